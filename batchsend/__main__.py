@@ -1,0 +1,16 @@
+"""`python -m batchsend`, and the console script: the only place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line. Whatever a user can put right is said in a sentence, without a traceback."""
+    from batchsend.cli import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
