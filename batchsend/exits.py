@@ -1,0 +1,29 @@
+"""How a start ended, as scripts read it: the exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from batchsend.statuses import NEEDS_YOU, Code, Status
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    LOOK = 1
+    REFUSED = 2
+    STOPPED = 3
+    BUSY = 4
+    LATER = 5
+    INTERRUPTED = 130
+
+
+def exit_of_rows(codes: Mapping[tuple[str, str], int]) -> Exit:
+    """The exit code of a run that was not stopped. `codes`: (status, codes) -> rows."""
+    if any(status in NEEDS_YOU for status, _ in codes):
+        return Exit.LOOK
+    if any(status == Status.PENDING and code != Code.HELD_BACK for status, code in codes):
+        return Exit.LATER
+    return Exit.DONE

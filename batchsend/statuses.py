@@ -1,0 +1,109 @@
+"""The words for what happened to a row: statuses, our own codes, and which of them count for what.
+
+A code and its sentence never mix: programs compare codes, people read `advice.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What a row is, as it stands in the `status` column."""
+
+    READY = "ready"
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    INVALID = "invalid"
+    SKIPPED = "skipped"
+
+
+#: In a ledger only: the intent to send is recorded and its outcome is not. Results show it as `unconfirmed`
+#: `INTERRUPTED`.
+IN_FLIGHT = "in_flight"
+
+
+class Code(StrEnum):
+    """Our own codes; they stand beside the API's in the same column."""
+
+    # pending
+    HELD_BACK = "HELD_BACK"
+    QUIET_HOURS = "QUIET_HOURS"
+    DAILY_CAP = "DAILY_CAP"
+    STOPPED = "STOPPED"
+    # invalid
+    MALFORMED_ROW = "MALFORMED_ROW"
+    MISSING_CUSTOMER_UUID = "MISSING_CUSTOMER_UUID"
+    INVALID_CUSTOMER_UUID = "INVALID_CUSTOMER_UUID"
+    MISSING_PHONE = "MISSING_PHONE"
+    INVALID_PHONE = "INVALID_PHONE"
+    DAMAGED_VALUE = "DAMAGED_VALUE"
+    MISSING_VALUE = "MISSING_VALUE"
+    TEMPLATE_ERROR = "TEMPLATE_ERROR"
+    EMPTY_MESSAGE = "EMPTY_MESSAGE"
+    MESSAGE_TOO_LONG = "MESSAGE_TOO_LONG"
+    # skipped
+    HIDDEN_ROW = "HIDDEN_ROW"
+    NO_CONSENT = "NO_CONSENT"
+    SUPPRESSED = "SUPPRESSED"
+    ALREADY_SENT = "ALREADY_SENT"
+    ALREADY_TRIED = "ALREADY_TRIED"
+    DUPLICATE = "DUPLICATE"
+    DUPLICATE_PHONE = "DUPLICATE_PHONE"
+    FREQUENCY_CAP = "FREQUENCY_CAP"
+    CLOSED = "CLOSED"
+    # unconfirmed
+    TIMEOUT = "TIMEOUT"
+    CONNECTION_LOST = "CONNECTION_LOST"
+    BAD_RESPONSE = "BAD_RESPONSE"
+    INTERRUPTED = "INTERRUPTED"
+
+
+#: A request was made for these rows; their outcome stays whatever is started again.
+TRIED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.UNCONFIRMED})
+#: myKaarma took these texts.
+TAKEN = frozenset({Status.ACCEPTED, Status.DELIVERED})
+#: A text may have reached the customer: these count for `max_messages`.
+MAY_HAVE_REACHED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED})
+#: Somebody has to look at these rows.
+NEEDS_YOU = frozenset({Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, Status.INVALID})
+#: The contract of `--resend`: only these can be sent again.
+RESENDABLE = frozenset({Status.FAILED, Status.UNCONFIRMED})
+#: The API's words for "this customer does not want texts": never sent again, whatever is asked.
+OPTED_OUT = frozenset({"OPTED_OUT_COMMUNICATION_VALUE"})
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many rows of a run are in which state; the four groups add up to the rows."""
+
+    rows: int
+    taken: int
+    left_out: int
+    needs_you: int
+    waits: int
+    ready: int = 0
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Tally:
+        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`: it needs somebody."""
+        taken = sum(counts.get(status, 0) for status in TAKEN)
+        needs_you = sum(counts.get(status, 0) for status in NEEDS_YOU) + counts.get(IN_FLIGHT, 0)
+        left_out = counts.get(Status.SKIPPED, 0)
+        waits = counts.get(Status.PENDING, 0)
+        ready = counts.get(Status.READY, 0)
+        return cls(sum(counts.values()), taken, left_out, needs_you, waits, ready)
+
+    def sentence(self) -> str:
+        """The summary line: `312 rows = 290 taken by myKaarma + 12 left out + 8 need you + 2 wait`."""
+        ready = f" + {self.ready:,} would be sent" if self.ready else ""
+        return (
+            f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} = {self.taken:,} taken by myKaarma"
+            f"{ready} + {self.left_out:,} left out + {self.needs_you:,} need you + {self.waits:,} wait"
+        )
