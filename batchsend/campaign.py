@@ -1,0 +1,205 @@
+"""A campaign: what is sent to whom, by whom, and with which tables of `campaign_tables.py`.
+
+`campaign_file.py` reads the file; `campaign_problems.py` has the sentences about what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import tzlocal
+from pydantic import Field, PrivateAttr, ValidationError
+
+from batchsend.campaign_problems import Problem, problems_of
+from batchsend.campaign_tables import (
+    Columns,
+    Guards,
+    ListOptions,
+    MessageOptions,
+    Recipients,
+    Schedule,
+    Sending,
+    Table,
+    TemplateBy,
+)
+from batchsend.campaign_types import ApiUuid, FilePath, Name, ZoneName, is_pattern
+from batchsend.errors import BatchsendError
+
+
+@dataclass(frozen=True)
+class Later:
+    """A part of the campaign file that this version knows and cannot do yet."""
+
+    key: str
+    feature: str
+    instead: str = "take this out to go on without"
+    #: Which of the key's values have to wait; None: all of them.
+    partly: Callable[[object], bool] | None = None
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(
+            self.key,
+            f"{self.feature} are not yet available in this version of batchsend; {self.instead}",
+        )
+
+
+#: Refused rather than passed over: a quiet hour that is not kept wakes people up.
+#: A version that brings a feature deletes its line.
+NOT_YET = (
+    Later("list", "patterns for the newest list", "write one file's name", partly=is_pattern),
+    Later("template_by", "templates by a column"),
+    Later("sending.quiet_hours", "quiet hours"),
+    Later("sending.per_day", "daily caps"),
+    Later("guards", "guards"),
+    Later("schedule", "schedules"),
+)
+
+
+def not_yet(data: Mapping[str, Any]) -> list[Problem]:
+    """The parts of a campaign file's `data` that have to wait for a later version."""
+    found = []
+    for later in NOT_YET:
+        value: Any = data
+        for part in later.key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None and (later.partly is None or later.partly(value)):
+            found.append(later.problem)
+    return found
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a campaign comes from: its file (absolute), the SHA-256 of its bytes, its data as TOML has it."""
+
+    path: Path
+    sha256: str
+    data: Mapping[str, Any]
+    #: Where a relative `list` counts from.
+    list_folder: Path
+
+
+class Campaign(Table):
+    """A campaign file as read and checked. Paths are absolute."""
+
+    name: Name = Field(
+        description="The campaign's name. The ledger knows the campaign by it: "
+        "a new name is a new campaign, without history."
+    )
+    formerly: Name | None = Field(
+        default=None, description="The name under which this campaign was sent before; keeps its history."
+    )
+    list: FilePath = Field(
+        description="The customers: a CSV file or a workbook, as a path relative to the campaign file."
+    )
+    template: FilePath | None = Field(
+        default=None, description="The text's template, as a path relative to the campaign file."
+    )
+    template_by: TemplateBy | None = Field(
+        default=None, description="Chooses the template by a column of the list, instead of template."
+    )
+    department_uuid: ApiUuid | None = Field(
+        default=None,
+        description="The UUID of the myKaarma department that sends. Left out: from a column of the list.",
+    )
+    user_uuid: ApiUuid | None = Field(
+        default=None,
+        description="The UUID of the myKaarma user who sends. Left out: from a column of the list.",
+    )
+    department_label: Name | None = Field(
+        default=None, description="The department's name, for the people who look at previews; never sent."
+    )
+    timezone: ZoneName | None = Field(
+        default=None,
+        description="The campaign's time zone, such as America/Chicago. Left out: this computer's.",
+    )
+    columns: Columns = Field(
+        default_factory=Columns, description="Which of the list's columns are what, where headers differ."
+    )
+    recipients: Recipients = Field(
+        default_factory=Recipients, description="Who of the list is texted, and how often."
+    )
+    message: MessageOptions = Field(
+        default_factory=MessageOptions, description="How myKaarma sends the text, and how it is counted."
+    )
+    sending: Sending = Field(
+        default_factory=Sending, description="How fast texts leave, and when sending stops."
+    )
+    guards: Guards = Field(
+        default_factory=Guards, description="Nothing is sent where the list cannot be right."
+    )
+    schedule: Schedule | None = Field(default=None, description="When the scheduler starts this campaign.")
+    list_options: ListOptions = Field(
+        default_factory=ListOptions, description="How the list's file is read, where it cannot be found out."
+    )
+
+    _origin: Origin = PrivateAttr()
+
+    @classmethod
+    def of(cls, origin: Origin) -> Campaign:
+        """The campaign that a file says. Raises pydantic's `ValidationError`."""
+        return cls.model_validate(
+            origin.data,
+            context={"directory": origin.path.parent, "list": origin.list_folder, "origin": origin},
+        )
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._origin = context["origin"]
+
+    @property
+    def path(self) -> Path:
+        """The campaign file, absolute."""
+        return self._origin.path
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the campaign file: where its ledger, previews and results go."""
+        return self._origin.path.parent
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its ending: what results and previews are called after."""
+        return self._origin.path.stem
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's bytes, in hexadecimal."""
+        return self._origin.sha256
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The campaign's time zone; this computer's where the file names none."""
+        return ZoneInfo(self.timezone) if self.timezone else tzlocal.get_localzone()
+
+    def with_overrides(
+        self,
+        *,
+        list: Path | str | None = None,  # noqa: A002 - named as the option and the key are
+        rate: float | None = None,
+        concurrency: int | None = None,
+    ) -> Campaign:
+        """This campaign with what the command line says instead; None keeps what the file says.
+
+        `list` is relative to the current directory. Raises `BatchsendError` that names the option.
+        """
+        given = {"rate": rate, "concurrency": concurrency}
+        sending = {**self._origin.data.get("sending", {})}
+        sending |= {key: value for key, value in given.items() if value is not None}
+        origin = replace(self._origin, data={**self._origin.data, "sending": sending})
+        if list is not None:
+            origin = replace(origin, data={**origin.data, "list": str(list)}, list_folder=Path.cwd())
+        try:
+            campaign = Campaign.of(origin)
+            problems = not_yet(origin.data)
+        except ValidationError as error:
+            problems = [*problems_of(error, Campaign)]
+        if problems:
+            options = (
+                f"--{problem.key.removeprefix('sending.')}: {problem.sentence}" for problem in problems
+            )
+            raise BatchsendError("\n".join(options))
+        return campaign

@@ -1,0 +1,150 @@
+"""Reads a campaign file: all that is wrong with it at once, in sentences that say what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tzlocal
+from pydantic import ValidationError
+
+from batchsend import campaign_toml
+from batchsend.campaign import Campaign, Origin, not_yet
+from batchsend.campaign_problems import Problem, problems_of
+from batchsend.errors import CampaignError
+from batchsend.headers import match_key, nearest
+
+_LIST_ENDINGS = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"})
+
+
+def load_campaign(path: Path) -> Campaign:
+    """Reads and checks the campaign file `path`. Its paths are resolved, not opened.
+
+    Raises `CampaignError` with every problem of the file.
+    """
+    content = _read(path)
+    try:
+        data = campaign_toml.parse(content)
+    except campaign_toml.TomlError as error:
+        raise CampaignError(path, str(error)) from error
+    # The folder's links are followed, so that `..` means what the system means by it. The file's own is not:
+    # what is kept beside a campaign stays beside the name it is started by.
+    absolute = path.parent.resolve() / path.name
+    origin = Origin(absolute, hashlib.sha256(content).hexdigest(), data, list_folder=absolute.parent)
+    waiting = not_yet(data)
+    problems: list[Problem] = []
+    try:
+        campaign = Campaign.of(origin)
+    except ValidationError as error:
+        problems += problems_of(error, Campaign)
+    problems += across_keys(data)
+    known = [problem for problem in problems if not any(problem.within(later.key) for later in waiting)]
+    if waiting or known:
+        raise CampaignError(path, [str(problem) for problem in _in_order([*waiting, *known], data)])
+    return campaign
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix.lower() in _LIST_ENDINGS:
+        raise CampaignError(path, "this looks like a list; name the campaign file (it ends in .toml) instead")
+    try:
+        with path.open("rb") as file:
+            return file.read(campaign_toml.MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise CampaignError(path, f"there is no such file{_meant(path)}") from error
+    except OSError as error:
+        if path.is_dir():
+            inside = ", ".join(sorted(file.name for file in path.glob("*.toml"))[:5])
+            hint = f"name one of the campaigns in it: {inside}" if inside else "name a campaign file"
+            raise CampaignError(path, f"this is a folder; {hint}") from error
+        raise CampaignError(path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def _meant(path: Path) -> str:
+    """The campaign beside it that was probably meant."""
+    try:
+        names = sorted(file.name for file in path.parent.glob("*.toml"))
+    except OSError:
+        return ""
+    near = nearest(path.name, names) or nearest(f"{path.stem}.toml", names)
+    return f"; did you mean {path.parent / near}?" if near else ""
+
+
+# --- rules that more than one key takes part in
+
+
+def across_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Works on the file's data as it stands, so that these mistakes show beside all others."""
+    if "template" not in data and "template_by" not in data:
+        yield Problem("template", f"is missing. {Campaign.model_fields['template'].description}")
+    if "template" in data and "template_by" in data:
+        yield Problem("template_by", "stands beside `template`; keep one of them")
+    yield from _who_sends(data)
+    yield from _columns(data)
+    if "formerly" in data and data["formerly"] == data.get("name"):
+        yield Problem("formerly", "is the same as `name`; write the earlier name, or take it out")
+    recipients = _table(data, "recipients")
+    for one, other in (("max_messages", "max_messages_days"), ("max_messages_days", "max_messages")):
+        if one in recipients and other not in recipients:
+            yield Problem(f"recipients.{one}", f"needs `{other}` beside it")
+    if isinstance(data.get("schedule"), Mapping) and len({"cron", "at"} & data["schedule"].keys()) != 1:
+        yield Problem("schedule", "expected either `cron` or `at`")
+    if "timezone" not in data and not _local_zone_is_known():
+        yield Problem(
+            "timezone", 'is missing, and this computer\'s is not known; write "America/Chicago" or the like'
+        )
+
+
+def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _who_sends(data: Mapping[str, Any]) -> Iterator[Problem]:
+    columns = _table(data, "columns")
+    for key in ("department_uuid", "user_uuid"):
+        if key in data and key in columns:
+            yield Problem(key, "stands here and under [columns] too; keep one of them")
+        elif key not in data and key not in columns:
+            yield Problem(
+                key, f"is missing; write it here, or under [columns] as {key} = the name of its column"
+            )
+
+
+def _columns(data: Mapping[str, Any]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for key, header in _table(data, "columns").items():
+        if not isinstance(header, str) or not header.strip():
+            continue
+        earlier = first.setdefault(match_key(header), key)
+        if earlier != key:
+            yield Problem(f"columns.{key}", f"is the same column as `{earlier}`; each needs its own")
+
+
+def _local_zone_is_known() -> bool:
+    try:
+        tzlocal.get_localzone()
+    except (LookupError, ValueError, OSError):
+        return False
+    return True
+
+
+# --- what is shown
+
+
+def _in_order(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Problem]:
+    """In the order of the file; what is missing from a table comes first."""
+
+    def place(problem: Problem) -> list[int]:
+        table: Any = data
+        order = []
+        for part in re.split(r"[.\[]", problem.key):
+            keys = list(table) if isinstance(table, Mapping) else []
+            order.append(keys.index(part) if part in keys else -1)
+            table = table.get(part) if isinstance(table, Mapping) else None
+        return order
+
+    return sorted(problems, key=place)

@@ -1,0 +1,214 @@
+"""Settings of this computer: credentials, base URL and ledger, from the environment or a `.env` file.
+
+Each setting comes for itself from the environment, else from `.env` beside the campaign file, else from `.env` in
+the current directory. Nothing here ever shows a password; URLs that may hold one are not shown either.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from dotenv.parser import parse_stream
+
+from batchsend.errors import SettingsError
+from batchsend.hosts import is_this_machine
+
+BASE_URL = "MYKAARMA_BASE_URL"
+USERNAME = "MYKAARMA_USERNAME"
+PASSWORD = "MYKAARMA_PASSWORD"  # noqa: S105 - the variable's name
+LEDGER = "BATCHSEND_LEDGER"
+VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER)
+
+DEFAULT_BASE_URL = "https://api.mykaarma.com"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says.
+
+    `sources` says where each variable that is set came from: the path of a `.env` file, or None for the
+    environment.
+    """
+
+    base_url: str
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    ledger_url: str | None = field(repr=False)
+    sources: Mapping[str, Path | None]
+    campaign_dir: Path
+    cwd: Path
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where `.env` was looked for, in this order."""
+        return tuple(dict.fromkeys((self.campaign_dir, self.cwd)))
+
+    def said(self, variable: str) -> str:
+        """The variable and the file that sets it, for the beginning of a sentence."""
+        return _said(variable, self.sources)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Of a service subscriber, for HTTP Basic."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> Settings:
+    """Collects the settings. Raises `SettingsError` where one that is set cannot be used."""
+    campaign_dir, cwd = campaign_dir.absolute(), cwd.absolute()
+    env_files = dict.fromkeys((campaign_dir / ".env", cwd / ".env"))
+    places: list[tuple[Path | None, Mapping[str, str]]] = [(None, environ)]
+    places += [(path, _read_env_file(path)) for path in env_files]
+    found: dict[str, str] = {}
+    sources: dict[str, Path | None] = {}
+    for variable in VARIABLES:
+        for source, values in places:
+            # A blank line in a .env file is a form that was not filled in.
+            if value := values.get(variable, "").strip():
+                found[variable] = values[variable] if variable == PASSWORD else value
+                sources[variable] = source
+                break
+    return Settings(
+        base_url=normalise_base_url(found.get(BASE_URL, DEFAULT_BASE_URL), _said(BASE_URL, sources)),
+        username=found.get(USERNAME),
+        password=found.get(PASSWORD),
+        ledger_url=found.get(LEDGER),
+        sources=sources,
+        campaign_dir=campaign_dir,
+        cwd=cwd,
+    )
+
+
+def _said(variable: str, sources: Mapping[str, Path | None]) -> str:
+    source = sources.get(variable)
+    return f"{variable} in {source}" if source else variable
+
+
+# --- .env files
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        if path.is_dir() or not path.exists():  # some virtual environments are folders of this name
+            return {}
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: it cannot be read: {error.strerror or error}.") from error
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        # `from None`: the cause would carry the file's content along, passwords and all.
+        raise SettingsError(
+            f"{path}: line {line} holds a character that is not UTF-8. "
+            "Save the file again with the encoding UTF-8."
+        ) from None
+    values = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error and any(variable in binding.original.string for variable in VARIABLES):
+            raise SettingsError(
+                f"{path}: line {binding.original.line} cannot be read. Write NAME=value; a value that begins with"
+                " a quote must end with the same one."
+            )
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
+    return values
+
+
+# --- credentials
+
+
+def require_credentials(settings: Settings) -> Credentials:
+    """The username and the password. Raises `SettingsError` that says what is missing and how to set it."""
+    username, password = settings.username, settings.password
+    if not username or not password:
+        raise SettingsError(_how_to_set(settings))
+    if ":" in username:
+        raise SettingsError(
+            f"{settings.said(USERNAME)} holds a colon, which a username cannot have here. "
+            "Write the username alone, and the password in MYKAARMA_PASSWORD."
+        )
+    for variable, value in ((USERNAME, username), (PASSWORD, password)):
+        if any(ord(character) < 32 or ord(character) == 127 for character in value):
+            raise SettingsError(
+                f"{settings.said(variable)} holds a line break or another control character. "
+                "Set it again without; a file's last line break often comes along when it is copied."
+            )
+    return Credentials(username, password)
+
+
+def _how_to_set(settings: Settings) -> str:
+    missing = [
+        variable
+        for variable, value in ((USERNAME, settings.username), (PASSWORD, settings.password))
+        if not value
+    ]
+    names = " and ".join(missing)
+    lines = [
+        f"{names} {'are' if len(missing) > 1 else 'is'} not set. Sending needs myKaarma's credentials:",
+        f"  - either set {names} in the environment,",
+        f"  - or write into the file {settings.folders[0] / '.env'}:",
+        *(f"      {variable}=..." for variable in missing),
+    ]
+    lines += [
+        f"There is a file {folder / '.env.txt'}: rename it to .env (its .txt may be hidden)."
+        for folder in settings.folders
+        if (folder / ".env.txt").exists()
+    ]
+    return "\n".join(lines)
+
+
+# --- base URL
+
+
+def normalise_base_url(url: str, name: str = BASE_URL) -> str:
+    """`url` in the one spelling that the ledger compares: `https://api.mykaarma.com`, `http://localhost:8080/x`.
+
+    `name` begins the sentence of the `SettingsError` that is raised where `url` cannot be used.
+    """
+    text = url.strip()
+    if "@" in text:  # never shown: there may be a password in front of it
+        raise SettingsError(
+            f"{name} holds a username or password. Write the address alone, "
+            "and the credentials in MYKAARMA_USERNAME and MYKAARMA_PASSWORD."
+        )
+    parts, host, port = _split(text, name)
+    if "?" in text or "#" in text:
+        raise SettingsError(f"{name} holds a ? or #. Write the address alone: {re.split('[?#]', text)[0]}")
+    if "/communications/" in f"{parts.path}/":
+        before = text[: text.index("/communications")]
+        raise SettingsError(f"{name} is {text}. Write only what stands before /communications: {before}")
+    if parts.scheme == "http" and not is_this_machine(host):
+        raise SettingsError(
+            f"{name} is {text}. Plain http:// would send the password unprotected and is for this machine only. "
+            f"Write https://{text[len('http://') :]}"
+        )
+    bracketed = f"[{host}]" if ":" in host else host
+    default_port = 443 if parts.scheme == "https" else 80
+    shown_port = "" if port in (None, default_port) else f":{port}"
+    return f"{parts.scheme}://{bracketed}{shown_port}{parts.path.rstrip('/')}"
+
+
+def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
+    wrong = f"{name} is not a web address. Write it like {DEFAULT_BASE_URL}"
+    # urlsplit() drops line breaks and tabs without a word.
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise SettingsError(wrong)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise SettingsError(wrong) from error
+    if parts.scheme not in ("https", "http") or not host:
+        raise SettingsError(wrong)
+    return parts, host.rstrip("."), port

@@ -1,0 +1,474 @@
+"""Settings from the environment and `.env` files, and every sentence about what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
+
+from batchsend.errors import SettingsError
+from batchsend.hosts import is_this_machine
+from batchsend.ledger_url import resolve_ledger_url
+from batchsend.settings import Settings, load_settings, normalise_base_url, require_credentials
+
+CREDENTIALS = {"MYKAARMA_USERNAME": "me", "MYKAARMA_PASSWORD": "s3cret"}
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """The campaign's folder."""
+    folder = tmp_path / "campaigns"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """The current directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
+
+
+# --- where each setting comes from
+
+
+def test_nothing_set(beside: Path, here: Path) -> None:
+    found = load_settings(beside, here, {})
+    assert found == Settings("https://api.mykaarma.com", None, None, None, {}, beside, here)
+
+
+def test_each_setting_comes_for_itself(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text("MYKAARMA_USERNAME=file\nMYKAARMA_PASSWORD=beside\n", encoding="utf-8")
+    (here / ".env").write_text("MYKAARMA_PASSWORD=here\nBATCHSEND_LEDGER=/x/ledger.db\n", encoding="utf-8")
+
+    found = load_settings(beside, here, {"MYKAARMA_USERNAME": "environment"})
+
+    assert (found.username, found.password, found.ledger_url) == ("environment", "beside", "/x/ledger.db")
+    assert found.sources == {
+        "MYKAARMA_USERNAME": None,
+        "MYKAARMA_PASSWORD": beside / ".env",
+        "BATCHSEND_LEDGER": here / ".env",
+    }
+
+
+def test_blank_is_not_set(beside: Path, here: Path) -> None:
+    # `.env` files are handed out as forms to fill in; CI systems set variables to nothing.
+    (beside / ".env").write_text("MYKAARMA_USERNAME=\nMYKAARMA_PASSWORD\n", encoding="utf-8")
+    (here / ".env").write_text("MYKAARMA_USERNAME=me\nMYKAARMA_PASSWORD=s3cret\n", encoding="utf-8")
+
+    found = load_settings(beside, here, {"MYKAARMA_USERNAME": " "})
+
+    assert (found.username, found.password) == ("me", "s3cret")
+
+
+def test_one_folder_is_both(beside: Path) -> None:
+    (beside / ".env").write_text("MYKAARMA_USERNAME=me\n", encoding="utf-8")
+    assert load_settings(beside, beside, {}).folders == (beside,)
+
+
+def test_a_folder_called_env_is_no_file_of_settings(beside: Path, here: Path) -> None:
+    (beside / ".env").mkdir()  # some virtual environments are called so
+    assert load_settings(beside, here, CREDENTIALS).username == "me"
+
+
+PASSWORDS = [
+    # as dotenv files have them: quoted where there are blanks or quotes, bare with a # inside
+    ("abc#def", "abc#def"),
+    ('"with blank # and hash"', "with blank # and hash"),
+    ("'it \"is\" quoted'", 'it "is" quoted'),
+    ("pässwörd€", "pässwörd€"),
+    # never filled in with other variables
+    ("a${HOME}b$HOME", "a${HOME}b$HOME"),
+    ('" leading and trailing "', " leading and trailing "),
+]
+
+
+@pytest.mark.parametrize(("written", "meant"), PASSWORDS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])  # the last two: Windows' Notepad
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_passwords_come_through(
+    beside: Path, here: Path, written: str, meant: str, encoding: str, line_end: str
+) -> None:
+    text = f"MYKAARMA_PASSWORD={written}{line_end}MYKAARMA_USERNAME=me{line_end}"
+    (beside / ".env").write_bytes(text.encode(encoding))
+
+    credentials = require_credentials(load_settings(beside, here, {}))
+
+    assert (credentials.username, credentials.password) == ("me", meant)
+
+
+def test_environment_passwords_are_taken_as_they_are(beside: Path, here: Path) -> None:
+    environ = {"MYKAARMA_USERNAME": "me", "MYKAARMA_PASSWORD": " 'a' #b "}
+    assert require_credentials(load_settings(beside, here, environ)).password == " 'a' #b "
+
+
+@given(value=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_env_files_mean_what_dotenv_says(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
+    path = tmp_path_factory.getbasetemp() / ".env"
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    path.write_text(f"MYKAARMA_PASSWORD='{quoted}'\n", encoding="utf-8", newline="")
+
+    found = load_settings(path.parent, path.parent, {}).password
+
+    assert found == (value if value.strip() else None)
+    assert dotenv_values(path, interpolate=False, encoding="utf-8")["MYKAARMA_PASSWORD"] == value
+
+
+# --- nothing shows a secret
+
+
+def test_no_secret_in_what_is_printed(beside: Path, here: Path) -> None:
+    found = load_settings(
+        beside,
+        here,
+        {
+            "MYKAARMA_USERNAME": "someone",
+            "MYKAARMA_PASSWORD": "s3cret",
+            "BATCHSEND_LEDGER": "postgresql://u:s3cret@h/d",
+        },
+    )
+    assert "s3cret" not in repr(found)
+    assert "someone" not in repr(found)
+    assert repr(require_credentials(found)) == "Credentials()"
+
+
+# --- sentences
+
+
+def test_missing_credentials(beside: Path, here: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, {}))
+    assert str(caught.value) == (
+        "MYKAARMA_USERNAME and MYKAARMA_PASSWORD are not set. Sending needs myKaarma's credentials:\n"
+        "  - either set MYKAARMA_USERNAME and MYKAARMA_PASSWORD in the environment,\n"
+        f"  - or write into the file {beside / '.env'}:\n"
+        "      MYKAARMA_USERNAME=...\n"
+        "      MYKAARMA_PASSWORD=..."
+    )
+    assert caught.value.exit_code == 2
+
+
+def test_missing_password(beside: Path, here: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, {"MYKAARMA_USERNAME": "me"}))
+    assert str(caught.value) == (
+        "MYKAARMA_PASSWORD is not set. Sending needs myKaarma's credentials:\n"
+        "  - either set MYKAARMA_PASSWORD in the environment,\n"
+        f"  - or write into the file {beside / '.env'}:\n"
+        "      MYKAARMA_PASSWORD=..."
+    )
+
+
+@pytest.mark.parametrize("where", ["campaigns", "here"])
+def test_misnamed_env_file(tmp_path: Path, beside: Path, here: Path, where: str) -> None:
+    misnamed = tmp_path / where / ".env.txt"
+    misnamed.write_text("MYKAARMA_PASSWORD=s3cret", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, {}))
+    assert str(caught.value).splitlines()[-1] == (
+        f"There is a file {misnamed}: rename it to .env (its .txt may be hidden)."
+    )
+
+
+def test_misnamed_env_file_does_not_matter_where_nothing_is_missing(beside: Path, here: Path) -> None:
+    (beside / ".env.txt").write_text("", encoding="utf-8")
+    assert require_credentials(load_settings(beside, here, CREDENTIALS)).username == "me"
+
+
+def test_colon_in_username(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text("MYKAARMA_USERNAME=me:s3cret\nMYKAARMA_PASSWORD=x", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, {}))
+    assert str(caught.value) == (
+        f"MYKAARMA_USERNAME in {beside / '.env'} holds a colon, which a username cannot have here. "
+        "Write the username alone, and the password in MYKAARMA_PASSWORD."
+    )
+
+
+def test_line_break_in_password(beside: Path, here: Path) -> None:
+    # Secrets that were stored with `echo` end in one.
+    environ = {"MYKAARMA_USERNAME": "me", "MYKAARMA_PASSWORD": "s3cret\n"}
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, environ))
+    assert str(caught.value) == (
+        "MYKAARMA_PASSWORD holds a line break or another control character. "
+        "Set it again without; a file's last line break often comes along when it is copied."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            b"# ok\nMYKAARMA_PASSWORD='s3cret\n",
+            "line 2 cannot be read. Write NAME=value; a value that begins with a quote must end with the same one.",
+        ),
+        (
+            b"MYKAARMA_USERNAME=me\nMYKAARMA_PASSWORD=s3cr\xe9t\n",
+            "line 2 holds a character that is not UTF-8. Save the file again with the encoding UTF-8.",
+        ),
+    ],
+)
+def test_unreadable_env_file(beside: Path, here: Path, content: bytes, sentence: str) -> None:
+    (beside / ".env").write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(beside, here, {})
+    assert str(caught.value) == f"{beside / '.env'}: {sentence}"
+    assert caught.value.__cause__ is None
+
+
+def test_other_programs_lines_do_not_matter(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text("'x\nMYKAARMA_USERNAME=me\n", encoding="utf-8")
+    assert load_settings(beside, here, {}).username == "me"
+
+
+# --- base URL
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://api.mykaarma.com", "https://api.mykaarma.com"),
+        # the ledger compares them: one address, one spelling
+        ("HTTPS://API.myKaarma.com:443/", "https://api.mykaarma.com"),
+        ("https://api.mykaarma.com./", "https://api.mykaarma.com"),
+        (" https://api.mykaarma.com ", "https://api.mykaarma.com"),
+        ("https://gateway.example.com:8443/MyKaarma/", "https://gateway.example.com:8443/MyKaarma"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://127.0.0.2:8080", "http://127.0.0.2:8080"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+        ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
+    ],
+)
+def test_base_url(beside: Path, here: Path, url: str, normal: str) -> None:
+    assert load_settings(beside, here, {"MYKAARMA_BASE_URL": url}).base_url == normal
+    assert normalise_base_url(normal) == normal
+
+
+NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.mykaarma.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("api.mykaarma.com", NO_ADDRESS),
+        ("ftp://api.mykaarma.com", NO_ADDRESS),
+        ("https://", NO_ADDRESS),
+        ("https://api.mykaarma.com:99999", NO_ADDRESS),
+        ("https://api.mykaarma.com:x", NO_ADDRESS),
+        ("https://[::1", NO_ADDRESS),
+        ("https://api.my\nkaarma.com", NO_ADDRESS),
+        (
+            "http://api.mykaarma.com/x",
+            (
+                "MYKAARMA_BASE_URL is http://api.mykaarma.com/x. Plain http:// would send the password "
+                "unprotected and is "
+                "for this machine only. Write https://api.mykaarma.com/x"
+            ),
+        ),
+        # not this machine, whatever it looks like
+        (
+            "http://127.0.0.1.example.com",
+            (
+                "MYKAARMA_BASE_URL is http://127.0.0.1.example.com. Plain http:// would send the password "
+                "unprotected and "
+                "is for this machine only. Write https://127.0.0.1.example.com"
+            ),
+        ),
+        (
+            "https://me:s3cret@api.mykaarma.com",
+            (
+                "MYKAARMA_BASE_URL holds a username or password. Write the address alone, and the credentials in "
+                "MYKAARMA_USERNAME and MYKAARMA_PASSWORD."
+            ),
+        ),
+        (
+            "https://api.mykaarma.com/?key=s3cret",
+            "MYKAARMA_BASE_URL holds a ? or #. Write the address alone: https://api.mykaarma.com/",
+        ),
+        (
+            "https://api.mykaarma.com#",
+            "MYKAARMA_BASE_URL holds a ? or #. Write the address alone: https://api.mykaarma.com",
+        ),
+        # the whole address of the documentation, pasted
+        (
+            "https://api.mykaarma.com/communications/department/x",
+            (
+                "MYKAARMA_BASE_URL is https://api.mykaarma.com/communications/department/x. "
+                "Write only what stands before /communications: https://api.mykaarma.com"
+            ),
+        ),
+    ],
+)
+def test_wrong_base_url(beside: Path, here: Path, url: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(beside, here, {"MYKAARMA_BASE_URL": url})
+    assert str(caught.value) == sentence
+
+
+def test_wrong_base_url_names_the_file(beside: Path, here: Path) -> None:
+    (here / ".env").write_text("MYKAARMA_BASE_URL=nonsense", encoding="utf-8")
+    with pytest.raises(SettingsError, match=re.escape(f"MYKAARMA_BASE_URL in {here / '.env'} is not a web")):
+        load_settings(beside, here, {})
+
+
+@given(st.text(max_size=40).map("https://".__add__) | st.text(max_size=40))
+@settings(deadline=None)
+def test_a_base_url_has_one_spelling(url: str) -> None:
+    try:
+        normal = normalise_base_url(url)
+    except SettingsError:
+        return
+    assert normalise_base_url(normal) == normal
+    assert normal.startswith(("https://", "http://"))
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        *(
+            ("localhost", True),
+            ("LOCALHOST", True),
+            ("127.0.0.1", True),
+            ("127.255.1.2", True),
+            ("::1", True),
+        ),
+        *(("localhost.example.com", False), ("128.0.0.1", False), ("0.0.0.0", False), ("10.0.0.1", False)),
+        *(("::", False), ("2001:db8::1", False), ("", False), ("127.1", False)),
+    ],
+)
+def test_this_machine(host: str, ours: bool) -> None:
+    assert is_this_machine(host) is ours
+
+
+# --- the ledger
+
+
+def ledger(beside: Path, here: Path, option: str | None, environ: dict[str, str] | None = None) -> str:
+    return resolve_ledger_url(option, load_settings(beside, here, environ or {}), beside)
+
+
+def file_of(url: str) -> Path:
+    parsed = make_url(url)
+    assert parsed.drivername == "sqlite"
+    return Path(parsed.database or "")
+
+
+def test_ledger_beside_the_campaign(beside: Path, here: Path) -> None:
+    assert file_of(ledger(beside, here, None)) == beside / ".batchsend" / "ledger.db"
+
+
+def test_ledger_from_the_environment(beside: Path, here: Path) -> None:
+    environ = {"BATCHSEND_LEDGER": str(here / "x.db")}
+    assert file_of(ledger(beside, here, None, environ)) == here / "x.db"
+    assert file_of(ledger(beside, here, "y.db", environ)) == here / "y.db"
+
+
+def test_relative_ledger_in_an_env_file_counts_from_that_file(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text("BATCHSEND_LEDGER=../shared/ledger.db", encoding="utf-8")
+    assert file_of(ledger(beside, here, None)) == beside.parent / "shared" / "ledger.db"
+
+
+@pytest.mark.parametrize("value", ["ledger.db", "sqlite:///ledger.db"])
+def test_relative_ledger_in_the_environment(beside: Path, here: Path, value: str) -> None:
+    # A job that is started in another folder would have another ledger, and text everybody again.
+    with pytest.raises(SettingsError) as caught:
+        ledger(beside, here, None, {"BATCHSEND_LEDGER": value})
+    assert str(caught.value) == (
+        "BATCHSEND_LEDGER is ledger.db, which would be another file in every folder that a command is started in, "
+        f"and another ledger does not know who was texted. Write the whole path: {here / 'ledger.db'}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "file"),
+    [
+        ("x.db", "x.db"),
+        ("sub/../x.db", "x.db"),
+        ("sqlite:///x.db", "x.db"),
+        ("SQLite:///x.db", "x.db"),
+        ("sqlite:///a%20b.db", "a b.db"),
+        # characters that mean something in a URL
+        ("50% off? #1 é.db", "50% off? #1 é.db"),
+    ],
+)
+def test_ledger_files(beside: Path, here: Path, option: str, file: str) -> None:
+    assert file_of(ledger(beside, here, option)) == here / file
+
+
+def test_whole_path_as_a_url(beside: Path, here: Path) -> None:
+    path = beside / "x.db"
+    assert file_of(ledger(beside, here, f"sqlite:///{path.as_posix()}")) == path
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("postgresql://u@h:5433/d", "postgresql+psycopg://u@h:5433/d"),
+        ("postgres://u:p%40ss@h/d?sslmode=require", "postgresql+psycopg://u:p%40ss@h/d?sslmode=require"),
+        ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+        # through the system's own socket
+        ("postgresql:///d", "postgresql+psycopg:///d"),
+    ],
+)
+def test_postgresql_ledger(beside: Path, here: Path, given: str, url: str) -> None:
+    assert ledger(beside, here, None, {"BATCHSEND_LEDGER": given}) == url
+
+
+POSSIBLE = (
+    "A ledger is a file (a path, or sqlite:///path/to/ledger.db) or a PostgreSQL database "
+    "(postgresql://user@host/database)."
+)
+VISIBLE = (
+    "--ledger holds a password, and others on this computer can see a command's options. "
+    "Set BATCHSEND_LEDGER in the environment or in .env, or keep the password in ~/.pgpass."
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("postgresql://u:s3cret@h/d", VISIBLE),
+        ("postgresql://u@h/d?password=s3cret", VISIBLE),
+        ("mysql://h/d", f"--ledger begins with mysql:, which cannot hold a ledger. {POSSIBLE}"),
+        (
+            "postgresql+asyncpg://h/d",
+            f"--ledger begins with postgresql+asyncpg:, which cannot hold a ledger. {POSSIBLE}",
+        ),
+        ("sqlite://", "--ledger names no file. Write it like sqlite:///path/to/ledger.db"),
+        ("sqlite:///:memory:", "--ledger names no file. Write it like sqlite:///path/to/ledger.db"),
+        ("sqlite:///x.db?mode=ro", "--ledger names no file. Write it like sqlite:///path/to/ledger.db"),
+        ("sqlite:x.db", "--ledger names no file. Write it like sqlite:///path/to/ledger.db"),
+        ("postgresql://h", "--ledger names no database. Write it like postgresql://user@host/database"),
+        (
+            "postgresql://u:s3cret@h:x/d",
+            "--ledger is not a PostgreSQL address. Write it like postgresql://user@host/database",
+        ),
+        (
+            "postgresql:d",
+            "--ledger is not a PostgreSQL address. Write it like postgresql://user@host/database",
+        ),
+        ("", f"--ledger is not a path. {POSSIBLE}"),
+        ("a\nb", f"--ledger is not a path. {POSSIBLE}"),
+    ],
+)
+def test_wrong_ledger(beside: Path, here: Path, option: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        ledger(beside, here, option)
+    assert str(caught.value) == sentence
+    assert caught.value.__cause__ is None
+
+
+def test_a_folder_as_ledger(beside: Path, here: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        ledger(beside, here, str(beside))
+    assert str(caught.value) == (
+        f"--ledger is {beside}, which is a folder. Name a file in it: {beside / 'ledger.db'}"
+    )
