@@ -1,0 +1,165 @@
+"""Customer lists: any readable file as chunks of text cells under the spreadsheet's row numbers.
+
+Nothing is guessed into a number, a date or a missing value. What is wrong with a file as a whole is an error
+before any row is looked at; what is wrong with a row comes with the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+from openpyxl.utils import get_column_letter
+
+from batchsend.errors import ListError
+from batchsend.readers.header import Header, examine
+from batchsend.readers.recognise import Format, recognise
+from batchsend.readers.source import ListOptions, Snapshot, Source, unreadable
+from batchsend.readers.text import open_text
+from batchsend.readers.xlsx import open_xlsx
+
+__all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
+
+_OPENERS: Mapping[Format, Callable[[Path, Snapshot, ListOptions], Source]] = {
+    Format.TEXT: open_text,
+    Format.XLSX: open_xlsx,
+}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a list. Blank rows are left out, but the row numbers count them."""
+
+    #: `object` columns of str, labelled 0..n-1 like `CustomerList.headers`; the index holds row numbers; "" is blank.
+    frame: pd.DataFrame
+    #: Row number -> what is wrong with the row, to be read after "Row 7": `has 9 filled cells, the header has 7`.
+    malformed: Mapping[int, str]
+    #: Rows that the spreadsheet does not show, where `hidden_rows` is "skip".
+    hidden: frozenset[int]
+
+
+@dataclass(frozen=True)
+class CustomerList:
+    """A list that can be read, as often as wanted."""
+
+    path: Path
+    headers: tuple[str, ...]
+    notes: tuple[str, ...]  #: what was assumed, a phrase each: `read as Windows-1252`
+    saved_at: datetime  #: when the file was last changed, UTC
+    sha256: str  #: of the file's bytes, hexadecimal
+    rows: int  #: rows below the header that are not blank
+    hidden_rows: int  #: how many of them the spreadsheet does not show
+    _source: Source = field(repr=False)
+    _header: Header = field(repr=False)
+    _skip_hidden: bool = field(repr=False)
+
+    def chunks(self, used: Collection[int] | None = None, size: int = 5000) -> Iterator[Chunk]:
+        """Yields the rows in order, `size` at a time.
+
+        `used` holds the positions of the columns that the campaign uses, all of them if None: a row of a
+        text file that ends before the last of these is malformed. Raises ListError if the file has changed
+        since it was opened; nothing that was read from it may be used then.
+        """
+        shape = _Shape.of(self._header, range(len(self.headers)) if used is None else used)
+        short_is_malformed = self._source.short_rows_are_malformed
+        numbers: list[int] = []
+        table: list[list[str]] = []
+        malformed: dict[int, str] = {}
+        for number, row in self._source.rows():
+            if number <= self._header.row or not any(row):
+                continue
+            cells = row
+            if len(cells) != shape.width:
+                problem = shape.problem(cells, short_is_malformed=short_is_malformed)
+                if problem:
+                    malformed[number] = problem
+                cells = shape.fit(cells)
+            numbers.append(number)
+            table.append(cells)
+            if len(table) == size:
+                yield self._chunk(shape, numbers, table, malformed)
+                numbers, table, malformed = [], [], {}
+        if table:
+            yield self._chunk(shape, numbers, table, malformed)
+
+    def _chunk(
+        self, shape: _Shape, numbers: list[int], table: list[list[str]], malformed: dict[int, str]
+    ) -> Chunk:
+        frame = pd.DataFrame(table, index=pd.Index(numbers, dtype="int64"), dtype=object)
+        if len(shape.positions) != shape.width:
+            frame = frame[list(shape.positions)].set_axis(range(len(shape.positions)), axis=1)
+        hidden = self._source.hidden.intersection(numbers) if self._skip_hidden else frozenset[int]()
+        return Chunk(frame, malformed, hidden)
+
+
+def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: bool = True) -> CustomerList:  # noqa: B008
+    """Reads the whole file once and finds out what it is.
+
+    With `rows_needed` false, a list that has only a header is no error. Raises ListError with everything
+    that is wrong with the file as a whole.
+    """
+    snapshot = Snapshot.of(path)
+    try:
+        source = _OPENERS[recognise(path)](path, snapshot, options)
+        found = examine(source, options.hidden_rows, rows_needed=rows_needed)
+    except OSError as error:
+        raise ListError(path, unreadable(error)) from error
+    if found.problems:
+        raise ListError(path, found.problems)
+    header = found.header
+    place = (f"the header is in row {header.row}",) if header.row > 1 else ()
+    return CustomerList(
+        path=path,
+        headers=tuple(header.columns.values()),
+        notes=(*source.notes, *place),
+        saved_at=snapshot.saved_at,
+        sha256=snapshot.sha256,
+        rows=found.rows,
+        hidden_rows=len(found.hidden),
+        _source=source,
+        _header=header,
+        _skip_hidden=options.hidden_rows == "skip",
+    )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How wide rows are to be, and how to say that one is not."""
+
+    width: int
+    filled: int
+    last_used: int
+    last_used_name: str
+    positions: Sequence[int]
+
+    @classmethod
+    def of(cls, header: Header, used: Collection[int]) -> _Shape:
+        positions = tuple(header.columns)
+        last = max((positions[i] for i in used), default=-1)
+        return cls(header.width, len(header.columns), last, header.columns.get(last, ""), positions)
+
+    def problem(self, cells: Sequence[str], *, short_is_malformed: bool) -> str | None:
+        """What is wrong with a row that is not as wide as the header, if anything is."""
+        if any(cells[self.width :]):
+            filled = sum(map(bool, cells))
+            if filled > self.filled:
+                return f"has {filled} filled cells, the header has {self.filled}"
+            last = max(i for i, cell in enumerate(cells) if cell)
+            return (
+                f"has a value in column {get_column_letter(last + 1)}, "
+                f"but the header ends in column {get_column_letter(self.width)}"
+            )
+        if short_is_malformed and len(cells) <= self.last_used:
+            return (
+                f"ends in column {get_column_letter(len(cells))}, but the campaign uses "
+                f'"{self.last_used_name}" in column {get_column_letter(self.last_used + 1)}'
+            )
+        return None
+
+    def fit(self, cells: Sequence[str]) -> list[str]:
+        """The cells under the header, made up with blank ones."""
+        kept = list(cells[: self.width])
+        return kept + [""] * (self.width - len(kept))

@@ -1,0 +1,1 @@
+"""One module per list format. Each turns a file into a `Source`: numbered rows of cleaned text."""

@@ -1,0 +1,127 @@
+"""How the characters of a text file are encoded: found out from all of its bytes, or as the options say."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+from pathlib import Path
+
+from batchsend.errors import ListError
+
+_BLOCK = 1024 * 1024
+_SAMPLE = 64 * 1024
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_USUAL = ("utf-8", "utf-16", "windows-1252", "mac-roman", "iso-8859-1")
+_SAVE_AS_UTF8 = 'save it again as "CSV UTF-8"'
+
+
+def find_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
+    """The codec that decodes the whole file, and a note where it had to be assumed.
+
+    `wanted` is `encoding` of the list's options. Raises ListError if the file is no text, or in another encoding.
+    """
+    with path.open("rb") as file:
+        sample = file.read(_SAMPLE)
+    marked = next((encoding for mark, encoding in _MARKS if sample.startswith(mark)), None)
+    if wanted is not None:
+        named = _known(path, wanted)
+        if named == "utf-8" and marked == "utf-8-sig":
+            named = marked
+        _check(path, named, f'`encoding = "{wanted}"` under [list_options] does not fit')
+        return named, None
+    if found := marked or _utf16_by_its_nuls(sample):
+        _check(path, found, f"It begins like a {found.removesuffix('-sig').upper()} text, but is none")
+        return found, None
+    bad_line = _first_undecodable(path, "utf-8")
+    return ("utf-8", None) if bad_line is None else _windows_1252(path, bad_line)
+
+
+def _known(path: Path, name: str) -> str:
+    try:
+        # Refuses codecs that are not for text, such as base64.
+        " ".encode(name)
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        near = difflib.get_close_matches(name.lower(), _USUAL, 1)
+        hint = f' Did you mean "{near[0]}"?' if near else f" Usual ones are {', '.join(_USUAL)}."
+        raise ListError(path, f'`encoding = "{name}"` under [list_options] is not known.{hint}') from None
+
+
+def _utf16_by_its_nuls(sample: bytes) -> str | None:
+    """Texts in Western languages have a NUL for every other byte in UTF-16; nothing else that is text has any."""
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if (even + odd) * 5 < len(sample):
+        return None
+    if odd > 9 * even:
+        return "utf-16-le"
+    if even > 9 * odd:
+        return "utf-16-be"
+    return None
+
+
+def _windows_1252(path: Path, bad_line: int) -> tuple[str, str]:
+    if _has_utf8_characters(path):
+        raise ListError(
+            path,
+            f"It is UTF-8 text, but line {bad_line} holds a byte that is not. Put that line right, or "
+            f'{_SAVE_AS_UTF8}. If it is another encoding throughout, name it: encoding = "windows-1252" '
+            "under [list_options].",
+        )
+    line = _first_undecodable(path, "cp1252")
+    if line is not None:
+        raise ListError(
+            path,
+            f"It is neither UTF-8 nor Windows-1252 text (see line {line}). Open it in the program that made it "
+            f"and {_SAVE_AS_UTF8}, or name its encoding under [list_options].",
+        )
+    return "cp1252", "read as Windows-1252"
+
+
+def _check(path: Path, encoding: str, otherwise: str) -> None:
+    line = _first_undecodable(path, encoding)
+    if line is not None:
+        raise ListError(
+            path, f"{otherwise}: line {line} cannot be decoded. Open it in a spreadsheet and {_SAVE_AS_UTF8}."
+        )
+
+
+def _first_undecodable(path: Path, encoding: str) -> int | None:
+    """The number of the first line that does not decode, None if all do."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    lines = 1
+    with path.open("rb") as file:
+        while True:
+            block = file.read(_BLOCK)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return lines + error.object[: error.start].count(b"\n")
+            if "\0" in text:
+                raise ListError(path, _nuls(lines + text[: text.index("\0")].count("\n")))
+            lines += text.count("\n")
+            if not block:
+                return None
+
+
+def _has_utf8_characters(path: Path) -> bool:
+    """Whether any character beyond ASCII is valid UTF-8; in Windows-1252 texts that hardly ever happens by chance."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            text = decoder.decode(block)
+            if not text.isascii() and not text.replace("\ufffd", "").isascii():
+                return True
+    return False
+
+
+def _nuls(line: int) -> str:
+    return (
+        f"It holds NUL bytes (the first in line {line}), which no text has: it is damaged, or not a list. "
+        "Export it again."
+    )

@@ -1,0 +1,147 @@
+"""The header of a list, and everything that can be wrong with a list as a whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from openpyxl.utils import get_column_letter
+
+from batchsend.headers import match_key
+from batchsend.readers.own_results import own_columns
+from batchsend.readers.source import (
+    EMPTY,
+    MAX_CELL_LENGTH,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    Source,
+    cell_too_long,
+)
+
+_SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Header:
+    """A list's header: in which row it stands, how wide it is, and which of its columns are the list's.
+
+    `columns` maps positions in the file to names, in order; blank headers over nothing are not among them.
+    """
+
+    row: int
+    width: int
+    columns: dict[int, str]
+
+    @classmethod
+    def of(cls, row: int, cells: Sequence[str]) -> Header:
+        own = own_columns(cells)
+        columns = own if own is not None else {i: name for i, name in enumerate(cells) if name}
+        return cls(row, len(cells), columns)
+
+
+@dataclass
+class Examination:
+    """What one reading of the whole list found. A list without any header has a problem."""
+
+    header: Header = field(default_factory=lambda: Header(0, 0, {}))
+    rows: int = 0
+    hidden: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def examine(
+    source: Source, hidden_rows: Literal["skip", "include"] | None, *, rows_needed: bool
+) -> Examination:
+    """Reads all rows of `source` and gathers what is wrong with the list as a whole."""
+    rows = source.rows()
+    first = next(((number, cells) for number, cells in rows if any(cells)), None)
+    if first is None:
+        return Examination(problems=[EMPTY])
+    found = Examination(Header.of(*first))
+    of_rows = _examine_rows(found, rows, source.hidden, [i for i, name in enumerate(first[1]) if not name])
+    found.problems += [*_width(found.header), *_two_of_a_kind(found.header), *of_rows]
+    if rows_needed and not found.rows and not of_rows:
+        found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
+    if found.hidden and hidden_rows is None:
+        found.problems.append(_hidden(found.hidden))
+    return found
+
+
+def _examine_rows(
+    found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], blank: Sequence[int]
+) -> list[str]:
+    """Counts the rows below the header. `blank` are the positions of blank headers."""
+    headless: dict[int, list[int]] = defaultdict(list)
+    too_long: list[int] = []
+    for number, cells in rows:
+        if number > MAX_ROWS:
+            return [f"It has more than {MAX_ROWS:,} rows, which is too many. Split it into several lists."]
+        if not any(cells):
+            continue
+        found.rows += 1
+        if number in hidden:
+            found.hidden.append(number)
+        for position in blank:
+            if position < len(cells) and cells[position]:
+                headless[position].append(number)
+        if max(map(len, cells)) > MAX_CELL_LENGTH:
+            too_long.append(number)
+    problems = [_headless(position, where) for position, where in sorted(headless.items())]
+    return problems + [cell_too_long(number) for number in too_long[:1]]
+
+
+def _width(header: Header) -> list[str]:
+    if header.width <= MAX_COLUMNS:
+        return []
+    sentence = (
+        f"Its header has {header.width:,} columns; at most {MAX_COLUMNS:,} can be read. "
+        "Delete the columns that the campaign does not need."
+    )
+    return [sentence]
+
+
+def _two_of_a_kind(header: Header) -> list[str]:
+    alike: dict[str, list[int]] = defaultdict(list)
+    for position, name in header.columns.items():
+        alike[match_key(name)].append(position)
+    return [
+        f"{_number(len(positions))} headers mean the same column: "
+        + _and([f'"{header.columns[p]}" (column {get_column_letter(p + 1)})' for p in positions])
+        + ". Rename or delete all but one of them."
+        for positions in alike.values()
+        if len(positions) > 1
+    ]
+
+
+def _headless(position: int, rows: Sequence[int]) -> str:
+    return (
+        f"Column {get_column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
+        "Give it a header, or delete the column."
+    )
+
+
+def _hidden(rows: Sequence[int]) -> str:
+    hidden, them = ("row is", "it") if len(rows) == 1 else ("rows are", "them")
+    return (
+        f"{len(rows):,} {hidden} hidden or filtered out ({_rows(rows)}). Say what is to happen with {them}: "
+        'hidden_rows = "skip" or hidden_rows = "include" under [list_options].'
+    )
+
+
+def _rows(rows: Sequence[int]) -> str:
+    """`row 7`, `rows 7, 8 and 9`, `rows 7, 8, 9, 10, 11 and 25 more`."""
+    if len(rows) == 1:
+        return f"row {rows[0]}"
+    shown = [str(row) for row in rows[:_SHOWN_ROWS]]
+    more = len(rows) - len(shown)
+    return f"rows {_and([*shown, f'{more:,} more'] if more else shown)}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _number(count: int) -> str:
+    return {2: "Two", 3: "Three"}.get(count, f"{count:,}")

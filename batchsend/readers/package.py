@@ -1,0 +1,136 @@
+"""A workbook's zip package: opened with care, its parts bounded, its sheets found."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from xml.parsers import expat
+
+from batchsend.errors import ListError
+
+#: Bytes of all parts of a workbook, unpacked.
+MAX_UNPACKED_SIZE = 4 * 1024 * 1024 * 1024
+#: Unpacked bytes for each packed one; real sheets stay below 60, a zip bomb is above 900.
+MAX_RATIO = 300
+# The ratio of small parts says nothing.
+_RATIO_MATTERS_FROM = 64 * 1024 * 1024
+
+_BLOCK = 256 * 1024
+_WORKBOOK = "xl/workbook.xml"
+_RELATIONS = "xl/_rels/workbook.xml.rels"
+
+DAMAGED = (
+    "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
+)
+# LookupError: a part that is not there, or an encoding that there is not.
+_SIGNS_OF_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, expat.ExpatError, LookupError,
+    UnicodeError,
+)  # fmt: skip
+_BOMB = "It is too large: unpacked it would take {:,} bytes. Export only the list, without other sheets or pictures."
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A worksheet of the workbook: its name, whether its tab is shown, and the package's part that holds it."""
+
+    name: str
+    is_visible: bool
+    part: str
+
+
+@contextmanager
+def open_package(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The package of the workbook at `path`; whatever is wrong with the zip, on opening or later, is a ListError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(path, archive)
+            yield archive
+    except _SIGNS_OF_DAMAGE as error:
+        raise ListError(path, DAMAGED) from error
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # the zip's directory points to before the file's beginning
+            raise ListError(path, DAMAGED) from error
+        raise
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    if total > MAX_UNPACKED_SIZE or (total > _RATIO_MATTERS_FROM and total > MAX_RATIO * packed):
+        raise ListError(path, _BOMB.format(total))
+    names = [member.filename.casefold() for member in members]
+    if len(set(names)) < len(names):
+        # Two readers could take two different parts of one name.
+        raise zipfile.BadZipFile
+
+
+def sheets_of(archive: zipfile.ZipFile) -> list[Sheet]:
+    """The worksheets in the order of their tabs; chart sheets and the like are left out."""
+    targets: dict[str, str] = {}
+
+    def relation(name: str, attributes: Mapping[str, str]) -> None:
+        if local(name) == "Relationship" and attributes.get("Type", "").endswith("/worksheet"):
+            targets[attributes["Id"]] = posixpath.normpath(posixpath.join("/xl", attributes["Target"]))[1:]
+
+    sheets: list[Sheet] = []
+    parts = {member.casefold(): member for member in archive.namelist()}
+
+    def sheet(name: str, attributes: Mapping[str, str]) -> None:
+        if local(name) != "sheet":
+            return
+        identity = next((value for key, value in attributes.items() if key.endswith(":id")), "")
+        if identity in targets:
+            is_visible = attributes.get("state", "visible") == "visible"
+            part = parts.get(targets[identity].casefold(), targets[identity])
+            sheets.append(Sheet(attributes["name"], is_visible, part))
+
+    try:
+        for part, handler in ((_RELATIONS, relation), (_WORKBOOK, sheet)):
+            with archive.open(parts[part]) as stream:
+                parse(stream, handler)
+    except KeyError:
+        raise zipfile.BadZipFile from None
+    return sheets
+
+
+def check_shared_parts(archive: zipfile.ZipFile) -> None:
+    """Reads what every sheet needs, so that a part that is damaged or longer than it claims is found here."""
+    for member in archive.infolist():
+        if member.filename.casefold() in {"xl/sharedstrings.xml", "xl/styles.xml"}:
+            with archive.open(member) as stream:
+                tail = b""
+                while block := stream.read(_BLOCK):
+                    if b"<!DOCTYPE" in tail + block:
+                        raise zipfile.BadZipFile
+                    tail = block[-16:]
+
+
+def parse(stream: IO[bytes], on_start: object = None, on_end: object = None, on_text: object = None) -> None:
+    """Parses XML with expat's handlers for start tags, end tags and text. Document types are refused."""
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartElementHandler = on_start  # type: ignore[assignment]
+    parser.EndElementHandler = on_end  # type: ignore[assignment]
+    parser.CharacterDataHandler = on_text  # type: ignore[assignment]
+    while block := stream.read(_BLOCK):
+        parser.Parse(block, False)
+    parser.Parse(b"", True)
+
+
+def local(name: str) -> str:
+    """`row` for `x:row`: some programs write every name with a prefix."""
+    return name.rpartition(":")[2]
+
+
+def _refuse(*_: object) -> None:
+    raise zipfile.BadZipFile

@@ -1,0 +1,164 @@
+"""What a sheet's XML says and python-calamine does not: hidden rows, failed formulas, and where its cells are.
+
+It must be known before calamine reads the sheet, because calamine allocates the rectangle that holds all filled
+cells at once, and a stray cell in the far corner makes that more than any computer has.
+
+Plain sheets, which is what Excel, LibreOffice and the usual libraries write, are searched with regular
+expressions: in well-formed XML without comments, CDATA and processing instructions a `<` always opens a tag.
+Expat's callbacks for every cell would take longer than all the rest of the reading. A sheet that is not plain in
+any way is a `NotPlainError`, and its reader has it rewritten first (see `rewrite.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import unescape
+from itertools import pairwise
+from typing import IO
+
+from openpyxl.utils import column_index_from_string
+
+#: What Excel can hold.
+LAST_ROW = 1_048_576
+LAST_COLUMN = 16_384
+
+#: Stands for a formula that was never calculated: Excel's own name for a calculation that failed.
+UNCALCULATED = "#CALC!"
+
+_BLOCK = 1024 * 1024
+_MAX_ROW_BYTES = 64 * 1024 * 1024
+
+# The XML declaration, if any, and the root element in the default namespace.
+_OPENING = re.compile(
+    rb"""(?:\xef\xbb\xbf)?(?:<\?xml(?![^>]*encoding=["'](?!utf-8["']))[^>]*\?>)?\s*(?=<worksheet\s)""",
+    re.IGNORECASE,
+)
+# What a plain sheet has none of; the first of each pair is quick and the second sure.
+_ODD = (
+    (re.compile(rb"<[!?]"), re.compile(rb"<[!?]")),
+    (re.compile(rb":(?:row|c)[\s/>]"), re.compile(rb"<[\w.-]+:(?:row|c)[\s/>]")),
+    (re.compile(rb"<(?:row|c)[\t\r\n/>]"), re.compile(rb"<(?:row|c)[\t\r\n/>]")),
+)
+# Every row's and cell's tag must match one of these to the letter.
+_ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: [\w:.]+="[^"<>]*")*) ?/?>')
+_FILLED = re.compile(rb'<c r="([A-Z]{1,3}[0-9]{1,7})"(?: [a-z]+="\w*")* ?>')
+_UNFILLED = re.compile(rb'<c r="[A-Z]{1,3}[0-9]{1,7}"(?: [a-z]+="\w*")* ?/>')
+_HIDDEN = re.compile(rb'\bhidden="(?:1|true)"|\bht="0(?:\.0*)?"')
+_ERROR = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"[^>]*\bt="e"[^>]*(?<!/)>(.*?)</c>', re.DOTALL)
+_ERROR_VALUE = re.compile(rb"<v[^>]*>([^<]*)</v>")
+_UNCALCULATED = re.compile(
+    rb'<c r="([A-Z]{1,3})([0-9]{1,7})"(?![^>]*\bt="(?!n"))[^>]*>\s*'
+    rb"<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
+)
+_DIGITS = b"0123456789"
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class NotPlainError(Exception):
+    """The sheet is XML of an unusual kind, or its rows are out of order."""
+
+
+@dataclass
+class Structure:
+    """Rows and columns are numbered as the spreadsheet shows them: from 1."""
+
+    hidden: set[int] = field(default_factory=set)
+    #: Row -> column -> what stands in cells that calamine gives as blank.
+    failures: dict[int, dict[int, str]] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)  #: rows with cells that may be filled
+    columns: set[int] = field(default_factory=set)  #: columns with cells that may be filled
+    filled: int = 0  #: how many cells may be filled
+    merged: int = 0  #: merged areas
+
+    @property
+    def area(self) -> int:
+        """Cells of the rectangle that holds all filled cells."""
+        if not self.rows:
+            return 0
+        return (self.rows[-1] - self.rows[0] + 1) * (max(self.columns) - min(self.columns) + 1)
+
+
+def structure_of(stream: IO[bytes]) -> Structure:
+    """Searches the XML of a sheet. Raises NotPlainError if that cannot be done safely."""
+    structure = Structure()
+    letters: set[bytes] = set()
+    for block in _whole_rows(stream):
+        _search(block, structure, letters)
+    structure.columns = {_column(name) for name in letters}
+    if structure.columns and max(structure.columns) > LAST_COLUMN:
+        raise NotPlainError
+    return structure
+
+
+def _whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
+    """Blocks that end with a row's end, so that no cell is cut in two."""
+    opening = _OPENING.match(rest := stream.read(_BLOCK))
+    if not opening:
+        raise NotPlainError
+    rest = rest[opening.end() :]
+    while block := stream.read(_BLOCK):
+        rest += block
+        end = rest.rfind(b"</row>") + len(b"</row>")
+        if end >= len(b"</row>"):
+            yield rest[:end]
+            rest = rest[end:]
+        elif len(rest) > _MAX_ROW_BYTES:
+            raise NotPlainError
+    yield rest
+
+
+def _search(block: bytes, structure: Structure, letters: set[bytes]) -> None:
+    if any(quick.search(block) and sure.search(block) for quick, sure in _ODD):
+        raise NotPlainError
+    rows = _ROW.findall(block)
+    references = _FILLED.findall(block)
+    cells = block.count(b"<c ")
+    unfilled = len(_UNFILLED.findall(block)) if len(references) < cells else 0
+    # The last comparison finds a tag with two positions.
+    if (
+        len(rows) != block.count(b"<row ")
+        or len(references) + unfilled != cells
+        or len(rows) + cells != block.count(b' r="')
+    ):
+        raise NotPlainError
+    structure.filled += len(references)
+    joined = b" ".join(references)
+    letters.update(joined.translate(None, _DIGITS).split())
+    filled_rows = sorted(map(int, set(joined.translate(None, _LETTERS).split())))
+    numbers = []
+    for digits, attributes in rows:
+        number = int(digits)
+        numbers.append(number)
+        if attributes and (b"hidden" in attributes or b'ht="0' in attributes) and _HIDDEN.search(attributes):
+            structure.hidden.add(number)
+    _check_order(structure, numbers, filled_rows)
+    structure.rows += filled_rows
+    if b't="e"' in block:
+        for column, row, content in _ERROR.findall(block):
+            value = _ERROR_VALUE.search(content)
+            _add_failure(structure, row, column, unescape(value[1].decode()) if value else "#N/A")
+    if b"<f" in block:
+        for column, row in _UNCALCULATED.findall(block):
+            _add_failure(structure, row, column, UNCALCULATED)
+    structure.merged += block.count(b"<mergeCell ")
+
+
+def _check_order(structure: Structure, numbers: list[int], filled_rows: list[int]) -> None:
+    """Rows must rise, and cells must stand in the row that their name says, or nothing here can be trusted."""
+    rising = all(a < b for a, b in pairwise(numbers))
+    if not rising or not set(filled_rows) <= set(numbers):
+        raise NotPlainError
+    if filled_rows and (filled_rows[-1] > LAST_ROW or filled_rows[0] < 1):
+        raise NotPlainError
+    if filled_rows and structure.rows and filled_rows[0] <= structure.rows[-1]:
+        raise NotPlainError
+
+
+def _add_failure(structure: Structure, row: bytes, column: bytes, text: str) -> None:
+    structure.failures.setdefault(int(row), {})[_column(column)] = text
+
+
+def _column(letters: bytes) -> int:
+    return column_index_from_string(letters.decode())
