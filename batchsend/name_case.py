@@ -1,0 +1,92 @@
+"""Names in capitals, as dealership systems export them, back in the spelling that their owners use.
+
+Rules, not a dictionary: `MACY` and `MACHADO` are commoner in such lists than `MacDonald`, so only `Mc` is split, and
+the initials of a company (`BMW`) cannot be told from a name. What somebody typed in mixed case is left as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_letters = re.compile(r"[^\W\d_]+(?:['’‘ʼ`][^\W\d_]+)*")
+_letters_between_apostrophes = re.compile(r"[^\W\d_]+")
+_ORDINAL_ENDINGS = frozenset({"st", "nd", "rd", "th"})
+_SPELLED = {
+    "ii": "II", "iii": "III", "iv": "IV", "vii": "VII", "viii": "VIII",
+    "llc": "LLC", "llp": "LLP", "pllc": "PLLC", "lp": "LP", "pc": "PC", "dba": "DBA", "usa": "USA",
+    "md": "MD", "dds": "DDS", "dvm": "DVM", "phd": "PhD", "rn": "RN", "cpa": "CPA",
+}  # fmt: skip
+_SPELLED_LATER = {"vi": "VI", "and": "and", "or": "or"}  # as a first word Vi is a woman's name
+# Two letters without a vowel are initials (TJ, JD) but for these.
+_ABBREVIATIONS = frozenset({"dr", "jr", "mr", "ms", "ng", "sr", "st", "mc", "ft", "mt", "wm", "ln", "rd"})
+_PARTICLES = frozenset({"de", "del", "da", "das", "dos", "la", "las", "los", "von", "van", "der", "den", "y"})
+_AFTER_DE = frozenset({"la", "las", "los"})
+_AFTER_VAN = frozenset({"de", "der", "den"})
+
+
+@lru_cache(maxsize=65_536)
+def name_case(text: str) -> str:
+    """`JOHN O'BRIEN` -> `John O'Brien`, `MCDONALD` -> `McDonald`, `MARIA DE LA CRUZ` -> `Maria de la Cruz`.
+
+    Applies to text all in capitals or all in small letters; any other is returned as it is. A value's first word is
+    capitalised (`DE LEON` -> `De Leon`, as Americans of that name write it), except where two particles in a row open
+    a surname (`DE LA CRUZ` -> `de la Cruz`, `VAN DER BERG` -> `van der Berg`).
+    """
+    if text != text.upper() and text != text.lower():
+        return text
+    words = text.lower().split(" ")
+    return " ".join(
+        word if _is_particle(words, position) else _letters.sub(_spell_later if position else _spell, word)
+        for position, word in enumerate(words)
+    )
+
+
+def _is_particle(words: list[str], position: int) -> bool:
+    """Whether the word at `position` joins a surname together and so stays small."""
+    word = words[position]
+    before = words[position - 1] if position else ""
+    after = words[position + 1] if position + 1 < len(words) else ""
+    if word not in _PARTICLES or not after:
+        return False
+    if word in _AFTER_DE | _AFTER_VAN and before in {"de", "van", "von"}:
+        return True
+    opens_a_pair = (word == "de" and after in _AFTER_DE) or (word in {"van", "von"} and after in _AFTER_VAN)
+    if opens_a_pair and position + 2 < len(words):
+        return True
+    # Alone, `van` and `la` are as often part of an American name (Dick Van Dyke, La Toya).
+    return position > 0 and word in {"de", "del", "da", "das", "dos", "von", "y"}
+
+
+def _spell_later(run: re.Match[str]) -> str:
+    return _SPELLED_LATER.get(run[0]) or _spell(run)
+
+
+def _spell(run: re.Match[str]) -> str:
+    """Spells one run of letters, its parts joined by apostrophes."""
+    letters = run[0]
+    if letters in _ORDINAL_ENDINGS and run.string[: run.start()][-1:].isdigit():
+        return letters
+    if letters in _SPELLED:
+        return _SPELLED[letters]
+    if (
+        len(letters) == 2
+        and letters not in _ABBREVIATIONS
+        and not set(letters) & set("aeiouy")
+        and letters.isascii()
+    ):
+        return letters.upper()
+    return _letters_between_apostrophes.sub(_spell_part, letters)
+
+
+def _spell_part(match: re.Match[str]) -> str:
+    part = match[0]
+    if match.start() and len(part) == 1:
+        return part  # John's
+    if part.startswith("mc") and len(part) >= 5:
+        return f"Mc{_capitalised(part[2:])}"
+    return _capitalised(part)
+
+
+def _capitalised(part: str) -> str:
+    return part[:1].upper() + part[1:]

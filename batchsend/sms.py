@@ -1,0 +1,188 @@
+"""What a phone network makes of a text: the body as it is sent, its encoding and its segments.
+
+Source of the alphabet: 3GPP TS 23.038 (default alphabet and its extension table), of the sizes: 3GPP TS 23.040 (a
+segment of several gives 6 of its 140 octets to the header that joins them). All functions are pure.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import chain
+
+_BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENSION = "\f^{}\\[~]|€"
+_ESCAPE = "\x1b"
+
+_all_basic = re.compile(f"[{re.escape(_BASIC)}]*").fullmatch
+_all_gsm7 = re.compile(f"[{re.escape(_BASIC + _EXTENSION)}]*").fullmatch
+_not_gsm7 = re.compile(f"[^{re.escape(_BASIC + _EXTENSION)}]")
+_extension = re.compile(f"[{re.escape(_EXTENSION)}]")
+
+
+class Encoding(StrEnum):
+    """How the network carries a text: one character outside GSM-7 makes the whole text UCS-2."""
+
+    GSM7 = "GSM-7"
+    UCS2 = "UCS-2"
+
+
+@dataclass(frozen=True, slots=True)
+class SmsSize:
+    """`units` are septets (GSM-7) or UTF-16 code units (UCS-2); `segments` is what is paid for."""
+
+    encoding: Encoding
+    units: int
+    segments: int
+
+
+_GSM7_SINGLE, _GSM7_PART = 160, 153
+_UCS2_SINGLE, _UCS2_PART = 70, 67
+
+
+def size(text: str) -> SmsSize:
+    """Encoding, units and segments of `text` as it stands; an empty text has 0 segments."""
+    if _all_basic(text):
+        return _basic_size(len(text))
+    if _all_gsm7(text):
+        septets = _extension.sub(_ESCAPE + "x", text)
+        return SmsSize(Encoding.GSM7, len(septets), _gsm7_segments(septets))
+    code_units = _utf16(text)
+    return SmsSize(Encoding.UCS2, len(code_units), _ucs2_segments(code_units))
+
+
+def counted(body: str, opt_out_line: str | None) -> SmsSize:
+    """The size of what leaves the API: `body`, then `opt_out_line` on a line of its own where one is added."""
+    return size(body if opt_out_line is None else f"{body}\n{opt_out_line}")
+
+
+def non_gsm7(text: str) -> tuple[str, ...]:
+    """The distinct characters that make `text` UCS-2, in the order in which they first stand there."""
+    return tuple(dict.fromkeys(_not_gsm7.findall(text)))
+
+
+@lru_cache(maxsize=4096)
+def _basic_size(units: int) -> SmsSize:
+    return SmsSize(Encoding.GSM7, units, _even_segments(units, _GSM7_SINGLE, _GSM7_PART))
+
+
+def _even_segments(units: int, single: int, part: int) -> int:
+    return min(units, 1) if units <= single else -(-units // part)
+
+
+def _gsm7_segments(septets: str) -> int:
+    if len(septets) <= _GSM7_SINGLE:
+        return _even_segments(len(septets), _GSM7_SINGLE, _GSM7_PART)
+    segments = start = 0
+    while start < len(septets):
+        start += _GSM7_PART
+        start -= septets[start - 1 : start] == _ESCAPE
+        segments += 1
+    return segments
+
+
+def _utf16(text: str) -> memoryview:
+    return memoryview(text.encode("utf-16-be", "surrogatepass")).cast("B")[::2]
+
+
+def _ucs2_segments(high_octets: memoryview) -> int:
+    """`high_octets` has one item per code unit: 0xD8-0xDB is the first half of a pair, 0xDC-0xDF the second."""
+    if len(high_octets) <= _UCS2_SINGLE:
+        return _even_segments(len(high_octets), _UCS2_SINGLE, _UCS2_PART)
+    segments = start = 0
+    while start < len(high_octets):
+        start += _UCS2_PART
+        segments += 1
+        if start < len(high_octets):
+            straddles = 0xD8 <= high_octets[start - 1] <= 0xDB and 0xDC <= high_octets[start] <= 0xDF
+            start -= straddles
+    return segments
+
+
+_line_end = re.compile(r"\r\n|[\r\v\f\x85\u2028\u2029]")
+# Half a surrogate pair is no character; it cannot even be written as UTF-8.
+_control = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_blanks = re.compile(r" {2,}")
+_blanks_at_line_end = re.compile(r" ?\n ?")
+_empty_lines = re.compile(r"\n{3,}")
+
+
+def normalise(text: str) -> str:
+    """The body that is sent, counted and shown; idempotent.
+
+    Every Unicode line end becomes a line feed, a tab a blank; other control characters go; runs of blanks become one;
+    blanks beside a line end go; more than one empty line becomes one; the ends lose white space of any kind.
+    """
+    # Looking first costs a tenth of substituting, and most texts need little of it.
+    if not text.replace("\n", "").isprintable():
+        text = _control.sub("", _line_end.sub("\n", text).replace("\t", " "))
+    if "  " in text:
+        text = _blanks.sub(" ", text)
+    if " \n" in text or "\n " in text:
+        text = _blanks_at_line_end.sub("\n", text)
+    if "\n\n\n" in text:
+        text = _empty_lines.sub("\n\n", text)
+    return text.strip()
+
+
+def _substitutes() -> dict[str, str]:
+    groups = {
+        '"': "“”„‟«»″‶〝〞❝❞ʺˮ",
+        "'": "‘’‚‛‹›′‵ʹʻʼʽˈˊˋ´`❛❜",
+        "-": "‐‑‒–—―⁃−•‣◦▪▫●○■□·∙",
+        "/": "⁄∕÷⧸",
+        "\\": "⧵⧹",
+        "*": "∗⁎✱✲✳",
+        "~": "˜∼",
+        "^": "ˆ",
+        "|": "∣⏐",
+        ",": "、",
+        ".": "。",
+        "x": "×",
+        "...": "…",
+        "..": "‥",
+        "!!": "‼",
+        " ": "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
+        # Invisible: soft hyphen, zero-width characters, direction marks, variation selectors.
+        "": "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+        "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff",
+    }
+    table = {character: plain for plain, characters in groups.items() for character in characters}
+    # Fullwidth and small forms, halfwidth punctuation and fractions: Unicode itself says what they stand for.
+    for code in chain(
+        range(0xFF01, 0xFF65), range(0xFE50, 0xFE6C), (0xBC, 0xBD, 0xBE), range(0x2150, 0x215F)
+    ):
+        plain = "".join(table.get(part, part) for part in unicodedata.normalize("NFKC", chr(code)))
+        if _all_gsm7(plain):
+            table[chr(code)] = plain
+    return table
+
+
+_SUBSTITUTES = _substitutes()
+
+
+def _plain_for(match: re.Match[str]) -> str:
+    plain = _SUBSTITUTES.get(match[0], match[0])
+    after_digit = match.string[max(match.start() - 1, 0) : match.start()].isdigit()
+    return (
+        f" {plain}" if after_digit and len(plain) > 1 and plain[0].isdigit() else plain
+    )  # 2½ is 2 1/2, not 21/2
+
+
+def smart_encode(text: str) -> str:
+    """`text` with typographic characters replaced by plain ones, if that makes the whole of it GSM-7; else `text`.
+
+    Letters keep their accents: a text with `á` or an emoji stays as it is, curly quotes and all, because it costs
+    UCS-2 anyway. Takes a body that went through `normalise` and gives one back: where a no-break space became a
+    blank, two blanks in a row or a blank beside a line end are tidied again, so the result is stable under both.
+    """
+    if _all_gsm7(text):
+        return text
+    plain = _not_gsm7.sub(_plain_for, unicodedata.normalize("NFC", text))
+    return normalise(plain) if _all_gsm7(plain) else text
