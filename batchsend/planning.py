@@ -1,0 +1,244 @@
+"""From a campaign to a plan: everything read, checked and rendered, in a throw-away ledger, before anything leaves.
+
+A preview shows the plan, a rehearsal sends it to the sandbox, a real start stores it in the real ledger first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from sqlalchemy import insert, select, update
+
+from batchsend.campaign import Campaign
+from batchsend.columns import Roles, find_columns
+from batchsend.customers import CustomerList, ListOptions, open_list
+from batchsend.errors import BatchsendError, CampaignError, GuardError, ListError
+from batchsend.history import History, code_counts, segments_to_send
+from batchsend.identity import recognise
+from batchsend.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
+from batchsend.ledger_opening import scratch_ledger
+from batchsend.plan import RowJudge
+from batchsend.schema import messages
+from batchsend.statuses import Code, Status
+from batchsend.suppression import Suppression, load_suppression
+from batchsend.template import MessageTemplate
+from batchsend.timestamps import from_text, start_of_window, to_text
+from batchsend.verdicts import Planner, Remarks
+
+T = TypeVar("T")
+
+#: The number that a plan's only run has in its scratch ledger.
+SCRATCH_RUN = 0
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What one start asks for. `now` is its moment in UTC; `host` this computer's name."""
+
+    campaign: Campaign
+    base_url: str
+    host: str
+    now: datetime
+    limit: int | None = None
+    resend: str | None = None
+    new_campaign: bool = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of a plan, read and found sound."""
+
+    customers: CustomerList
+    roles: Roles
+    template: MessageTemplate
+    suppression: Suppression
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole list, judged. The rows are in `scratch`, a ledger that lives as long as the plan is open."""
+
+    request: PlanRequest
+    sources: Sources
+    scratch: Ledger
+    identity: Identity
+    known: CampaignRecord | None
+    run: RunRecord | None
+    fingerprint: str
+    remarks: Remarks
+    texts: int
+    segments: int
+    counts: dict[str, int]
+    codes: list[tuple[str, str, int]]
+    sent_with_other_template: int
+
+    def new_run(self) -> NewRun:
+        """What the ledger stores of the list and the campaign."""
+        campaign, customers = self.request.campaign, self.sources.customers
+        return NewRun(
+            list_fingerprint=self.fingerprint,
+            list_file=str(customers.path),
+            list_saved_at=to_text(customers.saved_at),
+            headers=customers.headers,
+            zone=campaign.zone.key,
+            about={
+                "campaign": campaign.name,
+                "file": str(campaign.path),
+                "stem": campaign.stem,
+                "department": campaign.department_label or campaign.department_uuid or "from the list",
+                "user": campaign.user_uuid or "from the list",
+                "template": str(self.sources.template.path),
+                "base_url": self.request.base_url,
+            },
+        )
+
+
+@contextmanager
+def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
+    """Plans a start against what `ledger` remembers (`None`: there is no ledger yet). Changes nothing in it.
+
+    Raises `BatchsendError` for whatever makes the list, the template or the campaign unusable as a whole.
+    """
+    campaign = request.campaign
+    sources = read_sources(campaign)
+    used = sources.roles.used | sources.template.uses
+    fingerprint = _fingerprint(sources.customers, used)
+    identity = Identity(
+        campaign.name, request.base_url, sources.roles.key_names, str(campaign.path), request.host
+    )
+    known = None
+    if ledger is not None:
+        known = recognise(campaign, identity, ledger, new_campaign=request.new_campaign)
+    run = _same_list(request, ledger, known, fingerprint)
+    with TemporaryDirectory(prefix="batchsend-") as folder:
+        scratch = scratch_ledger(Path(folder))
+        try:
+            history = History(
+                ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
+            )
+            planner = Planner(
+                campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
+                sources.suppression, request.now, resend=request.resend, continues=run is not None,
+            )  # fmt: skip
+            for chunk in sources.customers.chunks(used):
+                rows = planner.plan(chunk)
+                if rows:
+                    with scratch.write() as connection:
+                        connection.execute(insert(messages), rows)
+            _hold_back(scratch, request.limit)
+            texts, segments = segments_to_send(scratch, SCRATCH_RUN)
+            yield Plan(
+                request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
+                scratch.counts(SCRATCH_RUN), code_counts(scratch, SCRATCH_RUN),
+                history.sent_with_other_template(sources.template.source_sha256) if run else 0,
+            )  # fmt: skip
+        finally:
+            scratch.close()
+
+
+def read_sources(campaign: Campaign) -> Sources:
+    """Opens list, template and suppression files; whatever is wrong with them is raised at once."""
+    problems = _Problems()
+    options = campaign.list_options
+    customers = problems.attempt(
+        lambda: open_list(
+            campaign.list,
+            ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
+        )
+    )
+    recipients = campaign.recipients
+    suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))
+    if customers is not None:
+        template = problems.attempt(lambda: _load_template(campaign, customers))
+        roles = problems.attempt(lambda: find_columns(campaign, customers.headers))
+        if template is not None and roles is not None and suppression is not None:
+            problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
+            if not problems.found:
+                return Sources(customers, roles, template, suppression)
+    raise problems.together()
+
+
+class _Problems:
+    """Collects what is wrong with several files, so that a user can mend all of it at once."""
+
+    def __init__(self) -> None:
+        self.found: list[BatchsendError] = []
+
+    def attempt(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except BatchsendError as error:
+            self.found.append(error)
+            return None
+
+    def together(self) -> BatchsendError:
+        return self.found[0] if len(self.found) == 1 else BatchsendError("\n".join(map(str, self.found)))
+
+
+def _load_template(campaign: Campaign, customers: CustomerList) -> MessageTemplate:
+    if campaign.template is None:
+        raise CampaignError(campaign.path, "`template` is missing")
+    return MessageTemplate.load(campaign.template, customers.headers)
+
+
+def _check_phones_are_there(
+    campaign: Campaign, customers: CustomerList, roles: Roles, suppression: Suppression
+) -> None:
+    if suppression.phones_only and roles.phone is None and not campaign.recipients.blank_phones_given:
+        raise ListError(
+            customers.path,
+            "has no column for `phone`, but the suppression files know people by phone only, so nobody could be "
+            "checked against them. Add the phones to the list, or the customer ids to the suppression files, or "
+            'write blank_phones = "preferred" under [recipients] to send without that check',
+        )
+
+
+def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
+    return RowJudge(
+        campaign, sources.customers.headers, sources.roles, sources.template,
+        phones_needed=sources.suppression.phones_only,
+    )  # fmt: skip
+
+
+def _fingerprint(customers: CustomerList, used: Collection[int]) -> str:
+    """What tells this list from another one: its rows as read, whatever the file's form."""
+    digest = hashlib.sha256(repr(customers.headers).encode())
+    for chunk in customers.chunks(used):
+        columns = [chunk.frame[position].tolist() for position in range(chunk.frame.shape[1])]
+        rows = zip(chunk.frame.index.tolist(), *columns, strict=True)
+        digest.update("".join(map(repr, rows)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _same_list(
+    request: PlanRequest, ledger: Ledger | None, known: CampaignRecord | None, fingerprint: str
+) -> RunRecord | None:
+    """The run that goes on: the campaign's latest one of this list, unless it is time to repeat it."""
+    if ledger is None or known is None:
+        return None
+    run = next((run for run in ledger.runs_of(known.id) if run.list_fingerprint == fingerprint), None)
+    days = request.campaign.recipients.repeat_after_days
+    if run is None or days is None:
+        return run
+    began = from_text(run.created_at)
+    return run if began >= start_of_window(request.now, days, request.campaign.zone) else None
+
+
+def _hold_back(scratch: Ledger, limit: int | None) -> None:
+    if limit is None:
+        return
+    if limit < 0:
+        raise GuardError("--limit needs a number of texts, 0 or more")
+    waiting = (messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
+    first = select(messages.c.row).where(*waiting).order_by(messages.c.row).limit(limit)
+    with scratch.write() as connection:
+        connection.execute(
+            update(messages).where(*waiting, messages.c.row.not_in(first)).values(codes=Code.HELD_BACK)
+        )

@@ -1,0 +1,307 @@
+"""What a row becomes among other rows and after what went before: the one order in which verdicts apply.
+
+`MALFORMED_ROW`, `HIDDEN_ROW`, customer and key, `NO_CONSENT`, `SUPPRESSED`, `ALREADY_SENT` / `ALREADY_TRIED`, phone,
+template and text, `DUPLICATE`, `DUPLICATE_PHONE`, `FREQUENCY_CAP`: the first that applies counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from batchsend.campaign import Campaign
+from batchsend.columns import Roles
+from batchsend.customers import Chunk
+from batchsend.history import Earlier, History, Mark
+from batchsend.plan import Judged, Problem, RowJudge
+from batchsend.schema import messages
+from batchsend.sms import Encoding, non_gsm7
+from batchsend.statuses import (
+    IN_FLIGHT,
+    MAY_HAVE_REACHED,
+    OPTED_OUT,
+    RESENDABLE,
+    Code,
+    Status,
+)
+from batchsend.suppression import Suppression
+from batchsend.timestamps import start_of_window, to_text
+
+_SKIPS = frozenset({Code.HIDDEN_ROW, Code.NO_CONSENT})
+_NO_VALUES: dict[str, Any] = dict.fromkeys(messages.columns.keys())
+#: Examples kept for the preview of each kind of remark.
+_EXAMPLES = 20
+
+
+@dataclass
+class Remarks:
+    """What a person should know about a plan beside its rows."""
+
+    #: Value of the consent column -> rows.
+    consent: Counter[str] = field(default_factory=Counter)
+    #: (row, row of the same key, headers in which they differ), the first few, and how many there are.
+    differing: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
+    differing_rows: int = 0
+    #: Character that makes a text cost more -> rows.
+    costly: dict[str, list[int]] = field(default_factory=dict)
+    costly_rows: Counter[str] = field(default_factory=Counter)
+    #: Rows that `--resend` opens again, those among them that may have been sent, and those it cannot open.
+    again: int = 0
+    again_unconfirmed: int = 0
+    not_again: int = 0
+    #: Rows that were tried before in this run and keep their outcome.
+    kept: int = 0
+
+
+class Planner:
+    """Plans one list, chunk by chunk, in its order. `now` is the moment of the start, in UTC.
+
+    `resend`: what `--resend` asks for. `continues`: the list's run has been started before.
+    """
+
+    def __init__(
+        self, campaign: Campaign, headers: Sequence[str], roles: Roles, judge: RowJudge, history: History,
+        suppression: Suppression, now: datetime, *, resend: str | None, continues: bool,
+    ) -> None:  # fmt: skip
+        self.remarks = Remarks()
+        self._headers = headers
+        self._roles = roles
+        self._judge = judge
+        self._history = history
+        self._suppression = suppression
+        self._resend = resend
+        self._continues = continues
+        recipients = campaign.recipients
+        self._skip_duplicate_phones = recipients.duplicate_phones == "skip"
+        days = recipients.repeat_after_days
+        self._texted_since = to_text(start_of_window(now, days, campaign.zone)) if days else None
+        self._max_messages = recipients.max_messages
+        self._cap_since = (
+            start_of_window(now, recipients.max_messages_days, campaign.zone)
+            if recipients.max_messages_days
+            else None
+        )
+        self._keys: dict[str, tuple[int, Sequence[str]]] = {}
+        self._phones: dict[str, tuple[str, int]] = {}
+        self._planned: Counter[str] = Counter()
+        if continues:
+            for row, key, phone, customer, cells in history.tried_keys():
+                self._remember(row, key, phone, customer, cells)
+
+    def plan(self, chunk: Chunk) -> list[dict[str, Any]]:
+        """The chunk's rows as the ledger keeps them; those to be sent are `pending` `STOPPED`."""
+        rows = list(self._judged(chunk))
+        if not rows:
+            return []
+        earlier = self._history.earlier([row.key for row in rows if row.key is not None])
+        reached: dict[str, int] = {}
+        if self._max_messages is not None and self._cap_since is not None:
+            customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
+            reached = self._history.reached(customers, self._cap_since)
+        tried: dict[int, dict[str, Any]] = {}
+        marks: dict[int, Mark] = {}
+        if self._continues:
+            tried = self._history.tried_rows(rows[0].row, rows[-1].row)
+            marks = self._history.marks(rows[0].row, rows[-1].row)
+        return [
+            self._plan_tried(row, tried[row.row], earlier, reached)
+            if row.row in tried
+            else self._plan_untried(row, marks.get(row.row), earlier, reached)
+            for row in rows
+        ]
+
+    def _judged(self, chunk: Chunk) -> Iterator[Judged]:
+        frame = chunk.frame
+        columns = [frame[position].tolist() for position in range(frame.shape[1])]
+        if self._roles.consent is not None:
+            self.remarks.consent.update(columns[self._roles.consent])
+        for row, cells in zip(frame.index.tolist(), zip(*columns, strict=True), strict=True):
+            yield self._judge.judge(row, cells, chunk.malformed.get(row), hidden=row in chunk.hidden)
+
+    def _plan_tried(
+        self, row: Judged, outcome: dict[str, Any], earlier: dict[str, list[Earlier]], reached: dict[str, int]
+    ) -> dict[str, Any]:
+        """A row that was tried in this run keeps its outcome, unless `--resend` asks for it and it can be sent."""
+        status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
+        if self._resend is not None and matches(self._resend, status, codes):
+            if self._problem(row, earlier, reached, again=True) is None:
+                self._note_again(status)
+                return self._message(row, generation=outcome["generation"] + 1, resend=self._resend)
+            self.remarks.not_again += 1
+        self.remarks.kept += 1
+        return {**outcome, "run_id": 0, "campaign_id": 0, "status": status, "codes": codes}
+
+    def _plan_untried(
+        self, row: Judged, mark: Mark | None, earlier: dict[str, list[Earlier]], reached: dict[str, int]
+    ) -> dict[str, Any]:
+        generation, resend = (mark.generation, mark.resend) if mark is not None else (0, None)
+        before = earlier.get(row.key, []) if row.key is not None else []
+        latest = max(before, key=lambda e: e.sent_at or "", default=None)
+        if latest is not None and resend is None and self._resend is not None:
+            status, codes = _as_unconfirmed(latest.status, latest.codes)
+            if matches(self._resend, status, codes):
+                resend = self._resend
+        again = resend is not None and (latest is None or latest.status not in MAY_HAVE_REACHED - RESENDABLE)
+        problem = self._problem(row, earlier, reached, again=again)
+        if isinstance(problem, _Already):
+            return self._row(
+                row, Status.SKIPPED, problem.code, "", generation=generation, resend=resend,
+                message_uuid=problem.earlier.message_uuid, sent_at=problem.earlier.sent_at,
+                earlier_run=problem.earlier.run_id,
+            )  # fmt: skip
+        if problem is not None:
+            status = Status.SKIPPED if problem.code in _SKIPPED_CODES else Status.INVALID
+            return self._row(
+                row, status, problem.code, problem.description, generation=generation, resend=resend
+            )
+        if again and latest is not None:
+            self._note_again(_as_unconfirmed(latest.status, latest.codes)[0])
+        return self._message(row, generation=generation, resend=resend)
+
+    def _problem(
+        self, row: Judged, earlier: dict[str, list[Earlier]], reached: dict[str, int], *, again: bool
+    ) -> Problem | _Already | None:
+        """The first verdict that applies, `None` where the row can be sent."""
+        if row.first is not None:
+            return row.first
+        customer, key = row.customer_uuid or "", row.key or ""
+        before = earlier.get(key, ())
+        if self._suppression.covers(customer, row.phone):
+            return Problem(Code.SUPPRESSED)
+        if any(OPTED_OUT.intersection(outcome.codes.split("; ")) for outcome in before):
+            return Problem(Code.SUPPRESSED, "myKaarma said before that this customer opted out")
+        already = None if again else self._already(before)
+        return (
+            already
+            or row.then
+            or self._repeated(row, key, customer)
+            or self._capped(customer, reached, again=again)
+        )
+
+    def _already(self, before: Sequence[Earlier]) -> _Already | None:
+        counting = [
+            outcome
+            for outcome in before
+            if self._texted_since is None or outcome.sent_at is None or outcome.sent_at >= self._texted_since
+        ]
+        for outcome in counting:
+            if outcome.status in MAY_HAVE_REACHED and outcome.status != Status.UNCONFIRMED:
+                return _Already(Code.ALREADY_SENT, outcome)
+        for outcome in counting:
+            if outcome.status in (Status.UNCONFIRMED, IN_FLIGHT):
+                return _Already(Code.ALREADY_TRIED, outcome)
+        return None
+
+    def _repeated(self, row: Judged, key: str, customer: str) -> Problem | None:
+        same = self._keys.get(key)
+        if same is not None and same[0] != row.row:
+            return self._duplicate(row, *same)
+        if row.phone is not None and self._skip_duplicate_phones:
+            other = self._phones.get(row.phone)
+            if other is not None and other[0] != customer:
+                return Problem(Code.DUPLICATE_PHONE, f"row {other[1]} has the same phone")
+        return None
+
+    def _duplicate(self, row: Judged, first_row: int, first_cells: Sequence[str]) -> Problem:
+        differing = tuple(
+            header
+            for header, a, b in zip(self._headers, first_cells, row.cells, strict=False)
+            if header and a != b
+        )
+        if not differing:
+            return Problem(Code.DUPLICATE, f"the same as row {first_row}")
+        self.remarks.differing_rows += 1
+        if len(self.remarks.differing) < _EXAMPLES:
+            self.remarks.differing.append((row.row, first_row, differing))
+        return Problem(
+            Code.DUPLICATE,
+            f"the same key as row {first_row}, but another {', '.join(differing)}. If both are meant, "
+            f"name what tells them apart in `key` under [recipients]",
+        )
+
+    def _capped(self, customer: str, reached: dict[str, int], *, again: bool) -> Problem | None:
+        if self._max_messages is None or again:
+            return None
+        texts = reached.get(customer, 0) + self._planned[customer]
+        if texts < self._max_messages:
+            return None
+        return Problem(Code.FREQUENCY_CAP, f"{texts} of at most {self._max_messages} texts")
+
+    def _message(self, row: Judged, *, generation: int, resend: str | None) -> dict[str, Any]:
+        self._remember(row.row, row.key or "", row.phone, row.customer_uuid or "", row.cells)
+        self._planned[row.customer_uuid or ""] += 1
+        if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
+            for character in non_gsm7(row.body):
+                self.remarks.costly_rows[character] += 1
+                rows = self.remarks.costly.setdefault(character, [])
+                if len(rows) < _EXAMPLES:
+                    rows.append(row.row)
+        return self._row(row, Status.PENDING, Code.STOPPED, "", generation=generation, resend=resend)
+
+    def _row(self, row: Judged, status: Status, code: Code, description: str, **more: Any) -> dict[str, Any]:
+        return {
+            **_NO_VALUES,
+            "run_id": 0,
+            "row": row.row,
+            "campaign_id": 0,
+            "key": row.key,
+            "customer_uuid": row.customer_uuid,
+            "department_uuid": row.department_uuid,
+            "user_uuid": row.user_uuid,
+            "phone": row.phone,
+            "body": row.body,
+            "segments": row.size.segments if row.size is not None else None,
+            "encoding": row.size.encoding if row.size is not None else None,
+            "cells": json.dumps(row.cells, ensure_ascii=False),
+            "status": status,
+            "codes": code,
+            "descriptions": description,
+            "attempts": 0,
+            **more,
+        }
+
+    def _remember(self, row: int, key: str, phone: str | None, customer: str, cells: Sequence[str]) -> None:
+        self._keys.setdefault(key, (row, cells))
+        if phone is not None:
+            self._phones.setdefault(phone, (customer, row))
+
+    def _note_again(self, status: str) -> None:
+        self.remarks.again += 1
+        self.remarks.again_unconfirmed += status == Status.UNCONFIRMED
+
+
+@dataclass(frozen=True, slots=True)
+class _Already:
+    """Another run sent this message, or may have."""
+
+    code: Code
+    earlier: Earlier
+
+
+_SKIPPED_CODES = frozenset(
+    {
+        Code.HIDDEN_ROW,
+        Code.NO_CONSENT,
+        Code.SUPPRESSED,
+        Code.DUPLICATE,
+        Code.DUPLICATE_PHONE,
+        Code.FREQUENCY_CAP,
+    }
+)
+
+
+def matches(resend: str, status: str, codes: str) -> bool:
+    """Does `--resend resend` ask for a row with this outcome? Never for one whose customer opted out."""
+    if status not in RESENDABLE:
+        return False
+    said = codes.split("; ")
+    return not OPTED_OUT.intersection(said) and (resend == status or resend in said)
+
+
+def _as_unconfirmed(status: str, codes: str) -> tuple[str, str]:
+    """A request that is in flight for a process that ended: what the next start makes of it."""
+    return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
