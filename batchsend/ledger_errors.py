@@ -1,0 +1,41 @@
+"""What a database's own complaint means for whoever sends, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from batchsend.errors import LedgerError
+
+
+@contextmanager
+def own_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise LedgerError(f"{where}: {_sentence(str(error.orig))}") from error
+    except SQLAlchemyError as error:
+        raise LedgerError(f"{where}: the ledger cannot be used: {error}") from error
+
+
+def _sentence(problem: str) -> str:
+    """What to do about the database's own words."""
+    said = problem.lower()
+    if "disk is full" in said or "disk i/o" in said:
+        return (
+            f"the ledger could not be written: the disk is full or failing ({problem}). Make room and run it "
+            f"again."
+        )
+    if "locked" in said:
+        return "the ledger is locked by another program. Close what else has it open and run it again."
+    if "malformed" in said or "not a database" in said or "corrupt" in said:
+        return (
+            f"this file is not a sound ledger ({problem}). Nothing more is sent. Keep the file, put back a "
+            f"backup if there is one, and ask for help before you start with a new ledger: a new one knows "
+            f"nothing of what was sent."
+        )
+    if "readonly" in said or "read-only" in said:
+        return "the ledger is read-only for this user. Make it writable, or name another with --ledger."
+    return f"the ledger cannot be used ({problem.strip()})."

