@@ -1,0 +1,51 @@
+"""The results as CSV, for scripts: UTF-8 with a byte order mark, commas, CRLF, quoted as RFC 4180 says.
+
+A CSV file cannot say that a cell is text: who opens one by a double-click has Excel run every cell that looks like a
+formula, quoted or not, and lists hold what strangers typed into web forms. So a cell that could be a formula gets an
+apostrophe in front. What begins with `+` or `-` and can only be a number, a phone number or an id stays as it is,
+because scripts match by those. The apostrophe is unambiguous: a cell that looks guarded already gets one more, so
+that `from_guarded` gives back every value. The workbook needs none of this: there, a text is a text.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchsend.results_table import ResultsSource, column_headers, storable, values
+
+#: With these first, Excel, LibreOffice or Google Sheets may take a cell for a formula; the wide ones in Japanese.
+_STARTERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_FIRST = frozenset("'" + _STARTERS)
+_SUSPECT = re.compile(f"'*[{re.escape(_STARTERS)}]")
+#: Nothing in here can call a function, reach another cell's file or start a program.
+_HARMLESS = re.compile(r"[+-](?:[0-9 ().-]*|[A-Za-z0-9_-]*)")
+
+
+def write_csv(path: Path, source: ResultsSource) -> None:
+    """Writes the columns of `Results` over `path`, which exists."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([guarded(header) for header in column_headers(source.headers)])
+        writer.writerows(_lines(source))
+
+
+def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
+    zone, width = source.zone, len(source.headers)
+    for result in source.rows():
+        yield [guarded(value) if isinstance(value, str) else value for value in values(result, zone, width)]
+
+
+def guarded(cell: str) -> str:
+    """`cell` as it stands in the file: with an apostrophe in front if a spreadsheet could take it for a formula."""
+    # The first test spares nearly every cell the others.
+    if cell[:1] in _FIRST and _SUSPECT.match(cell) and not _HARMLESS.fullmatch(cell):
+        cell = f"'{cell}"
+    return cell if cell.isascii() else storable(cell)
+
+
+def from_guarded(cell: str) -> str:
+    """The value of a cell of the file: the way back from `guarded`."""
+    return cell[1:] if cell.startswith("'") and _SUSPECT.match(cell) else cell

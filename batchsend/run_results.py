@@ -1,0 +1,109 @@
+"""A run, or a plan, as the results show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from batchsend.history import code_counts, run_rows
+from batchsend.ledger import Ledger
+from batchsend.results import ResultRow
+from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
+
+#: (label, value); a value of `None` makes the label a heading.
+SummaryLines = Sequence[tuple[str, str | int | None]]
+
+
+class RunResults:
+    """The rows of one run of a ledger, with what stands on the summary sheet above their counts."""
+
+    def __init__(
+        self, ledger: Ledger, run_id: int, headers: Sequence[str], zone: ZoneInfo, heading: SummaryLines
+    ) -> None:
+        self.headers = headers
+        self.zone = zone
+        self._ledger = ledger
+        self._run_id = run_id
+        self._counts = ledger.counts(run_id)
+        self.row_count = sum(self._counts.values())
+        self.summary = [*heading, *self._count_lines()]
+
+    def rows(self) -> Iterator[ResultRow]:
+        return map(self._result, run_rows(self._ledger, self._run_id))
+
+    def problems(self) -> Iterator[ResultRow]:
+        return map(self._result, run_rows(self._ledger, self._run_id, [*NEEDS_YOU, IN_FLIGHT]))
+
+    def _result(self, row: Mapping[str, Any]) -> ResultRow:
+        status, codes = self._shown(row["status"], row["codes"])
+        tried = row["attempts"] > 0 or row["sent_at"] is not None
+        return ResultRow(
+            row=row["row"],
+            status=status,
+            message_uuid=row["message_uuid"],
+            codes=codes,
+            descriptions=row["descriptions"],
+            phone=row["phone"],
+            message=row["body"],
+            cells=json.loads(row["cells"]),
+            customer_uuid=row["customer_uuid"],
+            segments=row["segments"],
+            encoding=row["encoding"],
+            api_status=row["api_status"],
+            http_status=row["http_status"],
+            request_uuid=row["request_uuid"],
+            warning_codes=row["warning_codes"],
+            attempts=row["attempts"],
+            sent_at_utc=row["sent_at"],
+            latency_ms=row["latency_ms"],
+            run=row["earlier_run"] or (self._run_number() if tried else None),
+        )
+
+    def _run_number(self) -> int | None:
+        return self._run_id
+
+    def _shown(self, status: str, codes: str) -> tuple[str, str]:
+        return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
+
+    def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
+        shown: dict[str, int] = {}
+        reasons: dict[tuple[str, str], int] = {}
+        for stored_status, stored_codes, count in code_counts(self._ledger, self._run_id):
+            status, codes = self._shown(stored_status, stored_codes)
+            shown[status] = shown.get(status, 0) + count
+            if codes:
+                reasons[status, codes] = reasons.get((status, codes), 0) + count
+        yield "Rows", None
+        yield "In all", Tally.of(shown).sentence()
+        for status in Status:
+            if status in shown:
+                yield status, shown[status]
+        if reasons:
+            yield "Why", None
+            for (status, codes), count in sorted(reasons.items(), key=lambda item: -item[1]):
+                yield f"{status}: {codes}", count
+
+
+class PlanResults(RunResults):
+    """The rows of a plan: what would be sent is `ready`. `run_id`: the run that the list's earlier starts had."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        run_id: int | None,
+        headers: Sequence[str],
+        zone: ZoneInfo,
+        heading: SummaryLines,
+    ) -> None:
+        self._continued_run = run_id
+        super().__init__(ledger, 0, headers, zone, heading)
+
+    def _run_number(self) -> int | None:
+        return self._continued_run
+
+    def _shown(self, status: str, codes: str) -> tuple[str, str]:
+        if status == Status.PENDING and codes == Code.STOPPED:
+            return Status.READY, ""
+        return super()._shown(status, codes)
