@@ -1,0 +1,322 @@
+"""The command line: asks and shows, with no rules of its own. Heavy libraries load inside the commands only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from batchsend._version import __version__
+from batchsend.errors import BatchsendError
+from batchsend.exits import Exit
+
+if TYPE_CHECKING:
+    from batchsend.campaign import Campaign
+    from batchsend.planning import Plan
+    from batchsend.runner import Report, Start
+    from batchsend.sender import Event
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+
+campaign_argument = click.argument("campaign", type=_PATH)
+ledger_option = click.option("--ledger", metavar="URL", help="The ledger: a path, or a PostgreSQL URL.")
+list_option = click.option("--list", "list_", type=_PATH, help="This list instead of the campaign's.")
+new_campaign_option = click.option(
+    "--new-campaign", is_flag=True, help="Start without the history that this file has under another name."
+)
+limit_option = click.option(
+    "--limit", type=click.IntRange(0), metavar="N", help="At most N texts; the others wait for another start."
+)
+resend_option = click.option(
+    "--resend", metavar="WHAT", help="Send again what is 'failed', 'unconfirmed', or has this error code."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="batchsend")
+def cli() -> None:
+    """Text a list of customers, each with their own message, through myKaarma.
+
+    \b
+    A first campaign:
+      batchsend new spring          a campaign, a template and a list to start from
+      batchsend preview spring.toml what would go to whom, and what is wrong
+      batchsend send spring.toml --sandbox    a rehearsal: nobody gets a text
+      batchsend send spring.toml --limit 10   the first ten, for real
+      batchsend send spring.toml    the rest
+    """
+
+
+@cli.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a campaign, a template and a list to start from. Nothing is ever overwritten."""
+    from batchsend.scaffold import write_sample
+
+    files = write_sample(name, Path.cwd())
+    for file in files:
+        click.echo(f"wrote {file.relative_to(Path.cwd())}")
+    click.echo(f"Next: open {files[0].name}, then: batchsend preview {files[0].name}")
+
+
+@cli.command()
+@campaign_argument
+@click.option("--out", type=_PATH, metavar="DIR", help="Where the preview goes, instead of previews/.")
+@list_option
+@ledger_option
+@limit_option
+@resend_option
+@new_campaign_option
+def preview(campaign: Path, out: Path | None, list_: Path | None, **options: Any) -> Exit:
+    """The dry run: check and render everything, send nothing."""
+    return _preview(_load(campaign, list=list_), out, **options)
+
+
+@cli.command()
+@campaign_argument
+@click.option("--yes", is_flag=True, help="Send without asking; needed where there is no terminal.")
+@limit_option
+@click.option(
+    "--expect", type=click.IntRange(0), metavar="N", help="Send nothing unless it is exactly N texts."
+)
+@list_option
+@click.option("--rate", type=float, metavar="R", help="Requests a second, instead of the campaign's.")
+@click.option("--concurrency", type=int, metavar="N", help="Requests under way at once.")
+@click.option("--results", type=_PATH, metavar="PATH", help="Where the results go (.xlsx or .csv).")
+@click.option("--sandbox", is_flag=True, help="A rehearsal: everything is real but myKaarma and the ledger.")
+@click.option("--strict", is_flag=True, help="Send nothing if any row is invalid.")
+@resend_option
+@new_campaign_option
+@ledger_option
+@click.option("--quiet", is_flag=True, help="Only the summary line and where the results are.")
+@click.option("--dry-run", is_flag=True, help="The same as preview.")
+def send(
+    campaign: Path, yes: bool, expect: int | None, list_: Path | None, rate: float | None,
+    concurrency: int | None, sandbox: bool, strict: bool, quiet: bool, dry_run: bool, results: Path | None,
+    **options: Any,
+) -> Exit:  # fmt: skip
+    """Send a campaign, or go on with what was interrupted."""
+    if dry_run:
+        return _preview(_load(campaign, list=list_), None, **options)
+    asks = not yes
+    if asks and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
+
+    from batchsend import actions, runner
+
+    loaded = _load(campaign, list=list_, rate=rate, concurrency=concurrency)
+    guards = runner.Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
+    start = actions.prepare(loaded, results=results.absolute() if results else None, guards=guards, **options)
+    return _run(start, runner.rehearse if sandbox else runner.send, asks=asks, quiet=quiet)
+
+
+def _preview(campaign: Campaign, out: Path | None, **options: Any) -> Exit:
+    from batchsend import actions, runner
+    from batchsend.console import plan_lines, shown_path, tally_line
+    from batchsend.outputs import preview_path, write_preview
+    from batchsend.statuses import Status
+
+    with runner.planned(actions.prepare(campaign, **options)) as plan:
+        click.echo(f"{campaign.name}: preview, nothing is sent")
+        _echo(plan_lines(plan))
+        written = write_preview(plan, preview_path(campaign, out))
+        click.echo(tally_line(plan))
+        click.echo(f"Preview: {shown_path(written)}")
+        return Exit.LOOK if plan.counts.get(Status.INVALID) else Exit.DONE
+
+
+def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool) -> Exit:
+    """Shows the plan, asks where it must, shows progress and the report."""
+    from batchsend import runner
+    from batchsend.console import report_lines
+
+    rehearsal = action is runner.rehearse
+    shown = _Progress(quiet=quiet)
+
+    def confirm(plan: Plan) -> bool:
+        if not quiet or asks:
+            click.echo(
+                f"{start.campaign.name}: {'rehearsal, nobody gets a text' if rehearsal else 'about to send'}"
+            )
+            _show_plan(plan)
+        if asks and not _asked(plan.texts, rehearsal=rehearsal):
+            return False
+        shown.begin(plan.texts)
+        return True
+
+    try:
+        report = action(start, confirm=confirm, listener=shown.listen)
+    finally:
+        shown.end()
+    lines = list(report_lines(report))
+    _echo(lines[-2:] if quiet else lines)
+    return report.exit
+
+
+class _Progress:
+    """The progress display, from the answered question to the last outcome."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._display: AbstractContextManager[Callable[[Event], None]] | None = None
+        self._listener: Callable[[Event], None] | None = None
+
+    def begin(self, total: int) -> None:
+        if self._quiet:
+            return
+        from batchsend import progress
+
+        if sys.stderr.isatty():
+            self._display = progress.bar(total)
+        else:
+            self._display = progress.lines(total, lambda line: click.echo(line, err=True))
+        self._listener = self._display.__enter__()
+
+    def listen(self, event: Event) -> None:
+        if self._listener is not None:
+            self._listener(event)
+
+    def end(self) -> None:
+        if self._display is not None:
+            self._display.__exit__(None, None, None)
+            self._display = None
+
+
+def _show_plan(plan: Plan) -> None:
+    from batchsend.console import plan_lines
+
+    _echo(plan_lines(plan))
+
+
+def _asked(texts: int, *, rehearsal: bool) -> bool:
+    what = "rehearse" if rehearsal else "send"
+    try:
+        answer = click.prompt(
+            f"Type {texts} to {what} {texts:,} {'text' if texts == 1 else 'texts'}, anything else to stop",
+            default="", show_default=False,
+        )  # fmt: skip
+    except click.Abort:
+        click.echo()
+        return False
+    return str(answer).strip().replace(",", "") == str(texts)
+
+
+@cli.command()
+@click.argument("target", metavar="CAMPAIGN|RUN")
+@ledger_option
+def stop(target: str, ledger: str | None) -> None:
+    """Let a running run stop as Ctrl-C would: what is in flight is finished."""
+    from batchsend.lookup import find_run, is_running
+
+    with find_run(target, ledger) as found:
+        if is_running(found):
+            found.ledger.request_stop(found.run.id)
+            click.echo(f"Run {found.run.id} was asked to stop; what is on its way is finished and recorded.")
+        else:
+            click.echo(f"Run {found.run.id} is not running. Nothing to stop.")
+
+
+@cli.command()
+@click.argument("target", metavar="CAMPAIGN|RUN")
+@click.option("--out", type=_PATH, metavar="PATH", help="Where to write (.xlsx or .csv).")
+@ledger_option
+def results(target: str, out: Path | None, ledger: str | None) -> None:
+    """Write the results of a run again."""
+    from batchsend.console import shown_path
+    from batchsend.lookup import find_run, results_file
+    from batchsend.outputs import write_run
+
+    with find_run(target, ledger) as found:
+        path = out.absolute() if out is not None else results_file(found.run)
+        written, tally = write_run(found.ledger, found.run.id, path)
+        click.echo(tally.sentence())
+        click.echo(f"Results: {shown_path(written)}")
+
+
+@cli.command()
+@click.argument("campaign", required=False, type=_PATH)
+@ledger_option
+def runs(campaign: Path | None, ledger: str | None) -> None:
+    """What ran, when, by whom, with which counts."""
+    from batchsend.console import run_lines
+    from batchsend.history import overview
+    from batchsend.lookup import find_ledger
+
+    with find_ledger(campaign, ledger) as found:
+        name = _load(campaign).name if campaign is not None else None
+        _echo(run_lines(overview(found, name)))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the campaign file's JSON Schema, for editors."""
+    import json
+
+    from batchsend.campaign_schema import campaign_schema
+
+    click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8398, show_default=True)
+@click.option("--rate-limit", type=float, metavar="R", help="Requests a second; more get a 429.")
+@click.option("--latency", type=float, default=0.0, metavar="SECONDS", help="Mean time until an answer.")
+@click.option(
+    "--error-rate", type=float, default=0.0, metavar="SHARE", help="Share of answers that are errors."
+)
+@click.option("--seed", type=int, metavar="N", help="The same seed gives the same errors.")
+@click.option("--record", type=_PATH, metavar="FILE", help="A JSON line for each request goes here.")
+def sandbox(host: str, port: int, **options: Any) -> None:
+    """The local stand-in for the API: looks like it, sends nothing."""
+    import asyncio
+
+    from batchsend.sandbox import SandboxOptions, serve
+
+    def ready(base_url: str) -> None:
+        click.echo(f"The sandbox listens at {base_url}. Texts: {base_url}/")
+        click.echo(f"To use it: set MYKAARMA_BASE_URL to {base_url}; any username and password will do.")
+        click.echo("Ctrl-C ends it.")
+
+    async def listen() -> None:
+        await serve(SandboxOptions(**options), host, port, ready, asyncio.Event())
+
+    try:
+        asyncio.run(listen())
+    except KeyboardInterrupt:
+        click.echo("The sandbox has ended.")
+
+
+def _load(path: Path, **overrides: Any) -> Campaign:
+    from batchsend.actions import load_campaign
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    campaign = load_campaign(path)
+    return campaign.with_overrides(**given) if given else campaign
+
+
+def _echo(lines: Any) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; whatever a user can put right is said in a sentence."""
+    try:
+        result = cli.main(list(arguments), prog_name="batchsend", standalone_mode=False)
+    except BatchsendError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return Exit.REFUSED
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return Exit.INTERRUPTED
+    return int(result or 0)

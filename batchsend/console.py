@@ -1,0 +1,210 @@
+"""What the terminal says of a plan and of a run: pure functions from facts to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from batchsend.advice import meaning, what_to_do
+from batchsend.campaign import Campaign
+from batchsend.exits import Exit
+from batchsend.history import RunOverview, first_with, rows_with
+from batchsend.outputs import os_user
+from batchsend.phones import for_people as phone_for_people
+from batchsend.planning import SCRATCH_RUN, Plan
+from batchsend.runner import Report
+from batchsend.statuses import Code, Status, Tally
+from batchsend.timestamps import for_people, from_text
+
+#: Row numbers that are named before "...".
+_ROWS_NAMED = 8
+_LABEL_WIDTH = 10
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Who sends what to whom, who is left out and why, and the first message."""
+    request, sources = plan.request, plan.sources
+    campaign, customers = request.campaign, sources.customers
+    saved = for_people(customers.saved_at, campaign.zone)
+    rows = sum(plan.counts.values())
+    yield _line("from", f"{_department(campaign)}, by {_host_of(request.base_url)}")
+    yield _line("started by", f"{os_user()} on {request.host}")
+    yield _line("list", f"{shown_path(customers.path)}, saved {saved}, {_rows(rows)}")
+    for note in (*customers.notes, *sources.suppression.notes):
+        yield _line("", note)
+    yield _line("template", shown_path(sources.template.path))
+    yield _line("to send", _to_send(plan))
+    yield _line("history", _history(plan))
+    yield from _remarks(plan)
+    yield from _groups(plan)
+    yield from _first_message(plan)
+
+
+def tally_line(plan: Plan) -> str:
+    """The summary line of a plan: what would be sent stands as such."""
+    counts = dict(plan.counts)
+    waiting = counts.get(Status.PENDING, 0)
+    counts[Status.READY] = plan.texts
+    counts[Status.PENDING] = waiting - plan.texts
+    return Tally.of(counts).sentence()
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """How a start went, what to do next, and where the results are."""
+    for run_id, rows in report.closed.items():
+        yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were given up (CLOSED)."
+    for status, codes, count in report.codes:
+        if status in (Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, Status.INVALID):
+            yield f"  {count:>6,} {status} {codes}: {meaning(status, codes.split('; '))}"
+    yield report.tally.sentence()
+    yield from _what_next(report)
+    if report.results is not None:
+        yield f"Results: {shown_path(report.results)}"
+
+
+def run_lines(overview: Sequence[RunOverview]) -> Iterator[str]:
+    """All runs, the latest first."""
+    if not overview:
+        yield "Nothing was sent yet."
+    for run in overview:
+        began = run.created_at[:16].replace("T", " ")
+        yield f"run {run.run_id}  {run.campaign}  {began} UTC  by {run.os_user} on {run.host}  to {run.base_url}"
+        yield f"  {Path(run.list_file).name}: {Tally.of(run.counts).sentence()}"
+        yield f"  {'ended: ' + run.ending if run.ending else 'not ended: running, or its process was killed'}"
+
+
+def shown_path(path: Path) -> str:
+    """A path as people like it: relative where it is below the current folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _what_next(report: Report) -> Iterator[str]:
+    if report.exit is Exit.INTERRUPTED:
+        yield "Interrupted: what was on its way was finished and recorded. Run the same command again to go on."
+    elif report.exit is Exit.STOPPED:
+        yield f"Stopped: {report.ending}"
+        yield "Run the same command again to go on; nobody is texted twice."
+    elif report.planned == 0:
+        yield "Nothing was left to send."
+    held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)
+    if held_back:
+        yield f"{_rows(held_back)} held back by --limit: run it again without --limit to send them."
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<{_LABEL_WIDTH}}  {text}"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def _texts(count: int) -> str:
+    return f"{count:,} {'text' if count == 1 else 'texts'}"
+
+
+def _department(campaign: Campaign) -> str:
+    department = campaign.department_label or campaign.department_uuid or "the departments in the list"
+    user = f"user {campaign.user_uuid}" if campaign.user_uuid else "the users in the list"
+    return f"{department}, {user}"
+
+
+def _host_of(base_url: str) -> str:
+    return base_url.split("://", 1)[-1]
+
+
+def _to_send(plan: Plan) -> str:
+    if not plan.texts:
+        return "nothing"
+    rate = plan.request.campaign.sending.rate
+    segments = f"{plan.segments:,} {'segment' if plan.segments == 1 else 'segments'}"
+    return f"{_texts(plan.texts)}, {segments}, {_duration(plan.texts / rate)} at {rate:g} a second"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} minutes"
+    return f"about {seconds / 3600:.1f} hours"
+
+
+def _history(plan: Plan) -> str:
+    if plan.run is not None:
+        began = for_people(from_text(plan.run.created_at), plan.request.campaign.zone)
+        return f"run {plan.run.id} of {began} goes on: the same list"
+    if plan.known is not None:
+        return "a new run: this list is not the one that was sent before"
+    return "the ledger knows nothing of this campaign yet: everybody is new"
+
+
+def _remarks(plan: Plan) -> Iterator[str]:
+    remarks = plan.remarks
+    if plan.sent_with_other_template:
+        yield _line("", f"template changed: {plan.sent_with_other_template:,} already got the old text")
+    if plan.request.resend is not None:
+        yield _line("again", f"{_texts(remarks.again)} sent again (--resend {plan.request.resend})")
+        if remarks.again_unconfirmed:
+            yield _line("", f"{remarks.again_unconfirmed:,} of them may have arrived the first time")
+        if remarks.not_again:
+            yield _line("", f"{_rows(remarks.not_again)} asked for, but they cannot be sent now")
+    if remarks.consent:
+        values = ", ".join(f'"{value}" {count:,}' for value, count in remarks.consent.most_common(8))
+        yield _line("consent", values)
+    for character, count in remarks.costly_rows.most_common(3):
+        rows = _row_numbers(remarks.costly[character], count)
+        yield _line(
+            "costly", f'"{character}" makes {_texts(count)} cost more (70 characters a segment): {rows}'
+        )
+    if remarks.differing_rows:
+        row, first, headers = remarks.differing[0]
+        yield _line(
+            "same key",
+            f"{_rows(remarks.differing_rows)} left out though not the same, such as row {row} and row {first} "
+            f"({', '.join(headers)} differ): if both are meant, name that column in `key`",
+        )
+
+
+def _groups(plan: Plan) -> Iterator[str]:
+    left_out = [(codes, count) for status, codes, count in plan.codes if status == Status.SKIPPED]
+    waiting = [
+        (codes, count)
+        for status, codes, count in plan.codes
+        if status == Status.PENDING and codes != Code.STOPPED
+    ]
+    for label, status, groups in (
+        ("left out", Status.SKIPPED, left_out),
+        ("waiting", Status.PENDING, waiting),
+    ):
+        for number, (codes, count) in enumerate(groups):
+            why = meaning(status, [codes])
+            yield _line(label if number == 0 else "", f"{count:>5,} {codes}: {why}")
+    invalid = [(codes, count) for status, codes, count in plan.codes if status == Status.INVALID]
+    for number, (codes, count) in enumerate(invalid):
+        numbers = rows_with(plan.scratch, SCRATCH_RUN, Status.INVALID, codes, _ROWS_NAMED)
+        rows = _row_numbers(numbers, count)
+        yield _line("invalid" if number == 0 else "", f"{count:>5,} {codes}: {rows}")
+        yield _line("", f"      {meaning(Status.INVALID, [codes])} {what_to_do(Status.INVALID, [codes])}")
+
+
+def _row_numbers(numbers: Sequence[int], count: int) -> str:
+    named = ", ".join(map(str, numbers[:_ROWS_NAMED]))
+    more = ", ..." if count > min(len(numbers), _ROWS_NAMED) else ""
+    return f"{'row' if count == 1 else 'rows'} {named}{more}"
+
+
+def _first_message(plan: Plan) -> Iterator[str]:
+    first = first_with(plan.scratch, SCRATCH_RUN, Status.PENDING, Code.STOPPED)
+    if first is None:
+        return
+    to = phone_for_people(first["phone"]) if first["phone"] else "the customer's preferred number"
+    yield _line("first text", f"row {first['row']}, to {to}:")
+    message = plan.request.campaign.message
+    lines = first["body"].split("\n")
+    if message.add_tcpa_footer:
+        lines.append(f"[myKaarma adds: {message.opt_out_line}]")
+    for line in lines:
+        yield _line("", f"| {line}")

@@ -1,0 +1,193 @@
+"""A user's folder with a campaign in it, the installed command in real processes, a sandbox with a record."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openpyxl import load_workbook
+
+BATCHSEND = (sys.executable, "-m", "batchsend")
+USERNAME = "service-subscriber-4711"
+PASSWORD = "correct horse battery staple"
+
+CAMPAIGN = """
+name = "Spring"
+list = "customers.csv"
+template = "message.txt.j2"
+department_uuid = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e"
+user_uuid = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
+timezone = "America/Chicago"
+"""
+TEMPLATE = "Hi {{ first_name }}, it is time for your service."
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Sandbox:
+    """A running `batchsend sandbox` and what it received."""
+
+    base_url: str
+    record: Path
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request that arrived, in order."""
+        if not self.record.exists():
+            return []
+        return [json.loads(line) for line in self.record.read_text(encoding="utf-8").splitlines()]
+
+    def wait_for(self, count: int) -> None:
+        """Waits until so many requests have arrived."""
+        deadline = time.monotonic() + 60
+        while not self.record.exists() or self.record.read_bytes().count(b"\n") < count:
+            assert time.monotonic() < deadline, f"fewer than {count} requests arrived"
+            time.sleep(0.005)
+
+    def texts(self) -> Counter[str]:
+        """Customer -> texts that left for them."""
+        return Counter(r["customerUUID"] for r in self.requests() if r["textLeft"])
+
+
+@dataclass
+class World:
+    """A folder with one campaign; commands run in it."""
+
+    folder: Path
+    base_url: str = "http://127.0.0.1:9"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(
+        self,
+        rows: Sequence[Mapping[str, str]] | None = None,
+        *,
+        campaign: str = "",
+        template: str = TEMPLATE,
+        list_name: str = "customers.csv",
+    ) -> World:
+        """Writes campaign, template and list; `campaign` is added to (or, with `name =`, replaces) the usual one."""
+        text = campaign if "name =" in campaign else CAMPAIGN + campaign
+        (self.folder / "campaign.toml").write_text(text, encoding="utf-8")
+        (self.folder / "message.txt.j2").write_text(template, encoding="utf-8")
+        if rows is not None:
+            self.write_list(rows, list_name)
+        return self
+
+    def write_list(self, rows: Sequence[Mapping[str, str]], name: str = "customers.csv") -> None:
+        with (self.folder / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def env(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MYKAARMA", "BATCHSEND"))
+        }
+        return {
+            **kept,
+            "MYKAARMA_BASE_URL": self.base_url,
+            "MYKAARMA_USERNAME": USERNAME,
+            "MYKAARMA_PASSWORD": PASSWORD,
+            **self.environment,
+        }
+
+    def run(self, *arguments: str, answer: str | None = None) -> Finished:
+        """Runs a command to its end, without a terminal."""
+        done = subprocess.run(
+            [*BATCHSEND, *arguments],
+            cwd=self.folder,
+            env=self.env(),
+            input=answer or "",
+            capture_output=True,
+            encoding="utf-8",
+            timeout=100,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a command and leaves it running."""
+        return subprocess.Popen(
+            [*BATCHSEND, *arguments],
+            cwd=self.folder,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def send(self, *options: str) -> Finished:
+        return self.run("send", "campaign.toml", "--yes", *options)
+
+    def workbook(self, number: int | str = 1) -> dict[int, dict[str, Any]]:
+        """The results of a run: row number -> column -> value."""
+        return read_results(self.folder / "results" / f"campaign-{number}.xlsx")
+
+
+def read_results(path: Path) -> dict[int, dict[str, Any]]:
+    """The sheet `Results`, by row number; a row that stands twice is an error."""
+    book = load_workbook(path, read_only=True)
+    header, *rows = book["Results"].iter_rows(values_only=True)
+    book.close()
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        values = dict(zip(header, row, strict=True))
+        number = int(values["row"])
+        assert number not in found
+        found[number] = values
+    return found
+
+
+def customers(count: int, prefix: str = "customer") -> list[dict[str, str]]:
+    """So many sound rows."""
+    return [
+        {
+            "Customer UUID": f"{prefix}-{number}",
+            "First Name": f"Name{number}",
+            "Phone": f"(312) {500 + number // 10000}-{number % 10000:04}",
+        }
+        for number in range(count)
+    ]
+
+
+@contextmanager
+def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
+    """`batchsend sandbox` in a process of its own, on a free port."""
+    record = folder / "sandbox.jsonl"
+    process = subprocess.Popen(
+        [*BATCHSEND, "sandbox", "--port", "0", "--record", str(record), *options],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        listening = re.search(r"http://[0-9.]+:\d+", first)
+        assert listening, first
+        yield Sandbox(listening[0], record)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
