@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -308,6 +309,8 @@ def _echo(lines: Any) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; whatever a user can put right is said in a sentence."""
+    # Before the first text SIGTERM ends a command as Ctrl-C does; while sending, the runner takes both over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = cli.main(list(arguments), prog_name="batchsend", standalone_mode=False)
     except BatchsendError as error:

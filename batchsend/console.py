@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from batchsend.advice import meaning, what_to_do
 from batchsend.campaign import Campaign
@@ -13,12 +14,15 @@ from batchsend.outputs import os_user
 from batchsend.phones import for_people as phone_for_people
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.runner import Report
-from batchsend.statuses import Code, Status, Tally
+from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 
 #: Row numbers that are named before "...".
 _ROWS_NAMED = 8
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 11
+_WIDTH = 100
+#: Different values of the consent column that are named.
+_VALUES_NAMED = 8
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -53,9 +57,11 @@ def report_lines(report: Report) -> Iterator[str]:
     """How a start went, what to do next, and where the results are."""
     for run_id, rows in report.closed.items():
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were given up (CLOSED)."
-    for status, codes, count in report.codes:
-        if status in (Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, Status.INVALID):
-            yield f"  {count:>6,} {status} {codes}: {meaning(status, codes.split('; '))}"
+    problems = [group for group in report.codes if group[0] in NEEDS_YOU]
+    for status, codes, count in problems:
+        yield _counted(status, count, f"{codes}: {meaning(status, codes.split('; '))}")
+    if problems and report.results is not None and report.results.suffix == ".xlsx":
+        yield 'What to do about each of these rows stands in the sheet "Problems" of the results.'
     yield report.tally.sentence()
     yield from _what_next(report)
     if report.results is not None:
@@ -95,7 +101,20 @@ def _what_next(report: Report) -> Iterator[str]:
 
 
 def _line(label: str, text: str) -> str:
-    return f"  {label:<{_LABEL_WIDTH}}  {text}"
+    """A labelled line, or several: what is long goes on below its beginning."""
+    first = f"  {label:<{_LABEL_WIDTH}}  "
+    return fill(
+        text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first),
+        break_long_words=False, break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True,
+    )  # fmt: skip
+
+
+def _counted(label: str, count: int, text: str) -> str:
+    """A labelled line that begins with a number; what is long goes on below the text."""
+    first = f"  {label:<{_LABEL_WIDTH}}  {count:>5,}  "
+    return fill(
+        text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+    )
 
 
 def _rows(count: int) -> str:
@@ -152,12 +171,16 @@ def _remarks(plan: Plan) -> Iterator[str]:
         if remarks.not_again:
             yield _line("", f"{_rows(remarks.not_again)} asked for, but they cannot be sent now")
     if remarks.consent:
-        values = ", ".join(f'"{value}" {count:,}' for value, count in remarks.consent.most_common(8))
+        values = ", ".join(
+            f'"{value}" {count:,}' if value else f"blank {count:,}"
+            for value, count in remarks.consent.most_common(_VALUES_NAMED)
+        )
         yield _line("consent", values)
     for character, count in remarks.costly_rows.most_common(3):
         rows = _row_numbers(remarks.costly[character], count)
         yield _line(
-            "costly", f'"{character}" makes {_texts(count)} cost more (70 characters a segment): {rows}'
+            "costly",
+            f'"{character}" makes {_texts(count)} cost more (70 characters a segment, not 160): {rows}',
         )
     if remarks.differing_rows:
         row, first, headers = remarks.differing[0]
@@ -169,25 +192,25 @@ def _remarks(plan: Plan) -> Iterator[str]:
 
 
 def _groups(plan: Plan) -> Iterator[str]:
-    left_out = [(codes, count) for status, codes, count in plan.codes if status == Status.SKIPPED]
-    waiting = [
-        (codes, count)
-        for status, codes, count in plan.codes
-        if status == Status.PENDING and codes != Code.STOPPED
-    ]
-    for label, status, groups in (
-        ("left out", Status.SKIPPED, left_out),
-        ("waiting", Status.PENDING, waiting),
-    ):
-        for number, (codes, count) in enumerate(groups):
-            why = meaning(status, [codes])
-            yield _line(label if number == 0 else "", f"{count:>5,} {codes}: {why}")
+    """Who is left out, who waits and what is wrong, each with its reason."""
+    for label, status in (("left out", Status.SKIPPED), ("waits", Status.PENDING), ("tried", None)):
+        groups = [
+            (group_status, codes, count)
+            for group_status, codes, count in plan.codes
+            if (group_status == status if status is not None else group_status in TRIED)
+            and codes != Code.STOPPED
+        ]
+        for number, (group_status, codes, count) in enumerate(groups):
+            why = meaning(group_status, codes.split("; ") if codes else [])
+            said = f"{codes or group_status}: {why.removeprefix('Left out: ')}"
+            yield _counted(label if number == 0 else "", count, said)
     invalid = [(codes, count) for status, codes, count in plan.codes if status == Status.INVALID]
     for number, (codes, count) in enumerate(invalid):
         numbers = rows_with(plan.scratch, SCRATCH_RUN, Status.INVALID, codes, _ROWS_NAMED)
-        rows = _row_numbers(numbers, count)
-        yield _line("invalid" if number == 0 else "", f"{count:>5,} {codes}: {rows}")
-        yield _line("", f"      {meaning(Status.INVALID, [codes])} {what_to_do(Status.INVALID, [codes])}")
+        why = f"{meaning(Status.INVALID, [codes])} {what_to_do(Status.INVALID, [codes])}"
+        yield _counted(
+            "invalid" if number == 0 else "", count, f"{codes}: {_row_numbers(numbers, count)}. {why}"
+        )
 
 
 def _row_numbers(numbers: Sequence[int], count: int) -> str:

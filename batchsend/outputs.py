@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from batchsend.campaign import Campaign
 from batchsend.errors import LedgerError
 from batchsend.ledger import Ledger
-from batchsend.planning import Plan
+from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.results import check_writable, write_results
 from batchsend.run_results import PlanResults, RunResults, SummaryLines
 from batchsend.statuses import Tally
@@ -23,7 +23,9 @@ def write_preview(plan: Plan, path: Path) -> Path:
     heading = [("Preview: nothing was sent", None), *plan_heading(plan, run_id)]
     return write_results(
         path,
-        PlanResults(plan.scratch, run_id, plan.sources.customers.headers, campaign.zone, heading),
+        PlanResults(
+            plan.scratch, SCRATCH_RUN, plan.sources.customers.headers, campaign.zone, heading, run_id
+        ),
     )
 
 
@@ -41,7 +43,9 @@ def write_run(ledger: Ledger, run_id: int, path: Path) -> tuple[Path, Tally]:
         ("myKaarma", run.about.get("base_url")),
     ]
     check_writable(path)
-    written = write_results(path, RunResults(ledger, run_id, run.headers, ZoneInfo(run.zone), heading))
+    written = write_results(
+        path, RunResults(ledger, run_id, run.headers, ZoneInfo(run.zone), heading, run_id)
+    )
     return written, Tally.of(ledger.counts(run_id))
 
 
@@ -61,7 +65,7 @@ def plan_heading(plan: Plan, run_id: int | None) -> SummaryLines:
     campaign, customers = plan.request.campaign, plan.sources.customers
     return [
         ("Campaign", campaign.name),
-        ("Run", run_id),
+        *([("Run", run_id)] if run_id is not None else []),
         ("List", str(customers.path)),
         ("List saved", for_people(customers.saved_at, campaign.zone)),
         ("Template", str(plan.sources.template.path)),

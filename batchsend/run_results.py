@@ -16,12 +16,30 @@ from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 SummaryLines = Sequence[tuple[str, str | int | None]]
 
 
+_WORDS = {
+    Status.READY: "would be sent",
+    Status.PENDING: "not sent yet",
+    Status.ACCEPTED: "taken by myKaarma",
+    Status.DELIVERED: "arrived on the phone",
+    Status.UNDELIVERED: "taken, but did not arrive",
+    Status.FAILED: "refused, nothing was sent",
+    Status.UNCONFIRMED: "nobody knows whether it was sent",
+    Status.INVALID: "could not be made into a text",
+    Status.SKIPPED: "left out on purpose",
+}
+
+
 class RunResults:
-    """The rows of one run of a ledger, with what stands on the summary sheet above their counts."""
+    """The rows of one run of a ledger, with what stands on the summary sheet above their counts.
+
+    `number`: the run's number as shown beside the rows that it tried; `None` where it has none (yet).
+    """
 
     def __init__(
-        self, ledger: Ledger, run_id: int, headers: Sequence[str], zone: ZoneInfo, heading: SummaryLines
-    ) -> None:
+        self, ledger: Ledger, run_id: int, headers: Sequence[str], zone: ZoneInfo, heading: SummaryLines,
+        number: int | None,
+    ) -> None:  # fmt: skip
+        self._number = number
         self.headers = headers
         self.zone = zone
         self._ledger = ledger
@@ -58,11 +76,8 @@ class RunResults:
             attempts=row["attempts"],
             sent_at_utc=row["sent_at"],
             latency_ms=row["latency_ms"],
-            run=row["earlier_run"] or (self._run_number() if tried else None),
+            run=row["earlier_run"] or (self._number if tried else None),
         )
-
-    def _run_number(self) -> int | None:
-        return self._run_id
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
@@ -79,7 +94,7 @@ class RunResults:
         yield "In all", Tally.of(shown).sentence()
         for status in Status:
             if status in shown:
-                yield status, shown[status]
+                yield f"{status}: {_WORDS[status]}", shown[status]
         if reasons:
             yield "Why", None
             for (status, codes), count in sorted(reasons.items(), key=lambda item: -item[1]):
@@ -87,21 +102,7 @@ class RunResults:
 
 
 class PlanResults(RunResults):
-    """The rows of a plan: what would be sent is `ready`. `run_id`: the run that the list's earlier starts had."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        run_id: int | None,
-        headers: Sequence[str],
-        zone: ZoneInfo,
-        heading: SummaryLines,
-    ) -> None:
-        self._continued_run = run_id
-        super().__init__(ledger, 0, headers, zone, heading)
-
-    def _run_number(self) -> int | None:
-        return self._continued_run
+    """The rows of a plan: what would be sent is `ready`."""
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         if status == Status.PENDING and codes == Code.STOPPED:

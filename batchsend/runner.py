@@ -11,18 +11,17 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from batchsend._version import __version__
 from batchsend.api import ApiClient, SendingAttributes
 from batchsend.campaign import Campaign
-from batchsend.errors import BatchsendError, GuardError, ResultsError
+from batchsend.errors import BatchsendError, GuardError, LedgerError, ResultsError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.history import code_counts
 from batchsend.ledger import Ledger, StartRecord
@@ -33,12 +32,13 @@ from batchsend.outbox import Outbox
 from batchsend.outputs import os_user, plan_heading, results_path
 from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan
 from batchsend.results import check_writable, write_results
-from batchsend.run_results import RunResults, SummaryLines
+from batchsend.run_results import RunResults
 from batchsend.sandbox import Sandbox, SandboxOptions
 from batchsend.sender import Ending, Event, Sender, SendOptions
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.timestamps import now
+from batchsend.verdicts import check_resend
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,15 @@ class DeclinedError(BatchsendError):
 
 def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     """Sends a campaign, or goes on with what was interrupted. Raises `BatchsendError`; then nothing was sent."""
-    campaign, base_url = start.campaign, start.settings.base_url
+    request = _plan_request(start)
+    campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
     check_writable(start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
         with campaign_lock(ledger, campaign.name, base_url):
             ledger.interrupt_claims(campaign.name, base_url)
-            with make_plan(_plan_request(start), ledger) as plan:
+            with make_plan(request, ledger) as plan:
                 _check_guards(plan, start.guards)
                 if plan.texts and not confirm(plan):
                     raise DeclinedError("Nothing was sent.")
@@ -111,13 +112,17 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
             outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
             ending = Ending()
             if plan.texts:
-                ending = asyncio.run(
-                    _send(start, outbox, credentials, base_url, _identity(ledger, adopted.run_id), listener)
+                ending = _send_or_stop(
+                    lambda: _send(
+                        start, outbox, credentials, base_url, _identity(ledger, adopted.run_id), listener
+                    )
                 )
-            report = _report(
-                ledger, adopted.run_id, campaign.zone, plan.new_run().headers, ending,
-                plan_heading(plan, adopted.run_id), start.results or results_path(campaign, adopted.run_id),
+            results = RunResults(
+                ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
+                plan_heading(plan, adopted.run_id), adopted.run_id,
             )  # fmt: skip
+            path = start.results or results_path(campaign, adopted.run_id)
+            report = _report(ledger, adopted.run_id, ending, results, path)
             ledger.end_start(adopted.start_id, report.exit, report.ending or "done")
             return replace(report, planned=plan.texts, closed=adopted.closed)
     finally:
@@ -138,18 +143,20 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
         if plan.texts:
             ending = asyncio.run(_send_to_sandbox(start, outbox, plan, listener))
         heading = [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None)]
-        report = _report(
-            plan.scratch, SCRATCH_RUN, campaign.zone, plan.sources.customers.headers, ending, heading, path
+        results = RunResults(
+            plan.scratch, SCRATCH_RUN, plan.sources.customers.headers, campaign.zone, heading, None
         )
+        report = _report(plan.scratch, SCRATCH_RUN, ending, results, path)
         return replace(report, run_id=None, planned=plan.texts)
 
 
 @contextmanager
 def planned(start: Start) -> Iterator[Plan]:
     """The plan of a start, made without changing anything. Raises `BatchsendError`."""
+    request = _plan_request(start)
     ledger = open_for_reading(start.ledger_url)
     try:
-        with make_plan(_plan_request(start), ledger) as plan:
+        with make_plan(request, ledger) as plan:
             yield plan
     finally:
         if ledger is not None:
@@ -157,6 +164,8 @@ def planned(start: Start) -> Iterator[Plan]:
 
 
 def _plan_request(start: Start) -> PlanRequest:
+    if start.resend is not None:
+        check_resend(start.resend)
     return PlanRequest(
         campaign=start.campaign,
         base_url=start.settings.base_url,
@@ -185,6 +194,16 @@ def _check_guards(plan: Plan, guards: Guards) -> None:
             f"--resend {plan.request.resend}: {plan.remarks.again_unconfirmed:,} of these rows may have been sent "
             f"already, and nobody is asked here. Nothing was sent. Add --expect {plan.texts} if you are sure."
         )
+
+
+def _send_or_stop(sending: Callable[[], Coroutine[None, None, Ending]]) -> Ending:
+    """Runs `sending`. From the first claim on, a ledger that fails stops the run; it does not undo it."""
+    try:
+        return asyncio.run(sending())
+    except LedgerError as error:
+        raise StoppedError(
+            f"{error}\nSending stopped. What was on its way may be `unconfirmed` when you run the same command again."
+        ) from error
 
 
 async def _send(
@@ -238,9 +257,9 @@ def _finishing_on_signals(sender: Sender) -> Iterator[None]:
         ending = Ending("interrupted", interrupted=True)
         loop.call_soon_threadsafe(sender.stop, ending)
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGBREAK"):
-        numbers.append(signal.SIGBREAK)
+    # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
@@ -249,10 +268,8 @@ def _finishing_on_signals(sender: Sender) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(
-    ledger: Ledger, run_id: int, zone: ZoneInfo, headers: tuple[str, ...], ending: Ending, heading: SummaryLines,
-    path: Path,
-) -> Report:  # fmt: skip
+def _report(ledger: Ledger, run_id: int, ending: Ending, results: RunResults, path: Path) -> Report:
+    """Writes the results, and says how the start went."""
     codes = code_counts(ledger, run_id)
     if ending.interrupted or ending.asked:
         exit_code = Exit.INTERRUPTED
@@ -263,7 +280,7 @@ def _report(
     reason = ending.reason
     written: Path | None = None
     try:
-        written = write_results(path, RunResults(ledger, run_id, headers, zone, heading))
+        written = write_results(path, results)
     except ResultsError as error:
         exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.LOOK, Exit.LATER) else exit_code
         reason = f"{reason}. {error}" if reason else str(error)

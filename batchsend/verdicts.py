@@ -16,6 +16,7 @@ from typing import Any
 from batchsend.campaign import Campaign
 from batchsend.columns import Roles
 from batchsend.customers import Chunk
+from batchsend.errors import GuardError
 from batchsend.history import Earlier, History, Mark
 from batchsend.plan import Judged, Problem, RowJudge
 from batchsend.schema import messages
@@ -292,6 +293,17 @@ _SKIPPED_CODES = frozenset(
         Code.FREQUENCY_CAP,
     }
 )
+
+
+def check_resend(resend: str) -> None:
+    """Raises `GuardError` where `--resend resend` can never mean any row."""
+    if resend in OPTED_OUT:
+        raise GuardError(f"--resend {resend}: these customers opted out. They are never texted again.")
+    if not resend or (resend in set(Status) and resend not in RESENDABLE):
+        raise GuardError(
+            f"--resend {resend}: only what is `failed` or `unconfirmed` can be sent again. Write --resend failed, "
+            f"--resend unconfirmed, or an error code of the results such as --resend TIMEOUT."
+        )
 
 
 def matches(resend: str, status: str, codes: str) -> bool:

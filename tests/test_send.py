@@ -239,7 +239,7 @@ def test_two_starts_at_once_the_second_one_leaves(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.5") as sandbox:
         world = World(tmp_path / "dealership", sandbox.base_url)
         world.folder.mkdir()
-        world.write(customers(30), campaign="[sending]\nrate = 5\n")
+        world.write(customers(60), campaign="[sending]\nrate = 1\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(1)
         second = world.send()
