@@ -22,6 +22,9 @@ demo: $(PRODUCT) ## send the sample campaign to the sandbox: a rehearsal, no tex
 test: lint ## everything CI asks for: lint, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not system"
 
+crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody is texted twice or lost (10 minutes)
+	$(BIN)/python tests/crash_rounds.py --rounds 200
+
 lint: $(TOOLS) ## check style, formatting, types and the layering of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -31,6 +34,9 @@ lint: $(TOOLS) ## check style, formatting, types and the layering of imports
 format: $(TOOLS) ## format the code and mend what can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+fuzz: $(TOOLS) ## damage lists of all formats at random and read them, for MINUTES (10)
+	$(BIN)/python tests/fuzz_readers.py --minutes $(or $(MINUTES),10) --start $(or $(START),0)
 
 samples: $(PRODUCT) ## make the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
@@ -53,4 +59,4 @@ $(TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(PRODUCT)
 
-.PHONY: help demo test lint format samples clean
+.PHONY: help demo test crash lint format fuzz samples clean

@@ -10,7 +10,7 @@ from batchsend.errors import ListError
 from batchsend.headers import match_key, nearest
 
 #: What exports call our columns, as match keys.
-_ALIASES: Mapping[str, tuple[str, ...]] = {
+ALIASES: Mapping[str, tuple[str, ...]] = {
     "customer_uuid": (
         "customer uuid", "customer id", "customer guid", "customer key", "cust uuid", "cust id", "mykaarma id",
         "mykaarma customer uuid",
@@ -99,7 +99,7 @@ class _Finder:
         own = self._positions.get(match_key(name))
         if own is not None:
             return own
-        found = [self._positions[a] for a in map(match_key, _ALIASES[name]) if a in self._positions]
+        found = [self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions]
         if len(found) > 1:
             headers = " and ".join(f'"{self._headers[position]}"' for position in sorted(found))
             self.problems.append(

@@ -16,9 +16,13 @@ from openpyxl.utils import get_column_letter
 
 from batchsend.errors import ListError
 from batchsend.readers.header import Header, examine
+from batchsend.readers.html import open_html
+from batchsend.readers.ods import open_ods
 from batchsend.readers.recognise import Format, recognise
 from batchsend.readers.source import ListOptions, Snapshot, Source, unreadable
+from batchsend.readers.spreadsheetml import open_spreadsheetml
 from batchsend.readers.text import open_text
+from batchsend.readers.xls import open_xls
 from batchsend.readers.xlsx import open_xlsx
 
 __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
@@ -26,6 +30,10 @@ __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
 _OPENERS: Mapping[Format, Callable[[Path, Snapshot, ListOptions], Source]] = {
     Format.TEXT: open_text,
     Format.XLSX: open_xlsx,
+    Format.XLS: open_xls,
+    Format.ODS: open_ods,
+    Format.HTML: open_html,
+    Format.SPREADSHEETML: open_spreadsheetml,
 }
 
 

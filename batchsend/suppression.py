@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchsend.customers import open_list
+from batchsend.columns import ALIASES
+from batchsend.customers import ListOptions, open_list
+from batchsend.damage import is_damaged
 from batchsend.errors import BatchsendError, ListError
 from batchsend.headers import match_key
 from batchsend.phones import PhoneProblem, to_e164
 
-_CUSTOMER_HEADERS = tuple(map(match_key, ("customer_uuid", "customer id", "customer guid")))
-_PHONE_HEADERS = tuple(
-    map(match_key, ("phone", "phone number", "mobile", "mobile phone", "mobile number", "cell", "cell phone"))
-)
+_CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
+_PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))
 #: Row numbers that a note names before it says "...".
 _ROWS_NAMED = 5
 
@@ -50,7 +50,8 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
 
 
 def _load(path: Path, region: str, customer_uuids: set[str], phones: set[str]) -> list[str]:
-    people = open_list(path)
+    # Who opted out stays opted out when somebody filters the sheet.
+    people = open_list(path, ListOptions(hidden_rows="include"), rows_needed=False)
     headers = [match_key(header) for header in people.headers]
     customer = next((headers.index(name) for name in _CUSTOMER_HEADERS if name in headers), None)
     phone_columns = [position for position, header in enumerate(headers) if header in _PHONE_HEADERS]
@@ -64,9 +65,10 @@ def _load(path: Path, region: str, customer_uuids: set[str], phones: set[str]) -
     for chunk in people.chunks():
         columns = [chunk.frame[position].tolist() for position in range(len(headers))]
         for index, row in enumerate(chunk.frame.index.tolist()):
-            named = customer is not None and bool(columns[customer][index])
-            if named and customer is not None:
-                customer_uuids.add(columns[customer][index])
+            customer_uuid = columns[customer][index] if customer is not None else ""
+            named = bool(customer_uuid) and not is_damaged(customer_uuid)
+            if named:
+                customer_uuids.add(customer_uuid)
             numbers = [columns[position][index] for position in phone_columns]
             named = _add_phones([number for number in numbers if number], region, phones) or named
             if not named:

@@ -48,3 +48,56 @@ def with_sheet_xml(path: Path, xml: str | bytes) -> Path:
 
 def text_cell(reference: str, text: str) -> str:
     return f'<c r="{reference}" t="str"><v>{text}</v></c>'
+
+
+_ODS_NAMESPACES = " ".join(
+    f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for prefix, name in {"office": "office", "table": "table", "text": "text", "style": "style"}.items()
+)
+ODS_TYPE = "application/vnd.oasis.opendocument.spreadsheet"
+
+
+def ods(tables: str, mimetype: str = ODS_TYPE) -> bytes:
+    """An OpenDocument spreadsheet. `tables`: what stands in `office:spreadsheet`, or rows of a sheet `Customers`."""
+    if not tables.startswith("<table:table "):
+        tables = f'<table:table table:name="Customers">{tables}</table:table>'
+    content = (
+        f'<?xml version="1.0"?><office:document-content {_ODS_NAMESPACES}><office:body><office:spreadsheet>'
+        f"{tables}</office:spreadsheet></office:body></office:document-content>"
+    )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        # The default time is a fixed one, so that the same table gives the same bytes.
+        archive.writestr(zipfile.ZipInfo("mimetype"), mimetype)
+        archive.writestr(zipfile.ZipInfo("content.xml"), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def ods_row(*texts: str, attributes: str = "") -> str:
+    cells = "".join(
+        f'<table:table-cell office:value-type="string"><text:p>{text}</text:p></table:table-cell>'
+        if text
+        else "<table:table-cell/>"
+        for text in texts
+    )
+    return f"<table:table-row {attributes}>{cells}</table:table-row>"
+
+
+def spreadsheetml(sheets: str, *, encoding: str = "utf-8") -> bytes:
+    """An "XML Spreadsheet 2003". `sheets`: its worksheets, or rows of a sheet `Customers`."""
+    if not sheets.startswith("<Worksheet "):
+        sheets = f'<Worksheet ss:Name="Customers"><Table>{sheets}</Table></Worksheet>'
+    return (
+        f'<?xml version="1.0" encoding="{encoding}"?>\n<?mso-application progid="Excel.Sheet"?>\n'
+        '<Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet" '
+        'xmlns:x="urn:schemas-microsoft-com:office:excel" '
+        'xmlns:ss="urn:schemas-microsoft-com:office:spreadsheet" xmlns:html="http://www.w3.org/TR/REC-html40">'
+        f"{sheets}</Workbook>"
+    ).encode(encoding)
+
+
+def spreadsheetml_row(*texts: str, attributes: str = "") -> str:
+    cells = "".join(
+        f'<Cell><Data ss:Type="String">{text}</Data></Cell>' if text else "<Cell/>" for text in texts
+    )
+    return f"<Row {attributes}>{cells}</Row>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
+from functools import lru_cache
 
 CellValue = str | float | int | bool | dt.date | dt.datetime | dt.time | dt.timedelta
 
@@ -55,6 +56,8 @@ def _number(value: float) -> str:
     return format(value, ".15g").upper()
 
 
+# A list has many dates, and few different ones.
+@lru_cache(maxsize=4096)
 def _moment(value: CellValue) -> str:
     if isinstance(value, dt.datetime):
         # Times are stored as fractions of a day: 9:30 may come back as 9:29:59.999999.

@@ -26,11 +26,14 @@ _BLOCK = 256 * 1024
 _WORKBOOK = "xl/workbook.xml"
 _RELATIONS = "xl/_rels/workbook.xml.rels"
 
+
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
 )
-# LookupError: a part that is not there, or an encoding that there is not.
-_SIGNS_OF_DAMAGE = (
+PASSWORD = "It is protected by a password. Open it in Excel, save it without a password, and try again."  # noqa: S105
+#: What the readers of zip and XML raise where a file is damaged. LookupError: a part that is not there, or an
+#: encoding that there is not.
+SIGNS_OF_DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, expat.ExpatError, LookupError,
     UnicodeError,
 )  # fmt: skip
@@ -53,7 +56,7 @@ def open_package(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(path, archive)
             yield archive
-    except _SIGNS_OF_DAMAGE as error:
+    except SIGNS_OF_DAMAGE as error:
         raise ListError(path, DAMAGED) from error
     except OSError as error:
         if error.errno == errno.EINVAL:  # the zip's directory points to before the file's beginning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import IO
 
@@ -14,10 +14,9 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
 from batchsend.readers.cells import text_of
-from batchsend.readers.own_results import own_columns
 from batchsend.readers.package import DAMAGED, Sheet, check_shared_parts, open_package, parse, sheets_of
 from batchsend.readers.rewrite import Places, rewrite
-from batchsend.readers.sheets import choose_sheets, sheets_of_results
+from batchsend.readers.sheets import notes_of, sheets_of_list
 from batchsend.readers.source import ListOptions, Snapshot
 from batchsend.readers.structure import LAST_ROW, NotPlainError, Structure, structure_of
 
@@ -112,20 +111,13 @@ class XlsxSource:
 
 def open_xlsx(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsxSource:
     """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large or one of several."""
-    for key in ("encoding", "delimiter"):
-        if getattr(options, key) is not None:
-            raise ListError(
-                path, f"It is a workbook, not a text file. Take out `{key}` under [list_options]."
-            )
     with open_package(path) as archive:
         sheets = sheets_of(archive)
         check_shared_parts(archive)
-        results = sheets_of_results(sheets) if options.sheet is None else []
-        tables = [_open_sheet(snapshot, archive, sheet) for sheet in results]
-        if not tables or own_columns(tables[0].first_row()) is None:
-            results = choose_sheets(path, sheets, options.sheet)
-            tables = [_open_sheet(snapshot, archive, sheet) for sheet in results]
-    notes = [f'sheet "{sheet.name}"' for sheet in results if len(sheets) > 1]
+        opened = cache(partial(_open_sheet, snapshot, archive))
+        chosen = sheets_of_list(path, sheets, options, lambda sheet: opened(sheet).first_row())
+        tables = [opened(sheet) for sheet in chosen]
+    notes = notes_of(sheets, chosen)
     merged = sum(table.structure.merged for table in tables)
     if merged:
         areas = "1 merged area" if merged == 1 else f"{merged:,} merged areas"
