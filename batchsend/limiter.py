@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-#: A slot not used within this time is gone: used late, it could put too many requests into one second.
-SLOT_LIFETIME = 0.02
 #: After a refusal that asks to slow down, the rate is multiplied by this, ...
 SLOW_DOWN = 0.5
 #: ... but never below this share of the configured rate, ...
@@ -50,6 +48,8 @@ class Pause:
 class Pacer:
     """Hands out the slots of one run: at the run's rate, and not while everybody waits.
 
+    A slot says that a request may be prepared. Opening its connection takes some time or none, so slots well
+    apart can end in requests close together: `departure` is what keeps the limit, at the moment of leaving.
     `rate` is in requests a second. Belongs to one event loop.
     """
 
@@ -57,6 +57,7 @@ class Pacer:
         self.configured_rate = rate
         self._rate = rate
         self._bucket = bucket(rate)
+        self._departures = bucket(rate)
         # Spreads retries out; nothing secret depends on it.
         self._jitter = jitter or random.Random()  # noqa: S311
         self._paused_until = 0.0
@@ -84,6 +85,10 @@ class Pacer:
             await self._bucket.acquire()
             if self._paused_until <= loop.time():
                 return loop.time()
+
+    async def departure(self) -> None:
+        """Waits until a request may leave: in any window of w >= 1 s `ceil(rate * w) + 1` of them at most."""
+        await self._departures.acquire()
 
     def turned_away(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str

@@ -121,10 +121,12 @@ class Outbox:
                 .order_by(messages.c.row)
                 .limit(claims)
                 .with_for_update(skip_locked=True)
+                # PostgreSQL may run a subquery more than once, and lock and claim more rows each time.
+                .cte("following")
             )
             claim = (
                 update(messages)
-                .where(messages.c.run_id == self._run_id, messages.c.row.in_(following))
+                .where(messages.c.run_id == self._run_id, messages.c.row.in_(select(following.c.row)))
                 .values(status=IN_FLIGHT, owner=self._owner, start_id=self._start_id, sent_at=to_text(now()))
                 .returning(*_claimed_columns)
             )

@@ -13,19 +13,20 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from batchsend.api import Answered, Departure, Judgement, Refused, Request, TurnedAway
-from batchsend.errors import LedgerError
-from batchsend.limiter import SLOT_LIFETIME, Pacer
+from batchsend.api import Answered, Judgement, Refused, Request, TurnedAway
+from batchsend.api_client import Departure
+from batchsend.limiter import Pacer
 from batchsend.outbox import Claimed, Outcome
+from batchsend.statuses import Code, Status
 from batchsend.streak import FailureStreak
 from batchsend.timestamps import to_text
 
 #: Claims are made this many seconds ahead of their slots, so that a commit does not eat them.
 _CLAIM_AHEAD_SECONDS = 0.2
-#: How often the ledger is asked whether somebody wants the run to stop.
-_STOP_CHECK_SECONDS = 0.5
+#: How often it is looked whether the run has to stop: the ledger is asked, and the time.
+_WATCH_SECONDS = 0.5
 
 
 class MessageStore(Protocol):
@@ -37,7 +38,7 @@ class MessageStore(Protocol):
 
 
 class Poster(Protocol):
-    """Who makes the request: `api.ApiClient`."""
+    """Who makes the request: `api_client.ApiClient`."""
 
     async def post(self, request: Request, departure: Departure) -> Judgement: ...
 
@@ -74,6 +75,15 @@ class Ending:
     asked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Underway:
+    """A message between its slot (the event loop's time) and its outcome."""
+
+    message: Claimed
+    slot: float
+    departure: Departure
+
+
 class Sender:
     """Sends the open messages of one run, once. Belongs to one event loop."""
 
@@ -88,11 +98,13 @@ class Sender:
         self._listener = listener
         self._streak = FailureStreak(options.stop_after_failures)
         self._ready: deque[Claimed] = deque()
+        self._underway: dict[asyncio.Task[Judgement], _Underway] = {}
         self._outcomes: list[Outcome] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pauses: list[Waiting] = []
         self._claimed = 0
         self._exhausted = False
-        self._refused_since: float | None = None
+        self._trouble: TurnedAway | None = None
+        self._nothing_taken_since: float | None = None
         self._ending: Ending | None = None
         self._crash: BaseException | None = None
         self._changed = asyncio.Event()
@@ -106,20 +118,33 @@ class Sender:
         """No further request leaves; what is in flight is finished and recorded."""
         if self._ending is None:
             self._ending = ending
+        self._call_back()
         self._changed.set()
         self._may_dispatch.set()
 
     async def run(self) -> Ending:
-        """Sends until nothing is left or something stops it. Raises `LedgerError` where the ledger fails."""
+        """Sends until nothing is left or something stops it.
+
+        Raises `LedgerError` where the ledger fails, and whatever else goes wrong inside, after the answers under way
+        have come in and were stored if they could be.
+        """
         with ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread:
-            dispatcher = asyncio.create_task(self._dispatch())
-            watcher = asyncio.create_task(self._watch_for_stop(thread))
+            helpers = [
+                asyncio.create_task(self._dispatch()),
+                asyncio.create_task(self._watch(thread)),
+            ]
+            for helper in helpers:
+                helper.add_done_callback(self._notice_crash)
             try:
                 await self._keep_books(thread)
+            except Exception:
+                await self._save_what_is_known(thread)
+                raise
             finally:
-                for task in (dispatcher, watcher, *self._tasks):
+                tasks = [*helpers, *self._underway]
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(dispatcher, watcher, *self._tasks, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
         return self._ending or Ending()
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
@@ -127,14 +152,13 @@ class Sender:
         while True:
             if self._crash is not None:
                 raise self._crash
-            outcomes, self._outcomes = self._outcomes, []
+            while self._pauses:
+                self._listener(self._pauses.pop(0))
+            outcomes = list(self._outcomes)
             wanted = self._claims_wanted(len(outcomes))
             if outcomes or wanted:
-                try:
-                    claimed = await loop.run_in_executor(thread, self._store.exchange, outcomes, wanted)
-                except LedgerError:
-                    await self._save_what_is_known(thread, outcomes)
-                    raise
+                claimed = await loop.run_in_executor(thread, self._store.exchange, outcomes, wanted)
+                del self._outcomes[: len(outcomes)]
                 self._claimed += len(claimed) - len(outcomes)
                 self._exhausted = self._exhausted or len(claimed) < wanted
                 self._ready.extend(claimed)
@@ -142,7 +166,7 @@ class Sender:
                 for outcome in outcomes:
                     self._listener(outcome)
                 continue
-            if self._stopping() and not self._tasks:
+            if self._stopping() and not self._underway:
                 await loop.run_in_executor(thread, self._store.release, list(self._ready))
                 return
             if self._exhausted and self._claimed == 0:
@@ -150,14 +174,16 @@ class Sender:
             await self._changed.wait()
             self._changed.clear()
 
-    async def _save_what_is_known(self, thread: ThreadPoolExecutor, outcomes: list[Outcome]) -> None:
-        """The ledger failed: no more requests; the answers under way get one more chance to be stored."""
+    async def _save_what_is_known(self, thread: ThreadPoolExecutor) -> None:
+        """Something broke: no more requests; the answers under way get one more chance to be stored."""
         self.stop(Ending())
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._underway:
+            await asyncio.wait(self._underway)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(thread, self._store.exchange, [*outcomes, *self._outcomes], 0)
-        await loop.run_in_executor(thread, self._store.release, list(self._ready))
+        try:
+            await loop.run_in_executor(thread, self._store.exchange, self._outcomes, 0)
+        finally:
+            await loop.run_in_executor(thread, self._store.release, list(self._ready))
 
     def _claims_wanted(self, outcomes: int) -> int:
         if self._stopping() or self._exhausted:
@@ -180,41 +206,58 @@ class Sender:
             if self._stopping() or not self._ready:
                 self._free.release()
                 continue
-            task = asyncio.create_task(self._send(self._ready.popleft(), slot))
-            self._tasks.add(task)
-            task.add_done_callback(self._sent)
+            message = self._ready.popleft()
+            departure = Departure(self._pacer.departure, self._options.timeout)
+            task = asyncio.create_task(self._poster.post(self._request(message), departure))
+            self._underway[task] = _Underway(message, slot, departure)
+            task.add_done_callback(self._over)
             self._changed.set()
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._crash = error
+    def _call_back(self) -> None:
+        """What has not left yet does not leave now: it waits with the others, as if it had not been tried."""
+        for task, underway in self._underway.items():
+            if underway.departure.left_at is None:
+                task.cancel()
+
+    def _over(self, task: asyncio.Task[Judgement]) -> None:
+        underway = self._underway.pop(task)
         self._free.release()
+        self._notice_crash(task)
+        if not task.cancelled() and task.exception() is None:
+            self._settle(underway, task.result())
+        elif underway.departure.left_at is None:
+            self._give_back(underway.message)
+        else:
+            self._answered(underway, Answered(Status.UNCONFIRMED, (Code.INTERRUPTED,)))
         self._changed.set()
 
-    async def _send(self, message: Claimed, slot: float) -> None:
-        departure = Departure(lambda: self._still_allowed(slot), self._options.timeout)
-        judgement = await self._poster.post(self._request(message), departure)
-        attempts = message.attempts + 1
+    def _notice_crash(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crash = error
+            self._changed.set()
+
+    def _settle(self, underway: _Underway, judgement: Judgement) -> None:
+        tried = replace(underway.message, attempts=underway.message.attempts + 1)
         match judgement:
             case Answered():
-                self._answered(message, judgement, attempts, departure)
+                self._answered(underway, judgement)
             case TurnedAway():
-                self._ready.appendleft(replace(message, attempts=attempts))
-                self._may_dispatch.set()
-                self._turned_away(judgement, slot if departure.left_at is None else departure.left_at)
+                self._give_back(tried)
+                self._turned_away(underway, judgement)
             case Refused():
-                self._ready.appendleft(replace(message, attempts=attempts))
+                self._give_back(tried)
                 self.stop(Ending(judgement.reason))
 
-    async def _still_allowed(self, slot: float) -> None:
-        """Opening a connection takes its time: a slot from before it would come due together with others."""
-        if asyncio.get_running_loop().time() - slot > SLOT_LIFETIME:
-            await self._pacer.slot()
+    def _give_back(self, message: Claimed) -> None:
+        self._ready.appendleft(message)
+        self._may_dispatch.set()
 
-    def _answered(self, message: Claimed, answer: Answered, attempts: int, departure: Departure) -> None:
-        loop_time = asyncio.get_running_loop().time()
-        left_at = departure.left_at if departure.left_at is not None else loop_time
+    def _answered(self, underway: _Underway, answer: Answered) -> None:
+        message, departure = underway.message, underway.departure
+        answered = answer.http_status is not None
+        latency = None
+        if answered and departure.left_at is not None:
+            latency = round((asyncio.get_running_loop().time() - departure.left_at) * 1000)
         self._outcomes.append(
             Outcome(
                 row=message.row,
@@ -226,36 +269,50 @@ class Sender:
                 request_uuid=answer.request_uuid,
                 api_status=answer.api_status,
                 http_status=answer.http_status,
-                attempts=attempts,
+                attempts=message.attempts + 1,
                 sent_at=to_text(departure.sent_at) if departure.sent_at is not None else None,
-                latency_ms=round((loop_time - left_at) * 1000) if answer.http_status is not None else None,
+                latency_ms=latency,
             )
         )
-        if answer.http_status is not None:
+        if answered:
             self._pacer.taken()
-            self._refused_since = None
+            self._trouble = None
+        if answer.status is Status.ACCEPTED:
+            self._nothing_taken_since = None
         too_many = self._streak.add(answer.status, answer.codes)
         if too_many is not None:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
-    def _turned_away(self, judgement: TurnedAway, departed: float) -> None:
-        time = asyncio.get_running_loop().time()
-        if self._refused_since is None:
-            self._refused_since = time
-        if time - self._refused_since >= self._options.give_up_after:
-            minutes = self._options.give_up_after / 60
-            self.stop(Ending(f"{judgement.reason}, and nothing was taken for {minutes:g} minutes."))
-            return
+    def _turned_away(self, underway: _Underway, judgement: TurnedAway) -> None:
+        self._trouble = judgement
+        if self._nothing_taken_since is None:
+            self._nothing_taken_since = asyncio.get_running_loop().time()
+        left_at = underway.departure.left_at
         pause = self._pacer.turned_away(
-            departed, judgement.retry_after, slow_down=judgement.slow_down, reason=judgement.reason
-        )
+            underway.slot if left_at is None else left_at,
+            judgement.retry_after, slow_down=judgement.slow_down, reason=judgement.reason,
+        )  # fmt: skip
         if pause is not None:
-            self._listener(Waiting(pause.seconds, pause.reason))
+            self._pauses.append(Waiting(pause.seconds, pause.reason))
+            # A connection that was opened for a request could be dropped by the other side during the pause.
+            self._call_back()
+        self._give_up_in_time()
 
-    async def _watch_for_stop(self, thread: ThreadPoolExecutor) -> None:
+    def _give_up_in_time(self) -> None:
+        trouble, since = self._trouble, self._nothing_taken_since
+        give_up_after = self._options.give_up_after
+        if trouble is None or since is None:
+            return
+        if asyncio.get_running_loop().time() - since >= give_up_after:
+            reason = f"{trouble.reason}, and nothing was taken for {_span(give_up_after)}. {trouble.advice}"
+            self.stop(Ending(reason))
+
+    async def _watch(self, thread: ThreadPoolExecutor) -> None:
+        """Sees to it that a run ends in time: when somebody asks for it, and when waiting has no end."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_STOP_CHECK_SECONDS)
+            await asyncio.sleep(_WATCH_SECONDS)
+            self._give_up_in_time()
             if await loop.run_in_executor(thread, self._store.stop_requested):
                 self.stop(Ending("somebody asked this run to stop", asked=True))
 
@@ -273,3 +330,11 @@ class Sender:
             body=message.body,
             identity=identity,
         )
+
+
+def _span(seconds: float) -> str:
+    """`15 minutes`, `1 hour`, `90 seconds`."""
+    sizes = {"hour": 3600, "minute": 60}
+    unit = next((unit for unit, size in sizes.items() if seconds % size == 0), "second")
+    count = seconds / sizes.get(unit, 1)
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"

@@ -17,22 +17,20 @@ class FailureStreak:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._unexplained = 0
-        self._same = 0
-        self._codes: tuple[str, ...] = ()
+        self._same: dict[str, int] = {}
 
     def add(self, status: Status, codes: Sequence[str]) -> str | None:
         """Counts one outcome. Returns why the run should stop now, or `None`."""
-        theirs = tuple(code for code in codes if code not in _OUR_CODES and not code.startswith("HTTP_"))
+        theirs = [code for code in codes if code not in _OUR_CODES and not code.startswith("HTTP_")]
         failed = status in (Status.FAILED, Status.UNCONFIRMED)
         unexplained = status is Status.UNCONFIRMED or (failed and not theirs)
         self._unexplained = self._unexplained + 1 if unexplained else 0
-        if failed and theirs and not _ABOUT_CUSTOMERS.intersection(theirs):
-            self._same = self._same + 1 if theirs == self._codes else 1
-            self._codes = theirs
-        else:
-            self._same, self._codes = 0, ()
-        if self._same >= self._limit:
-            return f"{self._same} rows in a row were refused with {'; '.join(self._codes)}"
+        self._same = {
+            code: self._same.get(code, 0) + 1 for code in theirs if failed and code not in _ABOUT_CUSTOMERS
+        }
+        for code, rows in self._same.items():
+            if rows >= self._limit:
+                return f"{rows} rows in a row were refused with {code}"
         if self._unexplained >= self._limit:
             last = "; ".join(codes)
             return f"{self._unexplained} rows in a row failed without a reason from myKaarma (last: {last})"
