@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
 
-from batchsend.ledger import CampaignRecord, Ledger
+from batchsend.ledger import REPLACED, UNTRIED, CampaignRecord, Ledger
 from batchsend.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
 from batchsend.timestamps import to_text
 
+#: Told `messages` or `superseded`, picks rows of it.
+_Condition = Callable[[Any], ColumnElement[bool]]
 #: Values in one `IN (...)`; SQLite takes 32,766 parameters.
 _VALUES = 5000
 
@@ -28,14 +30,6 @@ class Earlier:
     codes: str
     message_uuid: str | None
     sent_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What an untried row of a continued run carries from its earlier starts."""
-
-    generation: int
-    resend: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +64,11 @@ class History:
         found: dict[str, list[Earlier]] = {}
         if self._campaign is None:
             return found
-        query = (
-            select(messages.c.key, messages.c.run_id, messages.c.status, messages.c.codes,
-                   messages.c.message_uuid, messages.c.sent_at)
-            .where(messages.c.campaign_id == self._campaign.id, messages.c.status.in_([*TRIED, IN_FLIGHT]))
-            .order_by(messages.c.run_id.desc())
-        )  # fmt: skip
-        if self._run_id is not None:
-            query = query.where(messages.c.run_id != self._run_id)
+        columns = ("key", "run_id", "status", "codes", "message_uuid", "sent_at")
         for part in _parts(keys):
+            outcomes = _last_outcomes(columns, _keys_elsewhere(self._campaign.id, self._run_id or 0, part))
             with self._ledger.read() as connection:
-                for key, *outcome in connection.execute(query.where(messages.c.key.in_(part))):
+                for key, *outcome in connection.execute(select(outcomes).order_by(outcomes.c.run_id.desc())):
                     found.setdefault(key, []).append(Earlier(*outcome))
         return found
 
@@ -110,35 +98,52 @@ class History:
 
     def tried_rows(self, first: int, last: int) -> dict[int, dict[str, Any]]:
         """The continued run's rows from `first` to `last` that a request was made for, whole."""
-        query = select(messages).where(
-            messages.c.run_id == self._run_id,
-            messages.c.row.between(first, last),
-            messages.c.status.in_([*TRIED, IN_FLIGHT]),
+        outcomes = _last_outcomes(
+            messages.columns.keys(),
+            lambda table: and_(table.c.run_id == self._run_id, table.c.row.between(first, last)),
         )
         with self._ledger.read() as connection:
-            return {row["row"]: dict(row) for row in connection.execute(query).mappings()}
+            return {row["row"]: dict(row) for row in connection.execute(select(outcomes)).mappings()}
 
-    def marks(self, first: int, last: int) -> dict[int, Mark]:
-        """What the continued run's untried rows carry with them, where they carry anything."""
-        query = select(messages.c.row, messages.c.generation, messages.c.resend).where(
+    def chosen(self, first: int, last: int) -> dict[int, str]:
+        """Row -> what an earlier start's `--resend` asked for, where that start chose the row and did not send it."""
+        query = select(messages.c.row, messages.c.resend).where(
             messages.c.run_id == self._run_id,
             messages.c.row.between(first, last),
-            messages.c.status.not_in([*TRIED, IN_FLIGHT]),
-            or_(messages.c.generation > 0, messages.c.resend.is_not(None)),
+            messages.c.resend.is_not(None),
+            UNTRIED,
         )
         with self._ledger.read() as connection:
-            return {row: Mark(generation, resend) for row, generation, resend in connection.execute(query)}
+            return dict(connection.execute(query).all())
+
+    def unfinished(self, resend: str) -> bool:
+        """Did an earlier start of the continued run choose rows by `resend`, and not come to its end with them?
+
+        Then the same command goes on with its choice: what it sent is not chosen a second time.
+        """
+        waiting = select(messages.c.row).where(
+            messages.c.run_id == self._run_id,
+            messages.c.resend == resend,
+            messages.c.status == Status.PENDING,
+        )
+        last_ended = (
+            select(func.coalesce(func.max(starts.c.id), 0))
+            .where(starts.c.run_id == self._run_id, starts.c.ended_at.is_not(None))
+            .scalar_subquery()
+        )
+        killed = select(starts.c.id).where(
+            starts.c.run_id == self._run_id, starts.c.resend == resend, starts.c.id > last_ended
+        )
+        with self._ledger.read() as connection:
+            return connection.scalar(select(or_(waiting.exists(), killed.exists()))) or False
 
     def tried_keys(self) -> Iterator[tuple[int, str, str | None, str, list[str]]]:
         """Row, key, phone, customer UUID and cells of the continued run's tried rows, in the list's order."""
-        query = (
-            select(
-                messages.c.row, messages.c.key, messages.c.phone, messages.c.customer_uuid, messages.c.cells
-            )
-            .where(messages.c.run_id == self._run_id, messages.c.status.in_([*TRIED, IN_FLIGHT]))
-            .order_by(messages.c.row)
+        outcomes = _last_outcomes(
+            ("row", "key", "phone", "customer_uuid", "cells"), lambda table: table.c.run_id == self._run_id
         )
         with self._ledger.read() as connection:
+            query = select(outcomes).order_by(outcomes.c.row)
             for row, key, phone, customer_uuid, cells in connection.execute(query):
                 yield row, key, phone, customer_uuid, json.loads(cells)
 
@@ -155,6 +160,28 @@ class History:
         )
         with self._ledger.read() as connection:
             return connection.scalar(query) or 0
+
+
+def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
+    """What the last request for each row came to; `where`, told a table, picks rows.
+
+    A row that was opened again and not sent since has the outcome that was replaced.
+    """
+    names = tuple(names)
+    return union_all(
+        select(*(messages.c[name] for name in names)).where(
+            messages.c.status.in_([*TRIED, IN_FLIGHT]), where(messages)
+        ),
+        select(*(superseded.c[name] for name in names))
+        .join(messages, REPLACED)
+        .where(UNTRIED, where(superseded)),
+    ).subquery()
+
+
+def _keys_elsewhere(campaign_id: int, run_id: int, keys: Sequence[str]) -> _Condition:
+    return lambda table: and_(
+        table.c.campaign_id == campaign_id, table.c.run_id != run_id, table.c.key.in_(keys)
+    )
 
 
 def run_rows(ledger: Ledger, run_id: int, statuses: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
@@ -25,6 +38,16 @@ from batchsend.timestamps import now, to_text
 
 #: Rows copied from a plan in one statement.
 _COPY_ROWS = 1000
+#: What stays with a row whatever it becomes.
+_KEPT = frozenset({"run_id", "row", "attempts"})
+#: No request was made for the row. Spelled out, because an `IN` cannot be used for many rows at once.
+UNTRIED = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
+#: The row was opened again, and this is the outcome that it had.
+REPLACED = and_(
+    superseded.c.run_id == messages.c.run_id,
+    superseded.c.row == messages.c.row,
+    superseded.c.generation + 1 == messages.c.generation,
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +130,9 @@ class Ledger:
 
     def __init__(self, engine: Engine, where: str, file: Path | None) -> None:
         self._engine = engine
-        self._reading = engine.execution_options(batchsend_reading=True)
+        # SQLite's transactions see one state of the database by themselves.
+        isolation = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reading = engine.execution_options(batchsend_reading=True, **isolation)
         self.where = where
         self.file = file
 
@@ -146,9 +171,11 @@ class Ledger:
         return None if row is None else _campaign(row)
 
     def campaigns_of_file(self, file: str, host: str, base_url: str) -> list[CampaignRecord]:
-        """All campaigns that were last sent from this file."""
-        query = select(campaigns).where(
-            campaigns.c.file == file, campaigns.c.host == host, campaigns.c.base_url == base_url
+        """All campaigns that were last sent from this file, in the order in which they began."""
+        query = (
+            select(campaigns)
+            .where(campaigns.c.file == file, campaigns.c.host == host, campaigns.c.base_url == base_url)
+            .order_by(campaigns.c.id)
         )
         with self.read() as connection:
             return [_campaign(row) for row in connection.execute(query).mappings()]
@@ -185,7 +212,7 @@ class Ledger:
             .group_by(messages.c.status)
         )
         with self.read() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def request_stop(self, run_id: int) -> None:
         """Asks whoever sends this run to finish what is in flight and leave."""
@@ -222,16 +249,19 @@ class Ledger:
         """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
 
         `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
-        that the plan opened again (a higher `generation`); their old outcome goes to `superseded`. What the
-        campaign's other runs had not tried is closed when a new run begins.
+        that the plan opened again (a higher `generation`); their old outcome goes to `superseded`. What an
+        earlier start had opened and not sent gets its outcome back first: the plan opens it again if it should
+        be. What the campaign's other runs had not tried is closed when a new run begins.
         """
         with self.write() as connection:
             campaign_id = _store_campaign(connection, identity, campaign_id)
             closed: dict[int, int] = {}
             if run_id is None:
+                _restore_opened(connection, messages.c.campaign_id == campaign_id)
                 closed = _close_runs(connection, campaign_id)
                 run_id = _insert_run(connection, campaign_id, run)
             else:
+                _restore_opened(connection, messages.c.run_id == run_id)
                 connection.execute(
                     update(runs).where(runs.c.id == run_id)
                     .values(
@@ -311,14 +341,33 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
     return int(connection.execute(statement).scalar_one())
 
 
+def _restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
+    """Gives rows that were opened again, and not sent since, the outcome back that they had."""
+    outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in _KEPT}
+    connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
+    restored = exists().where(
+        rows,
+        messages.c.run_id == superseded.c.run_id,
+        messages.c.row == superseded.c.row,
+        messages.c.generation == superseded.c.generation,
+    )
+    connection.execute(delete(superseded).where(restored))
+
+
 def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
     """Gives up what the campaign's runs had not tried. Returns run number -> rows closed."""
     waiting = and_(messages.c.campaign_id == campaign_id, messages.c.status == Status.PENDING)
     closed = connection.execute(
         select(messages.c.run_id, func.count()).where(waiting).group_by(messages.c.run_id)
     )
-    counts: dict[int, int] = dict(closed.tuples().all())
-    connection.execute(update(messages).where(waiting).values(status=Status.SKIPPED, codes=Code.CLOSED))
+    counts: dict[int, int] = dict(closed.all())
+    given_up = {"status": Status.SKIPPED, "codes": Code.CLOSED, "resend": None}
+    connection.execute(update(messages).where(waiting).values(given_up))
+    of_campaign = starts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
+    connection.execute(
+        update(starts).where(of_campaign, starts.c.ended_at.is_(None))
+        .values(ended_at=to_text(now()), ending="killed, then given up for another list")
+    )  # fmt: skip
     return counts
 
 
@@ -329,19 +378,16 @@ def _store_rows(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """
     dialect = connection.dialect.name
     upsert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(messages)
-    # Spelled out, because an `IN` cannot be used for many rows at once.
-    untried = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
     opened_again = and_(
         or_(*(messages.c.status == status for status in RESENDABLE)),
         upsert.excluded.generation > messages.c.generation,
     )
     _supersede(connection, rows[0]["run_id"], {r["row"]: r["generation"] for r in rows if r["generation"]})
-    kept = {"run_id", "row", "attempts"}
     connection.execute(
         upsert.on_conflict_do_update(
             index_elements=["run_id", "row"],
-            set_={c.name: upsert.excluded[c.name] for c in messages.columns if c.name not in kept},
-            where=or_(untried, opened_again),
+            set_={c.name: upsert.excluded[c.name] for c in messages.columns if c.name not in _KEPT},
+            where=or_(UNTRIED, opened_again),
         ),
         rows,
     )

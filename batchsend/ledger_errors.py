@@ -15,15 +15,20 @@ def own_errors(where: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise LedgerError(f"{where}: {_sentence(str(error.orig))}") from error
+        # PostgreSQL's further lines may quote the row, with its phone and text.
+        raise LedgerError(f"{where}: {_sentence(_first_line(error.orig))}") from error
     except SQLAlchemyError as error:
         raise LedgerError(f"{where}: the ledger cannot be used: {error}") from error
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _sentence(problem: str) -> str:
     """What to do about the database's own words."""
     said = problem.lower()
-    if "disk is full" in said or "disk i/o" in said:
+    if "disk is full" in said or "disk i/o" in said or "no space left" in said:
         return (
             f"the ledger could not be written: the disk is full or failing ({problem}). Make room and run it "
             f"again."

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 
 from batchsend.errors import LedgerError
 from batchsend.ledger import Ledger
+from batchsend.ledger_places import check_place
 from batchsend.schema import SCHEMA_VERSION, meta, metadata
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
-_BUSY_TIMEOUT_SECONDS = 60
+_BUSY_TIMEOUT_SECONDS = 60.0
+_LOG_ATTEMPTS = 10
+#: PostgreSQL's advisory lock for making the tables: "batchsend" in the digits of a telephone.
+_CREATION_LOCK = 228247363
 
 
-def open_ledger(url: str) -> Ledger:
+def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Ledger:
     """Opens a ledger for sending; a new one is made where there is none.
 
-    `url` is a SQLAlchemy URL. Raises `LedgerError`.
+    `url` is a SQLAlchemy URL; `busy_timeout` is how many seconds another process is waited for. Raises `LedgerError`.
     """
+    check_ledger_place(url)
     parsed = make_url(url)
     file = _sqlite_file(parsed)
     if file is not None:
         _make_private_file(file)
-    ledger = Ledger(_engine(parsed), _where(parsed), file)
-    with ledger.write() as connection:
+    ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), _where(parsed), file)
+    with _closed_on_error(ledger), ledger.write() as connection:
         _create_or_check(connection, ledger.where)
     return ledger
 
@@ -41,15 +49,22 @@ def open_for_reading(url: str) -> Ledger | None:
         if not file.exists() or file.stat().st_size == 0:
             return None
         # SQLite cannot read a WAL database in a folder where it may not write unless told that nobody writes.
-        mode = "mode=ro" if os.access(file.parent, os.W_OK) else "immutable=1"
-        parsed = make_url(f"sqlite:///file:{file.as_posix()}?{mode}&uri=true")
+        mode = {"mode": "ro"} if os.access(file.parent, os.W_OK) else {"immutable": "1"}
+        parsed = URL.create("sqlite", database=file.absolute().as_uri(), query={**mode, "uri": "true"})
     ledger = Ledger(_engine(parsed), _where(make_url(url)), file)
-    with ledger.read() as connection:
-        if not inspect(connection).has_table("meta"):
-            ledger.close()
-            return None
-        _check_version(connection, ledger.where)
-    return ledger
+    with _closed_on_error(ledger), ledger.read() as connection:
+        if inspect(connection).has_table("meta"):
+            _check_version(connection, ledger.where)
+            return ledger
+    ledger.close()
+    return None
+
+
+def check_ledger_place(url: str) -> None:
+    """Raises `LedgerError` where this ledger would be refused for sending, whether or not it exists yet."""
+    file = _sqlite_file(make_url(url))
+    if file is not None:
+        check_place(file)
 
 
 def scratch_ledger(folder: Path) -> Ledger:
@@ -63,18 +78,27 @@ def scratch_ledger(folder: Path) -> Ledger:
     return Ledger(engine, str(file), file)
 
 
-def _engine(url: URL, synchronous: str = "FULL") -> Engine:
+@contextmanager
+def _closed_on_error(ledger: Ledger) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
+        return _server_engine(url)
+    engine = create_engine(url, connect_args={"timeout": busy_timeout}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
         # The driver's own idea of when a transaction begins would leave reads outside of it.
         connection.isolation_level = None
         cursor = connection.cursor()
-        if "mode=ro" not in str(url) and "immutable" not in str(url):
-            cursor.execute("PRAGMA journal_mode=WAL")
+        if "uri" not in url.query:  # else it is opened for reading only
+            _use_write_ahead_log(cursor)
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.close()
 
@@ -87,6 +111,32 @@ def _engine(url: URL, synchronous: str = "FULL") -> Engine:
     return engine
 
 
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """SQLite does not wait for another process that is just doing the same; taking the write lock does."""
+    for _ in range(_LOG_ATTEMPTS):
+        with suppress(sqlite3.OperationalError):
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("ROLLBACK")
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
+def _server_engine(url: URL) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:
+        # A server, a database or a role may be set up to commit before it is on disk.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        connection.commit()
+
+    return engine
+
+
 def _sqlite_file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
@@ -94,14 +144,15 @@ def _sqlite_file(url: URL) -> Path | None:
 
 
 def _where(url: URL) -> str:
-    return url.database or "memory" if url.get_backend_name() == "sqlite" else url.render_as_string()
+    if url.get_backend_name() == "sqlite":
+        return url.database or "memory"
+    return url.difference_update_query(["password"]).render_as_string()
 
 
 def _make_private_file(file: Path) -> None:
     """Texts and phone numbers stand in a ledger: only its owner may read it."""
     try:
-        if not file.parent.exists():
-            file.parent.mkdir(parents=True, mode=0o700)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise LedgerError(
@@ -111,6 +162,9 @@ def _make_private_file(file: Path) -> None:
 
 
 def _create_or_check(connection: Connection, where: str) -> None:
+    if connection.dialect.name == "postgresql":
+        # Two processes that both find no tables would both make them; SQLite's write lock is held already.
+        connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
     if inspect(connection).has_table("meta"):
         _check_version(connection, where)
         return
@@ -126,8 +180,13 @@ def _create_or_check(connection: Connection, where: str) -> None:
 
 def _check_version(connection: Connection, where: str) -> None:
     version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
-    if version is None or int(version) != SCHEMA_VERSION:
+    if version is None or not version.isdecimal():
         raise LedgerError(
-            f"{where}: this ledger was written by another version of batchsend (its tables are version "
-            f"{version}, this program's are {SCHEMA_VERSION}). Use that version of batchsend."
+            f"{where}: this database has a table `meta` that is not batchsend's. Name another place for the ledger "
+            f"with --ledger or BATCHSEND_LEDGER."
+        )
+    if int(version) > SCHEMA_VERSION:
+        raise LedgerError(
+            f"{where}: this ledger was written by a newer version of batchsend (its tables are version {version}, "
+            f"this program knows version {SCHEMA_VERSION}). Nothing was sent. Upgrade batchsend and run this again."
         )

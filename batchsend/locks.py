@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from batchsend.errors import BusyError
+from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import own_errors
 
@@ -35,6 +35,12 @@ def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise _busy(name) from error
+    except (OSError, NotImplementedError) as error:
+        raise LedgerError(
+            f"{lock.lock_file}: the campaign cannot be locked here ({error}), so that two processes could send it at "
+            f"once. Nothing was sent. Make the folder writable, or name another place with --ledger or "
+            f"BATCHSEND_LEDGER."
+        ) from error
     try:
         yield
     finally:

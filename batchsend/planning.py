@@ -123,9 +123,11 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
             history = History(
                 ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
             )
+            goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
             planner = Planner(
                 campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-                sources.suppression, request.now, resend=request.resend, continues=run is not None,
+                sources.suppression, request.now, resend=None if goes_on else request.resend,
+                continues=run is not None,
             )  # fmt: skip
             for chunk in sources.customers.chunks(used):
                 rows = planner.plan(chunk)

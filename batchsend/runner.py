@@ -19,13 +19,14 @@ from types import FrameType
 from typing import Any
 
 from batchsend._version import __version__
-from batchsend.api import ApiClient, SendingAttributes
+from batchsend.api import SendingAttributes
+from batchsend.api_client import ApiClient
 from batchsend.campaign import Campaign
 from batchsend.errors import BatchsendError, GuardError, LedgerError, ResultsError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.history import code_counts
 from batchsend.ledger import Ledger, StartRecord
-from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.ledger_opening import check_ledger_place, open_for_reading, open_ledger
 from batchsend.limiter import Pacer
 from batchsend.locks import campaign_lock
 from batchsend.outbox import Outbox
@@ -154,6 +155,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
 def planned(start: Start) -> Iterator[Plan]:
     """The plan of a start, made without changing anything. Raises `BatchsendError`."""
     request = _plan_request(start)
+    check_ledger_place(start.ledger_url)
     ledger = open_for_reading(start.ledger_url)
     try:
         with make_plan(request, ledger) as plan:

@@ -17,7 +17,7 @@ from batchsend.campaign import Campaign
 from batchsend.columns import Roles
 from batchsend.customers import Chunk
 from batchsend.errors import GuardError
-from batchsend.history import Earlier, History, Mark
+from batchsend.history import Earlier, History
 from batchsend.plan import Judged, Problem, RowJudge
 from batchsend.schema import messages
 from batchsend.sms import Encoding, non_gsm7
@@ -104,14 +104,14 @@ class Planner:
             customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
             reached = self._history.reached(customers, self._cap_since)
         tried: dict[int, dict[str, Any]] = {}
-        marks: dict[int, Mark] = {}
+        chosen: dict[int, str] = {}
         if self._continues:
             tried = self._history.tried_rows(rows[0].row, rows[-1].row)
-            marks = self._history.marks(rows[0].row, rows[-1].row)
+            chosen = self._history.chosen(rows[0].row, rows[-1].row)
         return [
-            self._plan_tried(row, tried[row.row], earlier, reached)
+            self._plan_tried(row, tried[row.row], chosen.get(row.row), earlier, reached)
             if row.row in tried
-            else self._plan_untried(row, marks.get(row.row), earlier, reached)
+            else self._plan_untried(row, chosen.get(row.row), earlier, reached)
             for row in rows
         ]
 
@@ -124,44 +124,50 @@ class Planner:
             yield self._judge.judge(row, cells, chunk.malformed.get(row), hidden=row in chunk.hidden)
 
     def _plan_tried(
-        self, row: Judged, outcome: dict[str, Any], earlier: dict[str, list[Earlier]], reached: dict[str, int]
-    ) -> dict[str, Any]:
+        self, row: Judged, outcome: dict[str, Any], chosen: str | None, earlier: dict[str, list[Earlier]],
+        reached: dict[str, int],
+    ) -> dict[str, Any]:  # fmt: skip
         """A row that was tried in this run keeps its outcome, unless `--resend` asks for it and it can be sent."""
         status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
-        if self._resend is not None and matches(self._resend, status, codes):
+        own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
+        latest = _latest([own, *earlier.get(outcome["key"], [])])
+        resend = self._resend_for(chosen, latest)
+        if resend is not None:
             if self._problem(row, earlier, reached, again=True) is None:
-                self._note_again(status)
-                return self._message(row, generation=outcome["generation"] + 1, resend=self._resend)
+                self._note_again(latest, chosen)
+                return self._message(row, generation=outcome["generation"] + 1, resend=resend)
             self.remarks.not_again += 1
         self.remarks.kept += 1
         return {**outcome, "run_id": 0, "campaign_id": 0, "status": status, "codes": codes}
 
     def _plan_untried(
-        self, row: Judged, mark: Mark | None, earlier: dict[str, list[Earlier]], reached: dict[str, int]
+        self, row: Judged, chosen: str | None, earlier: dict[str, list[Earlier]], reached: dict[str, int]
     ) -> dict[str, Any]:
-        generation, resend = (mark.generation, mark.resend) if mark is not None else (0, None)
         before = earlier.get(row.key, []) if row.key is not None else []
-        latest = max(before, key=lambda e: e.sent_at or "", default=None)
-        if latest is not None and resend is None and self._resend is not None:
-            status, codes = _as_unconfirmed(latest.status, latest.codes)
-            if matches(self._resend, status, codes):
-                resend = self._resend
-        again = resend is not None and (latest is None or latest.status not in MAY_HAVE_REACHED - RESENDABLE)
-        problem = self._problem(row, earlier, reached, again=again)
+        latest = _latest(before) if before else None
+        resend = self._resend_for(chosen, latest) if latest is not None else None
+        problem = self._problem(row, earlier, reached, again=resend is not None)
         if isinstance(problem, _Already):
             return self._row(
-                row, Status.SKIPPED, problem.code, "", generation=generation, resend=resend,
+                row, Status.SKIPPED, problem.code, "", generation=0, resend=None,
                 message_uuid=problem.earlier.message_uuid, sent_at=problem.earlier.sent_at,
                 earlier_run=problem.earlier.run_id,
             )  # fmt: skip
         if problem is not None:
+            if resend is not None:
+                self.remarks.not_again += 1
             status = Status.SKIPPED if problem.code in _SKIPPED_CODES else Status.INVALID
-            return self._row(
-                row, status, problem.code, problem.description, generation=generation, resend=resend
-            )
-        if again and latest is not None:
-            self._note_again(_as_unconfirmed(latest.status, latest.codes)[0])
-        return self._message(row, generation=generation, resend=resend)
+            return self._row(row, status, problem.code, problem.description, generation=0, resend=None)
+        if resend is not None and latest is not None:
+            self._note_again(latest, chosen)
+        return self._message(row, generation=0, resend=resend)
+
+    def _resend_for(self, chosen: str | None, latest: Earlier) -> str | None:
+        """What `--resend` asked for, at an earlier start (`chosen`) or now, if this last outcome fits it."""
+        for choice in (chosen, self._resend):
+            if choice is not None and matches(choice, *_as_unconfirmed(latest.status, latest.codes)):
+                return choice
+        return None
 
     def _problem(
         self, row: Judged, earlier: dict[str, list[Earlier]], reached: dict[str, int], *, again: bool
@@ -270,9 +276,11 @@ class Planner:
         if phone is not None:
             self._phones.setdefault(phone, (customer, row))
 
-    def _note_again(self, status: str) -> None:
+    def _note_again(self, latest: Earlier, chosen: str | None) -> None:
         self.remarks.again += 1
-        self.remarks.again_unconfirmed += status == Status.UNCONFIRMED
+        # What an earlier start chose was agreed to then.
+        if chosen is None:
+            self.remarks.again_unconfirmed += latest.status in (Status.UNCONFIRMED, IN_FLIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +320,10 @@ def matches(resend: str, status: str, codes: str) -> bool:
         return False
     said = codes.split("; ")
     return not OPTED_OUT.intersection(said) and (resend == status or resend in said)
+
+
+def _latest(outcomes: Sequence[Earlier]) -> Earlier:
+    return max(outcomes, key=lambda outcome: outcome.sent_at or "")
 
 
 def _as_unconfirmed(status: str, codes: str) -> tuple[str, str]:
