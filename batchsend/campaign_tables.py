@@ -270,7 +270,8 @@ class ListOptions(Table):
     )
     hidden_rows: Literal["skip", "include"] | None = Field(
         default=None,
-        description='What happens to hidden or filtered rows: "skip" or "include". Left out: ask.',
+        description='What happens to hidden or filtered rows: "skip" or "include". Left out: '
+        "a list that has any is refused, so that you choose.",
     )
     encoding: EncodingName | None = Field(
         default=None, description="The text file's encoding, such as windows-1252. Left out: found out."

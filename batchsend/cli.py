@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -226,18 +227,28 @@ def stop(target: str, ledger: str | None) -> None:
 @cli.command()
 @click.argument("target", metavar="CAMPAIGN|RUN")
 @click.option("--out", type=_PATH, metavar="PATH", help="Where to write (.xlsx or .csv).")
+@click.option("--only", multiple=True, metavar="STATUS", help="Only rows of this status; may be repeated.")
+@click.option("--as-list", is_flag=True, help="A list again: only the list's own columns.")
 @ledger_option
-def results(target: str, out: Path | None, ledger: str | None) -> None:
+def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
     """Write the results of a run again."""
     from batchsend.console import shown_path
     from batchsend.lookup import find_run, results_file
-    from batchsend.outputs import write_run
+    from batchsend.outputs import write_run, write_run_as_list
+    from batchsend.statuses import Status, Tally
 
+    unknown = [status for status in only if status not in set(Status) - {Status.READY}]
+    if unknown:
+        raise click.BadParameter(
+            f"{unknown[0]} is not a status. There are: {', '.join(set(Status) - {Status.READY})}.",
+            param_hint="--only",
+        )
     with find_run(target, ledger) as found:
-        path = out.absolute() if out is not None else results_file(found.run)
-        written, tally = write_run(found.ledger, found.run.id, path)
-        click.echo(tally.sentence())
-        click.echo(f"Results: {shown_path(written)}")
+        path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
+        write = write_run_as_list if as_list else write_run
+        written = write(found.ledger, found.run, path, only or None)
+        click.echo(Tally.of(found.ledger.counts(found.run.id)).sentence())
+        click.echo(f"{'List' if as_list else 'Results'}: {shown_path(written)}")
 
 
 @cli.command()
@@ -252,6 +263,27 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     with find_ledger(campaign, ledger) as found:
         name = _load(campaign).name if campaign is not None else None
         _echo(run_lines(overview(found, name)))
+
+
+@cli.command()
+@click.option("--customer", metavar="UUID", help="What this customer got.")
+@click.option("--phone", metavar="NUMBER", help="What went to this phone, as far as lists named it.")
+@ledger_option
+def history(customer: str | None, phone: str | None, ledger: str | None) -> None:
+    """Who got what, when, from whom: over all campaigns of the ledger."""
+    from batchsend.console import evidence_lines
+    from batchsend.evidence import of_customer, of_phone
+    from batchsend.lookup import find_ledger
+    from batchsend.phones import to_e164
+
+    if (customer is None) == (phone is None):
+        raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
+    with find_ledger(None, ledger) as found:
+        if customer is not None:
+            _echo(evidence_lines(of_customer(found, customer), customer))
+        elif phone is not None:
+            number = to_e164(phone, "US")
+            _echo(evidence_lines(of_phone(found, number), number))
 
 
 @cli.command()
@@ -302,6 +334,19 @@ def _load(path: Path, **overrides: Any) -> Campaign:
     return campaign.with_overrides(**given) if given else campaign
 
 
+def _defect(error: Exception) -> int:
+    """A mistake of the program's own: says so, and keeps the traceback for those who ask for it."""
+    if os.environ.get("BATCHSEND_DEBUG"):
+        raise error
+    click.echo(
+        f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded; running "
+        f"the same command again texts nobody twice. Please report it with the lines that appear when you run it "
+        f"with BATCHSEND_DEBUG=1 set.",
+        err=True,
+    )
+    return Exit.STOPPED
+
+
 def _echo(lines: Any) -> None:
     for line in lines:
         click.echo(line)
@@ -322,4 +367,6 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever else happens, a user gets a sentence
+        return _defect(error)
     return int(result or 0)

@@ -8,13 +8,14 @@ from textwrap import fill
 
 from batchsend.advice import meaning, what_to_do
 from batchsend.campaign import Campaign
+from batchsend.evidence import Evidence
 from batchsend.exits import Exit
 from batchsend.history import RunOverview, first_with, rows_with
 from batchsend.outputs import os_user
 from batchsend.phones import for_people as phone_for_people
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.runner import Report
-from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
+from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 
 #: Row numbers that are named before "...".
@@ -77,6 +78,29 @@ def run_lines(overview: Sequence[RunOverview]) -> Iterator[str]:
         yield f"run {run.run_id}  {run.campaign}  {began} UTC  by {run.os_user} on {run.host}  to {run.base_url}"
         yield f"  {Path(run.list_file).name}: {Tally.of(run.counts).sentence()}"
         yield f"  {'ended: ' + run.ending if run.ending else 'not ended: running, or its process was killed'}"
+
+
+def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
+    """What somebody got, the latest first, with who sent it and from which files."""
+    if not evidence:
+        yield f"This ledger knows of no text to {whom}."
+    for one in evidence:
+        when = f"{one.sent_at[:19].replace('T', ' ')} UTC" if one.sent_at else "at an unknown time"
+        status, codes = (
+            (Status.UNCONFIRMED, Code.INTERRUPTED) if one.status == IN_FLIGHT else (one.status, one.codes)
+        )
+        yield f"{when}  {status}{f' {codes}' if codes else ''}  {one.campaign}, run {one.run_id}, row {one.row}"
+        yield _line(
+            "to", f"{one.customer_uuid}, {one.phone or 'the preferred number'}, by {_host_of(one.base_url)}"
+        )
+        if one.message_uuid:
+            yield _line("message", one.message_uuid)
+        for line in (one.body or "").split("\n"):
+            yield _line("", f"| {line}")
+        if one.os_user is not None:
+            yield _line("sent by", f"{one.os_user} on {one.host}")
+            yield _line("list", f"{one.list_file} (SHA-256 {(one.list_sha256 or '')[:16]}...)")
+            yield _line("template", f"SHA-256 {(one.template_sha256 or '')[:16]}...")
 
 
 def shown_path(path: Path) -> str:

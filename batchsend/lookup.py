@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy.engine import make_url
 
 from batchsend.actions import load_campaign
 from batchsend.errors import BatchsendError, BusyError, LedgerError
@@ -59,7 +61,7 @@ def find_ledger(campaign: Path | None, option: str | None) -> Iterator[Ledger]:
     settings = load_settings(directory, here, os.environ)
     folders = [directory] if campaign is not None else [here, here / "campaigns"]
     urls = [resolve_ledger_url(option, settings, folder) for folder in folders]
-    existing = [url for url in urls if not url.startswith("sqlite") or Path(url.split("///", 1)[1]).exists()]
+    existing = [url for url in urls if _may_exist(url)]
     if not existing:
         places = " or ".join(str(folder / ".batchsend") for folder in folders)
         raise BatchsendError(
@@ -73,6 +75,11 @@ def find_ledger(campaign: Path | None, option: str | None) -> Iterator[Ledger]:
         ledger.close()
 
 
+def _may_exist(url: str) -> bool:
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
 def is_running(found: Found) -> bool:
     """Is some process sending this run's campaign right now?"""
     try:
@@ -82,8 +89,9 @@ def is_running(found: Found) -> bool:
         return True
 
 
-def results_file(run: RunRecord) -> Path:
+def results_file(run: RunRecord, only: Sequence[str], *, as_list: bool) -> Path:
     """Where the results of a run go: beside its campaign file, or here where that folder is gone."""
     folder = Path(run.about["file"]).parent
     base = folder if folder.is_dir() else Path.cwd()
-    return base / "results" / f"{run.about['stem']}-{run.id}.xlsx"
+    name = "-".join([run.about["stem"], str(run.id), *only, *(["list"] if as_list else [])])
+    return base / "results" / f"{name}.xlsx"

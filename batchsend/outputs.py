@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from batchsend.campaign import Campaign
-from batchsend.errors import LedgerError
-from batchsend.ledger import Ledger
+from batchsend.errors import ResultsError
+from batchsend.ledger import Ledger, RunRecord
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.results import check_writable, write_results
+from batchsend.results_list import write_list
 from batchsend.run_results import PlanResults, RunResults, SummaryLines
-from batchsend.statuses import Tally
 from batchsend.timestamps import for_people
 
 
@@ -29,11 +30,11 @@ def write_preview(plan: Plan, path: Path) -> Path:
     )
 
 
-def write_run(ledger: Ledger, run_id: int, path: Path) -> tuple[Path, Tally]:
-    """Writes the results of any run again; returns where they really are. Raises `BatchsendError`."""
-    run = ledger.run(run_id)
-    if run is None:
-        raise LedgerError(f"{ledger.where}: has no run {run_id}. `batchsend runs` shows which there are.")
+def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | None) -> Path:
+    """Writes the results of any run again, or those of some statuses `only`; returns where they really are.
+
+    Raises `ResultsError`.
+    """
     heading: SummaryLines = [
         ("Campaign", run.about.get("campaign")),
         ("Run", run.id),
@@ -41,12 +42,23 @@ def write_run(ledger: Ledger, run_id: int, path: Path) -> tuple[Path, Tally]:
         ("Department", run.about.get("department")),
         ("Template", run.about.get("template")),
         ("myKaarma", run.about.get("base_url")),
+        *([("Only", ", ".join(only))] if only is not None else []),
     ]
     check_writable(path)
-    written = write_results(
-        path, RunResults(ledger, run_id, run.headers, ZoneInfo(run.zone), heading, run_id)
+    return write_results(
+        path, RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), heading, run.id, only)
     )
-    return written, Tally.of(ledger.counts(run_id))
+
+
+def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | None) -> Path:
+    """Writes rows of a run as a list again, the list's own columns alone. Raises `ResultsError`."""
+    results = RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id, only)
+    if not results.row_count:
+        raise ResultsError(
+            f"Run {run.id} has no row that is {' or '.join(only or ['anything'])}. Nothing was written."
+        )
+    check_writable(path)
+    return write_list(path, run.headers, (row.cells for row in results.rows()))
 
 
 def results_path(campaign: Campaign, run_id: int | None) -> Path:

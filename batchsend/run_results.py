@@ -33,26 +33,34 @@ class RunResults:
     """The rows of one run of a ledger, with what stands on the summary sheet above their counts.
 
     `number`: the run's number as shown beside the rows that it tried; `None` where it has none (yet).
+    `only`: rows of these statuses alone.
     """
 
     def __init__(
         self, ledger: Ledger, run_id: int, headers: Sequence[str], zone: ZoneInfo, heading: SummaryLines,
-        number: int | None,
+        number: int | None, only: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         self._number = number
+        # A row in flight is shown as `unconfirmed`.
+        self._only = [*only, IN_FLIGHT] if only is not None and Status.UNCONFIRMED in only else only
         self.headers = headers
         self.zone = zone
         self._ledger = ledger
         self._run_id = run_id
         self._counts = ledger.counts(run_id)
-        self.row_count = sum(self._counts.values())
+        self.row_count = sum(
+            count for status, count in self._counts.items() if self._only is None or status in self._only
+        )
         self.summary = [*heading, *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
-        return map(self._result, run_rows(self._ledger, self._run_id))
+        return map(self._result, run_rows(self._ledger, self._run_id, self._only))
 
     def problems(self) -> Iterator[ResultRow]:
-        return map(self._result, run_rows(self._ledger, self._run_id, [*NEEDS_YOU, IN_FLIGHT]))
+        statuses = [*NEEDS_YOU, IN_FLIGHT]
+        if self._only is not None:
+            statuses = [status for status in statuses if status in self._only]
+        return map(self._result, run_rows(self._ledger, self._run_id, statuses))
 
     def _result(self, row: Mapping[str, Any]) -> ResultRow:
         status, codes = self._shown(row["status"], row["codes"])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import BATCHSEND, Sandbox, World, customers, read_results
+from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers, read_results
 
 HEAVY = ("pandas", "aiohttp", "sqlalchemy", "openpyxl", "numpy", "jinja2", "rich", "phonenumbers", "pydantic")
 
@@ -87,6 +87,30 @@ def test_results_can_be_written_again_at_any_time(world: World) -> None:
     assert "has no run 99. `batchsend runs` shows which there are." in unknown.err
 
 
+def test_those_who_got_the_wrong_text_can_be_written_to_again(world: World, sandbox: Sandbox) -> None:
+    rows = [*customers(2), {"Customer UUID": "sandbox-locked-1", "First Name": "=1+1", "Phone": ""}]
+    world.write(rows)
+    world.send()
+    only = world.run("results", "campaign.toml", "--only", "failed")
+    assert only.out.endswith("Results: results/campaign-1-failed.xlsx\n")
+    assert list(read_results(world.folder / "results" / "campaign-1-failed.xlsx")) == [4]
+    done = world.run("results", "1", "--as-list", "--only", "accepted")
+    assert done.out.endswith("List: results/campaign-1-accepted-list.xlsx\n")
+    (world.folder / "sorry.toml").write_text(
+        CAMPAIGN.replace("Spring", "Sorry").replace("customers.csv", "results/campaign-1-accepted-list.xlsx"),
+        encoding="utf-8",
+    )
+    assert world.run("send", "sorry.toml", "--yes").code == 0
+    assert sandbox.texts() == {"customer-0": 2, "customer-1": 2}
+    formula = world.run("results", "1", "--as-list", "--only", "failed", "--out", "failed.csv")
+    assert formula.code == 0
+    assert "sandbox-locked-1,=1+1," in (world.folder / "failed.csv").read_text(encoding="utf-8-sig")
+    none = world.run("results", "1", "--as-list", "--only", "delivered")
+    assert none.code == 2
+    assert none.err == "Run 1 has no row that is delivered. Nothing was written.\n"
+    assert "sent is not a status" in world.run("results", "1", "--only", "sent").err
+
+
 def test_runs_shows_what_ran_and_by_whom(world: World) -> None:
     assert "There is no ledger in" in world.run("runs").err
     world.write(customers(2))
@@ -96,6 +120,21 @@ def test_runs_shows_what_ran_and_by_whom(world: World) -> None:
     assert "run 1  Spring" in done.out
     assert "customers.csv: 2 rows = 2 taken by myKaarma + 0 left out + 0 need you + 0 wait" in done.out
     assert "ended: done" in done.out
+
+
+def test_history_says_who_got_what_from_whom(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    world.send()
+    for option in (("--customer", "customer-1"), ("--phone", "(312) 500-0001")):
+        done = world.run("history", *option)
+        assert done.code == 0
+        assert "accepted  Spring, run 1, row 3" in done.out
+        assert "| Hi Name1, it is time for your service." in done.out
+        assert sandbox.requests()[1]["messageUUID"] in done.out
+        assert "Name0" not in done.out
+    nobody = world.run("history", "--customer", "stranger")
+    assert nobody.out == "This ledger knows of no text to stranger.\n"
+    assert "Name a customer with --customer, or a phone with --phone." in world.run("history").err
 
 
 def test_schema_is_json_for_editors(tmp_path: Path) -> None:

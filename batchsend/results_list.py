@@ -1,0 +1,57 @@
+"""Rows of a run as a list again: the list's own columns alone, to correct and to send with another campaign."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rustpy_xlsxwriter import Format, write_worksheets
+
+from batchsend.errors import ResultsError
+from batchsend.private_files import write_private
+from batchsend.results_xlsx import cell_text
+
+
+def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:
+    """Writes headers and rows (text cells) to `path` (.xlsx or .csv); returns the path really written.
+
+    Cells come back as they were read, in CSV too: these are the user's own, and they are to be read again.
+    Raises `ResultsError`.
+    """
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise ResultsError(
+            f"{path}: a list is written as .xlsx or .csv. Choose a name that ends in one of them."
+        )
+    try:
+        return write_private(path, lambda temporary: writer(temporary, headers, rows))
+    except OSError as error:
+        raise ResultsError(
+            f"{path}: cannot be written ({error.strerror}). Choose another place with --out."
+        ) from error
+
+
+def _write_xlsx(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    names = [cell_text(header) for header in headers]
+    records = (dict(zip(names, map(cell_text, row), strict=True)) for row in rows)
+    write_worksheets(
+        [("List", records)],
+        os.fspath(path),
+        header_format={"List": Format().set_bold()},
+        freeze_panes={"List": {"row": 1}},
+    )
+
+
+def _write_csv(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(headers)
+        writer.writerows(rows)
+
+
+_WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], None]] = {
+    ".xlsx": _write_xlsx,
+    ".csv": _write_csv,
+}
