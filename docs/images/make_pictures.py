@@ -1,0 +1,164 @@
+"""Makes the pictures of the manual: `python docs/images/make_pictures.py`.
+
+`demo.svg` is what `make demo` really prints on a terminal, `workbook.png` and `results.png` what LibreOffice makes of
+the workbook that it really writes. Needs a system with pseudo-terminals, LibreOffice and poppler's pdftoppm.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from io import StringIO
+from pathlib import Path
+
+from openpyxl import load_workbook
+from rich.console import Console
+from rich.text import Text
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+RESULTS = ROOT / "campaigns" / "results" / "spring_service-rehearsal.xlsx"
+COMMAND = ["make", "--no-print-directory", "demo"]
+
+COLUMNS, LINES = 100, 60
+DPI = 110
+#: Points around what is shown, in pixels.
+MARGIN = 8
+
+_WEB_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+_FONTS = "ui-monospace, Consolas, Menlo, 'DejaVu Sans Mono', monospace"
+#: What a terminal obeys and a picture needs not show: the cursor, the title.
+_IGNORED = re.compile(r"\x1b\[\?\d+[hl]|\x1b\]0;.*?\x07")
+_CONTROL = re.compile(r"\r\n|\n|\r|\x1b\[2K|\x1b\[(\d*)A")
+
+
+def on_a_terminal(command: list[str]) -> str:
+    """All that `command` writes to a terminal of this size, in colour."""
+    import pty  # there is none on Windows
+
+    env = os.environ | {
+        "COLUMNS": str(COLUMNS),
+        "LINES": str(LINES),
+        "TERM": "xterm-256color",
+        "LOGNAME": "dana",
+    }
+    leader, follower = pty.openpty()
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, cwd=ROOT, env=env, stdin=follower, stdout=follower, stderr=follower
+    ):
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # how Linux says that everybody has closed the terminal
+                break
+            if not part:
+                break
+            output += part
+    os.close(leader)
+    return output.decode()
+
+
+def screen(output: str) -> list[str]:
+    """The lines that stand on the terminal in the end; colours stay in them."""
+    output = _IGNORED.sub("", output)
+    lines, at, position = [""], 0, 0
+    for control in _CONTROL.finditer(output):
+        lines[at] += output[position : control.start()]
+        position = control.end()
+        if control[0].endswith("\n"):
+            at += 1
+            if at == len(lines):
+                lines.append("")
+        elif control[0].endswith("A"):
+            at -= int(control[1] or 1)
+        else:
+            lines[at] = ""
+    lines[at] += output[position:]
+    return lines
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """Without most of the broken rows, which the picture of the workbook shows; dots stand in their place."""
+    plain = [Text.from_ansi(line).plain for line in lines]
+
+    def find(beginning: str) -> int:
+        return next(number for number, line in enumerate(plain) if line.startswith(beginning))
+
+    gaps = ((find("  invalid") + 3, find("  first text")), (find("  sending") + 4, find("What to do about")))
+    for begin, end in reversed(gaps):
+        lines[begin:end] = ["                  ..."]
+    return lines
+
+
+def draw_terminal(lines: list[str], picture: Path) -> None:
+    console = Console(
+        record=True, width=COLUMNS, file=StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    console.print(Text("$ make demo", style="bold"))
+    for line in lines:
+        console.print(Text.from_ansi(line), soft_wrap=False, highlight=False)
+    svg = console.export_svg(title="batchsend", unique_id="demo")
+    svg = _WEB_FONTS.sub("", svg).replace("Fira Code, monospace", _FONTS).replace("Fira Code", _FONTS)
+    picture.write_text(svg, encoding="utf-8", newline="\n")
+
+
+def draw_sheet(name: str, last_column: str, last_row: int, picture: Path) -> None:
+    """The upper left of a sheet as LibreOffice prints it, with the spreadsheet's own headings around it."""
+    book = load_workbook(RESULTS)
+    for sheet in book.worksheets:
+        if sheet.title != name:
+            book.remove(sheet)
+    sheet = book[name]
+    sheet.print_area = f"A1:{last_column}{last_row}"
+    sheet.print_options.headings = sheet.print_options.gridLines = True
+    sheet.page_setup.paperSize = sheet.PAPERSIZE_A3
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        book.save(folder / "sheet.xlsx")
+        run(
+            "soffice", "--headless", f"-env:UserInstallation={(folder / 'profile').as_uri()}",
+            "--convert-to", "pdf", "--outdir", temporary, str(folder / "sheet.xlsx"),
+        )  # fmt: skip
+        render = ("pdftoppm", "-r", str(DPI), "-f", "1", "-l", "1", "-singlefile")
+        run(*render, str(folder / "sheet.pdf"), str(folder / "page"))
+        x, y, width, height = inked((folder / "page.ppm").read_bytes())
+        crop = ("-x", str(x), "-y", str(y), "-W", str(width), "-H", str(height))
+        run(*render, *crop, "-png", str(folder / "sheet.pdf"), str(picture.with_suffix("")))
+
+
+def inked(ppm: bytes) -> tuple[int, int, int, int]:
+    """x, y, width and height of what is not white in a binary PPM, in pixels, with a margin."""
+    _, size, _, pixels = ppm.split(b"\n", 3)
+    width, height = map(int, size.split())
+    stride = 3 * width
+    white = b"\xff" * stride
+    rows = [y for y in range(height) if pixels[y * stride : (y + 1) * stride] != white]
+    used = [pixels[y * stride : (y + 1) * stride] for y in rows]
+    left = min(len(row) - len(row.lstrip(b"\xff")) for row in used) // 3
+    right = max(len(row.rstrip(b"\xff")) for row in used) // 3
+    x, y = max(0, left - MARGIN), max(0, rows[0] - MARGIN)
+    return x, y, right + MARGIN - x, rows[-1] + MARGIN - y
+
+
+def run(*command: str) -> None:
+    path = shutil.which(command[0])
+    if path is None:
+        sys.exit(f"{command[0]} is missing. Install LibreOffice and poppler-utils.")
+    subprocess.run([path, *command[1:]], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+def main() -> None:
+    lines = [line for line in screen(on_a_terminal(COMMAND)) if line.strip()]
+    draw_terminal(shortened(lines), HERE / "demo.svg")
+    draw_sheet("Problems", "E", 9, HERE / "workbook.png")
+    draw_sheet("Results", "G", 16, HERE / "results.png")
+
+
+if __name__ == "__main__":
+    main()

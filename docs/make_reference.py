@@ -1,0 +1,333 @@
+"""Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
+
+Whole pages: `campaign-file.md`, `commands.md`, `statuses-and-codes.md`. In `lists.md` and `sandbox.md`, what stands
+between two marks. What the code knows and cannot do yet is left out, and comes by itself with the version that can.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchsend import advice
+from batchsend.campaign import NOT_YET
+from batchsend.campaign_problems import SECTIONS
+from batchsend.campaign_schema import campaign_schema
+from batchsend.cli import cli
+from batchsend.readers.recognise import Format
+from batchsend.sandbox import provocations_markdown
+from batchsend.settings import BASE_URL, DEFAULT_BASE_URL, LEDGER, PASSWORD, USERNAME, VARIABLES
+from batchsend.statuses import Code, Status, Tally
+
+DOCS = Path(__file__).parent
+BEGIN, END = "<!-- made by make_reference.py: begin -->", "<!-- made by make_reference.py: end -->"
+NOTE = "<!-- Made by docs/make_reference.py from the code; change it there. -->"
+
+#: What is said of each format that lists can have; those that this version reads are printed.
+_FORMATS = {
+    "TEXT": "| `.csv`, `.tsv`, `.txt` | text in UTF-8 (with or without its mark), UTF-16 or Windows-1252; columns "
+    "separated by comma, semicolon, tab or pipe |",
+    "XLSX": "| `.xlsx`, `.xlsm` | the only visible sheet, or the one that `sheet` names |",
+    "XLS": "| `.xls` | the same |",
+    "ODS": "| `.ods` | the same |",
+    "HTML": "| a web page, often called `.xls` | its table |",
+    "SPREADSHEETML": "| a workbook of Excel 2003 in XML, often called `.xls` | as `.xlsx` |",
+}
+_OWN_RESULTS = "| a results workbook of batchsend | its sheet `Results`: the list's own columns |"
+
+_WAITING = {later.key for later in NOT_YET if later.partly is None}
+#: What makes sense only together with something that may have to wait.
+_NEEDS_KEY = {
+    "columns.timezone": "sending.quiet_hours",
+    Code.QUIET_HOURS: "sending.quiet_hours",
+    Code.DAILY_CAP: "sending.per_day",
+}
+_NEEDS_COMMAND = {Status.DELIVERED: "callbacks", Status.UNDELIVERED: "callbacks"}
+
+#: Under which status our own codes stand.
+CODES: Mapping[Status, Sequence[Code]] = {
+    Status.INVALID: (
+        Code.MALFORMED_ROW,
+        Code.MISSING_CUSTOMER_UUID,
+        Code.INVALID_CUSTOMER_UUID,
+        Code.MISSING_PHONE,
+        Code.INVALID_PHONE,
+        Code.DAMAGED_VALUE,
+        Code.MISSING_VALUE,
+        Code.TEMPLATE_ERROR,
+        Code.EMPTY_MESSAGE,
+        Code.MESSAGE_TOO_LONG,
+    ),
+    Status.SKIPPED: (
+        Code.HIDDEN_ROW,
+        Code.NO_CONSENT,
+        Code.SUPPRESSED,
+        Code.ALREADY_SENT,
+        Code.ALREADY_TRIED,
+        Code.DUPLICATE,
+        Code.DUPLICATE_PHONE,
+        Code.FREQUENCY_CAP,
+        Code.CLOSED,
+    ),
+    Status.PENDING: (Code.HELD_BACK, Code.STOPPED, Code.QUIET_HOURS, Code.DAILY_CAP),
+    Status.UNCONFIRMED: (Code.TIMEOUT, Code.CONNECTION_LOST, Code.BAD_RESPONSE, Code.INTERRUPTED),
+}
+
+
+def available(name: str) -> bool:
+    """Whether this key, code or status can do something in this version."""
+    if name in _NEEDS_COMMAND:
+        return _NEEDS_COMMAND[Status(name)] in cli.commands
+    return _NEEDS_KEY.get(name, name) not in _WAITING
+
+
+# --- the campaign file
+
+_CAMPAIGN_INTRO = """\
+# The campaign file
+
+A campaign is a text file in [TOML](https://toml.io). It says which list, which text, who sends and how fast.
+`batchsend new NAME` writes one to start from; it looks like this:
+
+```toml
+{example}```
+
+- Every line is `key = value`. Text stands in straight quotes. What follows a `#` is for people.
+- The keys at the top come before the first `[section]`.
+- Paths count from the folder of the campaign file. Write them with `/`, on Windows too.
+- Unknown keys, wrong values and missing values are errors. All of a file are told at once, each with what was
+  expected.
+- Credentials never stand in a campaign file. They are [settings](commands.md#settings).
+- `batchsend schema` prints the JSON Schema of this file, for editors that complete and check TOML.
+
+Where no default is given, a key that you leave out is off, or as its description says.
+"""
+
+
+def campaign_file() -> str:
+    """The page about the campaign file's keys."""
+    schema = campaign_schema()
+    properties, required = schema["properties"], {*schema["required"]}
+    if not available("template_by"):
+        required.add("template")
+    template = (files("batchsend") / "data" / "new" / "campaign.toml").read_text(encoding="utf-8")
+    parts = [NOTE, "", _CAMPAIGN_INTRO.format(example=template.replace("@NAME@", "spring"))]
+    top = {key: value for key, value in properties.items() if key not in SECTIONS}
+    parts += ["## At the top of the file", "", *_key_table("", top, required), ""]
+    for section in SECTIONS:
+        if available(section):
+            table = properties[section]
+            parts += [f"## `[{section}]`", "", table["description"], ""]
+            parts += [*_key_table(f"{section}.", table["properties"]), ""]
+    return "\n".join(parts)
+
+
+def _key_table(prefix: str, properties: Mapping[str, Any], required: Collection[str] = ()) -> Iterator[str]:
+    yield "| key | value | default | meaning |"
+    yield "| --- | --- | --- | --- |"
+    for key, schema in properties.items():
+        if not available(prefix + key):
+            continue
+        value, meaning = _kind(schema), schema["description"]
+        if schema.get("type") == "object" and "properties" in schema:
+            inner = "; ".join(
+                f"`{name}`: {inner['description'].rstrip('.')}"
+                for name, inner in schema["properties"].items()
+            )
+            meaning = f"{meaning} Its keys: {inner}."
+        default = "required" if key in required else _default(schema)
+        yield f"| `{key}` | {value} | {default} | {_cell(meaning)} |"
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return " or ".join(f'`"{value}"`' for value in schema["enum"])
+    if "anyOf" in schema:
+        return 'a length of time: `"30s"`, `"15m"`, `"1h30m"`, or seconds'
+    kind = schema["type"]
+    if kind == "array":
+        return 'list of texts: `["..."]`'
+    if kind == "object":
+        return "table: `{ ... }`"
+    return {"string": "text", "boolean": "`true` or `false`", "number": "number", "integer": "whole number"}[
+        kind
+    ] + _bounds(schema)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    bounds = []
+    if "exclusiveMinimum" in schema:
+        bounds.append(f"above {schema['exclusiveMinimum']:g}")
+    if "minimum" in schema:
+        bounds.append(f"{schema['minimum']:,} or more")
+    if "maximum" in schema:
+        bounds.append(f"at most {schema['maximum']:,}")
+    return f", {', '.join(bounds)}" if bounds else ""
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    match schema.get("default"):
+        case None | [] | ():
+            return ""
+        case bool() as value:
+            return f"`{str(value).lower()}`"
+        case str() as value:
+            return f'`"{value}"`'
+        case value:
+            return f"`{value:g}`"
+
+
+# --- the commands
+
+#: `[x>=0]` behind a number's meaning, `0<=x<=65535` behind its default.
+_BOUNDS = re.compile(r" *\[x>=\d+\]|; \d+<=x<=\d+")
+_SETTINGS = {
+    BASE_URL: f"Where the API is. Left out: `{DEFAULT_BASE_URL}`. Plain `http://` is for this computer only.",
+    USERNAME: "The username that myKaarma gave you for its API.",
+    PASSWORD: "Its password.",
+    LEDGER: "Where the [ledger](ledger.md) is. Left out: `.batchsend/ledger.db` beside the campaign file.",
+}
+_COMMANDS_INTRO = """\
+# Commands
+
+`batchsend --help` lists them, `batchsend COMMAND --help` explains one. CAMPAIGN is the path of a
+[campaign file](campaign-file.md), RUN the number of a run as `batchsend runs` shows it. How each command ends is in
+its [exit code](results.md#exit-codes).
+"""
+_SETTINGS_INTRO = """\
+## Settings
+
+Each is taken from the environment; else from a file called `.env` beside the campaign file; else from one in the
+current folder. A line of `.env` is `NAME=value`. Only `send` without `--sandbox` needs the username and the password.
+"""
+
+
+def commands() -> str:
+    """The page about the command line."""
+    parts = [NOTE, "", _COMMANDS_INTRO]
+    for name, command in cli.commands.items():
+        with click.Context(command, info_name=f"batchsend {name}") as context:
+            usage = " ".join(["batchsend", name, *command.collect_usage_pieces(context)])
+            parts += [f"## `batchsend {name}`", "", command.help or "", "", "```", usage, "```", ""]
+            options = [option for option in command.params if isinstance(option, click.Option)]
+            records = filter(None, [option.get_help_record(context) for option in options])
+            table = [f"| `{option}` | {_cell(_BOUNDS.sub('', meaning))} |" for option, meaning in records]
+        if table:
+            parts += ["| option | meaning |", "| --- | --- |", *table, ""]
+    parts += [_SETTINGS_INTRO, "| setting | meaning |", "| --- | --- |"]
+    parts += [f"| `{variable}` | {_SETTINGS[variable]} |" for variable in VARIABLES]
+    return "\n".join([*parts, ""])
+
+
+# --- statuses and codes
+
+_STATUSES_INTRO = """\
+# Statuses and codes
+
+Each row of the [results](results.md) has a status. The codes in `errorCodes` say why; several are joined by `; `.
+The columns "what it means" and "what to do" of the sheet `Problems` say the same as this page.
+
+## Statuses
+"""
+_GROUPS = ("taken", "left_out", "needs_you", "waits", "ready")
+_GROUP_WORDS = dict(
+    zip(_GROUPS, ("taken by myKaarma", "left out", "need you", "wait", "would be sent"), strict=True)
+)
+_REFUSALS_INTRO = """\
+## Codes of myKaarma: `failed`
+
+myKaarma's own words for a refusal; nothing was sent. A code that is not here is recorded as it comes.
+
+What is wrong with the credentials, the sender or the day would be wrong with every row. Such an answer stops the run
+at once, and this row and the rest stay `pending` `STOPPED`: put it right and run the same command again. Only where
+the department or the user comes from a column of the list does one row fail alone.
+"""
+_HTTP_INTRO = """\
+## `HTTP_...`: an answer without a code
+
+Where myKaarma refused a text and gave no code, the HTTP status stands in its place.
+"""
+
+
+def statuses_and_codes() -> str:
+    """The page about what stands in the columns `status` and `errorCodes`."""
+    parts = [NOTE, "", _STATUSES_INTRO, "| status | counts as | what it means | what to do |"]
+    parts += ["| --- | --- | --- | --- |"]
+    for status in filter(available, Status):
+        meaning, to_do = advice.BY_STATUS[status]
+        parts.append(f"| `{status}` | {_group(status)} | {_cell(meaning)} | {_cell(to_do)} |")
+    for status, codes in CODES.items():
+        parts += [
+            "",
+            f"## Codes of batchsend: `{status}`",
+            "",
+            *_code_table(status, filter(available, codes)),
+        ]
+    parts += ["", "myKaarma's own codes can stand beside `unconfirmed` too; what to do stays the same."]
+    parts += ["", _REFUSALS_INTRO, *_code_table(Status.FAILED, advice.REFUSALS)]
+    refused = ("HTTP_307", "HTTP_403", "HTTP_404", "HTTP_413", "HTTP_422")
+    parts += ["", _HTTP_INTRO, *_code_table(Status.FAILED, refused), ""]
+    return "\n".join(parts)
+
+
+def _group(status: Status) -> str:
+    tally = Tally.of({status: 1})
+    return next(_GROUP_WORDS[group] for group in _GROUPS if getattr(tally, group))
+
+
+def _code_table(status: Status, codes: Iterator[str] | Sequence[str] | Mapping[str, Any]) -> Iterator[str]:
+    yield "| code | what it means | what to do |"
+    yield "| --- | --- | --- |"
+    for code in codes:
+        meaning, to_do = advice.meaning(status, [code]), advice.what_to_do(status, [code])
+        yield f"| `{code}` | {_cell(meaning)} | {_cell(to_do)} |"
+
+
+# --- all of it
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def sandbox() -> str:
+    """The page about the sandbox, with its table of customers."""
+    return _between_marks("sandbox.md", provocations_markdown())
+
+
+def lists() -> str:
+    """The page about lists, with its table of formats."""
+    rows = [_FORMATS[name] for name in Format.__members__]
+    return _between_marks(
+        "lists.md", "\n".join(["| file | read as |", "| --- | --- |", *rows, _OWN_RESULTS, ""])
+    )
+
+
+def _between_marks(page: str, made: str) -> str:
+    before, _, rest = (DOCS / page).read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{made}\n{END}{rest.partition(END)[2]}"
+
+
+PAGES = {
+    "campaign-file.md": campaign_file,
+    "commands.md": commands,
+    "statuses-and-codes.md": statuses_and_codes,
+    "lists.md": lists,
+    "sandbox.md": sandbox,
+}
+
+
+def main() -> int:
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
