@@ -121,10 +121,17 @@ def send(
 def _preview(campaign: Campaign, out: Path | None, **options: Any) -> Exit:
     from batchsend import actions, runner
     from batchsend.console import plan_lines, shown_path, tally_line
+    from batchsend.errors import LedgerError
+    from batchsend.ledger_opening import check_ledger_place
     from batchsend.outputs import preview_path, write_preview
     from batchsend.statuses import Status
 
-    with runner.planned(actions.prepare(campaign, **options)) as plan:
+    start = actions.prepare(campaign, **options)
+    try:
+        check_ledger_place(start.ledger_url)
+    except LedgerError as error:
+        click.echo(f"`send` will be refused here. {error}", err=True)
+    with runner.planned(start) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
         _echo(plan_lines(plan))
         written = write_preview(plan, preview_path(campaign, out))
