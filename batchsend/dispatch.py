@@ -1,0 +1,151 @@
+"""A run's sending on this machine: one session, one pace, signals, and the nights in between where it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import FrameType
+from typing import Any
+
+from batchsend.api_client import ApiClient
+from batchsend.campaign import Campaign
+from batchsend.exits import Exit
+from batchsend.limiter import Pacer
+from batchsend.outbox import Outbox
+from batchsend.payload import attributes_of
+from batchsend.quiet_hours import Hours, first_opening
+from batchsend.sender import Ending, Event, Poster, Sender, SendOptions, Waiting
+from batchsend.settings import Credentials
+from batchsend.timestamps import for_people, now
+
+#: How often somebody who waits for the morning looks at the clock: it jumps when a computer wakes up.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What one start sends, and how. `hours`: the quiet hours to keep; `wait`: until they end."""
+
+    campaign: Campaign
+    base_url: str
+    credentials: Credentials
+    identity: Mapping[str, str]
+    hours: Hours | None
+    wait: bool
+
+
+async def dispatch(sending: Sending, outbox: Outbox, listener: Callable[[Event], None]) -> Ending:
+    """Sends what the outbox holds. Ctrl-C and SIGTERM end it once what is in flight is finished."""
+    campaign = sending.campaign
+    client = ApiClient(
+        sending.base_url, sending.credentials.username, sending.credentials.password,
+        options=attributes_of(campaign), timeout=campaign.sending.timeout,
+        connections=campaign.sending.concurrency,
+        sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
+    )  # fmt: skip
+    async with client:
+        shifts = _Shifts(sending, outbox, client, listener)
+        with _finishing_on_signals(shifts.stop):
+            return await shifts.run()
+
+
+class _Shifts:
+    """Sends until nothing is left, or only rows whose time has not come; then waits for it where that is asked."""
+
+    def __init__(
+        self, sending: Sending, outbox: Outbox, poster: Poster, listener: Callable[[Event], None]
+    ) -> None:
+        self._sending = sending
+        self._outbox = outbox
+        self._poster = poster
+        self._listener = listener
+        self._pacer = Pacer(sending.campaign.sending.rate)
+        self._sender: Sender | None = None
+        self._ending: Ending | None = None
+        self._stopped = asyncio.Event()
+
+    def stop(self, ending: Ending) -> None:
+        """No further request leaves."""
+        self._ending = ending
+        self._stopped.set()
+        if self._sender is not None:
+            self._sender.stop(ending)
+
+    async def run(self) -> Ending:
+        while True:
+            self._sender = Sender(self._outbox, self._poster, self._pacer, self._options(), self._listener)
+            if self._ending is not None:
+                self._sender.stop(self._ending)
+            ending = await self._sender.run()
+            hours = self._sending.hours
+            if ending.reason is not None or hours is None or not self._sending.wait:
+                return ending
+            clocks = await asyncio.to_thread(self._outbox.sleeping)
+            opening = first_opening(hours, now(), clocks)
+            if opening is None:
+                return ending
+            ended = await self._wait_until(opening)
+            if ended is not None:
+                return ended
+            awake = [clock for clock in clocks if hours.allows(now(), clock)]
+            await asyncio.to_thread(self._outbox.wake, awake)
+
+    async def _wait_until(self, opening: datetime) -> Ending | None:
+        left = (opening - now()).total_seconds()
+        if left > 0:
+            until = for_people(opening, self._sending.campaign.zone)
+            self._listener(Waiting(left, f"quiet hours until {until}"))
+        while (left := (opening - now()).total_seconds()) > 0:
+            try:
+                await asyncio.wait_for(self._stopped.wait(), min(left, _LOOK_SECONDS))
+            except TimeoutError:
+                if await asyncio.to_thread(self._outbox.stop_requested):
+                    return Ending("somebody asked this run to stop", asked=True)
+            else:
+                return self._ending
+        return None
+
+    def _options(self) -> SendOptions:
+        settings, hours = self._sending.campaign.sending, self._sending.hours
+        return SendOptions(
+            concurrency=settings.concurrency,
+            timeout=settings.timeout,
+            stop_after_failures=settings.stop_after_failures,
+            give_up_after=settings.give_up_after.total_seconds(),
+            identity=self._sending.identity,
+            may_leave=lambda clock: hours is None or hours.allows(now(), clock),
+        )
+
+
+@contextmanager
+def _finishing_on_signals(stop: Callable[[Ending], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let what is in flight finish; a second one leaves at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    received = 0
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received > 1:
+            # What was in flight becomes `unconfirmed` with the next start.
+            os._exit(Exit.INTERRUPTED)
+        loop.call_soon_threadsafe(stop, Ending("interrupted", interrupted=True))
+
+    # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,116 @@
+"""What an unattended start says: a JSON object a line while it runs, and one for its end.
+
+Lines on standard error have `time` (UTC), `event` and, where they are known, `campaign`, `run` and counts:
+
+- `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the run that goes on, else null), `unusual`
+- `progress`: `done`, `of`, `rows` (status -> rows so far), every ten seconds
+- `waiting`: `seconds`, `reason`
+- `refused`, `stopped`, `interrupted`: `message`
+- `ended`: `exit`
+
+No phone number and no text is among them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from batchsend.campaign import Campaign
+from batchsend.errors import BatchsendError
+from batchsend.exits import Exit
+from batchsend.planning import Plan
+from batchsend.runner import Report, Start
+from batchsend.sender import Event, Waiting
+from batchsend.timestamps import now, to_text
+
+#: Seconds between two lines of progress.
+_PROGRESS_EVERY = 10.0
+
+Say = Callable[[str], None]
+
+
+def run_as_job(prepare: Callable[[], Start], action: Callable[..., Report], log: Say, summary: Say) -> int:
+    """Runs one start without a person: `log` gets each event, `summary` one object at the end. Returns the exit."""
+    job = _Job(log)
+    try:
+        start = prepare()
+        job.about(start.campaign)
+        report = action(start, confirm=job.confirm, listener=job.listen)
+    except BatchsendError as error:
+        exit_code = int(error.exit_code)
+        job.event("stopped" if exit_code == Exit.STOPPED else "refused", message=str(error))
+        found: Mapping[str, Any] = {"message": str(error)}
+    except KeyboardInterrupt:
+        exit_code = int(Exit.INTERRUPTED)
+        job.event("interrupted", message="interrupted before the first text")
+        found = {"message": "interrupted before the first text"}
+    else:
+        exit_code = int(report.exit)
+        found = summary_of(report)
+    job.event("ended", exit=exit_code)
+    summary(_json({"time": to_text(now()), **job.known, "exit": exit_code, **found}))
+    return exit_code
+
+
+def summary_of(report: Report) -> dict[str, Any]:
+    """How a start went, as one JSON object."""
+    counts: Counter[str] = Counter()
+    for status, _, count in report.codes:
+        counts[status] += count
+    return {
+        "run": report.run_id,
+        "message": report.ending,
+        **{name: count for name, count in asdict(report.tally).items() if name != "ready"},
+        "statuses": dict(counts),
+        "codes": [{"status": status, "codes": codes, "rows": count} for status, codes, count in report.codes],
+        "planned": report.planned,
+        "unusual": report.unusual,
+        "comes_back": to_text(report.comes_back) if report.comes_back is not None else None,
+        "closed": {str(run): rows for run, rows in report.closed.items()},
+        "results": str(report.results) if report.results is not None else None,
+        "report": str(report.page) if report.page is not None else None,
+    }
+
+
+class _Job:
+    """Turns what happens into lines."""
+
+    def __init__(self, log: Say) -> None:
+        self._log = log
+        self._total = 0
+        self._counts: Counter[str] = Counter()
+        self._said_at = time.monotonic()
+        self.known: dict[str, Any] = {}
+
+    def about(self, campaign: Campaign) -> None:
+        self.known = {"campaign": campaign.name, "file": str(campaign.path)}
+
+    def event(self, event: str, **facts: Any) -> None:
+        self._log(_json({"time": to_text(now()), "event": event, **self.known, **facts}))
+
+    def confirm(self, plan: Plan) -> bool:
+        """Nobody is asked: whoever wrote `--yes` has answered."""
+        self._total = plan.texts
+        self.event(
+            "planned", texts=plan.texts, segments=plan.segments, rows=plan.counts,
+            goes_on=plan.run.id if plan.run is not None else None, unusual=plan.unusual,
+        )  # fmt: skip
+        return True
+
+    def listen(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            self.event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
+            return
+        self._counts[event.status] += 1
+        if time.monotonic() - self._said_at >= _PROGRESS_EVERY:
+            self._said_at = time.monotonic()
+            self.event("progress", done=self._counts.total(), of=self._total, rows=dict(self._counts))
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False)

@@ -1,0 +1,121 @@
+"""How many updates a second `batchsend callbacks` records, against a bare aiohttp handler that records nothing.
+
+`python benchmarks/callbacks.py` (`make bench-callbacks`). Asker, listener and bare handler run on this computer,
+each in a process of its own; the two are asked in turns, so that whatever else the computer does falls on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from ledgers import adopt, planned, send_all
+from raw_posts import post_all
+
+from batchsend.ledger_opening import open_ledger
+
+BARE = """
+import asyncio
+from aiohttp import web
+
+async def take(request):
+    await request.read()
+    return web.Response()
+
+async def main():
+    app = web.Application()
+    app.router.add_post("/take", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}/take", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def start(command: list[str], folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Starts a server. Returns it and the URL that its first line names."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8")
+    assert process.stdout is not None
+    found = re.search(r"http://\S+", process.stdout.readline())
+    assert found is not None
+    return process, found[0]
+
+
+def asked(url: str, bodies: list[bytes], connections: int) -> tuple[float, list[float]]:
+    """Answers a second, and each answer's milliseconds; all of them must be 200."""
+    began = time.monotonic()
+    answers = asyncio.run(post_all(url, bodies, connections))
+    seconds = time.monotonic() - began
+    assert {status for status, _ in answers} == {200}
+    return len(bodies) / seconds, sorted(latency * 1000 for _, latency in answers)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--connections", type=int, default=50)
+    given = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        file = folder / "ledger.db"
+        ledger = open_ledger(f"sqlite:///{file}")
+        adopted = adopt(ledger, [planned(row) for row in range(2, given.rows * given.rounds + 2)])
+        for _ in range(0, given.rows * given.rounds, 1000):
+            send_all(ledger, adopted)
+        listener, url = start(
+            [sys.executable, "-m", "batchsend", "callbacks", "--port", "0", "--ledger", str(file)], folder
+        )
+        bare, bare_url = start([sys.executable, "-c", BARE], folder)
+        rates: dict[str, list[float]] = {"batchsend callbacks": [], "bare handler": []}
+        latencies: dict[str, list[float]] = {"batchsend callbacks": [], "bare handler": []}
+        try:
+            for number in range(given.rounds):
+                first = number * given.rows + 2
+                bodies = [
+                    json.dumps({"messageUUID": f"message-{row}", "status": status, "errors": None}).encode()
+                    for row in range(first, first + given.rows)
+                    for status in ("SENT", "DELIVERED")
+                ]
+                for what, where in (("bare handler", bare_url), ("batchsend callbacks", url)):
+                    rate, milliseconds = asked(where, bodies, given.connections)
+                    rates[what].append(rate)
+                    latencies[what] += milliseconds
+        finally:
+            for process in (listener, bare):
+                process.terminate()
+                process.communicate()
+        counts = ledger.counts(adopted.run_id)
+        ledger.close()
+
+    for what, found in rates.items():
+        slowest = sorted(latencies[what])
+        print(
+            f"{what:20} {statistics.median(found):>7,.0f} a second ({min(found):,.0f} to {max(found):,.0f}); "
+            f"answered in {statistics.median(slowest):.0f} ms, 99 % in {slowest[len(slowest) * 99 // 100]:.0f} ms, "
+            f"all in {slowest[-1]:.0f} ms"
+        )
+    share = statistics.median(rates["batchsend callbacks"]) / statistics.median(rates["bare handler"])
+    print(
+        f"{given.rounds * given.rows * 2:,} updates over {given.connections} connections, each recorded before it "
+        f"was answered: {share:.0%} of the bare handler; the ledger says {counts}"
+    )
+    return 0 if counts == {"delivered": given.rows * given.rounds} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

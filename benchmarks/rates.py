@@ -1,0 +1,88 @@
+"""Is the rate a limit, and is it reached? The command sends to the sandbox at several rates.
+
+    python benchmarks/rates.py --rates 5 50 300 --seconds 20
+
+`leaving`: requests by the moment at which each left, from the ledger. `arriving`: the same at the sandbox. The
+bound of the contract is `ceil(rate * w) + 1` requests in any window of `w` seconds, for `w` of a second or more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from world import World, customers, running_sandbox
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rates", type=float, nargs="+", default=[5, 50, 300])
+    parser.add_argument("--seconds", type=float, default=20)
+    given = parser.parse_args()
+    print(
+        f"{'rate':>6} {'texts':>6} {'sustained':>10} {'first second':>13} {'worst second':>13} {'of':>5} "
+        f"{'beyond the bound':>17} {'worst second arriving':>22}"
+    )
+    beyond = 0
+    for rate in given.rates:
+        texts = round(rate * given.seconds)
+        with tempfile.TemporaryDirectory() as name:
+            leaving, arriving = _send(Path(name), rate, texts)
+        over = _beyond(leaving, rate)
+        beyond += over
+        # The first request leaves at once: n requests take n - 1 periods.
+        sustained = (len(leaving) - 1) / (leaving[-1] - leaving[0])
+        print(
+            f"{rate:>6g} {texts:>6} {sustained:>10.2f} {_within(leaving, leaving[0]):>13} {_worst(leaving):>13} "
+            f"{math.ceil(rate) + 1:>5} {over:>17} {_worst(arriving):>22}"
+        )
+    return 1 if beyond else 0
+
+
+def _send(folder: Path, rate: float, texts: int) -> tuple[list[float], list[float]]:
+    with running_sandbox(folder, "--latency", "0.02") as sandbox:
+        world = World(folder, sandbox.base_url)
+        world.write(customers(texts), campaign=f"[sending]\nrate = {rate}\n")
+        done = world.send("--quiet")
+        if done.code != 0:
+            sys.exit(f"the run ended with {done.code}: {done.err}")
+        arriving = sorted(request["monotonic"] for request in sandbox.requests())
+    with closing(sqlite3.connect(folder / ".batchsend" / "ledger.db")) as ledger:
+        rows = ledger.execute("SELECT sent_at FROM messages WHERE sent_at IS NOT NULL")
+        leaving = sorted(datetime.fromisoformat(sent_at).timestamp() for (sent_at,) in rows)
+    return leaving, arriving
+
+
+def _within(times: Sequence[float], start: float, window: float = 1.0) -> int:
+    return sum(start <= time < start + window for time in times)
+
+
+def _worst(times: Sequence[float]) -> int:
+    return max(_within(times, start) for start in times)
+
+
+def _beyond(times: Sequence[float], rate: float) -> int:
+    """Windows, from one request to a later one, that hold more requests than the bound allows."""
+    # The ledger's moments are rounded to milliseconds: two requests may look a millisecond nearer than they were.
+    rounding = 0.001
+    count = 0
+    for first in range(len(times)):
+        for last in range(first + math.ceil(rate), len(times)):
+            window = max(1.0, times[last] - times[first] + rounding)
+            count += last - first + 1 > math.ceil(rate * window) + 1
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())
