@@ -187,6 +187,8 @@ def play(folder: Path, sandbox: Sandbox, rows: int, seed: int) -> Verdict:
             break
         kills += 1
         interrupted.append(this.in_flight())
+        if options and this.resend_has_ended():
+            break
     done = this.world.send(*(() if options and this.resend_has_ended() else options))
     verdict = this.judge(stage, kills, interrupted)
     if done.code not in (0, 1):

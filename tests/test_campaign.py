@@ -17,8 +17,9 @@ from batchsend import campaign as campaign_module
 from batchsend.campaign import Campaign, not_yet
 from batchsend.campaign_file import load_campaign
 from batchsend.campaign_schema import campaign_schema
-from batchsend.campaign_types import nearest_zone, parse_duration
+from batchsend.campaign_types import parse_duration
 from batchsend.errors import BatchsendError, CampaignError
+from batchsend.zones import nearest_zone
 
 SMALLEST = """
 name = "Spring"
@@ -356,7 +357,6 @@ def test_keys_of_later_versions_are_known(tmp_path: Path, line: str, key: str, v
     assert found == value
 
 
-@pytest.mark.usefixtures("everything")
 def test_template_by(tmp_path: Path) -> None:
     text = SMALLEST.replace(
         'template = "spring.txt.j2"',
@@ -724,18 +724,6 @@ WRONG: list[tuple[str, str]] = [
         "`columns.phone`: is the same column as `customer_uuid`; each needs its own",
     ),
     # what later versions bring is refused, never passed over
-    (
-        with_line('list = "exports/appointments-*.csv"'),
-        (
-            "`list`: patterns for the newest list are not yet available in this version of batchsend; "
-            "write one file's name"
-        ),
-    ),
-    (SMALLEST + '[sending]\nquiet_hours = "TCPA"', f"`sending.quiet_hours`: quiet hours {LATER}"),
-    # its details do not matter yet
-    (SMALLEST + '[sending]\nquiet_hours = "evenings"', f"`sending.quiet_hours`: quiet hours {LATER}"),
-    (SMALLEST + "[sending]\nper_day = 300", f"`sending.per_day`: daily caps {LATER}"),
-    (SMALLEST + "[guards]\nmax_texts = 600", f"`guards`: guards {LATER}"),
     (SMALLEST + '[schedule]\ncron = "0 10 * * *"', f"`schedule`: schedules {LATER}"),
 ]
 
@@ -808,15 +796,49 @@ def test_wrong_in_what_later_versions_bring(tmp_path: Path, line: str, sentence:
     assert problems(tmp_path, SMALLEST + line) == (sentence,)
 
 
-@pytest.mark.usefixtures("everything")
 def test_template_and_template_by(tmp_path: Path) -> None:
     both = with_line('template_by = { column = "L", default = "x", cases = { "y" = ["es"] } }')
     assert problems(tmp_path, both) == ("`template_by`: stands beside `template`; keep one of them",)
 
 
-def test_template_by_has_to_wait(tmp_path: Path) -> None:
-    text = SMALLEST.replace('template = "spring.txt.j2"', 'template_by = { column = "Language" }')
-    assert problems(tmp_path, text) == (f"`template_by`: templates by a column {LATER}",)
+WRONG_CASES = [
+    # Two spellings of one file, or one value under two files: one of the two would be passed over in silence.
+    (
+        'cases = { "es.j2" = ["SPA"], "./es.j2" = ["es"] }',
+        "`template_by.cases../es.j2`: is the same file as es.j2; write it once",
+    ),
+    (
+        'cases = { "es.j2" = ["SPA", "es"], "vi.j2" = ["vi", " Es "] }',
+        '`template_by.cases.vi.j2`: " Es " stands under es.j2 too (letter case does not count); keep one of them',
+    ),
+    # Without quotes, TOML takes the point for a table.
+    (
+        'cases = { es.j2 = ["SPA"] }',
+        "`template_by.cases.es`: expected a list in square brackets, but it is a table; "
+        "a file's name with a point in it stands in quotes",
+    ),
+    (
+        'cases = { "es.j2" = "SPA" }',
+        '`template_by.cases.es.j2`: expected a list in square brackets, but it is "SPA"; write ["SPA"]',
+    ),
+    ("cases = {}", "`template_by.cases`: expected at least one entry, but it is a table"),
+]
+
+
+@pytest.mark.parametrize(("cases", "sentence"), WRONG_CASES)
+def test_wrong_cases_of_template_by(tmp_path: Path, cases: str, sentence: str) -> None:
+    by = f'template_by = {{ column = "Language", default = "en.j2", {cases} }}'
+    text = SMALLEST.replace('template = "spring.txt.j2"', by)
+    assert problems(tmp_path, text) == (sentence,)
+
+
+def test_template_by_needs_a_default(tmp_path: Path) -> None:
+    text = SMALLEST.replace(
+        'template = "spring.txt.j2"', 'template_by = { column = "Language", cases = { "es.j2" = ["SPA"] } }'
+    )
+    assert problems(tmp_path, text) == (
+        "`template_by.default`: is missing. The template for all values that no case names.",
+    )
 
 
 def test_an_empty_file_says_all_that_is_missing(tmp_path: Path) -> None:
@@ -845,14 +867,14 @@ department_uuid = "d1"
 [message]
 max_segments = 0
 [sending]
-per_day = 10
+per_day = 0
 concurency = 1
 [recipients]
 max_messages = 1
 """
     keys = [problem.partition("`:")[0].strip("`") for problem in problems(tmp_path, text)]
     assert keys == [
-        *("name", "user_uuid", "rate", "list", "template"),
+        *("name", "user_uuid", "rate", "template"),
         *("message.max_segments", "sending.per_day", "sending.concurency", "recipients.max_messages"),
     ]
 
@@ -1071,13 +1093,6 @@ def test_no_overrides_change_nothing(tmp_path: Path) -> None:
         ({"concurrency": 1001}, "--concurrency: expected at most 1,000, but it is 1001"),
         ({"list": ""}, '--list: expected the path of a file, but it is ""'),
         (
-            {"list": "exports/*.csv"},
-            (
-                "--list: patterns for the newest list are not yet available in this version of batchsend; "
-                "write one file's name"
-            ),
-        ),
-        (
             {"rate": -1, "concurrency": 0},
             "--rate: expected a number above 0, but it is -1\n--concurrency: expected 1 or more, but it is 0",
         ),
@@ -1173,4 +1188,4 @@ def test_schema_allows_quiet_hours_in_both_forms() -> None:
 def test_schema_says_what_has_to_wait() -> None:
     described = every_key(campaign_schema())
     waiting = {key for key, part in described.items() if "Not yet available" in part["description"]}
-    assert waiting == {"template_by", "sending.quiet_hours", "sending.per_day", "guards", "schedule"}
+    assert waiting == {"schedule"}

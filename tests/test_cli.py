@@ -44,7 +44,7 @@ def test_preview_sends_nothing_and_writes_no_ledger(world: World, sandbox: Sandb
     assert done.code == 0
     assert done.out.endswith(
         "2 rows = 0 taken by myKaarma + 2 would be sent + 0 left out + 0 need you + 0 wait\n"
-        f"Preview: {Path('previews/campaign.xlsx')}\n"
+        f"Preview: {Path('previews/campaign.xlsx')}\nPage: {Path('previews/campaign.html')}\n"
     )
     rows = read_results(world.folder / "previews" / "campaign.xlsx")
     assert [row["status"] for row in rows.values()] == ["ready", "ready"]
@@ -81,7 +81,9 @@ def test_results_can_be_written_again_at_any_time(world: World) -> None:
         lines = (world.folder / f"again-{target}.csv").read_text(encoding="utf-8-sig").splitlines()
         assert len(lines) == 3
         assert lines[1].startswith("2,accepted,")
-    assert world.run("results", "campaign.toml").out.endswith("Results: results/campaign-1.xlsx\n")
+    assert world.run("results", "campaign.toml").out.endswith(
+        "Results: results/campaign-1.xlsx\nReport: results/campaign-1.html\n"
+    )
     unknown = world.run("results", "99")
     assert unknown.code == 2
     assert "has no run 99. `batchsend runs` shows which there are." in unknown.err

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_for_reading, open_ledger
 from batchsend.locks import campaign_lock
 from batchsend.outbox import Outcome
-from batchsend.schema import messages, meta, superseded
+from batchsend.schema import SCHEMA_VERSION, messages, meta, superseded
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
@@ -142,19 +142,34 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     writing.close()
 
 
-def test_a_ledger_of_a_newer_version_is_refused(ledger_url: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        (
+            "99",
+            (
+                "written by a newer version of batchsend (its tables are version 99, this program knows version "
+                f"{SCHEMA_VERSION}). Nothing was sent. Upgrade batchsend and run this again."
+            ),
+        ),
+        (
+            "0",
+            (
+                "written by an older version of batchsend (its tables are version 0, this program needs version "
+                f"{SCHEMA_VERSION}). Nothing was sent. Run `batchsend ledger upgrade`, then this again."
+            ),
+        ),
+    ],
+)
+def test_a_ledger_of_another_version_is_refused(ledger_url: str, version: str, sentence: str) -> None:
     ledger = open_ledger(ledger_url)
     with ledger.write() as connection:
-        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="99"))
+        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=version))
     ledger.close()
-    sentence = (
-        f"{ledger.where}: this ledger was written by a newer version of batchsend (its tables are version 99, this "
-        f"program knows version 1). Nothing was sent. Upgrade batchsend and run this again."
-    )
     for attempt in (open_ledger, open_for_reading):
         with pytest.raises(LedgerError) as caught:
             attempt(ledger_url)
-        assert str(caught.value) == sentence
+        assert str(caught.value) == f"{ledger.where}: this ledger was {sentence}"
 
 
 def test_somebody_elses_database_is_refused(ledger_url: str) -> None:
@@ -180,21 +195,48 @@ def test_a_file_that_is_no_database_is_refused(ledger_file: Path) -> None:
     assert ledger_file.read_text(encoding="utf-8").startswith("Customer UUID")
 
 
-def test_a_damaged_ledger_is_said_when_it_is_met(ledger_file: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"Customer UUID" + content[13:],
+        # The version of its format.
+        lambda content: content[:18] + b"\x09\x09" + content[20:],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-4096],
+        lambda content: content[:100],
+        lambda content: content[:40_000] + b"\xa5" * (len(content) - 40_000),
+        lambda content: content[:8192] + bytes(4096) + content[12288:],
+        lambda content: content[:4096] + content[8192:12288] + content[8192:],
+    ],
+    ids=["no header", "format", "half", "a page short", "a piece", "noise", "a blank page", "a page twice"],
+)
+def test_a_damaged_ledger_is_refused_before_anything_is_sent(
+    ledger_file: Path, damage: Callable[[bytes], bytes]
+) -> None:
     ledger = open_ledger(sqlite_url(ledger_file))
-    adopted = adopt(ledger, [planned(row) for row in range(2, 500)])
+    adopt(ledger, [planned(row) for row in range(2, 500)])
     ledger.close()
-    with ledger_file.open("r+b") as file:
-        size = file.seek(0, 2)
-        # The first pages tell which tables there are; what is in them is gone.
-        file.seek(40_000)
-        file.write(b"\xa5" * (size - 40_000))
+    damaged = damage(ledger_file.read_bytes())
+    ledger_file.write_bytes(damaged)
     with pytest.raises(LedgerError, match="is not a sound ledger"):
-        damaged = open_ledger(sqlite_url(ledger_file))
-        try:
-            stored(damaged, adopted.run_id)
-        finally:
-            damaged.close()
+        open_ledger(sqlite_url(ledger_file))
+    assert ledger_file.read_bytes() == damaged
+
+
+def test_an_emptied_ledger_is_not_taken_for_a_new_one(ledger_file: Path) -> None:
+    ledger = open_ledger(sqlite_url(ledger_file))
+    with campaign_lock(ledger, "Spring", BASE_URL):
+        pass
+    ledger.close()
+    [lock] = ledger_file.parent.glob("*.lock")
+    ledger_file.write_bytes(b"")
+    for attempt in (open_ledger, open_for_reading):
+        with pytest.raises(LedgerError, match="this ledger is empty, but campaigns were sent from it"):
+            attempt(sqlite_url(ledger_file))
+    # A first start that was killed before the tables were made leaves such a file too, and no lock.
+    lock.unlink()
+    assert open_for_reading(sqlite_url(ledger_file)) is None
+    open_ledger(sqlite_url(ledger_file)).close()
 
 
 def test_a_ledger_that_another_program_holds_is_said_after_a_while(ledger_file: Path) -> None:

@@ -107,7 +107,11 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
         ("+999 123 456 789", Code.INVALID_PHONE, "no country has the country code behind the + of the phone"),
         ("911", Code.INVALID_PHONE, SHORT_NUMBER),
         ("411", Code.INVALID_PHONE, SHORT_NUMBER),
-        ("12345", Code.INVALID_PHONE, SHORT_NUMBER),
+        (
+            "12345",
+            Code.INVALID_PHONE,
+            "the phone is too short for +1 (United States): it has 5 digits, not 10",
+        ),
         ("555-0142", Code.INVALID_PHONE, "the phone has no area code"),
         (
             "312-555-014",

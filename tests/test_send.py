@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ def test_every_row_stands_once_with_its_outcome(world: World, sandbox: Sandbox) 
     done = world.send()
     assert done.code == 1
     assert "9 rows = 3 taken by myKaarma + 1 left out + 5 need you + 0 wait\n" in done.out
-    assert done.out.endswith("Results: results/campaign-1.xlsx\n")
+    assert done.out.endswith("Results: results/campaign-1.xlsx\nReport: results/campaign-1.html\n")
     assert statuses(world) == {
         2: ("accepted", None),
         3: ("accepted", None),
@@ -348,35 +347,6 @@ def test_the_history_counts_for_one_base_url_only(world: World, sandbox: Sandbox
         assert len(other.texts()) == 2
 
 
-def ask(world: World, answer: str) -> subprocess.CompletedProcess[str]:
-    """`send` on a terminal (a pseudo-terminal of the `script` kind), with `answer` typed."""
-    pty = pytest.importorskip("pty", reason="a pseudo-terminal")
-    import os
-    import sys
-
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batchsend", "send", "campaign.toml"],
-        cwd=world.folder, env=world.env(), stdin=follower, stdout=follower, stderr=follower,
-    )  # fmt: skip
-    os.close(follower)
-    seen = b""
-    answered = False
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        seen += part
-        if b"anything else to stop" in seen and not answered:
-            answered = True
-            os.write(leader, answer.encode() + b"\n")
-    os.close(leader)
-    return subprocess.CompletedProcess([], process.wait(), seen.decode(), "")
-
-
 @pytest.mark.parametrize(
     ("answer", "code", "texts"),
     [
@@ -392,10 +362,10 @@ def test_a_terminal_asks_for_the_number_of_texts(
     world: World, sandbox: Sandbox, answer: str, code: int, texts: int
 ) -> None:
     world.write(customers(3))
-    done = ask(world, answer)
-    assert done.returncode == code
-    assert "Hi Name0, it is time for your service." in done.stdout
-    assert "the ledger knows nothing of this campaign yet: everybody is new" in done.stdout
+    done = world.ask("send", "campaign.toml", answer=answer)
+    assert done.code == code
+    assert "Hi Name0, it is time for your service." in done.out
+    assert "the ledger knows nothing of this campaign yet: everybody is new" in done.out
     assert len(sandbox.requests()) == texts
     if code:
         # A refused question leaves no trace.

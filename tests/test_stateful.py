@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,7 +34,9 @@ from sqlalchemy import select
 from world import World
 
 from batchsend.campaign_file import load_campaign
-from batchsend.ledger_opening import open_ledger
+from batchsend.errors import BusyError
+from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.locks import sending_lock
 from batchsend.outbox import Claimed, Outbox, Outcome
 from batchsend.planning import PlanRequest, make_plan
 from batchsend.schema import messages
@@ -121,12 +125,16 @@ class Sending(RuleBasedStateMachine):
         self.ledger = open_ledger(self.url)
         self.runs: dict[int, Run] = {}
         self.active: Active | None = None
+        self.lock = ExitStack()
+        #: The run whose list is the one in the folder.
+        self.listed = 0
         self.time = 0
         self.clock = patch("batchsend.outbox.now", self.tick)
         self.clock.start()
 
     def teardown(self) -> None:
         self.clock.stop()
+        self.lock.close()
         self.ledger.close()
         shutil.rmtree(self.folder)
 
@@ -204,11 +212,11 @@ class Sending(RuleBasedStateMachine):
         )
         number = max((number for number, run in self.runs.items() if run.rows == rows), default=None)
         texts, chosen = self.should_text(number, rows, resend)
-        self.ledger.interrupt_claims("Spring", BASE_URL)
+        self.lock.enter_context(sending_lock(self.ledger, "Spring", None, BASE_URL))
         request = PlanRequest(self.campaign, BASE_URL, "here", datetime.now(UTC), limit=limit, resend=resend)
         with make_plan(request, self.ledger) as plan:
             assert (plan.run.id if plan.run else None) == number
-            assert plan.texts == len(texts) if limit is None else min(limit, len(texts))
+            assert plan.texts == (len(texts) if limit is None else min(limit, len(texts)))
             assert plan.remarks.again == len(chosen)
             adopted = self.ledger.adopt(
                 plan.scratch, plan.identity, plan.known.id if plan.known else None, number, plan.new_run(),
@@ -217,11 +225,16 @@ class Sending(RuleBasedStateMachine):
         if number is None:
             for run in self.runs.values():
                 run.chosen, run.killed = {}, set()
+            # Nothing of an earlier list is left to be sent by anybody.
+            for closed in self.runs:
+                assert Status.PENDING not in self.ledger.counts(closed)
             self.runs[adopted.run_id] = Run(rows)
         self.runs[adopted.run_id].chosen = chosen
+        self.listed = adopted.run_id
         outboxes = {
             owner: Outbox(self.ledger, adopted.run_id, adopted.start_id, owner) for owner in ("one", "two")
         }
+        assert not outboxes["one"].stop_requested()
         self.active = Active(adopted.run_id, adopted.start_id, resend, texts, outboxes)
 
     @precondition(lambda self: self.active is not None)
@@ -234,6 +247,8 @@ class Sending(RuleBasedStateMachine):
         if self.active.resend is not None:
             run.killed.add(self.active.resend)
         self.active = None
+        # The operating system, or the server, lets go of a dead process's lock.
+        self.lock.close()
         self.ledger.close()
         self.ledger = open_ledger(self.url)
 
@@ -246,6 +261,33 @@ class Sending(RuleBasedStateMachine):
         self.ledger.end_start(self.active.start, 0, "done")
         self.runs[self.active.number].killed = set()
         self.active = None
+        self.lock.close()
+
+    # Other processes meanwhile; the invariants say that nothing came of it
+
+    @precondition(lambda self: self.active is not None)
+    @rule()
+    def start_once_more(self) -> None:
+        with pytest.raises(BusyError), sending_lock(self.ledger, "Spring", None, BASE_URL):
+            pass
+
+    @rule(resend=resends)
+    def look_what_would_be_sent(self, resend: str | None) -> None:
+        reading = open_for_reading(self.url)
+        assert reading is not None
+        request = PlanRequest(self.campaign, BASE_URL, "here", datetime.now(UTC), resend=resend)
+        try:
+            with make_plan(request, reading) as plan:
+                assert sum(plan.counts.values()) == len(self.runs[self.listed].rows)
+        finally:
+            reading.close()
+
+    @precondition(lambda self: self.active is not None)
+    @rule()
+    def ask_it_to_stop(self) -> None:
+        assert self.active is not None
+        self.ledger.request_stop(self.active.number)
+        assert self.active.outboxes["one"].stop_requested()
 
     # Sending
 

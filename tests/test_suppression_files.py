@@ -8,6 +8,7 @@ import openpyxl
 import pytest
 from workbooks import new_workbook, ods, ods_row, spreadsheetml, spreadsheetml_row
 
+from batchsend.errors import ListError
 from batchsend.suppression import load_suppression
 
 HERE = Path(__file__).parent / "readers" / "odd_lists"
@@ -38,13 +39,14 @@ def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: by
     path.write_bytes(content)
     suppression = load_suppression([path], "US")
     assert (suppression.customer_uuids, suppression.phones) == ({"c1"}, {"+13125550142"})
-    assert suppression.notes == ()
+    assert suppression.notes == (f"{name}: names 1 customer id and 1 phone",)
 
 
 @pytest.mark.parametrize("name", ["only_a_header.xls", "only_a_header.ods"])
 def test_a_file_in_which_nobody_has_opted_out_yet(name: str) -> None:
     suppression = load_suppression([HERE / name], "US")
     assert (suppression.customer_uuids, suppression.phones) == (frozenset(), frozenset())
+    assert suppression.notes == (f"{name}: names nobody",)
 
 
 def hidden_xlsx(path: Path) -> None:
@@ -76,4 +78,68 @@ def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
     workbook.save(tmp_path / "o.xlsx")
     suppression = load_suppression([tmp_path / "o.xlsx"], "US")
     assert suppression.customer_uuids == {"c1"}
-    assert suppression.notes == ("o.xlsx: 1 row name nobody (no customer id, no usable phone): 3",)
+    assert suppression.notes == (
+        "o.xlsx: names 1 customer id",
+        "o.xlsx: 1 row names nobody (no customer id, no usable phone): 3",
+    )
+
+
+def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\n", encoding="utf-8")
+    suppression = load_suppression([tmp_path / "o.csv"], "US")
+    assert suppression.customer_uuids == {"c1", "c2"}
+    assert suppression.notes == (
+        "o.csv: names 2 customer ids and 1 phone",
+        "o.csv: 1 row has a phone that is none, and is left out by the rest alone: 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        # A comma without quotation marks puts the phone where no header is: that opt-out would be lost.
+        (
+            b"name,phone\nBo,3125550143\nLee, Ann,3125550142\n",
+            (
+                "Row 3 has 3 filled cells, the header has 2, so that nobody can tell whom it means. Put it right "
+                "(a cell with a comma in it needs quotation marks), or export the file again."
+            ),
+        ),
+        # A bare column of numbers: the first one stands where the header should be.
+        (
+            b"3125550142\n3125550143\n",
+            "a list of opt-outs needs a column `customer_uuid` or `phone`; it has: 3125550142",
+        ),
+        # The number in the dealer's system, and the id in myKaarma: which is which?
+        (
+            b"Customer ID,Customer GUID\n1,c1\n",
+            (
+                '"Customer ID" and "Customer GUID" could each be the customer\'s id in myKaarma. '
+                "Call the right one customer_uuid."
+            ),
+        ),
+        # A job that failed leaves nothing, and nothing is not "nobody".
+        (b"", "It is empty. Export the list again, with its header and its rows."),
+    ],
+)  # fmt: skip
+def test_a_file_that_could_lose_an_opt_out_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "o.csv"
+    path.write_bytes(content)
+    with pytest.raises(ListError) as caught:
+        load_suppression([path], "US")
+    assert caught.value.problems == (sentence,)
+
+
+def test_options_of_the_list_do_not_help_a_file_of_opt_outs(tmp_path: Path) -> None:
+    with pytest.raises(ListError) as caught:
+        load_suppression([HERE / "two_sheets.ods"], "US")
+    assert caught.value.problems[-1] == (
+        "But [list_options] is for the campaign's list: save this file anew, with one sheet as .xlsx, or as "
+        '"CSV UTF-8".'
+    )
+
+
+def test_a_row_that_ends_early_still_names_somebody(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_uuid,name,phone\nc1\n,,3125550142\n", encoding="utf-8")
+    suppression = load_suppression([tmp_path / "o.csv"], "US")
+    assert (suppression.customer_uuids, suppression.phones) == ({"c1"}, {"+13125550142"})

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from openpyxl import load_workbook
 
 BATCHSEND = (sys.executable, "-m", "batchsend")
@@ -135,6 +136,31 @@ class World:
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )
+
+    def ask(self, *arguments: str, answer: str) -> Finished:
+        """Runs a command on a pseudo-terminal, with `answer` typed once it asks; all it prints is in `out`."""
+        pty = pytest.importorskip("pty", reason="a pseudo-terminal")
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            [*BATCHSEND, *arguments],
+            cwd=self.folder, env=self.env(), stdin=follower, stdout=follower, stderr=follower,
+        )  # fmt: skip
+        os.close(follower)
+        seen = b""
+        answered = False
+        while True:
+            try:
+                part = os.read(leader, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+            if b"anything else to stop" in seen and not answered:
+                answered = True
+                os.write(leader, answer.encode() + b"\n")
+        os.close(leader)
+        return Finished(process.wait(), seen.decode(), "")
 
     def send(self, *options: str) -> Finished:
         return self.run("send", "campaign.toml", "--yes", *options)

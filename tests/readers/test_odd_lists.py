@@ -263,7 +263,9 @@ TEXT_FILES = [
     ),
     # An export that found nobody, or failed.
     Refused("empty.csv", b"", EMPTY),
+    # The same, by a program that writes the mark of UTF-8 before it looks for rows.
     Refused("bom.csv", b"\xef\xbb\xbf", EMPTY),
+    # A report that found nobody still has its header.
     Refused("header.csv", b"Name,Phone\n", ONLY_HEADER),
     # Half of a file that an editor saved in another encoding.
     Refused(
@@ -328,6 +330,40 @@ TEXT_FILES = [
             ),
         ),
     ),
+    # A whole text file in one cell, which Excel would cut without a word.
+    Refused(
+        "essay.csv",
+        b"A,B\n1," + b"x" * 32_768 + b"\n",
+        (
+            (
+                "Row 2 holds a cell of more than 32,767 characters, which no spreadsheet can hold. Put that row "
+                "right, or export the list again."
+            ),
+        ),
+    ),
+    # A table that was turned on its side has a column for each customer.
+    Refused(
+        "sideways.csv",
+        ",".join(f"c{i}" for i in range(1_001)).encode() + b"\n1\n",
+        (
+            (
+                "Its header has 1,001 columns; at most 1,000 can be read. Delete the columns that the campaign does "
+                "not need."
+            ),
+        ),
+    ),
+    # Several things at once are said at once.
+    Refused(
+        "several.csv",
+        b"Cell Phone,cell_phone,\n1,2,3\n",
+        (
+            (
+                'Two headers mean the same column: "Cell Phone" (column A) and "cell_phone" (column B). Rename or '
+                "delete all but one of them."
+            ),
+            ("Column C has no header, but it holds values in row 2. Give it a header, or delete the column."),
+        ),
+    ),
     # Options for the other kind of file.
     Refused(
         "list.csv",
@@ -340,22 +376,33 @@ TEXT_FILES = [
 WORKBOOKS = [
     # LibreOffice's values, errors and formulas in each format.
     Read("values.xls", made("values.xls"), VALUES),
+    # OpenDocument stores numbers, dates and errors by name.
     Read("values.ods", made("values.ods"), VALUES),
+    # Excel's newer format has no cell for a time: only its number and how it is shown.
     Read("values.xlsx", made("values.xlsx"), VALUES),
     # Somebody filtered to "yes": all six, or only the three that are seen, never just all.
     Refused("filtered.xls", made("filtered.xls"), three_hidden("rows 2, 4 and 6")),
+    # The .ods says of each row that a filter hides it.
     Refused("filtered.ods", made("filtered.ods"), three_hidden("rows 2, 4 and 6")),
+    # The .xlsx knows hidden rows only, and calamine does not see them.
     Refused("filtered.xlsx", made("filtered.xlsx"), three_hidden("rows 2, 4 and 6")),
+    # Chosen: hidden rows are there, and known to be hidden.
     Read("filtered.xls", made("filtered.xls"), FILTERED, SKIP, hidden=frozenset({2, 4, 6})),
+    # The same choice in .ods.
     Read("filtered.ods", made("filtered.ods"), FILTERED, SKIP, hidden=frozenset({2, 4, 6})),
+    # The other choice: all rows count, whatever the filter.
     Read("filtered.ods", made("filtered.ods"), FILTERED, INCLUDE),
     # Rows hidden by hand, and a group folded away.
     Refused("hidden.xls", made("hidden.xls"), three_hidden("rows 3, 5 and 6")),
+    # In .ods a folded group says so once, for all of its rows.
     Refused("hidden.ods", made("hidden.ods"), three_hidden("rows 3, 5 and 6")),
+    # In .xlsx each row of the group says so.
     Refused("hidden.xlsx", made("hidden.xlsx"), three_hidden("rows 3, 5 and 6")),
     # A slipped key put a value into the last cell of an old sheet.
     Read("far.xls", made("far_cell.xls"), {2: ["1", "2"], 65536: ["", ""]}, malformed=(65536,)),
+    # An .ods writes a million blank rows as one.
     Read("far.ods", made("far_cell.ods"), {2: ["1", "2"], 65536: ["", ""]}, malformed=(65536,)),
+    # For an .xlsx calamine would allocate all that lies between, and abort.
     Read("far.xlsx", made("far_cell.xlsx"), {2: ["1", "2"], 65536: ["", ""]}, malformed=(65536,)),
     # Two sheets to choose from.
     Refused(
@@ -368,6 +415,7 @@ WORKBOOKS = [
             ),
         ),
     ),
+    # Tabs of an .ods have no order but that of the document.
     Refused(
         "two.ods",
         made("two_sheets.ods"),
@@ -378,24 +426,35 @@ WORKBOOKS = [
             ),
         ),
     ),
+    # Named in other letters than the tab's.
     Read("two.xls", made("two_sheets.xls"), {2: ["7"]}, ListOptions(sheet="codes")),
+    # Named, and not the first one.
     Read("two.ods", made("two_sheets.ods"), {2: ["7"]}, ListOptions(sheet="codes")),
     # A sheet that is hidden is no choice, unless it is named.
     Read("codes.xls", made("hidden_sheet.xls"), {2: ["Ann"]}, notes=('sheet "Customers"',)),
+    # In .ods it is the sheet's style that hides it.
     Read("codes.ods", made("hidden_sheet.ods"), {2: ["Ann"]}, notes=('sheet "Customers"',)),
+    # Named, a hidden sheet is a sheet.
     Read("codes.ods", made("hidden_sheet.ods"), {2: ["7"]}, ListOptions(sheet="Codes")),
     # A remark is no part of a cell's text; merged cells have one value.
     Read("remarks.xls", made("remarks.xls"), REMARKS),
+    # An .ods keeps the remark within the cell.
     Read("remarks.ods", made("remarks.ods"), REMARKS),
+    # An .xlsx keeps it in a part of its own.
     Read("remarks.xlsx", made("remarks.xlsx"), REMARKS),
     # Results of ours that somebody saved in another format.
     Read("results.xls", made("results.xls"), RESULTS, headers=("Customer ID", "Phone")),
+    # Two sheets of results in .ods: the second one's rows count on.
     Read("results.ods", made("results.ods"), RESULTS, headers=("Customer ID", "Phone")),
     # Nobody opted out, or the export failed.
     Refused("header.xls", made("only_a_header.xls"), ONLY_HEADER),
+    # The same, saved by LibreOffice.
     Refused("header.ods", made("only_a_header.ods"), ONLY_HEADER),
+    # A sheet without a single cell.
     Refused("nothing.xls", made("nothing.xls"), EMPTY),
+    # The same in .ods, whose sheet has one blank row all the same.
     Refused("nothing.ods", made("nothing.ods"), EMPTY),
+    # What looks empty and holds white space is empty.
     Refused("blanks.xlsx", book(nothing_but_blanks), EMPTY),
     # Options for the other kind of file.
     Refused(
@@ -404,6 +463,7 @@ WORKBOOKS = [
         ("It is a workbook, not a text file. Take out `delimiter` under [list_options].",),
         ListOptions(delimiter=";"),
     ),
+    # A sheet that was renamed since the campaign was written.
     Refused(
         "list.xls",
         made("same_table.xls"),
@@ -424,14 +484,21 @@ WORKBOOKS = [
     Read("list.xlsm", made("same_table.xlsm"), ROWS),
     # A workbook that was renamed to a text file.
     Read("list.csv", xlsx_bytes(["Name"], ["Ann"]), {2: ["Ann"]}),
+    # An old workbook under the name of a text file.
     Read("list.csv", made("hidden_sheet.xls"), {2: ["Ann"]}),
+    # An .ods that somebody renamed, so that Excel would open it.
     Read("list.xlsx", made("hidden_sheet.ods"), {2: ["Ann"]}),
     # Downloads that broke off.
     Refused("cut.xls", made("same_table.xls")[:3000], DAMAGED),
+    # Found by `make fuzz`: sectors that run in circles, on which xlrd never comes to an end.
+    Refused("circle.xls", made("circle.xls"), DAMAGED),
+    # A zip has its directory at its end: without it there is nothing.
     Refused("cut.ods", made("same_table.ods")[:9000], CUT_SHORT_ZIP),
+    # The same within the first part.
     Refused("cut.xlsx", made("same_table.xlsx")[:3000], CUT_SHORT_ZIP),
     # Passwords.
     Refused("locked.xls", locked_xls(), PASSWORD),
+    # LibreOffice encrypts the parts, and leaves the zip open.
     Refused(
         "locked.ods",
         locked_ods,
@@ -526,8 +593,11 @@ OPENDOCUMENT = [
     ),
     # More rows or columns than any program has.
     Refused("long.ods", ods(ods_row("A", attributes='table:number-rows-repeated="9999999"')), DAMAGED),
+    # A number that no integer of a sheet could be.
     Refused("longer.ods", ods(ods_row("A", attributes='table:number-rows-repeated="99999999999"')), DAMAGED),
+    # Less than nothing.
     Refused("none.ods", ods(ods_row("A", attributes='table:number-rows-repeated="-1"')), DAMAGED),
+    # Ninety thousand columns in one tag.
     Refused(
         "wide.ods",
         ods(
@@ -605,6 +675,7 @@ WEB_PAGES = [
         SKIP,
         hidden=frozenset({2, 3, 4}),
     ),
+    # Hidden rows of a page are asked about, too.
     Refused(
         "hidden.xls",
         html("<tr><td>A</tr><tr hidden><td>x</tr><tr hidden><td>y</tr><tr hidden><td>z</tr>"),
@@ -629,6 +700,7 @@ WEB_PAGES = [
     ),
     # It says so and is wrong.
     Read("liar.xls", "<meta charset=ascii><table><tr><td>A<tr><td>Зоя</table>".encode(), {2: ["Зоя"]}),
+    # UTF-16, in which the page cannot say what it is.
     Read("wide.xls", "<html><table><tr><td>A<tr><td>Зоя</table>".encode("utf-16"), {2: ["Зоя"]}),
     # An empty table for the looks beside the one with rows.
     Read("looks.xls", html("<tr><td></tr></table><table><tr><td>A</tr><tr><td>1</tr>"), {2: ["1"]}),
@@ -645,6 +717,7 @@ WEB_PAGES = [
             ),
         ),
     ),
+    # Pages that are laid out by tables: which rows are the list's?
     Refused(
         "nested.xls",
         html("<tr><td>A<table><tr><td>1</tr></table></tr>"),
@@ -656,11 +729,13 @@ WEB_PAGES = [
         b"<!DOCTYPE html><html><form><input name=password></form></html>",
         (f"It is a web page without a table, whatever its name says. {IN_EXCEL}",),
     ),
+    # A download that broke off: the table has no end.
     Refused(
         "cut.xls",
         html("<tr><td>A</tr><tr><td>1</tr>")[:-30],
         ("It is a web page that was cut short: its table has no end. Export the list again.",),
     ),
+    # A page has no tabs, though Excel shows one.
     Refused(
         "sheet.xls",
         html("<tr><td>A</tr>"),
@@ -718,8 +793,11 @@ XML_SPREADSHEETS = [
     ),
     # Programs that are not Excel write it in Windows-1252.
     Read("latin.xls", spreadsheetml(ROW("A") + ROW("José"), encoding="windows-1252"), {2: ["José"]}),
+    # XML that ends early.
     Refused("cut.xls", spreadsheetml(ROW("A") + ROW("1"))[:-40], DAMAGED),
+    # A row that says it stands where another one stands.
     Refused("back.xls", spreadsheetml(ROW("A") + ROW("1", attributes='ss:Index="1"')), DAMAGED),
+    # A row beyond what any sheet has.
     Refused("far.xls", spreadsheetml(ROW("A") + ROW("1", attributes='ss:Index="99999999"')), DAMAGED),
     # Any other XML.
     Refused(
@@ -737,6 +815,7 @@ XML_SPREADSHEETS = [
 NO_LISTS = [
     # A photograph of the list, taken by telephone.
     Refused("list.jpg", b"\xff\xd8\xff\xe0", (f"It is a picture (JPEG), {NOT_A_LIST}",)),
+    # The same by a newer telephone.
     Refused("list.heic", b"\0\0\0\x18ftypheic", (f"It is a picture (HEIC), {NOT_A_LIST}",)),
     # A scan.
     Refused("list.tif", b"II*\0", (f"It is a picture (TIFF), {NOT_A_LIST}",)),
@@ -767,8 +846,11 @@ NO_LISTS = [
         b"MIME-Version: 1.0\r\n",
         ("It is a web archive (.mht), which cannot be read. Open it in Excel and save it as .xlsx.",),
     ),
+    # An archive into which nothing was packed.
     Refused("empty.zip", b"PK\x05\x06" + bytes(18), (f"It is an empty zip archive, {NOT_A_LIST}",)),
+    # The dealer's own database instead of an export from it.
     Refused("list.mdb", b"\0\1\0\0Standard Jet DB", (f"It is a database (Access), {NOT_A_LIST}",)),
+    # A Mac's spreadsheet, packed as a zip.
     Refused(
         "list.numbers",
         zip_with("Index/Document.iwa", "preview.jpg"),
@@ -776,6 +858,7 @@ NO_LISTS = [
             "It is a Numbers document, which cannot be read. Open it in Numbers and export it as Excel or CSV.",
         ),
     ),
+    # Excel's binary workbook, which some save because it is small.
     Refused(
         "list.xlsb",
         zip_with("xl/workbook.bin"),

@@ -1,0 +1,38 @@
+"""The exit code of a run that came to its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchsend.exits import Exit, exit_of_rows
+from batchsend.statuses import IN_FLIGHT
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ([], 0),
+        ([("accepted", ""), ("delivered", ""), ("skipped", "NO_CONSENT"), ("skipped", "CLOSED")], 0),
+        # Held back on purpose.
+        ([("accepted", ""), ("pending", "HELD_BACK")], 0),
+        ([("accepted", ""), ("failed", "CUSTOMER_LOCKED")], 1),
+        ([("undelivered", "")], 1),
+        ([("unconfirmed", "TIMEOUT")], 1),
+        ([("invalid", "MISSING_VALUE"), ("skipped", "DUPLICATE")], 1),
+        # A row whose outcome is not known needs somebody, however the ledger calls it.
+        ([(IN_FLIGHT, "STOPPED")], 1),
+        # These come by themselves, later.
+        ([("accepted", ""), ("pending", "QUIET_HOURS")], 5),
+        ([("pending", "DAILY_CAP"), ("pending", "HELD_BACK")], 5),
+        # Where both hold, somebody is needed first.
+        ([("pending", "QUIET_HOURS"), ("failed", "CUSTOMER_LOCKED")], 1),
+    ],
+)
+def test_what_the_rows_make_of_the_exit_code(rows: list[tuple[str, str]], code: int) -> None:
+    assert exit_of_rows(dict.fromkeys(rows, 1)) == code
+
+
+def test_the_codes_are_those_of_the_contract() -> None:
+    assert {code.name: code.value for code in Exit} == {
+        "DONE": 0, "LOOK": 1, "REFUSED": 2, "STOPPED": 3, "BUSY": 4, "LATER": 5, "INTERRUPTED": 130,
+    }  # fmt: skip

@@ -1,0 +1,219 @@
+"""Storage that fails, with the installed command: a clear sentence, and the server's record agrees with the ledger.
+
+What a damaged file is refused for is a table in `test_ledger.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from limits import read_only, run_with, small_disk, without_special_rights
+from world import Finished, Sandbox, World, customers, read_results
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither file modes nor limits of this kind")
+FAST = "[sending]\nrate = 2000\nconcurrency = 10\n"
+
+
+def refused(done: Finished, *sentences: str) -> None:
+    assert done.code == 2
+    for sentence in sentences:
+        assert sentence in done.err
+    assert "Traceback" not in done.out + done.err
+
+
+def check_against_the_record(world: World, sandbox: Sandbox, rows: int, path: Path | None = None) -> int:
+    """Nobody twice, every row once, and each outcome as the server knows it. Returns the `unconfirmed` rows."""
+    outcome = read_results(path) if path is not None else world.workbook()
+    assert sorted(outcome) == list(range(2, rows + 2))
+    texts = sandbox.texts()
+    assert max(texts.values()) == 1
+    unconfirmed = [row["customerUUID"] for row in outcome.values() if row["status"] == "unconfirmed"]
+    accepted = [row["customerUUID"] for row in outcome.values() if row["status"] == "accepted"]
+    assert len(accepted) + len(unconfirmed) == rows
+    assert set(accepted) <= set(texts) <= {*accepted, *unconfirmed}
+    return len(unconfirmed)
+
+
+# --- full disks
+
+
+@posix
+def test_a_disk_that_fills_up_under_the_ledger(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
+    world.write(customers(400), campaign=FAST)
+    with small_disk(tmp_path / "disk", 600_000) as disk:
+        ledger = ("--ledger", str(disk.folder / "ledger.db"))
+        stopped = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
+        assert stopped.code == 3
+        assert "the disk is full or failing" in stopped.err
+        assert "Sending stopped." in stopped.err
+        assert 0 < len(sandbox.texts()) < 400
+        disk.make_room()
+        assert world.send(*ledger).code == 1
+        # What was on its way when the disk was full, and no more.
+        assert 0 < check_against_the_record(world, sandbox, 400) <= 20
+
+
+@posix
+def test_a_disk_without_room_for_a_ledger_sends_nothing(
+    world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    world.write(customers(400), campaign=FAST)
+    with small_disk(tmp_path / "disk", 48 * 1024) as disk:
+        ledger = ("--ledger", str(disk.folder / "ledger.db"))
+        done = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
+        refused(done, "the disk is full or failing", "Make room and run it again.")
+    assert sandbox.requests() == []
+
+
+@posix
+def test_a_disk_without_room_for_the_results(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
+    world.write(customers(400), campaign=FAST)
+    with small_disk(tmp_path / "disk", 16 * 1024) as disk:
+        path = disk.folder / "results.xlsx"
+        full = world.send("--results", str(path))
+        if disk.prepare is None:
+            assert full.code == 3
+            assert "400 rows = 400 taken by myKaarma + 0 left out + 0 need you + 0 wait" in full.out
+            assert f"{path}: there is no room left on the disk" in full.out
+            assert list(disk.folder.iterdir()) == []
+        disk.make_room()
+        done = world.send("--results", str(path))
+        assert done.code == 0
+        assert "Nothing was left to send." in done.out
+        assert check_against_the_record(world, sandbox, 400, path) == 0
+
+
+def test_a_ledger_that_fails_after_the_last_text_is_a_stop_and_no_refusal(
+    world: World, sandbox: Sandbox
+) -> None:
+    world.write(customers(2))
+    assert world.send("--limit", "1").code == 0
+    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as ledger, ledger:
+        ledger.execute(
+            "CREATE TRIGGER full BEFORE UPDATE OF ended_at ON starts BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+        )
+    stopped = world.send()
+    assert stopped.code == 3
+    assert "the disk is full or failing" in stopped.err
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
+
+
+# --- what may only be read
+
+
+@posix
+def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    world.send("--limit", "1")
+    folders = (world.folder, world.folder / ".batchsend", world.folder / "results")
+    with read_only(*folders):
+        looked = run_with(world, without_special_rights, "preview", "campaign.toml")
+        assert looked.code == 0
+        assert "2 rows = 1 taken by myKaarma + 1 would be sent + 0 left out" in looked.out
+        assert "goes on: the same list" in looked.out
+        assert "There is no preview to open, --out names another folder for it." in looked.err
+        assert run_with(world, without_special_rights, "runs").out.startswith("run 1  Spring")
+        sending = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
+        refused(sending, "the results cannot be written here (Permission denied)")
+    assert len(sandbox.requests()) == 1
+
+
+@posix
+def test_what_a_killed_process_left_in_the_log_is_seen_where_one_may_only_look(
+    world: World, sandbox: Sandbox
+) -> None:
+    world.write(customers(2))
+    world.send("--limit", "1")
+    file = world.folder / ".batchsend" / "ledger.db"
+    # As a kill leaves it: the last commit is in the log and not in the file.
+    with closing(sqlite3.connect(file)) as ledger:
+        ledger.execute("UPDATE messages SET status = 'failed', codes = 'CUSTOMER_LOCKED' WHERE row = 2")
+        ledger.commit()
+        assert file.with_name("ledger.db-wal").stat().st_size > 0
+        with read_only(world.folder, file.parent):
+            looked = run_with(world, without_special_rights, "preview", "campaign.toml")
+    assert "CUSTOMER_LOCKED" in looked.out
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give a file away")
+def test_results_that_cannot_be_replaced_get_another_name(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    world.send("--limit", "1")
+    results = world.folder / "results"
+    # Somebody else's file in a folder where only its owner may replace it.
+    os.chown(results / "campaign-1.xlsx", 65534, 65534)
+    os.chown(results, 65534, 0)
+    results.chmod(0o1777)
+    done = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
+    assert done.code == 0
+    assert "Results: results/campaign-1 (2).xlsx\n" in done.out
+    assert check_against_the_record(world, sandbox, 2, results / "campaign-1 (2).xlsx") == 0
+
+
+# --- ledgers that cannot be relied on
+
+
+def test_a_ledger_that_is_not_sound_sends_nothing_and_stays_as_it_is(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(60), campaign=FAST)
+    world.send()
+    world.write_list(customers(61))
+    file = world.folder / ".batchsend" / "ledger.db"
+    sound = file.read_bytes()
+    middle = len(sound) // 2 // 4096 * 4096
+    for content, sentence in (
+        (sound[:middle] + bytes(4096) + sound[middle + 4096 :], "this file is not a sound ledger"),
+        # As a full disk or a broken copy leaves it: SQLite takes it for a new one.
+        (b"", "this ledger is empty, but campaigns were sent from it."),
+    ):
+        file.write_bytes(content)
+        refused(world.send(), str(file), sentence)
+        assert file.read_bytes() == content
+    file.write_bytes(sound)
+    assert world.send().code == 0
+    assert set(sandbox.texts().values()) == {1}
+    assert len(sandbox.texts()) == 61
+
+
+def test_a_damaged_index_is_found_before_it_hides_who_was_texted(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    world.send()
+    file = world.folder / ".batchsend" / "ledger.db"
+    content = file.read_bytes()
+    with closing(sqlite3.connect(file)) as ledger:
+        root = ledger.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages_by_key'").fetchone()[
+            0
+        ]
+    page = content[(root - 1) * 4096 : root * 4096]
+    assert b"customer-0" in page
+    # One letter: SQLite would find nobody under the right name, and say nothing.
+    file.write_bytes(content.replace(page, page.replace(b"customer-0", b"custOmer-0")))
+    world.write_list([*customers(2), *customers(1, "new")])
+    refused(world.send(), "this file is not a sound ledger (row 1 missing from index messages_by_key)")
+    assert len(sandbox.requests()) == 2
+
+
+def test_a_ledger_that_another_program_holds_for_a_while_is_waited_for(
+    world: World, sandbox: Sandbox
+) -> None:
+    world.write(customers(30), campaign="[sending]\nrate = 20\n")
+    process = world.start("send", "campaign.toml", "--yes", "--quiet")
+    sandbox.wait_for(3)
+    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db", timeout=60)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN EXCLUSIVE")
+        claimed = other.execute("SELECT count(*) FROM messages WHERE status <> 'pending'").fetchone()[0]
+        # Nothing leaves that is not recorded, however long it takes.
+        held = len(sandbox.requests())
+        assert held <= claimed
+        # What had been claimed leaves; then everybody waits for the ledger.
+        sandbox.wait_for(claimed)
+        assert len(sandbox.requests()) == claimed
+        other.execute("ROLLBACK")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "30 rows = 30 taken by myKaarma" in out
+    assert check_against_the_record(world, sandbox, 30) == 0
