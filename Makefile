@@ -8,11 +8,15 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c const
 # Which of the project's tools are in .venv, as of which pyproject.toml and constraints.txt.
 PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
+BROWSER_TOOLS := .venv/browser-tools.installed
+
+# What `make test-system` needs beside Python, as Debian and Ubuntu call it.
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light
 
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(PRODUCT) ## send the sample campaign to the sandbox: a rehearsal, no text leaves this computer
 # Exit code 1 is as it should be: a few rows of the sample list are broken, and some customers provoke errors.
@@ -22,8 +26,27 @@ demo: $(PRODUCT) ## send the sample campaign to the sandbox: a rehearsal, no tex
 test: lint ## everything CI asks for: lint, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not system"
 
+test-system: $(TOOLS) $(BROWSER_TOOLS) ## the tests that need LibreOffice, a browser and the like; installs them by apt-get
+	@missing=; for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
+	  sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+	  echo "Installing$$missing ..."; \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing; \
+	elif [ -n "$$missing" ]; then \
+	  echo "There is no apt-get here. Install by hand what these stand for on Debian:$$missing"; \
+	fi
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m system
+
 crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody is texted twice or lost (10 minutes)
 	$(BIN)/python tests/crash_rounds.py --rounds 200
+
+replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and see that the ledger ends the same (2 minutes)
+	$(BIN)/python tests/replay_updates.py
+
+bench-callbacks: $(TOOLS) ## how many updates a second are recorded, beside a bare handler that records none
+	$(BIN)/python benchmarks/callbacks.py
 
 lint: $(TOOLS) ## check style, formatting, types and the layering of imports
 	$(BIN)/ruff check
@@ -40,6 +63,11 @@ fuzz: $(TOOLS) ## damage lists of all formats at random and read them, for MINUT
 
 samples: $(PRODUCT) ## make the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
+
+# The calculator's versions are part of the data: tests/data/segments.json.gz names them.
+segments: ## ask Twilio's segment calculator again what the tests compare with (needs Node)
+	npm install --no-save --no-audit --no-fund --prefix build/segments sms-segments-calculator@1.3.0 grapheme-splitter@1.0.4
+	node tests/data/make_segments.js build/segments/node_modules tests/data/segments.json.gz
 
 clean: ## remove the virtual environment and all caches
 	rm -rf .venv build dist *.egg-info .*_cache .hypothesis
@@ -59,4 +87,9 @@ $(TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(PRODUCT)
 
-.PHONY: help demo test crash lint format fuzz samples clean
+$(BROWSER_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the tools that drive a browser into .venv (once) ..."
+	@$(INSTALL) -e '.[system]'
+	@touch $@
+
+.PHONY: help demo test test-system crash replay bench-callbacks lint format fuzz samples segments clean

@@ -37,11 +37,13 @@ def prepare(
     limit: int | None = None,
     resend: str | None = None,
     new_campaign: bool = False,
+    wait: bool = False,
     guards: Guards | None = None,
 ) -> Start:
     """A start of this campaign with the settings of the environment and `.env`. Raises `SettingsError`.
 
-    `ledger`: as `--ledger`, a path or URL; `limit`: texts at most; `resend`: `failed`, `unconfirmed` or a code.
+    `ledger`: as `--ledger`, a path or URL; `limit`: texts at most; `resend`: `failed`, `unconfirmed` or a code;
+    `wait`: stay until quiet hours end.
     """
     settings = load_settings(campaign.directory, Path.cwd(), os.environ)
     return Start(
@@ -52,6 +54,7 @@ def prepare(
         limit=limit,
         resend=resend,
         new_campaign=new_campaign,
+        wait=wait,
         guards=guards or Guards(),
     )
 

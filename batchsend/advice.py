@@ -131,7 +131,9 @@ OURS: Mapping[str, Advice] = {
         "Nothing, unless the customer has agreed: then correct the list and send again.",
     ),
     Code.SUPPRESSED: Advice(
-        "Left out: this customer is on an opt-out list.", "Nothing. This customer must not be texted."
+        "Left out: this customer is on an opt-out list.",
+        "Nothing. This customer must not be texted. If they want texts again, take them off the list; off the "
+        "ledger's own with `batchsend optouts remove`.",
     ),
     Code.ALREADY_SENT: Advice("Left out: this customer already has this campaign's text.", NOTHING),
     Code.ALREADY_TRIED: Advice(

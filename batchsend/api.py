@@ -101,6 +101,16 @@ class Refused:
 Judgement = Answered | TurnedAway | Refused
 
 
+def run_identity(ledger_id: str, run: str) -> dict[str, str]:
+    """What tells a run's messages from those of all others when a callback brings one back."""
+    return {"batchsendLedger": ledger_id, "batchsendRun": run}
+
+
+def message_identity(run: Mapping[str, str], row: int, generation: int) -> dict[str, str]:
+    """What finds one message's row again. `generation`: how often `--resend` opened the row."""
+    return {**run, "batchsendRow": str(row), "batchsendSend": str(generation + 1)}
+
+
 def request_path(request: Request) -> str:
     """The endpoint's path below the base URL."""
     department, user, customer = (
@@ -134,10 +144,15 @@ def request_body(request: Request, options: SendingAttributes) -> dict[str, Any]
     }
 
 
+def request_json(request: Request, options: SendingAttributes) -> str:
+    """The body of one request as it goes over the wire, in UTF-8."""
+    return json.dumps(request_body(request, options), ensure_ascii=False)
+
+
 def judge(
     http_status: int, body: bytes | None, retry_after: str | None, now: datetime, *, sender_per_row: bool
 ) -> Judgement:
-    """What an answer means. `body` is `None` where it could not be read whole.
+    """What an answer means. `body` is `None` where it could not be read whole; `now` is the server's time.
 
     `sender_per_row`: department or user come from the list's columns, so a refusal about the sender is about
     this row only.
@@ -171,7 +186,7 @@ def judge(
 def retry_seconds(value: str | None, now: datetime) -> float | None:
     """`Retry-After`, in seconds or as an HTTP date, as seconds from `now`; `None` where it asks for no wait.
 
-    A moment that has passed is no wish either: it may be our clock that is wrong.
+    A moment that has passed is no wish either: it may be a clock that is wrong.
     """
     if value is None:
         return None
@@ -184,14 +199,22 @@ def retry_seconds(value: str | None, now: datetime) -> float | None:
     return min(seconds, LONGEST_RETRY_AFTER)
 
 
+def server_time(date: str | None, ours: datetime) -> datetime:
+    """The server's time by its `Date` header, else ours: its dates count by its clock, whatever ours says."""
+    return (_moment(date) if date is not None else None) or ours
+
+
 def _seconds_until(http_date: str, now: datetime) -> float:
+    moment = _moment(http_date)
+    return math.nan if moment is None else (moment - now).total_seconds()
+
+
+def _moment(http_date: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(http_date)
     except (ValueError, OverflowError):
-        return math.nan
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - now).total_seconds()
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _busy(http_status: int, wish: float | None) -> TurnedAway:

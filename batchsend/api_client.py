@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from batchsend._version import __version__
@@ -22,8 +23,9 @@ from batchsend.api import (
     SendingAttributes,
     TurnedAway,
     judge,
-    request_body,
+    request_json,
     request_path,
+    server_time,
 )
 from batchsend.statuses import Code, Status
 
@@ -31,6 +33,9 @@ from batchsend.statuses import Code, Status
 ANSWER_BYTES = 1_000_000
 #: A request must not meet a connection that the other side is just dropping; common servers do so after 5 s idle.
 KEEP_ALIVE_SECONDS = 4.0
+#: When its time is up, a request waits so much longer: after a standstill of this computer (suspended, stopped) the
+#: answer may lie here and only have to be read.
+_LAST_LOOK_SECONDS = 0.25
 
 
 class Departure:
@@ -44,6 +49,7 @@ class Departure:
     def __init__(self, allow: Callable[[], Awaitable[None]], timeout: float) -> None:
         self._allow = allow
         self._timeout = timeout
+        self._time_is_up: asyncio.TimerHandle | None = None
         self.deadline: asyncio.Timeout | None = None
         #: The event loop's time when the request left; `None`: it certainly has not.
         self.left_at: float | None = None
@@ -51,10 +57,35 @@ class Departure:
 
     async def leave(self) -> None:
         await self._allow()
-        self.left_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self.left_at = loop.time()
         self.sent_at = datetime.now(UTC)
+        self._time_is_up = loop.call_at(self.left_at + self._timeout, self._look_once_more)
+
+    def over(self) -> None:
+        """The request has ended; nothing limits its time any more."""
+        if self._time_is_up is not None:
+            self._time_is_up.cancel()
+
+    def _look_once_more(self) -> None:
         if self.deadline is not None:
-            self.deadline.reschedule(self.left_at + self._timeout)
+            self.deadline.reschedule(asyncio.get_running_loop().time() + _LAST_LOOK_SECONDS)
+
+
+class _CleanConnector(aiohttp.TCPConnector):
+    """Gives no connection on which something arrived while nobody had asked: it would answer the next request."""
+
+    async def connect(  # the signature is aiohttp's
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class ApiClient:
@@ -76,7 +107,7 @@ class ApiClient:
         trace = aiohttp.TraceConfig(trace_config_ctx_factory=_departure_of)  # type: ignore[arg-type]
         trace.on_request_headers_sent.append(_about_to_leave)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=_CleanConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
@@ -99,23 +130,31 @@ class ApiClient:
         """Sends one text, once, and judges the answer. Never raises for what a server or a network does."""
         assert self._session is not None  # noqa: S101
         url = URL(self._base_url + request_path(request), encoded=True)
-        data = json.dumps(request_body(request, self._options), ensure_ascii=False).encode()
+        data = request_json(request, self._options).encode()
+        head: tuple[int, Mapping[str, str]] | None = None
+        body: bytes | None = None
         try:
             async with asyncio.timeout(None) as departure.deadline:
                 post = self._session.post(url, data=data, allow_redirects=False, trace_request_ctx=departure)
                 async with post as response:
+                    head = response.status, response.headers
                     body = await _read(response)
-                    return judge(
-                        response.status, body, response.headers.get("Retry-After"), datetime.now(UTC),
-                        sender_per_row=self._sender_per_row,
-                    )  # fmt: skip
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             return Refused(
                 f"the server at {self._base_url} could not prove who it is (its certificate is not valid). "
                 f"Nothing was sent to it. Check MYKAARMA_BASE_URL, this computer's clock, and your network's proxy."
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            return self._judge_trouble(error, departure)
+            # A status that is no success says enough, also where the rest never comes.
+            if head is None or head[0] < 300:
+                return self._judge_trouble(error, departure)
+        finally:
+            departure.over()
+        status, headers = head
+        return judge(
+            status, body, headers.get("Retry-After"), server_time(headers.get("Date"), datetime.now(UTC)),
+            sender_per_row=self._sender_per_row,
+        )  # fmt: skip
 
     def _judge_trouble(self, error: Exception, departure: Departure) -> Judgement:
         if departure.left_at is None:

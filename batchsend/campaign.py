@@ -26,7 +26,7 @@ from batchsend.campaign_tables import (
     Table,
     TemplateBy,
 )
-from batchsend.campaign_types import ApiUuid, FilePath, Name, ZoneName, is_pattern
+from batchsend.campaign_types import ApiUuid, FilePath, Name, ZoneName
 from batchsend.errors import BatchsendError
 
 
@@ -51,11 +51,6 @@ class Later:
 #: Refused rather than passed over: a quiet hour that is not kept wakes people up.
 #: A version that brings a feature deletes its line.
 NOT_YET = (
-    Later("list", "patterns for the newest list", "write one file's name", partly=is_pattern),
-    Later("template_by", "templates by a column"),
-    Later("sending.quiet_hours", "quiet hours"),
-    Later("sending.per_day", "daily caps"),
-    Later("guards", "guards"),
     Later("schedule", "schedules"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from batchsend import campaign_toml
 from batchsend.campaign import Campaign, Origin, not_yet
 from batchsend.campaign_problems import Problem, problems_of
 from batchsend.errors import CampaignError
-from batchsend.headers import match_key, nearest
+from batchsend.headers import folded, match_key, nearest
 
 _LIST_ENDINGS = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"})
 
@@ -82,6 +83,7 @@ def across_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("template", f"is missing. {Campaign.model_fields['template'].description}")
     if "template" in data and "template_by" in data:
         yield Problem("template_by", "stands beside `template`; keep one of them")
+    yield from _template_cases(data)
     yield from _who_sends(data)
     yield from _columns(data)
     if "formerly" in data and data["formerly"] == data.get("name"):
@@ -101,6 +103,23 @@ def across_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = data.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def _template_cases(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Each file stands once and each value has one template: of two, one would be passed over in silence."""
+    paths: dict[str, str] = {}
+    templates: dict[str, str] = {}
+    for path, values in _table(_table(data, "template_by"), "cases").items():
+        earlier_path = paths.setdefault(normpath(path.strip()), path)
+        if earlier_path != path:
+            yield Problem(f"template_by.cases.{path}", f"is the same file as {earlier_path}; write it once")
+        for value in values if isinstance(values, list) else ():
+            earlier = templates.setdefault(folded(str(value)), path)
+            if earlier != path:
+                yield Problem(
+                    f"template_by.cases.{path}",
+                    f'"{value}" stands under {earlier} too (letter case does not count); keep one of them',
+                )
 
 
 def _who_sends(data: Mapping[str, Any]) -> Iterator[Problem]:

@@ -153,6 +153,8 @@ def _hint(kind: str, value: object) -> str:
         return f'write it in quotes: "{shown(value)}"'
     if kind == "tuple_type" and isinstance(value, str):
         return f"write [{shown(value)}]"
+    if kind == "tuple_type" and isinstance(value, Mapping):
+        return "a file's name with a point in it stands in quotes"
     quoted_number = kind in ("int_type", "float_type") and _is_number(value)
     quoted_bool = kind == "bool_type" and str(value).lower() in ("true", "false")
     if isinstance(value, str) and (quoted_number or quoted_bool):

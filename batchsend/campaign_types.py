@@ -8,12 +8,9 @@ Each is an `Annotated` type whose validator turns what TOML gives into what the 
 from __future__ import annotations
 
 import codecs
-import functools
 import re
 import unicodedata
-from collections.abc import Mapping
 from datetime import time, timedelta
-from importlib.resources import files
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +19,9 @@ from urllib.parse import urlsplit
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from batchsend.headers import match_key, nearest
+from batchsend.headers import match_key
 from batchsend.hosts import is_this_machine
+from batchsend.zones import known_zone, nearest_zone
 
 
 class MisfitError(ValueError):
@@ -220,39 +218,10 @@ TimeOfDay = Annotated[
 ]
 Cron = Annotated[str, AfterValidator(_cron)]
 
-# What Americans call their zones: by spelling alone, the zone nearest to CST is in Europe.
-_US_ZONES: Mapping[str, str] = {
-    **dict.fromkeys(("eastern", "et", "edt", "eastern time", "eastern standard time"), "America/New_York"),
-    **dict.fromkeys(
-        ("central", "ct", "cst", "cdt", "central time", "central standard time"), "America/Chicago"
-    ),
-    **dict.fromkeys(("mountain", "mt", "mdt", "mountain time", "mountain standard time"), "America/Denver"),
-    **dict.fromkeys(
-        ("pacific", "pt", "pst", "pdt", "pacific time", "pacific standard time"), "America/Los_Angeles"
-    ),
-}
-
-
-@functools.cache
-def _zone_names() -> frozenset[str]:
-    # tzdata's own index: the same answer on every system, and no walk through a directory of 600 files.
-    return frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split())
-
-
-def nearest_zone(name: str) -> str | None:
-    """The IANA zone that `name` was most likely meant to be: by US custom, by its city, by its spelling."""
-    if zone := _US_ZONES.get(name.strip().casefold()):
-        return zone
-    if re.search(r"[+\d]", name):  # an offset: no name is nearer to it than another
-        return None
-    by_city = {zone.rpartition("/")[2]: zone for zone in sorted(_zone_names()) if "/" in zone}
-    city = nearest(re.split(r"[/,]", name.strip())[-1].strip().replace(" ", "_"), by_city)
-    return nearest(name.strip().replace(" ", "_"), _zone_names()) or (by_city[city] if city else None)
-
 
 def _zone(value: str) -> str:
     name = value.strip()
-    if name not in _zone_names():
+    if known_zone(name) != name:
         raise MisfitError("a time zone name such as America/Chicago", did_you_mean(nearest_zone(name)))
     return name
 

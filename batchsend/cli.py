@@ -7,12 +7,15 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from batchsend import cli_ledger
 from batchsend._version import __version__
+from batchsend.cli_options import ledger_option
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 
@@ -27,7 +30,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 
 campaign_argument = click.argument("campaign", type=_PATH)
-ledger_option = click.option("--ledger", metavar="URL", help="The ledger: a path, or a PostgreSQL URL.")
 list_option = click.option("--list", "list_", type=_PATH, help="This list instead of the campaign's.")
 new_campaign_option = click.option(
     "--new-campaign", is_flag=True, help="Start without the history that this file has under another name."
@@ -70,14 +72,15 @@ def new(name: str) -> None:
 @cli.command()
 @campaign_argument
 @click.option("--out", type=_PATH, metavar="DIR", help="Where the preview goes, instead of previews/.")
+@click.option("--open", "open_", is_flag=True, help="Show the page in the browser.")
 @list_option
 @ledger_option
 @limit_option
 @resend_option
 @new_campaign_option
-def preview(campaign: Path, out: Path | None, list_: Path | None, **options: Any) -> Exit:
+def preview(campaign: Path, out: Path | None, open_: bool, list_: Path | None, **options: Any) -> Exit:
     """The dry run: check and render everything, send nothing."""
-    return _preview(_load(campaign, list=list_), out, **options)
+    return _preview(_load(campaign, list=list_), out, open_=open_, **options)
 
 
 @cli.command()
@@ -95,48 +98,87 @@ def preview(campaign: Path, out: Path | None, list_: Path | None, **options: Any
 @click.option("--strict", is_flag=True, help="Send nothing if any row is invalid.")
 @resend_option
 @new_campaign_option
+@click.option("--wait", is_flag=True, help="Stay until quiet hours end, and send the rest then.")
 @ledger_option
 @click.option("--quiet", is_flag=True, help="Only the summary line and where the results are.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: an object a line on standard error, one for the end on standard output.",
+)
 @click.option("--dry-run", is_flag=True, help="The same as preview.")
 def send(
     campaign: Path, yes: bool, expect: int | None, list_: Path | None, rate: float | None,
-    concurrency: int | None, sandbox: bool, strict: bool, quiet: bool, dry_run: bool, results: Path | None,
-    **options: Any,
+    concurrency: int | None, sandbox: bool, strict: bool, quiet: bool, log_format: str, dry_run: bool,
+    results: Path | None, **options: Any,
 ) -> Exit:  # fmt: skip
     """Send a campaign, or go on with what was interrupted."""
     if dry_run:
+        options.pop("wait")
         return _preview(_load(campaign, list=list_), None, **options)
     asks = not yes
-    if asks and not sys.stdin.isatty():
+    if asks and (log_format == "json" or not sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
 
     from batchsend import actions, runner
 
-    loaded = _load(campaign, list=list_, rate=rate, concurrency=concurrency)
-    guards = runner.Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
-    start = actions.prepare(loaded, results=results.absolute() if results else None, guards=guards, **options)
-    return _run(start, runner.rehearse if sandbox else runner.send, asks=asks, quiet=quiet)
+    def prepare() -> Start:
+        loaded = _load(campaign, list=list_, rate=rate, concurrency=concurrency)
+        guards = runner.Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
+        target = results.absolute() if results else None
+        return actions.prepare(loaded, results=target, guards=guards, **options)
+
+    action = runner.rehearse if sandbox else runner.send
+    if log_format == "json":
+        from batchsend.job_log import run_as_job
+
+        return Exit(run_as_job(prepare, action, partial(click.echo, err=True), click.echo))
+    return _run(prepare(), action, asks=asks, quiet=quiet)
 
 
-def _preview(campaign: Campaign, out: Path | None, **options: Any) -> Exit:
+def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **options: Any) -> Exit:
     from batchsend import actions, runner
     from batchsend.console import plan_lines, shown_path, tally_line
-    from batchsend.errors import LedgerError
+    from batchsend.errors import LedgerError, ResultsError
     from batchsend.ledger_opening import check_ledger_place
-    from batchsend.outputs import preview_path, write_preview
+    from batchsend.outputs import preview_path, write_preview, write_preview_page
     from batchsend.statuses import Status
 
     start = actions.prepare(campaign, **options)
+    refused_here: list[str] = []
     try:
         check_ledger_place(start.ledger_url)
     except LedgerError as error:
         click.echo(f"`send` will be refused here. {error}", err=True)
+        refused_here.append(str(error))
     with runner.planned(start) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
         _echo(plan_lines(plan))
-        written = write_preview(plan, preview_path(campaign, out))
+        refused = runner.guard_refusals(plan)
+        page: Path | None = None
+        workbook: Path | None = None
+        try:
+            path = preview_path(campaign, out)
+            workbook = write_preview(plan, path)
+            page = write_preview_page(plan, path.with_suffix(".html"), workbook, [*refused_here, *refused])
+        except ResultsError as error:
+            # In a folder where one may only look, what is on the screen is worth having.
+            if out is not None:
+                raise
+            click.echo(f"There is no preview to open, --out names another folder for it. {error}", err=True)
         click.echo(tally_line(plan))
-        click.echo(f"Preview: {shown_path(written)}")
+        if workbook is not None:
+            click.echo(f"Preview: {shown_path(workbook)}")
+        if page is not None:
+            click.echo(f"Page: {shown_path(page)}")
+            if open_:
+                _open_in_browser(page)
+        for sentence in refused:
+            click.echo(f"`send` will be refused. {sentence}", err=True)
+        if refused:
+            return Exit.REFUSED
         return Exit.LOOK if plan.counts.get(Status.INVALID) else Exit.DONE
 
 
@@ -164,7 +206,9 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
     finally:
         shown.end()
     lines = list(report_lines(report))
-    _echo(lines[-2:] if quiet else lines)
+    # The summary line and where the results are, with or without a page.
+    shortest = 2 if report.page is None else 3
+    _echo(lines[-shortest:] if quiet else lines)
     return report.exit
 
 
@@ -197,6 +241,13 @@ class _Progress:
             self._display = None
 
 
+def _open_in_browser(page: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(page.absolute().as_uri()):
+        click.echo("No browser could be started here. Open the page yourself.", err=True)
+
+
 def _show_plan(plan: Plan) -> None:
     from batchsend.console import plan_lines
 
@@ -221,9 +272,10 @@ def _asked(texts: int, *, rehearsal: bool) -> bool:
 @ledger_option
 def stop(target: str, ledger: str | None) -> None:
     """Let a running run stop as Ctrl-C would: what is in flight is finished."""
+    from batchsend.ledger_opening import open_ledger
     from batchsend.lookup import find_run, is_running
 
-    with find_run(target, ledger) as found:
+    with find_run(target, ledger, open_ledger) as found:
         if is_running(found):
             found.ledger.request_stop(found.run.id)
             click.echo(f"Run {found.run.id} was asked to stop; what is on its way is finished and recorded.")
@@ -239,9 +291,9 @@ def stop(target: str, ledger: str | None) -> None:
 @ledger_option
 def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
     """Write the results of a run again."""
-    from batchsend.console import shown_path
+    from batchsend.console import delivery_lines, shown_path
     from batchsend.lookup import find_run, results_file
-    from batchsend.outputs import write_run, write_run_as_list
+    from batchsend.outputs import write_run, write_run_as_list, write_run_page
     from batchsend.statuses import Status, Tally
 
     unknown = [status for status in only if status not in set(Status) - {Status.READY}]
@@ -254,8 +306,13 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
         path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
         write = write_run_as_list if as_list else write_run
         written = write(found.ledger, found.run, path, only or None)
-        click.echo(Tally.of(found.ledger.counts(found.run.id)).sentence())
+        counts = found.ledger.counts(found.run.id)
+        click.echo(Tally.of(counts).sentence())
+        _echo(delivery_lines(counts))
         click.echo(f"{'List' if as_list else 'Results'}: {shown_path(written)}")
+        if not (as_list or only):
+            page = write_run_page(found.ledger, found.run, path.with_suffix(".html"), written)
+            click.echo(f"Report: {shown_path(page)}")
 
 
 @cli.command()
@@ -265,32 +322,17 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     """What ran, when, by whom, with which counts."""
     from batchsend.console import run_lines
     from batchsend.history import overview
-    from batchsend.lookup import find_ledger
+    from batchsend.lookup import find_ledger, report_pages
 
     with find_ledger(campaign, ledger) as found:
         name = _load(campaign).name if campaign is not None else None
-        _echo(run_lines(overview(found, name)))
+        listed = overview(found, name)
+        _echo(run_lines(listed, report_pages(found, [run.run_id for run in listed])))
 
 
-@cli.command()
-@click.option("--customer", metavar="UUID", help="What this customer got.")
-@click.option("--phone", metavar="NUMBER", help="What went to this phone, as far as lists named it.")
-@ledger_option
-def history(customer: str | None, phone: str | None, ledger: str | None) -> None:
-    """Who got what, when, from whom: over all campaigns of the ledger."""
-    from batchsend.console import evidence_lines
-    from batchsend.evidence import of_customer, of_phone
-    from batchsend.lookup import find_ledger
-    from batchsend.phones import to_e164
-
-    if (customer is None) == (phone is None):
-        raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
-    with find_ledger(None, ledger) as found:
-        if customer is not None:
-            _echo(evidence_lines(of_customer(found, customer), customer))
-        elif phone is not None:
-            number = to_e164(phone, "US")
-            _echo(evidence_lines(of_phone(found, number), number))
+cli.add_command(cli_ledger.history)
+cli.add_command(cli_ledger.optouts)
+cli.add_command(cli_ledger.purge)
 
 
 @cli.command()
@@ -313,6 +355,19 @@ def schema() -> None:
 )
 @click.option("--seed", type=int, metavar="N", help="The same seed gives the same errors.")
 @click.option("--record", type=_PATH, metavar="FILE", help="A JSON line for each request goes here.")
+@click.option(
+    "--updates", is_flag=True, help="Tell the callback URL of each text, if it is on this computer."
+)
+@click.option(
+    "--update-delay", type=float, default=0.5, metavar="SECONDS", help="Mean time until the first update."
+)
+@click.option(
+    "--update-repeat", type=float, default=0.0, metavar="SHARE", help="Share of updates that come twice."
+)
+@click.option("--update-shuffle", is_flag=True, help="Some updates overtake others.")
+@click.option(
+    "--undelivered-rate", type=float, default=0.0, metavar="SHARE", help="Share of texts that do not arrive."
+)
 def sandbox(host: str, port: int, **options: Any) -> None:
     """The local stand-in for the API: looks like it, sends nothing."""
     import asyncio
@@ -331,6 +386,29 @@ def sandbox(host: str, port: int, **options: Any) -> None:
         asyncio.run(listen())
     except KeyboardInterrupt:
         click.echo("The sandbox has ended.")
+
+
+@cli.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen; a proxy stands in front."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8399, show_default=True)
+@ledger_option
+def callbacks(host: str, port: int, ledger: str | None) -> Exit:
+    """Receive myKaarma's updates and record which texts were delivered. Ctrl-C or SIGTERM ends it."""
+    from batchsend.callbacks import serve
+
+    def ready(url: str) -> None:
+        click.echo(f"Updates are taken at {url}")
+        path = url.partition("://")[2].partition("/")[2]
+        click.echo(f'In the campaign file: callback_url = "https://YOUR-HOST/{path}"')
+        click.echo("Who has this address can send updates: show it to nobody else. Ctrl-C ends it.")
+
+    counts = serve(ledger, host, port, ready=ready, complain=lambda sentence: click.echo(sentence, err=True))
+    click.echo(
+        f"Ended. {counts.recorded:,} updates recorded; for {counts.unmatched:,} of them no row was known."
+    )
+    return Exit.DONE
 
 
 def _load(path: Path, **overrides: Any) -> Campaign:

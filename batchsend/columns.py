@@ -37,12 +37,14 @@ class Roles:
     key: tuple[int, ...]
     key_names: tuple[str, ...]
     consent: int | None
+    template_by: int | None = None
 
     @property
     def used(self) -> frozenset[int]:
         """All these positions."""
         single = (
-            self.customer_uuid, self.phone, self.department_uuid, self.user_uuid, self.timezone, self.consent
+            self.customer_uuid, self.phone, self.department_uuid, self.user_uuid, self.timezone, self.consent,
+            self.template_by,
         )  # fmt: skip
         return frozenset({*self.key, *(position for position in single if position is not None)})
 
@@ -58,6 +60,8 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
     timezone = finder.optional("timezone", mapped.timezone)
     recipients = campaign.recipients
     consent = finder.named("recipients.consent", recipients.consent.column) if recipients.consent else None
+    chosen_by = campaign.template_by
+    template_by = finder.named("template_by.column", chosen_by.column) if chosen_by else None
     if recipients.key is None:
         key: tuple[int | None, ...] = (customer_uuid,)
     else:
@@ -70,7 +74,7 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         "customer_uuid" if position == customer_uuid else match_key(headers[position])
         for position in positions
     )
-    return Roles(customer_uuid, phone, department, user, timezone, positions, names, consent)
+    return Roles(customer_uuid, phone, department, user, timezone, positions, names, consent, template_by)
 
 
 def _sender_column(finder: _Finder, name: str, mapped: str | None, fixed: str | None) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -11,18 +12,21 @@ from batchsend.campaign import Campaign
 from batchsend.evidence import Evidence
 from batchsend.exits import Exit
 from batchsend.history import RunOverview, first_with, rows_with
-from batchsend.outputs import os_user
 from batchsend.phones import for_people as phone_for_people
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.runner import Report
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
+from batchsend.whoami import os_user
+from batchsend.wording import duration, segment_count
+from batchsend.wording import row_count as _rows
+from batchsend.wording import text_count as _texts
 
 #: Row numbers that are named before "...".
 _ROWS_NAMED = 8
 _LABEL_WIDTH = 11
 _WIDTH = 100
-#: Different values of the consent column that are named.
+#: Different values of a column that are named.
 _VALUES_NAMED = 8
 
 
@@ -37,8 +41,11 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     yield _line("list", f"{shown_path(customers.path)}, saved {saved}, {_rows(rows)}")
     for note in (*customers.notes, *sources.suppression.notes):
         yield _line("", note)
-    yield _line("template", shown_path(sources.template.path))
+    yield from _templates(plan)
     yield _line("to send", _to_send(plan))
+    yield from _hours(plan)
+    if plan.unusual is not None:
+        yield _line("", plan.unusual)
     yield _line("history", _history(plan))
     yield from _remarks(plan)
     yield from _groups(plan)
@@ -63,21 +70,39 @@ def report_lines(report: Report) -> Iterator[str]:
         yield _counted(status, count, f"{codes}: {meaning(status, codes.split('; '))}")
     if problems and report.results is not None and report.results.suffix == ".xlsx":
         yield 'What to do about each of these rows stands in the sheet "Problems" of the results.'
+    if report.unusual is not None:
+        yield report.unusual
     yield report.tally.sentence()
     yield from _what_next(report)
+    if report.page_problem is not None:
+        yield f"There is no report page, the results are not touched by that. {report.page_problem}"
     if report.results is not None:
         yield f"Results: {shown_path(report.results)}"
+    if report.page is not None:
+        yield f"Report: {shown_path(report.page)}"
 
 
-def run_lines(overview: Sequence[RunOverview]) -> Iterator[str]:
-    """All runs, the latest first."""
+def run_lines(overview: Sequence[RunOverview], pages: Mapping[int, Path]) -> Iterator[str]:
+    """All runs, the latest first; `pages`: run number -> its report page, of those that have one."""
     if not overview:
         yield "Nothing was sent yet."
     for run in overview:
         began = run.created_at[:16].replace("T", " ")
         yield f"run {run.run_id}  {run.campaign}  {began} UTC  by {run.os_user} on {run.host}  to {run.base_url}"
         yield f"  {Path(run.list_file).name}: {Tally.of(run.counts).sentence()}"
+        yield from (f"  {line}" for line in delivery_lines(run.counts))
         yield f"  {'ended: ' + run.ending if run.ending else 'not ended: running, or its process was killed'}"
+        if run.run_id in pages:
+            yield f"  report: {shown_path(pages[run.run_id])}"
+
+
+def delivery_lines(counts: Mapping[str, int]) -> Iterator[str]:
+    """What updates said of the texts that myKaarma took, if they said anything. `counts`: status -> rows."""
+    delivered, undelivered, taken = (
+        counts.get(status, 0) for status in (Status.DELIVERED, Status.UNDELIVERED, Status.ACCEPTED)
+    )
+    if delivered or undelivered:
+        yield f"{delivered:,} delivered, {undelivered:,} undelivered, {taken:,} not known yet"
 
 
 def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
@@ -91,16 +116,25 @@ def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
         )
         yield f"{when}  {status}{f' {codes}' if codes else ''}  {one.campaign}, run {one.run_id}, row {one.row}"
         yield _line(
-            "to", f"{one.customer_uuid}, {one.phone or 'the preferred number'}, by {_host_of(one.base_url)}"
+            "to", f"{one.customer_uuid}, {_number_of(one)}, by {_host_of(one.base_url)}"
         )
         if one.message_uuid:
             yield _line("message", one.message_uuid)
-        for line in (one.body or "").split("\n"):
-            yield _line("", f"| {line}")
+        if one.purged_at is not None:
+            yield _line("", f"the text and the phone were purged on {one.purged_at[:10]}")
+        else:
+            for line in (one.body or "").split("\n"):
+                yield _line("", f"| {line}")
         if one.os_user is not None:
             yield _line("sent by", f"{one.os_user} on {one.host}")
-            yield _line("list", f"{one.list_file} (SHA-256 {(one.list_sha256 or '')[:16]}...)")
-            yield _line("template", f"SHA-256 {(one.template_sha256 or '')[:16]}...")
+            yield _line("list", f"{one.list_file}, SHA-256 {one.list_sha256}")
+            yield _line("template", f"{one.template_file}, SHA-256 {one.template_sha256}")
+
+
+def _number_of(one: Evidence) -> str:
+    if one.phone is not None:
+        return one.phone
+    return "the preferred number" if one.purged_at is None else "a number that was purged"
 
 
 def shown_path(path: Path) -> str:
@@ -119,6 +153,9 @@ def _what_next(report: Report) -> Iterator[str]:
         yield "Run the same command again to go on; nobody is texted twice."
     elif report.planned == 0:
         yield "Nothing was left to send."
+    if report.comes_back is not None:
+        local = report.comes_back.astimezone()
+        yield f"Some rows wait for their time: run the same command again from {local:%Y-%m-%d %H:%M} on."
     held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)
     if held_back:
         yield f"{_rows(held_back)} held back by --limit: run it again without --limit to send them."
@@ -141,12 +178,30 @@ def _counted(label: str, count: int, text: str) -> str:
     )
 
 
-def _rows(count: int) -> str:
-    return f"{count:,} {'row' if count == 1 else 'rows'}"
+def _templates(plan: Plan) -> Iterator[str]:
+    """The template; of several, which rows get which, and values that no case names."""
+    choice, values = plan.sources.template, plan.remarks.template_values
+    if not choice.cases:
+        yield _line("template", shown_path(choice.path))
+        return
+    counts = choice.rows_by_file(values)
+    yield _line("templates", f"by {choice.column}: {shown_path(choice.path)} for {_rows(counts[choice.path])}")
+    for template, named in choice.cases:
+        whose = f"{', '.join(named)}: {shown_path(template.path)}"
+        yield _line("", f"{whose} for {_rows(counts[template.path])}")
+    unmatched = choice.unmatched(values)
+    if unmatched:
+        said = _values(unmatched)
+        yield _line("", f"without a case, and so with {choice.path.name}: {said}")
 
 
-def _texts(count: int) -> str:
-    return f"{count:,} {'text' if count == 1 else 'texts'}"
+def _values(counts: Counter[str]) -> str:
+    """Values of a column, the most frequent first: `"Y" 310, blank 4`."""
+    named = ", ".join(
+        f'"{value}" {count:,}' if value else f"blank {count:,}"
+        for value, count in counts.most_common(_VALUES_NAMED)
+    )
+    return f"{named}, ..." if len(counts) > _VALUES_NAMED else named
 
 
 def _department(campaign: Campaign) -> str:
@@ -163,16 +218,23 @@ def _to_send(plan: Plan) -> str:
     if not plan.texts:
         return "nothing"
     rate = plan.request.campaign.sending.rate
-    segments = f"{plan.segments:,} {'segment' if plan.segments == 1 else 'segments'}"
-    return f"{_texts(plan.texts)}, {segments}, {_duration(plan.texts / rate)} at {rate:g} a second"
+    return f"{_texts(plan.texts)}, {segment_count(plan.segments)}, {duration(plan.texts / rate)} at {rate:g} a second"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} minutes"
-    return f"about {seconds / 3600:.1f} hours"
+def _hours(plan: Plan) -> Iterator[str]:
+    """Until when nobody is texted, or that there is no such hour."""
+    hours, zone = plan.holding.hours, plan.request.campaign.zone
+    if hours is None:
+        yield _line("hours", "no quiet hours are set: texts may leave at any hour of the day or night")
+    else:
+        whose = "each recipient's time" if hours.fixed is None else hours.fixed
+        yield _line("hours", f"nobody is texted from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {whose}")
+    for word, count in plan.remarks.unknown_zones.most_common(_VALUES_NAMED):
+        yield _line("", f'"{word}" is no time zone: {_rows(count)} go by the phone\'s area code')
+    moment = plan.comes_back()
+    if moment is not None:
+        wait = "waits until then" if plan.holding.wait else "run it again then, or add --wait"
+        yield _line("", f"some rows wait, the first until {for_people(moment, zone)} ({zone.key}): {wait}")
 
 
 def _history(plan: Plan) -> str:
@@ -195,11 +257,7 @@ def _remarks(plan: Plan) -> Iterator[str]:
         if remarks.not_again:
             yield _line("", f"{_rows(remarks.not_again)} asked for, but they cannot be sent now")
     if remarks.consent:
-        values = ", ".join(
-            f'"{value}" {count:,}' if value else f"blank {count:,}"
-            for value, count in remarks.consent.most_common(_VALUES_NAMED)
-        )
-        yield _line("consent", values)
+        yield _line("consent", _values(remarks.consent))
     for character, count in remarks.costly_rows.most_common(3):
         rows = _row_numbers(remarks.costly[character], count)
         yield _line(

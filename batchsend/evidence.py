@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy import ColumnElement, Table, func, select
 
 from batchsend.ledger import Ledger
 from batchsend.schema import campaigns, messages, starts, superseded
@@ -31,7 +31,9 @@ class Evidence:
     host: str | None
     list_file: str | None
     list_sha256: str | None
+    template_file: str | None
     template_sha256: str | None
+    purged_at: str | None
 
 
 def of_customer(ledger: Ledger, customer_uuid: str) -> list[Evidence]:
@@ -53,7 +55,7 @@ def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> lis
                     table.c.sent_at, campaigns.c.name, campaigns.c.base_url, table.c.run_id, table.c.row,
                     table.c.customer_uuid, table.c.phone, table.c.status, table.c.codes, table.c.message_uuid,
                     table.c.body, starts.c.os_user, starts.c.host, starts.c.list_file, starts.c.list_sha256,
-                    starts.c.template_sha256,
+                    starts.c.template_file, starts.c.template_sha256, table.c.purged_at,
                 )
                 .join(campaigns, campaigns.c.id == table.c.campaign_id)
                 .outerjoin(starts, starts.c.id == table.c.start_id)
@@ -61,3 +63,13 @@ def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> lis
             )  # fmt: skip
             found += [Evidence(*tuple(row)) for row in connection.execute(query)]
     return sorted(found, key=lambda one: (one.sent_at or "", one.run_id, one.row), reverse=True)
+
+
+def purged(ledger: Ledger, run_id: int) -> tuple[int, str] | None:
+    """How many of a run's rows have lost their text, phone and cells, and when last; `None` where all are whole."""
+    query = select(func.count(), func.max(messages.c.purged_at)).where(
+        messages.c.run_id == run_id, messages.c.purged_at.is_not(None)
+    )
+    with ledger.read() as connection:
+        rows, last = connection.execute(query).one()
+    return (rows, str(last)) if rows else None

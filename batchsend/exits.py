@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from batchsend.statuses import NEEDS_YOU, Code, Status
+from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status
 
 
 class Exit(IntEnum):
@@ -22,7 +22,7 @@ class Exit(IntEnum):
 
 def exit_of_rows(codes: Mapping[tuple[str, str], int]) -> Exit:
     """The exit code of a run that was not stopped. `codes`: (status, codes) -> rows."""
-    if any(status in NEEDS_YOU for status, _ in codes):
+    if any(status in NEEDS_YOU or status == IN_FLIGHT for status, _ in codes):
         return Exit.LOOK
     if any(status == Status.PENDING and code != Code.HELD_BACK for status, code in codes):
         return Exit.LATER

@@ -18,6 +18,11 @@ def clean(header: str) -> str:
     return " ".join(_invisible.sub("", unicodedata.normalize("NFC", header)).split())
 
 
+def folded(value: str) -> str:
+    """Equal for two values of a column that people take for one: letter case and space around do not count."""
+    return unicodedata.normalize("NFC", clean(value).casefold())
+
+
 def match_key(header: str) -> str:
     """Equal for two spellings of one header: case, spaces, underscores and hyphens do not count."""
     return _between_words.sub("", clean(header).casefold())

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select,
 
 from batchsend.ledger import REPLACED, UNTRIED, CampaignRecord, Ledger
 from batchsend.schema import campaigns, messages, runs, starts, superseded
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
 from batchsend.timestamps import to_text
 
 #: Told `messages` or `superseded`, picks rows of it.
@@ -95,6 +95,41 @@ class History:
             )
             .group_by(table.c.customer_uuid)
         )
+
+    def texts_since(self, since: datetime) -> int:
+        """How many texts of this campaign may have reached somebody since then."""
+        if self._campaign is None:
+            return 0
+        count = 0
+        with self._ledger.read() as connection:
+            for table in (messages, superseded):
+                count += (
+                    connection.scalar(
+                        select(func.count()).where(
+                            table.c.campaign_id == self._campaign.id,
+                            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+                            table.c.sent_at >= to_text(since),
+                        )
+                    )
+                    or 0
+                )
+        return count
+
+    def texts_by_run(self) -> list[int]:
+        """How many rows each other run of this campaign tried; runs that tried none are left out."""
+        if self._campaign is None:
+            return []
+        query = (
+            select(func.count())
+            .where(
+                messages.c.campaign_id == self._campaign.id,
+                messages.c.run_id != (self._run_id or 0),
+                messages.c.status.in_(TRIED),
+            )
+            .group_by(messages.c.run_id)
+        )
+        with self._ledger.read() as connection:
+            return list(connection.scalars(query))
 
     def tried_rows(self, first: int, last: int) -> dict[int, dict[str, Any]]:
         """The continued run's rows from `first` to `last` that a request was made for, whole."""
@@ -254,10 +289,33 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
         return [RunOverview(*row, counts=counts.get(row[0], {})) for row in connection.execute(query)]
 
 
-def segments_to_send(ledger: Ledger, run_id: int) -> tuple[int, int]:
-    """(texts, segments) that are waiting to be sent now."""
+def starts_of(ledger: Ledger, run_id: int) -> list[dict[str, Any]]:
+    """All starts of a run, the first one first, whole."""
+    query = select(starts).where(starts.c.run_id == run_id).order_by(starts.c.id)
+    with ledger.read() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def departures(ledger: Ledger, run_id: int) -> Iterator[tuple[int, str]]:
+    """(start, moment as UTC text) of each request of a run whose outcome is recorded, replaced ones too; streamed."""
+    tables = [
+        select(table.c.start_id, table.c.sent_at).where(
+            table.c.run_id == run_id,
+            table.c.sent_at.is_not(None),
+            table.c.start_id.is_not(None),
+            table.c.status.in_([*TRIED, IN_FLIGHT]),
+        )
+        for table in (messages, superseded)
+    ]
+    with ledger.read() as connection:
+        for row in connection.execution_options(yield_per=1000).execute(union_all(*tables)):
+            yield row.start_id, row.sent_at
+
+
+def segments_to_send(ledger: Ledger, run_id: int, codes: Sequence[str] = (Code.STOPPED,)) -> tuple[int, int]:
+    """(texts, segments) that are waiting to be sent, with these codes."""
     query = select(func.count(), func.coalesce(func.sum(messages.c.segments), 0)).where(
-        messages.c.run_id == run_id, messages.c.status == Status.PENDING, messages.c.codes == "STOPPED"
+        messages.c.run_id == run_id, messages.c.status == Status.PENDING, messages.c.codes.in_(codes)
     )
     with ledger.read() as connection:
         texts, segments = connection.execute(query).one()

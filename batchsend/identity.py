@@ -23,7 +23,7 @@ def recognise(
         if not new_campaign:
             _refuse_other_name(identity, ledger)
         return None
-    _refuse_other_file(identity, record)
+    _refuse_other_file(identity, record, ledger)
     if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
         raise IdentityError(
             f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
@@ -45,15 +45,24 @@ def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:
         )
 
 
-def _refuse_other_file(identity: Identity, record: CampaignRecord) -> None:
-    if record.file == identity.file or record.host != identity.host:
+def _refuse_other_file(identity: Identity, record: CampaignRecord, ledger: Ledger) -> None:
+    # A ledger file is used on one computer only, whatever that is called today.
+    if record.file == identity.file or (ledger.file is None and record.host != identity.host):
         return
     other = Path(record.file)
-    if other.is_file() and _name_of(other) in (record.name, identity.name):
+    if _are_two(other, Path(identity.file)) and _name_of(other) in (record.name, identity.name):
         raise IdentityError(
             f'{identity.file}: another campaign file has this name, "{record.name}": {record.file}. Two campaigns of '
             f"one name would share their history. Give this one a `name` of its own, or delete the other file."
         )
+
+
+def _are_two(other: Path, file: Path) -> bool:
+    """Is `other` there, and not just another way to `file`?"""
+    try:
+        return other.is_file() and not other.samefile(file)
+    except OSError:
+        return False
 
 
 def _name_of(path: Path) -> str | None:

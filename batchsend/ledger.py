@@ -171,12 +171,14 @@ class Ledger:
         return None if row is None else _campaign(row)
 
     def campaigns_of_file(self, file: str, host: str, base_url: str) -> list[CampaignRecord]:
-        """All campaigns that were last sent from this file, in the order in which they began."""
-        query = (
-            select(campaigns)
-            .where(campaigns.c.file == file, campaigns.c.host == host, campaigns.c.base_url == base_url)
-            .order_by(campaigns.c.id)
-        )
+        """All campaigns that were last sent from this file of this host, in the order in which they began.
+
+        A ledger file is used on one computer only, so that there the host's name of today does not matter.
+        """
+        query = select(campaigns).where(campaigns.c.file == file, campaigns.c.base_url == base_url)
+        if self.file is None:
+            query = query.where(campaigns.c.host == host)
+        query = query.order_by(campaigns.c.id)
         with self.read() as connection:
             return [_campaign(row) for row in connection.execute(query).mappings()]
 
@@ -257,11 +259,11 @@ class Ledger:
             campaign_id = _store_campaign(connection, identity, campaign_id)
             closed: dict[int, int] = {}
             if run_id is None:
-                _restore_opened(connection, messages.c.campaign_id == campaign_id)
+                restore_opened(connection, messages.c.campaign_id == campaign_id)
                 closed = _close_runs(connection, campaign_id)
                 run_id = _insert_run(connection, campaign_id, run)
             else:
-                _restore_opened(connection, messages.c.run_id == run_id)
+                restore_opened(connection, messages.c.run_id == run_id)
                 connection.execute(
                     update(runs).where(runs.c.id == run_id)
                     .values(
@@ -341,7 +343,7 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
     return int(connection.execute(statement).scalar_one())
 
 
-def _restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
+def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
     """Gives rows that were opened again, and not sent since, the outcome back that they had."""
     outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in _KEPT}
     connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
@@ -400,7 +402,10 @@ def _supersede(connection: Connection, run_id: int, generations: Mapping[int, in
         messages.c.row.in_(generations),
         messages.c.status.in_(RESENDABLE),
     )
-    present = connection.execute(select(messages.c.row, messages.c.generation).where(*rows))
+    present = connection.execute(
+        # An update must not change an outcome between the copy and what is written over it.
+        select(messages.c.row, messages.c.generation).where(*rows).with_for_update()
+    )
     replaced = [row for row, generation in present if generations[row] > generation]
     if not replaced:
         return

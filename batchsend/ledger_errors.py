@@ -21,6 +21,15 @@ def own_errors(where: str) -> Iterator[None]:
         raise LedgerError(f"{where}: the ledger cannot be used: {error}") from error
 
 
+def not_sound(problem: str) -> str:
+    """What to do about a ledger file that is damaged."""
+    return (
+        f"this file is not a sound ledger ({problem}). Nothing more is sent. Keep the file, put back a backup if "
+        f"there is one, and ask for help before you start with a new ledger: a new one knows nothing of what was "
+        f"sent."
+    )
+
+
 def _first_line(error: BaseException | None) -> str:
     return str(error).partition("\n")[0]
 
@@ -36,11 +45,7 @@ def _sentence(problem: str) -> str:
     if "locked" in said:
         return "the ledger is locked by another program. Close what else has it open and run it again."
     if "malformed" in said or "not a database" in said or "corrupt" in said:
-        return (
-            f"this file is not a sound ledger ({problem}). Nothing more is sent. Keep the file, put back a "
-            f"backup if there is one, and ask for help before you start with a new ledger: a new one knows "
-            f"nothing of what was sent."
-        )
+        return not_sound(problem)
     if "readonly" in said or "read-only" in said:
         return "the ledger is read-only for this user. Make it writable, or name another with --ledger."
     return f"the ledger cannot be used ({problem.strip()})."

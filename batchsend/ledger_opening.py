@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 import uuid
@@ -10,17 +11,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
 from batchsend.errors import LedgerError
 from batchsend.ledger import Ledger
+from batchsend.ledger_errors import not_sound
 from batchsend.ledger_places import check_place
 from batchsend.schema import SCHEMA_VERSION, meta, metadata
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
 _LOG_ATTEMPTS = 10
+#: A ledger up to this size, in bytes, is checked from end to end before it is used: that takes 1 s for 100 MB.
+_CHECKED_SIZE = 256 * 1024 * 1024
 #: PostgreSQL's advisory lock for making the tables: "batchsend" in the digits of a telephone.
 _CREATION_LOCK = 228247363
 
@@ -35,9 +39,13 @@ def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Led
     file = _sqlite_file(parsed)
     if file is not None:
         _make_private_file(file)
+        _refuse_emptied(file)
     ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), _where(parsed), file)
     with _closed_on_error(ledger), ledger.write() as connection:
         _create_or_check(connection, ledger.where)
+    if file is not None and _size(file) <= _CHECKED_SIZE:
+        with _closed_on_error(ledger):
+            _refuse_damaged(ledger)
     return ledger
 
 
@@ -46,11 +54,12 @@ def open_for_reading(url: str) -> Ledger | None:
     parsed = make_url(url)
     file = _sqlite_file(parsed)
     if file is not None:
-        if not file.exists() or file.stat().st_size == 0:
+        if _size(file) == 0:
+            _refuse_emptied(file)
             return None
-        # SQLite cannot read a WAL database in a folder where it may not write unless told that nobody writes.
-        mode = {"mode": "ro"} if os.access(file.parent, os.W_OK) else {"immutable": "1"}
-        parsed = URL.create("sqlite", database=file.absolute().as_uri(), query={**mode, "uri": "true"})
+        parsed = URL.create(
+            "sqlite", database=file.absolute().as_uri(), query={**_reading_mode(file), "uri": "true"}
+        )
     ledger = Ledger(_engine(parsed), _where(make_url(url)), file)
     with _closed_on_error(ledger), ledger.read() as connection:
         if inspect(connection).has_table("meta"):
@@ -161,6 +170,47 @@ def _make_private_file(file: Path) -> None:
         ) from error
 
 
+def _size(file: Path) -> int:
+    """In bytes; 0 where there is no such file."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise LedgerError(
+            f"{file}: the ledger cannot be read ({error.strerror}). Whoever sends the campaign has to let you "
+            f"read it."
+        ) from error
+
+
+def _refuse_emptied(file: Path) -> None:
+    """A ledger without a byte is a new one, unless a campaign was locked beside it: that comes after the tables."""
+    if any(file.parent.glob(f"{glob.escape(file.stem)}-*.lock")) and _size(file) == 0:
+        raise LedgerError(
+            f"{file}: this ledger is empty, but campaigns were sent from it. A full disk, a broken copy or another "
+            f"program emptied it, and it no longer knows who was texted. Nothing was sent. Put back a backup. If "
+            f"there is none, delete the file and the .lock files beside it: then everybody is new."
+        )
+
+
+def _refuse_damaged(ledger: Ledger) -> None:
+    """A damaged index would not find who was texted before, and SQLite itself would not notice."""
+    with ledger.read() as connection:
+        found = str(connection.scalar(text("PRAGMA integrity_check(1)")))
+    if found != "ok":
+        raise LedgerError(f"{ledger.where}: {not_sound(found.replace(chr(10), ' '))}")
+
+
+def _reading_mode(file: Path) -> dict[str, str]:
+    """SQLite cannot read a WAL database in a folder where it may not write, unless told that nobody writes.
+
+    Where a log is left from a killed process or a running one, it has to be read too, and then it can be.
+    """
+    if os.access(file.parent, os.W_OK) or _size(file.with_name(f"{file.name}-wal")):
+        return {"mode": "ro"}
+    return {"immutable": "1"}
+
+
 def _create_or_check(connection: Connection, where: str) -> None:
     if connection.dialect.name == "postgresql":
         # Two processes that both find no tables would both make them; SQLite's write lock is held already.
@@ -189,4 +239,10 @@ def _check_version(connection: Connection, where: str) -> None:
         raise LedgerError(
             f"{where}: this ledger was written by a newer version of batchsend (its tables are version {version}, "
             f"this program knows version {SCHEMA_VERSION}). Nothing was sent. Upgrade batchsend and run this again."
+        )
+    if int(version) < SCHEMA_VERSION:
+        raise LedgerError(
+            f"{where}: this ledger was written by an older version of batchsend (its tables are version {version}, "
+            f"this program needs version {SCHEMA_VERSION}). Nothing was sent. Run `batchsend ledger upgrade`, then "
+            f"this again."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +14,24 @@ from sqlalchemy.pool import NullPool
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import own_errors
+
+
+@contextmanager
+def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str) -> Iterator[None]:
+    """Holds the campaign for this process while it sends it. Raises `BusyError` where another one does.
+
+    The ledger may still know it by the name that it had before, and another process send it under that. What was in
+    flight when an earlier process ended is `unconfirmed` from here on.
+    """
+    with ExitStack() as locks:
+        names = [name]
+        locks.enter_context(campaign_lock(ledger, name, base_url))
+        if formerly is not None and ledger.campaign(name, base_url) is None:
+            locks.enter_context(campaign_lock(ledger, formerly, base_url))
+            names.append(formerly)
+        for held in names:
+            ledger.interrupt_claims(held, base_url)
+        yield
 
 
 @contextmanager
@@ -30,7 +48,9 @@ def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
 @contextmanager
 def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
     """The operating system drops the lock when the process ends, however it ends."""
-    lock = FileLock(ledger_file.with_name(f"{ledger_file.stem}-{digest.hex()[:16]}.lock"), mode=0o600)
+    # A ledger that is reached by a link has its locks where the ledger really is.
+    file = ledger_file.resolve()
+    lock = FileLock(file.with_name(f"{file.stem}-{digest.hex()[:16]}.lock"), mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

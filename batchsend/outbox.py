@@ -4,7 +4,9 @@
        ▲                   │
        └─────release───────┘   (certainly not sent)
 
-A claim is committed before its request leaves; an outcome is written only over one's own claim.
+A claim is committed before its request leaves; an outcome is written only over one's own claim, and never over what
+an update said (`deliveries.py`), which may come before our own answer. Who turns out to have opted out is put on the
+ledger's opt-outs in the same commit.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select, update
 
 from batchsend.ledger import Ledger
+from batchsend.optouts import learn
 from batchsend.schema import messages, runs
-from batchsend.statuses import IN_FLIGHT, Code, Status
+from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.timestamps import now, to_text
 
 
@@ -32,6 +35,7 @@ class Claimed:
     body: str
     generation: int
     attempts: int
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +65,37 @@ _claimed_columns = [
     messages.c.body,
     messages.c.generation,
     messages.c.attempts,
+    messages.c.clock,
 ]
 
 _own_claim = (
     messages.c.run_id == bindparam("of_run"),
     messages.c.row == bindparam("of_row"),
-    messages.c.status == IN_FLIGHT,
     messages.c.owner == bindparam("of_owner"),
 )
+
+#: What an update has said already stands; it may be here before our answer (`deliveries.py`).
+_unless_updated = {
+    name: case((messages.c.delivery_status.is_(None), bindparam(name)), else_=messages.c[name])
+    for name in ("status", "codes", "descriptions")
+}
 
 _record = (
     update(messages)
     .where(*_own_claim)
     .values(
         {name: bindparam(name) for name in Outcome.__slots__ if name != "row"}
+        | _unless_updated
+        | {"message_uuid": func.coalesce(bindparam("message_uuid"), messages.c.message_uuid)}
         | {"owner": None, "lease_until": None}
     )
 )
 
 _release = (
     update(messages)
-    .where(*_own_claim)
+    .where(*_own_claim, messages.c.status == IN_FLIGHT)
     .values(
-        status=Status.PENDING, codes=Code.STOPPED, attempts=bindparam("attempts"), sent_at=None, owner=None
+        status=Status.PENDING, codes=bindparam("code"), attempts=bindparam("attempts"), sent_at=None, owner=None
     )
 )
 
@@ -106,7 +118,10 @@ class Outbox:
         """Stores outcomes and claims up to `claims` further messages, in the list's order, in one commit."""
         with self._ledger.write() as connection:
             if outcomes:
+                opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
                 connection.execute(_record, [self._claim_key(o.row) | _values(o) for o in outcomes])
+                if opted_out:
+                    learn(connection, self._run_id, opted_out, now())
             if claims <= 0:
                 return []
             following = (
@@ -135,13 +150,33 @@ class Outbox:
             self._after = claimed[-1].row
         return claimed
 
-    def release(self, claimed: Sequence[Claimed]) -> None:
-        """Gives back messages that were certainly not sent; they are `pending` again."""
+    def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
+        """Gives back messages that were certainly not sent; they are `pending` again, with this code."""
         if not claimed:
             return
-        rows = [self._claim_key(c.row) | {"attempts": c.attempts} for c in claimed]
+        rows = [self._claim_key(c.row) | {"attempts": c.attempts, "code": code} for c in claimed]
         with self._ledger.write() as connection:
             connection.execute(_release, rows)
+
+    def sleeping(self) -> list[str]:
+        """The clocks of those who wait for their quiet hours to end, as `quiet_hours.py` has them."""
+        query = select(messages.c.clock).where(*self._asleep()).distinct()
+        with self._ledger.read() as connection:
+            return [clock or "" for clock in connection.scalars(query)]
+
+    def wake(self, clocks: Sequence[str]) -> None:
+        """Lets the messages to recipients with these clocks be claimed again."""
+        awake = func.coalesce(messages.c.clock, "").in_(clocks)
+        with self._ledger.write() as connection:
+            connection.execute(update(messages).where(*self._asleep(), awake).values(codes=Code.STOPPED))
+        self._after = 0
+
+    def _asleep(self) -> tuple[ColumnElement[bool], ...]:
+        return (
+            messages.c.run_id == self._run_id,
+            messages.c.status == Status.PENDING,
+            messages.c.codes == Code.QUIET_HOURS,
+        )
 
     def stop_requested(self) -> bool:
         """Has somebody asked this run to stop?"""
@@ -149,8 +184,22 @@ class Outbox:
             query = select(runs.c.stop_requested_at).where(runs.c.id == self._run_id)
             return connection.scalar(query) is not None
 
+    def _own_claims_among(self, connection: Connection, rows: Sequence[int]) -> list[int]:
+        if not rows:
+            return []
+        query = select(messages.c.row).where(
+            messages.c.run_id == self._run_id,
+            messages.c.row.in_(rows),
+            messages.c.owner == self._owner,
+        )
+        return list(connection.scalars(query))
+
     def _claim_key(self, row: int) -> dict[str, object]:
         return {"of_run": self._run_id, "of_row": row, "of_owner": self._owner}
+
+
+def _opted_out(outcome: Outcome) -> bool:
+    return not OPTED_OUT.isdisjoint(outcome.codes.split("; "))
 
 
 def _values(outcome: Outcome) -> dict[str, object]:

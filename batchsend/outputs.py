@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from batchsend.campaign import Campaign
 from batchsend.errors import ResultsError
-from batchsend.ledger import Ledger, RunRecord
+from batchsend.evidence import purged
+from batchsend.ledger import Ledger, RunRecord, StartRecord
+from batchsend.pages import preview_facts, preview_page, report_facts, report_page
+from batchsend.pages.base import write_page
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.results import check_writable, write_results
 from batchsend.results_list import write_list
 from batchsend.run_results import PlanResults, RunResults, SummaryLines
-from batchsend.timestamps import for_people
+from batchsend.timestamps import for_people, from_text, now, to_text
+from batchsend.whoami import os_user
 
 
 def write_preview(plan: Plan, path: Path) -> Path:
@@ -28,6 +32,78 @@ def write_preview(plan: Plan, path: Path) -> Path:
             plan.scratch, SCRATCH_RUN, plan.sources.customers.headers, campaign.zone, heading, run_id
         ),
     )
+
+
+def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequence[str]) -> Path:
+    """Writes the preview's page, which names `workbook`; returns where it really is. Raises `ResultsError`.
+
+    `refusals`: sentences that say why `send` would be refused.
+    """
+    facts = preview_facts.gather(plan, os_user(), str(workbook), refusals)
+    return write_page(path, preview_page.page(facts))
+
+
+def write_send_page(
+    ledger: Ledger, run_id: int, plan: Plan, start: StartRecord, path: Path, workbook: Path, ending: str | None
+) -> Path:  # fmt: skip
+    """Writes the report page of a start that has just ended; returns where it really is.
+
+    `ending`: why it stopped early. A start whose `run_id` is the plan's own was a rehearsal. Raises `BatchsendError`.
+    """
+    campaign, sources = plan.request.campaign, plan.sources
+    rehearsal = run_id == SCRATCH_RUN
+    about = plan.new_run().about
+    heading = report_facts.RunHeading(
+        campaign=campaign.name,
+        number=None if rehearsal else run_id,
+        department=about["department"],
+        user=about["user"],
+        base_url=plan.request.base_url,
+        list_file=str(sources.customers.path),
+        list_saved=for_people(sources.customers.saved_at, campaign.zone),
+        template=about["template"],
+        zone=campaign.zone,
+        headers=sources.customers.headers,
+        customer=sources.roles.customer_uuid,
+        phone=sources.roles.phone,
+        workbook=str(workbook),
+        ending=ending,
+        callback=campaign.message.callback_url is not None,
+        starts=[_rehearsed(start, plan, ending)] if rehearsal else [],
+    )
+    return write_page(path, report_page.page(report_facts.gather(ledger, run_id, heading)))
+
+
+def write_run_page(ledger: Ledger, run: RunRecord, path: Path, workbook: Path) -> Path:
+    """Writes the report page of any run again; returns where it really is. Raises `BatchsendError`."""
+    zone = ZoneInfo(run.zone)
+    heading = report_facts.RunHeading(
+        campaign=run.about.get("campaign", ""),
+        number=run.id,
+        department=run.about.get("department", ""),
+        user=run.about.get("user", ""),
+        base_url=run.about.get("base_url", ""),
+        list_file=run.list_file,
+        list_saved=for_people(from_text(run.list_saved_at), zone),
+        template=run.about.get("template", ""),
+        zone=zone,
+        headers=run.headers,
+        customer=None,
+        phone=None,
+        workbook=str(workbook),
+    )
+    return write_page(path, report_page.page(report_facts.gather(ledger, run.id, heading)))
+
+
+def _rehearsed(start: StartRecord, plan: Plan, ending: str | None) -> dict[str, Any]:
+    """A rehearsal as the ledger would have recorded it."""
+    return {
+        **vars(start),
+        "id": 0,
+        "started_at": to_text(plan.request.now),
+        "ended_at": to_text(now()),
+        "ending": ending or "done",
+    }
 
 
 def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | None) -> Path:
@@ -57,6 +133,11 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
         raise ResultsError(
             f"Run {run.id} has no row that is {' or '.join(only or ['anything'])}. Nothing was written."
         )
+    if purged(ledger, run.id) is not None:
+        raise ResultsError(
+            f"Run {run.id} was purged: the list's columns are gone, so that it cannot be a list again. Nothing was "
+            f"written. Without --as-list its results can be written, with what is left."
+        )
     check_writable(path)
     return write_list(path, run.headers, (row.cells for row in results.rows()))
 
@@ -80,7 +161,7 @@ def plan_heading(plan: Plan, run_id: int | None) -> SummaryLines:
         *([("Run", run_id)] if run_id is not None else []),
         ("List", str(customers.path)),
         ("List saved", for_people(customers.saved_at, campaign.zone)),
-        ("Template", str(plan.sources.template.path)),
+        *(("Template", said) for said in plan.sources.template.files_said()),
         ("Department", campaign.department_label or campaign.department_uuid or "from the list"),
         ("User", campaign.user_uuid or "from the list"),
         ("myKaarma", plan.request.base_url),
@@ -88,11 +169,3 @@ def plan_heading(plan: Plan, run_id: int | None) -> SummaryLines:
         ("Started", for_people(plan.request.now, campaign.zone)),
         ("Time zone", campaign.zone.key),
     ]
-
-
-def os_user() -> str:
-    """Who runs this, as the operating system knows them."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"

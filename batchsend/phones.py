@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import phonenumbers
 from babel import Locale
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult, timezone
 
 from batchsend.damage import is_damaged
 from batchsend.problems import RowProblem
@@ -46,6 +46,12 @@ def for_people(e164: str) -> str:
     )
 
 
+def zones_of(e164: str) -> tuple[str, ...]:
+    """The time zones (IANA names) that a number's area code lies in; none where libphonenumber knows none."""
+    zones = timezone.time_zones_for_number(phonenumbers.parse(e164, None))
+    return tuple(zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE)
+
+
 _PLAIN_NANP_REGIONS = frozenset({"US", "CA"})
 _plain_nanp_spelling = re.compile(
     r"(?:\+?1[ .-]?)?(?:\(([2-9][0-9]{2})\) ?|([2-9][0-9]{2})[ .-]?)([2-9][0-9]{2})[ .-]?([0-9]{4})"
@@ -75,6 +81,7 @@ _whole_number = re.compile(r"(\+?[0-9]+)\.0{1,2}")
 _scientific = re.compile(r"(\+?)([0-9])(?:[.,]([0-9]+))?E\+?([0-9]{1,2})", re.IGNORECASE)
 _between_numbers = re.compile(r"[/\\;,|&\n]|\b(?:or|and)\b", re.IGNORECASE)
 _SHORTEST_NUMBER = 7
+_LONGEST_SHORT_CODE = 3
 
 
 def _by_libphonenumber(text: str, region: str) -> str:
@@ -153,7 +160,7 @@ def _unreadable(error_type: int) -> PhoneProblem:
 
 
 def _not_valid(number: PhoneNumber, spelling: str, region: str) -> PhoneProblem:
-    if phonenumbers.is_possible_short_number_for_region(number, region):
+    if _is_short_code(number, region):
         return _invalid("the phone is an emergency or other short number, not a customer's")
     where, digits = _country(number, region), _digits(number)
     reason = phonenumbers.is_possible_number_with_reason(number)
@@ -171,6 +178,14 @@ def _not_valid(number: PhoneNumber, spelling: str, region: str) -> PhoneProblem:
     if reason == ValidationResult.INVALID_LENGTH:
         return _invalid(f"no phone in {where} has {digits}")
     return _invalid(f"the phone looks right, but {where} has no such number; look for a typing error")
+
+
+def _is_short_code(number: PhoneNumber, region: str) -> bool:
+    # Nearly any five or six digits are a short code somewhere; in a list they are a number that lost its rest.
+    digits = phonenumbers.national_significant_number(number)
+    return phonenumbers.is_possible_short_number_for_region(number, region) and (
+        len(digits) <= _LONGEST_SHORT_CODE or phonenumbers.is_emergency_number(digits, region)
+    )
 
 
 def _country(number: PhoneNumber, region: str) -> str:

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from batchsend.campaign import Campaign
 from batchsend.columns import Roles
 from batchsend.damage import is_damaged
-from batchsend.phones import PhoneProblem, to_e164
+from batchsend.phones import PhoneProblem, to_e164, zones_of
+from batchsend.quiet_hours import Clock, clock_of
 from batchsend.sms import SmsSize, counted, normalise, smart_encode
 from batchsend.statuses import Code
-from batchsend.template import MessageTemplate, RowProblem
+from batchsend.template import RowProblem
+from batchsend.template_choice import TemplateChoice
+from batchsend.zones import known_zone
 
 #: The API's identifiers are opaque: 1 to 128 of these characters, in their own letter case.
-_API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: The longest text that carriers and the API take, in characters.
 MAX_CHARACTERS = 1600
 
@@ -52,6 +55,8 @@ class Judged:
     phone: str | None = None
     body: str | None = None
     size: SmsSize | None = None
+    clock: Clock = ""
+    unknown_zone: str | None = None
 
 
 class RowJudge:
@@ -61,12 +66,12 @@ class RowJudge:
     """
 
     def __init__(
-        self, campaign: Campaign, headers: Sequence[str], roles: Roles, template: MessageTemplate,
+        self, campaign: Campaign, headers: Sequence[str], roles: Roles, templates: TemplateChoice,
         *, phones_needed: bool,
     ) -> None:  # fmt: skip
         self._headers = headers
         self._roles = roles
-        self._template = template
+        self._templates = templates
         self._department_uuid = campaign.department_uuid
         self._user_uuid = campaign.user_uuid
         recipients = campaign.recipients
@@ -81,6 +86,8 @@ class RowJudge:
         self._opt_out_line = message.opt_out_line if message.add_tcpa_footer else None
         self._smart_encoding = message.smart_encoding
         self._max_segments = message.max_segments
+        quiet_hours = campaign.sending.quiet_hours
+        self._clocks_count = quiet_hours is not None and quiet_hours.timezone == "recipient"
 
     def judge(self, row: int, cells: Sequence[str], malformed: str | None, *, hidden: bool) -> Judged:
         """What `cells` (text, '' for blank, in the order of the headers) say by themselves."""
@@ -96,6 +103,8 @@ class RowJudge:
                 judged.first = Problem(Code.NO_CONSENT, f"{self._headers[self._roles.consent]} {said}")
         if judged.first is None:
             judged.then = self._find_phone(judged) or self._write(judged)
+            if self._clocks_count:
+                self._find_clock(judged)
         return judged
 
     def _identify(self, judged: Judged) -> Problem | None:
@@ -108,7 +117,7 @@ class RowJudge:
         problem = self._damage(roles.customer_uuid, customer)
         if problem is not None:
             return problem
-        if not _API_UUID.fullmatch(customer):
+        if not API_UUID.fullmatch(customer):
             return Problem(
                 Code.INVALID_CUSTOMER_UUID,
                 f'"{_shortened(customer)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")',
@@ -143,7 +152,7 @@ class RowJudge:
         header, value = self._headers[position], cells[position]
         if not value:
             return None, Problem(Code.MISSING_VALUE, f"{header} is blank")
-        if not _API_UUID.fullmatch(value):
+        if not API_UUID.fullmatch(value):
             return None, Problem(
                 Code.DAMAGED_VALUE, f'{header} holds "{_shortened(value)}", which is not an id of myKaarma'
             )
@@ -163,13 +172,29 @@ class RowJudge:
             return Problem(problem.code, str(problem))
         return None
 
+    def _find_clock(self, judged: Judged) -> None:
+        """Whose clock the recipient lives by: the list's word for it, else the phone's area code."""
+        position = self._roles.timezone
+        said = judged.cells[position] if position is not None else ""
+        zone = known_zone(said) if said else None
+        if said and zone is None:
+            judged.unknown_zone = said
+        if zone is not None:
+            judged.clock = clock_of([zone])
+        elif judged.phone is not None:
+            judged.clock = clock_of(zones_of(judged.phone))
+
     def _write(self, judged: Judged) -> Problem | None:
-        for position in self._template.uses:
+        template, used = self._templates.default, self._templates.default.uses
+        if self._roles.template_by is not None:
+            template = self._templates.choose(judged.cells[self._roles.template_by])
+            used = template.uses | {self._roles.template_by}
+        for position in used:
             problem = self._damage(position, judged.cells[position])
             if problem is not None:
                 return problem
         try:
-            body = normalise(self._template.render(judged.cells))
+            body = normalise(template.render(judged.cells))
         except RowProblem as problem:
             return Problem(problem.code, problem.description)
         if self._smart_encoding:

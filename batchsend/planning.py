@@ -8,27 +8,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert
 
 from batchsend.campaign import Campaign
 from batchsend.columns import Roles, find_columns
 from batchsend.customers import CustomerList, ListOptions, open_list
-from batchsend.errors import BatchsendError, CampaignError, GuardError, ListError
+from batchsend.errors import BatchsendError, ListError
+from batchsend.guards import unusual
 from batchsend.history import History, code_counts, segments_to_send
+from batchsend.holding import Holding, comes_back, hold
 from batchsend.identity import recognise
 from batchsend.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
 from batchsend.ledger_opening import scratch_ledger
+from batchsend.optouts import load_opt_outs
 from batchsend.plan import RowJudge
+from batchsend.quiet_hours import Hours
 from batchsend.schema import messages
-from batchsend.statuses import Code, Status
 from batchsend.suppression import Suppression, load_suppression
-from batchsend.template import MessageTemplate
+from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
 from batchsend.verdicts import Planner, Remarks
 
@@ -40,7 +43,7 @@ SCRATCH_RUN = 0
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What one start asks for. `now` is its moment in UTC; `host` this computer's name."""
+    """What one start asks for. `now` is its moment in UTC; `host` this computer's name; `wait`: for quiet hours."""
 
     campaign: Campaign
     base_url: str
@@ -49,6 +52,7 @@ class PlanRequest:
     limit: int | None = None
     resend: str | None = None
     new_campaign: bool = False
+    wait: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Sources:
 
     customers: CustomerList
     roles: Roles
-    template: MessageTemplate
+    template: TemplateChoice
     suppression: Suppression
 
 
@@ -78,6 +82,15 @@ class Plan:
     counts: dict[str, int]
     codes: list[tuple[str, str, int]]
     sent_with_other_template: int
+    #: Texts of the whole run, those included that earlier starts tried and those that wait.
+    texts_in_all: int
+    holding: Holding
+    #: A sentence, where the run comes to far more or fewer texts than any before it.
+    unusual: str | None
+
+    def comes_back(self) -> datetime | None:
+        """When the first of the rows that wait for a time may be sent."""
+        return comes_back(self.scratch, SCRATCH_RUN, self.holding)
 
     def new_run(self) -> NewRun:
         """What the ledger stores of the list and the campaign."""
@@ -94,7 +107,7 @@ class Plan:
                 "stem": campaign.stem,
                 "department": campaign.department_label or campaign.department_uuid or "from the list",
                 "user": campaign.user_uuid or "from the list",
-                "template": str(self.sources.template.path),
+                "template": "; ".join(self.sources.template.files_said()),
                 "base_url": self.request.base_url,
             },
         )
@@ -123,10 +136,14 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
             history = History(
                 ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
             )
+            suppression = sources.suppression
+            if ledger is not None:
+                opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
+                suppression = replace(suppression, opt_outs=opt_outs)
             goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
             planner = Planner(
                 campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-                sources.suppression, request.now, resend=None if goes_on else request.resend,
+                suppression, request.now, resend=None if goes_on else request.resend,
                 continues=run is not None,
             )  # fmt: skip
             for chunk in sources.customers.chunks(used):
@@ -134,12 +151,16 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
                 if rows:
                     with scratch.write() as connection:
                         connection.execute(insert(messages), rows)
-            _hold_back(scratch, request.limit)
-            texts, segments = segments_to_send(scratch, SCRATCH_RUN)
+            # The whole run's texts: what is left of a long list after a kill is no short list.
+            in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
+            holding = _holding(request, history)
+            hold(scratch, SCRATCH_RUN, holding)
+            texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
             yield Plan(
                 request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
                 scratch.counts(SCRATCH_RUN), code_counts(scratch, SCRATCH_RUN),
                 history.sent_with_other_template(sources.template.source_sha256) if run else 0,
+                in_all, holding, unusual(in_all, history.texts_by_run()),
             )  # fmt: skip
         finally:
             scratch.close()
@@ -153,12 +174,13 @@ def read_sources(campaign: Campaign) -> Sources:
         lambda: open_list(
             campaign.list,
             ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
+            rows_needed=campaign.guards.empty_list != "ok",
         )
     )
     recipients = campaign.recipients
     suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))
     if customers is not None:
-        template = problems.attempt(lambda: _load_template(campaign, customers))
+        template = problems.attempt(lambda: TemplateChoice.load(campaign, customers.headers))
         roles = problems.attempt(lambda: find_columns(campaign, customers.headers))
         if template is not None and roles is not None and suppression is not None:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
@@ -184,12 +206,6 @@ class _Problems:
         return self.found[0] if len(self.found) == 1 else BatchsendError("\n".join(map(str, self.found)))
 
 
-def _load_template(campaign: Campaign, customers: CustomerList) -> MessageTemplate:
-    if campaign.template is None:
-        raise CampaignError(campaign.path, "`template` is missing")
-    return MessageTemplate.load(campaign.template, customers.headers)
-
-
 def _check_phones_are_there(
     campaign: Campaign, customers: CustomerList, roles: Roles, suppression: Suppression
 ) -> None:
@@ -207,6 +223,28 @@ def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
         campaign, sources.customers.headers, sources.roles, sources.template,
         phones_needed=sources.suppression.phones_only,
     )  # fmt: skip
+
+
+def quiet_hours_of(campaign: Campaign) -> Hours | None:
+    """The campaign's quiet hours as the rule wants them; `None` where it has none."""
+    quiet = campaign.sending.quiet_hours
+    if quiet is None:
+        return None
+    fixed = None if quiet.timezone == "recipient" else quiet.timezone
+    lead = timedelta(seconds=campaign.sending.timeout)
+    return Hours(quiet.from_, quiet.to, campaign.zone.key, fixed, lead)
+
+
+def _holding(request: PlanRequest, history: History) -> Holding:
+    campaign = request.campaign
+    per_day = campaign.sending.per_day
+    left_today = None
+    if per_day is not None:
+        today = start_of_window(request.now, 1, campaign.zone)
+        left_today = max(0, per_day - history.texts_since(today))
+    return Holding(
+        request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
+    )
 
 
 def _fingerprint(customers: CustomerList, used: Collection[int]) -> str:
@@ -231,16 +269,3 @@ def _same_list(
         return run
     began = from_text(run.created_at)
     return run if began >= start_of_window(request.now, days, request.campaign.zone) else None
-
-
-def _hold_back(scratch: Ledger, limit: int | None) -> None:
-    if limit is None:
-        return
-    if limit < 0:
-        raise GuardError("--limit needs a number of texts, 0 or more")
-    waiting = (messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
-    first = select(messages.c.row).where(*waiting).order_by(messages.c.row).limit(limit)
-    with scratch.write() as connection:
-        connection.execute(
-            update(messages).where(*waiting, messages.c.row.not_in(first)).values(codes=Code.HELD_BACK)
-        )

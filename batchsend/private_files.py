@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -14,6 +15,8 @@ _SUFFIX = ".tmp"
 #: A temporary file this old, in seconds, is what a killed process left behind.
 _LEFT_BEHIND = 3600
 _MOST_NAMES = 100
+#: A file that somebody holds, or that belongs to somebody else; on a network drive it is `EBUSY` or `ETXTBSY`.
+_HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
 
 
 def write_private(path: Path, write: Callable[[Path], None]) -> Path:
@@ -59,7 +62,9 @@ def _remove_left_behind(folder: Path) -> None:
 def _move_into_place(temporary: Path, path: Path) -> Path:
     try:
         temporary.replace(path)
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
         for number in range(2, _MOST_NAMES):
             other = path.with_name(f"{path.stem} ({number}){path.suffix}")
             # Never over another file: it may be somebody's own.

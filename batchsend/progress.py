@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from batchsend.outbox import Outcome
 from batchsend.sender import Event, Waiting
 from batchsend.statuses import Status
+from batchsend.wording import duration
 
 #: Seconds between two lines where there is no terminal.
 _LINE_EVERY = 10.0
@@ -67,7 +68,7 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
 
         def listen(event: Event) -> None:
             if isinstance(event, Waiting):
-                progress.update(task, said=f"waiting {event.seconds:.0f} s: {event.reason}")
+                progress.update(task, said=f"waiting {duration(event.seconds)}: {event.reason}")
                 return
             counts.add(event)
             progress.update(task, completed=counts.done(), rate=counts.rate(), said=counts.sentence())
@@ -84,7 +85,7 @@ def lines(total: int, say: Callable[[str], None]) -> Iterator[Callable[[Event], 
     def listen(event: Event) -> None:
         nonlocal last
         if isinstance(event, Waiting):
-            say(f"waiting {event.seconds:.1f} s: {event.reason}")
+            say(f"waiting {duration(event.seconds)}: {event.reason}")
             return
         counts.add(event)
         if time.monotonic() - last >= _LINE_EVERY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ResultsError
 from batchsend.private_files import write_private
-from batchsend.results_xlsx import cell_text
+from batchsend.results_xlsx import MAX_SHEET_ROWS, cell_text
 
 
 def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:
@@ -28,20 +29,25 @@ def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]
     try:
         return write_private(path, lambda temporary: writer(temporary, headers, rows))
     except OSError as error:
-        raise ResultsError(
-            f"{path}: cannot be written ({error.strerror}). Choose another place with --out."
-        ) from error
+        raise ResultsError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
 
 
 def _write_xlsx(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
     names = [cell_text(header) for header in headers]
-    records = (dict(zip(names, map(cell_text, row), strict=True)) for row in rows)
+    records = (dict(zip(names, map(cell_text, row), strict=True)) for row in _that_fit(rows))
     write_worksheets(
         [("List", records)],
         os.fspath(path),
         header_format={"List": Format().set_bold()},
         freeze_panes={"List": {"row": 1}},
     )
+
+
+def _that_fit(rows: Iterator[Sequence[str]]) -> Iterator[Sequence[str]]:
+    for number, row in enumerate(rows, 2):
+        if number > MAX_SHEET_ROWS:
+            raise OSError(errno.EFBIG, f"more than {MAX_SHEET_ROWS:,} rows, which only a .csv can hold")
+        yield row
 
 
 def _write_csv(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:

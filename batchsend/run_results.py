@@ -7,16 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from batchsend.evidence import purged
 from batchsend.history import code_counts, run_rows
 from batchsend.ledger import Ledger
 from batchsend.results import ResultRow
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
+from batchsend.timestamps import for_people, from_text
+from batchsend.wording import row_count
 
 #: (label, value); a value of `None` makes the label a heading.
 SummaryLines = Sequence[tuple[str, str | int | None]]
 
-
-_WORDS = {
+#: What a status means, in a few words.
+STATUS_WORDS = {
     Status.READY: "would be sent",
     Status.PENDING: "not sent yet",
     Status.ACCEPTED: "taken by myKaarma",
@@ -70,7 +73,7 @@ class RunResults:
             status=status,
             message_uuid=row["message_uuid"],
             codes=codes,
-            descriptions=row["descriptions"],
+            descriptions=self._descriptions(row),
             phone=row["phone"],
             message=row["body"],
             cells=json.loads(row["cells"]),
@@ -87,6 +90,14 @@ class RunResults:
             run=row["earlier_run"] or (self._number if tried else None),
         )
 
+    def _descriptions(self, row: Mapping[str, Any]) -> str:
+        if row["purged_at"] is None:
+            return str(row["descriptions"])
+        return f"the text, the phone and the list's columns were purged on {self._day(row['purged_at'])}"
+
+    def _day(self, moment: str) -> str:
+        return for_people(from_text(moment), self.zone)[: len("2026-11-22")]
+
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
 
@@ -98,11 +109,15 @@ class RunResults:
             shown[status] = shown.get(status, 0) + count
             if codes:
                 reasons[status, codes] = reasons.get((status, codes), 0) + count
+        gone = purged(self._ledger, self._run_id)
+        if gone is not None:
+            rows, last = gone
+            yield "Purged", f"texts, phones and the list's columns of {row_count(rows)}, last on {self._day(last)}"
         yield "Rows", None
         yield "In all", Tally.of(shown).sentence()
         for status in Status:
             if status in shown:
-                yield f"{status}: {_WORDS[status]}", shown[status]
+                yield f"{status}: {STATUS_WORDS[status]}", shown[status]
         if reasons:
             yield "Why", None
             for (status, codes), count in sorted(reasons.items(), key=lambda item: -item[1]):

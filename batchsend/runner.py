@@ -6,40 +6,40 @@ Nothing here prints or asks by itself: `confirm` is asked before the first text,
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from batchsend._version import __version__
-from batchsend.api import SendingAttributes
-from batchsend.api_client import ApiClient
+from batchsend.api import run_identity
 from batchsend.campaign import Campaign
+from batchsend.campaign_types import is_pattern
+from batchsend.dispatch import Sending, dispatch
 from batchsend.errors import BatchsendError, GuardError, LedgerError, ResultsError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
+from batchsend.guards import Bounds, Facts, refusals
 from batchsend.history import code_counts
+from batchsend.holding import comes_back
 from batchsend.ledger import Ledger, StartRecord
 from batchsend.ledger_opening import open_for_reading, open_ledger
-from batchsend.limiter import Pacer
-from batchsend.locks import campaign_lock
+from batchsend.locks import sending_lock
+from batchsend.newest_list import newest_match
 from batchsend.outbox import Outbox
-from batchsend.outputs import os_user, plan_heading, results_path
+from batchsend.outputs import plan_heading, results_path, write_send_page
 from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan
 from batchsend.results import check_writable, write_results
 from batchsend.run_results import RunResults
 from batchsend.sandbox import Sandbox, SandboxOptions
-from batchsend.sender import Ending, Event, Sender, SendOptions
+from batchsend.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.timestamps import now
 from batchsend.verdicts import check_resend
+from batchsend.whoami import os_user
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Start:
     limit: int | None = None
     resend: str | None = None
     new_campaign: bool = False
+    wait: bool = False
     guards: Guards = Guards()
 
 
@@ -70,7 +71,10 @@ class Report:
     """How a start went.
 
     `codes`: (status, codes, rows) of the whole run; `planned`: texts that this start was to send; `results`:
-    where the workbook really is; `closed`: earlier run -> rows that were given up for this one.
+    where the workbook really is; `page`: where the report page is, else `page_problem` says why it is not there;
+    `comes_back`: when the first row that waits for a time may be sent; `unusual`: a
+    sentence, where the run is far larger or smaller than any before it; `closed`: earlier run -> rows that were given
+    up for this one.
     """
 
     exit: Exit
@@ -79,7 +83,11 @@ class Report:
     codes: list[tuple[str, str, int]]
     ending: str | None
     results: Path | None
+    page: Path | None = None
+    page_problem: str | None = None
     planned: int = 0
+    comes_back: datetime | None = None
+    unusual: str | None = None
     closed: Mapping[int, int] = field(default_factory=dict)
 
 
@@ -100,8 +108,7 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     check_writable(start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
-        with campaign_lock(ledger, campaign.name, base_url):
-            ledger.interrupt_claims(campaign.name, base_url)
+        with sending_lock(ledger, campaign.name, campaign.formerly, base_url):
             with make_plan(request, ledger) as plan:
                 _check_guards(plan, start.guards)
                 if plan.texts and not confirm(plan):
@@ -112,26 +119,32 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
                 )  # fmt: skip
             outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
             ending = Ending()
-            if plan.texts:
-                ending = _send_or_stop(
-                    lambda: _send(
-                        start, outbox, credentials, base_url, _identity(ledger, adopted.run_id), listener
+            with _stopped_by_the_ledger():
+                if plan.texts:
+                    identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
+                    sending = Sending(
+                        campaign, base_url, credentials, identity, plan.holding.hours, start.wait
                     )
-                )
-            results = RunResults(
-                ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
-                plan_heading(plan, adopted.run_id), adopted.run_id,
-            )  # fmt: skip
-            path = start.results or results_path(campaign, adopted.run_id)
-            report = _report(ledger, adopted.run_id, ending, results, path)
-            ledger.end_start(adopted.start_id, report.exit, report.ending or "done")
-            return replace(report, planned=plan.texts, closed=adopted.closed)
+                    ending = asyncio.run(dispatch(sending, outbox, listener))
+                results = RunResults(
+                    ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
+                    plan_heading(plan, adopted.run_id), adopted.run_id,
+                )  # fmt: skip
+                path = start.results or results_path(campaign, adopted.run_id)
+                report = _report(ledger, adopted.run_id, ending, results, path, plan)
+                ledger.end_start(adopted.start_id, report.exit, report.ending or "done")
+            report = _with_page(report, ledger, adopted.run_id, plan, path)
+            return replace(report, closed=adopted.closed)
     finally:
         ledger.close()
 
 
 def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
-    """Does what `send` would do, to a sandbox in this process and with a throw-away ledger."""
+    """Does what `send` would do, to a sandbox in this process and with a throw-away ledger.
+
+    Quiet hours are shown in the plan and not waited for.
+    """
+    start = replace(start, wait=True)
     campaign = start.campaign
     path = start.results or results_path(campaign, None)
     check_writable(path)
@@ -142,13 +155,14 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
         outbox = Outbox(plan.scratch, SCRATCH_RUN, 0, uuid.uuid4().hex)
         ending = Ending()
         if plan.texts:
-            ending = asyncio.run(_send_to_sandbox(start, outbox, plan, listener))
+            ending = asyncio.run(_dispatch_to_sandbox(campaign, outbox, plan, listener))
         heading = [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None)]
         results = RunResults(
             plan.scratch, SCRATCH_RUN, plan.sources.customers.headers, campaign.zone, heading, None
         )
-        report = _report(plan.scratch, SCRATCH_RUN, ending, results, path)
-        return replace(report, run_id=None, planned=plan.texts)
+        report = _report(plan.scratch, SCRATCH_RUN, ending, results, path, plan)
+        report = _with_page(report, plan.scratch, SCRATCH_RUN, plan, path)
+        return replace(report, run_id=None)
 
 
 @contextmanager
@@ -168,17 +182,38 @@ def _plan_request(start: Start) -> PlanRequest:
     if start.resend is not None:
         check_resend(start.resend)
     return PlanRequest(
-        campaign=start.campaign,
+        campaign=_with_newest_list(start.campaign),
         base_url=start.settings.base_url,
         host=socket.gethostname(),
         now=now(),
         limit=start.limit,
         resend=start.resend,
         new_campaign=start.new_campaign,
+        wait=start.wait,
     )
 
 
+def _with_newest_list(campaign: Campaign) -> Campaign:
+    """The campaign with the newest file that matches, where it names its list by a pattern."""
+    if not is_pattern(campaign.list):
+        return campaign
+    return campaign.model_copy(update={"list": newest_match(campaign.list)})
+
+
+def guard_refusals(plan: Plan) -> list[str]:
+    """Why the campaign's `[guards]` refuse this plan, a sentence each; empty where they do not."""
+    if plan.texts_in_all == plan.remarks.kept:
+        return []
+    campaign = plan.request.campaign
+    bounds = Bounds(campaign.guards.max_texts, campaign.guards.min_texts, campaign.guards.list_max_age)
+    facts = Facts(plan.texts_in_all, plan.sources.customers.saved_at, plan.request.now)
+    return [f"{campaign.path}: {sentence}" for sentence in refusals(bounds, facts)]
+
+
 def _check_guards(plan: Plan, guards: Guards) -> None:
+    refused = guard_refusals(plan)
+    if refused:
+        raise GuardError("\n".join([*refused, "Nothing was sent."]))
     invalid = plan.counts.get(Status.INVALID, 0)
     if guards.strict and invalid:
         raise GuardError(
@@ -197,79 +232,29 @@ def _check_guards(plan: Plan, guards: Guards) -> None:
         )
 
 
-def _send_or_stop(sending: Callable[[], Coroutine[None, None, Ending]]) -> Ending:
-    """Runs `sending`. From the first claim on, a ledger that fails stops the run; it does not undo it."""
+@contextmanager
+def _stopped_by_the_ledger() -> Iterator[None]:
+    """From the first claim on, a ledger that fails stops the run; it does not undo it."""
     try:
-        return asyncio.run(sending())
+        yield
     except LedgerError as error:
         raise StoppedError(
             f"{error}\nSending stopped. What was on its way may be `unconfirmed` when you run the same command again."
         ) from error
 
 
-async def _send(
-    start: Start, outbox: Outbox, credentials: Credentials, base_url: str, identity: Mapping[str, str],
-    listener: Listener,
-) -> Ending:  # fmt: skip
-    """Sends what the outbox holds to the API at `base_url`."""
-    campaign = start.campaign
-    sending = campaign.sending
-    client = ApiClient(
-        base_url, credentials.username, credentials.password, options=_attributes(campaign),
-        timeout=sending.timeout, connections=sending.concurrency,
-        sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
-    )  # fmt: skip
-    options = SendOptions(
-        concurrency=sending.concurrency,
-        timeout=sending.timeout,
-        stop_after_failures=sending.stop_after_failures,
-        give_up_after=sending.give_up_after.total_seconds(),
-        identity=identity,
-    )
-    async with client:
-        sender = Sender(outbox, client, Pacer(sending.rate), options, listener)
-        with _finishing_on_signals(sender):
-            return await sender.run()
-
-
-async def _send_to_sandbox(start: Start, outbox: Outbox, plan: Plan, listener: Listener) -> Ending:
+async def _dispatch_to_sandbox(campaign: Campaign, outbox: Outbox, plan: Plan, listener: Listener) -> Ending:
+    outbox.wake(outbox.sleeping())
     async with Sandbox(SandboxOptions()) as sandbox:
-        identity = _identity(plan.scratch, SCRATCH_RUN)
-        return await _send(
-            start, outbox, Credentials("rehearsal", "rehearsal"), sandbox.base_url, identity, listener
-        )
+        identity = run_identity(plan.scratch.ledger_id(), str(SCRATCH_RUN))
+        credentials = Credentials("rehearsal", "rehearsal")
+        sending = Sending(campaign, sandbox.base_url, credentials, identity, hours=None, wait=False)
+        return await dispatch(sending, outbox, listener)
 
 
-@contextmanager
-def _finishing_on_signals(sender: Sender) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is in flight finish; a second one leaves at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    received = 0
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received > 1:
-            # What was in flight becomes `unconfirmed` with the next start.
-            os._exit(Exit.INTERRUPTED)
-        ending = Ending("interrupted", interrupted=True)
-        loop.call_soon_threadsafe(sender.stop, ending)
-
-    # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _report(ledger: Ledger, run_id: int, ending: Ending, results: RunResults, path: Path) -> Report:
+def _report(
+    ledger: Ledger, run_id: int, ending: Ending, results: RunResults, path: Path, plan: Plan
+) -> Report:
     """Writes the results, and says how the start went."""
     codes = code_counts(ledger, run_id)
     if ending.interrupted or ending.asked:
@@ -285,12 +270,24 @@ def _report(ledger: Ledger, run_id: int, ending: Ending, results: RunResults, pa
     except ResultsError as error:
         exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.LOOK, Exit.LATER) else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
-    return Report(exit_code, run_id, Tally.of(ledger.counts(run_id)), codes, reason, written)
+    later = comes_back(ledger, run_id, replace(plan.holding, now=now()))
+    return Report(
+        exit_code, run_id, Tally.of(ledger.counts(run_id)), codes, reason, written,
+        planned=plan.texts, comes_back=later, unusual=plan.unusual,
+    )  # fmt: skip
 
 
-def _identity(ledger: Ledger, run_id: int) -> dict[str, str]:
-    """What finds a message's row again when a callback brings it back."""
-    return {"batchsendLedger": ledger.ledger_id(), "batchsendRun": str(run_id)}
+def _with_page(report: Report, ledger: Ledger, run_id: int, plan: Plan, results: Path) -> Report:
+    """The report with its page beside the results. Whatever goes wrong with the page, the run stands."""
+    path = results.with_suffix(".html")
+    workbook = report.results or results
+    try:
+        page = write_send_page(ledger, run_id, plan, _start_record(plan), path, workbook, report.ending)
+    except BatchsendError as error:
+        return replace(report, page_problem=str(error))
+    except Exception as error:  # noqa: BLE001 - a page is a picture of the run, which is over and recorded
+        return replace(report, page_problem=f"{path}: the page could not be made ({type(error).__name__}).")
+    return replace(report, page=page)
 
 
 def _start_record(plan: Plan) -> StartRecord:
@@ -303,21 +300,7 @@ def _start_record(plan: Plan) -> StartRecord:
         campaign_sha256=campaign.sha256,
         list_file=str(sources.customers.path),
         list_sha256=sources.customers.sha256,
-        template_file=str(sources.template.path),
+        template_file="; ".join(sources.template.files_said()),
         template_sha256=sources.template.source_sha256,
         resend=plan.request.resend,
-    )
-
-
-def _attributes(campaign: Campaign) -> SendingAttributes:
-    message = campaign.message
-    return SendingAttributes(
-        is_manual=message.is_manual,
-        add_tcpa_footer=message.add_tcpa_footer,
-        add_signature=message.add_signature,
-        add_footer=message.add_footer,
-        send_vcard=message.send_vcard,
-        send_synchronously=message.send_synchronously,
-        callback_url=str(message.callback_url) if message.callback_url else None,
-        callback_metadata=message.callback_metadata,
     )

@@ -6,7 +6,7 @@ Several codes stand in one text, joined by `; `, as the results show them.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
 #: Raised by one whenever a table changes; an older ledger is brought up to it by `upgrade`.
 SCHEMA_VERSION = 1
@@ -92,6 +92,7 @@ def _message_columns() -> list[Column[object]]:
         Column("body", Text),
         Column("segments", Integer),
         Column("encoding", Text),
+        Column("clock", Text),  # whose quiet hours count, as in `quiet_hours.py`
         Column("cells", Text, nullable=False),  # JSON list of the row's own cells
         # What happened to it.
         Column("status", Text, nullable=False),
@@ -116,6 +117,8 @@ def _message_columns() -> list[Column[object]]:
         Column("lease_until", Text),
         Column("delivery_at", Text),
         Column("delivery_status", Text),
+        # When text, phone and cells were forgotten.
+        Column("purged_at", Text),
     ]
 
 
@@ -126,6 +129,7 @@ messages = Table(
     *_message_columns(),
     Index("messages_by_key", "campaign_id", "key"),
     Index("messages_by_customer", "customer_uuid"),
+    Index("messages_by_uuid", "message_uuid"),
 )
 
 #: Outcomes that `--resend` replaced: nothing that was ever sent is forgotten.
@@ -139,4 +143,50 @@ superseded = Table(
     Column("superseded_at", Text, nullable=False),
     Index("superseded_by_key", "campaign_id", "key"),
     Index("superseded_by_customer", "customer_uuid"),
+    Index("superseded_by_uuid", "message_uuid"),
 )
+
+#: What `batchsend callbacks` received, each different body once, and the request that it is about, if it is known.
+updates = Table(
+    "updates",
+    metadata,
+    Column("digest", Text, primary_key=True),  # SHA-256 of the body
+    Column("received_at", Text, nullable=False),
+    Column("raw", Text, nullable=False),  # the body, or its beginning
+    # What was made out of it.
+    Column("message_uuid", Text),
+    Column("status", Text),
+    Column("codes", Text, nullable=False),
+    Column("descriptions", Text, nullable=False),
+    # Whose it is.
+    Column("run_id", Integer),
+    Column("row", Integer),
+    Column("generation", Integer),
+    Index("updates_by_uuid", "message_uuid"),
+    Index("updates_by_time", "received_at"),
+)
+
+_STILL_OUT = text("removed_at IS NULL")
+#: Who is not to be texted, by customer UUID, by phone (E.164) or by both; what is not known is "". A removal is a
+#: date: nothing is deleted. `base_url` is "" where the opt-out holds at whichever API.
+optouts = Table(
+    "optouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("customer_uuid", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False),  # answer, added or imported
+    Column("os_user", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("added_at", Text, nullable=False),
+    Column("removed_at", Text),
+    Column("removed_by", Text),
+    Column("removed_because", Text),
+    Index(
+        "optouts_once", "customer_uuid", "phone", "base_url", unique=True,
+        sqlite_where=_STILL_OUT, postgresql_where=_STILL_OUT,
+    ),
+    Index("optouts_by_phone", "phone"),
+)  # fmt: skip

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from batchsend.api import Answered, Judgement, Refused, Request, TurnedAway
+from batchsend.api import Answered, Judgement, Refused, Request, TurnedAway, message_identity
 from batchsend.api_client import Departure
 from batchsend.limiter import Pacer
 from batchsend.outbox import Claimed, Outcome
@@ -27,13 +27,15 @@ from batchsend.timestamps import to_text
 _CLAIM_AHEAD_SECONDS = 0.2
 #: How often it is looked whether the run has to stop: the ledger is asked, and the time.
 _WATCH_SECONDS = 0.5
+#: Waking up so much too late means that the computer stood still (suspended, stopped): no time to give up in.
+_STANDSTILL_SECONDS = 5.0
 
 
 class MessageStore(Protocol):
     """Where messages come from and outcomes go: `outbox.Outbox`."""
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]: ...
-    def release(self, claimed: Sequence[Claimed]) -> None: ...
+    def release(self, claimed: Sequence[Claimed], code: Code = ...) -> None: ...
     def stop_requested(self) -> bool: ...
 
 
@@ -45,13 +47,17 @@ class Poster(Protocol):
 
 @dataclass(frozen=True)
 class SendOptions:
-    """`identity` is what every request's callback metadata carries beside its row."""
+    """`identity` is what every request's callback metadata carries beside its row.
+
+    `may_leave` is asked with a recipient's clock before each request: not at quiet hours.
+    """
 
     concurrency: int
     timeout: float
     stop_after_failures: int
     give_up_after: float
     identity: Mapping[str, str]
+    may_leave: Callable[[str], bool] = lambda _clock: True
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Sender:
         self._listener = listener
         self._streak = FailureStreak(options.stop_after_failures)
         self._ready: deque[Claimed] = deque()
+        self._asleep: list[Claimed] = []
         self._underway: dict[asyncio.Task[Judgement], _Underway] = {}
         self._outcomes: list[Outcome] = []
         self._pauses: list[Waiting] = []
@@ -154,6 +161,10 @@ class Sender:
                 raise self._crash
             while self._pauses:
                 self._listener(self._pauses.pop(0))
+            if self._asleep:
+                asleep, self._asleep = self._asleep, []
+                await loop.run_in_executor(thread, self._store.release, asleep, Code.QUIET_HOURS)
+                self._claimed -= len(asleep)
             outcomes = list(self._outcomes)
             wanted = self._claims_wanted(len(outcomes))
             if outcomes or wanted:
@@ -161,7 +172,8 @@ class Sender:
                 del self._outcomes[: len(outcomes)]
                 self._claimed += len(claimed) - len(outcomes)
                 self._exhausted = self._exhausted or len(claimed) < wanted
-                self._ready.extend(claimed)
+                for message in claimed:
+                    (self._ready if self._may_leave(message) else self._asleep).append(message)
                 self._may_dispatch.set()
                 for outcome in outcomes:
                     self._listener(outcome)
@@ -183,7 +195,7 @@ class Sender:
         try:
             await loop.run_in_executor(thread, self._store.exchange, self._outcomes, 0)
         finally:
-            await loop.run_in_executor(thread, self._store.release, list(self._ready))
+            await loop.run_in_executor(thread, self._store.release, [*self._ready, *self._asleep])
 
     def _claims_wanted(self, outcomes: int) -> int:
         if self._stopping() or self._exhausted:
@@ -207,11 +219,19 @@ class Sender:
                 self._free.release()
                 continue
             message = self._ready.popleft()
+            if not self._may_leave(message):
+                self._free.release()
+                self._asleep.append(message)
+                self._changed.set()
+                continue
             departure = Departure(self._pacer.departure, self._options.timeout)
             task = asyncio.create_task(self._poster.post(self._request(message), departure))
             self._underway[task] = _Underway(message, slot, departure)
             task.add_done_callback(self._over)
             self._changed.set()
+
+    def _may_leave(self, message: Claimed) -> bool:
+        return self._options.may_leave(message.clock or "")
 
     def _call_back(self) -> None:
         """What has not left yet does not leave now: it waits with the others, as if it had not been tried."""
@@ -311,24 +331,23 @@ class Sender:
         """Sees to it that a run ends in time: when somebody asks for it, and when waiting has no end."""
         loop = asyncio.get_running_loop()
         while True:
+            asleep = loop.time()
             await asyncio.sleep(_WATCH_SECONDS)
+            late = loop.time() - asleep - _WATCH_SECONDS
+            if late > _STANDSTILL_SECONDS and self._nothing_taken_since is not None:
+                self._nothing_taken_since += late
             self._give_up_in_time()
             if await loop.run_in_executor(thread, self._store.stop_requested):
                 self.stop(Ending("somebody asked this run to stop", asked=True))
 
     def _request(self, message: Claimed) -> Request:
-        identity = {
-            **self._options.identity,
-            "batchsendRow": str(message.row),
-            "batchsendSend": str(message.generation + 1),
-        }
         return Request(
             department_uuid=message.department_uuid,
             user_uuid=message.user_uuid,
             customer_uuid=message.customer_uuid,
             phone=message.phone,
             body=message.body,
-            identity=identity,
+            identity=message_identity(self._options.identity, message.row, message.generation),
         )
 
 

@@ -23,7 +23,9 @@ BASE_URL = "MYKAARMA_BASE_URL"
 USERNAME = "MYKAARMA_USERNAME"
 PASSWORD = "MYKAARMA_PASSWORD"  # noqa: S105 - the variable's name
 LEDGER = "BATCHSEND_LEDGER"
-VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER)
+CALLBACK_SECRET = "BATCHSEND_CALLBACK_SECRET"  # noqa: S105 - the variable's name
+CALLBACK_SIGNING_KEY = "BATCHSEND_CALLBACK_SIGNING_KEY"
+VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER, CALLBACK_SECRET, CALLBACK_SIGNING_KEY)
 
 DEFAULT_BASE_URL = "https://api.mykaarma.com"
 
@@ -43,6 +45,8 @@ class Settings:
     sources: Mapping[str, Path | None]
     campaign_dir: Path
     cwd: Path
+    callback_secret: str | None = field(default=None, repr=False)
+    callback_signing_key: str | None = field(default=None, repr=False)
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -85,6 +89,8 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
         sources=sources,
         campaign_dir=campaign_dir,
         cwd=cwd,
+        callback_secret=found.get(CALLBACK_SECRET),
+        callback_signing_key=found.get(CALLBACK_SIGNING_KEY),
     )
 
 

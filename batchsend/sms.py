@@ -135,15 +135,26 @@ def _substitutes() -> dict[str, str]:
     groups = {
         '"': "“”„‟«»″‶〝〞❝❞ʺˮ",
         "'": "‘’‚‛‹›′‵ʹʻʼʽˈˊˋ´`❛❜",
-        "-": "‐‑‒–—―⁃−•‣◦▪▫●○■□·∙",
+        "-": "‐‑‒–—―⁃−⎼⎽•‣◦▪▫●○■□·∙",
         "/": "⁄∕÷⧸",
         "\\": "⧵⧹",
-        "*": "∗⁎✱✲✳",
-        "~": "˜∼",
+        "*": "∗⁎⊛⧆✢✣✤✥✱✲✳✺✻✼✽❃❉❊❋",
+        "~": "˜˷∼",
         "^": "ˆ",
-        "|": "∣⏐",
-        ",": "、",
+        "|": "∣⏐⎜⎟⎸⎹",
+        "_": "‗",
+        "=": "꞊",
+        "+": "˖",
+        ",": "、︐︑",
         ".": "。",
+        ":": "ː˸⦂꞉︓",
+        ";": "⁏︔",
+        "!": "ǃ︕",
+        "?": "︖",
+        "(": "❨❪⟮⦅",
+        ")": "❩❫⟯⦆",
+        "{": "❴",
+        "}": "❵",
         "x": "×",
         "...": "…",
         "..": "‥",
@@ -154,6 +165,8 @@ def _substitutes() -> dict[str, str]:
         "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff",
     }
     table = {character: plain for plain, characters in groups.items() for character in characters}
+    # Small capitals: decorated text that means the plain letters.
+    table |= dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "ABCDEFGHIJKLMNOPRSTUVWYZ", strict=True))
     # Fullwidth and small forms, halfwidth punctuation and fractions: Unicode itself says what they stand for.
     for code in chain(
         range(0xFF01, 0xFF65), range(0xFE50, 0xFE6C), (0xBC, 0xBD, 0xBE), range(0x2150, 0x215F)

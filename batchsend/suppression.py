@@ -1,35 +1,37 @@
-"""Who is never texted: the campaign's suppression files, by customer UUID or by phone."""
+"""Who is never texted: the campaign's suppression files and the ledger's opt-outs, by customer UUID or by phone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchsend.columns import ALIASES
-from batchsend.customers import ListOptions, open_list
-from batchsend.damage import is_damaged
-from batchsend.errors import BatchsendError, ListError
-from batchsend.headers import match_key
-from batchsend.phones import PhoneProblem, to_e164
+from batchsend.errors import BatchsendError
+from batchsend.optout_files import read_people
+from batchsend.optouts import OptOuts
 
-_CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
-_PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))
 #: Row numbers that a note names before it says "...".
 _ROWS_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """Customer UUIDs and E.164 phones to leave out. `phones_only`: no file names customers."""
+    """Customer UUIDs and E.164 phones to leave out. `phones_only`: no file names customers.
+
+    The ledger's opt-outs do not count for `phones_only`: one number on them must not hold up a whole campaign.
+    """
 
     customer_uuids: frozenset[str] = frozenset()
     phones: frozenset[str] = frozenset()
     phones_only: bool = False
     notes: tuple[str, ...] = ()
+    opt_outs: OptOuts = field(default_factory=OptOuts)
 
-    def covers(self, customer_uuid: str, phone: str | None) -> bool:
-        return customer_uuid in self.customer_uuids or (phone is not None and phone in self.phones)
+    def why(self, customer_uuid: str, phone: str | None) -> str | None:
+        """Why this customer or this phone is left out, "" where a file says so; `None` where neither is."""
+        if customer_uuid in self.customer_uuids or (phone is not None and phone in self.phones):
+            return ""
+        return self.opt_outs.why(customer_uuid, phone)
 
 
 def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
@@ -50,42 +52,52 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
 
 
 def _load(path: Path, region: str, customer_uuids: set[str], phones: set[str]) -> list[str]:
-    # Who opted out stays opted out when somebody filters the sheet.
-    people = open_list(path, ListOptions(hidden_rows="include"), rows_needed=False)
-    headers = [match_key(header) for header in people.headers]
-    customer = next((headers.index(name) for name in _CUSTOMER_HEADERS if name in headers), None)
-    phone_columns = [position for position, header in enumerate(headers) if header in _PHONE_HEADERS]
-    if customer is None and not phone_columns:
-        raise ListError(
-            path,
-            "a suppression file needs a column `customer_uuid` or `phone`; it has: "
-            + ", ".join(header for header in people.headers if header),
-        )
-    unusable: list[int] = []
-    for chunk in people.chunks():
-        columns = [chunk.frame[position].tolist() for position in range(len(headers))]
-        for index, row in enumerate(chunk.frame.index.tolist()):
-            customer_uuid = columns[customer][index] if customer is not None else ""
-            named = bool(customer_uuid) and not is_damaged(customer_uuid)
-            if named:
-                customer_uuids.add(customer_uuid)
-            numbers = [columns[position][index] for position in phone_columns]
-            named = _add_phones([number for number in numbers if number], region, phones) or named
-            if not named:
-                unusable.append(row)
-    if not unusable:
-        return []
-    rows = ", ".join(map(str, unusable[:_ROWS_NAMED])) + (", ..." if len(unusable) > _ROWS_NAMED else "")
-    count = f"{len(unusable):,} {'row' if len(unusable) == 1 else 'rows'}"
-    return [f"{path.name}: {count} name nobody (no customer id, no usable phone): {rows}"]
+    nobody: list[int] = []
+    no_phone: list[int] = []
+    customers_here: set[str] = set()
+    phones_here: set[str] = set()
+    for named in read_people(path, region):
+        if named.customer_uuid:
+            customers_here.add(named.customer_uuid)
+        phones_here.update(named.phones)
+        if not named.customer_uuid and not named.phones:
+            nobody.append(named.row)
+        elif named.unusable_phones:
+            no_phone.append(named.row)
+    customer_uuids |= customers_here
+    phones |= phones_here
+    notes = [_names(len(customers_here), len(phones_here))]
+    if nobody:
+        notes.append(nobody_in(nobody))
+    if no_phone:
+        notes.append(no_phone_in(no_phone))
+    return [f"{path.name}: {note}" for note in notes]
 
 
-def _add_phones(numbers: Sequence[str], region: str, phones: set[str]) -> bool:
-    usable = False
-    for number in numbers:
-        try:
-            phones.add(to_e164(number, region))
-            usable = True
-        except PhoneProblem:
-            continue
-    return usable
+def _names(customers: int, phones: int) -> str:
+    if not customers and not phones:
+        return "names nobody"
+    ids = f"{customers:,} customer {'id' if customers == 1 else 'ids'}"
+    numbers = f"{phones:,} {'phone' if phones == 1 else 'phones'}"
+    return f"names {' and '.join(said for said, count in ((ids, customers), (numbers, phones)) if count)}"
+
+
+def _rows(rows: Sequence[int], one: str, many: str) -> str:
+    return f"{len(rows):,} {f'row {one}' if len(rows) == 1 else f'rows {many}'}"
+
+
+def _numbers(rows: Sequence[int]) -> str:
+    return ", ".join(map(str, rows[:_ROWS_NAMED])) + (", ..." if len(rows) > _ROWS_NAMED else "")
+
+
+def no_phone_in(rows: Sequence[int]) -> str:
+    """A note about rows of a file whose phone is of no use, beside something that is."""
+    return (
+        f"{_rows(rows, 'has', 'have')} a phone that is none, and {'is' if len(rows) == 1 else 'are'} left out by the "
+        f"rest alone: {_numbers(rows)}"
+    )
+
+
+def nobody_in(rows: Sequence[int]) -> str:
+    """A note about rows of a file that name nobody."""
+    return f"{_rows(rows, 'names', 'name')} nobody (no customer id, no usable phone): {_numbers(rows)}"

@@ -8,7 +8,7 @@ headers, case and underscores do not count), or `row["2nd Phone"]`. A blank cell
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -33,12 +33,15 @@ class MessageTemplate:
     path: Path
     #: Indexes of the list's columns that the template looks at, included files as well.
     uses: frozenset[int]
+    #: The template's names for columns, each with the column's index.
+    variables: Mapping[str, int]
     #: Of the template and of all files that it includes: changes whenever the texts could.
     source_sha256: str
 
     def __init__(self, path: Path, template: Template, columns: ColumnIndex, findings: Findings) -> None:
         self.path = path
         self.uses = frozenset(findings.uses)
+        self.variables = dict(findings.variables)
         self.source_sha256 = _fingerprint(path.name, findings.sources)
         self._template = template
         self._columns = columns

@@ -47,9 +47,13 @@ class Remarks:
     #: (row, row of the same key, headers in which they differ), the first few, and how many there are.
     differing: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
     differing_rows: int = 0
+    #: Value of the column that `template_by` chooses by -> rows.
+    template_values: Counter[str] = field(default_factory=Counter)
     #: Character that makes a text cost more -> rows.
     costly: dict[str, list[int]] = field(default_factory=dict)
     costly_rows: Counter[str] = field(default_factory=Counter)
+    #: Words of the list's time zone column that name no zone -> rows.
+    unknown_zones: Counter[str] = field(default_factory=Counter)
     #: Rows that `--resend` opens again, those among them that may have been sent, and those it cannot open.
     again: int = 0
     again_unconfirmed: int = 0
@@ -120,6 +124,8 @@ class Planner:
         columns = [frame[position].tolist() for position in range(frame.shape[1])]
         if self._roles.consent is not None:
             self.remarks.consent.update(columns[self._roles.consent])
+        if self._roles.template_by is not None:
+            self.remarks.template_values.update(columns[self._roles.template_by])
         for row, cells in zip(frame.index.tolist(), zip(*columns, strict=True), strict=True):
             yield self._judge.judge(row, cells, chunk.malformed.get(row), hidden=row in chunk.hidden)
 
@@ -177,10 +183,9 @@ class Planner:
             return row.first
         customer, key = row.customer_uuid or "", row.key or ""
         before = earlier.get(key, ())
-        if self._suppression.covers(customer, row.phone):
-            return Problem(Code.SUPPRESSED)
-        if any(OPTED_OUT.intersection(outcome.codes.split("; ")) for outcome in before):
-            return Problem(Code.SUPPRESSED, "myKaarma said before that this customer opted out")
+        opted_out = self._suppression.why(customer, row.phone)
+        if opted_out is not None:
+            return Problem(Code.SUPPRESSED, opted_out)
         already = None if again else self._already(before)
         return (
             already
@@ -247,6 +252,8 @@ class Planner:
                 rows = self.remarks.costly.setdefault(character, [])
                 if len(rows) < _EXAMPLES:
                     rows.append(row.row)
+        if row.unknown_zone is not None:
+            self.remarks.unknown_zones[row.unknown_zone] += 1
         return self._row(row, Status.PENDING, Code.STOPPED, "", generation=generation, resend=resend)
 
     def _row(self, row: Judged, status: Status, code: Code, description: str, **more: Any) -> dict[str, Any]:
@@ -263,6 +270,7 @@ class Planner:
             "body": row.body,
             "segments": row.size.segments if row.size is not None else None,
             "encoding": row.size.encoding if row.size is not None else None,
+            "clock": row.clock or None,
             "cells": json.dumps(row.cells, ensure_ascii=False),
             "status": status,
             "codes": code,
@@ -306,7 +314,10 @@ _SKIPPED_CODES = frozenset(
 def check_resend(resend: str) -> None:
     """Raises `GuardError` where `--resend resend` can never mean any row."""
     if resend in OPTED_OUT:
-        raise GuardError(f"--resend {resend}: these customers opted out. They are never texted again.")
+        raise GuardError(
+            f"--resend {resend}: these customers opted out. They are never texted again. If one of them wants texts "
+            f"again, take them off with `batchsend optouts remove`; then --resend failed sends to them."
+        )
     if not resend or (resend in set(Status) and resend not in RESENDABLE):
         raise GuardError(
             f"--resend {resend}: only what is `failed` or `unconfirmed` can be sent again. Write --resend failed, "
@@ -315,11 +326,8 @@ def check_resend(resend: str) -> None:
 
 
 def matches(resend: str, status: str, codes: str) -> bool:
-    """Does `--resend resend` ask for a row with this outcome? Never for one whose customer opted out."""
-    if status not in RESENDABLE:
-        return False
-    said = codes.split("; ")
-    return not OPTED_OUT.intersection(said) and (resend == status or resend in said)
+    """Does `--resend resend` ask for a row with this outcome? Whoever is still opted out is left out all the same."""
+    return status in RESENDABLE and (resend == status or resend in codes.split("; "))
 
 
 def _latest(outcomes: Sequence[Earlier]) -> Earlier:

@@ -22,7 +22,16 @@ from batchsend.campaign_schema import campaign_schema
 from batchsend.cli import cli
 from batchsend.readers.recognise import Format
 from batchsend.sandbox import provocations_markdown
-from batchsend.settings import BASE_URL, DEFAULT_BASE_URL, LEDGER, PASSWORD, USERNAME, VARIABLES
+from batchsend.settings import (
+    BASE_URL,
+    CALLBACK_SECRET,
+    CALLBACK_SIGNING_KEY,
+    DEFAULT_BASE_URL,
+    LEDGER,
+    PASSWORD,
+    USERNAME,
+    VARIABLES,
+)
 from batchsend.statuses import Code, Status, Tally
 
 DOCS = Path(__file__).parent
@@ -192,6 +201,8 @@ _SETTINGS = {
     USERNAME: "The username that myKaarma gave you for its API.",
     PASSWORD: "Its password.",
     LEDGER: "Where the [ledger](ledger.md) is. Left out: `.batchsend/ledger.db` beside the campaign file.",
+    CALLBACK_SECRET: "The secret in the address for [updates](callbacks.md). Left out: one is made and kept.",
+    CALLBACK_SIGNING_KEY: "The key that updates have to be signed with. Left out: signatures are not looked at.",
 }
 _COMMANDS_INTRO = """\
 # Commands
@@ -208,10 +219,18 @@ current folder. A line of `.env` is `NAME=value`. Only `send` without `--sandbox
 """
 
 
+def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Name and command, `optouts add` as `optouts` itself, in their order."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{prefix}{name} ")
+
+
 def commands() -> str:
     """The page about the command line."""
     parts = [NOTE, "", _COMMANDS_INTRO]
-    for name, command in cli.commands.items():
+    for name, command in commands_of(cli):
         with click.Context(command, info_name=f"batchsend {name}") as context:
             usage = " ".join(["batchsend", name, *command.collect_usage_pieces(context)])
             parts += [f"## `batchsend {name}`", "", command.help or "", "", "```", usage, "```", ""]

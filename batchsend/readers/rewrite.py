@@ -14,9 +14,9 @@ from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
 from openpyxl.utils.exceptions import CellCoordinatesException
 
 from batchsend.readers.package import Sheet, local, parse
-from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
+from batchsend.readers.structure import LAST_COLUMN, LAST_ROW, MAIN_NAMESPACE
 
-_OPENING = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+_OPENING = f'<worksheet xmlns="{MAIN_NAMESPACE}"><sheetData>'
 _CLOSING = "</sheetData></worksheet>"
 _CELL_CONTENT = frozenset({"v", "f", "is", "t", "r"})
 _LINES_KEPT = 4096

@@ -18,6 +18,8 @@ from batchsend.readers.structure import LAST_ROW
 MAX_CELLS = 50_000_000
 # Cells, filled or not, that are kept from opening to reading; XML takes long to read.
 _MAX_KEPT = 500_000
+# XML cannot hold it, and other lists hardly ever do.
+_BETWEEN = "\x1f"
 
 
 @dataclass
@@ -28,7 +30,7 @@ class StreamedSheet:
     is_visible: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Rows below each other that are alike, with at least one filled cell; most often just one row."""
 
@@ -44,13 +46,42 @@ class Rows:
 Read = Callable[[list[StreamedSheet]], Iterator[Rows]]
 
 
+@dataclass
+class _Kept:
+    """Rows, packed: as lists of texts they would take four times as much."""
+
+    rows: list[tuple[int, int, str, bool, int]] = field(default_factory=list)
+
+    def add(self, rows: Rows) -> None:
+        self.rows.append((rows.sheet, rows.first, _BETWEEN.join(rows.cells), rows.is_hidden, rows.count))
+
+    def all(self) -> Iterator[Rows]:
+        for sheet, first, cells, is_hidden, count in self.rows:
+            yield Rows(sheet, first, cells.split(_BETWEEN), is_hidden, count)
+
+
+@dataclass
+class _Keeper:
+    """Keeps rows as long as they are few."""
+
+    kept: _Kept | None = field(default_factory=_Kept)
+    cells: int = 0
+
+    def add(self, rows: Rows) -> None:
+        self.cells += len(rows.cells)
+        if self.cells > _MAX_KEPT or any(_BETWEEN in cell for cell in rows.cells):
+            self.kept = None
+        elif self.kept is not None:
+            self.kept.add(rows)
+
+
 @dataclass(frozen=True)
 class StreamedSource:
     """See `Source`. `kept` are all rows of a small file, whose later readings need not read it again."""
 
     snapshot: Snapshot
     read: Read
-    kept: Sequence[Rows] | None
+    kept: _Kept | None
     chosen: Sequence[int]
     notes: tuple[str, ...]
     hidden: frozenset[int]
@@ -61,7 +92,7 @@ class StreamedSource:
         self.snapshot.check()
         places = {sheet: index for index, sheet in enumerate(self.chosen)}
         try:
-            for rows in self.read([]) if self.kept is None else self.kept:
+            for rows in self.read([]) if self.kept is None else self.kept.all():
                 index = places.get(rows.sheet)
                 if index is None:
                     continue
@@ -74,21 +105,6 @@ class StreamedSource:
             raise
         self.snapshot.check()
         self.snapshot.check_content()
-
-
-@dataclass
-class _Keeper:
-    """Keeps rows as long as they are few."""
-
-    rows: list[Rows] | None = field(default_factory=list)
-    cells: int = 0
-
-    def add(self, rows: Rows) -> None:
-        self.cells += len(rows.cells)
-        if self.cells > _MAX_KEPT:
-            self.rows = None
-        elif self.rows is not None:
-            self.rows.append(rows)
 
 
 @dataclass
@@ -131,7 +147,7 @@ def open_streamed(
             raise ListError(path, _too_large(surveys[index]))
     hidden = (row + at * LAST_ROW for at, index in enumerate(indices) for row in surveys[index].hidden)
     return StreamedSource(
-        snapshot, read, keeper.rows, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
+        snapshot, read, keeper.kept, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
     )
 
 

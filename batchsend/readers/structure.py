@@ -12,6 +12,7 @@ any way is a `NotPlainError`, and its reader has it rewritten first (see `rewrit
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import unescape
@@ -23,6 +24,7 @@ from openpyxl.utils import column_index_from_string
 #: What Excel can hold.
 LAST_ROW = 1_048_576
 LAST_COLUMN = 16_384
+MAIN_NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 #: Stands for a formula that was never calculated: Excel's own name for a calculation that failed.
 UNCALCULATED = "#CALC!"
@@ -67,7 +69,8 @@ class Structure:
     hidden: set[int] = field(default_factory=set)
     #: Row -> column -> what stands in cells that calamine gives as blank.
     failures: dict[int, dict[int, str]] = field(default_factory=dict)
-    rows: list[int] = field(default_factory=list)  #: rows with cells that may be filled
+    #: Rows with cells that may be filled.
+    rows: array[int] = field(default_factory=lambda: array("L"))
     columns: set[int] = field(default_factory=set)  #: columns with cells that may be filled
     filled: int = 0  #: how many cells may be filled
     merged: int = 0  #: merged areas
@@ -84,7 +87,7 @@ def structure_of(stream: IO[bytes]) -> Structure:
     """Searches the XML of a sheet. Raises NotPlainError if that cannot be done safely."""
     structure = Structure()
     letters: set[bytes] = set()
-    for block in _whole_rows(stream):
+    for block in whole_rows(stream):
         _search(block, structure, letters)
     structure.columns = {_column(name) for name in letters}
     if structure.columns and max(structure.columns) > LAST_COLUMN:
@@ -92,8 +95,11 @@ def structure_of(stream: IO[bytes]) -> Structure:
     return structure
 
 
-def _whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
-    """Blocks that end with a row's end, so that no cell is cut in two."""
+def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
+    """Blocks of a sheet's XML that end with a row's end, so that no cell is cut in two.
+
+    Raises NotPlainError if it does not begin as a plain sheet does.
+    """
     opening = _OPENING.match(rest := stream.read(_BLOCK))
     if not opening:
         raise NotPlainError
@@ -134,7 +140,7 @@ def _search(block: bytes, structure: Structure, letters: set[bytes]) -> None:
         if attributes and (b"hidden" in attributes or b'ht="0' in attributes) and _HIDDEN.search(attributes):
             structure.hidden.add(number)
     _check_order(structure, numbers, filled_rows)
-    structure.rows += filled_rows
+    structure.rows.extend(filled_rows)
     if b't="e"' in block:
         for column, row, content in _ERROR.findall(block):
             value = _ERROR_VALUE.search(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import mmap
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 import xlrd
 from xlrd.biffh import XLRDError
 from xlrd.book import Book
+from xlrd.compdoc import CompDoc
 from xlrd.sheet import Sheet
 
 from batchsend.errors import ListError
@@ -29,6 +31,8 @@ MAX_XLS_SIZE = 128 * 1024 * 1024
 # Hours, minutes or seconds that do not begin anew after 24 or 60.
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 _FAILED = "#ERROR!"
+#: What a compound document calls an entry of its directory that holds data.
+_STREAM = 2
 _NO_CELLS = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
 
 
@@ -84,6 +88,7 @@ def open_xls(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
 
 
 def _open(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
+    _check_chains(path)
     # Hidden rows are part of the formatting; ragged rows keep a stray cell from costing more than itself.
     book = xlrd.open_workbook(
         str(path), logfile=io.StringIO(), on_demand=True, formatting_info=True, ragged_rows=True
@@ -100,6 +105,26 @@ def _open(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
         sheets = [load(tab.index) for tab in chosen]
     hidden = (row + index * LAST_ROW for index, sheet in enumerate(sheets) for row in _hidden(sheet))
     return XlsSource(snapshot, book, sheets, (*notes_of(tabs, chosen), *_merged(sheets)), frozenset(hidden))
+
+
+def _check_chains(path: Path) -> None:
+    """Raises XLRDError where the sectors of a short stream run in circles.
+
+    xlrd follows the chain of such a stream to its end, and a circle has none.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        # It takes whatever can be sliced, and has more attributes than its stubs know.
+        compound: Any = CompDoc(content, logfile=io.StringIO())  # type: ignore[arg-type]
+        following: Sequence[int] = compound.SSAT
+        for entry in compound.dirlist:
+            if entry.etype == _STREAM and entry.tot_size < compound.min_size_std_stream:
+                passed: set[int] = set()
+                sector = entry.first_SID
+                while 0 <= sector < len(following):
+                    if sector in passed:
+                        raise XLRDError("a stream's sectors run in circles")
+                    passed.add(sector)
+                    sector = following[sector]
 
 
 def _visibility(book: Book) -> list[int]:

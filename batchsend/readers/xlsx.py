@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from openpyxl.utils import get_column_letter
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
-from batchsend.readers.cells import text_of
+from batchsend.readers.cells import CellValue, text_of
 from batchsend.readers.package import DAMAGED, Sheet, check_shared_parts, open_package, parse, sheets_of
+from batchsend.readers.pieces import Pieces, pieces_of
 from batchsend.readers.rewrite import Places, rewrite
 from batchsend.readers.sheets import notes_of, sheets_of_list
 from batchsend.readers.source import ListOptions, Snapshot
@@ -22,50 +24,75 @@ from batchsend.readers.structure import LAST_ROW, NotPlainError, Structure, stru
 
 #: Cells of the rectangle that calamine allocates.
 MAX_AREA = 50_000_000
+#: Cells; a sheet with more is read in pieces, which takes longer and less memory.
+_LARGE = 100_000
 # Up to here, and up to so many times the filled cells, the rectangle may be mostly empty.
 _AREA_WITHOUT_QUESTION = 1_000_000
 _SPARSE = 8
 
 
+#: Row number, number of blank cells in front, and values.
+_Values = Iterator[tuple[int, int, list[CellValue]]]
+
+
 @dataclass
-class _Table:
-    """One sheet: how it is built, and how to load its values.
+class _Whole:
+    """A sheet that calamine loads at once.
 
     What was loaded is kept for one more reading: a list is examined first and then planned, and loading is
     what takes long.
     """
 
-    structure: Structure
     load: Callable[[], CalamineSheet]
-    check: Callable[[], None]
-    #: Where the loaded rows and columns really stand, if the sheet had to be drawn together.
-    places: Places | None = None
     kept: CalamineSheet | None = None
 
-    def first_row(self) -> list[str]:
-        if self.kept is None:
-            self.kept = self.load()
-        return next((cells for _, cells in self._rows(self.kept)), [])
-
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
+    def __call__(self) -> _Values:
         if self.kept is None:
             self.kept = sheet = self.load()
         else:
             sheet, self.kept = self.kept, None
-        return self._rows(sheet)
-
-    def _rows(self, sheet: CalamineSheet) -> Iterator[tuple[int, list[str]]]:
-        indent = [""] * (sheet.start[1] if sheet.start else 0)
-        failures, places = self.structure.failures, self.places
         # iter_rows begins at the sheet's top, but at its first filled column.
+        indent = sheet.start[1] if sheet.start else 0
+        return ((number, indent, values) for number, values in enumerate(sheet.iter_rows(), 1))
+
+
+@dataclass(frozen=True)
+class _InPieces:
+    """A large sheet, of which calamine sees a piece at a time."""
+
+    snapshot: Snapshot
+    pieces: Pieces
+
+    def __call__(self) -> _Values:
+        self.snapshot.check()
+        self.snapshot.check_content()
+        with _damage(self.snapshot), open_package(self.snapshot.path) as archive:
+            yield from self.pieces.rows(archive)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One sheet: how it is built, and how to come by its values."""
+
+    structure: Structure
+    values: Callable[[], _Values]
+    check: Callable[[], None]
+    #: Where the loaded rows and columns really stand, if the sheet had to be drawn together.
+    places: Places | None = None
+
+    def first_row(self) -> list[str]:
+        return next((cells for _, cells in self.rows()), [])
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        failures, places = self.structure.failures, self.places
         given = 0
-        for number, values in enumerate(sheet.iter_rows(), 1):
+        for number, indent, values in self.values():
             cells = [
                 value.strip() if isinstance(value, str) and value.isascii() else text_of(value)
                 for value in values
             ]
             if indent:
-                cells = indent + cells
+                cells = [""] * indent + cells
             row = number
             if places is not None:
                 row = places.rows[number - 1]
@@ -135,13 +162,16 @@ def _open_sheet(snapshot: Snapshot, archive: zipfile.ZipFile, sheet: Sheet) -> _
         copy = rewrite(archive, sheet)
         structure = _structure_of_copy(copy, sheet)
     if structure.area <= max(_AREA_WITHOUT_QUESTION, min(MAX_AREA, _SPARSE * structure.filled)):
-        return _Table(structure, partial(_load, snapshot, sheet, copy), check)
+        pieces = pieces_of(archive, sheet) if copy is None and structure.filled > _LARGE else None
+        if pieces is not None:
+            return _Table(structure, _InPieces(snapshot, pieces), check)
+        return _Table(structure, _Whole(partial(_load, snapshot, sheet, copy)), check)
     places = Places(structure.rows, sorted(structure.columns))
     area = len(places.rows) * len(places.columns)
     if area > max(_AREA_WITHOUT_QUESTION, min(MAX_AREA, _SPARSE * structure.filled)):
         raise ListError(snapshot.path, _too_large(structure))
     copy = rewrite(archive, sheet, places)
-    return _Table(structure, partial(_load, snapshot, sheet, copy), check, places)
+    return _Table(structure, _Whole(partial(_load, snapshot, sheet, copy)), check, places)
 
 
 def _structure(archive: zipfile.ZipFile, sheet: Sheet) -> Structure:
@@ -161,7 +191,7 @@ def _load(snapshot: Snapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineS
     """The values of a sheet whose structure is known, from `copy` if there is one."""
     snapshot.check()
     snapshot.check_content()
-    try:
+    with _damage(snapshot):
         if copy is None:
             workbook = CalamineWorkbook.from_path(snapshot.path)
         else:
@@ -169,6 +199,13 @@ def _load(snapshot: Snapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineS
             workbook = CalamineWorkbook.from_filelike(copy)
         with workbook:
             return workbook.get_sheet_by_name(sheet.name)
+
+
+@contextmanager
+def _damage(snapshot: Snapshot) -> Iterator[None]:
+    """Makes a ListError of whatever calamine says of a damaged workbook."""
+    try:
+        yield
     except (CalamineError, OSError, ValueError) as error:
         snapshot.check()
         raise ListError(snapshot.path, DAMAGED) from error

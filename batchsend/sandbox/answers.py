@@ -15,6 +15,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 
 from batchsend.sandbox.checks import Fault
+from batchsend.sandbox.updates import Fate
 
 #: A customer UUID with this beginning is looked up in `PROVOCATIONS`; all others are ordinary customers.
 PREFIX = "sandbox-"
@@ -148,6 +149,8 @@ class Provocation:
     outcome_is_open: bool = False
     #: One of the answers that `error_rate` draws from.
     drawn: bool = False
+    #: What becomes of the text later, where updates are sent; None leaves it to chance.
+    fate: Fate | None = None
 
     def provoke(self, customer: str, *, sent: bool) -> Answer:
         """The answer for `customer`; `sent` decides where the outcome is open, and nowhere else."""
@@ -205,6 +208,30 @@ PROVOCATIONS: tuple[Provocation, ...] = (
         drawn=True,
     ),
     Provocation("sandbox-warning", "200 SUCCESS with a warning.", lambda c: accepted(c, _WARNING)),
+    Provocation(
+        "sandbox-undelivered",
+        "200 SUCCESS; an update says later that the text did not reach the phone.",
+        accepted,
+        fate=Fate.UNDELIVERED,
+    ),
+    Provocation(
+        "sandbox-not-sent",
+        "200 SUCCESS; an update says later FAILURE, TWILIO_SENDING_FAILURE.",
+        accepted,
+        fate=Fate.NOT_SENT,
+    ),
+    Provocation(
+        "sandbox-opted-out-later",
+        "200 SUCCESS; an update says later FAILURE, OPTED_OUT_COMMUNICATION_VALUE.",
+        accepted,
+        fate=Fate.OPTED_OUT,
+    ),
+    Provocation(
+        "sandbox-no-update",
+        "200 SUCCESS; no update ever comes.",
+        accepted,
+        fate=Fate.NEVER_HEARD_OF,
+    ),
     Provocation("sandbox-holiday", "400 DEALERSHIP_HOLIDAY.", _HOLIDAY),
     Provocation("sandbox-bad-user", "400 INVALID_USER.", _BAD_USER),
     Provocation("sandbox-no-authority", "400 USER_DOES_NOT_HAVE_AUTHORITY.", _NO_AUTHORITY),

@@ -21,6 +21,7 @@ from batchsend.sandbox.answers import Answer, Ending, gateway_page
 from batchsend.sandbox.judge import Arrival, Judge
 from batchsend.sandbox.options import DEFAULT_HOST, SandboxOptions
 from batchsend.sandbox.pages import newest, texts_page
+from batchsend.sandbox.postman import Postman
 from batchsend.sandbox.record import Received, Record, Submission
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
@@ -57,6 +58,7 @@ class Sandbox:
         self._port = port
         self._record = Record(self._options.record, self._options.keep)
         self._judge = Judge(self._options)
+        self._postman = Postman(self._options)
         self._closing = asyncio.Event()
         self._resources = ExitStack()
         self._runner: web.AppRunner | None = None
@@ -87,6 +89,7 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         self._resources.enter_context(self._record)
+        await self._postman.__aenter__()
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[self._known_host])
         app.router.add_post(_MESSAGE_PATH, self._take_message)
         app.router.add_get("/", self._show_page)
@@ -117,6 +120,7 @@ class Sandbox:
             if self._runner:
                 await self._runner.cleanup()
         finally:
+            await self._postman.__aexit__(None, None, None)
             self._resources.close()
 
     @web.middleware
@@ -161,6 +165,7 @@ class Sandbox:
             self._record.add(received)
         except OSError:
             return _response(gateway_page(503))
+        self._postman.tell(received)
         if seconds:
             await self._wait(seconds)
         if answer.ending is Ending.NEVER:

@@ -99,7 +99,7 @@ class Judge:
             return answers.accepted(customer), 0.0
         self._tries[customer] += 1
         nth = self._tries[customer]
-        error, which, sent, jitter = _chances(self._seed, customer, nth)
+        error, which, sent, jitter = chances(self._seed, customer, nth)
         latency = options.latency * (0.5 + jitter)
         if provocation is not None:
             if provocation.first_only and nth > 1:
@@ -120,7 +120,8 @@ def _read_body(raw: bytes | None) -> tuple[object, list[Fault]]:
         return None, [Fault(400, "MALFORMED_REQUEST", "The request's body is not valid JSON in UTF-8.")]
 
 
-def _chances(seed: int, customer: str, nth: int) -> tuple[float, float, float, float]:
+def chances(seed: int, customer: str, nth: int) -> tuple[float, float, float, float]:
+    """Four numbers from 0 to 1 for a customer's n-th time."""
     # By customer, not by order of arrival: concurrent requests overtake each other, and the same seed must
     # still make the same rehearsal.
     digest = blake2b(f"{seed}:{nth}:{customer}".encode(), digest_size=16).digest()

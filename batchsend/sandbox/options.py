@@ -31,6 +31,17 @@ class SandboxOptions:
     password: str | None = field(default=None, repr=False)
     #: A file that gets one JSON line for each request, before the request is answered.
     record: Path | None = None
+    #: Whether texts are followed by updates to their `callbackURL`, if that is on this computer and they are not
+    #: sent synchronously.
+    updates: bool = False
+    #: Mean seconds until a text's first update; the second comes about as much later.
+    update_delay: float = 0.5
+    #: Share of the updates, 0 to 1, that come twice.
+    update_repeat: float = 0.0
+    #: Whether the second update overtakes the first one about every second time.
+    update_shuffle: bool = False
+    #: Share of the texts, 0 to 1, that do not reach their phone.
+    undelivered_rate: float = 0.0
     #: Requests kept in memory, and texts; the oldest are forgotten. None keeps all.
     keep: int | None = 100_000
 
@@ -45,6 +56,18 @@ class SandboxOptions:
             raise BatchsendError(
                 f"The sandbox's error rate must be between 0 (never) and 1 (always), not {self.error_rate:g}."
             )
+        if not (math.isfinite(self.update_delay) and self.update_delay >= 0):
+            raise BatchsendError(
+                f"The sandbox's update delay must be 0 seconds or more, not {self.update_delay:g}."
+            )
+        for what, share in (
+            ("share of repeated updates", self.update_repeat),
+            ("undelivered rate", self.undelivered_rate),
+        ):
+            if not 0 <= share <= 1:
+                raise BatchsendError(
+                    f"The sandbox's {what} must be between 0 (never) and 1 (always), not {share:g}."
+                )
         if self.keep is not None and self.keep < 1:
             raise BatchsendError(f"The sandbox must keep at least 1 request, not {self.keep}.")
         if (self.username is None) != (self.password is None):

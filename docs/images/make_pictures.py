@@ -1,7 +1,8 @@
 """Makes the pictures of the manual: `python docs/images/make_pictures.py`.
 
 `demo.svg` is what `make demo` really prints on a terminal, `workbook.png` and `results.png` what LibreOffice makes of
-the workbook that it really writes. Needs a system with pseudo-terminals, LibreOffice and poppler's pdftoppm.
+the workbook that it really writes, `preview.png` and `report.png` what Chromium makes of the pages. Needs a system
+with pseudo-terminals, LibreOffice, poppler's pdftoppm, Chromium and `pip install -e ".[system]"`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.text import Text
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "campaigns" / "results" / "spring_service-rehearsal.xlsx"
+SAMPLE = "campaigns/spring_service.toml"
 COMMAND = ["make", "--no-print-directory", "demo"]
 
 COLUMNS, LINES = 100, 60
@@ -146,11 +148,36 @@ def inked(ppm: bytes) -> tuple[int, int, int, int]:
     return x, y, right + MARGIN - x, rows[-1] + MARGIN - y
 
 
-def run(*command: str) -> None:
-    path = shutil.which(command[0])
+def draw_page(page: Path, picture: Path, height: int) -> None:
+    """The top of a page, in light colours."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found("chromium"), args=["--no-sandbox", "--disable-background-networking"]
+        )
+        tab = browser.new_page(viewport={"width": 1000, "height": height}, color_scheme="light")
+        tab.goto(page.as_uri())
+        tab.screenshot(path=picture)
+        browser.close()
+
+
+def found(program: str) -> str:
+    path = shutil.which(program)
     if path is None:
-        sys.exit(f"{command[0]} is missing. Install LibreOffice and poppler-utils.")
-    subprocess.run([path, *command[1:]], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        sys.exit(f"{program} is missing. Install LibreOffice, poppler-utils and Chromium.")
+    return path
+
+
+def run(*command: str) -> None:
+    subprocess.run([found(command[0]), *command[1:]], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+def draw_pages() -> None:
+    """The pages of the sample campaign; exit code 1 is as it should be, its list has broken rows."""
+    subprocess.run([sys.executable, "-m", "batchsend", "preview", SAMPLE], cwd=ROOT, check=False)  # noqa: S603
+    draw_page(ROOT / "campaigns" / "previews" / "spring_service.html", HERE / "preview.png", 900)
+    draw_page(RESULTS.with_suffix(".html"), HERE / "report.png", 900)
 
 
 def main() -> None:
@@ -158,6 +185,7 @@ def main() -> None:
     draw_terminal(shortened(lines), HERE / "demo.svg")
     draw_sheet("Problems", "E", 9, HERE / "workbook.png")
     draw_sheet("Results", "G", 16, HERE / "results.png")
+    draw_pages()
 
 
 if __name__ == "__main__":
