@@ -42,8 +42,9 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) ## the tests that need LibreOffice, a bro
 crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody is texted twice or lost (10 minutes)
 	$(BIN)/python tests/crash_rounds.py --rounds 200
 
-replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and see that the ledger ends the same (2 minutes)
+replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and 10,000 malformed ones (3 minutes)
 	$(BIN)/python tests/replay_updates.py
+	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/test_callbacks.py -k malformed
 
 bench-callbacks: $(TOOLS) ## how many updates a second are recorded, beside a bare handler that records none
 	$(BIN)/python benchmarks/callbacks.py

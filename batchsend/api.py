@@ -16,12 +16,12 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
+from batchsend.foreign_text import storable
 from batchsend.statuses import Code, Status
 
 #: The longest `Retry-After` that is believed, in seconds.
 LONGEST_RETRY_AFTER = 3600.0
-#: An answer's words go into a ledger and into cells of a workbook: at most so many characters, so many codes.
-_LONGEST_TEXT = 500
+#: An answer's codes go into a ledger and into cells of a workbook: at most so many.
 _MOST_ENTRIES = 20
 
 #: Refusals that every later row would meet too.
@@ -104,6 +104,10 @@ Judgement = Answered | TurnedAway | Refused
 def run_identity(ledger_id: str, run: str) -> dict[str, str]:
     """What tells a run's messages from those of all others when a callback brings one back."""
     return {"batchsendLedger": ledger_id, "batchsendRun": run}
+
+
+#: What stands there instead for a test: whoever receives updates knows that it is about no row.
+TRIAL_IDENTITY: Mapping[str, str] = {"batchsendTest": "true"}
 
 
 def message_identity(run: Mapping[str, str], row: int, generation: int) -> dict[str, str]:
@@ -265,9 +269,9 @@ def _answered(
         codes=codes,
         descriptions=descriptions,
         warning_codes=_entries(answer.get("warnings"), "warningCode"),
-        message_uuid=_text(answer.get("messageUUID")),
-        request_uuid=_text(answer.get("requestUUID")),
-        api_status=_text(answer.get("status")),
+        message_uuid=storable(answer.get("messageUUID")),
+        request_uuid=storable(answer.get("requestUUID")),
+        api_status=storable(answer.get("status")),
         http_status=http_status,
     )
 
@@ -281,16 +285,8 @@ def _entries(entries: object, name: str) -> tuple[str, ...]:
     """The texts called `name` in a list of objects, whatever else that list turns out to be."""
     if not isinstance(entries, list):
         return ()
-    found = (_text(entry.get(name)) for entry in entries if isinstance(entry, Mapping))
+    found = (storable(entry.get(name)) for entry in entries if isinstance(entry, Mapping))
     return tuple(islice((text for text in found if text), _MOST_ENTRIES))
-
-
-def _text(value: object) -> str | None:
-    """The text as it can be stored: neither databases nor workbooks take half a surrogate pair or a NUL."""
-    if not isinstance(value, str):
-        return None
-    printable = "".join(char if char.isprintable() else " " for char in value[: 2 * _LONGEST_TEXT])
-    return " ".join(printable.split())[:_LONGEST_TEXT] or None
 
 
 def _json_object(body: bytes | None) -> Mapping[str, Any] | None:

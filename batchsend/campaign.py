@@ -50,9 +50,7 @@ class Later:
 
 #: Refused rather than passed over: a quiet hour that is not kept wakes people up.
 #: A version that brings a feature deletes its line.
-NOT_YET = (
-    Later("schedule", "schedules"),
-)
+NOT_YET = (Later("schedule", "schedules"),)
 
 
 def not_yet(data: Mapping[str, Any]) -> list[Problem]:
@@ -92,7 +90,9 @@ class Campaign(Table):
         description="The customers: a CSV file or a workbook, as a path relative to the campaign file."
     )
     template: FilePath | None = Field(
-        default=None, description="The text's template, as a path relative to the campaign file."
+        default=None,
+        description="The text's template, as a path relative to the campaign file; "
+        "needed where there is no template_by.",
     )
     template_by: TemplateBy | None = Field(
         default=None, description="Chooses the template by a column of the list, instead of template."

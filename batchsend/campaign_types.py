@@ -131,6 +131,10 @@ FilePath = Annotated[
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]
 
 
+#: How the ids begin that `batchsend new` writes, for people to replace.
+SAMPLE_ID = "put-your-"
+
+
 def is_pattern(path: object) -> bool:
     """Whether `path` stands for the newest of several files. Brackets do not: downloads have them."""
     text = str(path) if isinstance(path, str | Path) else ""

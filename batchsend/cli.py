@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchsend import cli_ledger
+from batchsend import cli_ledger, cli_trial
 from batchsend._version import __version__
 from batchsend.cli_options import ledger_option
 from batchsend.errors import BatchsendError
@@ -108,13 +108,16 @@ def preview(campaign: Path, out: Path | None, open_: bool, list_: Path | None, *
     show_default=True,
     help="json: an object a line on standard error, one for the end on standard output.",
 )
+@cli_trial.test_customer_option
+@cli_trial.row_option
 @click.option("--dry-run", is_flag=True, help="The same as preview.")
 def send(
     campaign: Path, yes: bool, expect: int | None, list_: Path | None, rate: float | None,
     concurrency: int | None, sandbox: bool, strict: bool, quiet: bool, log_format: str, dry_run: bool,
-    results: Path | None, **options: Any,
+    results: Path | None, test_customer: str | None, row: int | None, **options: Any,
 ) -> Exit:  # fmt: skip
     """Send a campaign, or go on with what was interrupted."""
+    cli_trial.check_test_options(test_customer, row)
     if dry_run:
         options.pop("wait")
         return _preview(_load(campaign, list=list_), None, **options)
@@ -130,6 +133,9 @@ def send(
         target = results.absolute() if results else None
         return actions.prepare(loaded, results=target, guards=guards, **options)
 
+    if test_customer is not None:
+        asked = partial(_asked, rehearsal=sandbox) if asks else None
+        return cli_trial.run_trial(prepare(), test_customer, row, sandbox=sandbox, asked=asked, quiet=quiet)
     action = runner.rehearse if sandbox else runner.send
     if log_format == "json":
         from batchsend.job_log import run_as_job
@@ -185,7 +191,7 @@ def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **opt
 def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool) -> Exit:
     """Shows the plan, asks where it must, shows progress and the report."""
     from batchsend import runner
-    from batchsend.console import report_lines
+    from batchsend.console import closing_lines, plan_lines, report_lines
 
     rehearsal = action is runner.rehearse
     shown = _Progress(quiet=quiet)
@@ -195,7 +201,7 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
             click.echo(
                 f"{start.campaign.name}: {'rehearsal, nobody gets a text' if rehearsal else 'about to send'}"
             )
-            _show_plan(plan)
+            _echo(plan_lines(plan, rehearsal=rehearsal))
         if asks and not _asked(plan.texts, rehearsal=rehearsal):
             return False
         shown.begin(plan.texts)
@@ -205,10 +211,7 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
         report = action(start, confirm=confirm, listener=shown.listen)
     finally:
         shown.end()
-    lines = list(report_lines(report))
-    # The summary line and where the results are, with or without a page.
-    shortest = 2 if report.page is None else 3
-    _echo(lines[-shortest:] if quiet else lines)
+    _echo(closing_lines(report) if quiet else report_lines(report))
     return report.exit
 
 
@@ -233,12 +236,27 @@ class _Progress:
 
     def listen(self, event: Event) -> None:
         if self._listener is not None:
-            self._listener(event)
+            with _whoever_reads():
+                self._listener(event)
 
     def end(self) -> None:
         if self._display is not None:
-            self._display.__exit__(None, None, None)
+            with _whoever_reads():
+                self._display.__exit__(None, None, None)
             self._display = None
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """Where nobody reads any more (a closed terminal, `| head`), a run that has begun goes on in silence."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _open_in_browser(page: Path) -> None:
@@ -246,12 +264,6 @@ def _open_in_browser(page: Path) -> None:
 
     if not webbrowser.open(page.absolute().as_uri()):
         click.echo("No browser could be started here. Open the page yourself.", err=True)
-
-
-def _show_plan(plan: Plan) -> None:
-    from batchsend.console import plan_lines
-
-    _echo(plan_lines(plan))
 
 
 def _asked(texts: int, *, rehearsal: bool) -> bool:
@@ -376,7 +388,9 @@ def sandbox(host: str, port: int, **options: Any) -> None:
 
     def ready(base_url: str) -> None:
         click.echo(f"The sandbox listens at {base_url}. Texts: {base_url}/")
-        click.echo(f"To use it: set MYKAARMA_BASE_URL to {base_url}; any username and password will do.")
+        click.echo(
+            f"To use it: set MYKAARMA_BASE_URL to {base_url}; any username and any password but `wrong` will do."
+        )
         click.echo("Ctrl-C ends it.")
 
     async def listen() -> None:

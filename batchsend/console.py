@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from textwrap import fill
 
 from batchsend.advice import meaning, what_to_do
@@ -17,6 +18,7 @@ from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.runner import Report
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
+from batchsend.trial import Trial, TrialReport
 from batchsend.whoami import os_user
 from batchsend.wording import duration, segment_count
 from batchsend.wording import row_count as _rows
@@ -25,18 +27,20 @@ from batchsend.wording import text_count as _texts
 #: Row numbers that are named before "...".
 _ROWS_NAMED = 8
 _LABEL_WIDTH = 11
-_WIDTH = 100
+_WIDEST, _NARROWEST = 100, 60
 #: Different values of a column that are named.
 _VALUES_NAMED = 8
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
+def plan_lines(plan: Plan, *, rehearsal: bool = False) -> Iterator[str]:
     """Who sends what to whom, who is left out and why, and the first message."""
     request, sources = plan.request, plan.sources
     campaign, customers = request.campaign, sources.customers
     saved = for_people(customers.saved_at, campaign.zone)
     rows = sum(plan.counts.values())
-    yield _line("from", f"{_department(campaign)}, by {_host_of(request.base_url)}")
+    host = _host_of(request.base_url)
+    by = f"a stand-in on this computer (history of {host})" if rehearsal else host
+    yield _line("from", f"{_department(campaign)}, by {by}")
     yield _line("started by", f"{os_user()} on {request.host}")
     yield _line("list", f"{shown_path(customers.path)}, saved {saved}, {_rows(rows)}")
     for note in (*customers.notes, *sources.suppression.notes):
@@ -70,6 +74,11 @@ def report_lines(report: Report) -> Iterator[str]:
         yield _counted(status, count, f"{codes}: {meaning(status, codes.split('; '))}")
     if problems and report.results is not None and report.results.suffix == ".xlsx":
         yield 'What to do about each of these rows stands in the sheet "Problems" of the results.'
+    yield from closing_lines(report)
+
+
+def closing_lines(report: Report) -> Iterator[str]:
+    """The summary line, what to do next, and where the results are."""
     if report.unusual is not None:
         yield report.unusual
     yield report.tally.sentence()
@@ -80,6 +89,34 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"Results: {shown_path(report.results)}"
     if report.page is not None:
         yield f"Report: {shown_path(report.page)}"
+
+
+def trial_lines(trial: Trial, *, rehearsal: bool) -> Iterator[str]:
+    """The one text of a test, and to whom it goes."""
+    campaign, customers = trial.plan.request.campaign, trial.plan.sources.customers
+    what = "rehearsal of a test, nobody gets a text" if rehearsal else "about to send a test"
+    yield f"{campaign.name}: {what}; it counts for nothing"
+    yield _line("from", f"{_department(campaign)}, by {_host_of(trial.plan.request.base_url)}")
+    yield _line("to", f"customer {trial.customer_uuid}, their preferred number")
+    size = f"{segment_count(trial.size.segments)} in {trial.size.encoding}"
+    yield _line("text", f"of row {trial.row} in {shown_path(customers.path)}, {size}:")
+    yield from _text(trial.body, campaign)
+
+
+def trial_report_lines(report: TrialReport) -> Iterator[str]:
+    """What became of a test."""
+    status, codes = report.row["status"], report.row["codes"]
+    if report.exit in (Exit.STOPPED, Exit.INTERRUPTED):
+        yield "The test was not sent."
+        if report.ending is not None:
+            yield f"Stopped: {report.ending}"
+    else:
+        said = f" {codes}" if codes else ""
+        yield f"{status}{said}: {meaning(status, codes.split('; ') if codes else [])}"
+        if report.row["descriptions"]:
+            yield _line("because", report.row["descriptions"])
+    if report.row["message_uuid"]:
+        yield f"messageUUID: {report.row['message_uuid']}"
 
 
 def run_lines(overview: Sequence[RunOverview], pages: Mapping[int, Path]) -> Iterator[str]:
@@ -115,9 +152,7 @@ def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
             (Status.UNCONFIRMED, Code.INTERRUPTED) if one.status == IN_FLIGHT else (one.status, one.codes)
         )
         yield f"{when}  {status}{f' {codes}' if codes else ''}  {one.campaign}, run {one.run_id}, row {one.row}"
-        yield _line(
-            "to", f"{one.customer_uuid}, {_number_of(one)}, by {_host_of(one.base_url)}"
-        )
+        yield _line("to", f"{one.customer_uuid}, {_number_of(one)}, by {_host_of(one.base_url)}")
         if one.message_uuid:
             yield _line("message", one.message_uuid)
         if one.purged_at is not None:
@@ -137,6 +172,11 @@ def _number_of(one: Evidence) -> str:
     return "the preferred number" if one.purged_at is None else "a number that was purged"
 
 
+def _width() -> int:
+    """As wide as the terminal, within what can be read well; the widest where there is none."""
+    return max(_NARROWEST, min(_WIDEST, get_terminal_size((_WIDEST, 0)).columns - 1))
+
+
 def shown_path(path: Path) -> str:
     """A path as people like it: relative where it is below the current folder."""
     try:
@@ -151,7 +191,7 @@ def _what_next(report: Report) -> Iterator[str]:
     elif report.exit is Exit.STOPPED:
         yield f"Stopped: {report.ending}"
         yield "Run the same command again to go on; nobody is texted twice."
-    elif report.planned == 0:
+    elif report.planned == 0 and not any(codes == Code.HELD_BACK for _, codes, _ in report.codes):
         yield "Nothing was left to send."
     if report.comes_back is not None:
         local = report.comes_back.astimezone()
@@ -165,7 +205,7 @@ def _line(label: str, text: str) -> str:
     """A labelled line, or several: what is long goes on below its beginning."""
     first = f"  {label:<{_LABEL_WIDTH}}  "
     return fill(
-        text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first),
+        text, _width(), initial_indent=first, subsequent_indent=" " * len(first),
         break_long_words=False, break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True,
     )  # fmt: skip
 
@@ -174,7 +214,7 @@ def _counted(label: str, count: int, text: str) -> str:
     """A labelled line that begins with a number; what is long goes on below the text."""
     first = f"  {label:<{_LABEL_WIDTH}}  {count:>5,}  "
     return fill(
-        text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+        text, _width(), initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
     )
 
 
@@ -185,7 +225,9 @@ def _templates(plan: Plan) -> Iterator[str]:
         yield _line("template", shown_path(choice.path))
         return
     counts = choice.rows_by_file(values)
-    yield _line("templates", f"by {choice.column}: {shown_path(choice.path)} for {_rows(counts[choice.path])}")
+    yield _line(
+        "templates", f"by {choice.column}: {shown_path(choice.path)} for {_rows(counts[choice.path])}"
+    )
     for template, named in choice.cases:
         whose = f"{', '.join(named)}: {shown_path(template.path)}"
         yield _line("", f"{whose} for {_rows(counts[template.path])}")
@@ -307,8 +349,13 @@ def _first_message(plan: Plan) -> Iterator[str]:
         return
     to = phone_for_people(first["phone"]) if first["phone"] else "the customer's preferred number"
     yield _line("first text", f"row {first['row']}, to {to}:")
-    message = plan.request.campaign.message
-    lines = first["body"].split("\n")
+    yield from _text(first["body"], plan.request.campaign)
+
+
+def _text(body: str, campaign: Campaign) -> Iterator[str]:
+    """A text as it will stand on the phone."""
+    message = campaign.message
+    lines = body.split("\n")
     if message.add_tcpa_footer:
         lines.append(f"[myKaarma adds: {message.opt_out_line}]")
     for line in lines:

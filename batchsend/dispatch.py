@@ -143,7 +143,9 @@ def _finishing_on_signals(stop: Callable[[Ending], None]) -> Iterator[None]:
     # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
+    # What is ignored stays ignored: `nohup` asks for that.
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield
     finally:

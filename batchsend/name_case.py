@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_letters = re.compile(r"[^\W\d_]+(?:['’‘ʼ`][^\W\d_]+)*")
-_letters_between_apostrophes = re.compile(r"[^\W\d_]+")
+# An accent may stand behind its letter as a character of its own: lists from a Mac have such.
+_LETTERS = "(?:[^\\W\\d_][\u0300-\u036f]*)+"
+_letters = re.compile(f"{_LETTERS}(?:['’‘ʼ`]{_LETTERS})*")
+_letters_between_apostrophes = re.compile(_LETTERS)
 _ORDINAL_ENDINGS = frozenset({"st", "nd", "rd", "th"})
 _SPELLED = {
     "ii": "II", "iii": "III", "iv": "IV", "vii": "VII", "viii": "VIII",
     "llc": "LLC", "llp": "LLP", "pllc": "PLLC", "lp": "LP", "pc": "PC", "dba": "DBA", "usa": "USA",
     "md": "MD", "dds": "DDS", "dvm": "DVM", "phd": "PhD", "rn": "RN", "cpa": "CPA",
+    "aj": "AJ",
 }  # fmt: skip
-_SPELLED_LATER = {"vi": "VI", "and": "and", "or": "or"}  # as a first word Vi is a woman's name
+_SPELLED_LATER = {"vi": "VI", "and": "and", "or": "or", "of": "of"}  # as a first word Vi is a woman's name
 # Two letters without a vowel are initials (TJ, JD) but for these.
 _ABBREVIATIONS = frozenset({"dr", "jr", "mr", "ms", "ng", "sr", "st", "mc", "ft", "mt", "wm", "ln", "rd"})
 _PARTICLES = frozenset({"de", "del", "da", "das", "dos", "la", "las", "los", "von", "van", "der", "den", "y"})
@@ -35,7 +38,7 @@ def name_case(text: str) -> str:
     """
     if text != text.upper() and text != text.lower():
         return text
-    words = text.lower().split(" ")
+    words = _small(text).split(" ")
     return " ".join(
         word if _is_particle(words, position) else _letters.sub(_spell_later if position else _spell, word)
         for position, word in enumerate(words)
@@ -88,5 +91,11 @@ def _spell_part(match: re.Match[str]) -> str:
     return _capitalised(part)
 
 
+def _small(text: str) -> str:
+    """`text` in small letters, character by character: a capital that would become two (the Turkish I) stays."""
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+
+
 def _capitalised(part: str) -> str:
-    return part[:1].upper() + part[1:]
+    first = part[:1].upper()
+    return (first if len(first) == 1 else part[:1]) + part[1:]

@@ -95,7 +95,11 @@ _release = (
     update(messages)
     .where(*_own_claim, messages.c.status == IN_FLIGHT)
     .values(
-        status=Status.PENDING, codes=bindparam("code"), attempts=bindparam("attempts"), sent_at=None, owner=None
+        status=Status.PENDING,
+        codes=bindparam("code"),
+        attempts=bindparam("attempts"),
+        sent_at=None,
+        owner=None,
     )
 )
 

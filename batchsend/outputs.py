@@ -25,7 +25,7 @@ def write_preview(plan: Plan, path: Path) -> Path:
     """Writes the preview's workbook and returns where it really is. Raises `ResultsError`."""
     run_id = plan.run.id if plan.run else None
     campaign = plan.request.campaign
-    heading = [("Preview: nothing was sent", None), *plan_heading(plan, run_id)]
+    heading = [("Preview: nothing was sent", None), *plan_heading(plan, run_id, api=plan.request.base_url)]
     return write_results(
         path,
         PlanResults(
@@ -153,8 +153,8 @@ def preview_path(campaign: Campaign, folder: Path | None) -> Path:
     return (folder or campaign.directory / "previews") / f"{campaign.stem}.xlsx"
 
 
-def plan_heading(plan: Plan, run_id: int | None) -> SummaryLines:
-    """What the summary sheet says of a plan, above the counts."""
+def plan_heading(plan: Plan, run_id: int | None, *, api: str) -> SummaryLines:
+    """What the summary sheet says of a plan, above the counts. `api`: who takes the texts, in words."""
     campaign, customers = plan.request.campaign, plan.sources.customers
     return [
         ("Campaign", campaign.name),
@@ -164,7 +164,7 @@ def plan_heading(plan: Plan, run_id: int | None) -> SummaryLines:
         *(("Template", said) for said in plan.sources.template.files_said()),
         ("Department", campaign.department_label or campaign.department_uuid or "from the list"),
         ("User", campaign.user_uuid or "from the list"),
-        ("myKaarma", plan.request.base_url),
+        ("myKaarma", api),
         ("Started by", f"{os_user()} on {plan.request.host}"),
         ("Started", for_people(plan.request.now, campaign.zone)),
         ("Time zone", campaign.zone.key),

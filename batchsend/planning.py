@@ -27,9 +27,10 @@ from batchsend.identity import recognise
 from batchsend.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
 from batchsend.ledger_opening import scratch_ledger
 from batchsend.optouts import load_opt_outs
-from batchsend.plan import RowJudge
+from batchsend.plan import Judged, RowJudge
 from batchsend.quiet_hours import Hours
 from batchsend.schema import messages
+from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression
 from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
@@ -136,14 +137,13 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
             history = History(
                 ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
             )
-            suppression = sources.suppression
             if ledger is not None:
                 opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
-                suppression = replace(suppression, opt_outs=opt_outs)
+                sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
             goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
             planner = Planner(
                 campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-                suppression, request.now, resend=None if goes_on else request.resend,
+                sources.suppression, request.now, resend=None if goes_on else request.resend,
                 continues=run is not None,
             )  # fmt: skip
             for chunk in sources.customers.chunks(used):
@@ -151,6 +151,8 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
                 if rows:
                     with scratch.write() as connection:
                         connection.execute(insert(messages), rows)
+            if campaign.recipients.duplicate_phones == "skip":
+                skip_texted_phones(scratch, SCRATCH_RUN)
             # The whole run's texts: what is left of a long list after a kill is no short list.
             in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
             holding = _holding(request, history)
@@ -223,6 +225,17 @@ def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
         campaign, sources.customers.headers, sources.roles, sources.template,
         phones_needed=sources.suppression.phones_only,
     )  # fmt: skip
+
+
+def judge_row(plan: Plan, number: int) -> Judged | None:
+    """What one row of a plan's list says by itself, whatever its history; `None` where there is no such row."""
+    sources = plan.sources
+    judge = _row_judge(plan.request.campaign, sources)
+    for chunk in sources.customers.chunks(sources.roles.used | sources.template.uses):
+        if number in chunk.frame.index:
+            cells = [str(chunk.frame.at[number, position]) for position in range(chunk.frame.shape[1])]
+            return judge.judge(number, cells, chunk.malformed.get(number), hidden=number in chunk.hidden)
+    return None
 
 
 def quiet_hours_of(campaign: Campaign) -> Hours | None:

@@ -112,7 +112,10 @@ class RunResults:
         gone = purged(self._ledger, self._run_id)
         if gone is not None:
             rows, last = gone
-            yield "Purged", f"texts, phones and the list's columns of {row_count(rows)}, last on {self._day(last)}"
+            yield (
+                "Purged",
+                f"texts, phones and the list's columns of {row_count(rows)}, last on {self._day(last)}",
+            )
         yield "Rows", None
         yield "In all", Tally.of(shown).sentence()
         for status in Status:

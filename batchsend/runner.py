@@ -17,9 +17,16 @@ from pathlib import Path
 from batchsend._version import __version__
 from batchsend.api import run_identity
 from batchsend.campaign import Campaign
-from batchsend.campaign_types import is_pattern
+from batchsend.campaign_types import SAMPLE_ID, is_pattern
 from batchsend.dispatch import Sending, dispatch
-from batchsend.errors import BatchsendError, GuardError, LedgerError, ResultsError, StoppedError
+from batchsend.errors import (
+    BatchsendError,
+    CampaignError,
+    GuardError,
+    LedgerError,
+    ResultsError,
+    StoppedError,
+)
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.guards import Bounds, Facts, refusals
 from batchsend.history import code_counts
@@ -105,6 +112,7 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     request = _plan_request(start)
     campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
+    _refuse_sample_ids(campaign)
     check_writable(start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
@@ -128,7 +136,7 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
                     ending = asyncio.run(dispatch(sending, outbox, listener))
                 results = RunResults(
                     ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
-                    plan_heading(plan, adopted.run_id), adopted.run_id,
+                    plan_heading(plan, adopted.run_id, api=base_url), adopted.run_id,
                 )  # fmt: skip
                 path = start.results or results_path(campaign, adopted.run_id)
                 report = _report(ledger, adopted.run_id, ending, results, path, plan)
@@ -156,7 +164,8 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
         ending = Ending()
         if plan.texts:
             ending = asyncio.run(_dispatch_to_sandbox(campaign, outbox, plan, listener))
-        heading = [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None)]
+        api = f"a stand-in on this computer; the history is that of {plan.request.base_url}"
+        heading = [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None, api=api)]
         results = RunResults(
             plan.scratch, SCRATCH_RUN, plan.sources.customers.headers, campaign.zone, heading, None
         )
@@ -191,6 +200,19 @@ def _plan_request(start: Start) -> PlanRequest:
         new_campaign=start.new_campaign,
         wait=start.wait,
     )
+
+
+def _refuse_sample_ids(campaign: Campaign) -> None:
+    samples = [
+        key
+        for key, value in (("department_uuid", campaign.department_uuid), ("user_uuid", campaign.user_uuid))
+        if value is not None and value.startswith(SAMPLE_ID)
+    ]
+    if samples:
+        raise CampaignError(
+            campaign.path,
+            [f"`{key}` is still the sample's: put in your own, which myKaarma gives you" for key in samples],
+        )
 
 
 def _with_newest_list(campaign: Campaign) -> Campaign:

@@ -162,8 +162,9 @@ class Sender:
             while self._pauses:
                 self._listener(self._pauses.pop(0))
             if self._asleep:
-                asleep, self._asleep = self._asleep, []
+                asleep = list(self._asleep)
                 await loop.run_in_executor(thread, self._store.release, asleep, Code.QUIET_HOURS)
+                del self._asleep[: len(asleep)]
                 self._claimed -= len(asleep)
             outcomes = list(self._outcomes)
             wanted = self._claims_wanted(len(outcomes))
@@ -178,8 +179,11 @@ class Sender:
                 for outcome in outcomes:
                     self._listener(outcome)
                 continue
+            if self._stopping() and self._ready:
+                # At once, not after the last answer: a second Ctrl-C then leaves only what is in flight.
+                await self._release(thread)
+                continue
             if self._stopping() and not self._underway:
-                await loop.run_in_executor(thread, self._store.release, list(self._ready))
                 return
             if self._exhausted and self._claimed == 0:
                 return
@@ -195,7 +199,17 @@ class Sender:
         try:
             await loop.run_in_executor(thread, self._store.exchange, self._outcomes, 0)
         finally:
-            await loop.run_in_executor(thread, self._store.release, [*self._ready, *self._asleep])
+            await loop.run_in_executor(thread, self._store.release, list(self._asleep))
+            await self._release(thread)
+
+    async def _release(self, thread: ThreadPoolExecutor) -> None:
+        """Gives back to the ledger what is claimed and has certainly not left."""
+        given_back = list(self._ready)
+        await asyncio.get_running_loop().run_in_executor(thread, self._store.release, given_back)
+        for _ in given_back:
+            # What has come back in the meantime stands in front.
+            self._ready.pop()
+        self._claimed -= len(given_back)
 
     def _claims_wanted(self, outcomes: int) -> int:
         if self._stopping() or self._exhausted:

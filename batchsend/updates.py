@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchsend.foreign_text import storable
 from batchsend.statuses import OPTED_OUT, Status
 
 #: Objects in which the facts may stand, and how deep.
@@ -36,7 +37,6 @@ _RANK = {Status.ACCEPTED: 1, Status.UNDELIVERED: 2, Status.DELIVERED: 3}
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_UUID = 128
-_LONGEST_TEXT = 500
 _MOST_ERRORS = 20
 
 
@@ -131,14 +131,6 @@ def _values(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Iterator[
     return (scope[name] for _, scope in scopes if scope.get(name) is not None)
 
 
-def _text(value: object) -> str | None:
-    """The text as databases and workbooks take it: without NUL or half a surrogate pair, and not too long."""
-    if not isinstance(value, str):
-        return None
-    printable = "".join(char if char.isprintable() else " " for char in value[: 2 * _LONGEST_TEXT])
-    return " ".join(printable.split())[:_LONGEST_TEXT] or None
-
-
 def _number(value: object, least: int) -> int | None:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not _NUMBER.fullmatch(text):
@@ -156,7 +148,7 @@ def _send_ref(scopes: list[tuple[str, Mapping[str, Any]]]) -> SendRef | None:
             metadata = _object(candidate, may_be_json=True)
             if metadata is None:
                 continue
-            ledger_id = _text(metadata.get("batchsendledger"))
+            ledger_id = storable(metadata.get("batchsendledger"))
             run_id = _number(metadata.get("batchsendrun"), 1)
             row = _number(metadata.get("batchsendrow"), 1)
             send = _number(metadata.get("batchsendsend"), 1)
@@ -172,7 +164,7 @@ def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
     named = _values(scopes, "messageuuid")
     own = (scope.get("uuid") for name, scope in scopes if name in ("messagedto", "message"))
     for value in (*named, *own):
-        text = _text(value)
+        text = storable(value)
         if text is not None and len(text) <= _LONGEST_UUID:
             return text
     return None
@@ -183,7 +175,7 @@ def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
 
 def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> Verdict | None:
     delivery = _status(scopes, "deliverystatus")
-    why_not = [text for text in map(_text, _values(scopes, "twiliodeliveryfailuremessage")) if text]
+    why_not = [text for text in map(storable, _values(scopes, "twiliodeliveryfailuremessage")) if text]
     codes, descriptions = _errors(scopes)
     if delivery is Status.DELIVERED:
         return Verdict(delivery)
@@ -197,7 +189,7 @@ def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> Verdict | None:
 
 def _status(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Status | None:
     for value in _values(scopes, name):
-        word = re.sub(r"[^A-Z]+", "_", (_text(value) or "").upper()).strip("_")
+        word = re.sub(r"[^A-Z]+", "_", (storable(value) or "").upper()).strip("_")
         if word in _STATUS_OF_WORD:
             return _STATUS_OF_WORD[word]
     return None
@@ -211,10 +203,10 @@ def _errors(scopes: list[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], lis
         for error in (errors if isinstance(errors, list) else [errors])[:_MOST_ERRORS]:
             entry = _object(error, may_be_json=False)
             if entry is None:
-                codes.append(_text(error))
+                codes.append(storable(error))
             else:
-                codes.append(_text(entry.get("errorcode") or entry.get("code")))
-                descriptions.append(_text(entry.get("errordescription") or entry.get("description")))
+                codes.append(storable(entry.get("errorcode") or entry.get("code")))
+                descriptions.append(storable(entry.get("errordescription") or entry.get("description")))
     return [code for code in codes if code], [text for text in descriptions if text]
 
 

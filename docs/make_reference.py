@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ def commands() -> str:
     for name, command in commands_of(cli):
         with click.Context(command, info_name=f"batchsend {name}") as context:
             usage = " ".join(["batchsend", name, *command.collect_usage_pieces(context)])
-            parts += [f"## `batchsend {name}`", "", command.help or "", "", "```", usage, "```", ""]
+            parts += [f"## `batchsend {name}`", "", cleandoc(command.help or ""), "", "```", usage, "```", ""]
             options = [option for option in command.params if isinstance(option, click.Option)]
             records = filter(None, [option.get_help_record(context) for option in options])
             table = [f"| `{option}` | {_cell(_BOUNDS.sub('', meaning))} |" for option, meaning in records]

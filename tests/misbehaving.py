@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +51,10 @@ class Connection:
         while await self.reader.read(65536):
             pass
         self.ended_by_client = True
+
+    async def until_closed(self) -> None:
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
 
     def reset(self) -> None:
         """Ends with RST: whatever was not read or sent is lost."""
@@ -112,6 +116,7 @@ async def never(connection: Connection) -> None:
 async def closes(connection: Connection) -> None:
     """Ends the connection in an orderly way (FIN)."""
     connection.writer.close()
+    await connection.until_closed()
 
 
 async def half_closes(connection: Connection) -> None:
@@ -121,6 +126,7 @@ async def half_closes(connection: Connection) -> None:
 
 async def resets(connection: Connection) -> None:
     connection.reset()
+    await connection.until_closed()
 
 
 async def resets_at_reuse(connection: Connection) -> None:

@@ -814,8 +814,10 @@ WRONG_CASES = [
     # Without quotes, TOML takes the point for a table.
     (
         'cases = { es.j2 = ["SPA"] }',
-        "`template_by.cases.es`: expected a list in square brackets, but it is a table; "
-        "a file's name with a point in it stands in quotes",
+        (
+            "`template_by.cases.es`: expected a list in square brackets, but it is a table; "
+            "a file's name with a point in it stands in quotes"
+        ),
     ),
     (
         'cases = { "es.j2" = "SPA" }',
@@ -851,7 +853,8 @@ def test_an_empty_file_says_all_that_is_missing(tmp_path: Path) -> None:
         "is a new campaign,"
         " without history.\n"
         "  - `list`: is missing. The customers: a CSV file or a workbook, as a path relative to the campaign file.\n"
-        "  - `template`: is missing. The text's template, as a path relative to the campaign file.\n"
+        "  - `template`: is missing. The text's template, as a path relative to the campaign file; "
+        "needed where there is no template_by.\n"
         "  - `department_uuid`: is missing; write it here, or under [columns] as department_uuid = the name of its"
         " column\n"
         "  - `user_uuid`: is missing; write it here, or under [columns] as user_uuid = the name of its column"

@@ -25,17 +25,35 @@ def test_help_does_not_load_the_heavy_libraries(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_new_campaign_can_be_rehearsed_once_its_ids_are_filled_in(tmp_path: Path) -> None:
+def test_a_new_campaign_can_be_rehearsed_and_not_sent_until_its_ids_are_filled_in(tmp_path: Path) -> None:
     world = World(tmp_path)
     made = world.run("new", "spring")
     assert made.code == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["spring.csv", "spring.toml", "spring.txt.j2"]
     again = world.run("new", "spring")
     assert again.code == 2
-    assert "spring.toml, spring.txt.j2, spring.csv is here already, and nothing is overwritten." in again.err
+    assert "spring.toml, spring.txt.j2, spring.csv: already here, and nothing is overwritten." in again.err
     rehearsed = world.run("send", "spring.toml", "--sandbox", "--yes")
     assert "3 rows = 2 taken by myKaarma + 1 left out + 0 need you + 0 wait" in rehearsed.out
     assert rehearsed.code == 0
+    assert "by a stand-in on this computer" in rehearsed.out
+    sent = world.run("send", "spring.toml", "--yes")
+    assert sent.code == 2
+    assert "`department_uuid` is still the sample's: put in your own" in sent.err
+    assert "`user_uuid` is still the sample's" in sent.err
+
+
+def test_quiet_says_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:
+    world.environment["MYKAARMA_PASSWORD"] = "wrong"
+    world.write(customers(3))
+    stopped = world.send("--quiet")
+    assert stopped.code == 3
+    first, *_, last = stopped.out.splitlines()
+    assert first == "3 rows = 0 taken by myKaarma + 0 left out + 0 need you + 3 wait"
+    assert "Stopped: myKaarma does not accept the username and password (WRONG_CREDENTIAL)." in stopped.out
+    assert last.startswith("Report: ")
+    assert len(sandbox.requests()) == 1
+    assert "wrong" not in (world.folder / "results" / "campaign-1.html").read_text(encoding="utf-8")
 
 
 def test_preview_sends_nothing_and_writes_no_ledger(world: World, sandbox: Sandbox) -> None:

@@ -194,3 +194,20 @@ def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbo
 def test_calendar_days_are_those_of_the_campaigns_zone(moment: str, days: int, began: str) -> None:
     start = start_of_window(datetime.fromisoformat(moment).astimezone(UTC), days, ZONE)
     assert to_text(start) == began
+
+
+def test_a_phone_that_another_customer_of_the_list_was_texted_on_is_not_texted_again(
+    world: World, sandbox: Sandbox
+) -> None:
+    husband, wife, other = customers(3)
+    wife["Phone"] = husband["Phone"]
+    world.write([husband, wife])
+    assert world.send().code == 0
+    assert sandbox.texts() == {"customer-0": 1}
+    # A row more is another list: who has the text is passed over, wherever in the list it stands.
+    world.write_list([wife, other, husband])
+    assert world.send().code == 0
+    assert sandbox.texts() == {"customer-0": 1, "customer-2": 1}
+    rows = world.workbook(2)
+    assert (rows[2]["errorCodes"], rows[4]["errorCodes"]) == ("DUPLICATE_PHONE", "ALREADY_SENT")
+    assert rows[2]["errorDescriptions"] == "row 4 has the same phone, and the text already"

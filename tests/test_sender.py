@@ -60,7 +60,7 @@ class Store:
         self.most_claimed = max(self.most_claimed, Counter(self.state.values())["in_flight"])
         return [Claimed(row, f"c-{row}", "d", "u", None, "Hi", 0, 0) for row in rows]
 
-    def release(self, claimed: Sequence[Claimed]) -> None:
+    def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         for message in claimed:
             assert self.state[message.row] == "in_flight"
             self.state[message.row] = "pending"
@@ -172,7 +172,7 @@ def test_every_row_is_sent_once_and_heard_of_after_it_is_stored() -> None:
     assert {outcome.attempts for outcome in story.store.outcomes.values()} == {1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     rate=st.sampled_from([0.7, 3.0, 10.0, 47.5, 200.0]),
     concurrency=st.sampled_from([1, 5, 20, 60]),
@@ -424,6 +424,20 @@ def test_what_is_in_flight_when_it_stops_is_finished_and_recorded() -> None:
     assert max(story.times) <= 2.0
     assert story.store.counts() == {"accepted": len(story.times), "pending": ROWS - len(story.times)}
     check_nothing_lost(story)
+
+
+def test_when_it_stops_nothing_stays_claimed_but_what_is_in_flight() -> None:
+    """Whoever leaves with a second Ctrl-C then leaves nothing `unconfirmed` that had not left."""
+    claimed: list[int] = []
+
+    def interrupt(sender: Sender, store: Store) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(2.0, sender.stop, Ending("interrupted", interrupted=True))
+        loop.call_later(2.5, lambda: claimed.append(store.counts()["in_flight"]))
+
+    options = replace(OPTIONS, concurrency=4)
+    story = play(Api(within(0, 0, BUSY), answering=lambda _: 9.0), options=options, during=interrupt)
+    assert claimed == [4] == [len(story.times)]
 
 
 def test_a_pause_does_not_hold_back_who_wants_to_stop() -> None:

@@ -56,11 +56,9 @@ def test_each_row_gets_the_template_of_its_language(world: World, sandbox: Sandb
     shown = world.run("preview", "campaign.toml")
     assert shown.code == 0
     assert (
-        "  templates    by Language: en.j2 for 4 rows\n"
-        "               Spanish, SPA, Español: es.j2 for 4 rows\n"
-        "               Vietnamese: vi.j2 for 1 row\n"
-        '               without a case, and so with en.j2: "Farsi" 2, "English" 1, blank 1\n'
-    ) in shown.out
+        "templates by Language: en.j2 for 4 rows Spanish, SPA, Español: es.j2 for 4 rows Vietnamese: vi.j2 for 1 row "
+        'without a case, and so with en.j2: "Farsi" 2, "English" 1, blank 1 '
+    ) in " ".join(shown.out.split())
     assert world.send().code == 0
     assert [request["body"] for request in sandbox.requests()] == [
         "Hello Name0",

@@ -39,8 +39,14 @@ class Fault(NamedTuple):
     description: str
 
 
+_WRONG = Fault(401, "WRONG_CREDENTIAL", "The username or the password is wrong.")
+
+
 def credentials_fault(authorization: str | None, expected: tuple[str, str] | None) -> Fault | None:
-    """Judges the `Authorization` header; `expected` is (username, password), None lets anybody in."""
+    """Judges the `Authorization` header; `expected` is (username, password).
+
+    None lets anybody in but those whose password is `wrong`, so that people can see what that looks like.
+    """
     scheme, _, encoded = (authorization or "").partition(" ")
     try:
         given = base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
@@ -50,14 +56,14 @@ def credentials_fault(authorization: str | None, expected: tuple[str, str] | Non
     if not (username and password):
         return Fault(401, "CREDENTIALS_ARE_NULL", "Send a username and a password with HTTP Basic auth.")
     if expected is None:
-        return None
+        return _WRONG if password == b"wrong" else None
     # RFC 7617 leaves the encoding open, and clients differ.
     wanted = ":".join(expected)
     in_utf8 = hmac.compare_digest(given, wanted.encode("utf-8", "replace"))
     in_latin1 = hmac.compare_digest(given, wanted.encode("latin-1", "replace"))
     if in_utf8 or in_latin1:
         return None
-    return Fault(401, "WRONG_CREDENTIAL", "The username or the password is wrong.")
+    return _WRONG
 
 
 def content_type_fault(content_type: str) -> Fault | None:

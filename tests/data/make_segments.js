@@ -13,7 +13,7 @@ const path = require("path");
 const zlib = require("zlib");
 
 const [modules, target] = process.argv.slice(2);
-const calculator = path.join(modules, "sms-segments-calculator");
+const calculator = path.resolve(modules, "sms-segments-calculator");
 const { SegmentedMessage } = require(calculator);
 const version = (folder) =>
   JSON.parse(fs.readFileSync(path.join(modules, folder, "package.json"), "utf8")).version;

@@ -39,9 +39,10 @@ def nginx(folder: Path, listener: Listening) -> Iterator[int]:
     temporary = "\n".join(
         f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    # As root it would take another user, who may not write here.
+    user = "user root; " if os.geteuid() == 0 else ""
     configuration.write_text(
-        # As root it would take another user, who may not write here.
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
+        f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
         f"http {{ {temporary} access_log {folder}/access.log;\n"
         f"server {{ listen 127.0.0.1:{port}; {location(listener.port)} }} }}\n"
     )
