@@ -9,7 +9,17 @@ from uuid import uuid4
 import psycopg
 import pytest
 from postgres_server import PostgresServer, running_postgres
-from world import Sandbox, World, running_sandbox
+from warm_start import warm_start
+from world import STARTER, Sandbox, World, running_sandbox
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts() -> Iterator[None]:
+    """One loaded process for each of pytest's workers, from which commands start at once."""
+    with warm_start() as starter:
+        token = STARTER.set(starter)
+        yield
+        STARTER.reset(token)
 
 
 @pytest.fixture(scope="session")

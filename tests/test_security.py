@@ -121,7 +121,7 @@ def test_neither_a_kill_nor_a_traceback_leaves_a_secret_behind(tmp_path: Path) -
         (world.folder / "defect" / "sitecustomize.py").write_text(DEFECT, encoding="utf-8")
         theirs.add(world.folder / "defect" / "sitecustomize.py")
         world.environment["PYTHONPATH"] = str(world.folder / "defect")
-        broken = world.send()
+        broken = world.run_cold("send", "campaign.toml", "--yes")
         assert "Traceback" in broken.err
         assert "a mistake" in broken.err
         assert_no_secret((said + broken.out + broken.err).encode(), "what was shown")

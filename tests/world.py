@@ -12,12 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from openpyxl import load_workbook
+from warm_start import WarmProcess, WarmStart
+
+#: What starts processes quickly, while the tests run.
+STARTER: ContextVar[WarmStart | None] = ContextVar("STARTER", default=None)
 
 BATCHSEND = (sys.executable, "-m", "batchsend")
 USERNAME = "service-subscriber-4711"
@@ -114,6 +120,25 @@ class World:
 
     def run(self, *arguments: str, answer: str | None = None) -> Finished:
         """Runs a command to its end, without a terminal."""
+        warm = STARTER.get()
+        if warm is None:
+            return self.run_cold(*arguments, answer=answer)
+        with TemporaryDirectory(prefix="streams-") as name:
+            streams = {stream: Path(name) / stream for stream in ("stdin", "stdout", "stderr")}
+            streams["stdin"].write_text(answer or "", encoding="utf-8")
+            process = warm.begin(arguments, self.folder, self.env(), streams)
+            try:
+                code = process.wait(100)
+            except TimeoutError:
+                process.kill()
+                raise
+            # Newlines as `subprocess` gives them: as text, whatever they were.
+            return Finished(
+                code, *(streams[name].read_text(encoding="utf-8") for name in ("stdout", "stderr"))
+            )
+
+    def run_cold(self, *arguments: str, answer: str | None = None) -> Finished:
+        """Runs a command to its end in a process that is started as users start it."""
         done = subprocess.run(
             [*BATCHSEND, *arguments],
             cwd=self.folder,
@@ -200,20 +225,31 @@ def customers(count: int, prefix: str = "customer") -> list[dict[str, str]]:
 def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
     """`batchsend sandbox` in a process of its own, on a free port."""
     record = folder / "sandbox.jsonl"
-    process = subprocess.Popen(
-        [*BATCHSEND, "sandbox", "--port", "0", "--record", str(record), *options],
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        listening = re.search(r"http://[0-9.]+:\d+", first)
-        assert listening, first
-        yield Sandbox(listening[0], record)
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    arguments = ("sandbox", "--port", "0", "--record", str(record), *options)
+    warm = STARTER.get()
+    with TemporaryDirectory(prefix="sandbox-") as name:
+        said = Path(name) / "said"
+        said.touch()
+        process: WarmProcess | subprocess.Popen[bytes]
+        if warm is None:
+            with said.open("ab") as out:
+                process = subprocess.Popen([*BATCHSEND, *arguments], stdout=out, stderr=out)
+        else:
+            nothing = Path(os.devnull)
+            process = warm.begin(
+                arguments, folder, os.environ, {"stdin": nothing, "stdout": said, "stderr": said}
+            )
+        try:
+            yield Sandbox(_address(said), record)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _address(said: Path) -> str:
+    """Waits until a sandbox says where it listens."""
+    deadline = time.monotonic() + 60
+    while not (listening := re.search(r"http://[0-9.]+:\d+", said.read_text(encoding="utf-8"))):
+        assert time.monotonic() < deadline, said.read_text(encoding="utf-8")
+        time.sleep(0.005)
+    return listening[0]
