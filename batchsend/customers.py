@@ -12,29 +12,43 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
-from openpyxl.utils import get_column_letter
 
 from batchsend.errors import ListError
 from batchsend.readers.header import Header, examine
-from batchsend.readers.html import open_html
-from batchsend.readers.ods import open_ods
+from batchsend.readers.letters import column_letter
 from batchsend.readers.recognise import Format, recognise
 from batchsend.readers.source import ListOptions, Snapshot, Source, unreadable
-from batchsend.readers.spreadsheetml import open_spreadsheetml
-from batchsend.readers.text import open_text
-from batchsend.readers.xls import open_xls
-from batchsend.readers.xlsx import open_xlsx
 
 __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
 
-_OPENERS: Mapping[Format, Callable[[Path, Snapshot, ListOptions], Source]] = {
-    Format.TEXT: open_text,
-    Format.XLSX: open_xlsx,
-    Format.XLS: open_xls,
-    Format.ODS: open_ods,
-    Format.HTML: open_html,
-    Format.SPREADSHEETML: open_spreadsheetml,
-}
+
+def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
+    """The reader of a format; only the one that is needed is loaded."""
+    match form:
+        case Format.TEXT:
+            from batchsend.readers.text import open_text
+
+            return open_text
+        case Format.XLSX:
+            from batchsend.readers.xlsx import open_xlsx
+
+            return open_xlsx
+        case Format.XLS:
+            from batchsend.readers.xls import open_xls
+
+            return open_xls
+        case Format.ODS:
+            from batchsend.readers.ods import open_ods
+
+            return open_ods
+        case Format.HTML:
+            from batchsend.readers.html import open_html
+
+            return open_html
+        case Format.SPREADSHEETML:
+            from batchsend.readers.spreadsheetml import open_spreadsheetml
+
+            return open_spreadsheetml
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,7 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
     """
     snapshot = Snapshot.of(path)
     try:
-        source = _OPENERS[recognise(path)](path, snapshot, options)
+        source = _opener(recognise(path))(path, snapshot, options)
         found = examine(source, options.hidden_rows, rows_needed=rows_needed)
     except OSError as error:
         raise ListError(path, unreadable(error)) from error
@@ -157,13 +171,13 @@ class _Shape:
                 return f"has {filled} filled cells, the header has {self.filled}"
             last = max(i for i, cell in enumerate(cells) if cell)
             return (
-                f"has a value in column {get_column_letter(last + 1)}, "
-                f"but the header ends in column {get_column_letter(self.width)}"
+                f"has a value in column {column_letter(last + 1)}, "
+                f"but the header ends in column {column_letter(self.width)}"
             )
         if short_is_malformed and len(cells) <= self.last_used:
             return (
-                f"ends in column {get_column_letter(len(cells))}, but the campaign uses "
-                f'"{self.last_used_name}" in column {get_column_letter(self.last_used + 1)}'
+                f"ends in column {column_letter(len(cells))}, but the campaign uses "
+                f'"{self.last_used_name}" in column {column_letter(self.last_used + 1)}'
             )
         return None
 

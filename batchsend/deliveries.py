@@ -29,7 +29,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import Update as UpdateStatement
-from sqlalchemy.dialects import postgresql, sqlite
 
 from batchsend.ledger import Ledger, restore_opened
 from batchsend.optouts import learn
@@ -37,6 +36,7 @@ from batchsend.schema import messages, superseded, updates
 from batchsend.statuses import OPTED_OUT, Status
 from batchsend.timestamps import from_text
 from batchsend.updates import Update, Verdict, prevails, read_update
+from batchsend.upserts import insert_into
 
 _T = TypeVar("_T")
 #: Characters of a body that are kept.
@@ -343,8 +343,7 @@ def _keep(connection: Connection, received: Sequence[Received], sends: Mapping[s
     """Stores what came in; what is there already only learns whose it is."""
     if not received:
         return
-    dialect = connection.dialect.name
-    upsert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(updates)
+    upsert = insert_into(connection, updates)
     owner = {name: upsert.excluded[name] for name in ("run_id", "row", "generation")}
     statement = upsert.on_conflict_do_update(
         index_elements=["digest"], set_=owner, where=updates.c.run_id.is_(None)

@@ -28,13 +28,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
 from batchsend.ledger_errors import own_errors
 from batchsend.schema import campaigns, messages, meta, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, RESENDABLE, TRIED, Code, Status
 from batchsend.timestamps import now, to_text
+from batchsend.upserts import insert_into
 
 #: Rows copied from a plan in one statement.
 _COPY_ROWS = 1000
@@ -378,8 +378,7 @@ def _store_rows(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
     Where a row was opened again, its old outcome is copied to `superseded` first.
     """
-    dialect = connection.dialect.name
-    upsert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(messages)
+    upsert = insert_into(connection, messages)
     opened_again = and_(
         or_(*(messages.c.status == status for status in RESENDABLE)),
         upsert.excluded.generation > messages.c.generation,

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from batchsend.hosts import is_this_machine
 from batchsend.ledger import Ledger
 from batchsend.schema import campaigns, messages, optouts, starts
 from batchsend.timestamps import for_people, from_text, to_text
+from batchsend.upserts import insert_into
 
 #: The scope of what holds at whichever API.
 EVERYWHERE = ""
@@ -204,8 +204,7 @@ def _add(
             {**entry, "customer_uuid": wish.customer_uuid, "phone": wish.phone, "reason": wish.reason}
             for wish in missing
         ]
-        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        connection.execute(insert(optouts).on_conflict_do_nothing(), values)
+        connection.execute(insert_into(connection, optouts).on_conflict_do_nothing(), values)
     return len(missing)
 
 

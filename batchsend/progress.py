@@ -7,9 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from batchsend.outbox import Outcome
 from batchsend.sender import Event, Waiting
 from batchsend.statuses import Status
@@ -54,6 +51,9 @@ class _Counts:
 @contextmanager
 def bar(total: int) -> Iterator[Callable[[Event], None]]:
     """A live bar on the terminal (standard error). Gives the listener that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     counts = _Counts()
     columns = (
         TextColumn("  sending"),

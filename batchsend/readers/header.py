@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from openpyxl.utils import get_column_letter
-
 from batchsend.headers import match_key
+from batchsend.readers.letters import column_letter
 from batchsend.readers.own_results import own_columns
 from batchsend.readers.source import (
     EMPTY,
@@ -108,7 +107,7 @@ def _two_of_a_kind(header: Header) -> list[str]:
         alike[match_key(name)].append(position)
     return [
         f"{_number(len(positions))} headers mean the same column: "
-        + _and([f'"{header.columns[p]}" (column {get_column_letter(p + 1)})' for p in positions])
+        + _and([f'"{header.columns[p]}" (column {column_letter(p + 1)})' for p in positions])
         + ". Rename or delete all but one of them."
         for positions in alike.values()
         if len(positions) > 1
@@ -117,7 +116,7 @@ def _two_of_a_kind(header: Header) -> list[str]:
 
 def _headless(position: int, rows: Sequence[int]) -> str:
     return (
-        f"Column {get_column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
+        f"Column {column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
         "Give it a header, or delete the column."
     )
 

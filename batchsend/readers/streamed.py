@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openpyxl.utils import get_column_letter
-
 from batchsend.errors import ListError
+from batchsend.readers.letters import column_letter
 from batchsend.readers.sheets import notes_of, sheets_of_list
 from batchsend.readers.source import ListOptions, Snapshot
 from batchsend.readers.structure import LAST_ROW
@@ -153,6 +152,6 @@ def open_streamed(
 
 def _too_large(survey: _Survey) -> str:
     return (
-        f"It is too large: {survey.cells:,} cells, as far as column {get_column_letter(survey.last_column)} and row "
+        f"It is too large: {survey.cells:,} cells, as far as column {column_letter(survey.last_column)} and row "
         f"{survey.last_row:,}; at most {MAX_CELLS:,} can be read. Copy the list into a new workbook, or split it."
     )

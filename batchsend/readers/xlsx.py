@@ -10,11 +10,11 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import IO
 
-from openpyxl.utils import get_column_letter
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
 from batchsend.readers.cells import CellValue, text_of
+from batchsend.readers.letters import column_letter
 from batchsend.readers.package import DAMAGED, Sheet, check_shared_parts, open_package, parse, sheets_of
 from batchsend.readers.pieces import Pieces, pieces_of
 from batchsend.readers.rewrite import Places, rewrite
@@ -223,7 +223,7 @@ def _check_xml(path: Path, sheet: Sheet) -> None:
 
 
 def _too_large(structure: Structure) -> str:
-    column = get_column_letter(max(structure.columns))
+    column = column_letter(max(structure.columns))
     return (
         f"It is too large: its {structure.filled:,} filled cells are spread over {len(structure.rows):,} rows and "
         f"{len(structure.columns):,} columns, as far as column {column} and row {structure.rows[-1]:,}; at most "
