@@ -11,7 +11,7 @@ TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 
 # What `make test-system` needs beside Python, as Debian and Ubuntu call it.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd
 
 .DEFAULT_GOAL := help
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import tzlocal
 from pydantic import Field, PrivateAttr, ValidationError
 
-from batchsend.campaign_problems import Problem, problems_of
+from batchsend.campaign_problems import problems_of
 from batchsend.campaign_tables import (
     Columns,
     Guards,
@@ -28,41 +28,6 @@ from batchsend.campaign_tables import (
 )
 from batchsend.campaign_types import ApiUuid, FilePath, Name, ZoneName
 from batchsend.errors import BatchsendError
-
-
-@dataclass(frozen=True)
-class Later:
-    """A part of the campaign file that this version knows and cannot do yet."""
-
-    key: str
-    feature: str
-    instead: str = "take this out to go on without"
-    #: Which of the key's values have to wait; None: all of them.
-    partly: Callable[[object], bool] | None = None
-
-    @property
-    def problem(self) -> Problem:
-        return Problem(
-            self.key,
-            f"{self.feature} are not yet available in this version of batchsend; {self.instead}",
-        )
-
-
-#: Refused rather than passed over: a quiet hour that is not kept wakes people up.
-#: A version that brings a feature deletes its line.
-NOT_YET = (Later("schedule", "schedules"),)
-
-
-def not_yet(data: Mapping[str, Any]) -> list[Problem]:
-    """The parts of a campaign file's `data` that have to wait for a later version."""
-    found = []
-    for later in NOT_YET:
-        value: Any = data
-        for part in later.key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None and (later.partly is None or later.partly(value)):
-            found.append(later.problem)
-    return found
 
 
 @dataclass(frozen=True)
@@ -189,12 +154,10 @@ class Campaign(Table):
             origin = replace(origin, data={**origin.data, "list": str(list)}, list_folder=Path.cwd())
         try:
             campaign = Campaign.of(origin)
-            problems = not_yet(origin.data)
         except ValidationError as error:
-            problems = [*problems_of(error, Campaign)]
-        if problems:
             options = (
-                f"--{problem.key.removeprefix('sending.')}: {problem.sentence}" for problem in problems
+                f"--{problem.key.removeprefix('sending.')}: {problem.sentence}"
+                for problem in problems_of(error, Campaign)
             )
-            raise BatchsendError("\n".join(options))
+            raise BatchsendError("\n".join(options)) from error
         return campaign

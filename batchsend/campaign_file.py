@@ -13,7 +13,7 @@ import tzlocal
 from pydantic import ValidationError
 
 from batchsend import campaign_toml
-from batchsend.campaign import Campaign, Origin, not_yet
+from batchsend.campaign import Campaign, Origin
 from batchsend.campaign_problems import Problem, problems_of
 from batchsend.errors import CampaignError
 from batchsend.headers import folded, match_key, nearest
@@ -35,16 +35,14 @@ def load_campaign(path: Path) -> Campaign:
     # what is kept beside a campaign stays beside the name it is started by.
     absolute = path.parent.resolve() / path.name
     origin = Origin(absolute, hashlib.sha256(content).hexdigest(), data, list_folder=absolute.parent)
-    waiting = not_yet(data)
     problems: list[Problem] = []
     try:
         campaign = Campaign.of(origin)
     except ValidationError as error:
         problems += problems_of(error, Campaign)
     problems += across_keys(data)
-    known = [problem for problem in problems if not any(problem.within(later.key) for later in waiting)]
-    if waiting or known:
-        raise CampaignError(path, [str(problem) for problem in _in_order([*waiting, *known], data)])
+    if problems:
+        raise CampaignError(path, [str(problem) for problem in _in_order(problems, data)])
     return campaign
 
 

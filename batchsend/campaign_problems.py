@@ -27,10 +27,6 @@ class Problem:
     key: str
     sentence: str
 
-    def within(self, key: str) -> bool:
-        """Whether this is about `key` or a part of it."""
-        return re.match(rf"{re.escape(key)}(?![^.\[])", self.key) is not None
-
     def __str__(self) -> str:
         return f"`{self.key}`: {self.sentence}"
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchsend.campaign import NOT_YET, Campaign
+from batchsend.campaign import Campaign
 
 
 def campaign_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a campaign file: every key with its meaning and its default."""
     generated = Campaign.model_json_schema(by_alias=True, mode="validation")
     schema = _plain(generated, generated.pop("$defs", {}))
-    for later in NOT_YET:
-        if later.partly:
-            continue
-        described = schema
-        for name in later.key.split("."):
-            described = described["properties"][name]
-        described["description"] = f"(Not yet available in this version.) {described['description']}"
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "batchsend campaign",

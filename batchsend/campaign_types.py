@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
+from batchsend.cron_times import cron_problem
 from batchsend.headers import match_key
 from batchsend.hosts import is_this_machine
 from batchsend.zones import known_zone, nearest_zone
@@ -204,10 +205,11 @@ def _time_of_day(value: object) -> time:
 
 
 def _cron(value: str) -> str:
-    fields = value.split()
-    if len(fields) != 5 or not all(re.fullmatch(r"[0-9A-Za-z*,/-]+", part) for part in fields):
-        raise MisfitError('five fields as in crontab(5), such as "0 10 * * MON-FRI"')
-    return " ".join(fields)
+    expression = " ".join(value.split())
+    problem = cron_problem(expression) if expression.count(" ") == 4 else ""
+    if problem is not None:
+        raise MisfitError('five fields as in crontab(5), such as "0 10 * * MON-FRI"', problem)
+    return expression
 
 
 Duration = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchsend import cli_ledger, cli_trial
+from batchsend import cli_ledger, cli_services, cli_trial
 from batchsend._version import __version__
 from batchsend.cli_options import ledger_option
 from batchsend.errors import BatchsendError
@@ -327,21 +327,7 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
             click.echo(f"Report: {shown_path(page)}")
 
 
-@cli.command()
-@click.argument("campaign", required=False, type=_PATH)
-@ledger_option
-def runs(campaign: Path | None, ledger: str | None) -> None:
-    """What ran, when, by whom, with which counts."""
-    from batchsend.console import run_lines
-    from batchsend.history import overview
-    from batchsend.lookup import find_ledger, report_pages
-
-    with find_ledger(campaign, ledger) as found:
-        name = _load(campaign).name if campaign is not None else None
-        listed = overview(found, name)
-        _echo(run_lines(listed, report_pages(found, [run.run_id for run in listed])))
-
-
+cli.add_command(cli_ledger.runs)
 cli.add_command(cli_ledger.history)
 cli.add_command(cli_ledger.optouts)
 cli.add_command(cli_ledger.purge)
@@ -357,72 +343,9 @@ def schema() -> None:
     click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
 
 
-@cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8398, show_default=True)
-@click.option("--rate-limit", type=float, metavar="R", help="Requests a second; more get a 429.")
-@click.option("--latency", type=float, default=0.0, metavar="SECONDS", help="Mean time until an answer.")
-@click.option(
-    "--error-rate", type=float, default=0.0, metavar="SHARE", help="Share of answers that are errors."
-)
-@click.option("--seed", type=int, metavar="N", help="The same seed gives the same errors.")
-@click.option("--record", type=_PATH, metavar="FILE", help="A JSON line for each request goes here.")
-@click.option(
-    "--updates", is_flag=True, help="Tell the callback URL of each text, if it is on this computer."
-)
-@click.option(
-    "--update-delay", type=float, default=0.5, metavar="SECONDS", help="Mean time until the first update."
-)
-@click.option(
-    "--update-repeat", type=float, default=0.0, metavar="SHARE", help="Share of updates that come twice."
-)
-@click.option("--update-shuffle", is_flag=True, help="Some updates overtake others.")
-@click.option(
-    "--undelivered-rate", type=float, default=0.0, metavar="SHARE", help="Share of texts that do not arrive."
-)
-def sandbox(host: str, port: int, **options: Any) -> None:
-    """The local stand-in for the API: looks like it, sends nothing."""
-    import asyncio
-
-    from batchsend.sandbox import SandboxOptions, serve
-
-    def ready(base_url: str) -> None:
-        click.echo(f"The sandbox listens at {base_url}. Texts: {base_url}/")
-        click.echo(
-            f"To use it: set MYKAARMA_BASE_URL to {base_url}; any username and any password but `wrong` will do."
-        )
-        click.echo("Ctrl-C ends it.")
-
-    async def listen() -> None:
-        await serve(SandboxOptions(**options), host, port, ready, asyncio.Event())
-
-    try:
-        asyncio.run(listen())
-    except KeyboardInterrupt:
-        click.echo("The sandbox has ended.")
-
-
-@cli.command()
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where to listen; a proxy stands in front."
-)
-@click.option("--port", type=click.IntRange(0, 65535), default=8399, show_default=True)
-@ledger_option
-def callbacks(host: str, port: int, ledger: str | None) -> Exit:
-    """Receive myKaarma's updates and record which texts were delivered. Ctrl-C or SIGTERM ends it."""
-    from batchsend.callbacks import serve
-
-    def ready(url: str) -> None:
-        click.echo(f"Updates are taken at {url}")
-        path = url.partition("://")[2].partition("/")[2]
-        click.echo(f'In the campaign file: callback_url = "https://YOUR-HOST/{path}"')
-        click.echo("Who has this address can send updates: show it to nobody else. Ctrl-C ends it.")
-
-    counts = serve(ledger, host, port, ready=ready, complain=lambda sentence: click.echo(sentence, err=True))
-    click.echo(
-        f"Ended. {counts.recorded:,} updates recorded; for {counts.unmatched:,} of them no row was known."
-    )
-    return Exit.DONE
+cli.add_command(cli_services.sandbox)
+cli.add_command(cli_services.callbacks)
+cli.add_command(cli_services.schedule)
 
 
 def _load(path: Path, **overrides: Any) -> Campaign:

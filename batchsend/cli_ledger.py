@@ -1,4 +1,4 @@
-"""The commands about a ledger's people: what they got, who is not to be texted, and forgetting what is old."""
+"""The commands about what a ledger knows: its runs, who got what, who is not to be texted, forgetting what is old."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ phone_option = click.option("--phone", metavar="NUMBER", help="The phone, howeve
 region_option = click.option(
     "--region", default="US", show_default=True, metavar="CODE", help="Country of phones without a country code."
 )  # fmt: skip
+
+
+@click.command()
+@click.argument("campaign", required=False, type=_FILE)
+@ledger_option
+def runs(campaign: Path | None, ledger: str | None) -> None:
+    """What ran, when, by whom, with which counts."""
+    from batchsend.actions import load_campaign
+    from batchsend.console import run_lines
+    from batchsend.history import overview
+    from batchsend.lookup import find_ledger, report_pages
+
+    with find_ledger(campaign, ledger) as found:
+        name = load_campaign(campaign).name if campaign is not None else None
+        listed = overview(found, name)
+        for line in run_lines(listed, report_pages(found, [run.run_id for run in listed])):
+            click.echo(line)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from batchsend.history import RunOverview, first_with, rows_with
 from batchsend.phones import for_people as phone_for_people
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.runner import Report
+from batchsend.sms import non_gsm7
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.trial import Trial, TrialReport
@@ -96,7 +98,8 @@ def trial_lines(trial: Trial, *, rehearsal: bool) -> Iterator[str]:
     campaign, customers = trial.plan.request.campaign, trial.plan.sources.customers
     what = "rehearsal of a test, nobody gets a text" if rehearsal else "about to send a test"
     yield f"{campaign.name}: {what}; it counts for nothing"
-    yield _line("from", f"{_department(campaign)}, by {_host_of(trial.plan.request.base_url)}")
+    by = "a stand-in on this computer" if rehearsal else _host_of(trial.plan.request.base_url)
+    yield _line("from", f"{_department(campaign)}, by {by}")
     yield _line("to", f"customer {trial.customer_uuid}, their preferred number")
     size = f"{segment_count(trial.size.segments)} in {trial.size.encoding}"
     yield _line("text", f"of row {trial.row} in {shown_path(customers.path)}, {size}:")
@@ -300,11 +303,14 @@ def _remarks(plan: Plan) -> Iterator[str]:
             yield _line("", f"{_rows(remarks.not_again)} asked for, but they cannot be sent now")
     if remarks.consent:
         yield _line("consent", _values(remarks.consent))
+    message = plan.request.campaign.message
+    for character in non_gsm7(message.opt_out_line) if message.add_tcpa_footer else ():
+        yield _line("costly", f"{_said(character)} in opt_out_line makes every text cost more")
     for character, count in remarks.costly_rows.most_common(3):
         rows = _row_numbers(remarks.costly[character], count)
         yield _line(
             "costly",
-            f'"{character}" makes {_texts(count)} cost more (70 characters a segment, not 160): {rows}',
+            f"{_said(character)} makes {_texts(count)} cost more (70 characters a segment, not 160): {rows}",
         )
     if remarks.differing_rows:
         row, first, headers = remarks.differing[0]
@@ -313,6 +319,13 @@ def _remarks(plan: Plan) -> Iterator[str]:
             f"{_rows(remarks.differing_rows)} left out though not the same, such as row {row} and row {first} "
             f"({', '.join(headers)} differ): if both are meant, name that column in `key`",
         )
+
+
+def _said(character: str) -> str:
+    """`"í"`; by its name where there is nothing to see."""
+    if character.isprintable() and not unicodedata.combining(character):
+        return f'"{character}"'
+    return unicodedata.name(character, f"U+{ord(character):04X}").lower()
 
 
 def _groups(plan: Plan) -> Iterator[str]:

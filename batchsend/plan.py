@@ -16,7 +16,7 @@ from batchsend.columns import Roles
 from batchsend.damage import is_damaged
 from batchsend.phones import PhoneProblem, to_e164, zones_of
 from batchsend.quiet_hours import Clock, clock_of
-from batchsend.sms import SmsSize, counted, normalise, smart_encode
+from batchsend.sms import SmsSize, counted, is_blank, normalise, smart_encode
 from batchsend.statuses import Code
 from batchsend.template import RowProblem
 from batchsend.template_choice import TemplateChoice
@@ -199,7 +199,7 @@ class RowJudge:
             return Problem(problem.code, problem.description)
         if self._smart_encoding:
             body = smart_encode(body)
-        if not body:
+        if is_blank(body):
             return Problem(Code.EMPTY_MESSAGE, "the template gives no text for this row")
         judged.body = body
         judged.size = counted(body, self._opt_out_line)

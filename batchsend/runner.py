@@ -40,7 +40,6 @@ from batchsend.outputs import plan_heading, results_path, write_send_page
 from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan
 from batchsend.results import check_writable, write_results
 from batchsend.run_results import RunResults
-from batchsend.sandbox import Sandbox, SandboxOptions
 from batchsend.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
@@ -112,7 +111,7 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     request = _plan_request(start)
     campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
-    _refuse_sample_ids(campaign)
+    refuse_sample_ids(campaign)
     check_writable(start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
@@ -202,7 +201,8 @@ def _plan_request(start: Start) -> PlanRequest:
     )
 
 
-def _refuse_sample_ids(campaign: Campaign) -> None:
+def refuse_sample_ids(campaign: Campaign) -> None:
+    """Raises `CampaignError` where the ids of department or user are those that `batchsend new` writes."""
     samples = [
         key
         for key, value in (("department_uuid", campaign.department_uuid), ("user_uuid", campaign.user_uuid))
@@ -266,6 +266,8 @@ def _stopped_by_the_ledger() -> Iterator[None]:
 
 
 async def _dispatch_to_sandbox(campaign: Campaign, outbox: Outbox, plan: Plan, listener: Listener) -> Ending:
+    from batchsend.sandbox import Sandbox, SandboxOptions
+
     outbox.wake(outbox.sleeping())
     async with Sandbox(SandboxOptions()) as sandbox:
         identity = run_identity(plan.scratch.ledger_id(), str(SCRATCH_RUN))

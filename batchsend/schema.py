@@ -166,6 +166,32 @@ updates = Table(
     Index("updates_by_time", "received_at"),
 )
 
+#: Since when `batchsend schedule` knows that a campaign has this schedule: what was before was not missed.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("campaign", Text, primary_key=True),
+    Column("base_url", Text, primary_key=True),
+    Column("schedule", Text, nullable=False),
+    Column("since", Text, nullable=False),
+)
+
+#: What became of a schedule's times. The key is what lets one of several schedulers start a campaign, once.
+planned_starts = Table(
+    "planned_starts",
+    metadata,
+    Column("campaign", Text, primary_key=True),
+    Column("base_url", Text, primary_key=True),
+    Column("planned_at", Text, primary_key=True),
+    Column("outcome", Text, nullable=False),  # started or missed
+    Column("claimed_at", Text, nullable=False),
+    # Which scheduler started it, and how that ended; no ending is known where the scheduler ended first.
+    Column("host", Text, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("ended_at", Text),
+    Column("exit_code", Integer),
+)
+
 _STILL_OUT = text("removed_at IS NULL")
 #: Who is not to be texted, by customer UUID, by phone (E.164) or by both; what is not known is "". A removal is a
 #: date: nothing is deleted. `base_url` is "" where the opt-out holds at whichever API.

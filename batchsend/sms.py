@@ -131,6 +131,11 @@ def normalise(text: str) -> str:
     return text.strip()
 
 
+def is_blank(body: str) -> bool:
+    """Is there nothing to see in `body`: only white space and what steers other characters (zero-width ...)?"""
+    return all(character.isspace() or unicodedata.category(character) == "Cf" for character in body)
+
+
 def _substitutes() -> dict[str, str]:
     groups = {
         '"': "“”„‟«»″‶〝〞❝❞ʺˮ",

@@ -25,8 +25,7 @@ from batchsend.ledger_opening import scratch_ledger
 from batchsend.outbox import Outbox
 from batchsend.plan import API_UUID, Judged
 from batchsend.planning import SCRATCH_RUN, Plan, judge_row
-from batchsend.runner import DeclinedError, Listener, Start, planned
-from batchsend.sandbox import Sandbox, SandboxOptions
+from batchsend.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
 from batchsend.schema import messages
 from batchsend.sender import Ending
 from batchsend.settings import Credentials, require_credentials
@@ -68,6 +67,7 @@ def send_trial(
     Raises `BatchsendError`; then nothing was sent.
     """
     credentials = require_credentials(start.settings)
+    refuse_sample_ids(start.campaign)
     with planned(start) as plan:
         trial = _trial(plan, customer_uuid, row)
         if not confirm(trial):
@@ -136,6 +136,8 @@ def _of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
 
 
 async def _send_to_sandbox(trial: Trial, listener: Listener) -> TrialReport:
+    from batchsend.sandbox import Sandbox, SandboxOptions
+
     async with Sandbox(SandboxOptions()) as sandbox:
         return await _send(trial, sandbox.base_url, Credentials("rehearsal", "rehearsal"), listener)
 

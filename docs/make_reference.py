@@ -1,7 +1,7 @@
 """Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
 
 Whole pages: `campaign-file.md`, `commands.md`, `statuses-and-codes.md`. In `lists.md` and `sandbox.md`, what stands
-between two marks. What the code knows and cannot do yet is left out, and comes by itself with the version that can.
+between two marks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import click
 
 from batchsend import advice
-from batchsend.campaign import NOT_YET
 from batchsend.campaign_problems import SECTIONS
 from batchsend.campaign_schema import campaign_schema
 from batchsend.cli import cli
@@ -51,15 +50,6 @@ _FORMATS = {
 }
 _OWN_RESULTS = "| a results workbook of batchsend | its sheet `Results`: the list's own columns |"
 
-_WAITING = {later.key for later in NOT_YET if later.partly is None}
-#: What makes sense only together with something that may have to wait.
-_NEEDS_KEY = {
-    "columns.timezone": "sending.quiet_hours",
-    Code.QUIET_HOURS: "sending.quiet_hours",
-    Code.DAILY_CAP: "sending.per_day",
-}
-_NEEDS_COMMAND = {Status.DELIVERED: "callbacks", Status.UNDELIVERED: "callbacks"}
-
 #: Under which status our own codes stand.
 CODES: Mapping[Status, Sequence[Code]] = {
     Status.INVALID: (
@@ -90,13 +80,6 @@ CODES: Mapping[Status, Sequence[Code]] = {
 }
 
 
-def available(name: str) -> bool:
-    """Whether this key, code or status can do something in this version."""
-    if name in _NEEDS_COMMAND:
-        return _NEEDS_COMMAND[Status(name)] in cli.commands
-    return _NEEDS_KEY.get(name, name) not in _WAITING
-
-
 # --- the campaign file
 
 _CAMPAIGN_INTRO = """\
@@ -124,26 +107,21 @@ def campaign_file() -> str:
     """The page about the campaign file's keys."""
     schema = campaign_schema()
     properties, required = schema["properties"], {*schema["required"]}
-    if not available("template_by"):
-        required.add("template")
     template = (files("batchsend") / "data" / "new" / "campaign.toml").read_text(encoding="utf-8")
     parts = [NOTE, "", _CAMPAIGN_INTRO.format(example=template.replace("@NAME@", "spring"))]
     top = {key: value for key, value in properties.items() if key not in SECTIONS}
-    parts += ["## At the top of the file", "", *_key_table("", top, required), ""]
+    parts += ["## At the top of the file", "", *_key_table(top, required), ""]
     for section in SECTIONS:
-        if available(section):
-            table = properties[section]
-            parts += [f"## `[{section}]`", "", table["description"], ""]
-            parts += [*_key_table(f"{section}.", table["properties"]), ""]
+        table = properties[section]
+        parts += [f"## `[{section}]`", "", table["description"], ""]
+        parts += [*_key_table(table["properties"]), ""]
     return "\n".join(parts)
 
 
-def _key_table(prefix: str, properties: Mapping[str, Any], required: Collection[str] = ()) -> Iterator[str]:
+def _key_table(properties: Mapping[str, Any], required: Collection[str] = ()) -> Iterator[str]:
     yield "| key | value | default | meaning |"
     yield "| --- | --- | --- | --- |"
     for key, schema in properties.items():
-        if not available(prefix + key):
-            continue
         value, meaning = _kind(schema), schema["description"]
         if schema.get("type") == "object" and "properties" in schema:
             inner = "; ".join(
@@ -279,7 +257,7 @@ def statuses_and_codes() -> str:
     """The page about what stands in the columns `status` and `errorCodes`."""
     parts = [NOTE, "", _STATUSES_INTRO, "| status | counts as | what it means | what to do |"]
     parts += ["| --- | --- | --- | --- |"]
-    for status in filter(available, Status):
+    for status in Status:
         meaning, to_do = advice.BY_STATUS[status]
         parts.append(f"| `{status}` | {_group(status)} | {_cell(meaning)} | {_cell(to_do)} |")
     for status, codes in CODES.items():
@@ -287,7 +265,7 @@ def statuses_and_codes() -> str:
             "",
             f"## Codes of batchsend: `{status}`",
             "",
-            *_code_table(status, filter(available, codes)),
+            *_code_table(status, codes),
         ]
     parts += ["", "myKaarma's own codes can stand beside `unconfirmed` too; what to do stays the same."]
     parts += ["", _REFUSALS_INTRO, *_code_table(Status.FAILED, advice.REFUSALS)]

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchsend import campaign as campaign_module
-from batchsend.campaign import Campaign, not_yet
+from batchsend.campaign import Campaign
 from batchsend.campaign_file import load_campaign
 from batchsend.campaign_schema import campaign_schema
 from batchsend.campaign_types import parse_duration
@@ -87,12 +86,6 @@ empty_list = "error"
 cron = "0 10 * * MON-FRI"
 expires_after = "2h"
 """
-
-
-@pytest.fixture
-def everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a later version will be, in which every key is available."""
-    monkeypatch.setattr(campaign_module, "NOT_YET", ())
 
 
 def write(folder: Path, text: str | bytes, name: str = "spring.toml") -> Path:
@@ -178,7 +171,6 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.usefixtures("everything")
 def test_every_key_of_the_sample_is_read(tmp_path: Path) -> None:
     campaign = load(tmp_path, SAMPLE)
 
@@ -334,7 +326,6 @@ def test_a_campaign_cannot_be_changed(tmp_path: Path) -> None:
         campaign.sending.rate = 99.0
 
 
-@pytest.mark.usefixtures("everything")
 @pytest.mark.parametrize(
     ("line", "key", "value"),
     [
@@ -432,7 +423,6 @@ def test_nearest_zone(meant: str, zone: str | None) -> None:
 
 # --- what is wrong, word for word
 
-LATER = "are not yet available in this version of batchsend; take this out to go on without"
 PATH_HINT = (
     "in double quotes \\n and \\t are a line break and a tab; write C:/lists/x.csv or use single quotes"
 )
@@ -723,8 +713,6 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + '[columns]\ncustomer_uuid = "ID"\nphone = "id"',
         "`columns.phone`: is the same column as `customer_uuid`; each needs its own",
     ),
-    # what later versions bring is refused, never passed over
-    (SMALLEST + '[schedule]\ncron = "0 10 * * *"', f"`schedule`: schedules {LATER}"),
 ]
 
 
@@ -735,7 +723,7 @@ def test_wrong(tmp_path: Path, text: str, sentence: str) -> None:
     assert problems(tmp_path, text) == (sentence,)
 
 
-WRONG_LATER = [
+WRONG_TIMES = [
     (
         '[sending]\nquiet_hours = { from = "24:00", to = "08:00" }',
         '`sending.quiet_hours.from`: expected a time of day from "00:00" to "23:59", but it is "24:00"',
@@ -767,6 +755,13 @@ WRONG_LATER = [
         '[schedule]\ncron = "daily"',
         '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is "daily"',
     ),
+    (
+        '[schedule]\ncron = "61 10 * * *"',
+        (
+            '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is '
+            '"61 10 * * *"; the minute "61" is not of 0 to 59'
+        ),
+    ),
     ('[schedule]\nexpires_after = "2h"', "`schedule`: expected either `cron` or `at`"),
     (
         '[schedule]\ncron = "0 10 * * *"\nat = 2026-12-01T10:00:00',
@@ -790,9 +785,8 @@ WRONG_LATER = [
 ]
 
 
-@pytest.mark.usefixtures("everything")
-@pytest.mark.parametrize(("line", "sentence"), WRONG_LATER)
-def test_wrong_in_what_later_versions_bring(tmp_path: Path, line: str, sentence: str) -> None:
+@pytest.mark.parametrize(("line", "sentence"), WRONG_TIMES)
+def test_wrong_times(tmp_path: Path, line: str, sentence: str) -> None:
     assert problems(tmp_path, SMALLEST + line) == (sentence,)
 
 
@@ -1108,20 +1102,7 @@ def test_wrong_overrides(tmp_path: Path, options: dict[str, Any], sentence: str)
     assert str(caught.value) == sentence
 
 
-# --- what has to wait, and the schema
-
-
-def test_what_has_to_wait_exists() -> None:
-    # A line that is left behind when a key is renamed would refuse nothing.
-    known = campaign_schema()["properties"]
-    for later in campaign_module.NOT_YET:
-        table: dict[str, Any] = {"properties": known}
-        for part in later.key.split("."):
-            table = table["properties"][part]
-
-
-def test_nothing_of_the_smallest_campaign_has_to_wait() -> None:
-    assert not_yet({"name": "x", "list": "x.csv", "sending": {"rate": 1}}) == []
+# --- the schema
 
 
 def every_key(schema: dict[str, Any], path: str = "") -> dict[str, dict[str, Any]]:
@@ -1186,9 +1167,3 @@ def test_schema_allows_quiet_hours_in_both_forms() -> None:
     word, table = campaign_schema()["properties"]["sending"]["properties"]["quiet_hours"]["anyOf"]
     assert word["const"] == "TCPA"
     assert table["required"] == ["from", "to"]
-
-
-def test_schema_says_what_has_to_wait() -> None:
-    described = every_key(campaign_schema())
-    waiting = {key for key, part in described.items() if "Not yet available" in part["description"]}
-    assert waiting == {"schedule"}

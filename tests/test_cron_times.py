@@ -158,7 +158,7 @@ def week_around(expression: str, zone: str, change: datetime) -> list[datetime]:
 @given(
     change=st.sampled_from(CHANGES),
     expression=st.sampled_from(
-        ["30 1 * * *", "0 2,3 * * *", "*/7 2 * * *", "5 * * * *", "* 1-3 * * *", "15 2 * * 0"]
+        ["30 1 * * *", "0 2,3 * * *", "*/7 2 * * *", "5 * * * *", "*/11 1-3 * * *", "15 2 * * 0"]
     ),
     offset=st.integers(-400, 400),
     seconds=st.integers(0, 59),

@@ -92,6 +92,11 @@ def test_name_case_changes_nothing_but_case(text: str) -> None:
     [
         ("3125550142", "(312) 555-0142"),
         ("+442079460958", "+44 20 7946 0958"),
+        ("1 (312) 555 0142", "(312) 555-0142"),
+        ("312.555.0142", "(312) 555-0142"),
+        ("+523312345678", "+52 33 1234 5678"),
+        ("5550142", "5550142"),  # without its area code
+        ("(312) 555-0142 / (312) 555-0143", "(312) 555-0142 / (312) 555-0143"),  # two are none
         ("ask Bob", "ask Bob"),  # what is no number is printed as it is: phones are judged elsewhere
     ],
 )
@@ -132,6 +137,10 @@ def test_dates_that_are_read(text: str) -> None:
         ("2026-03-01 14:05:00", {"pattern": "EEEE, MMMM d 'at' h:mm"}, "Sunday, March 1 at 2:05"),
         ("2026-03-01", {"pattern": "long"}, "March 1, 2026"),
         ("2026-03-01", {"pattern": "d 'de' MMMM", "locale": "es"}, "1 de marzo"),
+        ("2026-03-09", {"pattern": "EEEE d 'de' MMMM", "locale": "es-MX"}, "lunes 9 de marzo"),
+        ("2026-03-09", {"pattern": "d MMMM", "locale": "vi"}, "9 tháng 3"),
+        ("2026-03-09", {"pattern": "full", "locale": "fr_CA"}, "lundi 9 mars 2026"),
+        ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es_MX"}, "3 de abril"),  # as Mexico writes it
         ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es_US"}, "4 de marzo"),  # an American list
         # Of no country: a Spanish text about an American list.
         ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es"}, "4 de marzo"),
@@ -223,6 +232,9 @@ def test_dates_that_are_refused(text: str, arguments: dict[str, str], descriptio
         ("0.1", {}, "$0.10"),
         ("1234.5", {"locale": "es_ES", "currency": "EUR"}, "1.234,50\u00a0€"),  # stored numbers have a point
         ("1.234.567,5", {"locale": "de_DE", "currency": "EUR"}, "1.234.567,50\u00a0€"),
+        ("1234.5", {"locale": "es_US"}, "$1,234.50"),
+        ("1234.5", {"locale": "es_MX", "currency": "MXN"}, "$1,234.50"),
+        ("1234.5", {"locale": "es"}, "1.234,50\u00a0US$"),  # as Spain writes it
         ("1234.5", {"locale": "fr_CA", "currency": "CAD"}, "1\u00a0234,50\u00a0$"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchsend.sms import Encoding, SmsSize, counted, non_gsm7, normalise, size, smart_encode
+from batchsend.sms import Encoding, SmsSize, counted, is_blank, non_gsm7, normalise, size, smart_encode
 
 # 3GPP TS 23.038, section 6.2.1, column by column; 0x1B is the escape to the extension table.
 GSM7_TABLE = (
@@ -165,6 +165,20 @@ def test_a_body_is_tidy_and_stays_as_it_is(text: str) -> None:
 )
 def test_smart_encoding(text: str, encoded: str) -> None:
     assert smart_encode(normalise(text)) == encoded
+
+
+@pytest.mark.parametrize(
+    ("body", "blank"),
+    [
+        ("", True),
+        ("\u200b", True),  # a text of which nothing is seen is no text
+        ("\u200e \u2060\u00a0\n", True),
+        (".", False),
+        ("\u200b😀", False),
+    ],
+)
+def test_a_body_of_which_nothing_is_seen(body: str, blank: bool) -> None:
+    assert is_blank(body) is blank
 
 
 @settings(deadline=None)

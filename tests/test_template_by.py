@@ -145,3 +145,12 @@ def test_a_row_needs_only_what_its_own_template_uses(world: World, sandbox: Sand
 def test_letter_case_and_space_around_do_not_count(value: str, upper: list[bool]) -> None:
     letters = (a.upper() if up else a.lower() for a, up in zip(value, upper, strict=False))
     assert folded(f" {''.join(letters)}\u00a0") == folded(value)
+
+
+def test_a_dear_character_of_the_opt_out_line_is_said(tmp_path: Path) -> None:
+    world = write(World(tmp_path), ["English"])
+    file = tmp_path / "campaign.toml"
+    file.write_text(
+        file.read_text(encoding="utf-8") + '[message]\nopt_out_line = "Envía STOP"\n', encoding="utf-8"
+    )
+    assert '"í" in opt_out_line makes every text cost more' in world.run("preview", "campaign.toml").out

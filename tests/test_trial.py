@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from world import BATCHSEND, Sandbox, World, customers
+from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
 from batchsend.cli import run
 
@@ -137,6 +138,17 @@ def test_without_a_row_to_send_one_has_to_be_named(
     inside.write([{"Customer UUID": "", "First Name": "A", "Phone": ""}])
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
     assert "No row would be sent now, so there is no first one to test with." in capfd.readouterr().err
+    assert sandbox.requests() == []
+
+
+def test_the_ids_of_the_sample_are_refused(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inside.write(
+        customers(1), campaign=re.sub("user_uuid = .*", 'user_uuid = "put-your-user-uuid-here"', CAMPAIGN)
+    )
+    assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
+    assert "`user_uuid` is still the sample's" in capfd.readouterr().err
     assert sandbox.requests() == []
 
 
