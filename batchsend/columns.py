@@ -24,6 +24,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "timezone": ("timezone", "time zone"),
 }  # fmt: skip
 
+#: A first row with one filled cell may be a title above the list.
+_TITLE_COLUMNS = 1
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -66,6 +69,11 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         key: tuple[int | None, ...] = (customer_uuid,)
     else:
         key = tuple(finder.named("recipients.key", name) for name in recipients.key)
+    if finder.problems and sum(map(bool, headers)) <= _TITLE_COLUMNS:
+        finder.problems.append(
+            "This looks like a title, not like headers. If the headers stand further down, delete the rows above "
+            "them and save the list again"
+        )
     if finder.problems or customer_uuid is None:
         raise ListError(campaign.list, finder.problems)
     positions = tuple(position for position in key if position is not None)

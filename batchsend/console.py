@@ -49,6 +49,7 @@ def plan_lines(plan: Plan, *, rehearsal: bool = False) -> Iterator[str]:
         yield _line("", note)
     yield from _templates(plan)
     yield _line("to send", _to_send(plan))
+    yield from _preferred(plan)
     yield from _hours(plan)
     if plan.unusual is not None:
         yield _line("", plan.unusual)
@@ -282,12 +283,22 @@ def _hours(plan: Plan) -> Iterator[str]:
         yield _line("", f"some rows wait, the first until {for_people(moment, zone)} ({zone.key}): {wait}")
 
 
+def _preferred(plan: Plan) -> Iterator[str]:
+    """Where phones come from a column, who has none there is worth knowing."""
+    if plan.sources.roles.phone is not None and plan.remarks.preferred:
+        yield _line(
+            "", f"{plan.remarks.preferred:,} of them without a phone: to the customer's preferred number"
+        )
+
+
 def _history(plan: Plan) -> str:
     if plan.run is not None:
         began = for_people(from_text(plan.run.created_at), plan.request.campaign.zone)
         return f"run {plan.run.id} of {began} goes on: the same list"
     if plan.known is not None:
-        return "a new run: this list is not the one that was sent before"
+        failed = plan.remarks.tried_before
+        again = f"; {_texts(failed)} to customers for whom an earlier run failed" if failed else ""
+        return f"a new run: this list is not the one that was sent before{again}"
     return "the ledger knows nothing of this campaign yet: everybody is new"
 
 

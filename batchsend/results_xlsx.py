@@ -44,11 +44,11 @@ PROBLEM_COLUMNS = (
     "row",
     "status",
     "what it means",
+    "errorDescriptions",
     "what to do",
     "phone",
     "customerUUID",
     "errorCodes",
-    "errorDescriptions",
     "message",
 )
 
@@ -171,6 +171,7 @@ def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
             **{header: Format().set_align("top") for header in headers},
             "row": Format().set_align("top").set_align("left"),
             "what it means": wrapped,
+            "errorDescriptions": wrapped,
             "what to do": wrapped,
         },
         "row_heights": heights,
@@ -184,7 +185,8 @@ def _problem_heights(problems: Iterator[ResultRow]) -> tuple[int, dict[int, int]
     count, heights = 0, {}
     for count, result in enumerate(problems, start=1):
         if count <= _ROWS_WITH_HEIGHT:
-            heights[count] = _LINE_HEIGHT * _advice_lines(result.status, result.codes)
+            described = _lines(result.descriptions, _WIDTHS["errorDescriptions"])
+            heights[count] = _LINE_HEIGHT * max(described, _advice_lines(result.status, result.codes))
     return count, heights
 
 
@@ -204,11 +206,11 @@ def _problem_values(result: ResultRow) -> tuple[Value, ...]:
         result.row,
         result.status,
         explained,
+        result.descriptions,
         todo,
         result.phone,
         result.customer_uuid,
         result.codes,
-        result.descriptions,
         result.message,
     )
 

@@ -185,6 +185,11 @@ def _substitutes() -> dict[str, str]:
 _SUBSTITUTES = _substitutes()
 
 
+def stubborn(text: str) -> tuple[str, ...]:
+    """The distinct characters that make `text` UCS-2 and that `smart_encode` has no plain ones for."""
+    return tuple(character for character in non_gsm7(text) if character not in _SUBSTITUTES)
+
+
 def _plain_for(match: re.Match[str]) -> str:
     plain = _SUBSTITUTES.get(match[0], match[0])
     after_digit = match.string[max(match.start() - 1, 0) : match.start()].isdigit()

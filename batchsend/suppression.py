@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,28 +16,30 @@ _ROWS_NAMED = 5
 
 @dataclass(frozen=True)
 class Suppression:
-    """Customer UUIDs and E.164 phones to leave out. `phones_only`: no file names customers.
+    """Customer UUIDs and E.164 phones to leave out, each with a file's name. `phones_only`: no file names customers.
 
     The ledger's opt-outs do not count for `phones_only`: one number on them must not hold up a whole campaign.
     """
 
-    customer_uuids: frozenset[str] = frozenset()
-    phones: frozenset[str] = frozenset()
+    customer_uuids: Mapping[str, str] = field(default_factory=dict)
+    phones: Mapping[str, str] = field(default_factory=dict)
     phones_only: bool = False
     notes: tuple[str, ...] = ()
     opt_outs: OptOuts = field(default_factory=OptOuts)
 
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
-        """Why this customer or this phone is left out, "" where a file says so; `None` where neither is."""
-        if customer_uuid in self.customer_uuids or (phone is not None and phone in self.phones):
-            return ""
+        """Why this customer or this phone is left out; `None` where neither is."""
+        if customer_uuid in self.customer_uuids:
+            return f"{self.customer_uuids[customer_uuid]} names this customer"
+        if phone is not None and phone in self.phones:
+            return f"{self.phones[phone]} names this phone"
         return self.opt_outs.why(customer_uuid, phone)
 
 
 def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
     """Reads all suppression files. Raises what is wrong with any of them, together."""
-    customer_uuids: set[str] = set()
-    phones: set[str] = set()
+    customer_uuids: dict[str, str] = {}
+    phones: dict[str, str] = {}
     notes: list[str] = []
     errors: list[BatchsendError] = []
     for path in paths:
@@ -48,10 +50,10 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
     if errors:
         raise errors[0] if len(errors) == 1 else BatchsendError("\n".join(map(str, errors)))
     phones_only = bool(phones) and not customer_uuids
-    return Suppression(frozenset(customer_uuids), frozenset(phones), phones_only, tuple(notes))
+    return Suppression(customer_uuids, phones, phones_only, tuple(notes))
 
 
-def _load(path: Path, region: str, customer_uuids: set[str], phones: set[str]) -> list[str]:
+def _load(path: Path, region: str, customer_uuids: dict[str, str], phones: dict[str, str]) -> list[str]:
     nobody: list[int] = []
     no_phone: list[int] = []
     customers_here: set[str] = set()
@@ -64,8 +66,8 @@ def _load(path: Path, region: str, customer_uuids: set[str], phones: set[str]) -
             nobody.append(named.row)
         elif named.unusable_phones:
             no_phone.append(named.row)
-    customer_uuids |= customers_here
-    phones |= phones_here
+    customer_uuids |= dict.fromkeys(customers_here, path.name)
+    phones |= dict.fromkeys(phones_here, path.name)
     notes = [_names(len(customers_here), len(phones_here))]
     if nobody:
         notes.append(nobody_in(nobody))

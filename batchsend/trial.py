@@ -95,7 +95,7 @@ def _trial(plan: Plan, customer_uuid: str, row: int | None) -> Trial:
     why_not = plan.sources.suppression.why(customer_uuid, None)
     if why_not is not None:
         raise GuardError(
-            f"--test-customer {customer_uuid}: {why_not or 'this customer is in a suppression file'}. Nothing was "
+            f"--test-customer {customer_uuid}: {why_not}. Nothing was "
             f"sent. Choose a customer who may be texted."
         )
     judged = judge_row(plan, row if row is not None else _first_row(plan))

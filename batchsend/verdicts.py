@@ -20,7 +20,7 @@ from batchsend.errors import GuardError
 from batchsend.history import Earlier, History
 from batchsend.plan import Judged, Problem, RowJudge
 from batchsend.schema import messages
-from batchsend.sms import Encoding, non_gsm7
+from batchsend.sms import Encoding, non_gsm7, stubborn
 from batchsend.statuses import (
     IN_FLIGHT,
     MAY_HAVE_REACHED,
@@ -58,6 +58,9 @@ class Remarks:
     again: int = 0
     again_unconfirmed: int = 0
     not_again: int = 0
+    #: Texts to rows that an earlier run tried in vain, and texts to the customer's preferred number.
+    tried_before: int = 0
+    preferred: int = 0
     #: Rows that were tried before in this run and keep their outcome.
     kept: int = 0
 
@@ -84,6 +87,8 @@ class Planner:
         self._skip_duplicate_phones = recipients.duplicate_phones == "skip"
         days = recipients.repeat_after_days
         self._texted_since = to_text(start_of_window(now, days, campaign.zone)) if days else None
+        # A dash beside an emoji costs nothing more: smart encoding would make it plain, were it not for the emoji.
+        self._costly = stubborn if campaign.message.smart_encoding else non_gsm7
         self._max_messages = recipients.max_messages
         self._cap_since = (
             start_of_window(now, recipients.max_messages_days, campaign.zone)
@@ -166,6 +171,8 @@ class Planner:
             return self._row(row, status, problem.code, problem.description, generation=0, resend=None)
         if resend is not None and latest is not None:
             self._note_again(latest, chosen)
+        elif latest is not None and latest.status == Status.FAILED:
+            self.remarks.tried_before += 1
         return self._message(row, generation=0, resend=resend)
 
     def _resend_for(self, chosen: str | None, latest: Earlier) -> str | None:
@@ -247,11 +254,12 @@ class Planner:
         self._remember(row.row, row.key or "", row.phone, row.customer_uuid or "", row.cells)
         self._planned[row.customer_uuid or ""] += 1
         if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
-            for character in non_gsm7(row.body):
+            for character in self._costly(row.body):
                 self.remarks.costly_rows[character] += 1
                 rows = self.remarks.costly.setdefault(character, [])
                 if len(rows) < _EXAMPLES:
                     rows.append(row.row)
+        self.remarks.preferred += row.phone is None
         if row.unknown_zone is not None:
             self.remarks.unknown_zones[row.unknown_zone] += 1
         return self._row(row, Status.PENDING, Code.STOPPED, "", generation=generation, resend=resend)

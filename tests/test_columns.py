@@ -117,3 +117,12 @@ def test_what_is_missing_or_unclear_is_named(
     with pytest.raises(ListError) as caught:
         found(tmp_path, headers, more)
     assert caught.value.problems == (problem,)
+
+
+def test_a_title_above_the_headers_is_said_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(ListError) as caught:
+        found(tmp_path, ["Lakeside Motors - Spring tires 2026", "", ""], "")
+    assert caught.value.problems[-1] == (
+        "This looks like a title, not like headers. If the headers stand further down, delete the rows above them "
+        "and save the list again"
+    )

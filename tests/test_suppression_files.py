@@ -38,14 +38,14 @@ def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: by
     path = tmp_path / name
     path.write_bytes(content)
     suppression = load_suppression([path], "US")
-    assert (suppression.customer_uuids, suppression.phones) == ({"c1"}, {"+13125550142"})
+    assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})
     assert suppression.notes == (f"{name}: names 1 customer id and 1 phone",)
 
 
 @pytest.mark.parametrize("name", ["only_a_header.xls", "only_a_header.ods"])
 def test_a_file_in_which_nobody_has_opted_out_yet(name: str) -> None:
     suppression = load_suppression([HERE / name], "US")
-    assert (suppression.customer_uuids, suppression.phones) == (frozenset(), frozenset())
+    assert (suppression.customer_uuids, suppression.phones) == ({}, {})
     assert suppression.notes == (f"{name}: names nobody",)
 
 
@@ -67,7 +67,7 @@ def test_an_opt_out_that_is_filtered_away_is_still_an_opt_out(
 ) -> None:
     assert callable(write)
     write(tmp_path / name)
-    assert load_suppression([tmp_path / name], "US").customer_uuids == {"c1", "c2"}
+    assert set(load_suppression([tmp_path / name], "US").customer_uuids) == {"c1", "c2"}
 
 
 def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
         workbook.active.append(row)
     workbook.save(tmp_path / "o.xlsx")
     suppression = load_suppression([tmp_path / "o.xlsx"], "US")
-    assert suppression.customer_uuids == {"c1"}
+    assert set(suppression.customer_uuids) == {"c1"}
     assert suppression.notes == (
         "o.xlsx: names 1 customer id",
         "o.xlsx: 1 row names nobody (no customer id, no usable phone): 3",
@@ -87,7 +87,7 @@ def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
 def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
-    assert suppression.customer_uuids == {"c1", "c2"}
+    assert set(suppression.customer_uuids) == {"c1", "c2"}
     assert suppression.notes == (
         "o.csv: names 2 customer ids and 1 phone",
         "o.csv: 1 row has a phone that is none, and is left out by the rest alone: 2",
@@ -142,4 +142,4 @@ def test_options_of_the_list_do_not_help_a_file_of_opt_outs(tmp_path: Path) -> N
 def test_a_row_that_ends_early_still_names_somebody(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid,name,phone\nc1\n,,3125550142\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
-    assert (suppression.customer_uuids, suppression.phones) == ({"c1"}, {"+13125550142"})
+    assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})

@@ -101,7 +101,7 @@ def test_what_became_of_it(
             "sends one text and no run: leave --log-format out",
         ),
         (["--test-customer", "me@example.com"], "is not a customer id of myKaarma"),
-        (["--test-customer", "out"], "--test-customer out: this customer is in a suppression file."),
+        (["--test-customer", "out"], "--test-customer out: out.csv names this customer."),
         (["--test-customer", "me", "--row", "9"], "--row 9: "),
         (["--test-customer", "me", "--row", "3"], "--row 3: this row has no text to send (MISSING_VALUE"),
         (["--test-customer", "me", "--row", "4"], "--row 4: this row has no text to send (INVALID_PHONE"),
