@@ -136,6 +136,9 @@ def _key_table(properties: Mapping[str, Any], required: Collection[str] = ()) ->
 def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
+    if "anyOf" in schema and any("const" in kind for kind in schema["anyOf"]):
+        constants = (f'`"{kind["const"]}"`' for kind in schema["anyOf"] if "const" in kind)
+        return f"{' or '.join(constants)} or a table: `{{ ... }}`"
     if "anyOf" in schema:
         return 'a length of time: `"30s"`, `"15m"`, `"1h30m"`, or seconds'
     kind = schema["type"]

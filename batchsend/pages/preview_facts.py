@@ -305,6 +305,12 @@ def _remarks(plan: Plan) -> list[str]:
         )
     if remarks.again_unconfirmed:
         said.append(f"{text_count(remarks.again_unconfirmed)} of these may have arrived the first time.")
+    if remarks.tried_before:
+        said.append(f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed.")
+    if plan.sources.roles.phone is not None and remarks.preferred:
+        said.append(f"{text_count(remarks.preferred)} without a phone: to the customer’s preferred number.")
+    for word, count in remarks.unknown_zones.most_common(5):
+        said.append(f'"{word}" is no time zone: {row_count(count)} go by the phone’s area code.')
     template = plan.sources.template
     for value, count in template.unmatched(remarks.template_values).items() if template.cases else ():
         what = f'"{value}"' if value else "a blank"
