@@ -100,6 +100,9 @@ class Refused:
 
 Judgement = Answered | TurnedAway | Refused
 
+#: `json.dumps` makes an encoder for each call unless it is asked for nothing special.
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
 
 def run_identity(ledger_id: str, run: str) -> dict[str, str]:
     """What tells a run's messages from those of all others when a callback brings one back."""
@@ -150,7 +153,7 @@ def request_body(request: Request, options: SendingAttributes) -> dict[str, Any]
 
 def request_json(request: Request, options: SendingAttributes) -> str:
     """The body of one request as it goes over the wire, in UTF-8."""
-    return json.dumps(request_body(request, options), ensure_ascii=False)
+    return _JSON.encode(request_body(request, options))
 
 
 def judge(

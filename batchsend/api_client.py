@@ -151,10 +151,10 @@ class ApiClient:
         finally:
             departure.over()
         status, headers = head
-        return judge(
-            status, body, headers.get("Retry-After"), server_time(headers.get("Date"), datetime.now(UTC)),
-            sender_per_row=self._sender_per_row,
-        )  # fmt: skip
+        wish, time = headers.get("Retry-After"), datetime.now(UTC)
+        if wish is not None:  # nothing else needs the server's clock, and reading a date takes a while
+            time = server_time(headers.get("Date"), time)
+        return judge(status, body, wish, time, sender_per_row=self._sender_per_row)
 
     def _judge_trouble(self, error: Exception, departure: Departure) -> Judgement:
         if departure.left_at is None:

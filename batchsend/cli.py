@@ -119,6 +119,7 @@ def send(
     """Send a campaign, or go on with what was interrupted."""
     cli_trial.check_test_options(test_customer, row)
     if dry_run:
+        cli_trial.check_dry_run_options()
         options.pop("wait")
         return _preview(_load(campaign, list=list_), None, **options)
     asks = not yes
@@ -146,29 +147,30 @@ def send(
 
 def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **options: Any) -> Exit:
     from batchsend import actions, runner
-    from batchsend.console import plan_lines, shown_path, tally_line
-    from batchsend.errors import LedgerError, ResultsError
+    from batchsend.console import first_message_lines, plan_lines, shown_path, tally_line
+    from batchsend.errors import ResultsError
     from batchsend.ledger_opening import check_ledger_place
     from batchsend.outputs import preview_path, write_preview, write_preview_page
     from batchsend.statuses import Status
 
     start = actions.prepare(campaign, **options)
-    refused_here: list[str] = []
+    refused: list[str] = []
     try:
         check_ledger_place(start.ledger_url)
-    except LedgerError as error:
-        click.echo(f"`send` will be refused here. {error}", err=True)
-        refused_here.append(str(error))
+        runner.refuse_sample_ids(campaign)
+    except BatchsendError as error:
+        refused.append(str(error))
     with runner.planned(start) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
         _echo(plan_lines(plan))
-        refused = runner.guard_refusals(plan)
+        _echo(first_message_lines(plan))
+        refused += runner.guard_refusals(plan)
         page: Path | None = None
         workbook: Path | None = None
         try:
             path = preview_path(campaign, out)
             workbook = write_preview(plan, path)
-            page = write_preview_page(plan, path.with_suffix(".html"), workbook, [*refused_here, *refused])
+            page = write_preview_page(plan, path.with_suffix(".html"), workbook, refused)
         except ResultsError as error:
             # In a folder where one may only look, what is on the screen is worth having.
             if out is not None:
@@ -191,7 +193,7 @@ def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **opt
 def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool) -> Exit:
     """Shows the plan, asks where it must, shows progress and the report."""
     from batchsend import runner
-    from batchsend.console import closing_lines, plan_lines, report_lines
+    from batchsend.console import closing_lines, first_message_lines, plan_lines, report_lines
 
     rehearsal = action is runner.rehearse
     shown = _Progress(quiet=quiet)
@@ -202,6 +204,8 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
                 f"{start.campaign.name}: {'rehearsal, nobody gets a text' if rehearsal else 'about to send'}"
             )
             _echo(plan_lines(plan, rehearsal=rehearsal))
+            if asks or sys.stdout.isatty():
+                _echo(first_message_lines(plan))
         if asks and not _asked(plan.texts, rehearsal=rehearsal):
             return False
         shown.begin(plan.texts)
@@ -311,7 +315,7 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
     unknown = [status for status in only if status not in set(Status) - {Status.READY}]
     if unknown:
         raise click.BadParameter(
-            f"{unknown[0]} is not a status. There are: {', '.join(set(Status) - {Status.READY})}.",
+            f"{unknown[0]} is not a status. There are: {', '.join(s for s in Status if s is not Status.READY)}.",
             param_hint="--only",
         )
     with find_run(target, ledger) as found:

@@ -47,6 +47,25 @@ def check_test_options(test_customer: str | None, row: int | None) -> None:
             raise click.UsageError(f"--test-customer sends one text and no run: leave {option} out.")
 
 
+def check_dry_run_options() -> None:
+    """Raises `click.UsageError` where an option beside `--dry-run` would be passed over in silence."""
+    context = click.get_current_context()
+    for name in (
+        "expect",
+        "strict",
+        "rate",
+        "concurrency",
+        "results",
+        "sandbox",
+        "quiet",
+        "log_format",
+        "wait",
+    ):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"--dry-run is `batchsend preview`, which has no {option}: leave it out.")
+
+
 def run_trial(
     start: Start, test_customer: str, row: int | None, *, sandbox: bool, asked: Callable[[int], bool] | None,
     quiet: bool,

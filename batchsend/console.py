@@ -35,7 +35,7 @@ _VALUES_NAMED = 8
 
 
 def plan_lines(plan: Plan, *, rehearsal: bool = False) -> Iterator[str]:
-    """Who sends what to whom, who is left out and why, and the first message."""
+    """Who sends what to whom, and who is left out and why."""
     request, sources = plan.request, plan.sources
     campaign, customers = request.campaign, sources.customers
     saved = for_people(customers.saved_at, campaign.zone)
@@ -56,7 +56,6 @@ def plan_lines(plan: Plan, *, rehearsal: bool = False) -> Iterator[str]:
     yield _line("history", _history(plan))
     yield from _remarks(plan)
     yield from _groups(plan)
-    yield from _first_message(plan)
 
 
 def tally_line(plan: Plan) -> str:
@@ -195,11 +194,12 @@ def _what_next(report: Report) -> Iterator[str]:
     elif report.exit is Exit.STOPPED:
         yield f"Stopped: {report.ending}"
         yield "Run the same command again to go on; nobody is texted twice."
-    elif report.planned == 0 and not any(codes == Code.HELD_BACK for _, codes, _ in report.codes):
+    elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
         yield "Nothing was left to send."
     if report.comes_back is not None:
-        local = report.comes_back.astimezone()
-        yield f"Some rows wait for their time: run the same command again from {local:%Y-%m-%d %H:%M} on."
+        local = report.comes_back.astimezone(report.zone)
+        zone = f" ({report.zone.key})" if report.zone is not None else ""
+        yield f"Some rows wait for their time: run the same command again from {local:%Y-%m-%d %H:%M}{zone} on."
     held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)
     if held_back:
         yield f"{_rows(held_back)} held back by --limit: run it again without --limit to send them."
@@ -367,7 +367,8 @@ def _row_numbers(numbers: Sequence[int], count: int) -> str:
     return f"{'row' if count == 1 else 'rows'} {named}{more}"
 
 
-def _first_message(plan: Plan) -> Iterator[str]:
+def first_message_lines(plan: Plan) -> Iterator[str]:
+    """The first text that would leave, and to whom: for eyes, not for logs."""
     first = first_with(plan.scratch, SCRATCH_RUN, Status.PENDING, Code.STOPPED)
     if first is None:
         return

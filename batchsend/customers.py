@@ -129,9 +129,11 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
         found = examine(source, options.hidden_rows, rows_needed=rows_needed)
     except OSError as error:
         raise ListError(path, unreadable(error)) from error
-    if found.problems:
-        raise ListError(path, found.problems)
     header = found.header
+    if found.problems:
+        refused = ListError(path, found.problems)
+        refused.headers = tuple(header.columns.values()) or None
+        raise refused
     place = (f"the header is in row {header.row}",) if header.row > 1 else ()
     return CustomerList(
         path=path,

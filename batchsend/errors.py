@@ -41,7 +41,12 @@ class SettingsError(BatchsendError):
 
 
 class ListError(FileError):
-    """The list as a whole cannot be used; raised before any row is looked at."""
+    """The list as a whole cannot be used; raised before any row is looked at.
+
+    `headers` are there where they could be read: what else is wrong with them can be said at once.
+    """
+
+    headers: tuple[str, ...] | None = None
 
 
 class TemplateError(FileError):

@@ -10,5 +10,10 @@ def storable(value: object) -> str | None:
     """The text without what neither databases nor workbooks take (half a surrogate pair, NUL); `None` for no text."""
     if not isinstance(value, str):
         return None
-    printable = "".join(char if char.isprintable() else " " for char in value[: 2 * LONGEST])
+    beginning = value[: 2 * LONGEST]
+    # Nearly every text is as it should be, and there are several in each answer.
+    if beginning.isprintable():
+        printable = beginning
+    else:
+        printable = "".join(char if char.isprintable() else " " for char in beginning)
     return " ".join(printable.split())[:LONGEST] or None

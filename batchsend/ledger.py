@@ -34,7 +34,7 @@ from batchsend.ledger_errors import own_errors
 from batchsend.schema import campaigns, messages, meta, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, RESENDABLE, TRIED, Code, Status
 from batchsend.timestamps import now, to_text
-from batchsend.upserts import insert_into
+from batchsend.upserts import execute_for_all, insert_into
 
 #: Rows copied from a plan in one statement.
 _COPY_ROWS = 1000
@@ -182,14 +182,6 @@ class Ledger:
         with self.read() as connection:
             return [_campaign(row) for row in connection.execute(query).mappings()]
 
-    def campaigns_named(self, name: str) -> list[CampaignRecord]:
-        """The campaigns of this name, at whichever API."""
-        with self.read() as connection:
-            rows = connection.execute(
-                select(campaigns).where(campaigns.c.name == name).order_by(campaigns.c.id)
-            )
-            return [_campaign(row) for row in rows.mappings()]
-
     def campaign_by_id(self, campaign_id: int) -> CampaignRecord:
         with self.read() as connection:
             row = connection.execute(select(campaigns).where(campaigns.c.id == campaign_id)).mappings().one()
@@ -281,9 +273,10 @@ class Ledger:
     def _planned_rows(self) -> Iterator[list[dict[str, Any]]]:
         query = select(messages).where(messages.c.status.not_in(TRIED)).order_by(messages.c.row)
         with self.read() as connection:
-            result = connection.execution_options(yield_per=_COPY_ROWS).execute(query).mappings()
+            result = connection.execution_options(yield_per=_COPY_ROWS).execute(query)
+            names = tuple(result.keys())
             for rows in result.partitions():
-                yield [dict(row) for row in rows]
+                yield [dict(zip(names, row, strict=True)) for row in rows]
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:
         """Records how a start ended."""
@@ -384,7 +377,8 @@ def _store_rows(connection: Connection, rows: list[dict[str, Any]]) -> None:
         upsert.excluded.generation > messages.c.generation,
     )
     _supersede(connection, rows[0]["run_id"], {r["row"]: r["generation"] for r in rows if r["generation"]})
-    connection.execute(
+    execute_for_all(
+        connection,
         upsert.on_conflict_do_update(
             index_elements=["run_id", "row"],
             set_={c.name: upsert.excluded[c.name] for c in messages.columns if c.name not in _KEPT},

@@ -243,6 +243,6 @@ def _check_version(connection: Connection, where: str) -> None:
     if int(version) < SCHEMA_VERSION:
         raise LedgerError(
             f"{where}: this ledger was written by an older version of batchsend (its tables are version {version}, "
-            f"this program needs version {SCHEMA_VERSION}). Nothing was sent. Run `batchsend ledger upgrade`, then "
-            f"this again."
+            f"this program needs version {SCHEMA_VERSION}). Nothing was sent. Go on with the older version; a "
+            f"new ledger would know nothing of what was sent."
         )

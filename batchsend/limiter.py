@@ -69,11 +69,6 @@ class Pacer:
         """The present rate: the configured one, or less after being told to slow down."""
         return self._rate
 
-    @property
-    def paused_for(self) -> float:
-        """Seconds until the present pause ends; 0 where there is none."""
-        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
-
     async def slot(self) -> float:
         """Waits for a slot and returns when it was given (the event loop's time)."""
         loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -120,6 +120,7 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
         ("myKaarma", run.about.get("base_url")),
         *([("Only", ", ".join(only))] if only is not None else []),
     ]
+    refuse_inputs(path, _inputs_of_run(run))
     check_writable(path)
     return write_results(
         path, RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), heading, run.id, only)
@@ -138,8 +139,35 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
             f"Run {run.id} was purged: the list's columns are gone, so that it cannot be a list again. Nothing was "
             f"written. Without --as-list its results can be written, with what is left."
         )
+    refuse_inputs(path, _inputs_of_run(run))
     check_writable(path)
     return write_list(path, run.headers, (row.cells for row in results.rows()))
+
+
+def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+    """Raises `ResultsError` where results, or the page beside them, would be written over what a campaign reads."""
+    for written in (path, path.with_suffix(".html")):
+        for file in inputs:
+            if written.resolve() == file.resolve():
+                raise ResultsError(
+                    f"{path}: {written.name} is a file that the campaign reads, and the results would be written "
+                    f"over it. Nothing was written. Choose another name."
+                )
+
+
+def inputs_of(campaign: Campaign) -> list[Path]:
+    """The files that a campaign reads."""
+    templates = [campaign.template] if campaign.template is not None else []
+    if campaign.template_by is not None:
+        templates += [campaign.template_by.default, *campaign.template_by.cases]
+    return [campaign.path, campaign.list, *templates, *campaign.recipients.suppress]
+
+
+def _inputs_of_run(run: RunRecord) -> list[Path]:
+    return [
+        Path(run.list_file),
+        *(Path(run.about[name]) for name in ("file", "template") if name in run.about),
+    ]
 
 
 def results_path(campaign: Campaign, run_id: int | None) -> Path:

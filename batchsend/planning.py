@@ -34,6 +34,7 @@ from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression
 from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
+from batchsend.upserts import execute_for_all
 from batchsend.verdicts import Planner, Remarks
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
                 rows = planner.plan(chunk)
                 if rows:
                     with scratch.write() as connection:
-                        connection.execute(insert(messages), rows)
+                        execute_for_all(connection, insert(messages), rows)
             if campaign.recipients.duplicate_phones == "skip":
                 skip_texted_phones(scratch, SCRATCH_RUN)
             # The whole run's texts: what is left of a long list after a kill is no short list.
@@ -181,10 +182,11 @@ def read_sources(campaign: Campaign) -> Sources:
     )
     recipients = campaign.recipients
     suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))
-    if customers is not None:
-        template = problems.attempt(lambda: TemplateChoice.load(campaign, customers.headers))
-        roles = problems.attempt(lambda: find_columns(campaign, customers.headers))
-        if template is not None and roles is not None and suppression is not None:
+    headers = customers.headers if customers is not None else problems.headers()
+    if headers is not None:
+        template = problems.attempt(lambda: TemplateChoice.load(campaign, headers))
+        roles = problems.attempt(lambda: find_columns(campaign, headers))
+        if customers is not None and template is not None and roles is not None and suppression is not None:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
             if not problems.found:
                 return Sources(customers, roles, template, suppression)
@@ -203,6 +205,11 @@ class _Problems:
         except BatchsendError as error:
             self.found.append(error)
             return None
+
+    def headers(self) -> tuple[str, ...] | None:
+        """The headers of a list that cannot be used, where they could be read."""
+        found = (error.headers for error in self.found if isinstance(error, ListError))
+        return next((headers for headers in found if headers is not None), None)
 
     def together(self) -> BatchsendError:
         return self.found[0] if len(self.found) == 1 else BatchsendError("\n".join(map(str, self.found)))

@@ -6,7 +6,7 @@ that all of them allow; failing that, the campaign's own zone decides, as it doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import lru_cache
@@ -76,10 +76,6 @@ def first_opening(hours: Hours, moment: datetime, clocks: Iterable[Clock]) -> da
     """When the first of these recipients may be texted; `None` where nobody ever may, or there is nobody."""
     openings = (hours.opens(moment, clock) for clock in clocks)
     return min((opening for opening in openings if opening is not None), default=None)
-
-
-#: A clock -> may its recipients be texted now? What sending asks before each request.
-Gate = Callable[[Clock], bool]
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from batchsend._version import __version__
 from batchsend.api import run_identity
@@ -36,7 +37,7 @@ from batchsend.ledger_opening import open_for_reading, open_ledger
 from batchsend.locks import sending_lock
 from batchsend.newest_list import newest_match
 from batchsend.outbox import Outbox
-from batchsend.outputs import plan_heading, results_path, write_send_page
+from batchsend.outputs import inputs_of, plan_heading, refuse_inputs, results_path, write_send_page
 from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan
 from batchsend.results import check_writable, write_results
 from batchsend.run_results import RunResults
@@ -93,6 +94,7 @@ class Report:
     page_problem: str | None = None
     planned: int = 0
     comes_back: datetime | None = None
+    zone: ZoneInfo | None = None
     unusual: str | None = None
     closed: Mapping[int, int] = field(default_factory=dict)
 
@@ -112,7 +114,7 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
     refuse_sample_ids(campaign)
-    check_writable(start.results or results_path(campaign, 0))
+    _check_target(start, results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
         with sending_lock(ledger, campaign.name, campaign.formerly, base_url):
@@ -154,7 +156,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     start = replace(start, wait=True)
     campaign = start.campaign
     path = start.results or results_path(campaign, None)
-    check_writable(path)
+    _check_target(start, path)
     with planned(start) as plan:
         _check_guards(plan, start.guards)
         if plan.texts and not confirm(plan):
@@ -199,6 +201,13 @@ def _plan_request(start: Start) -> PlanRequest:
         new_campaign=start.new_campaign,
         wait=start.wait,
     )
+
+
+def _check_target(start: Start, usual: Path) -> None:
+    """Results can be written, and over nothing that is needed."""
+    target = start.results or usual
+    refuse_inputs(target, inputs_of(start.campaign))
+    check_writable(target)
 
 
 def refuse_sample_ids(campaign: Campaign) -> None:
@@ -297,7 +306,7 @@ def _report(
     later = comes_back(ledger, run_id, replace(plan.holding, now=now()))
     return Report(
         exit_code, run_id, Tally.of(ledger.counts(run_id)), codes, reason, written,
-        planned=plan.texts, comes_back=later, unusual=plan.unusual,
+        planned=plan.texts, comes_back=later, zone=plan.holding.zone, unusual=plan.unusual,
     )  # fmt: skip
 
 

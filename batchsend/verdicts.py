@@ -32,7 +32,6 @@ from batchsend.statuses import (
 from batchsend.suppression import Suppression
 from batchsend.timestamps import start_of_window, to_text
 
-_SKIPS = frozenset({Code.HIDDEN_ROW, Code.NO_CONSENT})
 _NO_VALUES: dict[str, Any] = dict.fromkeys(messages.columns.keys())
 #: Examples kept for the preview of each kind of remark.
 _EXAMPLES = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +17,9 @@ from world import STARTER, Sandbox, World, running_sandbox
 @pytest.fixture(scope="session", autouse=True)
 def _quick_starts() -> Iterator[None]:
     """One loaded process for each of pytest's workers, from which commands start at once."""
+    # Under `nohup` the tests ignore SIGHUP, and every command that they start would, too.
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with warm_start() as starter:
         token = STARTER.set(starter)
         yield

@@ -237,3 +237,64 @@ def test_the_sandbox_that_cannot_listen_says_so(world: World) -> None:
     assert done.returncode == 2
     assert port in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_results_are_never_written_over_what_the_campaign_reads(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(1))
+    before = (world.folder / "customers.csv").read_bytes()
+    refused = world.send("--results", "customers.csv")
+    assert refused.code == 2
+    assert "customers.csv is a file that the campaign reads" in refused.err
+    (world.folder / "message.html").write_text(
+        (world.folder / "message.txt.j2").read_text(), encoding="utf-8"
+    )
+    campaign = world.folder / "campaign.toml"
+    campaign.write_text(campaign.read_text().replace("message.txt.j2", "message.html"), encoding="utf-8")
+    beside = world.send("--results", "message.xlsx")
+    assert beside.code == 2
+    assert "message.html is a file that the campaign reads" in beside.err
+    assert sandbox.requests() == []
+    assert world.send().code == 0
+    again = world.run("results", "campaign.toml", "--out", "customers.csv", "--as-list")
+    assert again.code == 2
+    assert (world.folder / "customers.csv").read_bytes() == before
+
+
+def test_a_list_without_headers_is_told_without_repeating_anybody(world: World) -> None:
+    world.write(customers(2))
+    lines = (world.folder / "customers.csv").read_text(encoding="utf-8").splitlines()[1:]
+    (world.folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
+    refused = world.send("--log-format", "json")
+    assert refused.code == 2
+    assert "Its first row is a customer, not headers" in refused.err
+    assert "Name0" not in refused.err + refused.out
+
+
+def test_all_that_is_wrong_with_list_and_template_is_said_at_once(world: World) -> None:
+    world.write(
+        [{"Name": "a", "first_name": "b", "First Name": "c"}], template="Hi {{ fist_name }}, {{ nobody }}"
+    )
+    refused = world.send()
+    assert refused.code == 2
+    for said in (
+        "headers mean the same column",
+        "needs a column for `customer_uuid`",
+        "`fist_name`",
+        "`nobody`",
+    ):
+        assert said in refused.err, said
+
+
+def test_without_a_terminal_nobodys_text_is_printed(world: World) -> None:
+    world.write(customers(2))
+    assert "Hi Name0" in world.run("preview", "campaign.toml").out
+    assert "Hi Name0" not in world.send().out
+
+
+def test_what_a_dry_run_cannot_do_is_refused(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(1))
+    refused = world.send("--dry-run", "--expect", "9")
+    assert refused.code == 2
+    assert "--dry-run is `batchsend preview`, which has no --expect: leave it out." in refused.err
+    assert world.send("--dry-run").code == 0
+    assert sandbox.requests() == []

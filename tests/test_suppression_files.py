@@ -108,7 +108,7 @@ def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
         # A bare column of numbers: the first one stands where the header should be.
         (
             b"3125550142\n3125550143\n",
-            "a list of opt-outs needs a column `customer_uuid` or `phone`; it has: 3125550142",
+            "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above.",
         ),
         # The number in the dealer's system, and the id in myKaarma: which is which?
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,14 @@ class Header:
         return cls(row, len(cells), columns)
 
 
+_PHONE = re.compile(r"[\d\s().+-]+")
+_PHONE_DIGITS = 10
+#: Nothing of the row is repeated: it would be somebody's name and phone, in a log perhaps.
+_NO_HEADERS = (
+    "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above."
+)
+
+
 @dataclass
 class Examination:
     """What one reading of the whole list found. A list without any header has a problem."""
@@ -59,6 +68,8 @@ def examine(
     if first is None:
         return Examination(problems=[EMPTY])
     found = Examination(Header.of(*first))
+    if any(map(_is_data, found.header.columns.values())):
+        return Examination(problems=[_NO_HEADERS])
     of_rows = _examine_rows(found, rows, source.hidden, [i for i, name in enumerate(first[1]) if not name])
     found.problems += [*_width(found.header), *_two_of_a_kind(found.header), *of_rows]
     if rows_needed and not found.rows and not of_rows:
@@ -66,6 +77,11 @@ def examine(
     if found.hidden and hidden_rows is None:
         found.problems.append(_hidden(found.hidden))
     return found
+
+
+def _is_data(header: str) -> bool:
+    """Is this a phone and no name of a column? A date in digits, such as `2026-03-01`, is shorter."""
+    return bool(_PHONE.fullmatch(header)) and sum(map(str.isdigit, header)) >= _PHONE_DIGITS
 
 
 def _examine_rows(
