@@ -65,6 +65,17 @@ def _passing_blanks(function: Callable[..., Any]) -> Callable[..., Any]:
     return passing
 
 
+def _handing_on_blanks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One of Jinja's filters of sequences, which takes a blank for an empty one: the blank would go unnoticed."""
+    value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def passing(*args: Any, **kwargs: Any) -> Any:
+        return args[value_at] if isinstance(args[value_at], Undefined) else function(*args, **kwargs)
+
+    return passing
+
+
 @pass_context
 def _tick(_context: Context, _: object) -> None:
     template_bounds.look_at_the_clock()
@@ -81,6 +92,7 @@ _OF_JINJA = (
     "list", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr", "sort", "striptags",
     "truncate", "unique", "wordcount",
 )  # fmt: skip
+_OF_SEQUENCES = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
 _OF_TEXTS: Mapping[str, Callable[..., str]] = {
     "name_case": filters.name_case,
     "phone": filters.phone,
@@ -135,6 +147,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         of_jinja = self.filters
         self.filters = {
             **{name: of_jinja[name] for name in _OF_JINJA},
+            **{name: _handing_on_blanks(of_jinja[name]) for name in _OF_SEQUENCES},
             **{name: _passing_blanks(function) for name, function in _OF_TEXTS.items()},
             "title": _passing_blanks(of_jinja["title"]),
             "urlencode": _passing_blanks(of_jinja["urlencode"]),
