@@ -34,7 +34,7 @@ def execute_for_all(
     # SQLAlchemy looks at every value of every row; the driver takes tuples as they are (`make bench`: preview, send).
     sql, order, fixed = _for_driver(statement, connection.dialect, tuple(rows[0]))
     if fixed:
-        connection.exec_driver_sql(sql, [tuple(map((fixed | row).__getitem__, order)) for row in rows])
+        connection.exec_driver_sql(sql, [tuple(map({**fixed, **row}.__getitem__, order)) for row in rows])
     else:
         connection.exec_driver_sql(sql, list(map(itemgetter(*order), rows)))
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import adopt, outbox, planned, stored
+from ledgers import adopt, came_to, history, outbox, planned, send_all, stored
 from sqlalchemy import insert
 from virtual_time import VirtualTimeLoop
 from world import CAMPAIGN
@@ -28,7 +29,7 @@ from batchsend.api_client import Departure
 from batchsend.campaign import Campaign
 from batchsend.campaign_file import load_campaign
 from batchsend.dispatch import Sending
-from batchsend.holding import Holding, comes_back, hold
+from batchsend.holding import Holding, comes_back, hold, next_midnight
 from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_ledger, scratch_ledger
 from batchsend.quiet_hours import Hours
@@ -36,6 +37,7 @@ from batchsend.schema import messages
 from batchsend.sender import Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
+from batchsend.timestamps import start_of_window, to_text
 
 CLOCKS = (
     "America/Chicago", "America/New_York", "America/Los_Angeles", "Pacific/Honolulu", "Europe/Berlin",
@@ -254,3 +256,32 @@ def test_who_waits_for_the_morning_takes_nothing_of_todays_cap(tmp_path: Path) -
     codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
     assert codes == ["QUIET_HOURS", "STOPPED", "QUIET_HOURS", "STOPPED"]
     scratch.close()
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("America/Chicago", "2026-03-08", 23),
+        ("America/Chicago", "2026-11-01", 25),
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("Australia/Lord_Howe", "2026-10-04", 23.5),
+        ("Australia/Lord_Howe", "2026-04-05", 24.5),
+    ],
+)
+def test_a_capped_day_is_a_calendar_day_when_clocks_change_too(
+    ledger: Ledger, zone: str, day: str, hours: float
+) -> None:
+    where = ZoneInfo(zone)
+    noon = datetime.fromisoformat(f"{day} 12:00").replace(tzinfo=where).astimezone(UTC)
+    begins, ends = start_of_window(noon, 1, where), next_midnight(noon, where)
+    assert ends - begins == timedelta(hours=hours)
+    second = timedelta(seconds=1)
+    moments = [begins - second, begins, noon, ends - second, ends]
+    adopted = adopt(ledger, [planned(row) for row in range(2, 7)])
+    send_all(
+        ledger, adopted, *(came_to(row, sent_at=to_text(moment)) for row, moment in enumerate(moments, 2))
+    )
+    # What left since the day began, and what will have left since the next one begins.
+    assert history(ledger).texts_since(start_of_window(ends - second, 1, where)) == 4
+    assert history(ledger).texts_since(start_of_window(ends, 1, where)) == 1
