@@ -9,6 +9,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c const
 PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
+BENCH_TOOLS := .venv/bench-tools.installed
 
 # What `make test-system` needs beside Python, as Debian and Ubuntu call it.
 SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd
@@ -45,6 +46,13 @@ crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody
 replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and 10,000 malformed ones (3 minutes)
 	$(BIN)/python tests/replay_updates.py
 	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/test_callbacks.py -k malformed
+
+# QUICK=1: smaller lists, 3 minutes. The full suite sends a million texts to a server on this computer.
+bench: $(TOOLS) $(BENCH_TOOLS) ## how fast it is against bare libraries, into benchmarks/RESULTS.md; QUICK=1 for a short one
+	$(BIN)/python benchmarks/suite.py $(if $(QUICK),--quick)
+
+bench-rates: $(TOOLS) ## is the rate a limit, and is it reached? The command sends to the sandbox at several rates
+	$(BIN)/python benchmarks/rates.py
 
 bench-callbacks: $(TOOLS) ## how many updates a second are recorded, beside a bare handler that records none
 	$(BIN)/python benchmarks/callbacks.py
@@ -93,4 +101,9 @@ $(BROWSER_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[system]'
 	@touch $@
 
-.PHONY: help demo test test-system crash replay bench-callbacks lint format fuzz samples segments clean
+$(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing what the benchmarks compare with into .venv (once) ..."
+	@$(INSTALL) -e '.[bench]'
+	@touch $@
+
+.PHONY: help demo test test-system crash replay bench bench-rates bench-callbacks lint format fuzz samples segments clean

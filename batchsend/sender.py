@@ -271,15 +271,14 @@ class Sender:
             self._changed.set()
 
     def _settle(self, underway: _Underway, judgement: Judgement) -> None:
-        tried = replace(underway.message, attempts=underway.message.attempts + 1)
         match judgement:
             case Answered():
                 self._answered(underway, judgement)
             case TurnedAway():
-                self._give_back(tried)
+                self._give_back(_tried_once_more(underway.message))
                 self._turned_away(underway, judgement)
             case Refused():
-                self._give_back(tried)
+                self._give_back(_tried_once_more(underway.message))
                 self.stop(Ending(judgement.reason))
 
     def _give_back(self, message: Claimed) -> None:
@@ -363,6 +362,10 @@ class Sender:
             body=message.body,
             identity=message_identity(self._options.identity, message.row, message.generation),
         )
+
+
+def _tried_once_more(message: Claimed) -> Claimed:
+    return replace(message, attempts=message.attempts + 1)
 
 
 def _span(seconds: float) -> str:

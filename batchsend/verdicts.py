@@ -94,7 +94,8 @@ class Planner:
             if recipients.max_messages_days
             else None
         )
-        self._keys: dict[str, tuple[int, Sequence[str]]] = {}
+        #: Key -> row and its cells, as JSON: nothing else grows as much with a list, and as text it takes a quarter.
+        self._keys: dict[str, tuple[int, str]] = {}
         self._phones: dict[str, tuple[str, int]] = {}
         self._planned: Counter[str] = Counter()
         if continues:
@@ -217,7 +218,7 @@ class Planner:
     def _repeated(self, row: Judged, key: str, customer: str) -> Problem | None:
         same = self._keys.get(key)
         if same is not None and same[0] != row.row:
-            return self._duplicate(row, *same)
+            return self._duplicate(row, same[0], json.loads(same[1]))
         if row.phone is not None and self._skip_duplicate_phones:
             other = self._phones.get(row.phone)
             if other is not None and other[0] != customer:
@@ -251,7 +252,8 @@ class Planner:
 
     def _message(self, row: Judged, *, generation: int, resend: str | None) -> dict[str, Any]:
         self._remember(row.row, row.key or "", row.phone, row.customer_uuid or "", row.cells)
-        self._planned[row.customer_uuid or ""] += 1
+        if self._max_messages is not None:
+            self._planned[row.customer_uuid or ""] += 1
         if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
             for character in self._costly(row.body):
                 self.remarks.costly_rows[character] += 1
@@ -287,7 +289,8 @@ class Planner:
         }
 
     def _remember(self, row: int, key: str, phone: str | None, customer: str, cells: Sequence[str]) -> None:
-        self._keys.setdefault(key, (row, cells))
+        if key not in self._keys:
+            self._keys[key] = (row, json.dumps(cells, ensure_ascii=False))
         if phone is not None:
             self._phones.setdefault(phone, (customer, row))
 

@@ -1,0 +1,138 @@
+"""What the product is measured against: the same work, done with libraries alone and without any promise.
+
+Each is a program of its own (`python benchmarks/bare.py aiohttp POSTS`), which prints the seconds that its work took,
+its start and its imports not included. POSTS has a JSON object a line: `url` and `body`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from workload import CONNECTIONS, HEADERS, TEMPLATE
+
+ACCOUNT = ("benchmark", "benchmark")
+
+
+def _posts(path: str) -> list[tuple[str, Any]]:
+    with Path(path).open(encoding="utf-8") as lines:
+        return [(post["url"], post["body"]) for post in map(json.loads, lines)]
+
+
+def by_aiohttp(path: str) -> float:
+    """A plain loop: one session as it comes, `str` URLs, `r.json()`."""
+    import aiohttp
+
+    async def all_posts() -> float:
+        posts = iter(_posts(path))
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+        auth = {"Authorization": aiohttp.encode_basic_auth(*ACCOUNT)}
+        async with aiohttp.ClientSession(connector=connector, headers=auth) as session:
+
+            async def worker() -> None:
+                for url, body in posts:
+                    async with session.post(url, json=body) as response:
+                        answer = await response.json()
+                        assert answer["status"] == "SUCCESS"
+
+            began = time.perf_counter()
+            await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
+            return time.perf_counter() - began
+
+    return asyncio.run(all_posts())
+
+
+def by_requests(path: str) -> float:
+    """64 threads, each with a session of its own."""
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    import requests
+
+    own = threading.local()
+
+    def post(item: tuple[str, Any]) -> None:
+        if not hasattr(own, "session"):
+            own.session = requests.Session()
+            own.session.auth = ACCOUNT
+        answer = own.session.post(item[0], json=item[1], timeout=30)
+        assert answer.json()["status"] == "SUCCESS"
+
+    posts = _posts(path)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        for _ in threads.map(post, posts):
+            pass
+    return time.perf_counter() - began
+
+
+def preview_of_csv(path: str) -> float:
+    """csv + phonenumbers + Jinja + XlsxWriter in constant memory with the columns of the preview."""
+    return _preview(path, _csv_rows)
+
+
+def preview_of_xlsx(path: str) -> float:
+    """The same from python-calamine's iterator."""
+    return _preview(path, _xlsx_rows)
+
+
+def _csv_rows(path: str) -> Iterator[Sequence[str]]:
+    with Path(path).open(encoding="utf-8", newline="") as text:
+        yield from csv.reader(text)
+
+
+def _xlsx_rows(path: str) -> Iterator[Sequence[str]]:
+    from python_calamine import load_workbook
+
+    yield from load_workbook(path).get_sheet_by_index(0).iter_rows()
+
+
+def _preview(path: str, read: Callable[[str], Iterable[Sequence[str]]]) -> float:
+    import jinja2
+    import phonenumbers
+    import xlsxwriter
+
+    from batchsend.results_table import LEADING_COLUMNS, TRAILING_COLUMNS
+
+    names = [header.lower().replace(" ", "_") for header in HEADERS]
+    leading, trailing = len(LEADING_COLUMNS), len(TRAILING_COLUMNS)
+    out = Path(path).with_suffix(".bare.xlsx")
+    began = time.perf_counter()
+    template = jinja2.Environment().from_string(TEMPLATE)
+    with xlsxwriter.Workbook(str(out), {"constant_memory": True}) as book:
+        sheet = book.add_worksheet("Results")
+        sheet.write_row(0, 0, [*LEADING_COLUMNS, *HEADERS, *TRAILING_COLUMNS])
+        rows = iter(read(path))
+        next(rows)
+        for row, cells in enumerate(rows, start=1):
+            number = phonenumbers.parse(cells[3], "US")
+            assert phonenumbers.is_valid_number(number)
+            phone = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            message = template.render(dict(zip(names, cells, strict=True)))
+            sheet.write_row(row, 0, [row + 1, "ready", None, "", "", phone, message])
+            sheet.write_row(row, leading, cells)
+            sheet.write_row(
+                row, leading + len(cells), [cells[0], 1, "GSM-7", *[None] * 4, 0, *[None] * (trailing - 8)]
+            )
+    seconds = time.perf_counter() - began
+    out.unlink()
+    return seconds
+
+
+PROGRAMS = {
+    "aiohttp": by_aiohttp,
+    "requests": by_requests,
+    "preview-csv": preview_of_csv,
+    "preview-xlsx": preview_of_xlsx,
+}
+
+if __name__ == "__main__":
+    print(PROGRAMS[sys.argv[1]](sys.argv[2]))

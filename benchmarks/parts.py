@@ -1,0 +1,65 @@
+"""Parts of the product on their own, for the suite: `python benchmarks/parts.py results LEDGER`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from batchsend.api import SendingAttributes, request_body, request_path, run_identity
+from batchsend.history import run_rows
+from batchsend.ledger_opening import open_ledger
+from batchsend.payload import request_of
+from batchsend.results import write_results
+from batchsend.results_table import column_headers, values
+from batchsend.run_results import RunResults
+from batchsend.schema import runs
+
+
+def posts(ledger_file: str, base_url: str, out: str) -> None:
+    """Writes what the first run of a ledger posted: a JSON object with `url` and `body` a line."""
+    ledger = open_ledger(f"sqlite:///{ledger_file}")
+    identity = run_identity(ledger.ledger_id(), "1")
+    with Path(out).open("w", encoding="utf-8") as lines:
+        for row in run_rows(ledger, 1):
+            request = request_of(row, identity)
+            body: Mapping[str, object] = request_body(request, SendingAttributes())
+            lines.write(json.dumps({"url": base_url + request_path(request), "body": body}) + "\n")
+    ledger.close()
+
+
+def results(ledger_file: str) -> None:
+    """Prints the seconds that the results of a ledger's first run take, and what XlsxWriter takes for the same.
+
+    Ours reads the ledger, theirs has its rows in memory.
+    """
+    import xlsxwriter
+
+    ledger = open_ledger(f"sqlite:///{ledger_file}")
+    with ledger.read() as connection:
+        run = connection.execute(select(runs).where(runs.c.id == 1)).mappings().one()
+    headers, zone = json.loads(run["headers"]), ZoneInfo(run["zone"])
+    source = RunResults(ledger, 1, headers, zone, [], 1)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        began = time.perf_counter()
+        write_results(Path(folder) / "ours.xlsx", source)
+        ours = time.perf_counter() - began
+        rows = [values(result, zone, len(headers)) for result in source.rows()]
+        began = time.perf_counter()
+        with xlsxwriter.Workbook(f"{folder}/bare.xlsx", {"constant_memory": True}) as book:
+            sheet = book.add_worksheet("Results")
+            sheet.write_row(0, 0, column_headers(headers))
+            for number, row in enumerate(rows, start=1):
+                sheet.write_row(number, 0, row)
+        print(ours, time.perf_counter() - began)
+    ledger.close()
+
+
+if __name__ == "__main__":
+    {"posts": posts, "results": results}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,113 @@
+"""An API that takes everything at once: nginx where it is installed, else an aiohttp process."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+#: nginx: a worker of its own, no log, connections that stay open. `$request_id` makes each answer's id another.
+_NGINX = """
+{user}daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  {temporary}
+  access_log off; keepalive_requests 10000000; keepalive_timeout 60s;
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{
+      default_type application/json;
+      return 200 '{{"status":"SUCCESS","messageUUID":"$request_id","requestUUID":"$request_id","errors":null}}';
+    }}
+  }}
+}}
+"""
+_AIOHTTP = """
+import asyncio, itertools
+from aiohttp import web
+
+numbers = itertools.count()
+
+async def take(request):
+    await request.read()
+    return web.json_response({"status": "SUCCESS", "messageUUID": f"message-{next(numbers)}", "errors": None})
+
+async def main():
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", take)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=60)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where it listens, and what it is."""
+
+    base_url: str
+    what: str
+
+
+@contextmanager
+def running_sink(folder: Path) -> Iterator[Sink]:
+    """A sink on a free port, with its files in `folder`, until the block is left."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    process, sink = _aiohttp() if program is None else _nginx(program, folder)
+    try:
+        yield sink
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], Sink]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        _NGINX.format(
+            # As root it would take another user, who may not write here.
+            user="user root; " if hasattr(os, "geteuid") and os.geteuid() == 0 else "",
+            folder=folder,
+            port=port,
+            temporary="\n  ".join(f"{kind}_temp_path {folder};" for kind in kinds),
+        ),
+        encoding="utf-8",
+    )
+    said = subprocess.run([program, "-v"], capture_output=True, check=False, encoding="utf-8").stderr
+    process = subprocess.Popen([program, "-p", str(folder), "-c", str(configuration)])
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except ConnectionRefusedError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    return process, Sink(f"http://127.0.0.1:{port}", said.strip().removeprefix("nginx version: "))
+
+
+def _aiohttp() -> tuple[subprocess.Popen[bytes], Sink]:
+    print(
+        "nginx is not installed; an aiohttp process answers instead, which is slower than what is measured."
+    )
+    process = subprocess.Popen([sys.executable, "-c", _AIOHTTP], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    found = re.search(rb"http://\S+", process.stdout.readline())
+    assert found is not None
+    return process, Sink(found[0].decode(), "aiohttp (nginx is not installed)")
