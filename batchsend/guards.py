@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from batchsend.wording import text_count
+
 #: What a campaign usually sends is known after this many runs.
 _RUNS_KNOWN = 3
 #: This many times the most, or a fraction of the fewest, that any run ever sent is unusual.
@@ -40,7 +42,7 @@ def refusals(bounds: Bounds, facts: Facts) -> list[str]:
         )
     if bounds.min_texts is not None and facts.texts < bounds.min_texts:
         found.append(
-            f"guards.min_texts is {bounds.min_texts:,}, but only {_texts(facts.texts)} would leave. Look at the "
+            f"guards.min_texts is {bounds.min_texts:,}, but only {text_count(facts.texts)} would leave. Look at the "
             f"list: is it whole? If it is, lower min_texts under [guards]."
         )
     age = facts.now - facts.list_saved_at
@@ -60,12 +62,10 @@ def unusual(texts: int, earlier: Sequence[int]) -> str | None:
     if texts > _FAR * max(runs):
         return f"UNUSUAL: {texts:,} texts; the most that a run of this campaign came to was {max(runs):,}"
     if texts * _FAR < min(runs):
-        return f"UNUSUAL: {_texts(texts)}; the fewest that a run of this campaign came to were {min(runs):,}"
+        return (
+            f"UNUSUAL: {text_count(texts)}; the fewest that a run of this campaign came to were {min(runs):,}"
+        )
     return None
-
-
-def _texts(count: int) -> str:
-    return f"{count:,} {'text' if count == 1 else 'texts'}"
 
 
 def _span(span: timedelta) -> str:

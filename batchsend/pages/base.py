@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +28,15 @@ from batchsend.wording import ranges, row_count, segment_count, text_count
 
 #: In a script element these could end it, or, in older browsers, a line of it.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The one answer at the top: `tone` is `go`, `look` or `none`."""
+
+    tone: str
+    said: str
+    more: str
 
 
 def render(template: str, **values: Any) -> str:

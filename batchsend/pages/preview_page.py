@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from batchsend.pages.bar import Share, shares
-from batchsend.pages.base import render
+from batchsend.pages.base import Verdict, render
 from batchsend.pages.preview_facts import Preview
 from batchsend.wording import row_count, text_count
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The one answer at the top: `tone` is `go`, `look` or `none`."""
-
-    tone: str
-    said: str
-    more: str
 
 
 def page(preview: Preview) -> str:
