@@ -114,7 +114,7 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
     refuse_sample_ids(campaign)
-    _check_target(start, results_path(campaign, 0))
+    _check_target(request.campaign, start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
         with sending_lock(ledger, campaign.name, campaign.formerly, base_url):
@@ -156,7 +156,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     start = replace(start, wait=True)
     campaign = start.campaign
     path = start.results or results_path(campaign, None)
-    _check_target(start, path)
+    _check_target(_with_newest_list(campaign), path)
     with planned(start) as plan:
         _check_guards(plan, start.guards)
         if plan.texts and not confirm(plan):
@@ -203,10 +203,9 @@ def _plan_request(start: Start) -> PlanRequest:
     )
 
 
-def _check_target(start: Start, usual: Path) -> None:
-    """Results can be written, and over nothing that is needed."""
-    target = start.results or usual
-    refuse_inputs(target, inputs_of(start.campaign))
+def _check_target(campaign: Campaign, target: Path) -> None:
+    """Results can be written, and over nothing that is needed. The campaign names its list, not a pattern."""
+    refuse_inputs(target, inputs_of(campaign))
     check_writable(target)
 
 

@@ -159,6 +159,11 @@ user_uuid = "u"
     done = world.send()
     assert done.code == 0
     assert "due-2.csv" in done.out
+    # What the pattern stands for is a file that the campaign reads, like any other.
+    for rehearsal in ((), ("--sandbox",)):
+        refused = world.send("--results", "due-2.csv", *rehearsal)
+        assert refused.code == 2
+        assert "due-2.csv is a file that the campaign reads" in refused.err
     assert sorted(sandbox.texts()) == ["today-0", "today-1", "yesterday-0", "yesterday-1"]
 
 
