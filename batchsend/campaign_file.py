@@ -26,7 +26,11 @@ def load_campaign(path: Path) -> Campaign:
 
     Raises `CampaignError` with every problem of the file.
     """
-    content = _read(path)
+    return parse_campaign(path, _read(path))
+
+
+def parse_campaign(path: Path, content: bytes) -> Campaign:
+    """The campaign that the file `path` would be with this content. Raises `CampaignError` with every problem."""
     try:
         data = campaign_toml.parse(content)
     except campaign_toml.TomlError as error:

@@ -63,11 +63,16 @@ class MessageTemplate:
         content, problem = read(path)
         if problem is not None:
             raise TemplateError(path, problem)
+        return cls.of(path, content.decode("utf-8-sig"), columns)
+
+    @classmethod
+    def of(cls, path: Path, source: str, columns: Sequence[str]) -> MessageTemplate:
+        """The template that the file `path` would be with this text. Raises `TemplateError`, as `load` does."""
         sources: dict[str, str] = {}
         environment = BoundedEnvironment(DictLoader(sources))
         index = ColumnIndex(columns)
         start_row()
-        findings = check(environment, path.parent, path.name, content.decode("utf-8-sig"), index)
+        findings = check(environment, path.parent, path.name, source, index)
         if findings.problems:
             raise TemplateError(path, findings.problems)
         # What was checked is what is rendered, whatever happens to the files meanwhile.
