@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
 from aiohttp import web
 
@@ -21,6 +18,7 @@ from batchsend.errors import BatchsendError
 from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_ledger
 from batchsend.ledger_url import resolve_ledger_url
+from batchsend.listening import cannot_listen, in_url, stopping_on_signals
 from batchsend.lookup import find_ledger
 from batchsend.recorder import Counts, Recorder
 from batchsend.settings import load_settings
@@ -58,7 +56,7 @@ class Listener:
     @property
     def url(self) -> str:
         """Where updates go, the secret included."""
-        return f"http://{_in_url(self._host)}:{self._port}{self._gate.path}"
+        return f"http://{in_url(self._host)}:{self._port}{self._gate.path}"
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=LARGEST_BODY)
@@ -69,7 +67,9 @@ class Listener:
             await web.TCPSite(self._runner, self._host, self._port, backlog=1024).start()
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
-            raise BatchsendError(_cannot_listen(self._host, self._port, error)) from error
+            raise BatchsendError(
+                cannot_listen(self._host, self._port, error, "perhaps `batchsend callbacks` itself")
+            ) from error
         self._port = self._runner.addresses[0][1]
         return self
 
@@ -135,7 +135,7 @@ def serve(
 
     async def run(ledger: Ledger, gate: Gate) -> Counts:
         stop = asyncio.Event()
-        with _stopping_on_signals(stop):
+        with stopping_on_signals(stop):
             return await listen(ledger, gate, host, port, ready=ready, complain=complain, stop=stop)
 
     with _listeners_ledger(ledger_option) as ledger:
@@ -169,47 +169,5 @@ def _gate_of(ledger: Ledger) -> Gate:
     return open_gate(load_settings(campaigns, here, os.environ), folder)
 
 
-@contextmanager
-def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stop.set)
-
-    # On Windows a closed window is SIGBREAK; it does not exist elsewhere.
-    names = ("SIGINT", "SIGTERM", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _answer(status: int, text: str = "", headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, text=text, headers={**_PLAIN, **(headers or {})})
-
-
-def _in_url(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return host if address.version == 4 else f"[{host}]"
-
-
-def _cannot_listen(host: str, port: int, error: OSError | OverflowError) -> str:
-    where = f"batchsend cannot listen on {host}, port {port}"
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return (
-            f"{where}: another program uses it, perhaps `batchsend callbacks` itself. Stop that one, or choose "
-            f"another --port."
-        )
-    if isinstance(error, OSError) and error.errno == errno.EACCES:
-        return f"{where}: this user may not use it. Choose a port above 1023."
-    return (
-        f"{where}: this computer has no such address. Use 127.0.0.1, or one of the computer's own addresses."
-    )

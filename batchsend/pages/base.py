@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -41,7 +42,7 @@ class Verdict:
 
 def render(template: str, **values: Any) -> str:
     """The page that `template` makes of `values`."""
-    style, script = _source("page.css"), _source("page.js")
+    style, script = source("page.css"), source("page.js")
     policy = (
         "default-src 'none'; "
         f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'; "
@@ -96,20 +97,26 @@ def _digest(source: str) -> str:
 
 
 @cache
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of a file of the pages: a template, the style sheet, the script."""
     return (files("batchsend") / "data" / "pages" / name).read_text(encoding="utf-8")
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
+    return environment(source)
+
+
+def environment(load: Callable[[str], str]) -> jinja2.Environment:
+    """Jinja with autoescape and what the pages' templates use. `load`: the text of a template by its name."""
+    made = jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         number="{:,}".format,
         row_count=row_count,
         text_count=text_count,
@@ -121,7 +128,7 @@ def _environment() -> jinja2.Environment:
         codes=_with_code,
         capitalize_first=lambda text: text[:1].upper() + text[1:],
     )
-    return environment
+    return made
 
 
 def _with_code(text: str) -> Markup:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from batchsend.pages.bar import Share, shares
 from batchsend.pages.base import Verdict, render
 from batchsend.pages.preview_facts import Preview
 from batchsend.wording import row_count, text_count
 
+TEMPLATE = "preview.html.j2"
+
 
 def page(preview: Preview) -> str:
     """The page as HTML."""
-    return render(
-        "preview.html.j2",
-        p=preview,
-        verdict=verdict(preview),
-        bar=bar(preview),
-        lookup={"rows": preview.rows, "reasons": preview.reasons, "complete": preview.rows_complete},
-    )
+    return render(TEMPLATE, **values(preview))
+
+
+def values(preview: Preview) -> dict[str, Any]:
+    """What the template is made of."""
+    return {
+        "p": preview,
+        "verdict": verdict(preview),
+        "bar": bar(preview),
+        "lookup": {"rows": preview.rows, "reasons": preview.reasons, "complete": preview.rows_complete},
+    }
 
 
 def verdict(preview: Preview) -> Verdict:
