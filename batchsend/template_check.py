@@ -263,7 +263,12 @@ class _FileCheck:
             path = _inside(self._folder, name)
             if path is not None and not path.exists():
                 continue
-            content, problem = (b"", "it is not in the template's folder") if path is None else read(path)
+            if path is None:
+                content, problem = b"", "it is not in the template's folder"
+            elif _is_hidden(path, self._folder):
+                content, problem = b"", "it is hidden, and hidden files hold settings and passwords"
+            else:
+                content, problem = read(path)
             if problem is not None:
                 self._problem(line, f"`{name}` cannot be used: {problem}")
                 return None
@@ -283,6 +288,10 @@ def _inside(folder: Path, name: str) -> Path | None:
     except (TemplateNotFound, OSError, ValueError):
         return None
     return path if path.is_relative_to(folder.resolve()) else None
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder.resolve()).parts)
 
 
 def _file_names(node: nodes.Expr) -> list[str] | None:

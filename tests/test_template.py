@@ -382,6 +382,11 @@ def test_other_files(load: Load, source: str, files: dict[str, str], text: str) 
             {},
             "line 1: `../secret.j2` cannot be used: it is not in the template's folder",
         ),
+        (
+            "{% include '.env' %}",
+            {".env": "MYKAARMA_PASSWORD=secret"},
+            "line 1: `.env` cannot be used: it is hidden, and hidden files hold settings and passwords",
+        ),
         ("{% include first_name %}", {}, "line 1: the name of another file has to stand there in quotes"),
         (
             "{% include 'a.j2' %}",
