@@ -31,6 +31,10 @@ class FileError(BatchsendError):
             text = "\n".join([f"{path}: {len(self.problems)} problems", *(f"  - {p}" for p in self.problems)])
         super().__init__(text)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors travel between processes."""
+        return type(self), (self.path, self.problems), self.__dict__
+
 
 class CampaignError(FileError):
     """The campaign file cannot be used as it stands."""
