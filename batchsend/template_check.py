@@ -263,6 +263,8 @@ class _FileCheck:
             path = _inside(self._folder, name)
             if path is not None and not path.exists():
                 continue
+            content: bytes
+            problem: str | None
             if path is None:
                 content, problem = b"", "it is not in the template's folder"
             elif _is_hidden(path, self._folder):

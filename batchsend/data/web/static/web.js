@@ -1,0 +1,60 @@
+"use strict";
+// What HTML and htmx do not do by themselves. Nothing here is needed to send or to stop.
+(() => {
+  const times = (root) => {
+    for (const one of root.querySelectorAll("time[datetime]:not([data-local])")) {
+      const moment = new Date(one.dateTime);
+      if (Number.isNaN(moment.valueOf())) continue;
+      one.title = one.textContent;
+      one.dataset.local = "";
+      one.textContent = moment.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    }
+  };
+  times(document);
+  document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
+  document.addEventListener("htmx:sseMessage", (event) => times(event.target));
+
+  // A file that is dropped on the field is sent at once.
+  for (const form of document.querySelectorAll("form[data-drop]")) {
+    const input = form.querySelector("input[type=file]");
+    for (const name of ["dragover", "dragleave", "drop"]) {
+      form.addEventListener(name, (event) => {
+        event.preventDefault();
+        form.classList.toggle("over", name === "dragover");
+      });
+    }
+    form.addEventListener("drop", (event) => {
+      if (!event.dataTransfer.files.length) return;
+      input.files = event.dataTransfer.files;
+      form.requestSubmit();
+    });
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-insert], button[data-row]");
+    if (!button) return;
+    if (button.dataset.insert) {
+      const text = document.getElementById("template");
+      text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
+      text.focus();
+      text.dispatchEvent(new Event("input", { bubbles: true }));
+    } else {
+      const row = document.querySelector("#text-form input[name=row]");
+      row.value = button.dataset.row;
+      row.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  });
+
+  // One click, one request: the server makes sure of it anyway, this shows it.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.hasAttribute("hx-get") || form.hasAttribute("hx-post") || form.method !== "post") return;
+    window.setTimeout(() => {
+      for (const button of form.querySelectorAll("button")) button.disabled = true;
+    });
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    for (const button of document.querySelectorAll("form button[disabled]")) button.disabled = false;
+  });
+})();
