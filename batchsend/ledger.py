@@ -215,6 +215,13 @@ class Ledger:
                 update(runs).where(runs.c.id == run_id).values(stop_requested_at=to_text(now()))
             )
 
+    def give_up(self, run_id: int) -> int:
+        """Gives up what a run has not tried; returns how many rows. Only for whoever holds the campaign's lock."""
+        of_run = messages.c.run_id == run_id
+        with self.write() as connection:
+            restore_opened(connection, of_run)
+            return _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
+
     # The transactions of one start
 
     def interrupt_claims(self, name: str, base_url: str) -> int:
@@ -356,14 +363,18 @@ def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
         select(messages.c.run_id, func.count()).where(waiting).group_by(messages.c.run_id)
     )
     counts: dict[int, int] = dict(closed.all())
-    given_up = {"status": Status.SKIPPED, "codes": Code.CLOSED, "resend": None}
-    connection.execute(update(messages).where(waiting).values(given_up))
+    _give_up(connection, waiting)
     of_campaign = starts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
     connection.execute(
         update(starts).where(of_campaign, starts.c.ended_at.is_(None))
         .values(ended_at=to_text(now()), ending="killed, then given up for another list")
     )  # fmt: skip
     return counts
+
+
+def _give_up(connection: Connection, waiting: ColumnElement[bool]) -> int:
+    given_up = {"status": Status.SKIPPED, "codes": Code.CLOSED, "resend": None}
+    return connection.execute(update(messages).where(waiting).values(given_up)).rowcount
 
 
 def _store_rows(connection: Connection, rows: list[dict[str, Any]]) -> None:
