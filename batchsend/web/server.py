@@ -19,13 +19,15 @@ from aiohttp import web
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.hosts import is_this_machine
 from batchsend.listening import cannot_listen, in_url, stopping_on_signals
-from batchsend.web import campaign_page, campaigns, editing, entrance
+from batchsend.web import campaign_page, campaigns, checking, editing, entrance, history_page, run_page
 from batchsend.web.gate import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
+from batchsend.web.jobs import JOBS, Jobs
 from batchsend.web.ledgers import Watch
 from batchsend.web.places import NotThereError, Places, users_file
 from batchsend.web.reading import READING, Reading
 from batchsend.web.rendering import STATIC_FILES, page, static
 from batchsend.web.users import Users
+from batchsend.web.watching import SNAPSHOTS, Snapshots
 
 #: WEB's neighbours on a telephone's keypad are taken by the sandbox and the listener for updates.
 DEFAULT_PORT = 8397
@@ -37,8 +39,11 @@ _CLOSING = 2.0
 _LARGEST_FORM = 4_000_000
 #: The file of ours that sends the browser to the link.
 _OPENER = "open.html"
-#: The address of a campaign.
+#: The addresses of a campaign, of a check of it and its tests, of a run.
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
+CHECK = CAMPAIGN + "/check/{check}"
+TESTS = f"(?:{checking.TRIAL}|{checking.REHEARSAL})-[A-Za-z0-9_-]+"
+RUN = CAMPAIGN + r"/run/{number:\d{1,9}}"
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,13 @@ def application(options: Options, gate: Gate) -> web.Application:
     app[entrance.CHECKING] = entrance.checking()
     app[entrance.BY_LINK] = not options.shared
     app[READING] = Reading()
+    app[JOBS] = Jobs(app[campaigns.PLACES].state)
+    app[SNAPSHOTS] = Snapshots()
+    app[run_page.ENDING] = asyncio.Event()
+    app[run_page.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
     app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
     app.add_routes(
         [
@@ -147,9 +157,29 @@ def application(options: Options, gate: Gate) -> web.Application:
             web.post(f"{CAMPAIGN}/text/try", editing.try_text),
             web.post(f"{CAMPAIGN}/file", editing.campaign_file),
             web.post(f"{CAMPAIGN}/file/try", editing.try_file),
+            web.post(f"{CAMPAIGN}/check", checking.begin),
+            web.get(CHECK, checking.show),
+            web.get(f"{CHECK}/look", checking.look),
+            web.post(f"{CHECK}/send", checking.send),
+            web.post(f"{CHECK}/trial", checking.trial),
+            web.post(f"{CHECK}/rehearse", checking.rehearse),
+            web.get(f"{CHECK}/{checking.SENT}", checking.sent),
+            web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
+            web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/look", checking.look),
+            web.get(RUN, run_page.show),
+            web.get(f"{RUN}/events", run_page.events),
+            web.post(f"{RUN}/pause", run_page.pause),
+            web.post(f"{RUN}/stop", run_page.stop),
+            web.get(f"{RUN}/workbook", run_page.workbook),
+            web.get(f"{RUN}/report", run_page.report),
+            web.get("/history", history_page.show),
         ]
     )
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[run_page.ENDING].set()
 
 
 async def _close(app: web.Application) -> None:

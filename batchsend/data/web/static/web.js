@@ -12,7 +12,29 @@
   };
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
-  document.addEventListener("htmx:sseMessage", (event) => times(event.target));
+
+  // A run as it goes: said aloud now and then, not every second; the page is made anew when it ends.
+  const spoken = document.getElementById("spoken");
+  let spokenAt = 0;
+  document.addEventListener("htmx:sseMessage", () => {
+    if (!spoken || Date.now() - spokenAt < 1000 * Number(spoken.dataset.every)) return;
+    spokenAt = Date.now();
+    const words = [...document.querySelectorAll("#progress .said, #progress .more")];
+    spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
+  });
+  document.addEventListener("htmx:sseClose", (event) => {
+    if (event.detail.type === "message") window.location.reload();
+  });
+
+  // What was typed into an editor and not saved is not lost without a question.
+  const changed = new Set();
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("textarea")) changed.add(event.target.form);
+  });
+  document.addEventListener("submit", (event) => changed.delete(event.target));
+  window.addEventListener("beforeunload", (event) => {
+    if (changed.size) event.preventDefault();
+  });
 
   // A file that is dropped on the field is sent at once.
   for (const form of document.querySelectorAll("form[data-drop]")) {
