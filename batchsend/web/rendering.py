@@ -36,8 +36,17 @@ _BETWEEN = "<!-- part -->"
 #: Sentences that are written for the command line -> what to do here.
 _WORDS = (
     (re.compile(r"`--resend (\w+)`"), "the button “Send again” on the page of the run"),
-    (re.compile(r"(?i)Run the same command again"), "Check the campaign and send again"),
-    (re.compile(r"`batchsend preview`"), "the check"),
+    (re.compile(r"`--limit` held it back"), "only the first ones were to be sent"),
+    (re.compile(r"without `--limit` it sends all that are left"), "“All” sends all that are left"),
+    (re.compile(r", or start it with `--wait`"), ""),
+    (re.compile(r"\(the last lines of the run say what\)"), "(it stands at the top of the run’s page)"),
+    (re.compile(r"Run the same command again"), "Check the campaign and send again"),
+    (re.compile(r"run the same command again"), "check the campaign and send again"),
+    (re.compile(r"`batchsend preview`"), "The check"),
+    (
+        re.compile(r"stop it with \"batchsend stop\", then run this again"),
+        "pause it on its page, then check again",
+    ),
 )
 
 

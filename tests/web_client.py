@@ -1,0 +1,230 @@
+"""`batchsend web` in a real process, and a browser without scripts that clicks through its pages."""
+
+from __future__ import annotations
+
+import html
+import http.client
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode, urlsplit
+
+from warm_start import WarmProcess
+from world import BATCHSEND, STARTER, World
+
+_BOUNDARY = "----the-boundary-of-a-form"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    url: str
+    cookies: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> str:
+        """The text as people read it."""
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", self.text)).split())
+
+    @property
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', self.text)
+        assert found is not None, self.plain[:500]
+        return found[1]
+
+    def hidden(self, name: str) -> str:
+        """The value of a hidden field."""
+        found = re.search(rf'type="hidden" name="{name}" value="([^"]*)"', self.text)
+        assert found is not None, name
+        return html.unescape(found[1])
+
+
+@dataclass
+class Clicker:
+    """A browser: keeps cookies, says where requests come from, follows redirects."""
+
+    port: int
+    cookies: dict[str, str] = field(default_factory=dict)
+    page: Answer | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def raw(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request, with these headers instead of or beside a browser's own."""
+        usual = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        if method not in ("GET", "HEAD"):
+            usual["Origin"] = self.origin
+        sent = {name: value for name, value in {**usual, **(headers or {})}.items() if value}
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            text = response.read().decode("utf-8", "replace")
+            cookies = tuple(response.headers.get_all("Set-Cookie") or ())
+        for cookie in cookies:
+            name, _, rest = cookie.partition("=")
+            self.cookies[name] = rest.partition(";")[0]
+        return Answer(response.status, dict(response.headers), text, path, cookies)
+
+    def _follow(self, answer: Answer) -> Answer:
+        while answer.status == 303:
+            answer = self.raw("GET", urlsplit(answer.headers["Location"])._replace(fragment="").geturl())
+        self.page = answer
+        return answer
+
+    def get(self, path: str) -> Answer:
+        return self._follow(self.raw("GET", path))
+
+    def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
+        """Sends a form of the page that is shown, or of the first page."""
+        return self._follow(self.submit(path, fields, token=token))
+
+    def submit(
+        self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None
+    ) -> Answer:
+        """The same without following the redirect."""
+        token = self.token() if token is None else token
+        body = urlencode({"csrf": token, **(fields or {})}).encode()
+        return self.raw("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
+
+    def upload(self, path: str, name: str, content: bytes, *, token: str | None = None) -> Answer:
+        token = self.token() if token is None else token
+        body = (
+            (
+                f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{token}\r\n'
+                f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+                f"Content-Type: application/octet-stream\r\n\r\n"
+            ).encode()
+            + content
+            + f"\r\n--{_BOUNDARY}--\r\n".encode()
+        )
+        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        return self._follow(self.raw("POST", path, body, headers))
+
+    def token(self) -> str:
+        return (self.page or self.get("/")).csrf
+
+    def wait(self, path: str, until: str, seconds: float = 60) -> Answer:
+        """Loads a page until something stands there."""
+        deadline = time.monotonic() + seconds
+        while until not in (answer := self.get(path)).plain:
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.1)
+        return answer
+
+    def check(self, campaign: str, **fields: str) -> tuple[str, Answer]:
+        """Has a campaign checked, and waits for what it finds. The check's address, and its page."""
+        begun = self.submit(f"{campaign}/check", fields)
+        assert begun.status == 303, begun.plain
+        address = begun.headers["Location"]
+        deadline = time.monotonic() + 60
+        while "Nothing is sent by a check" in (answer := self.get(address)).plain:
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.1)
+        return address, answer
+
+    def wait_for_run(self, address: str) -> Answer:
+        """The page that a start leads to: its run's, or why nothing was sent."""
+        deadline = time.monotonic() + 60
+        while "About to send" in (answer := self.get(f"{address}/sent")).plain:
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.1)
+        return answer
+
+    def wait_for_end(self, run: str) -> Answer:
+        """A run's page once nobody sends it any more."""
+        deadline = time.monotonic() + 90
+        while "Closing this page stops nothing" in (answer := self.get(run)).plain:
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.2)
+        return answer
+
+
+@dataclass
+class Served:
+    """A running server. `link` lets a browser in once; '' where people sign in."""
+
+    process: WarmProcess | subprocess.Popen[bytes]
+    said: str
+    port: int
+    first: Clicker | None = None
+
+    @property
+    def link(self) -> str:
+        found = re.search(r"/enter\?token=\S+", self.said)
+        return found[0] if found else ""
+
+    def clicker(self) -> Clicker:
+        """A browser that is not in."""
+        return Clicker(self.port)
+
+    def inside(self) -> Clicker:
+        """A browser that came in by a link: the first one by that which was printed, others by further ones."""
+        clicker = self.clicker()
+        link = self.link if self.first is None else self.further_link()
+        answer = clicker.get(link)
+        assert answer.status == 200, answer.plain
+        self.first = self.first or clicker
+        return clicker
+
+    def further_link(self) -> str:
+        assert self.first is not None
+        found = re.search(r"/enter\?token=[\w-]+", self.first.post("/link").text)
+        assert found is not None
+        return found[0]
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def serving(world: World, *options: str) -> Iterator[Served]:
+    """`batchsend web` in a user's folder, on a free port."""
+    arguments = ["web", "--no-open", *(() if "--port" in options else ("--port", "0")), *options]
+    environment = {**world.env(), "PYTHONUNBUFFERED": "1"}
+    warm = STARTER.get()
+    with TemporaryDirectory(prefix="web-") as name:
+        said, nothing = Path(name) / "said", Path(os.devnull)
+        said.touch()
+        process: WarmProcess | subprocess.Popen[bytes]
+        if warm is None:
+            with said.open("wb") as out:
+                process = subprocess.Popen(
+                    [*BATCHSEND, *arguments], cwd=world.folder, env=environment, stdout=out, stderr=out
+                )
+        else:
+            streams = {"stdin": nothing, "stdout": said, "stderr": said}
+            process = warm.begin(arguments, world.folder, environment, streams)
+        try:
+            deadline = time.monotonic() + 60
+            while "Ctrl-C ends" not in (text := said.read_text(encoding="utf-8")):
+                assert time.monotonic() < deadline, text
+                time.sleep(0.02)
+            found = re.search(r"at http://\S+:(\d+)", text)
+            assert found is not None, text
+            yield Served(process, text, int(found[1]))
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def refuse_to_start(world: World, *options: str) -> str:
+    """What the command says instead of listening."""
+    done = world.run("web", "--no-open", "--port", "0", *options)
+    assert done.code == 2, done.out
+    return done.err
