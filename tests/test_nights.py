@@ -67,7 +67,8 @@ class Recipients:
 
     async def post(self, request: Request, departure: Departure) -> Judgement:
         await asyncio.sleep(self._latency)  # connecting
-        await departure.leave()
+        await departure.allowed()
+        departure.left()
         self.left.append((request.customer_uuid, self._now()))
         await asyncio.sleep(self._latency)
         return Answered(Status.ACCEPTED, message_uuid="m")
