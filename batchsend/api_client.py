@@ -109,7 +109,7 @@ class ApiClient:
         """Sends one text, once, and judges the answer. Never raises for what a server or a network does."""
         assert self._connections is not None  # noqa: S101
         path = request_path(request)
-        data = request_json(request, self._options).encode()
+        data = request_json(request, self._options)
         answer = Answer()
         try:
             async with asyncio.timeout(None) as departure.deadline:

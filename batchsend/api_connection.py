@@ -118,14 +118,16 @@ def is_usable(connection: Connection) -> bool:
 
 async def _read(content: StreamReader) -> bytes | None:
     """The answer's body, or `None` where it is too long, cut short or damaged while its status is known."""
-    parts: list[bytes] = []
-    length = 0
+    body = b""
     try:
-        while part := await content.readany():
-            parts.append(part)
-            length += len(part)
-            if length > ANSWER_BYTES:
+        # Nearly every answer is there at once and whole.
+        while not content.is_eof() or not body:
+            part = await content.readany()
+            if not part:
+                break
+            body += part
+            if len(body) > ANSWER_BYTES:
                 return None
     except (aiohttp.ClientError, ConnectionError):
         return None
-    return b"".join(parts)
+    return body

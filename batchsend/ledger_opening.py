@@ -23,6 +23,9 @@ from batchsend.schema import SCHEMA_VERSION, meta, metadata
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
 _LOG_ATTEMPTS = 10
+#: SQLite's log grows to 40 MB before it is copied into the ledger: copying holds up a commit, and what was written
+#: several times meanwhile is copied once (`make bench`: sending phase).
+_LOG_PAGES = 10_000
 #: A ledger up to this size, in bytes, is checked from end to end before it is used: that takes 1 s for 100 MB.
 _CHECKED_SIZE = 256 * 1024 * 1024
 #: PostgreSQL's advisory lock for making the tables: "batchsend" in the digits of a telephone.
@@ -109,6 +112,7 @@ def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_
         if "uri" not in url.query:  # else it is opened for reading only
             _use_write_ahead_log(cursor)
         cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -265,7 +265,7 @@ class _Reading:
     def _request(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """Path and body."""
         request = request_of(row, self._identity)
-        return request_path(request), request_json(request, self._attributes)
+        return request_path(request), request_json(request, self._attributes).decode()
 
 
 def _phone(row: Mapping[str, Any]) -> str:
