@@ -5,8 +5,7 @@ A preview shows the plan, a rehearsal sends it to the sandbox, a real start stor
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -124,7 +123,7 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
     campaign = request.campaign
     sources = read_sources(campaign)
     used = sources.roles.used | sources.template.uses
-    fingerprint = _fingerprint(sources.customers, used)
+    fingerprint = sources.customers.fingerprint()
     identity = Identity(
         campaign.name, request.base_url, sources.roles.key_names, str(campaign.path), request.host
     )
@@ -239,8 +238,8 @@ def judge_row(plan: Plan, number: int) -> Judged | None:
     sources = plan.sources
     judge = _row_judge(plan.request.campaign, sources)
     for chunk in sources.customers.chunks(sources.roles.used | sources.template.uses):
-        if number in chunk.frame.index:
-            cells = [str(chunk.frame.at[number, position]) for position in range(chunk.frame.shape[1])]
+        if number in chunk.numbers:
+            cells = chunk.rows[chunk.numbers.index(number)]
             return judge.judge(number, cells, chunk.malformed.get(number), hidden=number in chunk.hidden)
     return None
 
@@ -265,16 +264,6 @@ def _holding(request: PlanRequest, history: History) -> Holding:
     return Holding(
         request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
     )
-
-
-def _fingerprint(customers: CustomerList, used: Collection[int]) -> str:
-    """What tells this list from another one: its rows as read, whatever the file's form."""
-    digest = hashlib.sha256(repr(customers.headers).encode())
-    for chunk in customers.chunks(used):
-        columns = [chunk.frame[position].tolist() for position in range(chunk.frame.shape[1])]
-        rows = zip(chunk.frame.index.tolist(), *columns, strict=True)
-        digest.update("".join(map(repr, rows)).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 def _same_list(

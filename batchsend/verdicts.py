@@ -125,13 +125,13 @@ class Planner:
         ]
 
     def _judged(self, chunk: Chunk) -> Iterator[Judged]:
-        frame = chunk.frame
-        columns = [frame[position].tolist() for position in range(frame.shape[1])]
-        if self._roles.consent is not None:
-            self.remarks.consent.update(columns[self._roles.consent])
-        if self._roles.template_by is not None:
-            self.remarks.template_values.update(columns[self._roles.template_by])
-        for row, cells in zip(frame.index.tolist(), zip(*columns, strict=True), strict=True):
+        for counter, position in (
+            (self.remarks.consent, self._roles.consent),
+            (self.remarks.template_values, self._roles.template_by),
+        ):
+            if position is not None:
+                counter.update([cells[position] for cells in chunk.rows])
+        for row, cells in zip(chunk.numbers, chunk.rows, strict=True):
             yield self._judge.judge(row, cells, chunk.malformed.get(row), hidden=row in chunk.hidden)
 
     def _plan_tried(

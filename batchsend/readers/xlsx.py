@@ -39,7 +39,7 @@ _Values = Iterator[tuple[int, int, list[CellValue]]]
 class _Whole:
     """A sheet that calamine loads at once.
 
-    What was loaded is kept for one more reading: a list is examined first and then planned, and loading is
+    What was loaded is kept for one more reading: a sheet's first row may say whether it is the list, and loading is
     what takes long.
     """
 
@@ -111,7 +111,7 @@ class _Table:
 
 @dataclass
 class XlsxSource:
-    """A workbook's list. The first reading uses what opening has loaded; each later one loads the sheet again."""
+    """A workbook's list. A reading uses what opening has loaded, if it has; else it loads the sheet again."""
 
     snapshot: Snapshot
     tables: list[_Table]
