@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
 
 from batchsend.ledger import REPLACED, UNTRIED, CampaignRecord, Ledger
 from batchsend.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
+from batchsend.taken import Taken
 from batchsend.timestamps import to_text
+
+T = TypeVar("T")
 
 #: Told `messages` or `superseded`, picks rows of it.
 _Condition = Callable[[Any], ColumnElement[bool]]
@@ -172,15 +174,19 @@ class History:
         with self._ledger.read() as connection:
             return connection.scalar(select(or_(waiting.exists(), killed.exists()))) or False
 
-    def tried_keys(self) -> Iterator[tuple[int, str, str | None, str, list[str]]]:
-        """Row, key, phone, customer UUID and cells of the continued run's tried rows, in the list's order."""
-        outcomes = _last_outcomes(
-            ("row", "key", "phone", "customer_uuid", "cells"), lambda table: table.c.run_id == self._run_id
-        )
+    def tried_keys(self) -> Iterator[tuple[int, str, str | None]]:
+        """Row, key and phone of the continued run's tried rows, streamed."""
+        outcomes = _last_outcomes(("row", "key", "phone"), lambda table: table.c.run_id == self._run_id)
         with self._ledger.read() as connection:
-            query = select(outcomes).order_by(outcomes.c.row)
-            for row, key, phone, customer_uuid, cells in connection.execute(query):
-                yield row, key, phone, customer_uuid, json.loads(cells)
+            found = connection.execution_options(yield_per=1000).execute(select(outcomes))
+            yield from ((row, key, phone) for row, key, phone in found)
+
+    def tried(self, rows: Sequence[int]) -> Iterator[Taken]:
+        """Those of the continued run's rows with these numbers that were tried."""
+        for part in _parts(rows):
+            outcomes = _last_outcomes(Taken._fields, _rows_of(self._run_id, part))
+            with self._ledger.read() as connection:
+                yield from map(Taken._make, connection.execute(select(outcomes)))
 
     def sent_with_other_template(self, template_sha256: str) -> int:
         """How many texts of the continued run were made by a template that has changed since."""
@@ -213,6 +219,10 @@ def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
     ).subquery()
 
 
+def _rows_of(run_id: int | None, rows: Sequence[int]) -> _Condition:
+    return lambda table: and_(table.c.run_id == run_id, table.c.row.in_(rows))
+
+
 def _keys_elsewhere(campaign_id: int, run_id: int, keys: Sequence[str]) -> _Condition:
     return lambda table: and_(
         table.c.campaign_id == campaign_id, table.c.run_id != run_id, table.c.key.in_(keys)
@@ -230,6 +240,16 @@ def run_rows(ledger: Ledger, run_id: int, statuses: Sequence[str] | None = None)
         names = tuple(result.keys())
         for row in result:
             yield dict(zip(names, row, strict=True))
+
+
+def taken_rows(ledger: Ledger, run_id: int, rows: Sequence[int]) -> Iterator[Taken]:
+    """Those of a run's rows with these numbers that have a key, whatever became of them."""
+    for part in _parts(rows):
+        query = select(*(messages.c[name] for name in Taken._fields)).where(
+            messages.c.run_id == run_id, messages.c.row.in_(part), messages.c.key.is_not(None)
+        )
+        with ledger.read() as connection:
+            yield from map(Taken._make, connection.execute(query))
 
 
 def code_counts(ledger: Ledger, run_id: int) -> list[tuple[str, str, int]]:
@@ -325,6 +345,6 @@ def segments_to_send(ledger: Ledger, run_id: int, codes: Sequence[str] = (Code.S
         return texts, int(segments)
 
 
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), _VALUES):
         yield values[start : start + _VALUES]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -20,7 +21,7 @@ from batchsend.columns import Roles, find_columns
 from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, ListError
 from batchsend.guards import unusual
-from batchsend.history import History, code_counts, segments_to_send
+from batchsend.history import History, code_counts, segments_to_send, taken_rows
 from batchsend.holding import Holding, comes_back, hold
 from batchsend.identity import recognise
 from batchsend.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
@@ -33,8 +34,8 @@ from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression
 from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
-from batchsend.upserts import execute_for_all
-from batchsend.verdicts import Planner, Remarks
+from batchsend.upserts import execute_for_all, insert_tuples
+from batchsend.verdicts import PLANNED, PlannedChunk, Planner, Remarks
 
 T = TypeVar("T")
 
@@ -143,14 +144,11 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
             goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
             planner = Planner(
                 campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-                sources.suppression, request.now, resend=None if goes_on else request.resend,
-                continues=run is not None,
+                sources.suppression, request.now, partial(taken_rows, scratch, SCRATCH_RUN),
+                resend=None if goes_on else request.resend, continues=run is not None,
             )  # fmt: skip
             for chunk in sources.customers.chunks(used):
-                rows = planner.plan(chunk)
-                if rows:
-                    with scratch.write() as connection:
-                        execute_for_all(connection, insert(messages), rows)
+                _store(scratch, planner.plan(chunk))
             if campaign.recipients.duplicate_phones == "skip":
                 skip_texted_phones(scratch, SCRATCH_RUN)
             # The whole run's texts: what is left of a long list after a kill is no short list.
@@ -166,6 +164,14 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
             )  # fmt: skip
         finally:
             scratch.close()
+
+
+def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
+    with scratch.write() as connection:
+        if chunk.rows:
+            insert_tuples(connection, messages, PLANNED, chunk.rows)
+        if chunk.kept:
+            execute_for_all(connection, insert(messages), chunk.kept)
 
 
 def read_sources(campaign: Campaign) -> Sources:
