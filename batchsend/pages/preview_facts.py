@@ -22,6 +22,11 @@ from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.wording import age, duration, row_count, text_count
 
+#: What is looked at of each row.
+_COLUMNS = (
+    "row", "status", "codes", "descriptions", "phone", "body", "segments", "encoding", "cells", "department_uuid",
+    "user_uuid", "customer_uuid", "generation",
+)  # fmt: skip
 #: Octets of rows that the page carries for looking them up: those that need somebody, and all others.
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
 #: Values of the consent column that are named.
@@ -126,7 +131,7 @@ def gather(plan: Plan, made_by: str, workbook: str, refusals: Sequence[str] = ()
     campaign, customers, roles = request.campaign, sources.customers, sources.roles
     headers, template = customers.headers, sources.template
     reading = _Reading(plan)
-    for row in run_rows(plan.scratch, SCRATCH_RUN):
+    for row in run_rows(plan.scratch, SCRATCH_RUN, columns=_COLUMNS):
         reading.add(row)
     groups, picker = reading.groups, reading.picker
     counts = {**plan.counts, Status.READY: plan.texts}
@@ -218,6 +223,7 @@ class _Reading:
         self.examples: dict[int, str] = {}
         self.request: ExactRequest | None = None
         self._template = sources.template
+        self._columns_used = len(sources.template.uses)
         self._template_by = roles.template_by
         self._base_url = plan.request.base_url
         self._attributes = attributes_of(plan.request.campaign)
@@ -242,9 +248,10 @@ class _Reading:
         cells = json.loads(row["cells"])
         template, used = self._template_of(cells)
         self.picker.add(row, cells, used, template)
-        for position in used:
-            if cells[position]:
-                self.examples.setdefault(position, cells[position])
+        if len(self.examples) < self._columns_used:
+            for position in used:
+                if cells[position]:
+                    self.examples.setdefault(position, cells[position])
         if self.request is None:
             path, body = self._request(row)
             self.request = ExactRequest(row["row"], self._base_url + path, body)
