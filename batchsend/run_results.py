@@ -95,7 +95,10 @@ class RunResults:
         return for_people(from_text(moment), self.zone)[: len("2026-11-22")]
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
-        return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
+        """Plain texts, as the ledger's are."""
+        if status == IN_FLIGHT:
+            return Status.UNCONFIRMED.value, Code.INTERRUPTED.value
+        return status, codes
 
     def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
         shown: dict[str, int] = {}
@@ -128,5 +131,5 @@ class PlanResults(RunResults):
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         if status == Status.PENDING and codes == Code.STOPPED:
-            return Status.READY, ""
+            return Status.READY.value, ""
         return super()._shown(status, codes)

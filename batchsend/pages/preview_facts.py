@@ -22,6 +22,8 @@ from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.wording import age, duration, row_count, text_count
 
+# `json.loads` looks for white space before and behind, and for what a text may be instead.
+_cells_of = json.JSONDecoder().raw_decode
 #: What is looked at of each row.
 _COLUMNS = (
     "row", "status", "codes", "descriptions", "phone", "body", "segments", "encoding", "cells", "department_uuid",
@@ -223,6 +225,7 @@ class _Reading:
         self.examples: dict[int, str] = {}
         self.request: ExactRequest | None = None
         self._template = sources.template
+        self._only_template = sources.template.path.name, sources.template.default.uses
         self._columns_used = len(sources.template.uses)
         self._template_by = roles.template_by
         self._base_url = plan.request.base_url
@@ -230,10 +233,10 @@ class _Reading:
         self._identity = run_identity(GIVEN_LATER, str(plan.run.id) if plan.run else GIVEN_LATER)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        status, codes = shown(row["status"], row["codes"])
-        if status == Status.PENDING and codes == Code.STOPPED:
+        if row["status"] == Status.PENDING and row["codes"] == Code.STOPPED:
             self._add_ready(row)
             return
+        status, codes = shown(row["status"], row["codes"])
         self.groups.add(status, codes, row)
         reason = f"{status} {codes}".strip()
         if reason not in self.reasons:
@@ -245,7 +248,7 @@ class _Reading:
         )
 
     def _add_ready(self, row: Mapping[str, Any]) -> None:
-        cells = json.loads(row["cells"])
+        cells = _cells_of(row["cells"])[0]
         template, used = self._template_of(cells)
         self.picker.add(row, cells, used, template)
         if len(self.examples) < self._columns_used:
@@ -264,9 +267,9 @@ class _Reading:
 
     def _template_of(self, cells: Sequence[str]) -> tuple[str, Collection[int]]:
         """The name of the row's template, and the columns that it looks at."""
-        template = self._template.default
-        if self._template_by is not None:
-            template = self._template.choose(cells[self._template_by])
+        if self._template_by is None:
+            return self._only_template
+        template = self._template.choose(cells[self._template_by])
         return template.path.name, template.uses
 
     def _request(self, row: Mapping[str, Any]) -> tuple[str, str]:
