@@ -18,7 +18,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import not_sound
 from batchsend.ledger_places import check_place
-from batchsend.schema import SCHEMA_VERSION, meta, metadata
+from batchsend.schema import SCHEMA_VERSION, messages, meta, metadata
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
@@ -86,6 +86,9 @@ def scratch_ledger(folder: Path) -> Ledger:
     engine = _engine(URL.create("sqlite", database=str(file)), synchronous="OFF")
     with engine.begin() as connection:
         metadata.create_all(connection)
+        # A plan is read from its first row to its last, and by the numbers of rows.
+        for index in messages.indexes:
+            index.drop(connection)
         connection.execute(insert(meta).values(name="ledger_id", value=uuid.uuid4().hex))
     return Ledger(engine, str(file), file)
 
