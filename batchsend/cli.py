@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchsend import cli_ledger, cli_services, cli_trial
+from batchsend import cli_cluster, cli_ledger, cli_services, cli_trial
 from batchsend._version import __version__
 from batchsend.cli_options import ledger_option
 from batchsend.errors import BatchsendError
@@ -350,6 +350,7 @@ def schema() -> None:
 cli.add_command(cli_services.sandbox)
 cli.add_command(cli_services.callbacks)
 cli.add_command(cli_services.schedule)
+cli.add_command(cli_cluster.ledger)
 
 
 def _load(path: Path, **overrides: Any) -> Campaign:
