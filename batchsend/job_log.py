@@ -25,7 +25,7 @@ from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning import Plan
 from batchsend.runner import Report, Start
-from batchsend.sender import Event, Waiting
+from batchsend.sender import Elsewhere, Event, Waiting
 from batchsend.timestamps import now, to_text
 
 #: Seconds between two lines of progress.
@@ -106,7 +106,7 @@ class _Job:
         if isinstance(event, Waiting):
             self.event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
             return
-        self._counts[event.status] += 1
+        self._counts.update(event.outcomes if isinstance(event, Elsewhere) else {event.status: 1})
         if time.monotonic() - self._said_at >= _PROGRESS_EVERY:
             self._said_at = time.monotonic()
             self.event("progress", done=self._counts.total(), of=self._total, rows=dict(self._counts))
