@@ -114,6 +114,7 @@ _following = (
         messages.c.run_id == bindparam("of_run"),
         # Rows are claimed in order, so the search never walks over what is done already.
         messages.c.row > bindparam("after"),
+        messages.c.row <= bindparam("last"),
         messages.c.status == Status.PENDING,
         messages.c.codes == Code.STOPPED,
     )
@@ -132,6 +133,8 @@ _claim = (
     .returning(*_claimed_columns)
 )
 _row_of = attrgetter("row")
+#: No list has a row beyond this one.
+LAST_ROW = 2**31 - 1
 
 
 class Outbox:
@@ -151,21 +154,28 @@ class Outbox:
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         """Stores outcomes and claims up to `claims` further messages, in the list's order, in one commit."""
         with self._ledger.write() as connection:
-            if outcomes:
-                opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
-                execute_for_all(connection, _record, [self._claim_key(o.row) | _values(o) for o in outcomes])
-                if opted_out:
-                    learn(connection, self._run_id, opted_out, now())
+            self._store(connection, outcomes)
             if claims <= 0:
                 return []
-            claim = {
-                "of_run": self._run_id, "of_owner": self._owner, "of_start": self._start_id,
-                "after": self._after, "claims": claims, "at": to_text(now()),
-            }  # fmt: skip
-            claimed = sorted((Claimed(*row) for row in connection.execute(_claim, claim)), key=_row_of)
+            claimed = self._claim(connection, self._after, LAST_ROW, claims)
         if claimed:
             self._after = claimed[-1].row
         return claimed
+
+    def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
+        execute_for_all(connection, _record, [self._claim_key(o.row) | _values(o) for o in outcomes])
+        if opted_out:
+            learn(connection, self._run_id, opted_out, now())
+
+    def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
+        claim = {
+            "of_run": self._run_id, "of_owner": self._owner, "of_start": self._start_id,
+            "after": after, "last": last, "claims": claims, "at": to_text(now()),
+        }  # fmt: skip
+        return sorted((Claimed(*row) for row in connection.execute(_claim, claim)), key=_row_of)
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         """Gives back messages that were certainly not sent; they are `pending` again, with this code."""
