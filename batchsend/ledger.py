@@ -8,7 +8,7 @@ What moves single messages while a run is sent is in `outbox.py`; questions abou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +125,10 @@ class Adopted:
     closed: Mapping[int, int]
 
 
+def nothing_more(_connection: Connection, _run_id: int, _start_id: int) -> None:
+    """Only the plan itself is stored."""
+
+
 class Ledger:
     """An open ledger. `where` is for messages and holds no password."""
 
@@ -239,13 +243,15 @@ class Ledger:
         run_id: int | None,
         run: NewRun,
         start: StartRecord,
+        also: Callable[[Connection, int, int], object] = nothing_more,
     ) -> Adopted:
         """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
 
         `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
         that the plan opened again (a higher `generation`); their old outcome goes to `superseded`. What an
         earlier start had opened and not sent gets its outcome back first: the plan opens it again if it should
-        be. What the campaign's other runs had not tried is closed when a new run begins.
+        be. What the campaign's other runs had not tried is closed when a new run begins. `also` belongs to the same
+        transaction: it is told the run's and the start's number once all rows are there.
         """
         with self.write() as connection:
             campaign_id = _store_campaign(connection, identity, campaign_id)
@@ -268,6 +274,7 @@ class Ledger:
                 _store_rows(
                     connection, [{**row, "run_id": run_id, "campaign_id": campaign_id} for row in rows]
                 )
+            also(connection, run_id, start_id)
         return Adopted(run_id, start_id, closed)
 
     def _planned_rows(self) -> Iterator[list[dict[str, Any]]]:
