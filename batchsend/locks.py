@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
+from batchsend.handover import refuse_shared, take_back
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import own_errors
 
@@ -25,18 +26,28 @@ def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str)
     """
     with ExitStack() as locks:
         names = [name]
-        locks.enter_context(campaign_lock(ledger, name, base_url))
+        locks.enter_context(_process_lock(ledger, name, base_url))
         if formerly is not None and ledger.campaign(name, base_url) is None:
-            locks.enter_context(campaign_lock(ledger, formerly, base_url))
+            locks.enter_context(_process_lock(ledger, formerly, base_url))
             names.append(formerly)
         for held in names:
+            if ledger.file is None:
+                take_back(ledger, held, base_url)
             ledger.interrupt_claims(held, base_url)
         yield
 
 
 @contextmanager
 def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
-    """Holds the campaign for this process. Raises `BusyError` where another one has it."""
+    """Holds the campaign for this process. Raises `BusyError` where another one has it, or workers send it."""
+    with _process_lock(ledger, name, base_url):
+        if ledger.file is None:
+            refuse_shared(ledger, name, base_url)
+        yield
+
+
+@contextmanager
+def _process_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
     digest = hashlib.sha256(f"{name}\n{base_url}".encode()).digest()
     lock = (
         _server_lock(ledger, digest, name) if ledger.file is None else _file_lock(ledger.file, digest, name)

@@ -17,6 +17,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
+    extract,
+    func,
     text,
 )
 
@@ -231,6 +234,7 @@ optouts = Table(
 
 # Of a ledger on PostgreSQL, where several processes send a run together. Times in these tables are seconds since
 # 1970 by the server's clock, the only one that all of them share.
+SERVER_CLOCK = cast(extract("epoch", func.clock_timestamp()), Double)
 
 #: How a run is sent, for whoever lends a hand. `open`: they may.
 handovers = Table(

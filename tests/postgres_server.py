@@ -145,6 +145,10 @@ class Cluster:
                     raise
         return port
 
+    def restart(self) -> None:
+        """Starts a server that was killed, on the same port and folder."""
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.log}")
+
     def pid(self) -> int:
         """The server's main process."""
         return int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
