@@ -43,6 +43,9 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) ## the tests that need LibreOffice, a bro
 crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody is texted twice or lost (10 minutes)
 	$(BIN)/python tests/crash_rounds.py --rounds 200
 
+crash-cluster: $(TOOLS) ## kill and stop whoever sends a shared run, and its database, 20 rounds of 5,000 rows (20 minutes)
+	$(BIN)/python tests/crash_cluster.py --rounds 20 --rows 5000
+
 replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and 10,000 malformed ones (3 minutes)
 	$(BIN)/python tests/replay_updates.py
 	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/test_callbacks.py -k malformed
@@ -106,4 +109,4 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
-.PHONY: help demo test test-system crash replay bench bench-rates bench-callbacks lint format fuzz samples segments clean
+.PHONY: help demo test test-system crash crash-cluster replay bench bench-rates bench-callbacks lint format fuzz samples segments clean

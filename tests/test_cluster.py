@@ -1,0 +1,238 @@
+"""Runs that several processes send together: real workers, a real database, and the server's record as judge."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from clusters import Shared
+from world import BATCHSEND, Sandbox, World, customers, running_sandbox
+
+SLOW = "[sending]\nrate = 40\nconcurrency = 10\n"
+
+
+@pytest.fixture
+def shared(world: World, postgres_url: str) -> Shared:
+    return Shared(world, postgres_url)
+
+
+def test_workers_lend_a_hand_and_every_row_stands_once(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(450), campaign="[sending]\nrate = 200\nconcurrency = 10\n")
+    with shared.workers(2) as workers:
+        sent = world.start("send", "campaign.toml", "--yes")
+        # All three have something on its way at the same time.
+        shared.wait_until("SELECT count(*) = 3 FROM leases WHERE run_id = 1")
+        out, err = sent.communicate(timeout=90)
+        assert sent.returncode == 0, err
+        assert "450 rows = 450 taken by myKaarma + 0 left out + 0 need you + 0 wait" in out
+        assert set(sandbox.texts().values()) == {1}
+        assert {row["status"] for row in world.workbook().values()} == {"accepted"}
+        assert len(world.workbook()) == 450
+        # Finished jobs are gone, and so is everybody's hand in the run.
+        shared.wait_until(
+            "SELECT count(*) = 0 FROM procrastinate_jobs WHERE task_name = 'batchsend.send_chunk'"
+        )
+        shared.wait_until("SELECT count(*) = 0 FROM leases WHERE run_id IS NOT NULL")
+        for worker in workers:
+            worker.terminate()
+        assert [worker.wait(30) for worker in workers] == [0, 0]
+    assert shared.ask("SELECT * FROM leases") == []
+
+
+def test_a_detached_run_outlives_a_killed_worker(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(450), campaign=SLOW.replace("40", "60"))
+    with shared.workers(2) as workers:
+        detached = world.run("send", "campaign.toml", "--yes", "--detach")
+        assert detached.code == 0, detached.err
+        assert "Run 1 is left to 2 workers (w0, w1)." in detached.out
+        assert "Results:" not in detached.out
+        sandbox.wait_for(60)
+        again = world.send()
+        assert again.code == 4
+        assert '"Spring" is being sent by workers: run 1 was handed over to them.' in again.err
+        workers[0].kill()
+        so_far = world.run("results", "campaign.toml")
+        assert so_far.code == 0
+        assert len(world.workbook()) == 450
+        shared.wait_for_the_end(1)
+        shared.wait_until("SELECT count(*) = 1 FROM starts WHERE ended_at IS NOT NULL")
+        assert world.run("results", "1").code == 0
+    texts = sandbox.texts()
+    assert max(texts.values()) == 1
+    statuses = [row["status"] for row in world.workbook().values()]
+    assert len(statuses) == 450
+    assert set(statuses) <= {"accepted", "unconfirmed"}
+    # A kill leaves twice `concurrency` rows behind at most.
+    assert statuses.count("unconfirmed") <= 20
+    assert len(texts) >= statuses.count("accepted")
+    # Nothing is left to send, and now it may be started again.
+    assert world.send().code == (1 if "unconfirmed" in statuses else 0)
+    assert sandbox.texts() == texts
+
+
+def test_a_detached_run_can_be_stopped_and_goes_on_with_send(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(300), campaign=SLOW)
+    with shared.workers(1):
+        assert world.run("send", "campaign.toml", "--yes", "--detach").code == 0
+        sandbox.wait_for(5)
+        assert "Run 1 was asked to stop" in world.run("stop", "campaign.toml").out
+        shared.wait_until("SELECT count(*) = 0 FROM leases WHERE run_id IS NOT NULL")
+        stopped = sandbox.texts()
+        assert len(stopped) < 300
+        assert shared.statuses(1) == {"accepted": len(stopped), "pending": 300 - len(stopped)}
+        world.write(campaign="[sending]\nrate = 1000\n")
+        assert world.send().code == 0
+    assert len(sandbox.texts()) == 300
+    assert set(sandbox.texts().values()) == {1}
+
+
+def test_what_one_worker_runs_into_stops_the_run_for_all(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(300), campaign=SLOW)
+    with shared.workers(1, MYKAARMA_PASSWORD="wrong"):
+        stopped = world.send()
+    assert stopped.code == 3
+    assert "Stopped: myKaarma does not accept the username and password" in stopped.out
+    assert set(shared.statuses(1)) <= {"accepted", "pending"}
+    world.write(campaign="[sending]\nrate = 1000\n")
+    assert world.send().code == 0
+    assert set(sandbox.texts().values()) == {1}
+    assert len(sandbox.texts()) == 300
+
+
+def test_a_laptop_that_is_shut_down_leaves_the_run_to_workers(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(200), campaign=SLOW)
+    with shared.workers(1):
+        sent = world.start("send", "campaign.toml", "--yes")
+        shared.wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
+        sent.send_signal(signal.SIGTERM)
+        out, _ = sent.communicate(timeout=60)
+        assert sent.returncode == 0
+        assert "Run 1 is left to a worker (w0)." in out
+        shared.wait_for_the_end(1)
+    assert shared.statuses(1) == {"accepted": 200}
+    assert set(sandbox.texts().values()) == {1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pseudo-terminal")
+@pytest.mark.parametrize("answer", ["leave", "stop"])
+def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
+    shared: Shared, sandbox: Sandbox, answer: str
+) -> None:
+    world = shared.world
+    world.write(customers(200), campaign=SLOW)
+    with shared.workers(1):
+        terminal = _Terminal(world, "send", "campaign.toml")
+        terminal.read_until("anything else to stop")
+        terminal.type("200")
+        shared.wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.read_until("Type `leave`")
+        assert "A worker sends this run too (w0)." in terminal.seen
+        terminal.type(answer)
+        terminal.read_until("wait\r\n")
+        assert terminal.process.wait(60) == (0 if answer == "leave" else 130)
+        if answer == "leave":
+            shared.wait_for_the_end(1)
+    if answer == "stop":
+        assert set(shared.statuses(1)) == {"accepted", "pending"}
+        assert {row["status"] for row in world.workbook().values()} == {"accepted", "pending"}
+    else:
+        assert shared.statuses(1) == {"accepted": 200}
+    assert set(sandbox.texts().values()) == {1}
+
+
+class _Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, world: World, *arguments: str) -> None:
+        import pty
+
+        self._leader, follower = pty.openpty()
+        self.process = subprocess.Popen(
+            [*BATCHSEND, *arguments],
+            cwd=world.folder, env=world.env(), stdin=follower, stdout=follower, stderr=follower,
+        )  # fmt: skip
+        os.close(follower)
+        self.seen = ""
+
+    def read_until(self, words: str) -> None:
+        while words not in self.seen:
+            ready, _, _ = select.select([self._leader], [], [], 60)
+            assert ready, self.seen
+            self.seen += os.read(self._leader, 4096).decode()
+
+    def type(self, words: str) -> None:
+        os.write(self._leader, words.encode() + b"\n")
+
+
+def test_without_workers_two_laptops_share_the_ledger(tmp_path: Path, postgres_url: str) -> None:
+    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
+        laptops = []
+        for name in ("ann", "ben"):
+            folder = tmp_path / name
+            folder.mkdir()
+            laptop = World(
+                folder, sandbox.base_url, {"BATCHSEND_LEDGER": postgres_url.replace("+psycopg", "")}
+            )
+            laptop.write(customers(300), campaign=SLOW)
+            laptops.append(laptop)
+        ann, ben = laptops
+        sending = ann.start("send", "campaign.toml", "--yes")
+        try:
+            sandbox.wait_for(5)
+            # The same campaign, in another folder: that is the same name from another file.
+            other = ben.send()
+            assert other.code in (2, 4)
+            ben.write(campaign="[sending]\nrate = 1000\n")
+            ben.write_list(customers(50, "other"), "others.csv")
+            summer = (ben.folder / "campaign.toml").read_text("utf-8").replace("Spring", "Summer")
+            (ben.folder / "summer.toml").write_text(summer.replace("customers.csv", "others.csv"), "utf-8")
+            assert ben.run("send", "summer.toml", "--yes").code == 0
+        finally:
+            sending.kill()
+            sending.communicate()
+        # Its process is dead, and what it had on its way may have been sent.
+        ann.write(campaign="[sending]\nrate = 1000\n")
+        done = ann.send()
+        assert done.code in (0, 1), done.err
+        statuses = [row["status"] for row in ann.workbook().values()]
+        assert len(statuses) == 300
+        assert set(statuses) <= {"accepted", "unconfirmed"}
+        assert set(sandbox.texts().values()) == {1}
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
+def test_where_there_is_no_queue_nothing_is_handed_over(
+    world: World, postgres_url: str, sandbox: Sandbox, ledger: str
+) -> None:
+    if ledger == "postgresql":
+        world.environment["BATCHSEND_LEDGER"] = postgres_url.replace("+psycopg", "")
+    world.write(customers(2))
+    refused = world.send("--detach")
+    worker = world.run("worker")
+    assert (refused.code, worker.code) == (2, 2)
+    if ledger == "sqlite":
+        assert "--detach hands a run over to workers, and they need a ledger on PostgreSQL." in refused.err
+        assert "Workers need a ledger on PostgreSQL" in worker.err
+    else:
+        for said in (refused.err, worker.err):
+            assert "has no queue for workers yet. Nothing was sent. Run `batchsend ledger upgrade`" in said
+        # Without workers none is needed.
+        assert world.send().code == 0
+        assert len(sandbox.texts()) == 2
+
+
+def test_a_rehearsal_has_no_workers(world: World) -> None:
+    world.write(customers(2))
+    refused = world.send("--sandbox", "--detach")
+    assert refused.code == 2
+    assert "leave --detach or --sandbox out" in refused.err
