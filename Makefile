@@ -17,12 +17,15 @@ SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium ngi
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(PRODUCT) ## send the sample campaign to the sandbox: a rehearsal, no text leaves this computer
 # Exit code 1 is as it should be: a few rows of the sample list are broken, and some customers provoke errors.
 	@$(BIN)/batchsend send campaigns/spring_service.toml --sandbox --yes || [ $$? -eq 1 ]
 	@ls campaigns/results/spring_service*rehearsal*.xlsx
+
+demo-cluster: $(TOOLS) ## the sample campaign by three workers and a PostgreSQL, one worker killed in the middle
+	@$(BIN)/python tests/demo_cluster.py
 
 test: lint ## everything CI asks for: lint, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not system"
@@ -56,6 +59,9 @@ bench: $(TOOLS) $(BENCH_TOOLS) ## how fast it is against bare libraries, into be
 
 bench-rates: $(TOOLS) ## is the rate a limit, and is it reached? The command sends to the sandbox at several rates
 	$(BIN)/python benchmarks/rates.py
+
+bench-cluster: $(TOOLS) ## one rate for four workers; throughput with 1, 2 and 4; what PostgreSQL does for it
+	$(BIN)/python benchmarks/cluster.py
 
 bench-callbacks: $(TOOLS) ## how many updates a second are recorded, beside a bare handler that records none
 	$(BIN)/python benchmarks/callbacks.py
@@ -109,4 +115,4 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
-.PHONY: help demo test test-system crash crash-cluster replay bench bench-rates bench-callbacks lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system crash crash-cluster replay bench bench-rates bench-cluster bench-callbacks lint format fuzz samples segments clean
