@@ -31,6 +31,7 @@ from batchsend.hands import Fate, Team
 from batchsend.leases import interrupt_dead
 from batchsend.ledger import Ledger
 from batchsend.schema import messages, meta
+from batchsend.server_options import server_options
 
 if TYPE_CHECKING:
     import psycopg
@@ -50,11 +51,6 @@ _HEARTBEAT_SECONDS = 5.0
 _STALLED_SECONDS = 20.0
 #: A job that was given back tells nobody: it is found by looking.
 _LOOK_SECONDS = 2.0
-#: A connection that was cut off without a word is noticed after so long, in seconds and milliseconds.
-_KEEP_ALIVE = {
-    "connect_timeout": "10", "keepalives_idle": "5", "keepalives_interval": "3", "keepalives_count": "3",
-    "tcp_user_timeout": "15000",
-}  # fmt: skip
 #: Under this name `meta` says up to which of Procrastinate's migrations its tables are.
 _MIGRATED = "queue_migration"
 
@@ -174,7 +170,7 @@ def _app_of(team: Team, queue: str, options: WorkerOptions) -> App:
     app = App(
         connector=PsycopgConnector(
             conninfo=_conninfo(team.ledger.url),
-            kwargs=_KEEP_ALIVE | {"application_name": f"batchsend {options.name}"},
+            kwargs=server_options(team.ledger.url, application_name=f"batchsend {options.name}"),
             min_size=1, max_size=4, timeout=15.0,
         )
     )  # fmt: skip

@@ -20,6 +20,7 @@ from batchsend.ledger_errors import not_sound
 from batchsend.ledger_places import check_place
 from batchsend.ledger_versions import bring_up
 from batchsend.schema import SCHEMA_VERSION, meta, metadata
+from batchsend.server_options import server_options
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
@@ -156,7 +157,10 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
 
 
 def _server_engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    # A worker has a hand in many runs at once.
+    engine = create_engine(
+        url, pool_pre_ping=True, max_overflow=50, hide_parameters=True, connect_args=server_options(url)
+    )
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:

@@ -15,6 +15,7 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.handover import refuse_shared, take_back
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import own_errors
+from batchsend.server_options import server_options
 
 
 @contextmanager
@@ -82,7 +83,9 @@ def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
 def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
     """PostgreSQL drops the lock when the connection ends."""
     number = int.from_bytes(digest[:8], signed=True)
-    engine = create_engine(ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=server_options(ledger.url)
+    )
     with own_errors(ledger.where), engine.connect() as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
             raise _busy(name)

@@ -30,6 +30,7 @@ from batchsend.limiter import (
     backoff,
 )
 from batchsend.schema import SERVER_CLOCK, paces
+from batchsend.server_options import server_options
 
 #: The share of the rate that is really used: it pays for departures that are up to `_LATE_SECONDS` behind their
 #: slots, and for hosts that take the server's clock to be a few milliseconds apart. In a window of w >= 1 s there are
@@ -97,7 +98,7 @@ class SlotBook:
 
     def __init__(self, url: URL) -> None:
         # No slot has to survive a crash of the database: while it is down the clock goes past all of them.
-        options = {"options": "-c synchronous_commit=off"}
+        options = server_options(url, options="-c synchronous_commit=off")
         self._engine = create_engine(
             url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=options
         )

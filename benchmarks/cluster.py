@@ -86,7 +86,7 @@ def main() -> int:
         f"{'commits':>8} {'row writes':>11} {'WAL':>9} {'processor':>10}"
     )
     for workers in (0, 1, 2, 4):
-        ran = embedded(given.rows) if not workers else hand_over(given.rows, workers, 100_000)
+        ran = embedded(given.rows) if not workers else hand_over(given.rows, workers, 10_000)
         name = "send, embedded ledger" if not workers else f"{workers} workers"
         per = 1000 / given.rows
         load = ran.load
@@ -136,7 +136,7 @@ def embedded(rows: int) -> Ran:
 
     with tempfile.TemporaryDirectory() as name, running_sink(Path(name)) as sink:
         world = World(Path(name), sink.base_url)
-        world.write(customers(rows), campaign="[sending]\nrate = 100000\nconcurrency = 40\n")
+        world.write(customers(rows), campaign="[sending]\nrate = 10000\nconcurrency = 40\n")
         began = time.time()
         subprocess.run(
             [*BATCHSEND, "send", "campaign.toml", "--yes", "--quiet"],
