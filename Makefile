@@ -12,7 +12,7 @@ BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
 
 # What `make test-system` needs beside Python, as Debian and Ubuntu call it.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd iproute2
 
 .DEFAULT_GOAL := help
 

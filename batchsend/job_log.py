@@ -72,6 +72,7 @@ def summary_of(report: Report) -> dict[str, Any]:
         "unusual": report.unusual,
         "comes_back": to_text(report.comes_back) if report.comes_back is not None else None,
         "closed": {str(run): rows for run, rows in report.closed.items()},
+        "left_to": list(report.workers) if report.workers is not None else None,
         "results": str(report.results) if report.results is not None else None,
         "report": str(report.page) if report.page is not None else None,
     }

@@ -109,7 +109,7 @@ def test_what_one_worker_runs_into_stops_the_run_for_all(shared: Shared, sandbox
 
 def test_a_laptop_that_is_shut_down_leaves_the_run_to_workers(shared: Shared, sandbox: Sandbox) -> None:
     world = shared.world
-    world.write(customers(200), campaign=SLOW)
+    world.write(customers(120), campaign=SLOW)
     with shared.workers(1):
         sent = world.start("send", "campaign.toml", "--yes")
         shared.wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
@@ -118,7 +118,7 @@ def test_a_laptop_that_is_shut_down_leaves_the_run_to_workers(shared: Shared, sa
         assert sent.returncode == 0
         assert "Run 1 is left to a worker (w0)." in out
         shared.wait_for_the_end(1)
-    assert shared.statuses(1) == {"accepted": 200}
+    assert shared.statuses(1) == {"accepted": 120}
     assert set(sandbox.texts().values()) == {1}
 
 
@@ -128,11 +128,11 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
     shared: Shared, sandbox: Sandbox, answer: str
 ) -> None:
     world = shared.world
-    world.write(customers(200), campaign=SLOW)
+    world.write(customers(120), campaign=SLOW)
     with shared.workers(1):
         terminal = _Terminal(world, "send", "campaign.toml")
         terminal.read_until("anything else to stop")
-        terminal.type("200")
+        terminal.type("120")
         shared.wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until("Type `leave`")
@@ -146,7 +146,7 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
         assert set(shared.statuses(1)) == {"accepted", "pending"}
         assert {row["status"] for row in world.workbook().values()} == {"accepted", "pending"}
     else:
-        assert shared.statuses(1) == {"accepted": 200}
+        assert shared.statuses(1) == {"accepted": 120}
     assert set(sandbox.texts().values()) == {1}
 
 
