@@ -210,6 +210,8 @@ def _look_after_runs(team: Team) -> None:
         if _has_chunks(ledger, run.run_id):
             continue
         state = standing(ledger, run.run_id)
+        if state.in_flight:
+            interrupt_dead(ledger, run.run_id)
         if state.open_rows:
             with ledger.write() as connection:
                 defer_chunks(connection, run.run_id, run.start_id, team.base_url)

@@ -185,6 +185,12 @@ def standing(ledger: Ledger, run_id: int) -> Standing:
     return Standing(open_rows, in_flight)
 
 
+def somebody_sends(ledger: Ledger, run_id: int) -> bool:
+    """May a request of this run still leave, or be under way? Once it is closed and nobody does, nobody ever will."""
+    with ledger.read() as connection:
+        return bool(connection.scalar(select(exists().where(leases.c.run_id == run_id))))
+
+
 def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
     """How many texts of one start came to what, whichever process sent them."""
     query = (
@@ -239,10 +245,11 @@ def take_back(ledger: Ledger, name: str, base_url: str) -> None:
             # Whoever takes a lease waits for this transaction, or it waits for theirs.
             connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
             _refuse_carried(connection, name, base_url)
+            # Whoever renews after this sees that it is too late; whoever did so before is alive.
+            connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), ~ALIVE))
             live = _live_leases(connection, name, base_url)
             if not live:
                 connection.execute(update(handovers).where(of_campaign).values(open=False))
-                connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url))))
                 return
         if seen is not None and any(until != seen.get(owner) for owner, until in live.items()):
             raise _busy(name, None)

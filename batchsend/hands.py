@@ -191,7 +191,7 @@ class _Hand:
             team.say(f"Run {run.run_id}: this worker stood still for too long; it begins anew.")
         finally:
             self._outbox = self._sender = None
-            await team.keeper.give_up(lease)
+            await team.keeper.give_up(lease, settled=outbox.settled)
         return Ending()
 
     def _chunk_done(self, chunk: Chunk) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy import (
     extract,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -120,10 +121,13 @@ class LeaseKeeper:
         """The right to send this run, as this start planned it; `None` where nobody may any more."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.take_now, run_id, start_id)
 
-    async def give_up(self, lease: Lease) -> None:
-        """Nothing is claimed under it any more. Where that cannot be said now, it runs out by itself."""
+    async def give_up(self, lease: Lease, *, settled: bool) -> None:
+        """Nothing is sent under it any more. Where that cannot be said now, it runs out by itself.
+
+        `settled`: nothing is claimed under it either; else that is `unconfirmed` from now on.
+        """
         with suppress(LedgerError):
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._give_up, [lease.owner])
+            await self._in_thread(lambda: self._give_up([lease], settled=settled))
 
     def take_now(self, run_id: int, start_id: int) -> Lease | None:
         """As `take`, from any thread."""
@@ -157,15 +161,19 @@ class LeaseKeeper:
             self._leases[lease.owner] = lease
         return lease
 
-    def _give_up(self, owners: list[str]) -> None:
+    def _give_up(self, given_up: list[Lease], *, settled: bool) -> None:
+        owners = [lease.owner for lease in given_up]
         with self._lock:
             for owner in owners:
                 self._leases.pop(owner, None)
         with self._ledger.write() as connection:
             connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
+            for lease in given_up:
+                if not settled and lease.run_id is not None:
+                    _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
 
     def _give_up_all(self) -> None:
-        self._give_up(list(self._leases))
+        self._give_up(list(self._leases.values()), settled=False)
 
     async def _keep_renewing(self) -> None:
         while True:
@@ -215,7 +223,8 @@ def renew_in(connection: Connection, lease: Lease) -> None:
 def interrupt_dead(ledger: Ledger, run_id: int | None = None) -> int:
     """Marks as `unconfirmed` what processes had claimed whose lease has run out. Returns how many rows.
 
-    After a restart of the database everybody gets the time to renew theirs first. `run_id`: of this run alone.
+    After a restart of the database everybody gets the time to renew theirs first. `run_id`: of this run alone, and
+    also what belongs to nobody any more.
     """
     dead = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
     if run_id is not None:
@@ -226,13 +235,18 @@ def interrupt_dead(ledger: Ledger, run_id: int | None = None) -> int:
         for owner, of_run in gone:
             if of_run is not None:
                 owners.setdefault(of_run, []).append(owner)
-        return sum(_interrupt(connection, of_run, mine) for of_run, mine in owners.items())
+        rows = sum(
+            _interrupt(connection, of_run, messages.c.owner.in_(mine)) for of_run, mine in owners.items()
+        )
+        if run_id is not None:
+            holders = select(leases.c.owner).where(leases.c.run_id == run_id)
+            nobodys = or_(messages.c.owner.is_(None), messages.c.owner.not_in(holders))
+            rows += _interrupt(connection, run_id, nobodys)
+        return rows
 
 
-def _interrupt(connection: Connection, run_id: int, owners: list[str]) -> int:
-    claimed = (
-        messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, messages.c.owner.in_(owners)
-    )  # fmt: skip
+def _interrupt(connection: Connection, run_id: int, whose: ColumnElement[bool]) -> int:
+    claimed = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, whose)
     interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
     return connection.execute(update(messages).where(*claimed).values(interrupted)).rowcount
 

@@ -69,6 +69,11 @@ class SharedOutbox(Outbox):
         with self._lock:
             self._chunks.append(chunk)
 
+    @property
+    def settled(self) -> bool:
+        """Is certainly nothing claimed here that has no outcome?"""
+        return not self._held and not self._unsure
+
     def rewind(self) -> None:
         """Looks at all rows again: some may have been given back since."""
         with self._lock:

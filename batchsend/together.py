@@ -18,7 +18,15 @@ from typing import TypeVar
 from batchsend.api_client import ApiClient
 from batchsend.dispatch import Sending, Shifts, finishing_on_signals
 from batchsend.errors import LedgerError
-from batchsend.handover import OpenRun, close_run, helpers, outcomes_of, standing, stopped_because
+from batchsend.handover import (
+    OpenRun,
+    close_run,
+    helpers,
+    outcomes_of,
+    somebody_sends,
+    standing,
+    stopped_because,
+)
 from batchsend.hands import client_of
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError, interrupt_dead
@@ -96,7 +104,7 @@ class _Share:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if self._leaving:
+        if self._has_left():
             return None
         await self._show_others()
         return ending
@@ -104,7 +112,7 @@ class _Share:
     async def _send(self) -> Ending:
         while True:
             ending = await self._send_under_a_lease()
-            if self._leaving:
+            if self._has_left():
                 return ending
             if ending.reason is not None:
                 return await self._stop_others(ending)
@@ -113,10 +121,16 @@ class _Share:
                 if state.done:
                     await self._insist(close_run, self._ledger, self._run_id)
                     return ending
+                if self._has_left():
+                    return ending
                 if self._ending is not None:
                     return await self._stop_others(self._ending)
                 await asyncio.sleep(_LOOK_SECONDS)
                 await self._insist(interrupt_dead, self._ledger, self._run_id)
+
+    def _has_left(self) -> bool:
+        """Does the run go on without this process?"""
+        return self._leaving
 
     async def _send_under_a_lease(self) -> Ending:
         lease = await self._insist(self._keeper.take_now, self._run_id, self._start_id)
@@ -134,7 +148,7 @@ class _Share:
             return Ending()
         finally:
             self._shifts = None
-            await self._keeper.give_up(lease)
+            await self._keeper.give_up(lease, settled=outbox.settled)
         return await self._why_over() if ending.asked else ending
 
     async def _why_over(self) -> Ending:
@@ -146,7 +160,7 @@ class _Share:
         """The run stops for everybody; what they have in flight is waited for."""
         because = None if ending.interrupted or ending.asked else ending.reason
         await self._insist(close_run, self._ledger, self._run_id, because)
-        while (await self._insist(standing, self._ledger, self._run_id)).in_flight:
+        while await self._insist(somebody_sends, self._ledger, self._run_id):
             await asyncio.sleep(_LOOK_SECONDS)
             await self._insist(interrupt_dead, self._ledger, self._run_id)
         return ending

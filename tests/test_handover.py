@@ -154,6 +154,35 @@ def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_
     }  # fmt: skip
 
 
+def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> None:
+    run = a_run(ledger)
+
+    async def story() -> None:
+        async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
+            lease = await keeper.take(run.run_id, run.start_id)
+            assert lease is not None
+            mine = outbox(ledger, run, lease)
+            [claimed] = mine.exchange([], 1)
+            assert not mine.settled
+            await keeper.give_up(lease, settled=mine.settled)
+            assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
+
+    asyncio.run(story())
+
+
+def test_what_belongs_to_nobody_is_found(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    lost, alive = take(ledger, run), take(ledger, run)
+    [first] = outbox(ledger, run, lost).exchange([], 1)
+    [second] = outbox(ledger, run, alive).exchange([], 1)
+    with ledger.write() as connection:
+        connection.execute(leases.delete().where(leases.c.owner == lost.owner))
+    assert interrupt_dead(ledger) == 0
+    assert interrupt_dead(ledger, run.run_id) == 1
+    assert stored(ledger, run.run_id)[first.row] == ("unconfirmed", "INTERRUPTED")
+    assert stored(ledger, run.run_id)[second.row] == ("in_flight", "STOPPED")
+
+
 def test_a_lease_that_ran_out_unnoticed_can_be_renewed(ledger: Ledger) -> None:
     run = a_run(ledger)
     lease = take(ledger, run)
@@ -285,7 +314,7 @@ def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
             assert helpers(ledger, run.run_id) == ["w1"]
             mine = outbox(ledger, run, lease)
             mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
-            await keeper.give_up(lease)
+            await keeper.give_up(lease, settled=mine.settled)
             assert standing(ledger, run.run_id).done
             await asyncio.to_thread(refuse_shared, ledger, "Spring", BASE_URL)
         assert waiting_workers(ledger, BASE_URL) == []

@@ -1,4 +1,4 @@
-"""Two hosts with workers, one with the database, one with the API, each a network namespace; one is cut off a while."""
+"""Four hosts for real, each a network namespace: two with workers, and one of those is cut off for a while."""
 
 from __future__ import annotations
 
