@@ -80,7 +80,7 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
     numbered = (
         select(
             messages.c.row,
-            ((func.row_number().over(order_by=messages.c.row) - 1) / _CHUNK_ROWS).label("chunk"),
+            ((func.row_number().over(order_by=messages.c.row) - 1) // _CHUNK_ROWS).label("chunk"),
         )
         .where(messages.c.run_id == run_id, OPEN_ROW)
         .subquery()

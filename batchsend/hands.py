@@ -26,6 +26,9 @@ from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.shared_pace import SharedPacer, SlotBook
 from batchsend.timestamps import now
 
+#: Seconds between two commits at most.
+_LONGEST_BREATH = 0.05
+
 Say = Callable[[str], None]
 
 
@@ -171,7 +174,8 @@ class _Hand:
             outbox.remove(chunk)
             loop.call_soon_threadsafe(self._chunk_done, chunk)
 
-        outbox = SharedOutbox(team.ledger, run.run_id, run.start_id, lease, team.leaving, on_done)
+        breath = breath_of(run.settings)
+        outbox = SharedOutbox(team.ledger, run.run_id, run.start_id, lease, team.leaving, breath, on_done)
         for chunk in self._waiting:
             chunk.after, chunk.exhausted = chunk.first - 1, False
             outbox.add(chunk)
@@ -205,6 +209,11 @@ def client_of(settings: RunSettings, credentials: Credentials) -> ApiClient:
         settings.base_url, credentials.username, credentials.password, options=settings.attributes,
         timeout=settings.timeout, connections=settings.concurrency, sender_per_row=settings.sender_per_row,
     )  # fmt: skip
+
+
+def breath_of(settings: RunSettings) -> float:
+    """Seconds between two commits of one process: no more than it takes to send half of what it may have claimed."""
+    return min(_LONGEST_BREATH, settings.concurrency / (2 * settings.rate))
 
 
 def send_options(settings: RunSettings, ledger_id: str, run_id: int) -> SendOptions:

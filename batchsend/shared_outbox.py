@@ -45,17 +45,20 @@ class Chunk:
 class SharedOutbox(Outbox):
     """The messages of one run, or of some chunks of it, for one sending process and its lease.
 
-    `leaving`: once it is set, nobody waits for a database that cannot be reached. `on_done` hears of each chunk that
-    nothing is left of here; it is called from whichever thread the outbox is used in.
+    `leaving`: once it is set, nobody waits for a database that cannot be reached. `breath`: seconds between two
+    commits at least, so that several outcomes share one. `on_done` hears of each chunk that nothing is left of here;
+    it is called from whichever thread the outbox is used in.
     """
 
     def __init__(
-        self, ledger: Ledger, run_id: int, start_id: int, lease: Lease, leaving: threading.Event,
+        self, ledger: Ledger, run_id: int, start_id: int, lease: Lease, leaving: threading.Event, breath: float,
         on_done: Callable[[Chunk], None] = lambda _chunk: None,
     ) -> None:  # fmt: skip
         super().__init__(ledger, run_id, start_id, lease.owner)
         self._lease = lease
         self._leaving = leaving
+        self._breath = breath
+        self._breathed_at = 0.0
         self._on_done = on_done
         self._chunks: list[Chunk] = []
         self._lock = threading.Lock()
@@ -81,6 +84,9 @@ class SharedOutbox(Outbox):
                 chunk.after, chunk.exhausted = chunk.first - 1, False
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
+        if (wait := self._breathed_at + self._breath - time.monotonic()) > 0:
+            time.sleep(wait)
+        self._breathed_at = time.monotonic()
         claimed = self._insist(lambda: self._exchange(outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
         self._tell_done()

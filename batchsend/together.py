@@ -27,7 +27,7 @@ from batchsend.handover import (
     standing,
     stopped_because,
 )
-from batchsend.hands import client_of
+from batchsend.hands import breath_of, client_of
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError, interrupt_dead
 from batchsend.ledger import Ledger
@@ -83,6 +83,7 @@ class _Share:
         self._ask = ask
         self._client = client
         self._keeper = keeper
+        self._breath = breath_of(run.settings)
         self._pacer = SharedPacer(book, run.run_id, run.settings.rate)
         self._shifts: Shifts | None = None
         self._ending: Ending | None = None
@@ -136,7 +137,7 @@ class _Share:
         lease = await self._insist(self._keeper.take_now, self._run_id, self._start_id)
         if lease is None:
             return await self._why_over()
-        outbox = SharedOutbox(self._ledger, self._run_id, self._start_id, lease, self._quit)
+        outbox = SharedOutbox(self._ledger, self._run_id, self._start_id, lease, self._quit, self._breath)
         outbox.add(Chunk())
         pacer = LeasedPacer(self._pacer, lease)
         self._shifts = Shifts(self._sending, outbox, self._client, pacer, self._hear)

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 from clusters import Shared
+from ledgers import BASE_URL
+from sqlalchemy import text, update
+from test_handover import a_run
 from world import BATCHSEND, Sandbox, World, customers, running_sandbox
+
+from batchsend.cluster import defer_chunks, forget_chunks, upgrade_queue
+from batchsend.handover import close_run
+from batchsend.ledger_opening import open_ledger
+from batchsend.schema import messages
 
 SLOW = "[sending]\nrate = 40\nconcurrency = 10\n"
 
@@ -234,3 +242,22 @@ def test_a_rehearsal_has_no_workers(world: World) -> None:
     refused = world.send("--sandbox", "--detach")
     assert refused.code == 2
     assert "leave --detach or --sandbox out" in refused.err
+
+
+def test_jobs_are_chunks_in_turns_with_those_of_other_runs(postgres_url: str) -> None:
+    ledger = open_ledger(postgres_url)
+    upgrade_queue(ledger)
+    run = a_run(ledger, rows=450)
+    with ledger.write() as connection:
+        # Only rows that are to be sent count.
+        connection.execute(update(messages).where(messages.c.row.between(100, 149)).values(status="accepted"))
+        assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
+        # A second time takes the place of the first.
+        assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
+        jobs = text("SELECT args->'first', args->'last', priority FROM procrastinate_jobs ORDER BY id")
+        assert connection.execute(jobs).all() == [(2, 251, 0), (252, 451, -1)]
+    close_run(ledger, run.run_id)
+    forget_chunks(ledger, run.run_id)
+    with ledger.read() as connection:
+        assert connection.execute(jobs).all() == []
+    ledger.close()

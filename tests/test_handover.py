@@ -81,7 +81,7 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
 
 
 def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: Chunk) -> SharedOutbox:
-    made = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event())
+    made = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0)
     for chunk in chunks or [Chunk()]:
         made.add(chunk)
     return made
@@ -232,7 +232,7 @@ def test_a_chunk_is_all_that_is_claimed_and_is_done_when_its_outcomes_are_there(
     run = a_run(ledger, rows=9)
     done: list[Chunk] = []
     lease = take(ledger, run)
-    mine = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), done.append)
+    mine = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0, done.append)
     first, second = Chunk(3, 4), Chunk(7, 8)
     mine.add(first)
     mine.add(second)
