@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -154,9 +155,12 @@ def load_of(shared: Shared, server: PostgresServer) -> Load:
     time.sleep(2)
     [(commits, rows, wal)] = shared.ask(_LOAD)
     main = psutil.Process(server.pid)
-    times = [main.cpu_times(), *(child.cpu_times() for child in main.children())]
-    ended = main.cpu_times()
-    cpu = sum(t.user + t.system for t in times) + ended.children_user + ended.children_system
+    own = main.cpu_times()
+    # Those that have ended are among `children_`.
+    cpu = own.user + own.system + own.children_user + own.children_system
+    for child in main.children():
+        with suppress(psutil.NoSuchProcess):
+            cpu += sum(child.cpu_times()[:2])
     return Load(float(commits), float(rows), float(wal), cpu)
 
 
