@@ -237,7 +237,7 @@ def upgrade_queue(ledger: Ledger) -> str:
 
     Returns a sentence that says what was done. Raises `LedgerError`; then nothing was changed.
     """
-    migrations = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    migrations = _migrations()
     newest = migrations[-1].name
     known = f"Procrastinate {version('procrastinate')}"
     with ledger.write() as connection:
@@ -263,6 +263,16 @@ def upgrade_queue(ledger: Ledger) -> str:
 def has_queue(connection: Connection) -> bool:
     """Are Procrastinate's tables in this database?"""
     return connection.scalar(text("SELECT to_regclass('procrastinate_jobs')")) is not None
+
+
+def queue_is_ready(connection: Connection) -> bool:
+    """Are they there, and as new as the Procrastinate that is installed here?"""
+    migrated = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED))
+    return migrated is not None and migrated >= _migrations()[-1].name and has_queue(connection)
+
+
+def _migrations() -> list[Path]:
+    return sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
 
 
 def _refuse_older(connection: Connection, where: str) -> None:

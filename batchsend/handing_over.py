@@ -28,9 +28,9 @@ def handing_over(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int],
     def store(connection: Connection, run_id: int, start_id: int) -> None:
         hand_over(connection, run_id, start_id, settings)
         if has_cluster():
-            from batchsend.cluster import defer_chunks, has_queue
+            from batchsend.cluster import defer_chunks, queue_is_ready
 
-            if has_queue(connection):
+            if queue_is_ready(connection):
                 defer_chunks(connection, run_id, start_id, settings.base_url)
 
     return store
@@ -54,16 +54,16 @@ def check_detachable(ledger: Ledger) -> None:
     if not has_cluster():
         raise LedgerError(f"--detach hands a run over to workers. {CLUSTER_MISSING} Nothing was sent.")
 
-    from batchsend.cluster import has_queue
+    from batchsend.cluster import queue_is_ready
 
     with ledger.read() as connection:
-        if not has_queue(connection):
+        if not queue_is_ready(connection):
             raise LedgerError(no_queue(ledger.where))
 
 
 def no_queue(where: str) -> str:
-    """What to do where the queue's tables are missing."""
+    """What to do where the queue's tables are missing, or older than this program."""
     return (
-        f"{where}: has no queue for workers yet. Nothing was sent. Run `batchsend ledger upgrade`, and then this "
-        f"again."
+        f"{where}: has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`, "
+        f"and then this again."
     )

@@ -26,7 +26,7 @@ def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[
     if not has_cluster():
         raise LedgerError(CLUSTER_MISSING)
 
-    from batchsend.cluster import WorkerOptions, has_queue, work
+    from batchsend.cluster import WorkerOptions, queue_is_ready, work
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
@@ -37,7 +37,7 @@ def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[
     ledger = open_ledger(url)
     try:
         with ledger.read() as connection:
-            if not has_queue(connection):
+            if not queue_is_ready(connection):
                 raise LedgerError(no_queue(ledger.where))
         team = Team(ledger, credentials, settings.base_url, name, say)
 

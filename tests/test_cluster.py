@@ -231,7 +231,10 @@ def test_where_there_is_no_queue_nothing_is_handed_over(
         assert "Workers need a ledger on PostgreSQL" in worker.err
     else:
         for said in (refused.err, worker.err):
-            assert "has no queue for workers yet. Nothing was sent. Run `batchsend ledger upgrade`" in said
+            assert (
+                "has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`"
+                in said
+            )
         # Without workers none is needed.
         assert world.send().code == 0
         assert len(sandbox.texts()) == 2

@@ -12,7 +12,7 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import text, update
 from world import Sandbox, World, customers
 
-from batchsend.cluster import has_queue, upgrade_queue
+from batchsend.cluster import has_queue, queue_is_ready, upgrade_queue
 from batchsend.errors import LedgerError
 from batchsend.ledger_opening import open_ledger, upgrade_ledger
 from batchsend.schema import SCHEMA_VERSION, handovers, leases, meta, paces
@@ -76,7 +76,12 @@ def test_a_queue_of_an_older_procrastinate_gets_the_migrations_that_it_lacks(pos
         for script in older:
             connection.execute(script.read_bytes())
         connection.execute("INSERT INTO meta VALUES ('queue_migration', %s)", [older[-1].name])
+    with ledger.read() as reading:
+        assert has_queue(reading)
+        assert not queue_is_ready(reading)
     assert upgrade_queue(ledger).startswith("brought up to Procrastinate 3.")
+    with ledger.read() as reading:
+        assert queue_is_ready(reading)
     assert upgrade_queue(ledger).startswith("up to date")
     # As good as one that was made by this version.
     with ledger.write() as connection:
