@@ -21,6 +21,38 @@ def shared(world: World, postgres_url: str) -> Shared:
     return Shared(world, postgres_url)
 
 
+def test_a_detached_run_outlives_a_killed_worker(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(450), campaign=SLOW.replace("40", "100"))
+    with shared.workers(2) as workers:
+        detached = world.run("send", "campaign.toml", "--yes", "--detach")
+        assert detached.code == 0, detached.err
+        assert "Run 1 is left to 2 workers (w0, w1)." in detached.out
+        assert "Results:" not in detached.out
+        sandbox.wait_for(60)
+        again = world.send()
+        assert again.code == 4
+        assert '"Spring" is being sent by workers: run 1 was handed over to them.' in again.err
+        workers[0].kill()
+        so_far = world.run("results", "campaign.toml")
+        assert so_far.code == 0
+        assert len(world.workbook()) == 450
+        shared.wait_for_the_end(1)
+        shared.wait_until("SELECT count(*) = 1 FROM starts WHERE ended_at IS NOT NULL")
+        assert world.run("results", "1").code == 0
+    texts = sandbox.texts()
+    assert max(texts.values()) == 1
+    statuses = [row["status"] for row in world.workbook().values()]
+    assert len(statuses) == 450
+    assert set(statuses) <= {"accepted", "unconfirmed"}
+    # A kill leaves twice `concurrency` rows behind at most.
+    assert statuses.count("unconfirmed") <= 20
+    assert len(texts) >= statuses.count("accepted")
+    # Nothing is left to send, and now it may be started again.
+    assert world.send().code == (1 if "unconfirmed" in statuses else 0)
+    assert sandbox.texts() == texts
+
+
 def test_a_detached_run_can_be_stopped_and_goes_on_with_send(shared: Shared, sandbox: Sandbox) -> None:
     world = shared.world
     world.write(customers(300), campaign=SLOW)
