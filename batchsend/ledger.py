@@ -8,7 +8,7 @@ What moves single messages while a run is sent is in `outbox.py`; questions abou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +115,10 @@ class Adopted:
     run_id: int
     start_id: int
     closed: Mapping[int, int]
+
+
+def nothing_more(_connection: Connection, _run_id: int, _start_id: int) -> None:
+    """Only the plan itself is stored."""
 
 
 class Ledger:
@@ -231,13 +235,15 @@ class Ledger:
         run_id: int | None,
         run: NewRun,
         start: StartRecord,
+        also: Callable[[Connection, int, int], object] = nothing_more,
     ) -> Adopted:
         """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
 
         `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
         that the plan opened again (a higher `generation`); their old outcome goes to `superseded`. What an
         earlier start had opened and not sent gets its outcome back first: the plan opens it again if it should
-        be. What the campaign's other runs had not tried is closed when a new run begins.
+        be. What the campaign's other runs had not tried is closed when a new run begins. `also` belongs to the same
+        transaction: it is told the run's and the start's number once all rows are there.
         """
         assert plan.file is not None  # noqa: S101 - a scratch ledger is a file
         with (
@@ -262,6 +268,7 @@ class Ledger:
                 )  # fmt: skip
             start_id = _insert_start(connection, run_id, start)
             store(connection, planned, run_id, campaign_id)
+            also(connection, run_id, start_id)
         return Adopted(run_id, start_id, closed)
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:

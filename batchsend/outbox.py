@@ -122,6 +122,7 @@ _values = attrgetter(*Outcome.__slots__)
 _open = (
     messages.c.run_id == bindparam("of_run"),
     messages.c.row > bindparam("after"),
+    messages.c.row <= bindparam("last"),
     messages.c.status == Status.PENDING,
     messages.c.codes == Code.STOPPED,
 )
@@ -151,8 +152,10 @@ _claim = (
 # effect that `row_updates.py` tells of, so that it returns all of them as one.
 _found = _following.subquery()
 _find = select(func.json_group_array(func.json_array(*_found.c)))
-_claim_found = update(messages).where(*_open, messages.c.row <= bindparam("last")).values(_taken)
+_claim_found = update(messages).where(*_open).values(_taken)
 _row_of = attrgetter("row")
+#: No list has a row beyond this one.
+LAST_ROW = 2**31 - 1
 
 
 class Outbox:
@@ -174,27 +177,32 @@ class Outbox:
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         """Stores outcomes and claims up to `claims` further messages, in the list's order, in one commit."""
         with self._ledger.write() as connection:
-            if outcomes:
-                opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
-                _record.execute(connection, list(map(_values, outcomes)), self._own)
-                if opted_out:
-                    learn(connection, self._run_id, opted_out, now())
+            self._store(connection, outcomes)
             if claims <= 0:
                 return []
-            claimed = self._claimed(connection, claims)
+            claimed = self._claim(connection, self._after, LAST_ROW, claims)
         if claimed:
             self._after = claimed[-1].row
         return claimed
 
-    def _claimed(self, connection: Connection, claims: int) -> list[Claimed]:
-        claim = {**self._own, "of_start": self._start_id, "after": self._after, "at": to_text(now())}
+    def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
+        _record.execute(connection, list(map(_values, outcomes)), self._own)
+        if opted_out:
+            learn(connection, self._run_id, opted_out, now())
+
+    def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
+        where = {"of_run": self._run_id, "after": after, "last": last}
+        taken = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
         if connection.dialect.name != "sqlite":
-            rows = connection.execute(_claim, {**claim, "claims": claims})
+            rows = connection.execute(_claim, {**where, **taken, "claims": claims})
             return sorted((Claimed(*row) for row in rows), key=_row_of)
-        found = connection.scalar(_find, {"of_run": self._run_id, "after": self._after, "claims": claims})
+        found = connection.scalar(_find, {**where, "claims": claims})
         claimed = [Claimed(*row) for row in orjson.loads(found or "[]")]
         if claimed:
-            connection.execute(_claim_found, {**claim, "last": claimed[-1].row})
+            connection.execute(_claim_found, {**where, **taken, "last": claimed[-1].row})
         return claimed
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:

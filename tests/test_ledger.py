@@ -156,8 +156,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
             "0",
             (
                 "written by an older version of batchsend (its tables are version 0, this program needs version "
-                f"{SCHEMA_VERSION}). Nothing was sent. Go on with the older version; a new ledger would know "
-                "nothing of what was sent."
+                f"{SCHEMA_VERSION}). Nothing was sent. Run `batchsend ledger upgrade`, and then this again."
             ),
         ),
     ],
