@@ -36,6 +36,7 @@ from batchsend.history import code_counts
 from batchsend.holding import comes_back
 from batchsend.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.locks import sending_lock
 from batchsend.newest_list import newest_match
 from batchsend.outbox import Outbox
@@ -141,7 +142,7 @@ def send(
                 )  # fmt: skip
             if start.detach:
                 return _handed_over(ledger, adopted, plan)
-            with _stopped_by_the_ledger():
+            with _stopped_by_the_ledger(), loaded_to_stay():
                 ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
                 if ending is None:
                     return _handed_over(ledger, adopted, plan)
