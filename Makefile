@@ -12,17 +12,20 @@ BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
 
 # What `make test-system` needs beside Python, as Debian and Ubuntu call it.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd iproute2
 
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(PRODUCT) ## send the sample campaign to the sandbox: a rehearsal, no text leaves this computer
 # Exit code 1 is as it should be: a few rows of the sample list are broken, and some customers provoke errors.
 	@$(BIN)/batchsend send campaigns/spring_service.toml --sandbox --yes || [ $$? -eq 1 ]
 	@ls campaigns/results/spring_service*rehearsal*.xlsx
+
+demo-cluster: $(TOOLS) ## the sample campaign by three workers and a PostgreSQL, one worker killed in the middle
+	@$(BIN)/python tests/demo_cluster.py
 
 test: lint ## everything CI asks for: lint, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not system"
@@ -43,6 +46,9 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) ## the tests that need LibreOffice, a bro
 crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody is texted twice or lost (10 minutes)
 	$(BIN)/python tests/crash_rounds.py --rounds 200
 
+crash-cluster: $(TOOLS) ## kill and stop whoever sends a shared run, and its database, 20 rounds of 5,000 rows (20 minutes)
+	$(BIN)/python tests/crash_cluster.py --rounds 20 --rows 5000
+
 replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and 10,000 malformed ones (3 minutes)
 	$(BIN)/python tests/replay_updates.py
 	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/test_callbacks.py -k malformed
@@ -53,6 +59,9 @@ bench: $(TOOLS) $(BENCH_TOOLS) ## how fast it is against bare libraries, into be
 
 bench-rates: $(TOOLS) ## is the rate a limit, and is it reached? The command sends to the sandbox at several rates
 	$(BIN)/python benchmarks/rates.py
+
+bench-cluster: $(TOOLS) ## one rate for four workers; throughput with 1, 2 and 4; what PostgreSQL does for it
+	$(BIN)/python benchmarks/cluster.py
 
 bench-callbacks: $(TOOLS) ## how many updates a second are recorded, beside a bare handler that records none
 	$(BIN)/python benchmarks/callbacks.py
@@ -106,4 +115,4 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
-.PHONY: help demo test test-system crash replay bench bench-rates bench-callbacks lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system crash crash-cluster replay bench bench-rates bench-cluster bench-callbacks lint format fuzz samples segments clean

@@ -38,12 +38,13 @@ def prepare(
     resend: str | None = None,
     new_campaign: bool = False,
     wait: bool = False,
+    detach: bool = False,
     guards: Guards | None = None,
 ) -> Start:
     """A start of this campaign with the settings of the environment and `.env`. Raises `SettingsError`.
 
     `ledger`: as `--ledger`, a path or URL; `limit`: texts at most; `resend`: `failed`, `unconfirmed` or a code;
-    `wait`: stay until quiet hours end.
+    `wait`: stay until quiet hours end; `detach`: hand the run over to workers and leave.
     """
     settings = load_settings(campaign.directory, Path.cwd(), os.environ)
     return Start(
@@ -55,6 +56,7 @@ def prepare(
         resend=resend,
         new_campaign=new_campaign,
         wait=wait,
+        detach=detach,
         guards=guards or Guards(),
     )
 

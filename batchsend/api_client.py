@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from types import SimpleNamespace, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
 import aiohttp
 from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from yarl import URL
+from aiohttp.http import HttpProcessingError
 
 from batchsend._version import __version__
 from batchsend.api import (
@@ -27,23 +26,22 @@ from batchsend.api import (
     request_path,
     server_time,
 )
+from batchsend.api_connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
 from batchsend.statuses import Code, Status
 
-#: An answer is about a kilobyte; what is longer than this is not one.
-ANSWER_BYTES = 1_000_000
-#: A request must not meet a connection that the other side is just dropping; common servers do so after 5 s idle.
-KEEP_ALIVE_SECONDS = 4.0
 #: When its time is up, a request waits so much longer: after a standstill of this computer (suspended, stopped) the
 #: answer may lie here and only have to be read.
 _LAST_LOOK_SECONDS = 0.25
+#: Connections that may be dropped, one after the other, before a request that waits for its moment is turned away.
+_MOST_DROPPED = 3
 
 
 class Departure:
     """Watches one request leave.
 
     `allow` is awaited when the connection is ready and nothing has been written yet; it returns when the
-    request may leave and is the last thing that happens before it does. Until `left_at` is set, cancelling `post`
-    makes sure that it never leaves.
+    request may leave and is the last thing that is waited for before it does. Until `left_at` is set, cancelling
+    `post` makes sure that it never leaves.
     """
 
     def __init__(self, allow: Callable[[], Awaitable[None]], timeout: float) -> None:
@@ -55,8 +53,12 @@ class Departure:
         self.left_at: float | None = None
         self.sent_at: datetime | None = None
 
-    async def leave(self) -> None:
+    async def allowed(self) -> None:
+        """Waits until the request may leave."""
         await self._allow()
+
+    def left(self) -> None:
+        """The request leaves now: nothing is waited for between this and its first byte."""
         loop = asyncio.get_running_loop()
         self.left_at = loop.time()
         self.sent_at = datetime.now(UTC)
@@ -72,22 +74,6 @@ class Departure:
             self.deadline.reschedule(asyncio.get_running_loop().time() + _LAST_LOOK_SECONDS)
 
 
-class _CleanConnector(aiohttp.TCPConnector):
-    """Gives no connection on which something arrived while nobody had asked: it would answer the next request."""
-
-    async def connect(  # the signature is aiohttp's
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
-
-
 class ApiClient:
     """One session with one API. `timeout`: seconds for connecting, and again for a request and its answer."""
 
@@ -99,62 +85,70 @@ class ApiClient:
         self._authorization = aiohttp.encode_basic_auth(username, password, encoding="utf-8")
         self._options = options
         self._timeout = timeout
-        self._connections = connections
+        self._limit = connections
         self._sender_per_row = sender_per_row
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: ApiConnections | None = None
 
     async def __aenter__(self) -> Self:
-        trace = aiohttp.TraceConfig(trace_config_ctx_factory=_departure_of)  # type: ignore[arg-type]
-        trace.on_request_headers_sent.append(_about_to_leave)
-        self._session = aiohttp.ClientSession(
-            connector=_CleanConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "Authorization": self._authorization,
-                "Accept": "application/json",
-                "Content-Type": "application/json",
-                "User-Agent": f"batchsend/{__version__}",
-            },
-            trace_configs=[trace],
-        )
+        headers = {
+            "Authorization": self._authorization,
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"batchsend/{__version__}",
+        }
+        self._connections = ApiConnections(self._base_url, headers, limit=self._limit, timeout=self._timeout)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._connections is not None:
+            await self._connections.close()
 
     async def post(self, request: Request, departure: Departure) -> Judgement:
         """Sends one text, once, and judges the answer. Never raises for what a server or a network does."""
-        assert self._session is not None  # noqa: S101
-        url = URL(self._base_url + request_path(request), encoded=True)
-        data = request_json(request, self._options).encode()
-        head: tuple[int, Mapping[str, str]] | None = None
-        body: bytes | None = None
+        assert self._connections is not None  # noqa: S101
+        path = request_path(request)
+        data = request_json(request, self._options)
+        answer = Answer()
         try:
             async with asyncio.timeout(None) as departure.deadline:
-                post = self._session.post(url, data=data, allow_redirects=False, trace_request_ctx=departure)
-                async with post as response:
-                    head = response.status, response.headers
-                    body = await _read(response)
+                connection = await self._ready_connection(self._connections, departure)
+                await self._connections.post(connection, path, data, answer)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             return Refused(
                 f"the server at {self._base_url} could not prove who it is (its certificate is not valid). "
                 f"Nothing was sent to it. Check MYKAARMA_BASE_URL, this computer's clock, and your network's proxy."
             )
-        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError, HttpProcessingError) as error:
             # A status that is no success says enough, also where the rest never comes.
-            if head is None or head[0] < 300:
+            if answer.status < 300:
                 return self._judge_trouble(error, departure)
         finally:
             departure.over()
-        status, headers = head
-        wish, time = headers.get("Retry-After"), datetime.now(UTC)
+        wish, time = answer.headers.get("Retry-After"), datetime.now(UTC)
         if wish is not None:  # nothing else needs the server's clock, and reading a date takes a while
-            time = server_time(headers.get("Date"), time)
-        return judge(status, body, wish, time, sender_per_row=self._sender_per_row)
+            time = server_time(answer.headers.get("Date"), time)
+        return judge(answer.status, answer.body, wish, time, sender_per_row=self._sender_per_row)
+
+    async def _ready_connection(self, connections: ApiConnections, departure: Departure) -> Connection:
+        """A connection on which the request may leave now; it counts as left.
+
+        One that the other side drops while the request waits for its moment was not written to: there are others.
+        """
+        for _ in range(_MOST_DROPPED):
+            connection = await connections.connect()
+            try:
+                await departure.allowed()
+                usable = is_usable(connection)
+            except BaseException:
+                connection.release()
+                raise
+            if usable:
+                departure.left()
+                return connection
+            connection.close()
+        raise aiohttp.ClientConnectionError("connections are dropped before anything is sent")
 
     def _judge_trouble(self, error: Exception, departure: Departure) -> Judgement:
         if departure.left_at is None:
@@ -165,33 +159,9 @@ class ApiClient:
             )
         if isinstance(error, TimeoutError):
             return Answered(Status.UNCONFIRMED, (Code.TIMEOUT,))
-        if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)):
+        if isinstance(error, BROKEN_ANSWER):
             return Answered(Status.UNCONFIRMED, (Code.BAD_RESPONSE,))
         return Answered(Status.UNCONFIRMED, (Code.CONNECTION_LOST,))
-
-
-def _departure_of(trace_request_ctx: Any) -> SimpleNamespace:
-    return SimpleNamespace(departure=trace_request_ctx)
-
-
-async def _about_to_leave(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    await context.departure.leave()
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """The answer's body, or `None` where it is too long, cut short or damaged while its status is known."""
-    parts: list[bytes] = []
-    length = 0
-    try:
-        async for part in response.content.iter_any():
-            parts.append(part)
-            length += len(part)
-            if length > ANSWER_BYTES:
-                response.close()
-                return None
-    except (aiohttp.ClientError, ConnectionError):
-        return None
-    return b"".join(parts)
 
 
 def _plain(error: Exception) -> str:

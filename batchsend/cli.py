@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchsend import cli_ledger, cli_services, cli_trial, cli_web
+from batchsend import cli_cluster, cli_ledger, cli_services, cli_trial, cli_web
 from batchsend._version import __version__
 from batchsend.cli_options import ledger_option
 from batchsend.errors import BatchsendError
@@ -99,6 +99,7 @@ def preview(campaign: Path, out: Path | None, open_: bool, list_: Path | None, *
 @resend_option
 @new_campaign_option
 @click.option("--wait", is_flag=True, help="Stay until quiet hours end, and send the rest then.")
+@click.option("--detach", is_flag=True, help="Hand the run over to workers, and leave (PostgreSQL ledger).")
 @ledger_option
 @click.option("--quiet", is_flag=True, help="Only the summary line and where the results are.")
 @click.option(
@@ -120,7 +121,7 @@ def send(
     cli_trial.check_test_options(test_customer, row)
     if dry_run:
         cli_trial.check_dry_run_options()
-        options.pop("wait")
+        del options["wait"], options["detach"]
         return _preview(_load(campaign, list=list_), None, **options)
     asks = not yes
     if asks and (log_format == "json" or not sys.stdin.isatty()):
@@ -137,7 +138,9 @@ def send(
     if test_customer is not None:
         asked = partial(_asked, rehearsal=sandbox) if asks else None
         return cli_trial.run_trial(prepare(), test_customer, row, sandbox=sandbox, asked=asked, quiet=quiet)
-    action = runner.rehearse if sandbox else runner.send
+    if sandbox and options["detach"]:
+        raise click.UsageError("A rehearsal has no workers: leave --detach or --sandbox out.")
+    action = runner.rehearse if sandbox else partial(runner.send, ask=cli_cluster.ask_whether_to_stop())
     if log_format == "json":
         from batchsend.job_log import run_as_job
 
@@ -352,6 +355,8 @@ cli.add_command(cli_services.callbacks)
 cli.add_command(cli_services.schedule)
 cli.add_command(cli_web.web)
 cli.add_command(cli_web.web_users)
+cli.add_command(cli_cluster.worker)
+cli.add_command(cli_cluster.ledger)
 
 
 def _load(path: Path, **overrides: Any) -> Campaign:

@@ -29,6 +29,7 @@ _ABOUT_RUNS = (
     "results",
     "strict",
     "wait",
+    "detach",
     "log_format",
     "dry_run",
     "rate",
@@ -60,6 +61,7 @@ def check_dry_run_options() -> None:
         "quiet",
         "log_format",
         "wait",
+        "detach",
     ):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"

@@ -189,6 +189,9 @@ def shown_path(path: Path) -> str:
 
 
 def _what_next(report: Report) -> Iterator[str]:
+    if report.workers is not None:
+        yield _left_to(report.workers, report.run_id)
+        return
     if report.exit is Exit.INTERRUPTED:
         yield "Interrupted: what was on its way was finished and recorded. Run the same command again to go on."
     elif report.exit is Exit.STOPPED:
@@ -203,6 +206,21 @@ def _what_next(report: Report) -> Iterator[str]:
     held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)
     if held_back:
         yield f"{_rows(held_back)} held back by --limit: run it again without --limit to send them."
+
+
+def _left_to(workers: Sequence[str], run_id: int | None) -> str:
+    if workers:
+        named = f"{'a worker' if len(workers) == 1 else f'{len(workers)} workers'} ({', '.join(workers)})"
+        said = f"Run {run_id} is left to {named}."
+    else:
+        said = (
+            f"Run {run_id} is left to workers, but none is running: nothing is sent until one is started with "
+            f"`batchsend worker`."
+        )
+    return (
+        f"{said} `batchsend results {run_id}` writes where it stands at any time; `batchsend stop {run_id}` stops "
+        f"it."
+    )
 
 
 def _line(label: str, text: str) -> str:

@@ -6,18 +6,24 @@ before any row is looked at; what is wrong with a row comes with the row.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-
-import pandas as pd
+from tempfile import gettempdir
+from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
 from batchsend.readers.header import Header, examine
 from batchsend.readers.letters import column_letter
 from batchsend.readers.recognise import Format, recognise
 from batchsend.readers.source import ListOptions, Snapshot, Source, unreadable
+from batchsend.readers.spool import Block, NoRoomError, Spool
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
 
@@ -55,17 +61,29 @@ def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
 class Chunk:
     """Some rows of a list. Blank rows are left out, but the row numbers count them."""
 
-    #: `object` columns of str, labelled 0..n-1 like `CustomerList.headers`; the index holds row numbers; "" is blank.
-    frame: pd.DataFrame
+    numbers: list[int]
+    #: One for each number, with a text for each of `CustomerList.headers`; "" is blank.
+    rows: Sequence[Sequence[str]]
     #: Row number -> what is wrong with the row, to be read after "Row 7": `has 9 filled cells, the header has 7`.
     malformed: Mapping[int, str]
     #: Rows that the spreadsheet does not show, where `hidden_rows` is "skip".
     hidden: frozenset[int]
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as `object` columns of str, labelled 0..n-1 like the headers; the index holds row numbers.
+
+        For questions about whole columns. Loading pandas takes as long as planning thousands of rows, so what looks
+        at rows one by one takes `rows`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, index=pd.Index(self.numbers, dtype="int64"), dtype=object)
+
 
 @dataclass(frozen=True)
 class CustomerList:
-    """A list that can be read, as often as wanted."""
+    """A list that was read; its rows can be asked for as often as wanted."""
 
     path: Path
     headers: tuple[str, ...]
@@ -74,47 +92,49 @@ class CustomerList:
     sha256: str  #: of the file's bytes, hexadecimal
     rows: int  #: rows below the header that are not blank
     hidden_rows: int  #: how many of them the spreadsheet does not show
-    _source: Source = field(repr=False)
+    _snapshot: Snapshot = field(repr=False)
+    _spool: Spool = field(repr=False)
     _header: Header = field(repr=False)
+    _short_is_malformed: bool = field(repr=False)
     _skip_hidden: bool = field(repr=False)
 
-    def chunks(self, used: Collection[int] | None = None, size: int = 5000) -> Iterator[Chunk]:
-        """Yields the rows in order, `size` at a time.
+    def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
+        """Yields the rows in order, at most `spool.BLOCK_ROWS` at a time.
 
         `used` holds the positions of the columns that the campaign uses, all of them if None: a row of a
         text file that ends before the last of these is malformed. Raises ListError if the file has changed
-        since it was opened; nothing that was read from it may be used then.
+        since it was opened: whoever saved it anew means the new rows.
         """
         shape = _Shape.of(self._header, range(len(self.headers)) if used is None else used)
-        short_is_malformed = self._source.short_rows_are_malformed
-        numbers: list[int] = []
-        table: list[list[str]] = []
-        malformed: dict[int, str] = {}
-        for number, row in self._source.rows():
-            if number <= self._header.row or not any(row):
-                continue
-            cells = row
-            if len(cells) != shape.width:
-                problem = shape.problem(cells, short_is_malformed=short_is_malformed)
-                if problem:
-                    malformed[number] = problem
-                cells = shape.fit(cells)
-            numbers.append(number)
-            table.append(cells)
-            if len(table) == size:
-                yield self._chunk(shape, numbers, table, malformed)
-                numbers, table, malformed = [], [], {}
-        if table:
-            yield self._chunk(shape, numbers, table, malformed)
+        self._snapshot.check()
+        for block in self._spool.blocks():
+            yield self._chunk(shape, block)
+        self._snapshot.check()
+        self._snapshot.check_content()
 
-    def _chunk(
-        self, shape: _Shape, numbers: list[int], table: list[list[str]], malformed: dict[int, str]
-    ) -> Chunk:
-        frame = pd.DataFrame(table, index=pd.Index(numbers, dtype="int64"), dtype=object)
+    def fingerprint(self) -> str:
+        """What tells this list from another one: its rows as read, whatever the file's form."""
+        shape = _Shape.of(self._header, ())
+        digest = hashlib.sha256(repr(self.headers).encode())
+        for block in self._spool.blocks():
+            chunk = self._chunk(shape, block)
+            said = [repr((number, *cells)) for number, cells in zip(chunk.numbers, chunk.rows, strict=True)]
+            digest.update("".join(said).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def _chunk(self, shape: _Shape, block: Block) -> Chunk:
+        malformed: dict[int, str] = {}
+        rows = block.rows
+        for index, cells in enumerate(rows):
+            if len(cells) != shape.width:
+                problem = shape.problem(cells, short_is_malformed=self._short_is_malformed)
+                if problem:
+                    malformed[block.numbers[index]] = problem
+                rows[index] = shape.fit(cells)
         if len(shape.positions) != shape.width:
-            frame = frame[list(shape.positions)].set_axis(range(len(shape.positions)), axis=1)
-        hidden = self._source.hidden.intersection(numbers) if self._skip_hidden else frozenset[int]()
-        return Chunk(frame, malformed, hidden)
+            rows = [[cells[position] for position in shape.positions] for cells in rows]
+        hidden = frozenset(block.hidden if self._skip_hidden else ())
+        return Chunk(block.numbers, rows, malformed, hidden)
 
 
 def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: bool = True) -> CustomerList:  # noqa: B008
@@ -123,10 +143,12 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
     With `rows_needed` false, a list that has only a header is no error. Raises ListError with everything
     that is wrong with the file as a whole.
     """
-    snapshot = Snapshot.of(path)
+    snapshot, spool = Snapshot.of(path), Spool()
     try:
         source = _opener(recognise(path))(path, snapshot, options)
-        found = examine(source, options.hidden_rows, rows_needed=rows_needed)
+        found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
+    except NoRoomError as error:
+        raise ListError(path, _no_room(error)) from error
     except OSError as error:
         raise ListError(path, unreadable(error)) from error
     header = found.header
@@ -142,10 +164,19 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
         saved_at=snapshot.saved_at,
         sha256=snapshot.sha256,
         rows=found.rows,
-        hidden_rows=len(found.hidden),
-        _source=source,
+        hidden_rows=found.hidden.count,
+        _snapshot=snapshot,
+        _spool=spool,
         _header=header,
+        _short_is_malformed=source.short_rows_are_malformed,
         _skip_hidden=options.hidden_rows == "skip",
+    )
+
+
+def _no_room(error: NoRoomError) -> str:
+    return (
+        f"Its rows could not be kept in {gettempdir()} while they are checked ({error.__cause__}). Free some space "
+        "there, or set TMPDIR (on Windows: TEMP) to a folder that has room."
     )
 
 

@@ -24,4 +24,8 @@ def is_damaged(text: str) -> bool:
 
     `1.5551E+10` was once a phone number or an id, and its digits are gone. Ids such as `12E5AB` are not damaged.
     """
+    first = text[:1]
+    # Most cells begin with a letter, and of those only "Err:502" is damage.
+    if not first or (first.isalpha() and first not in "eE"):
+        return False
     return _ERROR.fullmatch(text) is not None or _SCIENTIFIC.fullmatch(text) is not None

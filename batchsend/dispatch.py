@@ -20,7 +20,7 @@ from batchsend.limiter import Pacer
 from batchsend.outbox import Outbox
 from batchsend.payload import attributes_of
 from batchsend.quiet_hours import Hours, first_opening
-from batchsend.sender import Ending, Event, Poster, Sender, SendOptions, Waiting
+from batchsend.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
 from batchsend.settings import Credentials
 from batchsend.timestamps import for_people, now
 
@@ -50,22 +50,23 @@ async def dispatch(sending: Sending, outbox: Outbox, listener: Callable[[Event],
         sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
     )  # fmt: skip
     async with client:
-        shifts = _Shifts(sending, outbox, client, listener)
-        with _finishing_on_signals(shifts.stop):
+        shifts = Shifts(sending, outbox, client, Pacer(campaign.sending.rate), listener)
+        interrupted = Ending("interrupted", interrupted=True)
+        with finishing_on_signals(lambda _number: shifts.stop(interrupted)):
             return await shifts.run()
 
 
-class _Shifts:
+class Shifts:
     """Sends until nothing is left, or only rows whose time has not come; then waits for it where that is asked."""
 
     def __init__(
-        self, sending: Sending, outbox: Outbox, poster: Poster, listener: Callable[[Event], None]
-    ) -> None:
+        self, sending: Sending, outbox: Outbox, poster: Poster, pacer: Pacing, listener: Callable[[Event], None]
+    ) -> None:  # fmt: skip
         self._sending = sending
         self._outbox = outbox
         self._poster = poster
         self._listener = listener
-        self._pacer = Pacer(sending.campaign.sending.rate)
+        self._pacer = pacer
         self._sender: Sender | None = None
         self._ending: Ending | None = None
         self._stopped = asyncio.Event()
@@ -124,21 +125,24 @@ class _Shifts:
 
 
 @contextmanager
-def _finishing_on_signals(stop: Callable[[Ending], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is in flight finish; a second one leaves at once."""
+def finishing_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let what is in flight finish; a second one leaves at once.
+
+    `stop` is told the first one's number, in the event loop.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
     received = 0
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal received
         received += 1
         if received > 1:
             # What was in flight becomes `unconfirmed` with the next start.
             os._exit(Exit.INTERRUPTED)
-        loop.call_soon_threadsafe(stop, Ending("interrupted", interrupted=True))
+        loop.call_soon_threadsafe(stop, number)
 
     # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")

@@ -25,7 +25,7 @@ from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning import Plan
 from batchsend.runner import Report, Start
-from batchsend.sender import Event, Waiting
+from batchsend.sender import Elsewhere, Event, Waiting
 from batchsend.timestamps import now, to_text
 
 #: Seconds between two lines of progress.
@@ -72,6 +72,7 @@ def summary_of(report: Report) -> dict[str, Any]:
         "unusual": report.unusual,
         "comes_back": to_text(report.comes_back) if report.comes_back is not None else None,
         "closed": {str(run): rows for run, rows in report.closed.items()},
+        "left_to": list(report.workers) if report.workers is not None else None,
         "results": str(report.results) if report.results is not None else None,
         "report": str(report.page) if report.page is not None else None,
     }
@@ -106,7 +107,7 @@ class _Job:
         if isinstance(event, Waiting):
             self.event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
             return
-        self._counts[event.status] += 1
+        self._counts.update(event.outcomes if isinstance(event, Elsewhere) else {event.status: 1})
         if time.monotonic() - self._said_at >= _PROGRESS_EVERY:
             self._said_at = time.monotonic()
             self.event("progress", done=self._counts.total(), of=self._total, rows=dict(self._counts))

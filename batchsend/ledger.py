@@ -8,7 +8,7 @@ What moves single messages while a run is sent is in `outbox.py`; questions abou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,25 +23,17 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
-    or_,
     select,
     update,
 )
 from sqlalchemy.engine import URL
 
+from batchsend.adoption import KEPT, UNTRIED, beside_plan, store, supersede
 from batchsend.ledger_errors import own_errors
 from batchsend.schema import campaigns, messages, meta, runs, starts, superseded
-from batchsend.statuses import IN_FLIGHT, RESENDABLE, TRIED, Code, Status
+from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.timestamps import now, to_text
-from batchsend.upserts import execute_for_all, insert_into
 
-#: Rows copied from a plan in one statement.
-_COPY_ROWS = 1000
-#: What stays with a row whatever it becomes.
-_KEPT = frozenset({"run_id", "row", "attempts"})
-#: No request was made for the row. Spelled out, because an `IN` cannot be used for many rows at once.
-UNTRIED = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
 #: The row was opened again, and this is the outcome that it had.
 REPLACED = and_(
     superseded.c.run_id == messages.c.run_id,
@@ -123,6 +115,10 @@ class Adopted:
     run_id: int
     start_id: int
     closed: Mapping[int, int]
+
+
+def nothing_more(_connection: Connection, _run_id: int, _start_id: int) -> None:
+    """Only the plan itself is stored."""
 
 
 class Ledger:
@@ -246,15 +242,21 @@ class Ledger:
         run_id: int | None,
         run: NewRun,
         start: StartRecord,
+        also: Callable[[Connection, int, int], object] = nothing_more,
     ) -> Adopted:
         """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
 
         `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
         that the plan opened again (a higher `generation`); their old outcome goes to `superseded`. What an
         earlier start had opened and not sent gets its outcome back first: the plan opens it again if it should
-        be. What the campaign's other runs had not tried is closed when a new run begins.
+        be. What the campaign's other runs had not tried is closed when a new run begins. `also` belongs to the same
+        transaction: it is told the run's and the start's number once all rows are there.
         """
-        with self.write() as connection:
+        assert plan.file is not None  # noqa: S101 - a scratch ledger is a file
+        with (
+            own_errors(self.where),
+            beside_plan(self._engine, plan._engine, plan.file) as (connection, planned),
+        ):
             campaign_id = _store_campaign(connection, identity, campaign_id)
             closed: dict[int, int] = {}
             if run_id is None:
@@ -263,6 +265,7 @@ class Ledger:
                 run_id = _insert_run(connection, campaign_id, run)
             else:
                 restore_opened(connection, messages.c.run_id == run_id)
+                supersede(connection, planned, run_id, to_text(now()))
                 connection.execute(
                     update(runs).where(runs.c.id == run_id)
                     .values(
@@ -271,19 +274,9 @@ class Ledger:
                     )
                 )  # fmt: skip
             start_id = _insert_start(connection, run_id, start)
-            for rows in plan._planned_rows():
-                _store_rows(
-                    connection, [{**row, "run_id": run_id, "campaign_id": campaign_id} for row in rows]
-                )
+            store(connection, planned, run_id, campaign_id)
+            also(connection, run_id, start_id)
         return Adopted(run_id, start_id, closed)
-
-    def _planned_rows(self) -> Iterator[list[dict[str, Any]]]:
-        query = select(messages).where(messages.c.status.not_in(TRIED)).order_by(messages.c.row)
-        with self.read() as connection:
-            result = connection.execution_options(yield_per=_COPY_ROWS).execute(query)
-            names = tuple(result.keys())
-            for rows in result.partitions():
-                yield [dict(zip(names, row, strict=True)) for row in rows]
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:
         """Records how a start ended."""
@@ -345,7 +338,7 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
 
 def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
     """Gives rows that were opened again, and not sent since, the outcome back that they had."""
-    outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in _KEPT}
+    outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in KEPT}
     connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
     restored = exists().where(
         rows,
@@ -375,44 +368,3 @@ def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
 def _give_up(connection: Connection, waiting: ColumnElement[bool]) -> int:
     given_up = {"status": Status.SKIPPED, "codes": Code.CLOSED, "resend": None}
     return connection.execute(update(messages).where(waiting).values(given_up)).rowcount
-
-
-def _store_rows(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Writes planned rows over whatever of theirs has not been tried; an outcome is never overwritten.
-
-    Where a row was opened again, its old outcome is copied to `superseded` first.
-    """
-    upsert = insert_into(connection, messages)
-    opened_again = and_(
-        or_(*(messages.c.status == status for status in RESENDABLE)),
-        upsert.excluded.generation > messages.c.generation,
-    )
-    _supersede(connection, rows[0]["run_id"], {r["row"]: r["generation"] for r in rows if r["generation"]})
-    execute_for_all(
-        connection,
-        upsert.on_conflict_do_update(
-            index_elements=["run_id", "row"],
-            set_={c.name: upsert.excluded[c.name] for c in messages.columns if c.name not in _KEPT},
-            where=or_(UNTRIED, opened_again),
-        ),
-        rows,
-    )
-
-
-def _supersede(connection: Connection, run_id: int, generations: Mapping[int, int]) -> None:
-    """Copies the outcomes that are about to be opened again. `generations`: row -> the plan's generation."""
-    rows = (
-        messages.c.run_id == run_id,
-        messages.c.row.in_(generations),
-        messages.c.status.in_(RESENDABLE),
-    )
-    present = connection.execute(
-        # An update must not change an outcome between the copy and what is written over it.
-        select(messages.c.row, messages.c.generation).where(*rows).with_for_update()
-    )
-    replaced = [row for row, generation in present if generations[row] > generation]
-    if not replaced:
-        return
-    outcomes = select(*messages.columns, literal(to_text(now()))).where(*rows, messages.c.row.in_(replaced))
-    columns = [*messages.columns.keys(), "superseded_at"]
-    connection.execute(insert(superseded).from_select(columns, outcomes))

@@ -6,7 +6,7 @@ import glob
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ from batchsend.errors import LedgerError
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import not_sound
 from batchsend.ledger_places import check_place
-from batchsend.schema import SCHEMA_VERSION, meta, metadata
+from batchsend.ledger_versions import bring_up
+from batchsend.schema import SCHEMA_VERSION, messages, meta, metadata
+from batchsend.server_options import server_options
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
 _LOG_ATTEMPTS = 10
+#: SQLite's log grows to 40 MB before it is copied into the ledger: copying holds up a commit, and what was written
+#: several times meanwhile is copied once (`make bench`: sending phase).
+_LOG_PAGES = 10_000
 #: A ledger up to this size, in bytes, is checked from end to end before it is used: that takes 1 s for 100 MB.
 _CHECKED_SIZE = 256 * 1024 * 1024
 #: PostgreSQL's advisory lock for making the tables: "batchsend" in the digits of a telephone.
@@ -34,6 +39,29 @@ def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Led
 
     `url` is a SQLAlchemy URL; `busy_timeout` is how many seconds another process is waited for. Raises `LedgerError`.
     """
+    return _open_and(_create_or_check, url, busy_timeout)
+
+
+def upgrade_ledger(url: str) -> tuple[Ledger, int]:
+    """Opens a ledger after bringing its tables to this version, in one transaction, and gives the version they had.
+
+    A new one is made where there is none. Raises `LedgerError`; then nothing was changed.
+    """
+    before = SCHEMA_VERSION
+
+    def upgrade(connection: Connection, where: str) -> None:
+        nonlocal before
+        _wait_for_others(connection)
+        if inspect(connection).has_table("meta"):
+            before = _stored_version(connection, where)
+            if before < SCHEMA_VERSION:
+                bring_up(connection, before, where)
+        _create_or_check(connection, where)
+
+    return _open_and(upgrade, url, _BUSY_TIMEOUT_SECONDS), before
+
+
+def _open_and(prepare: Callable[[Connection, str], None], url: str, busy_timeout: float) -> Ledger:
     check_ledger_place(url)
     parsed = make_url(url)
     file = _sqlite_file(parsed)
@@ -42,7 +70,7 @@ def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Led
         _refuse_emptied(file)
     ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), _where(parsed), file)
     with _closed_on_error(ledger), ledger.write() as connection:
-        _create_or_check(connection, ledger.where)
+        prepare(connection, ledger.where)
     if file is not None and _size(file) <= _CHECKED_SIZE:
         with _closed_on_error(ledger):
             _refuse_damaged(ledger)
@@ -83,6 +111,9 @@ def scratch_ledger(folder: Path) -> Ledger:
     engine = _engine(URL.create("sqlite", database=str(file)), synchronous="OFF")
     with engine.begin() as connection:
         metadata.create_all(connection)
+        # A plan is read from its first row to its last, and by the numbers of rows.
+        for index in messages.indexes:
+            index.drop(connection)
         connection.execute(insert(meta).values(name="ledger_id", value=uuid.uuid4().hex))
     return Ledger(engine, str(file), file)
 
@@ -109,6 +140,7 @@ def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_
         if "uri" not in url.query:  # else it is opened for reading only
             _use_write_ahead_log(cursor)
         cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -132,7 +164,10 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
 
 
 def _server_engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    # A worker has a hand in many runs at once.
+    engine = create_engine(
+        url, pool_pre_ping=True, max_overflow=50, hide_parameters=True, connect_args=server_options(url)
+    )
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
@@ -211,10 +246,14 @@ def _reading_mode(file: Path) -> dict[str, str]:
     return {"immutable": "1"}
 
 
-def _create_or_check(connection: Connection, where: str) -> None:
+def _wait_for_others(connection: Connection) -> None:
+    """Two processes that both find no tables would both make them; SQLite's write lock is held already."""
     if connection.dialect.name == "postgresql":
-        # Two processes that both find no tables would both make them; SQLite's write lock is held already.
         connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
+
+
+def _create_or_check(connection: Connection, where: str) -> None:
+    _wait_for_others(connection)
     if inspect(connection).has_table("meta"):
         _check_version(connection, where)
         return
@@ -228,21 +267,26 @@ def _create_or_check(connection: Connection, where: str) -> None:
     )
 
 
-def _check_version(connection: Connection, where: str) -> None:
+def _stored_version(connection: Connection, where: str) -> int:
     version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
     if version is None or not version.isdecimal():
         raise LedgerError(
             f"{where}: this database has a table `meta` that is not batchsend's. Name another place for the ledger "
             f"with --ledger or BATCHSEND_LEDGER."
         )
-    if int(version) > SCHEMA_VERSION:
+    return int(version)
+
+
+def _check_version(connection: Connection, where: str) -> None:
+    version = _stored_version(connection, where)
+    if version > SCHEMA_VERSION:
         raise LedgerError(
             f"{where}: this ledger was written by a newer version of batchsend (its tables are version {version}, "
             f"this program knows version {SCHEMA_VERSION}). Nothing was sent. Upgrade batchsend and run this again."
         )
-    if int(version) < SCHEMA_VERSION:
+    if version < SCHEMA_VERSION:
         raise LedgerError(
             f"{where}: this ledger was written by an older version of batchsend (its tables are version {version}, "
-            f"this program needs version {SCHEMA_VERSION}). Nothing was sent. Go on with the older version; a "
-            f"new ledger would know nothing of what was sent."
+            f"this program needs version {SCHEMA_VERSION}). Nothing was sent. Run `batchsend ledger upgrade`, and "
+            f"then this again."
         )

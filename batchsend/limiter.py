@@ -37,6 +37,12 @@ def bucket(rate: float) -> AsyncLimiter:
     return AsyncLimiter(capacity, capacity / (rate * _PACE))
 
 
+def backoff(refusals: int, jitter: random.Random) -> float:
+    """How many seconds to wait after so many refusals in a row."""
+    longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (refusals - 1))
+    return jitter.uniform(0, longest)
+
+
 @dataclass(frozen=True)
 class Pause:
     """Everybody waits for so many seconds, because of `reason` (a sentence for people)."""
@@ -99,8 +105,7 @@ class Pacer:
             self._refusals += 1
             if slow_down:
                 self._slow_down(time)
-        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (self._refusals - 1))
-        wait = retry_after if retry_after is not None else self._jitter.uniform(0, longest)
+        wait = retry_after if retry_after is not None else backoff(self._refusals, self._jitter)
         if time + wait <= self._paused_until or (departed < self._paused_until and retry_after is None):
             return None
         self._paused_until = time + wait

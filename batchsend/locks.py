@@ -12,8 +12,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
+from batchsend.handover import refuse_shared, take_back
 from batchsend.ledger import Ledger
 from batchsend.ledger_errors import own_errors
+from batchsend.server_options import server_options
 
 
 @contextmanager
@@ -25,18 +27,28 @@ def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str)
     """
     with ExitStack() as locks:
         names = [name]
-        locks.enter_context(campaign_lock(ledger, name, base_url))
+        locks.enter_context(_process_lock(ledger, name, base_url))
         if formerly is not None and ledger.campaign(name, base_url) is None:
-            locks.enter_context(campaign_lock(ledger, formerly, base_url))
+            locks.enter_context(_process_lock(ledger, formerly, base_url))
             names.append(formerly)
         for held in names:
+            if ledger.file is None:
+                take_back(ledger, held, base_url)
             ledger.interrupt_claims(held, base_url)
         yield
 
 
 @contextmanager
 def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
-    """Holds the campaign for this process. Raises `BusyError` where another one has it."""
+    """Holds the campaign for this process. Raises `BusyError` where another one has it, or workers send it."""
+    with _process_lock(ledger, name, base_url):
+        if ledger.file is None:
+            refuse_shared(ledger, name, base_url)
+        yield
+
+
+@contextmanager
+def _process_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
     digest = hashlib.sha256(f"{name}\n{base_url}".encode()).digest()
     lock = (
         _server_lock(ledger, digest, name) if ledger.file is None else _file_lock(ledger.file, digest, name)
@@ -71,7 +83,9 @@ def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
 def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
     """PostgreSQL drops the lock when the connection ends."""
     number = int.from_bytes(digest[:8], signed=True)
-    engine = create_engine(ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=server_options(ledger.url)
+    )
     with own_errors(ledger.where), engine.connect() as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
             raise _busy(name)

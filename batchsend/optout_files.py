@@ -89,16 +89,15 @@ def _named(
                 f"Row {row} {what}, so that nobody can tell whom it means. Put it right (a cell with a comma in it "
                 "needs quotation marks), or export the file again.",
             )
-        columns = [chunk.frame[position].tolist() for position in range(chunk.frame.shape[1])]
-        for index, row in enumerate(chunk.frame.index.tolist()):
-            customer_uuid = columns[customer][index] if customer is not None else ""
-            numbers = [number for position in phones if (number := columns[position][index])]
+        for row, cells in zip(chunk.numbers, chunk.rows, strict=True):
+            customer_uuid = cells[customer] if customer is not None else ""
+            numbers = [number for position in phones if (number := cells[position])]
             usable = _usable(numbers, region)
             yield Named(
                 row,
                 "" if is_damaged(customer_uuid) else customer_uuid,
                 usable,
-                from_guarded(columns[reason][index]) if reason is not None else "",
+                from_guarded(cells[reason]) if reason is not None else "",
                 len(numbers) - len(usable),
             )
 

@@ -80,6 +80,11 @@ class OptOuts:
     by_phone: Mapping[str, OptOut] = field(default_factory=dict)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
 
+    @property
+    def names_anybody(self) -> bool:
+        """Is there anybody to leave out at all?"""
+        return bool(self.by_customer or self.by_phone)
+
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
         """Why this customer or this phone is left out, and since when; `None` where neither is."""
         entry = self.by_customer.get(customer_uuid)

@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select, update
+import orjson
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, func, select, update
 
 from batchsend.ledger import Ledger
 from batchsend.optouts import learn
+from batchsend.row_updates import Given, RowUpdate
 from batchsend.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.timestamps import now, to_text
-from batchsend.upserts import execute_for_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,68 +71,91 @@ _claimed_columns = [
     messages.c.clock,
 ]
 
-_own_claim = (
-    messages.c.run_id == bindparam("of_run"),
-    messages.c.row == bindparam("of_row"),
-    messages.c.owner == bindparam("of_owner"),
-)
-
 _RECORDED = tuple(name for name in Outcome.__slots__ if name != "row")
 
-#: What an update has said already stands; it may be here before our answer (`deliveries.py`).
-_unless_updated = {
-    name: case((messages.c.delivery_status.is_(None), bindparam(name)), else_=messages.c[name])
-    for name in ("status", "codes", "descriptions")
-}
 
-_record = (
-    update(messages)
-    .where(*_own_claim)
-    .values(
-        {name: bindparam(name) for name in _RECORDED}
-        | _unless_updated
-        | {"message_uuid": func.coalesce(bindparam("message_uuid"), messages.c.message_uuid)}
-        | {"owner": None, "lease_until": None}
-    )
-)
-
-_release = (
-    update(messages)
-    .where(*_own_claim, messages.c.status == IN_FLIGHT)
-    .values(
-        status=Status.PENDING,
-        codes=bindparam("code"),
-        attempts=bindparam("attempts"),
-        sent_at=None,
-        owner=None,
-    )
-)
-
-
-_following = (
-    select(messages.c.row)
-    .where(
+def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
+    return (
         messages.c.run_id == bindparam("of_run"),
-        # Rows are claimed in order, so the search never walks over what is done already.
-        messages.c.row > bindparam("after"),
-        messages.c.status == Status.PENDING,
-        messages.c.codes == Code.STOPPED,
+        messages.c.row == given("row"),
+        messages.c.owner == bindparam("of_owner"),
     )
-    .order_by(messages.c.row)
-    .limit(bindparam("claims"))
+
+
+def _recorded(given: Given) -> Update:
+    # What an update has said already stands; it may be here before our answer (`deliveries.py`).
+    unless_updated = {
+        name: case((messages.c.delivery_status.is_(None), given(name)), else_=messages.c[name])
+        for name in ("status", "codes", "descriptions")
+    }
+    return (
+        update(messages)
+        .where(*_own_claim(given))
+        .values(
+            {name: given(name) for name in _RECORDED}
+            | unless_updated
+            | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
+            | {"owner": None, "lease_until": None}
+        )
+    )
+
+
+def _released(given: Given) -> Update:
+    return (
+        update(messages)
+        .where(*_own_claim(given), messages.c.status == IN_FLIGHT)
+        .values(
+            status=Status.PENDING,
+            codes=bindparam("code"),
+            attempts=given("attempts"),
+            sent_at=None,
+            owner=None,
+        )
+    )
+
+
+_record = RowUpdate(Outcome.__slots__, _recorded)
+_release = RowUpdate(("row", "attempts"), _released)
+_values = attrgetter(*Outcome.__slots__)
+
+# Rows are claimed in order, so the search never walks over what is done already.
+_open = (
+    messages.c.run_id == bindparam("of_run"),
+    messages.c.row > bindparam("after"),
+    messages.c.row <= bindparam("last"),
+    messages.c.status == Status.PENDING,
+    messages.c.codes == Code.STOPPED,
+)
+_taken = {
+    "status": IN_FLIGHT,
+    "owner": bindparam("of_owner"),
+    "start_id": bindparam("of_start"),
+    "sent_at": bindparam("at"),
+}
+_following = select(*_claimed_columns).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
+
+# Where several processes claim at once, each skips what another one has just locked.
+_locked = (
+    _following.with_only_columns(messages.c.row)
     .with_for_update(skip_locked=True)
     # PostgreSQL may run a subquery more than once, and lock and claim more rows each time.
     .cte("following")
 )
 _claim = (
     update(messages)
-    .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_following.c.row)))
-    .values(
-        status=IN_FLIGHT, owner=bindparam("of_owner"), start_id=bindparam("of_start"), sent_at=bindparam("at")
-    )
+    .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_locked.c.row)))
+    .values(_taken)
     .returning(*_claimed_columns)
 )
+
+# SQLite's writer is alone: what it finds is what it claims. It takes a step for each row that it returns, with the
+# effect that `row_updates.py` tells of, so that it returns all of them as one.
+_found = _following.subquery()
+_find = select(func.json_group_array(func.json_array(*_found.c)))
+_claim_found = update(messages).where(*_open).values(_taken)
 _row_of = attrgetter("row")
+#: No list has a row beyond this one.
+LAST_ROW = 2**31 - 1
 
 
 class Outbox:
@@ -146,34 +170,48 @@ class Outbox:
         self._run_id = run_id
         self._start_id = start_id
         self._owner = owner
+        #: What tells this process's claims in a statement.
+        self._own = {"of_run": run_id, "of_owner": owner}
         self._after = 0
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         """Stores outcomes and claims up to `claims` further messages, in the list's order, in one commit."""
         with self._ledger.write() as connection:
-            if outcomes:
-                opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
-                execute_for_all(connection, _record, [self._claim_key(o.row) | _values(o) for o in outcomes])
-                if opted_out:
-                    learn(connection, self._run_id, opted_out, now())
+            self._store(connection, outcomes)
             if claims <= 0:
                 return []
-            claim = {
-                "of_run": self._run_id, "of_owner": self._owner, "of_start": self._start_id,
-                "after": self._after, "claims": claims, "at": to_text(now()),
-            }  # fmt: skip
-            claimed = sorted((Claimed(*row) for row in connection.execute(_claim, claim)), key=_row_of)
+            claimed = self._claim(connection, self._after, LAST_ROW, claims)
         if claimed:
             self._after = claimed[-1].row
+        return claimed
+
+    def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
+        _record.execute(connection, list(map(_values, outcomes)), self._own)
+        if opted_out:
+            learn(connection, self._run_id, opted_out, now())
+
+    def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
+        where = {"of_run": self._run_id, "after": after, "last": last}
+        taken = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
+        if connection.dialect.name != "sqlite":
+            rows = connection.execute(_claim, {**where, **taken, "claims": claims})
+            return sorted((Claimed(*row) for row in rows), key=_row_of)
+        found = connection.scalar(_find, {**where, "claims": claims})
+        claimed = [Claimed(*row) for row in orjson.loads(found or "[]")]
+        if claimed:
+            connection.execute(_claim_found, {**where, **taken, "last": claimed[-1].row})
         return claimed
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         """Gives back messages that were certainly not sent; they are `pending` again, with this code."""
         if not claimed:
             return
-        rows = [self._claim_key(c.row) | {"attempts": c.attempts, "code": code} for c in claimed]
+        rows = [(c.row, c.attempts) for c in claimed]
         with self._ledger.write() as connection:
-            execute_for_all(connection, _release, rows)
+            _release.execute(connection, rows, {**self._own, "code": code})
 
     def sleeping(self) -> list[str]:
         """The clocks of those who wait for their quiet hours to end, as `quiet_hours.py` has them."""
@@ -211,14 +249,6 @@ class Outbox:
         )
         return list(connection.scalars(query))
 
-    def _claim_key(self, row: int) -> dict[str, object]:
-        return {"of_run": self._run_id, "of_row": row, "of_owner": self._owner}
-
 
 def _opted_out(outcome: Outcome) -> bool:
     return not OPTED_OUT.isdisjoint(outcome.codes.split("; "))
-
-
-def _values(outcome: Outcome) -> dict[str, object]:
-    # `asdict` copies deeply, which takes as long as storing the outcome.
-    return {name: getattr(outcome, name) for name in _RECORDED}

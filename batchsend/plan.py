@@ -36,16 +36,14 @@ class Problem:
     description: str = ""
 
 
-@dataclass(slots=True)
 class Judged:
-    """What one row says by itself.
+    """What one row says by itself. `cells`: text, "" where blank.
 
     `first` is a problem that comes before suppression and history, `then` one that comes after. Where both are
     `None` the row is a message: `body`, `size` and the addresses are there.
     """
 
-    row: int
-    cells: Sequence[str]
+    # Of the class, so that a row sets only what it has (`make bench`: preview).
     first: Problem | None = None
     then: Problem | None = None
     customer_uuid: str | None = None
@@ -57,6 +55,10 @@ class Judged:
     size: SmsSize | None = None
     clock: Clock = ""
     unknown_zone: str | None = None
+
+    def __init__(self, row: int, cells: Sequence[str]) -> None:
+        self.row = row
+        self.cells = cells
 
 
 class RowJudge:
@@ -122,9 +124,11 @@ class RowJudge:
                 Code.INVALID_CUSTOMER_UUID,
                 f'"{_shortened(customer)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")',
             )
-        judged.department_uuid, problem = self._sender(roles.department_uuid, self._department_uuid, cells)
-        if problem is None:
-            judged.user_uuid, problem = self._sender(roles.user_uuid, self._user_uuid, cells)
+        judged.department_uuid, judged.user_uuid = self._department_uuid, self._user_uuid
+        if roles.department_uuid is not None:
+            judged.department_uuid, problem = self._sender(roles.department_uuid, cells)
+        if problem is None and roles.user_uuid is not None:
+            judged.user_uuid, problem = self._sender(roles.user_uuid, cells)
         return problem or self._find_key(judged, customer)
 
     def _find_key(self, judged: Judged, customer: str) -> Problem | None:
@@ -144,11 +148,7 @@ class RowJudge:
         judged.key = json.dumps(values, ensure_ascii=False)
         return None
 
-    def _sender(
-        self, position: int | None, fixed: str | None, cells: Sequence[str]
-    ) -> tuple[str | None, Problem | None]:
-        if position is None:
-            return fixed, None
+    def _sender(self, position: int, cells: Sequence[str]) -> tuple[str | None, Problem | None]:
         header, value = self._headers[position], cells[position]
         if not value:
             return None, Problem(Code.MISSING_VALUE, f"{header} is blank")

@@ -5,11 +5,11 @@ A preview shows the plan, a rehearsal sends it to the sandbox, a real start stor
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -21,11 +21,12 @@ from batchsend.columns import Roles, find_columns
 from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, ListError
 from batchsend.guards import unusual
-from batchsend.history import History, code_counts, segments_to_send
+from batchsend.history import History, code_counts, segments_to_send, taken_rows
 from batchsend.holding import Holding, comes_back, hold
 from batchsend.identity import recognise
 from batchsend.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
 from batchsend.ledger_opening import scratch_ledger
+from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.optouts import load_opt_outs
 from batchsend.plan import Judged, RowJudge
 from batchsend.quiet_hours import Hours
@@ -34,8 +35,8 @@ from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression
 from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
-from batchsend.upserts import execute_for_all
-from batchsend.verdicts import Planner, Remarks
+from batchsend.upserts import execute_for_all, insert_tuples
+from batchsend.verdicts import PLANNED, PlannedChunk, Planner, Remarks
 
 T = TypeVar("T")
 
@@ -121,10 +122,19 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
 
     Raises `BatchsendError` for whatever makes the list, the template or the campaign unusable as a whole.
     """
+    with loaded_to_stay(), TemporaryDirectory(prefix="batchsend-") as folder:
+        scratch = scratch_ledger(Path(folder))
+        try:
+            yield _plan(request, ledger, scratch)
+        finally:
+            scratch.close()
+
+
+def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     campaign = request.campaign
     sources = read_sources(campaign)
     used = sources.roles.used | sources.template.uses
-    fingerprint = _fingerprint(sources.customers, used)
+    fingerprint = sources.customers.fingerprint()
     identity = Identity(
         campaign.name, request.base_url, sources.roles.key_names, str(campaign.path), request.host
     )
@@ -132,41 +142,41 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
     if ledger is not None:
         known = recognise(campaign, identity, ledger, new_campaign=request.new_campaign)
     run = _same_list(request, ledger, known, fingerprint)
-    with TemporaryDirectory(prefix="batchsend-") as folder:
-        scratch = scratch_ledger(Path(folder))
-        try:
-            history = History(
-                ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
-            )
-            if ledger is not None:
-                opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
-                sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
-            goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
-            planner = Planner(
-                campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-                sources.suppression, request.now, resend=None if goes_on else request.resend,
-                continues=run is not None,
-            )  # fmt: skip
-            for chunk in sources.customers.chunks(used):
-                rows = planner.plan(chunk)
-                if rows:
-                    with scratch.write() as connection:
-                        execute_for_all(connection, insert(messages), rows)
-            if campaign.recipients.duplicate_phones == "skip":
-                skip_texted_phones(scratch, SCRATCH_RUN)
-            # The whole run's texts: what is left of a long list after a kill is no short list.
-            in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
-            holding = _holding(request, history)
-            hold(scratch, SCRATCH_RUN, holding)
-            texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
-            yield Plan(
-                request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
-                scratch.counts(SCRATCH_RUN), code_counts(scratch, SCRATCH_RUN),
-                history.sent_with_other_template(sources.template.source_sha256) if run else 0,
-                in_all, holding, unusual(in_all, history.texts_by_run()),
-            )  # fmt: skip
-        finally:
-            scratch.close()
+    history = History(
+        ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
+    )
+    if ledger is not None:
+        opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
+        sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
+    goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
+    planner = Planner(
+        campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
+        sources.suppression, request.now, partial(taken_rows, scratch, SCRATCH_RUN),
+        resend=None if goes_on else request.resend, continues=run is not None,
+    )  # fmt: skip
+    for chunk in sources.customers.chunks(used):
+        _store(scratch, planner.plan(chunk))
+    if campaign.recipients.duplicate_phones == "skip":
+        skip_texted_phones(scratch, SCRATCH_RUN)
+    # The whole run's texts: what is left of a long list after a kill is no short list.
+    in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
+    holding = _holding(request, history)
+    hold(scratch, SCRATCH_RUN, holding)
+    texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
+    return Plan(
+        request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
+        scratch.counts(SCRATCH_RUN), code_counts(scratch, SCRATCH_RUN),
+        history.sent_with_other_template(sources.template.source_sha256) if run else 0,
+        in_all, holding, unusual(in_all, history.texts_by_run()),
+    )  # fmt: skip
+
+
+def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
+    with scratch.write() as connection:
+        if chunk.rows:
+            insert_tuples(connection, messages, PLANNED, chunk.rows)
+        if chunk.kept:
+            execute_for_all(connection, insert(messages), chunk.kept)
 
 
 def read_sources(campaign: Campaign) -> Sources:
@@ -239,8 +249,8 @@ def judge_row(plan: Plan, number: int) -> Judged | None:
     sources = plan.sources
     judge = _row_judge(plan.request.campaign, sources)
     for chunk in sources.customers.chunks(sources.roles.used | sources.template.uses):
-        if number in chunk.frame.index:
-            cells = [str(chunk.frame.at[number, position]) for position in range(chunk.frame.shape[1])]
+        if number in chunk.numbers:
+            cells = chunk.rows[chunk.numbers.index(number)]
             return judge.judge(number, cells, chunk.malformed.get(number), hidden=number in chunk.hidden)
     return None
 
@@ -265,16 +275,6 @@ def _holding(request: PlanRequest, history: History) -> Holding:
     return Holding(
         request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
     )
-
-
-def _fingerprint(customers: CustomerList, used: Collection[int]) -> str:
-    """What tells this list from another one: its rows as read, whatever the file's form."""
-    digest = hashlib.sha256(repr(customers.headers).encode())
-    for chunk in customers.chunks(used):
-        columns = [chunk.frame[position].tolist() for position in range(chunk.frame.shape[1])]
-        rows = zip(chunk.frame.index.tolist(), *columns, strict=True)
-        digest.update("".join(map(repr, rows)).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 def _same_list(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchsend.outbox import Outcome
-from batchsend.sender import Event, Waiting
+from batchsend.sender import Elsewhere, Event, Waiting
 from batchsend.statuses import Status
 from batchsend.wording import duration
 
@@ -27,10 +27,11 @@ class _Counts:
         self.statuses: Counter[str] = Counter()
         self._times: list[float] = []
 
-    def add(self, outcome: Outcome) -> None:
-        self.statuses[outcome.status] += 1
+    def add(self, event: Outcome | Elsewhere) -> None:
+        outcomes = {event.status: 1} if isinstance(event, Outcome) else event.outcomes
+        self.statuses.update(outcomes)
         now = time.monotonic()
-        self._times.append(now)
+        self._times += [now] * sum(outcomes.values())
         if len(self._times) > 1000 or now - self._times[0] > 2 * _RATE_WINDOW:
             self._times = [moment for moment in self._times if now - moment <= _RATE_WINDOW]
 

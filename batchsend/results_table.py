@@ -6,10 +6,9 @@ Both forms of the results, the workbook and the CSV, are this table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 #: Our columns before the list's own.
@@ -37,8 +36,7 @@ LIST_SUFFIX = " (list)"
 JOINED_BY = "; "
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(NamedTuple):
     """One row of the list with all that is known about it.
 
     `row` is numbered as the spreadsheet shows it; `codes` and `descriptions` are joined by `JOINED_BY`; `cells` are
@@ -116,24 +114,12 @@ def unlike(ours: Iterable[str], list_headers: Iterable[str]) -> list[str]:
 
 def values(result: ResultRow, zone: ZoneInfo, width: int) -> list[str | int | None]:
     """The cells of one row, one for each of `column_headers`; `width` is the number of the list's own headers."""
+    # The fields of a `ResultRow` are in the order of the columns.
+    fields: tuple[Any, ...] = result
     return [
-        result.row,
-        result.status,
-        result.message_uuid,
-        result.codes,
-        result.descriptions,
-        result.phone,
-        result.message,
+        *fields[: len(LEADING_COLUMNS)],
         *own_cells(result, width),
-        result.customer_uuid,
-        result.segments,
-        result.encoding,
-        result.api_status,
-        result.http_status,
-        result.request_uuid,
-        result.warning_codes,
-        result.attempts,
-        result.sent_at_utc,
+        *fields[len(LEADING_COLUMNS) + 1 : -2],
         local_time(result.sent_at_utc, zone) if result.sent_at_utc else None,
         result.latency_ms,
         result.run,

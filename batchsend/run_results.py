@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from zoneinfo import ZoneInfo
 
 from batchsend.evidence import purged
-from batchsend.history import code_counts, run_rows
+from batchsend.history import code_counts, run_tuples
 from batchsend.ledger import Ledger
 from batchsend.results import ResultRow
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
@@ -17,6 +17,15 @@ from batchsend.wording import row_count
 
 #: (label, value); a value of `None` makes the label a heading.
 SummaryLines = Sequence[tuple[str, str | int | None]]
+
+#: What the results show of the ledger's `messages`; the first ones in the order of `ResultRow`.
+_COLUMNS = (
+    "row", "status", "message_uuid", "codes", "descriptions", "phone", "body", "cells", "customer_uuid", "segments",
+    "encoding", "api_status", "http_status", "request_uuid", "warning_codes", "attempts", "sent_at", "latency_ms",
+    "earlier_run", "purged_at",
+)  # fmt: skip
+# `json.loads` looks for white space before and behind, and for what a text may be instead.
+_cells_of = json.JSONDecoder().raw_decode
 
 #: What a status means, in a few words.
 STATUS_WORDS = {
@@ -57,49 +66,39 @@ class RunResults:
         self.summary = [*heading, *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
-        return map(self._result, run_rows(self._ledger, self._run_id, self._only))
+        return starmap(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
 
     def problems(self) -> Iterator[ResultRow]:
         statuses = [*NEEDS_YOU, IN_FLIGHT]
         if self._only is not None:
             statuses = [status for status in statuses if status in self._only]
-        return map(self._result, run_rows(self._ledger, self._run_id, statuses))
+        return starmap(self._result, run_tuples(self._ledger, self._run_id, statuses, _COLUMNS))
 
-    def _result(self, row: Mapping[str, Any]) -> ResultRow:
-        status, codes = self._shown(row["status"], row["codes"])
-        tried = row["attempts"] > 0 or row["sent_at"] is not None
+    def _result(
+        self, row: int, status: str, message_uuid: str | None, codes: str, descriptions: str, phone: str | None,
+        body: str | None, cells: str, customer_uuid: str | None, segments: int | None, encoding: str | None,
+        api_status: str | None, http_status: int | None, request_uuid: str | None, warning_codes: str | None,
+        attempts: int, sent_at: str | None, latency_ms: int | None, earlier_run: int | None, purged_at: str | None,
+    ) -> ResultRow:  # fmt: skip
+        """Takes the values of `_COLUMNS`."""
+        status, codes = self._shown(status, codes)
+        if purged_at is not None:
+            descriptions = f"the text, the phone and the list's columns were purged on {self._day(purged_at)}"
+        tried = attempts > 0 or sent_at is not None
         return ResultRow(
-            row=row["row"],
-            status=status,
-            message_uuid=row["message_uuid"],
-            codes=codes,
-            descriptions=self._descriptions(row),
-            phone=row["phone"],
-            message=row["body"],
-            cells=json.loads(row["cells"]),
-            customer_uuid=row["customer_uuid"],
-            segments=row["segments"],
-            encoding=row["encoding"],
-            api_status=row["api_status"],
-            http_status=row["http_status"],
-            request_uuid=row["request_uuid"],
-            warning_codes=row["warning_codes"],
-            attempts=row["attempts"],
-            sent_at_utc=row["sent_at"],
-            latency_ms=row["latency_ms"],
-            run=row["earlier_run"] or (self._number if tried else None),
-        )
-
-    def _descriptions(self, row: Mapping[str, Any]) -> str:
-        if row["purged_at"] is None:
-            return str(row["descriptions"])
-        return f"the text, the phone and the list's columns were purged on {self._day(row['purged_at'])}"
+            row, status, message_uuid, codes, descriptions, phone, body, _cells_of(cells)[0], customer_uuid, segments,
+            encoding, api_status, http_status, request_uuid, warning_codes, attempts, sent_at, latency_ms,
+            earlier_run or (self._number if tried else None),
+        )  # fmt: skip
 
     def _day(self, moment: str) -> str:
         return for_people(from_text(moment), self.zone)[: len("2026-11-22")]
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
-        return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
+        """Plain texts, as the ledger's are."""
+        if status == IN_FLIGHT:
+            return Status.UNCONFIRMED.value, Code.INTERRUPTED.value
+        return status, codes
 
     def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
         shown: dict[str, int] = {}
@@ -132,5 +131,5 @@ class PlanResults(RunResults):
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         if status == Status.PENDING and codes == Code.STOPPED:
-            return Status.READY, ""
+            return Status.READY.value, ""
         return super()._shown(status, codes)

@@ -30,10 +30,13 @@ from batchsend.errors import (
 )
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.guards import Bounds, Facts, refusals
+from batchsend.handing_over import check_detachable, forget_jobs, handing_over, run_settings
+from batchsend.handover import OpenRun, waiting_workers
 from batchsend.history import code_counts
 from batchsend.holding import comes_back
-from batchsend.ledger import Ledger, StartRecord
+from batchsend.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.locks import sending_lock
 from batchsend.newest_list import newest_match
 from batchsend.outbox import Outbox
@@ -45,6 +48,7 @@ from batchsend.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.timestamps import now
+from batchsend.together import AskWhetherToStop, dispatch_together
 from batchsend.verdicts import check_resend
 from batchsend.whoami import os_user
 
@@ -70,6 +74,7 @@ class Start:
     resend: str | None = None
     new_campaign: bool = False
     wait: bool = False
+    detach: bool = False
     guards: Guards = Guards()
 
 
@@ -81,7 +86,7 @@ class Report:
     where the workbook really is; `page`: where the report page is, else `page_problem` says why it is not there;
     `comes_back`: when the first row that waits for a time may be sent; `unusual`: a
     sentence, where the run is far larger or smaller than any before it; `closed`: earlier run -> rows that were given
-    up for this one.
+    up for this one; `workers`: where the run was left to workers, those that are there.
     """
 
     exit: Exit
@@ -97,6 +102,7 @@ class Report:
     zone: ZoneInfo | None = None
     unusual: str | None = None
     closed: Mapping[int, int] = field(default_factory=dict)
+    workers: tuple[str, ...] | None = None
 
 
 #: Asked with the plan before the first text leaves; anything but `True` sends nothing.
@@ -108,8 +114,13 @@ class DeclinedError(BatchsendError):
     """The question before sending was not answered with the number of texts."""
 
 
-def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
-    """Sends a campaign, or goes on with what was interrupted. Raises `BatchsendError`; then nothing was sent."""
+def send(
+    start: Start, *, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None = None
+) -> Report:
+    """Sends a campaign, or goes on with what was interrupted. Raises `BatchsendError`; then nothing was sent.
+
+    `ask` is asked at Ctrl-C where workers lend a hand: is the whole run to stop?
+    """
     request = _plan_request(start)
     campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
@@ -117,6 +128,8 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     _check_target(request.campaign, start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
+        if start.detach:
+            check_detachable(ledger)
         with sending_lock(ledger, campaign.name, campaign.formerly, base_url):
             with make_plan(request, ledger) as plan:
                 _check_guards(plan, start.guards)
@@ -125,16 +138,14 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
                 adopted = ledger.adopt(
                     plan.scratch, plan.identity, plan.known.id if plan.known else None,
                     plan.run.id if plan.run else None, plan.new_run(), _start_record(plan),
+                    handing_over(ledger, plan),
                 )  # fmt: skip
-            outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
-            ending = Ending()
-            with _stopped_by_the_ledger():
-                if plan.texts:
-                    identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
-                    sending = Sending(
-                        campaign, base_url, credentials, identity, plan.holding.hours, start.wait
-                    )
-                    ending = asyncio.run(dispatch(sending, outbox, listener))
+            if start.detach:
+                return _handed_over(ledger, adopted, plan)
+            with _stopped_by_the_ledger(), loaded_to_stay():
+                ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
+                if ending is None:
+                    return _handed_over(ledger, adopted, plan)
                 results = RunResults(
                     ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
                     plan_heading(plan, adopted.run_id, api=base_url), adopted.run_id,
@@ -146,6 +157,36 @@ def send(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
             return replace(report, closed=adopted.closed)
     finally:
         ledger.close()
+
+
+def _send_planned(
+    start: Start, credentials: Credentials, ledger: Ledger, adopted: Adopted, plan: Plan, listener: Listener,
+    ask: AskWhetherToStop | None,
+) -> Ending | None:  # fmt: skip
+    """Sends what was stored; `None`: this process has left, and workers go on."""
+    if not plan.texts:
+        return Ending()
+    identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
+    sending = Sending(
+        start.campaign, plan.request.base_url, credentials, identity, plan.holding.hours, start.wait
+    )
+    if ledger.file is not None:
+        outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
+        return asyncio.run(dispatch(sending, outbox, listener))
+    run = OpenRun(adopted.run_id, adopted.start_id, run_settings(plan))
+    ending = asyncio.run(dispatch_together(sending, run, ledger, listener, ask))
+    if ending is not None:
+        forget_jobs(ledger, adopted.run_id)
+    return ending
+
+
+def _handed_over(ledger: Ledger, adopted: Adopted, plan: Plan) -> Report:
+    """The run goes on without this process."""
+    return Report(
+        Exit.DONE, adopted.run_id, Tally.of(ledger.counts(adopted.run_id)), code_counts(ledger, adopted.run_id),
+        None, None, planned=plan.texts, unusual=plan.unusual, closed=adopted.closed,
+        workers=tuple(waiting_workers(ledger, plan.request.base_url)),
+    )  # fmt: skip
 
 
 def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:

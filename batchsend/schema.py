@@ -6,10 +6,25 @@ Several codes stand in one text, joined by `; `, as the results show them.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    cast,
+    extract,
+    func,
+    text,
+)
 
-#: Raised by one whenever a table changes; an older ledger is brought up to it by `upgrade`.
-SCHEMA_VERSION = 1
+#: Raised by one whenever a table changes; an older ledger is brought up to it by `ledger_upgrade.py`.
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -216,3 +231,44 @@ optouts = Table(
     ),
     Index("optouts_by_phone", "phone"),
 )  # fmt: skip
+
+# Of a ledger on PostgreSQL, where several processes send a run together. Times in these tables are seconds since
+# 1970 by the server's clock, the only one that all of them share.
+SERVER_CLOCK = cast(extract("epoch", func.clock_timestamp()), Double)
+
+#: How a run is sent, for whoever lends a hand. `open`: they may.
+handovers = Table(
+    "handovers",
+    metadata,
+    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
+    Column("start_id", Integer, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON object, as in `handover.py`
+    Column("open", Boolean, nullable=False),
+    Column("stopped_because", Text),  # what one of them ran into, and all stopped
+)
+
+#: When the next request of a run may leave, whoever sends it.
+paces = Table(
+    "paces",
+    metadata,
+    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
+    Column("configured_rate", Double, nullable=False),
+    Column("rate", Double, nullable=False),
+    Column("next_slot", Double, nullable=False),
+    Column("paused_until", Double, nullable=False),
+    Column("slowed_at", Double, nullable=False),
+)
+
+#: Which processes are alive, each until `lease_until` unless it renews that: `owner` is whose claims they are.
+leases = Table(
+    "leases",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("run_id", Integer),  # none: a worker that waits for runs
+    Column("base_url", Text, nullable=False),
+    Column("holder", Text, nullable=False),  # for people: which process on which host
+    Column("worker", Boolean, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Index("leases_by_run", "run_id"),
+)

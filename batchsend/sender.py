@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from batchsend.api import Answered, Judgement, Refused, Request, TurnedAway, message_identity
 from batchsend.api_client import Departure
-from batchsend.limiter import Pacer
+from batchsend.limiter import Pause
 from batchsend.outbox import Claimed, Outcome
 from batchsend.statuses import Code, Status
 from batchsend.streak import FailureStreak
@@ -45,6 +45,19 @@ class Poster(Protocol):
     async def post(self, request: Request, departure: Departure) -> Judgement: ...
 
 
+class Pacing(Protocol):
+    """When the next request may leave: `limiter.Pacer`, or `shared_pace.SharedPacer` for several processes."""
+
+    @property
+    def rate(self) -> float: ...
+    async def slot(self) -> float: ...
+    async def departure(self) -> None: ...
+    def turned_away(
+        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
+    ) -> Pause | None: ...
+    def taken(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class SendOptions:
     """`identity` is what every request's callback metadata carries beside its row.
@@ -68,8 +81,15 @@ class Waiting:
     reason: str
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Other processes that send the same run have stored outcomes: status -> how many more of them."""
+
+    outcomes: Mapping[str, int]
+
+
 #: What a listener hears: outcomes, each after it is on disk, and pauses.
-Event = Outcome | Waiting
+Event = Outcome | Waiting | Elsewhere
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,7 @@ class Sender:
     """Sends the open messages of one run, once. Belongs to one event loop."""
 
     def __init__(
-        self, store: MessageStore, poster: Poster, pacer: Pacer, options: SendOptions,
+        self, store: MessageStore, poster: Poster, pacer: Pacing, options: SendOptions,
         listener: Callable[[Event], None],
     ) -> None:  # fmt: skip
         self._store = store

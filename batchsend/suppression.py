@@ -27,6 +27,11 @@ class Suppression:
     notes: tuple[str, ...] = ()
     opt_outs: OptOuts = field(default_factory=OptOuts)
 
+    @property
+    def names_anybody(self) -> bool:
+        """Is there anybody to leave out at all?"""
+        return bool(self.customer_uuids or self.phones or self.opt_outs.names_anybody)
+
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
         """Why this customer or this phone is left out; `None` where neither is."""
         if customer_uuid in self.customer_uuids:

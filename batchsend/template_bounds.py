@@ -25,6 +25,8 @@ MAX_SECONDS = 2.0
 # All values together that one row builds, so that many of them cannot fill the memory.
 _MAX_BUILT = 100 * MAX_CHARACTERS
 _MAX_BITS = 128
+# Each is at most MAX_CHARACTERS long; most texts have fewer.
+_CHUNKS_AT_ONCE = 32
 _MAX_PLACES = 100
 
 
@@ -65,20 +67,20 @@ def _build(length: int) -> None:
 
 
 def joined(chunks: Iterable[str]) -> str:
-    """The chunks as one text, refused as soon as they are too long together."""
-    parts: list[str] = []
-    length = 0
-    for chunk in chunks:
-        parts.append(chunk)
-        length += len(chunk)
-        if length > MAX_CHARACTERS:
+    """The chunks as one text, refused soon after they are too long together."""
+    chunks = iter(chunks)
+    text = ""
+    while some := list(islice(chunks, _CHUNKS_AT_ONCE)):
+        text += "".join(some)
+        if len(text) > MAX_CHARACTERS:
             raise RefusedError(f"makes a text of over {MAX_CHARACTERS:,} characters")
-    return "".join(parts)
+    return text
 
 
 def printable(value: Any) -> str | int | float:
     """`value` if it has a place in a text; lists, functions, `none` and the like are slips of whoever wrote it."""
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+    # Nearly all that is printed is a cell.
+    if value.__class__ is str or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
         return value
     if isinstance(value, Undefined):
         return str(value)

@@ -13,7 +13,9 @@ def now() -> datetime:
 
 def to_text(moment: datetime) -> str:
     """`2026-11-22T10:00:00.123Z`; such texts sort as their moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def from_text(text: str) -> datetime:

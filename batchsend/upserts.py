@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Dialect, Insert, Table, Update
+from sqlalchemy import Connection, Dialect, Insert, Table, Update, insert
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -37,6 +37,16 @@ def execute_for_all(
         connection.exec_driver_sql(sql, [tuple(map({**fixed, **row}.__getitem__, order)) for row in rows])
     else:
         connection.exec_driver_sql(sql, list(map(itemgetter(*order), rows)))
+
+
+def insert_tuples(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Adds rows to a SQLite database: tuples of values for these columns, which are in the table's order."""
+    statement = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
+    if statement.positiontup != list(columns):
+        raise AssertionError("the columns are in the table's order")
+    connection.exec_driver_sql(str(statement), rows)
 
 
 @lru_cache(maxsize=32)

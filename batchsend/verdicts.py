@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from batchsend.campaign import Campaign
@@ -19,7 +20,6 @@ from batchsend.customers import Chunk
 from batchsend.errors import GuardError
 from batchsend.history import Earlier, History
 from batchsend.plan import Judged, Problem, RowJudge
-from batchsend.schema import messages
 from batchsend.sms import Encoding, non_gsm7, stubborn
 from batchsend.statuses import (
     IN_FLIGHT,
@@ -30,9 +30,17 @@ from batchsend.statuses import (
     Status,
 )
 from batchsend.suppression import Suppression
+from batchsend.taken import Fetch, Taken, TakenRows
 from batchsend.timestamps import start_of_window, to_text
 
-_NO_VALUES: dict[str, Any] = dict.fromkeys(messages.columns.keys())
+#: The columns of the ledger's `messages` that a planned row has; all others are for what becomes of it.
+PLANNED = (
+    "run_id", "row", "campaign_id", "key", "customer_uuid", "department_uuid", "user_uuid", "phone", "body",
+    "segments", "encoding", "clock", "cells", "status", "codes", "descriptions", "message_uuid", "attempts",
+    "sent_at", "earlier_run", "generation", "resend",
+)  # fmt: skip
+PlannedRow = tuple[str | int | None, ...]
+_as_json_string = json.encoder.encode_basestring
 #: Examples kept for the preview of each kind of remark.
 _EXAMPLES = 20
 
@@ -64,15 +72,27 @@ class Remarks:
     kept: int = 0
 
 
+@dataclass
+class PlannedChunk:
+    """Rows as the ledger keeps them; those to be sent are `pending` `STOPPED`.
+
+    `rows` have the columns of `PLANNED`; `kept` were tried before, and are whole.
+    """
+
+    rows: list[PlannedRow] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+
+
 class Planner:
     """Plans one list, chunk by chunk, in its order. `now` is the moment of the start, in UTC.
 
-    `resend`: what `--resend` asks for. `continues`: the list's run has been started before.
+    `resend`: what `--resend` asks for. `continues`: the list's run has been started before. `planned` gives rows of
+    earlier chunks back, which must have been stored by then.
     """
 
     def __init__(
         self, campaign: Campaign, headers: Sequence[str], roles: Roles, judge: RowJudge, history: History,
-        suppression: Suppression, now: datetime, *, resend: str | None, continues: bool,
+        suppression: Suppression, now: datetime, planned: Fetch, *, resend: str | None, continues: bool,
     ) -> None:  # fmt: skip
         self.remarks = Remarks()
         self._headers = headers
@@ -80,6 +100,7 @@ class Planner:
         self._judge = judge
         self._history = history
         self._suppression = suppression
+        self._suppresses = suppression.names_anybody
         self._resend = resend
         self._continues = continues
         recipients = campaign.recipients
@@ -94,81 +115,90 @@ class Planner:
             if recipients.max_messages_days
             else None
         )
-        #: Key -> row and its cells, as JSON: nothing else grows as much with a list, and as text it takes a quarter.
-        self._keys: dict[str, tuple[int, str]] = {}
-        self._phones: dict[str, tuple[str, int]] = {}
-        self._planned: Counter[str] = Counter()
+        self._taken = TakenRows(
+            (lambda rows: chain(history.tried(rows), planned(rows))) if continues else planned,
+            phones=self._skip_duplicate_phones,
+            customers=self._max_messages is not None,
+        )
         if continues:
-            for row, key, phone, customer, cells in history.tried_keys():
-                self._remember(row, key, phone, customer, cells)
+            for row, key, phone in history.tried_keys():
+                self._taken.tried(row, key, phone)
 
-    def plan(self, chunk: Chunk) -> list[dict[str, Any]]:
-        """The chunk's rows as the ledger keeps them; those to be sent are `pending` `STOPPED`."""
-        rows = list(self._judged(chunk))
-        if not rows:
-            return []
-        earlier = self._history.earlier([row.key for row in rows if row.key is not None])
+    def plan(self, chunk: Chunk) -> PlannedChunk:
+        """The chunk's rows as the ledger keeps them."""
+        planned = PlannedChunk()
+        if not chunk.numbers:
+            return planned
+        rows = self._judged(chunk)
+        keys = [row.key for row in rows if row.key is not None]
+        phones = [row.phone for row in rows if row.phone is not None]
+        customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
+        self._taken.begin(keys, phones, customers)
+        earlier = self._history.earlier(keys)
         reached: dict[str, int] = {}
         if self._max_messages is not None and self._cap_since is not None:
-            customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
             reached = self._history.reached(customers, self._cap_since)
         tried: dict[int, dict[str, Any]] = {}
         chosen: dict[int, str] = {}
         if self._continues:
             tried = self._history.tried_rows(rows[0].row, rows[-1].row)
             chosen = self._history.chosen(rows[0].row, rows[-1].row)
+        for row in rows:
+            if row.row not in tried:
+                planned.rows.append(self._plan_untried(row, chosen.get(row.row), earlier, reached))
+                continue
+            again = self._plan_again(row, tried[row.row], chosen.get(row.row), earlier, reached)
+            if again is not None:
+                planned.rows.append(again)
+            else:
+                planned.kept.append(_kept(tried[row.row]))
+                self.remarks.kept += 1
+        return planned
+
+    def _judged(self, chunk: Chunk) -> list[Judged]:
+        for counter, position in (
+            (self.remarks.consent, self._roles.consent),
+            (self.remarks.template_values, self._roles.template_by),
+        ):
+            if position is not None:
+                counter.update([cells[position] for cells in chunk.rows])
+        judge, malformed, hidden = self._judge.judge, chunk.malformed, chunk.hidden
         return [
-            self._plan_tried(row, tried[row.row], chosen.get(row.row), earlier, reached)
-            if row.row in tried
-            else self._plan_untried(row, chosen.get(row.row), earlier, reached)
-            for row in rows
+            judge(row, cells, malformed.get(row), hidden=row in hidden)
+            for row, cells in zip(chunk.numbers, chunk.rows, strict=True)
         ]
 
-    def _judged(self, chunk: Chunk) -> Iterator[Judged]:
-        frame = chunk.frame
-        columns = [frame[position].tolist() for position in range(frame.shape[1])]
-        if self._roles.consent is not None:
-            self.remarks.consent.update(columns[self._roles.consent])
-        if self._roles.template_by is not None:
-            self.remarks.template_values.update(columns[self._roles.template_by])
-        for row, cells in zip(frame.index.tolist(), zip(*columns, strict=True), strict=True):
-            yield self._judge.judge(row, cells, chunk.malformed.get(row), hidden=row in chunk.hidden)
-
-    def _plan_tried(
-        self, row: Judged, outcome: dict[str, Any], chosen: str | None, earlier: dict[str, list[Earlier]],
+    def _plan_again(
+        self, row: Judged, outcome: Mapping[str, Any], chosen: str | None, earlier: dict[str, list[Earlier]],
         reached: dict[str, int],
-    ) -> dict[str, Any]:  # fmt: skip
-        """A row that was tried in this run keeps its outcome, unless `--resend` asks for it and it can be sent."""
+    ) -> PlannedRow | None:  # fmt: skip
+        """A row that was tried in this run, where `--resend` asks for it and it can be sent; else it is kept."""
         status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
         own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
         latest = _latest([own, *earlier.get(outcome["key"], [])])
         resend = self._resend_for(chosen, latest)
-        if resend is not None:
-            if self._problem(row, earlier, reached, again=True) is None:
-                self._note_again(latest, chosen)
-                return self._message(row, generation=outcome["generation"] + 1, resend=resend)
+        if resend is None:
+            return None
+        if self._problem(row, earlier, reached, again=True) is not None:
             self.remarks.not_again += 1
-        self.remarks.kept += 1
-        return {**outcome, "run_id": 0, "campaign_id": 0, "status": status, "codes": codes}
+            return None
+        self._note_again(latest, chosen)
+        return self._message(row, generation=outcome["generation"] + 1, resend=resend)
 
     def _plan_untried(
         self, row: Judged, chosen: str | None, earlier: dict[str, list[Earlier]], reached: dict[str, int]
-    ) -> dict[str, Any]:
+    ) -> PlannedRow:
         before = earlier.get(row.key, []) if row.key is not None else []
         latest = _latest(before) if before else None
         resend = self._resend_for(chosen, latest) if latest is not None else None
         problem = self._problem(row, earlier, reached, again=resend is not None)
         if isinstance(problem, _Already):
-            return self._row(
-                row, Status.SKIPPED, problem.code, "", generation=0, resend=None,
-                message_uuid=problem.earlier.message_uuid, sent_at=problem.earlier.sent_at,
-                earlier_run=problem.earlier.run_id,
-            )  # fmt: skip
+            return _planned(row, _as_json(row.cells), Status.SKIPPED, problem.code, earlier=problem.earlier)
         if problem is not None:
             if resend is not None:
                 self.remarks.not_again += 1
             status = Status.SKIPPED if problem.code in _SKIPPED_CODES else Status.INVALID
-            return self._row(row, status, problem.code, problem.description, generation=0, resend=None)
+            return _planned(row, _as_json(row.cells), status, problem.code, problem.description)
         if resend is not None and latest is not None:
             self._note_again(latest, chosen)
         elif latest is not None and latest.status == Status.FAILED:
@@ -190,10 +220,10 @@ class Planner:
             return row.first
         customer, key = row.customer_uuid or "", row.key or ""
         before = earlier.get(key, ())
-        opted_out = self._suppression.why(customer, row.phone)
+        opted_out = self._suppression.why(customer, row.phone) if self._suppresses else None
         if opted_out is not None:
             return Problem(Code.SUPPRESSED, opted_out)
-        already = None if again else self._already(before)
+        already = self._already(before) if before and not again else None
         return (
             already
             or row.then
@@ -216,13 +246,13 @@ class Planner:
         return None
 
     def _repeated(self, row: Judged, key: str, customer: str) -> Problem | None:
-        same = self._keys.get(key)
-        if same is not None and same[0] != row.row:
-            return self._duplicate(row, same[0], json.loads(same[1]))
+        same = self._taken.by_key(key)
+        if same is not None and same.row != row.row:
+            return self._duplicate(row, same.row, same.texts())
         if row.phone is not None and self._skip_duplicate_phones:
-            other = self._phones.get(row.phone)
-            if other is not None and other[0] != customer:
-                return Problem(Code.DUPLICATE_PHONE, f"row {other[1]} has the same phone")
+            other = self._taken.by_phone(row.phone)
+            if other is not None and other.customer_uuid != customer:
+                return Problem(Code.DUPLICATE_PHONE, f"row {other.row} has the same phone")
         return None
 
     def _duplicate(self, row: Judged, first_row: int, first_cells: Sequence[str]) -> Problem:
@@ -245,15 +275,14 @@ class Planner:
     def _capped(self, customer: str, reached: dict[str, int], *, again: bool) -> Problem | None:
         if self._max_messages is None or again:
             return None
-        texts = reached.get(customer, 0) + self._planned[customer]
+        texts = reached.get(customer, 0) + self._taken.of_customer(customer)
         if texts < self._max_messages:
             return None
         return Problem(Code.FREQUENCY_CAP, f"{texts} of at most {self._max_messages} texts")
 
-    def _message(self, row: Judged, *, generation: int, resend: str | None) -> dict[str, Any]:
-        self._remember(row.row, row.key or "", row.phone, row.customer_uuid or "", row.cells)
-        if self._max_messages is not None:
-            self._planned[row.customer_uuid or ""] += 1
+    def _message(self, row: Judged, *, generation: int, resend: str | None) -> PlannedRow:
+        cells = _as_json(row.cells)
+        self._taken.take(Taken(row.row, row.key or "", row.phone, row.customer_uuid or "", cells))
         if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
             for character in self._costly(row.body):
                 self.remarks.costly_rows[character] += 1
@@ -263,36 +292,7 @@ class Planner:
         self.remarks.preferred += row.phone is None
         if row.unknown_zone is not None:
             self.remarks.unknown_zones[row.unknown_zone] += 1
-        return self._row(row, Status.PENDING, Code.STOPPED, "", generation=generation, resend=resend)
-
-    def _row(self, row: Judged, status: Status, code: Code, description: str, **more: Any) -> dict[str, Any]:
-        return {
-            **_NO_VALUES,
-            "run_id": 0,
-            "row": row.row,
-            "campaign_id": 0,
-            "key": row.key,
-            "customer_uuid": row.customer_uuid,
-            "department_uuid": row.department_uuid,
-            "user_uuid": row.user_uuid,
-            "phone": row.phone,
-            "body": row.body,
-            "segments": row.size.segments if row.size is not None else None,
-            "encoding": row.size.encoding if row.size is not None else None,
-            "clock": row.clock or None,
-            "cells": json.dumps(row.cells, ensure_ascii=False),
-            "status": status,
-            "codes": code,
-            "descriptions": description,
-            "attempts": 0,
-            **more,
-        }
-
-    def _remember(self, row: int, key: str, phone: str | None, customer: str, cells: Sequence[str]) -> None:
-        if key not in self._keys:
-            self._keys[key] = (row, json.dumps(cells, ensure_ascii=False))
-        if phone is not None:
-            self._phones.setdefault(phone, (customer, row))
+        return _planned(row, cells, Status.PENDING, Code.STOPPED, generation=generation, resend=resend)
 
     def _note_again(self, latest: Earlier, chosen: str | None) -> None:
         self.remarks.again += 1
@@ -319,6 +319,35 @@ _SKIPPED_CODES = frozenset(
         Code.FREQUENCY_CAP,
     }
 )
+
+
+def _as_json(cells: Sequence[str]) -> str:
+    """What `json.dumps(cells, ensure_ascii=False)` gives, in a third of its time (`make bench`: preview)."""
+    return f"[{', '.join(map(_as_json_string, cells))}]"
+
+
+def _planned(
+    row: Judged, cells: str, status: Status, code: Code, description: str = "", *, generation: int = 0,
+    resend: str | None = None, earlier: Earlier | None = None,
+) -> PlannedRow:  # fmt: skip
+    """The row as `PLANNED` says."""
+    size = row.size
+    # Plain texts: the driver looks much longer at a member of an enumeration.
+    segments, encoding = (None, None) if size is None else (size.segments, size.encoding.value)
+    uuid, sent_at, run = (
+        (None, None, None) if earlier is None else (earlier.message_uuid, earlier.sent_at, earlier.run_id)
+    )
+    return (
+        0, row.row, 0, row.key, row.customer_uuid, row.department_uuid, row.user_uuid, row.phone, row.body,
+        segments, encoding, row.clock or None, cells, status.value, code.value, description, uuid, 0,
+        sent_at, run, generation, resend,
+    )  # fmt: skip
+
+
+def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """A row that was tried in this run, with its outcome as it is now."""
+    status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
+    return {**outcome, "run_id": 0, "campaign_id": 0, "status": status, "codes": codes}
 
 
 def check_resend(resend: str) -> None:

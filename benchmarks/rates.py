@@ -39,13 +39,13 @@ def main() -> int:
         texts = round(rate * given.seconds)
         with tempfile.TemporaryDirectory() as name:
             leaving, arriving = _send(Path(name), rate, texts)
-        over = _beyond(leaving, rate)
+        over = beyond_the_bound(leaving, rate)
         beyond += over
         # The first request leaves at once: n requests take n - 1 periods.
         sustained = (len(leaving) - 1) / (leaving[-1] - leaving[0])
         print(
-            f"{rate:>6g} {texts:>6} {sustained:>10.2f} {_within(leaving, leaving[0]):>13} {_worst(leaving):>13} "
-            f"{math.ceil(rate) + 1:>5} {over:>17} {_worst(arriving):>22}"
+            f"{rate:>6g} {texts:>6} {sustained:>10.2f} {_within(leaving, leaving[0]):>13} "
+            f"{worst_second(leaving):>13} {math.ceil(rate) + 1:>5} {over:>17} {worst_second(arriving):>22}"
         )
     return 1 if beyond else 0
 
@@ -68,11 +68,11 @@ def _within(times: Sequence[float], start: float, window: float = 1.0) -> int:
     return sum(start <= time < start + window for time in times)
 
 
-def _worst(times: Sequence[float]) -> int:
+def worst_second(times: Sequence[float]) -> int:
     return max(_within(times, start) for start in times)
 
 
-def _beyond(times: Sequence[float], rate: float) -> int:
+def beyond_the_bound(times: Sequence[float], rate: float) -> int:
     """Windows, from one request to a later one, that hold more requests than the bound allows."""
     # The ledger's moments are rounded to milliseconds: two requests may look a millisecond nearer than they were.
     rounding = 0.001

@@ -14,11 +14,9 @@ from batchsend.errors import ListError
 def rows_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, list[str]]:
     """All rows under their numbers."""
     return {
-        int(number): list(cells)
+        number: list(cells)
         for chunk in customers.chunks(used)
-        for number, cells in zip(
-            chunk.frame.index, chunk.frame.itertuples(index=False, name=None), strict=True
-        )
+        for number, cells in zip(chunk.numbers, chunk.rows, strict=True)
     }
 
 

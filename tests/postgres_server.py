@@ -121,6 +121,11 @@ class Cluster:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "server.log"
+        #: What else stands in its configuration and in who may connect, and what its programs are started by.
+        self.settings = ""
+        self.access = ""
+        self.prefix: list[str] = []
+        self.port = 0
         self.identity = identity()
         if self.identity:
             os.chown(folder, self.identity["user"], self.identity["group"])
@@ -134,16 +139,23 @@ class Cluster:
         )
         config = self.data / "postgresql.conf"
         defaults = config.read_text(encoding="utf-8")
+        with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as access:
+            access.write(self.access)
         for attempts_left in reversed(range(START_ATTEMPTS)):
             port = free_port()
-            config.write_text(f"{defaults}{SETTINGS}port = {port}\n", encoding="utf-8")
+            config.write_text(f"{defaults}{SETTINGS}{self.settings}port = {port}\n", encoding="utf-8")
             try:
                 self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.log}")
                 break
             except PostgresUnavailableError:
                 if not attempts_left:
                     raise
+        self.port = port
         return port
+
+    def restart(self) -> None:
+        """Starts a server that was killed, on the same port and folder."""
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.log}")
 
     def pid(self) -> int:
         """The server's main process."""
@@ -158,7 +170,7 @@ class Cluster:
         output = self.folder / f"{program}.out"
         with output.open("w", encoding="utf-8") as stream:
             done = subprocess.run(
-                [self.binaries / f"{program}{EXE}", f"--pgdata={self.data}", *arguments],
+                [*self.prefix, self.binaries / f"{program}{EXE}", f"--pgdata={self.data}", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

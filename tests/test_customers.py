@@ -12,7 +12,7 @@ from lists import malformed_of, problems_of, rows_of
 
 from batchsend.customers import ListOptions, open_list
 from batchsend.errors import ListError
-from batchsend.readers import header, source
+from batchsend.readers import header, source, spool
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def test_a_list_is_read_as_text_under_the_spreadsheets_row_numbers(path: Path) -
     customers = open_list(path)
     (chunk,) = customers.chunks()
     assert customers.headers == ("Name", "Phone")
+    assert (chunk.numbers, chunk.rows) == ([2, 4], [["Null", "007"], ["NA", "TRUE"]])
     assert list(chunk.frame.index) == [2, 4]
     assert list(chunk.frame.columns) == [0, 1]
     assert chunk.frame.to_numpy().tolist() == [["Null", "007"], ["NA", "TRUE"]]
@@ -35,10 +36,11 @@ def test_a_list_is_read_as_text_under_the_spreadsheets_row_numbers(path: Path) -
     assert customers.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_chunks_come_in_order_and_as_often_as_wanted(path: Path) -> None:
+def test_chunks_come_in_order_and_as_often_as_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 10)
     path.write_text("Name\n" + "".join(f"c{i}\n" for i in range(25)), encoding="utf-8")
     customers = open_list(path)
-    assert [len(chunk.frame) for chunk in customers.chunks(size=10)] == [10, 10, 5]
+    assert [len(chunk.rows) for chunk in customers.chunks()] == [10, 10, 5]
     assert rows_of(customers) == {i + 2: [f"c{i}"] for i in range(25)}
 
 
@@ -261,10 +263,13 @@ def test_a_file_that_grows_between_two_readings(path: Path) -> None:
         list(customers.chunks())
 
 
-def test_a_file_that_changes_while_it_is_read(path: Path) -> None:
+def test_a_file_that_changes_while_its_rows_are_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 2)
     path.write_bytes(b"A\n" + b"1\n" * 10)
     customers = open_list(path)
-    chunks = customers.chunks(size=2)
+    chunks = customers.chunks()
     next(chunks)
     path.write_bytes(b"A\n" + b"1\n" * 11)
     with pytest.raises(ListError, match=CHANGED):

@@ -37,9 +37,10 @@ from misbehaving import (
 )
 from world import World, customers
 
-from batchsend import api_client
+from batchsend import api_connection
 from batchsend.api import Answered, Judgement, Refused, Request, SendingAttributes, TurnedAway
-from batchsend.api_client import ANSWER_BYTES, ApiClient, Departure
+from batchsend.api_client import ApiClient, Departure
+from batchsend.api_connection import ANSWER_BYTES
 
 OK = answer(200, success())
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
@@ -553,8 +554,8 @@ def test_idle_connections_are_dropped_before_the_server_does_it(
     bench: Misbehaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Servers close after 5 s and more (Apache 5, Node 5, nginx 75, AWS 60).
-    assert api_client.KEEP_ALIVE_SECONDS < 5
-    monkeypatch.setattr(api_client, "KEEP_ALIVE_SECONDS", 0.05)
+    assert api_connection.KEEP_ALIVE_SECONDS < 5
+    monkeypatch.setattr(api_connection, "KEEP_ALIVE_SECONDS", 0.05)
 
     async def story() -> None:
         client = Client(bench.base_url)

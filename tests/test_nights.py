@@ -32,6 +32,7 @@ from batchsend.dispatch import Sending
 from batchsend.holding import Holding, comes_back, hold, next_midnight
 from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_ledger, scratch_ledger
+from batchsend.limiter import Pacer
 from batchsend.quiet_hours import Hours
 from batchsend.schema import messages
 from batchsend.sender import Ending
@@ -67,7 +68,8 @@ class Recipients:
 
     async def post(self, request: Request, departure: Departure) -> Judgement:
         await asyncio.sleep(self._latency)  # connecting
-        await departure.leave()
+        await departure.allowed()
+        departure.left()
         self.left.append((request.customer_uuid, self._now()))
         await asyncio.sleep(self._latency)
         return Answered(Status.ACCEPTED, message_uuid="m")
@@ -101,7 +103,8 @@ def send_at(
     sending = Sending(
         campaign(folder, rate), "https://api.example.com", Credentials("a", "b"), {}, hours, wait=wait
     )
-    shifts = dispatching._Shifts(sending, outbox(ledger, adopted), recipients, lambda _event: None)
+    pacer = Pacer(sending.campaign.sending.rate)
+    shifts = dispatching.Shifts(sending, outbox(ledger, adopted), recipients, pacer, lambda _event: None)
 
     async def story() -> Ending:
         if stop_at is not None:

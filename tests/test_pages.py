@@ -168,7 +168,7 @@ def test_a_chart_has_few_bars_and_loses_no_request(seconds: float, span: int, ba
         return f"2026-11-{2 + int(days):02}T{int(hours):02}:{int(rest // 60):02}:{rest % 60:06.3f}Z"
 
     moments = [moment(seconds * number / 99) for number in range(100)]
-    (chart,) = charts([(7, at) for at in moments], CHICAGO)
+    (chart,) = charts([(7, at, at, 1) for at in moments], CHICAGO)
     assert (chart.start, chart.span, len(chart.bars)) == (7, span, bars)
     assert sum(bar.requests for bar in chart.bars) == 100
     assert all(0 <= bar.height <= 100 for bar in chart.bars)
@@ -177,7 +177,13 @@ def test_a_chart_has_few_bars_and_loses_no_request(seconds: float, span: int, ba
 
 
 def test_each_start_has_a_chart_of_its_own() -> None:
-    found = charts([(2, "2026-11-02T10:00:00.000Z"), (1, "2026-11-01T10:00:00.000Z")], CHICAGO)
+    found = charts(
+        [
+            (start, at, at, 1)
+            for start, at in ((2, "2026-11-02T10:00:00.000Z"), (1, "2026-11-01T10:00:00.000Z"))
+        ],
+        CHICAGO,
+    )
     assert [(chart.start, chart.requests) for chart in found] == [(1, 1), (2, 1)]
 
 

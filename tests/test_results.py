@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -105,7 +105,7 @@ class Source:
 
 
 def with_cells(*rows: Sequence[str], headers: Sequence[str]) -> Source:
-    results = [replace(ACCEPTED, row=number, cells=cells) for number, cells in enumerate(rows, start=2)]
+    results = [ACCEPTED._replace(row=number, cells=cells) for number, cells in enumerate(rows, start=2)]
     return Source(results, headers=headers)
 
 
@@ -239,14 +239,14 @@ def test_one_row_for_each_row_of_the_list(tmp_path: Path) -> None:
 
 def test_the_statuses_of_the_code_can_be_used_as_they_are(tmp_path: Path) -> None:
     # A StrEnum is a str, but not every writer takes it for one.
-    source = Source([replace(ACCEPTED, status=Status.DELIVERED)])
+    source = Source([ACCEPTED._replace(status=Status.DELIVERED)])
 
     assert table(write_results(tmp_path / "r.xlsx", source))[1][1] == "delivered"
     assert csv_table(write_results(tmp_path / "r.csv", source))[1][1] == "delivered"
 
 
 def test_the_local_time_follows_the_zone_through_the_year(tmp_path: Path) -> None:
-    summer = replace(ACCEPTED, sent_at_utc="2026-07-01T03:30:00.999Z")
+    summer = ACCEPTED._replace(sent_at_utc="2026-07-01T03:30:00.999Z")
 
     rows = table(write_results(tmp_path / "r.xlsx", Source([ACCEPTED, summer])))
 
@@ -272,7 +272,7 @@ def test_the_header_is_frozen_and_filterable_and_our_later_columns_are_folded_aw
 
 
 def test_the_message_has_room_and_its_row_stays_low(tmp_path: Path) -> None:
-    long = replace(ACCEPTED, message="Hi Maria,\n" * 40)
+    long = ACCEPTED._replace(message="Hi Maria,\n" * 40)
 
     results = sheet(write_results(tmp_path / "r.xlsx", Source([long])))
 
@@ -282,8 +282,8 @@ def test_the_message_has_room_and_its_row_stays_low(tmp_path: Path) -> None:
 
 
 def test_numbers_are_numbers_and_all_else_is_text(tmp_path: Path) -> None:
-    looks_like_numbers = replace(
-        ACCEPTED, request_uuid="12", cells=["007", "2026-03-01"], customer_uuid="1e5"
+    looks_like_numbers = ACCEPTED._replace(
+        request_uuid="12", cells=["007", "2026-03-01"], customer_uuid="1e5"
     )
 
     results = sheet(write_results(tmp_path / "r.xlsx", Source([looks_like_numbers])))
@@ -433,7 +433,7 @@ def test_what_one_sheet_cannot_hold_goes_on_in_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, sheets: dict[str, list[int]]
 ) -> None:
     monkeypatch.setattr(results_xlsx, "MAX_SHEET_ROWS", 4)
-    source = Source([replace(INVALID, row=number) for number in range(2, count + 2)])
+    source = Source([INVALID._replace(row=number) for number in range(2, count + 2)])
 
     workbook = openpyxl.load_workbook(write_results(tmp_path / "r.xlsx", source))
 
@@ -447,7 +447,7 @@ def test_what_one_sheet_cannot_hold_goes_on_in_the_next(
 
 
 def test_a_wrong_count_loses_nobody(tmp_path: Path) -> None:
-    source = Source([replace(ACCEPTED, row=number) for number in range(2, 12)], counted=4)
+    source = Source([ACCEPTED._replace(row=number) for number in range(2, 12)], counted=4)
 
     assert [row[0] for row in table(write_results(tmp_path / "r.xlsx", source))[1:]] == list(range(2, 12))
 
@@ -496,10 +496,10 @@ def test_a_summary_without_a_heading_is_titled_summary(tmp_path: Path) -> None:
 
 
 def test_the_problems_say_what_they_mean_and_what_to_do(tmp_path: Path) -> None:
-    failed = replace(
-        ACCEPTED, row=7, status="failed", codes="CUSTOMER_LOCKED", descriptions="locked", message_uuid=None
+    failed = ACCEPTED._replace(
+        row=7, status="failed", codes="CUSTOMER_LOCKED", descriptions="locked", message_uuid=None
     )
-    invalid = replace(INVALID, codes="INVALID_PHONE", descriptions="555 is too short")
+    invalid = INVALID._replace(codes="INVALID_PHONE", descriptions="555 is too short")
     source = Source([ACCEPTED, failed, invalid], headers=["Customer ID", "What to do"])
 
     path = write_results(tmp_path / "r.xlsx", source)

@@ -95,7 +95,8 @@ class Api:
             judgement = self.behaviour(row, loop.time())
             if judgement is NO_NAME:
                 return judgement
-            await departure.leave()
+            await departure.allowed()
+            departure.left()
             self.departures.append((row, loop.time()))
             await asyncio.sleep(self.answering(row))
             return judgement

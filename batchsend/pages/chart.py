@@ -48,12 +48,12 @@ class Moments:
         self._tenths: dict[int, dict[str, int]] = {}
         self._ends: dict[int, tuple[str, str]] = {}
 
-    def add(self, start: int, sent_at: str) -> None:
-        """Counts one request; `sent_at` is UTC text."""
+    def add(self, start: int, first: str, last: str, requests: int) -> None:
+        """Counts requests of one tenth of a second, from the first to the last of them; moments are UTC text."""
         tenths = self._tenths.setdefault(start, {})
-        tenths[sent_at[:21]] = tenths.get(sent_at[:21], 0) + 1
-        first, last = self._ends.get(start, (sent_at, sent_at))
-        self._ends[start] = (min(first, sent_at), max(last, sent_at))
+        tenths[first[:21]] = tenths.get(first[:21], 0) + requests
+        earliest, latest = self._ends.get(start, (first, last))
+        self._ends[start] = (min(earliest, first), max(latest, last))
 
     def charts(self, zone: ZoneInfo) -> list[Chart]:
         """A chart for each start that sent something, in their order."""
@@ -92,11 +92,11 @@ class Moments:
         )
 
 
-def charts(departures: Iterable[tuple[int, str]], zone: ZoneInfo) -> list[Chart]:
-    """The charts of (start, moment as UTC text) of each request."""
+def charts(departures: Iterable[tuple[int, str, str, int]], zone: ZoneInfo) -> list[Chart]:
+    """The charts of (start, first moment, last moment, requests) of each tenth of a second; moments as UTC text."""
     moments = Moments()
-    for start, sent_at in departures:
-        moments.add(start, sent_at)
+    for tenth in departures:
+        moments.add(*tenth)
     return moments.charts(zone)
 
 

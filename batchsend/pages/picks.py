@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import nlargest
 from typing import Any, Generic, TypeVar
 
@@ -76,30 +77,33 @@ class Picker:
 
         `used`: the columns that its own template, called `template`, looks at.
         """
-        bubble = Bubble(row["row"], row["phone"], row["body"], row["segments"], row["encoding"])
-        self.ucs2 += bubble.is_ucs2
+        # A list may be long, and hardly any of its messages are kept.
+        bubble = partial(_bubble, row)
+        body, segments = row["body"], row["segments"]
+        self.ucs2 += row["encoding"] == Encoding.UCS2
         if len(self._first) < FIRST:
-            self._first.append(bubble)
-        if self._longest is None or len(bubble.body) > len(self._longest.body):
-            self._longest = bubble
-        if bubble.segments > 1:
-            self._dearest = nlargest(DEAREST, [*self._dearest, bubble], key=_cost)
-        if bubble.phone is None and self._phone_in_list:
+            self._first.append(bubble())
+        if self._longest is None or len(body) > len(self._longest.body):
+            self._longest = bubble()
+        if segments > 1 and (len(self._dearest) < DEAREST or segments >= self._dearest[-1].segments):
+            self._dearest = nlargest(DEAREST, [*self._dearest, bubble()], key=_cost)
+        if row["phone"] is None and self._phone_in_list:
             self.preferred += 1
-            self._preferred = self._preferred or bubble
-        self._of_template.setdefault(template, bubble)
+            self._preferred = self._preferred or bubble()
+        if template not in self._of_template:
+            self._of_template[template] = bubble()
         for position in used:
             self._look(self._columns[position], cells[position], bubble)
 
-    def _look(self, column: _Column, value: str, bubble: Bubble) -> None:
+    def _look(self, column: _Column, value: str, bubble: Callable[[], Bubble]) -> None:
         if not value:
             column.blank += 1
-            column.blank_example = column.blank_example or bubble
+            column.blank_example = column.blank_example or bubble()
             return
         column.filled += 1
         column.characters += len(value)
         if column.longest is None or len(value) > len(column.longest[0]):
-            column.longest = (value, bubble)
+            column.longest = (value, bubble())
 
     def blanks(self, position: int) -> int:
         """Messages in which this column of the text is blank."""
@@ -133,6 +137,10 @@ class Picker:
             if len(value) >= _LONG_VALUE and len(value) >= _TIMES_AVERAGE * average:
                 odd.append((bubble, f"a very long value in {self._headers[position]}"))
         return odd
+
+
+def _bubble(row: Mapping[str, Any]) -> Bubble:
+    return Bubble(row["row"], row["phone"], row["body"], row["segments"], row["encoding"])
 
 
 class _Shelf:

@@ -22,6 +22,13 @@ from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.wording import age, duration, row_count, text_count
 
+# `json.loads` looks for white space before and behind, and for what a text may be instead.
+_cells_of = json.JSONDecoder().raw_decode
+#: What is looked at of each row.
+_COLUMNS = (
+    "row", "status", "codes", "descriptions", "phone", "body", "segments", "encoding", "cells", "department_uuid",
+    "user_uuid", "customer_uuid", "generation",
+)  # fmt: skip
 #: Octets of rows that the page carries for looking them up: those that need somebody, and all others.
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
 #: Values of the consent column that are named.
@@ -126,7 +133,7 @@ def gather(plan: Plan, made_by: str, workbook: str, refusals: Sequence[str] = ()
     campaign, customers, roles = request.campaign, sources.customers, sources.roles
     headers, template = customers.headers, sources.template
     reading = _Reading(plan)
-    for row in run_rows(plan.scratch, SCRATCH_RUN):
+    for row in run_rows(plan.scratch, SCRATCH_RUN, columns=_COLUMNS):
         reading.add(row)
     groups, picker = reading.groups, reading.picker
     counts = {**plan.counts, Status.READY: plan.texts}
@@ -218,16 +225,18 @@ class _Reading:
         self.examples: dict[int, str] = {}
         self.request: ExactRequest | None = None
         self._template = sources.template
+        self._only_template = sources.template.path.name, sources.template.default.uses
+        self._columns_used = len(sources.template.uses)
         self._template_by = roles.template_by
         self._base_url = plan.request.base_url
         self._attributes = attributes_of(plan.request.campaign)
         self._identity = run_identity(GIVEN_LATER, str(plan.run.id) if plan.run else GIVEN_LATER)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        status, codes = shown(row["status"], row["codes"])
-        if status == Status.PENDING and codes == Code.STOPPED:
+        if row["status"] == Status.PENDING and row["codes"] == Code.STOPPED:
             self._add_ready(row)
             return
+        status, codes = shown(row["status"], row["codes"])
         self.groups.add(status, codes, row)
         reason = f"{status} {codes}".strip()
         if reason not in self.reasons:
@@ -239,12 +248,13 @@ class _Reading:
         )
 
     def _add_ready(self, row: Mapping[str, Any]) -> None:
-        cells = json.loads(row["cells"])
+        cells = _cells_of(row["cells"])[0]
         template, used = self._template_of(cells)
         self.picker.add(row, cells, used, template)
-        for position in used:
-            if cells[position]:
-                self.examples.setdefault(position, cells[position])
+        if len(self.examples) < self._columns_used:
+            for position in used:
+                if cells[position]:
+                    self.examples.setdefault(position, cells[position])
         if self.request is None:
             path, body = self._request(row)
             self.request = ExactRequest(row["row"], self._base_url + path, body)
@@ -257,15 +267,15 @@ class _Reading:
 
     def _template_of(self, cells: Sequence[str]) -> tuple[str, Collection[int]]:
         """The name of the row's template, and the columns that it looks at."""
-        template = self._template.default
-        if self._template_by is not None:
-            template = self._template.choose(cells[self._template_by])
+        if self._template_by is None:
+            return self._only_template
+        template = self._template.choose(cells[self._template_by])
         return template.path.name, template.uses
 
     def _request(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """Path and body."""
         request = request_of(row, self._identity)
-        return request_path(request), request_json(request, self._attributes)
+        return request_path(request), request_json(request, self._attributes).decode()
 
 
 def _phone(row: Mapping[str, Any]) -> str:

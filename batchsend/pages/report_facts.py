@@ -15,6 +15,8 @@ from batchsend.phones import for_people as phone_for_people
 from batchsend.statuses import NEEDS_YOU, TAKEN, Status, Tally
 from batchsend.timestamps import for_people, from_text, now
 
+#: What is looked at of each row.
+_COLUMNS = ("row", "status", "codes", "descriptions", "phone", "cells", "customer_uuid", "sent_at")
 #: Rows that may or may not have been sent that are shown; the workbook has all of them.
 _UNCONFIRMED_SHOWN = 200
 #: Starts that have a chart of their own: the latest ones.
@@ -96,7 +98,7 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
     doubts: list[Doubt] = []
     stored = ledger.counts(run_id)
     others = [status for status in stored if status not in TAKEN]
-    for row in run_rows(ledger, run_id, others):
+    for row in run_rows(ledger, run_id, others, _COLUMNS):
         status, codes = shown(row["status"], row["codes"])
         groups.add(status, codes, row)
         if status == Status.UNCONFIRMED and len(doubts) < _UNCONFIRMED_SHOWN:

@@ -19,6 +19,7 @@ from batchsend.readers.source import (
     Source,
     cell_too_long,
 )
+from batchsend.readers.spool import Spool
 
 _SHOWN_ROWS = 5
 
@@ -50,19 +51,35 @@ _NO_HEADERS = (
 
 
 @dataclass
+class _Some:
+    """Rows, however many: how many they are, and the first of them."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, row: int) -> None:
+        self.count += 1
+        if len(self.first) < _SHOWN_ROWS:
+            self.first.append(row)
+
+
+@dataclass
 class Examination:
     """What one reading of the whole list found. A list without any header has a problem."""
 
     header: Header = field(default_factory=lambda: Header(0, 0, {}))
     rows: int = 0
-    hidden: list[int] = field(default_factory=list)
+    hidden: _Some = field(default_factory=_Some)
     problems: list[str] = field(default_factory=list)
 
 
 def examine(
-    source: Source, hidden_rows: Literal["skip", "include"] | None, *, rows_needed: bool
+    source: Source, hidden_rows: Literal["skip", "include"] | None, spool: Spool, *, rows_needed: bool
 ) -> Examination:
-    """Reads all rows of `source` and gathers what is wrong with the list as a whole."""
+    """Reads all rows of `source` and gathers what is wrong with the list as a whole.
+
+    Rows below the header that are not blank are kept in `spool`. Raises `NoRoomError` where they cannot be.
+    """
     rows = source.rows()
     first = next(((number, cells) for number, cells in rows if any(cells)), None)
     if first is None:
@@ -70,11 +87,12 @@ def examine(
     found = Examination(Header.of(*first))
     if any(map(_is_data, found.header.columns.values())):
         return Examination(problems=[_NO_HEADERS])
-    of_rows = _examine_rows(found, rows, source.hidden, [i for i, name in enumerate(first[1]) if not name])
+    blank = [position for position, name in enumerate(first[1]) if not name]
+    of_rows = _examine_rows(found, rows, source.hidden, blank, spool)
     found.problems += [*_width(found.header), *_two_of_a_kind(found.header), *of_rows]
     if rows_needed and not found.rows and not of_rows:
         found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
-    if found.hidden and hidden_rows is None:
+    if found.hidden.count and hidden_rows is None:
         found.problems.append(_hidden(found.hidden))
     return found
 
@@ -85,26 +103,30 @@ def _is_data(header: str) -> bool:
 
 
 def _examine_rows(
-    found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], blank: Sequence[int]
-) -> list[str]:
-    """Counts the rows below the header. `blank` are the positions of blank headers."""
-    headless: dict[int, list[int]] = defaultdict(list)
-    too_long: list[int] = []
+    found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], blank: Sequence[int],
+    spool: Spool,
+) -> list[str]:  # fmt: skip
+    """Counts and keeps the rows below the header. `blank` are the positions of blank headers."""
+    headless: dict[int, _Some] = defaultdict(_Some)
+    too_long: int | None = None
     for number, cells in rows:
         if number > MAX_ROWS:
             return [f"It has more than {MAX_ROWS:,} rows, which is too many. Split it into several lists."]
         if not any(cells):
             continue
         found.rows += 1
-        if number in hidden:
-            found.hidden.append(number)
+        is_hidden = number in hidden
+        if is_hidden:
+            found.hidden.add(number)
         for position in blank:
             if position < len(cells) and cells[position]:
-                headless[position].append(number)
-        if max(map(len, cells)) > MAX_CELL_LENGTH:
-            too_long.append(number)
+                headless[position].add(number)
+        if too_long is None and max(map(len, cells)) > MAX_CELL_LENGTH:
+            too_long = number
+        spool.add(number, cells, is_hidden=is_hidden)
+    spool.finish()
     problems = [_headless(position, where) for position, where in sorted(headless.items())]
-    return problems + [cell_too_long(number) for number in too_long[:1]]
+    return problems if too_long is None else [*problems, cell_too_long(too_long)]
 
 
 def _width(header: Header) -> list[str]:
@@ -130,27 +152,27 @@ def _two_of_a_kind(header: Header) -> list[str]:
     ]
 
 
-def _headless(position: int, rows: Sequence[int]) -> str:
+def _headless(position: int, rows: _Some) -> str:
     return (
         f"Column {column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
         "Give it a header, or delete the column."
     )
 
 
-def _hidden(rows: Sequence[int]) -> str:
-    hidden, them = ("row is", "it") if len(rows) == 1 else ("rows are", "them")
+def _hidden(rows: _Some) -> str:
+    hidden, them = ("row is", "it") if rows.count == 1 else ("rows are", "them")
     return (
-        f"{len(rows):,} {hidden} hidden or filtered out ({_rows(rows)}). Say what is to happen with {them}: "
+        f"{rows.count:,} {hidden} hidden or filtered out ({_rows(rows)}). Say what is to happen with {them}: "
         'hidden_rows = "skip" or hidden_rows = "include" under [list_options].'
     )
 
 
-def _rows(rows: Sequence[int]) -> str:
+def _rows(rows: _Some) -> str:
     """`row 7`, `rows 7, 8 and 9`, `rows 7, 8, 9, 10, 11 and 25 more`."""
-    if len(rows) == 1:
-        return f"row {rows[0]}"
-    shown = [str(row) for row in rows[:_SHOWN_ROWS]]
-    more = len(rows) - len(shown)
+    shown = [str(row) for row in rows.first]
+    if rows.count == 1:
+        return f"row {shown[0]}"
+    more = rows.count - len(shown)
     return f"rows {_and([*shown, f'{more:,} more'] if more else shown)}"
 
 

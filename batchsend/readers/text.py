@@ -71,12 +71,15 @@ class TextSource:
                 except csv.Error:  # a cell longer than the csv module takes
                     problem = _unclosed(number) if len(lines.of_record) > 1 else cell_too_long(number)
                     raise ListError(self.path, problem) from None
+                is_ascii = lines.of_record[0].isascii()
                 if len(lines.of_record) > 1:
                     self._check_quotes(lines.of_record, number)
+                    is_ascii = all(map(str.isascii, lines.of_record))
                 elif lines.of_record[0] is _END:
                     return
                 lines.of_record.clear()
-                cells = [cell.strip() if cell.isascii() else clean(cell) for cell in record]
+                # What `clean` does to a cell of ASCII, for a whole row at once.
+                cells = list(map(str.strip if is_ascii else clean, record))
                 if cells != _CTRL_Z:
                     yield number, cells
 

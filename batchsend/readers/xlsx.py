@@ -39,7 +39,7 @@ _Values = Iterator[tuple[int, int, list[CellValue]]]
 class _Whole:
     """A sheet that calamine loads at once.
 
-    What was loaded is kept for one more reading: a list is examined first and then planned, and loading is
+    What was loaded is kept for one more reading: a sheet's first row may say whether it is the list, and loading is
     what takes long.
     """
 
@@ -87,10 +87,7 @@ class _Table:
         failures, places = self.structure.failures, self.places
         given = 0
         for number, indent, values in self.values():
-            cells = [
-                value.strip() if isinstance(value, str) and value.isascii() else text_of(value)
-                for value in values
-            ]
+            cells = _texts(values)
             if indent:
                 cells = [""] * indent + cells
             row = number
@@ -111,7 +108,7 @@ class _Table:
 
 @dataclass
 class XlsxSource:
-    """A workbook's list. The first reading uses what opening has loaded; each later one loads the sheet again."""
+    """A workbook's list. A reading uses what opening has loaded, if it has; else it loads the sheet again."""
 
     snapshot: Snapshot
     tables: list[_Table]
@@ -229,6 +226,18 @@ def _too_large(structure: Structure) -> str:
         f"{len(structure.columns):,} columns, as far as column {column} and row {structure.rows[-1]:,}; at most "
         f"{MAX_AREA:,} cells can be read. Copy the list into a new workbook, or split it."
     )
+
+
+def _texts(values: list[CellValue]) -> list[str]:
+    try:
+        if "".join(values).isascii():  # type: ignore[arg-type]
+            # What `text_of` does to a text of ASCII, for a whole row at once.
+            return list(map(str.strip, values))  # type: ignore[arg-type]
+    except TypeError:  # numbers, dates and the like among them
+        pass
+    return [
+        value.strip() if isinstance(value, str) and value.isascii() else text_of(value) for value in values
+    ]
 
 
 def _spread(cells: list[str], columns: Sequence[int]) -> list[str]:

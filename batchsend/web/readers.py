@@ -46,7 +46,7 @@ class ListView:
     rows: int = 0
     saved_at: str = ""
     notes: tuple[str, ...] = ()
-    first: list[tuple[int, list[str]]] = field(default_factory=list)
+    first: list[tuple[int, Sequence[str]]] = field(default_factory=list)
     problems: tuple[str, ...] = ()
     column_problems: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class _Kept:
     """A list that was read a moment ago, and its first rows."""
 
     customers: CustomerList
-    rows: dict[int, list[str]]
+    rows: dict[int, Sequence[str]]
     malformed: dict[int, str]
     hidden: frozenset[int]
 
@@ -205,15 +205,15 @@ def _list(campaign: Campaign, file: Path) -> _Kept:
         ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
         rows_needed=campaign.guards.empty_list != "ok",
     )
-    rows: dict[int, list[str]] = {}
+    rows: dict[int, Sequence[str]] = {}
     malformed: dict[int, str] = {}
     hidden: set[int] = set()
-    for chunk in customers.chunks((), size=_ROWS_KEPT):
-        for number, *cells in chunk.frame.itertuples(name=None):
-            rows[int(number)] = [str(cell) for cell in cells]
+    for chunk in customers.chunks(()):
+        rows.update(zip(chunk.numbers, chunk.rows, strict=True))
         malformed.update(chunk.malformed)
         hidden.update(chunk.hidden)
-        break
+        if len(rows) >= _ROWS_KEPT:
+            break
     _lists[key] = _Kept(customers, rows, malformed, frozenset(hidden))
     while len(_lists) > _LISTS_KEPT:
         _lists.popitem(last=False)
@@ -226,10 +226,9 @@ def _row(kept: _Kept, wanted: int | None) -> tuple[int | None, Sequence[str], st
     if near is not None:
         return near, kept.rows[near], kept.malformed.get(near), near in kept.hidden
     for chunk in kept.customers.chunks(()):
-        for number, *cells in chunk.frame.itertuples(name=None):
+        for number, cells in zip(chunk.numbers, chunk.rows, strict=True):
             if wanted is not None and number >= wanted:
-                said = chunk.malformed.get(number)
-                return int(number), [str(cell) for cell in cells], said, number in chunk.hidden
+                return number, cells, chunk.malformed.get(number), number in chunk.hidden
     last = next(reversed(kept.rows), None)
     return (None, (), None, False) if last is None else (last, kept.rows[last], None, False)
 

@@ -13,6 +13,7 @@ from lists import rows_of
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.customers import open_list
+from batchsend.readers import spool
 from batchsend.readers.cells import clean
 
 # XML has no control characters but these three, of which a line end may become another one.
@@ -82,7 +83,7 @@ def peak(path: Path) -> int:
     """The most memory that reading the list takes, in bytes."""
     tracemalloc.start()
     try:
-        for _ in open_list(path).chunks(size=100):
+        for _ in open_list(path).chunks():
             pass
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -90,8 +91,10 @@ def peak(path: Path) -> int:
 
 
 @pytest.mark.parametrize(("form", "allowed"), [(lines, 0), (page, 1024)])
-def test_memory_per_row(tmp_path: Path, form: object, allowed: int) -> None:
+def test_memory_per_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: object, allowed: int) -> None:
     assert callable(form)
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(spool, "_IN_MEMORY", 1000)
     few, many = 500, 3_000
     peaks = []
     for count in (few, many):
