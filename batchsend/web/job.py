@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from batchsend import runner
 from batchsend.actions import load_campaign, prepare
 from batchsend.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError
+from batchsend.errors import BatchsendError, BusyError, GuardError
 from batchsend.exits import Exit
 from batchsend.job_log import summary_of
 from batchsend.ledger_opening import check_ledger_place, open_for_reading
@@ -36,7 +36,7 @@ from batchsend.sender import Event, Waiting
 from batchsend.timestamps import now, to_text
 from batchsend.trial import Trial, send_trial
 from batchsend.web.jobs import ENDED, Request, State, beside, own_process, write_state
-from batchsend.web.promises import differences, promise_of
+from batchsend.web.promises import Promise, differences, promise_of
 from batchsend.web.rendering import fragments
 from batchsend.whoami import os_user
 
@@ -105,7 +105,7 @@ def check(job: _Job) -> None:
 def send(job: _Job) -> None:
     """Sends, if everything is still as it was shown."""
     request = job.request
-    campaign, start = _start(request)
+    _, start = _start(request)
     changed: list[str] = []
 
     def confirm(plan: Plan) -> bool:
@@ -122,12 +122,28 @@ def send(job: _Job) -> None:
 
     listener = _Listener(job)
     try:
-        report = _patiently(lambda: runner.send(start, confirm=confirm, listener=listener))
+        report = _patiently(lambda: runner.send(_guarded(start, request), confirm=confirm, listener=listener))
+    except GuardError:
+        with runner.planned(start) as plan:
+            changed[:] = differences(request.promise, plan, first=request.limit is not None)
+        if not changed:
+            raise
+        job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
+        return
     except DeclinedError:
         job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
         return
     job.ends(report.exit, report.ending or "", **_summary(report), waiting=None)
-    del campaign
+
+
+def _guarded(start: Start, request: Request) -> Start:
+    """This start, with the number that was promised as a guard.
+
+    Where nothing is left to send nobody is asked, and this is what refuses it.
+    """
+    promised = Promise(**request.promise)
+    texts = promised.texts if request.limit is None else promised.first_texts
+    return replace(start, guards=replace(start.guards, expect=texts))
 
 
 def rehearse(job: _Job) -> None:

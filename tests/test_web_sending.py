@@ -1,0 +1,323 @@
+"""Sending by the pages: only what was seen, once, whoever else clicks; and the command line sees all of it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+from web_client import Clicker, Served, serving
+from world import Sandbox, World, customers, running_sandbox
+
+SPRING = "/campaign/here/campaign"
+RUN = f"{SPRING}/run/1"
+
+
+@pytest.fixture
+def served(world: World) -> Iterator[Served]:
+    world.write(customers(12))
+    with serving(world) as server:
+        yield server
+
+
+def send(clicker: Clicker, texts: int, choice: str = "all", **fields: str) -> str:
+    """Checks the campaign and answers the question; the check's address."""
+    address, checked = clicker.check(SPRING, **fields)
+    assert f"Send {texts:,} text" in checked.plain or choice == "first", checked.plain
+    answer = clicker.submit(f"{address}/send", {"choice": choice, "number": f"{texts:,}", "sure": "yes"})
+    assert answer.status == 303, answer.plain
+    return address
+
+
+def test_from_a_check_to_results_and_back_to_the_command_line(
+    tmp_path: Path, sandbox: Sandbox, ledger_url: str
+) -> None:
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    world = World(folder, sandbox.base_url, {"BATCHSEND_LEDGER": ledger_url}).write(customers(12))
+    with serving(world) as served:
+        clicker = served.inside()
+        assert "Never sent" in clicker.get("/").plain
+        address = send(clicker, 10, "first")
+        page = clicker.wait_for_run(address)
+        page = clicker.wait_for_end(RUN)
+        assert "10 texts taken by myKaarma" in page.plain
+        assert "2 rows wait" in page.plain
+        assert sorted(sandbox.texts().values()) == [1] * 10
+
+        # The command line sees it, and goes on with it.
+        assert "12 rows = 10 taken by myKaarma" in world.run("runs").out
+        assert world.send().code == 0
+        assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(12)), 1)
+
+        # And the pages see what the command line did.
+        assert "12 texts taken by myKaarma" in clicker.get(RUN).plain
+        assert "This run is over" in clicker.get(RUN).plain
+        assert "Done" in clicker.get("/").plain
+        assert clicker.get(f"{RUN}?find=customer-11#table").text.count("<tr>") == 2
+        found = clicker.get("/history?q=(312)+500-0011").plain
+        assert "accepted" in found
+        assert "customer-11" in found
+        _, checked = clicker.check(SPRING)
+        assert "There is nothing to send" in checked.plain
+        clicker.get(f"{RUN}/workbook")
+        book = load_workbook(world.folder / "results" / "campaign-1.xlsx", read_only=True)
+        assert book["Results"].max_row == 13
+        book.close()
+
+
+@pytest.mark.parametrize("typed", ["", "11", "1", "12 texts", "twelve", "-12"])
+def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox, typed: str) -> None:
+    clicker = served.inside()
+    address, _ = clicker.check(SPRING)
+    answer = clicker.submit(f"{address}/send", {"choice": "all", "number": typed})
+    assert answer.status == 400
+    assert "Nothing was sent" in answer.plain
+    assert "type 12" in answer.plain
+    assert sandbox.requests() == []
+    assert clicker.submit(f"{address}/send", {"choice": "first", "number": "12"}).status == 400
+
+
+def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: Sandbox) -> None:
+    """All at the same time, on one check and on two."""
+    first, second = served.inside(), served.inside()
+    one, _ = first.check(SPRING)
+    other, _ = second.check(SPRING)
+    clicks = [(first, one), (first, one), (second, one), (second, other), (first, other)]
+    tokens = {id(clicker): clicker.token() for clicker, _ in clicks}
+    with ThreadPoolExecutor(len(clicks)) as pool:
+        answers = list(
+            pool.map(
+                lambda click: click[0].submit(
+                    f"{click[1]}/send", {"choice": "all", "number": "12"}, token=tokens[id(click[0])]
+                ),
+                clicks,
+            )
+        )
+    assert [answer.status for answer in answers] == [303] * 5
+    pages = [first.wait_for_run(one), second.wait_for_run(other)]
+    first.wait_for_end(RUN)
+    assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(12)), 1)
+    refused = [page.plain for page in pages if "Nothing was sent" in page.plain]
+    assert len(refused) == 1
+    assert "not as it was when you looked" in refused[0] or "being sent by another process" in refused[0]
+    # The page that was gone back to says so, and its form does nothing.
+    assert "This check was used already" in first.get(one).plain
+    again = first.submit(f"{one}/send", {"choice": "all", "number": "12"})
+    assert again.headers["Location"] == f"{one}/sent"
+    first.get(f"{one}/sent")
+    assert sum(sandbox.texts().values()) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("list", "The list was changed"),
+        ("text", "The text was changed"),
+        ("campaign", "The campaign file was changed"),
+        ("opt-out", "It would be 11 texts now, and you said 12"),
+        ("swap", "Other customers would be texted"),
+    ],
+)
+def test_what_is_not_as_it_was_seen_is_not_sent(
+    world: World, served: Served, sandbox: Sandbox, change: str, said: str
+) -> None:
+    clicker = served.inside()
+    if change == "swap":
+        world.run(
+            "optouts", "add", "--customer", "customer-3", "--reason", "x", "--ledger", ".batchsend/ledger.db"
+        )
+    address, checked = clicker.check(SPRING)
+    texts = 11 if change == "swap" else 12
+    assert f"Send {texts} texts?" in checked.plain
+    match change:
+        case "list":
+            world.write_list([*customers(11), *customers(1, "another")])
+        case "text":
+            (world.folder / "message.txt.j2").write_text("Hello {{ first_name }}", encoding="utf-8")
+        case "campaign":
+            file = world.folder / "campaign.toml"
+            file.write_text(file.read_text(encoding="utf-8") + "[sending]\nrate = 5\n", encoding="utf-8")
+        case "opt-out" | "swap":
+            ledger = ("--ledger", ".batchsend/ledger.db")
+            world.run("optouts", "add", "--customer", "customer-5", "--reason", "x", *ledger)
+            if change == "swap":
+                world.run("optouts", "remove", "--customer", "customer-3", *ledger)
+    answer = clicker.submit(f"{address}/send", {"choice": "all", "number": str(texts)})
+    assert answer.status == 303
+    page = clicker.wait_for_run(address)
+    assert "not as it was when you looked" in page.plain
+    assert said in page.plain
+    assert sandbox.requests() == []
+
+
+def test_what_the_command_line_refuses_is_refused_in_the_same_words(world: World, served: Served) -> None:
+    world.write(campaign="\n[guards]\nmax_texts = 5\n")
+    clicker = served.inside()
+    address, checked = clicker.check(SPRING)
+    (line,) = [line for line in world.send().err.splitlines() if "max_texts" in line]
+    assert line in checked.plain
+    assert clicker.submit(f"{address}/send", {"choice": "all", "number": "12"}).status == 400
+    (world.folder / "message.txt.j2").write_text("Hi {{ first_nam }}", encoding="utf-8")
+    _, failed = clicker.check(SPRING)
+    assert "no column for first_nam ; the nearest is first_name" in failed.plain
+    assert "no column for `first_nam`; the nearest is `first_name`" in world.send().err
+
+
+def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) -> None:
+    """Paused by a click; gone on with; the server killed: sending goes on; its successor sees it and can pause it."""
+    with running_sandbox(tmp_path, "--latency", "0.02") as sandbox:
+        folder = tmp_path / "dealership"
+        folder.mkdir()
+        world = World(folder, sandbox.base_url).write(customers(400), campaign="\n[sending]\nrate = 40\n")
+        with serving(world) as served:
+            clicker = served.inside()
+            address = send(clicker, 400)
+            sandbox.wait_for(20)
+            page = clicker.wait_for_run(address)
+            assert "Pause or stop" in page.plain
+            events = clicker_events(clicker, RUN)
+            assert "event: progress" in events
+            assert "of 400 texts tried" in events
+            clicker.post(f"{RUN}/pause")
+            page = clicker.wait_for_end(RUN)
+            assert "somebody asked this run to stop" in page.plain
+            sent = len(sandbox.requests())
+            assert sent < 400
+            send(clicker, 400 - sent)
+            sandbox.wait_for(sent + 20)
+            served.kill()
+        seen = len(sandbox.requests())
+        sandbox.wait_for(seen + 20)
+        with serving(world) as served:
+            clicker = served.inside()
+            assert "Sending now" in clicker.get("/").plain
+            # The command line stops what the pages began.
+            assert "was asked to stop" in world.run("stop", "campaign.toml").out
+            clicker.wait_for_end(RUN)
+            left = 400 - len(sandbox.requests())
+            assert left > 0
+            send(clicker, left)
+            clicker.wait(RUN, "This run is over", 90)
+        assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(400)), 1)
+
+
+def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path) -> None:
+    with running_sandbox(tmp_path, "--latency", "0.3") as sandbox:
+        folder = tmp_path / "dealership"
+        folder.mkdir()
+        world = World(folder, sandbox.base_url)
+        world.write(customers(200), campaign="\n[sending]\nrate = 40\nconcurrency = 5\n")
+        sender = world.start("send", "campaign.toml", "--yes", "--quiet")
+        sandbox.wait_for(10)
+        sender.send_signal(signal.SIGKILL)
+        sender.communicate()
+        with serving(world) as served:
+            clicker = served.inside()
+            page = clicker.get(RUN)
+            assert "Its process was killed" in page.plain
+            address, checked = clicker.check(SPRING)
+            number = re.search(r"Send (\d+) texts\?", checked.plain)
+            assert number is not None
+            clicker.submit(f"{address}/send", {"choice": "all", "number": number[1]})
+            clicker.wait_for_run(address)
+            page = clicker.wait_for_end(RUN)
+            assert "unconfirmed" in page.plain
+        assert max(sandbox.texts().values()) == 1
+
+
+def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> None:
+    clicker = served.inside()
+    clicker.wait_for_run(send(clicker, 10, "first"))
+    clicker.wait_for_end(RUN)
+    page = clicker.post(f"{RUN}/stop")
+    assert "2 texts that had not left were given up" in page.plain
+    assert "This run is over" in page.plain
+    assert "2 left out" in world.run("runs").out
+    # It is not for ever: the same list offers them again.
+    _, checked = clicker.check(SPRING)
+    assert "Send 2 texts?" in checked.plain
+    assert len(sandbox.requests()) == 10
+
+
+def test_each_resend_has_its_own_question(world: World, served: Served, sandbox: Sandbox) -> None:
+    doubtful = [
+        {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": ""} for what in ("500", "locked")
+    ]
+    world.write_list([*customers(1), *doubtful])
+    clicker = served.inside()
+    clicker.wait_for_run(send(clicker, 3))
+    page = clicker.wait_for_end(RUN)
+    assert "Send the 1 row again that is “failed”?" in page.plain
+    assert "Send the 1 row again that is “unconfirmed”?" in page.plain
+    assert "--resend" not in page.plain
+    address, checked = clicker.check(SPRING, resend="unconfirmed")
+    assert "1 text of them may have arrived the first time" in checked.plain
+    unsure = clicker.submit(f"{address}/send", {"choice": "all", "number": "1"})
+    assert unsure.status == 400
+    assert "looked these customers up" in unsure.plain
+    before = len(sandbox.requests())
+    clicker.submit(f"{address}/send", {"choice": "all", "number": "1", "sure": "yes"})
+    clicker.wait_for_run(address)
+    clicker.wait_for_end(RUN)
+    assert [request["customerUUID"] for request in sandbox.requests()[before:]] == ["sandbox-500-1"]
+
+
+def test_a_test_to_oneself_goes_to_nobody_else(served: Served, sandbox: Sandbox) -> None:
+    clicker = served.inside()
+    address, checked = clicker.check(SPRING)
+    nonce = checked.hidden("nonce")
+    wrong = clicker.submit(f"{address}/trial", {"customer": "not an id!", "nonce": nonce})
+    assert wrong.status == 400
+    for _ in range(2):  # a double click
+        begun = clicker.submit(f"{address}/trial", {"customer": "my-own-id", "row": "3", "nonce": nonce})
+    page = clicker.wait(begun.headers["Location"], "accepted")
+    assert "Hi Name1" in page.plain
+    assert [request["customerUUID"] for request in sandbox.requests()] == ["my-own-id"]
+    assert "Never sent" in clicker.get("/").plain
+
+
+def test_a_rehearsal_reaches_nobody(served: Served, sandbox: Sandbox) -> None:
+    clicker = served.inside()
+    address, checked = clicker.check(SPRING)
+    begun = clicker.submit(f"{address}/rehearse", {"nonce": checked.hidden("nonce")})
+    page = clicker.wait(begun.headers["Location"], "12 rows = 12 taken")
+    assert "No text left this computer" in page.plain
+    assert sandbox.requests() == []
+
+
+def test_who_signed_in_is_who_sent(tmp_path: Path, world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    world.run("web-users", "add", "dana.k", "--password-stdin", answer="four words are good\n")
+    with serving(world, "--name", "texts.dealer.example") as served:
+        clicker = served.clicker()
+        body = b"name=dana.k&password=four+words+are+good"
+        clicker.raw("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+        clicker.wait_for_run(send(clicker, 2))
+        page = clicker.wait_for_end(RUN)
+        assert "dana.k on " in page.plain
+    assert "by dana.k on " in world.run("runs").out
+    assert "dana.k" in world.run("history", "--customer", "customer-1").out
+
+
+def clicker_events(clicker: Clicker, run: str) -> str:
+    """The first of a run's events."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", clicker.port, timeout=30)
+    cookies = "; ".join(f"{name}={value}" for name, value in clicker.cookies.items())
+    connection.request("GET", f"{run}/events", headers={"Cookie": cookies})
+    response = connection.getresponse()
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    seen = ""
+    deadline = time.monotonic() + 30
+    while "texts tried" not in seen:
+        assert time.monotonic() < deadline
+        seen += response.readline().decode()
+    connection.close()
+    return seen
