@@ -11,6 +11,7 @@ from sqlalchemy import Select, func, or_, select
 
 from batchsend.actions import prepare
 from batchsend.campaign import Campaign
+from batchsend.handover import helpers
 from batchsend.history import starts_of
 from batchsend.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger_opening import open_for_reading, open_ledger
@@ -107,7 +108,8 @@ class Watch:
             return False
         key = (found.ledger.where, int(starts[-1]["id"]))
         if key in self._dead:
-            return False
+            # Workers may have taken up since what its own process left behind.
+            return found.ledger.file is None and bool(helpers(found.ledger, run.id))
         if is_running(Found(found.ledger, found.record, run)):
             return True
         self._dead.add(key)

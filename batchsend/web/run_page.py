@@ -143,6 +143,7 @@ async def stop(request: web.Request) -> web.Response:
     _, whole = await asyncio.to_thread(loaded, request)
     if campaign is None:
         given_up = await asyncio.to_thread(_give_up, places, whole, number)
+        await request.app[SNAPSHOTS].look_again(whole, number)
         session(request).say(f"Stopped: {given_up:,} texts that had not left were given up.")
     else:
         task = asyncio.create_task(_give_up_later(places, whole, number))

@@ -57,10 +57,7 @@ class Snapshots:
 
     async def of(self, places: Places, watch: Watch, campaign: Campaign, number: int) -> Snapshot:
         """A run as it is now, or was a moment ago. Raises `BatchsendError`."""
-        key = (str(campaign.path), number)
-        while len(self._looked) > _MOST_RUNS:
-            del self._looked[next(iter(self._looked))]
-        looked = self._looked.setdefault(key, _Looked())
+        looked = self._of(campaign, number)
         async with looked.lock:
             if looked.snapshot is None or time.monotonic() >= looked.next_at:
                 began = time.monotonic()
@@ -70,6 +67,18 @@ class Snapshots:
                 took = time.monotonic() - began
                 looked.next_at = time.monotonic() + max(_EVERY * 0.8, took * _SHARE)
             return looked.snapshot
+
+    async def look_again(self, campaign: Campaign, number: int) -> None:
+        """What was seen of a run holds no more: somebody has changed it."""
+        looked = self._of(campaign, number)
+        async with looked.lock:
+            looked.snapshot = None
+
+    def _of(self, campaign: Campaign, number: int) -> _Looked:
+        key = (str(campaign.path), number)
+        while len(self._looked) > _MOST_RUNS:
+            del self._looked[next(iter(self._looked))]
+        return self._looked.setdefault(key, _Looked())
 
 
 def _look(
