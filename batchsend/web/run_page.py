@@ -79,7 +79,7 @@ async def show(request: web.Request) -> web.Response:
     if request.headers.get("HX-Target") == "rows":
         rows = await asyncio.to_thread(_rows, places, campaign, number, query)
         return web.Response(text=_table(file, number, rows), content_type="text/html")
-    snapshot = await request.app[SNAPSHOTS].of(places, watch, campaign, number)
+    snapshot = await request.app[SNAPSHOTS].now(places, watch, campaign, number)
     facts = await asyncio.to_thread(_facts, places, file, campaign, number, query)
     return page(
         request, "run.html.j2", file=file, name=campaign.name, number=number, s=snapshot, facts=facts,
@@ -143,7 +143,6 @@ async def stop(request: web.Request) -> web.Response:
     _, whole = await asyncio.to_thread(loaded, request)
     if campaign is None:
         given_up = await asyncio.to_thread(_give_up, places, whole, number)
-        await request.app[SNAPSHOTS].look_again(whole, number)
         session(request).say(f"Stopped: {given_up:,} texts that had not left were given up.")
     else:
         task = asyncio.create_task(_give_up_later(places, whole, number))

@@ -68,11 +68,12 @@ class Snapshots:
                 looked.next_at = time.monotonic() + max(_EVERY * 0.8, took * _SHARE)
             return looked.snapshot
 
-    async def look_again(self, campaign: Campaign, number: int) -> None:
-        """What was seen of a run holds no more: somebody has changed it."""
+    async def now(self, places: Places, watch: Watch, campaign: Campaign, number: int) -> Snapshot:
+        """A run as it is now: who loads its page sees whatever was done before."""
         looked = self._of(campaign, number)
         async with looked.lock:
             looked.snapshot = None
+        return await self.of(places, watch, campaign, number)
 
     def _of(self, campaign: Campaign, number: int) -> _Looked:
         key = (str(campaign.path), number)
