@@ -81,6 +81,7 @@ class Preview:
     list_file: str
     list_name: str
     list_saved: str
+    list_saved_at: str
     list_age: str
     notes: tuple[str, ...]
     templates: list[str]
@@ -154,6 +155,7 @@ def gather(plan: Plan, made_by: str, workbook: str, refusals: Sequence[str] = ()
         list_file=str(customers.path),
         list_name=customers.path.name,
         list_saved=for_people(customers.saved_at, campaign.zone),
+        list_saved_at=customers.saved_at.isoformat(),
         list_age=_ago(customers.saved_at, request.now),
         notes=(*customers.notes, *sources.suppression.notes),
         templates=template.files_said(),

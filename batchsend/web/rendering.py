@@ -35,6 +35,7 @@ _OF_PAGES = frozenset({"page.css", "page.js"})
 _BETWEEN = "<!-- part -->"
 #: Sentences that are written for the command line -> what to do here.
 _WORDS = (
+    (re.compile(r" \(or with `--resend \w+` for the rows with this code only\)"), ""),
     (re.compile(r"`--resend (\w+)`"), "the button “Send again” on the page of the run"),
     (re.compile(r"`--limit` held it back"), "only the first ones were to be sent"),
     (re.compile(r"without `--limit` it sends all that are left"), "“All” sends all that are left"),

@@ -28,7 +28,7 @@ from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES, WATCH
 from batchsend.web.gate import session
-from batchsend.web.ledgers import FILTERS, RowPage, RowQuery, ask_to_stop, known, page_of_rows
+from batchsend.web.ledgers import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
 from batchsend.web.places import CampaignFile, Places
 from batchsend.web.reading import READING
 from batchsend.web.rendering import page, part, trusted
@@ -77,14 +77,14 @@ async def show(request: web.Request) -> web.Response:
     query = _query(request)
     places, watch = request.app[PLACES], request.app[WATCH]
     if request.headers.get("HX-Target") == "rows":
-        rows = await asyncio.to_thread(_rows, places, campaign, number, query)
-        return web.Response(text=_table(file, number, rows), content_type="text/html")
+        rows, sending = await asyncio.to_thread(_rows, places, watch, campaign, number, query)
+        return web.Response(text=_table(file, number, rows, sending=sending), content_type="text/html")
     snapshot = await request.app[SNAPSHOTS].now(places, watch, campaign, number)
-    facts = await asyncio.to_thread(_facts, places, file, campaign, number, query)
+    facts = await asyncio.to_thread(_facts, places, file, campaign, number, query, sending=snapshot.sending)
     return page(
         request, "run.html.j2", file=file, name=campaign.name, number=number, s=snapshot, facts=facts,
-        table=trusted(_table(file, number, facts.rows)), filters=_filters(), query=query, words=STATUS_WORDS,
-        url=f"{file.url}/run/{number}",
+        table=trusted(_table(file, number, facts.rows, sending=snapshot.sending)), filters=_filters(), query=query,
+        words=STATUS_WORDS, url=f"{file.url}/run/{number}",
     )  # fmt: skip
 
 
@@ -240,11 +240,16 @@ def write_results_again(ledger_url: str, number: int, ending: str) -> Path:
         ledger.close()
 
 
-def _facts(places: Places, file: CampaignFile, campaign: Campaign, number: int, query: RowQuery) -> _Facts:
+def _facts(
+    places: Places, file: CampaignFile, campaign: Campaign, number: int, query: RowQuery, *, sending: bool
+) -> _Facts:
     with known(places, campaign) as found:
         run = found.run(number)
         is_latest = found.runs()[0].id == number
-        groups = _groups(f"{file.url}/run/{number}", code_counts(found.ledger, number), is_latest=is_latest)
+        counts = code_counts(found.ledger, number)
+        if sending:
+            counts = [one for one in counts if not _is_under_way(*one[:2])]
+        groups = _groups(f"{file.url}/run/{number}", counts, is_latest=is_latest)
         can_resend: dict[str, int] = {}
         for group in groups:
             if group.resend is not None:
@@ -253,6 +258,11 @@ def _facts(places: Places, file: CampaignFile, campaign: Campaign, number: int, 
             run, groups[:_GROUPS], max(0, len(groups) - _GROUPS), starts_of(found.ledger, number),
             page_of_rows(found.ledger, number, query, _phone(campaign, query.find)), is_latest, can_resend,
         )  # fmt: skip
+
+
+def _is_under_way(status: str, codes: str) -> bool:
+    """Needs no word while a run is being sent: it leaves now, or its turn comes."""
+    return status == IN_FLIGHT or (status == Status.PENDING and codes == Code.STOPPED)
 
 
 def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) -> list[Group]:
@@ -283,10 +293,12 @@ def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) ->
     return sorted(found, key=lambda group: (order.get(Status(group.status), 9), -group.count))
 
 
-def _rows(places: Places, campaign: Campaign, number: int, query: RowQuery) -> RowPage:
+def _rows(
+    places: Places, watch: Watch, campaign: Campaign, number: int, query: RowQuery
+) -> tuple[RowPage, bool]:
     with known(places, campaign) as found:
-        found.run(number)
-        return page_of_rows(found.ledger, number, query, _phone(campaign, query.find))
+        sending = watch.is_sending(found, found.run(number))
+        return page_of_rows(found.ledger, number, query, _phone(campaign, query.find)), sending
 
 
 def _phone(campaign: Campaign, text: str) -> str | None:
@@ -321,7 +333,7 @@ def _filters() -> list[tuple[str, str]]:
     ]
 
 
-def _table(file: CampaignFile, number: int, rows: RowPage) -> str:
+def _table(file: CampaignFile, number: int, rows: RowPage, *, sending: bool) -> str:
     query = rows.query
     kept = {"status": query.status, "code": query.code, "find": query.find}
     kept = {name: value for name, value in kept.items() if value}
@@ -331,10 +343,14 @@ def _table(file: CampaignFile, number: int, rows: RowPage) -> str:
         return None if row is None else f"{url}?{urlencode({**kept, name: row})}#table"
 
     shown_rows = [
-        {**row, **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True))}
+        {
+            **row,
+            **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True)),
+            "leaving": sending and row["status"] == IN_FLIGHT,
+        }
         for row in rows.rows
     ]
     return part(
         "rows.html.j2", rows=shown_rows, query=query, words=STATUS_WORDS, earlier=at("before", rows.earlier),
-        later=at("after", rows.later), first=url, in_flight=IN_FLIGHT, stopped=Code.STOPPED,
+        later=at("after", rows.later), first=url, stopped=Code.STOPPED,
     )  # fmt: skip
