@@ -1,0 +1,175 @@
+"""Makes the manual's pictures of the pages in the browser: `python docs/images/make_web_pictures.py`.
+
+Clicks through `batchsend web` with made-up customers and the sandbox, at a desk and on a phone. Needs Chromium and
+`pip install -e ".[system]"`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+HERE = Path(__file__).parent
+COMMAND = [sys.executable, "-m", "batchsend"]
+LISTENING = re.compile(r"http://127\.0\.0\.1:\d+[^\s]*")
+DESK, PHONE = (1000, 760), (375, 760)
+CUSTOMERS, BROKEN = 240, 17
+NAMES = ("Anna", "Luis", "Maya", "Owen", "Priya", "Sam", "Tessa", "Viktor", "Wendy", "Zoë")
+MODELS = ("Civic", "CR-V", "Accord", "Pilot", "Fit", "Odyssey")
+#: Customers for whom the sandbox answers as myKaarma sometimes does.
+ODD = {"sandbox-500-1": "Rosa", "sandbox-locked-1": "Ben"}
+
+CAMPAIGN = """
+name = "{name}"
+list = "{list}"
+template = "{template}"
+department_uuid = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e"
+user_uuid = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
+department_label = "Service, Lakeside Honda"
+
+[columns]
+customer_uuid = "Customer ID"
+
+[sending]
+rate = {rate}
+"""
+TEXT = (
+    'Hi {{ first_name | name_case | default("there") }}, it is time for your {{ model }}\'s service at Lakeside '
+    "Honda. Call (312) 555-0100 to book."
+)
+
+
+def write_campaigns(folder: Path) -> None:
+    """Three campaigns: one that was sent, one that is to be sent, one whose list is not there yet."""
+    (folder / "service.txt.j2").write_text(TEXT, encoding="utf-8")
+    rows = [
+        [f"lk{number:05}", NAMES[number % 10].upper(), MODELS[number % 6], f"(312) 500-{number:04}"]
+        for number in range(CUSTOMERS)
+    ]
+    rows[BROKEN][3] = "555-0142"
+    odd = [[name, first, "Fit", ""] for name, first in ODD.items()]
+    write_list(folder / "may_service.csv", [*rows[:150], *odd])
+    write_list(folder / "june_service.csv", rows)
+    for stem, name, found, rate in (
+        ("may_service", "May service", "may_service.csv", 50),
+        ("june_service", "June service", "june_service.csv", 8),
+        ("recall", "Recall notice", "recall.csv", 10),
+    ):
+        text = CAMPAIGN.format(name=name, list=found, template="service.txt.j2", rate=rate)
+        (folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+
+
+def write_list(path: Path, rows: list[list[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["Customer ID", "First Name", "Model", "Phone"], *rows])
+
+
+@contextmanager
+def running(*arguments: str, folder: Path, base_url: str = "") -> Iterator[str]:
+    """One of our servers, for as long as it is needed; what it printed of its address."""
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [*COMMAND, *arguments], cwd=folder, env=environment(base_url), stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = ""
+            for line in process.stdout or ():
+                said += line
+                if "Ctrl-C" in line:
+                    break
+            yield said
+        finally:
+            process.terminate()
+
+
+def environment(base_url: str) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MYKAARMA", "BATCHSEND"))
+    }
+    return {
+        **kept, "MYKAARMA_BASE_URL": base_url, "MYKAARMA_USERNAME": "lakeside", "MYKAARMA_PASSWORD": "made up",
+        "LOGNAME": "dana", "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+
+
+def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESK) -> None:
+    """What stands on the screen once it is at a place of the page."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    if at:
+        page.locator(at).evaluate("one => one.scrollIntoView({block: 'start', behavior: 'instant'})")
+    else:
+        page.evaluate("window.scrollTo(0, 0)")
+    suffix = "-phone" if size is PHONE else ""
+    page.screenshot(path=HERE / f"web-{name}{suffix}.png")
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+
+
+def click_through(browser: Browser, link: str) -> None:
+    """From the campaigns to somebody's history, with a picture of each page."""
+    more: dict[str, Any] = {"color_scheme": "light", "timezone_id": "America/Chicago", "locale": "en-US"}
+    page = browser.new_context(**more).new_page()
+    page.set_default_timeout(60_000)
+    page.goto(link)
+    for size in (DESK, PHONE):
+        draw(page, "campaigns", size=size)
+    page.get_by_role("link", name="June service").click()
+    expect(page.locator("#tried .bubble")).to_be_visible()
+    for size in (DESK, PHONE):
+        draw(page, "campaign", "#text", size)
+    page.get_by_role("button", name="Check and send").click()
+    question = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
+    expect(question).to_be_visible(timeout=60_000)
+    for size in (DESK, PHONE):
+        draw(page, "check", size=size)
+        draw(page, "question", "#question", size)
+    number = re.sub(r"\D", "", question.inner_text())
+    page.get_by_role("radio", name="All: ").check()
+    page.get_by_label("Type the number of texts").fill(number)
+    page.get_by_role("button", name="Send the texts").click()
+    expect(page.locator("#progress .said")).to_contain_text(re.compile(r"[4-9]\d of"), timeout=60_000)
+    for size in (DESK, PHONE):
+        draw(page, "sending", size=size)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("link", name="Campaigns").first.click()
+    page.get_by_role("link", name="Run 1").click()
+    for size in (DESK, PHONE):
+        draw(page, "run", size=size)
+    page.goto(f"{link.partition('/enter')[0]}/history?q=312+500+0021")
+    for size in (DESK, PHONE):
+        draw(page, "history", size=size)
+
+
+def main() -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("chromium is missing. Install Chromium.")
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = Path(temporary) / "lakeside"
+        folder.mkdir()
+        write_campaigns(folder)
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        with running("sandbox", "--port", "0", "--latency", "0.05", folder=folder) as said:
+            base_url = LISTENING.findall(said)[0].rstrip(".,/")
+            subprocess.run(  # noqa: S603 - our own command
+                [*COMMAND, "send", "may_service.toml", "--yes", "--quiet"],
+                cwd=folder, env=environment(base_url), check=False,
+            )  # fmt: skip
+            with running("web", "--no-open", "--port", "0", folder=folder, base_url=base_url) as printed:
+                click_through(browser, next(url for url in LISTENING.findall(printed) if "/enter" in url))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
