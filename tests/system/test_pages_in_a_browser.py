@@ -6,7 +6,6 @@ With `BATCHSEND_PICTURES=FOLDER` set, what the browser shows is kept there.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,8 +14,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsing import SIZES, browser
 from ledgers import adopt, planned
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import insert
 from world import World, customers, running_sandbox
 
@@ -29,11 +29,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
 TEMPLATE = 'Hi {{ first_name }}, it is time for the service of your {{ model | default("car") }}.'
-LAUNCH = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-SIZES = {"desktop": (1200, 900), "phone": (375, 800)}
 LISTS = {"3": 3, "100000": 100_000}
 
 
@@ -58,16 +53,6 @@ class Opened:
     page: Page
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    assert executable is not None, "chromium is missing; `make test-system` installs it"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +82,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+__all__ = ["browser"]
 PAGES = ("preview-3", "preview-100000", "report-3", "report-100000")
 
 
