@@ -246,6 +246,20 @@ def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> N
     assert len(sandbox.requests()) == 10
 
 
+def test_stopping_for_good_finishes_what_is_on_its_way_and_gives_up_the_rest(
+    world: World, served: Served, sandbox: Sandbox
+) -> None:
+    world.write(customers(300), campaign="\n[sending]\nrate = 20\n")
+    clicker = served.inside()
+    clicker.wait_for_run(send(clicker, 300))
+    sandbox.wait_for(5)
+    assert "the rest is given up" in clicker.post(f"{RUN}/stop").plain
+    clicker.wait(RUN, "This run is over")
+    taken = len(sandbox.requests())
+    assert f"300 rows = {taken} taken by myKaarma + {300 - taken} left out" in world.run("runs").out
+    assert max(sandbox.texts().values()) == 1
+
+
 def test_each_resend_has_its_own_question(world: World, served: Served, sandbox: Sandbox) -> None:
     doubtful = [
         {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": ""} for what in ("500", "locked")

@@ -16,7 +16,7 @@ from batchsend.advice import meaning, what_to_do
 from batchsend.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError
 from batchsend.history import code_counts, starts_of
-from batchsend.ledger import RunRecord
+from batchsend.ledger import Ledger, RunRecord
 from batchsend.ledger_opening import open_for_reading, open_ledger
 from batchsend.locks import sending_lock
 from batchsend.lookup import results_file
@@ -130,22 +130,22 @@ def _event(name: str, data: str) -> bytes:
 
 async def pause(request: web.Request) -> web.Response:
     """Lets what is in flight finish; the rest waits for somebody to go on."""
-    file, campaign, number = await _asked_to_stop(request)
-    if campaign is not None:
+    file, started, number = await _asked_to_stop(request)
+    if started is not None:
         session(request).say("Asked to pause: what is on its way is finished and recorded, the rest waits.")
     raise web.HTTPSeeOther(f"{file.url}/run/{number}")
 
 
 async def stop(request: web.Request) -> web.Response:
     """Lets what is in flight finish, and gives up the rest."""
-    file, campaign, number = await _asked_to_stop(request)
+    file, started, number = await _asked_to_stop(request)
     places = request.app[PLACES]
-    _, whole = await asyncio.to_thread(loaded, request)
-    if campaign is None:
-        given_up = await asyncio.to_thread(_give_up, places, whole, number)
+    _, campaign = await asyncio.to_thread(loaded, request)
+    if started is None:
+        given_up = await asyncio.to_thread(_give_up, places, campaign, number)
         session(request).say(f"Stopped: {given_up:,} texts that had not left were given up.")
     else:
-        task = asyncio.create_task(_give_up_later(places, whole, number))
+        task = asyncio.create_task(_give_up_later(places, campaign, number, started))
         request.app[TASKS].add(task)
         task.add_done_callback(request.app[TASKS].discard)
         session(request).say(
@@ -154,30 +154,31 @@ async def stop(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(f"{file.url}/run/{number}")
 
 
-async def _asked_to_stop(request: web.Request) -> tuple[CampaignFile, Campaign | None, int]:
-    """Asks a run to stop if it is being sent; else the campaign is `None`."""
+async def _asked_to_stop(request: web.Request) -> tuple[CampaignFile, int | None, int]:
+    """Asks a run to stop if it is being sent: the campaign, the number of that start, the run's."""
     file, campaign = await asyncio.to_thread(loaded, request)
     number = int(request.match_info["number"])
     places, watch = request.app[PLACES], request.app[WATCH]
 
-    def ask() -> bool:
+    def ask() -> int | None:
         with known(places, campaign) as found:
             if not watch.is_sending(found, found.run(number)):
-                return False
+                return None
+            started = _latest_start(found.ledger, number)
         ask_to_stop(places, campaign, number)
-        return True
+        return started
 
-    return file, campaign if await asyncio.to_thread(ask) else None, number
+    return file, await asyncio.to_thread(ask), number
 
 
-async def _give_up_later(places: Places, campaign: Campaign, number: int) -> None:
-    """Once nobody sends the run any more; if that takes too long it is only paused, which loses nothing."""
+async def _give_up_later(places: Places, campaign: Campaign, number: int, started: int | None) -> None:
+    """Once that start has ended; if that takes too long the run is only paused, which loses nothing."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _FINISHING
     while loop.time() < until:
         await asyncio.sleep(0.3)
         try:
-            await asyncio.to_thread(_give_up, places, campaign, number)
+            await asyncio.to_thread(_give_up, places, campaign, number, started)
         except BusyError:
             continue
         except BatchsendError:
@@ -185,12 +186,19 @@ async def _give_up_later(places: Places, campaign: Campaign, number: int) -> Non
         return
 
 
-def _give_up(places: Places, campaign: Campaign, number: int) -> int:
+def _latest_start(ledger: Ledger, number: int) -> int | None:
+    starts = starts_of(ledger, number)
+    return int(starts[-1]["id"]) if starts else None
+
+
+def _give_up(places: Places, campaign: Campaign, number: int, started: int | None = None) -> int:
+    """Gives up the rest of a run, unless somebody has gone on with it since the start `started`."""
     start = prepare(campaign, ledger=places.ledger)
     ledger = open_ledger(start.ledger_url)
     try:
         with sending_lock(ledger, campaign.name, campaign.formerly, start.settings.base_url):
-            return ledger.give_up(number)
+            gone_on = started is not None and _latest_start(ledger, number) != started
+            return 0 if gone_on else ledger.give_up(number)
     finally:
         ledger.close()
 
