@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     cast,
+    event,
     extract,
     func,
     text,
@@ -207,7 +209,6 @@ planned_starts = Table(
     Column("exit_code", Integer),
 )
 
-_STILL_OUT = text("removed_at IS NULL")
 #: Who is not to be texted, by customer UUID, by phone (E.164) or by both; what is not known is "". A removal is a
 #: date: nothing is deleted. `base_url` is "" where the opt-out holds at whichever API.
 optouts = Table(
@@ -225,12 +226,20 @@ optouts = Table(
     Column("removed_at", Text),
     Column("removed_by", Text),
     Column("removed_because", Text),
-    Index(
-        "optouts_once", "customer_uuid", "phone", "base_url", unique=True,
-        sqlite_where=_STILL_OUT, postgresql_where=_STILL_OUT,
-    ),
     Index("optouts_by_phone", "phone"),
-)  # fmt: skip
+)
+
+
+@event.listens_for(optouts, "after_create")
+def _each_opt_out_once(_table: Table, connection: Connection, **_options: object) -> None:
+    # Both databases take this. An `Index` with a condition for each loads all of PostgreSQL's side at each start.
+    connection.execute(
+        text(
+            "CREATE UNIQUE INDEX optouts_once ON optouts (customer_uuid, phone, base_url) "
+            "WHERE removed_at IS NULL"
+        )
+    )
+
 
 # Of a ledger on PostgreSQL, where several processes send a run together. Times in these tables are seconds since
 # 1970 by the server's clock, the only one that all of them share.
