@@ -36,8 +36,8 @@ from batchsend.web.watching import SNAPSHOTS
 
 #: Seconds between two pictures of a run that is being sent; and until its browser hears that we are still there.
 _EVERY, _STILL_HERE = 1.0, 15.0
-#: Seconds that a run has to finish what is in flight before the rest is given up.
-_FINISHING = 180.0
+#: Seconds that a run has to finish what is in flight before the rest is given up, and its report afterwards.
+_FINISHING, _REPORTING = 180.0, 15.0
 #: Groups that the page shows; the table has all rows.
 _GROUPS = 12
 ENDING = web.AppKey("ending", asyncio.Event)
@@ -142,7 +142,7 @@ async def stop(request: web.Request) -> web.Response:
     places = request.app[PLACES]
     _, campaign = await asyncio.to_thread(loaded, request)
     if started is None:
-        given_up = await asyncio.to_thread(_give_up, places, campaign, number)
+        given_up = await _give_up_soon(places, campaign, number)
         session(request).say(f"Stopped: {given_up:,} texts that had not left were given up.")
     else:
         task = asyncio.create_task(_give_up_later(places, campaign, number, started))
@@ -169,6 +169,19 @@ async def _asked_to_stop(request: web.Request) -> tuple[CampaignFile, int | None
         return started
 
     return file, await asyncio.to_thread(ask), number
+
+
+async def _give_up_soon(places: Places, campaign: Campaign, number: int) -> int:
+    """Where nothing is sent any more; its process may still be writing the report, and holds the campaign."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _REPORTING
+    while True:
+        try:
+            return await asyncio.to_thread(_give_up, places, campaign, number)
+        except BusyError:
+            if loop.time() > until:
+                raise
+        await asyncio.sleep(0.3)
 
 
 async def _give_up_later(places: Places, campaign: Campaign, number: int, started: int | None) -> None:
