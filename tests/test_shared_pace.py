@@ -55,6 +55,10 @@ class Book:
         self.row.next_slot = max(self.row.next_slot, moment + wait)
 
 
+#: Seconds, of the virtual ones.
+_LONG_ENOUGH = 300.0
+
+
 async def departures(
     pacer: SharedPacer, count: int, chance: random.Random, stalls: list[float], connecting: list[float]
 ) -> list[float]:
@@ -69,7 +73,8 @@ async def departures(
         left.append(loop.time())
 
     waiting: set[asyncio.Task[None]] = set()
-    while len(left) < count:
+    # A computer that stands still at each slot misses all of them, and would go on for ever.
+    while len(left) < count and loop.time() < _LONG_ENOUGH:
         if len(waiting) + len(left) < count:
             await pacer.slot()
             loop.stall(chance.choice(stalls))
@@ -78,6 +83,8 @@ async def departures(
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         # Who was called back goes into the line again.
         waiting = {task for task in waiting if not task.done()}
+    for task in waiting:
+        task.cancel()
     return left
 
 
@@ -103,7 +110,8 @@ def test_no_window_holds_more_than_the_limit_whatever_the_number_of_processes(
         connecting = [0, 0, 0.001, 0.05]
         return await all_together(pacers, min(300, 30 + round(rate)), random.Random(seed), stalls, connecting)
 
-    assert most_in_a_window(run_virtually(story()), width) <= math.ceil(rate * width) + 1
+    left = run_virtually(story())
+    assert not left or most_in_a_window(left, width) <= math.ceil(rate * width) + 1
 
 
 @pytest.mark.parametrize("rate", [5, 50, 500])
