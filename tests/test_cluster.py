@@ -48,6 +48,7 @@ def test_workers_lend_a_hand_and_every_row_stands_once(shared: Shared, sandbox: 
     assert shared.ask("SELECT * FROM leases") == []
 
 
+@pytest.mark.system
 def test_without_workers_two_laptops_share_the_ledger(tmp_path: Path, postgres_url: str) -> None:
     with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
         laptops = []

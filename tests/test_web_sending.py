@@ -34,6 +34,9 @@ def send(clicker: Clicker, texts: int, choice: str = "all", **fields: str) -> st
     return address
 
 
+@pytest.mark.parametrize(
+    "ledger_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)], indirect=True
+)
 def test_from_a_check_to_results_and_back_to_the_command_line(
     tmp_path: Path, sandbox: Sandbox, ledger_url: str
 ) -> None:
@@ -241,6 +244,7 @@ def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path
         assert max(sandbox.texts().values()) == 1
 
 
+@pytest.mark.system
 def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> None:
     clicker = served.inside()
     clicker.wait_for_run(send(clicker, 10, "first"))
@@ -318,6 +322,7 @@ def test_a_rehearsal_reaches_nobody(served: Served, sandbox: Sandbox) -> None:
     assert sandbox.requests() == []
 
 
+@pytest.mark.system
 def test_who_signed_in_is_who_sent(tmp_path: Path, world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.run("web-users", "add", "dana.k", "--password-stdin", answer="four words are good\n")
