@@ -9,7 +9,7 @@ from batchsend.exits import Exit
 
 
 def run_campaign(path: str) -> dict[str, Any]:
-    """Sends the campaign, or continues an interrupted run. The step fails if a row needs attention.
+    """Sends the campaign, or continues an interrupted run. The step fails if sending stops or a row needs attention.
 
     Running a failed step again texts no one twice, because the ledger knows what was sent. If the list does not meet
     the `[guards]` in the campaign file, this raises `BatchsendError` and nothing is sent.
