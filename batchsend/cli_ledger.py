@@ -161,12 +161,17 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 
     A column "reason" is kept. Whoever is on the list already stays as they are.
     """
+    from batchsend.errors import ListError
     from batchsend.optout_files import read_people, wishes_of
     from batchsend.optouts import Source, add_opt_outs
+    from batchsend.protected_files import refusal
+    from batchsend.readers.source import forbidden
     from batchsend.suppression import no_phone_in, nobody_in
     from batchsend.timestamps import now
 
     otherwise = (reason or "").strip() or f"from {file.name}"
+    if (why := refusal(file, Path.cwd())) is not None:
+        raise ListError(file, forbidden(why))
     people = list(read_people(file, region))
     wishes = [wish for named in people for wish in wishes_of(named, otherwise)]
     nobody = [named.row for named in people if not wishes_of(named, otherwise)]

@@ -30,6 +30,7 @@ from batchsend.pages import preview_facts, preview_page
 from batchsend.pages.base import write_page
 from batchsend.planning import Plan
 from batchsend.private_files import write_private
+from batchsend.protected_files import read_only_below
 from batchsend.runner import DeclinedError, Start
 from batchsend.schema import starts
 from batchsend.sender import Event, Waiting
@@ -247,6 +248,7 @@ def main(arguments: list[str]) -> int:
     # Before the first text SIGTERM ends it as Ctrl-C does; while sending, the runner takes both over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     job = _Job(Path(arguments[0]))
+    read_only_below(job.request.only_below)
     try:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
