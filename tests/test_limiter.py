@@ -7,7 +7,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import VirtualTimeLoop, run_virtually
 
@@ -31,7 +31,6 @@ async def slots(pacer: Pacer, count: int, stalls: list[float] | None = None) -> 
     return given_at
 
 
-@settings(deadline=None)
 @given(
     rate=st.floats(0.2, 400),
     stalls=st.lists(st.one_of(st.just(0.0), st.floats(0, 0.004), st.floats(0, 3)), min_size=1, max_size=20),

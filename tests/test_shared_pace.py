@@ -93,7 +93,7 @@ async def all_together(pacers: list[SharedPacer], count: int, *how: Any) -> list
     return sorted(moment for moments in lists for moment in moments)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     rate=st.floats(2, 400),
     delays=st.lists(st.floats(0, 0.004), min_size=1, max_size=5),
