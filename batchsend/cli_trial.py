@@ -83,7 +83,7 @@ def run_trial(
         return asked is None or asked(1)
 
     action = rehearse_trial if sandbox else send_trial
-    with progress.lines(1, lambda line: click.echo(line, err=True)) as listener:
+    with progress.lines(1) as listener:
         report = action(start, test_customer, row, confirm=confirm, listener=listener)
     _echo(trial_report_lines(report))
     return report.exit
