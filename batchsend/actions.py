@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from batchsend import campaign_file, runner
-from batchsend.campaign import Campaign
+from batchsend import runner
+from batchsend.campaigns import file as campaign_file
+from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger_url import resolve_ledger_url
 from batchsend.planning import Plan
 from batchsend.runner import Confirm, Guards, Listener, Report, Start

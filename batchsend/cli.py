@@ -20,7 +20,7 @@ from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
-    from batchsend.campaign import Campaign
+    from batchsend.campaigns.campaign import Campaign
     from batchsend.planning import Plan
     from batchsend.runner import Report, Start
     from batchsend.sender import Event
@@ -61,7 +61,7 @@ def cli() -> None:
 @click.argument("name")
 def new(name: str) -> None:
     """Write a campaign, a template and a list to start from. Nothing is ever overwritten."""
-    from batchsend.scaffold import write_sample
+    from batchsend.campaigns.sample import write_sample
 
     files = write_sample(name, Path.cwd())
     for file in files:
@@ -345,7 +345,7 @@ def schema() -> None:
     """Print the campaign file's JSON Schema, for editors."""
     import json
 
-    from batchsend.campaign_schema import campaign_schema
+    from batchsend.campaigns.json_schema import campaign_schema
 
     click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
 

@@ -10,7 +10,7 @@ from shutil import get_terminal_size
 from textwrap import fill
 
 from batchsend.advice import meaning, what_to_do
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.evidence import Evidence
 from batchsend.exits import Exit
 from batchsend.history import RunOverview, first_with, rows_with

@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Any
 
 from batchsend.api_client import ApiClient
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.quiet_hours import Hours, first_opening
 from batchsend.exits import Exit
 from batchsend.limiter import Pacer
 from batchsend.outbox import Outbox
 from batchsend.payload import attributes_of
-from batchsend.quiet_hours import Hours, first_opening
 from batchsend.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
 from batchsend.settings import Credentials
 from batchsend.timestamps import for_people, now

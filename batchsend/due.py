@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batchsend.cron_times import Times, latest
+from batchsend.campaigns.cron import Times, latest
 
 
 @dataclass(frozen=True)

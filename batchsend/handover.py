@@ -16,12 +16,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from batchsend.api import SendingAttributes
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError
 from batchsend.leases import ALIVE
 from batchsend.ledger import Ledger
 from batchsend.payload import attributes_of
-from batchsend.quiet_hours import Hours
 from batchsend.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.upserts import insert_into

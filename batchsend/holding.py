@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, select, update
 
+from batchsend.campaigns.quiet_hours import Hours, first_opening
 from batchsend.errors import GuardError
 from batchsend.ledger import Ledger
-from batchsend.quiet_hours import Hours, first_opening
 from batchsend.schema import messages
 from batchsend.statuses import Code, Status
 

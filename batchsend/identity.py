@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
 from batchsend.ledger import CampaignRecord, Identity, Ledger
 
@@ -66,7 +66,7 @@ def _are_two(other: Path, file: Path) -> bool:
 
 
 def _name_of(path: Path) -> str | None:
-    from batchsend.campaign_file import load_campaign
+    from batchsend.campaigns.file import load_campaign
 
     try:
         return load_campaign(path).name

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning import Plan

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, BusyError, LedgerError
 from batchsend.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger_opening import open_for_reading, open_ledger

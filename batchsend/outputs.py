@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ResultsError
 from batchsend.evidence import purged
 from batchsend.ledger import Ledger, RunRecord, StartRecord

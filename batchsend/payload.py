@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchsend.api import Request, SendingAttributes, message_identity
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 
 
 def attributes_of(campaign: Campaign) -> SendingAttributes:

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from sqlalchemy import insert
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.quiet_hours import Hours
 from batchsend.columns import Roles, find_columns
 from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, ListError
@@ -29,7 +30,6 @@ from batchsend.ledger_opening import scratch_ledger
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.optouts import load_opt_outs
 from batchsend.plan import Judged, RowJudge
-from batchsend.quiet_hours import Hours
 from batchsend.schema import messages
 from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 from batchsend._version import __version__
 from batchsend.api import run_identity
-from batchsend.campaign import Campaign
-from batchsend.campaign_types import SAMPLE_ID, is_pattern
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.dispatch import Sending, dispatch
 from batchsend.errors import (
     BatchsendError,

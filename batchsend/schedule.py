@@ -27,9 +27,9 @@ from typing import Any
 import psutil
 
 from batchsend.actions import prepare
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.cron import OneTime, Times
 from batchsend.children import Child, ChildProcess, Launch
-from batchsend.cron_times import OneTime, Times
 from batchsend.due import due
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit

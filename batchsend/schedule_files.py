@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
 
-from batchsend.campaign import Campaign
-from batchsend.campaign_file import load_campaign
-from batchsend.cron_times import CronTimes, OneTime, Times, first_moment
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.cron import CronTimes, OneTime, Times, first_moment
+from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, CampaignError
 
 #: A file that says this is meant for the scheduler, even where it cannot be read as a campaign.

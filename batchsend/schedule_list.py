@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from batchsend.actions import prepare
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger_opening import open_for_reading
 from batchsend.planned_starts import LastStart, Scheduled, last_start

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, CampaignError, TemplateError
 from batchsend.headers import folded, match_key
 from batchsend.template import MessageTemplate

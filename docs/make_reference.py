@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from batchsend import advice
-from batchsend.campaign_problems import SECTIONS
-from batchsend.campaign_schema import campaign_schema
+from batchsend.campaigns.json_schema import campaign_schema
+from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli import cli
 from batchsend.readers.recognise import Format
 from batchsend.sandbox import provocations_markdown

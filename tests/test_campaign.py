@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchsend.campaign import Campaign
-from batchsend.campaign_file import load_campaign
-from batchsend.campaign_schema import campaign_schema
-from batchsend.campaign_types import parse_duration
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import load_campaign
+from batchsend.campaigns.json_schema import campaign_schema
+from batchsend.campaigns.types import parse_duration
+from batchsend.campaigns.zones import nearest_zone
 from batchsend.errors import BatchsendError, CampaignError
-from batchsend.zones import nearest_zone
 
 SMALLEST = """
 name = "Spring"

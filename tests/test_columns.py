@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from world import CAMPAIGN
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.columns import Roles, find_columns
 from batchsend.errors import ListError
 

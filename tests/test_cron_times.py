@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchsend.cron_times import CronTimes, OneTime, cron_problem, first_moment, latest
+from batchsend.campaigns.cron import CronTimes, OneTime, cron_problem, first_moment, latest
 from batchsend.due import Due, Missed, due
 
 CHICAGO, BERLIN, LORD_HOWE = "America/Chicago", "Europe/Berlin", "Australia/Lord_Howe"

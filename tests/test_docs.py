@@ -23,7 +23,7 @@ import pytest
 from world import BATCHSEND, World, running_sandbox
 
 from batchsend import load_campaign
-from batchsend.campaign_schema import campaign_schema
+from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.cli import cli
 from batchsend.exits import Exit
 from batchsend.settings import VARIABLES

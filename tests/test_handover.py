@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from batchsend.aftermath import conclude, wake_sleepers
 from batchsend.api import SendingAttributes
+from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError, LedgerError
 from batchsend.handover import (
     OpenRun,
@@ -37,7 +38,6 @@ from batchsend.leases import LEASE_SECONDS, Lease, LeaseKeeper, LeaseLostError, 
 from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_ledger
 from batchsend.limiter import Pacer
-from batchsend.quiet_hours import Hours
 from batchsend.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.statuses import Status

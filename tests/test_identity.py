@@ -15,7 +15,7 @@ import pytest
 from ledgers import adopt, identity, planned
 from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.errors import IdentityError
 from batchsend.identity import recognise
 from batchsend.ledger import Ledger

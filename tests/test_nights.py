@@ -26,14 +26,14 @@ from batchsend import outbox as outboxes
 from batchsend import sender as senders
 from batchsend.api import Answered, Judgement, Request
 from batchsend.api_client import Departure
-from batchsend.campaign import Campaign
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import load_campaign
+from batchsend.campaigns.quiet_hours import Hours
 from batchsend.dispatch import Sending
 from batchsend.holding import Holding, comes_back, hold, next_midnight
 from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_ledger, scratch_ledger
 from batchsend.limiter import Pacer
-from batchsend.quiet_hours import Hours
 from batchsend.schema import messages
 from batchsend.sender import Ending
 from batchsend.settings import Credentials

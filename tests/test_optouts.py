@@ -17,7 +17,7 @@ from openpyxl import load_workbook
 from sqlalchemy import insert, update
 from world import CAMPAIGN, Sandbox, World, customers, read_results
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.cli import cli
 from batchsend.deliveries import Deliveries, Received
 from batchsend.errors import BatchsendError

@@ -15,7 +15,7 @@ from openpyxl import Workbook
 from sqlalchemy import select
 from world import World
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.ledger import Ledger
 from batchsend.ledger_opening import open_ledger
 from batchsend.planning import PlanRequest, make_plan

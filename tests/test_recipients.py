@@ -12,7 +12,7 @@ from openpyxl import load_workbook
 from workbooks import ods, ods_row
 from world import CAMPAIGN, World, customers, read_results
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.headers import match_key
 from batchsend.ledger_opening import open_ledger
 from batchsend.planning import PlanRequest, make_plan

@@ -33,7 +33,7 @@ from postgres_server import PostgresServer
 from sqlalchemy import select
 from world import World
 
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BusyError
 from batchsend.ledger_opening import open_for_reading, open_ledger
 from batchsend.locks import sending_lock

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from batchsend.campaign import Campaign
-from batchsend.campaign_file import parse_campaign
-from batchsend.campaign_types import SAMPLE_ID, is_pattern
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
 from batchsend.statuses import Tally

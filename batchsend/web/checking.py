@@ -13,7 +13,7 @@ import secrets
 from aiohttp import web
 
 from batchsend.advice import meaning
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.history import starts_of
 from batchsend.plan import API_UUID

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.web.campaign_page import Editor, campaign_page, loaded, open_file, opened, template_of
 from batchsend.web.campaigns import PLACES
@@ -162,7 +162,7 @@ async def try_file(request: web.Request) -> web.Response:
 
 
 def _parsed(file: CampaignFile, content: bytes) -> Campaign | None:
-    from batchsend.campaign_file import parse_campaign
+    from batchsend.campaigns.file import parse_campaign
 
     try:
         return parse_campaign(file.path, content)
@@ -185,7 +185,7 @@ async def _changed(
 
 def _change(file: CampaignFile, content: bytes, changes: Changes) -> None:
     """Changes keys of a campaign file, unless it could not be used then. Raises `BatchsendError`."""
-    from batchsend.campaign_file import parse_campaign
+    from batchsend.campaigns.file import parse_campaign
 
     made = edited(content, changes)
     if made == content:

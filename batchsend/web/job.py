@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from batchsend import runner
 from batchsend.actions import load_campaign, prepare
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError, GuardError
 from batchsend.exits import Exit
 from batchsend.job_log import summary_of

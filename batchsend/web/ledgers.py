@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 
 from batchsend.actions import prepare
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.handover import helpers
 from batchsend.history import starts_of
 from batchsend.ledger import CampaignRecord, Ledger, RunRecord

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from batchsend.campaign import Campaign
-from batchsend.campaign_file import load_campaign
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError
 from batchsend.outputs import inputs_of
 

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from batchsend.advice import meaning, what_to_do
-from batchsend.campaign import Campaign
-from batchsend.campaign_file import parse_campaign
-from batchsend.campaign_types import is_pattern
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.types import is_pattern
 from batchsend.columns import Roles, find_columns
 from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, FileError, ListError

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from batchsend.actions import prepare
 from batchsend.advice import meaning, what_to_do
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError
 from batchsend.history import code_counts, starts_of
 from batchsend.ledger import Ledger, RunRecord

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 from batchsend.pages.bar import Share
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.web.campaigns import bar_of

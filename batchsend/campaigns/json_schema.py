@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchsend.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign
 
 
 def campaign_schema() -> dict[str, Any]:

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import tzlocal
 from pydantic import Field, PrivateAttr, ValidationError
 
-from batchsend.campaign_problems import problems_of
-from batchsend.campaign_tables import (
+from batchsend.campaigns.problems import problems_of
+from batchsend.campaigns.tables import (
     Columns,
     Guards,
     ListOptions,
@@ -26,7 +26,7 @@ from batchsend.campaign_tables import (
     Table,
     TemplateBy,
 )
-from batchsend.campaign_types import ApiUuid, FilePath, Name, ZoneName
+from batchsend.campaigns.types import ApiUuid, FilePath, Name, ZoneName
 from batchsend.errors import BatchsendError
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, model_validator
 
-from batchsend.campaign_types import (
+from batchsend.campaigns.types import (
     CallbackUrl,
     Cron,
     Delimiter,

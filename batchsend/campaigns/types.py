@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from batchsend.cron_times import cron_problem
+from batchsend.campaigns.cron import cron_problem
+from batchsend.campaigns.zones import known_zone, nearest_zone
 from batchsend.headers import match_key
 from batchsend.hosts import is_this_machine
-from batchsend.zones import known_zone, nearest_zone
 
 
 class MisfitError(ValueError):

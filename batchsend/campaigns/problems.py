@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from batchsend.campaign_types import MisfitError
+from batchsend.campaigns.types import MisfitError
 from batchsend.headers import nearest
 
 Loc = tuple[str | int, ...]

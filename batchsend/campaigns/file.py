@@ -13,8 +13,8 @@ import tzlocal
 from pydantic import ValidationError
 
 from batchsend import campaign_toml
-from batchsend.campaign import Campaign, Origin
-from batchsend.campaign_problems import Problem, problems_of
+from batchsend.campaigns.campaign import Campaign, Origin
+from batchsend.campaigns.problems import Problem, problems_of
 from batchsend.errors import CampaignError
 from batchsend.headers import folded, match_key, nearest
 
