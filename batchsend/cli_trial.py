@@ -73,7 +73,7 @@ def run_trial(
     quiet: bool,
 ) -> Exit:  # fmt: skip
     """Sends one test. `asked`: asks for the number of texts to be typed; `None` where nobody is asked."""
-    from batchsend import progress
+    from batchsend.cli import progress
     from batchsend.console import trial_lines, trial_report_lines
     from batchsend.trial import rehearse_trial, send_trial
 

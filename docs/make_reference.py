@@ -19,7 +19,7 @@ import click
 from batchsend import advice
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.campaigns.problems import SECTIONS
-from batchsend.cli import cli
+from batchsend.cli.main import cli
 from batchsend.readers.recognise import Format
 from batchsend.sandbox import provocations_markdown
 from batchsend.settings import (

@@ -24,7 +24,7 @@ from world import BATCHSEND, World, running_sandbox
 
 from batchsend import load_campaign
 from batchsend.campaigns.json_schema import campaign_schema
-from batchsend.cli import cli
+from batchsend.cli.main import cli
 from batchsend.exits import Exit
 from batchsend.settings import VARIABLES
 from batchsend.sms import normalise

@@ -12,7 +12,7 @@ import click
 import pytest
 from world import CAMPAIGN, Sandbox, World, customers
 
-from batchsend.cli import cli
+from batchsend.cli.main import cli
 
 LOCKED = {"Customer UUID": "sandbox-locked-1", "First Name": "Ann", "Phone": "(312) 555-0101"}
 

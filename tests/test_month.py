@@ -21,7 +21,7 @@ from world import PASSWORD, USERNAME, Sandbox, World, read_results
 
 import batchsend.api_client
 import batchsend.timestamps
-from batchsend.cli import run
+from batchsend.cli.main import run
 from batchsend.exits import Exit
 
 CHICAGO = ZoneInfo("America/Chicago")

@@ -18,7 +18,7 @@ from sqlalchemy import insert, update
 from world import CAMPAIGN, Sandbox, World, customers, read_results
 
 from batchsend.campaigns.file import load_campaign
-from batchsend.cli import cli
+from batchsend.cli.main import cli
 from batchsend.deliveries import Deliveries, Received
 from batchsend.errors import BatchsendError
 from batchsend.history import run_rows

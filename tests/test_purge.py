@@ -18,7 +18,7 @@ from ledgers import BASE_URL, adopt, came_to, history, identity, outbox, planned
 from sqlalchemy import insert, select, update
 from world import World, customers, read_results
 
-from batchsend.cli import cli
+from batchsend.cli.main import cli
 from batchsend.errors import BatchsendError, BusyError
 from batchsend.evidence import of_customer
 from batchsend.ledger import Ledger

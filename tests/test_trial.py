@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
-from batchsend.cli import run
+from batchsend.cli.main import run
 
 CALLBACK = (
     '[message]\ncallback_url = "http://127.0.0.1:9/batchsend"\ncallback_metadata = { source = "shop" }\n'

@@ -158,10 +158,10 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 def _load() -> None:
     import batchsend.actions
-    import batchsend.cli
+    import batchsend.cli.main
+    import batchsend.cli.progress
     import batchsend.console
     import batchsend.lookup
-    import batchsend.progress
     import batchsend.readers.text
     import batchsend.readers.xlsx
     import batchsend.runner

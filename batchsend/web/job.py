@@ -21,9 +21,9 @@ from sqlalchemy import func, select
 from batchsend import runner
 from batchsend.actions import load_campaign, prepare
 from batchsend.campaigns.campaign import Campaign
+from batchsend.cli.json_log import summary_of
 from batchsend.errors import BatchsendError, BusyError, GuardError
 from batchsend.exits import Exit
-from batchsend.job_log import summary_of
 from batchsend.ledger_opening import check_ledger_place, open_for_reading
 from batchsend.outputs import preview_path, write_preview
 from batchsend.pages import preview_facts, preview_page

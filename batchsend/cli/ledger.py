@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsend.cli_options import ledger_option
+from batchsend.cli.options import ledger_option
 from batchsend.errors import BatchsendError
 
 if TYPE_CHECKING:

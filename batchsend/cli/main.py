@@ -13,9 +13,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchsend import cli_cluster, cli_ledger, cli_services, cli_trial, cli_web
+from batchsend import cli_trial
 from batchsend._version import __version__
-from batchsend.cli_options import ledger_option
+from batchsend.cli import (
+    cluster as cli_cluster,
+)
+from batchsend.cli import (
+    ledger as cli_ledger,
+)
+from batchsend.cli import (
+    services as cli_services,
+)
+from batchsend.cli import (
+    web as cli_web,
+)
+from batchsend.cli.options import ledger_option
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 
@@ -142,7 +154,7 @@ def send(
         raise click.UsageError("A rehearsal has no workers: leave --detach or --sandbox out.")
     action = runner.rehearse if sandbox else partial(runner.send, ask=cli_cluster.ask_whether_to_stop())
     if log_format == "json":
-        from batchsend.job_log import run_as_job
+        from batchsend.cli.json_log import run_as_job
 
         return Exit(run_as_job(prepare, action, partial(click.echo, err=True), click.echo))
     return _run(prepare(), action, asks=asks, quiet=quiet)
@@ -233,7 +245,7 @@ class _Progress:
     def begin(self, total: int) -> None:
         if self._quiet:
             return
-        from batchsend import progress
+        from batchsend.cli import progress
 
         if sys.stderr.isatty():
             self._display = progress.bar(total)

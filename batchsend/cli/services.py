@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchsend.cli_options import ledger_option
+from batchsend.cli.options import ledger_option
 from batchsend.exits import Exit
 
 _FILE = click.Path(path_type=Path)

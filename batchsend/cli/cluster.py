@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import click
 
-from batchsend.cli_options import ledger_option
+from batchsend.cli.options import ledger_option
 from batchsend.exits import Exit
 
 

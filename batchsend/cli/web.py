@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsend.cli_options import ledger_option
+from batchsend.cli.options import ledger_option
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
