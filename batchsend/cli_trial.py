@@ -74,7 +74,7 @@ def run_trial(
 ) -> Exit:  # fmt: skip
     """Sends one test. `asked`: asks for the number of texts to be typed; `None` where nobody is asked."""
     from batchsend.cli import progress
-    from batchsend.console import trial_lines, trial_report_lines
+    from batchsend.cli.text.plan import trial_lines, trial_report_lines
     from batchsend.trial import rehearse_trial, send_trial
 
     def confirm(trial: Trial) -> bool:

@@ -160,7 +160,7 @@ def _load() -> None:
     import batchsend.actions
     import batchsend.cli.main
     import batchsend.cli.progress
-    import batchsend.console
+    import batchsend.cli.text.plan
     import batchsend.lookup
     import batchsend.readers.text
     import batchsend.readers.xlsx

@@ -33,7 +33,7 @@ region_option = click.option(
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """What ran, when, by whom, with which counts."""
     from batchsend.actions import load_campaign
-    from batchsend.console import run_lines
+    from batchsend.cli.text.plan import run_lines
     from batchsend.history import overview
     from batchsend.lookup import find_ledger, report_pages
 
@@ -51,9 +51,9 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
 @ledger_option
 def history(customer: str | None, phone: str | None, region: str, ledger: str | None) -> None:
     """Who got what, when, from whom: over all campaigns of the ledger."""
-    from batchsend.console import evidence_lines
+    from batchsend.cli.text.ledger import opt_out_lines
+    from batchsend.cli.text.plan import evidence_lines
     from batchsend.evidence import of_customer, of_phone
-    from batchsend.ledger_lines import opt_out_lines
     from batchsend.lookup import find_ledger
     from batchsend.optouts import opt_outs_of
 
@@ -84,7 +84,7 @@ def optouts() -> None:
 @ledger_option
 def list_(all_: bool, ledger: str | None) -> None:
     """Who is on the list, since when, why and by whom."""
-    from batchsend.ledger_lines import opt_out_lines
+    from batchsend.cli.text.ledger import opt_out_lines
     from batchsend.lookup import find_ledger
     from batchsend.optouts import opt_outs, opt_outs_ever
 
@@ -125,7 +125,7 @@ def add(customer: str | None, phone: str | None, reason: str, region: str, ledge
 @ledger_option
 def remove(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
     """Take a customer or a phone off the list: they want texts again."""
-    from batchsend.ledger_lines import named
+    from batchsend.cli.text.ledger import named
     from batchsend.ledger_opening import open_ledger
     from batchsend.lookup import find_ledger
     from batchsend.optouts import remove_opt_outs
@@ -210,7 +210,7 @@ def export(file: Path, ledger: str | None) -> None:
 def purge(age: str, yes: bool, ledger: str | None) -> None:
     """Forget texts, phones and list columns of whatever was last touched longer ago than that."""
     from batchsend import purge as purging
-    from batchsend.ledger_lines import entry_count, purge_lines
+    from batchsend.cli.text.ledger import entry_count, purge_lines
     from batchsend.ledger_opening import open_ledger
     from batchsend.lookup import find_ledger
     from batchsend.timestamps import now
@@ -240,7 +240,7 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
 
 
 def _agreed(entries: int) -> bool:
-    from batchsend.ledger_lines import entry_count
+    from batchsend.cli.text.ledger import entry_count
 
     try:
         answer = click.prompt(

@@ -162,7 +162,7 @@ def send(
 
 def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **options: Any) -> Exit:
     from batchsend import actions, runner
-    from batchsend.console import first_message_lines, plan_lines, shown_path, tally_line
+    from batchsend.cli.text.plan import first_message_lines, plan_lines, shown_path, tally_line
     from batchsend.errors import ResultsError
     from batchsend.ledger_opening import check_ledger_place
     from batchsend.outputs import preview_path, write_preview, write_preview_page
@@ -208,7 +208,7 @@ def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **opt
 def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool) -> Exit:
     """Shows the plan, asks where it must, shows progress and the report."""
     from batchsend import runner
-    from batchsend.console import closing_lines, first_message_lines, plan_lines, report_lines
+    from batchsend.cli.text.plan import closing_lines, first_message_lines, plan_lines, report_lines
 
     rehearsal = action is runner.rehearse
     shown = _Progress(quiet=quiet)
@@ -322,7 +322,7 @@ def stop(target: str, ledger: str | None) -> None:
 @ledger_option
 def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
     """Write the results of a run again."""
-    from batchsend.console import delivery_lines, shown_path
+    from batchsend.cli.text.plan import delivery_lines, shown_path
     from batchsend.lookup import find_run, results_file
     from batchsend.outputs import write_run, write_run_as_list, write_run_page
     from batchsend.statuses import Status, Tally
