@@ -6,10 +6,10 @@ from sqlalchemy import exists, func, select, update
 
 from batchsend.exits import exit_of_rows
 from batchsend.handover import OpenRun
-from batchsend.history import code_counts
 from batchsend.leases import ALIVE
-from batchsend.ledger import Ledger
-from batchsend.schema import handovers, leases, messages
+from batchsend.ledger.history import code_counts
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import handovers, leases, messages
 from batchsend.statuses import Code, Status
 from batchsend.timestamps import now
 

@@ -13,11 +13,11 @@ from typing import Self
 from aiohttp import web
 
 from batchsend.callback_gate import SIGNATURE_HEADER, Gate, open_gate
-from batchsend.deliveries import Deliveries
 from batchsend.errors import BatchsendError
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
-from batchsend.ledger_url import resolve_ledger_url
+from batchsend.ledger.deliveries import Deliveries
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.location import resolve_ledger_url
+from batchsend.ledger.opening import open_ledger
 from batchsend.listening import cannot_listen, in_url, stopping_on_signals
 from batchsend.lookup import find_ledger
 from batchsend.recorder import Counts, Recorder

@@ -29,9 +29,9 @@ from batchsend.errors import LedgerError
 from batchsend.handover import OPEN_ROW, open_runs, standing
 from batchsend.hands import Fate, Team
 from batchsend.leases import interrupt_dead
-from batchsend.ledger import Ledger
-from batchsend.schema import messages, meta
-from batchsend.server_options import server_options
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.postgres import server_options
+from batchsend.ledger.schema import messages, meta
 
 if TYPE_CHECKING:
     import psycopg

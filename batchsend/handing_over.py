@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from batchsend.errors import LedgerError
 from batchsend.extras import CLUSTER_MISSING, has_cluster
 from batchsend.handover import RunSettings, hand_over
-from batchsend.ledger import Ledger, nothing_more
+from batchsend.ledger.ledger import Ledger, nothing_more
 from batchsend.planning import Plan
 
 

@@ -20,11 +20,11 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError
 from batchsend.leases import ALIVE
-from batchsend.ledger import Ledger
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
 from batchsend.payload import attributes_of
-from batchsend.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
-from batchsend.upserts import insert_into
 
 #: A run at which nobody has worked for so long is left alone by workers: whoever wants it sent starts it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()

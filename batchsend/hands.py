@@ -19,7 +19,7 @@ from batchsend.api_client import ApiClient
 from batchsend.handover import OpenRun, RunSettings, close_run, open_run
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError
-from batchsend.ledger import Ledger
+from batchsend.ledger.ledger import Ledger
 from batchsend.sender import Ending, Sender, SendOptions
 from batchsend.settings import Credentials
 from batchsend.shared_outbox import Chunk, SharedOutbox

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, func, select, update
 
 from batchsend.campaigns.quiet_hours import Hours, first_opening
 from batchsend.errors import GuardError
-from batchsend.ledger import Ledger
-from batchsend.schema import messages
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import messages
 from batchsend.statuses import Code, Status
 
 

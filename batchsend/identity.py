@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
-from batchsend.ledger import CampaignRecord, Identity, Ledger
+from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
 
 
 def recognise(

@@ -34,8 +34,8 @@ from sqlalchemy import (
 )
 
 from batchsend.errors import LedgerError
-from batchsend.ledger import Ledger
-from batchsend.schema import SERVER_CLOCK, handovers, leases, messages, runs
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: A lease lasts so long unless it is renewed, ...

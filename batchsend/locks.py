@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.handover import refuse_shared, take_back
-from batchsend.ledger import Ledger
-from batchsend.ledger_errors import own_errors
-from batchsend.server_options import server_options
+from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.postgres import server_options
 
 
 @contextmanager

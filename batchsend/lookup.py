@@ -12,9 +12,9 @@ from sqlalchemy.engine import make_url
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, BusyError, LedgerError
-from batchsend.ledger import CampaignRecord, Ledger, RunRecord
-from batchsend.ledger_opening import open_for_reading, open_ledger
-from batchsend.ledger_url import resolve_ledger_url
+from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
+from batchsend.ledger.location import resolve_ledger_url
+from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.locks import campaign_lock
 from batchsend.settings import load_settings
 

@@ -11,7 +11,7 @@ from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.damage import is_damaged
 from batchsend.errors import ListError
 from batchsend.headers import match_key
-from batchsend.optouts import OptOut, Wish
+from batchsend.ledger.optouts import OptOut, Wish
 from batchsend.phones import PhoneProblem, to_e164
 from batchsend.results_csv import from_guarded, guarded
 from batchsend.results_list import write_list

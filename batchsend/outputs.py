@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ResultsError
-from batchsend.evidence import purged
-from batchsend.ledger import Ledger, RunRecord, StartRecord
+from batchsend.ledger.attempts import purged
+from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
 from batchsend.pages import preview_facts, preview_page, report_facts, report_page
 from batchsend.pages.base import write_page
 from batchsend.planning import SCRATCH_RUN, Plan

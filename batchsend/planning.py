@@ -22,20 +22,20 @@ from batchsend.columns import Roles, find_columns
 from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, ListError
 from batchsend.guards import unusual
-from batchsend.history import History, code_counts, segments_to_send, taken_rows
 from batchsend.holding import Holding, comes_back, hold
 from batchsend.identity import recognise
-from batchsend.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
-from batchsend.ledger_opening import scratch_ledger
+from batchsend.ledger.bulk import execute_for_all, insert_tuples
+from batchsend.ledger.history import History, code_counts, segments_to_send, taken_rows
+from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
+from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.optouts import load_opt_outs
+from batchsend.ledger.schema import messages
 from batchsend.loaded_to_stay import loaded_to_stay
-from batchsend.optouts import load_opt_outs
 from batchsend.plan import Judged, RowJudge
-from batchsend.schema import messages
 from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression
 from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
-from batchsend.upserts import execute_for_all, insert_tuples
 from batchsend.verdicts import PLANNED, PlannedChunk, Planner, Remarks
 
 T = TypeVar("T")

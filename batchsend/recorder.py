@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from batchsend.deliveries import Deliveries, Received
 from batchsend.errors import LedgerError
+from batchsend.ledger.deliveries import Deliveries, Received
 from batchsend.timestamps import now, to_text
 
 #: Updates of one commit at most.

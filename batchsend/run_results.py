@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import starmap
 from zoneinfo import ZoneInfo
 
-from batchsend.evidence import purged
-from batchsend.history import code_counts, run_tuples
-from batchsend.ledger import Ledger
+from batchsend.ledger.attempts import purged
+from batchsend.ledger.history import code_counts, run_tuples
+from batchsend.ledger.ledger import Ledger
 from batchsend.results import ResultRow
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text

@@ -32,10 +32,10 @@ from batchsend.exits import Exit, exit_of_rows
 from batchsend.guards import Bounds, Facts, refusals
 from batchsend.handing_over import check_detachable, forget_jobs, handing_over, run_settings
 from batchsend.handover import OpenRun, waiting_workers
-from batchsend.history import code_counts
 from batchsend.holding import comes_back
-from batchsend.ledger import Adopted, Ledger, StartRecord
-from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.ledger.history import code_counts
+from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
+from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.locks import sending_lock
 from batchsend.newest_list import newest_match

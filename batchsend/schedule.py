@@ -33,9 +33,9 @@ from batchsend.children import Child, ChildProcess, Launch
 from batchsend.due import due
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
-from batchsend.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
 from batchsend.schedule_files import (
     CampaignFiles,
     Change,

@@ -10,8 +10,8 @@ from pathlib import Path
 from batchsend.actions import prepare
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
-from batchsend.ledger_opening import open_for_reading
-from batchsend.planned_starts import LastStart, Scheduled, last_start
+from batchsend.ledger.opening import open_for_reading
+from batchsend.ledger.planned_starts import LastStart, Scheduled, last_start
 from batchsend.schedule_files import CampaignFiles, nothing_to_start, schedule_words, times_of, usual_folders
 from batchsend.timestamps import for_people, now
 

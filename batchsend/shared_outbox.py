@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from batchsend.errors import LedgerError
 from batchsend.leases import Lease, LeaseLostError, renew_in
-from batchsend.ledger import Ledger
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import handovers, messages, runs
 from batchsend.outbox import LAST_ROW, Claimed, Outbox, Outcome
-from batchsend.schema import handovers, messages, runs
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 T = TypeVar("T")

@@ -21,6 +21,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from batchsend.ledger.postgres import server_options
+from batchsend.ledger.schema import SERVER_CLOCK, paces
 from batchsend.limiter import (
     RECOVERY_SECONDS,
     RECOVERY_SHARE,
@@ -29,8 +31,6 @@ from batchsend.limiter import (
     Pause,
     backoff,
 )
-from batchsend.schema import SERVER_CLOCK, paces
-from batchsend.server_options import server_options
 
 #: The share of the rate that is really used: it pays for departures that are up to `_LATE_SECONDS` behind their
 #: slots, and for hosts that take the server's clock to be a few milliseconds apart. In a window of w >= 1 s there are

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, select, update
 
-from batchsend.ledger import Ledger
-from batchsend.schema import messages
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import messages
 from batchsend.statuses import Code, Status
 
 

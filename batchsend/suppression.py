@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchsend.errors import BatchsendError
+from batchsend.ledger.optouts import OptOuts
 from batchsend.optout_files import read_people
-from batchsend.optouts import OptOuts
 
 #: Row numbers that a note names before it says "...".
 _ROWS_NAMED = 5

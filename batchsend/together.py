@@ -30,7 +30,7 @@ from batchsend.handover import (
 from batchsend.hands import breath_of, client_of
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError, interrupt_dead
-from batchsend.ledger import Ledger
+from batchsend.ledger.ledger import Ledger
 from batchsend.outbox import Outcome
 from batchsend.sender import Elsewhere, Ending, Event
 from batchsend.shared_outbox import Chunk, SharedOutbox, may_pass

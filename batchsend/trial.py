@@ -20,13 +20,13 @@ from batchsend.api import TRIAL_IDENTITY
 from batchsend.dispatch import Sending, dispatch
 from batchsend.errors import GuardError
 from batchsend.exits import Exit
-from batchsend.history import run_rows
-from batchsend.ledger_opening import scratch_ledger
+from batchsend.ledger.history import run_rows
+from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.schema import messages
 from batchsend.outbox import Outbox
 from batchsend.plan import API_UUID, Judged
 from batchsend.planning import SCRATCH_RUN, Plan, judge_row
 from batchsend.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
-from batchsend.schema import messages
 from batchsend.sender import Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.sms import SmsSize

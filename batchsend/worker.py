@@ -13,8 +13,8 @@ from batchsend.exits import Exit
 from batchsend.extras import CLUSTER_MISSING, has_cluster
 from batchsend.handing_over import no_queue
 from batchsend.hands import Team
-from batchsend.ledger_opening import open_ledger
-from batchsend.ledger_url import resolve_ledger_url
+from batchsend.ledger.location import resolve_ledger_url
+from batchsend.ledger.opening import open_ledger
 from batchsend.settings import load_settings, require_credentials
 
 

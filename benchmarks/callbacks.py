@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from ledgers import adopt, planned, send_all
 from raw_posts import post_all
 
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.opening import open_ledger
 
 BARE = """
 import asyncio

@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from batchsend.api import SendingAttributes, request_body, request_path, run_identity
-from batchsend.history import run_rows
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.history import run_rows
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import runs
 from batchsend.payload import request_of
 from batchsend.results import write_results
 from batchsend.results_table import column_headers, values
 from batchsend.run_results import RunResults
-from batchsend.schema import runs
 
 
 def posts(ledger_file: str, base_url: str, out: str) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from batchsend.history import History
-from batchsend.ledger import Adopted, Identity, Ledger, NewRun, StartRecord
-from batchsend.ledger_opening import scratch_ledger
+from batchsend.ledger.history import History
+from batchsend.ledger.ledger import Adopted, Identity, Ledger, NewRun, StartRecord
+from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.schema import messages
 from batchsend.outbox import Claimed, Outbox, Outcome
-from batchsend.schema import messages
 from batchsend.statuses import Status
 
 BASE_URL = "https://api.example.com"

@@ -21,12 +21,12 @@ from typing import Any
 from ledgers import adopt, outbox, planned
 from sqlalchemy import select
 
-from batchsend.deliveries import Deliveries, Received
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.deliveries import Deliveries, Received
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages, updates
 from batchsend.outbox import Claimed, Outcome
 from batchsend.sandbox.updates import Fate, Text, posts
-from batchsend.schema import messages, updates
 from batchsend.statuses import Status
 
 #: What the server's answer comes to; `LOST` never comes.

@@ -30,7 +30,7 @@ from ledgers import adopt, planned, send_all
 from raw_posts import post_all
 from world import World, customers, running_sandbox
 
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.opening import open_ledger
 from batchsend.outbox import Outcome
 from batchsend.statuses import Status
 

@@ -13,8 +13,8 @@ from world import Sandbox, World, customers, running_sandbox
 
 from batchsend.cluster import defer_chunks, forget_chunks, upgrade_queue
 from batchsend.handover import close_run
-from batchsend.ledger_opening import open_ledger
-from batchsend.schema import messages
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages
 
 SLOW = "[sending]\nrate = 40\nconcurrency = 10\n"
 

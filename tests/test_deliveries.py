@@ -13,11 +13,11 @@ from ledgers import adopt, came_to, history, identity, outbox, planned, send_all
 from replay_updates import begin, complaints, end, play, tell
 from sqlalchemy import select, text
 
-from batchsend.deliveries import Deliveries, Delivery, Received
 from batchsend.errors import LedgerError
-from batchsend.ledger import Adopted, Ledger
-from batchsend.ledger_opening import open_ledger
-from batchsend.schema import messages, superseded, updates
+from batchsend.ledger.deliveries import Deliveries, Delivery, Received
+from batchsend.ledger.ledger import Adopted, Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages, superseded, updates
 from batchsend.statuses import Code, Status
 from batchsend.updates import Update, Verdict
 

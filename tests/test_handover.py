@@ -35,10 +35,10 @@ from batchsend.handover import (
 )
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LEASE_SECONDS, Lease, LeaseKeeper, LeaseLostError, Moment, interrupt_dead
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.limiter import Pacer
-from batchsend.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.statuses import Status
 

@@ -18,8 +18,8 @@ from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import IdentityError
 from batchsend.identity import recognise
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
 
 
 def in_ledger(world: World, statement: str) -> None:

@@ -32,12 +32,12 @@ from sqlalchemy import select, text, update
 from sqlalchemy.engine import URL
 
 from batchsend.errors import BusyError, LedgerError
-from batchsend.history import code_counts, overview, run_rows, segments_to_send
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.ledger.history import code_counts, overview, run_rows, segments_to_send
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, superseded
 from batchsend.locks import campaign_lock
 from batchsend.outbox import Outcome
-from batchsend.schema import SCHEMA_VERSION, messages, meta, superseded
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")

@@ -14,8 +14,8 @@ from world import Sandbox, World, customers
 
 from batchsend.cluster import has_queue, queue_is_ready, upgrade_queue
 from batchsend.errors import LedgerError
-from batchsend.ledger_opening import open_ledger, upgrade_ledger
-from batchsend.schema import SCHEMA_VERSION, handovers, leases, meta, paces
+from batchsend.ledger.opening import open_ledger, upgrade_ledger
+from batchsend.ledger.schema import SCHEMA_VERSION, handovers, leases, meta, paces
 
 NEW_TABLES = (paces, handovers, leases)
 

@@ -31,10 +31,10 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.dispatch import Sending
 from batchsend.holding import Holding, comes_back, hold, next_midnight
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger, scratch_ledger
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger, scratch_ledger
+from batchsend.ledger.schema import messages
 from batchsend.limiter import Pacer
-from batchsend.schema import messages
 from batchsend.sender import Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status

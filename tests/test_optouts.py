@@ -19,12 +19,12 @@ from world import CAMPAIGN, Sandbox, World, customers, read_results
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.cli.main import cli
-from batchsend.deliveries import Deliveries, Received
 from batchsend.errors import BatchsendError
-from batchsend.history import run_rows
-from batchsend.ledger import Adopted, Ledger
-from batchsend.ledger_opening import open_ledger, scratch_ledger
-from batchsend.optouts import (
+from batchsend.ledger.deliveries import Deliveries, Received
+from batchsend.ledger.history import run_rows
+from batchsend.ledger.ledger import Adopted, Ledger
+from batchsend.ledger.opening import open_ledger, scratch_ledger
+from batchsend.ledger.optouts import (
     EVERYWHERE,
     Person,
     Source,
@@ -36,9 +36,9 @@ from batchsend.optouts import (
     remove_opt_outs,
     scope_of_answer,
 )
+from batchsend.ledger.schema import campaigns, messages
 from batchsend.outbox import Outbox
 from batchsend.planning import PlanRequest, make_plan
-from batchsend.schema import campaigns, messages
 from batchsend.settings import VARIABLES
 from batchsend.statuses import Status
 from batchsend.suppression import load_suppression

@@ -16,10 +16,10 @@ from sqlalchemy import select
 from world import World
 
 from batchsend.campaigns.file import load_campaign
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages
 from batchsend.planning import PlanRequest, make_plan
-from batchsend.schema import messages
 from batchsend.statuses import Status
 
 NOW = datetime(2026, 3, 2, 18, tzinfo=UTC)

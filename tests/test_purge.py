@@ -20,14 +20,14 @@ from world import World, customers, read_results
 
 from batchsend.cli.main import cli
 from batchsend.errors import BatchsendError, BusyError
-from batchsend.evidence import of_customer
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.attempts import of_customer
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.optouts import opt_outs
+from batchsend.ledger.purge import cutoff_of, nobody_sending, purge, purgeable
+from batchsend.ledger.schema import messages, runs, starts, superseded, updates
 from batchsend.locks import campaign_lock
-from batchsend.optouts import opt_outs
-from batchsend.purge import cutoff_of, nobody_sending, purge, purgeable
 from batchsend.run_results import RunResults
-from batchsend.schema import messages, runs, starts, superseded, updates
 from batchsend.statuses import Status
 
 OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"
@@ -231,7 +231,7 @@ def content(file: Path) -> bytes:
 
 
 def test_a_reader_that_keeps_old_pages_alive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchsend.purge._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("batchsend.ledger.purge._PATIENCE_SECONDS", 0)
     file = tmp_path / "ledger.db"
     ledger = open_ledger(f"sqlite:///{file}")
     an_old_run(ledger)

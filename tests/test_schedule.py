@@ -21,8 +21,8 @@ import pytest
 from misbehaving import answer, misbehaving, says, success, waits_until
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
-from batchsend.ledger_opening import open_ledger
-from batchsend.planned_starts import Fate, Scheduled, Scheduler, claim, watch
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, watch
 from batchsend.schedule import Service
 from batchsend.schedule_files import CampaignFiles
 

@@ -18,9 +18,9 @@ from test_limiter import most_in_a_window
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.handover import hand_over
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_ledger
-from batchsend.schema import paces
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import paces
 from batchsend.shared_pace import Block, SharedPacer, SlotBook
 
 

@@ -35,11 +35,11 @@ from world import World
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BusyError
-from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.schema import messages
 from batchsend.locks import sending_lock
 from batchsend.outbox import Claimed, Outbox, Outcome
 from batchsend.planning import PlanRequest, make_plan
-from batchsend.schema import messages
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.timestamps import to_text
 

@@ -26,10 +26,10 @@ def upgrade(ledger: str | None) -> None:
     Nothing is forgotten, and it may be run any number of times. Programs of an older version refuse the ledger then.
     """
     from batchsend.extras import CLUSTER_MISSING, has_cluster
-    from batchsend.ledger import Ledger
-    from batchsend.ledger_opening import upgrade_ledger
+    from batchsend.ledger.ledger import Ledger
+    from batchsend.ledger.opening import upgrade_ledger
+    from batchsend.ledger.schema import SCHEMA_VERSION
     from batchsend.lookup import find_ledger
-    from batchsend.schema import SCHEMA_VERSION
 
     before = SCHEMA_VERSION
 

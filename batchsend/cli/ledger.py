@@ -15,8 +15,8 @@ from batchsend.cli.options import ledger_option
 from batchsend.errors import BatchsendError
 
 if TYPE_CHECKING:
-    from batchsend.ledger import Ledger
-    from batchsend.optouts import Person
+    from batchsend.ledger.ledger import Ledger
+    from batchsend.ledger.optouts import Person
 
 _FILE = click.Path(path_type=Path)
 
@@ -34,7 +34,7 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     """What ran, when, by whom, with which counts."""
     from batchsend.actions import load_campaign
     from batchsend.cli.text.plan import run_lines
-    from batchsend.history import overview
+    from batchsend.ledger.history import overview
     from batchsend.lookup import find_ledger, report_pages
 
     with find_ledger(campaign, ledger) as found:
@@ -53,9 +53,9 @@ def history(customer: str | None, phone: str | None, region: str, ledger: str | 
     """Who got what, when, from whom: over all campaigns of the ledger."""
     from batchsend.cli.text.ledger import opt_out_lines
     from batchsend.cli.text.plan import evidence_lines
-    from batchsend.evidence import of_customer, of_phone
+    from batchsend.ledger.attempts import of_customer, of_phone
+    from batchsend.ledger.optouts import opt_outs_of
     from batchsend.lookup import find_ledger
-    from batchsend.optouts import opt_outs_of
 
     if (customer is None) == (phone is None):
         raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
@@ -85,8 +85,8 @@ def optouts() -> None:
 def list_(all_: bool, ledger: str | None) -> None:
     """Who is on the list, since when, why and by whom."""
     from batchsend.cli.text.ledger import opt_out_lines
+    from batchsend.ledger.optouts import opt_outs, opt_outs_ever
     from batchsend.lookup import find_ledger
-    from batchsend.optouts import opt_outs, opt_outs_ever
 
     with find_ledger(None, ledger) as found:
         for line in opt_out_lines(opt_outs_ever(found) if all_ else opt_outs(found)):
@@ -101,7 +101,7 @@ def list_(all_: bool, ledger: str | None) -> None:
 @ledger_option
 def add(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
     """Put a customer, a phone or both on the list."""
-    from batchsend.optouts import Source, Wish, add_opt_outs
+    from batchsend.ledger.optouts import Source, Wish, add_opt_outs
     from batchsend.timestamps import now
 
     if customer is None and phone is None:
@@ -126,9 +126,9 @@ def add(customer: str | None, phone: str | None, reason: str, region: str, ledge
 def remove(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
     """Take a customer or a phone off the list: they want texts again."""
     from batchsend.cli.text.ledger import named
-    from batchsend.ledger_opening import open_ledger
+    from batchsend.ledger.opening import open_ledger
+    from batchsend.ledger.optouts import remove_opt_outs
     from batchsend.lookup import find_ledger
-    from batchsend.optouts import remove_opt_outs
     from batchsend.timestamps import now
 
     if (customer is None) == (phone is None):
@@ -161,8 +161,8 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 
     A column "reason" is kept. Whoever is on the list already stays as they are.
     """
+    from batchsend.ledger.optouts import Source, add_opt_outs
     from batchsend.optout_files import read_people, wishes_of
-    from batchsend.optouts import Source, add_opt_outs
     from batchsend.suppression import no_phone_in, nobody_in
     from batchsend.timestamps import now
 
@@ -186,9 +186,9 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 @ledger_option
 def export(file: Path, ledger: str | None) -> None:
     """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` read again."""
+    from batchsend.ledger.optouts import opt_outs
     from batchsend.lookup import find_ledger
     from batchsend.optout_files import write_opt_outs
-    from batchsend.optouts import opt_outs
 
     with find_ledger(None, ledger) as found:
         entries = list(opt_outs(found))
@@ -209,9 +209,9 @@ def export(file: Path, ledger: str | None) -> None:
 @ledger_option
 def purge(age: str, yes: bool, ledger: str | None) -> None:
     """Forget texts, phones and list columns of whatever was last touched longer ago than that."""
-    from batchsend import purge as purging
     from batchsend.cli.text.ledger import entry_count, purge_lines
-    from batchsend.ledger_opening import open_ledger
+    from batchsend.ledger import purge as purging
+    from batchsend.ledger.opening import open_ledger
     from batchsend.lookup import find_ledger
     from batchsend.timestamps import now
 
@@ -255,7 +255,7 @@ def _agreed(entries: int) -> bool:
 @contextmanager
 def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
     """The ledger that is there; a new one only where it is named, so that no wish ends up where nobody looks."""
-    from batchsend.ledger_opening import open_ledger
+    from batchsend.ledger.opening import open_ledger
     from batchsend.lookup import find_ledger, new_ledger
 
     made = new_ledger(option)
@@ -271,7 +271,7 @@ def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
 
 
 def _person() -> Person:
-    from batchsend.optouts import Person
+    from batchsend.ledger.optouts import Person
     from batchsend.whoami import os_user
 
     return Person(os_user(), socket.gethostname())

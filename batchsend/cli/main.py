@@ -164,7 +164,7 @@ def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **opt
     from batchsend import actions, runner
     from batchsend.cli.text.plan import first_message_lines, plan_lines, shown_path, tally_line
     from batchsend.errors import ResultsError
-    from batchsend.ledger_opening import check_ledger_place
+    from batchsend.ledger.opening import check_ledger_place
     from batchsend.outputs import preview_path, write_preview, write_preview_page
     from batchsend.statuses import Status
 
@@ -303,7 +303,7 @@ def _asked(texts: int, *, rehearsal: bool) -> bool:
 @ledger_option
 def stop(target: str, ledger: str | None) -> None:
     """Let a running run stop as Ctrl-C would: what is in flight is finished."""
-    from batchsend.ledger_opening import open_ledger
+    from batchsend.ledger.opening import open_ledger
     from batchsend.lookup import find_run, is_running
 
     with find_run(target, ledger, open_ledger) as found:

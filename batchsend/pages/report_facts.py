@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from batchsend.history import departures, run_rows, starts_of
-from batchsend.ledger import Ledger
+from batchsend.ledger.history import departures, run_rows, starts_of
+from batchsend.ledger.ledger import Ledger
 from batchsend.pages.chart import Chart, charts
 from batchsend.pages.groups import Group, Groups, shown
 from batchsend.phones import for_people as phone_for_people

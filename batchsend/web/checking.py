@@ -15,7 +15,7 @@ from aiohttp import web
 from batchsend.advice import meaning
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
-from batchsend.history import starts_of
+from batchsend.ledger.history import starts_of
 from batchsend.plan import API_UUID
 from batchsend.verdicts import check_resend
 from batchsend.web.campaign_page import loaded

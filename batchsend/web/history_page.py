@@ -10,10 +10,10 @@ from aiohttp import web
 from batchsend.actions import prepare
 from batchsend.advice import meaning
 from batchsend.errors import BatchsendError
-from batchsend.evidence import Evidence, of_customer, of_phone
-from batchsend.ledger import Ledger
-from batchsend.ledger_opening import open_for_reading
-from batchsend.optouts import OptOut, opt_outs_of
+from batchsend.ledger.attempts import Evidence, of_customer, of_phone
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_for_reading
+from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.pages.groups import shown
 from batchsend.phones import PhoneProblem, to_e164
 from batchsend.plan import API_UUID

@@ -24,14 +24,14 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.cli.json_log import summary_of
 from batchsend.errors import BatchsendError, BusyError, GuardError
 from batchsend.exits import Exit
-from batchsend.ledger_opening import check_ledger_place, open_for_reading
+from batchsend.ledger.opening import check_ledger_place, open_for_reading
+from batchsend.ledger.schema import starts
 from batchsend.outputs import preview_path, write_preview
 from batchsend.pages import preview_facts, preview_page
 from batchsend.pages.base import write_page
 from batchsend.planning import Plan
 from batchsend.private_files import write_private
 from batchsend.runner import DeclinedError, Start
-from batchsend.schema import starts
 from batchsend.sender import Event, Waiting
 from batchsend.timestamps import now, to_text
 from batchsend.trial import Trial, send_trial

@@ -12,11 +12,11 @@ from sqlalchemy import Select, func, or_, select
 from batchsend.actions import prepare
 from batchsend.campaigns.campaign import Campaign
 from batchsend.handover import helpers
-from batchsend.history import starts_of
-from batchsend.ledger import CampaignRecord, Ledger, RunRecord
-from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.ledger.history import starts_of
+from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
+from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.schema import messages
 from batchsend.lookup import Found, is_running
-from batchsend.schema import messages
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
 from batchsend.web.places import NotThereError, Places
 

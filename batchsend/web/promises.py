@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from batchsend.history import run_rows
+from batchsend.ledger.history import run_rows
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
 from batchsend.wording import text_count

@@ -15,9 +15,9 @@ from batchsend.actions import prepare
 from batchsend.advice import meaning, what_to_do
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError
-from batchsend.history import code_counts, starts_of
-from batchsend.ledger import Ledger, RunRecord
-from batchsend.ledger_opening import open_for_reading, open_ledger
+from batchsend.ledger.history import code_counts, starts_of
+from batchsend.ledger.ledger import Ledger, RunRecord
+from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.locks import sending_lock
 from batchsend.lookup import results_file
 from batchsend.outputs import write_run, write_run_page

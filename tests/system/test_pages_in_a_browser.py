@@ -20,9 +20,9 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import insert
 from world import World, customers, running_sandbox
 
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages
 from batchsend.outputs import write_run_page
-from batchsend.schema import messages
 from batchsend.timestamps import to_text
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from batchsend.optouts import OptOut, Source
+from batchsend.ledger.optouts import OptOut, Source
+from batchsend.ledger.purge import Purgeable
 from batchsend.phones import for_people as phone_for_people
-from batchsend.purge import Purgeable
 
 _DAY = len("2026-11-22")
 

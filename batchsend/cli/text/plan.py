@@ -11,9 +11,9 @@ from textwrap import fill
 
 from batchsend.advice import meaning, what_to_do
 from batchsend.campaigns.campaign import Campaign
-from batchsend.evidence import Evidence
 from batchsend.exits import Exit
-from batchsend.history import RunOverview, first_with, rows_with
+from batchsend.ledger.attempts import Evidence
+from batchsend.ledger.history import RunOverview, first_with, rows_with
 from batchsend.phones import for_people as phone_for_people
 from batchsend.planning import SCRATCH_RUN, Plan
 from batchsend.runner import Report

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, func, select
 
-from batchsend.ledger import Ledger
-from batchsend.schema import campaigns, messages, starts, superseded
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import campaigns, messages, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED
 
 

@@ -30,10 +30,10 @@ from sqlalchemy import (
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BatchsendError, BusyError, LedgerError
-from batchsend.ledger import Ledger
-from batchsend.ledger_errors import own_errors
+from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.locks import campaign_lock
-from batchsend.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.timestamps import to_text
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
 
-from batchsend.adoption import UNTRIED
-from batchsend.ledger import REPLACED, CampaignRecord, Ledger
-from batchsend.schema import campaigns, messages, runs, starts, superseded
+from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
+from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
 from batchsend.taken import Taken
 from batchsend.timestamps import to_text

@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from batchsend.hosts import is_this_machine
-from batchsend.ledger import Ledger
-from batchsend.schema import campaigns, messages, optouts, starts
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import campaigns, messages, optouts, starts
 from batchsend.timestamps import for_people, from_text, to_text
-from batchsend.upserts import insert_into
 
 #: The scope of what holds at whichever API.
 EVERYWHERE = ""

@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from batchsend.schema import messages, superseded
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.schema import messages, superseded
 from batchsend.statuses import IN_FLIGHT, RESENDABLE, TRIED
-from batchsend.upserts import insert_into
 
 #: Rows copied to a server in one go.
 _COPY_ROWS = 1000

@@ -30,13 +30,13 @@ from sqlalchemy import (
 )
 from sqlalchemy import Update as UpdateStatement
 
-from batchsend.ledger import Ledger, restore_opened
-from batchsend.optouts import learn
-from batchsend.schema import messages, superseded, updates
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.ledger import Ledger, restore_opened
+from batchsend.ledger.optouts import learn
+from batchsend.ledger.schema import messages, superseded, updates
 from batchsend.statuses import OPTED_OUT, Status
 from batchsend.timestamps import from_text
 from batchsend.updates import Update, Verdict, prevails, read_update
-from batchsend.upserts import insert_into
 
 _T = TypeVar("_T")
 #: Characters of a body that are kept.

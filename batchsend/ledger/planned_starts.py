@@ -12,10 +12,10 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
-from batchsend.ledger import Ledger
-from batchsend.schema import planned_starts, schedules
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import planned_starts, schedules
 from batchsend.timestamps import from_text, to_text
-from batchsend.upserts import insert_into
 
 
 class Fate(StrEnum):

@@ -28,9 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 
-from batchsend.adoption import KEPT, UNTRIED, beside_plan, store, supersede
-from batchsend.ledger_errors import own_errors
-from batchsend.schema import campaigns, messages, meta, runs, starts, superseded
+from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.plan_import import KEPT, UNTRIED, beside_plan, store, supersede
+from batchsend.ledger.schema import campaigns, messages, meta, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.timestamps import now, to_text
 

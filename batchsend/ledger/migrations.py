@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, update
 
 from batchsend.errors import LedgerError
-from batchsend.schema import SCHEMA_VERSION, handovers, leases, meta, paces
+from batchsend.ledger.schema import SCHEMA_VERSION, handovers, leases, meta, paces
 
 
 def bring_up(connection: Connection, version: int, where: str) -> None:
