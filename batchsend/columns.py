@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ListError
-from batchsend.headers import match_key, nearest
+from batchsend.lists.headers import match_key, nearest
 
 #: What exports call our columns, as match keys.
 ALIASES: Mapping[str, tuple[str, ...]] = {

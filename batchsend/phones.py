@@ -14,7 +14,7 @@ import phonenumbers
 from babel import Locale
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult, timezone
 
-from batchsend.damage import is_damaged
+from batchsend.lists.damage import is_damaged
 from batchsend.problems import RowProblem
 from batchsend.statuses import Code
 

@@ -15,7 +15,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Clock, clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.columns import Roles
-from batchsend.damage import is_damaged
+from batchsend.lists.damage import is_damaged
 from batchsend.phones import PhoneProblem, to_e164, zones_of
 from batchsend.sms import SmsSize, counted, is_blank, normalise, smart_encode
 from batchsend.statuses import Code

@@ -19,7 +19,6 @@ from sqlalchemy import insert
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.columns import Roles, find_columns
-from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, ListError
 from batchsend.guards import unusual
 from batchsend.holding import Holding, comes_back, hold
@@ -30,6 +29,7 @@ from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, Ru
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.schema import messages
+from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.plan import Judged, RowJudge
 from batchsend.shared_phones import skip_texted_phones

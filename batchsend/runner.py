@@ -36,9 +36,9 @@ from batchsend.holding import comes_back
 from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.lists.newest import newest_match
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.locks import sending_lock
-from batchsend.newest_list import newest_match
 from batchsend.outbox import Outbox
 from batchsend.outputs import inputs_of, plan_heading, refuse_inputs, results_path, write_send_page
 from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan

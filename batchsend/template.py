@@ -16,7 +16,7 @@ from jinja2 import DictLoader, Template, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 
 from batchsend.errors import TemplateError
-from batchsend.headers import ColumnIndex
+from batchsend.lists.headers import ColumnIndex
 from batchsend.problems import RowProblem
 from batchsend.statuses import Code
 from batchsend.template_bounds import RefusedError, joined, start_row

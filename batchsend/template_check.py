@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.loaders import split_template_path
 
-from batchsend.headers import ColumnIndex, nearest, variable_name
+from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.template_sandbox import BoundedEnvironment
 
 #: The whole row in templates: `row["2nd Phone"]`.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, CampaignError, TemplateError
-from batchsend.headers import folded, match_key
+from batchsend.lists.headers import folded, match_key
 from batchsend.template import MessageTemplate
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.columns import Roles
-from batchsend.customers import Chunk
 from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier, History
+from batchsend.lists.customer_list import Chunk
 from batchsend.plan import Judged, Problem, RowJudge
 from batchsend.sms import Encoding, non_gsm7, stubborn
 from batchsend.statuses import (

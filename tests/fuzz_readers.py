@@ -29,8 +29,8 @@ from readers.test_odd_lists import ODD_LISTS, in_html, in_text, write
 from same_table import texts
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
-from batchsend.customers import ListOptions, open_list
 from batchsend.errors import ListError
+from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.readers import xlsx
 
 #: Seconds for one file, bytes for the process that reads them all.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import ListError
+from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 
 
 def rows_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, list[str]]:

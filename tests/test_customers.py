@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from lists import malformed_of, problems_of, rows_of
 
-from batchsend.customers import ListOptions, open_list
 from batchsend.errors import ListError
-from batchsend.readers import header, source, spool
+from batchsend.lists import header_row as header
+from batchsend.lists import source, spool
+from batchsend.lists.customer_list import ListOptions, open_list
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchsend.damage import is_damaged
+from batchsend.lists.damage import is_damaged
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from world import Sandbox, World, customers
 
 from batchsend.errors import ListError
 from batchsend.guards import Bounds, Facts, refusals, unusual
-from batchsend.newest_list import newest_match
+from batchsend.lists.newest import newest_match
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchsend.headers import ColumnIndex, clean, match_key, nearest, variable_name
+from batchsend.lists.headers import ColumnIndex, clean, match_key, nearest, variable_name
 
 
 @pytest.mark.parametrize(

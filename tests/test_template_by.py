@@ -12,7 +12,7 @@ from world import Sandbox, World
 
 from batchsend.actions import load_campaign, preview
 from batchsend.errors import BatchsendError
-from batchsend.headers import folded
+from batchsend.lists.headers import folded
 from batchsend.planning import read_sources
 
 CAMPAIGN = """

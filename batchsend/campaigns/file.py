@@ -16,7 +16,7 @@ from batchsend import campaign_toml
 from batchsend.campaigns.campaign import Campaign, Origin
 from batchsend.campaigns.problems import Problem, problems_of
 from batchsend.errors import CampaignError
-from batchsend.headers import folded, match_key, nearest
+from batchsend.lists.headers import folded, match_key, nearest
 
 _LIST_ENDINGS = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"})
 

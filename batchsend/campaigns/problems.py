@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from batchsend.campaigns.types import MisfitError
-from batchsend.headers import nearest
+from batchsend.lists.headers import nearest
 
 Loc = tuple[str | int, ...]
 

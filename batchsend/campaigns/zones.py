@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-from batchsend.headers import nearest
+from batchsend.lists.headers import nearest
 
 # What Americans call their zones: by spelling alone, the zone nearest to CST is in Europe.
 _US_ZONES: Mapping[str, str] = {

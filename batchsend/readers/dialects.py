@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.readers.cells import clean
+from batchsend.lists.cells import clean
 
 #: Delimiters and what people call them.
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}

@@ -11,11 +11,11 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
-from batchsend.damage import is_damaged
 from batchsend.errors import ListError
-from batchsend.readers.cells import clean, text_of
+from batchsend.lists.cells import clean, text_of
+from batchsend.lists.damage import is_damaged
+from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
 from batchsend.readers.encodings import find_encoding
-from batchsend.readers.source import MAX_CELL_LENGTH, ListOptions, Snapshot
 from batchsend.readers.streamed import Rows, StreamedSheet, StreamedSource, open_streamed
 from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 

@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from batchsend.damage import is_damaged
 from batchsend.errors import ListError
-from batchsend.readers.cells import clean, text_of
+from batchsend.lists.cells import clean, text_of
+from batchsend.lists.damage import is_damaged
+from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
 from batchsend.readers.elements import elements
 from batchsend.readers.package import PASSWORD, open_package
-from batchsend.readers.source import MAX_CELL_LENGTH, ListOptions, Snapshot
 from batchsend.readers.streamed import Rows, StreamedSheet, StreamedSource, open_streamed
 from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from python_calamine import CalamineWorkbook
 
-from batchsend.readers.cells import CellValue
+from batchsend.lists.cells import CellValue
 from batchsend.readers.package import Sheet
 from batchsend.readers.structure import MAIN_NAMESPACE, whole_rows
 

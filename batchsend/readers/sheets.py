@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from batchsend.errors import ListError
+from batchsend.lists.source import ListOptions
 from batchsend.readers.own_results import own_columns
-from batchsend.readers.source import ListOptions
 
 _OWN_RESULTS = re.compile(r"Results(?: \d+)?")
 _OWN_SHEETS = re.compile(r"Summary|Problems|Results(?: \d+)?")

@@ -11,10 +11,10 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
-from batchsend.readers.cells import clean, text_of
+from batchsend.lists.cells import clean, text_of
+from batchsend.lists.source import ListOptions, Snapshot
 from batchsend.readers.elements import elements
 from batchsend.readers.package import DAMAGED, SIGNS_OF_DAMAGE
-from batchsend.readers.source import ListOptions, Snapshot
 from batchsend.readers.streamed import Rows, StreamedSheet, StreamedSource, open_streamed
 from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 

@@ -19,10 +19,10 @@ from xlrd.compdoc import CompDoc
 from xlrd.sheet import Sheet
 
 from batchsend.errors import ListError
-from batchsend.readers.cells import text_of
+from batchsend.lists.cells import text_of
+from batchsend.lists.source import ListOptions, Snapshot
 from batchsend.readers.package import DAMAGED, PASSWORD
 from batchsend.readers.sheets import notes_of, sheets_of_list
-from batchsend.readers.source import ListOptions, Snapshot
 from batchsend.readers.structure import LAST_ROW
 
 #: Bytes. A full sheet of twelve columns has 12 million; loaded it takes five times as much.

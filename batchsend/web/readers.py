@@ -16,10 +16,10 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.columns import Roles, find_columns
-from batchsend.customers import CustomerList, ListOptions, open_list
 from batchsend.errors import BatchsendError, FileError, ListError
-from batchsend.headers import ColumnIndex, variable_name
-from batchsend.newest_list import newest_match
+from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.headers import ColumnIndex, variable_name
+from batchsend.lists.newest import newest_match
 from batchsend.plan import Problem, RowJudge
 from batchsend.runner import refuse_sample_ids
 from batchsend.sms import counted, normalise, smart_encode

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lists import rows_of
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
-from batchsend.customers import open_list
-from batchsend.readers import spool
-from batchsend.readers.cells import clean
+from batchsend.lists import spool
+from batchsend.lists.cells import clean
+from batchsend.lists.customer_list import open_list
 
 # XML has no control characters but these three, of which a line end may become another one.
 TEXTS = st.text(

@@ -6,8 +6,8 @@ import datetime as dt
 
 import pytest
 
-from batchsend.damage import is_damaged
-from batchsend.readers.cells import CellValue, clean, text_of
+from batchsend.lists.cells import CellValue, clean, text_of
+from batchsend.lists.damage import is_damaged
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from workbooks import (
     with_part,
 )
 
-from batchsend.customers import ListOptions, open_list
+from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.readers import streamed, xls
 
 HERE = Path(__file__).parent / "odd_lists"

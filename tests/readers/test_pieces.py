@@ -13,8 +13,8 @@ from lists import rows_of
 from readers.test_odd_lists import WORKBOOKS, Read, write
 from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
 
-from batchsend.customers import open_list
 from batchsend.errors import ListError
+from batchsend.lists.customer_list import open_list
 from batchsend.readers import structure, xlsx
 
 TEXTS = "xl/sharedStrings.xml"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from batchsend.customers import open_list
 from batchsend.errors import ListError
+from batchsend.lists.customer_list import open_list
 
 SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
 # Sectors of 512 bytes, the first of which lists what there is.

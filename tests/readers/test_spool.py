@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.customers import open_list
 from batchsend.errors import ListError
-from batchsend.readers import spool
-from batchsend.readers.spool import Spool
+from batchsend.lists import spool
+from batchsend.lists.customer_list import open_list
+from batchsend.lists.spool import Spool
 
 ROWS = st.lists(st.tuples(st.lists(st.text(st.characters()), max_size=4), st.booleans()), max_size=30)
 

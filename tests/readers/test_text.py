@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from lists import problems_of, rows_of
 
-from batchsend.customers import ListOptions, open_list
-from batchsend.readers.cells import clean
+from batchsend.lists.cells import clean
+from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.readers.dialects import DELIMITERS
 
 JOSE = "Name,Ciudad\nJosé,Peñón\n"

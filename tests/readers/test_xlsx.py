@@ -17,10 +17,10 @@ from lists import malformed_of, problems_of, rows_of
 from openpyxl.worksheet.worksheet import Worksheet
 from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
 
-from batchsend.customers import ListOptions, open_list
-from batchsend.damage import is_damaged
+from batchsend.lists.cells import clean
+from batchsend.lists.customer_list import ListOptions, open_list
+from batchsend.lists.damage import is_damaged
 from batchsend.readers import package, xlsx
-from batchsend.readers.cells import clean
 
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."

@@ -16,11 +16,11 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
-from batchsend.readers.header import Header, examine
+from batchsend.lists.header_row import Header, examine
+from batchsend.lists.source import ListOptions, Snapshot, Source, unreadable
+from batchsend.lists.spool import Block, NoRoomError, Spool
 from batchsend.readers.letters import column_letter
 from batchsend.readers.recognise import Format, recognise
-from batchsend.readers.source import ListOptions, Snapshot, Source, unreadable
-from batchsend.readers.spool import Block, NoRoomError, Spool
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,18 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchsend.headers import match_key
+from batchsend.lists.headers import match_key
+from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
+from batchsend.lists.spool import Spool
 from batchsend.readers.letters import column_letter
 from batchsend.readers.own_results import own_columns
-from batchsend.readers.source import (
-    EMPTY,
-    MAX_CELL_LENGTH,
-    MAX_COLUMNS,
-    MAX_ROWS,
-    Source,
-    cell_too_long,
-)
-from batchsend.readers.spool import Spool
 
 _SHOWN_ROWS = 5
 
