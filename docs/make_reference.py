@@ -20,7 +20,7 @@ from batchsend import advice
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli.main import cli
-from batchsend.readers.recognise import Format
+from batchsend.lists.formats.detect import Format
 from batchsend.sandbox import provocations_markdown
 from batchsend.settings import (
     BASE_URL,

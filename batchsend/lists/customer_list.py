@@ -16,11 +16,11 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
+from batchsend.lists.formats.detect import Format, recognise
 from batchsend.lists.header_row import Header, examine
 from batchsend.lists.source import ListOptions, Snapshot, Source, unreadable
 from batchsend.lists.spool import Block, NoRoomError, Spool
 from batchsend.readers.letters import column_letter
-from batchsend.readers.recognise import Format, recognise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
     """The reader of a format; only the one that is needed is loaded."""
     match form:
         case Format.TEXT:
-            from batchsend.readers.text import open_text
+            from batchsend.lists.formats.delimited import open_text
 
             return open_text
         case Format.XLSX:
@@ -40,19 +40,19 @@ def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
 
             return open_xlsx
         case Format.XLS:
-            from batchsend.readers.xls import open_xls
+            from batchsend.lists.formats.xls import open_xls
 
             return open_xls
         case Format.ODS:
-            from batchsend.readers.ods import open_ods
+            from batchsend.lists.formats.ods import open_ods
 
             return open_ods
         case Format.HTML:
-            from batchsend.readers.html import open_html
+            from batchsend.lists.formats.html import open_html
 
             return open_html
         case Format.SPREADSHEETML:
-            from batchsend.readers.spreadsheetml import open_spreadsheetml
+            from batchsend.lists.formats.spreadsheetml import open_spreadsheetml
 
             return open_spreadsheetml
 

@@ -29,7 +29,8 @@ from workbooks import (
 )
 
 from batchsend.lists.customer_list import ListOptions, open_list
-from batchsend.readers import streamed, xls
+from batchsend.lists.formats import streaming as streamed
+from batchsend.lists.formats import xls
 
 HERE = Path(__file__).parent / "odd_lists"
 

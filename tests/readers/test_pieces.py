@@ -15,7 +15,7 @@ from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
-from batchsend.readers import structure, xlsx
+from batchsend.lists.formats import structure, xlsx
 
 TEXTS = "xl/sharedStrings.xml"
 

@@ -14,7 +14,7 @@ from lists import problems_of, rows_of
 
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
-from batchsend.readers.dialects import DELIMITERS
+from batchsend.lists.formats.delimiters import DELIMITERS
 
 JOSE = "Name,Ciudad\nJosé,Peñón\n"
 

@@ -20,7 +20,7 @@ from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.readers import package, xlsx
+from batchsend.lists.formats import package, xlsx
 
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."

@@ -14,9 +14,9 @@ from pathlib import Path
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
+from batchsend.lists.formats.encodings import find_encoding
+from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
-from batchsend.readers.encodings import find_encoding
-from batchsend.readers.streamed import Rows, StreamedSheet, StreamedSource, open_streamed
 from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 
 _BLOCK = 64 * 1024

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchsend.errors import ListError
+from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.source import ListOptions, Snapshot
 from batchsend.readers.letters import column_letter
-from batchsend.readers.sheets import notes_of, sheets_of_list
 from batchsend.readers.structure import LAST_ROW
 
 #: Cells of a sheet: of each row as many as stand left of its last filled one, that one included.

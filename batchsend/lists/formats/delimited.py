@@ -16,9 +16,14 @@ from typing import TextIO
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean
+from batchsend.lists.formats.delimiters import (
+    DELIMITERS,
+    delimiter_of_sep_line,
+    find_delimiter,
+    wanted_delimiter,
+)
+from batchsend.lists.formats.encodings import find_encoding
 from batchsend.lists.source import ListOptions, Snapshot, cell_too_long
-from batchsend.readers.dialects import DELIMITERS, delimiter_of_sep_line, find_delimiter, wanted_delimiter
-from batchsend.readers.encodings import find_encoding
 
 #: Characters of one line; a line that goes on longer is read no further.
 MAX_LINE_LENGTH = 4 * 1024 * 1024
