@@ -36,7 +36,7 @@ def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
 
             return open_text
         case Format.XLSX:
-            from batchsend.readers.xlsx import open_xlsx
+            from batchsend.lists.formats.xlsx.reader import open_xlsx
 
             return open_xlsx
         case Format.XLS:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.readers.package import DAMAGED, PASSWORD
+from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
 
 
 class Format(Enum):

@@ -16,8 +16,8 @@ from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.encodings import find_encoding
 from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
-from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 
 _BLOCK = 64 * 1024
 #: Characters that the parser may hold back: a tag or a script that goes on for longer is no list's.

@@ -20,10 +20,10 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.xlsx.package import PASSWORD, open_package
+from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import elements
 from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
-from batchsend.readers.package import PASSWORD, open_package
-from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 
 _MANIFEST = "META-INF/manifest.xml"
 _CONTENT = "content.xml"

@@ -13,10 +13,10 @@ from xml.etree.ElementTree import Element
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.xlsx.package import DAMAGED, SIGNS_OF_DAMAGE
+from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import elements
 from batchsend.lists.source import ListOptions, Snapshot
-from batchsend.readers.package import DAMAGED, SIGNS_OF_DAMAGE
-from batchsend.readers.structure import LAST_COLUMN, LAST_ROW
 
 _SS = "{urn:schemas-microsoft-com:office:spreadsheet}"
 _SHEET, _TABLE, _ROW, _CELL, _DATA = (

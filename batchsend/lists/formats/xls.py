@@ -21,9 +21,9 @@ from xlrd.sheet import Sheet
 from batchsend.errors import ListError
 from batchsend.lists.cells import text_of
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
+from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+from batchsend.lists.formats.xlsx.scan import LAST_ROW
 from batchsend.lists.source import ListOptions, Snapshot
-from batchsend.readers.package import DAMAGED, PASSWORD
-from batchsend.readers.structure import LAST_ROW
 
 #: Bytes. A full sheet of twelve columns has 12 million; loaded it takes five times as much.
 MAX_XLS_SIZE = 128 * 1024 * 1024

@@ -17,8 +17,8 @@ from typing import IO
 from python_calamine import CalamineWorkbook
 
 from batchsend.lists.cells import CellValue
-from batchsend.readers.package import Sheet
-from batchsend.readers.structure import MAIN_NAMESPACE, whole_rows
+from batchsend.lists.formats.xlsx.package import Sheet
+from batchsend.lists.formats.xlsx.scan import MAIN_NAMESPACE, whole_rows
 
 _OPENING = f'<worksheet xmlns="{MAIN_NAMESPACE}"><sheetData>'.encode()
 _CLOSING = b"</sheetData></worksheet>"

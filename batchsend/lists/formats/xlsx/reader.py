@@ -15,12 +15,19 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 from batchsend.errors import ListError
 from batchsend.lists.cells import CellValue, text_of
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
+from batchsend.lists.formats.xlsx.chunks import Pieces, pieces_of
+from batchsend.lists.formats.xlsx.normalize import Places, rewrite
+from batchsend.lists.formats.xlsx.package import (
+    DAMAGED,
+    Sheet,
+    check_shared_parts,
+    open_package,
+    parse,
+    sheets_of,
+)
+from batchsend.lists.formats.xlsx.scan import LAST_ROW, NotPlainError, Structure, structure_of
 from batchsend.lists.source import ListOptions, Snapshot
 from batchsend.readers.letters import column_letter
-from batchsend.readers.package import DAMAGED, Sheet, check_shared_parts, open_package, parse, sheets_of
-from batchsend.readers.pieces import Pieces, pieces_of
-from batchsend.readers.rewrite import Places, rewrite
-from batchsend.readers.structure import LAST_ROW, NotPlainError, Structure, structure_of
 
 #: Cells of the rectangle that calamine allocates.
 MAX_AREA = 50_000_000

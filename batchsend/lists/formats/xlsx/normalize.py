@@ -13,8 +13,8 @@ from openpyxl.utils import get_column_letter
 from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
 from openpyxl.utils.exceptions import CellCoordinatesException
 
-from batchsend.readers.package import Sheet, local, parse
-from batchsend.readers.structure import LAST_COLUMN, LAST_ROW, MAIN_NAMESPACE
+from batchsend.lists.formats.xlsx.package import Sheet, local, parse
+from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW, MAIN_NAMESPACE
 
 _OPENING = f'<worksheet xmlns="{MAIN_NAMESPACE}"><sheetData>'
 _CLOSING = "</sheetData></worksheet>"
