@@ -12,7 +12,7 @@ from batchsend.ledger.optouts import OptOut, Wish
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import match_key
-from batchsend.phones import PhoneProblem, to_e164
+from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.results_csv import from_guarded, guarded
 from batchsend.results_list import write_list
 

@@ -31,10 +31,10 @@ from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.schema import messages
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.loaded_to_stay import loaded_to_stay
+from batchsend.messages.template_choice import TemplateChoice
 from batchsend.plan import Judged, RowJudge
 from batchsend.shared_phones import skip_texted_phones
 from batchsend.suppression import Suppression, load_suppression
-from batchsend.template_choice import TemplateChoice
 from batchsend.timestamps import from_text, start_of_window, to_text
 from batchsend.verdicts import PLANNED, PlannedChunk, Planner, Remarks
 

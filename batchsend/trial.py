@@ -23,13 +23,13 @@ from batchsend.exits import Exit
 from batchsend.ledger.history import run_rows
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.schema import messages
+from batchsend.messages.sms import SmsSize
 from batchsend.outbox import Outbox
 from batchsend.plan import API_UUID, Judged
 from batchsend.planning import SCRATCH_RUN, Plan, judge_row
 from batchsend.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
 from batchsend.sender import Ending
 from batchsend.settings import Credentials, require_credentials
-from batchsend.sms import SmsSize
 from batchsend.statuses import Code, Status
 
 

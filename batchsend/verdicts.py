@@ -19,8 +19,8 @@ from batchsend.columns import Roles
 from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier, History
 from batchsend.lists.customer_list import Chunk
+from batchsend.messages.sms import Encoding, non_gsm7, stubborn
 from batchsend.plan import Judged, Problem, RowJudge
-from batchsend.sms import Encoding, non_gsm7, stubborn
 from batchsend.statuses import (
     IN_FLIGHT,
     MAY_HAVE_REACHED,

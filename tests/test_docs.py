@@ -26,10 +26,10 @@ from batchsend import load_campaign
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.cli.main import cli
 from batchsend.exits import Exit
+from batchsend.messages.sms import normalise
+from batchsend.messages.template import MessageTemplate
 from batchsend.settings import VARIABLES
-from batchsend.sms import normalise
 from batchsend.statuses import Code
-from batchsend.template import MessageTemplate
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

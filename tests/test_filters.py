@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchsend.filters import FilterProblem, date, money, name_case, phone
+from batchsend.messages.filters import FilterProblem, date, money, name_case, phone
 from batchsend.statuses import Code
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
-from batchsend.phones import (
+from batchsend.messages.phones import (
     PhoneProblem,
     _by_libphonenumber,
     _is_plain_nanp_prefix,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.campaigns.quiet_hours import Hours, clock_of, first_opening
-from batchsend.phones import zones_of
+from batchsend.messages.phones import zones_of
 
 CHICAGO, NEW_YORK, LOS_ANGELES = "America/Chicago", "America/New_York", "America/Los_Angeles"
 TCPA = Hours(time(21), time(8), fallback=CHICAGO)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from batchsend.sms import Encoding, normalise, size, smart_encode
+from batchsend.messages.sms import Encoding, normalise, size, smart_encode
 
 #: Without and with the calculator's smart encoding: texts in which a cluster that stays whole makes more segments,
 #: and texts with a cluster larger than a segment, which the calculator puts into one all the same.

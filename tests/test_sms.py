@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchsend.sms import Encoding, SmsSize, counted, is_blank, non_gsm7, normalise, size, smart_encode
+from batchsend.messages.sms import (
+    Encoding,
+    SmsSize,
+    counted,
+    is_blank,
+    non_gsm7,
+    normalise,
+    size,
+    smart_encode,
+)
 
 # 3GPP TS 23.038, section 6.2.1, column by column; 0x1B is the escape to the extension table.
 GSM7_TABLE = (

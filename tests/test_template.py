@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchsend import template_bounds
 from batchsend.errors import TemplateError
+from batchsend.messages import limits as template_bounds
+from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.statuses import Code
-from batchsend.template import MessageTemplate, RowProblem
 
 COLUMNS = ["Customer ID", "First Name", "2nd Phone", "Price", "Range"]
 JOHN = ["C1", "JOHN", "3125550142", "10", "250"]

@@ -290,7 +290,7 @@ def _customer(given: str | None) -> str:
 
 
 def _phone(given: str | None, region: str) -> str:
-    from batchsend.phones import PhoneProblem, to_e164
+    from batchsend.messages.phones import PhoneProblem, to_e164
 
     if given is None:
         return ""

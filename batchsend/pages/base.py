@@ -21,10 +21,10 @@ from markupsafe import Markup
 
 from batchsend._version import __version__
 from batchsend.errors import ResultsError
-from batchsend.phones import for_people as phone_for_people
+from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.sms import non_gsm7
 from batchsend.private_files import write_private
 from batchsend.results_table import storable
-from batchsend.sms import non_gsm7
 from batchsend.wording import ranges, row_count, segment_count, text_count
 
 #: In a script element these could end it, or, in older browsers, a line of it.

@@ -11,7 +11,7 @@ from functools import partial
 from heapq import nlargest
 from typing import Any, Generic, TypeVar
 
-from batchsend.sms import Encoding
+from batchsend.messages.sms import Encoding
 
 T = TypeVar("T")
 

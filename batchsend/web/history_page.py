@@ -14,8 +14,8 @@ from batchsend.ledger.attempts import Evidence, of_customer, of_phone
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
+from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.pages.groups import shown
-from batchsend.phones import PhoneProblem, to_e164
 from batchsend.plan import API_UUID
 from batchsend.web.campaigns import PLACES
 from batchsend.web.places import Places

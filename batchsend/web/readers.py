@@ -20,13 +20,13 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
+from batchsend.messages.sms import counted, normalise, smart_encode
+from batchsend.messages.template import MessageTemplate, RowProblem
+from batchsend.messages.template_check import ROW
+from batchsend.messages.template_choice import TemplateChoice
 from batchsend.plan import Problem, RowJudge
 from batchsend.runner import refuse_sample_ids
-from batchsend.sms import counted, normalise, smart_encode
 from batchsend.statuses import Status
-from batchsend.template import MessageTemplate, RowProblem
-from batchsend.template_check import ROW
-from batchsend.template_choice import TemplateChoice
 
 #: Rows of a list that are kept in memory, and lists.
 _ROWS_KEPT, _LISTS_KEPT = 2000, 4

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from batchsend.ledger.optouts import OptOut, Source
 from batchsend.ledger.purge import Purgeable
-from batchsend.phones import for_people as phone_for_people
+from batchsend.messages.phones import for_people as phone_for_people
 
 _DAY = len("2026-11-22")
 

@@ -22,8 +22,8 @@ from babel.numbers import (
     parse_decimal,
 )
 
-from batchsend.name_case import name_case
-from batchsend.phones import PhoneProblem, for_people, to_e164
+from batchsend.messages.name_case import name_case
+from batchsend.messages.phones import PhoneProblem, for_people, to_e164
 from batchsend.problems import RowProblem
 from batchsend.statuses import Code
 

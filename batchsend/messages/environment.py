@@ -15,7 +15,8 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from batchsend import filters, template_bounds
+from batchsend.messages import filters
+from batchsend.messages import limits as template_bounds
 
 
 class BlankCellError(UndefinedError):

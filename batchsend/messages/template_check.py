@@ -15,7 +15,7 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.loaders import split_template_path
 
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
-from batchsend.template_sandbox import BoundedEnvironment
+from batchsend.messages.environment import BoundedEnvironment
 
 #: The whole row in templates: `row["2nd Phone"]`.
 ROW = "row"

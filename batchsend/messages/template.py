@@ -17,11 +17,11 @@ from jinja2.exceptions import SecurityError
 
 from batchsend.errors import TemplateError
 from batchsend.lists.headers import ColumnIndex
+from batchsend.messages.environment import BlankCellError, BoundedEnvironment, Gap, blank_cell
+from batchsend.messages.limits import RefusedError, joined, start_row
+from batchsend.messages.template_check import ROW, Findings, check, in_plain_words, read
 from batchsend.problems import RowProblem
 from batchsend.statuses import Code
-from batchsend.template_bounds import RefusedError, joined, start_row
-from batchsend.template_check import ROW, Findings, check, in_plain_words, read
-from batchsend.template_sandbox import BlankCellError, BoundedEnvironment, Gap, blank_cell
 
 __all__ = ["MessageTemplate", "RowProblem"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, CampaignError, TemplateError
 from batchsend.lists.headers import folded, match_key
-from batchsend.template import MessageTemplate
+from batchsend.messages.template import MessageTemplate
 
 
 class TemplateChoice:
