@@ -13,11 +13,11 @@ from datetime import datetime
 from types import FrameType
 from typing import Any
 
-from batchsend.api_client import ApiClient
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours, first_opening
 from batchsend.exits import Exit
 from batchsend.limiter import Pacer
+from batchsend.mykaarma.client import ApiClient
 from batchsend.outbox import Outbox
 from batchsend.payload import attributes_of
 from batchsend.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting

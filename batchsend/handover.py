@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
-from batchsend.api import SendingAttributes
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError
@@ -23,6 +22,7 @@ from batchsend.leases import ALIVE
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
+from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.payload import attributes_of
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 

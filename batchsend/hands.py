@@ -14,12 +14,12 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from batchsend.api import run_identity
-from batchsend.api_client import ApiClient
 from batchsend.handover import OpenRun, RunSettings, close_run, open_run
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError
 from batchsend.ledger.ledger import Ledger
+from batchsend.mykaarma.client import ApiClient
+from batchsend.mykaarma.protocol import run_identity
 from batchsend.sender import Ending, Sender, SendOptions
 from batchsend.settings import Credentials
 from batchsend.shared_outbox import Chunk, SharedOutbox

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchsend.api import Request, SendingAttributes, message_identity
 from batchsend.campaigns.campaign import Campaign
+from batchsend.mykaarma.protocol import Request, SendingAttributes, message_identity
 
 
 def attributes_of(campaign: Campaign) -> SendingAttributes:

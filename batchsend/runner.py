@@ -16,7 +16,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from batchsend._version import __version__
-from batchsend.api import run_identity
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.dispatch import Sending, dispatch
@@ -39,6 +38,7 @@ from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.lists.newest import newest_match
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.locks import sending_lock
+from batchsend.mykaarma.protocol import run_identity
 from batchsend.outbox import Outbox
 from batchsend.outputs import inputs_of, plan_heading, refuse_inputs, results_path, write_send_page
 from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan

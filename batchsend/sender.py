@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from batchsend.api import Answered, Judgement, Refused, Request, TurnedAway, message_identity
-from batchsend.api_client import Departure
 from batchsend.limiter import Pause
+from batchsend.mykaarma.client import Departure
+from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, TurnedAway, message_identity
 from batchsend.outbox import Claimed, Outcome
 from batchsend.statuses import Code, Status
 from batchsend.streak import FailureStreak

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from batchsend.api_client import ApiClient
 from batchsend.dispatch import Sending, Shifts, finishing_on_signals
 from batchsend.errors import LedgerError
 from batchsend.handover import (
@@ -31,6 +30,7 @@ from batchsend.hands import breath_of, client_of
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError, interrupt_dead
 from batchsend.ledger.ledger import Ledger
+from batchsend.mykaarma.client import ApiClient
 from batchsend.outbox import Outcome
 from batchsend.sender import Elsewhere, Ending, Event
 from batchsend.shared_outbox import Chunk, SharedOutbox, may_pass

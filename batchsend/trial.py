@@ -16,7 +16,6 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from batchsend.api import TRIAL_IDENTITY
 from batchsend.dispatch import Sending, dispatch
 from batchsend.errors import GuardError
 from batchsend.exits import Exit
@@ -24,6 +23,7 @@ from batchsend.ledger.history import run_rows
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.messages.sms import SmsSize
+from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.outbox import Outbox
 from batchsend.plan import API_UUID, Judged
 from batchsend.planning import SCRATCH_RUN, Plan, judge_row

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from batchsend.api import SendingAttributes, request_body, request_path, run_identity
 from batchsend.ledger.history import run_rows
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import runs
+from batchsend.mykaarma.protocol import SendingAttributes, request_body, request_path, run_identity
 from batchsend.payload import request_of
 from batchsend.results import write_results
 from batchsend.results_table import column_headers, values

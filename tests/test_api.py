@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchsend.api import (
+from batchsend.mykaarma.protocol import (
     LONGEST_RETRY_AFTER,
     Answered,
     Judgement,

@@ -18,8 +18,8 @@ from batchsend.ledger.deliveries import Deliveries, Delivery, Received
 from batchsend.ledger.ledger import Adopted, Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, superseded, updates
+from batchsend.mykaarma.updates import Update, Verdict
 from batchsend.statuses import Code, Status
-from batchsend.updates import Update, Verdict
 
 AT = "2026-03-02T10:00:05.000Z"
 LATER = "2026-03-02T11:00:00.000Z"

@@ -37,10 +37,10 @@ from misbehaving import (
 )
 from world import World, customers
 
-from batchsend import api_connection
-from batchsend.api import Answered, Judgement, Refused, Request, SendingAttributes, TurnedAway
-from batchsend.api_client import ApiClient, Departure
-from batchsend.api_connection import ANSWER_BYTES
+from batchsend.mykaarma import connection as api_connection
+from batchsend.mykaarma.client import ApiClient, Departure
+from batchsend.mykaarma.connection import ANSWER_BYTES
+from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, SendingAttributes, TurnedAway
 
 OK = answer(200, success())
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"

@@ -15,7 +15,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
 from batchsend.aftermath import conclude, wake_sleepers
-from batchsend.api import SendingAttributes
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError, LedgerError
 from batchsend.handover import (
@@ -39,6 +38,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.limiter import Pacer
+from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.statuses import Status
 

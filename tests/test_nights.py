@@ -24,8 +24,6 @@ from world import CAMPAIGN
 from batchsend import dispatch as dispatching
 from batchsend import outbox as outboxes
 from batchsend import sender as senders
-from batchsend.api import Answered, Judgement, Request
-from batchsend.api_client import Departure
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.quiet_hours import Hours
@@ -35,6 +33,8 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.limiter import Pacer
+from batchsend.mykaarma.client import Departure
+from batchsend.mykaarma.protocol import Answered, Judgement, Request
 from batchsend.sender import Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status

@@ -83,7 +83,7 @@ def test_what_strangers_typed_into_a_form_is_no_formula(world: World, sandbox: S
 DEFECT = """
 import sys
 if "send" in sys.argv:
-    import batchsend.api_client as client
+    import batchsend.mykaarma.client as client
     answers = 0
     judge = client.ApiClient.post
     async def post(self, *arguments):

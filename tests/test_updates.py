@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsend.mykaarma.updates import SendRef, Update, Verdict, prevails, read_update
 from batchsend.statuses import Status
-from batchsend.updates import SendRef, Update, Verdict, prevails, read_update
 
 METADATA = {
     "source": "batchsend", "batchsendLedger": "L1", "batchsendRun": "3", "batchsendRow": "17", "batchsendSend": "2",

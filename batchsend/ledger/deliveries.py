@@ -34,9 +34,9 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger, restore_opened
 from batchsend.ledger.optouts import learn
 from batchsend.ledger.schema import messages, superseded, updates
+from batchsend.mykaarma.updates import Update, Verdict, prevails, read_update
 from batchsend.statuses import OPTED_OUT, Status
 from batchsend.timestamps import from_text
-from batchsend.updates import Update, Verdict, prevails, read_update
 
 _T = TypeVar("_T")
 #: Characters of a body that are kept.

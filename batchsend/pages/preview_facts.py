@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from batchsend.api import request_json, request_path, run_identity
 from batchsend.hosts import is_this_machine
 from batchsend.ledger.history import run_rows
 from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.mykaarma.protocol import request_json, request_path, run_identity
 from batchsend.pages.groups import Group, Groups, shown
 from batchsend.pages.picks import Picked, Picker, Sample
 from batchsend.payload import attributes_of, request_of

@@ -14,7 +14,8 @@ from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 
 from batchsend._version import __version__
-from batchsend.api import (
+from batchsend.mykaarma.connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
+from batchsend.mykaarma.protocol import (
     Answered,
     Judgement,
     Refused,
@@ -26,7 +27,6 @@ from batchsend.api import (
     request_path,
     server_time,
 )
-from batchsend.api_connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
 from batchsend.statuses import Code, Status
 
 #: When its time is up, a request waits so much longer: after a standstill of this computer (suspended, stopped) the
