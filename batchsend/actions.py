@@ -19,7 +19,7 @@ from batchsend import runner
 from batchsend.campaigns import file as campaign_file
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.planning import Plan
+from batchsend.planning.plan import Plan
 from batchsend.runner import Confirm, Guards, Listener, Report, Start
 from batchsend.sender import Event
 from batchsend.settings import load_settings

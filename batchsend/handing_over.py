@@ -10,7 +10,7 @@ from batchsend.errors import LedgerError
 from batchsend.extras import CLUSTER_MISSING, has_cluster
 from batchsend.handover import RunSettings, hand_over
 from batchsend.ledger.ledger import Ledger, nothing_more
-from batchsend.planning import Plan
+from batchsend.planning.plan import Plan
 
 
 def run_settings(plan: Plan) -> RunSettings:

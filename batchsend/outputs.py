@@ -13,7 +13,7 @@ from batchsend.ledger.attempts import purged
 from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
 from batchsend.pages import preview_facts, preview_page, report_facts, report_page
 from batchsend.pages.base import write_page
-from batchsend.planning import SCRATCH_RUN, Plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.results import check_writable, write_results
 from batchsend.results_list import write_list
 from batchsend.run_results import PlanResults, RunResults, SummaryLines

@@ -28,10 +28,8 @@ from batchsend.errors import (
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.guards import Bounds, Facts, refusals
 from batchsend.handing_over import check_detachable, forget_jobs, handing_over, run_settings
 from batchsend.handover import OpenRun, waiting_workers
-from batchsend.holding import comes_back
 from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
@@ -41,7 +39,10 @@ from batchsend.locks import sending_lock
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.outbox import Outbox
 from batchsend.outputs import inputs_of, plan_heading, refuse_inputs, results_path, write_send_page
-from batchsend.planning import SCRATCH_RUN, Plan, PlanRequest, make_plan
+from batchsend.planning.guards import Bounds, Facts, refusals
+from batchsend.planning.plan import SCRATCH_RUN, Plan, PlanRequest, make_plan
+from batchsend.planning.planner import check_resend
+from batchsend.planning.waiting import comes_back
 from batchsend.results import check_writable, write_results
 from batchsend.run_results import RunResults
 from batchsend.sender import Ending, Event
@@ -49,7 +50,6 @@ from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.timestamps import now
 from batchsend.together import AskWhetherToStop, dispatch_together
-from batchsend.verdicts import check_resend
 from batchsend.whoami import os_user
 
 

@@ -25,8 +25,8 @@ from batchsend.ledger.schema import messages
 from batchsend.messages.sms import SmsSize
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.outbox import Outbox
-from batchsend.plan import API_UUID, Judged
-from batchsend.planning import SCRATCH_RUN, Plan, judge_row
+from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
+from batchsend.planning.row_judge import API_UUID, Judged
 from batchsend.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
 from batchsend.sender import Ending
 from batchsend.settings import Credentials, require_credentials

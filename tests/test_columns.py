@@ -8,8 +8,8 @@ import pytest
 from world import CAMPAIGN
 
 from batchsend.campaigns.file import load_campaign
-from batchsend.columns import Roles, find_columns
 from batchsend.errors import ListError
+from batchsend.planning.columns import Roles, find_columns
 
 
 def found(folder: Path, headers: list[str], more: str = "", campaign: str = CAMPAIGN) -> Roles:

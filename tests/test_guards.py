@@ -10,8 +10,8 @@ import pytest
 from world import Sandbox, World, customers
 
 from batchsend.errors import ListError
-from batchsend.guards import Bounds, Facts, refusals, unusual
 from batchsend.lists.newest import newest_match
+from batchsend.planning.guards import Bounds, Facts, refusals, unusual
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 

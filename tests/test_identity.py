@@ -17,9 +17,9 @@ from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import IdentityError
-from batchsend.identity import recognise
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
+from batchsend.planning.identity import recognise
 
 
 def in_ledger(world: World, statement: str) -> None:

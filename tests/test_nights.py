@@ -28,13 +28,13 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.dispatch import Sending
-from batchsend.holding import Holding, comes_back, hold, next_midnight
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.limiter import Pacer
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Request
+from batchsend.planning.waiting import Holding, comes_back, hold, next_midnight
 from batchsend.sender import Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status

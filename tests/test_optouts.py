@@ -38,10 +38,10 @@ from batchsend.ledger.optouts import (
 )
 from batchsend.ledger.schema import campaigns, messages
 from batchsend.outbox import Outbox
-from batchsend.planning import PlanRequest, make_plan
+from batchsend.planning.plan import PlanRequest, make_plan
+from batchsend.planning.suppression import load_suppression
 from batchsend.settings import VARIABLES
 from batchsend.statuses import Status
-from batchsend.suppression import load_suppression
 
 UTC_ZONE = ZoneInfo("UTC")
 ANN = Person("ann", "desk")

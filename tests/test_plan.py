@@ -19,7 +19,7 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages
-from batchsend.planning import PlanRequest, make_plan
+from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.statuses import Status
 
 NOW = datetime(2026, 3, 2, 18, tzinfo=UTC)

@@ -15,7 +15,7 @@ from world import CAMPAIGN, World, customers, read_results
 from batchsend.campaigns.file import load_campaign
 from batchsend.ledger.opening import open_ledger
 from batchsend.lists.headers import match_key
-from batchsend.planning import PlanRequest, make_plan
+from batchsend.planning.plan import PlanRequest, make_plan
 
 PHONE = "(312) 555-0{:03}"
 

@@ -39,7 +39,7 @@ from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import messages
 from batchsend.locks import sending_lock
 from batchsend.outbox import Claimed, Outbox, Outcome
-from batchsend.planning import PlanRequest, make_plan
+from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.timestamps import to_text
 

@@ -9,7 +9,7 @@ import pytest
 from workbooks import new_workbook, ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError
-from batchsend.suppression import load_suppression
+from batchsend.planning.suppression import load_suppression
 
 HERE = Path(__file__).parent / "readers" / "odd_lists"
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend import rows_by_value
+from batchsend.planning.duplicates import Taken, TakenRows
 from batchsend.rows_by_value import RowsByValue
-from batchsend.taken import Taken, TakenRows
 
 VALUES = st.sampled_from(["", "a", "b", "c", "d", "é", "+13125550142"])
 #: Key, phone, customer; and whether an earlier start tried the row.

@@ -13,7 +13,7 @@ from world import Sandbox, World
 from batchsend.actions import load_campaign, preview
 from batchsend.errors import BatchsendError
 from batchsend.lists.headers import folded
-from batchsend.planning import read_sources
+from batchsend.planning.plan import read_sources
 
 CAMPAIGN = """
 name = "Spring"

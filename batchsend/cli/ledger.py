@@ -162,8 +162,8 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     A column "reason" is kept. Whoever is on the list already stays as they are.
     """
     from batchsend.ledger.optouts import Source, add_opt_outs
-    from batchsend.optout_files import read_people, wishes_of
-    from batchsend.suppression import no_phone_in, nobody_in
+    from batchsend.planning.optout_files import read_people, wishes_of
+    from batchsend.planning.suppression import no_phone_in, nobody_in
     from batchsend.timestamps import now
 
     otherwise = (reason or "").strip() or f"from {file.name}"
@@ -188,7 +188,7 @@ def export(file: Path, ledger: str | None) -> None:
     """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` read again."""
     from batchsend.ledger.optouts import opt_outs
     from batchsend.lookup import find_ledger
-    from batchsend.optout_files import write_opt_outs
+    from batchsend.planning.optout_files import write_opt_outs
 
     with find_ledger(None, ledger) as found:
         entries = list(opt_outs(found))
@@ -278,7 +278,7 @@ def _person() -> Person:
 
 
 def _customer(given: str | None) -> str:
-    from batchsend.plan import API_UUID
+    from batchsend.planning.row_judge import API_UUID
 
     text = (given or "").strip()
     if given is not None and not API_UUID.fullmatch(text):

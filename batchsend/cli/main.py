@@ -33,7 +33,7 @@ from batchsend.exits import Exit
 
 if TYPE_CHECKING:
     from batchsend.campaigns.campaign import Campaign
-    from batchsend.planning import Plan
+    from batchsend.planning.plan import Plan
     from batchsend.runner import Report, Start
     from batchsend.sender import Event
 

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select,
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
+from batchsend.planning.duplicates import Taken
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
-from batchsend.taken import Taken
 from batchsend.timestamps import to_text
 
 T = TypeVar("T")

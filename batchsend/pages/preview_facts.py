@@ -17,7 +17,7 @@ from batchsend.mykaarma.protocol import request_json, request_path, run_identity
 from batchsend.pages.groups import Group, Groups, shown
 from batchsend.pages.picks import Picked, Picker, Sample
 from batchsend.payload import attributes_of, request_of
-from batchsend.planning import SCRATCH_RUN, Plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.wording import age, duration, row_count, text_count

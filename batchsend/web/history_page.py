@@ -16,7 +16,7 @@ from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.pages.groups import shown
-from batchsend.plan import API_UUID
+from batchsend.planning.row_judge import API_UUID
 from batchsend.web.campaigns import PLACES
 from batchsend.web.places import Places
 from batchsend.web.rendering import page

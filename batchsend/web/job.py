@@ -29,7 +29,7 @@ from batchsend.ledger.schema import starts
 from batchsend.outputs import preview_path, write_preview
 from batchsend.pages import preview_facts, preview_page
 from batchsend.pages.base import write_page
-from batchsend.planning import Plan
+from batchsend.planning.plan import Plan
 from batchsend.private_files import write_private
 from batchsend.runner import DeclinedError, Start
 from batchsend.sender import Event, Waiting

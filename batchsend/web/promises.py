@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchsend.ledger.history import run_rows
-from batchsend.planning import SCRATCH_RUN, Plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
 from batchsend.wording import text_count
 

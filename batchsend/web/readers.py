@@ -15,7 +15,6 @@ from batchsend.advice import meaning, what_to_do
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
-from batchsend.columns import Roles, find_columns
 from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.headers import ColumnIndex, variable_name
@@ -24,7 +23,8 @@ from batchsend.messages.sms import counted, normalise, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
-from batchsend.plan import Problem, RowJudge
+from batchsend.planning.columns import Roles, find_columns
+from batchsend.planning.row_judge import Problem, RowJudge
 from batchsend.runner import refuse_sample_ids
 from batchsend.statuses import Status
 

@@ -16,7 +16,7 @@ from batchsend.ledger.attempts import Evidence
 from batchsend.ledger.history import RunOverview, first_with, rows_with
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
-from batchsend.planning import SCRATCH_RUN, Plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.runner import Report
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchsend.errors import BatchsendError
 from batchsend.ledger.optouts import OptOuts
-from batchsend.optout_files import read_people
+from batchsend.planning.optout_files import read_people
 
 #: Row numbers that a note names before it says "...".
 _ROWS_NAMED = 5

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchsend.columns import ALIASES
 from batchsend.errors import ListError
 from batchsend.ledger.optouts import OptOut, Wish
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.columns import ALIASES
 from batchsend.results_csv import from_guarded, guarded
 from batchsend.results_list import write_list
 

@@ -15,12 +15,14 @@ from itertools import chain
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.columns import Roles
 from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier, History
 from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, stubborn
-from batchsend.plan import Judged, Problem, RowJudge
+from batchsend.planning.columns import Roles
+from batchsend.planning.duplicates import Fetch, Taken, TakenRows
+from batchsend.planning.row_judge import Judged, Problem, RowJudge
+from batchsend.planning.suppression import Suppression
 from batchsend.statuses import (
     IN_FLIGHT,
     MAY_HAVE_REACHED,
@@ -29,8 +31,6 @@ from batchsend.statuses import (
     Code,
     Status,
 )
-from batchsend.suppression import Suppression
-from batchsend.taken import Fetch, Taken, TakenRows
 from batchsend.timestamps import start_of_window, to_text
 
 #: The columns of the ledger's `messages` that a planned row has; all others are for what becomes of it.

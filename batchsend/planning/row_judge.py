@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Clock, clock_of
 from batchsend.campaigns.zones import known_zone
-from batchsend.columns import Roles
 from batchsend.lists.damage import is_damaged
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import SmsSize, counted, is_blank, normalise, smart_encode
 from batchsend.messages.template import RowProblem
 from batchsend.messages.template_choice import TemplateChoice
+from batchsend.planning.columns import Roles
 from batchsend.statuses import Code
 
 #: The API's identifiers are opaque: 1 to 128 of these characters, in their own letter case.

@@ -18,11 +18,7 @@ from sqlalchemy import insert
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.columns import Roles, find_columns
 from batchsend.errors import BatchsendError, ListError
-from batchsend.guards import unusual
-from batchsend.holding import Holding, comes_back, hold
-from batchsend.identity import recognise
 from batchsend.ledger.bulk import execute_for_all, insert_tuples
 from batchsend.ledger.history import History, code_counts, segments_to_send, taken_rows
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
@@ -32,11 +28,15 @@ from batchsend.ledger.schema import messages
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.messages.template_choice import TemplateChoice
-from batchsend.plan import Judged, RowJudge
+from batchsend.planning.columns import Roles, find_columns
+from batchsend.planning.guards import unusual
+from batchsend.planning.identity import recognise
+from batchsend.planning.planner import PLANNED, PlannedChunk, Planner, Remarks
+from batchsend.planning.row_judge import Judged, RowJudge
+from batchsend.planning.suppression import Suppression, load_suppression
+from batchsend.planning.waiting import Holding, comes_back, hold
 from batchsend.shared_phones import skip_texted_phones
-from batchsend.suppression import Suppression, load_suppression
 from batchsend.timestamps import from_text, start_of_window, to_text
-from batchsend.verdicts import PLANNED, PlannedChunk, Planner, Remarks
 
 T = TypeVar("T")
 
