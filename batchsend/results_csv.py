@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from batchsend.results_table import ResultsSource, column_headers, storable, values
+from batchsend.reports.table import ResultsSource, column_headers, storable, values
 
 #: With these first, Excel, LibreOffice or Google Sheets may take a cell for a formula; the wide ones in Japanese.
 _STARTERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"

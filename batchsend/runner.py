@@ -38,13 +38,19 @@ from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.locks import sending_lock
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.outbox import Outbox
-from batchsend.outputs import inputs_of, plan_heading, refuse_inputs, results_path, write_send_page
 from batchsend.planning.guards import Bounds, Facts, refusals
 from batchsend.planning.plan import SCRATCH_RUN, Plan, PlanRequest, make_plan
 from batchsend.planning.planner import check_resend
 from batchsend.planning.waiting import comes_back
-from batchsend.results import check_writable, write_results
-from batchsend.run_results import RunResults
+from batchsend.reports.output_files import (
+    inputs_of,
+    plan_heading,
+    refuse_inputs,
+    results_path,
+    write_send_page,
+)
+from batchsend.reports.results_file import check_writable, write_results
+from batchsend.reports.run_results import RunResults
 from batchsend.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally

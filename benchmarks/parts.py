@@ -17,9 +17,9 @@ from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import runs
 from batchsend.mykaarma.protocol import SendingAttributes, request_body, request_path, run_identity
 from batchsend.payload import request_of
-from batchsend.results import write_results
-from batchsend.results_table import column_headers, values
-from batchsend.run_results import RunResults
+from batchsend.reports.results_file import write_results
+from batchsend.reports.run_results import RunResults
+from batchsend.reports.table import column_headers, values
 
 
 def posts(ledger_file: str, base_url: str, out: str) -> None:

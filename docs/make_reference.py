@@ -16,11 +16,11 @@ from typing import Any
 
 import click
 
-from batchsend import advice
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli.main import cli
 from batchsend.lists.formats.detect import Format
+from batchsend.reports import advice
 from batchsend.sandbox import provocations_markdown
 from batchsend.settings import (
     BASE_URL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchsend.advice import BY_STATUS, OURS, REFUSALS, UNCONFIRMED, meaning, what_to_do
+from batchsend.reports.advice import BY_STATUS, OURS, REFUSALS, UNCONFIRMED, meaning, what_to_do
 from batchsend.statuses import Code, Status
 
 API_CODES = [

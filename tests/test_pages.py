@@ -24,11 +24,11 @@ from pages import Page, outside_addresses
 from world import World, customers, running_sandbox
 
 from batchsend import load_campaign, preview
-from batchsend.outputs import write_preview_page
 from batchsend.pages.bar import shares
 from batchsend.pages.base import marked, script_json
 from batchsend.pages.chart import charts
 from batchsend.pages.picks import Picker, Sample
+from batchsend.reports.output_files import write_preview_page
 from batchsend.wording import age, ranges
 
 CHICAGO = ZoneInfo("America/Chicago")

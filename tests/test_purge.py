@@ -27,7 +27,7 @@ from batchsend.ledger.optouts import opt_outs
 from batchsend.ledger.purge import cutoff_of, nobody_sending, purge, purgeable
 from batchsend.ledger.schema import messages, runs, starts, superseded, updates
 from batchsend.locks import campaign_lock
-from batchsend.run_results import RunResults
+from batchsend.reports.run_results import RunResults
 from batchsend.statuses import Status
 
 OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"

@@ -24,12 +24,13 @@ from openpyxl.utils.escape import unescape
 from openpyxl.worksheet.worksheet import Worksheet
 from python_calamine import CalamineWorkbook
 
-from batchsend import private_files, results_xlsx
+from batchsend import private_files
 from batchsend.errors import LedgerError, ResultsError
-from batchsend.results import ResultRow, check_writable, column_headers, write_results
+from batchsend.reports import workbook as results_xlsx
+from batchsend.reports.results_file import ResultRow, check_writable, column_headers, write_results
+from batchsend.reports.table import RESULT_COLUMNS, storable
+from batchsend.reports.workbook import CUT_MARK, MAX_CELL_LENGTH, cell_text
 from batchsend.results_csv import from_guarded, guarded
-from batchsend.results_table import RESULT_COLUMNS, storable
-from batchsend.results_xlsx import CUT_MARK, MAX_CELL_LENGTH, cell_text
 from batchsend.statuses import NEEDS_YOU, Status
 
 POSIX = os.name == "posix"

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lists import rows_of
 
-from batchsend import results_list
 from batchsend.errors import ResultsError
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
+from batchsend.reports import list_file as results_list
 
 CELLS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn")), max_size=10) | st.sampled_from(
     ["=1+1", "+1 312 555 0142", "-x", "@x", "007", "1.5E+10", "'", '"', "a\nb", "a,b;c"]

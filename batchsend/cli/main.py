@@ -165,7 +165,7 @@ def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **opt
     from batchsend.cli.text.plan import first_message_lines, plan_lines, shown_path, tally_line
     from batchsend.errors import ResultsError
     from batchsend.ledger.opening import check_ledger_place
-    from batchsend.outputs import preview_path, write_preview, write_preview_page
+    from batchsend.reports.output_files import preview_path, write_preview, write_preview_page
     from batchsend.statuses import Status
 
     start = actions.prepare(campaign, **options)
@@ -324,7 +324,7 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
     """Write the results of a run again."""
     from batchsend.cli.text.plan import delivery_lines, shown_path
     from batchsend.lookup import find_run, results_file
-    from batchsend.outputs import write_run, write_run_as_list, write_run_page
+    from batchsend.reports.output_files import write_run, write_run_as_list, write_run_page
     from batchsend.statuses import Status, Tally
 
     unknown = [status for status in only if status not in set(Status) - {Status.READY}]

@@ -24,7 +24,7 @@ from batchsend.errors import ResultsError
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
 from batchsend.private_files import write_private
-from batchsend.results_table import storable
+from batchsend.reports.table import storable
 from batchsend.wording import ranges, row_count, segment_count, text_count
 
 #: In a script element these could end it, or, in older browsers, a line of it.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchsend.advice import meaning, what_to_do
+from batchsend.reports.advice import meaning, what_to_do
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: Rows of a group whose numbers are named, and rows that are shown.

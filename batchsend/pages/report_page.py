@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchsend.pages.bar import Share, shares
 from batchsend.pages.base import Verdict, render
 from batchsend.pages.report_facts import RunReport
-from batchsend.run_results import STATUS_WORDS
+from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import Status
 from batchsend.wording import row_count, text_count
 

@@ -13,8 +13,8 @@ from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.columns import ALIASES
+from batchsend.reports.list_file import write_list
 from batchsend.results_csv import from_guarded, guarded
-from batchsend.results_list import write_list
 
 _CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
 _PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))

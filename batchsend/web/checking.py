@@ -12,12 +12,12 @@ import secrets
 
 from aiohttp import web
 
-from batchsend.advice import meaning
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.history import starts_of
 from batchsend.planning.planner import check_resend
 from batchsend.planning.row_judge import API_UUID
+from batchsend.reports.advice import meaning
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES
 from batchsend.web.gate import session

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError
-from batchsend.outputs import inputs_of
+from batchsend.reports.output_files import inputs_of
 
 #: How a page's address calls the folders in which campaigns are looked for.
 HERE, CAMPAIGNS = "here", "campaigns"

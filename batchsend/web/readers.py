@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from batchsend.advice import meaning, what_to_do
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
@@ -25,6 +24,7 @@ from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import Problem, RowJudge
+from batchsend.reports.advice import meaning, what_to_do
 from batchsend.runner import refuse_sample_ids
 from batchsend.statuses import Status
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
 
-from batchsend.advice import meaning, what_to_do
 from batchsend.campaigns.campaign import Campaign
 from batchsend.exits import Exit
 from batchsend.ledger.attempts import Evidence
@@ -17,6 +16,7 @@ from batchsend.ledger.history import RunOverview, first_with, rows_with
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.reports.advice import meaning, what_to_do
 from batchsend.runner import Report
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text

@@ -21,8 +21,8 @@ from typing import Any
 
 from rustpy_xlsxwriter import Format, write_worksheets
 
-from batchsend.advice import meaning, what_to_do
-from batchsend.results_table import (
+from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.table import (
     JOINED_BY,
     LEADING_COLUMNS,
     TRAILING_COLUMNS,

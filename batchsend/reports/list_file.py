@@ -12,7 +12,7 @@ from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ResultsError
 from batchsend.private_files import write_private
-from batchsend.results_xlsx import MAX_SHEET_ROWS, cell_text
+from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 
 
 def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:

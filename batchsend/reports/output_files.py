@@ -14,9 +14,9 @@ from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
 from batchsend.pages import preview_facts, preview_page, report_facts, report_page
 from batchsend.pages.base import write_page
 from batchsend.planning.plan import SCRATCH_RUN, Plan
-from batchsend.results import check_writable, write_results
-from batchsend.results_list import write_list
-from batchsend.run_results import PlanResults, RunResults, SummaryLines
+from batchsend.reports.list_file import write_list
+from batchsend.reports.results_file import check_writable, write_results
+from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
 from batchsend.timestamps import for_people, from_text, now, to_text
 from batchsend.whoami import os_user
 

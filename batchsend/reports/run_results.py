@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from batchsend.ledger.attempts import purged
 from batchsend.ledger.history import code_counts, run_tuples
 from batchsend.ledger.ledger import Ledger
-from batchsend.results import ResultRow
+from batchsend.reports.results_file import ResultRow
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.wording import row_count
