@@ -24,11 +24,11 @@ from pages import Page, outside_addresses
 from world import World, customers, running_sandbox
 
 from batchsend import load_campaign, preview
-from batchsend.pages.bar import shares
-from batchsend.pages.base import marked, script_json
-from batchsend.pages.chart import charts
-from batchsend.pages.picks import Picker, Sample
 from batchsend.reports.output_files import write_preview_page
+from batchsend.reports.pages.bar import shares
+from batchsend.reports.pages.charts import charts
+from batchsend.reports.pages.html import marked, script_json
+from batchsend.reports.pages.sample_messages import Picker, Sample
 from batchsend.wording import age, ranges
 
 CHICAGO = ZoneInfo("America/Chicago")

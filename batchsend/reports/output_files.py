@@ -11,10 +11,19 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ResultsError
 from batchsend.ledger.attempts import purged
 from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
-from batchsend.pages import preview_facts, preview_page, report_facts, report_page
-from batchsend.pages.base import write_page
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.list_file import write_list
+from batchsend.reports.pages import (
+    preview as preview_facts,
+)
+from batchsend.reports.pages import (
+    preview_page,
+    report_page,
+)
+from batchsend.reports.pages import (
+    report as report_facts,
+)
+from batchsend.reports.pages.html import write_page
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
 from batchsend.timestamps import for_people, from_text, now, to_text

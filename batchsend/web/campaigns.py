@@ -9,7 +9,7 @@ from aiohttp import web
 
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
-from batchsend.pages.bar import Share, shares
+from batchsend.reports.pages.bar import Share, shares
 from batchsend.schedule_files import times_of
 from batchsend.statuses import Tally
 from batchsend.timestamps import now, to_text

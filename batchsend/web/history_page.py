@@ -14,9 +14,9 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.pages.groups import shown
 from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
+from batchsend.reports.pages.groups import shown
 from batchsend.web.campaigns import PLACES
 from batchsend.web.places import Places
 from batchsend.web.rendering import page

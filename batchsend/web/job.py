@@ -26,11 +26,12 @@ from batchsend.errors import BatchsendError, BusyError, GuardError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.ledger.schema import starts
-from batchsend.pages import preview_facts, preview_page
-from batchsend.pages.base import write_page
 from batchsend.planning.plan import Plan
 from batchsend.private_files import write_private
 from batchsend.reports.output_files import preview_path, write_preview
+from batchsend.reports.pages import preview as preview_facts
+from batchsend.reports.pages import preview_page
+from batchsend.reports.pages.html import write_page
 from batchsend.runner import DeclinedError, Start
 from batchsend.sender import Event, Waiting
 from batchsend.timestamps import now, to_text

@@ -14,7 +14,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from batchsend._version import __version__
-from batchsend.pages import base
+from batchsend.reports.pages import html as base
 from batchsend.timestamps import from_text
 from batchsend.web.gate import GATE
 

@@ -20,9 +20,9 @@ from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.locks import sending_lock
 from batchsend.lookup import results_file
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.pages.groups import shown
 from batchsend.reports.advice import meaning, what_to_do
 from batchsend.reports.output_files import write_run, write_run_page
+from batchsend.reports.pages.groups import shown
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.web.campaign_page import loaded

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.pages.bar import Share
+from batchsend.reports.pages.bar import Share
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.web.campaigns import bar_of
 from batchsend.web.ledgers import Watch, known, tried, waiting_to_leave

@@ -14,10 +14,10 @@ from batchsend.hosts import is_this_machine
 from batchsend.ledger.history import run_rows
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.mykaarma.protocol import request_json, request_path, run_identity
-from batchsend.pages.groups import Group, Groups, shown
-from batchsend.pages.picks import Picked, Picker, Sample
 from batchsend.payload import attributes_of, request_of
 from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.reports.pages.groups import Group, Groups, shown
+from batchsend.reports.pages.sample_messages import Picked, Picker, Sample
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
 from batchsend.wording import age, duration, row_count, text_count

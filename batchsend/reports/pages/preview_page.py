@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchsend.pages.bar import Share, shares
-from batchsend.pages.base import Verdict, render
-from batchsend.pages.preview_facts import Preview
+from batchsend.reports.pages.bar import Share, shares
+from batchsend.reports.pages.html import Verdict, render
+from batchsend.reports.pages.preview import Preview
 from batchsend.wording import row_count, text_count
 
 TEMPLATE = "preview.html.j2"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from batchsend.pages.bar import Share, shares
-from batchsend.pages.base import Verdict, render
-from batchsend.pages.report_facts import RunReport
+from batchsend.reports.pages.bar import Share, shares
+from batchsend.reports.pages.html import Verdict, render
+from batchsend.reports.pages.report import RunReport
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import Status
 from batchsend.wording import row_count, text_count

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from batchsend.ledger.history import departures, run_rows, starts_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.messages.phones import for_people as phone_for_people
-from batchsend.pages.chart import Chart, charts
-from batchsend.pages.groups import Group, Groups, shown
+from batchsend.reports.pages.charts import Chart, charts
+from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.statuses import NEEDS_YOU, TAKEN, Status, Tally
 from batchsend.timestamps import for_people, from_text, now
 
