@@ -19,8 +19,8 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.listening import cannot_listen, in_url, stopping_on_signals
-from batchsend.lookup import find_ledger
 from batchsend.recorder import Counts, Recorder
+from batchsend.runs.lookup import find_ledger
 from batchsend.settings import load_settings
 
 DEFAULT_HOST = "127.0.0.1"

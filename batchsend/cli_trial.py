@@ -10,8 +10,8 @@ import click
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
-    from batchsend.runner import Start
-    from batchsend.trial import Trial
+    from batchsend.runs.runner import Start
+    from batchsend.runs.trial import Trial
 
 test_customer_option = click.option(
     "--test-customer",
@@ -75,7 +75,7 @@ def run_trial(
     """Sends one test. `asked`: asks for the number of texts to be typed; `None` where nobody is asked."""
     from batchsend.cli import progress
     from batchsend.cli.text.plan import trial_lines, trial_report_lines
-    from batchsend.trial import rehearse_trial, send_trial
+    from batchsend.runs.trial import rehearse_trial, send_trial
 
     def confirm(trial: Trial) -> bool:
         if not quiet or asked is not None:

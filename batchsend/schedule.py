@@ -26,7 +26,6 @@ from typing import Any
 
 import psutil
 
-from batchsend.actions import prepare
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.cron import OneTime, Times
 from batchsend.children import Child, ChildProcess, Launch
@@ -36,6 +35,7 @@ from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
+from batchsend.runs.api import prepare
 from batchsend.schedule_files import (
     CampaignFiles,
     Change,

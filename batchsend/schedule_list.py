@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from batchsend.actions import prepare
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.planned_starts import LastStart, Scheduled, last_start
+from batchsend.runs.api import prepare
 from batchsend.schedule_files import CampaignFiles, nothing_to_start, schedule_words, times_of, usual_folders
 from batchsend.timestamps import for_people, now
 

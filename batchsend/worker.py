@@ -11,10 +11,10 @@ from batchsend.dispatch import finishing_on_signals
 from batchsend.errors import LedgerError
 from batchsend.exits import Exit
 from batchsend.extras import CLUSTER_MISSING, has_cluster
-from batchsend.handing_over import no_queue
 from batchsend.hands import Team
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
+from batchsend.runs.handover import no_queue
 from batchsend.settings import load_settings, require_credentials
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from openpyxl import load_workbook
 from world import Sandbox, World
 
-from batchsend.actions import load_campaign, preview
 from batchsend.errors import BatchsendError
 from batchsend.lists.headers import folded
 from batchsend.planning.plan import read_sources
+from batchsend.runs.api import load_campaign, preview
 
 CAMPAIGN = """
 name = "Spring"

@@ -157,14 +157,14 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 
 def _load() -> None:
-    import batchsend.actions
     import batchsend.cli.main
     import batchsend.cli.progress
     import batchsend.cli.text.plan
     import batchsend.lists.formats.delimited
     import batchsend.lists.formats.xlsx
-    import batchsend.lookup
-    import batchsend.runner
+    import batchsend.runs.api
+    import batchsend.runs.lookup
+    import batchsend.runs.runner
     import batchsend.sandbox  # noqa: F401
 
 

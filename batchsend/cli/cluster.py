@@ -29,7 +29,7 @@ def upgrade(ledger: str | None) -> None:
     from batchsend.ledger.ledger import Ledger
     from batchsend.ledger.opening import upgrade_ledger
     from batchsend.ledger.schema import SCHEMA_VERSION
-    from batchsend.lookup import find_ledger
+    from batchsend.runs.lookup import find_ledger
 
     before = SCHEMA_VERSION
 

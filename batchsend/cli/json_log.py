@@ -24,7 +24,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
-from batchsend.runner import Report, Start
+from batchsend.runs.runner import Report, Start
 from batchsend.sender import Elsewhere, Event, Waiting
 from batchsend.timestamps import now, to_text
 

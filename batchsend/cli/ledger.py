@@ -32,10 +32,10 @@ region_option = click.option(
 @ledger_option
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """What ran, when, by whom, with which counts."""
-    from batchsend.actions import load_campaign
     from batchsend.cli.text.plan import run_lines
     from batchsend.ledger.history import overview
-    from batchsend.lookup import find_ledger, report_pages
+    from batchsend.runs.api import load_campaign
+    from batchsend.runs.lookup import find_ledger, report_pages
 
     with find_ledger(campaign, ledger) as found:
         name = load_campaign(campaign).name if campaign is not None else None
@@ -55,7 +55,7 @@ def history(customer: str | None, phone: str | None, region: str, ledger: str | 
     from batchsend.cli.text.plan import evidence_lines
     from batchsend.ledger.attempts import of_customer, of_phone
     from batchsend.ledger.optouts import opt_outs_of
-    from batchsend.lookup import find_ledger
+    from batchsend.runs.lookup import find_ledger
 
     if (customer is None) == (phone is None):
         raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
@@ -86,7 +86,7 @@ def list_(all_: bool, ledger: str | None) -> None:
     """Who is on the list, since when, why and by whom."""
     from batchsend.cli.text.ledger import opt_out_lines
     from batchsend.ledger.optouts import opt_outs, opt_outs_ever
-    from batchsend.lookup import find_ledger
+    from batchsend.runs.lookup import find_ledger
 
     with find_ledger(None, ledger) as found:
         for line in opt_out_lines(opt_outs_ever(found) if all_ else opt_outs(found)):
@@ -128,7 +128,7 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
     from batchsend.cli.text.ledger import named
     from batchsend.ledger.opening import open_ledger
     from batchsend.ledger.optouts import remove_opt_outs
-    from batchsend.lookup import find_ledger
+    from batchsend.runs.lookup import find_ledger
     from batchsend.timestamps import now
 
     if (customer is None) == (phone is None):
@@ -187,8 +187,8 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 def export(file: Path, ledger: str | None) -> None:
     """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` read again."""
     from batchsend.ledger.optouts import opt_outs
-    from batchsend.lookup import find_ledger
     from batchsend.planning.optout_files import write_opt_outs
+    from batchsend.runs.lookup import find_ledger
 
     with find_ledger(None, ledger) as found:
         entries = list(opt_outs(found))
@@ -212,7 +212,7 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
     from batchsend.cli.text.ledger import entry_count, purge_lines
     from batchsend.ledger import purge as purging
     from batchsend.ledger.opening import open_ledger
-    from batchsend.lookup import find_ledger
+    from batchsend.runs.lookup import find_ledger
     from batchsend.timestamps import now
 
     moment = now()
@@ -256,7 +256,7 @@ def _agreed(entries: int) -> bool:
 def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
     """The ledger that is there; a new one only where it is named, so that no wish ends up where nobody looks."""
     from batchsend.ledger.opening import open_ledger
-    from batchsend.lookup import find_ledger, new_ledger
+    from batchsend.runs.lookup import find_ledger, new_ledger
 
     made = new_ledger(option)
     if made is None:

@@ -34,7 +34,7 @@ from batchsend.exits import Exit
 if TYPE_CHECKING:
     from batchsend.campaigns.campaign import Campaign
     from batchsend.planning.plan import Plan
-    from batchsend.runner import Report, Start
+    from batchsend.runs.runner import Report, Start
     from batchsend.sender import Event
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -139,7 +139,8 @@ def send(
     if asks and (log_format == "json" or not sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
 
-    from batchsend import actions, runner
+    from batchsend.runs import api as actions
+    from batchsend.runs import runner
 
     def prepare() -> Start:
         loaded = _load(campaign, list=list_, rate=rate, concurrency=concurrency)
@@ -161,11 +162,12 @@ def send(
 
 
 def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **options: Any) -> Exit:
-    from batchsend import actions, runner
     from batchsend.cli.text.plan import first_message_lines, plan_lines, shown_path, tally_line
     from batchsend.errors import ResultsError
     from batchsend.ledger.opening import check_ledger_place
     from batchsend.reports.output_files import preview_path, write_preview, write_preview_page
+    from batchsend.runs import api as actions
+    from batchsend.runs import runner
     from batchsend.statuses import Status
 
     start = actions.prepare(campaign, **options)
@@ -207,8 +209,8 @@ def _preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **opt
 
 def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool) -> Exit:
     """Shows the plan, asks where it must, shows progress and the report."""
-    from batchsend import runner
     from batchsend.cli.text.plan import closing_lines, first_message_lines, plan_lines, report_lines
+    from batchsend.runs import runner
 
     rehearsal = action is runner.rehearse
     shown = _Progress(quiet=quiet)
@@ -304,7 +306,7 @@ def _asked(texts: int, *, rehearsal: bool) -> bool:
 def stop(target: str, ledger: str | None) -> None:
     """Let a running run stop as Ctrl-C would: what is in flight is finished."""
     from batchsend.ledger.opening import open_ledger
-    from batchsend.lookup import find_run, is_running
+    from batchsend.runs.lookup import find_run, is_running
 
     with find_run(target, ledger, open_ledger) as found:
         if is_running(found):
@@ -323,8 +325,8 @@ def stop(target: str, ledger: str | None) -> None:
 def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
     """Write the results of a run again."""
     from batchsend.cli.text.plan import delivery_lines, shown_path
-    from batchsend.lookup import find_run, results_file
     from batchsend.reports.output_files import write_run, write_run_as_list, write_run_page
+    from batchsend.runs.lookup import find_run, results_file
     from batchsend.statuses import Status, Tally
 
     unknown = [status for status in only if status not in set(Status) - {Status.READY}]
@@ -372,7 +374,7 @@ cli.add_command(cli_cluster.ledger)
 
 
 def _load(path: Path, **overrides: Any) -> Campaign:
-    from batchsend.actions import load_campaign
+    from batchsend.runs.api import load_campaign
 
     given = {name: value for name, value in overrides.items() if value is not None}
     campaign = load_campaign(path)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from batchsend.actions import prepare
 from batchsend.errors import BatchsendError
 from batchsend.ledger.attempts import Evidence, of_customer, of_phone
 from batchsend.ledger.ledger import Ledger
@@ -17,6 +16,7 @@ from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
 from batchsend.reports.pages.groups import shown
+from batchsend.runs.api import prepare
 from batchsend.web.campaigns import PLACES
 from batchsend.web.places import Places
 from batchsend.web.rendering import page

@@ -18,8 +18,6 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from batchsend import runner
-from batchsend.actions import load_campaign, prepare
 from batchsend.campaigns.campaign import Campaign
 from batchsend.cli.json_log import summary_of
 from batchsend.errors import BatchsendError, BusyError, GuardError
@@ -32,10 +30,12 @@ from batchsend.reports.output_files import preview_path, write_preview
 from batchsend.reports.pages import preview as preview_facts
 from batchsend.reports.pages import preview_page
 from batchsend.reports.pages.html import write_page
-from batchsend.runner import DeclinedError, Start
+from batchsend.runs import runner
+from batchsend.runs.api import load_campaign, prepare
+from batchsend.runs.runner import DeclinedError, Start
+from batchsend.runs.trial import Trial, send_trial
 from batchsend.sender import Event, Waiting
 from batchsend.timestamps import now, to_text
-from batchsend.trial import Trial, send_trial
 from batchsend.web.jobs import ENDED, Request, State, beside, own_process, write_state
 from batchsend.web.promises import Promise, differences, promise_of
 from batchsend.web.rendering import fragments

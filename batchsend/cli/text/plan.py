@@ -17,10 +17,10 @@ from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.advice import meaning, what_to_do
-from batchsend.runner import Report
+from batchsend.runs.runner import Report
+from batchsend.runs.trial import Trial, TrialReport
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.timestamps import for_people, from_text
-from batchsend.trial import Trial, TrialReport
 from batchsend.whoami import os_user
 from batchsend.wording import duration, segment_count
 from batchsend.wording import row_count as _rows

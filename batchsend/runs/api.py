@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from batchsend import runner
 from batchsend.campaigns import file as campaign_file
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.planning.plan import Plan
-from batchsend.runner import Confirm, Guards, Listener, Report, Start
+from batchsend.runs import runner
+from batchsend.runs.runner import Confirm, Guards, Listener, Report, Start
 from batchsend.sender import Event
 from batchsend.settings import load_settings
 

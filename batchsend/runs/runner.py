@@ -28,7 +28,6 @@ from batchsend.errors import (
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.handing_over import check_detachable, forget_jobs, handing_over, run_settings
 from batchsend.handover import OpenRun, waiting_workers
 from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
@@ -51,6 +50,7 @@ from batchsend.reports.output_files import (
 )
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import RunResults
+from batchsend.runs.handover import check_detachable, forget_jobs, handing_over, run_settings
 from batchsend.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally

@@ -27,7 +27,7 @@ from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.outbox import Outbox
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
-from batchsend.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
+from batchsend.runs.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
 from batchsend.sender import Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status
