@@ -18,10 +18,10 @@ from aiohttp.typedefs import Handler
 
 from batchsend.errors import BatchsendError
 from batchsend.sandbox.answers import Answer, Ending, gateway_page
+from batchsend.sandbox.callbacks import Postman
 from batchsend.sandbox.judge import Arrival, Judge
 from batchsend.sandbox.options import DEFAULT_HOST, SandboxOptions
 from batchsend.sandbox.pages import newest, texts_page
-from batchsend.sandbox.postman import Postman
 from batchsend.sandbox.record import Received, Record, Submission
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
