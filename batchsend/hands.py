@@ -20,7 +20,7 @@ from batchsend.leases import LeaseKeeper, LeaseLostError
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sender import Ending, Sender, SendOptions
+from batchsend.sending.sender import Ending, Sender, SendOptions
 from batchsend.settings import Credentials
 from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.shared_pace import SharedPacer, SlotBook

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from batchsend.leases import Lease, lease_lost
-from batchsend.limiter import Pause
-from batchsend.sender import Pacing
+from batchsend.sending.pacing import Pause
+from batchsend.sending.sender import Pacing
 from batchsend.shared_pace import step_back
 
 #: How often somebody who waits for a renewal looks.

@@ -19,7 +19,7 @@ from batchsend.errors import LedgerError
 from batchsend.leases import Lease, LeaseLostError, renew_in
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import handovers, messages, runs
-from batchsend.outbox import LAST_ROW, Claimed, Outbox, Outcome
+from batchsend.sending.outbox import LAST_ROW, Claimed, Outbox, Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import SERVER_CLOCK, paces
-from batchsend.limiter import (
+from batchsend.sending.pacing import (
     RECOVERY_SECONDS,
     RECOVERY_SHARE,
     SLOW_DOWN,

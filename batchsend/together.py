@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from batchsend.dispatch import Sending, Shifts, finishing_on_signals
 from batchsend.errors import LedgerError
 from batchsend.handover import (
     OpenRun,
@@ -31,8 +30,9 @@ from batchsend.leased_pacer import LeasedPacer
 from batchsend.leases import LeaseKeeper, LeaseLostError, interrupt_dead
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
-from batchsend.outbox import Outcome
-from batchsend.sender import Elsewhere, Ending, Event
+from batchsend.sending.dispatch import Sending, Shifts, finishing_on_signals
+from batchsend.sending.outbox import Outcome
+from batchsend.sending.sender import Elsewhere, Ending, Event
 from batchsend.shared_outbox import Chunk, SharedOutbox, may_pass
 from batchsend.shared_pace import SharedPacer, SlotBook
 

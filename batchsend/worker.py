@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from batchsend.dispatch import finishing_on_signals
 from batchsend.errors import LedgerError
 from batchsend.exits import Exit
 from batchsend.extras import CLUSTER_MISSING, has_cluster
@@ -15,6 +14,7 @@ from batchsend.hands import Team
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs.handover import no_queue
+from batchsend.sending.dispatch import finishing_on_signals
 from batchsend.settings import load_settings, require_credentials
 
 

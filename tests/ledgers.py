@@ -14,7 +14,7 @@ from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Adopted, Identity, Ledger, NewRun, StartRecord
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.schema import messages
-from batchsend.outbox import Claimed, Outbox, Outcome
+from batchsend.sending.outbox import Claimed, Outbox, Outcome
 from batchsend.statuses import Status
 
 BASE_URL = "https://api.example.com"

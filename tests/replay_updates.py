@@ -25,8 +25,8 @@ from batchsend.ledger.deliveries import Deliveries, Received
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, updates
-from batchsend.outbox import Claimed, Outcome
 from batchsend.sandbox.updates import Fate, Text, posts
+from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.statuses import Status
 
 #: What the server's answer comes to; `LOST` never comes.

@@ -31,7 +31,7 @@ from raw_posts import post_all
 from world import World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
-from batchsend.outbox import Outcome
+from batchsend.sending.outbox import Outcome
 from batchsend.statuses import Status
 
 #: Malformed bodies; `make replay` takes 10,000.

@@ -37,8 +37,8 @@ from batchsend.leases import LEASE_SECONDS, Lease, LeaseKeeper, LeaseLostError, 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
-from batchsend.limiter import Pacer
 from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.sending.pacing import Pacer
 from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.statuses import Status
 

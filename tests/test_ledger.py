@@ -36,8 +36,8 @@ from batchsend.ledger.history import code_counts, overview, run_rows, segments_t
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, superseded
-from batchsend.locks import campaign_lock
-from batchsend.outbox import Outcome
+from batchsend.sending.locks import campaign_lock
+from batchsend.sending.outbox import Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")

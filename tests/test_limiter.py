@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import VirtualTimeLoop, run_virtually
 
-from batchsend.limiter import Pacer
+from batchsend.sending.pacing import Pacer
 
 
 def most_in_a_window(times: list[float], width: float) -> int:

@@ -21,21 +21,21 @@ from sqlalchemy import insert
 from virtual_time import VirtualTimeLoop
 from world import CAMPAIGN
 
-from batchsend import dispatch as dispatching
-from batchsend import outbox as outboxes
-from batchsend import sender as senders
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.dispatch import Sending
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
-from batchsend.limiter import Pacer
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Request
 from batchsend.planning.waiting import Holding, comes_back, hold, next_midnight
-from batchsend.sender import Ending
+from batchsend.sending import dispatch as dispatching
+from batchsend.sending import outbox as outboxes
+from batchsend.sending import sender as senders
+from batchsend.sending.dispatch import Sending
+from batchsend.sending.pacing import Pacer
+from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.timestamps import start_of_window, to_text

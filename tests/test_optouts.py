@@ -37,9 +37,9 @@ from batchsend.ledger.optouts import (
     scope_of_answer,
 )
 from batchsend.ledger.schema import campaigns, messages
-from batchsend.outbox import Outbox
 from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.planning.suppression import load_suppression
+from batchsend.sending.outbox import Outbox
 from batchsend.settings import VARIABLES
 from batchsend.statuses import Status
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import VirtualTimeLoop, run_virtually
 
-from batchsend.limiter import Pacer
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, TurnedAway
-from batchsend.outbox import Claimed, Outcome
-from batchsend.sender import Ending, Event, Sender, SendOptions, Waiting
+from batchsend.sending.outbox import Claimed, Outcome
+from batchsend.sending.pacing import Pacer
+from batchsend.sending.sender import Ending, Event, Sender, SendOptions, Waiting
 from batchsend.statuses import Code, Status
 
 OPTIONS = SendOptions(

@@ -37,9 +37,9 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BusyError
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import messages
-from batchsend.locks import sending_lock
-from batchsend.outbox import Claimed, Outbox, Outcome
 from batchsend.planning.plan import PlanRequest, make_plan
+from batchsend.sending.locks import sending_lock
+from batchsend.sending.outbox import Claimed, Outbox, Outcome
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.timestamps import to_text
 
@@ -129,7 +129,7 @@ class Sending(RuleBasedStateMachine):
         #: The run whose list is the one in the folder.
         self.listed = 0
         self.time = 0
-        self.clock = patch("batchsend.outbox.now", self.tick)
+        self.clock = patch("batchsend.sending.outbox.now", self.tick)
         self.clock.start()
 
     def teardown(self) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsend.sending.failure_streak import FailureStreak
 from batchsend.statuses import Status
-from batchsend.streak import FailureStreak
 
 ACCEPTED, FAILED, UNCONFIRMED = Status.ACCEPTED, Status.FAILED, Status.UNCONFIRMED
 LOCKED = (FAILED, ("CUSTOMER_LOCKED",))

@@ -25,7 +25,7 @@ from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
 from batchsend.runs.runner import Report, Start
-from batchsend.sender import Elsewhere, Event, Waiting
+from batchsend.sending.sender import Elsewhere, Event, Waiting
 from batchsend.timestamps import now, to_text
 
 #: Seconds between two lines of progress.

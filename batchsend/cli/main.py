@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from batchsend.campaigns.campaign import Campaign
     from batchsend.planning.plan import Plan
     from batchsend.runs.runner import Report, Start
-    from batchsend.sender import Event
+    from batchsend.sending.sender import Event
 
 F = TypeVar("F", bound=Callable[..., Any])
 

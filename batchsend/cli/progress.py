@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from batchsend.outbox import Outcome
-from batchsend.sender import Elsewhere, Event, Waiting
+from batchsend.sending.outbox import Outcome
+from batchsend.sending.sender import Elsewhere, Event, Waiting
 from batchsend.statuses import Status
 from batchsend.wording import duration
 

@@ -33,7 +33,7 @@ from batchsend.errors import BatchsendError, BusyError, LedgerError
 from batchsend.ledger.database_errors import own_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
-from batchsend.locks import campaign_lock
+from batchsend.sending.locks import campaign_lock
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.timestamps import to_text
 

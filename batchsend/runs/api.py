@@ -21,7 +21,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.planning.plan import Plan
 from batchsend.runs import runner
 from batchsend.runs.runner import Confirm, Guards, Listener, Report, Start
-from batchsend.sender import Event
+from batchsend.sending.sender import Event
 from batchsend.settings import load_settings
 
 

@@ -15,7 +15,7 @@ from batchsend.errors import BatchsendError, BusyError, LedgerError
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
-from batchsend.locks import campaign_lock
+from batchsend.sending.locks import campaign_lock
 from batchsend.settings import load_settings
 
 #: Opens the ledger of a URL; `None` where there is none yet.

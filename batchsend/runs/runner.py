@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from batchsend._version import __version__
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
-from batchsend.dispatch import Sending, dispatch
 from batchsend.errors import (
     BatchsendError,
     CampaignError,
@@ -34,9 +33,7 @@ from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.lists.newest import newest_match
 from batchsend.loaded_to_stay import loaded_to_stay
-from batchsend.locks import sending_lock
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.outbox import Outbox
 from batchsend.planning.guards import Bounds, Facts, refusals
 from batchsend.planning.plan import SCRATCH_RUN, Plan, PlanRequest, make_plan
 from batchsend.planning.planner import check_resend
@@ -51,7 +48,10 @@ from batchsend.reports.output_files import (
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import RunResults
 from batchsend.runs.handover import check_detachable, forget_jobs, handing_over, run_settings
-from batchsend.sender import Ending, Event
+from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.locks import sending_lock
+from batchsend.sending.outbox import Outbox
+from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.timestamps import now

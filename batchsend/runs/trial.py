@@ -16,7 +16,6 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from batchsend.dispatch import Sending, dispatch
 from batchsend.errors import GuardError
 from batchsend.exits import Exit
 from batchsend.ledger.history import run_rows
@@ -24,11 +23,12 @@ from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.messages.sms import SmsSize
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
-from batchsend.outbox import Outbox
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
 from batchsend.runs.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
-from batchsend.sender import Ending
+from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.outbox import Outbox
+from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status
 

@@ -34,7 +34,7 @@ from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.runner import DeclinedError, Start
 from batchsend.runs.trial import Trial, send_trial
-from batchsend.sender import Event, Waiting
+from batchsend.sending.sender import Event, Waiting
 from batchsend.timestamps import now, to_text
 from batchsend.web.jobs import ENDED, Request, State, beside, own_process, write_state
 from batchsend.web.promises import Promise, differences, promise_of

@@ -16,7 +16,6 @@ from batchsend.errors import BatchsendError, BusyError
 from batchsend.ledger.history import code_counts, starts_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
-from batchsend.locks import sending_lock
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.reports.advice import meaning, what_to_do
 from batchsend.reports.output_files import write_run, write_run_page
@@ -24,6 +23,7 @@ from batchsend.reports.pages.groups import shown
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import results_file
+from batchsend.sending.locks import sending_lock
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES, WATCH

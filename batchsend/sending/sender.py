@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from batchsend.limiter import Pause
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, TurnedAway, message_identity
-from batchsend.outbox import Claimed, Outcome
+from batchsend.sending.failure_streak import FailureStreak
+from batchsend.sending.outbox import Claimed, Outcome
+from batchsend.sending.pacing import Pause
 from batchsend.statuses import Code, Status
-from batchsend.streak import FailureStreak
 from batchsend.timestamps import to_text
 
 #: Claims are made this many seconds ahead of their slots, so that a commit does not eat them.

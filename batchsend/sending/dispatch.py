@@ -16,11 +16,11 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours, first_opening
 from batchsend.exits import Exit
-from batchsend.limiter import Pacer
 from batchsend.mykaarma.client import ApiClient
-from batchsend.outbox import Outbox
 from batchsend.payload import attributes_of
-from batchsend.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
+from batchsend.sending.outbox import Outbox
+from batchsend.sending.pacing import Pacer
+from batchsend.sending.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
 from batchsend.settings import Credentials
 from batchsend.timestamps import for_people, now
 
