@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import exists, func, select, update
 
 from batchsend.exits import exit_of_rows
-from batchsend.handover import OpenRun
-from batchsend.leases import ALIVE
 from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import handovers, leases, messages
+from batchsend.sending.cluster.leases import ALIVE
+from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.statuses import Code, Status
 from batchsend.timestamps import now
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from batchsend.leases import Lease, lease_lost
+from batchsend.sending.cluster.leases import Lease, lease_lost
+from batchsend.sending.cluster.pacing import step_back
 from batchsend.sending.pacing import Pause
 from batchsend.sending.sender import Pacing
-from batchsend.shared_pace import step_back
 
 #: How often somebody who waits for a renewal looks.
 _LOOK_SECONDS = 0.05

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from batchsend.errors import LedgerError
 from batchsend.exits import Exit
-from batchsend.extras import CLUSTER_MISSING, has_cluster
-from batchsend.hands import Team
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs.handover import no_queue
+from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
+from batchsend.sending.cluster.worker import Team
 from batchsend.sending.dispatch import finishing_on_signals
 from batchsend.settings import load_settings, require_credentials
 
@@ -26,7 +26,7 @@ def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[
     if not has_cluster():
         raise LedgerError(CLUSTER_MISSING)
 
-    from batchsend.cluster import WorkerOptions, queue_is_ready, work
+    from batchsend.sending.cluster.queue import WorkerOptions, queue_is_ready, work
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):

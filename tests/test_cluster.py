@@ -11,10 +11,10 @@ from sqlalchemy import text, update
 from test_handover import a_run
 from world import Sandbox, World, customers, running_sandbox
 
-from batchsend.cluster import defer_chunks, forget_chunks, upgrade_queue
-from batchsend.handover import close_run
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages
+from batchsend.sending.cluster.open_runs import close_run
+from batchsend.sending.cluster.queue import defer_chunks, forget_chunks, upgrade_queue
 
 SLOW = "[sending]\nrate = 40\nconcurrency = 10\n"
 

@@ -17,7 +17,20 @@ from sqlalchemy.exc import OperationalError
 from batchsend.aftermath import conclude, wake_sleepers
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError, LedgerError
-from batchsend.handover import (
+from batchsend.leased_pacer import LeasedPacer
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
+from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.sending.cluster.leases import (
+    LEASE_SECONDS,
+    Lease,
+    LeaseKeeper,
+    LeaseLostError,
+    Moment,
+    interrupt_dead,
+)
+from batchsend.sending.cluster.open_runs import (
     OpenRun,
     RunSettings,
     close_run,
@@ -32,14 +45,8 @@ from batchsend.handover import (
     take_back,
     waiting_workers,
 )
-from batchsend.leased_pacer import LeasedPacer
-from batchsend.leases import LEASE_SECONDS, Lease, LeaseKeeper, LeaseLostError, Moment, interrupt_dead
-from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
-from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
 from batchsend.sending.pacing import Pacer
-from batchsend.shared_outbox import Chunk, SharedOutbox
 from batchsend.statuses import Status
 
 HOURS = Hours(time(21), time(8), "America/Chicago", None, timedelta(seconds=30))

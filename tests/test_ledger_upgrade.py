@@ -12,10 +12,10 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import text, update
 from world import Sandbox, World, customers
 
-from batchsend.cluster import has_queue, queue_is_ready, upgrade_queue
 from batchsend.errors import LedgerError
 from batchsend.ledger.opening import open_ledger, upgrade_ledger
 from batchsend.ledger.schema import SCHEMA_VERSION, handovers, leases, meta, paces
+from batchsend.sending.cluster.queue import has_queue, queue_is_ready, upgrade_queue
 
 NEW_TABLES = (paces, handovers, leases)
 

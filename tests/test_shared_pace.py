@@ -17,11 +17,11 @@ from test_handover import a_run
 from test_limiter import most_in_a_window
 from virtual_time import VirtualTimeLoop, run_virtually
 
-from batchsend.handover import hand_over
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import paces
-from batchsend.shared_pace import Block, SharedPacer, SlotBook
+from batchsend.sending.cluster.open_runs import hand_over
+from batchsend.sending.cluster.pacing import Block, SharedPacer, SlotBook
 
 
 class Book:

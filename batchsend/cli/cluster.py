@@ -25,11 +25,11 @@ def upgrade(ledger: str | None) -> None:
 
     Nothing is forgotten, and it may be run any number of times. Programs of an older version refuse the ledger then.
     """
-    from batchsend.extras import CLUSTER_MISSING, has_cluster
     from batchsend.ledger.ledger import Ledger
     from batchsend.ledger.opening import upgrade_ledger
     from batchsend.ledger.schema import SCHEMA_VERSION
     from batchsend.runs.lookup import find_ledger
+    from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 
     before = SCHEMA_VERSION
 
@@ -51,7 +51,7 @@ def upgrade(ledger: str | None) -> None:
             )
             return
 
-        from batchsend.cluster import upgrade_queue
+        from batchsend.sending.cluster.queue import upgrade_queue
 
         click.echo(f"Queue for workers: {upgrade_queue(found)}.")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from batchsend.errors import LedgerError
-from batchsend.extras import CLUSTER_MISSING, has_cluster
-from batchsend.handover import RunSettings, hand_over
 from batchsend.ledger.ledger import Ledger, nothing_more
 from batchsend.planning.plan import Plan
+from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
+from batchsend.sending.cluster.open_runs import RunSettings, hand_over
 
 
 def run_settings(plan: Plan) -> RunSettings:
@@ -28,7 +28,7 @@ def handing_over(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int],
     def store(connection: Connection, run_id: int, start_id: int) -> None:
         hand_over(connection, run_id, start_id, settings)
         if has_cluster():
-            from batchsend.cluster import defer_chunks, queue_is_ready
+            from batchsend.sending.cluster.queue import defer_chunks, queue_is_ready
 
             if queue_is_ready(connection):
                 defer_chunks(connection, run_id, start_id, settings.base_url)
@@ -39,7 +39,7 @@ def handing_over(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int],
 def forget_jobs(ledger: Ledger, run_id: int) -> None:
     """The run has ended: jobs of it that nobody has begun are not needed any more."""
     if ledger.file is None and has_cluster():
-        from batchsend.cluster import forget_chunks
+        from batchsend.sending.cluster.queue import forget_chunks
 
         forget_chunks(ledger, run_id)
 
@@ -54,7 +54,7 @@ def check_detachable(ledger: Ledger) -> None:
     if not has_cluster():
         raise LedgerError(f"--detach hands a run over to workers. {CLUSTER_MISSING} Nothing was sent.")
 
-    from batchsend.cluster import queue_is_ready
+    from batchsend.sending.cluster.queue import queue_is_ready
 
     with ledger.read() as connection:
         if not queue_is_ready(connection):

@@ -27,7 +27,6 @@ from batchsend.errors import (
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.handover import OpenRun, waiting_workers
 from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
@@ -48,6 +47,8 @@ from batchsend.reports.output_files import (
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import RunResults
 from batchsend.runs.handover import check_detachable, forget_jobs, handing_over, run_settings
+from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
+from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
 from batchsend.sending.dispatch import Sending, dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
@@ -55,7 +56,6 @@ from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.timestamps import now
-from batchsend.together import AskWhetherToStop, dispatch_together
 from batchsend.whoami import os_user
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
-from batchsend.handover import refuse_shared, take_back
 from batchsend.ledger.database_errors import own_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
+from batchsend.sending.cluster.open_runs import refuse_shared, take_back
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.handover import helpers
 from batchsend.ledger.history import starts_of
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import messages
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
+from batchsend.sending.cluster.open_runs import helpers
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
 from batchsend.web.places import NotThereError, Places
 

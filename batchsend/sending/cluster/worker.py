@@ -14,16 +14,16 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from batchsend.handover import OpenRun, RunSettings, close_run, open_run
 from batchsend.leased_pacer import LeasedPacer
-from batchsend.leases import LeaseKeeper, LeaseLostError
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
+from batchsend.sending.cluster.leases import LeaseKeeper, LeaseLostError
+from batchsend.sending.cluster.open_runs import OpenRun, RunSettings, close_run, open_run
+from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
+from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.sender import Ending, Sender, SendOptions
 from batchsend.settings import Credentials
-from batchsend.shared_outbox import Chunk, SharedOutbox
-from batchsend.shared_pace import SharedPacer, SlotBook
 from batchsend.timestamps import now
 
 #: Seconds between two commits at most.

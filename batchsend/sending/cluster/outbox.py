@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from batchsend.errors import LedgerError
-from batchsend.leases import Lease, LeaseLostError, renew_in
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import handovers, messages, runs
+from batchsend.sending.cluster.leases import Lease, LeaseLostError, renew_in
 from batchsend.sending.outbox import LAST_ROW, Claimed, Outbox, Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
 

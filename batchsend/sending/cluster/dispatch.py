@@ -16,7 +16,11 @@ from contextlib import suppress
 from typing import TypeVar
 
 from batchsend.errors import LedgerError
-from batchsend.handover import (
+from batchsend.leased_pacer import LeasedPacer
+from batchsend.ledger.ledger import Ledger
+from batchsend.mykaarma.client import ApiClient
+from batchsend.sending.cluster.leases import LeaseKeeper, LeaseLostError, interrupt_dead
+from batchsend.sending.cluster.open_runs import (
     OpenRun,
     close_run,
     helpers,
@@ -25,16 +29,12 @@ from batchsend.handover import (
     standing,
     stopped_because,
 )
-from batchsend.hands import breath_of, client_of
-from batchsend.leased_pacer import LeasedPacer
-from batchsend.leases import LeaseKeeper, LeaseLostError, interrupt_dead
-from batchsend.ledger.ledger import Ledger
-from batchsend.mykaarma.client import ApiClient
+from batchsend.sending.cluster.outbox import Chunk, SharedOutbox, may_pass
+from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
+from batchsend.sending.cluster.worker import breath_of, client_of
 from batchsend.sending.dispatch import Sending, Shifts, finishing_on_signals
 from batchsend.sending.outbox import Outcome
 from batchsend.sending.sender import Elsewhere, Ending, Event
-from batchsend.shared_outbox import Chunk, SharedOutbox, may_pass
-from batchsend.shared_pace import SharedPacer, SlotBook
 
 T = TypeVar("T")
 

@@ -18,12 +18,12 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError
-from batchsend.leases import ALIVE
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.payload import attributes_of
+from batchsend.sending.cluster.leases import ALIVE
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
 #: A run at which nobody has worked for so long is left alone by workers: whoever wants it sent starts it again.
