@@ -23,8 +23,8 @@ from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, watch
-from batchsend.schedule import Service
-from batchsend.schedule_files import CampaignFiles
+from batchsend.services.schedule_files import CampaignFiles
+from batchsend.services.scheduler import Service
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NO_SUCH_PROCESS = 2**22 + 1  # above the largest number that Linux gives

@@ -70,7 +70,7 @@ def worker(concurrency: int, name: str | None, ledger: str | None) -> Exit:
     `send` that began it leaves or dies. They send to the MYKAARMA_BASE_URL and with the credentials of their own
     settings; runs to another address are left alone.
     """
-    from batchsend.worker import serve
+    from batchsend.services.worker import serve
 
     def say(sentence: str) -> None:
         click.echo(sentence, err=True)

@@ -66,7 +66,7 @@ def sandbox(host: str, port: int, **options: Any) -> None:
 @ledger_option
 def callbacks(host: str, port: int, ledger: str | None) -> Exit:
     """Receive myKaarma's updates and record which texts were delivered. Ctrl-C or SIGTERM ends it."""
-    from batchsend.callbacks import serve
+    from batchsend.services.callbacks import serve
 
     def ready(url: str) -> None:
         click.echo(f"Updates are taken at {url}")
@@ -91,7 +91,7 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
     Each is started as `send --yes --log-format json`. Ctrl-C or SIGTERM lets what is in flight finish.
     """
     if list_:
-        from batchsend.schedule_list import overview
+        from batchsend.services.schedule_list import overview
 
         found = overview(campaigns, ledger)
         for line in found.lines:
@@ -100,6 +100,6 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
             click.echo(problem, err=True)
         return Exit.REFUSED if found.problems else Exit.DONE
 
-    from batchsend.schedule import serve
+    from batchsend.services.scheduler import serve
 
     return serve(campaigns, ledger, lambda line: click.echo(line, err=True))

@@ -10,7 +10,7 @@ from aiohttp import web
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
 from batchsend.reports.pages.bar import Share, shares
-from batchsend.schedule_files import times_of
+from batchsend.services.schedule_files import times_of
 from batchsend.statuses import Tally
 from batchsend.timestamps import now, to_text
 from batchsend.web.gate import session

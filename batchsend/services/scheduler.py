@@ -36,7 +36,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
 from batchsend.runs.api import prepare
-from batchsend.schedule_files import (
+from batchsend.services.schedule_files import (
     CampaignFiles,
     Change,
     nothing_to_start,

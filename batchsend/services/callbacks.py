@@ -12,15 +12,15 @@ from typing import Self
 
 from aiohttp import web
 
-from batchsend.callback_gate import SIGNATURE_HEADER, Gate, open_gate
 from batchsend.errors import BatchsendError
 from batchsend.ledger.deliveries import Deliveries
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.listening import cannot_listen, in_url, stopping_on_signals
-from batchsend.recorder import Counts, Recorder
 from batchsend.runs.lookup import find_ledger
+from batchsend.services.callback_auth import SIGNATURE_HEADER, Gate, open_gate
+from batchsend.services.update_recorder import Counts, Recorder
 from batchsend.settings import load_settings
 
 DEFAULT_HOST = "127.0.0.1"
