@@ -11,7 +11,7 @@ from batchsend.ledger.schema import handovers, leases, messages
 from batchsend.sending.cluster.leases import ALIVE
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.statuses import Code, Status
-from batchsend.timestamps import now
+from batchsend.utils.timestamps import now
 
 
 def conclude(ledger: Ledger, run: OpenRun) -> bool:

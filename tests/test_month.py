@@ -20,7 +20,7 @@ import pytest
 from world import PASSWORD, USERNAME, Sandbox, World, read_results
 
 import batchsend.mykaarma.client
-import batchsend.timestamps
+import batchsend.utils.timestamps
 from batchsend.cli.main import run
 from batchsend.exits import Exit
 
@@ -57,7 +57,7 @@ TEMPLATE = "Hi {{ first_name }}, we expect you on {{ appointment_date }}."
 CLOCK = """
 import os
 from datetime import UTC, datetime
-import batchsend.timestamps, batchsend.mykaarma.client
+import batchsend.utils.timestamps, batchsend.mykaarma.client
 
 SHIFT = datetime.fromisoformat(os.environ["FAKE_NOW"]) - datetime.now(UTC)
 
@@ -66,7 +66,7 @@ class Shifted(datetime):
     def now(cls, tz=None):
         return datetime.now(tz) + SHIFT
 
-batchsend.timestamps.datetime = batchsend.mykaarma.client.datetime = Shifted
+batchsend.utils.timestamps.datetime = batchsend.mykaarma.client.datetime = Shifted
 """
 
 Appointment = tuple[str, int]  # customer, day of March (32 and more: of April)
@@ -85,7 +85,7 @@ class Clock(datetime):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Clock]]:
-    monkeypatch.setattr(batchsend.timestamps, "datetime", Clock)
+    monkeypatch.setattr(batchsend.utils.timestamps, "datetime", Clock)
     monkeypatch.setattr(batchsend.mykaarma.client, "datetime", Clock)
     before = signal.getsignal(signal.SIGTERM)
     yield Clock

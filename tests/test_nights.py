@@ -38,7 +38,7 @@ from batchsend.sending.pacing import Pacer
 from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
-from batchsend.timestamps import start_of_window, to_text
+from batchsend.utils.timestamps import start_of_window, to_text
 
 CLOCKS = (
     "America/Chicago", "America/New_York", "America/Los_Angeles", "Pacific/Honolulu", "Europe/Berlin",

@@ -29,7 +29,7 @@ from batchsend.reports.pages.bar import shares
 from batchsend.reports.pages.charts import charts
 from batchsend.reports.pages.html import marked, script_json
 from batchsend.reports.pages.sample_messages import Picker, Sample
-from batchsend.wording import age, ranges
+from batchsend.utils.wording import age, ranges
 
 CHICAGO = ZoneInfo("America/Chicago")
 OPTIONAL = (

@@ -24,7 +24,6 @@ from openpyxl.utils.escape import unescape
 from openpyxl.worksheet.worksheet import Worksheet
 from python_calamine import CalamineWorkbook
 
-from batchsend import private_files
 from batchsend.errors import LedgerError, ResultsError
 from batchsend.reports import workbook as results_xlsx
 from batchsend.reports.results_file import ResultRow, check_writable, column_headers, write_results
@@ -32,6 +31,7 @@ from batchsend.reports.table import RESULT_COLUMNS, storable
 from batchsend.reports.workbook import CUT_MARK, MAX_CELL_LENGTH, cell_text
 from batchsend.results_csv import from_guarded, guarded
 from batchsend.statuses import NEEDS_YOU, Status
+from batchsend.utils import files as private_files
 
 POSIX = os.name == "posix"
 SHEET = "xl/worksheets/sheet{}.xml"

@@ -14,7 +14,7 @@ import pytest
 from openpyxl import Workbook
 from world import Sandbox, World, customers, running_sandbox
 
-from batchsend.timestamps import start_of_window, to_text
+from batchsend.utils.timestamps import start_of_window, to_text
 
 ZONE = ZoneInfo("America/Chicago")
 

@@ -199,8 +199,8 @@ class Jumping(real):
         looks += 1
         return real.now(tz) - datetime.timedelta(hours=3 * looks)
 
-import batchsend.timestamps, batchsend.mykaarma.client
-batchsend.timestamps.datetime = batchsend.mykaarma.client.datetime = Jumping
+import batchsend.utils.timestamps, batchsend.mykaarma.client
+batchsend.utils.timestamps.datetime = batchsend.mykaarma.client.datetime = Jumping
 time.time = lambda: Jumping.now().timestamp()
 """
 

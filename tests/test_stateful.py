@@ -41,7 +41,7 @@ from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Claimed, Outbox, Outcome
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
-from batchsend.timestamps import to_text
+from batchsend.utils.timestamps import to_text
 
 BASE_URL = "https://api.example.com"
 #: How many stories are played; more of them find more, and take longer.

@@ -26,7 +26,7 @@ from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
 from batchsend.runs.runner import Report, Start
 from batchsend.sending.sender import Elsewhere, Event, Waiting
-from batchsend.timestamps import now, to_text
+from batchsend.utils.timestamps import now, to_text
 
 #: Seconds between two lines of progress.
 _PROGRESS_EVERY = 10.0

@@ -102,7 +102,7 @@ def list_(all_: bool, ledger: str | None) -> None:
 def add(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
     """Put a customer, a phone or both on the list."""
     from batchsend.ledger.optouts import Source, Wish, add_opt_outs
-    from batchsend.timestamps import now
+    from batchsend.utils.timestamps import now
 
     if customer is None and phone is None:
         raise click.UsageError("Name a customer with --customer, a phone with --phone, or both.")
@@ -129,7 +129,7 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
     from batchsend.ledger.opening import open_ledger
     from batchsend.ledger.optouts import remove_opt_outs
     from batchsend.runs.lookup import find_ledger
-    from batchsend.timestamps import now
+    from batchsend.utils.timestamps import now
 
     if (customer is None) == (phone is None):
         raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
@@ -164,7 +164,7 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     from batchsend.ledger.optouts import Source, add_opt_outs
     from batchsend.planning.optout_files import read_people, wishes_of
     from batchsend.planning.suppression import no_phone_in, nobody_in
-    from batchsend.timestamps import now
+    from batchsend.utils.timestamps import now
 
     otherwise = (reason or "").strip() or f"from {file.name}"
     people = list(read_people(file, region))
@@ -213,7 +213,7 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
     from batchsend.ledger import purge as purging
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.lookup import find_ledger
-    from batchsend.timestamps import now
+    from batchsend.utils.timestamps import now
 
     moment = now()
     cutoff = purging.cutoff_of(age, moment)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from batchsend.sending.outbox import Outcome
 from batchsend.sending.sender import Elsewhere, Event, Waiting
 from batchsend.statuses import Status
-from batchsend.wording import duration
+from batchsend.utils.wording import duration
 
 #: Seconds between two lines where there is no terminal.
 _LINE_EVERY = 10.0

@@ -36,7 +36,7 @@ from batchsend.ledger.optouts import learn
 from batchsend.ledger.schema import messages, superseded, updates
 from batchsend.mykaarma.updates import Update, Verdict, prevails, read_update
 from batchsend.statuses import OPTED_OUT, Status
-from batchsend.timestamps import from_text
+from batchsend.utils.timestamps import from_text
 
 _T = TypeVar("_T")
 #: Characters of a body that are kept.

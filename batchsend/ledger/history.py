@@ -14,7 +14,7 @@ from batchsend.ledger.plan_import import UNTRIED
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.planning.duplicates import Taken
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
-from batchsend.timestamps import to_text
+from batchsend.utils.timestamps import to_text
 
 T = TypeVar("T")
 

@@ -32,7 +32,7 @@ from batchsend.ledger.database_errors import own_errors
 from batchsend.ledger.plan_import import KEPT, UNTRIED, beside_plan, store, supersede
 from batchsend.ledger.schema import campaigns, messages, meta, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, Code, Status
-from batchsend.timestamps import now, to_text
+from batchsend.utils.timestamps import now, to_text
 
 #: The row was opened again, and this is the outcome that it had.
 REPLACED = and_(

@@ -21,7 +21,7 @@ from batchsend.hosts import is_this_machine
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, optouts, starts
-from batchsend.timestamps import for_people, from_text, to_text
+from batchsend.utils.timestamps import for_people, from_text, to_text
 
 #: The scope of what holds at whichever API.
 EVERYWHERE = ""

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import planned_starts, schedules
-from batchsend.timestamps import from_text, to_text
+from batchsend.utils.timestamps import from_text, to_text
 
 
 class Fate(StrEnum):

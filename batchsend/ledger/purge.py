@@ -35,7 +35,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.sending.locks import campaign_lock
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
-from batchsend.timestamps import to_text
+from batchsend.utils.timestamps import to_text
 
 _AGE = re.compile(r"([0-9]{1,3}) ?(?:(y|years?)|(mo|months?)|(d|days?))", re.IGNORECASE)
 #: Tables that hold what is forgotten.

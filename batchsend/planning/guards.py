@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batchsend.wording import text_count
+from batchsend.utils.wording import text_count
 
 #: What a campaign usually sends is known after this many runs.
 _RUNS_KNOWN = 3

@@ -36,7 +36,7 @@ from batchsend.planning.row_judge import Judged, RowJudge
 from batchsend.planning.suppression import Suppression, load_suppression
 from batchsend.planning.waiting import Holding, comes_back, hold
 from batchsend.shared_phones import skip_texted_phones
-from batchsend.timestamps import from_text, start_of_window, to_text
+from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from batchsend.statuses import (
     Code,
     Status,
 )
-from batchsend.timestamps import start_of_window, to_text
+from batchsend.utils.timestamps import start_of_window, to_text
 
 #: The columns of the ledger's `messages` that a planned row has; all others are for what becomes of it.
 PLANNED = (

@@ -11,8 +11,8 @@ from pathlib import Path
 from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ResultsError
-from batchsend.private_files import write_private
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
+from batchsend.utils.files import write_private
 
 
 def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:

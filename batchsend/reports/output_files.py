@@ -26,7 +26,7 @@ from batchsend.reports.pages import (
 from batchsend.reports.pages.html import write_page
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
-from batchsend.timestamps import for_people, from_text, now, to_text
+from batchsend.utils.timestamps import for_people, from_text, now, to_text
 from batchsend.whoami import os_user
 
 

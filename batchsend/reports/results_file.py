@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchsend.errors import ResultsError
-from batchsend.private_files import check_folder, write_private
 from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers
 from batchsend.reports.workbook import write_xlsx
 from batchsend.results_csv import write_csv
+from batchsend.utils.files import check_folder, write_private
 
 __all__ = [
     "RESULT_COLUMNS",

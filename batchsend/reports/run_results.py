@@ -12,8 +12,8 @@ from batchsend.ledger.history import code_counts, run_tuples
 from batchsend.ledger.ledger import Ledger
 from batchsend.reports.results_file import ResultRow
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
-from batchsend.timestamps import for_people, from_text
-from batchsend.wording import row_count
+from batchsend.utils.timestamps import for_people, from_text
+from batchsend.utils.wording import row_count
 
 #: (label, value); a value of `None` makes the label a heading.
 SummaryLines = Sequence[tuple[str, str | int | None]]

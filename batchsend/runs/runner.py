@@ -55,7 +55,7 @@ from batchsend.sending.outbox import Outbox
 from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, Settings, require_credentials
 from batchsend.statuses import Status, Tally
-from batchsend.timestamps import now
+from batchsend.utils.timestamps import now
 from batchsend.whoami import os_user
 
 

@@ -22,7 +22,7 @@ from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
 from batchsend.settings import Credentials
-from batchsend.timestamps import for_people, now
+from batchsend.utils.timestamps import for_people, now
 
 #: How often somebody who waits for the morning looks at the clock: it jumps when a computer wakes up.
 _LOOK_SECONDS = 1.0

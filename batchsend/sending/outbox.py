@@ -23,7 +23,7 @@ from batchsend.ledger.optouts import learn
 from batchsend.ledger.schema import messages, runs
 from batchsend.row_updates import Given, RowUpdate
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
-from batchsend.timestamps import now, to_text
+from batchsend.utils.timestamps import now, to_text
 
 
 @dataclass(frozen=True, slots=True)

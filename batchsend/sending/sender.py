@@ -21,7 +21,7 @@ from batchsend.sending.failure_streak import FailureStreak
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pause
 from batchsend.statuses import Code, Status
-from batchsend.timestamps import to_text
+from batchsend.utils.timestamps import to_text
 
 #: Claims are made this many seconds ahead of their slots, so that a commit does not eat them.
 _CLAIM_AHEAD_SECONDS = 0.2

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchsend.errors import SettingsError
-from batchsend.private_files import write_private
 from batchsend.settings import CALLBACK_SECRET, Settings
+from batchsend.utils.files import write_private
 
 #: What stands before the secret; a proxy can pass on everything below it.
 PREFIX = "/batchsend/"

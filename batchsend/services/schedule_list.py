@@ -19,7 +19,7 @@ from batchsend.services.schedule_files import (
     times_of,
     usual_folders,
 )
-from batchsend.timestamps import for_people, now
+from batchsend.utils.timestamps import for_people, now
 
 #: How many of its next times are shown of each campaign.
 _SHOWN_TIMES = 3

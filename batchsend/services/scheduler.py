@@ -28,7 +28,6 @@ import psutil
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.cron import OneTime, Times
-from batchsend.children import Child, ChildProcess, Launch
 from batchsend.due import due
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
@@ -44,7 +43,8 @@ from batchsend.services.schedule_files import (
     times_of,
     usual_folders,
 )
-from batchsend.timestamps import for_people, now, to_text
+from batchsend.utils.processes import Child, ChildProcess, Launch
+from batchsend.utils.timestamps import for_people, now, to_text
 
 #: Seconds between two looks at the clock, the files and the children.
 _LOOK_SECONDS = 0.5

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.deliveries import Deliveries, Received
-from batchsend.timestamps import now, to_text
+from batchsend.utils.timestamps import now, to_text
 
 #: Updates of one commit at most.
 _MOST_TOGETHER = 500

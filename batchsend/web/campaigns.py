@@ -12,7 +12,7 @@ from batchsend.errors import BatchsendError
 from batchsend.reports.pages.bar import Share, shares
 from batchsend.services.schedule_files import times_of
 from batchsend.statuses import Tally
-from batchsend.timestamps import now, to_text
+from batchsend.utils.timestamps import now, to_text
 from batchsend.web.gate import session
 from batchsend.web.ledgers import Watch, remembered
 from batchsend.web.places import CampaignFile, Places

@@ -25,7 +25,6 @@ from batchsend.exits import Exit
 from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
-from batchsend.private_files import write_private
 from batchsend.reports.output_files import preview_path, write_preview
 from batchsend.reports.pages import preview as preview_facts
 from batchsend.reports.pages import preview_page
@@ -35,7 +34,8 @@ from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.runner import DeclinedError, Start
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
-from batchsend.timestamps import now, to_text
+from batchsend.utils.files import write_private
+from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs import ENDED, Request, State, beside, own_process, write_state
 from batchsend.web.promises import Promise, differences, promise_of
 from batchsend.web.rendering import fragments

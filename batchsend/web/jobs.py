@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 from aiohttp import web
 
-from batchsend.children import ChildProcess
 from batchsend.errors import BatchsendError
-from batchsend.private_files import write_private
+from batchsend.utils.files import write_private
+from batchsend.utils.processes import ChildProcess
 from batchsend.web.places import CampaignFile, NotThereError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")

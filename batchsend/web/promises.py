@@ -11,7 +11,7 @@ from typing import Any
 from batchsend.ledger.history import run_rows
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
-from batchsend.wording import text_count
+from batchsend.utils.wording import text_count
 
 #: How many texts "the first ones" are.
 FIRST = 10

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.hosts import is_this_machine
-from batchsend.listening import cannot_listen, in_url, stopping_on_signals
+from batchsend.utils.net import cannot_listen, in_url, stopping_on_signals
 from batchsend.web import campaign_page, campaigns, checking, editing, entrance, history_page, run_page
 from batchsend.web.gate import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
 from batchsend.web.jobs import JOBS, Jobs

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batchsend.errors import BatchsendError, SettingsError
-from batchsend.private_files import write_private
+from batchsend.utils.files import write_private
 
 SHORTEST_PASSWORD = 10
 _LONGEST_PASSWORD = 1024

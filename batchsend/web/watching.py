@@ -13,10 +13,10 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.reports.pages.bar import Share
 from batchsend.statuses import IN_FLIGHT, Tally
+from batchsend.utils.wording import duration
 from batchsend.web.campaigns import bar_of
 from batchsend.web.ledgers import Watch, known, tried, waiting_to_leave
 from batchsend.web.places import Places
-from batchsend.wording import duration
 
 #: Seconds between two looks; longer where a look takes long, so that watching never costs more than a tenth.
 _EVERY = 1.0

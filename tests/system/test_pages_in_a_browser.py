@@ -23,7 +23,7 @@ from world import World, customers, running_sandbox
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages
 from batchsend.reports.output_files import write_run_page
-from batchsend.timestamps import to_text
+from batchsend.utils.timestamps import to_text
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 

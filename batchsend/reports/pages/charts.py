@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from batchsend.timestamps import from_text
+from batchsend.utils.timestamps import from_text
 
 #: Bars in one chart at most, and how many seconds one may stand for.
 _MOST_BARS = 60

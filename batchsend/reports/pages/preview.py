@@ -19,8 +19,8 @@ from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.sample_messages import Picked, Picker, Sample
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
-from batchsend.timestamps import for_people, from_text
-from batchsend.wording import age, duration, row_count, text_count
+from batchsend.utils.timestamps import for_people, from_text
+from batchsend.utils.wording import age, duration, row_count, text_count
 
 # `json.loads` looks for white space before and behind, and for what a text may be instead.
 _cells_of = json.JSONDecoder().raw_decode

@@ -7,7 +7,7 @@ from typing import Any
 from batchsend.reports.pages.bar import Share, shares
 from batchsend.reports.pages.html import Verdict, render
 from batchsend.reports.pages.preview import Preview
-from batchsend.wording import row_count, text_count
+from batchsend.utils.wording import row_count, text_count
 
 TEMPLATE = "preview.html.j2"
 

@@ -13,7 +13,7 @@ from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.reports.pages.charts import Chart, charts
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.statuses import NEEDS_YOU, TAKEN, Status, Tally
-from batchsend.timestamps import for_people, from_text, now
+from batchsend.utils.timestamps import for_people, from_text, now
 
 #: What is looked at of each row.
 _COLUMNS = ("row", "status", "codes", "descriptions", "phone", "cells", "customer_uuid", "sent_at")

@@ -7,7 +7,7 @@ from batchsend.reports.pages.html import Verdict, render
 from batchsend.reports.pages.report import RunReport
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import Status
-from batchsend.wording import row_count, text_count
+from batchsend.utils.wording import row_count, text_count
 
 
 def page(report: RunReport) -> str:

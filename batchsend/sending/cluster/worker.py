@@ -24,7 +24,7 @@ from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.sender import Ending, Sender, SendOptions
 from batchsend.settings import Credentials
-from batchsend.timestamps import now
+from batchsend.utils.timestamps import now
 
 #: Seconds between two commits at most.
 _LONGEST_BREATH = 0.05
