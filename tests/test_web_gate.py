@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from batchsend.errors import BatchsendError
-from batchsend.web.files import safe_name
 from batchsend.web.gate import Gate, local_path
 from batchsend.web.sessions import IDLE, LINK_LASTS, LONGEST, Attempts, Links, Sessions
+from batchsend.web.uploads import safe_name
 from batchsend.web.users import Users
 
 

@@ -83,7 +83,7 @@ def list_() -> None:
 
 
 def _users() -> Users:
-    from batchsend.web.places import users_file
+    from batchsend.web.folder import users_file
     from batchsend.web.users import Users
 
     return Users(users_file(Path.cwd()))

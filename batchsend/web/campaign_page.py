@@ -16,12 +16,12 @@ from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
 from batchsend.statuses import Tally
 from batchsend.web.campaigns import PLACES, WATCH, LastRun, bar_of
-from batchsend.web.files import fingerprint
-from batchsend.web.ledgers import Watch, remembered
-from batchsend.web.places import CampaignFile, NotThereError, Places
+from batchsend.web.folder import CampaignFile, NotThereError, Places
+from batchsend.web.queries import Watch, remembered
 from batchsend.web.readers import ListView, look_at_list
 from batchsend.web.reading import READING
 from batchsend.web.rendering import page
+from batchsend.web.uploads import fingerprint
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8

@@ -13,9 +13,9 @@ from batchsend.reports.pages.bar import Share, shares
 from batchsend.services.schedule_files import times_of
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
+from batchsend.web.folder import CampaignFile, Places
 from batchsend.web.gate import session
-from batchsend.web.ledgers import Watch, remembered
-from batchsend.web.places import CampaignFile, Places
+from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 
 PLACES = web.AppKey("places", Places)

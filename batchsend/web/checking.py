@@ -20,11 +20,11 @@ from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES
+from batchsend.web.folder import CampaignFile, NotThereError
 from batchsend.web.gate import session
 from batchsend.web.jobs import JOBS, Jobs, Request, State, environment_of, request_for
-from batchsend.web.ledgers import remembered
-from batchsend.web.places import CampaignFile, NotThereError
 from batchsend.web.promises import FIRST
+from batchsend.web.queries import remembered
 from batchsend.web.rendering import page, part, trusted
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")

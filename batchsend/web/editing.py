@@ -14,13 +14,13 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.web.campaign_page import Editor, campaign_page, loaded, open_file, opened, template_of
 from batchsend.web.campaigns import PLACES
-from batchsend.web.files import ChangedMeanwhileError, fingerprint, replace, save, take_in
+from batchsend.web.folder import CampaignFile
 from batchsend.web.gate import check_token_part, session
-from batchsend.web.places import CampaignFile
 from batchsend.web.readers import check_list, problems_of_file, text_of_row
 from batchsend.web.reading import READING
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
+from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace, save, take_in
 
 #: One change of a campaign file at a time: two of this server's never write over each other.
 CHANGING = web.AppKey("changing", asyncio.Lock)

@@ -18,7 +18,7 @@ from batchsend.reports.advice import meaning
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare
 from batchsend.web.campaigns import PLACES
-from batchsend.web.places import Places
+from batchsend.web.folder import Places
 from batchsend.web.rendering import page
 
 #: Texts to one customer that are shown, the latest ones.

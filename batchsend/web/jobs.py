@@ -24,7 +24,7 @@ from aiohttp import web
 from batchsend.errors import BatchsendError
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
-from batchsend.web.places import CampaignFile, NotThereError
+from batchsend.web.folder import CampaignFile, NotThereError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
 #: Checks hold customers' texts and phones: they are deleted after so many seconds.

@@ -27,12 +27,12 @@ from batchsend.sending.locks import sending_lock
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES, WATCH
+from batchsend.web.folder import CampaignFile, Places
 from batchsend.web.gate import session
-from batchsend.web.ledgers import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
-from batchsend.web.places import CampaignFile, Places
+from batchsend.web.live_runs import SNAPSHOTS
+from batchsend.web.queries import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
 from batchsend.web.reading import READING
 from batchsend.web.rendering import page, part, trusted
-from batchsend.web.watching import SNAPSHOTS
 
 #: Seconds between two pictures of a run that is being sent; and until its browser hears that we are still there.
 _EVERY, _STILL_HERE = 1.0, 15.0

@@ -18,7 +18,7 @@ from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.sending.cluster.open_runs import helpers
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
-from batchsend.web.places import NotThereError, Places
+from batchsend.web.folder import NotThereError, Places
 
 #: Rows of one page of a table.
 PAGE = 50

@@ -15,8 +15,8 @@ from batchsend.reports.pages.bar import Share
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
 from batchsend.web.campaigns import bar_of
-from batchsend.web.ledgers import Watch, known, tried, waiting_to_leave
-from batchsend.web.places import Places
+from batchsend.web.folder import Places
+from batchsend.web.queries import Watch, known, tried, waiting_to_leave
 
 #: Seconds between two looks; longer where a look takes long, so that watching never costs more than a tenth.
 _EVERY = 1.0
