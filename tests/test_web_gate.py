@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from batchsend.errors import BatchsendError
-from batchsend.web.gate import Gate, local_path
-from batchsend.web.sessions import IDLE, LINK_LASTS, LONGEST, Attempts, Links, Sessions
+from batchsend.web.auth.middleware import Gate, local_path
+from batchsend.web.auth.sessions import IDLE, LINK_LASTS, LONGEST, Attempts, Links, Sessions
+from batchsend.web.auth.users import Users
 from batchsend.web.uploads import safe_name
-from batchsend.web.users import Users
 
 
 class Clock:

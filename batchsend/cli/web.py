@@ -12,7 +12,7 @@ from batchsend.cli.options import ledger_option
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
-    from batchsend.web.users import Users
+    from batchsend.web.auth.users import Users
 
 
 @click.command()
@@ -52,7 +52,7 @@ def web_users() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def add(name: str, password_stdin: bool) -> None:
     """Add a user, or give them a new password. It is asked for, and only its hash is kept."""
-    from batchsend.web.users import check_name, check_password
+    from batchsend.web.auth.users import check_name, check_password
 
     check_name(name)
     if password_stdin:
@@ -83,7 +83,7 @@ def list_() -> None:
 
 
 def _users() -> Users:
+    from batchsend.web.auth.users import Users
     from batchsend.web.folder import users_file
-    from batchsend.web.users import Users
 
     return Users(users_file(Path.cwd()))

@@ -13,8 +13,8 @@ from batchsend.reports.pages.bar import Share, shares
 from batchsend.services.schedule_files import times_of
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
+from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, Places
-from batchsend.web.gate import session
 from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 

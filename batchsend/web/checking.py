@@ -18,10 +18,10 @@ from batchsend.ledger.history import starts_of
 from batchsend.planning.planner import check_resend
 from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
+from batchsend.web.auth.middleware import session
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import CampaignFile, NotThereError
-from batchsend.web.gate import session
 from batchsend.web.jobs import JOBS, Jobs, Request, State, environment_of, request_for
 from batchsend.web.promises import FIRST
 from batchsend.web.queries import remembered

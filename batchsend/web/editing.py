@@ -12,10 +12,10 @@ from aiohttp import BodyPartReader, web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
+from batchsend.web.auth.middleware import check_token_part, session
 from batchsend.web.campaign_page import Editor, campaign_page, loaded, open_file, opened, template_of
 from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import CampaignFile
-from batchsend.web.gate import check_token_part, session
 from batchsend.web.readers import check_list, problems_of_file, text_of_row
 from batchsend.web.reading import READING
 from batchsend.web.rendering import part

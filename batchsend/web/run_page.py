@@ -25,10 +25,10 @@ from batchsend.runs.api import prepare
 from batchsend.runs.lookup import results_file
 from batchsend.sending.locks import sending_lock
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
+from batchsend.web.auth.middleware import session
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES, WATCH
 from batchsend.web.folder import CampaignFile, Places
-from batchsend.web.gate import session
 from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
 from batchsend.web.reading import READING

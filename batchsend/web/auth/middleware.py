@@ -14,8 +14,8 @@ from urllib.parse import quote, urlsplit
 from aiohttp import BodyPartReader, web
 
 from batchsend.hosts import is_this_machine
-from batchsend.web.sessions import Attempts, Links, Session, Sessions, is_token
-from batchsend.web.users import Users
+from batchsend.web.auth.sessions import Attempts, Links, Session, Sessions, is_token
+from batchsend.web.auth.users import Users
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
