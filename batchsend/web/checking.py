@@ -22,8 +22,8 @@ from batchsend.web.auth.middleware import session
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import CampaignFile, NotThereError
-from batchsend.web.jobs import JOBS, Jobs, Request, State, environment_of, request_for
-from batchsend.web.promises import FIRST
+from batchsend.web.jobs.confirmation import FIRST
+from batchsend.web.jobs.registry import JOBS, Jobs, Request, State, environment_of, request_for
 from batchsend.web.queries import remembered
 from batchsend.web.rendering import page, part, trusted
 

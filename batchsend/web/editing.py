@@ -16,8 +16,8 @@ from batchsend.web.auth.middleware import check_token_part, session
 from batchsend.web.campaign_page import Editor, campaign_page, loaded, open_file, opened, template_of
 from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import CampaignFile
-from batchsend.web.readers import check_list, problems_of_file, text_of_row
-from batchsend.web.reading import READING
+from batchsend.web.jobs.list_preview import check_list, problems_of_file, text_of_row
+from batchsend.web.jobs.list_process import READING
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace, save, take_in

@@ -29,9 +29,9 @@ from batchsend.web.auth.middleware import session
 from batchsend.web.campaign_page import loaded
 from batchsend.web.campaigns import PLACES, WATCH
 from batchsend.web.folder import CampaignFile, Places
+from batchsend.web.jobs.list_process import READING
 from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
-from batchsend.web.reading import READING
 from batchsend.web.rendering import page, part, trusted
 
 #: Seconds between two pictures of a run that is being sent; and until its browser hears that we are still there.

@@ -24,10 +24,10 @@ from batchsend.web.auth import login as entrance
 from batchsend.web.auth.middleware import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
 from batchsend.web.auth.users import Users
 from batchsend.web.folder import NotThereError, Places, users_file
-from batchsend.web.jobs import JOBS, Jobs
+from batchsend.web.jobs.list_process import READING, Reading
+from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import Watch
-from batchsend.web.reading import READING, Reading
 from batchsend.web.rendering import STATIC_FILES, page, static
 
 #: WEB's neighbours on a telephone's keypad are taken by the sandbox and the listener for updates.

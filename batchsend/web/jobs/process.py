@@ -1,4 +1,4 @@
-"""A process of its own for one check, one start of sending, one test: `python -m batchsend.web.job FILE`.
+"""A process of its own for one check, one start of sending, one test: `python -m batchsend.web.jobs.process FILE`.
 
 `jobs` starts it and reads what it writes. What it does, it does through the same functions as the command line.
 """
@@ -36,8 +36,8 @@ from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
 from batchsend.utils.files import write_private
 from batchsend.utils.timestamps import now, to_text
-from batchsend.web.jobs import ENDED, Request, State, beside, own_process, write_state
-from batchsend.web.promises import Promise, differences, promise_of
+from batchsend.web.jobs.confirmation import Promise, differences, promise_of
+from batchsend.web.jobs.registry import ENDED, Request, State, beside, own_process, write_state
 from batchsend.web.rendering import fragments
 from batchsend.whoami import os_user
 

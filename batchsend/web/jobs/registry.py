@@ -96,7 +96,7 @@ class Jobs:
             json.dump(asdict(request), opened)
         try:
             self._children[name] = ChildProcess(
-                [str(file)], module="batchsend.web.job", environment=environment, silent=True
+                [str(file)], module="batchsend.web.jobs.process", environment=environment, silent=True
             )
         except OSError as error:
             raise BatchsendError(
