@@ -14,9 +14,9 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.reports.pages.bar import Share
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
-from batchsend.web.campaigns import bar_of
 from batchsend.web.folder import Places
 from batchsend.web.queries import Watch, known, tried, waiting_to_leave
+from batchsend.web.views.campaigns import bar_of
 
 #: Seconds between two looks; longer where a look takes long, so that watching never costs more than a tenth.
 _EVERY = 1.0

@@ -19,7 +19,6 @@ from aiohttp import web
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.hosts import is_this_machine
 from batchsend.utils.net import cannot_listen, in_url, stopping_on_signals
-from batchsend.web import campaign_page, campaigns, checking, editing, history_page, run_page
 from batchsend.web.auth import login as entrance
 from batchsend.web.auth.middleware import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
 from batchsend.web.auth.users import Users
@@ -29,6 +28,22 @@ from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import Watch
 from batchsend.web.rendering import STATIC_FILES, page, static
+from batchsend.web.views import (
+    campaign as campaign_page,
+)
+from batchsend.web.views import (
+    campaigns,
+    editing,
+)
+from batchsend.web.views import (
+    check as checking,
+)
+from batchsend.web.views import (
+    history as history_page,
+)
+from batchsend.web.views import (
+    run as run_page,
+)
 
 #: WEB's neighbours on a telephone's keypad are taken by the sandbox and the listener for updates.
 DEFAULT_PORT = 8397

@@ -26,13 +26,13 @@ from batchsend.runs.lookup import results_file
 from batchsend.sending.locks import sending_lock
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.web.auth.middleware import session
-from batchsend.web.campaign_page import loaded
-from batchsend.web.campaigns import PLACES, WATCH
 from batchsend.web.folder import CampaignFile, Places
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
 from batchsend.web.rendering import page, part, trusted
+from batchsend.web.views.campaign import loaded
+from batchsend.web.views.campaigns import PLACES, WATCH
 
 #: Seconds between two pictures of a run that is being sent; and until its browser hears that we are still there.
 _EVERY, _STILL_HERE = 1.0, 15.0

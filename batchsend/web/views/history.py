@@ -17,9 +17,9 @@ from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare
-from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import Places
 from batchsend.web.rendering import page
+from batchsend.web.views.campaigns import PLACES
 
 #: Texts to one customer that are shown, the latest ones.
 _SHOWN = 200

@@ -13,14 +13,14 @@ from aiohttp import BodyPartReader, web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import check_token_part, session
-from batchsend.web.campaign_page import Editor, campaign_page, loaded, open_file, opened, template_of
-from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import CampaignFile
 from batchsend.web.jobs.list_preview import check_list, problems_of_file, text_of_row
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace, save, take_in
+from batchsend.web.views.campaign import Editor, campaign_page, loaded, open_file, opened, template_of
+from batchsend.web.views.campaigns import PLACES
 
 #: One change of a campaign file at a time: two of this server's never write over each other.
 CHANGING = web.AppKey("changing", asyncio.Lock)

@@ -19,13 +19,13 @@ from batchsend.planning.planner import check_resend
 from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
 from batchsend.web.auth.middleware import session
-from batchsend.web.campaign_page import loaded
-from batchsend.web.campaigns import PLACES
 from batchsend.web.folder import CampaignFile, NotThereError
 from batchsend.web.jobs.confirmation import FIRST
 from batchsend.web.jobs.registry import JOBS, Jobs, Request, State, environment_of, request_for
 from batchsend.web.queries import remembered
 from batchsend.web.rendering import page, part, trusted
+from batchsend.web.views.campaign import loaded
+from batchsend.web.views.campaigns import PLACES
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
 SENT, TRIAL, REHEARSAL = "sent", "trial", "rehearsal"

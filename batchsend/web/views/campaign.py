@@ -15,13 +15,13 @@ from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
 from batchsend.statuses import Tally
-from batchsend.web.campaigns import PLACES, WATCH, LastRun, bar_of
 from batchsend.web.folder import CampaignFile, NotThereError, Places
 from batchsend.web.jobs.list_preview import ListView, look_at_list
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
+from batchsend.web.views.campaigns import PLACES, WATCH, LastRun, bar_of
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
