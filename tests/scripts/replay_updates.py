@@ -1,6 +1,6 @@
 """Answers and updates of one run in any order, with repeats: the ledger ends the same.
 
-`python tests/replay_updates.py --updates 100000` is the long form (`make replay`); `test_deliveries.py` runs a short
+`python tests/scripts/replay_updates.py --updates 100000` is the long form (`make replay`); `test_deliveries.py` runs a short
 one on both kinds of ledger.
 """
 

@@ -1,6 +1,6 @@
 """Kill the command at every stage, start it again, and let the server's record be the judge.
 
-`python tests/crash_rounds.py --rounds 200` is the long form (`make crash`); `test_crash.py` runs a few rounds of it.
+`python tests/scripts/crash_rounds.py --rounds 200` is the long form (`make crash`); `test_crash.py` runs a few rounds of it.
 Every moment is found from outside, by what the process has left on disk and on the wire: nothing in the product
 knows of these tests.
 """
