@@ -51,7 +51,7 @@ crash-cluster: $(TOOLS) ## kill and stop whoever sends a shared run, and its dat
 
 replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and 10,000 malformed ones (3 minutes)
 	$(BIN)/python tests/scripts/replay_updates.py
-	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/test_callbacks.py -k malformed
+	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/services/test_callbacks.py -k malformed
 
 # QUICK=1: smaller lists, 3 minutes. The full suite sends a million texts to a server on this computer.
 bench: $(TOOLS) $(BENCH_TOOLS) ## how fast it is against bare libraries, into benchmarks/RESULTS.md; QUICK=1 for a short one
