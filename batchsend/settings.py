@@ -7,6 +7,7 @@ the current directory. Nothing here ever shows a password; URLs that may hold on
 from __future__ import annotations
 
 import codecs
+import getpass
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -218,3 +219,11 @@ def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
     if parts.scheme not in ("https", "http") or not host:
         raise SettingsError(wrong)
     return parts, host.rstrip("."), port
+
+
+def os_user() -> str:
+    """Who runs this, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import tzlocal
 from pydantic import Field, PrivateAttr, ValidationError
 
+from batchsend.campaigns.cron import CronTimes, OneTime, Times, first_moment
 from batchsend.campaigns.problems import problems_of
 from batchsend.campaigns.tables import (
     Columns,
@@ -161,3 +162,20 @@ class Campaign(Table):
             )
             raise BatchsendError("\n".join(options)) from error
         return campaign
+
+
+def times_of(campaign: Campaign) -> Times:
+    """The times of a campaign that has a schedule."""
+    schedule = campaign.schedule
+    if schedule is not None and schedule.cron is not None:
+        return CronTimes(schedule.cron, campaign.zone)
+    if schedule is not None and schedule.at is not None:
+        return OneTime(first_moment(schedule.at, campaign.zone))
+    raise ValueError("a campaign without a schedule has no times")
+
+
+def schedule_words(campaign: Campaign) -> str:
+    """`0 10 * * MON-FRI in America/Chicago`: what the ledger knows a schedule by, and people too."""
+    schedule = campaign.schedule
+    said = "" if schedule is None else schedule.cron or f"{schedule.at}"
+    return f"{said} in {campaign.zone}"

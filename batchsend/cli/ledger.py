@@ -272,7 +272,7 @@ def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
 
 def _person() -> Person:
     from batchsend.ledger.optouts import Person
-    from batchsend.whoami import os_user
+    from batchsend.settings import os_user
 
     return Person(os_user(), socket.gethostname())
 

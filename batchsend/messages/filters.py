@@ -22,9 +22,9 @@ from babel.numbers import (
     parse_decimal,
 )
 
+from batchsend.errors import RowProblem
 from batchsend.messages.name_case import name_case
 from batchsend.messages.phones import PhoneProblem, for_people, to_e164
-from batchsend.problems import RowProblem
 from batchsend.statuses import Code
 
 __all__ = ["FilterProblem", "date", "money", "name_case", "phone"]

@@ -14,8 +14,8 @@ import phonenumbers
 from babel import Locale
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult, timezone
 
+from batchsend.errors import RowProblem
 from batchsend.lists.damage import is_damaged
-from batchsend.problems import RowProblem
 from batchsend.statuses import Code
 
 

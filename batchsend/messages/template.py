@@ -15,12 +15,11 @@ from types import TracebackType
 from jinja2 import DictLoader, Template, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 
-from batchsend.errors import TemplateError
+from batchsend.errors import RowProblem, TemplateError
 from batchsend.lists.headers import ColumnIndex
 from batchsend.messages.environment import BlankCellError, BoundedEnvironment, Gap, blank_cell
 from batchsend.messages.limits import RefusedError, joined, start_row
 from batchsend.messages.template_check import ROW, Findings, check, in_plain_words, read
-from batchsend.problems import RowProblem
 from batchsend.statuses import Code
 
 __all__ = ["MessageTemplate", "RowProblem"]

@@ -26,8 +26,8 @@ from batchsend.reports.pages import (
 from batchsend.reports.pages.html import write_page
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
+from batchsend.settings import os_user
 from batchsend.utils.timestamps import for_people, from_text, now, to_text
-from batchsend.whoami import os_user
 
 
 def write_preview(plan: Plan, path: Path) -> Path:

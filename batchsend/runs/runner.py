@@ -53,10 +53,9 @@ from batchsend.sending.dispatch import Sending, dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.sender import Ending, Event
-from batchsend.settings import Credentials, Settings, require_credentials
+from batchsend.settings import Credentials, Settings, os_user, require_credentials
 from batchsend.statuses import Status, Tally
 from batchsend.utils.timestamps import now
-from batchsend.whoami import os_user
 
 
 @dataclass(frozen=True)

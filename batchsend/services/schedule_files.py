@@ -9,7 +9,6 @@ from os.path import normpath
 from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.cron import CronTimes, OneTime, Times, first_moment
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, CampaignError
 
@@ -102,23 +101,6 @@ def nothing_to_start(named: Sequence[Path]) -> BatchsendError:
     return BatchsendError(
         f"There is no campaign with a [schedule] in {places}. Write one into a campaign file, or name the file."
     )
-
-
-def times_of(campaign: Campaign) -> Times:
-    """The times of a campaign that has a schedule."""
-    schedule = campaign.schedule
-    if schedule is not None and schedule.cron is not None:
-        return CronTimes(schedule.cron, campaign.zone)
-    if schedule is not None and schedule.at is not None:
-        return OneTime(first_moment(schedule.at, campaign.zone))
-    raise ValueError("a campaign without a schedule has no times")
-
-
-def schedule_words(campaign: Campaign) -> str:
-    """`0 10 * * MON-FRI in America/Chicago`: what the ledger knows a schedule by, and people too."""
-    schedule = campaign.schedule
-    said = "" if schedule is None else schedule.cron or f"{schedule.at}"
-    return f"{said} in {campaign.zone}"
 
 
 def _signature(path: Path) -> _Signature | None:

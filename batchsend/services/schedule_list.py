@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.planned_starts import LastStart, Scheduled, last_start
 from batchsend.runs.api import prepare
-from batchsend.services.schedule_files import (
-    CampaignFiles,
-    nothing_to_start,
-    schedule_words,
-    times_of,
-    usual_folders,
-)
+from batchsend.services.schedule_files import CampaignFiles, nothing_to_start, usual_folders
 from batchsend.utils.timestamps import for_people, now
 
 #: How many of its next times are shown of each campaign.

@@ -26,23 +26,15 @@ from typing import Any
 
 import psutil
 
-from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.cron import OneTime, Times
-from batchsend.due import due
+from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
+from batchsend.campaigns.cron import OneTime, Times, due
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
 from batchsend.runs.api import prepare
-from batchsend.services.schedule_files import (
-    CampaignFiles,
-    Change,
-    nothing_to_start,
-    schedule_words,
-    times_of,
-    usual_folders,
-)
+from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
 from batchsend.utils.processes import Child, ChildProcess, Launch
 from batchsend.utils.timestamps import for_people, now, to_text
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchsend.campaigns.cron import CronTimes, OneTime, cron_problem, first_moment, latest
-from batchsend.due import Due, Missed, due
+from batchsend.campaigns.cron import CronTimes, Due, Missed, OneTime, cron_problem, due, first_moment, latest
 
 CHICAGO, BERLIN, LORD_HOWE = "America/Chicago", "Europe/Berlin", "Australia/Lord_Howe"
 MINUTE = timedelta(minutes=1)

@@ -19,12 +19,12 @@ from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.advice import meaning, what_to_do
 from batchsend.runs.runner import Report
 from batchsend.runs.trial import Trial, TrialReport
+from batchsend.settings import os_user
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import duration, segment_count
 from batchsend.utils.wording import row_count as _rows
 from batchsend.utils.wording import text_count as _texts
-from batchsend.whoami import os_user
 
 #: Row numbers that are named before "...".
 _ROWS_NAMED = 8

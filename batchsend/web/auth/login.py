@@ -6,10 +6,10 @@ import asyncio
 
 from aiohttp import web
 
+from batchsend.settings import os_user
 from batchsend.web.auth.middleware import GATE, local_path, session
 from batchsend.web.auth.sessions import FREE_GUESSES_OF_ADDRESS, LINK_LASTS
 from batchsend.web.rendering import page
-from batchsend.whoami import os_user
 
 #: Passwords that are checked at once: each takes 32 MiB.
 _AT_ONCE = 2

@@ -34,12 +34,12 @@ from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.runner import DeclinedError, Start
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
+from batchsend.settings import os_user
 from batchsend.utils.files import write_private
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs.confirmation import Promise, differences, promise_of
 from batchsend.web.jobs.registry import ENDED, Request, State, beside, own_process, write_state
 from batchsend.web.rendering import fragments
-from batchsend.whoami import os_user
 
 #: Somebody who only looks whether a campaign is being sent holds it for an instant.
 _TRIES, _PAUSE = 5, 0.3

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
 from batchsend.reports.pages.bar import Share, shares
-from batchsend.services.schedule_files import times_of
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
