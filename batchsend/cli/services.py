@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from batchsend.cli.options import ledger_option
+from batchsend.cli.options import FILE, ledger_option
 from batchsend.exits import Exit
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command()
@@ -22,7 +20,7 @@ _FILE = click.Path(path_type=Path)
     "--error-rate", type=float, default=0.0, metavar="SHARE", help="Share of answers that are errors."
 )
 @click.option("--seed", type=int, metavar="N", help="The same seed gives the same errors.")
-@click.option("--record", type=_FILE, metavar="FILE", help="A JSON line for each request goes here.")
+@click.option("--record", type=FILE, metavar="FILE", help="A JSON line for each request goes here.")
 @click.option(
     "--updates", is_flag=True, help="Tell the callback URL of each text, if it is on this computer."
 )
@@ -82,7 +80,7 @@ def callbacks(host: str, port: int, ledger: str | None) -> Exit:
 
 
 @click.command()
-@click.argument("campaigns", nargs=-1, type=_FILE, metavar="[CAMPAIGN]...")
+@click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...")
 @click.option("--list", "list_", is_flag=True, help="Only show the next times and the last starts.")
 @ledger_option
 def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Exit:

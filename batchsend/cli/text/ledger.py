@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from batchsend.cli.text.layout import labeled
+from batchsend.cli.text.plan import host_of
+from batchsend.ledger.attempts import Evidence
 from batchsend.ledger.optouts import OptOut, Source
 from batchsend.ledger.purge import Purgeable
 from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.statuses import IN_FLIGHT, Code, Status
 
 _DAY = len("2026-11-22")
 
@@ -56,3 +60,33 @@ def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iter
 def entry_count(count: int) -> str:
     """`1 entry`, `1,200 entries`."""
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
+def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
+    """What somebody got, the latest first, with who sent it and from which files."""
+    if not evidence:
+        yield f"This ledger knows of no text to {whom}."
+    for one in evidence:
+        when = f"{one.sent_at[:19].replace('T', ' ')} UTC" if one.sent_at else "at an unknown time"
+        status, codes = (
+            (Status.UNCONFIRMED, Code.INTERRUPTED) if one.status == IN_FLIGHT else (one.status, one.codes)
+        )
+        yield f"{when}  {status}{f' {codes}' if codes else ''}  {one.campaign}, run {one.run_id}, row {one.row}"
+        yield labeled("to", f"{one.customer_uuid}, {_number_of(one)}, by {host_of(one.base_url)}")
+        if one.message_uuid:
+            yield labeled("message", one.message_uuid)
+        if one.purged_at is not None:
+            yield labeled("", f"the text and the phone were purged on {one.purged_at[:10]}")
+        else:
+            for line in (one.body or "").split("\n"):
+                yield labeled("", f"| {line}")
+        if one.os_user is not None:
+            yield labeled("sent by", f"{one.os_user} on {one.host}")
+            yield labeled("list", f"{one.list_file}, SHA-256 {one.list_sha256}")
+            yield labeled("template", f"{one.template_file}, SHA-256 {one.template_sha256}")
+
+
+def _number_of(one: Evidence) -> str:
+    if one.phone is not None:
+        return one.phone
+    return "the preferred number" if one.purged_at is None else "a number that was purged"
