@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import exists, func, select, update
 
 from batchsend.exits import exit_of_rows
-from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import handovers, leases, messages
 from batchsend.sending.cluster.leases import ALIVE
 from batchsend.sending.cluster.open_runs import OpenRun

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from batchsend.ledger.history import run_rows
 from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import runs
 from batchsend.mykaarma.protocol import SendingAttributes, request_body, request_path, run_identity
 from batchsend.payload import request_of

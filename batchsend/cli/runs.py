@@ -64,7 +64,7 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """What ran, when, by whom, with which counts."""
     from batchsend.cli.text.report import run_lines
-    from batchsend.ledger.history import overview
+    from batchsend.ledger.runs import overview
     from batchsend.runs.api import load_campaign
     from batchsend.runs.lookup import find_ledger, report_pages
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Table, select
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
@@ -63,13 +63,3 @@ def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> lis
             )  # fmt: skip
             found += [Evidence(*tuple(row)) for row in connection.execute(query)]
     return sorted(found, key=lambda one: (one.sent_at or "", one.run_id, one.row), reverse=True)
-
-
-def purged(ledger: Ledger, run_id: int) -> tuple[int, str] | None:
-    """How many of a run's rows have lost their text, phone and cells, and when last; `None` where all are whole."""
-    query = select(func.count(), func.max(messages.c.purged_at)).where(
-        messages.c.run_id == run_id, messages.c.purged_at.is_not(None)
-    )
-    with ledger.read() as connection:
-        rows, last = connection.execute(query).one()
-    return (rows, str(last)) if rows else None

@@ -17,10 +17,10 @@ from sqlalchemy.engine import URL, make_url
 from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import not_sound
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.location import check_place
 from batchsend.ledger.migrations import bring_up
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
-from batchsend.ledger_places import check_place
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0

@@ -231,3 +231,13 @@ def _reclaim_file(file: Path, where: str) -> None:
         raise LedgerError(f"{where}: the file could not be written anew ({error}).") from error
     if busy:
         raise LedgerError(f"{where}: another program is reading the ledger.")
+
+
+def purged(ledger: Ledger, run_id: int) -> tuple[int, str] | None:
+    """How many of a run's rows have lost their text, phone and cells, and when last; `None` where all are whole."""
+    query = select(func.count(), func.max(messages.c.purged_at)).where(
+        messages.c.run_id == run_id, messages.c.purged_at.is_not(None)
+    )
+    with ledger.read() as connection:
+        rows, last = connection.execute(query).one()
+    return (rows, str(last)) if rows else None

@@ -6,28 +6,11 @@ where they were stored.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
 
+from batchsend.ledger.runs import Taken
 from batchsend.rows_by_value import RowsByValue
-
-
-class Taken(NamedTuple):
-    """A row that is sent, or was tried before. `cells`: as the ledger has them, a JSON list."""
-
-    row: int
-    key: str
-    phone: str | None
-    customer_uuid: str
-    cells: str
-
-    def texts(self) -> list[str]:
-        """The row's own cells."""
-        cells: list[str] = json.loads(self.cells)
-        return cells
-
 
 #: Gives the rows of these numbers, from wherever they are stored, or more than those.
 Fetch = Callable[[Sequence[int]], Iterator[Taken]]

@@ -20,10 +20,11 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BatchsendError, ListError
 from batchsend.ledger.bulk import execute_for_all, insert_tuples
-from batchsend.ledger.history import History, code_counts, segments_to_send, taken_rows
+from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
+from batchsend.ledger.runs import code_counts, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.loaded_to_stay import loaded_to_stay

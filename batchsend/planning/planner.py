@@ -17,10 +17,11 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier, History
+from batchsend.ledger.runs import Taken
 from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, stubborn
 from batchsend.planning.columns import Roles
-from batchsend.planning.duplicates import Fetch, Taken, TakenRows
+from batchsend.planning.duplicates import Fetch, TakenRows
 from batchsend.planning.row_judge import Judged, Problem, RowJudge
 from batchsend.planning.suppression import Suppression
 from batchsend.statuses import (

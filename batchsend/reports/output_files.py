@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ResultsError
-from batchsend.ledger.attempts import purged
 from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
+from batchsend.ledger.purge import purged
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.list_file import write_list
 from batchsend.reports.pages import (

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import starmap
 from zoneinfo import ZoneInfo
 
-from batchsend.ledger.attempts import purged
-from batchsend.ledger.history import code_counts, run_tuples
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.purge import purged
+from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.reports.results_file import ResultRow
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text

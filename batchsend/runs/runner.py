@@ -27,9 +27,9 @@ from batchsend.errors import (
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.ledger.history import code_counts
 from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.runs import code_counts
 from batchsend.lists.newest import newest_match
 from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.mykaarma.protocol import run_identity

@@ -18,8 +18,8 @@ from sqlalchemy import insert
 
 from batchsend.errors import GuardError
 from batchsend.exits import Exit
-from batchsend.ledger.history import run_rows
 from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages
 from batchsend.messages.sms import SmsSize
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY

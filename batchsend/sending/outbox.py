@@ -18,10 +18,10 @@ from operator import attrgetter
 import orjson
 from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, func, select, update
 
+from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import learn
 from batchsend.ledger.schema import messages, runs
-from batchsend.row_updates import Given, RowUpdate
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.utils.timestamps import now, to_text
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.ledger.history import starts_of
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.runs import starts_of
 from batchsend.ledger.schema import messages
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running

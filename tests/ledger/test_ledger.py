@@ -32,9 +32,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.engine import URL
 
 from batchsend.errors import BusyError, LedgerError
-from batchsend.ledger.history import code_counts, overview, run_rows, segments_to_send
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.runs import code_counts, overview, run_rows, segments_to_send
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, superseded
 from batchsend.sending.locks import campaign_lock
 from batchsend.sending.outbox import Outcome

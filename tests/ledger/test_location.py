@@ -7,7 +7,7 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 import pytest
 from world import Sandbox, World, customers
 
-from batchsend.ledger_places import Mount, is_on_network, synchronised_by
+from batchsend.ledger.location import Mount, is_on_network, synchronised_by
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.cli.main import cli
 from batchsend.errors import BatchsendError
 from batchsend.ledger.deliveries import Deliveries, Received
-from batchsend.ledger.history import run_rows
 from batchsend.ledger.ledger import Adopted, Ledger
 from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.optouts import (
@@ -36,6 +35,7 @@ from batchsend.ledger.optouts import (
     remove_opt_outs,
     scope_of_answer,
 )
+from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import campaigns, messages
 from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.planning.suppression import load_suppression

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend import rows_by_value
-from batchsend.planning.duplicates import Taken, TakenRows
+from batchsend.ledger.runs import Taken
+from batchsend.planning.duplicates import TakenRows
 from batchsend.rows_by_value import RowsByValue
 
 VALUES = st.sampled_from(["", "a", "b", "c", "d", "é", "+13125550142"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
-from batchsend.ledger.history import first_with, rows_with
+from batchsend.ledger.runs import first_with, rows_with
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan

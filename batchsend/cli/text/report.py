@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
-from batchsend.ledger.history import RunOverview
+from batchsend.ledger.runs import RunOverview
 from batchsend.reports.advice import meaning
 from batchsend.runs.runner import Report
 from batchsend.runs.trial import TrialReport

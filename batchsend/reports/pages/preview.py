@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from batchsend.hosts import is_this_machine
-from batchsend.ledger.history import run_rows
+from batchsend.ledger.runs import run_rows
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.mykaarma.protocol import request_json, request_path, run_identity
 from batchsend.payload import attributes_of, request_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from batchsend.ledger.history import departures, run_rows, starts_of
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import departures, run_rows, starts_of
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.reports.pages.charts import Chart, charts
 from batchsend.reports.pages.groups import Group, Groups, shown

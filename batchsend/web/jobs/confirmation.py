@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from batchsend.ledger.history import run_rows
+from batchsend.ledger.runs import run_rows
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
 from batchsend.utils.wording import text_count

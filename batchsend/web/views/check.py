@@ -14,7 +14,7 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
-from batchsend.ledger.history import starts_of
+from batchsend.ledger.runs import starts_of
 from batchsend.planning.planner import check_resend
 from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning

@@ -13,9 +13,9 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError
-from batchsend.ledger.history import code_counts, starts_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.runs import code_counts, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.reports.advice import meaning, what_to_do
 from batchsend.reports.output_files import write_run, write_run_page
