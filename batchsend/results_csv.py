@@ -10,18 +10,11 @@ that `from_guarded` gives back every value. The workbook needs none of this: the
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from batchsend.reports.table import ResultsSource, column_headers, storable, values
-
-#: With these first, Excel, LibreOffice or Google Sheets may take a cell for a formula; the wide ones in Japanese.
-_STARTERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-_FIRST = frozenset("'" + _STARTERS)
-_SUSPECT = re.compile(f"'*[{re.escape(_STARTERS)}]")
-#: Nothing in here can call a function, reach another cell's file or start a program.
-_HARMLESS = re.compile(r"[+-](?:[0-9 ().-]*|[A-Za-z0-9_-]*)")
+from batchsend.lists.formula_guard import guarded
+from batchsend.reports.table import ResultsSource, column_headers, values
 
 
 def write_csv(path: Path, source: ResultsSource) -> None:
@@ -36,16 +29,3 @@ def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
     zone, width = source.zone, len(source.headers)
     for result in source.rows():
         yield [guarded(value) if isinstance(value, str) else value for value in values(result, zone, width)]
-
-
-def guarded(cell: str) -> str:
-    """`cell` as it stands in the file: with an apostrophe in front if a spreadsheet could take it for a formula."""
-    # The first test spares nearly every cell the others.
-    if cell[:1] in _FIRST and _SUSPECT.match(cell) and not _HARMLESS.fullmatch(cell):
-        cell = f"'{cell}"
-    return cell if cell.isascii() else storable(cell)
-
-
-def from_guarded(cell: str) -> str:
-    """The value of a cell of the file: the way back from `guarded`."""
-    return cell[1:] if cell.startswith("'") and _SUSPECT.match(cell) else cell

@@ -76,3 +76,11 @@ def _clock(seconds: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}"
+
+
+def column_letter(number: int) -> str:
+    """`A` for 1, `XFD` for 16384."""
+    # openpyxl takes long to load, and most lists never need a letter.
+    from openpyxl.utils import get_column_letter
+
+    return get_column_letter(number)

@@ -16,11 +16,11 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
+from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.detect import Format, recognise
 from batchsend.lists.header_row import Header, examine
 from batchsend.lists.source import ListOptions, Snapshot, Source, unreadable
 from batchsend.lists.spool import Block, NoRoomError, Spool
-from batchsend.readers.letters import column_letter
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from batchsend.lists.cells import column_letter
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
 from batchsend.lists.spool import Spool
-from batchsend.readers.letters import column_letter
-from batchsend.readers.own_results import own_columns
 
 _SHOWN_ROWS = 5
+_FIRST = ("row", "status", "messageUUID")
+_LAST_BEFORE = "message"
+_FIRST_BEHIND = "customerUUID"
+_SUFFIX = " (list)"
 
 
 @dataclass(frozen=True)
@@ -175,3 +178,14 @@ def _and(words: Sequence[str]) -> str:
 
 def _number(count: int) -> str:
     return {2: "Two", 3: "Three"}.get(count, f"{count:,}")
+
+
+def own_columns(headers: Sequence[str]) -> dict[int, str] | None:
+    """Position and name of the list's columns in a header of our results; None for any other header."""
+    if tuple(headers[: len(_FIRST)]) != _FIRST or _LAST_BEFORE not in headers:
+        return None
+    start = headers.index(_LAST_BEFORE) + 1
+    if _FIRST_BEHIND not in headers[start:]:
+        return None
+    end = headers.index(_FIRST_BEHIND, start)
+    return {position: headers[position].removesuffix(_SUFFIX) for position in range(start, end)}

@@ -5,12 +5,26 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _invisible = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _between_words = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 _apostrophes = re.compile("['’‘ʼ`]")
 _not_in_names = re.compile(r"[\W_]+")
+#: What exports call our columns, as match keys.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "customer_uuid": (
+        "customer uuid", "customer id", "customer guid", "customer key", "cust uuid", "cust id", "mykaarma id",
+        "mykaarma customer uuid",
+    ),
+    "phone": (
+        "phone", "phone number", "mobile", "mobile phone", "mobile number", "cell", "cell phone", "cell number",
+        "cellphone", "customer phone", "text number",
+    ),
+    "department_uuid": ("department uuid", "department id", "dept uuid"),
+    "user_uuid": ("user uuid", "user id"),
+    "timezone": ("timezone", "time zone"),
+}  # fmt: skip
 
 
 def clean(header: str) -> str:

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ListError
-from batchsend.lists.headers import match_key, nearest
-
-#: What exports call our columns, as match keys.
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "customer_uuid": (
-        "customer uuid", "customer id", "customer guid", "customer key", "cust uuid", "cust id", "mykaarma id",
-        "mykaarma customer uuid",
-    ),
-    "phone": (
-        "phone", "phone number", "mobile", "mobile phone", "mobile number", "cell", "cell phone", "cell number",
-        "cellphone", "customer phone", "text number",
-    ),
-    "department_uuid": ("department uuid", "department id", "dept uuid"),
-    "user_uuid": ("user uuid", "user id"),
-    "timezone": ("timezone", "time zone"),
-}  # fmt: skip
+from batchsend.lists.headers import ALIASES, match_key, nearest
 
 #: A first row with one filled cell may be a title above the list.
 _TITLE_COLUMNS = 1

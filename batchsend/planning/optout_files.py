@@ -10,11 +10,10 @@ from batchsend.errors import ListError
 from batchsend.ledger.optouts import OptOut, Wish
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.headers import match_key
+from batchsend.lists.formula_guard import from_guarded, guarded
+from batchsend.lists.headers import ALIASES, match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.planning.columns import ALIASES
 from batchsend.reports.list_file import write_list
-from batchsend.results_csv import from_guarded, guarded
 
 _CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
 _PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))

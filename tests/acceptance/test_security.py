@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
-from batchsend.results_csv import from_guarded
+from batchsend.lists.formula_guard import from_guarded
 
 SECRETS = (PASSWORD, USERNAME, base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode())
 

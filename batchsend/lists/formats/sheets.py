@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from batchsend.errors import ListError
+from batchsend.lists.header_row import own_columns
 from batchsend.lists.source import ListOptions
-from batchsend.readers.own_results import own_columns
 
 _OWN_RESULTS = re.compile(r"Results(?: \d+)?")
 _OWN_SHEETS = re.compile(r"Summary|Problems|Results(?: \d+)?")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchsend.errors import ListError
+from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
 from batchsend.lists.source import ListOptions, Snapshot
-from batchsend.readers.letters import column_letter
 
 #: Cells of a sheet: of each row as many as stand left of its last filled one, that one included.
 MAX_CELLS = 50_000_000

@@ -13,7 +13,7 @@ from typing import IO
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
-from batchsend.lists.cells import CellValue, text_of
+from batchsend.lists.cells import CellValue, column_letter, text_of
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.chunks import Pieces, pieces_of
 from batchsend.lists.formats.xlsx.normalize import Places, rewrite
@@ -27,7 +27,6 @@ from batchsend.lists.formats.xlsx.package import (
 )
 from batchsend.lists.formats.xlsx.scan import LAST_ROW, NotPlainError, Structure, structure_of
 from batchsend.lists.source import ListOptions, Snapshot
-from batchsend.readers.letters import column_letter
 
 #: Cells of the rectangle that calamine allocates.
 MAX_AREA = 50_000_000

@@ -1,0 +1,27 @@
+"""TODO: says what this module does."""
+
+from __future__ import annotations
+
+import re
+
+from batchsend.reports.table import storable
+
+#: With these first, Excel, LibreOffice or Google Sheets may take a cell for a formula; the wide ones in Japanese.
+_STARTERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_FIRST = frozenset("'" + _STARTERS)
+_SUSPECT = re.compile(f"'*[{re.escape(_STARTERS)}]")
+#: Nothing in here can call a function, reach another cell's file or start a program.
+_HARMLESS = re.compile(r"[+-](?:[0-9 ().-]*|[A-Za-z0-9_-]*)")
+
+
+def guarded(cell: str) -> str:
+    """`cell` as it stands in the file: with an apostrophe in front if a spreadsheet could take it for a formula."""
+    # The first test spares nearly every cell the others.
+    if cell[:1] in _FIRST and _SUSPECT.match(cell) and not _HARMLESS.fullmatch(cell):
+        cell = f"'{cell}"
+    return cell if cell.isascii() else storable(cell)
+
+
+def from_guarded(cell: str) -> str:
+    """The value of a cell of the file: the way back from `guarded`."""
+    return cell[1:] if cell.startswith("'") and _SUSPECT.match(cell) else cell
