@@ -15,8 +15,13 @@ from sqlalchemy import select
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import runs
-from batchsend.mykaarma.protocol import SendingAttributes, request_body, request_path, run_identity
-from batchsend.payload import request_of
+from batchsend.mykaarma.protocol import (
+    SendingAttributes,
+    request_body,
+    request_of,
+    request_path,
+    run_identity,
+)
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults
 from batchsend.reports.table import column_headers, values

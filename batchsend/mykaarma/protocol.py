@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import orjson
 
-from batchsend.foreign_text import storable
+from batchsend.campaigns.campaign import Campaign
 from batchsend.statuses import Code, Status
 
 #: The longest `Retry-After` that is believed, in seconds.
@@ -39,6 +39,8 @@ _SENDER_ADVICE = {
     ),
     "DEALERSHIP_HOLIDAY": "the dealership has a holiday today in myKaarma. Send again on a working day",
 }
+#: They go into a ledger and into cells of a workbook: at most so many characters.
+LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -307,3 +309,43 @@ def _json_object(body: bytes | None) -> Mapping[str, Any] | None:
         except (ValueError, RecursionError):
             return None
     return answer if isinstance(answer, dict) else None
+
+
+def attributes_of(campaign: Campaign) -> SendingAttributes:
+    """What the campaign file says about every message."""
+    message = campaign.message
+    return SendingAttributes(
+        is_manual=message.is_manual,
+        add_tcpa_footer=message.add_tcpa_footer,
+        add_signature=message.add_signature,
+        add_footer=message.add_footer,
+        send_vcard=message.send_vcard,
+        send_synchronously=message.send_synchronously,
+        callback_url=str(message.callback_url) if message.callback_url else None,
+        callback_metadata=message.callback_metadata,
+    )
+
+
+def request_of(row: Mapping[str, Any], run: Mapping[str, str]) -> Request:
+    """The request for one row of the ledger's `messages` that is a message; `run` as `api.run_identity` gives it."""
+    return Request(
+        department_uuid=row["department_uuid"],
+        user_uuid=row["user_uuid"],
+        customer_uuid=row["customer_uuid"],
+        phone=row["phone"],
+        body=row["body"],
+        identity=message_identity(run, row["row"], row["generation"]),
+    )
+
+
+def storable(value: object) -> str | None:
+    """The text without what neither databases nor workbooks take (half a surrogate pair, NUL); `None` for no text."""
+    if not isinstance(value, str):
+        return None
+    beginning = value[: 2 * LONGEST]
+    # Nearly every text is as it should be, and there are several in each answer.
+    if beginning.isprintable():
+        printable = beginning
+    else:
+        printable = "".join(char if char.isprintable() else " " for char in beginning)
+    return " ".join(printable.split())[:LONGEST] or None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchsend.foreign_text import storable
+from batchsend.mykaarma.protocol import storable
 from batchsend.statuses import OPTED_OUT, Status
 
 #: Objects in which the facts may stand, and how deep.

@@ -17,7 +17,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours, first_opening
 from batchsend.exits import Exit
 from batchsend.mykaarma.client import ApiClient
-from batchsend.payload import attributes_of
+from batchsend.mykaarma.protocol import attributes_of
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 from batchsend.hosts import is_this_machine
 from batchsend.ledger.runs import run_rows
 from batchsend.messages.phones import for_people as phone_for_people
-from batchsend.mykaarma.protocol import request_json, request_path, run_identity
-from batchsend.payload import attributes_of, request_of
+from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.sample_messages import Picked, Picker, Sample

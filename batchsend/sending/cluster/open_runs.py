@@ -21,8 +21,7 @@ from batchsend.errors import BusyError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
-from batchsend.mykaarma.protocol import SendingAttributes
-from batchsend.payload import attributes_of
+from batchsend.mykaarma.protocol import SendingAttributes, attributes_of
 from batchsend.sending.cluster.leases import ALIVE
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
