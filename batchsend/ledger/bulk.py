@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.dialects import postgresql
 
 #: From the name of a value to what stands for it in the statement.
 Given = Callable[[str], ColumnElement[Any]]
@@ -32,10 +32,8 @@ _ROWS = 512
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Both databases' INSERTs have the same methods here; only the one that is needed is loaded."""
+    """Both databases' INSERTs have the same methods here; PostgreSQL's is loaded only where it is needed."""
     if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql
 

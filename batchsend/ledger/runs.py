@@ -1,4 +1,4 @@
-"""TODO: says what this module does."""
+"""Queries about runs: their rows, counts, starts, and what they took."""
 
 from __future__ import annotations
 

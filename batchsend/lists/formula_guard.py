@@ -1,4 +1,9 @@
-"""TODO: says what this module does."""
+"""Cells of our CSV files that a spreadsheet could take for a formula get an apostrophe in front.
+
+A CSV file cannot say that a cell is text, and lists hold what strangers typed into web forms. A cell that begins with
+`+` or `-` and can only be a number, a phone number or an id stays as it is, because scripts match by those. A cell
+that looks guarded already gets one more apostrophe, so that `from_guarded` gives back every value.
+"""
 
 from __future__ import annotations
 

@@ -5,20 +5,19 @@ A preview shows the plan, a rehearsal sends it to the sandbox, a real start stor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 from sqlalchemy import insert
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.errors import BatchsendError, ListError
 from batchsend.ledger.bulk import execute_for_all, insert_tuples
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
@@ -26,20 +25,14 @@ from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.runs import code_counts, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
-from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
-from batchsend.loaded_to_stay import loaded_to_stay
-from batchsend.messages.template_choice import TemplateChoice
-from batchsend.planning.columns import Roles, find_columns
+from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
 from batchsend.planning.identity import recognise
 from batchsend.planning.planner import PLANNED, PlannedChunk, Planner, Remarks
 from batchsend.planning.row_judge import Judged, RowJudge
-from batchsend.planning.suppression import Suppression, load_suppression
+from batchsend.planning.sources import Sources, read_sources
 from batchsend.planning.waiting import Holding, comes_back, hold
-from batchsend.shared_phones import skip_texted_phones
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
-
-T = TypeVar("T")
 
 #: The number that a plan's only run has in its scratch ledger.
 SCRATCH_RUN = 0
@@ -57,16 +50,6 @@ class PlanRequest:
     resend: str | None = None
     new_campaign: bool = False
     wait: bool = False
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files of a plan, read and found sound."""
-
-    customers: CustomerList
-    roles: Roles
-    template: TemplateChoice
-    suppression: Suppression
 
 
 @dataclass(frozen=True)
@@ -180,64 +163,6 @@ def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
             execute_for_all(connection, insert(messages), chunk.kept)
 
 
-def read_sources(campaign: Campaign) -> Sources:
-    """Opens list, template and suppression files; whatever is wrong with them is raised at once."""
-    problems = _Problems()
-    options = campaign.list_options
-    customers = problems.attempt(
-        lambda: open_list(
-            campaign.list,
-            ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
-            rows_needed=campaign.guards.empty_list != "ok",
-        )
-    )
-    recipients = campaign.recipients
-    suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))
-    headers = customers.headers if customers is not None else problems.headers()
-    if headers is not None:
-        template = problems.attempt(lambda: TemplateChoice.load(campaign, headers))
-        roles = problems.attempt(lambda: find_columns(campaign, headers))
-        if customers is not None and template is not None and roles is not None and suppression is not None:
-            problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
-            if not problems.found:
-                return Sources(customers, roles, template, suppression)
-    raise problems.together()
-
-
-class _Problems:
-    """Collects what is wrong with several files, so that a user can mend all of it at once."""
-
-    def __init__(self) -> None:
-        self.found: list[BatchsendError] = []
-
-    def attempt(self, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except BatchsendError as error:
-            self.found.append(error)
-            return None
-
-    def headers(self) -> tuple[str, ...] | None:
-        """The headers of a list that cannot be used, where they could be read."""
-        found = (error.headers for error in self.found if isinstance(error, ListError))
-        return next((headers for headers in found if headers is not None), None)
-
-    def together(self) -> BatchsendError:
-        return self.found[0] if len(self.found) == 1 else BatchsendError("\n".join(map(str, self.found)))
-
-
-def _check_phones_are_there(
-    campaign: Campaign, customers: CustomerList, roles: Roles, suppression: Suppression
-) -> None:
-    if suppression.phones_only and roles.phone is None and not campaign.recipients.blank_phones_given:
-        raise ListError(
-            customers.path,
-            "has no column for `phone`, but the suppression files know people by phone only, so nobody could be "
-            "checked against them. Add the phones to the list, or the customer ids to the suppression files, or "
-            'write blank_phones = "preferred" under [recipients] to send without that check',
-        )
-
-
 def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
     return RowJudge(
         campaign, sources.customers.headers, sources.roles, sources.template,
@@ -290,3 +215,17 @@ def _same_list(
         return run
     began = from_text(run.created_at)
     return run if began >= start_of_window(request.now, days, request.campaign.zone) else None
+
+
+@contextmanager
+def loaded_to_stay() -> Iterator[None]:
+    """Until the block is left, what is there already is not looked at again and again.
+
+    All that the libraries consist of would be, and that takes a third of the time of planning and a tenth of that of
+    sending (`make bench`: preview, sending phase).
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -31,10 +31,9 @@ from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.lists.newest import newest_match
-from batchsend.loaded_to_stay import loaded_to_stay
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.guards import Bounds, Facts, refusals
-from batchsend.planning.plan import SCRATCH_RUN, Plan, PlanRequest, make_plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan, PlanRequest, loaded_to_stay, make_plan
 from batchsend.planning.planner import check_resend
 from batchsend.planning.waiting import comes_back
 from batchsend.reports.output_files import (

@@ -12,7 +12,7 @@ from world import Sandbox, World
 
 from batchsend.errors import BatchsendError
 from batchsend.lists.headers import folded
-from batchsend.planning.plan import read_sources
+from batchsend.planning.sources import read_sources
 from batchsend.runs.api import load_campaign, preview
 
 CAMPAIGN = """

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend import rows_by_value
 from batchsend.ledger.runs import Taken
-from batchsend.planning.duplicates import TakenRows
-from batchsend.rows_by_value import RowsByValue
+from batchsend.planning import duplicates as rows_by_value
+from batchsend.planning.duplicates import RowsByValue, TakenRows
 
 VALUES = st.sampled_from(["", "a", "b", "c", "d", "é", "+13125550142"])
 #: Key, phone, customer; and whether an earlier start tried the row.
