@@ -15,7 +15,7 @@ __all__ = ["__version__", "load_campaign", "preview", "send"]
 def __getattr__(name: str) -> Any:
     # The libraries behind these take a second to import; `batchsend --help` does not need them.
     if name in ("load_campaign", "preview", "send"):
-        from batchsend.runs import api as actions
+        from batchsend.runs import api
 
-        return getattr(actions, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

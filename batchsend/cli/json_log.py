@@ -17,14 +17,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
-from batchsend.runs.runner import Report, Start
+from batchsend.runs.report import Report, summary_of
+from batchsend.runs.start import Start
 from batchsend.sending.sender import Elsewhere, Event, Waiting
 from batchsend.utils.timestamps import now, to_text
 
@@ -55,27 +55,6 @@ def run_as_job(prepare: Callable[[], Start], action: Callable[..., Report], log:
     job.event("ended", exit=exit_code)
     summary(_json({"time": to_text(now()), **job.known, "exit": exit_code, **found}))
     return exit_code
-
-
-def summary_of(report: Report) -> dict[str, Any]:
-    """How a start went, as one JSON object."""
-    counts: Counter[str] = Counter()
-    for status, _, count in report.codes:
-        counts[status] += count
-    return {
-        "run": report.run_id,
-        "message": report.ending,
-        **{name: count for name, count in asdict(report.tally).items() if name != "ready"},
-        "statuses": dict(counts),
-        "codes": [{"status": status, "codes": codes, "rows": count} for status, codes, count in report.codes],
-        "planned": report.planned,
-        "unusual": report.unusual,
-        "comes_back": to_text(report.comes_back) if report.comes_back is not None else None,
-        "closed": {str(run): rows for run, rows in report.closed.items()},
-        "left_to": list(report.workers) if report.workers is not None else None,
-        "results": str(report.results) if report.results is not None else None,
-        "report": str(report.page) if report.page is not None else None,
-    }
 
 
 class _Job:

@@ -142,7 +142,7 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 def export(file: Path, ledger: str | None) -> None:
     """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` read again."""
     from batchsend.ledger.optouts import opt_outs
-    from batchsend.planning.optout_files import write_opt_outs
+    from batchsend.reports.list_file import write_opt_outs
     from batchsend.runs.lookup import find_ledger
 
     with find_ledger(None, ledger) as found:

@@ -45,22 +45,22 @@ def run_preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **
     from batchsend.errors import ResultsError
     from batchsend.ledger.opening import check_ledger_place
     from batchsend.reports.output_files import preview_path, write_preview, write_preview_page
-    from batchsend.runs import api as actions
-    from batchsend.runs import runner
+    from batchsend.runs import api
+    from batchsend.runs.start import guard_refusals, planned, refuse_sample_ids
     from batchsend.statuses import Status
 
-    start = actions.prepare(campaign, **options)
+    start = api.prepare(campaign, **options)
     refused: list[str] = []
     try:
         check_ledger_place(start.ledger_url)
-        runner.refuse_sample_ids(campaign)
+        refuse_sample_ids(campaign)
     except BatchsendError as error:
         refused.append(str(error))
-    with runner.planned(start) as plan:
+    with planned(start) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
         echo_lines(plan_lines(plan))
         echo_lines(first_message_lines(plan))
-        refused += runner.guard_refusals(plan)
+        refused += guard_refusals(plan)
         page: Path | None = None
         workbook: Path | None = None
         try:

@@ -29,7 +29,8 @@ from batchsend.exits import Exit
 
 if TYPE_CHECKING:
     from batchsend.planning.plan import Plan
-    from batchsend.runs.runner import Report, Start
+    from batchsend.runs.report import Report
+    from batchsend.runs.start import Start
     from batchsend.runs.trial import Trial
     from batchsend.sending.sender import Event
 
@@ -101,14 +102,14 @@ def send(
     if asks and (log_format == "json" or not sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
 
-    from batchsend.runs import api as actions
-    from batchsend.runs import runner
+    from batchsend.runs import api, runner
+    from batchsend.runs.start import Guards
 
     def prepare() -> Start:
         loaded = load_with(campaign, list=list_, rate=rate, concurrency=concurrency)
-        guards = runner.Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
+        guards = Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
         target = results.absolute() if results else None
-        return actions.prepare(loaded, results=target, guards=guards, **options)
+        return api.prepare(loaded, results=target, guards=guards, **options)
 
     if test_customer is not None:
         asked = partial(_asked, rehearsal=sandbox) if asks else None

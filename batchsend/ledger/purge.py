@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from calendar import monthrange
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,11 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.pool import NullPool
 
-from batchsend.errors import BatchsendError, BusyError, LedgerError
+from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.database_errors import own_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
-from batchsend.sending.locks import campaign_lock
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
@@ -74,23 +72,6 @@ def cutoff_of(age: str, moment: datetime) -> datetime:
     months = moment.year * 12 + moment.month - 1 - (count * 12 if match[2] else count)
     year, month = divmod(months, 12)
     return moment.replace(year=year, month=month + 1, day=min(moment.day, monthrange(year, month + 1)[1]))
-
-
-@contextmanager
-def nobody_sending(ledger: Ledger) -> Iterator[None]:
-    """Holds all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
-    with ledger.read() as connection:
-        known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all()
-    with ExitStack() as locks:
-        for name, base_url in known:
-            try:
-                locks.enter_context(campaign_lock(ledger, name, base_url))
-            except BusyError as error:
-                raise BusyError(
-                    f'"{name}" is being sent at the moment. Nothing was purged. Let it finish, or stop it with '
-                    f'"batchsend stop", then run this again.'
-                ) from error
-        yield
 
 
 def purgeable(ledger: Ledger, cutoff: datetime) -> list[Purgeable]:

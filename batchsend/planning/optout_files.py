@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.ledger.optouts import OptOut, Wish
+from batchsend.ledger.optouts import Wish
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formula_guard import from_guarded, guarded
+from batchsend.lists.formula_guard import from_guarded
 from batchsend.lists.headers import ALIASES, match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.reports.list_file import write_list
 
 _CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
 _PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))
@@ -117,15 +116,3 @@ def wishes_of(named: Named, otherwise: str) -> list[Wish]:
     if named.phones:
         return [Wish(named.customer_uuid, phone, reason) for phone in named.phones]
     return [Wish(named.customer_uuid, "", reason)] if named.customer_uuid else []
-
-
-def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
-    """Writes entries as a list (.xlsx or .csv) to be read again; returns where it is. Raises `ResultsError`."""
-    rows = (
-        [entry.customer_uuid, entry.phone, entry.reason, entry.source, f"{entry.os_user} on {entry.host}",
-         entry.added_at]
-        for entry in entries
-    )  # fmt: skip
-    if path.suffix.lower() == ".csv":
-        return write_list(path, _EXPORTED, ([guarded(cell) for cell in row] for row in rows))
-    return write_list(path, _EXPORTED, rows)

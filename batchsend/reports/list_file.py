@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ResultsError
+from batchsend.ledger.optouts import OptOut
+from batchsend.lists.formula_guard import guarded
+from batchsend.planning.optout_files import _EXPORTED
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 from batchsend.utils.files import write_private
 
@@ -61,3 +64,15 @@ _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], 
     ".xlsx": _write_xlsx,
     ".csv": _write_csv,
 }
+
+
+def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
+    """Writes entries as a list (.xlsx or .csv) to be read again; returns where it is. Raises `ResultsError`."""
+    rows = (
+        [entry.customer_uuid, entry.phone, entry.reason, entry.source, f"{entry.os_user} on {entry.host}",
+         entry.added_at]
+        for entry in entries
+    )  # fmt: skip
+    if path.suffix.lower() == ".csv":
+        return write_list(path, _EXPORTED, ([guarded(cell) for cell in row] for row in rows))
+    return write_list(path, _EXPORTED, rows)

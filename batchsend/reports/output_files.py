@@ -13,16 +13,8 @@ from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
 from batchsend.ledger.purge import purged
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.list_file import write_list
-from batchsend.reports.pages import (
-    preview as preview_facts,
-)
-from batchsend.reports.pages import (
-    preview_page,
-    report_page,
-)
-from batchsend.reports.pages import (
-    report as report_facts,
-)
+from batchsend.reports.pages import preview as preview_page
+from batchsend.reports.pages import report as report_page
 from batchsend.reports.pages.html import write_page
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
@@ -48,7 +40,7 @@ def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequenc
 
     `refusals`: sentences that say why `send` would be refused.
     """
-    facts = preview_facts.gather(plan, os_user(), str(workbook), refusals)
+    facts = preview_page.gather(plan, os_user(), str(workbook), refusals)
     return write_page(path, preview_page.page(facts))
 
 
@@ -62,7 +54,7 @@ def write_send_page(
     campaign, sources = plan.request.campaign, plan.sources
     rehearsal = run_id == SCRATCH_RUN
     about = plan.new_run().about
-    heading = report_facts.RunHeading(
+    heading = report_page.RunHeading(
         campaign=campaign.name,
         number=None if rehearsal else run_id,
         department=about["department"],
@@ -80,13 +72,13 @@ def write_send_page(
         callback=campaign.message.callback_url is not None,
         starts=[_rehearsed(start, plan, ending)] if rehearsal else [],
     )
-    return write_page(path, report_page.page(report_facts.gather(ledger, run_id, heading)))
+    return write_page(path, report_page.page(report_page.gather(ledger, run_id, heading)))
 
 
 def write_run_page(ledger: Ledger, run: RunRecord, path: Path, workbook: Path) -> Path:
     """Writes the report page of any run again; returns where it really is. Raises `BatchsendError`."""
     zone = ZoneInfo(run.zone)
-    heading = report_facts.RunHeading(
+    heading = report_page.RunHeading(
         campaign=run.about.get("campaign", ""),
         number=run.id,
         department=run.about.get("department", ""),
@@ -101,7 +93,7 @@ def write_run_page(ledger: Ledger, run: RunRecord, path: Path, workbook: Path) -
         phone=None,
         workbook=str(workbook),
     )
-    return write_page(path, report_page.page(report_facts.gather(ledger, run.id, heading)))
+    return write_page(path, report_page.page(report_page.gather(ledger, run.id, heading)))
 
 
 def _rehearsed(start: StartRecord, plan: Plan, ending: str | None) -> dict[str, Any]:

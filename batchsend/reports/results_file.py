@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from batchsend.errors import ResultsError
-from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers
+from batchsend.lists.formula_guard import guarded
+from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers, values
 from batchsend.reports.workbook import write_xlsx
-from batchsend.results_csv import write_csv
 from batchsend.utils.files import check_folder, write_private
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "write_results",
 ]
 
-_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}
 _WINDOWS_DISK_FULL = 112
 
 
@@ -88,3 +88,20 @@ def _is_disk_full(error: OSError) -> bool:
     return error.errno in full or any(
         f"os error {number})" in str(error) or f"code: {number}," in str(error) for number in full
     )
+
+
+def write_csv(path: Path, source: ResultsSource) -> None:
+    """Writes the columns of `Results` over `path`, which exists."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([guarded(header) for header in column_headers(source.headers)])
+        writer.writerows(_lines(source))
+
+
+def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
+    zone, width = source.zone, len(source.headers)
+    for result in source.rows():
+        yield [guarded(value) if isinstance(value, str) else value for value in values(result, zone, width)]
+
+
+_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}

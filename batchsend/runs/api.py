@@ -20,7 +20,9 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.planning.plan import Plan
 from batchsend.runs import runner
-from batchsend.runs.runner import Confirm, Guards, Listener, Report, Start
+from batchsend.runs.report import Report
+from batchsend.runs.runner import Confirm, Listener
+from batchsend.runs.start import Guards, Start, planned
 from batchsend.sending.sender import Event
 from batchsend.settings import load_settings
 
@@ -65,7 +67,7 @@ def prepare(
 @contextmanager
 def preview(campaign: Campaign, *, ledger: str | None = None, limit: int | None = None) -> Iterator[Plan]:
     """What `send` would do now: everything is read, checked and rendered, nothing is sent or written."""
-    with runner.planned(prepare(campaign, ledger=ledger, limit=limit)) as plan:
+    with planned(prepare(campaign, ledger=ledger, limit=limit)) as plan:
         yield plan
 
 

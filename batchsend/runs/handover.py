@@ -10,7 +10,8 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger, nothing_more
 from batchsend.planning.plan import Plan
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
-from batchsend.sending.cluster.open_runs import RunSettings, hand_over
+from batchsend.sending.cluster.open_runs import hand_over
+from batchsend.sending.run_settings import RunSettings
 
 
 def run_settings(plan: Plan) -> RunSettings:

@@ -6,108 +6,54 @@ Nothing here prints or asks by itself: `confirm` is asked before the first text,
 from __future__ import annotations
 
 import asyncio
-import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from batchsend._version import __version__
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import (
     BatchsendError,
-    CampaignError,
-    GuardError,
     LedgerError,
     ResultsError,
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
-from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
-from batchsend.lists.newest import newest_match
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.guards import Bounds, Facts, refusals
-from batchsend.planning.plan import SCRATCH_RUN, Plan, PlanRequest, loaded_to_stay, make_plan
-from batchsend.planning.planner import check_resend
+from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_to_stay, make_plan
 from batchsend.planning.waiting import comes_back
 from batchsend.reports.output_files import (
-    inputs_of,
     plan_heading,
-    refuse_inputs,
     results_path,
     write_send_page,
 )
-from batchsend.reports.results_file import check_writable, write_results
+from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults
 from batchsend.runs.handover import check_detachable, forget_jobs, handing_over, run_settings
+from batchsend.runs.report import Report
+from batchsend.runs.start import (
+    Start,
+    check_guards,
+    check_target,
+    plan_request,
+    planned,
+    refuse_sample_ids,
+    with_newest_list,
+)
 from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
 from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
 from batchsend.sending.dispatch import Sending, dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.sender import Ending, Event
-from batchsend.settings import Credentials, Settings, os_user, require_credentials
-from batchsend.statuses import Status, Tally
+from batchsend.settings import Credentials, os_user, require_credentials
+from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now
-
-
-@dataclass(frozen=True)
-class Guards:
-    """What may stop a start before its first text. `expect`: exactly so many texts, or none."""
-
-    strict: bool = False
-    expect: int | None = None
-    unattended: bool = False
-
-
-@dataclass(frozen=True)
-class Start:
-    """One start of a campaign: what is asked for, and where things are."""
-
-    campaign: Campaign
-    settings: Settings
-    ledger_url: str
-    results: Path | None = None
-    limit: int | None = None
-    resend: str | None = None
-    new_campaign: bool = False
-    wait: bool = False
-    detach: bool = False
-    guards: Guards = Guards()
-
-
-@dataclass(frozen=True)
-class Report:
-    """How a start went.
-
-    `codes`: (status, codes, rows) of the whole run; `planned`: texts that this start was to send; `results`:
-    where the workbook really is; `page`: where the report page is, else `page_problem` says why it is not there;
-    `comes_back`: when the first row that waits for a time may be sent; `unusual`: a
-    sentence, where the run is far larger or smaller than any before it; `closed`: earlier run -> rows that were given
-    up for this one; `workers`: where the run was left to workers, those that are there.
-    """
-
-    exit: Exit
-    run_id: int | None
-    tally: Tally
-    codes: list[tuple[str, str, int]]
-    ending: str | None
-    results: Path | None
-    page: Path | None = None
-    page_problem: str | None = None
-    planned: int = 0
-    comes_back: datetime | None = None
-    zone: ZoneInfo | None = None
-    unusual: str | None = None
-    closed: Mapping[int, int] = field(default_factory=dict)
-    workers: tuple[str, ...] | None = None
-
 
 #: Asked with the plan before the first text leaves; anything but `True` sends nothing.
 Confirm = Callable[[Plan], bool]
@@ -125,18 +71,18 @@ def send(
 
     `ask` is asked at Ctrl-C where workers lend a hand: is the whole run to stop?
     """
-    request = _plan_request(start)
+    request = plan_request(start)
     campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
     refuse_sample_ids(campaign)
-    _check_target(request.campaign, start.results or results_path(campaign, 0))
+    check_target(request.campaign, start.results or results_path(campaign, 0))
     ledger = open_ledger(start.ledger_url)
     try:
         if start.detach:
             check_detachable(ledger)
         with sending_lock(ledger, campaign.name, campaign.formerly, base_url):
             with make_plan(request, ledger) as plan:
-                _check_guards(plan, start.guards)
+                check_guards(plan, start.guards)
                 if plan.texts and not confirm(plan):
                     raise DeclinedError("Nothing was sent.")
                 adopted = ledger.adopt(
@@ -201,9 +147,9 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     start = replace(start, wait=True)
     campaign = start.campaign
     path = start.results or results_path(campaign, None)
-    _check_target(_with_newest_list(campaign), path)
+    check_target(with_newest_list(campaign), path)
     with planned(start) as plan:
-        _check_guards(plan, start.guards)
+        check_guards(plan, start.guards)
         if plan.texts and not confirm(plan):
             raise DeclinedError("Nothing was sent.")
         outbox = Outbox(plan.scratch, SCRATCH_RUN, 0, uuid.uuid4().hex)
@@ -218,93 +164,6 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
         report = _report(plan.scratch, SCRATCH_RUN, ending, results, path, plan)
         report = _with_page(report, plan.scratch, SCRATCH_RUN, plan, path)
         return replace(report, run_id=None)
-
-
-@contextmanager
-def planned(start: Start) -> Iterator[Plan]:
-    """The plan of a start, made without changing anything. Raises `BatchsendError`."""
-    request = _plan_request(start)
-    ledger = open_for_reading(start.ledger_url)
-    try:
-        with make_plan(request, ledger) as plan:
-            yield plan
-    finally:
-        if ledger is not None:
-            ledger.close()
-
-
-def _plan_request(start: Start) -> PlanRequest:
-    if start.resend is not None:
-        check_resend(start.resend)
-    return PlanRequest(
-        campaign=_with_newest_list(start.campaign),
-        base_url=start.settings.base_url,
-        host=socket.gethostname(),
-        now=now(),
-        limit=start.limit,
-        resend=start.resend,
-        new_campaign=start.new_campaign,
-        wait=start.wait,
-    )
-
-
-def _check_target(campaign: Campaign, target: Path) -> None:
-    """Results can be written, and over nothing that is needed. The campaign names its list, not a pattern."""
-    refuse_inputs(target, inputs_of(campaign))
-    check_writable(target)
-
-
-def refuse_sample_ids(campaign: Campaign) -> None:
-    """Raises `CampaignError` where the ids of department or user are those that `batchsend new` writes."""
-    samples = [
-        key
-        for key, value in (("department_uuid", campaign.department_uuid), ("user_uuid", campaign.user_uuid))
-        if value is not None and value.startswith(SAMPLE_ID)
-    ]
-    if samples:
-        raise CampaignError(
-            campaign.path,
-            [f"`{key}` is still the sample's: put in your own, which myKaarma gives you" for key in samples],
-        )
-
-
-def _with_newest_list(campaign: Campaign) -> Campaign:
-    """The campaign with the newest file that matches, where it names its list by a pattern."""
-    if not is_pattern(campaign.list):
-        return campaign
-    return campaign.model_copy(update={"list": newest_match(campaign.list)})
-
-
-def guard_refusals(plan: Plan) -> list[str]:
-    """Why the campaign's `[guards]` refuse this plan, a sentence each; empty where they do not."""
-    if plan.texts_in_all == plan.remarks.kept:
-        return []
-    campaign = plan.request.campaign
-    bounds = Bounds(campaign.guards.max_texts, campaign.guards.min_texts, campaign.guards.list_max_age)
-    facts = Facts(plan.texts_in_all, plan.sources.customers.saved_at, plan.request.now)
-    return [f"{campaign.path}: {sentence}" for sentence in refusals(bounds, facts)]
-
-
-def _check_guards(plan: Plan, guards: Guards) -> None:
-    refused = guard_refusals(plan)
-    if refused:
-        raise GuardError("\n".join([*refused, "Nothing was sent."]))
-    invalid = plan.counts.get(Status.INVALID, 0)
-    if guards.strict and invalid:
-        raise GuardError(
-            f"{plan.sources.customers.path}: {invalid:,} {'row is' if invalid == 1 else 'rows are'} invalid, and "
-            f"--strict sends nothing then. `batchsend preview` shows which; correct the list, or leave --strict out."
-        )
-    if guards.expect is not None and guards.expect != plan.texts:
-        raise GuardError(
-            f"--expect {guards.expect:,}, but this start would send {plan.texts:,} texts. Nothing was sent. Look at "
-            f"`batchsend preview`; if the number is right, expect {plan.texts}."
-        )
-    if plan.remarks.again_unconfirmed and guards.unattended and guards.expect is None:
-        raise GuardError(
-            f"--resend {plan.request.resend}: {plan.remarks.again_unconfirmed:,} of these rows may have been sent "
-            f"already, and nobody is asked here. Nothing was sent. Add --expect {plan.texts} if you are sure."
-        )
 
 
 @contextmanager

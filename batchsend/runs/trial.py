@@ -25,7 +25,8 @@ from batchsend.messages.sms import SmsSize
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
-from batchsend.runs.runner import DeclinedError, Listener, Start, planned, refuse_sample_ids
+from batchsend.runs.runner import DeclinedError, Listener
+from batchsend.runs.start import Start, planned, refuse_sample_ids
 from batchsend.sending.dispatch import Sending, dispatch
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.sender import Ending

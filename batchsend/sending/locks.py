@@ -8,13 +8,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.database_errors import own_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
+from batchsend.ledger.schema import campaigns
 from batchsend.sending.cluster.open_runs import refuse_shared, take_back
 
 
@@ -97,3 +98,20 @@ def _busy(name: str) -> BusyError:
         f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run this '
         f"again. Nothing was sent by this start."
     )
+
+
+@contextmanager
+def nobody_sending(ledger: Ledger) -> Iterator[None]:
+    """Holds all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
+    with ledger.read() as connection:
+        known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all()
+    with ExitStack() as locks:
+        for name, base_url in known:
+            try:
+                locks.enter_context(campaign_lock(ledger, name, base_url))
+            except BusyError as error:
+                raise BusyError(
+                    f'"{name}" is being sent at the moment. Nothing was purged. Let it finish, or stop it with '
+                    f'"batchsend stop", then run this again.'
+                ) from error
+        yield

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.reports.pages.bar import Share
+from batchsend.reports.pages.charts import Share
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
 from batchsend.web.folder import Places

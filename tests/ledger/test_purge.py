@@ -24,10 +24,10 @@ from batchsend.ledger.attempts import of_customer
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import opt_outs
-from batchsend.ledger.purge import cutoff_of, nobody_sending, purge, purgeable
+from batchsend.ledger.purge import cutoff_of, purge, purgeable
 from batchsend.ledger.schema import messages, runs, starts, superseded, updates
 from batchsend.reports.run_results import RunResults
-from batchsend.sending.locks import campaign_lock
+from batchsend.sending.locks import campaign_lock, nobody_sending
 from batchsend.statuses import Status
 
 OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"

@@ -25,8 +25,7 @@ from world import World, customers, running_sandbox
 
 from batchsend import load_campaign, preview
 from batchsend.reports.output_files import write_preview_page
-from batchsend.reports.pages.bar import shares
-from batchsend.reports.pages.charts import charts
+from batchsend.reports.pages.charts import charts, shares
 from batchsend.reports.pages.html import marked, script_json
 from batchsend.reports.pages.sample_messages import Picker, Sample
 from batchsend.utils.wording import age, ranges

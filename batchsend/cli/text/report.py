@@ -9,7 +9,7 @@ from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.runs import RunOverview
 from batchsend.reports.advice import meaning
-from batchsend.runs.runner import Report
+from batchsend.runs.report import Report
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.wording import row_count as _rows

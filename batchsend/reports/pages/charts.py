@@ -14,6 +14,8 @@ _MOST_BARS = 60
 _SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 #: What the axis may end in, times a power of ten.
 _ROUND = (1, 2, 5, 10)
+#: What is there must be seen: the least width of a share, in hundredths of the bar.
+_LEAST = 1.2
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,27 @@ def _round_up(value: float) -> float:
     while power * _ROUND[-1] < value:
         power *= 10
     return round(next(power * step for step in _ROUND if power * step >= value), 4)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One part of the bar. `x` and `width` are in hundredths of its length."""
+
+    kind: str
+    label: str
+    count: int
+    x: float
+    width: float
+
+
+def shares(*parts: tuple[str, str, int]) -> list[Share]:
+    """The parts (kind, label, rows) that are not empty, side by side; together they fill the bar."""
+    present = [part for part in parts if part[2]]
+    total = sum(count for _, _, count in present)
+    widths = [max(_LEAST, 100 * count / total) for _, _, count in present]
+    scale = 100 / sum(widths) if widths else 1
+    found, x = [], 0.0
+    for (kind, label, count), width in zip(present, widths, strict=True):
+        found.append(Share(kind, label, count, round(x * scale, 3), round(width * scale, 3)))
+        x += width
+    return found

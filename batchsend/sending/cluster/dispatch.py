@@ -31,9 +31,9 @@ from batchsend.sending.cluster.open_runs import (
 )
 from batchsend.sending.cluster.outbox import Chunk, SharedOutbox, may_pass
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.cluster.worker import breath_of, client_of
 from batchsend.sending.dispatch import Sending, Shifts, finishing_on_signals
 from batchsend.sending.outbox import Outcome
+from batchsend.sending.run_settings import breath_of, client_of
 from batchsend.sending.sender import Elsewhere, Ending, Event
 
 T = TypeVar("T")

@@ -6,23 +6,20 @@ they carry on where the `send` that planned it leaves or dies. Whoever plans it 
 
 from __future__ import annotations
 
-import json
 import time as clock
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import time, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
-from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
-from batchsend.mykaarma.protocol import SendingAttributes, attributes_of
 from batchsend.sending.cluster.leases import ALIVE
+from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
 #: A run at which nobody has worked for so long is left alone by workers: whoever wants it sent starts it again.
@@ -30,56 +27,6 @@ FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
 _LOOK_SECONDS = 0.25
 #: To be sent, and not claimed by anybody.
 OPEN_ROW = and_(messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a run is sent, whoever sends it: what its campaign file said when it was planned.
-
-    `sender_per_row`: departments or users come from the list; `wait`: for quiet hours to end.
-    """
-
-    base_url: str
-    rate: float
-    concurrency: int
-    timeout: float
-    stop_after_failures: int
-    give_up_after: float
-    attributes: SendingAttributes
-    sender_per_row: bool
-    hours: Hours | None
-    wait: bool
-
-    @classmethod
-    def of(cls, campaign: Campaign, base_url: str, hours: Hours | None, *, wait: bool) -> RunSettings:
-        sending = campaign.sending
-        return cls(
-            base_url, sending.rate, sending.concurrency, sending.timeout, sending.stop_after_failures,
-            sending.give_up_after.total_seconds(), attributes_of(campaign),
-            campaign.department_uuid is None or campaign.user_uuid is None, hours, wait,
-        )  # fmt: skip
-
-    def to_json(self) -> str:
-        fields = asdict(self)
-        if self.hours is not None:
-            fields["hours"].update(
-                begins=self.hours.begins.isoformat(), ends=self.hours.ends.isoformat(),
-                lead=self.hours.lead.total_seconds(),
-            )  # fmt: skip
-        return json.dumps(fields, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> RunSettings:
-        fields: dict[str, Any] = json.loads(text)
-        hours = fields["hours"]
-        if hours is not None:
-            hours = Hours(**{
-                **hours, "begins": time.fromisoformat(hours["begins"]),
-                "ends": time.fromisoformat(hours["ends"]), "lead": timedelta(seconds=hours["lead"]),
-            })  # fmt: skip
-        return cls(
-            **{**fields, "attributes": SendingAttributes(**fields["attributes"]), "hours": hours}
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)

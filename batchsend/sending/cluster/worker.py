@@ -17,17 +17,13 @@ from typing import Self
 from batchsend.leased_pacer import LeasedPacer
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
-from batchsend.mykaarma.protocol import run_identity
 from batchsend.sending.cluster.leases import LeaseKeeper, LeaseLostError
-from batchsend.sending.cluster.open_runs import OpenRun, RunSettings, close_run, open_run
+from batchsend.sending.cluster.open_runs import OpenRun, close_run, open_run
 from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.sender import Ending, Sender, SendOptions
+from batchsend.sending.run_settings import breath_of, client_of, send_options
+from batchsend.sending.sender import Ending, Sender
 from batchsend.settings import Credentials
-from batchsend.utils.timestamps import now
-
-#: Seconds between two commits at most.
-_LONGEST_BREATH = 0.05
 
 Say = Callable[[str], None]
 
@@ -202,30 +198,6 @@ class _Hand:
         future = self._waiting.pop(chunk, None)
         if future is not None and not future.done():
             future.set_result(Fate.DONE)
-
-
-def client_of(settings: RunSettings, credentials: Credentials) -> ApiClient:
-    return ApiClient(
-        settings.base_url, credentials.username, credentials.password, options=settings.attributes,
-        timeout=settings.timeout, connections=settings.concurrency, sender_per_row=settings.sender_per_row,
-    )  # fmt: skip
-
-
-def breath_of(settings: RunSettings) -> float:
-    """Seconds between two commits of one process: no more than it takes to send half of what it may have claimed."""
-    return min(_LONGEST_BREATH, settings.concurrency / (2 * settings.rate))
-
-
-def send_options(settings: RunSettings, ledger_id: str, run_id: int) -> SendOptions:
-    hours = settings.hours
-    return SendOptions(
-        concurrency=settings.concurrency,
-        timeout=settings.timeout,
-        stop_after_failures=settings.stop_after_failures,
-        give_up_after=settings.give_up_after,
-        identity=run_identity(ledger_id, str(run_id)),
-        may_leave=lambda clock: hours is None or hours.allows(now(), clock),
-    )
 
 
 def _nobody_listens(_event: object) -> None:

@@ -25,7 +25,7 @@ from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import Problem, RowJudge
 from batchsend.reports.advice import meaning, what_to_do
-from batchsend.runs.runner import refuse_sample_ids
+from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
 
 #: Rows of a list that are kept in memory, and lists.

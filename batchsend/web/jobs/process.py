@@ -19,7 +19,6 @@ from typing import Any
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.cli.json_log import summary_of
 from batchsend.errors import BatchsendError, BusyError, GuardError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import check_ledger_place, open_for_reading
@@ -27,11 +26,13 @@ from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
 from batchsend.reports.output_files import preview_path, write_preview
 from batchsend.reports.pages import preview as preview_facts
-from batchsend.reports.pages import preview_page
+from batchsend.reports.pages import preview as preview_page
 from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
-from batchsend.runs.runner import DeclinedError, Start
+from batchsend.runs.report import Report, summary_of
+from batchsend.runs.runner import DeclinedError
+from batchsend.runs.start import Start, guard_refusals, planned, refuse_sample_ids
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
 from batchsend.settings import os_user
@@ -83,11 +84,11 @@ def check(job: _Job) -> None:
     refused: list[str] = []
     try:
         check_ledger_place(start.ledger_url)
-        runner.refuse_sample_ids(campaign)
+        refuse_sample_ids(campaign)
     except BatchsendError as error:
         refused.append(str(error))
-    with runner.planned(start) as plan:
-        refused += runner.guard_refusals(plan)
+    with planned(start) as plan:
+        refused += guard_refusals(plan)
         job.says("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
         facts = preview_facts.gather(plan, os_user(), str(workbook), refused)
@@ -125,7 +126,7 @@ def send(job: _Job) -> None:
     try:
         report = _patiently(lambda: runner.send(_guarded(start, request), confirm=confirm, listener=listener))
     except GuardError:
-        with runner.planned(start) as plan:
+        with planned(start) as plan:
             changed[:] = differences(request.promise, plan, first=request.limit is not None)
         if not changed:
             raise
@@ -209,7 +210,7 @@ def _start(request: Request) -> tuple[Campaign, Start]:
     return campaign, start
 
 
-def _patiently(send_it: Callable[[], runner.Report]) -> runner.Report:
+def _patiently(send_it: Callable[[], Report]) -> Report:
     for _ in range(_TRIES - 1):
         try:
             return send_it()
@@ -230,7 +231,7 @@ def _last_start(start: Start) -> int:
         ledger.close()
 
 
-def _summary(report: runner.Report) -> dict[str, Any]:
+def _summary(report: Report) -> dict[str, Any]:
     said = summary_of(report)
     return {**said, "tally": report.tally.sentence(), "page_problem": report.page_problem}
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
-from batchsend.reports.pages.bar import Share, shares
+from batchsend.reports.pages.charts import Share, shares
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session

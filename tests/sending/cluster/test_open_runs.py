@@ -32,7 +32,6 @@ from batchsend.sending.cluster.leases import (
 )
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
-    RunSettings,
     close_run,
     hand_over,
     helpers,
@@ -47,6 +46,7 @@ from batchsend.sending.cluster.open_runs import (
 )
 from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
 from batchsend.sending.pacing import Pacer
+from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
 
 HOURS = Hours(time(21), time(8), "America/Chicago", None, timedelta(seconds=30))
