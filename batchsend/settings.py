@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from dotenv.parser import parse_stream
 
 from batchsend.errors import SettingsError
-from batchsend.hosts import is_this_machine
+from batchsend.utils.net import is_this_machine
 
 BASE_URL = "MYKAARMA_BASE_URL"
 USERNAME = "MYKAARMA_USERNAME"

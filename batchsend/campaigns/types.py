@@ -21,8 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 
 from batchsend.campaigns.cron import cron_problem
 from batchsend.campaigns.zones import known_zone, nearest_zone
-from batchsend.hosts import is_this_machine
 from batchsend.lists.headers import match_key
+from batchsend.utils.net import is_this_machine
 
 
 class MisfitError(ValueError):

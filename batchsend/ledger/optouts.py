@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
-from batchsend.hosts import is_this_machine
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, optouts, starts
+from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 
 #: The scope of what holds at whichever API.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from batchsend.reports.table import storable
+from batchsend.utils.wording import storable
 
 #: With these first, Excel, LibreOffice or Google Sheets may take a cell for a formula; the wide ones in Japanese.
 _STARTERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"

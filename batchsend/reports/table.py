@@ -143,12 +143,3 @@ def local_time(utc: str, zone: ZoneInfo) -> str:
 def _local_second(utc_second: str, zone: ZoneInfo) -> str:
     moment = datetime.fromisoformat(f"{utc_second}+00:00").astimezone(zone)
     return moment.replace(tzinfo=None).isoformat(sep=" ")
-
-
-def storable(text: str) -> str:
-    """`text` without what no file can hold: half of a character (a lone surrogate) becomes U+FFFD."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

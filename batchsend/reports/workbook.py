@@ -30,10 +30,10 @@ from batchsend.reports.table import (
     ResultsSource,
     column_headers,
     own_cells,
-    storable,
     unlike,
     values,
 )
+from batchsend.utils.wording import storable
 
 #: Excel's limits; a cell is counted in UTF-16 code units.
 MAX_SHEET_ROWS = 1_048_576

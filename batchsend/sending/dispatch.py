@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import FrameType
-from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours, first_opening
-from batchsend.exits import Exit
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import attributes_of
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
 from batchsend.settings import Credentials
+from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now
 
 #: How often somebody who waits for the morning looks at the clock: it jumps when a computer wakes up.
@@ -122,36 +116,3 @@ class Shifts:
             identity=self._sending.identity,
             may_leave=lambda clock: hours is None or hours.allows(now(), clock),
         )
-
-
-@contextmanager
-def finishing_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is in flight finish; a second one leaves at once.
-
-    `stop` is told the first one's number, in the event loop.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    received = 0
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received > 1:
-            # What was in flight becomes `unconfirmed` with the next start.
-            os._exit(Exit.INTERRUPTED)
-        loop.call_soon_threadsafe(stop, number)
-
-    # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # What is ignored stays ignored: `nohup` asks for that.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -21,7 +21,8 @@ from batchsend.runs.lookup import find_ledger
 from batchsend.services.callback_auth import SIGNATURE_HEADER, Gate, open_gate
 from batchsend.services.update_recorder import Counts, Recorder
 from batchsend.settings import load_settings
-from batchsend.utils.net import cannot_listen, in_url, stopping_on_signals
+from batchsend.utils.net import cannot_listen, in_url
+from batchsend.utils.signals import stopping_on_signals
 
 DEFAULT_HOST = "127.0.0.1"
 #: TEXT on a telephone's keypad, and one more.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
@@ -36,6 +34,7 @@ from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, e
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
 from batchsend.utils.processes import Child, ChildProcess, Launch
+from batchsend.utils.signals import counting_signals
 from batchsend.utils.timestamps import for_people, now, to_text
 
 #: Seconds between two looks at the clock, the files and the children.
@@ -292,7 +291,7 @@ def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
     if not service.watching:
         raise nothing_to_start(named)
     cut_short = False
-    with _counting_signals() as signals:
+    with counting_signals() as signals:
         while not signals.count:
             service.turn()
             time.sleep(_LOOK_SECONDS)
@@ -312,26 +311,3 @@ def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
 
 def _json_line(event: str, message: str) -> str:
     return json.dumps({"time": to_text(now()), "event": event, "message": message})
-
-
-class _Signals:
-    count = 0
-
-
-@contextmanager
-def _counting_signals() -> Iterator[_Signals]:
-    signals = _Signals()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        signals.count += 1
-
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # What is ignored stays ignored: `nohup` asks for that.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in heeded}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -14,8 +14,8 @@ from batchsend.ledger.opening import open_ledger
 from batchsend.runs.handover import no_queue
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 from batchsend.sending.cluster.worker import Team
-from batchsend.sending.dispatch import finishing_on_signals
 from batchsend.settings import load_settings, require_credentials
+from batchsend.utils.signals import finishing_on_signals
 
 
 def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[[str], None]) -> Exit:

@@ -2,33 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
-
-
-@contextmanager
-def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed window set `stop` while the block runs. For the main thread."""
-    loop = asyncio.get_running_loop()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stop.set)
-
-    # On Windows a closed window is SIGBREAK; it does not exist elsewhere.
-    names = ("SIGINT", "SIGTERM", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def in_url(host: str) -> str:
@@ -52,3 +27,14 @@ def cannot_listen(host: str, port: int, error: OSError | OverflowError, suspect:
     return (
         f"{where}: this computer has no such address. Use 127.0.0.1, or one of the computer's own addresses."
     )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether `host`, as `urlsplit().hostname` gives it, is `localhost`, in 127.0.0.0/8 or ::1."""
+    if host.casefold() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address in ipaddress.ip_network("127.0.0.0/8") or address == ipaddress.IPv6Address("::1")

@@ -51,3 +51,12 @@ def ranges(numbers: Sequence[int]) -> list[str]:
         for run in runs
         for part in ([f"{run[0]}–{run[-1]}"] if len(run) > 2 else [str(number) for number in run])
     ]
+
+
+def storable(text: str) -> str:
+    """`text` without what no file can hold: half of a character (a lone surrogate) becomes U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

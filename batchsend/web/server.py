@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 
 from batchsend.errors import BatchsendError, SettingsError
-from batchsend.hosts import is_this_machine
-from batchsend.utils.net import cannot_listen, in_url, stopping_on_signals
+from batchsend.utils.net import cannot_listen, in_url, is_this_machine
+from batchsend.utils.signals import stopping_on_signals
 from batchsend.web.auth import login as entrance
 from batchsend.web.auth.middleware import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
 from batchsend.web.auth.users import Users

@@ -28,10 +28,11 @@ from batchsend.errors import LedgerError, ResultsError
 from batchsend.lists.formula_guard import from_guarded, guarded
 from batchsend.reports import workbook as results_xlsx
 from batchsend.reports.results_file import ResultRow, check_writable, column_headers, write_results
-from batchsend.reports.table import RESULT_COLUMNS, storable
+from batchsend.reports.table import RESULT_COLUMNS
 from batchsend.reports.workbook import CUT_MARK, MAX_CELL_LENGTH, cell_text
 from batchsend.statuses import NEEDS_YOU, Status
 from batchsend.utils import files as private_files
+from batchsend.utils.wording import storable
 
 POSIX = os.name == "posix"
 SHEET = "xl/worksheets/sheet{}.xml"

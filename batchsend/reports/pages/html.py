@@ -23,9 +23,8 @@ from batchsend._version import __version__
 from batchsend.errors import ResultsError
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
-from batchsend.reports.table import storable
 from batchsend.utils.files import write_private
-from batchsend.utils.wording import ranges, row_count, segment_count, text_count
+from batchsend.utils.wording import ranges, row_count, segment_count, storable, text_count
 
 #: In a script element these could end it, or, in older browsers, a line of it.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}

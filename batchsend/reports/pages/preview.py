@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from batchsend.hosts import is_this_machine
 from batchsend.ledger.runs import run_rows
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
@@ -20,6 +19,7 @@ from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Verdict, render
 from batchsend.reports.pages.sample_messages import Picked, Picker, Sample
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
+from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import age, duration, row_count, text_count
 

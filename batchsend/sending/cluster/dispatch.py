@@ -16,10 +16,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from batchsend.errors import LedgerError
-from batchsend.leased_pacer import LeasedPacer
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
-from batchsend.sending.cluster.leases import LeaseKeeper, LeaseLostError, interrupt_dead
+from batchsend.sending.cluster.leases import LeasedPacer, LeaseKeeper, LeaseLostError, interrupt_dead
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     close_run,
@@ -31,10 +30,11 @@ from batchsend.sending.cluster.open_runs import (
 )
 from batchsend.sending.cluster.outbox import Chunk, SharedOutbox, may_pass
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.dispatch import Sending, Shifts, finishing_on_signals
+from batchsend.sending.dispatch import Sending, Shifts
 from batchsend.sending.outbox import Outcome
 from batchsend.sending.run_settings import breath_of, client_of
 from batchsend.sending.sender import Elsewhere, Ending, Event
+from batchsend.utils.signals import finishing_on_signals
 
 T = TypeVar("T")
 

@@ -15,12 +15,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from batchsend.errors import BusyError
+from batchsend.exits import exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
 from batchsend.sending.cluster.leases import ALIVE
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
+from batchsend.utils.timestamps import now
 
 #: A run at which nobody has worked for so long is left alone by workers: whoever wants it sent starts it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
@@ -248,3 +251,47 @@ def _busy(name: str, run_id: int | None) -> BusyError:
         f"writes where it stands; `batchsend stop {run_id}` stops it, and then this goes on with it. Nothing was "
         f"sent by this start."
     )
+
+
+def conclude(ledger: Ledger, run: OpenRun) -> bool:
+    """Ends a run of which nothing is left to send, unless somebody waits for its end. Returns whether it did.
+
+    Rows that wait for quiet hours keep a run open that is to wait for them.
+    """
+    attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
+    asleep = exists().where(
+        messages.c.run_id == run.run_id,
+        messages.c.status == Status.PENDING,
+        messages.c.codes == Code.QUIET_HOURS,
+    )
+    with ledger.write() as connection:
+        if connection.scalar(select(attended)) or (run.settings.wait and connection.scalar(select(asleep))):
+            return False
+        closed = update(handovers).where(
+            handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id, handovers.c.open
+        )
+        if connection.execute(closed.values(open=False)).rowcount != 1:
+            return False
+    rows = {(status, codes): count for status, codes, count in code_counts(ledger, run.run_id)}
+    ledger.end_start(run.start_id, exit_of_rows(rows), "done")
+    return True
+
+
+def wake_sleepers(ledger: Ledger, run: OpenRun) -> None:
+    """Lets those be sent again whose quiet hours have ended."""
+    hours = run.settings.hours
+    if hours is None:
+        return
+    asleep = (
+        messages.c.run_id == run.run_id,
+        messages.c.status == Status.PENDING,
+        messages.c.codes == Code.QUIET_HOURS,
+    )
+    with ledger.write() as connection:
+        clocks = [
+            clock or "" for clock in connection.scalars(select(messages.c.clock).where(*asleep).distinct())
+        ]
+        awake = [clock for clock in clocks if hours.allows(now(), clock)]
+        if awake:
+            woken = func.coalesce(messages.c.clock, "").in_(awake)
+            connection.execute(update(messages).where(*asleep, woken).values(codes=Code.STOPPED))

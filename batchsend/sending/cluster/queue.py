@@ -24,13 +24,12 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from sqlalchemy.engine import URL
 
-from batchsend.aftermath import conclude, wake_sleepers
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import messages, meta
 from batchsend.sending.cluster.leases import interrupt_dead
-from batchsend.sending.cluster.open_runs import OPEN_ROW, open_runs, standing
+from batchsend.sending.cluster.open_runs import OPEN_ROW, conclude, open_runs, standing, wake_sleepers
 from batchsend.sending.cluster.worker import Fate, Team
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from batchsend.leased_pacer import LeasedPacer
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
-from batchsend.sending.cluster.leases import LeaseKeeper, LeaseLostError
+from batchsend.sending.cluster.leases import LeasedPacer, LeaseKeeper, LeaseLostError
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, open_run
 from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import BodyPartReader, web
 
-from batchsend.hosts import is_this_machine
+from batchsend.utils.net import is_this_machine
 from batchsend.web.auth.sessions import Attempts, Links, Session, Sessions, is_token
 from batchsend.web.auth.users import Users
 

@@ -14,10 +14,8 @@ from ledgers import BASE_URL, adopt, came_to, planned, stored
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
-from batchsend.aftermath import conclude, wake_sleepers
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError, LedgerError
-from batchsend.leased_pacer import LeasedPacer
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
@@ -25,6 +23,7 @@ from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.leases import (
     LEASE_SECONDS,
     Lease,
+    LeasedPacer,
     LeaseKeeper,
     LeaseLostError,
     Moment,
@@ -33,6 +32,7 @@ from batchsend.sending.cluster.leases import (
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     close_run,
+    conclude,
     hand_over,
     helpers,
     open_run,
@@ -43,6 +43,7 @@ from batchsend.sending.cluster.open_runs import (
     stopped_because,
     take_back,
     waiting_workers,
+    wake_sleepers,
 )
 from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
 from batchsend.sending.pacing import Pacer
