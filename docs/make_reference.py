@@ -107,7 +107,7 @@ def campaign_file() -> str:
     """The page about the campaign file's keys."""
     schema = campaign_schema()
     properties, required = schema["properties"], {*schema["required"]}
-    template = (files("batchsend") / "data" / "new" / "campaign.toml").read_text(encoding="utf-8")
+    template = (files("batchsend.campaigns") / "sample_files" / "campaign.toml").read_text(encoding="utf-8")
     parts = [NOTE, "", _CAMPAIGN_INTRO.format(example=template.replace("@NAME@", "spring"))]
     top = {key: value for key, value in properties.items() if key not in SECTIONS}
     parts += ["## At the top of the file", "", *_key_table(top, required), ""]

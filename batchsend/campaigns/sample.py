@@ -19,7 +19,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
         raise BatchsendError(
             f'"{name}" cannot be a file name everywhere. Use letters, digits, "-", "_" and blanks.'
         )
-    samples = resources.files("batchsend") / "data" / "new"
+    samples = resources.files("batchsend.campaigns") / "sample_files"
     files = {
         folder / f"{stem}.toml": "campaign.toml",
         folder / f"{stem}.txt.j2": "message.txt.j2",

@@ -89,7 +89,7 @@ def static(name: str) -> bytes:
     """The content of one of `STATIC_FILES`."""
     if name in _OF_PAGES:
         return base.source(name).encode()
-    return (files("batchsend") / "data" / "web" / "static" / name).read_bytes()
+    return (files("batchsend.web") / "static" / name).read_bytes()
 
 
 def _static_url(name: str) -> str:
@@ -102,7 +102,7 @@ def _render(name: str, /, **values: Any) -> str:
 
 
 def _source(name: str) -> str:
-    own = files("batchsend") / "data" / "web" / name
+    own = files("batchsend.web") / "templates" / name
     return own.read_text(encoding="utf-8") if own.is_file() else base.source(name)
 
 

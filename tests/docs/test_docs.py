@@ -31,7 +31,7 @@ from batchsend.messages.template import MessageTemplate
 from batchsend.settings import VARIABLES
 from batchsend.statuses import Code
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 
@@ -142,7 +142,11 @@ def test_campaign_files_in_the_manual_load(block: Block, tmp_path: Path) -> None
 def sample_list(page: Path) -> tuple[list[str], list[str]]:
     """Headers and first row of the list that the page shows, else of the one that `batchsend new` writes."""
     shown = [block.text for block in blocks("csv") if block.page == page]
-    text = shown[0] if shown else (ROOT / "batchsend/data/new/customers.csv").read_text(encoding="utf-8")
+    text = (
+        shown[0]
+        if shown
+        else (ROOT / "batchsend/campaigns/sample_files/customers.csv").read_text(encoding="utf-8")
+    )
     headers, first, *_ = csv.reader(text.splitlines())
     return headers, first
 

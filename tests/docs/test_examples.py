@@ -9,7 +9,7 @@ from pathlib import Path
 
 from world import Finished, Sandbox, World, customers
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def step(world: World) -> Finished:

@@ -10,7 +10,7 @@ import phonenumbers
 import pytest
 from openpyxl import load_workbook
 
-SAMPLES = Path(__file__).parents[1] / "sample_data"
+SAMPLES = Path(__file__).parents[2] / "sample_data"
 
 #: Mobiles of the spring list that cannot be texted, whichever way they are read.
 BROKEN_PHONES = {"", "555-0142", "NO PHONE", "(312) 555-01", "3.12555E+09"}

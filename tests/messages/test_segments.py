@@ -25,7 +25,7 @@ MORE_SEGMENTS, FEWER_SEGMENTS = (87, 74), (1, 1)
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
-    content = gzip.decompress((Path(__file__).parent / "data" / "segments.json.gz").read_bytes())
+    content = gzip.decompress((Path(__file__).parents[1] / "data" / "segments.json.gz").read_bytes())
     return dict(json.loads(content))
 
 

@@ -11,7 +11,7 @@ from workbooks import new_workbook, ods, ods_row, spreadsheetml, spreadsheetml_r
 from batchsend.errors import ListError
 from batchsend.planning.suppression import load_suppression
 
-HERE = Path(__file__).parent / "readers" / "odd_lists"
+HERE = Path(__file__).parents[1] / "lists" / "formats" / "odd_lists"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Kill, stop and cut off whoever sends a shared run, and let the server's record be the judge.
 
-`python tests/scripts/crash_cluster.py --rounds 20` is what `make crash-cluster` does. A round is one campaign that `send` and
+`make crash-cluster` runs it with `--rounds 20`. A round is one campaign that `send` and
 three workers send from a PostgreSQL ledger while something happens to them; then whoever is left carries on, and a
 last `send` writes the workbook. Everything happens from outside: nothing in the product knows of these tests.
 """
@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import psycopg
 from postgres_server import Cluster, PostgresUnavailableError, find_binaries

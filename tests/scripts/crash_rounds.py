@@ -1,6 +1,6 @@
 """Kill the command at every stage, start it again, and let the server's record be the judge.
 
-`python tests/scripts/crash_rounds.py --rounds 200` is the long form (`make crash`); `test_crash.py` runs a few rounds of it.
+`make crash` runs it with `--rounds 200`; `test_crash.py` runs a few rounds of it.
 Every moment is found from outside, by what the process has left on disk and on the wire: nothing in the product
 knows of these tests.
 """
@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from world import Sandbox, World, customers, running_sandbox
 

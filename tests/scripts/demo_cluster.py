@@ -12,11 +12,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
 from clusters import Shared
 from postgres_server import running_postgres
 from world import BATCHSEND, World, read_results, running_sandbox
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 CAMPAIGN = REPOSITORY / "campaigns" / "spring_service.toml"
 RESULTS = CAMPAIGN.parent / "results" / "spring_service-cluster.xlsx"
 

@@ -25,7 +25,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from readers.test_odd_lists import ODD_LISTS, in_html, in_text, write
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from odd_lists import ODD_LISTS, in_html, in_text, write
 from same_table import texts
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 

@@ -1,6 +1,6 @@
 """Answers and updates of one run in any order, with repeats: the ledger ends the same.
 
-`python tests/scripts/replay_updates.py --updates 100000` is the long form (`make replay`); `test_deliveries.py` runs a short
+`make replay` runs it with `--updates 100000`; `test_deliveries.py` runs a short
 one on both kinds of ledger.
 """
 
@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from ledgers import adopt, outbox, planned
 from sqlalchemy import select

@@ -98,7 +98,7 @@ def _digest(source: str) -> str:
 @cache
 def source(name: str) -> str:
     """The text of a file of the pages: a template, the style sheet, the script."""
-    return (files("batchsend") / "data" / "pages" / name).read_text(encoding="utf-8")
+    return (files("batchsend.reports.pages") / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -10,7 +10,7 @@ import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lists import rows_of
-from readers.test_odd_lists import WORKBOOKS, Read, write
+from odd_lists import WORKBOOKS, Read, write
 from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
 
 from batchsend.errors import ListError
