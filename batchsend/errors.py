@@ -42,6 +42,10 @@ class CampaignError(FileError):
     """The campaign file cannot be used as it stands."""
 
 
+class ForbiddenFileError(CampaignError):
+    """The campaign names a file that must not be read, beside whatever else is wrong with it."""
+
+
 class SettingsError(BatchsendError):
     """Credentials or other settings from the environment are missing or wrong."""
 

@@ -213,7 +213,9 @@ def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
         raise SettingsError(wrong)
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
+        # What cannot be encoded cannot be looked up: a name with an empty part, or with a very long one.
+        host.encode("idna")
     except ValueError as error:
         raise SettingsError(wrong) from error
     if parts.scheme not in ("https", "http") or not host:

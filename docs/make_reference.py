@@ -96,6 +96,10 @@ A campaign is a text file in [TOML](https://toml.io). It says which list, which 
 - Paths count from the folder of the campaign file. Write them with `/`, on Windows too.
 - Unknown keys, wrong values and missing values are errors. All of a file are told at once, each with what was
   expected.
+- Files that can hold passwords are refused as a list, a template, a file that a template includes, or a file with
+  opt-outs: hidden files and files in hidden folders (`.env`, `.ssh/...`), files with names such as `prod.env`,
+  `credentials.json`, `id_rsa` or `server.pem`, and files of the operating system (`/etc`, `/proc`). A link counts as
+  the file that it leads to. A hidden folder that the campaign file itself lies in does not count.
 - Credentials never stand in a campaign file. They are [settings](commands.md#settings).
 - `batchsend schema` prints the JSON Schema of this file, for editors that complete and check TOML.
 

@@ -1,4 +1,4 @@
-"""For Airflow 3: put this file and `batch_job.py` into the folder of your DAGs."""
+"""A DAG for Airflow 3. Put this file and `batch_job.py` into your DAGs folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batch_job import run_campaign
 @dag(
     schedule="0 10 * * MON-FRI",
     start_date=pendulum.datetime(2026, 1, 1, tz="America/Chicago"),
-    catchup=False,  # yesterday's reminders are no use today
+    catchup=False,  # yesterday's reminders are useless today
     max_active_runs=1,
 )
 def appointment_reminders() -> None:

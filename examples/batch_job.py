@@ -1,4 +1,4 @@
-"""One campaign as a step of a pipeline (Airflow, Prefect, Dagster, your own), on batchsend's Python API."""
+"""Runs one campaign as a step of a pipeline (Airflow, Prefect, Dagster, your own) with the Python API."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from batchsend.exits import Exit
 
 
 def run_campaign(path: str) -> dict[str, Any]:
-    """Sends the campaign, or goes on with what was interrupted; what went wrong fails the step.
+    """Sends the campaign, or continues an interrupted run. The step fails if sending stops or a row needs attention.
 
-    Starting a failed step again texts nobody twice: what has left is in the ledger. `[guards]` in the campaign file
-    say what a list must look like; a list that does not raises `BatchsendError`, and nothing is sent.
+    Running a failed step again texts no one twice, because the ledger knows what was sent. If the list does not meet
+    the `[guards]` in the campaign file, this raises `BatchsendError` and nothing is sent.
     """
     campaign = load_campaign(path)
     report = send(campaign, confirm=lambda _plan: True)

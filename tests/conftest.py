@@ -5,21 +5,48 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, running_postgres
 from warm_start import warm_start
 from world import STARTER, Sandbox, World, running_sandbox
 
+#: The same examples on every machine, however busy it is. `pytest --hypothesis-profile=default` tries new ones.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("repeatable")
+
+#: Python itself ignores these, and gives them back to the processes that it starts.
+_IGNORED_BY_PYTHON = {"SIGPIPE", "SIGXFZ", "SIGXFSZ"}
+
+
+def _stay_unaffected(_number: int, _frame: FrameType | None) -> None:
+    """Does nothing with a signal."""
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_starts() -> Iterator[None]:
+def _signals_reach_commands() -> None:
+    """Lets no command inherit an ignored signal: SIGHUP under `nohup`, SIGINT behind a shell's `&`.
+
+    The tests themselves go on ignoring it; a handler, unlike that, is not inherited.
+    """
+    for number in signal.valid_signals():
+        ignored = signal.getsignal(number) is signal.SIG_IGN
+        if ignored and getattr(number, "name", "") not in _IGNORED_BY_PYTHON:
+            signal.signal(number, _stay_unaffected)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts(_signals_reach_commands: None) -> Iterator[None]:
     """One loaded process for each of pytest's workers, from which commands start at once."""
-    # Under `nohup` the tests ignore SIGHUP, and every command that they start would, too.
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with warm_start() as starter:
         token = STARTER.set(starter)
         yield

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
+from yarl import URL
 
 from batchsend.errors import SettingsError
 from batchsend.ledger.location import resolve_ledger_url
@@ -109,7 +110,6 @@ def test_environment_passwords_are_taken_as_they_are(beside: Path, here: Path) -
 
 
 @given(value=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_env_files_mean_what_dotenv_says(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     path = tmp_path_factory.getbasetemp() / ".env"
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -261,6 +261,13 @@ NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.
         ("api.mykaarma.com", NO_ADDRESS),
         ("ftp://api.mykaarma.com", NO_ADDRESS),
         ("https://", NO_ADDRESS),
+        # no name can be looked up that has an empty part or one of more than 63 characters
+        ("https://.", NO_ADDRESS),
+        ("https://./x", NO_ADDRESS),
+        ("https://api..mykaarma.com", NO_ADDRESS),
+        ("https://api.mykaarma.com..", NO_ADDRESS),
+        ("https://\N{IDEOGRAPHIC FULL STOP}", NO_ADDRESS),
+        (f"https://{64 * 'a'}.com", NO_ADDRESS),
         ("https://api.mykaarma.com:99999", NO_ADDRESS),
         ("https://api.mykaarma.com:x", NO_ADDRESS),
         ("https://[::1", NO_ADDRESS),
@@ -320,7 +327,6 @@ def test_wrong_base_url_names_the_file(beside: Path, here: Path) -> None:
 
 
 @given(st.text(max_size=40).map("https://".__add__) | st.text(max_size=40))
-@settings(deadline=None)
 def test_a_base_url_has_one_spelling(url: str) -> None:
     try:
         normal = normalise_base_url(url)
@@ -328,6 +334,8 @@ def test_a_base_url_has_one_spelling(url: str) -> None:
         return
     assert normalise_base_url(normal) == normal
     assert normal.startswith(("https://", "http://"))
+    # what sends can make use of it
+    URL(normal).raw_host.encode("idna")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from batchsend.campaigns.campaign import Campaign, Origin
 from batchsend.campaigns.problems import Problem, problems_of
-from batchsend.errors import CampaignError
+from batchsend.campaigns.types import ForbiddenMisfitError
+from batchsend.errors import CampaignError, ForbiddenFileError
 from batchsend.lists.headers import folded, match_key, nearest
 
 _LIST_ENDINGS = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"})
@@ -71,13 +72,16 @@ def parse_campaign(path: Path, content: bytes) -> Campaign:
     absolute = path.parent.resolve() / path.name
     origin = Origin(absolute, hashlib.sha256(content).hexdigest(), data, list_folder=absolute.parent)
     problems: list[Problem] = []
+    refused = CampaignError
     try:
         campaign = Campaign.of(origin)
     except ValidationError as error:
         problems += problems_of(error, Campaign)
+        if any(isinstance(one.get("ctx", {}).get("error"), ForbiddenMisfitError) for one in error.errors()):
+            refused = ForbiddenFileError
     problems += across_keys(data)
     if problems:
-        raise CampaignError(path, [str(problem) for problem in _in_order(problems, data)])
+        raise refused(path, [str(problem) for problem in _in_order(problems, data)])
     return campaign
 
 

@@ -23,6 +23,7 @@ from batchsend.campaigns.cron import cron_problem
 from batchsend.campaigns.zones import known_zone, nearest_zone
 from batchsend.lists.headers import match_key
 from batchsend.utils.net import is_this_machine
+from batchsend.utils.protected_files import refusal
 
 
 class MisfitError(ValueError):
@@ -36,6 +37,10 @@ class MisfitError(ValueError):
         self.expected = expected
         self.hint = hint
         self.show = show
+
+
+class ForbiddenMisfitError(MisfitError):
+    """The path of a file that must not be read."""
 
 
 def did_you_mean(name: str | None) -> str:
@@ -123,7 +128,12 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise MisfitError("a path", "whose home folder `~` means is not known: write the path out") from error
     context = info.context or {}
     directory = context.get(info.field_name) or context.get("directory")
-    return Path(normpath(directory / path)) if directory else path
+    if not directory:
+        return path
+    whole = Path(normpath(directory / path))
+    if (why := refusal(whole, context.get("directory"))) is not None:
+        raise ForbiddenMisfitError("a file that may be shown and sent", f"{why}: name another file")
+    return whole
 
 
 FilePath = Annotated[

@@ -116,12 +116,17 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 
     A column "reason" is kept. Whoever is on the list already stays as they are.
     """
+    from batchsend.errors import ListError
     from batchsend.ledger.optouts import Source, add_opt_outs
+    from batchsend.lists.source import forbidden
     from batchsend.planning.optout_files import read_people, wishes_of
     from batchsend.planning.suppression import no_phone_in, nobody_in
+    from batchsend.utils.protected_files import refusal
     from batchsend.utils.timestamps import now
 
     otherwise = (reason or "").strip() or f"from {file.name}"
+    if (why := refusal(file, Path.cwd())) is not None:
+        raise ListError(file, forbidden(why))
     people = list(read_people(file, region))
     wishes = [wish for named in people for wish in wishes_of(named, otherwise)]
     nobody = [named.row for named in people if not wishes_of(named, otherwise)]

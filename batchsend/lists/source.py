@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from batchsend.errors import ListError
+from batchsend.utils.protected_files import refusal
 
 #: Bytes of a list file.
 MAX_FILE_SIZE = 512 * 1024 * 1024
@@ -66,7 +67,12 @@ class Snapshot:
 
     @classmethod
     def of(cls, path: Path) -> Snapshot:
-        """Reads the whole file. Raises ListError if it is missing, a folder, empty, too large or changing."""
+        """Reads the whole file.
+
+        Raises ListError if it must not be read, is missing, a folder, empty, too large or changing.
+        """
+        if (why := refusal(path)) is not None:
+            raise ListError(path, forbidden(why))
         try:
             before = path.stat()
             if path.is_dir():
@@ -128,6 +134,11 @@ def cell_too_long(row: int) -> str:
         f"Row {row:,} holds a cell of more than {MAX_CELL_LENGTH:,} characters, which no spreadsheet can hold. "
         "Put that row right, or export the list again."
     )
+
+
+def forbidden(why: str) -> str:
+    """A sentence for a file that `protected_files` refuses."""
+    return f"It was not opened, because {why}. Name another file."
 
 
 def unreadable(error: OSError) -> str:

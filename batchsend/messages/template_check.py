@@ -16,6 +16,7 @@ from jinja2.loaders import split_template_path
 
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
+from batchsend.utils.protected_files import refusal
 
 #: The whole row in templates: `row["2nd Phone"]`.
 ROW = "row"
@@ -50,6 +51,8 @@ class _Visit:
 
 def read(path: Path) -> tuple[bytes, str | None]:
     """The file's bytes and what is wrong with them as a template, if anything."""
+    if (why := refusal(path)) is not None:
+        return b"", f"{why}; name another file"
     try:
         if not path.is_file():
             return b"", "there is no such file" if not path.exists() else "this is not a file"
@@ -267,8 +270,8 @@ class _FileCheck:
             problem: str | None
             if path is None:
                 content, problem = b"", "it is not in the template's folder"
-            elif _is_hidden(path, self._folder):
-                content, problem = b"", "it is hidden, and hidden files hold settings and passwords"
+            elif (problem := refusal(path, self._folder)) is not None:
+                content = b""
             else:
                 content, problem = read(path)
             if problem is not None:
@@ -290,10 +293,6 @@ def _inside(folder: Path, name: str) -> Path | None:
     except (TemplateNotFound, OSError, ValueError):
         return None
     return path if path.is_relative_to(folder.resolve()) else None
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder.resolve()).parts)
 
 
 def _file_names(node: nodes.Expr) -> list[str] | None:

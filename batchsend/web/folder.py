@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import inputs_of
+from batchsend.utils.protected_files import outside
 
 #: How a page's address calls the folders in which campaigns are looked for.
 HERE, CAMPAIGNS = "here", "campaigns"
@@ -85,28 +85,25 @@ class Places:
         )
 
     def check(self, campaign: Campaign) -> None:
-        """Raises `BatchsendError` where a campaign reads files that these pages may not show."""
-        self.check_files(inputs_of(campaign))
+        """Raises `BatchsendError` where a campaign reads files that these pages may not show.
 
-    def check_files(self, files: Iterable[Path]) -> None:
-        """The same for single files.
-
-        Hidden files hold settings and passwords. And who comes in from elsewhere has no right to this computer's
-        other files, while whoever sits at it has.
+        Users who sign in from elsewhere have no right to this computer's other files; a user who sits at it has.
         """
         root = self.root.resolve()
-        for file in files:
+        for file in inputs_of(campaign):
             whole = file.resolve()
             inside = whole.is_relative_to(root)
             if inside and any(part.startswith(".") for part in whole.relative_to(root).parts):
                 raise BatchsendError(
                     f"{file}: is hidden, and hidden files are not shown here. Name another file."
                 )
-            if self.shared and not inside:
-                raise BatchsendError(
-                    f"{file}: lies outside the folder that these pages are for ({self.root}). Put the file into that "
-                    f"folder, or use the command line on the server."
-                )
+            if self.shared and (why := outside(whole, root)) is not None:
+                raise BatchsendError(f"{file}: {why}.")
+
+    @property
+    def only_below(self) -> Path | None:
+        """The folder that the processes of these pages are confined to; `None`: they are not."""
+        return self.root if self.shared else None
 
 
 class NotThereError(BatchsendError):

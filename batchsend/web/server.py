@@ -141,12 +141,12 @@ def application(options: Options, gate: Gate) -> web.Application:
     """All pages, behind the gate."""
     app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_in_words, guard])
     app[GATE] = gate
-    app[campaigns.PLACES] = Places(options.root, options.ledger, options.shared)
+    app[campaigns.PLACES] = places = Places(options.root, options.ledger, options.shared)
     app[campaigns.WATCH] = Watch()
     app[entrance.CHECKING] = entrance.checking()
     app[entrance.BY_LINK] = not options.shared
-    app[READING] = Reading()
-    app[JOBS] = Jobs(app[campaigns.PLACES].state)
+    app[READING] = Reading(places.only_below)
+    app[JOBS] = Jobs(places.state, places.only_below)
     app[SNAPSHOTS] = Snapshots()
     app[run_page.ENDING] = asyncio.Event()
     app[run_page.TASKS] = set()

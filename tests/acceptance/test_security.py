@@ -9,9 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
+from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
+from batchsend.campaigns.file import load_campaign
+from batchsend.errors import BatchsendError, ForbiddenFileError, ListError
 from batchsend.lists.formula_guard import from_guarded
+from batchsend.lists.newest import newest_match
+from batchsend.planning.sources import read_sources
+from batchsend.services.schedule_files import CampaignFiles
+from batchsend.services.scheduler import Service
+from batchsend.utils.protected_files import refusal
 
 SECRETS = (PASSWORD, USERNAME, base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode())
 
@@ -154,3 +161,173 @@ def test_the_password_goes_to_no_other_machine_unprotected(world: World, sandbox
     assert_no_secret((done.out + done.err).encode(), "what was shown")
     assert sandbox.requests() == []
     assert not (world.folder / ".batchsend").exists()
+
+
+# --- files that hold secrets
+
+#: A file with the API's password, which is a template and a list as well.
+ENV_FILE = f"Customer UUID,First Name,Phone\n{USERNAME},MYKAARMA_PASSWORD={PASSWORD},(312) 555-0101\n"
+OF_TEMPLATES = """
+name = "Spring"
+list = "customers.csv"
+template_by = {{ column = "First Name", default = "{default}", cases = {{ "{case}" = ["Name0"] }} }}
+department_uuid = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e"
+user_uuid = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
+timezone = "America/Chicago"
+"""
+#: Key that the error names -> the campaign file that names the secret there.
+NAMED_AS = {
+    "template": lambda name: CAMPAIGN.replace("message.txt.j2", name),
+    "list": lambda name: CAMPAIGN.replace("customers.csv", name),
+    "template_by.default": lambda name: OF_TEMPLATES.format(default=name, case="message.txt.j2"),
+    "template_by.cases": lambda name: OF_TEMPLATES.format(default="message.txt.j2", case=name),
+    "recipients.suppress": lambda name: f'{CAMPAIGN}[recipients]\nsuppress = ["{name}"]\n',
+}
+
+
+def write_secrets(folder: Path) -> None:
+    """One secret in a hidden file, under other names, in a hidden folder, and behind links."""
+    for name in (".env", "prod.env", ".batchsend/secret.csv"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(ENV_FILE, encoding="utf-8")
+    (folder / "link.csv").symlink_to(".env")
+    (folder / "folder").symlink_to(".batchsend")
+
+
+@pytest.mark.parametrize("key", NAMED_AS)
+@pytest.mark.parametrize(
+    "name",
+    [".env", "prod.env", ".batchsend/secret.csv", "link.csv", "folder/secret.csv", "../dealership/.env"],
+)
+def test_a_campaign_reads_no_secret(world: World, key: str, name: str) -> None:
+    write_secrets(world.folder)
+    world.write(customers(2), campaign=NAMED_AS[key](name))
+    with pytest.raises(ForbiddenFileError) as refused:
+        load_campaign(world.folder / "campaign.toml")
+    said = str(refused.value)
+    assert f"`{key}" in said
+    assert name in said
+    assert "name another file" in said
+
+
+@pytest.mark.parametrize("command", ["preview", "send"])
+@pytest.mark.parametrize("key", NAMED_AS)
+def test_no_command_shows_or_sends_a_secret(world: World, sandbox: Sandbox, command: str, key: str) -> None:
+    write_secrets(world.folder)
+    world.write(customers(2), campaign=NAMED_AS[key](".env"))
+    done = world.run(command, "campaign.toml", *(("--yes",) if command == "send" else ()))
+    assert done.code == 2
+    assert "hidden files hold settings and passwords" in done.err
+    assert_no_secret((done.out + done.err).encode(), "what was shown")
+    assert sandbox.requests() == []
+    assert not (world.folder / "previews").exists()
+
+
+def test_no_option_and_no_import_reads_a_secret(world: World, sandbox: Sandbox) -> None:
+    write_secrets(world.folder)
+    world.write(customers(2))
+    for name in (".env", "link.csv", ".batchsend/secret.csv"):
+        for arguments in (
+            ("preview", "campaign.toml", "--list", name),
+            ("send", "campaign.toml", "--yes", "--list", name),
+            ("optouts", "import", name),
+        ):
+            done = world.run(*arguments)
+            assert done.code == 2, arguments
+            assert "hidden files hold settings and passwords" in done.err
+            assert_no_secret((done.out + done.err).encode(), arguments)
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "{% include 'NAME' %}",
+        "{% import 'NAME' as x %}",
+        "{% from 'NAME' import x %}",
+        "{% extends 'NAME' %}",
+    ],
+)
+@pytest.mark.parametrize("name", [".env", "link.csv", "prod.env", ".batchsend/secret.csv"])
+def test_no_template_takes_a_secret_in(world: World, tag: str, name: str) -> None:
+    write_secrets(world.folder)
+    world.write(customers(2), template=tag.replace("NAME", name))
+    with pytest.raises(BatchsendError) as refused:
+        read_sources(load_campaign(world.folder / "campaign.toml"))
+    said = str(refused.value)
+    assert "cannot be used: " in said
+    assert "hold" in said, "the reason"
+    assert_no_secret(said.encode(), "the error")
+
+
+@pytest.mark.parametrize("key", ["list", "template", "suppress"])
+def test_a_link_that_is_turned_to_a_secret_after_the_check_is_refused(world: World, key: str) -> None:
+    write_secrets(world.folder)
+    world.write(customers(2), campaign=NAMED_AS["recipients.suppress"]("people.csv"))
+    world.write_list(customers(1), "people.csv")
+    campaign = load_campaign(world.folder / "campaign.toml")
+    file = (
+        world.folder / {"list": "customers.csv", "template": "message.txt.j2", "suppress": "people.csv"}[key]
+    )
+    file.unlink()
+    file.symlink_to(".env")
+    with pytest.raises(BatchsendError) as refused:
+        read_sources(campaign)
+    assert f"{file}: " in str(refused.value)
+    assert "hidden files hold settings and passwords" in str(refused.value)
+    assert_no_secret(str(refused.value).encode(), "the error")
+
+
+def test_no_schedule_starts_a_campaign_that_names_a_secret(world: World) -> None:
+    write_secrets(world.folder)
+    schedule = '[schedule]\ncron = "* * * * *"\n'
+    world.write(customers(2), campaign=NAMED_AS["template"](".env") + schedule)
+    said: list[str] = []
+    started: list[object] = []
+    file = world.folder / "campaign.toml"
+    service = Service(CampaignFiles([file], []), None, said.append, launch=started.append)  # type: ignore[arg-type]
+    service.turn()
+    assert "hidden files hold settings and passwords" in "".join(said)
+    assert started == []
+    assert not service.watching
+
+
+def test_a_pattern_finds_no_secret(world: World) -> None:
+    write_secrets(world.folder)
+    for pattern in ("*.env", "l*.csv", "*/secret.csv", "f*/*.csv"):
+        with pytest.raises(ListError, match="no file matches"):
+            newest_match(world.folder / pattern)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        # Hidden files and files in hidden folders, near and far.
+        "{home}/.env", "{home}/.env.txt", "{home}/.x/list.csv", "{home}/../.ssh/config", "/elsewhere/.aws/list.csv",
+        # Names by which credentials go, as Windows reads them too.
+        "{home}/prod.env", "{home}/Prod.ENV", "{home}/env.txt", "{home}/prod.env.bak", "{home}/prod.env.",
+        "{home}/prod.env::$DATA", "{home}/id_rsa", "{home}/tls.pem", "{home}/tls.key", "{home}/_netrc",
+        "{home}/credentials.json", "{home}/client_secret_4711.json", "{home}/secrets.toml", "{home}/passwd",
+        # What belongs to the system, and how it can be written otherwise.
+        "/etc/passwd", "/etc/ssl/openssl.cnf", "/proc/self/environ", "{home}/../../../../../../../etc/group",
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path: Path, path: str) -> None:
+    home = tmp_path / "shop"
+    home.mkdir()
+    assert refusal(Path(path.format(home=home)), home) is not None
+
+
+@pytest.mark.parametrize("home", ["shop", ".local/share/shop", ".shop"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "customers.csv", "lists/2026.csv", "../lists/customers.csv", "spring.txt.j2", "environment.csv",
+        "secret sale.csv", "secret_sale.txt.j2", "keys.csv", "shadow.csv", "opt_outs..csv",
+    ],
+)  # fmt: skip
+def test_what_is_not_refused(tmp_path: Path, home: str, path: str) -> None:
+    """A hidden folder that the campaign itself lies in is the user's own affair."""
+    folder = tmp_path / home
+    folder.mkdir(parents=True)
+    assert refusal(folder / path, folder) is None

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.campaigns.campaign import Campaign
@@ -397,7 +397,6 @@ def test_not_a_duration(value: object) -> None:
 
 
 @given(st.integers(0, 9), st.integers(0, 99), st.integers(0, 999), st.integers(1, 9999))
-@settings(deadline=None)
 def test_duration_adds_its_parts_up(days: int, hours: int, minutes: int, seconds: int) -> None:
     expected = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == expected
@@ -961,7 +960,6 @@ def test_unreadable(tmp_path: Path, content: str | bytes, sentence: str) -> None
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-@settings(deadline=None)
 def test_whatever_a_file_holds_the_error_is_ours(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
@@ -984,7 +982,6 @@ _KEYS = sorted(
 
 
 @given(st.dictionaries(st.sampled_from([*_KEYS, "sending", "recipients", "message"]), _SCALARS, max_size=8))
-@settings(deadline=None)
 def test_whatever_a_value_is_it_fits_or_the_error_is_ours(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:

@@ -118,7 +118,7 @@ def one_or_more(low: int, high: int) -> st.SearchStrategy[set[int]]:
     return st.sets(st.integers(low, high), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(change=st.sampled_from(CHANGES), minutes=one_or_more(0, 59), hours=one_or_more(0, 4))
 @example(change=CHANGES[0], minutes={0, 30}, hours={2, 3})
 def test_fixed_times_start_once_a_day_each(
@@ -153,7 +153,6 @@ def week_around(expression: str, zone: str, change: datetime) -> list[datetime]:
     return times_between(expression, zone, change - timedelta(hours=12), change + timedelta(days=8))
 
 
-@settings(deadline=None)
 @given(
     change=st.sampled_from(CHANGES),
     expression=st.sampled_from(
@@ -264,7 +263,6 @@ def test_a_minute_by_minute_schedule_that_slept_for_a_year_is_judged_quickly() -
     assert found.missed is not None and found.missed.last == ten(23) - MINUTE
 
 
-@settings(deadline=None)
 @given(
     looks=st.lists(st.integers(1, 60 * 50), min_size=1, max_size=12),
     expires=st.integers(1, 60 * 30).map(lambda minutes: minutes * MINUTE),

@@ -195,7 +195,7 @@ people = st.sampled_from(["", "a", "b", "c"])
 numbers = st.sampled_from(["", "+1", "+2"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(batches=st.lists(st.lists(st.tuples(people, numbers).filter(any), max_size=6), max_size=4))
 def test_everybody_named_is_out_and_nobody_twice(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, str]]]

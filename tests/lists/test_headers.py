@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.lists.headers import ColumnIndex, clean, match_key, nearest, variable_name
@@ -36,7 +36,6 @@ def test_names_of_columns(header: str, key: str, variable: str) -> None:
     assert (match_key(header), variable_name(header)) == (key, variable)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_cleaning_changes_nothing_that_counts(header: str) -> None:
     assert clean(clean(header)) == clean(header)

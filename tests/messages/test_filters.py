@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.messages.filters import FilterProblem, date, money, name_case, phone
@@ -81,7 +81,6 @@ def test_name_case(text: str, name: str) -> None:
     assert name_case(text) == name
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("ABDELMCVNOSXYZaei'-. ’É3/\u0301İ") | st.characters(), max_size=25))
 def test_name_case_changes_nothing_but_case(text: str) -> None:
     assert name_case(text).casefold() == text.casefold()
@@ -272,7 +271,6 @@ def test_money_that_is_refused(text: str, arguments: dict[str, str], description
     assert (caught.value.code, caught.value.description) == (Code.TEMPLATE_ERROR, description)
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=20) | st.text(st.sampled_from("0123456789/-., $:TZAPM"), max_size=20),
     st.sampled_from(["en_US", "es", "en_CA", "de_DE"]),

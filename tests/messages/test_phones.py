@@ -226,7 +226,7 @@ def is_valid_in_us_or_canada(digits: str) -> bool:
     }
 
 
-@settings(deadline=None, max_examples=800)
+@settings(max_examples=800)
 @given(st.integers(200, 999), st.integers(200, 999), st.integers(0, 9999))
 def test_the_prefix_says_what_libphonenumber_says(area: int, exchange: int, subscriber: int) -> None:
     assert _is_plain_nanp_prefix(f"{area}{exchange}") == is_valid_in_us_or_canada(
@@ -241,7 +241,7 @@ def outcome(rule: object, text: str, region: str) -> object:
         return problem.code, problem.description
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     st.sampled_from(["", "1", "+1", "1-", "+1 ", "1."]),
     st.sampled_from(["{}{}{}", "({}) {}-{}", "({}){}-{}", "{}-{}-{}", "{}.{}.{}", "{} {} {}", "{}-{}{}"]),
@@ -258,7 +258,6 @@ def test_the_short_way_gives_what_the_long_way_gives(
     assert outcome(to_e164, text, region) == outcome(_by_libphonenumber, text, region)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30) | st.text(st.sampled_from("+()-. x0123456789E/,\n٣"), max_size=25))
 def test_any_text_gives_a_valid_number_or_a_sentence(text: str) -> None:
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchsend.messages.sms import (
@@ -103,7 +103,6 @@ def test_boundaries(text: str, encoding: Encoding, units: int, segments: int) ->
     assert size(text) == SmsSize(encoding, units, segments)
 
 
-@settings(deadline=None)
 @given(any_texts)
 @example("a" * 152 + "€" * 200)
 @example("a" * 66 + "😀" * 100)
@@ -146,7 +145,6 @@ def test_bodies(text: str, body: str) -> None:
     assert normalise(text) == body
 
 
-@settings(deadline=None)
 @given(st.one_of(messy_texts, st.text(max_size=60)))
 def test_a_body_is_tidy_and_stays_as_it_is(text: str) -> None:
     body = normalise(text)
@@ -190,7 +188,6 @@ def test_a_body_of_which_nothing_is_seen(body: str, blank: bool) -> None:
     assert is_blank(body) is blank
 
 
-@settings(deadline=None)
 @given(st.one_of(messy_texts, any_texts))
 def test_smart_encoding_gives_a_final_body(text: str) -> None:
     body = normalise(text)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.errors import TemplateError
@@ -602,7 +602,6 @@ def test_rows_rendered_side_by_side_have_each_their_own_time(
     assert [code for code, _ in seen] == [Code.TEMPLATE_ERROR]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.sampled_from(
@@ -625,7 +624,6 @@ def test_any_template_is_refused_or_gives_a_text_or_a_problem(load: Load, pieces
             assert refused.code in {Code.MISSING_VALUE, Code.TEMPLATE_ERROR}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(min_size=1, max_size=30))
 def test_a_value_is_printed_as_it_is_and_never_a_template(load: Load, value: str) -> None:
     assert load("<{{ first_name }}>").render(["", value, "", "", ""]) == f"<{value}>"

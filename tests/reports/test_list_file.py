@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lists import rows_of
 
@@ -20,7 +20,7 @@ CELLS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn")), max_size=1
 
 
 @pytest.mark.parametrize("ending", [".xlsx", ".csv"])
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(table=st.lists(st.tuples(CELLS, CELLS), max_size=6))
 def test_cells_come_back_as_they_were_read(tmp_path: Path, ending: str, table: list[tuple[str, str]]) -> None:
     rows = [["first", "x"], *([clean(cell) for cell in row] for row in table)]

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from test_sandbox import ANYBODY, path, payload
+from sandbox_requests import ANYBODY, path, payload
 
 from batchsend.errors import BatchsendError
 from batchsend.sandbox import Sandbox, SandboxOptions

@@ -33,7 +33,7 @@ from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import ListOptions, open_list
-from batchsend.lists.formats import xlsx
+from batchsend.lists.formats.xlsx import reader as xlsx
 
 #: Seconds for one file, bytes for the process that reads them all.
 MAX_SECONDS = 30

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import adopt, came_to, history, outbox, planned, send_all, stored
 from sqlalchemy import insert
@@ -133,7 +133,7 @@ begins = st.one_of(
 )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=50)
 @given(
     clocks=st.lists(st.sampled_from(CLOCKS), min_size=1, max_size=25),
     begin=begins,

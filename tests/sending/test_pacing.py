@@ -7,16 +7,12 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from limits import most_in_a_window
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.sending.pacing import Pacer
-
-
-def most_in_a_window(times: list[float], width: float) -> int:
-    """The largest number of `times` in any window of this width."""
-    return max(sum(1 for time in times if start <= time < start + width) for start in times)
 
 
 async def slots(pacer: Pacer, count: int, stalls: list[float] | None = None) -> list[float]:
@@ -31,7 +27,6 @@ async def slots(pacer: Pacer, count: int, stalls: list[float] | None = None) -> 
     return given_at
 
 
-@settings(deadline=None)
 @given(
     rate=st.floats(0.2, 400),
     stalls=st.lists(st.one_of(st.just(0.0), st.floats(0, 0.004), st.floats(0, 3)), min_size=1, max_size=20),

@@ -173,7 +173,7 @@ def test_every_row_is_sent_once_and_heard_of_after_it_is_stored() -> None:
     assert {outcome.attempts for outcome in story.store.outcomes.values()} == {1}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rate=st.sampled_from([0.7, 3.0, 10.0, 47.5, 200.0]),
     concurrency=st.sampled_from([1, 5, 20, 60]),

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from ledgers import BASE_URL, adopt, planned
 from world import BATCHSEND, World
+
+from batchsend.ledger.ledger import Ledger
+from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.sending.cluster.open_runs import OpenRun, hand_over
+from batchsend.sending.run_settings import RunSettings
 
 
 class Shared:
@@ -66,3 +72,12 @@ class Shared:
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+def a_run(ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False) -> OpenRun:
+    """A run of so many rows that was planned and handed over."""
+    settings = RunSettings(BASE_URL, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
+    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
+    with ledger.write() as connection:
+        hand_over(connection, adopted.run_id, adopted.start_id, settings)
+    return OpenRun(adopted.run_id, adopted.start_id, settings)

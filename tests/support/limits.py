@@ -86,3 +86,8 @@ def _limit_files(size: int) -> Callable[[], None]:
     import resource
 
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def most_in_a_window(times: list[float], width: float) -> int:
+    """The largest number of `times` in any window of this width."""
+    return max(sum(1 for time in times if start <= time < start + width) for start in times)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 from web_client import Answer, Clicker, Served, refuse_to_start, serving
 from world import World, customers
+
+from batchsend.errors import BatchsendError
+from batchsend.web.jobs.list_preview import look_at_list
+from batchsend.web.jobs.list_process import Reading
+from batchsend.web.jobs.registry import Jobs, Request, State
+from batchsend.web.uploads import fingerprint
 
 
 @dataclass(frozen=True)
@@ -267,7 +277,7 @@ def test_hidden_files_are_not_shown(served: Served, world: World, own: Own, key:
     file.write_text(re.sub(rf"^{key} = .*$", f'{key} = ".env"', text, flags=re.MULTILINE), encoding="utf-8")
     clicker = served.inside()
     answer = clicker.get(own.url)
-    assert "hidden files are not shown" in answer.plain
+    assert "hidden files hold settings and passwords" in answer.plain
     assert "secret" not in answer.text
     fields = {"text": "{{ first_name }}", "number": "0", "row": "2"}
     assert "secret" not in clicker.submit(f"{own.url}/text/try", fields).text
@@ -277,6 +287,100 @@ def test_hidden_files_are_not_shown(served: Served, world: World, own: Own, key:
     refused = clicker.submit(f"{own.url}/check")
     assert refused.status == 400
     assert "secret" not in refused.text
+
+
+def naming(own: Path, key: str, file: str) -> str:
+    """The campaign file with another file under this key."""
+    text = own.read_text(encoding="utf-8")
+    if key == "suppress":
+        return f'{text}[recipients]\nsuppress = ["{file}"]\n'
+    return re.sub(rf"^{key} = .*$", f'{key} = "{file}"', text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("key", ["template", "list", "suppress"])
+@pytest.mark.parametrize("name", [".env", "link.txt", "prod.env", "/proc/self/environ"])
+def test_a_campaign_that_names_a_secret_is_not_saved(
+    served: Served, world: World, own: Own, key: str, name: str
+) -> None:
+    """Otherwise a scheduler would start it."""
+    for secret in (".env", "prod.env"):
+        (world.folder / secret).write_text("MYKAARMA_PASSWORD=very,secret\nx,y\n", encoding="utf-8")
+    if not (world.folder / "link.txt").is_symlink():
+        (world.folder / "link.txt").symlink_to(".env")
+    before = own.file.read_bytes()
+    fields = {"text": naming(own.file, key, name), "was": fingerprint(before)}
+    answer = served.inside().submit(f"{own.url}/file", fields)
+    assert answer.status == 409
+    assert "name another file" in answer.plain
+    assert "secret" not in answer.text
+    assert own.file.read_bytes() == before
+
+
+def checked_in_its_process(world: World, campaign: str, only_below: Path | None = None) -> tuple[State, bool]:
+    """What the process of a check says about a campaign file that was changed after the server looked at it.
+
+    And whether it kept a page.
+    """
+    file = world.folder / "swapped.toml"
+    file.write_text(campaign, encoding="utf-8")
+    folder = world.folder / ".batchsend" / "web"
+    jobs = Jobs(folder, only_below)
+    name = jobs.new_name()
+    jobs.start(name, Request("check", str(file), None, "dana"), world.env())
+    deadline = time.monotonic() + 60
+    while not (state := jobs.state(name)).is_over:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.05)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(state.process).wait(30)
+    jobs.state(name)
+    return state, (folder / f"{name}.html.json").exists()
+
+
+@pytest.mark.parametrize("key", ["template", "list", "suppress"])
+def test_a_campaign_that_is_swapped_after_the_check_of_the_server_shows_nothing(
+    new_world: World, key: str
+) -> None:
+    (new_world.folder / ".env").write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
+    swapped = naming(new_world.folder / "campaign.toml", key, ".env")
+    state, has_page = checked_in_its_process(new_world, swapped)
+    assert "hidden files hold settings and passwords" in state.said
+    assert "secret" not in state.said
+    assert not has_page
+
+
+@pytest.mark.parametrize("key", ["template", "list", "suppress"])
+def test_the_process_of_a_shared_console_stays_in_its_folder(new_world: World, key: str) -> None:
+    elsewhere = new_world.folder.parent / "elsewhere.csv"
+    elsewhere.write_text((new_world.folder / "customers.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    swapped = naming(new_world.folder / "campaign.toml", key, "../elsewhere.csv")
+    state, has_page = checked_in_its_process(new_world, swapped, new_world.folder)
+    assert "outside the folder" in state.said
+    assert "customer-1" not in state.said
+    assert not has_page
+    # The same campaign may be checked by a user who sits at the computer.
+    assert checked_in_its_process(new_world, swapped)[1]
+
+
+def test_the_reader_of_a_shared_console_stays_in_its_folder(new_world: World) -> None:
+    campaign = new_world.folder / "campaign.toml"
+    elsewhere = new_world.folder.parent / "elsewhere.csv"
+    elsewhere.write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
+    content = naming(campaign, "list", "../elsewhere.csv").encode()
+
+    async def look(only_below: Path | None) -> str:
+        reading = Reading(only_below)
+        try:
+            return str(await reading.ask(look_at_list, campaign, content))
+        except BatchsendError as error:
+            return str(error)
+        finally:
+            reading.close()
+
+    shared = asyncio.run(look(new_world.folder))
+    assert "outside the folder" in shared
+    assert "secret" not in shared
+    assert "secret" in asyncio.run(look(None))
 
 
 def test_text_of_customers_is_never_markup(served: Served, world: World, own: Own) -> None:
@@ -318,6 +422,12 @@ def test_where_others_can_come_in_they_sign_in(new_world: World) -> None:
             file.read_text(encoding="utf-8").replace('"customers.csv"', '"../elsewhere.csv"'), "utf-8"
         )
         assert "lies outside the folder" in clicker.get(SPRING).plain
+        for name, said in (("/etc/passwd", "operating system"), ("../elsewhere.csv", "outside the folder")):
+            before = file.read_bytes()
+            fields = {"text": naming(file, "list", name), "was": fingerprint(before)}
+            refused = clicker.submit(f"{SPRING}/file", fields)
+            assert (refused.status, said in refused.plain) == (409, True)
+            assert file.read_bytes() == before
         # Whoever is removed is out at once.
         assert new_world.run("web-users", "remove", "dana").code == 0
         assert clicker.raw("GET", "/").status == 303

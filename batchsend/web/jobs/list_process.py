@@ -7,11 +7,13 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
 
 from batchsend.errors import BatchsendError
+from batchsend.utils.protected_files import read_only_below
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,9 +23,13 @@ _LONGEST = 60.0
 
 
 class Reading:
-    """Runs functions of `readers` in a process of its own, which is started when it is first needed."""
+    """Runs functions of `readers` in a process of its own, which is started when it is first needed.
 
-    def __init__(self) -> None:
+    The process reads no list and no template outside the folder `only_below`, if there is one.
+    """
+
+    def __init__(self, only_below: Path | None = None) -> None:
+        self._only_below = only_below
         self._pool: ProcessPoolExecutor | None = None
 
     async def ask(self, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
@@ -53,7 +59,9 @@ class Reading:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), read_only_below, (self._only_below,)
+            )
         return self._pool
 
     def _forget(self, pool: ProcessPoolExecutor) -> None:

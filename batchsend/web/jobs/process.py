@@ -1,4 +1,4 @@
-"""A process of its own for one check, one start of sending, one test: `python -m batchsend.web.jobs.process FILE`.
+"""A process of its own for one check, one start or one test: `python -m batchsend.web.jobs.process FILE`.
 
 `jobs` starts it and reads what it writes. What it does, it does through the same functions as the command line.
 """
@@ -37,6 +37,7 @@ from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
 from batchsend.settings import os_user
 from batchsend.utils.files import write_private
+from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs.confirmation import Promise, differences, promise_of
 from batchsend.web.jobs.registry import ENDED, Request, State, beside, own_process, write_state
@@ -249,6 +250,7 @@ def main(arguments: list[str]) -> int:
     # Before the first text SIGTERM ends it as Ctrl-C does; while sending, the runner takes both over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     job = _Job(Path(arguments[0]))
+    read_only_below(job.request.only_below)
     try:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:

@@ -36,7 +36,10 @@ _STARTING, ENDED = "starting", "ended"
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is to do. `campaign`: the file; `promise`: what was shown of a plan, by `promises.Promise`."""
+    """What a process is to do. `campaign`: the file; `promise`: what was shown of a plan, by `promises.Promise`.
+
+    `only_below`: the folder outside which the process reads no list, template or suppression file.
+    """
 
     kind: str
     campaign: str
@@ -48,6 +51,7 @@ class Request:
     promise: Mapping[str, Any] = field(default_factory=dict)
     customer: str | None = None
     row: int | None = None
+    only_below: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,11 @@ class State:
 
 
 class Jobs:
-    """The processes of one server's folder."""
+    """The processes of one server's folder. `only_below`: as in `Request`, for all of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, only_below: Path | None = None) -> None:
         self._folder = folder
+        self._only_below = only_below
         self._children: dict[str, ChildProcess] = {}
 
     def new_name(self) -> str:
@@ -93,10 +98,14 @@ class Jobs:
                 f"{file.parent}: cannot be written ({error.strerror}), so that nothing was begun. Make it writable."
             ) from error
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            json.dump(asdict(request), opened)
+            only_below = str(self._only_below) if self._only_below is not None else None
+            json.dump({**asdict(request), "only_below": only_below}, opened)
         try:
             self._children[name] = ChildProcess(
-                [str(file)], module="batchsend.web.jobs.process", environment=environment, silent=True
+                [str(file)],
+                module="batchsend.web.jobs.registry.process",
+                environment=environment,
+                silent=True,
             )
         except OSError as error:
             raise BatchsendError(

@@ -10,10 +10,9 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, ForbiddenFileError
 from batchsend.web.auth.middleware import check_token_part, session
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, Places
 from batchsend.web.jobs.list_preview import check_list, problems_of_file, text_of_row
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.rendering import part
@@ -114,11 +113,15 @@ async def template(request: web.Request) -> web.Response:
 
 
 async def campaign_file(request: web.Request) -> web.Response:
-    """Saves the campaign file, also where something is wrong with it: the page says what."""
+    """Saves the campaign file, also where something is wrong with it: the page says what.
+
+    A file that names files which may not be shown is not saved: the scheduler could start it.
+    """
     found = await asyncio.to_thread(opened, request)
     form = await request.post()
     text, was = str(form.get("text", "")), str(form.get("was", ""))
     try:
+        await asyncio.to_thread(_check_files, request.app[PLACES], found.file, _lines(text).encode())
         async with request.app[CHANGING]:
             await asyncio.to_thread(save, found.file.path, text, was=was)
     except BatchsendError as error:
@@ -150,24 +153,25 @@ async def try_file(request: web.Request) -> web.Response:
     """What is wrong with the campaign file in the editor; a part of the page."""
     found = await asyncio.to_thread(opened, request)
     content = _lines(str((await request.post()).get("text", ""))).encode()
-    places = request.app[PLACES]
     try:
-        trial = await asyncio.to_thread(_parsed, found.file, content)
-        if trial is not None:
-            places.check(trial)
+        await asyncio.to_thread(_check_files, request.app[PLACES], found.file, content)
         problems = await request.app[READING].ask(problems_of_file, found.file.path, content)
     except BatchsendError as error:
         problems = [str(error)]
     return _part("file_problems.html.j2", problems=problems)
 
 
-def _parsed(file: CampaignFile, content: bytes) -> Campaign | None:
+def _check_files(places: Places, file: CampaignFile, content: bytes) -> None:
+    """Raises `BatchsendError` where the file with this content would name files that may not be shown."""
     from batchsend.campaigns.file import parse_campaign
 
     try:
-        return parse_campaign(file.path, content)
+        campaign = parse_campaign(file.path, content)
+    except ForbiddenFileError:
+        raise
     except BatchsendError:
-        return None
+        return
+    places.check(campaign)
 
 
 async def _changed(

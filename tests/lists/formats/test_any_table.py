@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from lists import rows_of
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
@@ -47,7 +47,7 @@ def cleaned(table: list[list[str]]) -> dict[int, list[str]]:
     return {number: row for number, row in rows.items() if any(row)}
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data(), width=st.integers(1, 5), form=st.sampled_from([as_ods, as_spreadsheetml, as_html]))
 def test_any_table_comes_back_cell_for_cell(
     tmp_path: Path, data: st.DataObject, width: int, form: object

@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from lists import problems_of, rows_of
 
@@ -172,7 +172,6 @@ def expected(table: list[list[str]]) -> dict[int, list[str]]:
     return {number: row for number, row in cleaned.items() if number > 1 and any(row)}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     table=tables(PRINTABLE),
     delimiter=st.sampled_from(list(DELIMITERS)),
@@ -194,7 +193,6 @@ def test_any_table_comes_back_cell_for_cell(
     assert rows_of(open_list(path, options)) == expected(table)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables(IN_WINDOWS_1252), delimiter=st.sampled_from(list(DELIMITERS)))
 def test_any_table_in_windows_1252_comes_back_cell_for_cell(
     tmp_path: Path, table: list[list[str]], delimiter: str

@@ -11,7 +11,7 @@ from typing import Any
 import openpyxl
 import pytest
 import xlsxwriter
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from lists import malformed_of, problems_of, rows_of
 from openpyxl.worksheet.worksheet import Worksheet
@@ -20,7 +20,8 @@ from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formats import package, xlsx
+from batchsend.lists.formats.xlsx import package
+from batchsend.lists.formats.xlsx import reader as xlsx
 
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
@@ -440,7 +441,7 @@ def as_text(value: object) -> str:
     return clean(str(value))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data(), width=st.integers(1, 5), writer=st.sampled_from(["openpyxl", "xlsxwriter"]))
 def test_any_table_comes_back_cell_for_cell(
     tmp_path: Path, data: st.DataObject, width: int, writer: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import xlsxwriter
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lists import rows_of
 from odd_lists import WORKBOOKS, Read, write
@@ -15,7 +15,8 @@ from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
-from batchsend.lists.formats import structure, xlsx
+from batchsend.lists.formats.xlsx import reader as xlsx
+from batchsend.lists.formats.xlsx import scan as structure
 
 TEXTS = "xl/sharedStrings.xml"
 
@@ -43,7 +44,7 @@ CELLS = st.one_of(
 
 
 @pytest.mark.usefixtures("pieces")
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=30),
     shared=st.booleans(),

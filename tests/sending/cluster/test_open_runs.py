@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import time, timedelta
 
 import pytest
+from clusters import a_run
 from ledgers import BASE_URL, adopt, came_to, planned, stored
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
@@ -63,15 +64,6 @@ SETTINGS = RunSettings(
     HOURS,
     True,
 )
-
-
-def a_run(ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False) -> OpenRun:
-    """A run of so many rows that was planned and handed over."""
-    settings = RunSettings(BASE_URL, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
-    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
-    with ledger.write() as connection:
-        hand_over(connection, adopted.run_id, adopted.start_id, settings)
-    return OpenRun(adopted.run_id, adopted.start_id, settings)
 
 
 @pytest.fixture

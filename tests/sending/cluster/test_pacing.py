@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from clusters import a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import adopt, planned
+from limits import most_in_a_window
 from sqlalchemy import select, update
-from test_handover import a_run
-from test_limiter import most_in_a_window
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.ledger.ledger import Ledger
@@ -93,7 +93,7 @@ async def all_together(pacers: list[SharedPacer], count: int, *how: Any) -> list
     return sorted(moment for moments in lists for moment in moments)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     rate=st.floats(2, 400),
     delays=st.lists(st.floats(0, 0.004), min_size=1, max_size=5),

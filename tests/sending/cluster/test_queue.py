@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clusters import Shared
+from clusters import Shared, a_run
 from ledgers import BASE_URL
 from sqlalchemy import text, update
-from test_handover import a_run
 from world import Sandbox, World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
