@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchsend._version import __version__
+from batchsend.utils.version import __version__
 
 if TYPE_CHECKING:
     from batchsend.runs.api import load_campaign, preview, send

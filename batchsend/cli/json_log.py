@@ -15,28 +15,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.cli.progress import LINE_EVERY, Clock, Counts
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
 from batchsend.runs.report import Report, summary_of
 from batchsend.runs.start import Start
-from batchsend.sending.sender import Elsewhere, Event, Waiting
+from batchsend.sending.sender import Event, Waiting
 from batchsend.utils.timestamps import now, to_text
-
-#: Seconds between two lines of progress.
-_PROGRESS_EVERY = 10.0
 
 Say = Callable[[str], None]
 
 
-def run_as_job(prepare: Callable[[], Start], action: Callable[..., Report], log: Say, summary: Say) -> int:
+def run_as_job(
+    prepare: Callable[[], Start],
+    action: Callable[..., Report],
+    log: Say,
+    summary: Say,
+    clock: Clock = time.monotonic,
+) -> int:
     """Runs one start without a person: `log` gets each event, `summary` one object at the end. Returns the exit."""
-    job = _Job(log)
+    job = _Job(log, clock)
     try:
         start = prepare()
         job.about(start.campaign)
@@ -60,11 +63,12 @@ def run_as_job(prepare: Callable[[], Start], action: Callable[..., Report], log:
 class _Job:
     """Turns what happens into lines."""
 
-    def __init__(self, log: Say) -> None:
+    def __init__(self, log: Say, clock: Clock) -> None:
         self._log = log
+        self._clock = clock
         self._total = 0
-        self._counts: Counter[str] = Counter()
-        self._said_at = time.monotonic()
+        self._said_at = clock()
+        self._counts = Counts(self._said_at)
         self.known: dict[str, Any] = {}
 
     def about(self, campaign: Campaign) -> None:
@@ -86,10 +90,11 @@ class _Job:
         if isinstance(event, Waiting):
             self.event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
             return
-        self._counts.update(event.outcomes if isinstance(event, Elsewhere) else {event.status: 1})
-        if time.monotonic() - self._said_at >= _PROGRESS_EVERY:
-            self._said_at = time.monotonic()
-            self.event("progress", done=self._counts.total(), of=self._total, rows=dict(self._counts))
+        moment = self._clock()
+        self._counts.add(event, moment)
+        if moment - self._said_at >= LINE_EVERY:
+            self._said_at = moment
+            self.event("progress", done=self._counts.done, of=self._total, rows=dict(self._counts.statuses))
 
 
 def _json(facts: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from batchsend._version import __version__
 from batchsend.cli.cluster import ledger, worker
 from batchsend.cli.ledger import purge
 from batchsend.cli.optouts import optouts
@@ -20,6 +19,7 @@ from batchsend.cli.services import callbacks, sandbox, schedule
 from batchsend.cli.web import web, web_users
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
+from batchsend.utils.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,8 +118,9 @@ def send(
     action = runner.rehearse if sandbox else partial(runner.send, ask=ask_whether_to_stop())
     if log_format == "json":
         from batchsend.cli.json_log import run_as_job
+        from batchsend.cli.progress import say_on_standard_error
 
-        return Exit(run_as_job(prepare, action, partial(click.echo, err=True), click.echo))
+        return Exit(run_as_job(prepare, action, say_on_standard_error, click.echo))
     return _run(prepare(), action, asks=asks, quiet=quiet)
 
 
@@ -155,11 +155,11 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
 
 
 class _Progress:
-    """The progress display, from the answered question to the last outcome."""
+    """The progress display, from the confirmation to the last outcome."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._display: AbstractContextManager[Callable[[Event], None]] | None = None
+        self._display = ExitStack()
         self._listener: Callable[[Event], None] | None = None
 
     def begin(self, total: int) -> None:
@@ -167,35 +167,15 @@ class _Progress:
             return
         from batchsend.cli import progress
 
-        if sys.stderr.isatty():
-            self._display = progress.bar(total)
-        else:
-            self._display = progress.lines(total, lambda line: click.echo(line, err=True))
-        self._listener = self._display.__enter__()
+        display = progress.bar(total) if sys.stderr.isatty() else progress.lines(total)
+        self._listener = self._display.enter_context(display)
 
     def listen(self, event: Event) -> None:
         if self._listener is not None:
-            with _whoever_reads():
-                self._listener(event)
+            self._listener(event)
 
     def end(self) -> None:
-        if self._display is not None:
-            with _whoever_reads():
-                self._display.__exit__(None, None, None)
-            self._display = None
-
-
-@contextmanager
-def _whoever_reads() -> Iterator[None]:
-    """Where nobody reads any more (a closed terminal, `| head`), a run that has begun goes on in silence."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        self._display.close()
 
 
 def _asked(texts: int, *, rehearsal: bool) -> bool:
@@ -258,7 +238,7 @@ def run_trial(
         return asked is None or asked(1)
 
     action = rehearse_trial if sandbox else send_trial
-    with progress.lines(1, lambda line: click.echo(line, err=True)) as listener:
+    with progress.lines(1) as listener:
         report = action(start, test_customer, row, confirm=confirm, listener=listener)
     echo_lines(trial_report_lines(report))
     return report.exit

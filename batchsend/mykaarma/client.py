@@ -13,7 +13,6 @@ import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 
-from batchsend._version import __version__
 from batchsend.mykaarma.connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
 from batchsend.mykaarma.protocol import (
     Answered,
@@ -28,6 +27,7 @@ from batchsend.mykaarma.protocol import (
     server_time,
 )
 from batchsend.statuses import Code, Status
+from batchsend.utils.version import __version__
 
 #: When its time is up, a request waits so much longer: after a standstill of this computer (suspended, stopped) the
 #: answer may lie here and only have to be read.

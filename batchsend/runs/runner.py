@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from batchsend._version import __version__
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import (
     BatchsendError,
@@ -54,6 +53,7 @@ from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now
+from batchsend.utils.version import __version__
 
 #: Asked with the plan before the first text leaves; anything but `True` sends nothing.
 Confirm = Callable[[Plan], bool]

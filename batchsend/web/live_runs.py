@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.reports.pages.charts import Share
+from batchsend.reports.pages.charts import Share, shares
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
 from batchsend.web.folder import Places
 from batchsend.web.queries import Watch, known, tried, waiting_to_leave
-from batchsend.web.views.campaigns import bar_of
 
 #: Seconds between two looks; longer where a look takes long, so that watching never costs more than a tenth.
 _EVERY = 1.0
@@ -114,3 +113,13 @@ def _rate(before: deque[tuple[float, int]], done: int) -> float:
 
 
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
+
+
+def bar_of(tally: Tally) -> list[Share]:
+    """How the rows of a run divide, in words that hold while it is being sent, too."""
+    return shares(
+        ("ready", "taken", tally.taken),
+        ("out", "left out on purpose", tally.left_out),
+        ("look", "need you", tally.needs_you),
+        ("wait", "wait", tally.waits),
+    )

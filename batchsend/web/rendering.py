@@ -13,9 +13,9 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from batchsend._version import __version__
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
+from batchsend.utils.version import __version__
 from batchsend.web.auth.middleware import GATE
 
 _HTMX, _SSE = "htmx-2.0.11.min.js", "htmx-ext-sse-2.2.4.min.js"

@@ -19,7 +19,6 @@ from aiohttp import web
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
-from batchsend.web.auth import login as entrance
 from batchsend.web.auth.middleware import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
 from batchsend.web.auth.users import Users
 from batchsend.web.folder import NotThereError, Places, users_file
@@ -41,6 +40,7 @@ from batchsend.web.views import (
 from batchsend.web.views import (
     history as history_page,
 )
+from batchsend.web.views import login as entrance
 from batchsend.web.views import (
     run as run_page,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -165,6 +166,30 @@ def test_a_reader_that_leaves_loses_nothing(world: World, bench: Misbehaving, he
     held.set()
     assert process.wait(60) == 0
     assert outcomes(world) == ["accepted"] * 6
+    assert len(bench.received) == 7
+
+
+def test_a_closed_log_does_not_stop_a_job_and_its_summary_still_comes(
+    world: World, bench: Misbehaving, held: threading.Event
+) -> None:
+    """`batchsend send ... --log-format json 2> >(head -1)`: standard output has another reader."""
+    bench.scripts["customer-3"] = [[says(answer(429))], [says(answer(200, success()))]]
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        [*BATCHSEND, "send", "campaign.toml", "--yes", "--log-format", "json"],
+        cwd=world.folder,
+        env=world.env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    bench.wait_for_requests(3)
+    os.close(ours)
+    held.set()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(out)["statuses"] == {"accepted": 6}
     assert len(bench.received) == 7
 
 

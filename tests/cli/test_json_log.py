@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from world import PASSWORD, Finished, Sandbox, World, customers
+
+from batchsend.cli.json_log import run_as_job
+from batchsend.errors import LedgerError
+from batchsend.runs.api import load_campaign, prepare
+from batchsend.runs.report import Report
+from batchsend.runs.start import Start
+from batchsend.sending.outbox import Outcome
+from batchsend.sending.sender import Elsewhere, Event
+from batchsend.statuses import Status
 
 JOB = ("--log-format", "json")
 
@@ -69,3 +80,27 @@ def test_without_yes_nothing_is_sent(world: World, sandbox: Sandbox) -> None:
     assert done.code == 2
     assert "Add --yes" in done.err
     assert sandbox.requests() == []
+
+
+def test_progress_is_a_line_every_ten_seconds_with_all_counts_so_far(world: World) -> None:
+    world.write(customers(1))
+    seconds = 0.0
+    log: list[str] = []
+
+    def sends(_start: Start, *, listener: Callable[[Event], None], **_: object) -> Report:
+        nonlocal seconds
+        for number in range(2100):
+            seconds = number / 100
+            listener(Outcome(number, Status.ACCEPTED))
+        seconds = 30.0
+        listener(Elsewhere({"failed": 7}))
+        raise LedgerError("The disk is full.")
+
+    start = partial(prepare, load_campaign(world.folder / "campaign.toml"))
+    assert run_as_job(start, sends, log.append, log.append, clock=lambda: seconds) == 2
+    told = [event for event in map(json.loads, log) if event.get("event") == "progress"]
+    assert [(event["done"], event["rows"]) for event in told] == [
+        (1001, {"accepted": 1001}),
+        (2001, {"accepted": 2001}),
+        (2107, {"accepted": 2100, "failed": 7}),
+    ]

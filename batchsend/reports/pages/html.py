@@ -19,11 +19,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from batchsend._version import __version__
 from batchsend.errors import ResultsError
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.messages.sms import non_gsm7
 from batchsend.utils.files import write_private
+from batchsend.utils.version import __version__
 from batchsend.utils.wording import ranges, row_count, segment_count, storable, text_count
 
 #: In a script element these could end it, or, in older browsers, a line of it.

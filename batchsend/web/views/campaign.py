@@ -18,10 +18,11 @@ from batchsend.statuses import Tally
 from batchsend.web.folder import CampaignFile, NotThereError, Places
 from batchsend.web.jobs.list_preview import ListView, look_at_list
 from batchsend.web.jobs.list_process import READING
+from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
-from batchsend.web.views.campaigns import PLACES, WATCH, LastRun, bar_of
+from batchsend.web.views.campaigns import PLACES, WATCH, LastRun
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8

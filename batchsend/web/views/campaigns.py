@@ -10,11 +10,12 @@ from aiohttp import web
 from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
-from batchsend.reports.pages.charts import Share, shares
+from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, Places
+from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 
@@ -94,13 +95,3 @@ def _overview(places: Places, watch: Watch, file: CampaignFile) -> Overview:
             return Overview(file, campaign.name, department, last=last, next_start=next_start)
     except BatchsendError as error:
         return Overview(file, campaign.name, department, problem=str(error), next_start=next_start)
-
-
-def bar_of(tally: Tally) -> list[Share]:
-    """How the rows of a run divide, in words that hold while it is being sent, too."""
-    return shares(
-        ("ready", "taken", tally.taken),
-        ("out", "left out on purpose", tally.left_out),
-        ("look", "need you", tally.needs_you),
-        ("wait", "wait", tally.waits),
-    )
