@@ -49,6 +49,10 @@ def new(name: str) -> None:
     click.echo(f"Next: open {files[0].name}, then: batchsend preview {files[0].name}")
 
 
+for _command in (preview, send, stop, results, runs, history, optouts, purge):
+    cli.add_command(_command)
+
+
 @cli.command()
 def schema() -> None:
     """Print the campaign file's JSON Schema, for editors."""
@@ -59,11 +63,8 @@ def schema() -> None:
     click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
 
 
-for command in (
-    preview, send, stop, results, runs, history, optouts, purge, sandbox, callbacks, schedule, web, web_users,
-    worker, ledger,
-):  # fmt: skip
-    cli.add_command(command)
+for _command in (sandbox, callbacks, schedule, web, web_users, worker, ledger):
+    cli.add_command(_command)
 
 
 def _defect(error: Exception) -> int:

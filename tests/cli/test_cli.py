@@ -17,7 +17,7 @@ HEAVY = ("pandas", "aiohttp", "sqlalchemy", "openpyxl", "numpy", "jinja2", "rich
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["send", "--help"], ["preview", "--help"]])
 def test_help_does_not_load_the_heavy_libraries(arguments: list[str]) -> None:
     code = (
-        "import sys; from batchsend.cli.main.main.main import run; code = run(sys.argv[1:]); "
+        "import sys; from batchsend.cli.main import run; code = run(sys.argv[1:]); "
         f"print([name for name in {HEAVY!r} if name in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, encoding="utf-8")

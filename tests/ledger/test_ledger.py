@@ -791,8 +791,8 @@ def test_a_runs_rows_codes_and_segments(ledger: Ledger) -> None:
 
 HOLDER = """
 import sys
-from batchsend.ledger_opening import open_ledger
-from batchsend.locks import campaign_lock
+from batchsend.ledger.opening import open_ledger
+from batchsend.sending.locks import campaign_lock
 ledger = open_ledger(sys.argv[1])
 with campaign_lock(ledger, "Spring", sys.argv[2]):
     print("locked", flush=True)

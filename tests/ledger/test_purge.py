@@ -231,7 +231,7 @@ def content(file: Path) -> bytes:
 
 
 def test_a_reader_that_keeps_old_pages_alive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchsend.ledger.ledger.purge._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("batchsend.ledger.purge._PATIENCE_SECONDS", 0)
     file = tmp_path / "ledger.db"
     ledger = open_ledger(f"sqlite:///{file}")
     an_old_run(ledger)

@@ -157,12 +157,11 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 
 def _load() -> None:
-    import batchsend.cli.main.main
-    import batchsend.cli.main.progress
-    import batchsend.cli.main.text.plan
-
+    import batchsend.cli.main
+    import batchsend.cli.progress
+    import batchsend.cli.text.plan
     import batchsend.lists.formats.delimited
-    import batchsend.lists.formats.xlsx
+    import batchsend.lists.formats.xlsx.reader
     import batchsend.runs.api
     import batchsend.runs.lookup
     import batchsend.runs.runner

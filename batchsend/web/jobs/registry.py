@@ -103,7 +103,7 @@ class Jobs:
         try:
             self._children[name] = ChildProcess(
                 [str(file)],
-                module="batchsend.web.jobs.registry.process",
+                module="batchsend.web.jobs.process",
                 environment=environment,
                 silent=True,
             )
