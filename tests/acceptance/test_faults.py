@@ -32,7 +32,6 @@ from misbehaving import (
     resets_at_reuse,
     says,
     success,
-    waits,
     waits_until,
 )
 from world import World, customers
@@ -204,7 +203,7 @@ ASKED = {name: len(scripts) for name, (scripts, _) in ANSWERS.items() if name.st
 
 #: Connections are used again and again, so that what one answer leaves behind would meet the next row.
 FAST = "\n[sending]\nrate = 500\ntimeout = 60\nstop_after_failures = 10000\n"
-ONE_BY_ONE = "\n[sending]\nrate = 500\nconcurrency = 1\ntimeout = 5\n"
+ONE_BY_ONE = "\n[sending]\nrate = 500\nconcurrency = 1\ntimeout = 60\n"
 
 
 @pytest.fixture
@@ -674,17 +673,26 @@ def test_before_a_request_has_left_nothing_is_unconfirmed() -> None:
 
 def test_an_answer_that_came_while_the_computer_stood_still_is_read(bench: Misbehaving) -> None:
     """SIGSTOP does the same to the whole command in `test_signals.py`."""
-    bench.scripts["slow"] = once(waits(0.05), says(answer(200, success("late"))))
-    bench.scripts["never"] = once(never)
+    asleep, said = threading.Event(), threading.Event()
+
+    async def tell(_: Any) -> None:
+        said.set()
+
+    bench.scripts["slow"] = once(waits_until(asleep), says(answer(200, success("late"))), tell)
+    bench.scripts["never"] = once(waits_until(asleep), tell, never)
 
     async def story(customer: str) -> Judgement:
-        client = Client(bench.base_url, timeout=0.3)
+        asleep.clear()
+        said.clear()
+        client = Client(bench.base_url, timeout=1)
         async with client.client:
             post = asyncio.create_task(client.post(customer))
             while not bench.customers()[customer]:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             # Nothing runs in this loop for longer than the time-out.
-            time.sleep(0.5)  # noqa: ASYNC251
+            asleep.set()
+            assert said.wait(60)
+            time.sleep(1.2)  # noqa: ASYNC251
             return await post
 
     assert in_short(asyncio.run(story("slow"))) == ("accepted", "late")

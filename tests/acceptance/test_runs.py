@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from openpyxl import Workbook
-from world import Sandbox, World, customers, running_sandbox
+from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
 from batchsend.utils.timestamps import start_of_window, to_text
 
@@ -158,10 +158,13 @@ def days_ago(world: World, run: int, moment: datetime) -> None:
 
 
 def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbox: Sandbox) -> None:
-    world.write(customers(1), campaign="[recipients]\nrepeat_after_days = 7\n")
+    # A zone in which it is about noon: no day ends while the test runs. Etc/GMT+5 is five hours behind UTC.
+    zone = ZoneInfo(f"Etc/GMT{datetime.now(UTC).hour - 12:+}")
+    campaign = CAMPAIGN.replace("America/Chicago", zone.key)
+    world.write(customers(1), campaign=f"{campaign}[recipients]\nrepeat_after_days = 7\n")
     world.send()
-    today = datetime.now(ZONE).date()
-    midnight = datetime.combine(today - timedelta(days=6), datetime.min.time(), ZONE)
+    today = datetime.now(zone).date()
+    midnight = datetime.combine(today - timedelta(days=6), datetime.min.time(), zone)
     # The first moment of the sixth day before: still within seven calendar days.
     days_ago(world, 1, midnight)
     world.write_list(customers(2))

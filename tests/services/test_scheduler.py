@@ -506,7 +506,8 @@ def test_the_list_of_next_times(world: World) -> None:
 
 
 def next_leap_years(count: int) -> list[int]:
-    first = datetime.now(UTC).year
+    now = datetime.now(ZoneInfo("America/Chicago"))
+    first = now.year
     years = [year for year in range(first, first + 40) if year % 4 == 0 and year % 100]
-    passed = datetime.now(ZoneInfo("America/Chicago")).strftime("%m-%d %H:%M") >= "02-29 10:00"
+    passed = now.strftime("%m-%d %H:%M") >= "02-29 10:00"
     return [year for year in years if year > first or not passed][:count]

@@ -93,13 +93,6 @@ def says(*parts: bytes) -> Act:
     return act
 
 
-def waits(seconds: float) -> Act:
-    async def act(_: Connection) -> None:
-        await asyncio.sleep(seconds)
-
-    return act
-
-
 def waits_until(event: threading.Event) -> Act:
     async def act(_: Connection) -> None:
         while not event.is_set():  # noqa: ASYNC110 - it belongs to another thread
