@@ -25,7 +25,7 @@ demo: $(PRODUCT) ## send the sample campaign to the sandbox: a rehearsal, no tex
 	@ls campaigns/results/spring_service*rehearsal*.xlsx
 
 demo-cluster: $(TOOLS) ## the sample campaign by three workers and a PostgreSQL, one worker killed in the middle
-	@$(BIN)/python tests/demo_cluster.py
+	@$(BIN)/python tests/scripts/demo_cluster.py
 
 test: lint ## everything CI asks for: lint, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not system"
@@ -44,14 +44,14 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) ## the tests that need LibreOffice, a bro
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m system
 
 crash: $(TOOLS) ## kill the command 200 times at every stage and see that nobody is texted twice or lost (10 minutes)
-	$(BIN)/python tests/crash_rounds.py --rounds 200
+	$(BIN)/python tests/scripts/crash_rounds.py --rounds 200
 
 crash-cluster: $(TOOLS) ## kill and stop whoever sends a shared run, and its database, 20 rounds of 5,000 rows (20 minutes)
-	$(BIN)/python tests/crash_cluster.py --rounds 20 --rows 5000
+	$(BIN)/python tests/scripts/crash_cluster.py --rounds 20 --rows 5000
 
 replay: $(TOOLS) ## replay 100,000 updates in three orders with repeats and 10,000 malformed ones (3 minutes)
-	$(BIN)/python tests/replay_updates.py
-	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/test_callbacks.py -k malformed
+	$(BIN)/python tests/scripts/replay_updates.py
+	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/services/test_callbacks.py -k malformed
 
 # QUICK=1: smaller lists, 3 minutes. The full suite sends a million texts to a server on this computer.
 bench: $(TOOLS) $(BENCH_TOOLS) ## how fast it is against bare libraries, into benchmarks/RESULTS.md; QUICK=1 for a short one
@@ -77,7 +77,7 @@ format: $(TOOLS) ## format the code and mend what can be mended by itself
 	$(BIN)/ruff format
 
 fuzz: $(TOOLS) ## damage lists of all formats at random and read them, for MINUTES (10)
-	$(BIN)/python tests/fuzz_readers.py --minutes $(or $(MINUTES),10) --start $(or $(START),0)
+	$(BIN)/python tests/scripts/fuzz_readers.py --minutes $(or $(MINUTES),10) --start $(or $(START),0)
 
 samples: $(PRODUCT) ## make the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchsend._version import __version__
+from batchsend.utils.version import __version__
 
 if TYPE_CHECKING:
-    from batchsend.actions import load_campaign, preview, send
+    from batchsend.runs.api import load_campaign, preview, send
 
 __all__ = ["__version__", "load_campaign", "preview", "send"]
 
@@ -15,7 +15,7 @@ __all__ = ["__version__", "load_campaign", "preview", "send"]
 def __getattr__(name: str) -> Any:
     # The libraries behind these take a second to import; `batchsend --help` does not need them.
     if name in ("load_campaign", "preview", "send"):
-        from batchsend import actions
+        from batchsend.runs import api
 
-        return getattr(actions, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Runs the command line. Whatever a user can put right is said in a sentence, without a traceback."""
-    from batchsend.cli import run
+    from batchsend.cli.main import run
 
     sys.exit(run(sys.argv[1:]))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from batchsend.statuses import Code
+
 
 class BatchsendError(Exception):
     """Something that the user can put right. The message says what and how."""
@@ -87,3 +89,15 @@ class BusyError(BatchsendError):
     """Another process is running this campaign."""
 
     exit_code = 4
+
+
+class RowProblem(BatchsendError):  # noqa: N818 - a verdict on a row, not a failure
+    """This row cannot become a message. `code` is for programs, `description` one sentence for people.
+
+    A description names columns, variables and lines, never a customer's phone number or text.
+    """
+
+    def __init__(self, code: Code, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description

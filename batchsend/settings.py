@@ -7,6 +7,7 @@ the current directory. Nothing here ever shows a password; URLs that may hold on
 from __future__ import annotations
 
 import codecs
+import getpass
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from dotenv.parser import parse_stream
 
 from batchsend.errors import SettingsError
-from batchsend.hosts import is_this_machine
+from batchsend.utils.net import is_this_machine
 
 BASE_URL = "MYKAARMA_BASE_URL"
 USERNAME = "MYKAARMA_USERNAME"
@@ -220,3 +221,11 @@ def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
     if parts.scheme not in ("https", "http") or not host:
         raise SettingsError(wrong)
     return parts, host.rstrip("."), port
+
+
+def os_user() -> str:
+    """Who runs this, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -100,7 +100,7 @@ def _preview(path: str, read: Callable[[str], Iterable[Sequence[str]]]) -> float
     import phonenumbers
     import xlsxwriter
 
-    from batchsend.results_table import LEADING_COLUMNS, TRAILING_COLUMNS
+    from batchsend.reports.table import LEADING_COLUMNS, TRAILING_COLUMNS
 
     names = [header.lower().replace(" ", "_") for header in HEADERS]
     leading, trailing = len(LEADING_COLUMNS), len(TRAILING_COLUMNS)

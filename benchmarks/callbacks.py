@@ -17,12 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from ledgers import adopt, planned, send_all
 from raw_posts import post_all
 
-from batchsend.ledger_opening import open_ledger
+from batchsend.ledger.opening import open_ledger
 
 BARE = """
 import asyncio

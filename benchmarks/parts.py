@@ -12,14 +12,19 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from batchsend.api import SendingAttributes, request_body, request_path, run_identity
-from batchsend.history import run_rows
-from batchsend.ledger_opening import open_ledger
-from batchsend.payload import request_of
-from batchsend.results import write_results
-from batchsend.results_table import column_headers, values
-from batchsend.run_results import RunResults
-from batchsend.schema import runs
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.runs import run_rows
+from batchsend.ledger.schema import runs
+from batchsend.mykaarma.protocol import (
+    SendingAttributes,
+    request_body,
+    request_of,
+    request_path,
+    run_identity,
+)
+from batchsend.reports.results_file import write_results
+from batchsend.reports.run_results import RunResults
+from batchsend.reports.table import column_headers, values
 
 
 def posts(ledger_file: str, base_url: str, out: str) -> None:

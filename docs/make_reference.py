@@ -16,11 +16,11 @@ from typing import Any
 
 import click
 
-from batchsend import advice
-from batchsend.campaign_problems import SECTIONS
-from batchsend.campaign_schema import campaign_schema
-from batchsend.cli import cli
-from batchsend.readers.recognise import Format
+from batchsend.campaigns.json_schema import campaign_schema
+from batchsend.campaigns.problems import SECTIONS
+from batchsend.cli.main import cli
+from batchsend.lists.formats.detect import Format
+from batchsend.reports import advice
 from batchsend.sandbox import provocations_markdown
 from batchsend.settings import (
     BASE_URL,
@@ -111,7 +111,7 @@ def campaign_file() -> str:
     """The page about the campaign file's keys."""
     schema = campaign_schema()
     properties, required = schema["properties"], {*schema["required"]}
-    template = (files("batchsend") / "data" / "new" / "campaign.toml").read_text(encoding="utf-8")
+    template = (files("batchsend.campaigns") / "sample_files" / "campaign.toml").read_text(encoding="utf-8")
     parts = [NOTE, "", _CAMPAIGN_INTRO.format(example=template.replace("@NAME@", "spring"))]
     top = {key: value for key, value in properties.items() if key not in SECTIONS}
     parts += ["## At the top of the file", "", *_key_table(top, required), ""]

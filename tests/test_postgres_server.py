@@ -58,7 +58,7 @@ def test_nothing_is_left_running_after_a_kill() -> None:
         "    sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        [sys.executable, "-c", program, str(Path(__file__).parent / "support")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,9 +13,9 @@ from sqlalchemy.engine import make_url
 from yarl import URL
 
 from batchsend.errors import SettingsError
-from batchsend.hosts import is_this_machine
-from batchsend.ledger_url import resolve_ledger_url
+from batchsend.ledger.location import resolve_ledger_url
 from batchsend.settings import Settings, load_settings, normalise_base_url, require_credentials
+from batchsend.utils.net import is_this_machine
 
 CREDENTIALS = {"MYKAARMA_USERNAME": "me", "MYKAARMA_PASSWORD": "s3cret"}
 

@@ -6,10 +6,10 @@ It is written from what is known of the API and shares no code with the client, 
 from __future__ import annotations
 
 from batchsend.sandbox.answers import PROVOCATIONS, Provocation
-from batchsend.sandbox.app import Sandbox, serve
 from batchsend.sandbox.options import DEFAULT_HOST, DEFAULT_PORT, SandboxOptions
 from batchsend.sandbox.pages import provocations_markdown
 from batchsend.sandbox.record import Received
+from batchsend.sandbox.server import Sandbox, serve
 
 __all__ = [
     "DEFAULT_HOST",

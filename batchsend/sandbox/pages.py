@@ -24,7 +24,7 @@ RELOAD = 2
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["clock"] = _clock
-    source = (files("batchsend") / "data" / "sandbox.html").read_text(encoding="utf-8")
+    source = (files("batchsend.sandbox") / "templates" / "texts.html").read_text(encoding="utf-8")
     return environment.from_string(source)
 
 

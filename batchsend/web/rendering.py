@@ -13,10 +13,10 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from batchsend._version import __version__
-from batchsend.pages import base
-from batchsend.timestamps import from_text
-from batchsend.web.gate import GATE
+from batchsend.reports.pages import html as base
+from batchsend.utils.timestamps import from_text
+from batchsend.utils.version import __version__
+from batchsend.web.auth.middleware import GATE
 
 _HTMX, _SSE = "htmx-2.0.11.min.js", "htmx-ext-sse-2.2.4.min.js"
 #: What is served: name in the address -> content type.
@@ -89,7 +89,7 @@ def static(name: str) -> bytes:
     """The content of one of `STATIC_FILES`."""
     if name in _OF_PAGES:
         return base.source(name).encode()
-    return (files("batchsend") / "data" / "web" / "static" / name).read_bytes()
+    return (files("batchsend.web") / "static" / name).read_bytes()
 
 
 def _static_url(name: str) -> str:
@@ -102,7 +102,7 @@ def _render(name: str, /, **values: Any) -> str:
 
 
 def _source(name: str) -> str:
-    own = files("batchsend") / "data" / "web" / name
+    own = files("batchsend.web") / "templates" / name
     return own.read_text(encoding="utf-8") if own.is_file() else base.source(name)
 
 

@@ -17,17 +17,33 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 
 from batchsend.errors import BatchsendError, SettingsError
-from batchsend.hosts import is_this_machine
-from batchsend.listening import cannot_listen, in_url, stopping_on_signals
-from batchsend.web import campaign_page, campaigns, checking, editing, entrance, history_page, run_page
-from batchsend.web.gate import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
-from batchsend.web.jobs import JOBS, Jobs
-from batchsend.web.ledgers import Watch
-from batchsend.web.places import NotThereError, Places, users_file
-from batchsend.web.reading import READING, Reading
+from batchsend.utils.net import cannot_listen, in_url, is_this_machine
+from batchsend.utils.signals import stopping_on_signals
+from batchsend.web.auth.middleware import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
+from batchsend.web.auth.users import Users
+from batchsend.web.folder import NotThereError, Places, users_file
+from batchsend.web.jobs.list_process import READING, Reading
+from batchsend.web.jobs.registry import JOBS, Jobs
+from batchsend.web.live_runs import SNAPSHOTS, Snapshots
+from batchsend.web.queries import Watch
 from batchsend.web.rendering import STATIC_FILES, page, static
-from batchsend.web.users import Users
-from batchsend.web.watching import SNAPSHOTS, Snapshots
+from batchsend.web.views import (
+    campaign as campaign_page,
+)
+from batchsend.web.views import (
+    campaigns,
+    editing,
+)
+from batchsend.web.views import (
+    check as checking,
+)
+from batchsend.web.views import (
+    history as history_page,
+)
+from batchsend.web.views import login as entrance
+from batchsend.web.views import (
+    run as run_page,
+)
 
 #: WEB's neighbours on a telephone's keypad are taken by the sandbox and the listener for updates.
 DEFAULT_PORT = 8397

@@ -17,7 +17,7 @@ from same_table import HEADERS, ROWS, TABLE
 from workbooks import new_workbook
 from world import World, read_results, running_sandbox
 
-from batchsend.customers import ListOptions, open_list
+from batchsend.lists.customer_list import ListOptions, open_list
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 

@@ -20,10 +20,10 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import insert
 from world import World, customers, running_sandbox
 
-from batchsend.ledger_opening import open_ledger
-from batchsend.outputs import write_run_page
-from batchsend.schema import messages
-from batchsend.timestamps import to_text
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages
+from batchsend.reports.output_files import write_run_page
+from batchsend.utils.timestamps import to_text
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 

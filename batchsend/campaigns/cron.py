@@ -1,0 +1,174 @@
+"""When a schedule's times are: crontab(5)'s meaning in a time zone, and a single time. Pure functions.
+
+As in Debian's cron: 0 and 7 are Sunday; day of month and weekday are ORed where neither begins with `*`. Where
+neither minute nor hour begins with `*`, a local time that occurs twice counts once, the first time, and one that
+does not exist becomes the next minute that does. All other expressions mean every minute that shows such a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+_MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+_WEEKDAYS = "SUN|MON|TUE|WED|THU|FRI|SAT"
+#: What a field is called, which names may stand in it, and what may stand in it in words.
+_FIELDS = (
+    ("minute", "", "0 to 59"),
+    ("hour", "", "0 to 23"),
+    ("day of the month", "", "1 to 31"),
+    ("month", _MONTHS, "1 to 12 or JAN to DEC"),
+    ("weekday", _WEEKDAYS, "0 to 7 or SUN to SAT, where 0 and 7 are Sunday"),
+)
+#: Clocks are set by less than this.
+_LARGEST_CHANGE = timedelta(hours=3)
+_MINUTE = timedelta(minutes=1)
+#: Any time at all; whether an expression is valid does not depend on it.
+_SOME_TIME = datetime(2026, 1, 1)  # noqa: DTZ001
+#: How far back `latest` looks first, and how much farther each time.
+_FIRST_LOOK = timedelta(hours=1)
+_FARTHER = 12
+
+
+class Times(Protocol):
+    """The times of a schedule."""
+
+    def after(self, moment: datetime) -> datetime | None:
+        """The first time after `moment`, in UTC; `None` where there is none any more."""
+
+
+@dataclass(frozen=True)
+class CronTimes:
+    """The times of a valid cron expression in `zone`."""
+
+    expression: str
+    zone: ZoneInfo
+
+    def after(self, moment: datetime) -> datetime | None:
+        """The first time after `moment`, in UTC; `None` where none comes within 50 years."""
+        change = _LARGEST_CHANGE if self._changes_near(moment) else timedelta(0)
+        begin = moment.astimezone(self.zone).replace(tzinfo=None) - change
+        found: datetime | None = None
+        last_look = datetime.max  # noqa: DTZ901
+        # Only calendar and clock face are the library's part: which moments show that face is decided here, because
+        # the library passes over times on days whose clocks change by half an hour.
+        for local in CronSim(self.expression, begin):
+            if local > last_look:
+                break
+            later = [time for time in self._moments(local) if time > moment]
+            if later and (found is None or min(later) < found):
+                found = min(later)
+                last_look = local + change
+        return found
+
+    def _changes_near(self, moment: datetime) -> bool:
+        before, behind = moment - _LARGEST_CHANGE, moment + _LARGEST_CHANGE
+        return before.astimezone(self.zone).utcoffset() != behind.astimezone(self.zone).utcoffset()
+
+    def _moments(self, local: datetime) -> Iterator[datetime]:
+        minute, hour, *_ = self.expression.split()
+        if not minute.startswith("*") and not hour.startswith("*"):
+            yield first_moment(local, self.zone)
+            return
+        for fold in (0, 1):
+            moment = local.replace(tzinfo=self.zone, fold=fold).astimezone(UTC)
+            if _shows(moment, local, self.zone):
+                yield moment
+
+
+@dataclass(frozen=True)
+class OneTime:
+    """A single time."""
+
+    at: datetime
+
+    def after(self, moment: datetime) -> datetime | None:
+        """The time itself, as long as it lies ahead."""
+        return self.at if self.at > moment else None
+
+
+def first_moment(local: datetime, zone: ZoneInfo) -> datetime:
+    """When `zone`'s clock shows this local time first, in UTC; the next minute that it does show if it skips it."""
+    while True:
+        moment = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
+        if _shows(moment, local, zone):
+            return moment
+        local = local.replace(second=0, microsecond=0) + _MINUTE
+
+
+def latest(times: Times, after: datetime, until: datetime) -> datetime | None:
+    """The last time after `after` and not after `until`, in UTC."""
+    look = _FIRST_LOOK
+    while True:
+        begin = max(after, until - look)
+        found = None
+        moment = times.after(begin)
+        while moment is not None and moment <= until:
+            found = moment
+            moment = times.after(moment)
+        if found is not None or begin == after:
+            return found
+        look *= _FARTHER
+
+
+def cron_problem(expression: str) -> str | None:
+    """What is wrong with an expression of five fields, as a clause; `None` where it can be used."""
+    fields = expression.split()
+    for number, ((name, words, allowed), field) in enumerate(zip(_FIELDS, fields, strict=True)):
+        alone = ["*"] * len(fields)
+        alone[number] = field
+        written = re.fullmatch(
+            rf"(?:[\d*,/-]{f'|{words}' if words else ''})+", field, re.IGNORECASE | re.ASCII
+        )
+        if not written or not _valid(" ".join(alone)):
+            return f'the {name} "{field}" is not of {allowed}'
+    return None if _valid(expression) else "there is no such day in these months"
+
+
+def _valid(expression: str) -> bool:
+    try:
+        return next(CronSim(expression, _SOME_TIME), None) is not None
+    except CronSimError:
+        return False
+
+
+def _shows(moment: datetime, local: datetime, zone: ZoneInfo) -> bool:
+    return moment.astimezone(zone).replace(tzinfo=None) == local
+
+
+@dataclass(frozen=True)
+class Missed:
+    """Starts that nobody made: the first and the last of them, which may be one."""
+
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be done now. `start`: the planned time of the one start that is due; `missed`: to be reported."""
+
+    start: datetime | None = None
+    missed: Missed | None = None
+
+
+def due(times: Times, after: datetime, now: datetime, expires_after: timedelta) -> Due:
+    """What became due after `after`, the last time that was dealt with, up to now.
+
+    Of several times that went by, the last one stands for all; where it went by longer than `expires_after` ago, it
+    is never made up for.
+    """
+    last = latest(times, after, now)
+    if last is None:
+        return Due()
+    first = times.after(after)
+    if now - last > expires_after:
+        return Due(missed=Missed(first or last, last))
+    earlier = latest(times, after, last - timedelta(microseconds=1))
+    return Due(last, Missed(first, earlier) if first is not None and earlier is not None else None)

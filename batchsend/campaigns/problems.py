@@ -1,0 +1,210 @@
+"""What is wrong with a campaign file, in sentences: from pydantic's errors to what a person can act on.
+
+Works on any model, so that the sentences stay in one place and the models know nothing of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from batchsend.campaigns.types import MisfitError
+from batchsend.lists.headers import nearest
+
+Loc = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: the dotted key (`sending.rate`) and a sentence about it."""
+
+    key: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"`{self.key}`: {self.sentence}"
+
+
+# --- what the models know
+
+
+def submodel(annotation: Any) -> type[BaseModel] | None:
+    """The model within an annotation such as `Consent | None`; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := submodel(part))), None)
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
+    """The keys of a table as the file spells them, each with the model of its own table if it is one."""
+    return {field.alias or name: submodel(field.annotation) for name, field in model.model_fields.items()}
+
+
+def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
+    found: type[BaseModel] | None = model
+    for part in loc:
+        found = keys_of(found).get(str(part)) if found else None
+    return found
+
+
+def _homes(model: type[BaseModel]) -> dict[str, list[str]]:
+    """Every key of the top level and of the sections -> where it belongs, in words."""
+    homes: dict[str, list[str]] = {}
+    for key, section in keys_of(model).items():
+        homes.setdefault(key, []).append("at the top of the file, above the first [section]")
+        for inner in keys_of(section) if section and key in SECTIONS else ():
+            homes.setdefault(inner, []).append(f"under [{key}]")
+    return homes
+
+
+#: Tables that stand in square brackets; the others (`consent`, `template_by` ...) are written inline.
+SECTIONS = ("columns", "recipients", "message", "sending", "guards", "schedule", "list_options")
+
+# --- keys that do not exist
+
+_SETTINGS = {
+    "username": "MYKAARMA_USERNAME",
+    "password": "MYKAARMA_PASSWORD",
+    "base_url": "MYKAARMA_BASE_URL",
+    "ledger": "BATCHSEND_LEDGER",
+}
+
+
+def _is_a_setting(name: str) -> str:
+    return (
+        "is a setting and never stands in a campaign file: take it out, "
+        f"and set {_SETTINGS[name]} in the environment or in a file called .env beside this file"
+    )
+
+
+def _unknown(model: type[BaseModel], loc: Loc) -> str:
+    key, fold = str(loc[-1]), str(loc[-1]).strip().lower().replace("-", "_")
+    bare = fold.removeprefix("mykaarma_").removeprefix("batchsend_")
+    if bare in _SETTINGS:
+        return _is_a_setting(bare)
+    table = _model_at(model, loc[:-1])
+    here = keys_of(table) if table else {}
+    if fold in here:
+        return f'unknown key; did you mean "{fold}"?'
+    homes = _homes(model)
+    if fold in homes:
+        return f"belongs {' or '.join(homes[fold])}"
+    if near := nearest(key, here):
+        return f'unknown key; did you mean "{near}"?'
+    if near := nearest(key, homes):
+        return f'unknown key; did you mean "{near}", which belongs {" or ".join(homes[near])}?'
+    if near := nearest(bare, _SETTINGS):
+        return _is_a_setting(near)
+    return f"unknown key; known here: {', '.join(here)}"
+
+
+# --- values that do not fit
+
+_EXPECTED = {
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "greater_than": "a number above {gt:,g}",
+    "greater_than_equal": "{ge:,g} or more",
+    "less_than_equal": "at most {le:,g}",
+    "string_too_long": "at most {max_length} characters",
+    "tuple_type": "a list in square brackets",
+    "too_short": "at least one entry",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "datetime_type": "a date and time such as 2026-12-01T10:00:00, without quotes",
+    "timezone_naive": "a date and time without an offset (the campaign's time zone is meant)",
+}
+
+
+def shown(value: object) -> str:
+    """A value as the file has it, shortened."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            text = value if len(value) <= 60 else f"{value[:57]}..."
+            return f'"{"".join(c if c.isprintable() else repr(c)[1:-1] for c in text)}"'
+        case datetime() | date() | time():
+            return value.isoformat()
+        case list() | tuple():
+            return f"[{', '.join(shown(entry) for entry in value)}]" if len(value) <= 3 else "a longer list"
+        case Mapping():
+            return "a table"
+    return str(value)[:60]
+
+
+def _hint(kind: str, value: object) -> str:
+    """How to mend the commonest slips of type."""
+    if kind == "string_type" and isinstance(value, int | float):
+        return f'write it in quotes: "{shown(value)}"'
+    if kind == "tuple_type" and isinstance(value, str):
+        return f"write [{shown(value)}]"
+    if kind == "tuple_type" and isinstance(value, Mapping):
+        return "a file's name with a point in it stands in quotes"
+    quoted_number = kind in ("int_type", "float_type") and _is_number(value)
+    quoted_bool = kind == "bool_type" and str(value).lower() in ("true", "false")
+    if isinstance(value, str) and (quoted_number or quoted_bool):
+        return f"write it without the quotes: {value.strip().lower()}"
+    if kind == "model_type" and isinstance(value, list):
+        return "write its name in single brackets"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", value, re.ASCII))
+
+
+def sentence(expected: str, value: object, hint: str = "", *, show: bool = True) -> str:
+    found = f", but it is {shown(value)}" if show else ""
+    return f"expected {expected}{found}{f'; {hint}' if hint else ''}"
+
+
+def _misfit(model: type[BaseModel], error: ErrorDetails) -> str:
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "missing":
+        table = _model_at(model, error["loc"][:-1])
+        fields = table.model_fields.values() if table else ()
+        names = dict(zip(keys_of(table), fields, strict=True)) if table else {}
+        return f"is missing. {names[str(error['loc'][-1])].description}"
+    if kind == "value_error" and isinstance(wrong := context.get("error"), MisfitError):
+        return sentence(wrong.expected, value, wrong.hint, show=wrong.show)
+    if kind == "literal_error":
+        return sentence(str(context["expected"]).replace("'", '"'), value)
+    if kind in _EXPECTED:
+        return sentence(_EXPECTED[kind].format(**context), value, _hint(kind, value))
+    return error["msg"]
+
+
+# --- all of it
+
+
+def dotted(loc: Loc) -> str:
+    """`("recipients", "key", 1)` -> `recipients.key[1]`, counted from 1 as people do."""
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        elif part != "[key]":
+            text += f".{part}" if text else part
+    return text
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
+    """Pydantic's errors about `model` as problems, in pydantic's order."""
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # pydantic counts only entries that fit; those that do not have errors of their own
+        text = (
+            _unknown(model, detail["loc"]) if detail["type"] == "extra_forbidden" else _misfit(model, detail)
+        )
+        yield Problem(dotted(detail["loc"]), text)

@@ -1,0 +1,41 @@
+"""`batchsend new`: a campaign, a template and a list to start from."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from batchsend.errors import BatchsendError
+
+
+def write_sample(name: str, folder: Path) -> list[Path]:
+    """Writes `name.toml`, `name.txt.j2` and `name.csv` into `folder`, the campaign first; overwrites nothing.
+
+    Raises `BatchsendError` where a name cannot be a file's or a file is there already.
+    """
+    stem = name.removesuffix(".toml")
+    if not re.fullmatch(r"[\w][\w .-]*", stem):
+        raise BatchsendError(
+            f'"{name}" cannot be a file name everywhere. Use letters, digits, "-", "_" and blanks.'
+        )
+    samples = resources.files("batchsend.campaigns") / "sample_files"
+    files = {
+        folder / f"{stem}.toml": "campaign.toml",
+        folder / f"{stem}.txt.j2": "message.txt.j2",
+        folder / f"{stem}.csv": "customers.csv",
+    }
+    present = [file.name for file in files if file.exists()]
+    if present:
+        raise BatchsendError(
+            f"{', '.join(present)}: already here, and nothing is overwritten. Choose another name."
+        )
+    for file, sample in files.items():
+        text = (samples / sample).read_text(encoding="utf-8")
+        try:
+            file.write_text(text.replace("@NAME@", stem), encoding="utf-8")
+        except OSError as error:
+            raise BatchsendError(
+                f"{file}: cannot be written ({error.strerror}). Choose another folder."
+            ) from error
+    return list(files)

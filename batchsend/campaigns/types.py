@@ -1,0 +1,310 @@
+"""The kinds of value that a campaign file holds: what is accepted, and the words for what was expected.
+
+Each is an `Annotated` type whose validator turns what TOML gives into what the code wants, or raises
+`MisfitError`. Paths count from the folder that the validation context has under the field's name, else under
+`directory`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from datetime import time, timedelta
+from os.path import normpath
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from batchsend.campaigns.cron import cron_problem
+from batchsend.campaigns.zones import known_zone, nearest_zone
+from batchsend.lists.headers import match_key
+from batchsend.utils.net import is_this_machine
+from batchsend.utils.protected_files import refusal
+
+
+class MisfitError(ValueError):
+    """A value does not fit. `expected` completes "expected ..."; `hint` says how to mend it.
+
+    `show` is off where the value must not be repeated, because it may hold a password.
+    """
+
+    def __init__(self, expected: str, hint: str = "", *, show: bool = True) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.hint = hint
+        self.show = show
+
+
+class ForbiddenMisfitError(MisfitError):
+    """The path of a file that must not be read."""
+
+
+def did_you_mean(name: str | None) -> str:
+    return f'did you mean "{name}"?' if name else ""
+
+
+# --- text
+
+
+def _not_blank(value: str) -> str:
+    if not (text := value.strip()):
+        raise MisfitError("text that is not blank")
+    return text
+
+
+def _name(value: str) -> str:
+    # A name identifies the campaign's history: two spellings that look the same must be the same.
+    text = unicodedata.normalize("NFC", value.strip())
+    if not 1 <= len(text) <= 100 or not text.isprintable():
+        raise MisfitError("1 to 100 printable characters on one line")
+    return text
+
+
+def _uuid(value: str) -> str:
+    text = value.strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", text):
+        raise MisfitError(
+            "1 to 128 letters, digits, hyphens or underscores", "copy it from myKaarma as it is"
+        )
+    return text
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise MisfitError("text on one line")
+    return value.strip()
+
+
+Text = Annotated[str, AfterValidator(_not_blank), Field(json_schema_extra={"minLength": 1})]
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"minLength": 1, "maxLength": 100})]
+ApiUuid = Annotated[
+    str, AfterValidator(_uuid), Field(json_schema_extra={"pattern": r"^\s*[A-Za-z0-9_-]{1,128}\s*$"})
+]
+OneLine = Annotated[str, AfterValidator(_one_line), Field(max_length=160)]
+
+
+def _distinct(headers: tuple[str, ...]) -> tuple[str, ...]:
+    seen: dict[str, str] = {}
+    for header in headers:
+        fold = match_key(header)
+        if fold in seen:
+            raise MisfitError("different columns", f'"{seen[fold]}" and "{header}" are the same column')
+        seen[fold] = header
+    return headers
+
+
+# TOML has lists, and frozen models want tuples: hence `strict=False` on the tuple alone.
+Texts = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+Headers = Annotated[Texts, AfterValidator(_distinct)]
+
+
+# --- files
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str):
+        raise MisfitError("the path of a file, in quotes")
+    text = value.strip()
+    if not text:
+        raise MisfitError("the path of a file")
+    if not text.isprintable():
+        # "C:\new\table.csv" is valid TOML: the backslashes became a line break and a tab.
+        hint = (
+            "in double quotes \\n and \\t are a line break and a tab; "
+            "write C:/lists/x.csv or use single quotes"
+        )
+        raise MisfitError("a path without control characters", hint)
+    if "://" in text:
+        raise MisfitError(
+            "the path of a file", "a web address cannot be read: save the file first", show=False
+        )
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise MisfitError("a path", "whose home folder `~` means is not known: write the path out") from error
+    context = info.context or {}
+    directory = context.get(info.field_name) or context.get("directory")
+    if not directory:
+        return path
+    whole = Path(normpath(directory / path))
+    if (why := refusal(whole, context.get("directory"))) is not None:
+        raise ForbiddenMisfitError("a file that may be shown and sent", f"{why}: name another file")
+    return whole
+
+
+FilePath = Annotated[
+    Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1}, mode="validation")
+]
+FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]
+
+
+#: How the ids begin that `batchsend new` writes, for people to replace.
+SAMPLE_ID = "put-your-"
+
+
+def is_pattern(path: object) -> bool:
+    """Whether `path` stands for the newest of several files. Brackets do not: downloads have them."""
+    text = str(path) if isinstance(path, str | Path) else ""
+    return "://" not in text and any(sign in text for sign in "*?")
+
+
+def _encoding(value: str) -> str:
+    try:
+        "".encode(codecs.lookup(value).name)
+    except (LookupError, ValueError) as error:
+        raise MisfitError("a text encoding such as utf-8, windows-1252 or utf-16") from error
+    return value
+
+
+def _delimiter(value: str) -> str:
+    if value == "\\t":
+        raise MisfitError("one character", 'for a tab write "\\t" in double quotes')
+    if len(value) != 1 or value.isalnum() or value in "\"'\r\n":
+        raise MisfitError('one character such as "," or ";" or "\\t"')
+    return value
+
+
+EncodingName = Annotated[str, AfterValidator(_encoding)]
+Delimiter = Annotated[
+    str, AfterValidator(_delimiter), Field(json_schema_extra={"minLength": 1, "maxLength": 1})
+]
+
+
+# --- times
+
+_DURATION = re.compile(r"(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?", re.ASCII | re.IGNORECASE)
+_LONGEST = timedelta(days=366)
+
+
+def parse_duration(value: object) -> timedelta:
+    """`"1h30m"`, `"20h"`, `"30s"`, `"2d"` or a number of seconds; more than nothing and at most 366 days."""
+    wrong = MisfitError(
+        'a length of time such as "30s", "15m", "1h30m" or a number of seconds, at most 366 days'
+    )
+    if isinstance(value, timedelta):
+        duration = value
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        days, hours, minutes, seconds = (int(group or 0) for group in match.groups())
+        if max(days, hours, minutes, seconds) > _LONGEST.total_seconds():
+            raise wrong
+        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    elif (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 < value <= _LONGEST.total_seconds()
+    ):
+        duration = timedelta(seconds=value)
+    else:
+        raise wrong
+    if not timedelta(0) < duration <= _LONGEST:
+        raise wrong
+    return duration
+
+
+def _time_of_day(value: object) -> time:
+    if isinstance(value, time):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value.strip(), re.ASCII):
+        hour, minute = value.strip().split(":")
+        return time(int(hour), int(minute))
+    raise MisfitError('a time of day from "00:00" to "23:59"')
+
+
+def _cron(value: str) -> str:
+    expression = " ".join(value.split())
+    problem = cron_problem(expression) if expression.count(" ") == 4 else ""
+    if problem is not None:
+        raise MisfitError('five fields as in crontab(5), such as "0 10 * * MON-FRI"', problem)
+    return expression
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "number", "exclusiveMinimum": 0}]}, mode="validation"
+    ),
+]
+TimeOfDay = Annotated[
+    time, BeforeValidator(_time_of_day), WithJsonSchema({"type": "string"}, mode="validation")
+]
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
+def _zone(value: str) -> str:
+    name = value.strip()
+    if known_zone(name) != name:
+        raise MisfitError("a time zone name such as America/Chicago", did_you_mean(nearest_zone(name)))
+    return name
+
+
+def _recipient_zone(value: str) -> str:
+    if value == "recipient":
+        return value
+    try:
+        return _zone(value)
+    except MisfitError as error:
+        raise MisfitError(f'"recipient" or {error.expected}', error.hint) from error
+
+
+ZoneName = Annotated[str, AfterValidator(_zone)]
+RecipientZone = Annotated[str, AfterValidator(_recipient_zone)]
+
+
+# --- phones and web addresses
+
+_REGIONS = {
+    "UK": "GB",
+    "USA": "US",
+    "UNITED STATES": "US",
+    "CAN": "CA",
+    "CANADA": "CA",
+    "MEX": "MX",
+    "MEXICO": "MX",
+}
+
+
+def _region(value: str) -> str:
+    region = value.strip()
+    if region not in SUPPORTED_REGIONS:
+        meant = _REGIONS.get(region.upper()) or (
+            region.upper() if region.upper() in SUPPORTED_REGIONS else None
+        )
+        raise MisfitError('a country as two capital letters, such as "US"', did_you_mean(meant))
+    return region
+
+
+def _callback_url(value: str) -> str:
+    url = value.strip()
+    wrong = MisfitError("a web address that begins with https://", show="@" not in url)
+    try:
+        parts = urlsplit(url)
+        host, has_user, _valid_port = parts.hostname, "@" in parts.netloc, parts.port
+    except ValueError as error:
+        raise wrong from error
+    if has_user:
+        wrong.hint = "credentials never stand in a campaign file: take them out"
+        raise wrong
+    if not host or not url.isprintable() or " " in url or parts.scheme not in ("https", "http"):
+        raise wrong
+    if parts.scheme == "http" and not is_this_machine(host):
+        wrong.hint = "plain http:// is for this machine only: others on the way could read it"
+        raise wrong
+    return url
+
+
+def _metadata(value: dict[str, str]) -> dict[str, str]:
+    for key in value:
+        if key.casefold().startswith("batchsend"):
+            hint = f'"{key}" is taken: names that begin with "batchsend" identify the message'
+            raise MisfitError("other names", hint, show=False)
+    return value
+
+
+Region = Annotated[str, AfterValidator(_region), Field(json_schema_extra={"minLength": 2, "maxLength": 2})]
+CallbackUrl = Annotated[str, AfterValidator(_callback_url), Field(json_schema_extra={"format": "uri"})]
+Metadata = Annotated[dict[str, str], AfterValidator(_metadata)]

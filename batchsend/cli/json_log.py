@@ -1,0 +1,101 @@
+"""What an unattended start says: a JSON object a line while it runs, and one for its end.
+
+Lines on standard error have `time` (UTC), `event` and, where they are known, `campaign`, `run` and counts:
+
+- `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the run that goes on, else null), `unusual`
+- `progress`: `done`, `of`, `rows` (status -> rows so far), every ten seconds
+- `waiting`: `seconds`, `reason`
+- `refused`, `stopped`, `interrupted`: `message`
+- `ended`: `exit`
+
+No phone number and no text is among them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.cli.progress import LINE_EVERY, Clock, Counts
+from batchsend.errors import BatchsendError
+from batchsend.exits import Exit
+from batchsend.planning.plan import Plan
+from batchsend.runs.report import Report, summary_of
+from batchsend.runs.start import Start
+from batchsend.sending.sender import Event, Waiting
+from batchsend.utils.timestamps import now, to_text
+
+Say = Callable[[str], None]
+
+
+def run_as_job(
+    prepare: Callable[[], Start],
+    action: Callable[..., Report],
+    log: Say,
+    summary: Say,
+    clock: Clock = time.monotonic,
+) -> int:
+    """Runs one start without a person: `log` gets each event, `summary` one object at the end. Returns the exit."""
+    job = _Job(log, clock)
+    try:
+        start = prepare()
+        job.about(start.campaign)
+        report = action(start, confirm=job.confirm, listener=job.listen)
+    except BatchsendError as error:
+        exit_code = int(error.exit_code)
+        job.event("stopped" if exit_code == Exit.STOPPED else "refused", message=str(error))
+        found: Mapping[str, Any] = {"message": str(error)}
+    except KeyboardInterrupt:
+        exit_code = int(Exit.INTERRUPTED)
+        job.event("interrupted", message="interrupted before the first text")
+        found = {"message": "interrupted before the first text"}
+    else:
+        exit_code = int(report.exit)
+        found = summary_of(report)
+    job.event("ended", exit=exit_code)
+    summary(_json({"time": to_text(now()), **job.known, "exit": exit_code, **found}))
+    return exit_code
+
+
+class _Job:
+    """Turns what happens into lines."""
+
+    def __init__(self, log: Say, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._total = 0
+        self._said_at = clock()
+        self._counts = Counts(self._said_at)
+        self.known: dict[str, Any] = {}
+
+    def about(self, campaign: Campaign) -> None:
+        self.known = {"campaign": campaign.name, "file": str(campaign.path)}
+
+    def event(self, event: str, **facts: Any) -> None:
+        self._log(_json({"time": to_text(now()), "event": event, **self.known, **facts}))
+
+    def confirm(self, plan: Plan) -> bool:
+        """Nobody is asked: whoever wrote `--yes` has answered."""
+        self._total = plan.texts
+        self.event(
+            "planned", texts=plan.texts, segments=plan.segments, rows=plan.counts,
+            goes_on=plan.run.id if plan.run is not None else None, unusual=plan.unusual,
+        )  # fmt: skip
+        return True
+
+    def listen(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            self.event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
+            return
+        moment = self._clock()
+        self._counts.add(event, moment)
+        if moment - self._said_at >= LINE_EVERY:
+            self._said_at = moment
+            self.event("progress", done=self._counts.done, of=self._total, rows=dict(self._counts.statuses))
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False)

@@ -1,0 +1,62 @@
+"""`batchsend purge`: forgets what is old."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from batchsend.cli.options import ledger_option
+from batchsend.errors import BatchsendError
+
+
+@click.command()
+@click.option(
+    "--older-than", "age", required=True, metavar="AGE", help="4y (years), 18mo (months) or 90d (days)."
+)
+@click.option("--yes", is_flag=True, help="Purge without asking; needed where there is no terminal.")
+@ledger_option
+def purge(age: str, yes: bool, ledger: str | None) -> None:
+    """Forget texts, phones and list columns of whatever was last touched longer ago than that."""
+    from batchsend.cli.text.ledger import entry_count, purge_lines
+    from batchsend.ledger import purge as purging
+    from batchsend.ledger.opening import open_ledger
+    from batchsend.runs.lookup import find_ledger
+    from batchsend.sending.locks import nobody_sending
+    from batchsend.utils.timestamps import now
+
+    moment = now()
+    cutoff = purging.cutoff_of(age, moment)
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Add --yes to purge without a question.")
+    with find_ledger(None, ledger, open_ledger) as found:
+        # Asked first, so that nobody types an answer for nothing; held again for the purge alone, so that an
+        # unanswered question keeps no campaign from being sent.
+        with nobody_sending(found):
+            old = purging.purgeable(found, cutoff)
+        entries = sum(one.entries for one in old)
+        if old:
+            for line in purge_lines(old, cutoff.date().isoformat(), found.where):
+                click.echo(line)
+            if not yes and not _agreed(entries):
+                raise BatchsendError("Nothing was purged.")
+        with nobody_sending(found):
+            purged = purging.purge(found, cutoff, moment)
+    if not purged:
+        click.echo(f"Nothing to purge: nothing was last touched before {cutoff.date().isoformat()}.")
+        return
+    click.echo(f"{entry_count(purged)} purged, and their space was given back.")
+    click.echo("Lists, results, previews and backups hold the same data: delete those that are old yourself.")
+
+
+def _agreed(entries: int) -> bool:
+    from batchsend.cli.text.ledger import entry_count
+
+    try:
+        answer = click.prompt(
+            f"Type {entries} to purge {entry_count(entries)}, anything else to stop", default="", show_default=False
+        )  # fmt: skip
+    except click.Abort:
+        click.echo()
+        return False
+    return str(answer).strip().replace(",", "") == str(entries)

@@ -1,0 +1,101 @@
+"""The commands about runs: stop one, write its results again, list them, and show who got what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batchsend.cli.options import FILE, echo_lines, ledger_option, phone_of, region_option
+
+
+@click.command()
+@click.argument("target", metavar="CAMPAIGN|RUN")
+@ledger_option
+def stop(target: str, ledger: str | None) -> None:
+    """Let a running run stop as Ctrl-C would: what is in flight is finished."""
+    from batchsend.ledger.opening import open_ledger
+    from batchsend.runs.lookup import find_run, is_running
+
+    with find_run(target, ledger, open_ledger) as found:
+        if is_running(found):
+            found.ledger.request_stop(found.run.id)
+            click.echo(f"Run {found.run.id} was asked to stop; what is on its way is finished and recorded.")
+        else:
+            click.echo(f"Run {found.run.id} is not running. Nothing to stop.")
+
+
+@click.command()
+@click.argument("target", metavar="CAMPAIGN|RUN")
+@click.option("--out", type=FILE, metavar="PATH", help="Where to write (.xlsx or .csv).")
+@click.option("--only", multiple=True, metavar="STATUS", help="Only rows of this status; may be repeated.")
+@click.option("--as-list", is_flag=True, help="A list again: only the list's own columns.")
+@ledger_option
+def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
+    """Write the results of a run again."""
+    from batchsend.cli.text.layout import shown_path
+    from batchsend.cli.text.report import delivery_lines
+    from batchsend.reports.output_files import write_run, write_run_as_list, write_run_page
+    from batchsend.runs.lookup import find_run, results_file
+    from batchsend.statuses import Status, Tally
+
+    unknown = [status for status in only if status not in set(Status) - {Status.READY}]
+    if unknown:
+        raise click.BadParameter(
+            f"{unknown[0]} is not a status. There are: {', '.join(s for s in Status if s is not Status.READY)}.",
+            param_hint="--only",
+        )
+    with find_run(target, ledger) as found:
+        path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
+        write = write_run_as_list if as_list else write_run
+        written = write(found.ledger, found.run, path, only or None)
+        counts = found.ledger.counts(found.run.id)
+        click.echo(Tally.of(counts).sentence())
+        echo_lines(delivery_lines(counts))
+        click.echo(f"{'List' if as_list else 'Results'}: {shown_path(written)}")
+        if not (as_list or only):
+            page = write_run_page(found.ledger, found.run, path.with_suffix(".html"), written)
+            click.echo(f"Report: {shown_path(page)}")
+
+
+@click.command()
+@click.argument("campaign", required=False, type=FILE)
+@ledger_option
+def runs(campaign: Path | None, ledger: str | None) -> None:
+    """What ran, when, by whom, with which counts."""
+    from batchsend.cli.text.report import run_lines
+    from batchsend.ledger.runs import overview
+    from batchsend.runs.api import load_campaign
+    from batchsend.runs.lookup import find_ledger, report_pages
+
+    with find_ledger(campaign, ledger) as found:
+        name = load_campaign(campaign).name if campaign is not None else None
+        listed = overview(found, name)
+        for line in run_lines(listed, report_pages(found, [run.run_id for run in listed])):
+            click.echo(line)
+
+
+@click.command()
+@click.option("--customer", metavar="UUID", help="What this customer got.")
+@click.option("--phone", metavar="NUMBER", help="What went to this phone, as far as lists named it.")
+@region_option
+@ledger_option
+def history(customer: str | None, phone: str | None, region: str, ledger: str | None) -> None:
+    """Who got what, when, from whom: over all campaigns of the ledger."""
+    from batchsend.cli.text.ledger import evidence_lines, opt_out_lines
+    from batchsend.ledger.attempts import of_customer, of_phone
+    from batchsend.ledger.optouts import opt_outs_of
+    from batchsend.runs.lookup import find_ledger
+
+    if (customer is None) == (phone is None):
+        raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
+    number = phone_of(phone, region)
+    with find_ledger(None, ledger) as found:
+        evidence = of_customer(found, customer) if customer is not None else of_phone(found, number)
+        for line in evidence_lines(evidence, customer or number):
+            click.echo(line)
+        wishes = list(opt_outs_of(found, customer_uuid=customer, phone=number or None))
+        if wishes:
+            click.echo("Opt-outs:")
+            for line in opt_out_lines(wishes):
+                click.echo(line)

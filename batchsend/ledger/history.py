@@ -1,0 +1,210 @@
+"""Questions about what the ledger remembers: who got what before, what a run looks like now. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
+
+from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
+from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.runs import Taken, _parts
+from batchsend.ledger.schema import campaigns, messages, starts, superseded
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
+from batchsend.utils.timestamps import to_text
+
+#: Told `messages` or `superseded`, picks rows of it.
+_Condition = Callable[[Any], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The outcome of a key in another run of the same campaign."""
+
+    run_id: int
+    status: str
+    codes: str
+    message_uuid: str | None
+    sent_at: str | None
+
+
+class History:
+    """What one ledger remembers, for one campaign (`None`: the ledger does not know it) and one run of it."""
+
+    def __init__(
+        self, ledger: Ledger, campaign: CampaignRecord | None, run_id: int | None, base_url: str
+    ) -> None:
+        self._ledger = ledger
+        self._campaign = campaign
+        self._run_id = run_id
+        self._base_url = base_url
+
+    def earlier(self, keys: Sequence[str]) -> dict[str, list[Earlier]]:
+        """What other runs of this campaign made of these keys, latest run first; only tried rows count."""
+        found: dict[str, list[Earlier]] = {}
+        if self._campaign is None:
+            return found
+        columns = ("key", "run_id", "status", "codes", "message_uuid", "sent_at")
+        for part in _parts(keys):
+            outcomes = _last_outcomes(columns, _keys_elsewhere(self._campaign.id, self._run_id or 0, part))
+            with self._ledger.read() as connection:
+                for key, *outcome in connection.execute(select(outcomes).order_by(outcomes.c.run_id.desc())):
+                    found.setdefault(key, []).append(Earlier(*outcome))
+        return found
+
+    def reached(self, customer_uuids: Sequence[str], since: datetime) -> dict[str, int]:
+        """How many texts each customer may have had since then, over all campaigns of this API base URL."""
+        counts: dict[str, int] = {}
+        for part in _parts(customer_uuids):
+            tables = [self._reached(table, part, since) for table in (messages, superseded)]
+            texts = union_all(*tables).subquery()
+            query = select(texts.c.customer_uuid, func.sum(texts.c.texts)).group_by(texts.c.customer_uuid)
+            with self._ledger.read() as connection:
+                counts.update({customer: int(count) for customer, count in connection.execute(query)})
+        return counts
+
+    def _reached(self, table: Any, customer_uuids: Sequence[str], since: datetime) -> Select[Any]:
+        return (
+            select(table.c.customer_uuid, func.count().label("texts"))
+            .join(campaigns, campaigns.c.id == table.c.campaign_id)
+            .where(
+                campaigns.c.base_url == self._base_url,
+                table.c.customer_uuid.in_(customer_uuids),
+                table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+                table.c.sent_at >= to_text(since),
+            )
+            .group_by(table.c.customer_uuid)
+        )
+
+    def texts_since(self, since: datetime) -> int:
+        """How many texts of this campaign may have reached somebody since then."""
+        if self._campaign is None:
+            return 0
+        count = 0
+        with self._ledger.read() as connection:
+            for table in (messages, superseded):
+                count += (
+                    connection.scalar(
+                        select(func.count()).where(
+                            table.c.campaign_id == self._campaign.id,
+                            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+                            table.c.sent_at >= to_text(since),
+                        )
+                    )
+                    or 0
+                )
+        return count
+
+    def texts_by_run(self) -> list[int]:
+        """How many rows each other run of this campaign tried; runs that tried none are left out."""
+        if self._campaign is None:
+            return []
+        query = (
+            select(func.count())
+            .where(
+                messages.c.campaign_id == self._campaign.id,
+                messages.c.run_id != (self._run_id or 0),
+                messages.c.status.in_(TRIED),
+            )
+            .group_by(messages.c.run_id)
+        )
+        with self._ledger.read() as connection:
+            return list(connection.scalars(query))
+
+    def tried_rows(self, first: int, last: int) -> dict[int, dict[str, Any]]:
+        """The continued run's rows from `first` to `last` that a request was made for, whole."""
+        outcomes = _last_outcomes(
+            messages.columns.keys(),
+            lambda table: and_(table.c.run_id == self._run_id, table.c.row.between(first, last)),
+        )
+        with self._ledger.read() as connection:
+            return {row["row"]: dict(row) for row in connection.execute(select(outcomes)).mappings()}
+
+    def chosen(self, first: int, last: int) -> dict[int, str]:
+        """Row -> what an earlier start's `--resend` asked for, where that start chose the row and did not send it."""
+        query = select(messages.c.row, messages.c.resend).where(
+            messages.c.run_id == self._run_id,
+            messages.c.row.between(first, last),
+            messages.c.resend.is_not(None),
+            UNTRIED,
+        )
+        with self._ledger.read() as connection:
+            return dict(connection.execute(query).all())
+
+    def unfinished(self, resend: str) -> bool:
+        """Did an earlier start of the continued run choose rows by `resend`, and not come to its end with them?
+
+        Then the same command goes on with its choice: what it sent is not chosen a second time.
+        """
+        waiting = select(messages.c.row).where(
+            messages.c.run_id == self._run_id,
+            messages.c.resend == resend,
+            messages.c.status == Status.PENDING,
+        )
+        last_ended = (
+            select(func.coalesce(func.max(starts.c.id), 0))
+            .where(starts.c.run_id == self._run_id, starts.c.ended_at.is_not(None))
+            .scalar_subquery()
+        )
+        killed = select(starts.c.id).where(
+            starts.c.run_id == self._run_id, starts.c.resend == resend, starts.c.id > last_ended
+        )
+        with self._ledger.read() as connection:
+            return connection.scalar(select(or_(waiting.exists(), killed.exists()))) or False
+
+    def tried_keys(self) -> Iterator[tuple[int, str, str | None]]:
+        """Row, key and phone of the continued run's tried rows, streamed."""
+        outcomes = _last_outcomes(("row", "key", "phone"), lambda table: table.c.run_id == self._run_id)
+        with self._ledger.read() as connection:
+            found = connection.execution_options(yield_per=1000).execute(select(outcomes))
+            yield from ((row, key, phone) for row, key, phone in found)
+
+    def tried(self, rows: Sequence[int]) -> Iterator[Taken]:
+        """Those of the continued run's rows with these numbers that were tried."""
+        for part in _parts(rows):
+            outcomes = _last_outcomes(Taken._fields, _rows_of(self._run_id, part))
+            with self._ledger.read() as connection:
+                yield from map(Taken._make, connection.execute(select(outcomes)))
+
+    def sent_with_other_template(self, template_sha256: str) -> int:
+        """How many texts of the continued run were made by a template that has changed since."""
+        query = (
+            select(func.count())
+            .select_from(messages.join(starts, starts.c.id == messages.c.start_id))
+            .where(
+                messages.c.run_id == self._run_id,
+                messages.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+                starts.c.template_sha256 != template_sha256,
+            )
+        )
+        with self._ledger.read() as connection:
+            return connection.scalar(query) or 0
+
+
+def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
+    """What the last request for each row came to; `where`, told a table, picks rows.
+
+    A row that was opened again and not sent since has the outcome that was replaced.
+    """
+    names = tuple(names)
+    return union_all(
+        select(*(messages.c[name] for name in names)).where(
+            messages.c.status.in_([*TRIED, IN_FLIGHT]), where(messages)
+        ),
+        select(*(superseded.c[name] for name in names))
+        .join(messages, REPLACED)
+        .where(UNTRIED, where(superseded)),
+    ).subquery()
+
+
+def _rows_of(run_id: int | None, rows: Sequence[int]) -> _Condition:
+    return lambda table: and_(table.c.run_id == run_id, table.c.row.in_(rows))
+
+
+def _keys_elsewhere(campaign_id: int, run_id: int, keys: Sequence[str]) -> _Condition:
+    return lambda table: and_(
+        table.c.campaign_id == campaign_id, table.c.run_id != run_id, table.c.key.in_(keys)
+    )

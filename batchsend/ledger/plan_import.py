@@ -1,0 +1,122 @@
+"""A plan's rows on their way into the real ledger: brought beside it first, then taken over in SQL.
+
+Row by row through Python this took as long as planning them. Only how the rows get beside the ledger differs from
+database to database: SQLite attaches the plan's file, PostgreSQL has the rows copied into a temporary table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    TableClause,
+    and_,
+    column,
+    insert,
+    literal,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.exc import DBAPIError
+
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.schema import messages, superseded
+from batchsend.statuses import IN_FLIGHT, RESENDABLE, TRIED
+
+#: Rows copied to a server in one go.
+_COPY_ROWS = 1000
+#: What stays with a row whatever it becomes.
+KEPT = frozenset({"run_id", "row", "attempts"})
+#: No request was made for the row. Spelled out, because an `IN` cannot be used for many rows at once.
+UNTRIED = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
+
+
+@contextmanager
+def beside_plan(engine: Engine, plan: Engine, file: Path) -> Iterator[tuple[Connection, TableClause]]:
+    """One transaction of a ledger, and the rows of a plan as a table that it can read.
+
+    `plan` is open on `file`, a SQLite database. The transaction is durable once the block is left.
+    """
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # Not within a transaction: SQLite attaches nothing then.
+            _by_driver(connection, "ATTACH DATABASE ? AS plan", (str(file),))
+            try:
+                with connection.begin():
+                    yield connection, _plan_table(messages.name, schema="plan")
+            finally:
+                _by_driver(connection, "DETACH DATABASE plan")
+        else:
+            with connection.begin():
+                _copy(connection, plan)
+                yield connection, _plan_table("plan_messages")
+
+
+def _plan_table(name: str, schema: str | None = None) -> TableClause:
+    return table(name, *(column(c.name, c.type) for c in messages.columns), schema=schema)
+
+
+def _by_driver(connection: Connection, statement: str, values: tuple[str, ...] = ()) -> None:
+    """Executes a statement without the transaction that SQLAlchemy would begin for it."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        driver.execute(statement, values)
+    except driver.Error as error:
+        raise DBAPIError(statement, None, error) from error
+
+
+def _copy(connection: Connection, plan: Engine) -> None:
+    connection.exec_driver_sql("CREATE TEMPORARY TABLE plan_messages (LIKE messages) ON COMMIT DROP")
+    names = ", ".join(f'"{c.name}"' for c in messages.columns)
+    driver: Any = connection.connection.driver_connection
+    statement = f"COPY plan_messages ({names}) FROM STDIN"
+    with plan.connect() as reading:
+        rows = reading.execution_options(yield_per=_COPY_ROWS).execute(select(messages))
+        try:
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise DBAPIError(statement, None, error) from error
+
+
+def store(connection: Connection, plan: TableClause, run_id: int, campaign_id: int) -> None:
+    """Writes planned rows over whatever of theirs has not been tried; an outcome is never overwritten.
+
+    A row that the plan opened again (a higher `generation`) is the exception: its outcome must be in `superseded`.
+    """
+    ours = {"run_id": literal(run_id), "campaign_id": literal(campaign_id)}
+    names = messages.columns.keys()
+    planned = select(*(ours.get(name, plan.c[name]) for name in names)).where(plan.c.status.not_in(TRIED))
+    upsert = insert_into(connection, messages).from_select(names, planned)
+    opened_again = and_(
+        or_(*(messages.c.status == status for status in RESENDABLE)),
+        upsert.excluded.generation > messages.c.generation,
+    )
+    connection.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["run_id", "row"],
+            set_={name: upsert.excluded[name] for name in names if name not in KEPT},
+            where=or_(UNTRIED, opened_again),
+        )
+    )
+
+
+def supersede(connection: Connection, plan: TableClause, run_id: int, moment: str) -> None:
+    """Copies the outcomes of the run that the plan is about to open again; `moment` is UTC text."""
+    opened_again = (
+        messages.c.run_id == run_id,
+        messages.c.status.in_(RESENDABLE),
+        plan.c.row == messages.c.row,
+        plan.c.generation > messages.c.generation,
+    )
+    # An update must not change an outcome between the copy and what is written over it.
+    connection.execute(select(messages.c.row).where(*opened_again).with_for_update(of=messages))
+    outcomes = select(*messages.columns, literal(moment)).where(*opened_again)
+    connection.execute(insert(superseded).from_select([*messages.columns.keys(), "superseded_at"], outcomes))

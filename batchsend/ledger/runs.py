@@ -1,0 +1,189 @@
+"""Queries about runs: their rows, counts, starts, and what they took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import func, select, union_all
+
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
+from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
+
+T = TypeVar("T")
+#: Values in one `IN (...)`; SQLite takes 32,766 parameters.
+_VALUES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverview:
+    """One line of `batchsend runs`."""
+
+    run_id: int
+    campaign: str
+    base_url: str
+    created_at: str
+    ended_at: str | None
+    os_user: str
+    host: str
+    ending: str | None
+    list_file: str
+    counts: Mapping[str, int]
+
+
+def run_rows(
+    ledger: Ledger, run_id: int, statuses: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A run's rows in the list's order, streamed; `statuses` narrows them, `columns` what is read of each."""
+    names = messages.columns.keys() if columns is None else columns
+    for row in run_tuples(ledger, run_id, statuses, names):
+        yield dict(zip(names, row, strict=True))
+
+
+def run_tuples(
+    ledger: Ledger, run_id: int, statuses: Sequence[str] | None, columns: Sequence[str]
+) -> Iterator[Sequence[Any]]:
+    """The values of these columns of a run's rows in the list's order, streamed; `statuses` narrows the rows."""
+    query = (
+        select(*(messages.c[name] for name in columns))
+        .where(messages.c.run_id == run_id)
+        .order_by(messages.c.row)
+    )
+    if statuses is not None:
+        query = query.where(messages.c.status.in_(statuses))
+    with ledger.read() as connection:
+        yield from connection.execution_options(yield_per=1000).execute(query)
+
+
+def taken_rows(ledger: Ledger, run_id: int, rows: Sequence[int]) -> Iterator[Taken]:
+    """Those of a run's rows with these numbers that have a key, whatever became of them."""
+    for part in _parts(rows):
+        query = select(*(messages.c[name] for name in Taken._fields)).where(
+            messages.c.run_id == run_id, messages.c.row.in_(part), messages.c.key.is_not(None)
+        )
+        with ledger.read() as connection:
+            yield from map(Taken._make, connection.execute(query))
+
+
+def code_counts(ledger: Ledger, run_id: int) -> list[tuple[str, str, int]]:
+    """(status, codes, rows) of a run, the most frequent first."""
+    query = (
+        select(messages.c.status, messages.c.codes, func.count())
+        .where(messages.c.run_id == run_id)
+        .group_by(messages.c.status, messages.c.codes)
+        .order_by(func.count().desc(), messages.c.status, messages.c.codes)
+    )
+    with ledger.read() as connection:
+        return [(status, codes, count) for status, codes, count in connection.execute(query)]
+
+
+def rows_with(ledger: Ledger, run_id: int, status: str, codes: str, limit: int) -> list[int]:
+    """The first row numbers with this status and these codes."""
+    query = (
+        select(messages.c.row)
+        .where(messages.c.run_id == run_id, messages.c.status == status, messages.c.codes == codes)
+        .order_by(messages.c.row)
+        .limit(limit)
+    )
+    with ledger.read() as connection:
+        return list(connection.scalars(query))
+
+
+def first_with(ledger: Ledger, run_id: int, status: str, codes: str) -> dict[str, Any] | None:
+    """The first row with this status and these codes, whole."""
+    query = (
+        select(messages)
+        .where(messages.c.run_id == run_id, messages.c.status == status, messages.c.codes == codes)
+        .order_by(messages.c.row)
+        .limit(1)
+    )
+    with ledger.read() as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOverview]:
+    """All runs, the latest first, each with its counts and its latest start."""
+    latest = select(func.max(starts.c.id)).group_by(starts.c.run_id)
+    query = (
+        select(runs.c.id, campaigns.c.name, campaigns.c.base_url, runs.c.created_at, starts.c.ended_at,
+               starts.c.os_user, starts.c.host, starts.c.ending, runs.c.list_file)
+        .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+        .join(starts, starts.c.run_id == runs.c.id)
+        .where(starts.c.id.in_(latest))
+        .order_by(runs.c.id.desc())
+    )  # fmt: skip
+    if campaign_name is not None:
+        query = query.where(campaigns.c.name == campaign_name)
+    by_run = select(messages.c.run_id, messages.c.status, func.count()).group_by(
+        messages.c.run_id, messages.c.status
+    )
+    counts: dict[int, dict[str, int]] = {}
+    with ledger.read() as connection:
+        for run_id, status, count in connection.execute(by_run):
+            counts.setdefault(run_id, {})[status] = count
+        return [RunOverview(*row, counts=counts.get(row[0], {})) for row in connection.execute(query)]
+
+
+def starts_of(ledger: Ledger, run_id: int) -> list[dict[str, Any]]:
+    """All starts of a run, the first one first, whole."""
+    query = select(starts).where(starts.c.run_id == run_id).order_by(starts.c.id)
+    with ledger.read() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def departures(ledger: Ledger, run_id: int) -> Iterator[tuple[int, str, str, int]]:
+    """How many requests of a run left in each tenth of a second, replaced ones too, where the outcome is recorded.
+
+    Gives start, first and last moment (UTC text) and requests; streamed.
+    """
+    tables = [
+        select(table.c.start_id, table.c.sent_at).where(
+            table.c.run_id == run_id,
+            table.c.sent_at.is_not(None),
+            table.c.start_id.is_not(None),
+            table.c.status.in_([*TRIED, IN_FLIGHT]),
+        )
+        for table in (messages, superseded)
+    ]
+    sent = union_all(*tables).subquery()
+    tenth = func.substr(sent.c.sent_at, 1, len("2026-11-22T10:00:00.1"))
+    query = select(
+        sent.c.start_id, func.min(sent.c.sent_at), func.max(sent.c.sent_at), func.count()
+    ).group_by(sent.c.start_id, tenth)
+    with ledger.read() as connection:
+        found = connection.execution_options(yield_per=1000).execute(query)
+        yield from ((start, first, last, requests) for start, first, last, requests in found)
+
+
+def segments_to_send(ledger: Ledger, run_id: int, codes: Sequence[str] = (Code.STOPPED,)) -> tuple[int, int]:
+    """(texts, segments) that are waiting to be sent, with these codes."""
+    query = select(func.count(), func.coalesce(func.sum(messages.c.segments), 0)).where(
+        messages.c.run_id == run_id, messages.c.status == Status.PENDING, messages.c.codes.in_(codes)
+    )
+    with ledger.read() as connection:
+        texts, segments = connection.execute(query).one()
+        return texts, int(segments)
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), _VALUES):
+        yield values[start : start + _VALUES]
+
+
+class Taken(NamedTuple):
+    """A row that is sent, or was tried before. `cells`: as the ledger has them, a JSON list."""
+
+    row: int
+    key: str
+    phone: str | None
+    customer_uuid: str
+    cells: str
+
+    def texts(self) -> list[str]:
+        """The row's own cells."""
+        cells: list[str] = json.loads(self.cells)
+        return cells

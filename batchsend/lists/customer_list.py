@@ -1,0 +1,220 @@
+"""Customer lists: any readable file as chunks of text cells under the spreadsheet's row numbers.
+
+Nothing is guessed into a number, a date or a missing value. What is wrong with a file as a whole is an error
+before any row is looked at; what is wrong with a row comes with the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TYPE_CHECKING
+
+from batchsend.errors import ListError
+from batchsend.lists.cells import column_letter
+from batchsend.lists.formats.detect import Format, recognise
+from batchsend.lists.header_row import Header, examine
+from batchsend.lists.source import ListOptions, Snapshot, Source, unreadable
+from batchsend.lists.spool import Block, NoRoomError, Spool
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
+
+
+def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
+    """The reader of a format; only the one that is needed is loaded."""
+    match form:
+        case Format.TEXT:
+            from batchsend.lists.formats.delimited import open_text
+
+            return open_text
+        case Format.XLSX:
+            from batchsend.lists.formats.xlsx.reader import open_xlsx
+
+            return open_xlsx
+        case Format.XLS:
+            from batchsend.lists.formats.xls import open_xls
+
+            return open_xls
+        case Format.ODS:
+            from batchsend.lists.formats.ods import open_ods
+
+            return open_ods
+        case Format.HTML:
+            from batchsend.lists.formats.html import open_html
+
+            return open_html
+        case Format.SPREADSHEETML:
+            from batchsend.lists.formats.spreadsheetml import open_spreadsheetml
+
+            return open_spreadsheetml
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a list. Blank rows are left out, but the row numbers count them."""
+
+    numbers: list[int]
+    #: One for each number, with a text for each of `CustomerList.headers`; "" is blank.
+    rows: Sequence[Sequence[str]]
+    #: Row number -> what is wrong with the row, to be read after "Row 7": `has 9 filled cells, the header has 7`.
+    malformed: Mapping[int, str]
+    #: Rows that the spreadsheet does not show, where `hidden_rows` is "skip".
+    hidden: frozenset[int]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as `object` columns of str, labelled 0..n-1 like the headers; the index holds row numbers.
+
+        For questions about whole columns. Loading pandas takes as long as planning thousands of rows, so what looks
+        at rows one by one takes `rows`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, index=pd.Index(self.numbers, dtype="int64"), dtype=object)
+
+
+@dataclass(frozen=True)
+class CustomerList:
+    """A list that was read; its rows can be asked for as often as wanted."""
+
+    path: Path
+    headers: tuple[str, ...]
+    notes: tuple[str, ...]  #: what was assumed, a phrase each: `read as Windows-1252`
+    saved_at: datetime  #: when the file was last changed, UTC
+    sha256: str  #: of the file's bytes, hexadecimal
+    rows: int  #: rows below the header that are not blank
+    hidden_rows: int  #: how many of them the spreadsheet does not show
+    _snapshot: Snapshot = field(repr=False)
+    _spool: Spool = field(repr=False)
+    _header: Header = field(repr=False)
+    _short_is_malformed: bool = field(repr=False)
+    _skip_hidden: bool = field(repr=False)
+
+    def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
+        """Yields the rows in order, at most `spool.BLOCK_ROWS` at a time.
+
+        `used` holds the positions of the columns that the campaign uses, all of them if None: a row of a
+        text file that ends before the last of these is malformed. Raises ListError if the file has changed
+        since it was opened: whoever saved it anew means the new rows.
+        """
+        shape = _Shape.of(self._header, range(len(self.headers)) if used is None else used)
+        self._snapshot.check()
+        for block in self._spool.blocks():
+            yield self._chunk(shape, block)
+        self._snapshot.check()
+        self._snapshot.check_content()
+
+    def fingerprint(self) -> str:
+        """What tells this list from another one: its rows as read, whatever the file's form."""
+        shape = _Shape.of(self._header, ())
+        digest = hashlib.sha256(repr(self.headers).encode())
+        for block in self._spool.blocks():
+            chunk = self._chunk(shape, block)
+            said = [repr((number, *cells)) for number, cells in zip(chunk.numbers, chunk.rows, strict=True)]
+            digest.update("".join(said).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def _chunk(self, shape: _Shape, block: Block) -> Chunk:
+        malformed: dict[int, str] = {}
+        rows = block.rows
+        for index, cells in enumerate(rows):
+            if len(cells) != shape.width:
+                problem = shape.problem(cells, short_is_malformed=self._short_is_malformed)
+                if problem:
+                    malformed[block.numbers[index]] = problem
+                rows[index] = shape.fit(cells)
+        if len(shape.positions) != shape.width:
+            rows = [[cells[position] for position in shape.positions] for cells in rows]
+        hidden = frozenset(block.hidden if self._skip_hidden else ())
+        return Chunk(block.numbers, rows, malformed, hidden)
+
+
+def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: bool = True) -> CustomerList:  # noqa: B008
+    """Reads the whole file once and finds out what it is.
+
+    With `rows_needed` false, a list that has only a header is no error. Raises ListError with everything
+    that is wrong with the file as a whole.
+    """
+    snapshot, spool = Snapshot.of(path), Spool()
+    try:
+        source = _opener(recognise(path))(path, snapshot, options)
+        found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
+    except NoRoomError as error:
+        raise ListError(path, _no_room(error)) from error
+    except OSError as error:
+        raise ListError(path, unreadable(error)) from error
+    header = found.header
+    if found.problems:
+        refused = ListError(path, found.problems)
+        refused.headers = tuple(header.columns.values()) or None
+        raise refused
+    place = (f"the header is in row {header.row}",) if header.row > 1 else ()
+    return CustomerList(
+        path=path,
+        headers=tuple(header.columns.values()),
+        notes=(*source.notes, *place),
+        saved_at=snapshot.saved_at,
+        sha256=snapshot.sha256,
+        rows=found.rows,
+        hidden_rows=found.hidden.count,
+        _snapshot=snapshot,
+        _spool=spool,
+        _header=header,
+        _short_is_malformed=source.short_rows_are_malformed,
+        _skip_hidden=options.hidden_rows == "skip",
+    )
+
+
+def _no_room(error: NoRoomError) -> str:
+    return (
+        f"Its rows could not be kept in {gettempdir()} while they are checked ({error.__cause__}). Free some space "
+        "there, or set TMPDIR (on Windows: TEMP) to a folder that has room."
+    )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How wide rows are to be, and how to say that one is not."""
+
+    width: int
+    filled: int
+    last_used: int
+    last_used_name: str
+    positions: Sequence[int]
+
+    @classmethod
+    def of(cls, header: Header, used: Collection[int]) -> _Shape:
+        positions = tuple(header.columns)
+        last = max((positions[i] for i in used), default=-1)
+        return cls(header.width, len(header.columns), last, header.columns.get(last, ""), positions)
+
+    def problem(self, cells: Sequence[str], *, short_is_malformed: bool) -> str | None:
+        """What is wrong with a row that is not as wide as the header, if anything is."""
+        if any(cells[self.width :]):
+            filled = sum(map(bool, cells))
+            if filled > self.filled:
+                return f"has {filled} filled cells, the header has {self.filled}"
+            last = max(i for i, cell in enumerate(cells) if cell)
+            return (
+                f"has a value in column {column_letter(last + 1)}, "
+                f"but the header ends in column {column_letter(self.width)}"
+            )
+        if short_is_malformed and len(cells) <= self.last_used:
+            return (
+                f"ends in column {column_letter(len(cells))}, but the campaign uses "
+                f'"{self.last_used_name}" in column {column_letter(self.last_used + 1)}'
+            )
+        return None
+
+    def fit(self, cells: Sequence[str]) -> list[str]:
+        """The cells under the header, made up with blank ones."""
+        kept = list(cells[: self.width])
+        return kept + [""] * (self.width - len(kept))

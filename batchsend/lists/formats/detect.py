@@ -1,0 +1,166 @@
+"""Which format a file is, by its content; its name may say anything."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import zipfile
+import zlib
+from enum import Enum, auto
+from pathlib import Path
+
+from batchsend.errors import ListError
+from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+
+
+class Format(Enum):
+    """The formats that can be read."""
+
+    TEXT = auto()
+    XLSX = auto()
+    XLS = auto()
+    ODS = auto()
+    HTML = auto()
+    SPREADSHEETML = auto()
+
+
+_ZIP = b"PK\x03\x04"
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+_SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
+_DAMAGED_ZIP = "It is a workbook that was cut short or damaged. Copy, download or export it again."
+_FROM_NUMBERS = "Open it in Numbers and export it as Excel or CSV."
+
+# (how a file begins, what it is)
+_OTHER_FORMATS = (
+    (b"\x89PNG\r\n\x1a\n", "a picture (PNG)"),
+    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"GIF87a", "a picture (GIF)"),
+    (b"GIF89a", "a picture (GIF)"),
+    (b"II*\x00", "a picture (TIFF)"),
+    (b"MM\x00*", "a picture (TIFF)"),
+    (b"\x00\x00\x00\x18ftypheic", "a picture (HEIC)"),
+    (b"\x00\x00\x00\x24ftypheic", "a picture (HEIC)"),
+    (b"%PDF-", "a PDF document"),
+    (b"{\\rtf", "a text document (RTF)"),
+    (b"\x1f\x8b", "a compressed file (gzip)"),
+    (b"\xfd7zXZ\x00", "a compressed file (xz)"),
+    (b"7z\xbc\xaf\x27\x1c", "a compressed file (7z)"),
+    (b"Rar!\x1a\x07", "a compressed file (RAR)"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"SQLite format 3\x00", "a database (SQLite)"),
+    (b"\x00\x01\x00\x00Standard Jet DB", "a database (Access)"),
+    (b"\x00\x01\x00\x00Standard ACE DB", "a database (Access)"),
+    (b"PAR1", "a Parquet file"),
+    (b"BEGIN:VCARD", "a file of contacts (vCard)"),
+)
+_MARKUP = re.compile(
+    rb"\s*<(?:!doctype|!--|\?xml|html|head|meta|title|body|center|table|thead|tbody|style|script|div|font|tr|td|th)\b",
+    re.IGNORECASE,
+)
+_XML = re.compile(rb"\s*<\?xml\b", re.IGNORECASE)
+_SPREADSHEETML = re.compile(rb"<(?:\w+:)?Workbook\b[^>]*urn:schemas-microsoft-com:office:spreadsheet")
+_HTML = re.compile(rb"<(?:html|table)\b", re.IGNORECASE)
+_WEB_ARCHIVE = re.compile(rb"MIME-Version:|From: <Saved by", re.IGNORECASE)
+_GOOGLE_LINK = re.compile(rb'\s*\{[^}]*(?:docs\.google\.com|"doc_id")')
+_JSON = re.compile(rb'\s*(?:\[\s*)?\{\s*"')
+# A part that only this format has, and what it is.
+_OTHER_ZIPS = (
+    ("xl/workbook.bin", "a binary workbook (.xlsb)", _SAVE_AS),
+    ("word/document.xml", "a Word document", _SAVE_AS),
+    ("ppt/presentation.xml", "a PowerPoint presentation", _SAVE_AS),
+    ("content.xml", "an OpenDocument file, but no spreadsheet", _SAVE_AS),
+    ("index/document.iwa", "a Numbers document", _FROM_NUMBERS),
+    ("index.zip", "a Numbers document", _FROM_NUMBERS),
+)
+_ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
+
+
+def recognise(path: Path) -> Format:
+    """The format of a file that exists and is not empty. Raises ListError if it is none that can be read."""
+    if path.name.startswith("~$"):
+        raise ListError(
+            path, "It only marks that somebody has a workbook open. Name the workbook itself, without ~$."
+        )
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(_ZIP):
+        return _recognise_zip(path)
+    if start.startswith(_OLE):
+        return _recognise_ole(path)
+    for signature, what in _OTHER_FORMATS:
+        if start.startswith(signature):
+            raise ListError(path, f"It is {what}, not a list. Export the list as .xlsx or .csv.")
+    return _recognise_text(
+        path, start.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"").lstrip(b"\xff\xfe")
+    )
+
+
+def _recognise_text(path: Path, start: bytes) -> Format:
+    if _MARKUP.match(start):
+        if _SPREADSHEETML.search(start):
+            return Format.SPREADSHEETML
+        if _XML.match(start) and not _HTML.search(start):
+            raise ListError(path, f"It is an XML document, whatever its name says. {_SAVE_AS}")
+        return Format.HTML
+    if _WEB_ARCHIVE.match(start):
+        raise ListError(
+            path, "It is a web archive (.mht), which cannot be read. Open it in Excel and save it as .xlsx."
+        )
+    if _GOOGLE_LINK.match(start):
+        raise ListError(
+            path,
+            "It is only a link to a sheet at Google. Open the sheet, choose File, Download, Microsoft Excel, and "
+            "name what was downloaded.",
+        )
+    if _JSON.match(start):
+        raise ListError(path, "It is a JSON document, not a list. Export the list as .xlsx or .csv.")
+    return Format.TEXT
+
+
+def _recognise_zip(path: Path) -> Format:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            kind = _opendocument_type(archive)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error):
+        raise ListError(path, _DAMAGED_ZIP) from None
+    names = {member.filename.casefold() for member in members}
+    if "xl/workbook.xml" in names:
+        if any(member.flag_bits & 1 for member in members):
+            raise ListError(path, PASSWORD)
+        return Format.XLSX
+    if kind.startswith(_ODS_TYPE):
+        return Format.ODS
+    for part, what, remedy in _OTHER_ZIPS:
+        if part in names:
+            raise ListError(path, f"It is {what}, which cannot be read. {remedy}")
+    raise ListError(path, "It is a zip archive, not a list. Unpack it and name the list inside.")
+
+
+def _opendocument_type(archive: zipfile.ZipFile) -> bytes:
+    """What an OpenDocument file says to be; empty for others."""
+    if "mimetype" not in archive.namelist():
+        return b""
+    with archive.open("mimetype") as part:
+        return part.read(100)
+
+
+def _recognise_ole(path: Path) -> Format:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
+            raise ListError(path, PASSWORD)
+        if content.find("Workbook".encode("utf-16-le")) >= 0 or content.find("Book".encode("utf-16-le")) >= 0:
+            return Format.XLS
+        if _directory_is_missing(content[:52], len(content)):
+            raise ListError(path, DAMAGED)
+    raise ListError(path, "It is an Office document, but no workbook. Export the list as .xlsx or .csv.")
+
+
+def _directory_is_missing(header: bytes, size: int) -> bool:
+    """Whether the file ends before the list of what it holds."""
+    if len(header) < 52:
+        return True
+    sector_size = 1 << min(int.from_bytes(header[30:32], "little"), 16)
+    first_sector = int.from_bytes(header[48:52], "little")
+    return (first_sector + 1) * sector_size >= size

@@ -1,0 +1,228 @@
+"""Lists in OpenDocument spreadsheets (.ods): rows, values and what is hidden, from `content.xml` as it streams by.
+
+One pass for everything, because only the XML knows hidden rows and failed formulas, and because it runs cells and
+rows together ("1,048,566 rows like this one"), for which a reader that makes a rectangle of them asks for more memory
+than there is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from batchsend.errors import ListError
+from batchsend.lists.cells import clean, text_of
+from batchsend.lists.damage import is_damaged
+from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.xlsx.package import PASSWORD, open_package
+from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
+from batchsend.lists.formats.xml import elements
+from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
+
+_MANIFEST = "META-INF/manifest.xml"
+_CONTENT = "content.xml"
+
+_O = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
+_T = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
+_X = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_S = "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}"
+_LIBREOFFICE_TYPE = "{urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0}value-type"
+
+_SPREADSHEET, _TABLE, _ROW, _STYLE = f"{_O}spreadsheet", f"{_T}table", f"{_T}table-row", f"{_S}style"
+_AROUND_ROWS = frozenset({f"{_T}table-row-group", f"{_T}table-rows", f"{_T}table-header-rows"})
+_OPENED = _AROUND_ROWS | {_TABLE, _ROW, f"{_T}dde-links"}
+_CELLS = frozenset({f"{_T}table-cell", f"{_T}covered-table-cell"})
+_COLUMNS_REPEATED, _ROWS_REPEATED = f"{_T}number-columns-repeated", f"{_T}number-rows-repeated"
+_PARAGRAPH, _VALUE_TYPE, _FORMULA = f"{_X}p", f"{_O}value-type", f"{_T}formula"
+_SPACES, _TAB, _LINE_BREAK = f"{_X}s", f"{_X}tab", f"{_X}line-break"
+# Reading aids, footnotes and remarks are no part of a cell's text.
+_NO_TEXT = frozenset({f"{_X}ruby-text", f"{_X}note", f"{_O}annotation"})
+
+_NUMBERS = frozenset({"float", "percentage", "currency"})
+_HIDDEN = frozenset({"collapse", "filter"})
+_DURATION = re.compile(
+    r"(-?)P(?:(\d{1,7})D)?(?:T(?:(\d{1,7})H)?(?:(\d{1,7})M)?(?:(\d{1,9}(?:[.,]\d{1,9})?)S)?)?"
+)
+# What LibreOffice makes of a boolean cell that comes from Excel.
+_BOOLEANS = {"of:=TRUE()": "TRUE", "of:=FALSE()": "FALSE"}
+_FAILED = "#ERROR!"
+
+
+def open_ods(path: Path, snapshot: Snapshot, options: ListOptions) -> StreamedSource:
+    """See `open_streamed`. Raises ListError for a password, too."""
+    with open_package(path) as archive:
+        if _MANIFEST in archive.namelist() and b"encryption-data" in archive.read(_MANIFEST):
+            raise ListError(path, PASSWORD)
+    return open_streamed(path, snapshot, options, partial(_read, path))
+
+
+def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
+    content = _Content(sheets)
+    with open_package(path) as archive, archive.open(_CONTENT) as stream:
+        for event, element in elements(stream, _ROW):
+            if event == "start":
+                if element.tag in _OPENED:
+                    content.start(element)
+            elif element.tag in _OPENED:
+                rows = content.end(element)
+                if rows is not None:
+                    yield rows
+            elif element.tag == _STYLE:
+                content.learn(element)
+        if not sheets:
+            raise zipfile.BadZipFile
+
+
+@dataclass
+class _Content:
+    """Where in the document we are."""
+
+    sheets: list[StreamedSheet]
+    opened: list[Element] = field(default_factory=list)
+    hidden_styles: set[str] = field(default_factory=set)
+    row: int = 0
+
+    def learn(self, style: Element) -> None:
+        """Whether a sheet is shown is a matter of its style."""
+        if any(properties.get(f"{_T}display") == "false" for properties in style):
+            self.hidden_styles.add(style.get(f"{_S}name", ""))
+
+    def start(self, element: Element) -> None:
+        if element.tag == _TABLE and not self.opened:
+            style = element.get(f"{_T}style-name")
+            self.sheets.append(StreamedSheet(element.get(f"{_T}name", ""), style not in self.hidden_styles))
+            self.row = 0
+        elif element.tag == _TABLE and self.opened[0].tag == _TABLE:
+            raise zipfile.BadZipFile  # a table within a table
+        self.opened.append(element)
+
+    def end(self, element: Element) -> Rows | None:
+        self.opened.pop()
+        if element.tag != _ROW or not self.opened or self.opened[0].tag != _TABLE:
+            return None
+        first, count = self.row + 1, _count(element, _ROWS_REPEATED)
+        self.row += count
+        cells = _cells(element)
+        is_hidden = element.get(f"{_T}visibility") in _HIDDEN or any(
+            around.get(f"{_T}display") == "false" for around in self.opened[1:]
+        )
+        # What has been read is forgotten; what is yet to come will be added again.
+        del self.opened[-1][:]
+        if not cells:
+            return None
+        if self.row > LAST_ROW:
+            raise zipfile.BadZipFile
+        return Rows(len(self.sheets) - 1, first, cells, is_hidden, count)
+
+
+def _cells(row: Element) -> list[str]:
+    """The texts of a row's cells, up to the last filled one."""
+    cells: list[str] = []
+    column = 0
+    for cell in row:
+        if cell.tag not in _CELLS:
+            continue
+        count = _count(cell, _COLUMNS_REPEATED)
+        text = _value(cell)
+        if text:
+            if column + count > LAST_COLUMN:
+                raise zipfile.BadZipFile
+            cells += [""] * (column - len(cells))
+            cells += [text] * count
+        column += count
+    return cells
+
+
+def _shown(cell: Element) -> str:
+    """What the spreadsheet showed."""
+    if len(cell) == 1 and cell[0].tag == _PARAGRAPH and not len(cell[0]):
+        return cell[0].text or ""
+    return "\n".join("".join(_texts(part)) for part in cell if part.tag == _PARAGRAPH)
+
+
+def _texts(part: Element) -> Iterator[str]:
+    yield part.text or ""
+    for child in part:
+        if child.tag == _SPACES:
+            yield " " * min(_count(child, f"{_X}c"), MAX_CELL_LENGTH)
+        elif child.tag == _TAB:
+            yield "\t"
+        elif child.tag == _LINE_BREAK:
+            yield "\n"
+        elif child.tag not in _NO_TEXT:
+            yield from _texts(child)
+        yield child.tail or ""
+
+
+def _count(element: Element, name: str) -> int:
+    """How often something is to be repeated; no sheet is larger than what a million covers."""
+    written = element.get(name)
+    if written is None:
+        return 1
+    if not written.isdecimal() or len(written) > len(str(LAST_ROW)) or not int(written):
+        raise zipfile.BadZipFile
+    return int(written)
+
+
+def _value(cell: Element) -> str:
+    """The text of a cell's stored value."""
+    kind = cell.get(_VALUE_TYPE, "string")
+    if kind == "string":
+        if cell.get(_LIBREOFFICE_TYPE) == "error":
+            return _failure(_shown(cell))
+        return clean(cell.get(f"{_O}string-value") or _shown(cell))
+    formula = cell.get(_FORMULA)
+    if formula in _BOOLEANS:
+        return _BOOLEANS[formula]
+    # Excel stores 0 for a formula that failed, and shows what happened.
+    if formula and _is_error(_shown(cell)):
+        return clean(_shown(cell))
+    try:
+        if kind in _NUMBERS:
+            return text_of(float(cell.attrib[f"{_O}value"]))
+        if kind == "date":
+            return _date(cell.attrib[f"{_O}date-value"])
+        if kind == "time":
+            return _time(cell.attrib[f"{_O}time-value"])
+        if kind == "boolean":
+            return "TRUE" if cell.attrib[f"{_O}boolean-value"] == "true" else "FALSE"
+    except (ValueError, OverflowError):
+        pass
+    return clean(_shown(cell))
+
+
+def _is_error(shown: str) -> bool:
+    """Whether a cell shows that its formula failed, rather than a number in scientific notation."""
+    shown = clean(shown)
+    return shown.startswith(("#", "Err:")) and is_damaged(shown)
+
+
+def _failure(shown: str) -> str:
+    # A LibreOffice in another language has other names for the errors.
+    return clean(shown) if _is_error(shown) else _FAILED
+
+
+def _date(written: str) -> str:
+    if "T" in written:
+        return text_of(dt.datetime.fromisoformat(written).replace(tzinfo=None))
+    return text_of(dt.date.fromisoformat(written))
+
+
+def _time(written: str) -> str:
+    match = _DURATION.fullmatch(written)
+    if not match:
+        raise ValueError(written)
+    sign, days, hours, minutes, seconds = match.groups()
+    span = dt.timedelta(
+        days=int(days or 0),
+        hours=int(hours or 0),
+        minutes=int(minutes or 0),
+        seconds=float((seconds or "0").replace(",", ".")),
+    )
+    return text_of(-span if sign else span)

@@ -1,0 +1,95 @@
+"""Which sheet of a workbook is the list."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from batchsend.errors import ListError
+from batchsend.lists.header_row import own_columns
+from batchsend.lists.source import ListOptions
+
+_OWN_RESULTS = re.compile(r"Results(?: \d+)?")
+_OWN_SHEETS = re.compile(r"Summary|Problems|Results(?: \d+)?")
+
+
+class Tab(Protocol):
+    """What a sheet is chosen by."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_visible(self) -> bool: ...
+
+
+SheetT = TypeVar("SheetT", bound=Tab)
+
+
+def sheets_of_list(
+    path: Path,
+    sheets: Sequence[SheetT],
+    options: ListOptions,
+    first_row: Callable[[SheetT], Sequence[str]],
+) -> list[SheetT]:
+    """The sheets that make up the list: several in results of ours, else one.
+
+    `first_row` gives a sheet's first filled row. Raises ListError if there is no such sheet, if it has to be said
+    which one is meant, and for options of text files.
+    """
+    for key in ("encoding", "delimiter"):
+        if getattr(options, key) is not None:
+            raise ListError(
+                path, f"It is a workbook, not a text file. Take out `{key}` under [list_options]."
+            )
+    results = _sheets_of_results(sheets) if options.sheet is None else []
+    if results and own_columns(first_row(results[0])) is not None:
+        return results
+    return _choose(path, sheets, options.sheet)
+
+
+def notes_of(sheets: Sequence[Tab], chosen: Sequence[Tab]) -> list[str]:
+    """Which sheets are read, where there are others."""
+    return [f'sheet "{sheet.name}"' for sheet in chosen if len(sheets) > 1]
+
+
+def _choose(path: Path, sheets: Sequence[SheetT], wanted: str | None) -> list[SheetT]:
+    """The sheet named `wanted`, else the only visible one. Raises ListError if there is no such sheet, or several."""
+    if wanted is not None:
+        return [_named(path, sheets, wanted)]
+    visible = [sheet for sheet in sheets if sheet.is_visible]
+    if not visible:
+        raise ListError(path, "It has no visible sheet. Unhide the sheet that holds the list.")
+    if len(visible) > 1:
+        raise ListError(
+            path,
+            f"It has {len(visible)} visible sheets: {_quoted(visible)}. Say which one is the list: "
+            f'sheet = "{visible[0].name}" under [list_options].',
+        )
+    return visible
+
+
+def _sheets_of_results(sheets: Sequence[SheetT]) -> list[SheetT]:
+    """The sheets with results, if the visible sheets are named as in a results workbook of ours; else none."""
+    visible = [sheet for sheet in sheets if sheet.is_visible]
+    names = [sheet.name for sheet in visible]
+    if names[:2] != ["Summary", "Results"] or not all(map(_OWN_SHEETS.fullmatch, names)):
+        return []
+    return [sheet for sheet in visible if _OWN_RESULTS.fullmatch(sheet.name)]
+
+
+def _named(path: Path, sheets: Sequence[SheetT], wanted: str) -> SheetT:
+    by_key = {sheet.name.strip().casefold(): sheet for sheet in sheets}
+    key = wanted.strip().casefold()
+    if key in by_key:
+        return by_key[key]
+    near = difflib.get_close_matches(key, by_key, 1)
+    hint = f'Did you mean "{by_key[near[0]].name}"? ' if near else ""
+    raise ListError(path, f'It has no sheet "{wanted}". {hint}Its sheets are: {_quoted(sheets)}.')
+
+
+def _quoted(sheets: Sequence[Tab]) -> str:
+    return ", ".join(f'"{sheet.name}"' for sheet in sheets)

@@ -1,0 +1,134 @@
+"""Lists as "XML Spreadsheet 2003", which many programs write under the name .xls."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from batchsend.errors import ListError
+from batchsend.lists.cells import clean, text_of
+from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.xlsx.package import DAMAGED, SIGNS_OF_DAMAGE
+from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
+from batchsend.lists.formats.xml import elements
+from batchsend.lists.source import ListOptions, Snapshot
+
+_SS = "{urn:schemas-microsoft-com:office:spreadsheet}"
+_SHEET, _TABLE, _ROW, _CELL, _DATA = (
+    f"{_SS}{name}" for name in ("Worksheet", "Table", "Row", "Cell", "Data")
+)
+_VISIBLE = "{urn:schemas-microsoft-com:office:excel}Visible"
+_INDEX, _TYPE, _MERGED = f"{_SS}Index", f"{_SS}Type", f"{_SS}MergeAcross"
+_OPENED = frozenset({_SHEET, _TABLE, _ROW})
+# Times of day are stored as a time on the day before the first one.
+_NO_DAY = dt.date(1899, 12, 31)
+
+
+def open_spreadsheetml(path: Path, snapshot: Snapshot, options: ListOptions) -> StreamedSource:
+    """See `open_streamed`."""
+    return open_streamed(path, snapshot, options, partial(_read, path))
+
+
+def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
+    content = _Content(sheets)
+    try:
+        with path.open("rb") as stream:
+            for event, element in elements(stream, _ROW):
+                if event == "start":
+                    if element.tag in _OPENED:
+                        content.start(element)
+                elif element.tag in _OPENED:
+                    rows = content.end(element)
+                    if rows is not None:
+                        yield rows
+                elif element.tag == _VISIBLE and sheets:
+                    sheets[-1].is_visible = (element.text or "").strip() == "SheetVisible"
+    except SIGNS_OF_DAMAGE as error:
+        raise ListError(path, DAMAGED) from error
+
+
+@dataclass
+class _Content:
+    """Where in the document we are."""
+
+    sheets: list[StreamedSheet]
+    opened: list[str] = field(default_factory=list)
+    table: Element | None = None
+    row: int = 0
+    covered: int = 0  # rows that the last one covers beside itself
+
+    def start(self, element: Element) -> None:
+        self.opened.append(element.tag)
+        if element.tag == _SHEET:
+            self.sheets.append(StreamedSheet(element.get(f"{_SS}Name", "")))
+            self.row = self.covered = 0
+        elif element.tag == _TABLE:
+            self.table = element
+        if self.opened != [_SHEET, _TABLE, _ROW][: len(self.opened)]:
+            raise zipfile.BadZipFile
+
+    def end(self, element: Element) -> Rows | None:
+        self.opened.pop()
+        if element.tag != _ROW or self.table is None:
+            return None
+        self.row = _place(element, self.row + self.covered, LAST_ROW)
+        self.covered = _number(element.get(f"{_SS}Span", "0"), LAST_ROW)
+        cells = _cells(element)
+        # What has been read is forgotten; what is yet to come will be added again.
+        del self.table[:]
+        is_hidden = element.get(f"{_SS}Hidden") == "1" or element.get(f"{_SS}Height") == "0"
+        return Rows(len(self.sheets) - 1, self.row, cells, is_hidden) if cells else None
+
+
+def _cells(row: Element) -> list[str]:
+    """The texts of a row's cells, up to the last filled one."""
+    cells: list[str] = []
+    column = 0
+    for cell in row:
+        if cell.tag != _CELL:
+            continue
+        column = _place(cell, column, LAST_COLUMN)
+        data = cell.find(_DATA)
+        text = "" if data is None else _value(data)
+        if text:
+            cells += [""] * (column - 1 - len(cells))
+            cells.append(text)
+        column += _number(cell.get(_MERGED, "0"), LAST_COLUMN)
+    return cells
+
+
+def _place(element: Element, before: int, last: int) -> int:
+    """The number of a row or cell: the one it says, else the next one."""
+    written = element.get(_INDEX)
+    place = before + 1 if written is None else _number(written, last)
+    if not before < place <= last:
+        raise zipfile.BadZipFile
+    return place
+
+
+def _number(written: str, most: int) -> int:
+    if not written.isdecimal() or len(written) > len(str(LAST_ROW)) or int(written) > most:
+        raise zipfile.BadZipFile
+    return int(written)
+
+
+def _value(data: Element) -> str:
+    kind = data.get(_TYPE)
+    # Parts of a text may be formatted, each within an element of its own.
+    text = clean("".join(data.itertext()) if len(data) else data.text or "")
+    try:
+        if kind == "Number":
+            return text_of(float(text))
+        if kind == "DateTime":
+            moment = dt.datetime.fromisoformat(text).replace(tzinfo=None)
+            return text_of(moment.time() if moment.date() == _NO_DAY else moment)
+        if kind == "Boolean":
+            return {"1": "TRUE", "0": "FALSE"}.get(text, text)
+    except (ValueError, OverflowError):
+        pass
+    return text

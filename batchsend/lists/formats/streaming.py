@@ -1,0 +1,157 @@
+"""Tables that are read as they stand in the file, from its first byte to its last: memory does not grow with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchsend.errors import ListError
+from batchsend.lists.cells import column_letter
+from batchsend.lists.formats.sheets import notes_of, sheets_of_list
+from batchsend.lists.formats.xlsx.scan import LAST_ROW
+from batchsend.lists.source import ListOptions, Snapshot
+
+#: Cells of a sheet: of each row as many as stand left of its last filled one, that one included.
+MAX_CELLS = 50_000_000
+# Cells, filled or not, that are kept from opening to reading; XML takes long to read.
+_MAX_KEPT = 500_000
+# XML cannot hold it, and other lists hardly ever do.
+_BETWEEN = "\x1f"
+
+
+@dataclass
+class StreamedSheet:
+    """A sheet as it is come upon; whether its tab is shown may be said only behind its rows."""
+
+    name: str
+    is_visible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows below each other that are alike, with at least one filled cell; most often just one row."""
+
+    sheet: int  #: position among the sheets, from 0
+    first: int  #: the first row's number, from 1
+    cells: list[str]  #: cleaned, up to the last filled one
+    is_hidden: bool = False
+    count: int = 1
+
+
+#: Reads the whole file, adds each sheet to the given list as it comes, and yields all rows in order.
+#: Raises ListError where the file is damaged.
+Read = Callable[[list[StreamedSheet]], Iterator[Rows]]
+
+
+@dataclass
+class _Kept:
+    """Rows, packed: as lists of texts they would take four times as much."""
+
+    rows: list[tuple[int, int, str, bool, int]] = field(default_factory=list)
+
+    def add(self, rows: Rows) -> None:
+        self.rows.append((rows.sheet, rows.first, _BETWEEN.join(rows.cells), rows.is_hidden, rows.count))
+
+    def all(self) -> Iterator[Rows]:
+        for sheet, first, cells, is_hidden, count in self.rows:
+            yield Rows(sheet, first, cells.split(_BETWEEN), is_hidden, count)
+
+
+@dataclass
+class _Keeper:
+    """Keeps rows as long as they are few."""
+
+    kept: _Kept | None = field(default_factory=_Kept)
+    cells: int = 0
+
+    def add(self, rows: Rows) -> None:
+        self.cells += len(rows.cells)
+        if self.cells > _MAX_KEPT or any(_BETWEEN in cell for cell in rows.cells):
+            self.kept = None
+        elif self.kept is not None:
+            self.kept.add(rows)
+
+
+@dataclass(frozen=True)
+class StreamedSource:
+    """See `Source`. `kept` are all rows of a small file, whose later readings need not read it again."""
+
+    snapshot: Snapshot
+    read: Read
+    kept: _Kept | None
+    chosen: Sequence[int]
+    notes: tuple[str, ...]
+    hidden: frozenset[int]
+    short_rows_are_malformed: bool = field(default=False, init=False)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """See `Source.rows`. Rows of a second sheet of results count on from where the first one had to end."""
+        self.snapshot.check()
+        places = {sheet: index for index, sheet in enumerate(self.chosen)}
+        try:
+            for rows in self.read([]) if self.kept is None else self.kept.all():
+                index = places.get(rows.sheet)
+                if index is None:
+                    continue
+                for number in range(rows.first, rows.first + rows.count):
+                    if index == 0 or number > 1:
+                        yield number + index * LAST_ROW, rows.cells.copy()
+        except ListError:
+            # What was sound when the file was opened is most likely another file by now.
+            self.snapshot.check()
+            raise
+        self.snapshot.check()
+        self.snapshot.check_content()
+
+
+@dataclass
+class _Survey:
+    """What is to be known of a sheet before one is chosen."""
+
+    first_row: list[str] = field(default_factory=list)
+    hidden: set[int] = field(default_factory=set)
+    cells: int = 0
+    last_row: int = 0
+    last_column: int = 0
+
+    def add(self, rows: Rows) -> None:
+        self.first_row = self.first_row or rows.cells
+        self.cells += len(rows.cells) * rows.count
+        self.last_row = rows.first + rows.count - 1
+        self.last_column = max(self.last_column, len(rows.cells))
+        if rows.is_hidden:
+            self.hidden.update(range(rows.first, rows.first + rows.count))
+
+
+def open_streamed(
+    path: Path, snapshot: Snapshot, options: ListOptions, read: Read, notes: Sequence[str] = ()
+) -> StreamedSource:
+    """Reads the whole file once and finds the list's sheet.
+
+    Raises ListError if it is too large, and as `sheets_of_list` does.
+    """
+    sheets: list[StreamedSheet] = []
+    surveys: dict[int, _Survey] = defaultdict(_Survey)
+    keeper = _Keeper()
+    for rows in read(sheets):
+        surveys[rows.sheet].add(rows)
+        keeper.add(rows)
+    positions = {id(sheet): position for position, sheet in enumerate(sheets)}
+    chosen = sheets_of_list(path, sheets, options, lambda sheet: surveys[positions[id(sheet)]].first_row)
+    indices = [positions[id(sheet)] for sheet in chosen]
+    for index in indices:
+        if surveys[index].cells > MAX_CELLS:
+            raise ListError(path, _too_large(surveys[index]))
+    hidden = (row + at * LAST_ROW for at, index in enumerate(indices) for row in surveys[index].hidden)
+    return StreamedSource(
+        snapshot, read, keeper.kept, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
+    )
+
+
+def _too_large(survey: _Survey) -> str:
+    return (
+        f"It is too large: {survey.cells:,} cells, as far as column {column_letter(survey.last_column)} and row "
+        f"{survey.last_row:,}; at most {MAX_CELLS:,} can be read. Copy the list into a new workbook, or split it."
+    )

@@ -1,0 +1,189 @@
+"""Lists in workbooks of Excel 97 to 2003 (.xls), read by xlrd, which also knows hidden rows and failed formulas."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import mmap
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import xlrd
+from xlrd.biffh import XLRDError
+from xlrd.book import Book
+from xlrd.compdoc import CompDoc
+from xlrd.sheet import Sheet
+
+from batchsend.errors import ListError
+from batchsend.lists.cells import text_of
+from batchsend.lists.formats.sheets import notes_of, sheets_of_list
+from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+from batchsend.lists.formats.xlsx.scan import LAST_ROW
+from batchsend.lists.source import ListOptions, Snapshot
+
+#: Bytes. A full sheet of twelve columns has 12 million; loaded it takes five times as much.
+MAX_XLS_SIZE = 128 * 1024 * 1024
+
+# Hours, minutes or seconds that do not begin anew after 24 or 60.
+_ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
+_FAILED = "#ERROR!"
+#: What a compound document calls an entry of its directory that holds data.
+_STREAM = 2
+_NO_CELLS = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
+
+
+@dataclass(frozen=True)
+class _Tab:
+    name: str
+    is_visible: bool
+    index: int
+
+
+@dataclass(frozen=True)
+class XlsSource:
+    """A workbook's list; its sheets, which have 65,536 rows at most, stay in memory."""
+
+    snapshot: Snapshot
+    book: Book
+    sheets: Sequence[Sheet]
+    notes: tuple[str, ...]
+    hidden: frozenset[int]
+    short_rows_are_malformed: bool = field(default=False, init=False)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """See `Source.rows`. Rows of a second sheet of results are numbered as in an .xlsx."""
+        self.snapshot.check()
+        for index, sheet in enumerate(self.sheets):
+            for position in range(sheet.nrows):
+                cells = _row(self.book, sheet, position)
+                if cells and (index == 0 or position > 0):
+                    yield position + 1 + index * LAST_ROW, cells
+        self.snapshot.check()
+
+
+def open_xls(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
+    """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large, locked or one of several."""
+    if snapshot.size > MAX_XLS_SIZE:
+        raise ListError(
+            path,
+            f"It is too large: {snapshot.size:,} bytes; at most {MAX_XLS_SIZE:,} can be read in the old format. "
+            "Save it as .xlsx, or split it into several lists.",
+        )
+    try:
+        source = _open(path, snapshot, options)
+    except (ListError, OSError):
+        raise
+    except XLRDError as error:
+        raise ListError(path, PASSWORD if "encrypted" in str(error) else DAMAGED) from error
+    except Exception as error:
+        # Damage meets xlrd wherever it happens to be, and shows as any error of Python's own.
+        raise ListError(path, DAMAGED) from error
+    snapshot.check()
+    snapshot.check_content()
+    return source
+
+
+def _open(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
+    _check_chains(path)
+    # Hidden rows are part of the formatting; ragged rows keep a stray cell from costing more than itself.
+    book = xlrd.open_workbook(
+        str(path), logfile=io.StringIO(), on_demand=True, formatting_info=True, ragged_rows=True
+    )
+    with book:
+        tabs = [
+            _Tab(name, not visibility, index)
+            for index, (name, visibility) in enumerate(
+                zip(book.sheet_names(), _visibility(book), strict=True)
+            )
+        ]
+        load = cache(book.sheet_by_index)
+        chosen = sheets_of_list(path, tabs, options, lambda tab: _first_row(book, load(tab.index)))
+        sheets = [load(tab.index) for tab in chosen]
+    hidden = (row + index * LAST_ROW for index, sheet in enumerate(sheets) for row in _hidden(sheet))
+    return XlsSource(snapshot, book, sheets, (*notes_of(tabs, chosen), *_merged(sheets)), frozenset(hidden))
+
+
+def _check_chains(path: Path) -> None:
+    """Raises XLRDError where the sectors of a short stream run in circles.
+
+    xlrd follows the chain of such a stream to its end, and a circle has none.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        # It takes whatever can be sliced, and has more attributes than its stubs know.
+        compound: Any = CompDoc(content, logfile=io.StringIO())  # type: ignore[arg-type]
+        following: Sequence[int] = compound.SSAT
+        for entry in compound.dirlist:
+            if entry.etype == _STREAM and entry.tot_size < compound.min_size_std_stream:
+                passed: set[int] = set()
+                sector = entry.first_SID
+                while 0 <= sector < len(following):
+                    if sector in passed:
+                        raise XLRDError("a stream's sectors run in circles")
+                    passed.add(sector)
+                    sector = following[sector]
+
+
+def _visibility(book: Book) -> list[int]:
+    """0 for each sheet that is shown; xlrd gives it away only with the sheet, which would have to be loaded."""
+    visibility: list[int] = book._sheet_visibility  # type: ignore[attr-defined]  # noqa: SLF001
+    return visibility
+
+
+def _merged(sheets: Sequence[Sheet]) -> list[str]:
+    count = sum(len(sheet.merged_cells) for sheet in sheets)
+    if not count:
+        return []
+    areas = "1 merged area" if count == 1 else f"{count:,} merged areas"
+    return [f"{areas}: only the top left cell of a merged area has a value"]
+
+
+def _hidden(sheet: Sheet) -> Iterator[int]:
+    for position in range(sheet.nrows):
+        info = sheet.rowinfo_map.get(position)
+        if info is None:
+            is_hidden = bool(sheet.default_row_hidden)
+        else:
+            is_hidden = bool(info.hidden) or (info.height == 0 and not info.has_default_height)
+        if is_hidden:
+            yield position + 1
+
+
+def _first_row(book: Book, sheet: Sheet) -> list[str]:
+    rows = (_row(book, sheet, position) for position in range(sheet.nrows))
+    return next((cells for cells in rows if cells), [])
+
+
+def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
+    """The row's cells up to the last filled one."""
+    cells = []
+    values: Sequence[Any] = sheet.row_values(position)
+    for column, (kind, value) in enumerate(zip(sheet.row_types(position), values, strict=True)):
+        if kind == xlrd.XL_CELL_TEXT or kind == xlrd.XL_CELL_NUMBER:
+            cells.append(text_of(value))
+        elif kind in _NO_CELLS:
+            cells.append("")
+        elif kind == xlrd.XL_CELL_DATE:
+            cells.append(_moment(book, sheet, position, column, value))
+        elif kind == xlrd.XL_CELL_BOOLEAN:
+            cells.append("TRUE" if value else "FALSE")
+        else:
+            cells.append(xlrd.error_text_from_code.get(value, _FAILED))
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _moment(book: Book, sheet: Sheet, row: int, column: int, value: float) -> str:
+    """A number in a cell that shows it as a date, a time of day or a span of time."""
+    shown_as = book.format_map[book.xf_list[sheet.cell_xf_index(row, column)].format_key].format_str or ""
+    try:
+        if _ELAPSED.search(shown_as):
+            return text_of(dt.timedelta(days=value))
+        moment = xlrd.xldate_as_datetime(value, book.datemode)
+        return text_of(moment.time() if 0 <= value < 1 else moment)
+    except (ValueError, OverflowError):
+        return text_of(value)

@@ -1,0 +1,191 @@
+"""The header of a list, and everything that can be wrong with a list as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from batchsend.lists.cells import column_letter
+from batchsend.lists.headers import match_key
+from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
+from batchsend.lists.spool import Spool
+
+_SHOWN_ROWS = 5
+_FIRST = ("row", "status", "messageUUID")
+_LAST_BEFORE = "message"
+_FIRST_BEHIND = "customerUUID"
+_SUFFIX = " (list)"
+
+
+@dataclass(frozen=True)
+class Header:
+    """A list's header: in which row it stands, how wide it is, and which of its columns are the list's.
+
+    `columns` maps positions in the file to names, in order; blank headers over nothing are not among them.
+    """
+
+    row: int
+    width: int
+    columns: dict[int, str]
+
+    @classmethod
+    def of(cls, row: int, cells: Sequence[str]) -> Header:
+        own = own_columns(cells)
+        columns = own if own is not None else {i: name for i, name in enumerate(cells) if name}
+        return cls(row, len(cells), columns)
+
+
+_PHONE = re.compile(r"[\d\s().+-]+")
+_PHONE_DIGITS = 10
+#: Nothing of the row is repeated: it would be somebody's name and phone, in a log perhaps.
+_NO_HEADERS = (
+    "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above."
+)
+
+
+@dataclass
+class _Some:
+    """Rows, however many: how many they are, and the first of them."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, row: int) -> None:
+        self.count += 1
+        if len(self.first) < _SHOWN_ROWS:
+            self.first.append(row)
+
+
+@dataclass
+class Examination:
+    """What one reading of the whole list found. A list without any header has a problem."""
+
+    header: Header = field(default_factory=lambda: Header(0, 0, {}))
+    rows: int = 0
+    hidden: _Some = field(default_factory=_Some)
+    problems: list[str] = field(default_factory=list)
+
+
+def examine(
+    source: Source, hidden_rows: Literal["skip", "include"] | None, spool: Spool, *, rows_needed: bool
+) -> Examination:
+    """Reads all rows of `source` and gathers what is wrong with the list as a whole.
+
+    Rows below the header that are not blank are kept in `spool`. Raises `NoRoomError` where they cannot be.
+    """
+    rows = source.rows()
+    first = next(((number, cells) for number, cells in rows if any(cells)), None)
+    if first is None:
+        return Examination(problems=[EMPTY])
+    found = Examination(Header.of(*first))
+    if any(map(_is_data, found.header.columns.values())):
+        return Examination(problems=[_NO_HEADERS])
+    blank = [position for position, name in enumerate(first[1]) if not name]
+    of_rows = _examine_rows(found, rows, source.hidden, blank, spool)
+    found.problems += [*_width(found.header), *_two_of_a_kind(found.header), *of_rows]
+    if rows_needed and not found.rows and not of_rows:
+        found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
+    if found.hidden.count and hidden_rows is None:
+        found.problems.append(_hidden(found.hidden))
+    return found
+
+
+def _is_data(header: str) -> bool:
+    """Is this a phone and no name of a column? A date in digits, such as `2026-03-01`, is shorter."""
+    return bool(_PHONE.fullmatch(header)) and sum(map(str.isdigit, header)) >= _PHONE_DIGITS
+
+
+def _examine_rows(
+    found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], blank: Sequence[int],
+    spool: Spool,
+) -> list[str]:  # fmt: skip
+    """Counts and keeps the rows below the header. `blank` are the positions of blank headers."""
+    headless: dict[int, _Some] = defaultdict(_Some)
+    too_long: int | None = None
+    for number, cells in rows:
+        if number > MAX_ROWS:
+            return [f"It has more than {MAX_ROWS:,} rows, which is too many. Split it into several lists."]
+        if not any(cells):
+            continue
+        found.rows += 1
+        is_hidden = number in hidden
+        if is_hidden:
+            found.hidden.add(number)
+        for position in blank:
+            if position < len(cells) and cells[position]:
+                headless[position].add(number)
+        if too_long is None and max(map(len, cells)) > MAX_CELL_LENGTH:
+            too_long = number
+        spool.add(number, cells, is_hidden=is_hidden)
+    spool.finish()
+    problems = [_headless(position, where) for position, where in sorted(headless.items())]
+    return problems if too_long is None else [*problems, cell_too_long(too_long)]
+
+
+def _width(header: Header) -> list[str]:
+    if header.width <= MAX_COLUMNS:
+        return []
+    sentence = (
+        f"Its header has {header.width:,} columns; at most {MAX_COLUMNS:,} can be read. "
+        "Delete the columns that the campaign does not need."
+    )
+    return [sentence]
+
+
+def _two_of_a_kind(header: Header) -> list[str]:
+    alike: dict[str, list[int]] = defaultdict(list)
+    for position, name in header.columns.items():
+        alike[match_key(name)].append(position)
+    return [
+        f"{_number(len(positions))} headers mean the same column: "
+        + _and([f'"{header.columns[p]}" (column {column_letter(p + 1)})' for p in positions])
+        + ". Rename or delete all but one of them."
+        for positions in alike.values()
+        if len(positions) > 1
+    ]
+
+
+def _headless(position: int, rows: _Some) -> str:
+    return (
+        f"Column {column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
+        "Give it a header, or delete the column."
+    )
+
+
+def _hidden(rows: _Some) -> str:
+    hidden, them = ("row is", "it") if rows.count == 1 else ("rows are", "them")
+    return (
+        f"{rows.count:,} {hidden} hidden or filtered out ({_rows(rows)}). Say what is to happen with {them}: "
+        'hidden_rows = "skip" or hidden_rows = "include" under [list_options].'
+    )
+
+
+def _rows(rows: _Some) -> str:
+    """`row 7`, `rows 7, 8 and 9`, `rows 7, 8, 9, 10, 11 and 25 more`."""
+    shown = [str(row) for row in rows.first]
+    if rows.count == 1:
+        return f"row {shown[0]}"
+    more = rows.count - len(shown)
+    return f"rows {_and([*shown, f'{more:,} more'] if more else shown)}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _number(count: int) -> str:
+    return {2: "Two", 3: "Three"}.get(count, f"{count:,}")
+
+
+def own_columns(headers: Sequence[str]) -> dict[int, str] | None:
+    """Position and name of the list's columns in a header of our results; None for any other header."""
+    if tuple(headers[: len(_FIRST)]) != _FIRST or _LAST_BEFORE not in headers:
+        return None
+    start = headers.index(_LAST_BEFORE) + 1
+    if _FIRST_BEHIND not in headers[start:]:
+        return None
+    end = headers.index(_FIRST_BEHIND, start)
+    return {position: headers[position].removesuffix(_SUFFIX) for position in range(start, end)}

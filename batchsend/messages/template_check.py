@@ -1,0 +1,361 @@
+"""The check of a template before any row: its files, its variables against the list's columns, its filters and tests.
+
+Everything that is wrong is found at once. What a template may refer to is therefore fixed: files by their plain names
+in the template's own folder, columns by their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2.loaders import split_template_path
+
+from batchsend.lists.headers import ColumnIndex, nearest, variable_name
+from batchsend.messages.environment import BoundedEnvironment
+from batchsend.utils.protected_files import refusal
+
+#: The whole row in templates: `row["2nd Phone"]`.
+ROW = "row"
+_MAX_BYTES = 1_000_000
+_NAMES_SHOWN = 12
+
+
+@dataclass
+class Findings:
+    """What the check of the file `main` found.
+
+    `sources` are its text and those of the files it refers to, by name; `variables` its names for columns; `uses` the
+    indexes of all columns it looks at.
+    """
+
+    main: str
+    problems: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, int] = field(default_factory=dict)
+    uses: set[int] = field(default_factory=set)
+    needs_row: bool = False
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """One way in which a file is reached: `with_row` where it sees the row, `handed_down` names set by others."""
+
+    name: str
+    with_row: bool
+    handed_down: frozenset[str]
+
+
+def read(path: Path) -> tuple[bytes, str | None]:
+    """The file's bytes and what is wrong with them as a template, if anything."""
+    if (why := refusal(path)) is not None:
+        return b"", f"{why}; name another file"
+    try:
+        if not path.is_file():
+            return b"", "there is no such file" if not path.exists() else "this is not a file"
+        if path.stat().st_size > _MAX_BYTES:
+            return b"", f"the file is too large for a template: it has more than {_MAX_BYTES:,} bytes"
+        content = path.read_bytes()
+    except OSError as error:
+        return b"", f"the file cannot be read: {error.strerror}"
+    if content.startswith((b"PK\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0")):
+        return b"", "this is a document of a word processor; save it as plain text in UTF-8"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return b"", f"line {line}: the file is not in UTF-8; save it as plain text in UTF-8"
+    return content, None
+
+
+def check(
+    environment: BoundedEnvironment, folder: Path, name: str, source: str, columns: ColumnIndex
+) -> Findings:
+    """Checks the template `name` with text `source` and all files of `folder` that it refers to."""
+    findings = Findings(main=name, sources={name: source})
+    visits = [_Visit(name, with_row=True, handed_down=frozenset())]
+    seen: set[_Visit] = set()
+    while visits:
+        visit = visits.pop(0)
+        if visit not in seen:
+            seen.add(visit)
+            visits += _FileCheck(environment, folder, columns, findings, visit).run()
+    findings.problems = list(dict.fromkeys(findings.problems))
+    return findings
+
+
+class _FileCheck:
+    """The check of one file, reached in one way."""
+
+    def __init__(
+        self,
+        environment: BoundedEnvironment,
+        folder: Path,
+        columns: ColumnIndex,
+        findings: Findings,
+        visit: _Visit,
+    ) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._columns = columns
+        self._findings = findings
+        self._visit = visit
+        self._problems: list[tuple[int, str]] = []
+
+    def run(self) -> list[_Visit]:
+        """Adds to the findings; returns the files to check next."""
+        visits: list[_Visit] = []
+        try:
+            visits = self._check(
+                self._environment.parse(self._findings.sources[self._visit.name], self._visit.name)
+            )
+        except TemplateSyntaxError as error:
+            self._problem(error.lineno, in_plain_words(error))
+        except RecursionError:
+            self._problem(1, "the template is nested too deeply")
+        file = f"{self._visit.name}, " if self._visit.name != self._findings.main else ""
+        self._findings.problems += [f"{file}line {line}: {text}" for line, text in sorted(self._problems)]
+        return visits
+
+    def _check(self, tree: nodes.Template) -> list[_Visit]:
+        self._check_functions(tree)
+        self._check_look_alikes(tree)
+        self._check_columns_named_as_functions(tree)
+        known = _names_set(tree) | self._visit.handed_down
+        undeclared = meta.find_undeclared_variables(tree)
+        if ROW in undeclared:
+            self._check_row(tree, known)
+        for variable in undeclared - {ROW}:
+            self._check_variable(variable, _first_line(tree, variable), known)
+        return list(self._references(tree, known))
+
+    def _problem(self, line: int, text: str) -> None:
+        self._problems.append((line, text))
+
+    def _check_functions(self, tree: nodes.Template) -> None:
+        for node in tree.find_all((nodes.Filter, nodes.Test)):
+            kind, known = (
+                ("filter", self._environment.filters)
+                if isinstance(node, nodes.Filter)
+                else ("test", self._environment.tests)
+            )
+            if node.name not in known:
+                close = nearest(node.name, [name for name in known if name[0].isalpha()])
+                hint = f"; did you mean `{close}`?" if close else ""
+                self._problem(node.lineno, f"there is no {kind} `{node.name}`{hint}")
+                # Jinja would stop at an unknown one, and what else is wrong would not be told.
+                node.name = "string"
+
+    def _check_columns_named_as_functions(self, tree: nodes.Template) -> None:
+        called = {id(node.node) for node in tree.find_all(nodes.Call)}
+        for node in tree.find_all(nodes.Name):
+            found = self._columns.with_variable(node.name)
+            if node.name in self._environment.globals and found and id(node) not in called:
+                header = self._columns.headers[found[0]]
+                self._problem(
+                    node.lineno,
+                    f'`{node.name}` is a function of Jinja\'s; write {ROW}["{header}"] for the column',
+                )
+
+    def _check_look_alikes(self, tree: nodes.Template) -> None:
+        """Placeholders of other programs would be sent to customers as they stand."""
+        for node in tree.find_all(nodes.TemplateData):
+            for match in _LOOK_ALIKES.finditer(node.data):
+                name = next(filter(None, match.groups()))
+                found = self._columns.with_header(name) or self._columns.with_variable(name)
+                if found:
+                    self._problem(
+                        node.lineno + node.data.count("\n", 0, match.start()),
+                        f"`{match[0]}` would be sent as it stands; write {{{{ {self._said(found[0])} }}}}",
+                    )
+
+    def _check_variable(self, variable: str, line: int, known: frozenset[str]) -> None:
+        """A name that is looked up outside the file. `known` names are set in a branch, or by a file above."""
+        found = self._columns.with_variable(variable)
+        if found and not self._visit.with_row and variable not in known:
+            self._problem(line, _ROW_NOT_HANDED_ON.format(f"`{variable}` is a column"))
+        elif len(found) > 1:
+            self._problem(line, self._ambiguous(variable, found))
+        elif found:
+            self._findings.variables[variable] = found[0]
+            self._findings.uses.add(found[0])
+        elif variable not in known:
+            self._unknown(variable, line)
+
+    def _check_row(self, tree: nodes.Template, known: frozenset[str]) -> None:
+        loads = [node for node in tree.find_all(nodes.Name) if node.name == ROW]
+        if not self._visit.with_row:
+            self._problem(loads[0].lineno, _ROW_NOT_HANDED_ON.format(f"`{ROW}` is not known here"))
+            return
+        self._findings.needs_row = True
+        by_header = 0
+        subscripts: list[nodes.Getitem | nodes.Getattr] = [
+            *tree.find_all(nodes.Getitem),
+            *tree.find_all(nodes.Getattr),
+        ]
+        for node in subscripts:
+            if isinstance(node.node, nodes.Name) and node.node.name == ROW and ROW not in known:
+                key = node.attr if isinstance(node, nodes.Getattr) else _constant(node.arg)
+                if key is not None:
+                    by_header += 1
+                    self._check_header(key, node.lineno)
+        if by_header < len(loads):
+            self._findings.uses.update(range(len(self._columns.headers)))
+
+    def _check_header(self, key: object, line: int) -> None:
+        if not isinstance(key, str):
+            self._problem(line, f'`{ROW}` takes the header of a column in quotes: {ROW}["First Name"]')
+            return
+        found = self._columns.with_header(key) or self._columns.with_variable(key)
+        if len(found) == 1:
+            self._findings.uses.add(found[0])
+        elif found:
+            self._problem(line, self._ambiguous(key, found))
+        else:
+            self._unknown(key, line)
+
+    def _unknown(self, name: str, line: int) -> None:
+        headers = self._columns.headers
+        close = nearest(name, [*headers, *map(variable_name, headers)])
+        if close is not None:
+            found = self._columns.with_header(close) or self._columns.with_variable(close)
+            index = found[0]
+            hint = f"the nearest is `{self._said(index)}` (column {headers[index]})"
+        else:
+            shown = ", ".join(header for header in headers[:_NAMES_SHOWN] if header)
+            hint = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
+        self._problem(line, f"the list has no column for `{name}`; {hint}")
+
+    def _ambiguous(self, name: str, found: Sequence[int]) -> str:
+        headers = " and ".join(f'"{self._columns.headers[index]}"' for index in found)
+        return f"`{name}` could be any of the columns {headers}; rename all but one of them"
+
+    def _said(self, index: int) -> str:
+        """The column as a template writes it."""
+        name = variable_name(self._columns.headers[index])
+        reachable = name.isidentifier() and len(self._columns.with_variable(name)) == 1 and name != ROW
+        return name if reachable else f'{ROW}["{self._columns.headers[index]}"]'
+
+    def _references(self, tree: nodes.Template, known: frozenset[str]) -> Iterator[_Visit]:
+        references: list[nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends] = [
+            *tree.find_all(nodes.Include),
+            *tree.find_all(nodes.Import),
+            *tree.find_all(nodes.FromImport),
+            *tree.find_all(nodes.Extends),
+        ]
+        for node in references:
+            names = _file_names(node.template)
+            if names is None:
+                self._problem(node.lineno, "the name of another file has to stand there in quotes")
+                continue
+            name = self._load_first(
+                names, node.lineno, optional=isinstance(node, nodes.Include) and node.ignore_missing
+            )
+            if name is not None:
+                with_row = self._visit.with_row and (isinstance(node, nodes.Extends) or node.with_context)
+                yield _Visit(name, with_row, known if with_row else frozenset())
+
+    def _load_first(self, names: Sequence[str], line: int, *, optional: bool) -> str | None:
+        """Reads the first of the files that is there; says why if that cannot be used."""
+        for name in names:
+            if name in self._findings.sources:
+                return name
+            path = _inside(self._folder, name)
+            if path is not None and not path.exists():
+                continue
+            content: bytes
+            problem: str | None
+            if path is None:
+                content, problem = b"", "it is not in the template's folder"
+            elif (problem := refusal(path, self._folder)) is not None:
+                content = b""
+            else:
+                content, problem = read(path)
+            if problem is not None:
+                self._problem(line, f"`{name}` cannot be used: {problem}")
+                return None
+            self._findings.sources[name] = content.decode("utf-8-sig")
+            return name
+        if not optional:
+            self._problem(
+                line, f"`{names[-1]}` cannot be used: there is no such file in the template's folder"
+            )
+        return None
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """The file `name` of `folder`, or None where it is elsewhere: by `..`, a root, a drive or a link."""
+    try:
+        path = folder.joinpath(*split_template_path(name)).resolve()
+    except (TemplateNotFound, OSError, ValueError):
+        return None
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
+def _file_names(node: nodes.Expr) -> list[str] | None:
+    value = _constant(node)
+    names = [value] if isinstance(value, str) else value
+    if not names or not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        return None
+    return list(names)
+
+
+def _constant(node: nodes.Expr) -> object:
+    """The value of an expression that is the same for each row; else None."""
+    try:
+        return node.as_const()
+    except nodes.Impossible:
+        return None
+
+
+def _names_set(tree: nodes.Template) -> frozenset[str]:
+    """Names that the file gives a value to, anywhere."""
+    names = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    names |= {node.name for node in tree.find_all(nodes.Macro)}
+    names |= {node.target for node in tree.find_all(nodes.Import)}
+    for node in tree.find_all(nodes.FromImport):
+        names |= {name if isinstance(name, str) else name[1] for name in node.names}
+    return frozenset(names)
+
+
+def _first_line(tree: nodes.Template, variable: str) -> int:
+    return min((node.lineno for node in tree.find_all(nodes.Name) if node.name == variable), default=1)
+
+
+_ROW_NOT_HANDED_ON = (
+    "{}, but the file that imports this one keeps the row to itself; "
+    "add `with context` to the import, or hand the value to the macro"
+)
+# {first_name}, [First Name], <<First Name>>, «First Name»: what Python, Word and other senders of texts use.
+_LOOK_ALIKES = re.compile(r"\{([^{}\n]{1,60})\}|\[([^\[\]\n]{1,60})\]|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»")
+
+_OPEN = r".*block that needs to be closed is '(.+)'"
+_PLAIN_WORDS: Sequence[tuple[str, str]] = (
+    (r"unexpected char '[“”‘’„«»]'", "curly quotes between the braces; type straight ones there"),
+    (
+        r"expected token 'end of print statement', got '(.+)'",
+        r'`\1` is left over in a {{ }}; a name has no blanks and begins with a letter; else write row["2nd Phone"]',
+    ),
+    (r"unexpected '}'", "a {{ is closed by two braces: }}"),
+    (r"expected token 'end of statement block', got '='", "one = sets a value; two compare: =="),
+    (r"unexpected end of template, expected 'end of print statement'", "a {{ is never closed by }}"),
+    (r"unexpected end of template, expected 'end of statement block'", "a {% is never closed by %}"),
+    (r"Unexpected end of template\. " + _OPEN, r"a {% \1 %} is never closed by {% end\1 %}"),
+    (
+        r"Encountered unknown tag '(.+?)'\. " + _OPEN,
+        r"there is no tag `\1`; the open {% \2 %} is closed by {% end\2 %}",
+    ),
+    (r"Encountered unknown tag '(.+?)'", r"there is no tag `\1` that could stand here"),
+)
+
+
+def in_plain_words(error: TemplateSyntaxError) -> str:
+    """What a syntax error means to somebody who writes texts."""
+    message = (error.message or "").rstrip(".")
+    for pattern, words in _PLAIN_WORDS:
+        if match := re.match(pattern, message):
+            return match.expand(words)
+    return f"this cannot be read: {message}"

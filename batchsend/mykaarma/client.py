@@ -1,0 +1,178 @@
+"""The HTTP client of the send-text API: a thin shell of aiohttp around the pure functions in `api.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
+
+from batchsend.mykaarma.connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
+from batchsend.mykaarma.protocol import (
+    Answered,
+    Judgement,
+    Refused,
+    Request,
+    SendingAttributes,
+    TurnedAway,
+    judge,
+    request_json,
+    request_path,
+    server_time,
+)
+from batchsend.statuses import Code, Status
+from batchsend.utils.version import __version__
+
+#: When its time is up, a request waits so much longer: after a standstill of this computer (suspended, stopped) the
+#: answer may lie here and only have to be read.
+_LAST_LOOK_SECONDS = 0.25
+#: Connections that may be dropped, one after the other, before a request that waits for its moment is turned away.
+_MOST_DROPPED = 3
+
+
+class Departure:
+    """Watches one request leave.
+
+    `allow` is awaited when the connection is ready and nothing has been written yet; it returns when the
+    request may leave and is the last thing that is waited for before it does. Until `left_at` is set, cancelling
+    `post` makes sure that it never leaves.
+    """
+
+    def __init__(self, allow: Callable[[], Awaitable[None]], timeout: float) -> None:
+        self._allow = allow
+        self._timeout = timeout
+        self._time_is_up: asyncio.TimerHandle | None = None
+        self.deadline: asyncio.Timeout | None = None
+        #: The event loop's time when the request left; `None`: it certainly has not.
+        self.left_at: float | None = None
+        self.sent_at: datetime | None = None
+
+    async def allowed(self) -> None:
+        """Waits until the request may leave."""
+        await self._allow()
+
+    def left(self) -> None:
+        """The request leaves now: nothing is waited for between this and its first byte."""
+        loop = asyncio.get_running_loop()
+        self.left_at = loop.time()
+        self.sent_at = datetime.now(UTC)
+        self._time_is_up = loop.call_at(self.left_at + self._timeout, self._look_once_more)
+
+    def over(self) -> None:
+        """The request has ended; nothing limits its time any more."""
+        if self._time_is_up is not None:
+            self._time_is_up.cancel()
+
+    def _look_once_more(self) -> None:
+        if self.deadline is not None:
+            self.deadline.reschedule(asyncio.get_running_loop().time() + _LAST_LOOK_SECONDS)
+
+
+class ApiClient:
+    """One session with one API. `timeout`: seconds for connecting, and again for a request and its answer."""
+
+    def __init__(
+        self, base_url: str, username: str, password: str, *, options: SendingAttributes, timeout: float,
+        connections: int, sender_per_row: bool,
+    ) -> None:  # fmt: skip
+        self._base_url = base_url
+        self._authorization = aiohttp.encode_basic_auth(username, password, encoding="utf-8")
+        self._options = options
+        self._timeout = timeout
+        self._limit = connections
+        self._sender_per_row = sender_per_row
+        self._connections: ApiConnections | None = None
+
+    async def __aenter__(self) -> Self:
+        headers = {
+            "Authorization": self._authorization,
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"batchsend/{__version__}",
+        }
+        self._connections = ApiConnections(self._base_url, headers, limit=self._limit, timeout=self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connections is not None:
+            await self._connections.close()
+
+    async def post(self, request: Request, departure: Departure) -> Judgement:
+        """Sends one text, once, and judges the answer. Never raises for what a server or a network does."""
+        assert self._connections is not None  # noqa: S101
+        path = request_path(request)
+        data = request_json(request, self._options)
+        answer = Answer()
+        try:
+            async with asyncio.timeout(None) as departure.deadline:
+                connection = await self._ready_connection(self._connections, departure)
+                await self._connections.post(connection, path, data, answer)
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
+            return Refused(
+                f"the server at {self._base_url} could not prove who it is (its certificate is not valid). "
+                f"Nothing was sent to it. Check MYKAARMA_BASE_URL, this computer's clock, and your network's proxy."
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError, HttpProcessingError) as error:
+            # A status that is no success says enough, also where the rest never comes.
+            if answer.status < 300:
+                return self._judge_trouble(error, departure)
+        finally:
+            departure.over()
+        wish, time = answer.headers.get("Retry-After"), datetime.now(UTC)
+        if wish is not None:  # nothing else needs the server's clock, and reading a date takes a while
+            time = server_time(answer.headers.get("Date"), time)
+        return judge(answer.status, answer.body, wish, time, sender_per_row=self._sender_per_row)
+
+    async def _ready_connection(self, connections: ApiConnections, departure: Departure) -> Connection:
+        """A connection on which the request may leave now; it counts as left.
+
+        One that the other side drops while the request waits for its moment was not written to: there are others.
+        """
+        for _ in range(_MOST_DROPPED):
+            connection = await connections.connect()
+            try:
+                await departure.allowed()
+                usable = is_usable(connection)
+            except BaseException:
+                connection.release()
+                raise
+            if usable:
+                departure.left()
+                return connection
+            connection.close()
+        raise aiohttp.ClientConnectionError("connections are dropped before anything is sent")
+
+    def _judge_trouble(self, error: Exception, departure: Departure) -> Judgement:
+        if departure.left_at is None:
+            return TurnedAway(
+                f"cannot reach {self._base_url} ({_plain(error)})",
+                "Check this computer's network connection and MYKAARMA_BASE_URL.",
+                slow_down=False,
+            )
+        if isinstance(error, TimeoutError):
+            return Answered(Status.UNCONFIRMED, (Code.TIMEOUT,))
+        if isinstance(error, BROKEN_ANSWER):
+            return Answered(Status.UNCONFIRMED, (Code.BAD_RESPONSE,))
+        return Answered(Status.UNCONFIRMED, (Code.CONNECTION_LOST,))
+
+
+def _plain(error: Exception) -> str:
+    """A network error in a few words, without addresses of Python objects."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name cannot be found"
+    if isinstance(error, TimeoutError):
+        return "no connection within the time-out"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return "no secure connection"
+    os_error = getattr(error, "os_error", None)
+    if isinstance(os_error, ConnectionRefusedError):
+        return "connection refused"
+    return getattr(os_error, "strerror", None) or "no connection"

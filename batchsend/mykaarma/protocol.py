@@ -1,0 +1,351 @@
+"""The myKaarma send-text API: what a request says, and what an answer means.
+
+Pure functions; `api_client.py` is the shell around them that talks HTTP. Source: the API's reference page "How to
+send a text to customer" and what the service was seen to answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.statuses import Code, Status
+
+#: The longest `Retry-After` that is believed, in seconds.
+LONGEST_RETRY_AFTER = 3600.0
+#: An answer's codes go into a ledger and into cells of a workbook: at most so many.
+_MOST_ENTRIES = 20
+
+#: Refusals that every later row would meet too.
+_ABOUT_THE_SENDER = frozenset({"INVALID_USER", "USER_DOES_NOT_HAVE_AUTHORITY", "DEALERSHIP_HOLIDAY"})
+_SENDER_ADVICE = {
+    "INVALID_USER": (
+        "myKaarma does not know this user in this department. Correct `user_uuid` (and `department_uuid`)"
+    ),
+    "USER_DOES_NOT_HAVE_AUTHORITY": (
+        "this user may not text for this department. Choose another `user_uuid`, or ask myKaarma for "
+        "the permission"
+    ),
+    "DEALERSHIP_HOLIDAY": "the dealership has a holiday today in myKaarma. Send again on a working day",
+}
+#: They go into a ledger and into cells of a workbook: at most so many characters.
+LONGEST = 500
+
+
+@dataclass(frozen=True)
+class SendingAttributes:
+    """The request's attributes that are the same for every message of a run."""
+
+    is_manual: bool = False
+    add_tcpa_footer: bool = True
+    add_signature: bool = False
+    add_footer: bool = False
+    send_vcard: bool = False
+    send_synchronously: bool = False
+    callback_url: str | None = None
+    callback_metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One text: to whom, from whom, what. `identity` finds its row again when a callback brings it back."""
+
+    department_uuid: str
+    user_uuid: str
+    customer_uuid: str
+    phone: str | None
+    body: str
+    identity: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outcome is known, or known to be unknown: `accepted`, `failed` or `unconfirmed`."""
+
+    status: Status
+    codes: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+    warning_codes: tuple[str, ...] = ()
+    message_uuid: str | None = None
+    request_uuid: str | None = None
+    api_status: str | None = None
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Certainly not sent, and worth trying again later.
+
+    `retry_after`: the server's wish in seconds. `advice`: a sentence for when it lasts.
+    """
+
+    reason: str
+    advice: str
+    slow_down: bool
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Certainly not sent, and no other row would be either: the run stops. `reason` says what to change."""
+
+    reason: str
+
+
+Judgement = Answered | TurnedAway | Refused
+
+
+def run_identity(ledger_id: str, run: str) -> dict[str, str]:
+    """What tells a run's messages from those of all others when a callback brings one back."""
+    return {"batchsendLedger": ledger_id, "batchsendRun": run}
+
+
+#: What stands there instead for a test: whoever receives updates knows that it is about no row.
+TRIAL_IDENTITY: Mapping[str, str] = {"batchsendTest": "true"}
+
+
+def message_identity(run: Mapping[str, str], row: int, generation: int) -> dict[str, str]:
+    """What finds one message's row again. `generation`: how often `--resend` opened the row."""
+    return {**run, "batchsendRow": str(row), "batchsendSend": str(generation + 1)}
+
+
+def request_path(request: Request) -> str:
+    """The endpoint's path below the base URL."""
+    sender = _sender_path(request.department_uuid, request.user_uuid)
+    return f"{sender}{quote(request.customer_uuid, safe='')}/message"
+
+
+@lru_cache(maxsize=1024)
+def _sender_path(department: str, user: str) -> str:
+    return f"/communications/department/{quote(department, safe='')}/user/{quote(user, safe='')}/customer/"
+
+
+def request_body(request: Request, options: SendingAttributes) -> dict[str, Any]:
+    """The JSON body of one request."""
+    sending: dict[str, Any] = {
+        "sendSynchronously": options.send_synchronously,
+        "addTCPAFooter": options.add_tcpa_footer,
+        "addSignature": options.add_signature,
+        "addFooter": options.add_footer,
+        "sendVCard": options.send_vcard,
+        "callbackMetaData": {**options.callback_metadata, **request.identity},
+    }
+    if request.phone:
+        sending["communicationValueOfCustomer"] = request.phone
+    if options.callback_url:
+        sending["callbackURL"] = options.callback_url
+    return {
+        "messageAttributes": {
+            "body": request.body,
+            "isManual": options.is_manual,
+            "protocol": "TEXT",
+            "type": "OUTGOING",
+        },
+        "messageSendingAttributes": sending,
+    }
+
+
+def request_json(request: Request, options: SendingAttributes) -> bytes:
+    """The body of one request as it goes over the wire, in UTF-8."""
+    return orjson.dumps(request_body(request, options))
+
+
+def judge(
+    http_status: int, body: bytes | None, retry_after: str | None, now: datetime, *, sender_per_row: bool
+) -> Judgement:
+    """What an answer means. `body` is `None` where it could not be read whole; `now` is the server's time.
+
+    `sender_per_row`: department or user come from the list's columns, so a refusal about the sender is about
+    this row only.
+    """
+    answer = _json_object(body)
+    if 200 <= http_status < 300:
+        return _judge_success(http_status, answer, sender_per_row=sender_per_row)
+    if http_status < 200:
+        return _unreadable(http_status)
+    if http_status < 400:
+        return _answered(Status.FAILED, http_status, None)
+    if http_status in (429, 503):
+        return _busy(http_status, retry_seconds(retry_after, now))
+    if http_status >= 500:
+        return _answered(Status.UNCONFIRMED, http_status, answer)
+    if http_status == 401:
+        codes = _codes(answer)[0]
+        said = f" ({', '.join(codes)})" if codes else ""
+        return Refused(
+            f"myKaarma does not accept the username and password{said}. Check MYKAARMA_USERNAME and "
+            f"MYKAARMA_PASSWORD, and that this account may send texts (scope message.create)."
+        )
+    if http_status == 403 and not sender_per_row:
+        return Refused(
+            "myKaarma does not allow this account to text for this department and user (HTTP 403). Check "
+            "`department_uuid` and `user_uuid`, or ask myKaarma for the permission."
+        )
+    return _refusal(http_status, answer, sender_per_row=sender_per_row)
+
+
+def retry_seconds(value: str | None, now: datetime) -> float | None:
+    """`Retry-After`, in seconds or as an HTTP date, as seconds from `now`; `None` where it asks for no wait.
+
+    A moment that has passed is no wish either: it may be a clock that is wrong.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_until(value, now)
+    if not math.isfinite(seconds) or seconds <= 0:
+        return None
+    return min(seconds, LONGEST_RETRY_AFTER)
+
+
+def server_time(date: str | None, ours: datetime) -> datetime:
+    """The server's time by its `Date` header, else ours: its dates count by its clock, whatever ours says."""
+    return (_moment(date) if date is not None else None) or ours
+
+
+def _seconds_until(http_date: str, now: datetime) -> float:
+    moment = _moment(http_date)
+    return math.nan if moment is None else (moment - now).total_seconds()
+
+
+def _moment(http_date: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(http_date)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _busy(http_status: int, wish: float | None) -> TurnedAway:
+    if http_status == 429:
+        return TurnedAway(
+            "myKaarma asks to slow down (HTTP 429)", "Send with a lower `rate`, or later.", True, wish
+        )
+    return TurnedAway("myKaarma is not available (HTTP 503)", "Try again later.", True, wish)
+
+
+def _judge_success(http_status: int, answer: Mapping[str, Any] | None, *, sender_per_row: bool) -> Judgement:
+    if answer is None:
+        return _unreadable(http_status)
+    status = answer.get("status")
+    if status == "SUCCESS":
+        return _answered(Status.ACCEPTED, http_status, answer)
+    errors = answer.get("errors")
+    if status == "FAILURE" or (status is None and isinstance(errors, list) and errors):
+        return _refusal(http_status, answer, sender_per_row=sender_per_row)
+    return _unreadable(http_status, answer)
+
+
+def _unreadable(http_status: int, answer: Mapping[str, Any] | None = None) -> Answered:
+    return _answered(Status.UNCONFIRMED, http_status, answer, ours=Code.BAD_RESPONSE)
+
+
+def _refusal(http_status: int, answer: Mapping[str, Any] | None, *, sender_per_row: bool) -> Judgement:
+    codes = _codes(answer)[0]
+    about_sender = [code for code in codes if code in _ABOUT_THE_SENDER or code.startswith("MISSING_")]
+    if about_sender and not sender_per_row:
+        code = about_sender[0]
+        advice = _SENDER_ADVICE.get(code, "myKaarma misses something in the request. Please report this")
+        return Refused(f"{code}: {advice}. No text was sent for this row, and the rest waits.")
+    return _answered(Status.FAILED, http_status, answer)
+
+
+def _answered(
+    status: Status, http_status: int, answer: Mapping[str, Any] | None, ours: Code | None = None
+) -> Answered:
+    codes, descriptions = _codes(answer)
+    if ours is not None:
+        codes = (ours, *codes)
+    elif not codes and status is not Status.ACCEPTED:
+        codes = (f"HTTP_{http_status}",)
+    answer = answer or {}
+    return Answered(
+        status=status,
+        codes=codes,
+        descriptions=descriptions,
+        warning_codes=_entries(answer.get("warnings"), "warningCode"),
+        message_uuid=storable(answer.get("messageUUID")),
+        request_uuid=storable(answer.get("requestUUID")),
+        api_status=storable(answer.get("status")),
+        http_status=http_status,
+    )
+
+
+def _codes(answer: Mapping[str, Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    errors = (answer or {}).get("errors")
+    return _entries(errors, "errorCode"), _entries(errors, "errorDescription")
+
+
+def _entries(entries: object, name: str) -> tuple[str, ...]:
+    """The texts called `name` in a list of objects, whatever else that list turns out to be."""
+    if not isinstance(entries, list):
+        return ()
+    found = (storable(entry.get(name)) for entry in entries if isinstance(entry, Mapping))
+    return tuple(islice((text for text in found if text), _MOST_ENTRIES))
+
+
+def _json_object(body: bytes | None) -> Mapping[str, Any] | None:
+    if body is None:
+        return None
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # `orjson` takes UTF-8 by the book only; an outcome is not to be lost over a byte order mark.
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+    return answer if isinstance(answer, dict) else None
+
+
+def attributes_of(campaign: Campaign) -> SendingAttributes:
+    """What the campaign file says about every message."""
+    message = campaign.message
+    return SendingAttributes(
+        is_manual=message.is_manual,
+        add_tcpa_footer=message.add_tcpa_footer,
+        add_signature=message.add_signature,
+        add_footer=message.add_footer,
+        send_vcard=message.send_vcard,
+        send_synchronously=message.send_synchronously,
+        callback_url=str(message.callback_url) if message.callback_url else None,
+        callback_metadata=message.callback_metadata,
+    )
+
+
+def request_of(row: Mapping[str, Any], run: Mapping[str, str]) -> Request:
+    """The request for one row of the ledger's `messages` that is a message; `run` as `api.run_identity` gives it."""
+    return Request(
+        department_uuid=row["department_uuid"],
+        user_uuid=row["user_uuid"],
+        customer_uuid=row["customer_uuid"],
+        phone=row["phone"],
+        body=row["body"],
+        identity=message_identity(run, row["row"], row["generation"]),
+    )
+
+
+def storable(value: object) -> str | None:
+    """The text without what neither databases nor workbooks take (half a surrogate pair, NUL); `None` for no text."""
+    if not isinstance(value, str):
+        return None
+    beginning = value[: 2 * LONGEST]
+    # Nearly every text is as it should be, and there are several in each answer.
+    if beginning.isprintable():
+        printable = beginning
+    else:
+        printable = "".join(char if char.isprintable() else " " for char in beginning)
+    return " ".join(printable.split())[:LONGEST] or None

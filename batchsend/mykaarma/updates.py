@@ -1,0 +1,214 @@
+"""What an update of the API says about a text: every shape that is known, read into one. Pure functions.
+
+myKaarma does not publish the shape of what it sends to `callback_url`, and its webhooks wrap the same facts in
+another one. Whatever can be made out is used; what cannot is nobody's fault, and never an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchsend.mykaarma.protocol import storable
+from batchsend.statuses import OPTED_OUT, Status
+
+#: Objects in which the facts may stand, and how deep.
+_WRAPPERS = ("payload", "messagedto", "message", "data", "event", "update", "response", "result")
+_DEPTH = 4
+#: Of these, a text may hold the object as JSON. Not of `message` or `body`: those may be a customer's own words.
+_MAYBE_JSON = frozenset({"payload", "messagedto", "data", "event"})
+_METADATA = ("callbackmetadata", "metadata")
+
+_WORDS = {
+    Status.DELIVERED: "DELIVERED READ",
+    Status.UNDELIVERED: (
+        "FAILURE FAILED UNDELIVERED NOT_DELIVERED UNDELIVERABLE DELIVERY_FAILED DELIVERY_FAILURE SENDING_FAILED "
+        "SEND_FAILED ERROR REJECTED BLOCKED BOUNCED EXPIRED CANCELED CANCELLED"
+    ),
+    Status.ACCEPTED: "SUCCESS SUCCESSFUL ACCEPTED QUEUED SCHEDULED SUBMITTED PROCESSING PENDING SENDING SENT",
+}
+_STATUS_OF_WORD = {word: status for status, words in _WORDS.items() for word in words.split()}
+_RANK = {Status.ACCEPTED: 1, Status.UNDELIVERED: 2, Status.DELIVERED: 3}
+
+_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
+_LARGEST_NUMBER = 2**31 - 1
+_LONGEST_UUID = 128
+_MOST_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SendRef:
+    """One request, as its metadata names it. `generation`: how often `--resend` had opened the row."""
+
+    ledger_id: str
+    run_id: int
+    row: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a text: `accepted`, `delivered` or `undelivered`. Codes and descriptions joined by `; `."""
+
+    status: Status
+    codes: str = ""
+    descriptions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What could be made out; `verdict` is `None` where it says nothing of what became of the text."""
+
+    send: SendRef | None
+    message_uuid: str | None
+    verdict: Verdict | None
+
+
+def prevails(new: Verdict, known: Verdict | None) -> bool:
+    """Whether `new` is to stand where `known` stood.
+
+    A total order, so that the last word is the same in whatever order updates come: `delivered` above
+    `undelivered` (an attempt can fail before another one succeeds), and that above `accepted`.
+    """
+    return known is None or _precedence(new) > _precedence(known)
+
+
+def _precedence(verdict: Verdict) -> tuple[int, bool, str, str]:
+    opted_out = not OPTED_OUT.isdisjoint(verdict.codes.split("; "))
+    return _RANK[verdict.status], opted_out, verdict.codes, verdict.descriptions
+
+
+def read_update(body: bytes) -> Update | None:
+    """Reads the body of a request, whatever its content type says; `None` where nothing can be made of it."""
+    scopes = list(_scopes(_parsed(body)))
+    update = Update(_send_ref(scopes), _message_uuid(scopes), _verdict(scopes))
+    return None if update == Update(None, None, None) else update
+
+
+# --- finding things
+
+
+def _scopes(root: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects in which facts may stand, the outermost first, each with the name it stands under."""
+    waiting = deque([("", root, 0)])
+    while waiting:
+        name, value, depth = waiting.popleft()
+        opened = _object(value, may_be_json=depth == 0 or name in _MAYBE_JSON)
+        if opened is None:
+            continue
+        yield name, opened
+        if depth < _DEPTH:
+            waiting.extend((inner, opened[inner], depth + 1) for inner in _WRAPPERS if inner in opened)
+
+
+def _object(value: object, *, may_be_json: bool) -> Mapping[str, Any] | None:
+    """The object with its names in one spelling; a list of one is what it holds."""
+    if may_be_json and isinstance(value, str):
+        value = _parsed(value)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict):
+        return None
+    return {_name(key): inner for key, inner in value.items()}
+
+
+def _parsed(text: bytes | str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _name(key: str) -> str:
+    return key.casefold().replace("_", "").replace("-", "")
+
+
+def _values(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Iterator[Any]:
+    return (scope[name] for _, scope in scopes if scope.get(name) is not None)
+
+
+def _number(value: object, least: int) -> int | None:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if least <= number <= _LARGEST_NUMBER else None
+
+
+# --- whose text it is
+
+
+def _send_ref(scopes: list[tuple[str, Mapping[str, Any]]]) -> SendRef | None:
+    for _, scope in scopes:
+        for candidate in (*(scope.get(name) for name in _METADATA), scope):
+            metadata = _object(candidate, may_be_json=True)
+            if metadata is None:
+                continue
+            ledger_id = storable(metadata.get("batchsendledger"))
+            run_id = _number(metadata.get("batchsendrun"), 1)
+            row = _number(metadata.get("batchsendrow"), 1)
+            send = _number(metadata.get("batchsendsend"), 1)
+            # A trial text to somebody else than the row's customer is not the row's.
+            if "batchsendtest" in metadata:
+                return None
+            if ledger_id is not None and run_id is not None and row is not None and send is not None:
+                return SendRef(ledger_id, run_id, row, send - 1)
+    return None
+
+
+def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
+    named = _values(scopes, "messageuuid")
+    own = (scope.get("uuid") for name, scope in scopes if name in ("messagedto", "message"))
+    for value in (*named, *own):
+        text = storable(value)
+        if text is not None and len(text) <= _LONGEST_UUID:
+            return text
+    return None
+
+
+# --- what became of it
+
+
+def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> Verdict | None:
+    delivery = _status(scopes, "deliverystatus")
+    why_not = [text for text in map(storable, _values(scopes, "twiliodeliveryfailuremessage")) if text]
+    codes, descriptions = _errors(scopes)
+    if delivery is Status.DELIVERED:
+        return Verdict(delivery)
+    status = Status.UNDELIVERED if why_not else delivery or _status(scopes, "status")
+    if status is None and (codes or descriptions):
+        status = Status.UNDELIVERED
+    if status is not Status.UNDELIVERED:
+        return None if status is None else Verdict(status)
+    return Verdict(status, _joined(codes), _joined([*descriptions, *why_not]))
+
+
+def _status(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Status | None:
+    for value in _values(scopes, name):
+        word = re.sub(r"[^A-Z]+", "_", (storable(value) or "").upper()).strip("_")
+        if word in _STATUS_OF_WORD:
+            return _STATUS_OF_WORD[word]
+    return None
+
+
+def _errors(scopes: list[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[str]]:
+    """Codes and descriptions of the `errors`, which should be a list of objects."""
+    codes: list[str | None] = []
+    descriptions: list[str | None] = []
+    for errors in _values(scopes, "errors"):
+        for error in (errors if isinstance(errors, list) else [errors])[:_MOST_ERRORS]:
+            entry = _object(error, may_be_json=False)
+            if entry is None:
+                codes.append(storable(error))
+            else:
+                codes.append(storable(entry.get("errorcode") or entry.get("code")))
+                descriptions.append(storable(entry.get("errordescription") or entry.get("description")))
+    return [code for code in codes if code], [text for text in descriptions if text]
+
+
+def _joined(texts: list[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))

@@ -1,0 +1,127 @@
+"""Which of the list's columns is what: the campaign's names, else our own names and their usual aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import ListError
+from batchsend.lists.headers import ALIASES, match_key, nearest
+
+#: A first row with one filled cell may be a title above the list.
+_TITLE_COLUMNS = 1
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Positions of the columns that the campaign uses; `key_names` is how the ledger remembers the key."""
+
+    customer_uuid: int
+    phone: int | None
+    department_uuid: int | None
+    user_uuid: int | None
+    timezone: int | None
+    key: tuple[int, ...]
+    key_names: tuple[str, ...]
+    consent: int | None
+    template_by: int | None = None
+
+    @property
+    def used(self) -> frozenset[int]:
+        """All these positions."""
+        single = (
+            self.customer_uuid, self.phone, self.department_uuid, self.user_uuid, self.timezone, self.consent,
+            self.template_by,
+        )  # fmt: skip
+        return frozenset({*self.key, *(position for position in single if position is not None)})
+
+
+def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
+    """Finds every column that the campaign uses. Raises `ListError` with all that are missing or unclear."""
+    finder = _Finder(headers)
+    mapped = campaign.columns
+    customer_uuid = finder.needed("customer_uuid", mapped.customer_uuid)
+    phone = finder.optional("phone", mapped.phone)
+    department = _sender_column(finder, "department_uuid", mapped.department_uuid, campaign.department_uuid)
+    user = _sender_column(finder, "user_uuid", mapped.user_uuid, campaign.user_uuid)
+    timezone = finder.optional("timezone", mapped.timezone)
+    recipients = campaign.recipients
+    consent = finder.named("recipients.consent", recipients.consent.column) if recipients.consent else None
+    chosen_by = campaign.template_by
+    template_by = finder.named("template_by.column", chosen_by.column) if chosen_by else None
+    if recipients.key is None:
+        key: tuple[int | None, ...] = (customer_uuid,)
+    else:
+        key = tuple(finder.named("recipients.key", name) for name in recipients.key)
+    if finder.problems and sum(map(bool, headers)) <= _TITLE_COLUMNS:
+        finder.problems.append(
+            "This looks like a title, not like headers. If the headers stand further down, delete the rows above "
+            "them and save the list again"
+        )
+    if finder.problems or customer_uuid is None:
+        raise ListError(campaign.list, finder.problems)
+    positions = tuple(position for position in key if position is not None)
+    # The customer's column is always remembered by one name, so that naming it as the key changes nothing.
+    names = tuple(
+        "customer_uuid" if position == customer_uuid else match_key(headers[position])
+        for position in positions
+    )
+    return Roles(customer_uuid, phone, department, user, timezone, positions, names, consent, template_by)
+
+
+def _sender_column(finder: _Finder, name: str, mapped: str | None, fixed: str | None) -> int | None:
+    return finder.needed(name, mapped) if mapped is not None and fixed is None else None
+
+
+class _Finder:
+    """Looks columns up in one list and collects what is wrong."""
+
+    def __init__(self, headers: Sequence[str]) -> None:
+        self._headers = headers
+        self._positions = {match_key(header): position for position, header in enumerate(headers) if header}
+        self.problems: list[str] = []
+
+    def named(self, key: str, header: str) -> int | None:
+        """The column that the campaign file names at `key`."""
+        position = self._positions.get(match_key(header))
+        if position is None:
+            self.problems.append(f'`{key}` names the column "{header}", {self._what_it_has(header)}')
+        return position
+
+    def optional(self, name: str, mapped: str | None) -> int | None:
+        """The column of our name, by the campaign's mapping, our name itself, or an alias."""
+        if mapped is not None:
+            return self.named(f"columns.{name}", mapped)
+        own = self._positions.get(match_key(name))
+        if own is not None:
+            return own
+        found = [self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions]
+        if len(found) > 1:
+            headers = " and ".join(f'"{self._headers[position]}"' for position in sorted(found))
+            self.problems.append(
+                f"{headers} could each be `{name}`. Say which one: under [columns], "
+                f'{name} = "{self._headers[min(found)]}"'
+            )
+        return found[0] if found else None
+
+    def needed(self, name: str, mapped: str | None) -> int | None:
+        problems = len(self.problems)
+        position = self.optional(name, mapped)
+        if position is None and len(self.problems) == problems:
+            self.problems.append(
+                f"needs a column for `{name}`; it has: {self._all()}. If it has another name here, write it "
+                f'under [columns], such as {name} = "{self._example(name)}"'
+            )
+        return position
+
+    def _what_it_has(self, header: str) -> str:
+        close = nearest(header, self._headers)
+        hint = f' Did you mean "{close}"?' if close else ""
+        return f"which is not in the list; it has: {self._all()}.{hint}"
+
+    def _all(self) -> str:
+        return ", ".join(header for header in self._headers if header)
+
+    def _example(self, name: str) -> str:
+        return nearest(name, self._headers) or next((header for header in self._headers if header), "Header")

@@ -1,0 +1,78 @@
+"""Is this the campaign that the ledger remembers? Whatever could make it forget is refused, with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import BatchsendError, IdentityError
+from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
+
+
+def recognise(
+    campaign: Campaign, identity: Identity, ledger: Ledger, *, new_campaign: bool
+) -> CampaignRecord | None:
+    """The ledger's record of this campaign, `None` where it knows nothing of it.
+
+    `new_campaign`: start without the history that this file has under another name. Raises `IdentityError`.
+    """
+    record = ledger.campaign(identity.name, identity.base_url)
+    if record is None and campaign.formerly is not None:
+        record = ledger.campaign(campaign.formerly, identity.base_url)
+    if record is None:
+        if not new_campaign:
+            _refuse_other_name(identity, ledger)
+        return None
+    _refuse_other_file(identity, record, ledger)
+    if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
+        raise IdentityError(
+            f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
+            f"with {_list(record.key_columns)}: it could not be known who already got this text. Put the key back, "
+            f"or give the campaign another `name` and start without its history: --new-campaign"
+        )
+    return record
+
+
+def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:
+    others = ledger.campaigns_of_file(identity.file, identity.host, identity.base_url)
+    others = [other for other in others if other.name != identity.name]
+    if others:
+        name = others[-1].name
+        raise IdentityError(
+            f'{identity.file}: this campaign was sent under the name "{name}" before. Its customers would be texted '
+            f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}". To '
+            f"start without it: --new-campaign"
+        )
+
+
+def _refuse_other_file(identity: Identity, record: CampaignRecord, ledger: Ledger) -> None:
+    # A ledger file is used on one computer only, whatever that is called today.
+    if record.file == identity.file or (ledger.file is None and record.host != identity.host):
+        return
+    other = Path(record.file)
+    if _are_two(other, Path(identity.file)) and _name_of(other) in (record.name, identity.name):
+        raise IdentityError(
+            f'{identity.file}: another campaign file has this name, "{record.name}": {record.file}. Two campaigns of '
+            f"one name would share their history. Give this one a `name` of its own, or delete the other file."
+        )
+
+
+def _are_two(other: Path, file: Path) -> bool:
+    """Is `other` there, and not just another way to `file`?"""
+    try:
+        return other.is_file() and not other.samefile(file)
+    except OSError:
+        return False
+
+
+def _name_of(path: Path) -> str | None:
+    from batchsend.campaigns.file import load_campaign
+
+    try:
+        return load_campaign(path).name
+    except BatchsendError:
+        return None
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"

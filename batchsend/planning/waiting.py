@@ -1,0 +1,114 @@
+"""Which of the texts that could leave have to wait: quiet hours, the daily cap, `--limit`.
+
+Rows that can be sent are `pending` `STOPPED`; a row that has to wait gets a code that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, func, select, update
+
+from batchsend.campaigns.quiet_hours import Hours, first_opening
+from batchsend.errors import GuardError
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import messages
+from batchsend.statuses import Code, Status
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What makes texts wait at one start. `left_today`: texts that the daily cap leaves; `wait`: until hours end."""
+
+    now: datetime
+    zone: ZoneInfo
+    hours: Hours | None = None
+    left_today: int | None = None
+    limit: int | None = None
+    wait: bool = False
+
+    @property
+    def leaving(self) -> tuple[Code, ...]:
+        """The codes of the rows that this start sends, now or once their quiet hours have ended."""
+        return (Code.STOPPED, Code.QUIET_HOURS) if self.wait else (Code.STOPPED,)
+
+
+def hold(plan: Ledger, run_id: int, holding: Holding) -> None:
+    """Gives the rows of a plan that have to wait the code that says why.
+
+    A row that waits for its hours takes none of today's cap from others, unless this start waits for it.
+    """
+    if holding.limit is not None and holding.limit < 0:
+        raise GuardError("--limit needs a number of texts, 0 or more")
+    if not holding.wait:
+        _hold_quiet(plan, run_id, holding)
+    _hold_beyond(plan, run_id, holding.left_today, Code.DAILY_CAP)
+    _hold_beyond(plan, run_id, holding.limit, Code.HELD_BACK)
+    if holding.wait:
+        _hold_quiet(plan, run_id, holding)
+
+
+def comes_back(ledger: Ledger, run_id: int, holding: Holding) -> datetime | None:
+    """When the first of the run's waiting rows may be sent, in UTC; `None` where none waits for a time."""
+    moments = []
+    quiet = _clocks(ledger, run_id, Code.QUIET_HOURS)
+    if holding.hours is not None and quiet:
+        moments.append(first_opening(holding.hours, holding.now, quiet))
+    capped = _clocks(ledger, run_id, Code.DAILY_CAP)
+    if capped:
+        tomorrow = next_midnight(holding.now, holding.zone)
+        if holding.hours is None:
+            moments.append(tomorrow)
+        else:
+            moments.append(first_opening(holding.hours, tomorrow, capped))
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def next_midnight(moment: datetime, zone: ZoneInfo) -> datetime:
+    """When the next calendar day in `zone` begins, with the offset of `moment`."""
+    tomorrow = moment.astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, time.min, tzinfo=zone).astimezone(moment.tzinfo)
+
+
+def _hold_quiet(plan: Ledger, run_id: int, holding: Holding) -> None:
+    if holding.hours is None:
+        return
+    asleep = [
+        clock for clock in _clocks(plan, run_id, Code.STOPPED) if not holding.hours.allows(holding.now, clock)
+    ]
+    if asleep:
+        _recode(plan, run_id, func.coalesce(messages.c.clock, "").in_(asleep), Code.QUIET_HOURS)
+
+
+def _hold_beyond(plan: Ledger, run_id: int, count: int | None, code: Code) -> None:
+    if count is None:
+        return
+    query = (
+        select(messages.c.row)
+        .where(*_waiting(run_id, Code.STOPPED))
+        .order_by(messages.c.row)
+        .offset(count)
+        .limit(1)
+    )
+    with plan.read() as connection:
+        first = connection.scalar(query)
+    if first is not None:
+        _recode(plan, run_id, messages.c.row >= first, code)
+
+
+def _recode(plan: Ledger, run_id: int, which: ColumnElement[bool], code: Code) -> None:
+    with plan.write() as connection:
+        connection.execute(update(messages).where(*_waiting(run_id, Code.STOPPED), which).values(codes=code))
+
+
+def _clocks(ledger: Ledger, run_id: int, code: Code) -> list[str]:
+    query = select(messages.c.clock).where(*_waiting(run_id, code)).distinct()
+    with ledger.read() as connection:
+        return [clock or "" for clock in connection.scalars(query)]
+
+
+def _waiting(run_id: int, code: Code) -> Iterable[ColumnElement[bool]]:
+    return messages.c.run_id == run_id, messages.c.status == Status.PENDING, messages.c.codes == code

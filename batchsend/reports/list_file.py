@@ -1,0 +1,78 @@
+"""Rows of a run as a list again: the list's own columns alone, to correct and to send with another campaign."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rustpy_xlsxwriter import Format, write_worksheets
+
+from batchsend.errors import ResultsError
+from batchsend.ledger.optouts import OptOut
+from batchsend.lists.formula_guard import guarded
+from batchsend.planning.optout_files import _EXPORTED
+from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
+from batchsend.utils.files import write_private
+
+
+def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:
+    """Writes headers and rows (text cells) to `path` (.xlsx or .csv); returns the path really written.
+
+    Cells come back as they were read, in CSV too: these are the user's own, and they are to be read again.
+    Raises `ResultsError`.
+    """
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise ResultsError(
+            f"{path}: a list is written as .xlsx or .csv. Choose a name that ends in one of them."
+        )
+    try:
+        return write_private(path, lambda temporary: writer(temporary, headers, rows))
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
+
+
+def _write_xlsx(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    names = [cell_text(header) for header in headers]
+    records = (dict(zip(names, map(cell_text, row), strict=True)) for row in _that_fit(rows))
+    write_worksheets(
+        [("List", records)],
+        os.fspath(path),
+        header_format={"List": Format().set_bold()},
+        freeze_panes={"List": {"row": 1}},
+    )
+
+
+def _that_fit(rows: Iterator[Sequence[str]]) -> Iterator[Sequence[str]]:
+    for number, row in enumerate(rows, 2):
+        if number > MAX_SHEET_ROWS:
+            raise OSError(errno.EFBIG, f"more than {MAX_SHEET_ROWS:,} rows, which only a .csv can hold")
+        yield row
+
+
+def _write_csv(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(headers)
+        writer.writerows(rows)
+
+
+_WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], None]] = {
+    ".xlsx": _write_xlsx,
+    ".csv": _write_csv,
+}
+
+
+def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
+    """Writes entries as a list (.xlsx or .csv) to be read again; returns where it is. Raises `ResultsError`."""
+    rows = (
+        [entry.customer_uuid, entry.phone, entry.reason, entry.source, f"{entry.os_user} on {entry.host}",
+         entry.added_at]
+        for entry in entries
+    )  # fmt: skip
+    if path.suffix.lower() == ".csv":
+        return write_list(path, _EXPORTED, ([guarded(cell) for cell in row] for row in rows))
+    return write_list(path, _EXPORTED, rows)

@@ -1,0 +1,140 @@
+"""What all pages share: Jinja with autoescape, one style sheet, one script, and the file at the end.
+
+A page loads nothing from anywhere. Its Content-Security-Policy allows our own style sheet and script, by their
+hashes, and nothing else: text of a customer that got past all escaping would still not run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from batchsend.errors import ResultsError
+from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.sms import non_gsm7
+from batchsend.utils.files import write_private
+from batchsend.utils.version import __version__
+from batchsend.utils.wording import ranges, row_count, segment_count, storable, text_count
+
+#: In a script element these could end it, or, in older browsers, a line of it.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The one answer at the top: `tone` is `go`, `look` or `none`."""
+
+    tone: str
+    said: str
+    more: str
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that `template` makes of `values`."""
+    style, script = source("page.css"), source("page.js")
+    policy = (
+        "default-src 'none'; "
+        f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),  # noqa: S704 - our own files
+            script=Markup(script),  # noqa: S704
+            policy=policy,
+            version=__version__,
+            **values,
+        )
+    )
+
+
+def write_page(path: Path, html: str) -> Path:
+    """Writes a page for its owner only and returns where it really is. Raises `ResultsError`."""
+    content = storable(html).encode("utf-8")
+    try:
+        return write_private(path, lambda temporary: _write(temporary, content))
+    except OSError as error:
+        raise ResultsError(
+            f"{path}: the page cannot be written here ({error.strerror or error}). Free some space, or have the "
+            f"folder's permissions changed."
+        ) from error
+
+
+def script_json(value: Any) -> Markup:
+    """`value` as JSON that is safe inside a script element, whatever texts it holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
+    return Markup(text)  # noqa: S704 - nothing in it can end the element
+
+
+def marked(text: str) -> Markup:
+    """`text` with each character that makes it UCS-2 marked."""
+    costly = frozenset(non_gsm7(text))
+    return Markup("").join(
+        Markup("<mark>{}</mark>").format(character) if character in costly else character
+        for character in text
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _digest(source: str) -> str:
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a file of the pages: a template, the style sheet, the script."""
+    return (files("batchsend.reports.pages") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return environment(source)
+
+
+def environment(load: Callable[[str], str]) -> jinja2.Environment:
+    """Jinja with autoescape and what the pages' templates use. `load`: the text of a template by its name."""
+    made = jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        number="{:,}".format,
+        row_count=row_count,
+        text_count=text_count,
+        segment_count=segment_count,
+        phone=phone_for_people,
+        ranges=ranges,
+        script_json=script_json,
+        marked=marked,
+        codes=_with_code,
+        capitalize_first=lambda text: text[:1].upper() + text[1:],
+    )
+    return made
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence of ours in which `backticks` mark what is typed."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Markup("{}").format(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )

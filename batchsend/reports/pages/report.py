@@ -1,0 +1,221 @@
+"""Reads a run and keeps what the report page shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import departures, run_rows, starts_of
+from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.reports.pages.charts import Chart, Share, charts, shares
+from batchsend.reports.pages.groups import Group, Groups, shown
+from batchsend.reports.pages.html import Verdict, render
+from batchsend.reports.run_results import STATUS_WORDS
+from batchsend.statuses import NEEDS_YOU, TAKEN, Status, Tally
+from batchsend.utils.timestamps import for_people, from_text, now
+from batchsend.utils.wording import row_count, text_count
+
+#: What is looked at of each row.
+_COLUMNS = ("row", "status", "codes", "descriptions", "phone", "cells", "customer_uuid", "sent_at")
+#: Rows that may or may not have been sent that are shown; the workbook has all of them.
+_UNCONFIRMED_SHOWN = 200
+#: Starts that have a chart of their own: the latest ones.
+_CHARTS = 4
+
+
+@dataclass(frozen=True)
+class RunHeading:
+    """What a report says of a run beside its rows.
+
+    `number`: `None` for a rehearsal; `ending`: why the run stopped early; `callback`: does myKaarma report back,
+    `None` where that is not known; `starts`: of a rehearsal, which has none in a ledger.
+    """
+
+    campaign: str
+    number: int | None
+    department: str
+    user: str
+    base_url: str
+    list_file: str
+    list_saved: str
+    template: str
+    zone: ZoneInfo
+    headers: Sequence[str]
+    customer: int | None
+    phone: int | None
+    workbook: str
+    ending: str | None = None
+    callback: bool | None = None
+    starts: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of `send`: who, when, where, with which files."""
+
+    number: int
+    began: str
+    ended: str
+    ending: str
+    who: str
+    version: str
+    resend: str | None
+    files: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A row of which nobody knows whether it was sent."""
+
+    row: int
+    customer_uuid: str
+    phone: str
+    sent_at: str
+    codes: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All that the report page says."""
+
+    heading: RunHeading
+    made_at: str
+    tally: Tally
+    counts: dict[str, int]
+    problems: list[Group]
+    unconfirmed: list[Group]
+    doubts: list[Doubt]
+    left_out: list[Group]
+    waiting: list[Group]
+    charts: list[Chart]
+    more_charts: int
+    starts: list[Start]
+
+
+def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
+    """Reads a run in one pass and with bounded memory. `run_id` is its number in `ledger`."""
+    groups = Groups(heading.headers, heading.customer, heading.phone)
+    doubts: list[Doubt] = []
+    stored = ledger.counts(run_id)
+    others = [status for status in stored if status not in TAKEN]
+    for row in run_rows(ledger, run_id, others, _COLUMNS):
+        status, codes = shown(row["status"], row["codes"])
+        groups.add(status, codes, row)
+        if status == Status.UNCONFIRMED and len(doubts) < _UNCONFIRMED_SHOWN:
+            doubts.append(_doubt(row, codes, heading.zone))
+    counts: dict[str, int] = {}
+    for status, count in stored.items():
+        shown_as = shown(status, "")[0]
+        counts[shown_as] = counts.get(shown_as, 0) + count
+    starts = starts_of(ledger, run_id) or heading.starts
+    known = {start["id"] for start in starts}
+    drawn = charts(
+        (one for one in departures(ledger, run_id) if one[0] in known),
+        heading.zone,
+    )
+    return RunReport(
+        heading=heading,
+        made_at=for_people(now(), heading.zone),
+        tally=Tally.of(stored),
+        counts=counts,
+        problems=groups.of(*NEEDS_YOU - {Status.UNCONFIRMED}),
+        unconfirmed=groups.of(Status.UNCONFIRMED),
+        doubts=doubts,
+        left_out=groups.of(Status.SKIPPED),
+        waiting=groups.of(Status.PENDING),
+        charts=drawn[-_CHARTS:],
+        more_charts=max(0, len(drawn) - _CHARTS),
+        starts=[_start(start, heading.zone) for start in starts],
+    )
+
+
+def _doubt(row: Mapping[str, Any], codes: str, zone: ZoneInfo) -> Doubt:
+    return Doubt(
+        row["row"],
+        row["customer_uuid"] or "",
+        phone_for_people(row["phone"]) if row["phone"] else "the preferred number",
+        for_people(from_text(row["sent_at"]), zone) if row["sent_at"] else "at an unknown time",
+        codes,
+    )
+
+
+def _start(start: Mapping[str, Any], zone: ZoneInfo) -> Start:
+    ended = start["ended_at"]
+    return Start(
+        number=start["id"],
+        began=for_people(from_text(start["started_at"]), zone),
+        ended=for_people(from_text(ended), zone) if ended else "",
+        ending=start["ending"] or "not ended: running, or its process was killed",
+        who=f"{start['os_user']} on {start['host']}",
+        version=start["version"],
+        resend=start["resend"],
+        files=[
+            (what, start[f"{what}_file"], start[f"{what}_sha256"])
+            for what in ("campaign", "list", "template")
+        ],
+    )
+
+
+def page(report: RunReport) -> str:
+    """The page as HTML."""
+    return render(
+        "report.html.j2",
+        p=report,
+        run=report.heading,
+        rehearsal=report.heading.number is None,
+        verdict=verdict(report),
+        bar=bar(report),
+        delivery=delivery(report),
+        outcomes=STATUS_WORDS.items(),
+    )
+
+
+def verdict(report: RunReport) -> Verdict:
+    """What somebody should know if they read no further."""
+    tally = report.tally
+    taker = "the stand-in for myKaarma" if report.heading.number is None else "myKaarma"
+    said = f"{text_count(tally.taken)} taken by {taker}."
+    parts = []
+    if tally.needs_you:
+        parts.append(f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} you.")
+    else:
+        parts.append("No row needs you.")
+    if tally.waits:
+        parts.append(f"{row_count(tally.waits)} {'waits' if tally.waits == 1 else 'wait'} for another start.")
+    if tally.left_out:
+        parts.append(
+            f"{row_count(tally.left_out)} {'was' if tally.left_out == 1 else 'were'} left out on purpose."
+        )
+    tone = "look" if tally.needs_you or tally.waits or report.heading.ending else "go"
+    return Verdict(tone, said, " ".join(parts))
+
+
+def bar(report: RunReport) -> list[Share]:
+    """How the rows of the list divide."""
+    tally = report.tally
+    return shares(
+        ("ready", "taken", tally.taken),
+        ("out", "left out on purpose", tally.left_out),
+        ("look", "need you", tally.needs_you),
+        ("wait", "wait", tally.waits),
+    )
+
+
+def delivery(report: RunReport) -> str:
+    """What is known of the texts' way from myKaarma to the phones."""
+    delivered = report.counts.get(Status.DELIVERED, 0)
+    undelivered = report.counts.get(Status.UNDELIVERED, 0)
+    accepted = report.counts.get(Status.ACCEPTED, 0)
+    if report.heading.number is None:
+        return "This was a rehearsal: no text left this computer."
+    if delivered or undelivered:
+        known = f"{text_count(delivered)} reached the phone, {undelivered:,} did not"
+        return f"{known}; of {accepted:,} more it is not known." if accepted else f"{known}."
+    if not accepted:
+        return ""
+    if report.heading.callback:
+        return "Taken is not yet delivered: no report of a delivery has come back so far."
+    return "Taken is not yet delivered: myKaarma passes the texts on, and delivery is not known here."

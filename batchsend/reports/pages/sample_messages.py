@@ -1,0 +1,203 @@
+"""Which messages a person should look at, of all that would leave: found in one pass, without keeping the rows.
+
+The first ones show that it works; the longest, the most expensive and the odd ones show where it might not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import nlargest
+from typing import Any, Generic, TypeVar
+
+from batchsend.messages.sms import Encoding
+
+T = TypeVar("T")
+
+#: Messages shown as the first ones and as the most expensive ones.
+FIRST, DEAREST = 3, 2
+#: Columns of which an odd row is shown.
+_ODD_COLUMNS = 6
+#: A value is very long with so many characters, if it also has this many times the average.
+_LONG_VALUE, _TIMES_AVERAGE = 20, 2
+
+
+@dataclass
+class Bubble:
+    """A message as it arrives on a phone. `phone`: E.164, `None` for the customer's preferred number."""
+
+    row: int
+    phone: str | None
+    body: str
+    segments: int
+    encoding: str
+    why: list[str] = field(default_factory=list)
+
+    @property
+    def is_ucs2(self) -> bool:
+        return self.encoding == Encoding.UCS2
+
+
+@dataclass
+class Picked:
+    """The messages to show; each stands in one list only, with every reason that it was picked for."""
+
+    first: list[Bubble]
+    extreme: list[Bubble]
+    odd: list[Bubble]
+
+
+@dataclass
+class _Column:
+    blank: int = 0
+    blank_example: Bubble | None = None
+    characters: int = 0
+    filled: int = 0
+    longest: tuple[str, Bubble] | None = None
+
+
+class Picker:
+    """Looks at each message once. `used`: positions of the columns that the text is made of."""
+
+    def __init__(self, headers: Sequence[str], used: Collection[int], *, phone_in_list: bool) -> None:
+        self._headers = headers
+        self._columns = {position: _Column() for position in sorted(used)}
+        self._phone_in_list = phone_in_list
+        self._first: list[Bubble] = []
+        self._of_template: dict[str, Bubble] = {}
+        self._longest: Bubble | None = None
+        self._dearest: list[Bubble] = []
+        self._preferred: Bubble | None = None
+        self.preferred = 0
+        self.ucs2 = 0
+
+    def add(self, row: Mapping[str, Any], cells: Sequence[str], used: Collection[int], template: str) -> None:
+        """Looks at one row of the ledger's `messages` that would be sent.
+
+        `used`: the columns that its own template, called `template`, looks at.
+        """
+        # A list may be long, and hardly any of its messages are kept.
+        bubble = partial(_bubble, row)
+        body, segments = row["body"], row["segments"]
+        self.ucs2 += row["encoding"] == Encoding.UCS2
+        if len(self._first) < FIRST:
+            self._first.append(bubble())
+        if self._longest is None or len(body) > len(self._longest.body):
+            self._longest = bubble()
+        if segments > 1 and (len(self._dearest) < DEAREST or segments >= self._dearest[-1].segments):
+            self._dearest = nlargest(DEAREST, [*self._dearest, bubble()], key=_cost)
+        if row["phone"] is None and self._phone_in_list:
+            self.preferred += 1
+            self._preferred = self._preferred or bubble()
+        if template not in self._of_template:
+            self._of_template[template] = bubble()
+        for position in used:
+            self._look(self._columns[position], cells[position], bubble)
+
+    def _look(self, column: _Column, value: str, bubble: Callable[[], Bubble]) -> None:
+        if not value:
+            column.blank += 1
+            column.blank_example = column.blank_example or bubble()
+            return
+        column.filled += 1
+        column.characters += len(value)
+        if column.longest is None or len(value) > len(column.longest[0]):
+            column.longest = (value, bubble())
+
+    def blanks(self, position: int) -> int:
+        """Messages in which this column of the text is blank."""
+        return self._columns[position].blank if position in self._columns else 0
+
+    def picked(self) -> Picked:
+        """The messages to show, once all were looked at."""
+        shelf = _Shelf()
+        first = shelf.put((bubble, "") for bubble in self._first)
+        if len(self._of_template) > 1:
+            first += shelf.put((bubble, f"made by {name}") for name, bubble in self._of_template.items())
+        longest = [(self._longest, "the longest")] if self._longest is not None else []
+        extreme = shelf.put([*longest, *((bubble, "among the most expensive") for bubble in self._dearest)])
+        return Picked(first, extreme, shelf.put(self._odd()))
+
+    def _odd(self) -> list[tuple[Bubble, str]]:
+        odd: list[tuple[Bubble, str]] = []
+        for position, column in self._columns.items():
+            header = self._headers[position]
+            if column.blank_example is not None and len(odd) < _ODD_COLUMNS:
+                others = f", as in {column.blank - 1:,} more" if column.blank > 1 else ""
+                odd.append((column.blank_example, f"{header} is blank{others}"))
+        if self._preferred is not None:
+            others = f", as in {self.preferred - 1:,} more" if self.preferred > 1 else ""
+            odd.append((self._preferred, f"the phone is blank{others}: goes to the preferred number"))
+        for position, column in self._columns.items():
+            if column.longest is None:
+                continue
+            value, bubble = column.longest
+            average = column.characters / column.filled
+            if len(value) >= _LONG_VALUE and len(value) >= _TIMES_AVERAGE * average:
+                odd.append((bubble, f"a very long value in {self._headers[position]}"))
+        return odd
+
+
+def _bubble(row: Mapping[str, Any]) -> Bubble:
+    return Bubble(row["row"], row["phone"], row["body"], row["segments"], row["encoding"])
+
+
+class _Shelf:
+    """Sorts messages out: one that is there already only gets a further reason."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Bubble] = {}
+
+    def put(self, chosen: Iterable[tuple[Bubble, str]]) -> list[Bubble]:
+        new = []
+        for bubble, why in chosen:
+            if bubble.row not in self._known:
+                self._known[bubble.row] = bubble
+                new.append(bubble)
+            if why:
+                self._known[bubble.row].why.append(why)
+        return new
+
+
+def _cost(bubble: Bubble) -> tuple[int, bool, int, int]:
+    return bubble.segments, bubble.is_ucs2, len(bubble.body), -bubble.row
+
+
+class Sample(Generic[T]):
+    """As many items as fit, spread evenly over all: every one, else every second, every fourth ...
+
+    `budget` is in the units of `size`; holds no more than that at any moment.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._size = 0
+        self._step = 1
+        self._seen = 0
+        self._kept: list[tuple[int, int, T]] = []
+
+    def add(self, make: Callable[[], tuple[T, int]]) -> None:
+        """Takes the next item, or passes it over; `make` gives the item and its size, and is asked only if taken."""
+        place = self._seen
+        self._seen += 1
+        if place % self._step:
+            return
+        item, size = make()
+        self._kept.append((place, size, item))
+        self._size += size
+        while self._size > self._budget and self._kept:
+            self._step *= 2
+            self._kept = [one for one in self._kept if one[0] % self._step == 0]
+            self._size = sum(one[1] for one in self._kept)
+            if len(self._kept) == 1 and self._size > self._budget:
+                self._kept, self._size = [], 0
+
+    @property
+    def items(self) -> list[T]:
+        return [item for _, _, item in self._kept]
+
+    @property
+    def complete(self) -> bool:
+        """Were all items taken?"""
+        return len(self._kept) == self._seen

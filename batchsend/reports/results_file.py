@@ -1,0 +1,107 @@
+"""Writing the results: which form, where, and what to say when that does not work."""
+
+from __future__ import annotations
+
+import csv
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from batchsend.errors import ResultsError
+from batchsend.lists.formula_guard import guarded
+from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers, values
+from batchsend.reports.workbook import write_xlsx
+from batchsend.utils.files import check_folder, write_private
+
+__all__ = [
+    "RESULT_COLUMNS",
+    "ResultRow",
+    "ResultsSource",
+    "check_writable",
+    "column_headers",
+    "write_results",
+]
+
+_WINDOWS_DISK_FULL = 112
+
+
+def write_results(path: Path, source: ResultsSource) -> Path:
+    """Writes a workbook (`.xlsx`) or CSV (`.csv`) and returns the path really written.
+
+    The file is readable by its owner only and appears at once, whole. Where a workbook at `path` is open in Excel and
+    cannot be replaced, it is `name (2).xlsx` and so on. Raises `ResultsError`.
+    """
+    writer = _writer(path)
+    try:
+        _refuse_folder(path)
+        return write_private(path, lambda temporary: writer(temporary, source))
+    except OSError as error:
+        raise ResultsError(_sentence(path, error)) from error
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure, before the first text leaves, that results can be written to `path`. Raises `ResultsError`.
+
+    Makes the folder where it is missing.
+    """
+    _writer(path)
+    try:
+        _refuse_folder(path)
+        check_folder(path.parent)
+    except OSError as error:
+        raise ResultsError(_sentence(path, error)) from error
+
+
+def _writer(path: Path) -> Callable[[Path, ResultsSource], None]:
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise ResultsError(
+            f"{path}: results are written as an Excel workbook or as CSV. Choose a name that ends in .xlsx or .csv."
+        )
+    return writer
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise ResultsError(
+            f"{path}: this is a folder, so no results can be written there. Choose another name."
+        )
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    if _is_disk_full(error):
+        full = f" (in {error.filename})" if error.filename else ""
+        return (
+            f"{path}: there is no room left on the disk{full}, so the results could not be written. "
+            "Free some space and run the command again; nobody is texted twice by that."
+        )
+    reason = error.strerror or str(error)
+    return (
+        f"{path}: the results cannot be written here ({reason}). "
+        "Choose another place for them, or have the folder's permissions changed."
+    )
+
+
+def _is_disk_full(error: OSError) -> bool:
+    """The workbook's library passes the system's number on only in its text."""
+    full = (errno.ENOSPC, errno.EDQUOT, _WINDOWS_DISK_FULL)
+    return error.errno in full or any(
+        f"os error {number})" in str(error) or f"code: {number}," in str(error) for number in full
+    )
+
+
+def write_csv(path: Path, source: ResultsSource) -> None:
+    """Writes the columns of `Results` over `path`, which exists."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([guarded(header) for header in column_headers(source.headers)])
+        writer.writerows(_lines(source))
+
+
+def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
+    zone, width = source.zone, len(source.headers)
+    for result in source.rows():
+        yield [guarded(value) if isinstance(value, str) else value for value in values(result, zone, width)]
+
+
+_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}

@@ -1,0 +1,135 @@
+"""A run, or a plan, as the results show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import starmap
+from zoneinfo import ZoneInfo
+
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.purge import purged
+from batchsend.ledger.runs import code_counts, run_tuples
+from batchsend.reports.results_file import ResultRow
+from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
+from batchsend.utils.timestamps import for_people, from_text
+from batchsend.utils.wording import row_count
+
+#: (label, value); a value of `None` makes the label a heading.
+SummaryLines = Sequence[tuple[str, str | int | None]]
+
+#: What the results show of the ledger's `messages`; the first ones in the order of `ResultRow`.
+_COLUMNS = (
+    "row", "status", "message_uuid", "codes", "descriptions", "phone", "body", "cells", "customer_uuid", "segments",
+    "encoding", "api_status", "http_status", "request_uuid", "warning_codes", "attempts", "sent_at", "latency_ms",
+    "earlier_run", "purged_at",
+)  # fmt: skip
+# `json.loads` looks for white space before and behind, and for what a text may be instead.
+_cells_of = json.JSONDecoder().raw_decode
+
+#: What a status means, in a few words.
+STATUS_WORDS = {
+    Status.READY: "would be sent",
+    Status.PENDING: "not sent yet",
+    Status.ACCEPTED: "taken by myKaarma",
+    Status.DELIVERED: "arrived on the phone",
+    Status.UNDELIVERED: "taken, but did not arrive",
+    Status.FAILED: "refused, nothing was sent",
+    Status.UNCONFIRMED: "nobody knows whether it was sent",
+    Status.INVALID: "could not be made into a text",
+    Status.SKIPPED: "left out on purpose",
+}
+
+
+class RunResults:
+    """The rows of one run of a ledger, with what stands on the summary sheet above their counts.
+
+    `number`: the run's number as shown beside the rows that it tried; `None` where it has none (yet).
+    `only`: rows of these statuses alone.
+    """
+
+    def __init__(
+        self, ledger: Ledger, run_id: int, headers: Sequence[str], zone: ZoneInfo, heading: SummaryLines,
+        number: int | None, only: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._number = number
+        # A row in flight is shown as `unconfirmed`.
+        self._only = [*only, IN_FLIGHT] if only is not None and Status.UNCONFIRMED in only else only
+        self.headers = headers
+        self.zone = zone
+        self._ledger = ledger
+        self._run_id = run_id
+        self._counts = ledger.counts(run_id)
+        self.row_count = sum(
+            count for status, count in self._counts.items() if self._only is None or status in self._only
+        )
+        self.summary = [*heading, *self._count_lines()]
+
+    def rows(self) -> Iterator[ResultRow]:
+        return starmap(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
+
+    def problems(self) -> Iterator[ResultRow]:
+        statuses = [*NEEDS_YOU, IN_FLIGHT]
+        if self._only is not None:
+            statuses = [status for status in statuses if status in self._only]
+        return starmap(self._result, run_tuples(self._ledger, self._run_id, statuses, _COLUMNS))
+
+    def _result(
+        self, row: int, status: str, message_uuid: str | None, codes: str, descriptions: str, phone: str | None,
+        body: str | None, cells: str, customer_uuid: str | None, segments: int | None, encoding: str | None,
+        api_status: str | None, http_status: int | None, request_uuid: str | None, warning_codes: str | None,
+        attempts: int, sent_at: str | None, latency_ms: int | None, earlier_run: int | None, purged_at: str | None,
+    ) -> ResultRow:  # fmt: skip
+        """Takes the values of `_COLUMNS`."""
+        status, codes = self._shown(status, codes)
+        if purged_at is not None:
+            descriptions = f"the text, the phone and the list's columns were purged on {self._day(purged_at)}"
+        tried = attempts > 0 or sent_at is not None
+        return ResultRow(
+            row, status, message_uuid, codes, descriptions, phone, body, _cells_of(cells)[0], customer_uuid, segments,
+            encoding, api_status, http_status, request_uuid, warning_codes, attempts, sent_at, latency_ms,
+            earlier_run or (self._number if tried else None),
+        )  # fmt: skip
+
+    def _day(self, moment: str) -> str:
+        return for_people(from_text(moment), self.zone)[: len("2026-11-22")]
+
+    def _shown(self, status: str, codes: str) -> tuple[str, str]:
+        """Plain texts, as the ledger's are."""
+        if status == IN_FLIGHT:
+            return Status.UNCONFIRMED.value, Code.INTERRUPTED.value
+        return status, codes
+
+    def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
+        shown: dict[str, int] = {}
+        reasons: dict[tuple[str, str], int] = {}
+        for stored_status, stored_codes, count in code_counts(self._ledger, self._run_id):
+            status, codes = self._shown(stored_status, stored_codes)
+            shown[status] = shown.get(status, 0) + count
+            if codes:
+                reasons[status, codes] = reasons.get((status, codes), 0) + count
+        gone = purged(self._ledger, self._run_id)
+        if gone is not None:
+            rows, last = gone
+            yield (
+                "Purged",
+                f"texts, phones and the list's columns of {row_count(rows)}, last on {self._day(last)}",
+            )
+        yield "Rows", None
+        yield "In all", Tally.of(shown).sentence()
+        for status in Status:
+            if status in shown:
+                yield f"{status}: {STATUS_WORDS[status]}", shown[status]
+        if reasons:
+            yield "Why", None
+            for (status, codes), count in sorted(reasons.items(), key=lambda item: -item[1]):
+                yield f"{status}: {codes}", count
+
+
+class PlanResults(RunResults):
+    """The rows of a plan: what would be sent is `ready`."""
+
+    def _shown(self, status: str, codes: str) -> tuple[str, str]:
+        if status == Status.PENDING and codes == Code.STOPPED:
+            return Status.READY.value, ""
+        return super()._shown(status, codes)

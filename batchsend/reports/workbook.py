@@ -1,0 +1,327 @@
+"""The results as an Excel workbook: `Summary`, `Results` and, where somebody is needed, `Problems`.
+
+Written by rustpy-xlsxwriter from generators of dicts: one row at a time is in memory, and a row takes a tenth of the
+time that the writers in pure Python need. Texts are stored as inline strings, so none is ever taken for a formula, a
+link, a number or a date; what XML cannot hold is escaped as Office Open XML says (`_x0001_`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rustpy_xlsxwriter import Format, write_worksheets
+
+from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.table import (
+    JOINED_BY,
+    LEADING_COLUMNS,
+    TRAILING_COLUMNS,
+    ResultRow,
+    ResultsSource,
+    column_headers,
+    own_cells,
+    unlike,
+    values,
+)
+from batchsend.utils.wording import storable
+
+#: Excel's limits; a cell is counted in UTF-16 code units.
+MAX_SHEET_ROWS = 1_048_576
+MAX_CELL_LENGTH = 32_767
+CUT_MARK = " [... cut: an Excel cell ends here]"
+
+PROBLEM_COLUMNS = (
+    "row",
+    "status",
+    "what it means",
+    "errorDescriptions",
+    "what to do",
+    "phone",
+    "customerUUID",
+    "errorCodes",
+    "message",
+)
+
+Value = str | int | None
+Record = dict[str, Value]
+
+_WIDTHS = {
+    "row": 7,
+    "status": 13,
+    "messageUUID": 16,
+    "errorCodes": 28,
+    "errorDescriptions": 40,
+    "phone": 16,
+    "message": 70,
+    "customerUUID": 16,
+    "requestUUID": 16,
+    "warningCodes": 20,
+    "sentAtUTC": 26,
+    "sentAt": 20,
+    "what it means": 48,
+    "what to do": 62,
+}
+#: The inner group is what the API said. It is also there because the library writes how deep a sheet's outline is
+#: only for nested groups, and without knowing that Excel shows no `+` to unfold anything by.
+_FOLDED = {
+    "columns": [
+        {"from": TRAILING_COLUMNS[0], "to": TRAILING_COLUMNS[-1], "collapsed": True},
+        {"from": "apiStatus", "to": "warningCodes"},
+    ]
+}
+_SUMMARY_WIDTHS = (40, 90)
+#: In points; one line of Excel's usual font.
+_LINE_HEIGHT = 15
+#: Rows beyond this many get the height that the spreadsheet program gives them.
+_ROWS_WITH_HEIGHT = 10_000
+_PROBLEMS_COLOR = "#C00000"
+_ON_PAPER = {"landscape": True, "fit_to_pages": (1, 0)}
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """The rows of one sheet, and how it looks: this sheet's share of each keyword of `write_worksheets`."""
+
+    records: Iterator[Record]
+    look: Mapping[str, Any]
+
+
+def write_xlsx(path: Path, source: ResultsSource) -> None:
+    """Writes the workbook over `path`, which exists.
+
+    Raises `OSError` where a disk is full or fails. The library panics where its own temporary files find no room, and
+    tells of other faults in a `RuntimeError`; both become an `OSError` here.
+    """
+    room = _Room(path.parent)
+    sheets = {"Summary": _summary(source.summary), **_results(source, room), **_problems(source, room)}
+    keywords = sorted({keyword for sheet in sheets.values() for keyword in sheet.look})
+    look: dict[str, Any] = {
+        keyword: {name: sheet.look[keyword] for name, sheet in sheets.items() if keyword in sheet.look}
+        for keyword in keywords
+    }
+    try:
+        write_worksheets([(name, sheet.records) for name, sheet in sheets.items()], os.fspath(path), **look)
+    except BaseException as error:
+        if type(error) is RuntimeError or type(error).__name__ == "PanicException":
+            raise OSError(str(error)) from error
+        raise
+
+
+def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
+    """Label and value, one line each; the first heading is the title of the sheet."""
+    title, body = ("Summary", lines)
+    if lines and lines[0][1] is None:
+        title, body = lines[0][0], lines[1:]
+    headings = {number: _heading() for number, (_, value) in enumerate(body, start=1) if value is None}
+    heights = {
+        number: 2 * _LINE_HEIGHT if value is None else _LINE_HEIGHT * _lines(str(value), _SUMMARY_WIDTHS[1])
+        for number, (_, value) in enumerate(body, start=1)
+    }
+    records = ({cell_text(title): cell_text(label), "": _cell(value)} for label, value in body)
+    look = {
+        "header_format": Format().set_bold().set_font_size(16).set_font_color("#1F3864"),
+        "row_formats": headings,
+        "row_heights": {0: 2 * _LINE_HEIGHT} | heights,
+        "column_widths": list(_SUMMARY_WIDTHS),
+        "column_formats": [
+            Format().set_align("top"),
+            Format().set_text_wrap().set_align("top").set_align("left").set_num_format("#,##0"),
+        ],
+        "sheet_view": {"gridlines": False},
+        "page_setup": _ON_PAPER,
+    }
+    return _Sheet(_never_empty(records, [cell_text(title), ""]), look)
+
+
+def _results(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
+    headers = column_headers(map(cell_text, source.headers))
+    zone, width = source.zone, len(source.headers)
+    records = _records(headers, (values(result, zone, width) for result in source.rows()), room)
+    own = headers[len(LEADING_COLUMNS) : -len(TRAILING_COLUMNS)]
+    look = _table_look(headers, [*own, "phone", "message", "customerUUID"]) | {
+        "column_formats": {"row": Format().set_align("left")},
+        "outline": _FOLDED,
+    }
+    return _over_sheets("Results", headers, records, source.row_count, look)
+
+
+def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
+    """The rows that need somebody, with the list's own columns behind ours: they say who the customer is."""
+    count, heights = _problem_heights(source.problems())
+    if not count:
+        return {}
+    width = len(source.headers)
+    own = unlike(PROBLEM_COLUMNS, map(cell_text, source.headers))
+    headers = [*PROBLEM_COLUMNS, *own]
+    rows = ([*_problem_values(result), *own_cells(result, width)] for result in source.problems())
+    records = _records(headers, rows, room)
+    wrapped = Format().set_text_wrap().set_align("top")
+    look = _table_look(headers, [*own, "phone", "message", "customerUUID"]) | {
+        "column_formats": {
+            **{header: Format().set_align("top") for header in headers},
+            "row": Format().set_align("top").set_align("left"),
+            "what it means": wrapped,
+            "errorDescriptions": wrapped,
+            "what to do": wrapped,
+        },
+        "row_heights": heights,
+        "sheet_view": {"tab_color": _PROBLEMS_COLOR},
+    }
+    return _over_sheets("Problems", headers, records, count, look)
+
+
+def _problem_heights(problems: Iterator[ResultRow]) -> tuple[int, dict[int, int]]:
+    """How many problems there are, and how high their rows must be: not every program finds that out by itself."""
+    count, heights = 0, {}
+    for count, result in enumerate(problems, start=1):
+        if count <= _ROWS_WITH_HEIGHT:
+            described = _lines(result.descriptions, _WIDTHS["errorDescriptions"])
+            heights[count] = _LINE_HEIGHT * max(described, _advice_lines(result.status, result.codes))
+    return count, heights
+
+
+@lru_cache(maxsize=1024)
+def _advice_lines(status: str, codes: str) -> int:
+    explained, todo = _advice(status, codes)
+    return max(_lines(explained, _WIDTHS["what it means"]), _lines(todo, _WIDTHS["what to do"]))
+
+
+def _lines(text: str, width: int) -> int:
+    return max(1, len(textwrap.wrap(text, width)))
+
+
+def _problem_values(result: ResultRow) -> tuple[Value, ...]:
+    explained, todo = _advice(result.status, result.codes)
+    return (
+        result.row,
+        result.status,
+        explained,
+        result.descriptions,
+        todo,
+        result.phone,
+        result.customer_uuid,
+        result.codes,
+        result.message,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _advice(status: str, codes: str) -> tuple[str, str]:
+    separate = codes.split(JOINED_BY) if codes else []
+    return meaning(status, separate), what_to_do(status, separate)
+
+
+def _table_look(headers: Sequence[str], digits_as_text: Sequence[str]) -> dict[str, Any]:
+    return {
+        "freeze_panes": {"row": 1, "col": 0},
+        "autofilter": True,
+        "header_format": Format().set_bold().set_background_color("#D9E2F3").set_border_bottom("thin"),
+        "column_widths": [_WIDTHS.get(header, min(max(len(header) + 4, 12), 30)) for header in headers],
+        # Without this Excel marks every phone and every id of digits with a green corner as "number stored as text".
+        "ignore_errors": list(digits_as_text),
+        "page_setup": _ON_PAPER | {"repeat_rows": 0},
+    }
+
+
+def _over_sheets(
+    name: str, headers: Sequence[str], records: Iterator[Record], count: int, look: Mapping[str, Any]
+) -> dict[str, _Sheet]:
+    """`count` records as `name`, `name 2`, ...: the writer takes the sheets in this order, so one iterator does.
+
+    The last sheet takes whatever is left, so that a wrong `count` is an error and never a row that is missing.
+    """
+    per_sheet = MAX_SHEET_ROWS - 1
+    sheet_count = max(1, -(-count // per_sheet))
+    sheets = {}
+    for number in range(1, sheet_count + 1):
+        part = records if number == sheet_count else islice(records, per_sheet)
+        title = name if number == 1 else f"{name} {number}"
+        sheets[title] = _Sheet(_never_empty(part, headers), look)
+    return sheets
+
+
+def _never_empty(records: Iterator[Record], headers: Sequence[str]) -> Iterator[Record]:
+    """The writer takes the header row from the first record: without any there would be none."""
+    first = next(records, None)
+    yield dict.fromkeys(headers) if first is None else first
+    yield from records
+
+
+def _records(headers: Sequence[str], rows: Iterator[Sequence[Value]], room: _Room) -> Iterator[Record]:
+    for row in rows:
+        text = "".join([value for value in row if value.__class__ is str])
+        room.take(len(text) + _Room.CELL * len(row))
+        # Both are known at once for nearly every row; looking at each cell would cost as much as writing the row.
+        if text.isascii() and len(text) <= MAX_CELL_LENGTH:
+            yield dict(zip(headers, row, strict=True))
+        else:
+            yield dict(zip(headers, map(_cell, row), strict=True))
+    room.compress()
+
+
+def _cell(value: Value) -> Value:
+    return cell_text(value) if isinstance(value, str) else value
+
+
+def cell_text(text: str) -> str:
+    """`text` as a cell can hold it: halves of characters become U+FFFD, what is too long is cut and says so."""
+    if text.isascii() and len(text) <= MAX_CELL_LENGTH:
+        return text
+    text = storable(text)
+    # A code unit is two bytes, and a character has at most two of them.
+    if 2 * len(text) > MAX_CELL_LENGTH:
+        units = text.encode("utf-16-le")
+        if len(units) > 2 * MAX_CELL_LENGTH:
+            kept = units[: 2 * (MAX_CELL_LENGTH - len(CUT_MARK))]
+            return kept.decode("utf-16-le", errors="ignore") + CUT_MARK
+    return text
+
+
+def _heading() -> Format:
+    return Format().set_bold().set_font_size(12).set_border_bottom("thin").set_align("bottom")
+
+
+class _Room:
+    """Sees a full disk before the library does, which would print a crash report of its own on the terminal.
+
+    While rows are written the library grows files in the system's temporary folder; the workbook itself is
+    compressed into its own folder at the very end.
+    """
+
+    STRIDE = 256 * 1024
+    RESERVE = 2 * 1024 * 1024
+    #: What a cell takes beside its text, in bytes.
+    CELL = 40
+    #: Rows of texts shrink to a fifth or less.
+    COMPRESSION = 5
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written = 0
+        self._checked_until = 0
+
+    def take(self, size: int) -> None:
+        """Asks for room for a row of `size` bytes before it is written. Raises `OSError` (`ENOSPC`)."""
+        if self._written >= self._checked_until:
+            self._checked_until = self._written + self.STRIDE
+            _require(Path(tempfile.gettempdir()), self.RESERVE)
+        self._written += size
+
+    def compress(self) -> None:
+        """Asks for room for the workbook with all that was written. Raises `OSError` (`ENOSPC`)."""
+        _require(self._folder, self._written // self.COMPRESSION)
+
+
+def _require(folder: Path, size: int) -> None:
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder))

@@ -1,0 +1,70 @@
+"""From a plan to a run that several processes can send: what `send` writes beside the rows, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from batchsend.errors import LedgerError
+from batchsend.ledger.ledger import Ledger, nothing_more
+from batchsend.planning.plan import Plan
+from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
+from batchsend.sending.cluster.open_runs import hand_over
+from batchsend.sending.run_settings import RunSettings
+
+
+def run_settings(plan: Plan) -> RunSettings:
+    """How this plan's run is sent, for whoever lends a hand."""
+    request = plan.request
+    return RunSettings.of(request.campaign, request.base_url, plan.holding.hours, wait=request.wait)
+
+
+def handing_over(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object]:
+    """What belongs into the transaction that stores the plan: on PostgreSQL the run's settings, and its jobs."""
+    if ledger.file is not None or not plan.texts:
+        return nothing_more
+    settings = run_settings(plan)
+
+    def store(connection: Connection, run_id: int, start_id: int) -> None:
+        hand_over(connection, run_id, start_id, settings)
+        if has_cluster():
+            from batchsend.sending.cluster.queue import defer_chunks, queue_is_ready
+
+            if queue_is_ready(connection):
+                defer_chunks(connection, run_id, start_id, settings.base_url)
+
+    return store
+
+
+def forget_jobs(ledger: Ledger, run_id: int) -> None:
+    """The run has ended: jobs of it that nobody has begun are not needed any more."""
+    if ledger.file is None and has_cluster():
+        from batchsend.sending.cluster.queue import forget_chunks
+
+        forget_chunks(ledger, run_id)
+
+
+def check_detachable(ledger: Ledger) -> None:
+    """Raises `LedgerError` where a run cannot be handed over to workers."""
+    if ledger.file is not None:
+        raise LedgerError(
+            f"{ledger.where}: --detach hands a run over to workers, and they need a ledger on PostgreSQL. Nothing "
+            f"was sent. Leave --detach out, or name one: BATCHSEND_LEDGER=postgresql://user@host/database"
+        )
+    if not has_cluster():
+        raise LedgerError(f"--detach hands a run over to workers. {CLUSTER_MISSING} Nothing was sent.")
+
+    from batchsend.sending.cluster.queue import queue_is_ready
+
+    with ledger.read() as connection:
+        if not queue_is_ready(connection):
+            raise LedgerError(no_queue(ledger.where))
+
+
+def no_queue(where: str) -> str:
+    """What to do where the queue's tables are missing, or older than this program."""
+    return (
+        f"{where}: has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`, "
+        f"and then this again."
+    )

@@ -1,0 +1,124 @@
+"""Which ledger and which run a command means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from batchsend.campaigns.file import load_campaign
+from batchsend.errors import BatchsendError, BusyError, LedgerError
+from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
+from batchsend.ledger.location import resolve_ledger_url
+from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.sending.locks import campaign_lock
+from batchsend.settings import load_settings
+
+#: Opens the ledger of a URL; `None` where there is none yet.
+Opener = Callable[[str], Ledger | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run in an open ledger."""
+
+    ledger: Ledger
+    campaign: CampaignRecord
+    run: RunRecord
+
+
+@contextmanager
+def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_reading) -> Iterator[Found]:
+    """The run that `target`, a run's number or a campaign file, means: of a campaign the latest one."""
+    if target.isdecimal() and not Path(target).exists():
+        with find_ledger(None, ledger_option, open_it) as ledger:
+            run = ledger.run(int(target))
+            if run is None:
+                raise LedgerError(
+                    f"{ledger.where}: has no run {target}. `batchsend runs` shows which there are."
+                )
+            yield Found(ledger, ledger.campaign_by_id(run.campaign_id), run)
+        return
+    campaign = load_campaign(Path(target))
+    with find_ledger(campaign.path, ledger_option, open_it) as ledger:
+        base_url = load_settings(campaign.directory, Path.cwd(), os.environ).base_url
+        record = ledger.campaign(campaign.name, base_url)
+        runs = ledger.runs_of(record.id) if record is not None else []
+        if record is None or not runs:
+            raise LedgerError(
+                f'{ledger.where}: "{campaign.name}" was never sent to {base_url} from this ledger. '
+                f"`batchsend runs` shows what was."
+            )
+        yield Found(ledger, record, runs[0])
+
+
+@contextmanager
+def find_ledger(
+    campaign: Path | None, option: str | None, open_it: Opener = open_for_reading
+) -> Iterator[Ledger]:
+    """The ledger of a campaign file, or without one that of the settings, of `.` or of `./campaigns`."""
+    here = Path.cwd()
+    directory = campaign.absolute().parent if campaign is not None else here
+    settings = load_settings(directory, here, os.environ)
+    folders = [directory] if campaign is not None else [here, here / "campaigns"]
+    urls = [resolve_ledger_url(option, settings, folder) for folder in folders]
+    existing = [url for url in urls if _may_exist(url)]
+    ledger = open_it(existing[0]) if existing else None
+    if ledger is None:
+        places = " or ".join(str(folder / ".batchsend") for folder in folders)
+        raise BatchsendError(
+            f"There is no ledger in {places}: nothing was sent from here. Go to the folder of the campaign, name the "
+            f"campaign file, or name the ledger with --ledger."
+        )
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def new_ledger(option: str | None) -> Ledger | None:
+    """A ledger that is named by `--ledger` or `BATCHSEND_LEDGER` and does not exist yet, made; else `None`."""
+    here = Path.cwd()
+    settings = load_settings(here, here, os.environ)
+    if option is None and settings.ledger_url is None:
+        return None
+    url = resolve_ledger_url(option, settings, here)
+    return None if _may_exist(url) else open_ledger(url)
+
+
+def _may_exist(url: str) -> bool:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return True
+    try:
+        return Path(parsed.database or "").exists()
+    except PermissionError:
+        return True
+
+
+def is_running(found: Found) -> bool:
+    """Is some process sending this run's campaign right now?"""
+    try:
+        with campaign_lock(found.ledger, found.campaign.name, found.campaign.base_url):
+            return False
+    except BusyError:
+        return True
+
+
+def report_pages(ledger: Ledger, run_ids: Iterable[int]) -> dict[int, Path]:
+    """Run number -> its report page, where there is one in the usual place."""
+    runs = (ledger.run(run_id) for run_id in run_ids)
+    pages = {run.id: results_file(run, (), as_list=False).with_suffix(".html") for run in runs if run}
+    return {run_id: page for run_id, page in pages.items() if page.exists()}
+
+
+def results_file(run: RunRecord, only: Sequence[str], *, as_list: bool) -> Path:
+    """Where the results of a run go: beside its campaign file, or here where that folder is gone."""
+    folder = Path(run.about["file"]).parent
+    base = folder if folder.is_dir() else Path.cwd()
+    name = "-".join([run.about["stem"], str(run.id), *only, *(["list"] if as_list else [])])
+    return base / "results" / f"{name}.xlsx"

@@ -1,0 +1,135 @@
+"""One start of a campaign: what it asks for, its guards, and the plan it makes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.types import SAMPLE_ID, is_pattern
+from batchsend.errors import CampaignError, GuardError
+from batchsend.ledger.opening import open_for_reading
+from batchsend.lists.newest import newest_match
+from batchsend.planning.guards import Bounds, Facts, refusals
+from batchsend.planning.plan import Plan, PlanRequest, make_plan
+from batchsend.planning.planner import check_resend
+from batchsend.reports.output_files import inputs_of, refuse_inputs
+from batchsend.reports.results_file import check_writable
+from batchsend.settings import Settings
+from batchsend.statuses import Status
+from batchsend.utils.timestamps import now
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What may stop a start before its first text. `expect`: exactly so many texts, or none."""
+
+    strict: bool = False
+    expect: int | None = None
+    unattended: bool = False
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a campaign: what is asked for, and where things are."""
+
+    campaign: Campaign
+    settings: Settings
+    ledger_url: str
+    results: Path | None = None
+    limit: int | None = None
+    resend: str | None = None
+    new_campaign: bool = False
+    wait: bool = False
+    detach: bool = False
+    guards: Guards = Guards()
+
+
+@contextmanager
+def planned(start: Start) -> Iterator[Plan]:
+    """The plan of a start, made without changing anything. Raises `BatchsendError`."""
+    request = plan_request(start)
+    ledger = open_for_reading(start.ledger_url)
+    try:
+        with make_plan(request, ledger) as plan:
+            yield plan
+    finally:
+        if ledger is not None:
+            ledger.close()
+
+
+def plan_request(start: Start) -> PlanRequest:
+    if start.resend is not None:
+        check_resend(start.resend)
+    return PlanRequest(
+        campaign=with_newest_list(start.campaign),
+        base_url=start.settings.base_url,
+        host=socket.gethostname(),
+        now=now(),
+        limit=start.limit,
+        resend=start.resend,
+        new_campaign=start.new_campaign,
+        wait=start.wait,
+    )
+
+
+def check_target(campaign: Campaign, target: Path) -> None:
+    """Results can be written, and over nothing that is needed. The campaign names its list, not a pattern."""
+    refuse_inputs(target, inputs_of(campaign))
+    check_writable(target)
+
+
+def refuse_sample_ids(campaign: Campaign) -> None:
+    """Raises `CampaignError` where the ids of department or user are those that `batchsend new` writes."""
+    samples = [
+        key
+        for key, value in (("department_uuid", campaign.department_uuid), ("user_uuid", campaign.user_uuid))
+        if value is not None and value.startswith(SAMPLE_ID)
+    ]
+    if samples:
+        raise CampaignError(
+            campaign.path,
+            [f"`{key}` is still the sample's: put in your own, which myKaarma gives you" for key in samples],
+        )
+
+
+def with_newest_list(campaign: Campaign) -> Campaign:
+    """The campaign with the newest file that matches, where it names its list by a pattern."""
+    if not is_pattern(campaign.list):
+        return campaign
+    return campaign.model_copy(update={"list": newest_match(campaign.list)})
+
+
+def guard_refusals(plan: Plan) -> list[str]:
+    """Why the campaign's `[guards]` refuse this plan, a sentence each; empty where they do not."""
+    if plan.texts_in_all == plan.remarks.kept:
+        return []
+    campaign = plan.request.campaign
+    bounds = Bounds(campaign.guards.max_texts, campaign.guards.min_texts, campaign.guards.list_max_age)
+    facts = Facts(plan.texts_in_all, plan.sources.customers.saved_at, plan.request.now)
+    return [f"{campaign.path}: {sentence}" for sentence in refusals(bounds, facts)]
+
+
+def check_guards(plan: Plan, guards: Guards) -> None:
+    refused = guard_refusals(plan)
+    if refused:
+        raise GuardError("\n".join([*refused, "Nothing was sent."]))
+    invalid = plan.counts.get(Status.INVALID, 0)
+    if guards.strict and invalid:
+        raise GuardError(
+            f"{plan.sources.customers.path}: {invalid:,} {'row is' if invalid == 1 else 'rows are'} invalid, and "
+            f"--strict sends nothing then. `batchsend preview` shows which; correct the list, or leave --strict out."
+        )
+    if guards.expect is not None and guards.expect != plan.texts:
+        raise GuardError(
+            f"--expect {guards.expect:,}, but this start would send {plan.texts:,} texts. Nothing was sent. Look at "
+            f"`batchsend preview`; if the number is right, expect {plan.texts}."
+        )
+    if plan.remarks.again_unconfirmed and guards.unattended and guards.expect is None:
+        raise GuardError(
+            f"--resend {plan.request.resend}: {plan.remarks.again_unconfirmed:,} of these rows may have been sent "
+            f"already, and nobody is asked here. Nothing was sent. Add --expect {plan.texts} if you are sure."
+        )

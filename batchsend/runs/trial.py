@@ -1,0 +1,187 @@
+"""A test to oneself: the text of one row goes to a customer of one's own choice, and counts for nothing.
+
+It never goes to the row's phone or customer. The request says that it is a test, so that no update about it is taken
+for one about the row. It is kept in a throw-away ledger: history, runs and results know nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import insert
+
+from batchsend.errors import GuardError
+from batchsend.exits import Exit
+from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.runs import run_rows
+from batchsend.ledger.schema import messages
+from batchsend.messages.sms import SmsSize
+from batchsend.mykaarma.protocol import TRIAL_IDENTITY
+from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
+from batchsend.planning.row_judge import API_UUID, Judged
+from batchsend.runs.runner import DeclinedError, Listener
+from batchsend.runs.start import Start, planned, refuse_sample_ids
+from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.outbox import Outbox
+from batchsend.sending.sender import Ending
+from batchsend.settings import Credentials, require_credentials
+from batchsend.statuses import Code, Status
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The one text of a test: row `row`'s, for `customer_uuid`."""
+
+    plan: Plan
+    customer_uuid: str
+    row: int
+    body: str
+    size: SmsSize
+    department_uuid: str
+    user_uuid: str
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """How a test went. `row` is what the throw-away ledger has of it, by its columns; `ending` why it stopped."""
+
+    exit: Exit
+    row: Mapping[str, Any]
+    ending: str | None
+
+
+#: Asked with the text before it leaves; anything but `True` sends nothing.
+ConfirmTrial = Callable[[Trial], bool]
+
+
+def send_trial(
+    start: Start, customer_uuid: str, row: int | None, *, confirm: ConfirmTrial, listener: Listener
+) -> TrialReport:
+    """Sends the text of row `row` (`None`: of the first row that could be sent) to a customer's preferred number.
+
+    Raises `BatchsendError`; then nothing was sent.
+    """
+    credentials = require_credentials(start.settings)
+    refuse_sample_ids(start.campaign)
+    with planned(start) as plan:
+        trial = _trial(plan, customer_uuid, row)
+        if not confirm(trial):
+            raise DeclinedError("Nothing was sent.")
+        return asyncio.run(_send(trial, plan.request.base_url, credentials, listener))
+
+
+def rehearse_trial(
+    start: Start, customer_uuid: str, row: int | None, *, confirm: ConfirmTrial, listener: Listener
+) -> TrialReport:
+    """Does what `send_trial` would do, to a sandbox in this process."""
+    with planned(start) as plan:
+        trial = _trial(plan, customer_uuid, row)
+        if not confirm(trial):
+            raise DeclinedError("Nothing was sent.")
+        return asyncio.run(_send_to_sandbox(trial, listener))
+
+
+def _trial(plan: Plan, customer_uuid: str, row: int | None) -> Trial:
+    if not API_UUID.fullmatch(customer_uuid):
+        raise GuardError(
+            f'--test-customer: "{customer_uuid[:128]}" is not a customer id of myKaarma (1 to 128 letters, digits, '
+            f'"-" and "_"). Copy your own from myKaarma as it is.'
+        )
+    why_not = plan.sources.suppression.why(customer_uuid, None)
+    if why_not is not None:
+        raise GuardError(
+            f"--test-customer {customer_uuid}: {why_not}. Nothing was "
+            f"sent. Choose a customer who may be texted."
+        )
+    judged = judge_row(plan, row if row is not None else _first_row(plan))
+    if judged is None:
+        raise GuardError(f"--row {row}: {plan.sources.customers.path} has no such row. The header is row 1.")
+    return _of(plan, customer_uuid, judged)
+
+
+def _first_row(plan: Plan) -> int:
+    first = next(run_rows(plan.scratch, SCRATCH_RUN, [Status.PENDING]), None)
+    if first is None:
+        raise GuardError(
+            "No row would be sent now, so there is no first one to test with. Name a row whose text you want, "
+            "such as --row 2; `batchsend preview` says why each row is left out."
+        )
+    return int(first["row"])
+
+
+def _of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
+    problem = judged.first or judged.then
+    if problem is not None:
+        because = f": {problem.description}" if problem.description else ""
+        raise GuardError(
+            f"--row {judged.row}: this row has no text to send ({problem.code}{because}). Choose another row, or "
+            f"correct this one."
+        )
+    if (
+        judged.body is None
+        or judged.size is None
+        or judged.department_uuid is None
+        or judged.user_uuid is None
+    ):
+        raise AssertionError("a row without a problem is a message")
+    return Trial(
+        plan, customer_uuid, judged.row, judged.body, judged.size,
+        judged.department_uuid, judged.user_uuid,
+    )  # fmt: skip
+
+
+async def _send_to_sandbox(trial: Trial, listener: Listener) -> TrialReport:
+    from batchsend.sandbox import Sandbox, SandboxOptions
+
+    async with Sandbox(SandboxOptions()) as sandbox:
+        return await _send(trial, sandbox.base_url, Credentials("rehearsal", "rehearsal"), listener)
+
+
+async def _send(trial: Trial, base_url: str, credentials: Credentials, listener: Listener) -> TrialReport:
+    """Sends as a run does, from a ledger with one row that is thrown away."""
+    campaign = trial.plan.request.campaign
+    with TemporaryDirectory(prefix="batchsend-") as folder:
+        ledger = scratch_ledger(Path(folder))
+        try:
+            with ledger.write() as connection:
+                connection.execute(insert(messages), _message(trial))
+            outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)
+            sending = Sending(campaign, base_url, credentials, TRIAL_IDENTITY, hours=None, wait=False)
+            ending = await dispatch(sending, outbox, listener)
+            row = next(run_rows(ledger, SCRATCH_RUN))
+        finally:
+            ledger.close()
+    return TrialReport(_exit(row["status"], ending), row, ending.reason)
+
+
+def _message(trial: Trial) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(messages.columns.keys()),
+        "run_id": SCRATCH_RUN,
+        "row": trial.row,
+        "campaign_id": 0,
+        "customer_uuid": trial.customer_uuid,
+        "department_uuid": trial.department_uuid,
+        "user_uuid": trial.user_uuid,
+        "body": trial.body,
+        "cells": "[]",
+        "status": Status.PENDING,
+        "codes": Code.STOPPED,
+        "descriptions": "",
+        "generation": 0,
+        "attempts": 0,
+    }
+
+
+def _exit(status: str, ending: Ending) -> Exit:
+    if status == Status.ACCEPTED:
+        return Exit.DONE
+    if status in (Status.FAILED, Status.UNCONFIRMED):
+        return Exit.LOOK
+    return Exit.INTERRUPTED if ending.interrupted else Exit.STOPPED

@@ -1,0 +1,303 @@
+"""Who is alive, where several processes send one run: a claim lasts as long as its owner's lease.
+
+Every process that sends renews its lease in time. Where it does not (killed, stopped, cut off), others mark what it
+had claimed as `unconfirmed`; it may have been sent, so nobody sends it again. A process whose lease has run out sends
+nothing, by whichever of its clocks says so first, until it has renewed it, or has seen that it is too late for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Update,
+    and_,
+    cast,
+    delete,
+    extract,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from batchsend.errors import LedgerError
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
+from batchsend.sending.cluster.pacing import step_back
+from batchsend.sending.pacing import Pause
+from batchsend.sending.sender import Pacing
+from batchsend.statuses import IN_FLIGHT, Code, Status
+
+#: A lease lasts so long unless it is renewed, ...
+LEASE_SECONDS = 10.0
+#: ... which is tried so often, ...
+_RENEW_SECONDS = 2.5
+#: ... and after a failure so often.
+_AGAIN_SECONDS = 0.5
+#: Its owner takes it for over so much sooner: a request that is just leaving needs a moment.
+_MARGIN_SECONDS = 1.0
+
+ALIVE = leases.c.lease_until > SERVER_CLOCK
+_server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double)
+#: How often somebody who waits for a renewal looks.
+_LOOK_SECONDS = 0.05
+
+
+class LeaseLostError(LedgerError):
+    """Others have taken this process for dead, and what it had claimed is `unconfirmed`."""
+
+
+class Lease:
+    """One process's right to send one run. May be asked from any thread."""
+
+    def __init__(self, owner: str, run_id: int | None) -> None:
+        self.owner = owner
+        self.run_id = run_id
+        self.lost = False
+        self._until = (0.0, 0.0)
+
+    def extend(self, began: Moment) -> None:
+        """It was taken or renewed by a statement that began at this moment, so the server counts from later on."""
+        lasts = LEASE_SECONDS - _MARGIN_SECONDS
+        monotonic, wall = self._until
+        self._until = (max(monotonic, began.monotonic + lasts), max(wall, began.wall + lasts))
+
+    def valid(self) -> bool:
+        """A clock of ours may stand still (suspended) or be set: each of the two may end it."""
+        monotonic, wall = self._until
+        return not self.lost and time.monotonic() < monotonic and time.time() < wall
+
+
+class Moment:
+    """Now, by both clocks."""
+
+    def __init__(self) -> None:
+        self.monotonic = time.monotonic()
+        self.wall = time.time()
+
+
+class LeaseKeeper:
+    """Takes leases for this process and renews them. Belongs to one event loop.
+
+    `holder` says to people which process it is. A worker has a lease of its own, beside those of the runs that it
+    sends: it says that somebody waits for runs.
+    """
+
+    def __init__(self, ledger: Ledger, base_url: str, holder: str, *, worker: bool) -> None:
+        self._ledger = ledger
+        self._base_url = base_url
+        self._holder = holder
+        self._worker = worker
+        self._leases: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._worker:
+            await self._in_thread(self._take_presence)
+        self._renewing = asyncio.create_task(self._keep_renewing())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        with suppress(LedgerError):
+            await self._in_thread(self._give_up_all)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def take(self, run_id: int, start_id: int) -> Lease | None:
+        """The right to send this run, as this start planned it; `None` where nobody may any more."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.take_now, run_id, start_id)
+
+    async def give_up(self, lease: Lease, *, settled: bool) -> None:
+        """Nothing is sent under it any more. Where that cannot be said now, it runs out by itself.
+
+        `settled`: nothing is claimed under it either; else that is `unconfirmed` from now on.
+        """
+        with suppress(LedgerError):
+            await self._in_thread(lambda: self._give_up([lease], settled=settled))
+
+    def take_now(self, run_id: int, start_id: int) -> Lease | None:
+        """As `take`, from any thread."""
+        with self._ledger.write() as connection:
+            may = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
+            allowed = may.where(
+                handovers.c.run_id == run_id,
+                handovers.c.start_id == start_id,
+                handovers.c.open,
+                runs.c.stop_requested_at.is_(None),
+            )
+            # Whoever takes the run back waits for this transaction, or this one for theirs.
+            if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
+                return None
+            return self._insert(connection, run_id)
+
+    def _take_presence(self) -> None:
+        with self._ledger.write() as connection:
+            self._insert(connection, None)
+
+    def _insert(self, connection: Connection, run_id: int | None) -> Lease:
+        lease = Lease(uuid.uuid4().hex, run_id)
+        lease.extend(Moment())
+        connection.execute(
+            insert(leases).values(
+                owner=lease.owner, run_id=run_id, base_url=self._base_url, holder=self._holder,
+                worker=self._worker, lease_until=SERVER_CLOCK + LEASE_SECONDS,
+            )
+        )  # fmt: skip
+        with self._lock:
+            self._leases[lease.owner] = lease
+        return lease
+
+    def _give_up(self, given_up: list[Lease], *, settled: bool) -> None:
+        owners = [lease.owner for lease in given_up]
+        with self._lock:
+            for owner in owners:
+                self._leases.pop(owner, None)
+        with self._ledger.write() as connection:
+            connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
+            for lease in given_up:
+                if not settled and lease.run_id is not None:
+                    _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
+
+    def _give_up_all(self) -> None:
+        self._give_up(list(self._leases.values()), settled=False)
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            try:
+                await self._in_thread(self._renew)
+            except LedgerError:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                await asyncio.sleep(_RENEW_SECONDS)
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = dict(self._leases)
+        if not held:
+            return
+        began = Moment()
+        with self._ledger.write() as connection:
+            renewed = set(connection.scalars(_renewal(leases.c.owner.in_(held)).returning(leases.c.owner)))
+        presence_lost = False
+        for owner, lease in held.items():
+            if owner in renewed:
+                lease.extend(began)
+            elif self._leases.pop(owner, None) is not None:
+                lease.lost = True
+                presence_lost = presence_lost or lease.run_id is None
+        if presence_lost:
+            self._take_presence()
+
+    async def _in_thread(self, action: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, action)
+
+
+def _renewal(which: ColumnElement[bool]) -> Update:
+    """The statement that renews leases that are still there: also those that have run out and nobody has noticed."""
+    return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
+
+
+def renew_in(connection: Connection, lease: Lease) -> None:
+    """Renews a lease within a transaction that claims under it. Raises `LeaseLostError`."""
+    began = Moment()
+    if connection.execute(_renewal(leases.c.owner == lease.owner)).rowcount != 1:
+        lease.lost = True
+        raise lease_lost()
+    lease.extend(began)
+
+
+def interrupt_dead(ledger: Ledger, run_id: int | None = None) -> int:
+    """Marks as `unconfirmed` what processes had claimed whose lease has run out. Returns how many rows.
+
+    After a restart of the database everybody gets the time to renew theirs first. `run_id`: of this run alone, and
+    also what belongs to nobody any more.
+    """
+    dead = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
+    if run_id is not None:
+        dead = and_(dead, leases.c.run_id == run_id)
+    with ledger.write() as connection:
+        gone = connection.execute(delete(leases).where(dead).returning(leases.c.owner, leases.c.run_id)).all()
+        owners: dict[int, list[str]] = {}
+        for owner, of_run in gone:
+            if of_run is not None:
+                owners.setdefault(of_run, []).append(owner)
+        rows = sum(
+            _interrupt(connection, of_run, messages.c.owner.in_(mine)) for of_run, mine in owners.items()
+        )
+        if run_id is not None:
+            holders = select(leases.c.owner).where(leases.c.run_id == run_id)
+            nobodys = or_(messages.c.owner.is_(None), messages.c.owner.not_in(holders))
+            rows += _interrupt(connection, run_id, nobodys)
+        return rows
+
+
+def _interrupt(connection: Connection, run_id: int, whose: ColumnElement[bool]) -> int:
+    claimed = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, whose)
+    interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
+    return connection.execute(update(messages).where(*claimed).values(interrupted)).rowcount
+
+
+def lease_lost() -> LeaseLostError:
+    return LeaseLostError(
+        "This process stood still or could not reach the ledger for so long that others went on without it. What it "
+        "had on its way is `unconfirmed`."
+    )
+
+
+class LeasedPacer:
+    """A pacer whose requests leave only while a lease lasts."""
+
+    def __init__(self, pacer: Pacing, lease: Lease) -> None:
+        self._pacer = pacer
+        self._lease = lease
+
+    @property
+    def rate(self) -> float:
+        return self._pacer.rate
+
+    async def slot(self) -> float:
+        while True:
+            await self._valid_lease()
+            slot = await self._pacer.slot()
+            if self._lease.valid():
+                return slot
+
+    async def departure(self) -> None:
+        await self._pacer.departure()
+        if self._lease.lost:
+            raise lease_lost()
+        if not self._lease.valid():
+            await step_back()
+
+    def turned_away(
+        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
+    ) -> Pause | None:
+        return self._pacer.turned_away(departed, retry_after, slow_down=slow_down, reason=reason)
+
+    def taken(self) -> None:
+        self._pacer.taken()
+
+    async def _valid_lease(self) -> None:
+        while not self._lease.valid():
+            if self._lease.lost:
+                raise lease_lost()
+            await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,297 @@
+"""What a run's processes on several hosts have to know of it and of each other; all of it stands in the ledger.
+
+A run is *open* from the moment at which its plan is stored until it has ended: as long, workers may lend a hand, and
+they carry on where the `send` that planned it leaves or dies. Whoever plans it anew takes it back first.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+
+from batchsend.errors import BusyError
+from batchsend.exits import exit_of_rows
+from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import code_counts
+from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
+from batchsend.sending.cluster.leases import ALIVE
+from batchsend.sending.run_settings import RunSettings
+from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
+from batchsend.utils.timestamps import now
+
+#: A run at which nobody has worked for so long is left alone by workers: whoever wants it sent starts it again.
+FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
+_LOOK_SECONDS = 0.25
+#: To be sent, and not claimed by anybody.
+OPEN_ROW = and_(messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that workers may send, as the start `start_id` planned it."""
+
+    run_id: int
+    start_id: int
+    settings: RunSettings
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands: whether rows are left to claim, and whether somebody's claims have no outcome yet."""
+
+    open_rows: bool
+    in_flight: bool
+
+    @property
+    def done(self) -> bool:
+        return not self.open_rows and not self.in_flight
+
+
+def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
+    """Opens a run that was just planned, in the transaction that stores its plan."""
+    values = {
+        "run_id": run_id, "start_id": start_id, "base_url": settings.base_url, "settings": settings.to_json(),
+        "open": True, "stopped_because": None,
+    }  # fmt: skip
+    _replace(connection, handovers, values, kept=())
+    fresh = {
+        "run_id": run_id, "configured_rate": settings.rate, "rate": settings.rate,
+        "next_slot": 0.0, "paused_until": 0.0, "slowed_at": 0.0,
+    }  # fmt: skip
+    # The slots that are given away stay given away, whoever starts the run again.
+    _replace(connection, paces, fresh, kept=("next_slot", "paused_until", "slowed_at"))
+    moved = func.greatest(paces.c.next_slot, SERVER_CLOCK)
+    connection.execute(update(paces).where(paces.c.run_id == run_id).values(next_slot=moved))
+
+
+def _replace(connection: Connection, table: Any, values: Mapping[str, Any], kept: tuple[str, ...]) -> None:
+    insertion = insert_into(connection, table)
+    changed = {name: insertion.excluded[name] for name in values if name not in (*kept, "run_id")}
+    connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=changed), dict(values))
+
+
+def close_run(ledger: Ledger, run_id: int, because: str | None = None) -> None:
+    """Nobody claims anything of it any more. `because`: what somebody ran into, for the others to say."""
+    values: dict[str, Any] = {"open": False}
+    if because is not None:
+        values["stopped_because"] = func.coalesce(handovers.c.stopped_because, because)
+    with ledger.write() as connection:
+        connection.execute(update(handovers).where(handovers.c.run_id == run_id).values(values))
+
+
+def stopped_because(ledger: Ledger, run_id: int) -> str | None:
+    """What stopped a run, where one of its processes ran into something."""
+    with ledger.read() as connection:
+        query = select(handovers.c.stopped_because).where(handovers.c.run_id == run_id)
+        return connection.scalar(query)
+
+
+def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
+    """The run, if workers may send it."""
+    with ledger.read() as connection:
+        row = connection.execute(_open_runs().where(handovers.c.run_id == run_id)).one_or_none()
+    return None if row is None else OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings))
+
+
+def open_runs(ledger: Ledger, base_url: str) -> list[OpenRun]:
+    """All runs at this API that workers may send."""
+    query = _open_runs().where(handovers.c.base_url == base_url).order_by(handovers.c.run_id)
+    with ledger.read() as connection:
+        rows = connection.execute(query).all()
+    return [OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings)) for row in rows]
+
+
+def _open_runs() -> Any:
+    return (
+        select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings)
+        .join(runs, runs.c.id == handovers.c.run_id)
+        .join(paces, paces.c.run_id == handovers.c.run_id)
+        .where(_carried_on())
+    )
+
+
+def _carried_on() -> ColumnElement[bool]:
+    """Of `handovers`, `runs` and `paces`: workers go on with this run."""
+    return and_(
+        handovers.c.open,
+        runs.c.stop_requested_at.is_(None),
+        paces.c.next_slot > SERVER_CLOCK - FORGOTTEN_AFTER,
+    )
+
+
+def standing(ledger: Ledger, run_id: int) -> Standing:
+    """Where the run stands, over all of its processes."""
+    of_run = messages.c.run_id == run_id
+    query = select(exists().where(of_run, OPEN_ROW), exists().where(of_run, messages.c.status == IN_FLIGHT))
+    with ledger.read() as connection:
+        open_rows, in_flight = connection.execute(query).one()
+    return Standing(open_rows, in_flight)
+
+
+def somebody_sends(ledger: Ledger, run_id: int) -> bool:
+    """May a request of this run still leave, or be under way? Once it is closed and nobody does, nobody ever will."""
+    with ledger.read() as connection:
+        return bool(connection.scalar(select(exists().where(leases.c.run_id == run_id))))
+
+
+def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
+    """How many texts of one start came to what, whichever process sent them."""
+    query = (
+        select(messages.c.status, func.count())
+        .where(messages.c.run_id == run_id, messages.c.start_id == start_id, messages.c.status.in_(TRIED))
+        .group_by(messages.c.status)
+    )
+    found: dict[str, int] = {}
+    with ledger.read() as connection:
+        for status, count in connection.execute(query):
+            # What an update said since is no other outcome of sending.
+            sent = Status.ACCEPTED if status in (Status.DELIVERED, Status.UNDELIVERED) else status
+            found[sent] = found.get(sent, 0) + count
+    return found
+
+
+def helpers(ledger: Ledger, run_id: int) -> list[str]:
+    """The workers that have a hand in this run just now."""
+    query = select(leases.c.holder).where(leases.c.run_id == run_id, leases.c.worker, ALIVE)
+    with ledger.read() as connection:
+        return sorted(connection.scalars(query))
+
+
+def waiting_workers(ledger: Ledger, base_url: str) -> list[str]:
+    """The workers that are there for runs at this API."""
+    with ledger.read() as connection:
+        return sorted(connection.scalars(_presences(base_url)))
+
+
+def _presences(base_url: ColumnElement[str] | str) -> Any:
+    return select(leases.c.holder).where(leases.c.run_id.is_(None), leases.c.base_url == base_url, ALIVE)
+
+
+def refuse_shared(ledger: Ledger, name: str, base_url: str) -> None:
+    """Raises `BusyError` where workers, or a process that lost its lock with the database, send this campaign."""
+    with ledger.read() as connection:
+        _refuse_carried(connection, name, base_url)
+        if _live_leases(connection, name, base_url):
+            raise _busy(name, None)
+
+
+def take_back(ledger: Ledger, name: str, base_url: str) -> None:
+    """Makes sure that no other process sends anything of this campaign: for whoever is about to plan it.
+
+    A process that was killed a moment ago still seems to be alive; it is waited for as long as its lease lasts.
+    Raises `BusyError` where one is.
+    """
+    seen: dict[str, float] | None = None
+    while True:
+        with ledger.write() as connection:
+            of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
+            # Whoever takes a lease waits for this transaction, or it waits for theirs.
+            connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
+            _refuse_carried(connection, name, base_url)
+            # Whoever renews after this sees that it is too late; whoever did so before is alive.
+            connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), ~ALIVE))
+            live = _live_leases(connection, name, base_url)
+            if not live:
+                connection.execute(update(handovers).where(of_campaign).values(open=False))
+                return
+        if seen is not None and any(until != seen.get(owner) for owner, until in live.items()):
+            raise _busy(name, None)
+        seen = live
+        clock.sleep(_LOOK_SECONDS)
+
+
+def _refuse_carried(connection: Connection, name: str, base_url: str) -> None:
+    query = (
+        select(handovers.c.run_id)
+        .join(runs, runs.c.id == handovers.c.run_id)
+        .join(paces, paces.c.run_id == handovers.c.run_id)
+        .where(
+            handovers.c.run_id.in_(_runs_of(name, base_url)),
+            _carried_on(),
+            _presences(handovers.c.base_url).exists(),
+            exists().where(
+                messages.c.run_id == handovers.c.run_id, or_(OPEN_ROW, messages.c.status == IN_FLIGHT)
+            ),
+        )
+    )
+    run_id = connection.scalar(query)
+    if run_id is not None:
+        raise _busy(name, run_id)
+
+
+def _live_leases(connection: Connection, name: str, base_url: str) -> dict[str, float]:
+    query = select(leases.c.owner, leases.c.lease_until).where(
+        leases.c.run_id.in_(_runs_of(name, base_url)), ALIVE
+    )
+    return dict(connection.execute(query).all())
+
+
+def _runs_of(name: str, base_url: str) -> Any:
+    return (
+        select(runs.c.id)
+        .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+        .where(campaigns.c.name == name, campaigns.c.base_url == base_url)
+    )
+
+
+def _busy(name: str, run_id: int | None) -> BusyError:
+    if run_id is None:
+        return BusyError(
+            f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run '
+            f"this again. Nothing was sent by this start."
+        )
+    return BusyError(
+        f'"{name}" is being sent by workers: run {run_id} was handed over to them. `batchsend results {run_id}` '
+        f"writes where it stands; `batchsend stop {run_id}` stops it, and then this goes on with it. Nothing was "
+        f"sent by this start."
+    )
+
+
+def conclude(ledger: Ledger, run: OpenRun) -> bool:
+    """Ends a run of which nothing is left to send, unless somebody waits for its end. Returns whether it did.
+
+    Rows that wait for quiet hours keep a run open that is to wait for them.
+    """
+    attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
+    asleep = exists().where(
+        messages.c.run_id == run.run_id,
+        messages.c.status == Status.PENDING,
+        messages.c.codes == Code.QUIET_HOURS,
+    )
+    with ledger.write() as connection:
+        if connection.scalar(select(attended)) or (run.settings.wait and connection.scalar(select(asleep))):
+            return False
+        closed = update(handovers).where(
+            handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id, handovers.c.open
+        )
+        if connection.execute(closed.values(open=False)).rowcount != 1:
+            return False
+    rows = {(status, codes): count for status, codes, count in code_counts(ledger, run.run_id)}
+    ledger.end_start(run.start_id, exit_of_rows(rows), "done")
+    return True
+
+
+def wake_sleepers(ledger: Ledger, run: OpenRun) -> None:
+    """Lets those be sent again whose quiet hours have ended."""
+    hours = run.settings.hours
+    if hours is None:
+        return
+    asleep = (
+        messages.c.run_id == run.run_id,
+        messages.c.status == Status.PENDING,
+        messages.c.codes == Code.QUIET_HOURS,
+    )
+    with ledger.write() as connection:
+        clocks = [
+            clock or "" for clock in connection.scalars(select(messages.c.clock).where(*asleep).distinct())
+        ]
+        awake = [clock for clock in clocks if hours.allows(now(), clock)]
+        if awake:
+            woken = func.coalesce(messages.c.clock, "").in_(awake)
+            connection.execute(update(messages).where(*asleep, woken).values(codes=Code.STOPPED))

@@ -1,0 +1,295 @@
+"""When may the next request leave, where several processes on several hosts send one run? The one rate of all.
+
+The database holds a row per run: when its next slot is. A process reserves a few slots at once (about 50 ms worth)
+and uses them by its own clock. A slot that is missed is gone, never made up for: the process reserves another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from sqlalchemy import Boolean, Connection, Double, bindparam, case, create_engine, func, update
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from batchsend.ledger.postgres import server_options
+from batchsend.ledger.schema import SERVER_CLOCK, paces
+from batchsend.sending.pacing import (
+    RECOVERY_SECONDS,
+    RECOVERY_SHARE,
+    SLOW_DOWN,
+    SLOWEST_SHARE,
+    Pause,
+    backoff,
+)
+
+#: The share of the rate that is really used: it pays for departures that are up to `_LATE_SECONDS` behind their
+#: slots, and for hosts that take the server's clock to be a few milliseconds apart. In a window of w >= 1 s there are
+#: then at most `0.97 * rate * (w + 0.03) + 1` departures, which is less than `rate * w + 1`.
+_PACE = 0.97
+#: A slot that is missed by more than this is gone.
+_LATE_SECONDS = 0.02
+#: So much of the run's time is reserved at once.
+_BLOCK_SECONDS = 0.05
+#: A request is prepared so long before its slot.
+_LEAD_SECONDS = 0.02
+#: Whoever would have to wait longer than this with an open connection goes back into the line.
+_PATIENCE_SECONDS = 1.0
+#: The quickest answers of the last so many seconds tell how the server's clock and ours go together.
+_CLOCK_SECONDS = 30.0
+#: Seconds until a database that cannot be reached is asked again.
+_AGAIN_SECONDS = 0.25
+
+_recovered = case(
+    (
+        (paces.c.rate < paces.c.configured_rate) & (SERVER_CLOCK - paces.c.slowed_at >= RECOVERY_SECONDS),
+        func.least(paces.c.configured_rate, paces.c.rate + RECOVERY_SHARE * paces.c.configured_rate),
+    ),
+    else_=paces.c.rate,
+)
+_reserve = (
+    update(paces)
+    .where(paces.c.run_id == bindparam("of_run"))
+    .values(
+        next_slot=func.greatest(paces.c.next_slot, SERVER_CLOCK)
+        + bindparam("count", type_=Double) / (_recovered * _PACE),
+        rate=_recovered,
+        slowed_at=case((_recovered > paces.c.rate, SERVER_CLOCK), else_=paces.c.slowed_at),
+    )
+    .returning(paces.c.next_slot, paces.c.rate, SERVER_CLOCK)
+)
+_until = SERVER_CLOCK + bindparam("wait", type_=Double)
+#: Of the many requests that were on their way at once, whichever process made them, only the first one slows down.
+_first = bindparam("slow_down", type_=Boolean) & (bindparam("departed", type_=Double) >= paces.c.paused_until)
+_push = (
+    update(paces)
+    .where(paces.c.run_id == bindparam("of_run"))
+    .values(
+        rate=case(
+            (_first, func.greatest(paces.c.configured_rate * SLOWEST_SHARE, paces.c.rate * SLOW_DOWN)),
+            else_=paces.c.rate,
+        ),
+        slowed_at=func.greatest(paces.c.slowed_at, _until),
+        paused_until=func.greatest(paces.c.paused_until, _until),
+        next_slot=func.greatest(paces.c.next_slot, _until),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Slots, as times of this process's monotonic clock, and the run's present rate in requests a second."""
+
+    slots: list[float]
+    rate: float
+
+
+class SlotBook:
+    """Reserves slots for all runs of this process, over one connection of its own. Belongs to one event loop."""
+
+    def __init__(self, url: URL) -> None:
+        # No slot has to survive a crash of the database: while it is down the clock goes past all of them.
+        options = server_options(url, options="-c synchronous_commit=off")
+        self._engine = create_engine(
+            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=options
+        )
+        self._connection: Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="slots")
+        self._clock = _ServerClock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.submit(self._hang_up)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def reserve(self, run_id: int, count: int) -> Block:
+        """The run's next `count` slots. Waits as long as the database cannot be reached."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await loop.run_in_executor(self._thread, self._reserve, run_id, count)
+            except SQLAlchemyError:
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def push(self, run_id: int, departed: float, wait: float, *, slow_down: bool) -> None:
+        """Nobody's next slot comes before `wait` seconds have passed. `departed`: when the refused request left."""
+        loop = asyncio.get_running_loop()
+        with suppress(SQLAlchemyError):
+            await loop.run_in_executor(self._thread, self._push, run_id, departed, wait, slow_down)
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that a reservation takes at present."""
+        return self._clock.round_trip
+
+    def _reserve(self, run_id: int, count: int) -> Block:
+        began = time.monotonic()
+        end, rate, server_time = self._execute(_reserve, {"of_run": run_id, "count": float(count)}).one()
+        self._clock.hear(server_time, began, time.monotonic())
+        period = 1 / (rate * _PACE)
+        first = self._clock.here(end) - count * period
+        return Block([first + number * period for number in range(count)], rate)
+
+    def _push(self, run_id: int, departed: float, wait: float, slow_down: bool) -> None:
+        values = {
+            "of_run": run_id,
+            "departed": self._clock.there(departed),
+            "wait": wait,
+            "slow_down": slow_down,
+        }
+        self._execute(_push, values)
+
+    def _execute(self, statement: Any, values: dict[str, Any]) -> Any:
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            return self._connection.execute(statement, values)
+        except SQLAlchemyError:
+            self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
+
+
+class _ServerClock:
+    """How the database's clock and this process's monotonic one go together."""
+
+    def __init__(self) -> None:
+        self._heard: deque[tuple[float, float]] = deque()
+        self.round_trip = 0.0
+
+    def hear(self, server_time: float, began: float, ended: float) -> None:
+        """The server's time came with an answer; the quickest answer is the nearest to the truth."""
+        self.round_trip += 0.1 * (ended - began - self.round_trip)
+        self._heard.append((ended, ended - server_time))
+        while self._heard[0][0] < ended - _CLOCK_SECONDS:
+            self._heard.popleft()
+
+    def here(self, server_time: float) -> float:
+        return server_time + self._ahead()
+
+    def there(self, moment: float) -> float:
+        return moment - self._ahead()
+
+    def _ahead(self) -> float:
+        return min((ahead for _, ahead in self._heard), default=time.monotonic() - time.time())
+
+
+class SharedPacer:
+    """One process's share of a run's slots, with the methods of `limiter.Pacer`. Belongs to one event loop."""
+
+    def __init__(self, book: SlotBook, run_id: int, rate: float, jitter: random.Random | None = None) -> None:
+        self._book = book
+        self._run_id = run_id
+        self._rate = rate
+        # Spreads retries out; nothing secret depends on it.
+        self._jitter = jitter or random.Random()  # noqa: S311
+        #: Reserved and not given away; given away, and its request has not left.
+        self._reserved: deque[float] = deque()
+        self._due: deque[float] = deque()
+        self._block = 1
+        self._used = 0
+        self._paused_until = 0.0
+        self._refusals = 0
+        self._pushes: set[asyncio.Task[None]] = set()
+
+    @property
+    def rate(self) -> float:
+        """The present rate of the whole run."""
+        return self._rate
+
+    async def slot(self) -> float:
+        """Waits until a request may be prepared and returns the event loop's time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
+                await asyncio.sleep(wait)
+            slot = await self._next_slot()
+            lead = _LEAD_SECONDS + self._book.round_trip
+            if (wait := slot - lead - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            if self._paused_until <= loop.time():
+                self._due.append(slot)
+                return loop.time()
+
+    async def departure(self) -> None:
+        """Waits until a request may leave. Where that would take long, the request is called back instead."""
+        loop = asyncio.get_running_loop()
+        while True:
+            _drop_missed(self._due, loop.time())
+            slot = self._due.popleft() if self._due else await self._next_slot()
+            if slot - loop.time() > _PATIENCE_SECONDS:
+                self._reserved.appendleft(slot)
+                await step_back()
+            if (wait := slot - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            if loop.time() <= slot + _LATE_SECONDS and self._paused_until <= loop.time():
+                return
+
+    def turned_away(
+        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
+    ) -> Pause | None:
+        """As `limiter.Pacer.turned_away`, and the run's other processes wait too."""
+        moment = asyncio.get_running_loop().time()
+        if departed >= self._paused_until:
+            self._refusals += 1
+        wait = retry_after if retry_after is not None else backoff(self._refusals, self._jitter)
+        if moment + wait <= self._paused_until or (departed < self._paused_until and retry_after is None):
+            return None
+        self._paused_until = moment + wait
+        self._reserved.clear()
+        self._due.clear()
+        push = asyncio.create_task(self._book.push(self._run_id, departed, wait, slow_down=slow_down))
+        self._pushes.add(push)
+        push.add_done_callback(self._pushes.discard)
+        return Pause(wait, reason)
+
+    def taken(self) -> None:
+        """A request was answered for good: the next refusal begins with the shortest back-off again."""
+        self._refusals = 0
+
+    async def _next_slot(self) -> float:
+        loop = asyncio.get_running_loop()
+        while True:
+            _drop_missed(self._reserved, loop.time())
+            if self._reserved:
+                self._used += 1
+                return self._reserved.popleft()
+            # Whoever uses all of a block may have a larger one; who lets slots pass takes them from the others.
+            most = max(1, round(self._rate * _PACE * _BLOCK_SECONDS))
+            self._block = min(most, self._block * 2 if self._used >= self._block else max(1, self._used))
+            self._used = 0
+            block = await self._book.reserve(self._run_id, self._block)
+            self._rate = block.rate
+            self._reserved.extend(block.slots)
+
+
+async def step_back() -> NoReturn:
+    """Ends the present task as if it had been cancelled: a request that has not left goes back into the line."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - requests leave from tasks
+    task.cancel()
+    await asyncio.sleep(0)
+    raise asyncio.CancelledError
+
+
+def _drop_missed(slots: deque[float], moment: float) -> None:
+    while slots and slots[0] + _LATE_SECONDS < moment:
+        slots.popleft()

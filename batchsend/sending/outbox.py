@@ -1,0 +1,254 @@
+"""The ledger's side of sending: the few statements that move a message from state to state.
+
+    pending ──claim──▶ in_flight ──record──▶ accepted | failed | unconfirmed
+       ▲                   │
+       └─────release───────┘   (certainly not sent)
+
+A claim is committed before its request leaves; an outcome is written only over one's own claim, and never over what
+an update said (`deliveries.py`), which may come before our own answer. Who turns out to have opted out is put on the
+ledger's opt-outs in the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, func, select, update
+
+from batchsend.ledger.bulk import Given, RowUpdate
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.optouts import learn
+from batchsend.ledger.schema import messages, runs
+from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
+from batchsend.utils.timestamps import now, to_text
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that this process, and nobody else, may send now. `attempts`: requests made for it before."""
+
+    row: int
+    customer_uuid: str
+    department_uuid: str
+    user_uuid: str
+    phone: str | None
+    body: str
+    generation: int
+    attempts: int
+    clock: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a claimed message. `sent_at` is UTC text, `latency_ms` the time to the answer."""
+
+    row: int
+    status: Status
+    codes: str = ""
+    descriptions: str = ""
+    warning_codes: str | None = None
+    message_uuid: str | None = None
+    request_uuid: str | None = None
+    api_status: str | None = None
+    http_status: int | None = None
+    attempts: int = 0
+    sent_at: str | None = None
+    latency_ms: int | None = None
+
+
+_claimed_columns = [
+    messages.c.row,
+    messages.c.customer_uuid,
+    messages.c.department_uuid,
+    messages.c.user_uuid,
+    messages.c.phone,
+    messages.c.body,
+    messages.c.generation,
+    messages.c.attempts,
+    messages.c.clock,
+]
+
+_RECORDED = tuple(name for name in Outcome.__slots__ if name != "row")
+
+
+def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
+    return (
+        messages.c.run_id == bindparam("of_run"),
+        messages.c.row == given("row"),
+        messages.c.owner == bindparam("of_owner"),
+    )
+
+
+def _recorded(given: Given) -> Update:
+    # What an update has said already stands; it may be here before our answer (`deliveries.py`).
+    unless_updated = {
+        name: case((messages.c.delivery_status.is_(None), given(name)), else_=messages.c[name])
+        for name in ("status", "codes", "descriptions")
+    }
+    return (
+        update(messages)
+        .where(*_own_claim(given))
+        .values(
+            {name: given(name) for name in _RECORDED}
+            | unless_updated
+            | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
+            | {"owner": None, "lease_until": None}
+        )
+    )
+
+
+def _released(given: Given) -> Update:
+    return (
+        update(messages)
+        .where(*_own_claim(given), messages.c.status == IN_FLIGHT)
+        .values(
+            status=Status.PENDING,
+            codes=bindparam("code"),
+            attempts=given("attempts"),
+            sent_at=None,
+            owner=None,
+        )
+    )
+
+
+_record = RowUpdate(Outcome.__slots__, _recorded)
+_release = RowUpdate(("row", "attempts"), _released)
+_values = attrgetter(*Outcome.__slots__)
+
+# Rows are claimed in order, so the search never walks over what is done already.
+_open = (
+    messages.c.run_id == bindparam("of_run"),
+    messages.c.row > bindparam("after"),
+    messages.c.row <= bindparam("last"),
+    messages.c.status == Status.PENDING,
+    messages.c.codes == Code.STOPPED,
+)
+_taken = {
+    "status": IN_FLIGHT,
+    "owner": bindparam("of_owner"),
+    "start_id": bindparam("of_start"),
+    "sent_at": bindparam("at"),
+}
+_following = select(*_claimed_columns).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
+
+# Where several processes claim at once, each skips what another one has just locked.
+_locked = (
+    _following.with_only_columns(messages.c.row)
+    .with_for_update(skip_locked=True)
+    # PostgreSQL may run a subquery more than once, and lock and claim more rows each time.
+    .cte("following")
+)
+_claim = (
+    update(messages)
+    .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_locked.c.row)))
+    .values(_taken)
+    .returning(*_claimed_columns)
+)
+
+# SQLite's writer is alone: what it finds is what it claims. It takes a step for each row that it returns, with the
+# effect that `row_updates.py` tells of, so that it returns all of them as one.
+_found = _following.subquery()
+_find = select(func.json_group_array(func.json_array(*_found.c)))
+_claim_found = update(messages).where(*_open).values(_taken)
+_row_of = attrgetter("row")
+#: No list has a row beyond this one.
+LAST_ROW = 2**31 - 1
+
+
+class Outbox:
+    """The messages of one run that are still to be sent, for one sending process.
+
+    `owner` tells this process's claims from all others. Every method is one transaction and may block on the
+    disk: call it from a thread. Raises `LedgerError`; then nothing of the call was stored.
+    """
+
+    def __init__(self, ledger: Ledger, run_id: int, start_id: int, owner: str) -> None:
+        self._ledger = ledger
+        self._run_id = run_id
+        self._start_id = start_id
+        self._owner = owner
+        #: What tells this process's claims in a statement.
+        self._own = {"of_run": run_id, "of_owner": owner}
+        self._after = 0
+
+    def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
+        """Stores outcomes and claims up to `claims` further messages, in the list's order, in one commit."""
+        with self._ledger.write() as connection:
+            self._store(connection, outcomes)
+            if claims <= 0:
+                return []
+            claimed = self._claim(connection, self._after, LAST_ROW, claims)
+        if claimed:
+            self._after = claimed[-1].row
+        return claimed
+
+    def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
+        _record.execute(connection, list(map(_values, outcomes)), self._own)
+        if opted_out:
+            learn(connection, self._run_id, opted_out, now())
+
+    def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
+        where = {"of_run": self._run_id, "after": after, "last": last}
+        taken = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
+        if connection.dialect.name != "sqlite":
+            rows = connection.execute(_claim, {**where, **taken, "claims": claims})
+            return sorted((Claimed(*row) for row in rows), key=_row_of)
+        found = connection.scalar(_find, {**where, "claims": claims})
+        claimed = [Claimed(*row) for row in orjson.loads(found or "[]")]
+        if claimed:
+            connection.execute(_claim_found, {**where, **taken, "last": claimed[-1].row})
+        return claimed
+
+    def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
+        """Gives back messages that were certainly not sent; they are `pending` again, with this code."""
+        if not claimed:
+            return
+        rows = [(c.row, c.attempts) for c in claimed]
+        with self._ledger.write() as connection:
+            _release.execute(connection, rows, {**self._own, "code": code})
+
+    def sleeping(self) -> list[str]:
+        """The clocks of those who wait for their quiet hours to end, as `quiet_hours.py` has them."""
+        query = select(messages.c.clock).where(*self._asleep()).distinct()
+        with self._ledger.read() as connection:
+            return [clock or "" for clock in connection.scalars(query)]
+
+    def wake(self, clocks: Sequence[str]) -> None:
+        """Lets the messages to recipients with these clocks be claimed again."""
+        awake = func.coalesce(messages.c.clock, "").in_(clocks)
+        with self._ledger.write() as connection:
+            connection.execute(update(messages).where(*self._asleep(), awake).values(codes=Code.STOPPED))
+        self._after = 0
+
+    def _asleep(self) -> tuple[ColumnElement[bool], ...]:
+        return (
+            messages.c.run_id == self._run_id,
+            messages.c.status == Status.PENDING,
+            messages.c.codes == Code.QUIET_HOURS,
+        )
+
+    def stop_requested(self) -> bool:
+        """Has somebody asked this run to stop?"""
+        with self._ledger.read() as connection:
+            query = select(runs.c.stop_requested_at).where(runs.c.id == self._run_id)
+            return connection.scalar(query) is not None
+
+    def _own_claims_among(self, connection: Connection, rows: Sequence[int]) -> list[int]:
+        if not rows:
+            return []
+        query = select(messages.c.row).where(
+            messages.c.run_id == self._run_id,
+            messages.c.row.in_(rows),
+            messages.c.owner == self._owner,
+        )
+        return list(connection.scalars(query))
+
+
+def _opted_out(outcome: Outcome) -> bool:
+    return not OPTED_OUT.isdisjoint(outcome.codes.split("; "))

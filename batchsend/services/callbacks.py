@@ -1,0 +1,174 @@
+"""The listener for the API's updates: HTTP in, a commit, HTTP out. Never shows a phone, a text or the secret."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from batchsend.errors import BatchsendError
+from batchsend.ledger.deliveries import Deliveries
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.location import resolve_ledger_url
+from batchsend.ledger.opening import open_ledger
+from batchsend.runs.lookup import find_ledger
+from batchsend.services.callback_auth import SIGNATURE_HEADER, Gate, open_gate
+from batchsend.services.update_recorder import Counts, Recorder
+from batchsend.settings import load_settings
+from batchsend.utils.net import cannot_listen, in_url
+from batchsend.utils.signals import stopping_on_signals
+
+DEFAULT_HOST = "127.0.0.1"
+#: TEXT on a telephone's keypad, and one more.
+DEFAULT_PORT = 8399
+
+#: Bytes of a body; an update has one or two thousand.
+LARGEST_BODY = 256_000
+#: Seconds: for a body to arrive, for its commit, for requests under way when the listener closes.
+_ARRIVAL = 10.0
+_COMMIT = 0.9
+_CLOSING = 2.0
+#: How long another process may hold a ledger that is a file.
+_BUSY_TIMEOUT = 20.0
+
+_HEALTH = "/health"
+_PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Listener:
+    """The listener as an asynchronous context manager; port 0 takes any free one.
+
+    Raises `BatchsendError` where it cannot listen.
+    """
+
+    def __init__(self, recorder: Recorder, gate: Gate, host: str, port: int) -> None:
+        self._recorder = recorder
+        self._gate = gate
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where updates go, the secret included."""
+        return f"http://{in_url(self._host)}:{self._port}{self._gate.path}"
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSING)
+        try:
+            await self._runner.setup()
+            await web.TCPSite(self._runner, self._host, self._port, backlog=1024).start()
+        except (OSError, OverflowError) as error:
+            await self._runner.cleanup()
+            raise BatchsendError(
+                cannot_listen(self._host, self._port, error, "perhaps `batchsend callbacks` itself")
+            ) from error
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        if request.path == _HEALTH and request.method in ("GET", "HEAD"):
+            return _answer(200, "ok\n")
+        if not self._gate.knows(request.path):
+            return _answer(404)
+        if request.method != "POST":
+            return _answer(405, headers={"Allow": "POST"})
+        try:
+            async with asyncio.timeout(_ARRIVAL):
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _answer(413)
+        except TimeoutError:
+            return _answer(408)
+        if not self._gate.signed(body, request.headers.get(SIGNATURE_HEADER)):
+            return _answer(401)
+        if not await self._recorder.record(body, _COMMIT):
+            return _answer(503, headers={"Retry-After": "5"})
+        return _answer(200)
+
+
+async def listen(
+    ledger: Ledger,
+    gate: Gate,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    complain: Callable[[str], None],
+    stop: asyncio.Event,
+) -> Counts:
+    """Records updates until `stop` is set, then finishes what has come in. `ready` hears the URL for updates."""
+    recorder = Recorder(Deliveries(ledger), complain)
+    running = asyncio.create_task(recorder.run())
+    try:
+        async with Listener(recorder, gate, host, port) as listener:
+            ready(listener.url)
+            await stop.wait()
+    finally:
+        recorder.close()
+        await running
+    return recorder.counts
+
+
+def serve(
+    ledger_option: str | None,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    complain: Callable[[str], None],
+) -> Counts:
+    """The listener as a process: until Ctrl-C or SIGTERM. Raises `BatchsendError`."""
+
+    async def run(ledger: Ledger, gate: Gate) -> Counts:
+        stop = asyncio.Event()
+        with stopping_on_signals(stop):
+            return await listen(ledger, gate, host, port, ready=ready, complain=complain, stop=stop)
+
+    with _listeners_ledger(ledger_option) as ledger:
+        return asyncio.run(run(ledger, _gate_of(ledger)))
+
+
+@contextmanager
+def _listeners_ledger(option: str | None) -> Iterator[Ledger]:
+    """The ledger that is named, made if need be; where none is named, one that is there already."""
+    here = Path.cwd()
+    settings = load_settings(here, here, os.environ)
+    if option is None and settings.ledger_url is None:
+        with find_ledger(None, None, _open) as ledger:
+            yield ledger
+        return
+    ledger = _open(resolve_ledger_url(option, settings, here))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _open(url: str) -> Ledger:
+    return open_ledger(url, busy_timeout=_BUSY_TIMEOUT)
+
+
+def _gate_of(ledger: Ledger) -> Gate:
+    here = Path.cwd()
+    folder = ledger.file.absolute().parent if ledger.file is not None else here / ".batchsend"
+    campaigns = folder.parent if folder.name == ".batchsend" else here
+    return open_gate(load_settings(campaigns, here, os.environ), folder)
+
+
+def _answer(status: int, text: str = "", headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=text, headers={**_PLAIN, **(headers or {})})

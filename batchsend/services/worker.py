@@ -1,0 +1,65 @@
+"""`batchsend worker`: a process that lends a hand with the runs of a PostgreSQL ledger until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from batchsend.errors import LedgerError
+from batchsend.exits import Exit
+from batchsend.ledger.location import resolve_ledger_url
+from batchsend.ledger.opening import open_ledger
+from batchsend.runs.handover import no_queue
+from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
+from batchsend.sending.cluster.worker import Team
+from batchsend.settings import load_settings, require_credentials
+from batchsend.utils.signals import finishing_on_signals
+
+
+def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[[str], None]) -> Exit:
+    """Works until a signal ends it. Raises `BatchsendError` where it cannot begin."""
+    here = Path.cwd()
+    settings = load_settings(here, here, os.environ)
+    credentials = require_credentials(settings)
+    if not has_cluster():
+        raise LedgerError(CLUSTER_MISSING)
+
+    from batchsend.sending.cluster.queue import WorkerOptions, queue_is_ready, work
+
+    url = resolve_ledger_url(ledger_option, settings, here)
+    if not url.startswith("postgresql"):
+        raise LedgerError(
+            "Workers need a ledger on PostgreSQL, which other computers can reach too. Name it with --ledger or "
+            "BATCHSEND_LEDGER: postgresql://user@host/database"
+        )
+    ledger = open_ledger(url)
+    try:
+        with ledger.read() as connection:
+            if not queue_is_ready(connection):
+                raise LedgerError(no_queue(ledger.where))
+        team = Team(ledger, credentials, settings.base_url, name, say)
+
+        async def run() -> None:
+            stopping = asyncio.Event()
+
+            def stop(_number: int) -> None:
+                say("Ending: what is in flight is finished and recorded first.")
+                team.leave()
+                stopping.set()
+
+            with finishing_on_signals(stop):
+                async with team:
+                    say(
+                        f"Worker {name} waits for runs to {settings.base_url} in {ledger.where}. Ctrl-C ends it."
+                    )
+                    await work(team, WorkerOptions(concurrency, name), stopping)
+
+        # The database driver cannot wait on Windows' usual loop.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(run())
+    finally:
+        ledger.close()
+    say(f"Worker {name} has ended.")
+    return Exit.DONE

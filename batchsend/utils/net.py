@@ -1,0 +1,40 @@
+"""What servers of ours share: where they listen, why they cannot, and how they are ended."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+
+
+def in_url(host: str) -> str:
+    """`host` as it stands in a URL; what means every address is this machine's own."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"
+
+
+def cannot_listen(host: str, port: int, error: OSError | OverflowError, suspect: str) -> str:
+    """Why a server cannot listen there. `suspect`: who else may be listening already."""
+    where = f"batchsend cannot listen on {host}, port {port}"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"{where}: another program uses it, {suspect}. Stop that one, or choose another --port."
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
+        return f"{where}: this user may not use it. Choose a port above 1023."
+    return (
+        f"{where}: this computer has no such address. Use 127.0.0.1, or one of the computer's own addresses."
+    )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether `host`, as `urlsplit().hostname` gives it, is `localhost`, in 127.0.0.0/8 or ::1."""
+    if host.casefold() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address in ipaddress.ip_network("127.0.0.0/8") or address == ipaddress.IPv6Address("::1")

@@ -1,0 +1,184 @@
+"""The page of a campaign: its list, its text, who sends, its file, its runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.types import SAMPLE_ID, is_pattern
+from batchsend.errors import BatchsendError
+from batchsend.settings import load_settings
+from batchsend.statuses import Tally
+from batchsend.web.folder import CampaignFile, NotThereError, Places
+from batchsend.web.jobs.list_preview import ListView, look_at_list
+from batchsend.web.jobs.list_process import READING
+from batchsend.web.live_runs import bar_of
+from batchsend.web.queries import Watch, remembered
+from batchsend.web.rendering import page
+from batchsend.web.uploads import fingerprint
+from batchsend.web.views.campaigns import PLACES, WATCH, LastRun
+
+#: Runs that the page shows, the latest ones.
+_RUNS = 8
+#: Octets of a text in an editor.
+LARGEST_TEXT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A campaign file as it is now. `campaign`: `None` where it cannot be used, and `problems` say why."""
+
+    file: CampaignFile
+    content: bytes
+    campaign: Campaign | None
+    problems: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8-sig", "replace").replace("\r\n", "\n")
+
+
+@dataclass(frozen=True)
+class Editor:
+    """A file in an editor. `was`: its fingerprint when the page was made; `problem`: why it was not saved."""
+
+    name: str
+    text: str
+    was: str
+    problem: str | None = None
+
+
+def opened(request: web.Request) -> Opened:
+    """The campaign that an address names. Raises `NotThereError`. Blocks for a small file."""
+    file = request.app[PLACES].campaign(request.match_info["folder"], request.match_info["stem"])
+    return open_file(file)
+
+
+def open_file(file: CampaignFile) -> Opened:
+    """Reads a campaign file, however it is. Raises `BatchsendError` where it cannot be read."""
+    try:
+        content = file.path.read_bytes()
+    except OSError as error:
+        raise BatchsendError(f"{file.path}: it cannot be read ({error.strerror}).") from error
+    try:
+        return Opened(file, content, parse_campaign(file.path, content), ())
+    except BatchsendError as error:
+        return Opened(file, content, None, getattr(error, "problems", (str(error),)))
+
+
+def loaded(request: web.Request) -> tuple[CampaignFile, Campaign]:
+    """The same for pages that need a campaign that can be used. Raises `CampaignError`, `BatchsendError`."""
+    places = request.app[PLACES]
+    file = places.campaign(request.match_info["folder"], request.match_info["stem"])
+    campaign = file.load()
+    places.check(campaign)
+    return file, campaign
+
+
+def templates_of(campaign: Campaign) -> list[Path]:
+    """The files that the text is made of, the usual one first."""
+    if campaign.template_by is not None:
+        return list(dict.fromkeys([campaign.template_by.default, *campaign.template_by.cases]))
+    return [campaign.template] if campaign.template is not None else []
+
+
+def template_of(campaign: Campaign, number: str) -> Path:
+    """One of them by its number on the page. Raises `NotThereError`."""
+    files = templates_of(campaign)
+    if not number.isdecimal() or int(number) >= len(files):
+        raise NotThereError("The campaign has another text now. Load its page again.")
+    return files[int(number)]
+
+
+async def show(request: web.Request) -> web.Response:
+    return await campaign_page(request)
+
+
+async def campaign_page(
+    request: web.Request, *, status: int = 200, template_draft: Editor | None = None,
+    file_draft: Editor | None = None,
+) -> web.Response:  # fmt: skip
+    """The page; a draft is what somebody wrote that could not be saved."""
+    places = request.app[PLACES]
+    found = await asyncio.to_thread(opened, request)
+    campaign = found.campaign
+    view: ListView | None = None
+    outside: str | None = None
+    if campaign is not None:
+        try:
+            places.check(campaign)
+            view = await request.app[READING].ask(look_at_list, found.file.path, found.content)
+        except BatchsendError as error:
+            outside = str(error)
+    number = request.query.get("text", "0")
+    text = await asyncio.to_thread(_template, campaign, number) if campaign and outside is None else None
+    runs, ledger_problem = await asyncio.to_thread(_runs, places, request.app[WATCH], campaign)
+    return page(
+        request, "campaign.html.j2", status=status, file=found.file, campaign=campaign,
+        name=campaign.name if campaign else found.file.stem, problems=found.problems, outside=outside,
+        view=view, is_pattern=campaign is not None and is_pattern(campaign.list), runs=runs,
+        ledger_problem=ledger_problem, sample_ids=_sample_ids(campaign), settings=_settings_said(campaign),
+        template=template_draft or text, number=number,
+        templates=[file.name for file in templates_of(campaign)] if campaign else [],
+        editor=file_draft or Editor(found.file.path.name, found.text, fingerprint(found.content)),
+    )  # fmt: skip
+
+
+def _template(campaign: Campaign, number: str) -> Editor:
+    try:
+        file = template_of(campaign, number)
+        if file.stat().st_size > LARGEST_TEXT:
+            return Editor(file.name, "", "", f"{file.name}: is too large for a text.")
+        content = file.read_bytes()
+        return Editor(file.name, content.decode("utf-8-sig").replace("\r\n", "\n"), fingerprint(content))
+    except (OSError, UnicodeDecodeError, NotThereError) as error:
+        return Editor("", "", "", f"The text cannot be shown here: {error}")
+
+
+def _runs(places: Places, watch: Watch, campaign: Campaign | None) -> tuple[Sequence[LastRun], str | None]:
+    if campaign is None:
+        return [], None
+    found: list[LastRun] = []
+    try:
+        with remembered(places, campaign) as known:
+            for run in known.runs()[:_RUNS] if known is not None else []:
+                tally = Tally.of(known.ledger.counts(run.id)) if known is not None else Tally.of({})
+                sending = known is not None and not found and watch.is_sending(known, run)
+                found.append(LastRun(run.id, run.created_at, tally, sending, bar_of(tally)))
+    except BatchsendError as error:
+        return found, str(error)
+    return found, None
+
+
+def _sample_ids(campaign: Campaign | None) -> bool:
+    values = (campaign.department_uuid, campaign.user_uuid) if campaign is not None else ()
+    return any(value is not None and value.startswith(SAMPLE_ID) for value in values)
+
+
+@dataclass(frozen=True)
+class SettingsSaid:
+    """Where texts go, and whether this computer may send them. Never the credentials themselves."""
+
+    base_url: str
+    has_credentials: bool
+    env_file: Path
+
+
+def _settings_said(campaign: Campaign | None) -> SettingsSaid | None:
+    import os
+
+    if campaign is None:
+        return None
+    try:
+        settings = load_settings(campaign.directory, Path.cwd(), os.environ)
+    except BatchsendError:
+        return None
+    return SettingsSaid(
+        settings.base_url, bool(settings.username and settings.password), settings.folders[0] / ".env"
+    )

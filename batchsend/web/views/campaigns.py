@@ -1,0 +1,97 @@
+"""The page of all campaigns: what each is, how its last run went, when it starts next; a new one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from batchsend.campaigns.campaign import times_of
+from batchsend.campaigns.sample import write_sample
+from batchsend.errors import BatchsendError
+from batchsend.reports.pages.charts import Share
+from batchsend.statuses import Tally
+from batchsend.utils.timestamps import now, to_text
+from batchsend.web.auth.middleware import session
+from batchsend.web.folder import CampaignFile, Places
+from batchsend.web.live_runs import bar_of
+from batchsend.web.queries import Watch, remembered
+from batchsend.web.rendering import page
+
+PLACES = web.AppKey("places", Places)
+WATCH = web.AppKey("watch", Watch)
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The latest run of a campaign. `bar`: how its rows divide."""
+
+    number: int
+    began: str
+    tally: Tally
+    sending: bool
+    bar: list[Share]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A campaign in the list. `problem`: why it cannot be used as it stands; `next_start`: UTC text."""
+
+    file: CampaignFile
+    name: str
+    department: str
+    problem: str | None = None
+    last: LastRun | None = None
+    next_start: str | None = None
+
+
+async def show(request: web.Request) -> web.Response:
+    """The list of campaigns."""
+    return await _page(request)
+
+
+async def make(request: web.Request) -> web.Response:
+    """A new campaign from the sample."""
+    places = request.app[PLACES]
+    name = str((await request.post()).get("name", "")).strip()
+    try:
+        files = await asyncio.to_thread(write_sample, name, places.new_folder)
+    except BatchsendError as error:
+        return await _page(request, name=name, problem=str(error))
+    made = next(file for file in places.campaigns() if file.path == files[0])
+    session(request).say(
+        f"{made.stem} is there, made from the sample. Now put in what is yours: the list, the text, and who sends."
+    )
+    raise web.HTTPSeeOther(made.url)
+
+
+async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
+    places, watch = request.app[PLACES], request.app[WATCH]
+    found = await asyncio.to_thread(lambda: [_overview(places, watch, file) for file in places.campaigns()])
+    return page(
+        request, "campaigns.html.j2", status=400 if problem else 200, campaigns=found, folder=places.root,
+        name=name, problem=problem,
+    )  # fmt: skip
+
+
+def _overview(places: Places, watch: Watch, file: CampaignFile) -> Overview:
+    try:
+        campaign = file.load()
+    except BatchsendError as error:
+        return Overview(file, file.stem, "", problem=str(error))
+    starts = times_of(campaign).after(now()) if campaign.schedule is not None else None
+    next_start = to_text(starts) if starts is not None else None
+    department = campaign.department_label or ""
+    try:
+        with remembered(places, campaign) as found:
+            runs = found.runs() if found is not None else []
+            if found is None or not runs:
+                return Overview(file, campaign.name, department, next_start=next_start)
+            tally = Tally.of(found.ledger.counts(runs[0].id))
+            last = LastRun(
+                runs[0].id, runs[0].created_at, tally, watch.is_sending(found, runs[0]), bar_of(tally)
+            )
+            return Overview(file, campaign.name, department, last=last, next_start=next_start)
+    except BatchsendError as error:
+        return Overview(file, campaign.name, department, problem=str(error), next_start=next_start)

@@ -1,0 +1,192 @@
+"""A test to oneself: `send --test-customer`, by the server's record and by what is not remembered."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
+
+from batchsend.cli.main import run
+
+CALLBACK = (
+    '[message]\ncallback_url = "http://127.0.0.1:9/batchsend"\ncallback_metadata = { source = "shop" }\n'
+)
+
+
+@pytest.fixture
+def inside(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The world, with commands in this process."""
+    monkeypatch.chdir(world.folder)
+    for name, value in world.env().items():
+        monkeypatch.setenv(name, value)
+    return world
+
+
+def test_it_goes_to_the_test_customer_and_counts_for_nothing(inside: World, sandbox: Sandbox) -> None:
+    world = inside.write(customers(3), campaign=CALLBACK)
+    assert world.send("--limit", "1").code == 0
+    first = world.send("--test-customer", "-me_1")
+    assert first.code == 0
+    again = world.send("--test-customer", "-me_1", "--row", "2")  # a row that was sent has a text, too
+    assert again.code == 0
+    before, test, of_sent_row = sandbox.requests()
+    assert (test["customerUUID"], test["phone"], test["body"]) == (
+        "-me_1",
+        None,  # row 3 has a phone, which is the customer's and not ours
+        "Hi Name1, it is time for your service.",
+    )
+    assert of_sent_row["body"] == before["body"]
+    assert test["callbackURL"] == before["callbackURL"]
+    assert "batchsendTest" not in before["callbackMetaData"]
+    assert test["callbackMetaData"]["batchsendTest"] == "true"
+    assert test["callbackMetaData"]["source"] == "shop"
+    assert not {"batchsendLedger", "batchsendRun"} & test["callbackMetaData"].keys()
+    assert first.out.endswith(
+        "  to           customer -me_1, their preferred number\n"
+        "  text         of row 3 in customers.csv, 1 segment in GSM-7:\n"
+        "               | Hi Name1, it is time for your service.\n"
+        "               | [myKaarma adds: Text STOP to opt-out]\n"
+        "accepted: Taken by myKaarma, which now passes it on to the customer's phone.\n"
+        f"messageUUID: {test['messageUUID']}\n"
+    )
+    rest = world.send("--expect", "2")
+    assert rest.code == 0
+    assert "3 rows = 3 taken by myKaarma + 0 left out + 0 need you + 0 wait" in rest.out
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 1, "customer-2": 1, "-me_1": 2}
+
+
+def test_a_customer_of_the_list_still_gets_the_own_text(inside: World, sandbox: Sandbox) -> None:
+    inside.write(customers(2))
+    assert run(["send", "campaign.toml", "--yes", "--test-customer", "customer-1"]) == 0
+    assert not (inside.folder / ".batchsend").exists()
+    assert not (inside.folder / "results").exists()
+    assert inside.send("--expect", "2").code == 0
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 2}
+
+
+@pytest.mark.parametrize(
+    ("customer", "code", "said"),
+    [
+        ("sandbox-opted-out-1", 1, "failed OPTED_OUT_COMMUNICATION_VALUE: "),
+        ("sandbox-500-1", 1, "unconfirmed INTERNAL_SERVER_ERROR: "),
+        (
+            "sandbox-unauthorized-1",
+            3,
+            "The test was not sent.\nStopped: myKaarma does not accept the username",
+        ),
+    ],
+)
+def test_what_became_of_it(
+    inside: World, capfd: pytest.CaptureFixture[str], customer: str, code: int, said: str
+) -> None:
+    inside.write(customers(1))
+    assert run(["send", "campaign.toml", "--yes", "--quiet", "--test-customer", customer]) == code
+    assert capfd.readouterr().out.startswith(said)
+    # An opt-out of the test's customer is no answer to a text of the campaign.
+    assert not (inside.folder / ".batchsend").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--row", "2"], "--row names the row for a test: add --test-customer UUID."),
+        (["--test-customer", "me", "--limit", "1"], "sends one text and no run: leave --limit out"),
+        (
+            ["--test-customer", "me", "--log-format", "json"],
+            "sends one text and no run: leave --log-format out",
+        ),
+        (["--test-customer", "me@example.com"], "is not a customer id of myKaarma"),
+        (["--test-customer", "out"], "--test-customer out: out.csv names this customer."),
+        (["--test-customer", "me", "--row", "9"], "--row 9: "),
+        (["--test-customer", "me", "--row", "3"], "--row 3: this row has no text to send (MISSING_VALUE"),
+        (["--test-customer", "me", "--row", "4"], "--row 4: this row has no text to send (INVALID_PHONE"),
+    ],
+)
+def test_refused(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    rows = customers(3)
+    rows[1]["First Name"] = ""
+    rows[2]["Phone"] = "12"
+    inside.write(rows, campaign='[recipients]\nsuppress = ["out.csv"]\n')
+    (inside.folder / "out.csv").write_text("customer_uuid\nout\n", encoding="utf-8")
+    assert run(["send", "campaign.toml", "--yes", *options]) == 2
+    assert said in capfd.readouterr().err
+    assert sandbox.requests() == []
+
+
+def test_whoever_opted_out_by_the_ledger_is_no_test_customer(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inside.write([{**customers(1)[0], "Customer UUID": "sandbox-opted-out-1"}, customers(2)[1]])
+    inside.send()
+    assert (
+        run(["send", "campaign.toml", "--yes", "--row", "3", "--test-customer", "sandbox-opted-out-1"]) == 2
+    )
+    assert "that this customer opted out" in capfd.readouterr().err
+    assert len(sandbox.requests()) == 2
+
+
+def test_without_a_row_to_send_one_has_to_be_named(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inside.write([{"Customer UUID": "", "First Name": "A", "Phone": ""}])
+    assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
+    assert "No row would be sent now, so there is no first one to test with." in capfd.readouterr().err
+    assert sandbox.requests() == []
+
+
+def test_the_ids_of_the_sample_are_refused(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inside.write(
+        customers(1), campaign=re.sub("user_uuid = .*", 'user_uuid = "put-your-user-uuid-here"', CAMPAIGN)
+    )
+    assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
+    assert "`user_uuid` is still the sample's" in capfd.readouterr().err
+    assert sandbox.requests() == []
+
+
+def test_quiet_hours_do_not_hold_up_a_test(inside: World, sandbox: Sandbox) -> None:
+    hours = '[sending]\nquiet_hours = { from = "00:00", to = "23:59", timezone = "America/Chicago" }\n'
+    inside.write(customers(1), campaign=hours)
+    assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 0
+    assert sandbox.texts() == {"me": 1}
+
+
+def test_a_rehearsal_of_a_test_needs_no_credentials(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.environment = {"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": "", "MYKAARMA_BASE_URL": ""}
+    world.write(customers(1))
+    done = world.send("--sandbox", "--test-customer", "me")
+    assert done.code == 0
+    assert "Spring: rehearsal of a test, nobody gets a text; it counts for nothing\n" in done.out
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "campaign.toml",
+        "customers.csv",
+        "message.txt.j2",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own needs POSIX")
+@pytest.mark.parametrize(("answer", "code", "texts"), [("1\n", 0, {"me": 1}), ("yes\n", 2, {})])
+def test_it_asks(world: World, sandbox: Sandbox, answer: str, code: int, texts: dict[str, int]) -> None:
+    world.write(customers(3))
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [*BATCHSEND, "send", "campaign.toml", "--test-customer", "me"],
+        cwd=world.folder, env=world.env(), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        os.write(ours, answer.encode())
+        out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == code, out
+    assert "Type 1 to send 1 text, anything else to stop" in out
+    assert sandbox.texts() == texts

@@ -1,0 +1,300 @@
+"""The other commands, as their users start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers, read_results
+
+HEAVY = ("pandas", "aiohttp", "sqlalchemy", "openpyxl", "numpy", "jinja2", "rich", "phonenumbers", "pydantic")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["send", "--help"], ["preview", "--help"]])
+def test_help_does_not_load_the_heavy_libraries(arguments: list[str]) -> None:
+    code = (
+        "import sys; from batchsend.cli.main import run; code = run(sys.argv[1:]); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_new_campaign_can_be_rehearsed_and_not_sent_until_its_ids_are_filled_in(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    made = world.run("new", "spring")
+    assert made.code == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["spring.csv", "spring.toml", "spring.txt.j2"]
+    again = world.run("new", "spring")
+    assert again.code == 2
+    assert "spring.toml, spring.txt.j2, spring.csv: already here, and nothing is overwritten." in again.err
+    rehearsed = world.run("send", "spring.toml", "--sandbox", "--yes")
+    assert "3 rows = 2 taken by myKaarma + 1 left out + 0 need you + 0 wait" in rehearsed.out
+    assert rehearsed.code == 0
+    assert "by a stand-in" in rehearsed.out
+    sent = world.run("send", "spring.toml", "--yes")
+    assert sent.code == 2
+    assert "`department_uuid` is still the sample's: put in your own" in sent.err
+    assert "`user_uuid` is still the sample's" in sent.err
+
+
+def test_quiet_says_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:
+    world.environment["MYKAARMA_PASSWORD"] = "wrong"
+    world.write(customers(3))
+    stopped = world.send("--quiet")
+    assert stopped.code == 3
+    first, *_, last = stopped.out.splitlines()
+    assert first == "3 rows = 0 taken by myKaarma + 0 left out + 0 need you + 3 wait"
+    assert "Stopped: myKaarma does not accept the username and password (WRONG_CREDENTIAL)." in stopped.out
+    assert last.startswith("Report: ")
+    assert len(sandbox.requests()) == 1
+    assert "wrong" not in (world.folder / "results" / "campaign-1.html").read_text(encoding="utf-8")
+
+
+def test_preview_sends_nothing_and_writes_no_ledger(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    done = world.run("preview", "campaign.toml")
+    assert done.code == 0
+    assert done.out.endswith(
+        "2 rows = 0 taken by myKaarma + 2 would be sent + 0 left out + 0 need you + 0 wait\n"
+        f"Preview: {Path('previews/campaign.xlsx')}\nPage: {Path('previews/campaign.html')}\n"
+    )
+    rows = read_results(world.folder / "previews" / "campaign.xlsx")
+    assert [row["status"] for row in rows.values()] == ["ready", "ready"]
+    assert rows[2]["message"] == "Hi Name0, it is time for your service."
+    assert not (world.folder / ".batchsend").exists()
+    assert sandbox.requests() == []
+
+
+def test_preview_of_a_list_with_invalid_rows_is_exit_1(world: World) -> None:
+    world.write([*customers(1), {"Customer UUID": "x", "First Name": "", "Phone": ""}])
+    done = world.run("send", "campaign.toml", "--dry-run")
+    assert done.code == 1
+    assert "MISSING_VALUE: row 3." in done.out
+
+
+def test_preview_shows_earlier_outcomes_as_send_would(world: World) -> None:
+    world.write(customers(2))
+    world.send("--limit", "1")
+    done = world.run("preview", "campaign.toml", "--out", "elsewhere")
+    rows = read_results(world.folder / "elsewhere" / "campaign.xlsx")
+    assert [row["status"] for row in rows.values()] == ["accepted", "ready"]
+    assert rows[2]["run"] == 1
+    assert "goes on: the same list" in done.out
+
+
+def test_results_can_be_written_again_at_any_time(world: World) -> None:
+    world.write(customers(2))
+    world.send()
+    (world.folder / "results" / "campaign-1.xlsx").unlink()
+    (world.folder / "customers.csv").unlink()
+    for target in ("1", "campaign.toml"):
+        done = world.run("results", target, "--out", f"again-{target}.csv")
+        assert done.code == 0
+        lines = (world.folder / f"again-{target}.csv").read_text(encoding="utf-8-sig").splitlines()
+        assert len(lines) == 3
+        assert lines[1].startswith("2,accepted,")
+    assert world.run("results", "campaign.toml").out.endswith(
+        "Results: results/campaign-1.xlsx\nReport: results/campaign-1.html\n"
+    )
+    unknown = world.run("results", "99")
+    assert unknown.code == 2
+    assert "has no run 99. `batchsend runs` shows which there are." in unknown.err
+
+
+def test_those_who_got_the_wrong_text_can_be_written_to_again(world: World, sandbox: Sandbox) -> None:
+    rows = [*customers(2), {"Customer UUID": "sandbox-locked-1", "First Name": "=1+1", "Phone": ""}]
+    world.write(rows)
+    world.send()
+    only = world.run("results", "campaign.toml", "--only", "failed")
+    assert only.out.endswith("Results: results/campaign-1-failed.xlsx\n")
+    assert list(read_results(world.folder / "results" / "campaign-1-failed.xlsx")) == [4]
+    done = world.run("results", "1", "--as-list", "--only", "accepted")
+    assert done.out.endswith("List: results/campaign-1-accepted-list.xlsx\n")
+    (world.folder / "sorry.toml").write_text(
+        CAMPAIGN.replace("Spring", "Sorry").replace("customers.csv", "results/campaign-1-accepted-list.xlsx"),
+        encoding="utf-8",
+    )
+    assert world.run("send", "sorry.toml", "--yes").code == 0
+    assert sandbox.texts() == {"customer-0": 2, "customer-1": 2}
+    formula = world.run("results", "1", "--as-list", "--only", "failed", "--out", "failed.csv")
+    assert formula.code == 0
+    assert "sandbox-locked-1,=1+1," in (world.folder / "failed.csv").read_text(encoding="utf-8-sig")
+    none = world.run("results", "1", "--as-list", "--only", "delivered")
+    assert none.code == 2
+    assert none.err == "Run 1 has no row that is delivered. Nothing was written.\n"
+    assert "sent is not a status" in world.run("results", "1", "--only", "sent").err
+
+
+def test_runs_shows_what_ran_and_by_whom(world: World) -> None:
+    assert "There is no ledger in" in world.run("runs").err
+    world.write(customers(2))
+    world.send()
+    done = world.run("runs")
+    assert done.code == 0
+    assert "run 1  Spring" in done.out
+    assert "customers.csv: 2 rows = 2 taken by myKaarma + 0 left out + 0 need you + 0 wait" in done.out
+    assert "ended: done" in done.out
+
+
+def test_history_says_who_got_what_from_whom(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2))
+    world.send()
+    for option in (("--customer", "customer-1"), ("--phone", "(312) 500-0001")):
+        done = world.run("history", *option)
+        assert done.code == 0
+        assert "accepted  Spring, run 1, row 3" in done.out
+        assert "| Hi Name1, it is time for your service." in done.out
+        assert sandbox.requests()[1]["messageUUID"] in done.out
+        assert "Name0" not in done.out
+    nobody = world.run("history", "--customer", "stranger")
+    assert nobody.out == "This ledger knows of no text to stranger.\n"
+    assert "Name a customer with --customer, or a phone with --phone." in world.run("history").err
+
+
+def test_schema_is_json_for_editors(tmp_path: Path) -> None:
+    schema = json.loads(World(tmp_path).run("schema").out)
+    assert "department_uuid" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        # A mistyped file name is the commonest mistake of all.
+        (["preview", "nowhere.toml"], "nowhere.toml"),
+        (["send", "nowhere.toml", "--yes"], "nowhere.toml"),
+        (["send"], "Missing argument 'CAMPAIGN'"),
+        (["sned"], "No such command 'sned'"),
+        (["send", "campaign.toml", "--yes", "--resend", "accepted"], "--resend accepted: only what is"),
+        (
+            ["send", "campaign.toml", "--yes", "--resend", "OPTED_OUT_COMMUNICATION_VALUE"],
+            "these customers opted out. They are never texted again.",
+        ),
+        (["send", "campaign.toml", "--yes", "--rate", "0"], "--rate"),
+        (["send", "campaign.toml", "--yes", "--results", "x.pdf"], ".xlsx or .csv"),
+        (
+            ["send", "campaign.toml", "--yes", "--ledger", "postgresql://u:secret@h/db"],
+            "--ledger holds a password",
+        ),
+    ],
+)
+def test_bad_usage_is_exit_2_with_a_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    world = World(tmp_path).write(customers(1))
+    done = world.run(*arguments)
+    assert done.code == 2
+    assert sentence in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / ".batchsend").exists()
+
+
+def test_all_files_problems_come_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path).write(
+        [{"Name": "A", "Phone": ""}],
+        campaign='[recipients]\nsuppress = ["no_such_file.csv"]\n',
+        template="Hi {{ frist_name }}",
+    )
+    done = world.run("preview", "campaign.toml")
+    assert done.code == 2
+    for sentence in (
+        "no_such_file.csv",
+        "frist_name",
+        "needs a column for `customer_uuid`; it has: Name, Phone",
+    ):
+        assert sentence in done.err
+
+
+def test_missing_credentials_say_how_to_set_them(tmp_path: Path) -> None:
+    world = World(tmp_path).write(customers(1))
+    world.environment = {"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": ""}
+    done = world.send()
+    assert done.code == 2
+    assert "MYKAARMA_USERNAME" in done.err
+    assert ".env" in done.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind")
+def test_ledger_results_and_previews_are_for_their_owner_only(world: World) -> None:
+    world.write(customers(1))
+    world.send()
+    world.run("preview", "campaign.toml")
+    private = [
+        *world.folder.glob(".batchsend/*"),
+        *world.folder.glob("results/*"),
+        *world.folder.glob("previews/*"),
+    ]
+    assert {file.name for file in private} >= {"ledger.db", "campaign-1.xlsx", "campaign.xlsx"}
+    assert {file.stat().st_mode & 0o077 for file in private} == {0}
+
+
+def test_the_sandbox_that_cannot_listen_says_so(world: World) -> None:
+    port = world.base_url.rsplit(":", 1)[1]
+    done = subprocess.run([*BATCHSEND, "sandbox", "--port", port], capture_output=True, encoding="utf-8")
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_results_are_never_written_over_what_the_campaign_reads(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(1))
+    before = (world.folder / "customers.csv").read_bytes()
+    refused = world.send("--results", "customers.csv")
+    assert refused.code == 2
+    assert "customers.csv is a file that the campaign reads" in refused.err
+    (world.folder / "message.html").write_text(
+        (world.folder / "message.txt.j2").read_text(), encoding="utf-8"
+    )
+    campaign = world.folder / "campaign.toml"
+    campaign.write_text(campaign.read_text().replace("message.txt.j2", "message.html"), encoding="utf-8")
+    beside = world.send("--results", "message.xlsx")
+    assert beside.code == 2
+    assert "message.html is a file that the campaign reads" in beside.err
+    assert sandbox.requests() == []
+    assert world.send().code == 0
+    again = world.run("results", "campaign.toml", "--out", "customers.csv", "--as-list")
+    assert again.code == 2
+    assert (world.folder / "customers.csv").read_bytes() == before
+
+
+def test_a_list_without_headers_is_told_without_repeating_anybody(world: World) -> None:
+    world.write(customers(2))
+    lines = (world.folder / "customers.csv").read_text(encoding="utf-8").splitlines()[1:]
+    (world.folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
+    refused = world.send("--log-format", "json")
+    assert refused.code == 2
+    assert "Its first row is a customer, not headers" in refused.err
+    assert "Name0" not in refused.err + refused.out
+
+
+def test_all_that_is_wrong_with_list_and_template_is_said_at_once(world: World) -> None:
+    world.write(
+        [{"Name": "a", "first_name": "b", "First Name": "c"}], template="Hi {{ fist_name }}, {{ nobody }}"
+    )
+    refused = world.send()
+    assert refused.code == 2
+    for said in (
+        "headers mean the same column",
+        "needs a column for `customer_uuid`",
+        "`fist_name`",
+        "`nobody`",
+    ):
+        assert said in refused.err, said
+
+
+def test_without_a_terminal_nobodys_text_is_printed(world: World) -> None:
+    world.write(customers(2))
+    assert "Hi Name0" in world.run("preview", "campaign.toml").out
+    assert "Hi Name0" not in world.send().out
+
+
+def test_what_a_dry_run_cannot_do_is_refused(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(1))
+    refused = world.send("--dry-run", "--expect", "9")
+    assert refused.code == 2
+    assert "--dry-run is `batchsend preview`, which has no --expect: leave it out." in refused.err
+    assert world.send("--dry-run").code == 0
+    assert sandbox.requests() == []

@@ -1,0 +1,106 @@
+"""What an unattended start says: JSON alone, and nothing of anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from world import PASSWORD, Finished, Sandbox, World, customers
+
+from batchsend.cli.json_log import run_as_job
+from batchsend.errors import LedgerError
+from batchsend.runs.api import load_campaign, prepare
+from batchsend.runs.report import Report
+from batchsend.runs.start import Start
+from batchsend.sending.outbox import Outcome
+from batchsend.sending.sender import Elsewhere, Event
+from batchsend.statuses import Status
+
+JOB = ("--log-format", "json")
+
+
+def events(done: Finished) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.err.splitlines()]
+
+
+def test_a_line_for_each_event_and_one_object_for_the_end(world: World, sandbox: Sandbox) -> None:
+    people = customers(3)
+    people[1]["Customer UUID"] = "sandbox-locked-1"
+    world.write(people)
+    done = world.send(*JOB)
+    assert done.code == 1
+    planned, ended = events(done)
+    assert (planned["event"], planned["texts"], planned["rows"]) == ("planned", 3, {"pending": 3})
+    assert planned["campaign"] == "Spring"
+    assert (ended["event"], ended["exit"]) == ("ended", 1)
+    (summary,) = map(json.loads, done.out.splitlines())
+    assert (summary["run"], summary["exit"], summary["rows"], summary["taken"]) == (1, 1, 3, 2)
+    assert summary["rows"] == (
+        summary["taken"] + summary["left_out"] + summary["needs_you"] + summary["waits"]
+    )
+    assert summary["statuses"] == {"accepted": 2, "failed": 1}
+    assert {"status": "failed", "codes": "CUSTOMER_LOCKED", "rows": 1} in summary["codes"]
+    assert summary["results"].endswith("campaign-1.xlsx")
+    said = done.out + done.err
+    for person in people:
+        assert person["Phone"][-4:] not in said
+        assert person["First Name"] not in said
+    assert PASSWORD not in said
+    # A start that finds nothing to do says so in the same form.
+    again = world.send(*JOB)
+    assert [event["event"] for event in events(again)] == ["ended"]
+    assert json.loads(again.out)["planned"] == 0
+
+
+def test_what_refuses_a_start_is_an_event_with_its_sentence(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(3), campaign="[guards]\nmax_texts = 2\n")
+    refused = world.send(*JOB)
+    assert refused.code == 2
+    first, ended = events(refused)
+    assert first["event"] == "refused"
+    assert "guards.max_texts is 2, but 3 texts would leave." in first["message"]
+    assert ended["exit"] == 2
+    assert json.loads(refused.out)["exit"] == 2
+    assert sandbox.requests() == []
+
+
+def test_a_campaign_that_cannot_be_read_is_an_event_too(world: World) -> None:
+    world.write(customers(1), campaign='name = "x"\nrate = 3\n')
+    refused = world.send(*JOB)
+    assert refused.code == 2
+    assert events(refused)[0]["event"] == "refused"
+    assert "campaign.toml" in events(refused)[0]["message"]
+
+
+def test_without_yes_nothing_is_sent(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(1))
+    done = world.run("send", "campaign.toml", *JOB)
+    assert done.code == 2
+    assert "Add --yes" in done.err
+    assert sandbox.requests() == []
+
+
+def test_progress_is_a_line_every_ten_seconds_with_all_counts_so_far(world: World) -> None:
+    world.write(customers(1))
+    seconds = 0.0
+    log: list[str] = []
+
+    def sends(_start: Start, *, listener: Callable[[Event], None], **_: object) -> Report:
+        nonlocal seconds
+        for number in range(2100):
+            seconds = number / 100
+            listener(Outcome(number, Status.ACCEPTED))
+        seconds = 30.0
+        listener(Elsewhere({"failed": 7}))
+        raise LedgerError("The disk is full.")
+
+    start = partial(prepare, load_campaign(world.folder / "campaign.toml"))
+    assert run_as_job(start, sends, log.append, log.append, clock=lambda: seconds) == 2
+    told = [event for event in map(json.loads, log) if event.get("event") == "progress"]
+    assert [(event["done"], event["rows"]) for event in told] == [
+        (1001, {"accepted": 1001}),
+        (2001, {"accepted": 2001}),
+        (2107, {"accepted": 2100, "failed": 7}),
+    ]

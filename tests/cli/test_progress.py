@@ -1,0 +1,188 @@
+"""Progress costs the same however many texts there are, and the last state is always shown. The clock is faked."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from batchsend.cli import progress
+from batchsend.cli.progress import Bar, Counts, RateWindow
+from batchsend.sending.outbox import Outcome
+from batchsend.sending.sender import Elsewhere, Waiting
+from batchsend.statuses import Status
+
+TAKEN = Outcome(2, Status.ACCEPTED)
+FAILED = Outcome(3, Status.FAILED)
+
+
+@dataclass
+class FakeClock:
+    """Seconds that pass only when a test says so."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Screen:
+    """A terminal as wide as it takes, and what was written to it."""
+
+    written: io.StringIO = field(default_factory=io.StringIO)
+
+    def console(self) -> Console:
+        return Console(file=self.written, force_terminal=True, width=200)
+
+    def text(self) -> str:
+        return self.written.getvalue()
+
+
+def ticks(count: int) -> float:
+    """Times that a float holds exactly, so that a bound can be checked to the last bit."""
+    return count / 64
+
+
+#: Events as (ticks since the one before, how many at once).
+ARRIVALS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 500)), max_size=60)
+
+
+@given(ARRIVALS, st.integers(0, 1000), st.integers(0, 10**6).map(ticks))
+def test_the_rate_is_the_events_of_the_window_over_its_span(
+    arrivals: list[tuple[int, int]], later: int, began: float
+) -> None:
+    window = RateWindow(began, seconds=5.0, bucket=0.5)
+    passed, events = 0.0, []
+    for gap, count in arrivals:
+        passed += ticks(gap)
+        window.add(count, began + passed)
+        events.append((passed, count))
+    passed += ticks(later)
+    rate = window.rate(began + passed)
+
+    def counted_within(seconds: float) -> int:
+        return sum(count for at, count in events if passed - at < seconds)
+
+    if passed < 1:
+        assert rate is None  # too early to tell
+    elif passed < 5.5:
+        everything = sum(count for _, count in events)
+        assert (rate or 0) == (everything / passed if everything > 1 else 0)
+    else:
+        # The window is 5 s long and up to one bucket longer.
+        assert (rate or 0) <= counted_within(5.5) / 5.0
+        assert (rate or 0) >= counted_within(5.0) / 5.5 or counted_within(5.5) < 2
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        0.0,  # all at the same moment
+        60.0,  # over a minute: the ring turns many times
+        10.0**7,  # four months: every event finds only old buckets
+    ],
+)
+def test_what_is_kept_does_not_grow_with_the_events(seconds: float) -> None:
+    clock = FakeClock()
+    counts = Counts(began=0.0)
+    many = 100_000
+    for number in range(many):
+        clock.seconds = seconds * number / many
+        counts.add(TAKEN, clock())
+    assert counts.done == many
+    assert len(pickle.dumps(counts)) < 1000
+
+
+def test_outcomes_of_other_processes_count_in_one_step() -> None:
+    counts = Counts(began=0.0)
+    counts.add(TAKEN, 1.0)
+    counts.add(Elsewhere({"accepted": 10_000_000, "unconfirmed": 2}), 1.5)
+    assert counts.done == 10_000_003
+    assert counts.sentence() == "10,000,001 taken, 2 unconfirmed"
+    assert counts.rate(2.0) == "5000001.5/s"
+
+
+def test_events_alone_write_nothing_and_a_drawing_shows_them_all() -> None:
+    clock, screen = FakeClock(), Screen()
+    shown = Bar(20_000, screen.console(), clock)
+    shown.open()
+    before = screen.text()
+    for number in range(10_000):
+        clock.seconds = number / 1000
+        shown.listen(TAKEN)
+    assert screen.text() == before
+    clock.seconds = 10.0
+    shown.draw()
+    assert "10000/20000" in screen.text()
+    assert "10,000 taken" in screen.text()
+    assert "1000.0/s" in screen.text()
+    shown.close()
+
+
+def test_a_pause_is_shown_until_the_next_outcome() -> None:
+    screen = Screen()
+    shown = Bar(5, screen.console(), FakeClock())
+    shown.open()
+    shown.listen(Waiting(12, "myKaarma asks for fewer requests"))
+    shown.draw()
+    assert "waiting about 12 s: myKaarma asks for fewer requests" in screen.text()
+    shown.listen(TAKEN)
+    drawn = len(screen.text())
+    shown.draw()
+    assert "1 taken" in screen.text()[drawn:]
+    assert "waiting" not in screen.text()[drawn:]
+    shown.close()
+
+
+@pytest.mark.parametrize("ends", [None, KeyboardInterrupt])
+def test_the_last_state_is_shown_however_the_run_ends(ends: type[BaseException] | None) -> None:
+    screen = Screen()
+
+    def sends() -> None:
+        with progress.bar(1200, screen.console()) as listen:
+            for _ in range(1199):
+                listen(TAKEN)
+            listen(FAILED)
+            if ends is not None:
+                raise ends
+
+    if ends is None:
+        sends()
+    else:
+        with pytest.raises(ends):
+            sends()
+    last = screen.text().rpartition("\r")[2]
+    assert "1200/1200" in last
+    assert "1,199 taken, 1 failed" in last
+
+
+def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
+    clock = FakeClock()
+    said: list[str] = []
+    with progress.lines(3000, said.append, clock) as listen:
+        for number in range(2501):
+            clock.seconds = number / 100
+            listen(TAKEN)
+        listen(Waiting(90, "quiet hours until 9:00 AM"))
+    assert said == [
+        "1,001 of 3,000 (1,001 taken), 100.2/s",
+        "2,001 of 3,000 (2,001 taken), 100.2/s",
+        "waiting about 2 minutes: quiet hours until 9:00 AM",
+    ]
+
+
+def test_a_line_without_a_rate_ends_with_the_counts() -> None:
+    clock = FakeClock()
+    said: list[str] = []
+    listen: Callable[..., None]
+    with progress.lines(2, said.append, clock) as listen:
+        clock.seconds = 60.0
+        listen(TAKEN)
+    assert said == ["1 of 2 (1 taken)"]

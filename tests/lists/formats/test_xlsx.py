@@ -1,0 +1,473 @@
+"""Workbooks: values as stored, rows as numbered, and what may not be guessed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+import xlsxwriter
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from lists import malformed_of, problems_of, rows_of
+from openpyxl.worksheet.worksheet import Worksheet
+from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
+
+from batchsend.lists.cells import clean
+from batchsend.lists.customer_list import ListOptions, open_list
+from batchsend.lists.damage import is_damaged
+from batchsend.lists.formats.xlsx import package
+from batchsend.lists.formats.xlsx import reader as xlsx
+
+DAMAGED = (
+    "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "list.xlsx"
+
+
+VALUES: list[tuple[Any, str, str]] = [
+    # value, number format, text
+    ("  NA ", "General", "NA"),
+    ("007", "General", "007"),
+    (7, "000", "7"),  # as stored: leading zeros that only the format shows are not there
+    (2125550123, "General", "2125550123"),
+    (15551000000, "0.00E+00", "15551000000"),  # no digit is lost, whatever the format shows
+    (123456789012345680, "0", "1.23456789012346E+17"),
+    (0.25, "0%", "0.25"),
+    (1234.5, "$#,##0.00", "1234.5"),
+    (dt.date(2026, 3, 1), "m/d/yy", "2026-03-01"),
+    (dt.datetime(2026, 3, 1, 9, 30), "m/d/yy h:mm", "2026-03-01 09:30:00"),  # noqa: DTZ001
+    (dt.time(9, 30), "h:mm AM/PM", "09:30:00"),
+    (dt.timedelta(hours=30), "[h]:mm:ss", "30:00:00"),
+    (True, "General", "TRUE"),
+    (False, "General", "FALSE"),
+]
+
+
+def write_with_openpyxl(path: Path) -> None:
+    workbook, sheet = new_workbook([["Value"]])
+    for row, (value, number_format, _) in enumerate(VALUES, 2):
+        sheet.cell(row, 1, value).number_format = number_format
+    workbook.save(path)
+
+
+def write_with_xlsxwriter(path: Path) -> None:
+    with xlsxwriter.Workbook(path) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write(0, 0, "Value")
+        for row, (value, number_format, _) in enumerate(VALUES, 1):
+            sheet.write(row, 0, value, workbook.add_format({"num_format": number_format}))
+
+
+def write_with_the_epoch_of_old_macs(path: Path) -> None:
+    with xlsxwriter.Workbook(path, {"date_1904": True}) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write(0, 0, "Value")
+        for row, (value, number_format, _) in enumerate(VALUES, 1):
+            sheet.write(row, 0, value, workbook.add_format({"num_format": number_format}))
+
+
+@pytest.mark.parametrize(
+    "write", [write_with_openpyxl, write_with_xlsxwriter, write_with_the_epoch_of_old_macs]
+)
+def test_values_are_as_stored(path: Path, write: Callable[[Path], None]) -> None:
+    write(path)
+    assert rows_of(open_list(path)) == {row: [text] for row, (_, _, text) in enumerate(VALUES, 2)}
+
+
+def test_row_numbers_are_the_spreadsheets(path: Path) -> None:
+    workbook, sheet = new_workbook([])
+    for reference, value in {"B3": "A", "D3": "B", "B5": "1", "D7": "2", "C9": " "}.items():
+        sheet[reference] = value
+    workbook.save(path)
+    customers = open_list(path)
+    assert customers.headers == ("A", "B")
+    assert customers.notes == ("the header is in row 3",)
+    assert rows_of(customers) == {5: ["1", ""], 7: ["", "2"]}
+
+
+def test_every_reading_gives_the_same(path: Path) -> None:
+    new_workbook([["A"], ["1"], ["2"]])[0].save(path)
+    customers = open_list(path)
+    assert rows_of(customers) == rows_of(customers) == rows_of(customers) == {2: ["1"], 3: ["2"]}
+
+
+def test_error_cells_are_damaged_and_never_blank(path: Path) -> None:
+    with xlsxwriter.Workbook(path) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write_row(0, 0, ["A", "B"])
+        sheet.write_formula(1, 0, "=1/0", None, "#DIV/0!")
+        sheet.write_formula(1, 1, "=NA()", None, "#N/A")
+        sheet.write_formula(2, 0, "=1+1", None, 2)
+    assert rows_of(open_list(path)) == {2: ["#DIV/0!", "#N/A"], 3: ["2", ""]}
+
+
+def test_a_formula_that_gave_an_empty_text_is_blank(path: Path) -> None:
+    formula = '<c r="A2" t="str"><f>IF(1,"","")</f><v></v></c>'
+    with_sheet_xml(path, f'{HEADER}<row r="2">{formula}<c r="B2"><v>1</v></c></row>')
+    assert rows_of(open_list(path)) == {2: ["", "1"]}
+
+
+def test_formulas_that_were_never_calculated_are_damaged_and_never_blank(path: Path) -> None:
+    # openpyxl writes formulas without their values.
+    new_workbook([["A", "B"], ["=1+1", "x"]])[0].save(path)
+    rows = rows_of(open_list(path))
+    assert rows == {2: ["#CALC!", "x"]}
+    assert is_damaged(rows[2][0])
+
+
+def filtered(path: Path) -> None:
+    workbook, sheet = new_workbook([["A"], *([str(i)] for i in range(2, 10))])
+    sheet.auto_filter.ref = "A1:A9"
+    for row in (3, 5):
+        sheet.row_dimensions[row].hidden = True
+    # Nothing is hidden in a blank row.
+    sheet.row_dimensions[12].hidden = True
+    workbook.save(path)
+
+
+def test_hidden_rows_are_an_error_until_it_is_said_what_to_do(path: Path) -> None:
+    filtered(path)
+    assert problems_of(path) == (
+        (
+            "2 rows are hidden or filtered out (rows 3 and 5). Say what is to happen with them: "
+            'hidden_rows = "skip" or hidden_rows = "include" under [list_options].'
+        ),
+    )
+
+
+@pytest.mark.parametrize(("choice", "hidden"), [("skip", {3, 5}), ("include", set())])
+def test_hidden_rows_are_there_and_known(path: Path, choice: Any, hidden: set[int]) -> None:
+    filtered(path)
+    customers = open_list(path, ListOptions(hidden_rows=choice))
+    (chunk,) = customers.chunks()
+    assert list(chunk.frame[0]) == [str(i) for i in range(2, 10)]
+    assert chunk.hidden == hidden
+    assert customers.hidden_rows == 2
+
+
+def test_a_row_without_height_is_hidden(path: Path) -> None:
+    with_sheet_xml(
+        path,
+        f'<row r="1">{text_cell("A1", "A")}</row>'
+        f'<row r="2" ht="0" customHeight="1">{text_cell("A2", "x")}</row>'
+        f'<row r="3" ht="0.75">{text_cell("A3", "y")}</row>',
+    )
+    assert problems_of(path)[0].startswith("1 row is hidden or filtered out (row 2).")
+
+
+def test_several_visible_sheets_are_an_error_that_names_them(path: Path) -> None:
+    workbook, _ = new_workbook([["A"], ["1"]])
+    workbook.create_sheet("Old").append(["A"])
+    workbook.save(path)
+    assert problems_of(path) == (
+        'It has 2 visible sheets: "Sheet", "Old". Say which one is the list: sheet = "Sheet" under [list_options].',
+    )
+    assert rows_of(open_list(path, ListOptions(sheet="SHEET "))) == {2: ["1"]}
+
+
+def test_hidden_sheets_do_not_count_unless_named(path: Path) -> None:
+    workbook, _ = new_workbook([["A"], ["1"]])
+    other = workbook.create_sheet("Lookup")
+    other.append(["B"])
+    other.append(["2"])
+    other.sheet_state = "veryHidden"
+    workbook.save(path)
+    customers = open_list(path)
+    assert rows_of(customers) == {2: ["1"]}
+    assert customers.notes == ('sheet "Sheet"',)
+    assert rows_of(open_list(path, ListOptions(sheet="Lookup"))) == {2: ["2"]}
+
+
+def test_a_sheet_that_is_not_there(path: Path) -> None:
+    new_workbook([["A"], ["1"]])[0].save(path)
+    assert problems_of(path, ListOptions(sheet="Shet")) == (
+        'It has no sheet "Shet". Did you mean "Sheet"? Its sheets are: "Sheet".',
+    )
+
+
+@pytest.mark.parametrize("key", ["encoding", "delimiter"])
+def test_options_for_text_files(path: Path, key: str) -> None:
+    new_workbook([["A"], ["1"]])[0].save(path)
+    assert problems_of(path, ListOptions(**{key: ","})) == (
+        f"It is a workbook, not a text file. Take out `{key}` under [list_options].",
+    )
+
+
+def test_merged_cells_are_noted(path: Path) -> None:
+    workbook, sheet = new_workbook([["A", "B"], ["1", "2"], ["", "3"]])
+    sheet.merge_cells("A2:A3")
+    workbook.save(path)
+    customers = open_list(path)
+    assert customers.notes == ("1 merged area: only the top left cell of a merged area has a value",)
+    assert rows_of(customers) == {2: ["1", "2"], 3: ["", "3"]}
+
+
+def test_a_header_that_is_merged_over_data(path: Path) -> None:
+    workbook, sheet = new_workbook([["A", "B", "C"], ["1", "2", "3"]])
+    sheet.merge_cells("A1:B1")
+    workbook.save(path)
+    assert problems_of(path) == (
+        "Column B has no header, but it holds values in row 2. Give it a header, or delete the column.",
+    )
+
+
+@pytest.mark.parametrize("rows", [[], [["", " "]]])
+def test_an_empty_sheet(path: Path, rows: list[list[str]]) -> None:
+    new_workbook(rows)[0].save(path)
+    assert problems_of(path) == ("It is empty. Export the list again, with its header and its rows.",)
+
+
+# Stray cells -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stray", "malformed"),
+    [
+        ("QQQ2", {2: "has 3 filled cells, the header has 2"}),
+        ("QQQ1234", {1234: "has a value in column QQQ, but the header ends in column B"}),
+        ("XFD1048576", {1048576: "has a value in column XFD, but the header ends in column B"}),
+        ("A1048576", {}),  # far below, but under a header: a row like any other
+    ],
+)
+# Calamine by itself would ask for up to 400 GB here and abort.
+def test_a_stray_cell_costs_nothing_and_spoils_only_its_row(
+    path: Path, stray: str, malformed: dict[int, str]
+) -> None:
+    workbook, sheet = new_workbook([["A", "B"], ["1", "2"], ["3", ""], ["", "#N/A"]])
+    sheet[stray] = "oops"
+    sheet.row_dimensions[3].hidden = True
+    workbook.save(path)
+    customers = open_list(path, ListOptions(hidden_rows="skip"))
+    rows = rows_of(customers)
+    assert malformed_of(customers) == malformed
+    assert {row: cells for row, cells in rows.items() if row < 5} == {
+        2: ["1", "2"],
+        3: ["3", ""],
+        4: ["", "#N/A"],
+    }
+    assert len(rows) == 3 + (stray != "QQQ2")
+    assert {row for chunk in customers.chunks() for row in chunk.hidden} == {3}
+
+
+def test_cells_that_are_only_formatted_are_no_stray_cells(path: Path) -> None:
+    workbook, sheet = new_workbook([["A"], ["1"]])
+    sheet["XFD1048576"].number_format = "0.00"
+    workbook.save(path)
+    customers = open_list(path)
+    assert rows_of(customers) == {2: ["1"]}
+    assert malformed_of(customers) == {}
+
+
+def test_cells_scattered_all_over_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx, "_AREA_WITHOUT_QUESTION", 100)
+    workbook, sheet = new_workbook([["A"]])
+    for i in range(1, 51):
+        sheet.cell(i, i, "x")
+    workbook.save(path)
+    assert problems_of(path) == (
+        (
+            "It is too large: its 50 filled cells are spread over 50 rows and 50 columns, as far as column AX "
+            "and row 50; at most 50,000,000 cells can be read. Copy the list into a new workbook, or split it."
+        ),
+    )
+
+
+# Unusual XML -------------------------------------------------------------------------------------------------------
+
+HEADER = f'<row r="1">{text_cell("A1", "A")}{text_cell("B1", "B")}</row>'
+EXPECTED = {2: ["1", ""], 4: ["#N/A", "x < y"]}
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        # As Excel writes it.
+        HEADER
+        + '<row r="2"><c r="A2"><v>1</v></c></row><row r="4" hidden="1"><c r="A4" t="e"><v>#N/A</v></c>'
+        '<c r="B4" t="inlineStr"><is><t>x &lt; y</t></is></c></row>',
+        # Some programs leave out the positions.
+        (
+            f"<row>{text_cell('A1', 'A')}{text_cell('B1', 'B')}</row><row><c><v>1</v></c></row><row/>"
+            '<row hidden="true"><c t="e"><v>#N/A</v></c><c t="inlineStr"><is>'
+            "<r><t>x </t></r><r><t>&lt; y</t></r></is></c></row>"
+        ),
+        # Other quotation marks, other order, spaces, comments, CDATA, a reading aid for Japanese.
+        "<row  r='1' >" + text_cell("A1", "A") + text_cell("B1", "B") + "</row><!-- <row r='9'/> -->"
+        "<row r='2'>\n <c\ns='0' r='A2' ><v>1</v></c>\n</row><row hidden='1' r='4'><c t='e' r='A4'><f>NA()</f>"
+        "<v>#N/A</v></c><c t='inlineStr' r='B4'><is><t><![CDATA[x < y]]></t><rPh sb='0' eb='1'><t>no</t></rPh></is>"
+        "</c></row>",
+        # Every name with a prefix.
+        (
+            f'<?xml version="1.0"?><x:worksheet xmlns:x="{NAMESPACE}"><x:sheetData><x:row r="1"><x:c r="A1" t="str">'
+            '<x:v>A</x:v></x:c><x:c r="B1" t="str"><x:v>B</x:v></x:c></x:row><x:row r="2"><x:c r="A2">'
+            '<x:v>1</x:v></x:c></x:row><x:row r="4" hidden="1"><x:c r="A4" t="e"><x:v>#N/A</x:v></x:c>'
+            '<x:c r="B4" t="inlineStr">'
+            "<x:is><x:t>x &lt; y"
+            "</x:t></x:is></x:c></x:row></x:sheetData></x:worksheet>"
+        ),
+        # Another encoding.
+        (
+            f'<?xml version="1.0" encoding="UTF-16"?><worksheet xmlns="{NAMESPACE}"><sheetData>{HEADER}<row r="2">'
+            '<c r="A2"><v>1</v></c></row><row r="4" hidden="1"><c r="A4" t="e"><v>#N/A</v></c><c r="B4" t="str"><v>'
+            "x &lt; y</v></c></row></sheetData></worksheet>"
+        ).encode("utf-16"),
+    ],
+)
+def test_any_xml_that_means_the_same_is_read_the_same(path: Path, xml: str | bytes) -> None:
+    customers = open_list(with_sheet_xml(path, xml), ListOptions(hidden_rows="skip"))
+    assert rows_of(customers) == EXPECTED
+    assert [chunk.hidden for chunk in customers.chunks()] == [{4}]
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        HEADER
+        + '<row r="3"><c r="A3"><v>1</v></c></row><row r="2"><c r="A2"><v>1</v></c></row>',  # out of order
+        HEADER + '<row r="2"><c r="A9"><v>1</v></c></row>',  # a cell that says it is elsewhere
+        HEADER + '<row r="2"><c r="A2"><v>1</v></c></row><row r="2"><c r="A2"><v>2</v></c></row>',  # twice
+        HEADER + '<row r="2"><c r="ZZZ2"><v>1</v></c></row>',  # no sheet is as wide
+        HEADER + '<row r="2"><c r="AXFD99999999"><v>1</v></c></row>',
+        HEADER + '<row r="2"><c r="A2" r="XFD1048576"><v>1</v></c></row>',  # here and there
+        HEADER + '<row r="2"><c r="A2" s=">" r="XFD1048576"><v>1</v></c></row>',
+        HEADER + '<row r="2"><x><c r="XFD1048576"><v>1</v></c></x></row>',
+        HEADER + '<row r="99999999"><c r="A99999999"><v>1</v></c></row>',  # or as long
+        HEADER + '<row r="2"><c r="A2" t="s"><v>77</v></c></row>',  # a text that is not there
+        HEADER + '<row r="2"><c r="A2"><v>1</v>',  # cut short
+        # Its end tag is broken, and calamine would pass over the next row.
+        HEADER
+        + '<row r="2"><c r="A2"><v>1</&amp;v></c><c r="B2"><v>1</v></c></row><row r="3"><c r="A3"><v>3</v></c></row>',
+        f'<!DOCTYPE x [<!ENTITY a "b">]><worksheet xmlns="{NAMESPACE}"><sheetData>{HEADER}</sheetData></worksheet>',
+        "no XML at all",
+        "",
+    ],
+)
+def test_sheets_that_make_no_sense(path: Path, xml: str) -> None:
+    assert problems_of(with_sheet_xml(path, xml)) == (DAMAGED,)
+
+
+def test_entities_in_shared_texts_are_refused(path: Path) -> None:
+    workbook, _ = new_workbook([["A"], ["1"]])
+    workbook.save(path)
+    with_part(
+        path, "xl/sharedStrings.xml", b'<!DOCTYPE x [<!ENTITY a "aaaa">]><sst><si><t>&a;</t></si></sst>'
+    )
+    assert problems_of(path) == (DAMAGED,)
+
+
+def test_a_workbook_cut_short_in_the_middle(path: Path) -> None:
+    new_workbook([["A"], *([f"customer {i}"] for i in range(2000))])[0].save(path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("xl/worksheets/sheet1.xml").header_offset
+    content[start + 100 : start + 200] = bytes(100)
+    path.write_bytes(content)
+    assert problems_of(path) == (DAMAGED,)
+
+
+def test_a_zip_bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "_RATIO_MATTERS_FROM", 1_000_000)
+    new_workbook([["A"]])[0].save(path)
+    with_part(path, "xl/sharedStrings.xml", b"<sst>" + b" " * 10_000_000 + b"</sst>")
+    (problem,) = problems_of(path)
+    assert problem.startswith("It is too large: unpacked it would take 10,0")
+    assert problem.endswith(" bytes. Export only the list, without other sheets or pictures.")
+
+
+# Results of ours ----------------------------------------------------------------------------------------------------
+
+
+def results_workbook(path: Path, header: list[str]) -> None:
+    workbook = openpyxl.Workbook()
+    summary = workbook.active
+    assert isinstance(summary, Worksheet)
+    summary.title = "Summary"
+    summary.append(["rows", 3])
+    for title, row in {
+        "Results": ["2", "accepted", "m", "", "c1"],
+        "Results 2": ["3", "failed", "", "", "c2"],
+    }.items():
+        sheet = workbook.create_sheet(title)
+        sheet.append(header)
+        sheet.append([*row, "555", "c", "1"])
+    workbook.create_sheet("Problems").append(["row", "what to do"])
+    workbook.save(path)
+
+
+def test_a_results_workbook_is_a_list_again(path: Path) -> None:
+    results_workbook(
+        path,
+        ["row", "status", "messageUUID", "message", "Customer ID", "Phone (list)", "customerUUID", "run"],
+    )
+    customers = open_list(path)
+    assert customers.headers == ("Customer ID", "Phone")
+    # The rows of the second sheet count on from where the first had to end.
+    assert rows_of(customers) == {2: ["c1", "555"], 1_048_578: ["c2", "555"]}
+
+
+def test_a_strangers_workbook_with_sheets_of_these_names_is_not_guessed_at(path: Path) -> None:
+    results_workbook(path, ["a", "b", "c", "d", "e", "f", "g", "h"])
+    (problem,) = problems_of(path)
+    assert problem.startswith('It has 4 visible sheets: "Summary", "Results", "Results 2", "Problems".')
+
+
+# Any table ----------------------------------------------------------------------------------------------------------
+
+# XML has no other control characters than these three, and Excel's own writers keep to it.
+CELLS = st.one_of(
+    st.text(
+        st.one_of(
+            st.characters(exclude_categories=("Cc", "Cs", "Cn")), st.sampled_from("\"'&<>_x \t\n\u00a0")
+        )
+    ),
+    st.integers(-(10**14), 10**14),
+    st.booleans(),
+    st.dates(min_value=dt.date(1900, 3, 1)),
+)
+
+
+def as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).upper()
+    return clean(str(value))
+
+
+@settings(max_examples=60)
+@given(data=st.data(), width=st.integers(1, 5), writer=st.sampled_from(["openpyxl", "xlsxwriter"]))
+def test_any_table_comes_back_cell_for_cell(
+    tmp_path: Path, data: st.DataObject, width: int, writer: str
+) -> None:
+    table = data.draw(st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=8))
+    texts = {number: [as_text(cell) for cell in row] for number, row in enumerate(table, 2)}
+    assume(any(map(any, texts.values())))
+    path = tmp_path / "list.xlsx"
+    header = [f"Column {i}" for i in range(width)]
+    if writer == "openpyxl":
+        workbook, sheet = new_workbook([header])
+        for number, row in enumerate(table, 2):
+            for column, value in enumerate(row, 1):
+                cell = sheet.cell(number, column, value)
+                if isinstance(value, str):
+                    # Neither "=x" nor "#N/A" is to become anything else.
+                    cell.data_type = "s"
+        workbook.save(path)
+    else:
+        with xlsxwriter.Workbook(path, {"default_date_format": "yyyy-mm-dd"}) as written:
+            target = written.add_worksheet()
+            target.write_row(0, 0, header)
+            for number, row in enumerate(table, 1):
+                for column, value in enumerate(row):
+                    if isinstance(value, str):
+                        target.write_string(number, column, value)
+                    else:
+                        target.write(number, column, value)
+    assert rows_of(open_list(path)) == {number: row for number, row in texts.items() if any(row)}

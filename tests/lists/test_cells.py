@@ -1,0 +1,68 @@
+"""From stored values to the text of a cell."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from batchsend.lists.cells import CellValue, clean, text_of
+from batchsend.lists.damage import is_damaged
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("  Ann \t\r\n", "Ann"),
+        ("\u00a0Ann\u00a0Lee\u00a0", "Ann Lee"),  # NBSP around goes, inside it is a space
+        ("\u200bAnn\u200d\ufeff", "Ann"),  # zero-width characters come with text from web pages
+        (
+            "\u202a+1 312 555 0142\u202c",
+            "+1 312 555 0142",
+        ),  # direction marks come with phones from contact programs
+        ("\u200b \u00a0\u200b", ""),  # nothing that anyone could see
+        ("a\u200bb", "a\u200bb"),  # inside they may mean something
+        ("🧑\u200d🔧", "🧑\u200d🔧"),
+        ("NA", "NA"),
+        ("007", "007"),
+        ("'007", "'007"),
+    ],
+)
+def test_clean(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("  007 ", "007"),  # text stays text
+        (2125550123.0, "2125550123"),  # a phone number typed into Excel
+        (2125550123, "2125550123"),
+        (-5.0, "-5"),
+        (0.0, "0"),
+        (999999999999999.0, "999999999999999"),  # fifteen digits are what Excel keeps
+        (1e15, "1E+15"),  # beyond, digits are lost, and that can be seen
+        (123456789012345680.0, "1.23456789012346E+17"),
+        (0.1 + 0.2, "0.3"),  # as short as fifteen digits allow
+        (19.99, "19.99"),
+        (1e-07, "0.0000001"),  # small is not damaged
+        (float("inf"), "#NUM!"),
+        (float("nan"), "#NUM!"),
+        (True, "TRUE"),
+        (False, "FALSE"),
+        (dt.date(2026, 3, 1), "2026-03-01"),
+        (dt.datetime(2026, 3, 1, 9, 30), "2026-03-01 09:30:00"),  # noqa: DTZ001
+        (dt.datetime(2026, 3, 1, 9, 29, 59, 999_600), "2026-03-01 09:30:00"),  # noqa: DTZ001 fractions of a day
+        (dt.datetime(2026, 3, 1, 23, 59, 59, 999_600), "2026-03-02"),  # noqa: DTZ001
+        (dt.time(9, 30), "09:30:00"),
+        (dt.timedelta(hours=30), "30:00:00"),
+        (dt.timedelta(minutes=-5), "-00:05:00"),
+    ],
+)
+def test_text_of(value: CellValue, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_numbers_that_lost_digits_are_damaged_and_others_are_not() -> None:
+    assert is_damaged(text_of(1.5551e17))
+    assert not is_damaged(text_of(1e-9))

@@ -1,0 +1,331 @@
+"""Lists as a whole: what is read, row by row, and every sentence about a file that cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lists import malformed_of, problems_of, rows_of
+
+from batchsend.errors import ListError
+from batchsend.lists import header_row as header
+from batchsend.lists import source, spool
+from batchsend.lists.customer_list import ListOptions, open_list
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "list.csv"
+
+
+def test_a_list_is_read_as_text_under_the_spreadsheets_row_numbers(path: Path) -> None:
+    path.write_bytes(b"Name,Phone\nNull,007\n\nNA,TRUE\n")
+    os.utime(path, (1_767_225_600, 1_767_225_600))
+    customers = open_list(path)
+    (chunk,) = customers.chunks()
+    assert customers.headers == ("Name", "Phone")
+    assert (chunk.numbers, chunk.rows) == ([2, 4], [["Null", "007"], ["NA", "TRUE"]])
+    assert list(chunk.frame.index) == [2, 4]
+    assert list(chunk.frame.columns) == [0, 1]
+    assert chunk.frame.to_numpy().tolist() == [["Null", "007"], ["NA", "TRUE"]]
+    assert [dtype.kind for dtype in chunk.frame.dtypes] == ["O", "O"]
+    assert (chunk.malformed, chunk.hidden, customers.rows, customers.notes) == ({}, frozenset(), 2, ())
+    assert customers.saved_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert customers.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_chunks_come_in_order_and_as_often_as_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 10)
+    path.write_text("Name\n" + "".join(f"c{i}\n" for i in range(25)), encoding="utf-8")
+    customers = open_list(path)
+    assert [len(chunk.rows) for chunk in customers.chunks()] == [10, 10, 5]
+    assert rows_of(customers) == {i + 2: [f"c{i}"] for i in range(25)}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"A,B\n1,2\n \t,\xc2\xa0\n3,4\n", {2: ["1", "2"], 4: ["3", "4"]}),  # a blank row is counted
+        (b"\n\nA,B\n1,2\n", {4: ["1", "2"]}),  # a header further down
+        (
+            b'A,B\n"1\n\n1",2\n3,4\n',
+            {2: ["1\n\n1", "2"], 3: ["3", "4"]},
+        ),  # a quoted newline is within one row
+        (b'A,B\n"say ""hi""",2\n', {2: ['say "hi"', "2"]}),  # doubled quotes
+        (b'A,B\n5" pipe,2\n', {2: ['5" pipe', "2"]}),  # a quotation mark inside of a cell is just one
+        (b'A,B\n"x"y,2\n', {2: ["xy", "2"]}),  # what Excel makes of it
+        (b"A,B\r\n1,2\r\n3,4", {2: ["1", "2"], 3: ["3", "4"]}),  # no newline at the end
+        (b"A,B\r1,2\r3,4\r", {2: ["1", "2"], 3: ["3", "4"]}),  # old Macs
+        (b"A,B\n1,2\n\x1a", {2: ["1", "2"]}),  # old DOS programs end a text with Ctrl-Z
+        (b"sep=;\nA;B\n1;2\n", {2: ["1", "2"]}),  # Excel never shows that line
+        (b"A,B,\n1,2,\n", {2: ["1", "2"]}),  # a comma at every line's end: no header over nothing is nothing
+        (b"A,,B\n1,,2\n", {2: ["1", "2"]}),  # the same in the middle
+        (b"A\n=1+1\n+1\n@x\n", {2: ["=1+1"], 3: ["+1"], 4: ["@x"]}),  # text, never a formula
+    ],
+)
+def test_rows(path: Path, content: bytes, expected: dict[int, list[str]]) -> None:
+    path.write_bytes(content)
+    assert rows_of(open_list(path)) == expected
+
+
+def test_a_header_further_down_is_noted(path: Path) -> None:
+    path.write_bytes(b"\n\nA,B\n1,2\n")
+    assert open_list(path).notes == ("the header is in row 3",)
+
+
+@pytest.mark.parametrize(
+    ("row", "used", "problem", "cells"),
+    [
+        ("1,2,3,4", {0}, "has 4 filled cells, the header has 3", ["1", "2", "3"]),
+        ("1,2,3,,", {0}, None, ["1", "2", "3"]),  # more cells, but blank ones
+        ("1,,,4", {0}, "has a value in column D, but the header ends in column C", ["1", "", ""]),
+        ("1", {0}, None, ["1", "", ""]),  # cells after the last column that is used may be missing
+        ("1", {1}, 'ends in column A, but the campaign uses "B" in column B', ["1", "", ""]),
+        ("1,", {1}, None, ["1", "", ""]),  # blank is not missing
+        ("1,2", None, 'ends in column B, but the campaign uses "C" in column C', ["1", "2", ""]),
+        ("1", set(), None, ["1", "", ""]),
+    ],
+)
+def test_malformed_rows_are_shown_as_far_as_they_fit(
+    path: Path, row: str, used: set[int] | None, problem: str | None, cells: list[str]
+) -> None:
+    path.write_text(f"A,B,C\n{row}\n7,8,9\n", encoding="utf-8")
+    customers = open_list(path)
+    assert malformed_of(customers, used) == ({2: problem} if problem else {})
+    assert rows_of(customers, used) == {2: cells, 3: ["7", "8", "9"]}
+
+
+def test_positions_of_used_columns_do_not_count_headers_that_are_blank(path: Path) -> None:
+    path.write_bytes(b"A,,B\n1\n")
+    customers = open_list(path)
+    assert customers.headers == ("A", "B")
+    assert malformed_of(customers, {1}) == {2: 'ends in column A, but the campaign uses "B" in column C'}
+
+
+EMPTY = "It is empty. Export the list again, with its header and its rows."
+
+
+@pytest.mark.parametrize(
+    ("content", "problems"),
+    [
+        (b"", [EMPTY]),
+        (b"\xef\xbb\xbf", [EMPTY]),  # nothing but a byte order mark
+        (b"\r\n , \r\n", [EMPTY]),
+        (b"A,B\n\n", ["It has only a header and no rows. Export the list again, with its rows."]),
+        (
+            b"First Name,FIRST_NAME,first-name,B\n1,2,3,4\n",
+            [
+                (
+                    'Three headers mean the same column: "First Name" (column A), "FIRST_NAME" (column B) and '
+                    '"first-name" (column C). Rename or delete all but one of them.'
+                )
+            ],
+        ),
+        (
+            b"A,,B,A\n1,2,3,4\n1,,3,4\n1,2,3,4\n",
+            # All at once.
+            [
+                (
+                    'Two headers mean the same column: "A" (column A) and "A" (column D). '
+                    "Rename or delete all but one of them."
+                ),
+                (
+                    "Column B has no header, but it holds values in rows 2 and 4. "
+                    "Give it a header, or delete the column."
+                ),
+            ],
+        ),
+        (
+            b"A,\n" + b"1,2\n" * 9,
+            [
+                (
+                    "Column B has no header, but it holds values in rows 2, 3, 4, 5, 6 and 4 more. "
+                    "Give it a header, or delete the column."
+                )
+            ],
+        ),
+        (
+            b'A,B\n1,2\n"3,4\n5,6\n',
+            # Without a word, row 3 would be the last one.
+            [
+                (
+                    "The quotation marks in row 3 do not match up: a cell begins with one and it is never closed, "
+                    'so that the rows below would be lost. Put the row right (a " inside of a cell is written '
+                    "twice, with one more around the cell), or export the list again."
+                )
+            ],
+        ),
+        (
+            b"A,B\n1," + b"x" * 40_000 + b"\n",
+            [
+                (
+                    "Row 2 holds a cell of more than 32,767 characters, which no spreadsheet can hold. "
+                    "Put that row right, or export the list again."
+                )
+            ],
+        ),
+        (
+            b"A,B\n1," + b"x" * 400_000 + b"\n",  # more than the csv module takes
+            [
+                (
+                    "Row 2 holds a cell of more than 32,767 characters, which no spreadsheet can hold. "
+                    "Put that row right, or export the list again."
+                )
+            ],
+        ),
+        (
+            b"A,B\n1," + b"x" * 5_000_000,
+            [
+                "Line 2 is longer than 4,194,304 characters, which is no list's line. Export the list again.",
+            ],
+        ),
+        (
+            b"A,B\n1,2\n3,\x004\n",
+            [
+                (
+                    "It holds NUL bytes (the first in line 3), which no text has: it is damaged, or not a list. "
+                    "Export it again."
+                )
+            ],
+        ),
+        (
+            ",".join(f"c{i}" for i in range(1001)).encode() + b"\n1\n",
+            [
+                (
+                    "Its header has 1,001 columns; at most 1,000 can be read. "
+                    "Delete the columns that the campaign does not need."
+                )
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_file_as_a_whole(path: Path, content: bytes, problems: list[str]) -> None:
+    path.write_bytes(content)
+    assert list(problems_of(path)) == problems
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'A,B\n1,2\n"3,4\n"5",6\n',  # closed by the next row's opening mark
+        b'A,B\n1,2\n"3,4\n5,"6"\n',
+        b'A,B\n1,2\n"3,4\n' + b"5,6\n" * 50_000,  # longer than any cell
+    ],
+)
+def test_a_stray_quotation_mark_never_swallows_rows(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    (problem,) = problems_of(path)
+    assert problem.startswith("The quotation marks in row 3 do not match up")
+
+
+def test_a_list_without_rows_is_accepted_where_rows_are_not_needed(path: Path) -> None:
+    path.write_bytes(b"A,B\n")
+    customers = open_list(path, rows_needed=False)
+    assert (customers.headers, customers.rows, list(customers.chunks())) == (("A", "B"), 0, [])
+
+
+def test_a_missing_file(path: Path) -> None:
+    assert problems_of(path) == (
+        "There is no such file. Check `list` in the campaign file, or export the list again.",
+    )
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert problems_of(tmp_path) == ("This is a folder. Name the list file in it.",)
+
+
+def test_a_file_that_is_too_large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(source.MAX_FILE_SIZE + 1)
+    assert problems_of(path) == (
+        "It is too large: 536,870,913 bytes; at most 536,870,912 can be read. Split it into several lists.",
+    )
+
+
+def test_too_many_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header, "MAX_ROWS", 1000)
+    path.write_bytes(b"A\n" + b"\n" * 999 + b"1\n")
+    assert problems_of(path) == (
+        "It has more than 1,000 rows, which is too many. Split it into several lists.",
+    )
+
+
+CHANGED = "It changed while it was read. Wait until the program that writes it is done, then try again."
+
+
+def test_a_file_that_grows_between_two_readings(path: Path) -> None:
+    path.write_bytes(b"A\n1\n")
+    customers = open_list(path)
+    path.write_bytes(b"A\n1\n2\n")
+    with pytest.raises(ListError, match=CHANGED):
+        list(customers.chunks())
+
+
+def test_a_file_that_changes_while_its_rows_are_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 2)
+    path.write_bytes(b"A\n" + b"1\n" * 10)
+    customers = open_list(path)
+    chunks = customers.chunks()
+    next(chunks)
+    path.write_bytes(b"A\n" + b"1\n" * 11)
+    with pytest.raises(ListError, match=CHANGED):
+        list(chunks)
+
+
+def test_a_change_that_the_files_times_do_not_show(path: Path) -> None:
+    path.write_bytes(b"A\n1\n")
+    customers = open_list(path)
+    stat = path.stat()
+    path.write_bytes(b"A\n2\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(ListError, match=CHANGED):
+        list(customers.chunks())
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            ListOptions(sheet="Customers"),
+            "It is a text file, which has no sheets. Take out `sheet` under [list_options].",
+        ),
+        (
+            ListOptions(encoding="utf8x"),
+            '`encoding = "utf8x"` under [list_options] is not known. Did you mean "utf-8"?',
+        ),
+        (
+            ListOptions(encoding="base64"),
+            (
+                '`encoding = "base64"` under [list_options] is not known. '
+                "Usual ones are utf-8, utf-16, windows-1252, mac-roman, iso-8859-1."
+            ),
+        ),
+        (
+            ListOptions(delimiter="::"),
+            (
+                '`delimiter = "::"` under [list_options] must be one character, such as "," or ";", '
+                "or one of comma, semicolon, tab, pipe."
+            ),
+        ),
+    ],
+)
+def test_options_that_do_not_fit(path: Path, options: ListOptions, problem: str) -> None:
+    path.write_bytes(b"A,B\n1,2\n")
+    assert problems_of(path, options) == (problem,)
+
+
+def test_results_as_csv_are_a_list_again(path: Path) -> None:
+    path.write_text(
+        "row,status,messageUUID,errorCodes,errorDescriptions,phone,message,Customer ID,Phone (list),"
+        "customerUUID,run\n"
+        "2,accepted,m1,,,+13125550142,Hi,c1,312-555-0142,c1,7\n",
+        encoding="utf-8",
+    )
+    customers = open_list(path)
+    assert customers.headers == ("Customer ID", "Phone")
+    assert rows_of(customers) == {2: ["c1", "312-555-0142"]}

@@ -1,0 +1,69 @@
+"""What was read once is there again, as often as wanted, and gone with the list."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsend.errors import ListError
+from batchsend.lists import spool
+from batchsend.lists.customer_list import open_list
+from batchsend.lists.spool import Spool
+
+ROWS = st.lists(st.tuples(st.lists(st.text(st.characters()), max_size=4), st.booleans()), max_size=30)
+
+
+@given(rows=ROWS, block=st.integers(1, 7), memory=st.sampled_from([10, 10_000]))
+def test_rows_come_back_as_they_were_and_by_several_readers(
+    rows: list[tuple[list[str], bool]], block: int, memory: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "BLOCK_ROWS", block)
+        patch.setattr(spool, "_IN_MEMORY", memory)
+        kept = Spool()
+        for number, (cells, is_hidden) in enumerate(rows, 2):
+            kept.add(number, cells, is_hidden=is_hidden)
+        kept.finish()
+    found = []
+    for one, other in zip(kept.blocks(), kept.blocks(), strict=True):
+        assert one == other
+        found += [
+            (number, cells, number in one.hidden) for number, cells in zip(one.numbers, one.rows, strict=True)
+        ]
+    assert found == [(number, cells, is_hidden) for number, (cells, is_hidden) in enumerate(rows, 2)]
+
+
+def test_nothing_is_left_behind_not_even_by_a_list_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_IN_MEMORY", 1)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    sound, broken = tmp_path / "sound.csv", tmp_path / "broken.csv"
+    sound.write_text("A\n1\n2\n", encoding="utf-8")
+    broken.write_text('A\n1\n"2\n', encoding="utf-8")
+    customers = open_list(sound)
+    assert [row for chunk in customers.chunks() for row in chunk.rows] == [["1"], ["2"]]
+    del customers
+    with pytest.raises(ListError):
+        open_list(broken)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_no_room_for_the_rows_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("A\n1\n", encoding="utf-8")
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        monkeypatch.setattr(spool, "SpooledTemporaryFile", lambda *_, **__: full)
+        with pytest.raises(ListError) as caught:
+            open_list(path)
+    assert f"{path}: Its rows could not be kept in {tempfile.gettempdir()}" in str(caught.value)
+    assert os.strerror(errno.ENOSPC) in str(caught.value)
+    assert "Free some space there" in str(caught.value)

@@ -1,0 +1,283 @@
+"""What templates can do to values: names, phones, dates and money, and the sentences where a value cannot be read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsend.messages.filters import FilterProblem, date, money, name_case, phone
+from batchsend.statuses import Code
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("JOHN", "John"),
+        ("john smith", "John Smith"),
+        ("JOHN PAUL", "John Paul"),
+        ("JOHN O'BRIEN", "John O'Brien"),
+        ("O’NEIL", "O’Neil"),  # a curly apostrophe
+        ("D'ANGELO", "D'Angelo"),
+        ("JOHN'S AUTO", "John's Auto"),  # a genitive, not a name behind an apostrophe
+        ("MCDONALD", "McDonald"),
+        ("MCGEE", "McGee"),
+        ("MACY", "Macy"),  # Mac is not split: Macy, Mack and Machado are commoner
+        ("SMITH-JONES", "Smith-Jones"),
+        ("MARY-KATE", "Mary-Kate"),
+        ("GARCIA/LOPEZ", "Garcia/Lopez"),
+        ("DE LA CRUZ", "de la Cruz"),  # two particles open a surname
+        ("VAN DER BERG", "van der Berg"),
+        ("DE LEON", "De Leon"),  # one alone is capitalised at the start
+        ("MARIA DE LA CRUZ", "Maria de la Cruz"),
+        ("OSCAR DE LEON", "Oscar de Leon"),
+        ("ORTEGA Y GASSET", "Ortega y Gasset"),
+        ("DICK VAN DYKE", "Dick Van Dyke"),  # as Americans of that name write it
+        ("DE", "De"),  # a particle with nothing behind it is a name
+        ("HENRY FORD III", "Henry Ford III"),
+        ("III", "III"),  # a column of suffixes
+        ("JOHN SMITH IV", "John Smith IV"),
+        ("VI NGUYEN", "Vi Nguyen"),  # a woman's name, not a sixth
+        ("JOHN SMITH JR.", "John Smith Jr."),
+        ("ACME AUTO LLC", "Acme Auto LLC"),
+        ("ACME INC", "Acme Inc"),
+        ("JANE DOE MD", "Jane Doe MD"),
+        ("J.R. SMITH", "J.R. Smith"),
+        ("TJ", "TJ"),  # initials: no vowel
+        ("NG", "Ng"),  # a surname without one
+        ("ST. CLAIR", "St. Clair"),
+        ("JOHN AND MARY", "John and Mary"),
+        ("JOHN & MARY", "John & Mary"),
+        ("3RD STREET", "3rd Street"),
+        ("JOSÉ NÚÑEZ", "José Núñez"),
+        ("O'BRIEN-MCDONALD", "O'Brien-McDonald"),
+        ("MCDONALD'S", "McDonald's"),
+        ("SEAN O’REILLY", "Sean O’Reilly"),
+        ("DE LOS SANTOS", "de los Santos"),
+        ("MARIA DEL CARMEN", "Maria del Carmen"),
+        ("ABDUL-RAHMAN AL-FARSI", "Abdul-Rahman Al-Farsi"),
+        ("KIM NG", "Kim Ng"),
+        ("AJ", "AJ"),
+        ("ED", "Ed"),
+        ("LLC", "LLC"),
+        ("SMITH & SONS LLC", "Smith & Sons LLC"),
+        ("HONDA OF SEATTLE", "Honda of Seattle"),
+        ("JOHN SMITH, JR", "John Smith, Jr"),
+        ("ELIZABETH II", "Elizabeth II"),
+        ("JOHN (JACK) SMITH", "John (Jack) Smith"),
+        ("7-ELEVEN", "7-Eleven"),
+        ("JOHN  PAUL", "John  Paul"),  # blanks are the body's business
+        ("E\u0301MILE NU\u0301N\u0303EZ", "E\u0301mile Nu\u0301n\u0303ez"),  # as a Mac writes it
+        ("İPEK", "İpek"),  # whose small letter would be two characters
+        ("ßA", "ßA"),
+        ("ßa", "ßa"),  # and whose capital would be
+        ("李明", "李明"),  # a script without capitals
+        ("DeShawn", "DeShawn"),  # mixed case was typed on purpose
+        ("LaToya McKINLEY", "LaToya McKINLEY"),
+        ("", ""),
+    ],
+)
+def test_name_case(text: str, name: str) -> None:
+    assert name_case(text) == name
+
+
+@given(st.text(st.sampled_from("ABDELMCVNOSXYZaei'-. ’É3/\u0301İ") | st.characters(), max_size=25))
+def test_name_case_changes_nothing_but_case(text: str) -> None:
+    assert name_case(text).casefold() == text.casefold()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("3125550142", "(312) 555-0142"),
+        ("+442079460958", "+44 20 7946 0958"),
+        ("1 (312) 555 0142", "(312) 555-0142"),
+        ("312.555.0142", "(312) 555-0142"),
+        ("+523312345678", "+52 33 1234 5678"),
+        ("5550142", "5550142"),  # without its area code
+        ("(312) 555-0142 / (312) 555-0143", "(312) 555-0142 / (312) 555-0143"),  # two are none
+        ("ask Bob", "ask Bob"),  # what is no number is printed as it is: phones are judged elsewhere
+    ],
+)
+def test_phone(text: str, shown: str) -> None:
+    assert phone(text) == shown
+
+
+def test_phone_of_another_country() -> None:
+    assert phone("020 7946 0958", "GB") == "+44 20 7946 0958"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01",
+        "2026-03-01 09:30:00",  # as a spreadsheet's date with a time is read
+        "2026-03-01T09:30",
+        "2026-03-01T00:00:00Z",  # a mere date, as programs export it
+        "3/1/2026",
+        "03/01/26",
+        "3-1-2026",
+        "3/1/2026 9:30 PM",
+        "Mar 1, 2026",
+        "March 1st, 2026",
+        "Sunday, March 1, 2026",
+        "1-Mar-26",  # Excel's d-mmm-yy
+        "1 March 2026",
+    ],
+)
+def test_dates_that_are_read(text: str) -> None:
+    assert date(text, "yyyy-MM-dd") == "2026-03-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "printed"),
+    [
+        ("2026-03-01", {}, "Mar 1"),
+        ("2026-03-01 14:05:00", {"pattern": "EEEE, MMMM d 'at' h:mm"}, "Sunday, March 1 at 2:05"),
+        ("2026-03-01", {"pattern": "long"}, "March 1, 2026"),
+        ("2026-03-01", {"pattern": "d 'de' MMMM", "locale": "es"}, "1 de marzo"),
+        ("2026-03-09", {"pattern": "EEEE d 'de' MMMM", "locale": "es-MX"}, "lunes 9 de marzo"),
+        ("2026-03-09", {"pattern": "d MMMM", "locale": "vi"}, "9 tháng 3"),
+        ("2026-03-09", {"pattern": "full", "locale": "fr_CA"}, "lundi 9 mars 2026"),
+        ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es_MX"}, "3 de abril"),  # as Mexico writes it
+        ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es_US"}, "4 de marzo"),  # an American list
+        # Of no country: a Spanish text about an American list.
+        ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es"}, "4 de marzo"),
+        ("3/4/2026", {"pattern": "d MMM", "locale": "en-GB"}, "3 Apr"),
+        ("3/4/2026", {"order": "dmy"}, "Apr 3"),
+        ("13/4/2026", {"locale": "en_CA"}, "Apr 13"),  # no order is needed where only one fits
+        ("5/5/2026", {"locale": "en_CA"}, "May 5"),
+        ("1/1/69", {"pattern": "yyyy"}, "1969"),
+        ("1/1/68", {"pattern": "yyyy"}, "2068"),
+        ("3/1/2026 12:15 AM", {"pattern": "H:mm"}, "0:15"),
+    ],
+)
+def test_dates_as_they_are_printed(text: str, arguments: dict[str, str], printed: str) -> None:
+    assert date(text, **arguments) == printed
+
+
+NO_DATE = "`date` cannot read the value: it is no date such as 2026-03-01 or 3/1/2026"
+
+NO_MONTH = (
+    "`date` reads the value's {} number as the month, and there is no month 25: "
+    'give it order="{}" if the list\'s dates are so'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "description"),
+    [
+        ("tomorrow", {}, NO_DATE),
+        ("46082", {}, NO_DATE),  # a spreadsheet's day number could be a mileage as well
+        ("2026-02-30", {}, NO_DATE),
+        ("1-Mai-2026", {}, NO_DATE),
+        ("3/1/2026 13:30 PM", {}, NO_DATE),
+        ("13/13/2026", {}, NO_DATE),
+        ("25/12/2026", {}, NO_MONTH.format("first", "dmy")),
+        ("12/25/2026", {"locale": "en_GB"}, NO_MONTH.format("second", "mdy")),
+        (
+            "3/4/2026",
+            {"locale": "en_CA"},
+            '`date` cannot tell the month from the day in the value: give it order="mdy" or order="dmy"',
+        ),
+        ("2026-03-01", {"order": "ymd"}, '`date` does not know the order `ymd`; it knows "mdy" and "dmy"'),
+        (
+            "2026-03-01",
+            {"pattern": "h:mm a"},
+            "`date` cannot print a time with the pattern `h:mm a`: the value has only a date",
+        ),
+        (
+            "2026-03-01T15:00:00Z",
+            {},
+            "`date` cannot print a time with a time zone; put local times into the list",
+        ),
+        ("2026-03-01", {"pattern": "%b %d"}, "`date` cannot read the pattern `%b %d`; `MMM d` prints Mar 1"),
+        (
+            "2026-03-01",
+            {"pattern": "MMMMMMM"},
+            "`date` cannot read the pattern `MMMMMMM`; `MMM d` prints Mar 1",
+        ),
+        (  # in late December Y is already the next year
+            "2026-12-31",
+            {"pattern": "YYYY-MM-DD"},
+            "in a pattern of `date`, Y is the year of the week and D the day of the year; write y and d",
+        ),
+        (
+            "2026-03-01 09:30:00",
+            {"pattern": "h:mm a z"},
+            "`date` cannot print a time zone: a list's times have none",
+        ),
+        (
+            "2026-03-01",
+            {"locale": "american"},
+            "there is no locale `american`; en_US and es_US are some that there are",
+        ),
+    ],
+)
+def test_dates_that_are_refused(text: str, arguments: dict[str, str], description: str) -> None:
+    with pytest.raises(FilterProblem) as caught:
+        date(text, **arguments)
+    assert (caught.value.code, caught.value.description) == (Code.TEMPLATE_ERROR, description)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "printed"),
+    [
+        ("1234.5", {}, "$1,234.50"),
+        ("$1,234.50", {}, "$1,234.50"),
+        ("1,234", {}, "$1,234.00"),
+        ("USD 50", {}, "$50.00"),
+        ("-$5", {}, "-$5.00"),
+        ("0.1", {}, "$0.10"),
+        ("1234.5", {"locale": "es_ES", "currency": "EUR"}, "1.234,50\u00a0€"),  # stored numbers have a point
+        ("1.234.567,5", {"locale": "de_DE", "currency": "EUR"}, "1.234.567,50\u00a0€"),
+        ("1234.5", {"locale": "es_US"}, "$1,234.50"),
+        ("1234.5", {"locale": "es_MX", "currency": "MXN"}, "$1,234.50"),
+        ("1234.5", {"locale": "es"}, "1.234,50\u00a0US$"),  # as Spain writes it
+        ("1234.5", {"locale": "fr_CA", "currency": "CAD"}, "1\u00a0234,50\u00a0$"),
+    ],
+)
+def test_money(text: str, arguments: dict[str, str], printed: str) -> None:
+    assert money(text, **arguments) == printed
+
+
+NO_AMOUNT = "`money` cannot read the value: it is no amount such as 1234.50 or $1,234.50"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "description"),
+    [
+        ("free", {}, NO_AMOUNT),
+        ("1,23", {}, NO_AMOUNT),  # a decimal comma in an American list: 1.23 or 123?
+        ("($5.00)", {}, NO_AMOUNT),
+        ("€50", {}, NO_AMOUNT),  # another currency than the one that would be printed
+        ("1e5", {}, NO_AMOUNT),
+        ("nan", {}, NO_AMOUNT),
+        (
+            "1.234",
+            {"locale": "de_DE"},
+            "`money` cannot tell whether the point in the value is a decimal point; write two decimals",
+        ),
+        (
+            "5",
+            {"currency": "usd"},
+            "`money` does not know the currency `usd`; USD and CAD are some that it knows",
+        ),
+    ],
+)
+def test_money_that_is_refused(text: str, arguments: dict[str, str], description: str) -> None:
+    with pytest.raises(FilterProblem) as caught:
+        money(text, **arguments)
+    assert (caught.value.code, caught.value.description) == (Code.TEMPLATE_ERROR, description)
+
+
+@given(
+    st.text(max_size=20) | st.text(st.sampled_from("0123456789/-., $:TZAPM"), max_size=20),
+    st.sampled_from(["en_US", "es", "en_CA", "de_DE"]),
+)
+def test_any_value_is_printed_or_refused(text: str, locale: str) -> None:
+    for function in (date, money):
+        try:
+            assert function(text, locale=locale)
+        except FilterProblem as problem:
+            assert problem.description

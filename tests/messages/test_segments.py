@@ -1,0 +1,130 @@
+"""Encodings, units and segments against those of Twilio's public calculator, over thousands of texts.
+
+`data/make_segments.js` made the data (`make segments`), and says what is in them. The calculator differs by rule in
+one thing: it never parts a grapheme cluster (a letter and its combining accent, a family of joined emoji, a flag) at
+the edge of a segment. Phone networks know code units only: just a surrogate pair stays whole. Such texts are marked
+in the data by a fourth number, the segments of the same calculator when it is handed single code points.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchsend.messages.sms import Encoding, normalise, size, smart_encode
+
+#: Without and with the calculator's smart encoding: texts in which a cluster that stays whole makes more segments,
+#: and texts with a cluster larger than a segment, which the calculator puts into one all the same.
+MORE_SEGMENTS, FEWER_SEGMENTS = (87, 74), (1, 1)
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Any]:
+    content = gzip.decompress((Path(__file__).parents[1] / "data" / "segments.json.gz").read_bytes())
+    return dict(json.loads(content))
+
+
+def texts(data: dict[str, Any]) -> Iterator[tuple[str, list[int], list[int]]]:
+    """Each text with what the calculator says of it, without and with its smart encoding."""
+    pieces = data["pieces"]
+    for runs, plain, smart in data["texts"]:
+        text = "".join(pieces[number] * times for number, times in zip(runs[::2], runs[1::2], strict=True))
+        yield text, plain, smart
+
+
+def as_encoded(text: str, data: dict[str, Any]) -> str:
+    """`text` in the calculator's smart encoding."""
+    return "".join(data["smart"].get(character, character) for character in text)
+
+
+def ours(text: str) -> list[int]:
+    measured = size(text)
+    return [int(measured.encoding is Encoding.UCS2), measured.units, measured.segments]
+
+
+def test_the_data_hold_what_they_should(data: dict[str, Any]) -> None:
+    all_texts = [text for text, _, _ in texts(data)]
+    assert len(set(all_texts)) == len(all_texts) >= 5000
+    assert {1, 160, 161, 306, 307, 459, 460} <= {ours(text)[1] for text in all_texts if not ours(text)[0]}
+    assert {70, 71, 134, 135, 201, 202} <= {ours(text)[1] for text in all_texts if ours(text)[0]}
+
+
+def test_without_smart_encoding(data: dict[str, Any]) -> None:
+    more = fewer = 0
+    for text, said, _ in texts(data):
+        assert ours(text) == [*said[:2], said[-1]], ascii(text)
+        more += said[2] > said[-1]
+        fewer += said[2] < said[-1]
+    assert (more, fewer) == (MORE_SEGMENTS[0], FEWER_SEGMENTS[0])
+
+
+def test_with_smart_encoding(data: dict[str, Any]) -> None:
+    more = fewer = emptied = 0
+    for text, _, said in texts(data):
+        encoded = as_encoded(text, data)
+        more += said[2] > said[-1]
+        fewer += said[2] < said[-1]
+        if encoded:
+            assert ours(encoded) == [*said[:2], said[-1]], ascii(text)
+        else:  # invisible characters only: nothing is left, and the calculator gives that one segment
+            emptied += 1
+            assert said == [0, 0, 1]
+    assert (more, fewer, emptied) == (MORE_SEGMENTS[1], FEWER_SEGMENTS[1], 6)
+
+
+# --- our smart encoding and the calculator's
+
+#: What the calculator replaces otherwise, where each stands between two letters; bodies are tidied in both cases.
+OTHERWISE = {
+    # Quotation marks: ours become one, the calculator's a comma and signs of comparison.
+    "‚": "a'b", "‹": "a'b", "›": "a'b",
+    # Commas of vertical writing: the calculator makes apostrophes of them.
+    "︐": "a,b", "︑": "a,b",
+    # Line ends stay line ends; the calculator makes blanks of them.
+    "\u2028": "a\nb", "\u2029": "a\nb",
+    # Control characters go; the calculator makes blanks of these.
+    "\x80": "ab", "\x8d": "ab", "\x90": "ab", "\x9b": "ab", "\x9f": "ab",
+}  # fmt: skip
+#: Combining marks: the calculator writes a sign behind the letter (n~ for ñ), ours keeps the letter with its accent.
+MARKS = "\u0302\u0303\u0313\u0314\u0326\u0330\u0332\u0334\u0337\u0338\u0347\u1dcd\u20d2\u20d3\u20e5"
+
+
+def test_each_character_is_replaced_as_there_or_for_a_reason(data: dict[str, Any]) -> None:
+    replaced_here_only = set()
+    for character in map(chr, range(0x10000)):
+        between = normalise(f"a{character}b")
+        here, there = smart_encode(between), normalise(as_encoded(f"a{character}b", data))
+        if character in OTHERWISE:
+            assert here == OTHERWISE[character] != there
+        elif character in MARKS:
+            assert here == between != there
+        elif character in data["smart"]:
+            assert here == there, ascii(character)
+        elif here != there:
+            assert size(here).encoding is Encoding.GSM7, ascii(character)
+            replaced_here_only.add(character)
+    # Direction marks, fractions, small full-width letters, more dashes and bullets; composed letters such as à.
+    assert {"\u200e", "\u2011", "\u2212", "⅓", "ａ", "●", "′", "\u0300", "\u212b"} <= replaced_here_only
+    assert not set(OTHERWISE) - set(data["smart"])
+
+
+def test_texts_are_encoded_as_there_where_no_such_character_stands(data: dict[str, Any]) -> None:
+    apart = {*OTHERWISE, *MARKS, *"¼½¾"}  # a fraction after a digit gets a blank here: 2½ is 2 1/2
+    equal = unchanged = 0
+    for text, _, said in texts(data):
+        body = normalise(text)
+        here = smart_encode(body)
+        if said[0] == 0 and not apart.intersection(text):
+            assert here == normalise(as_encoded(text, data)), ascii(text)
+            equal += 1
+        elif size(here).encoding is Encoding.UCS2:
+            # The calculator replaces what it can here, too; that would change the text and save nothing.
+            assert here == body, ascii(text)
+            unchanged += 1
+    assert equal > 2000
+    assert unchanged > 1500

@@ -1,0 +1,210 @@
+"""Reading updates: every known shape, and whatever else may come."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsend.mykaarma.updates import SendRef, Update, Verdict, prevails, read_update
+from batchsend.statuses import Status
+
+METADATA = {
+    "source": "batchsend", "batchsendLedger": "L1", "batchsendRun": "3", "batchsendRow": "17", "batchsendSend": "2",
+}  # fmt: skip
+SEND = SendRef("L1", 3, 17, 1)
+ACCEPTED, DELIVERED = Verdict(Status.ACCEPTED), Verdict(Status.DELIVERED)
+TWILIO = {"errorCode": "TWILIO_SENDING_FAILURE", "errorDescription": "Not taken."}
+
+
+def undelivered(codes: str = "", descriptions: str = "") -> Verdict:
+    return Verdict(Status.UNDELIVERED, codes, descriptions)
+
+
+SHAPES: list[tuple[str, Any, Update | None]] = [
+    (
+        "the update to callbackURL",
+        {"messageUUID": "m", "status": "SUCCESS", "errors": None, "callbackMetaData": METADATA},
+        Update(SEND, "m", ACCEPTED),
+    ),
+    (
+        "the same under other names",
+        {"messageUuid": "m", "status": "SUCCESS", "errors": [], "metaData": METADATA},
+        Update(SEND, "m", ACCEPTED),
+    ),
+    (
+        "metadata null under one name, given under the other, as JSON in a text",
+        {"metaData": None, "callbackMetaData": json.dumps(METADATA), "status": "SUCCESS"},
+        Update(SEND, None, ACCEPTED),
+    ),
+    (
+        "numbers where texts were sent",
+        {"callbackMetaData": {**METADATA, "batchsendRun": 3, "batchsendRow": 17}, "status": "SUCCESS"},
+        Update(SEND, None, ACCEPTED),
+    ),
+    (
+        "sending failed",
+        {"messageUUID": "m", "status": "FAILURE", "errors": [TWILIO, TWILIO, {"errorCode": "OTHER"}]},
+        Update(None, "m", undelivered("TWILIO_SENDING_FAILURE; OTHER", "Not taken.")),
+    ),
+    (
+        "errors without a status",
+        {"messageUUID": "m", "errors": [TWILIO]},
+        Update(None, "m", undelivered("TWILIO_SENDING_FAILURE", "Not taken.")),
+    ),
+    (
+        "errors of other kinds",
+        {"messageUUID": "m", "status": "failed", "errors": ["A", 7, None, {"code": "B", "description": "b"}]},
+        Update(None, "m", undelivered("A; B", "b")),
+    ),
+    (
+        "the message event",
+        {"messageDTO": {"uuid": "m", "deliveryStatus": "DELIVERED", "twilioDeliveryFailureMessage": None}},
+        Update(None, "m", DELIVERED),
+    ),
+    (
+        "the message event as JSON inside the JSON",
+        {"payload": json.dumps({"messageDTO": {"uuid": "m", "deliveryStatus": "delivered"}})},
+        Update(None, "m", DELIVERED),
+    ),
+    (
+        "JSON inside the JSON, twice",
+        json.dumps({"payload": json.dumps({"data": json.dumps({"messageUuid": "m", "status": "SENT"})})}),
+        Update(None, "m", ACCEPTED),
+    ),
+    (
+        "a failed delivery",
+        {
+            "messageDTO": {
+                "uuid": "m",
+                "deliveryStatus": "UNDELIVERED",
+                "twilioDeliveryFailureMessage": "30003",
+            }
+        },
+        Update(None, "m", undelivered("", "30003")),
+    ),
+    (
+        "a failure's reason beside the word of an earlier stage",
+        {"messageDTO": {"uuid": "m", "deliveryStatus": "SENT", "twilioDeliveryFailureMessage": "30003"}},
+        Update(None, "m", undelivered("", "30003")),
+    ),
+    (
+        "what the phone network says counts for more than what the service says",
+        {"status": "SUCCESS", "messageDTO": {"uuid": "m", "deliveryStatus": "undelivered"}},
+        Update(None, "m", undelivered()),
+    ),
+    (
+        "an unknown word says nothing, but whose text it is may still be told",
+        {"messageUUID": "m", "status": "HALF_WAY", "callbackMetaData": METADATA},
+        Update(SEND, "m", None),
+    ),
+    (
+        "a trial text is nobody's row",
+        {"messageUUID": "m", "status": "SUCCESS", "callbackMetaData": {**METADATA, "batchsendTest": "1"}},
+        Update(None, "m", ACCEPTED),
+    ),
+    (
+        "a customer's own words are never read",
+        {
+            "messageDTO": {
+                "uuid": "m",
+                "message": json.dumps({"status": "DELIVERED"}),
+                "body": '{"status":"SENT"}',
+            }
+        },
+        Update(None, "m", None),
+    ),
+    ("half of the metadata", {"callbackMetaData": {"batchsendLedger": "L1", "batchsendRun": "3"}}, None),
+    (
+        "numbers that no ledger has",
+        {"status": "SENT", "callbackMetaData": {**METADATA, "batchsendRow": "99999999999"}},
+        Update(None, None, ACCEPTED),
+    ),
+    ("a list of one", [{"messageUUID": "m", "status": "SENT"}], Update(None, "m", ACCEPTED)),
+    ("nothing that is known", {"hello": "world", "uuid": "m"}, None),
+    ("no object", [1, 2], None),
+    (
+        "what neither a database nor a workbook takes",
+        {"messageUUID": "m\0\ud800", "errors": [{"errorCode": "\0A\nB\udfff"}]},
+        Update(None, "m", undelivered("A B")),
+    ),
+    ("an id that is none", {"messageUUID": "m" * 129, "status": "SENT"}, Update(None, None, ACCEPTED)),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "update"), [shape[1:] for shape in SHAPES], ids=[shape[0] for shape in SHAPES]
+)
+def test_every_shape_is_read(body: Any, update: Update | None) -> None:
+    assert read_update(json.dumps(body).encode()) == update
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_body_in_another_encoding_is_read(encoding: str) -> None:
+    assert read_update('{"messageUUID": "m", "status": "SENT"}'.encode(encoding)) == Update(
+        None, "m", ACCEPTED
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{", b"[" * 200_000, b'{"a":' * 100_000, b"9" * 10_000])
+def test_what_is_no_json_is_not_understood(body: bytes) -> None:
+    assert read_update(body) is None
+
+
+WORDS = (
+    "payload messageDTO message data status deliveryStatus errors errorCode messageUUID messageUuid uuid metaData "
+    "callbackMetaData batchsendLedger batchsendRun batchsendRow batchsendSend twilioDeliveryFailureMessage"
+)
+NAMES = st.sampled_from(WORDS.split())
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["SUCCESS", "DELIVERED", "1", "FAILURE"])
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6) | st.builds(json.dumps, inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(TREES)
+def test_whatever_the_facts_are_wrapped_in_reading_them_never_fails(tree: Any) -> None:
+    update = read_update(json.dumps(tree).encode())
+    if update is None:
+        return
+    verdict = update.verdict or Verdict(Status.ACCEPTED)
+    texts = [update.message_uuid or "", verdict.codes, verdict.descriptions]
+    # As both databases take them.
+    assert all("\0" not in text and text.encode() for text in texts if text)
+    assert update.send is None or (update.send.run_id >= 1 and update.send.generation >= 0)
+
+
+VERDICTS = st.builds(
+    Verdict,
+    st.sampled_from([Status.ACCEPTED, Status.UNDELIVERED, Status.DELIVERED]),
+    st.sampled_from(["", "A", "OPTED_OUT_COMMUNICATION_VALUE", "TWILIO_SENDING_FAILURE; A"]),
+    st.sampled_from(["", "a", "b"]),
+)
+
+
+@given(VERDICTS, VERDICTS, VERDICTS)
+def test_which_verdict_stands_is_one_order_of_all_verdicts(a: Verdict, b: Verdict, c: Verdict) -> None:
+    assert prevails(a, None) and not prevails(a, a)
+    assert (a == b) or (prevails(a, b) != prevails(b, a))
+    assert not (prevails(a, b) and prevails(b, c)) or prevails(a, c)
+
+
+def test_what_is_final_stands_above_what_is_not_and_an_opt_out_above_other_reasons() -> None:
+    opted_out = undelivered("OPTED_OUT_COMMUNICATION_VALUE")
+    order = [ACCEPTED, undelivered(), undelivered("TWILIO_SENDING_FAILURE"), opted_out, DELIVERED]
+    assert all(prevails(later, earlier) for earlier, later in pairwise(order))

@@ -1,0 +1,128 @@
+"""Which column of a list is what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from world import CAMPAIGN
+
+from batchsend.campaigns.file import load_campaign
+from batchsend.errors import ListError
+from batchsend.planning.columns import Roles, find_columns
+
+
+def found(folder: Path, headers: list[str], more: str = "", campaign: str = CAMPAIGN) -> Roles:
+    file = folder / "campaign.toml"
+    file.write_text(campaign + more, encoding="utf-8")
+    return find_columns(load_campaign(file), headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "customer_uuid", "phone"),
+    [
+        (["customer_uuid", "phone"], 0, 1),
+        # Case, spaces, underscores and hyphens do not matter.
+        (["Phone", "CUSTOMER-UUID"], 1, 0),
+        (["Customer ID", "Mobile Phone"], 0, 1),
+        # Our own name comes before any other that would do.
+        (["Customer ID", "Customer UUID", "Cell", "Phone"], 1, 3),
+        # A list without phones: myKaarma picks the preferred number.
+        (["Customer UUID", "First Name"], 0, None),
+        # A column without a header is nobody's.
+        (["", "Customer UUID"], 1, None),
+    ],
+)
+def test_columns_are_found_by_what_exports_call_them(
+    tmp_path: Path, headers: list[str], customer_uuid: int, phone: int | None
+) -> None:
+    roles = found(tmp_path, headers)
+    assert (roles.customer_uuid, roles.phone) == (customer_uuid, phone)
+    assert roles.key == (customer_uuid,)
+    assert roles.used == {position for position in (customer_uuid, phone) if position is not None}
+
+
+def test_what_the_campaign_names_comes_first(tmp_path: Path) -> None:
+    roles = found(
+        tmp_path,
+        ["Customer UUID", "Guid", "Phone", "Second Phone", "Time Zone", "OK", "VIN"],
+        '[columns]\ncustomer_uuid = "guid"\nphone = "second_phone"\n'
+        '[recipients]\nkey = ["Guid", "vin"]\nconsent = { column = "ok", yes = ["Y"] }\n',
+    )
+    assert (roles.customer_uuid, roles.phone, roles.timezone, roles.consent) == (1, 3, 4, 5)
+    assert roles.key == (1, 6)
+    assert roles.used == {1, 3, 4, 5, 6}
+
+
+@pytest.mark.parametrize(
+    ("headers", "more"),
+    [
+        # The same key, however it is spelled: the ledger must not take it for another one.
+        (["Customer UUID", "VIN"], '[recipients]\nkey = ["Customer UUID", "VIN"]\n'),
+        (["customer_uuid", "vin"], '[recipients]\nkey = ["CUSTOMER-UUID", "Vin"]\n'),
+        (
+            ["Customer ID", "vin "],
+            '[columns]\ncustomer_uuid = "Customer ID"\n[recipients]\nkey = ["Customer ID", "VIN"]\n',
+        ),
+    ],
+)
+def test_the_ledger_remembers_a_key_by_one_name(tmp_path: Path, headers: list[str], more: str) -> None:
+    assert found(tmp_path, headers, more).key_names == ("customer_uuid", "vin")
+
+
+def test_the_customers_column_as_the_key_is_the_usual_key(tmp_path: Path) -> None:
+    usual = found(tmp_path, ["Customer ID"])
+    named = found(tmp_path, ["Customer ID"], '[recipients]\nkey = ["Customer ID"]\n')
+    assert usual.key_names == named.key_names == ("customer_uuid",)
+
+
+def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path) -> None:
+    without = CAMPAIGN.replace("department_uuid", "#").replace("user_uuid", "#")
+    columns = '[columns]\ndepartment_uuid = "Dept ID"\nuser_uuid = "User ID"\n'
+    roles = found(tmp_path, ["Customer UUID", "Dept ID", "User ID"], columns, without)
+    assert (roles.department_uuid, roles.user_uuid) == (1, 2)
+    # A column of that name alone changes nobody's sender.
+    assert found(tmp_path, ["Customer UUID", "Dept ID", "User ID"]).department_uuid is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "more", "problem"),
+    [
+        (
+            ["Name", "Phone"],
+            "",
+            (
+                "needs a column for `customer_uuid`; it has: Name, Phone. If it has another name here, write it "
+                'under [columns], such as customer_uuid = "Name"'
+            ),
+        ),
+        (
+            ["Customer ID", "Cell", "Mobile"],
+            "",
+            '"Cell" and "Mobile" could each be `phone`. Say which one: under [columns], phone = "Cell"',
+        ),
+        (
+            ["Customer ID", "Vin No"],
+            '[recipients]\nkey = ["VIN Nr"]\n',
+            (
+                '`recipients.key` names the column "VIN Nr", which is not in the list; it has: Customer ID, Vin No. '
+                'Did you mean "Vin No"?'
+            ),
+        ),
+    ],
+)
+def test_what_is_missing_or_unclear_is_named(
+    tmp_path: Path, headers: list[str], more: str, problem: str
+) -> None:
+    with pytest.raises(ListError) as caught:
+        found(tmp_path, headers, more)
+    assert caught.value.problems == (problem,)
+
+
+def test_a_title_above_the_headers_is_said_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(ListError) as caught:
+        found(tmp_path, ["Lakeside Motors - Spring tires 2026", "", ""], "")
+    assert caught.value.problems[-1] == (
+        "This looks like a title, not like headers. If the headers stand further down, delete the rows above them "
+        "and save the list again"
+    )

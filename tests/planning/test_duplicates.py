@@ -1,0 +1,96 @@
+"""What earlier rows have taken is found exactly as a plain dictionary of all rows would find it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsend.ledger.runs import Taken
+from batchsend.planning import duplicates as rows_by_value
+from batchsend.planning.duplicates import RowsByValue, TakenRows
+
+VALUES = st.sampled_from(["", "a", "b", "c", "d", "é", "+13125550142"])
+#: Key, phone, customer; and whether an earlier start tried the row.
+ROWS = st.lists(st.tuples(VALUES, st.none() | VALUES, VALUES, st.booleans()), max_size=40)
+
+
+@pytest.fixture(params=["spread", "colliding"], autouse=True)
+def _hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything also holds where different values have the same hash."""
+    if request.param == "colliding":
+        monkeypatch.setattr(rows_by_value, "hash", lambda value: len(value) << 24, raising=False)
+
+
+@given(
+    added=st.lists(st.tuples(VALUES, st.integers(1, 5_000_000))),
+    asked=st.sets(VALUES),
+    recent=st.integers(1, 9),
+)
+def test_every_row_of_a_value_is_among_the_candidates(
+    added: list[tuple[str, int]], asked: set[str], recent: int
+) -> None:
+    rows = RowsByValue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_by_value, "RECENT", recent)
+        for value, row in added:
+            rows.add(value, row)
+    found = rows.candidates(asked)
+    assert set(found) <= asked
+    for value in asked:
+        assert {row for one, row in added if one == value} <= set(found.get(value, ()))
+
+
+class Stored:
+    """Rows that can be asked for by their numbers, and a plain idea of what they have taken."""
+
+    def __init__(self, rows: list[tuple[str, str | None, str, bool]]) -> None:
+        self.rows = [
+            (Taken(number, key, phone, customer, json.dumps([str(number)])), tried)
+            for number, (key, phone, customer, tried) in enumerate(rows, 2)
+        ]
+        self.by_key: dict[str, Taken] = {}
+        self.by_phone: dict[str, Taken] = {}
+        self.by_customer: Counter[str] = Counter()
+
+    def fetch(self, numbers: Sequence[int]) -> Iterator[Taken]:
+        return (taken for taken, _ in self.rows if taken.row in numbers)
+
+    def take(self, taken: Taken) -> None:
+        self.by_key.setdefault(taken.key, taken)
+        if taken.phone is not None:
+            self.by_phone.setdefault(taken.phone, taken)
+
+
+@given(rows=ROWS, chunk=st.integers(1, 7), recent=st.integers(1, 9))
+def test_chunk_by_chunk_the_same_rows_are_found(
+    rows: list[tuple[str, str | None, str, bool]], chunk: int, recent: int
+) -> None:
+    plain = Stored(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_by_value, "RECENT", recent)
+        known = TakenRows(plain.fetch, phones=True, customers=True)
+        for taken, tried in plain.rows:
+            if tried:
+                known.tried(taken.row, taken.key, taken.phone)
+                plain.take(taken)
+        for start in range(0, len(plain.rows), chunk):
+            part = plain.rows[start : start + chunk]
+            known.begin(
+                [taken.key for taken, _ in part],
+                [taken.phone for taken, _ in part if taken.phone is not None],
+                [taken.customer_uuid for taken, _ in part],
+            )
+            for taken, tried in part:
+                assert known.by_key(taken.key) == plain.by_key.get(taken.key)
+                if taken.phone is not None:
+                    assert known.by_phone(taken.phone) == plain.by_phone.get(taken.phone)
+                assert known.of_customer(taken.customer_uuid) == plain.by_customer[taken.customer_uuid]
+                if not tried:
+                    known.take(taken)
+                    plain.take(taken)
+                    plain.by_customer[taken.customer_uuid] += 1

@@ -1,0 +1,145 @@
+"""Suppression files: any list format, and nobody's opt-out gets lost in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openpyxl
+import pytest
+from workbooks import new_workbook, ods, ods_row, spreadsheetml, spreadsheetml_row
+
+from batchsend.errors import ListError
+from batchsend.planning.suppression import load_suppression
+
+HERE = Path(__file__).parents[1] / "lists" / "formats" / "odd_lists"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("optouts.csv", b"customer_uuid,phone\nc1,\n,(312) 555-0142\n"),
+        ("optouts.xls", b"customer_uuid\tphone\nc1\t\n\t312-555-0142\n"),  # tab-separated text
+        (
+            "optouts.xls",
+            b"<table><tr><th>customer_uuid<th>phone<tr><td>c1<tr><td><td>+1 312 555 0142</table>",
+        ),
+        ("optouts.ods", ods(ods_row("customer_uuid", "phone") + ods_row("c1") + ods_row("", "3125550142"))),
+        (
+            "optouts.xls",
+            spreadsheetml(
+                spreadsheetml_row("customer_uuid", "phone")
+                + spreadsheetml_row("c1")
+                + spreadsheetml_row("", "1-312-555-0142")
+            ),
+        ),
+    ],
+)
+def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    suppression = load_suppression([path], "US")
+    assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})
+    assert suppression.notes == (f"{name}: names 1 customer id and 1 phone",)
+
+
+@pytest.mark.parametrize("name", ["only_a_header.xls", "only_a_header.ods"])
+def test_a_file_in_which_nobody_has_opted_out_yet(name: str) -> None:
+    suppression = load_suppression([HERE / name], "US")
+    assert (suppression.customer_uuids, suppression.phones) == ({}, {})
+    assert suppression.notes == (f"{name}: names nobody",)
+
+
+def hidden_xlsx(path: Path) -> None:
+    workbook, sheet = new_workbook([["customer_uuid"], ["c1"], ["c2"]])
+    sheet.auto_filter.ref = "A1:A3"
+    sheet.row_dimensions[3].hidden = True
+    workbook.save(path)
+
+
+def hidden_ods(path: Path) -> None:
+    rows = ods_row("customer_uuid") + ods_row("c1") + ods_row("c2", attributes='table:visibility="filter"')
+    path.write_bytes(ods(rows))
+
+
+@pytest.mark.parametrize(("name", "write"), [("o.xlsx", hidden_xlsx), ("o.ods", hidden_ods)])
+def test_an_opt_out_that_is_filtered_away_is_still_an_opt_out(
+    tmp_path: Path, name: str, write: object
+) -> None:
+    assert callable(write)
+    write(tmp_path / name)
+    assert set(load_suppression([tmp_path / name], "US").customer_uuids) == {"c1", "c2"}
+
+
+def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    assert workbook.active is not None
+    for row in (["customer_uuid", "phone"], ["c1", ""], ["1.5E+20", "5.55E+20"]):
+        workbook.active.append(row)
+    workbook.save(tmp_path / "o.xlsx")
+    suppression = load_suppression([tmp_path / "o.xlsx"], "US")
+    assert set(suppression.customer_uuids) == {"c1"}
+    assert suppression.notes == (
+        "o.xlsx: names 1 customer id",
+        "o.xlsx: 1 row names nobody (no customer id, no usable phone): 3",
+    )
+
+
+def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\n", encoding="utf-8")
+    suppression = load_suppression([tmp_path / "o.csv"], "US")
+    assert set(suppression.customer_uuids) == {"c1", "c2"}
+    assert suppression.notes == (
+        "o.csv: names 2 customer ids and 1 phone",
+        "o.csv: 1 row has a phone that is none, and is left out by the rest alone: 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        # A comma without quotation marks puts the phone where no header is: that opt-out would be lost.
+        (
+            b"name,phone\nBo,3125550143\nLee, Ann,3125550142\n",
+            (
+                "Row 3 has 3 filled cells, the header has 2, so that nobody can tell whom it means. Put it right "
+                "(a cell with a comma in it needs quotation marks), or export the file again."
+            ),
+        ),
+        # A bare column of numbers: the first one stands where the header should be.
+        (
+            b"3125550142\n3125550143\n",
+            "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above.",
+        ),
+        # The number in the dealer's system, and the id in myKaarma: which is which?
+        (
+            b"Customer ID,Customer GUID\n1,c1\n",
+            (
+                '"Customer ID" and "Customer GUID" could each be the customer\'s id in myKaarma. '
+                "Call the right one customer_uuid."
+            ),
+        ),
+        # A job that failed leaves nothing, and nothing is not "nobody".
+        (b"", "It is empty. Export the list again, with its header and its rows."),
+    ],
+)  # fmt: skip
+def test_a_file_that_could_lose_an_opt_out_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "o.csv"
+    path.write_bytes(content)
+    with pytest.raises(ListError) as caught:
+        load_suppression([path], "US")
+    assert caught.value.problems == (sentence,)
+
+
+def test_options_of_the_list_do_not_help_a_file_of_opt_outs(tmp_path: Path) -> None:
+    with pytest.raises(ListError) as caught:
+        load_suppression([HERE / "two_sheets.ods"], "US")
+    assert caught.value.problems[-1] == (
+        "But [list_options] is for the campaign's list: save this file anew, with one sheet as .xlsx, or as "
+        '"CSV UTF-8".'
+    )
+
+
+def test_a_row_that_ends_early_still_names_somebody(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_uuid,name,phone\nc1\n,,3125550142\n", encoding="utf-8")
+    suppression = load_suppression([tmp_path / "o.csv"], "US")
+    assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})

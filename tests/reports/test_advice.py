@@ -1,0 +1,212 @@
+"""What people read about a row: every code has its sentence, and none sends anybody into texting a customer twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchsend.reports.advice import BY_STATUS, OURS, REFUSALS, UNCONFIRMED, meaning, what_to_do
+from batchsend.statuses import Code, Status
+
+API_CODES = [
+    "INVALID_CUSTOMER",
+    "INVALID_USER",
+    "INVALID_COMMUNICATION_VALUE",
+    "OPTED_OUT_COMMUNICATION_VALUE",
+    "DEALERSHIP_HOLIDAY",
+    "USER_DOES_NOT_HAVE_AUTHORITY",
+    "CUSTOMER_LOCKED",
+    "TWILIO_SENDING_FAILURE",
+    "MESSAGE_ALREADY_SENT",
+    "MISSING_MESSAGE_ATTRIBUTES",
+    "MISSING_MESSAGE_TYPE",
+    "MISSING_MESSAGE_PROTOCOL",
+    "MISSING_IS_MANUAL",
+    "MISSING_MESSAGE_BODY",
+    "INTERNAL_SERVER_ERROR",
+    "WRONG_CREDENTIAL",
+    "CREDENTIALS_ARE_NULL",
+    "INVALID_SERVICE_SUBSCRIBER",
+    "NOT_AUTHORIZED_REQUEST",
+]
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_code_of_ours_has_its_own_sentence(code: Code) -> None:
+    assert (code in OURS) != (code in UNCONFIRMED)
+
+
+@pytest.mark.parametrize("code", API_CODES)
+def test_every_known_refusal_has_its_own_sentence(code: str) -> None:
+    assert code in REFUSALS
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_is_explained_where_there_is_no_code(status: Status) -> None:
+    assert meaning(status, []) == BY_STATUS[status].meaning
+    assert what_to_do(status, []) == BY_STATUS[status].what_to_do
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "explained", "todo"),
+    [
+        # The word for people: taken is not yet delivered.
+        (
+            "accepted",
+            [],
+            "Taken by myKaarma, which now passes it on to the customer's phone.",
+            "Nothing.",
+        ),
+        # A text may be on the phone already: nothing is sent again before somebody looked.
+        (
+            "unconfirmed",
+            ["TIMEOUT"],
+            "myKaarma did not answer in time, so nobody knows whether the text was sent.",
+            (
+                "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not "
+                "there, send it again with `--resend unconfirmed` (or with `--resend TIMEOUT` for the rows "
+                "with this code only). That texts all of them again, so look each of them up first."
+            ),
+        ),
+        # A 500 with a code that otherwise means a refusal: still nobody knows.
+        (
+            "unconfirmed",
+            ["INVALID_CUSTOMER"],
+            "myKaarma answered with an error of its own, so nobody knows whether the text was sent.",
+            (
+                "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not "
+                "there, send it again with `--resend unconfirmed` (or with `--resend INVALID_CUSTOMER` for "
+                "the rows with this code only). That texts all of them again, so look each of them up first."
+            ),
+        ),
+        # Left out by a later run, for the same reason.
+        (
+            "skipped",
+            ["ALREADY_TRIED"],
+            "Left out: an earlier run tried this customer, and nobody knows whether that text was sent.",
+            (
+                "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not "
+                "there, send it again with `--resend unconfirmed`."
+            ),
+        ),
+        # The opted-out are left alone, whatever the status.
+        (
+            "failed",
+            ["OPTED_OUT_COMMUNICATION_VALUE"],
+            "This customer has opted out of texts.",
+            "Nothing. This customer must not be texted.",
+        ),
+        (
+            "undelivered",
+            ["OPTED_OUT_COMMUNICATION_VALUE"],
+            "This customer has opted out of texts.",
+            "Nothing. This customer must not be texted.",
+        ),
+        # myKaarma took it, so `--resend failed` would not send it: it must not be recommended.
+        (
+            "undelivered",
+            ["TWILIO_SENDING_FAILURE"],
+            "Taken by myKaarma, but the text did not reach the customer's phone.",
+            "Check with the customer that the number is right and can receive texts, or reach them another way.",
+        ),
+        # Several codes: each is explained.
+        (
+            "failed",
+            ["INVALID_CUSTOMER", "CUSTOMER_LOCKED"],
+            (
+                "myKaarma does not know this customer in this department. The customer's record is locked in "
+                "myKaarma at the moment."
+            ),
+            (
+                "Compare the customer id in the list with the one in myKaarma, correct it and send again. "
+                "Wait until whoever works on it has finished, then send again with `--resend failed`."
+            ),
+        ),
+        # Two codes that mean the same are said once.
+        (
+            "failed",
+            ["MISSING_MESSAGE_TYPE", "MISSING_MESSAGE_BODY"],
+            "myKaarma missed something in the request for this text.",
+            (
+                "Nothing in the list can mend this. Tell whoever looks after batchsend, and give them the "
+                "`requestUUID` of this row."
+            ),
+        ),
+        # A code that nobody has seen yet is shown as it came.
+        (
+            "failed",
+            ["SOLAR_FLARE"],
+            "myKaarma refused the text and calls the reason SOLAR_FLARE.",
+            (
+                "Read `errorDescriptions`, put right what it names, then send again with `--resend failed`. "
+                "If it is not clear what to change, ask myKaarma's support and give them the `requestUUID` of"
+                " this row."
+            ),
+        ),
+        # No code at all, only an HTTP status.
+        (
+            "failed",
+            ["HTTP_422"],
+            "myKaarma refused the text without a reason (HTTP 422).",
+            (
+                "Read `errorDescriptions`, put right what it names, then send again with `--resend failed`. "
+                "If it is not clear what to change, ask myKaarma's support and give them the `requestUUID` of"
+                " this row."
+            ),
+        ),
+        (
+            "failed",
+            ["HTTP_404"],
+            "myKaarma has nothing under the department, sender and customer of this row.",
+            (
+                "Compare the three ids with the ones in myKaarma. Correct the list and send again, or correct"
+                " the campaign file, then send again with `--resend failed`."
+            ),
+        ),
+        # A redirect comes from a wrong address, not from the row.
+        (
+            "failed",
+            ["HTTP_302"],
+            "The address of myKaarma has moved, or something on the way (a proxy, a sign-in page) answered instead.",
+            (
+                "Check `MYKAARMA_BASE_URL`, or ask whoever looks after your network, then send again with "
+                "`--resend failed`."
+            ),
+        ),
+        # A gateway's error after the request left.
+        (
+            "unconfirmed",
+            ["HTTP_502"],
+            "myKaarma answered with an error of its own, so nobody knows whether the text was sent.",
+            (
+                "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not "
+                "there, send it again with `--resend unconfirmed` (or with `--resend HTTP_502` for the rows "
+                "with this code only). That texts all of them again, so look each of them up first."
+            ),
+        ),
+        # A warning's code beside a success does not turn it into a problem.
+        (
+            "delivered",
+            ["INVALID_CUSTOMER"],
+            "The text reached the customer's phone.",
+            "Nothing.",
+        ),
+        # A status from a newer ledger.
+        (
+            "paused",
+            [],
+            "batchsend has no explanation for the status paused.",
+            "Look the customer up in myKaarma.",
+        ),
+    ],
+)
+def test_what_people_read(status: str, codes: list[str], explained: str, todo: str) -> None:
+    assert meaning(status, codes) == explained
+    assert what_to_do(status, codes) == todo
+
+
+@pytest.mark.parametrize("code", [*Code, *API_CODES, "HTTP_500", "HTTP_302", "SOLAR_FLARE"])
+def test_unconfirmed_always_says_to_look_before_sending_again(code: str) -> None:
+    todo = what_to_do("unconfirmed", [code])
+
+    assert todo.startswith("Look the customer up in myKaarma.")
+    assert "--resend failed" not in todo

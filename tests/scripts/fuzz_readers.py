@@ -1,0 +1,265 @@
+"""Damages lists of every format at random and reads them: `make fuzz MINUTES=10`.
+
+Whatever the bytes are, a list is read or refused with a ListError, within bounded time and memory. The reading is
+done in a child process, so that an abort or a hang is seen as well. Each file comes from a seed: `--seed N` does it
+again.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import collections
+import io
+import json
+import queue
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import zipfile
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from odd_lists import ODD_LISTS, in_html, in_text, write
+from same_table import texts
+from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
+
+from batchsend.errors import ListError
+from batchsend.lists.customer_list import ListOptions, open_list
+from batchsend.lists.formats.xlsx import reader as xlsx
+
+#: Seconds for one file, bytes for the process that reads them all.
+MAX_SECONDS = 30
+MAX_MEMORY = 1_500_000_000
+
+LARGE = xlsx._LARGE
+
+TOKENS = [
+    b'table:number-rows-repeated="1048576"', b'table:number-columns-repeated="16384"', b'ss:Index="1048576"',
+    b'rowspan="65534"', b'colspan="16384"', b"<table>", b"</table>", b"<tr>", b"<td>", b"<!--", b"-->", b"<![CDATA[",
+    b"]]>", b"<script>", b"<!DOCTYPE x>", b"&#x110000;", b"&lt;", b'"', b"'", b"\0", b"\xff\xfe", b"\xef\xbb\xbf",
+    b"\r", b"\n", b"\t", b";", b",", b"|", b'<row r="1048576">', b'<c r="XFD1048576"><v>1</v></c>', b' hidden="1"',
+    b"1e999", b"-1", b"99999999999999999999", b"P9999999DT9H", b"9999-12-31T23:59:59.9999999", b"\xff\xff\xff\xff",
+    b"\x00\x00\x00\x80", b"\x3c\x00", b"\x0a\x00\x00\x00",
+]  # fmt: skip
+
+
+def samples(folder: Path) -> list[tuple[str, bytes]]:
+    """Valid and odd files of all formats."""
+    found = [(odd.name, write(folder, odd).read_bytes()) for odd in ODD_LISTS]
+    cells = "".join(ods_row(*(text.replace("&", "").replace("<", "") for text in row)) for row in texts())
+    rows = "".join(
+        spreadsheetml_row(*(text.replace("&", "").replace("<", "") for text in row)) for row in texts()
+    )
+    found += [
+        ("list.csv", in_text(",")),
+        ("list.csv", in_text("\t", "utf-16")),
+        ("list.html", in_html()),
+        ("list.ods", ods(cells)),
+        ("list.xml", spreadsheetml(rows)),
+    ]
+    return [(name, content) for name, content in found if len(content) < 1_000_000]
+
+
+def damaged(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    """`content` after a few accidents; a zip's parts have them within, else its checksums would find them all."""
+    if content.startswith(b"PK\x03\x04") and chance.random() < 0.8:
+        try:
+            return _in_a_part(content, chance)
+        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, NotImplementedError, RuntimeError):
+            pass
+    return _accidents(content, other, chance)
+
+
+def _in_a_part(content: bytes, chance: random.Random) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    likely = [name for name in parts if name.endswith((".xml", ".rels"))]
+    name = chance.choice(likely or list(parts))
+    parts[name] = _accidents(parts[name], chance.choice(list(parts.values())), chance)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, data in parts.items():
+            archive.writestr(part, data)
+    return packed.getvalue()
+
+
+def _accidents(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    data = bytearray(content)
+    for _ in range(chance.choice([1, 1, 2, 3, 8, 30])):
+        at = chance.randrange(len(data) + 1)
+        end = min(len(data), at + chance.choice([1, 2, 4, 16, 200]))
+        match chance.randrange(8):
+            case 0:
+                data[at:end] = bytes(chance.randrange(256) for _ in range(end - at))
+            case 1 if at < len(data):
+                data[at] ^= 1 << chance.randrange(8)
+            case 2:
+                del data[at:end]
+            case 3:
+                data[at:at] = data[at:end] * chance.choice([1, 2, 50])
+            case 4:
+                data[at:at] = chance.choice(TOKENS)
+            case 5:
+                token = chance.choice(TOKENS)
+                data[at : at + len(token)] = token
+            case 6:
+                start = chance.randrange(len(other) + 1)
+                data[at:at] = other[start : start + chance.choice([10, 200, 3000])]
+            case 7 if chance.random() < 0.1:
+                del data[at:]
+    return bytes(data)
+
+
+def file_of(seed: int, found: list[tuple[str, bytes]], folder: Path) -> Path:
+    chance = random.Random(seed)
+    name, content = chance.choice(found)
+    path = folder / f"{seed}-{name.removeprefix('~$')}"
+    path.write_bytes(damaged(content, chance.choice(found)[1], chance))
+    return path
+
+
+def read(path: Path, seed: int) -> tuple[str, str]:
+    """What came of it, in a word, and a traceback if it is one that must not be."""
+    # Some as if they were large, and so read in pieces.
+    xlsx._LARGE = -1 if seed % 5 < 2 else LARGE
+    options = ListOptions(hidden_rows="skip") if seed % 2 else ListOptions(hidden_rows="include")
+    try:
+        customers = open_list(path, options, rows_needed=bool(seed % 3))
+        rows = sum(len(chunk.rows) for chunk in customers.chunks())
+        if rows != customers.rows:
+            return "rows lost", f"{rows} of {customers.rows}"
+    except ListError:
+        return "refused", ""
+    except BaseException:  # noqa: BLE001 - a panic in Rust is what is looked for
+        return "another error", traceback.format_exc()
+    return "read", ""
+
+
+def child(seed: int) -> None:
+    """Reads file after file, and says before and after each which one and what came of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = samples(folder)
+        while True:
+            path = file_of(seed, found, folder)
+            print(json.dumps({"seed": seed, "ending": path.suffix}), flush=True)
+            outcome, details = read(path, seed)
+            print(json.dumps({"outcome": outcome, "details": details, "memory": peak_memory()}), flush=True)
+            path.unlink()
+            seed += 1
+
+
+def peak_memory() -> int:
+    """The most memory this process has held, in bytes; 0 where the operating system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Watch:
+    """A child and what it says."""
+
+    def __init__(self, seed: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--child", str(seed)], stdout=subprocess.PIPE, text=True
+        )
+        self.lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def next(self, seconds: float) -> dict[str, object] | None:
+        """What it says next; None if it has died. Raises queue.Empty if it says nothing in time."""
+        line = self.lines.get(timeout=seconds)
+        found: dict[str, object] | None = json.loads(line) if line else None
+        return found
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def fuzz(minutes: float, seed: int) -> int:
+    """Reads damaged files until the time is up, and prints the counts. 1 if anything went wrong."""
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    wrong: list[str] = []
+    slowest, memory, files = 0.0, 0, 0
+    end = time.monotonic() + minutes * 60
+    while time.monotonic() < end:
+        watch = Watch(seed)
+        ending = ""
+        try:
+            while time.monotonic() < end:
+                begun = watch.next(MAX_SECONDS * 4)
+                if begun is None:
+                    wrong.append(f"seed {seed}: the process ended between two files")
+                    break
+                seed, ending = int(str(begun["seed"])), str(begun["ending"])
+                start = time.monotonic()
+                done = watch.next(MAX_SECONDS)
+                slowest = max(slowest, time.monotonic() - start)
+                outcome = "aborted" if done is None else str(done["outcome"])
+                files += 1
+                counts[ending, outcome] += 1
+                if done is None or outcome not in {"read", "refused"}:
+                    wrong.append(f"seed {seed} ({ending}): {outcome} {done and done['details']}")
+                if done is None:
+                    break
+                if int(str(done["memory"])) > MAX_MEMORY >= memory:
+                    wrong.append(f"seed {seed} ({ending}): {done['memory']:,} bytes of memory")
+                memory = max(memory, int(str(done["memory"])))
+        except queue.Empty:
+            wrong.append(f"seed {seed} ({ending}): not done in {MAX_SECONDS} seconds")
+            counts[ending, "too slow"] += 1
+        finally:
+            watch.end()
+        seed += 1
+    print(f"{files:,} files; slowest {slowest:.1f} s; most memory {memory / 1e6:,.0f} MB; next seed {seed}")
+    for (ending, outcome), count in sorted(counts.items()):
+        print(f"  {ending or '(none)':10} {outcome:14} {count:8,}")
+    print(f"{len(wrong)} went wrong")
+    for problem in wrong:
+        print(f"- {problem}")
+    return 1 if wrong else 0
+
+
+def again(seed: int) -> None:
+    """Makes the file of one seed in the current folder and reads it."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = samples(Path(folder))
+    path = file_of(seed, found, Path.cwd())
+    print(path, *read(path, seed))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="only this one, and keep its file")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child is not None:
+        child(arguments.child)
+    elif arguments.seed is not None:
+        again(arguments.seed)
+    else:
+        sys.exit(fuzz(arguments.minutes, arguments.start))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Answers and updates of one run in any order, with repeats: the ledger ends the same.
+
+`make replay` runs it with `--updates 100000`; `test_deliveries.py` runs a short
+one on both kinds of ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from ledgers import adopt, outbox, planned
+from sqlalchemy import select
+
+from batchsend.ledger.deliveries import Deliveries, Received
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages, updates
+from batchsend.sandbox.updates import Fate, Text, posts
+from batchsend.sending.outbox import Claimed, Outcome
+from batchsend.statuses import Status
+
+#: What the server's answer comes to; `LOST` never comes.
+ACCEPTED, FAILED, UNCONFIRMED, LOST = "accepted", "failed", "unconfirmed", "lost"
+ANSWERS = (ACCEPTED, ACCEPTED, ACCEPTED, UNCONFIRMED, LOST, FAILED)
+FATES = (Fate.DELIVERED, Fate.DELIVERED, Fate.UNDELIVERED, Fate.NOT_SENT, Fate.NEVER_HEARD_OF)
+#: A row and its answer, or an update.
+Step = tuple[int, str] | bytes
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened to a run, in no order. `ends`: row -> the status that it must end with."""
+
+    rows: int
+    answers: dict[int, str]
+    updates: list[bytes]
+    ends: dict[int, str]
+
+
+def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
+    """A story of `rows` rows with `most` updates, repeats included."""
+    chance = random.Random(seed)
+    answers, bodies, ends = {}, [], {}
+    for row in range(2, rows + 2):
+        answer, fate = chance.choice(ANSWERS), chance.choice(FATES)
+        if answer == FAILED:
+            fate = Fate.NEVER_HEARD_OF
+        answers[row] = answer
+        metadata = {
+            "batchsendLedger": ledger_id, "batchsendRun": str(run_id), "batchsendRow": str(row), "batchsendSend": "1",
+        }  # fmt: skip
+        text = Text(f"message-{row}", f"customer-{row}", metadata)
+        bodies += [post.body.encode() for post in posts(text, fate, chance.random())]
+        ends[row] = {
+            Fate.DELIVERED: Status.DELIVERED,
+            Fate.UNDELIVERED: Status.UNDELIVERED,
+            Fate.NOT_SENT: Status.UNDELIVERED,
+        }.get(fate, "in_flight" if answer == LOST else answer)
+    # Of other ledgers, of other senders' messages, and nothing that can be read.
+    bodies += [
+        body.replace(ledger_id.encode(), b"another") for body in bodies[:50] if ledger_id.encode() in body
+    ]
+    bodies += [
+        json.dumps({"messageDTO": {"uuid": f"other-{n}", "deliveryStatus": "SENT"}}).encode()
+        for n in range(50)
+    ]
+    bodies += [b"", b"{", b"\xff"]
+    bodies += chance.choices(bodies, k=max(0, most - len(bodies)))
+    return Story(rows, answers, bodies, ends)
+
+
+def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
+    """Tells a story to a ledger whose run has its rows in flight, in the order that the seed makes."""
+    chance = random.Random(seed)
+    run_id, start_id = run
+    sender = outbox(ledger, _Adopted(run_id, start_id))  # type: ignore[arg-type]
+    claimed = {one.row: one for one in _claim_all(sender)}
+    assert len(claimed) == story.rows
+    steps: list[Step] = [*story.answers.items(), *story.updates]
+    chance.shuffle(steps)
+    deliveries = Deliveries(ledger)
+    for part in _parts(steps, chance):
+        outcomes = [_outcome(claimed[row], answer) for row, answer in _answers(part) if answer != LOST]
+        received = [Received.of(step, "2026-03-02T10:00:01.000Z") for step in part if isinstance(step, bytes)]
+        if chance.random() < 0.5:
+            sender.exchange(outcomes, 0)
+            deliveries.record(received)
+        else:
+            deliveries.record(received)
+            sender.exchange(outcomes, 0)
+    while deliveries.match_again(""):
+        continue
+
+
+def end(ledger: Ledger, run_id: int) -> dict[str, list[tuple[Any, ...]]]:
+    """All that the story may have changed, in a form to compare; who claimed a row is not part of it."""
+    columns = [c for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")]
+    with ledger.read() as connection:
+        return {
+            "messages": [
+                tuple(row)
+                for row in connection.execute(
+                    select(*columns).where(messages.c.run_id == run_id).order_by(messages.c.row)
+                )
+            ],
+            "updates": [tuple(row) for row in connection.execute(select(updates).order_by(updates.c.digest))],
+        }
+
+
+def begin(ledger: Ledger, rows: int) -> tuple[int, int]:
+    """A run of so many rows that wait to be sent: its number and its start's."""
+    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
+    return adopted.run_id, adopted.start_id
+
+
+def complaints(ended: dict[str, list[tuple[Any, ...]]], story: Story) -> list[str]:
+    """Rows that did not end as the story says."""
+    names = [
+        c.name for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")
+    ]
+    found = []
+    for row in ended["messages"]:
+        values = dict(zip(names, row, strict=True))
+        if values["status"] != story.ends[values["row"]]:
+            found.append(f"row {values['row']}: {values['status']}, not {story.ends[values['row']]}")
+    return found
+
+
+@dataclass(frozen=True)
+class _Adopted:
+    run_id: int
+    start_id: int
+
+
+def _claim_all(sender: Any) -> Iterator[Claimed]:
+    while claimed := sender.exchange([], 1000):
+        yield from claimed
+
+
+def _answers(part: Sequence[Step]) -> Iterator[tuple[int, str]]:
+    return (step for step in part if isinstance(step, tuple))
+
+
+def _outcome(claimed: Claimed, answer: str) -> Outcome:
+    return Outcome(
+        row=claimed.row,
+        status=Status(answer),
+        codes={FAILED: "CUSTOMER_LOCKED", UNCONFIRMED: "TIMEOUT"}.get(answer, ""),
+        message_uuid=f"message-{claimed.row}" if answer == ACCEPTED else None,
+        api_status="SUCCESS" if answer == ACCEPTED else None,
+        attempts=1,
+        sent_at="2026-03-02T10:00:00.000Z",
+    )
+
+
+def _parts(steps: Sequence[Step], chance: random.Random) -> Iterator[Sequence[Step]]:
+    start = 0
+    while start < len(steps):
+        size = chance.randint(1, 1000)
+        yield steps[start : start + size]
+        start += size
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--updates", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--orders", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+
+    first = None
+    failed = False
+    for order in range(given.orders):
+        with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+            ledger = open_ledger(f"sqlite:///{Path(folder) / 'ledger.db'}")
+            with ledger.write() as connection:
+                connection.exec_driver_sql("UPDATE meta SET value = 'L' WHERE name = 'ledger_id'")
+            run = begin(ledger, given.rows)
+            story = tell("L", run[0], given.rows, given.updates, given.seed)
+            began = time.monotonic()
+            play(ledger, story, run, order)
+            seconds = time.monotonic() - began
+            ended = end(ledger, run[0])
+            ledger.close()
+        wrong = complaints(ended, story)
+        same = first is None or ended == first
+        first = first or ended
+        failed = failed or bool(wrong) or not same
+        print(
+            f"order {order}: {len(story.updates):,} updates and {len(story.answers):,} answers in {seconds:.1f} s; "
+            f"{dict(Counter(story.ends.values()))}; {len(wrong)} rows wrong; "
+            f"{'the same ledger' if same else 'ANOTHER LEDGER'}",
+            flush=True,
+        )
+        for complaint in wrong[:5]:
+            print(f"  {complaint}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

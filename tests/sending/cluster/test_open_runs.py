@@ -1,0 +1,357 @@
+"""Who may send a shared run, and what becomes of what the dead had claimed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time as clock
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import time, timedelta
+
+import pytest
+from clusters import a_run
+from ledgers import BASE_URL, adopt, came_to, planned, stored
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
+
+from batchsend.campaigns.quiet_hours import Hours
+from batchsend.errors import BusyError, LedgerError
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
+from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.sending.cluster.leases import (
+    LEASE_SECONDS,
+    Lease,
+    LeasedPacer,
+    LeaseKeeper,
+    LeaseLostError,
+    Moment,
+    interrupt_dead,
+)
+from batchsend.sending.cluster.open_runs import (
+    OpenRun,
+    close_run,
+    conclude,
+    hand_over,
+    helpers,
+    open_run,
+    open_runs,
+    outcomes_of,
+    refuse_shared,
+    standing,
+    stopped_because,
+    take_back,
+    waiting_workers,
+    wake_sleepers,
+)
+from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
+from batchsend.sending.pacing import Pacer
+from batchsend.sending.run_settings import RunSettings
+from batchsend.statuses import Status
+
+HOURS = Hours(time(21), time(8), "America/Chicago", None, timedelta(seconds=30))
+SETTINGS = RunSettings(
+    BASE_URL,
+    10.0,
+    20,
+    30.0,
+    25,
+    900.0,
+    SendingAttributes(callback_metadata={"source": "batchsend"}),
+    False,
+    HOURS,
+    True,
+)
+
+
+@pytest.fixture
+def ledger(postgres_url: str) -> Iterator[Ledger]:
+    opened = open_ledger(postgres_url)
+    yield opened
+    opened.close()
+
+
+def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
+    """A lease that nobody renews any more."""
+    lease = LeaseKeeper(ledger, BASE_URL, name, worker=worker).take_now(run.run_id, run.start_id)
+    assert lease is not None
+    return lease
+
+
+def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: Chunk) -> SharedOutbox:
+    made = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0)
+    for chunk in chunks or [Chunk()]:
+        made.add(chunk)
+    return made
+
+
+def run_out(ledger: Ledger, lease: Lease) -> None:
+    """Lets a lease run out, by the server's clock."""
+    with ledger.write() as connection:
+        # Long enough after the server's start that everybody could have renewed theirs.
+        started = select(func.extract("epoch", func.pg_postmaster_start_time())).scalar_subquery()
+        age = connection.scalar(select(SERVER_CLOCK - started))
+        assert age is not None
+        clock.sleep(max(0.0, LEASE_SECONDS - float(age)) + 0.01 if age < LEASE_SECONDS else 0)
+        connection.execute(
+            update(leases).where(leases.c.owner == lease.owner).values(lease_until=SERVER_CLOCK - 0.001)
+        )
+        connection.execute(select(func.pg_sleep(0.005)))
+
+
+def test_settings_come_back_from_the_ledger_as_they_were() -> None:
+    assert RunSettings.from_json(SETTINGS.to_json()) == SETTINGS
+
+
+def test_a_run_is_open_until_somebody_closes_it_and_the_first_reason_counts(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    assert open_run(ledger, run.run_id) == run
+    assert open_runs(ledger, BASE_URL) == [run]
+    assert open_runs(ledger, "https://elsewhere.example.com") == []
+    close_run(ledger, run.run_id, "the password is wrong")
+    close_run(ledger, run.run_id, "the network is down")
+    close_run(ledger, run.run_id)
+    assert open_run(ledger, run.run_id) is None
+    assert stopped_because(ledger, run.run_id) == "the password is wrong"
+
+
+def test_nobody_begins_with_a_run_that_was_stopped_or_planned_anew(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    keeper = LeaseKeeper(ledger, BASE_URL, "w", worker=True)
+    assert keeper.take_now(run.run_id, run.start_id) is not None
+    assert keeper.take_now(run.run_id, run.start_id + 1) is None
+    ledger.request_stop(run.run_id)
+    assert keeper.take_now(run.run_id, run.start_id) is None
+    assert open_run(ledger, run.run_id) is None
+
+
+def test_a_run_that_was_left_alone_for_a_day_is_not_taken_up(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    with ledger.write() as connection:
+        connection.execute(update(paces).values(next_slot=SERVER_CLOCK - 24.1 * 3600))
+    assert open_run(ledger, run.run_id) is None
+
+
+def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_count(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    paused, alive = take(ledger, run), take(ledger, run)
+    dead = outbox(ledger, run, paused)
+    [first, second] = dead.exchange([], 2)
+    [third] = outbox(ledger, run, alive).exchange([], 1)
+    assert interrupt_dead(ledger) == 0
+    run_out(ledger, paused)
+    assert interrupt_dead(ledger) == 2
+    assert interrupt_dead(ledger) == 0
+    # It wakes up: its result comes too late, and it may claim nothing more.
+    dead.exchange([came_to(first)], 0)
+    with pytest.raises(LeaseLostError):
+        dead.exchange([], 1)
+    assert stored(ledger, run.run_id) == {
+        first.row: ("unconfirmed", "INTERRUPTED"), second.row: ("unconfirmed", "INTERRUPTED"),
+        third.row: ("in_flight", "STOPPED"), 5: ("pending", "STOPPED"),
+    }  # fmt: skip
+
+
+def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> None:
+    run = a_run(ledger)
+
+    async def story() -> None:
+        async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
+            lease = await keeper.take(run.run_id, run.start_id)
+            assert lease is not None
+            mine = outbox(ledger, run, lease)
+            [claimed] = mine.exchange([], 1)
+            assert not mine.settled
+            await keeper.give_up(lease, settled=mine.settled)
+            assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
+
+    asyncio.run(story())
+
+
+def test_what_belongs_to_nobody_is_found(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    lost, alive = take(ledger, run), take(ledger, run)
+    [first] = outbox(ledger, run, lost).exchange([], 1)
+    [second] = outbox(ledger, run, alive).exchange([], 1)
+    with ledger.write() as connection:
+        connection.execute(leases.delete().where(leases.c.owner == lost.owner))
+    assert interrupt_dead(ledger) == 0
+    assert interrupt_dead(ledger, run.run_id) == 1
+    assert stored(ledger, run.run_id)[first.row] == ("unconfirmed", "INTERRUPTED")
+    assert stored(ledger, run.run_id)[second.row] == ("in_flight", "STOPPED")
+
+
+def test_a_lease_that_ran_out_unnoticed_can_be_renewed(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    lease = take(ledger, run)
+    mine = outbox(ledger, run, lease)
+    [first] = mine.exchange([], 1)
+    run_out(ledger, lease)
+    assert len(mine.exchange([came_to(first)], 1)) == 1
+    assert interrupt_dead(ledger) == 0
+    assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
+
+
+def test_a_request_leaves_only_while_the_lease_lasts() -> None:
+    async def story() -> None:
+        lease = Lease("me", 1)
+        pacer = LeasedPacer(Pacer(1000), lease)
+        waiting = asyncio.create_task(pacer.slot())
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        lease.extend(Moment())
+        await waiting
+        await pacer.departure()
+        # It runs out between the slot and the departure: the request goes back into the line.
+        lease._until = (0.0, 0.0)
+        request = asyncio.create_task(pacer.departure())
+        await asyncio.wait([request])
+        assert request.cancelled()
+        lease.lost = True
+        with pytest.raises(LeaseLostError, match="stood still"):
+            await pacer.slot()
+        with pytest.raises(LeaseLostError):
+            await pacer.departure()
+
+    asyncio.run(story())
+
+
+def test_either_clock_ends_a_lease() -> None:
+    lease = Lease("me", 1)
+    began = Moment()
+    lease.extend(began)
+    assert lease.valid()
+    for monotonic, wall in [(began.monotonic + 9, 0.0), (0.0, began.wall + 9)]:
+        lease._until = (monotonic, wall)
+        assert not lease.valid()
+
+
+def test_a_chunk_is_all_that_is_claimed_and_is_done_when_its_outcomes_are_there(ledger: Ledger) -> None:
+    run = a_run(ledger, rows=9)
+    done: list[Chunk] = []
+    lease = take(ledger, run)
+    mine = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0, done.append)
+    first, second = Chunk(3, 4), Chunk(7, 8)
+    mine.add(first)
+    mine.add(second)
+    claimed = mine.exchange([], 3)
+    assert [message.row for message in claimed] == [3, 4, 7]
+    assert done == []
+    rest = mine.exchange([came_to(message) for message in claimed], 3)
+    assert [message.row for message in rest] == [8]
+    assert done == [first]
+    mine.remove(first)
+    mine.release(rest)
+    assert done == [first, second]
+    assert stored(ledger, run.run_id)[8] == ("pending", "STOPPED")
+
+
+def test_what_a_lost_commit_may_have_claimed_is_given_back(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    lease = take(ledger, run)
+    mine = outbox(ledger, run, lease)
+    [first] = mine.exchange([], 1)
+    # The commit is made, and its answer never comes: nobody knows of the second row.
+    exchange, faults = mine._exchange, [True]
+
+    def lose_the_answer(outcomes, claims):  # type: ignore[no-untyped-def]
+        result = exchange(outcomes, claims)
+        if faults:
+            faults.pop()
+            mine._held.difference_update(message.row for message in result)
+            cause = OperationalError("COMMIT", {}, Exception("server closed the connection"))
+            raise LedgerError("gone") from cause
+        return result
+
+    mine._exchange = lose_the_answer  # type: ignore[method-assign]
+    again = mine.exchange([came_to(first)], 1)
+    rest = mine.exchange([came_to(message) for message in again], 10)
+    assert sorted(message.row for message in [*again, *rest]) == [3, 4, 5]
+    assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
+
+
+def test_who_plans_anew_waits_for_the_dead_and_not_for_the_living(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    dead = take(ledger, run, worker=False)
+    [claimed] = outbox(ledger, run, dead).exchange([], 1)
+    with pytest.raises(BusyError, match="is being sent by another process"):
+        refuse_shared(ledger, "Spring", BASE_URL)
+    run_out(ledger, dead)
+    take_back(ledger, "Spring", BASE_URL)
+    assert ledger.interrupt_claims("Spring", BASE_URL) == 1
+    assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
+    assert open_run(ledger, run.run_id) is None
+    with ledger.read() as connection:
+        assert connection.execute(select(leases)).all() == []
+
+    async def while_it_lives() -> None:
+        again = a_run(ledger)
+        async with LeaseKeeper(ledger, BASE_URL, "laptop", worker=False) as keeper:
+            assert await keeper.take(again.run_id, again.start_id) is not None
+            with pytest.raises(BusyError, match="is being sent by another process"):
+                await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
+        # It has given up its lease: nobody has to be waited for.
+        await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
+
+    asyncio.run(while_it_lives())
+
+
+def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
+    run = a_run(ledger)
+
+    async def story() -> None:
+        async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
+            assert waiting_workers(ledger, BASE_URL) == ["w1"]
+            assert helpers(ledger, run.run_id) == []
+            for refusing in (refuse_shared, take_back):
+                with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
+                    await asyncio.to_thread(refusing, ledger, "Spring", BASE_URL)
+            # Nothing is left of it: then it is nobody's.
+            lease = await keeper.take(run.run_id, run.start_id)
+            assert lease is not None
+            assert helpers(ledger, run.run_id) == ["w1"]
+            mine = outbox(ledger, run, lease)
+            mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
+            await keeper.give_up(lease, settled=mine.settled)
+            assert standing(ledger, run.run_id).done
+            await asyncio.to_thread(refuse_shared, ledger, "Spring", BASE_URL)
+        assert waiting_workers(ledger, BASE_URL) == []
+
+    asyncio.run(story())
+
+
+def test_the_last_worker_ends_a_run_that_nobody_waits_for(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    sender = take(ledger, run, worker=False)
+    mine = outbox(ledger, run, sender)
+    mine.exchange([came_to(message, Status.FAILED, "CUSTOMER_LOCKED") for message in mine.exchange([], 9)], 0)
+    assert outcomes_of(ledger, run.run_id, run.start_id) == {"failed": 4}
+    assert not conclude(ledger, run)
+    run_out(ledger, sender)
+    assert conclude(ledger, run)
+    assert not conclude(ledger, run)
+    with ledger.read() as connection:
+        assert connection.execute(select(starts.c.exit_code, starts.c.ending)).one() == (1, "done")
+
+
+def test_who_sleeps_is_woken_and_keeps_the_run_open_until_then(ledger: Ledger) -> None:
+    settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, HOURS, True)
+    adopted = adopt(
+        ledger, [planned(2, codes="QUIET_HOURS", clock=""), planned(3, codes="QUIET_HOURS", clock="UTC")]
+    )
+    run = OpenRun(adopted.run_id, adopted.start_id, settings)
+    with ledger.write() as connection:
+        hand_over(connection, run.run_id, run.start_id, settings)
+    assert not conclude(ledger, run)
+    never = Hours(time(0), time(23, 59, 59, 999999), "UTC")
+    wake_sleepers(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
+    assert set(stored(ledger, run.run_id).values()) == {("pending", "QUIET_HOURS")}
+    always = Hours(time(0), time(0, 0, 0, 1), "UTC")
+    wake_sleepers(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, always)))
+    assert set(stored(ledger, run.run_id).values()) == {("pending", "STOPPED")}
+
+
+def _with_hours(settings: RunSettings, hours: Hours) -> RunSettings:
+    return replace(settings, hours=hours)

@@ -1,0 +1,241 @@
+"""One rate for all processes of a run, whatever their computers and the way to the database are doing."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from clusters import a_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledgers import adopt, planned
+from limits import most_in_a_window
+from sqlalchemy import select, update
+from virtual_time import VirtualTimeLoop, run_virtually
+
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import paces
+from batchsend.sending.cluster.open_runs import hand_over
+from batchsend.sending.cluster.pacing import Block, SharedPacer, SlotBook
+
+
+class Book:
+    """The database's row as one of several hosts sees it: answers take a while, and its clock is read a bit late."""
+
+    next_slot = 0.0
+    pushed: list[float]
+
+    def __init__(self, rate: float, delay: float) -> None:
+        self.rate = rate
+        self.delay = delay
+        self.round_trip = 2 * delay
+        self.row: Book = self
+
+    def beside(self, delay: float) -> Book:
+        other = Book(self.rate, delay)
+        other.row = self.row
+        return other
+
+    async def reserve(self, _run_id: int, count: int) -> Block:
+        await asyncio.sleep(self.delay)
+        moment = asyncio.get_running_loop().time()
+        period = 1 / (self.rate * 0.97)
+        first = max(self.row.next_slot, moment)
+        self.row.next_slot = first + count * period
+        await asyncio.sleep(self.delay)
+        return Block([first + self.delay + number * period for number in range(count)], self.rate)
+
+    async def push(self, _run_id: int, _departed: float, wait: float, *, slow_down: bool) -> None:
+        moment = asyncio.get_running_loop().time()
+        self.row.next_slot = max(self.row.next_slot, moment + wait)
+
+
+#: Seconds, of the virtual ones.
+_LONG_ENOUGH = 300.0
+
+
+async def departures(
+    pacer: SharedPacer, count: int, chance: random.Random, stalls: list[float], connecting: list[float]
+) -> list[float]:
+    """When `count` requests of one process left; its computer stands still at times, or connecting takes a while."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    left: list[float] = []
+
+    async def request() -> None:
+        await asyncio.sleep(chance.choice(connecting))
+        await pacer.departure()
+        left.append(loop.time())
+
+    waiting: set[asyncio.Task[None]] = set()
+    # A computer that stands still at each slot misses all of them, and would go on for ever.
+    while len(left) < count and loop.time() < _LONG_ENOUGH:
+        if len(waiting) + len(left) < count:
+            await pacer.slot()
+            loop.stall(chance.choice(stalls))
+            waiting.add(asyncio.create_task(request()))
+        else:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        # Who was called back goes into the line again.
+        waiting = {task for task in waiting if not task.done()}
+    for task in waiting:
+        task.cancel()
+    return left
+
+
+async def all_together(pacers: list[SharedPacer], count: int, *how: Any) -> list[float]:
+    lists = await asyncio.gather(*(departures(pacer, count // len(pacers), *how) for pacer in pacers))
+    return sorted(moment for moments in lists for moment in moments)
+
+
+@settings(max_examples=25)
+@given(
+    rate=st.floats(2, 400),
+    delays=st.lists(st.floats(0, 0.004), min_size=1, max_size=5),
+    stalls=st.lists(st.one_of(st.just(0.0), st.floats(0, 0.004), st.floats(0, 2)), min_size=1, max_size=10),
+    width=st.sampled_from([1.0, 1.3, 2.0, 3.7]),
+    seed=st.integers(0, 1000),
+)
+def test_no_window_holds_more_than_the_limit_whatever_the_number_of_processes(
+    rate: float, delays: list[float], stalls: list[float], width: float, seed: int
+) -> None:
+    async def story() -> list[float]:
+        row = Book(rate, 0)
+        pacers = [SharedPacer(row.beside(delay), 1, rate) for delay in delays]  # type: ignore[arg-type]
+        connecting = [0, 0, 0.001, 0.05]
+        return await all_together(pacers, min(300, 30 + round(rate)), random.Random(seed), stalls, connecting)
+
+    left = run_virtually(story())
+    assert not left or most_in_a_window(left, width) <= math.ceil(rate * width) + 1
+
+
+@pytest.mark.parametrize("rate", [5, 50, 500])
+@pytest.mark.parametrize("processes", [1, 4])
+def test_the_rate_is_used(rate: float, processes: int) -> None:
+    async def story() -> list[float]:
+        row = Book(rate, 0)
+        pacers = [SharedPacer(row.beside(0.001), 1, rate) for _ in range(processes)]  # type: ignore[arg-type]
+        return await all_together(pacers, round(rate * 6), random.Random(1), [0.0], [0.0])
+
+    times = run_virtually(story())
+    # At first each process finds out how much it can use, and at the end some have nothing left to send.
+    steady = [moment for moment in times if times[0] + 1 < moment < times[-1] - 1]
+    assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 0.955 * rate
+
+
+def test_who_would_wait_long_with_an_open_connection_goes_back_into_the_line() -> None:
+    async def story() -> None:
+        row = Book(0.2, 0)
+        pacer = SharedPacer(row, 1, 0.2)  # type: ignore[arg-type]
+        await pacer.slot()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.stall(0.1)  # its slot is gone, and the next one is five seconds away
+        request = asyncio.create_task(pacer.departure())
+        await asyncio.wait([request])
+        assert request.cancelled()
+        # Its new slot is not lost.
+        began = loop.time()
+        await pacer.slot()
+        await pacer.departure()
+        assert 4 < loop.time() - began < 6
+
+    run_virtually(story())
+
+
+# With the database
+
+
+@pytest.fixture
+def run(postgres_url: str) -> tuple[Ledger, int]:
+    ledger = open_ledger(postgres_url)
+    return ledger, a_run(ledger, rate=100).run_id
+
+
+def slots_of(ledger: Ledger, run_id: int, processes: int, blocks: int) -> list[list[Block]]:
+    """Each process reserves some blocks of four slots, all at the same time."""
+
+    async def one(book: SlotBook) -> list[Block]:
+        return [await book.reserve(run_id, 4) for _ in range(blocks)]
+
+    async def all_of_them() -> list[list[Block]]:
+        books = [SlotBook(ledger.url) for _ in range(processes)]
+        found = await asyncio.gather(*map(one, books))
+        for book in books:
+            await book.__aexit__(None, None, None)
+        return found
+
+    return asyncio.run(all_of_them())
+
+
+def test_no_slot_is_given_away_twice(run: tuple[Ledger, int]) -> None:
+    ledger, run_id = run
+    found = slots_of(ledger, run_id, processes=3, blocks=10)
+    slots = sorted(slot for blocks in found for block in blocks for slot in block.slots)
+    assert len(slots) == 3 * 10 * 4
+    # Each process reads the server's clock by answers of its own, which are a little late.
+    gaps = [later - earlier for earlier, later in pairwise(slots)]
+    assert min(gaps) > 0
+    assert (slots[-1] - slots[0]) / (len(slots) - 1) == pytest.approx(1 / 97, rel=0.05)
+    ledger.close()
+
+
+def test_a_refusal_holds_up_everybody_and_slows_down_once(run: tuple[Ledger, int]) -> None:
+    ledger, run_id = run
+
+    async def story() -> float:
+        async with SlotBook(ledger.url) as mine, SlotBook(ledger.url) as others:
+            loop = asyncio.get_running_loop()
+            await mine.reserve(run_id, 1)
+            await others.reserve(run_id, 1)
+            departed = loop.time()
+            # Two processes are turned away at once.
+            await mine.push(run_id, departed, 30.0, slow_down=True)
+            await others.push(run_id, departed, 10.0, slow_down=True)
+            block = await others.reserve(run_id, 1)
+            assert block.rate == 50
+            return block.slots[0] - departed
+
+    assert 29.9 < asyncio.run(story()) < 32
+    ledger.close()
+
+
+def test_the_rate_recovers_step_by_step(run: tuple[Ledger, int]) -> None:
+    ledger, run_id = run
+
+    def slowed(rate: float, seconds_ago: float) -> None:
+        with ledger.write() as connection:
+            slowed_at = paces.c.next_slot - seconds_ago
+            connection.execute(update(paces).values(rate=rate, slowed_at=slowed_at))
+
+    rates = []
+    for rate, seconds_ago in [(50.0, 1.0), (50.0, 20.0), (95.0, 20.0), (100.0, 20.0)]:
+        slowed(rate, seconds_ago)
+        [[block]] = slots_of(ledger, run_id, processes=1, blocks=1)
+        rates.append(block.rate)
+    assert rates == [50, 60, 100, 100]
+    ledger.close()
+
+
+def test_starting_again_gives_no_slot_away_a_second_time(run: tuple[Ledger, int]) -> None:
+    ledger, run_id = run
+    slots_of(ledger, run_id, processes=1, blocks=100)
+    with ledger.write() as connection:
+        before = connection.scalar(select(paces.c.next_slot))
+        hand_over(connection, run_id, 2, a_run(ledger, rate=100).settings)
+        assert connection.scalar(select(paces.c.next_slot).where(paces.c.run_id == run_id)) == before
+    ledger.close()
+
+
+def test_adopting_needs_no_pace(ledger_url: str) -> None:
+    """A plan with nothing to send opens no run."""
+    ledger = open_ledger(ledger_url)
+    adopt(ledger, [planned(2, status="invalid", codes="MISSING_PHONE")])
+    with ledger.read() as connection:
+        assert connection.execute(select(paces)).all() == []
+    ledger.close()

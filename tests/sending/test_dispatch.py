@@ -1,0 +1,290 @@
+"""Quiet hours while a run is sent: nobody is texted in them, and nobody is forgotten over them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledgers import adopt, came_to, history, outbox, planned, send_all, stored
+from sqlalchemy import insert
+from virtual_time import VirtualTimeLoop
+from world import CAMPAIGN
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import load_campaign
+from batchsend.campaigns.quiet_hours import Hours
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger, scratch_ledger
+from batchsend.ledger.schema import messages
+from batchsend.mykaarma.client import Departure
+from batchsend.mykaarma.protocol import Answered, Judgement, Request
+from batchsend.planning.waiting import Holding, comes_back, hold, next_midnight
+from batchsend.sending import dispatch as dispatching
+from batchsend.sending import outbox as outboxes
+from batchsend.sending import sender as senders
+from batchsend.sending.dispatch import Sending
+from batchsend.sending.pacing import Pacer
+from batchsend.sending.sender import Ending
+from batchsend.settings import Credentials
+from batchsend.statuses import Code, Status
+from batchsend.utils.timestamps import start_of_window, to_text
+
+CLOCKS = (
+    "America/Chicago", "America/New_York", "America/Los_Angeles", "Pacific/Honolulu", "Europe/Berlin",
+    "America/Boise|America/Los_Angeles", "",
+)  # fmt: skip
+ZONE = "America/Chicago"
+
+
+class InlineLoop(VirtualTimeLoop):
+    """Work for threads is done at once: no time passes while it is."""
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        done: asyncio.Future[Any] = self.create_future()
+        done.set_result(func(*args))
+        return done
+
+
+class Recipients:
+    """Takes every text after `latency` seconds and remembers when which request left."""
+
+    def __init__(self, now: Callable[[], datetime], latency: float) -> None:
+        self.left: list[tuple[str, datetime]] = []
+        self._now = now
+        self._latency = latency
+
+    async def post(self, request: Request, departure: Departure) -> Judgement:
+        await asyncio.sleep(self._latency)  # connecting
+        await departure.allowed()
+        departure.left()
+        self.left.append((request.customer_uuid, self._now()))
+        await asyncio.sleep(self._latency)
+        return Answered(Status.ACCEPTED, message_uuid="m")
+
+
+def campaign(folder: Path, rate: float) -> Campaign:
+    (folder / "campaign.toml").write_text(CAMPAIGN + f"[sending]\nrate = {rate}\n", encoding="utf-8")
+    return load_campaign(folder / "campaign.toml")
+
+
+def send_at(
+    ledger: Ledger, folder: Path, clocks: list[str], begin: datetime, hours: Hours, *, rate: float,
+    latency: float, wait: bool, stop_at: float | None = None,
+) -> tuple[Recipients, Ending, datetime]:  # fmt: skip
+    """Sends a list of recipients with these clocks, from `begin` on, in virtual time."""
+    loop = InlineLoop()
+
+    def now() -> datetime:
+        return begin + timedelta(seconds=loop.time())
+
+    rows = [planned(row, clock=clock) for row, clock in enumerate(clocks, 2)]
+    scratch = scratch_ledger(folder)
+    with scratch.write() as connection:
+        connection.execute(insert(messages), rows)
+    zone = campaign(folder, rate).zone
+    hold(scratch, 0, Holding(begin, zone, hours, wait=wait))
+    held = stored(scratch, 0)
+    scratch.close()
+    adopted = adopt(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
+    recipients = Recipients(now, latency)
+    sending = Sending(
+        campaign(folder, rate), "https://api.example.com", Credentials("a", "b"), {}, hours, wait=wait
+    )
+    pacer = Pacer(sending.campaign.sending.rate)
+    shifts = dispatching.Shifts(sending, outbox(ledger, adopted), recipients, pacer, lambda _event: None)
+
+    async def story() -> Ending:
+        if stop_at is not None:
+            loop.call_later(stop_at, shifts.stop, Ending("interrupted", interrupted=True))
+        return await shifts.run()
+
+    with (
+        patch.object(dispatching, "now", now),
+        patch.object(outboxes, "now", now),
+        # In a night of virtual seconds nobody needs to look at the clock in each of them.
+        patch.object(dispatching, "_LOOK_SECONDS", 60.0),
+        patch.object(senders, "_WATCH_SECONDS", 60.0),
+        asyncio.Runner(loop_factory=lambda: loop) as runner,
+    ):
+        ending = runner.run(story())
+        end = now()
+    return recipients, ending, end
+
+
+begins = st.one_of(
+    st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001
+    # The nights in which the clocks change, in Chicago, Berlin and New York.
+    st.datetimes(datetime(2026, 3, 7, 20), datetime(2026, 3, 8, 20), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.datetimes(datetime(2026, 10, 31, 20), datetime(2026, 11, 1, 20), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.datetimes(datetime(2026, 10, 24, 20), datetime(2026, 10, 25, 20), timezones=st.just(UTC)),  # noqa: DTZ001
+)
+
+
+@settings(max_examples=50)
+@given(
+    clocks=st.lists(st.sampled_from(CLOCKS), min_size=1, max_size=25),
+    begin=begins,
+    begins_at=st.sampled_from([time(21), time(20, 30), time(1, 15)]),
+    ends_at=st.sampled_from([time(8), time(2, 30), time(9, 45)]),
+    rate=st.sampled_from([0.002, 0.05, 5.0]),
+    latency=st.sampled_from([0.1, 7.0]),
+    wait=st.booleans(),
+)
+def test_no_request_leaves_in_a_recipients_quiet_hours(
+    clocks: list[str],
+    begin: datetime,
+    begins_at: time,
+    ends_at: time,
+    rate: float,
+    latency: float,
+    wait: bool,
+) -> None:
+    hours = Hours(begins_at, ends_at, fallback=ZONE, lead=timedelta(seconds=30))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        ledger = open_ledger(f"sqlite:///{folder / 'ledger.db'}")
+        try:
+            recipients, ending, end = send_at(
+                ledger, folder, clocks, begin, hours, rate=rate, latency=latency, wait=wait
+            )
+            outcome = stored(ledger, 1)
+        finally:
+            ledger.close()
+    assert ending.reason is None
+    by_customer = {f"customer-{row}": clock for row, clock in enumerate(clocks, 2)}
+    for customer, left in recipients.left:
+        assert hours.awake(left, by_customer[customer]), (customer, left)
+    # Nobody twice, nobody lost: who was not texted waits for the hours to end, and only without `wait`.
+    assert len({customer for customer, _ in recipients.left}) == len(recipients.left)
+    taken = {row for row, (status, _) in outcome.items() if status == Status.ACCEPTED}
+    assert {f"customer-{row}" for row in taken} == {customer for customer, _ in recipients.left}
+    waiting = {row: found for row, found in outcome.items() if row not in taken}
+    assert set(waiting.values()) <= {(Status.PENDING, Code.QUIET_HOURS)}
+    assert not (wait and waiting)
+    # Whose hour it was at the end and all along is not among those who wait.
+    for row in waiting:
+        assert not all(
+            hours.allows(moment, clocks[row - 2]) for moment in (begin, begin + (end - begin) / 2, end)
+        ) or not hours.allows(begin, clocks[row - 2])
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Any:
+    opened = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield opened
+    opened.close()
+
+
+TCPA = Hours(time(21), time(8), fallback=ZONE, lead=timedelta(seconds=30))
+
+
+def test_a_run_that_reaches_the_evening_stops_texting_and_waits_for_the_morning(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    begin = datetime(2026, 11, 24, 2, 58, tzinfo=UTC)  # 20:58 in Chicago
+    recipients, ending, _ = send_at(
+        ledger, tmp_path, [ZONE] * 20, begin, TCPA, rate=0.1, latency=0.1, wait=True
+    )
+    assert ending.reason is None
+    local = [left.astimezone(campaign(tmp_path, 1).zone) for _, left in recipients.left]
+    # One in ten seconds from 20:58:00 until 20:59:30; the others from 08:00 on, in the list's order.
+    evening = [moment for moment in local if moment.hour == 20]
+    assert 9 <= len(evening) <= 11
+    assert all(moment.hour == 8 and moment.day == 24 for moment in local[len(evening) :])
+    assert [customer for customer, _ in recipients.left] == [f"customer-{row}" for row in range(2, 22)]
+
+
+def test_without_wait_the_rest_stays_pending_and_the_moment_to_come_back_is_said(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    begin = datetime(2026, 11, 24, 2, 58, tzinfo=UTC)
+    recipients, _, end = send_at(
+        ledger, tmp_path, [ZONE] * 20, begin, TCPA, rate=0.1, latency=0.1, wait=False
+    )
+    waiting = [found for found in stored(ledger, 1).values() if found[0] != Status.ACCEPTED]
+    assert set(waiting) == {(Status.PENDING, Code.QUIET_HOURS)}
+    assert len(waiting) + len(recipients.left) == 20
+    holding = Holding(end, campaign(tmp_path, 1).zone, TCPA)
+    assert comes_back(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
+
+
+def test_ctrl_c_ends_the_wait(ledger: Ledger, tmp_path: Path) -> None:
+    begin = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)  # 23:00 in Chicago
+    recipients, ending, end = send_at(
+        ledger, tmp_path, [ZONE] * 3, begin, TCPA, rate=1, latency=0.1, wait=True, stop_at=100
+    )
+    assert ending.interrupted
+    assert recipients.left == []
+    assert (end - begin).total_seconds() == pytest.approx(100, abs=2)
+
+
+def test_the_daily_cap_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
+    scratch = scratch_ledger(tmp_path)
+    with scratch.write() as connection:
+        connection.execute(insert(messages), [planned(row, clock=ZONE) for row in range(2, 12)])
+    noon = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
+    holding = Holding(noon, campaign(tmp_path, 1).zone, TCPA, left_today=4, limit=3)
+    hold(scratch, 0, holding)
+    codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
+    assert codes == ["STOPPED"] * 3 + ["HELD_BACK"] + ["DAILY_CAP"] * 6
+    # Tomorrow, and not at midnight: the hours are quiet then.
+    assert comes_back(scratch, 0, holding) == datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
+    assert comes_back(scratch, 0, replace(holding, hours=None)) == datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+    scratch.close()
+
+
+def test_who_waits_for_the_morning_takes_nothing_of_todays_cap(tmp_path: Path) -> None:
+    scratch = scratch_ledger(tmp_path)
+    clocks = ["Pacific/Honolulu", "America/New_York", "Pacific/Honolulu", "America/New_York"]
+    with scratch.write() as connection:
+        connection.execute(
+            insert(messages), [planned(row, clock=clock) for row, clock in enumerate(clocks, 2)]
+        )
+    morning = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)  # 09:00 in New York, 04:00 in Honolulu
+    holding = Holding(morning, campaign(tmp_path, 1).zone, TCPA, left_today=2)
+    hold(scratch, 0, holding)
+    codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
+    assert codes == ["QUIET_HOURS", "STOPPED", "QUIET_HOURS", "STOPPED"]
+    scratch.close()
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("America/Chicago", "2026-03-08", 23),
+        ("America/Chicago", "2026-11-01", 25),
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("Australia/Lord_Howe", "2026-10-04", 23.5),
+        ("Australia/Lord_Howe", "2026-04-05", 24.5),
+    ],
+)
+def test_a_capped_day_is_a_calendar_day_when_clocks_change_too(
+    ledger: Ledger, zone: str, day: str, hours: float
+) -> None:
+    where = ZoneInfo(zone)
+    noon = datetime.fromisoformat(f"{day} 12:00").replace(tzinfo=where).astimezone(UTC)
+    begins, ends = start_of_window(noon, 1, where), next_midnight(noon, where)
+    assert ends - begins == timedelta(hours=hours)
+    second = timedelta(seconds=1)
+    moments = [begins - second, begins, noon, ends - second, ends]
+    adopted = adopt(ledger, [planned(row) for row in range(2, 7)])
+    send_all(
+        ledger, adopted, *(came_to(row, sent_at=to_text(moment)) for row, moment in enumerate(moments, 2))
+    )
+    # What left since the day began, and what will have left since the next one begins.
+    assert history(ledger).texts_since(start_of_window(ends - second, 1, where)) == 4
+    assert history(ledger).texts_since(start_of_window(ends, 1, where)) == 1

@@ -1,0 +1,148 @@
+"""Plans by hand and what becomes of them, for tests of the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from batchsend.ledger.history import History
+from batchsend.ledger.ledger import Adopted, Identity, Ledger, NewRun, StartRecord
+from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.schema import messages
+from batchsend.sending.outbox import Claimed, Outbox, Outcome
+from batchsend.statuses import Status
+
+BASE_URL = "https://api.example.com"
+HOST = "this-computer"
+
+
+def planned(row: int, **values: Any) -> dict[str, Any]:
+    """A row of a plan, to be sent unless `values` say otherwise; its key is `key-<row>`."""
+    usual = {
+        "key": f"key-{row}",
+        "customer_uuid": f"customer-{row}",
+        "department_uuid": "department",
+        "user_uuid": "user",
+        "phone": f"+1312555{row:04}",
+        "body": f"Text {row}",
+        "segments": 1,
+        "encoding": "GSM-7",
+        "cells": json.dumps([f"customer-{row}"]),
+        "status": Status.PENDING,
+        "codes": "STOPPED",
+        "descriptions": "",
+        "attempts": 0,
+        "generation": 0,
+    }
+    every = dict.fromkeys(messages.columns.keys())
+    return {**every, **usual, **values, "run_id": 0, "row": row, "campaign_id": 0}
+
+
+def identity(name: str = "Spring", **values: Any) -> Identity:
+    usual: dict[str, Any] = {
+        "base_url": BASE_URL,
+        "key_columns": ("customer_uuid",),
+        "file": "/campaigns/spring.toml",
+        "host": HOST,
+    }
+    return Identity(name, **{**usual, **values})
+
+
+def start_record(*, template: str = "old", resend: str | None = None) -> StartRecord:
+    return StartRecord(
+        os_user="ann",
+        host=HOST,
+        version="1.0",
+        campaign_file="/campaigns/spring.toml",
+        campaign_sha256="c",
+        list_file="/campaigns/spring.csv",
+        list_sha256="l",
+        template_file="/campaigns/spring.txt",
+        template_sha256=template,
+        resend=resend,
+    )
+
+
+def adopt(
+    ledger: Ledger,
+    rows: Sequence[dict[str, Any]],
+    *,
+    run_id: int | None = None,
+    who: Identity | None = None,
+    campaign_id: int | None = None,
+    template: str = "old",
+    resend: str | None = None,
+) -> Adopted:
+    """Stores a plan of these rows, as a new run or as a further start of `run_id`."""
+    who = who or identity()
+    if campaign_id is None and (known := ledger.campaign(who.name, who.base_url)) is not None:
+        campaign_id = known.id
+    new_run = NewRun("fingerprint", "/campaigns/spring.csv", "2026-03-01T00:00:00.000Z", ("Customer UUID",),
+                     "America/Chicago", {"campaign": who.name})  # fmt: skip
+    with TemporaryDirectory() as folder:
+        scratch = scratch_ledger(Path(folder))
+        try:
+            with scratch.write() as connection:
+                connection.execute(insert(messages), list(rows))
+            return ledger.adopt(
+                scratch,
+                who,
+                campaign_id,
+                run_id,
+                new_run,
+                start_record(template=template, resend=resend),
+            )
+        finally:
+            scratch.close()
+
+
+def outbox(ledger: Ledger, adopted: Adopted, owner: str = "me") -> Outbox:
+    return Outbox(ledger, adopted.run_id, adopted.start_id, owner)
+
+
+def came_to(
+    row: int | Claimed, status: Status = Status.ACCEPTED, codes: str = "", sent_at: str | None = None
+) -> Outcome:
+    """The outcome of a claimed row."""
+    number = row if isinstance(row, int) else row.row
+    return Outcome(
+        row=number,
+        status=status,
+        codes=codes,
+        message_uuid=f"message-{number}" if status is Status.ACCEPTED else None,
+        attempts=1,
+        sent_at=sent_at or "2026-03-02T10:00:00.000Z",
+    )
+
+
+def send_all(ledger: Ledger, adopted: Adopted, *outcomes: Outcome) -> None:
+    """Claims whatever waits; rows without an outcome of their own are accepted."""
+    sender = outbox(ledger, adopted)
+    own = {outcome.row: outcome for outcome in outcomes}
+    claimed = sender.exchange([], 1000)
+    sender.exchange([own.get(c.row, came_to(c)) for c in claimed], 0)
+
+
+def history(ledger: Ledger, run_id: int | None = None, name: str = "Spring") -> History:
+    return History(ledger, ledger.campaign(name, BASE_URL), run_id, BASE_URL)
+
+
+def stored(ledger: Ledger, run_id: int) -> dict[int, tuple[str, str]]:
+    """Row -> status and codes as the ledger has them."""
+    query = select(messages.c.row, messages.c.status, messages.c.codes).where(messages.c.run_id == run_id)
+    with ledger.read() as connection:
+        return {row: (status, codes) for row, status, codes in connection.execute(query)}
+
+
+def everything(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
+    """The whole ledger's content."""
+    with ledger.read() as connection:
+        return {
+            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for name, table in messages.metadata.tables.items()
+        }

@@ -1,0 +1,93 @@
+"""Commands with little room or few rights: small disks, folders that may only be read. For Linux and macOS."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from world import BATCHSEND, Finished, World
+
+_PR_CAPBSET_DROP = 24
+_CAPABILITIES = 64
+
+
+def run_with(world: World, prepare: Callable[[], None] | None, *arguments: str) -> Finished:
+    """Runs a command to its end; `prepare` is called in the new process before the command."""
+    done = subprocess.run(
+        [*BATCHSEND, *arguments],
+        cwd=world.folder, env=world.env(), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+        timeout=100, preexec_fn=prepare,
+    )  # fmt: skip
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def without_special_rights() -> None:
+    """Root may write where it may not: that right goes. Everybody else has none to lose."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in range(_CAPABILITIES):
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+@contextmanager
+def read_only(*folders: Path) -> Iterator[None]:
+    before = [folder.stat().st_mode for folder in folders]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        for folder, mode in zip(folders, before, strict=True):
+            folder.chmod(mode)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A folder with little room, and what has to be done in a process that is to feel it."""
+
+    folder: Path
+    prepare: Callable[[], None] | None
+
+    def make_room(self) -> None:
+        if self.prepare is None:
+            _mount(self.folder, "remount,size=64m")
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
+    """`size` bytes: a file system of its own where one may be mounted, else the largest size of any file."""
+    folder.mkdir()
+    try:
+        _mount(folder, f"size={size}")
+    except (OSError, subprocess.CalledProcessError):
+        yield SmallDisk(folder, _limit_files(size))
+        return
+    try:
+        yield SmallDisk(folder, None)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _mount(folder: Path, options: str) -> None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise OSError("only root may mount")
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, capture_output=True
+    )
+
+
+def _limit_files(size: int) -> Callable[[], None]:
+    import resource
+
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def most_in_a_window(times: list[float], width: float) -> int:
+    """The largest number of `times` in any window of this width."""
+    return max(sum(1 for time in times if start <= time < start + width) for start in times)
