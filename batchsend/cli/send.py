@@ -102,11 +102,11 @@ def send(
         raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
 
     from batchsend.runs import api, runner
-    from batchsend.runs.start import Guards
+    from batchsend.runs.start import StartGuards
 
     def prepare() -> Start:
         loaded = load_with(campaign, list=list_, rate=rate, concurrency=concurrency)
-        guards = Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
+        guards = StartGuards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
         target = results.absolute() if results else None
         return api.prepare(loaded, results=target, guards=guards, **options)
 

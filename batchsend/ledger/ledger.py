@@ -109,7 +109,7 @@ class StartRecord:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class StoredPlan:
     """What storing a plan did: the run's number, this start's number, rows that earlier runs gave up."""
 
     run_id: int
@@ -243,7 +243,7 @@ class Ledger:
         run: NewRun,
         start: StartRecord,
         also: Callable[[Connection, int, int], object] = nothing_more,
-    ) -> Adopted:
+    ) -> StoredPlan:
         """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
 
         `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
@@ -276,7 +276,7 @@ class Ledger:
             start_id = _insert_start(connection, run_id, start)
             store(connection, planned, run_id, campaign_id)
             also(connection, run_id, start_id)
-        return Adopted(run_id, start_id, closed)
+        return StoredPlan(run_id, start_id, closed)
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:
         """Records how a start ended."""

@@ -13,14 +13,14 @@ import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 
-from batchsend.mykaarma.connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
+from batchsend.mykaarma.connection import BROKEN_ANSWER, ApiConnections, HttpResponse, is_usable
 from batchsend.mykaarma.protocol import (
     Answered,
     Judgement,
     Refused,
     Request,
+    RetryLater,
     SendingAttributes,
-    TurnedAway,
     judge,
     request_json,
     request_path,
@@ -110,7 +110,7 @@ class ApiClient:
         assert self._connections is not None  # noqa: S101
         path = request_path(request)
         data = request_json(request, self._options)
-        answer = Answer()
+        answer = HttpResponse()
         try:
             async with asyncio.timeout(None) as departure.deadline:
                 connection = await self._ready_connection(self._connections, departure)
@@ -152,7 +152,7 @@ class ApiClient:
 
     def _judge_trouble(self, error: Exception, departure: Departure) -> Judgement:
         if departure.left_at is None:
-            return TurnedAway(
+            return RetryLater(
                 f"cannot reach {self._base_url} ({_plain(error)})",
                 "Check this computer's network connection and MYKAARMA_BASE_URL.",
                 slow_down=False,

@@ -27,11 +27,11 @@ from batchsend.ledger.runs import code_counts, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
-from batchsend.planning.identity import recognise
+from batchsend.planning.identity import find_campaign
 from batchsend.planning.planner import PLANNED, PlannedChunk, Planner, Remarks
 from batchsend.planning.row_judge import Judged, RowJudge
 from batchsend.planning.sources import Sources, read_sources
-from batchsend.planning.waiting import Holding, comes_back, hold
+from batchsend.planning.waiting import WaitRules, comes_back, mark_waiting
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 #: The number that a plan's only run has in its scratch ledger.
@@ -71,7 +71,7 @@ class Plan:
     sent_with_other_template: int
     #: Texts of the whole run, those included that earlier starts tried and those that wait.
     texts_in_all: int
-    holding: Holding
+    holding: WaitRules
     #: A sentence, where the run comes to far more or fewer texts than any before it.
     unusual: str | None
 
@@ -106,7 +106,7 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
 
     Raises `BatchsendError` for whatever makes the list, the template or the campaign unusable as a whole.
     """
-    with loaded_to_stay(), TemporaryDirectory(prefix="batchsend-") as folder:
+    with frozen_garbage(), TemporaryDirectory(prefix="batchsend-") as folder:
         scratch = scratch_ledger(Path(folder))
         try:
             yield _plan(request, ledger, scratch)
@@ -124,7 +124,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     )
     known = None
     if ledger is not None:
-        known = recognise(campaign, identity, ledger, new_campaign=request.new_campaign)
+        known = find_campaign(campaign, identity, ledger, new_campaign=request.new_campaign)
     run = _same_list(request, ledger, known, fingerprint)
     history = History(
         ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
@@ -145,7 +145,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     # The whole run's texts: what is left of a long list after a kill is no short list.
     in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
     holding = _holding(request, history)
-    hold(scratch, SCRATCH_RUN, holding)
+    mark_waiting(scratch, SCRATCH_RUN, holding)
     texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
     return Plan(
         request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
@@ -191,14 +191,14 @@ def quiet_hours_of(campaign: Campaign) -> Hours | None:
     return Hours(quiet.from_, quiet.to, campaign.zone.key, fixed, lead)
 
 
-def _holding(request: PlanRequest, history: History) -> Holding:
+def _holding(request: PlanRequest, history: History) -> WaitRules:
     campaign = request.campaign
     per_day = campaign.sending.per_day
     left_today = None
     if per_day is not None:
         today = start_of_window(request.now, 1, campaign.zone)
         left_today = max(0, per_day - history.texts_since(today))
-    return Holding(
+    return WaitRules(
         request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
     )
 
@@ -218,7 +218,7 @@ def _same_list(
 
 
 @contextmanager
-def loaded_to_stay() -> Iterator[None]:
+def frozen_garbage() -> Iterator[None]:
     """Until the block is left, what is there already is not looked at again and again.
 
     All that the libraries consist of would be, and that takes a third of the time of planning and a tenth of that of

@@ -20,11 +20,11 @@ from batchsend.errors import (
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
+from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_to_stay, make_plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan, frozen_garbage, make_plan
 from batchsend.planning.waiting import comes_back
 from batchsend.reports.output_files import (
     plan_heading,
@@ -92,7 +92,7 @@ def send(
                 )  # fmt: skip
             if start.detach:
                 return _handed_over(ledger, adopted, plan)
-            with _stopped_by_the_ledger(), loaded_to_stay():
+            with _stopped_by_the_ledger(), frozen_garbage():
                 ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
                 if ending is None:
                     return _handed_over(ledger, adopted, plan)
@@ -110,7 +110,7 @@ def send(
 
 
 def _send_planned(
-    start: Start, credentials: Credentials, ledger: Ledger, adopted: Adopted, plan: Plan, listener: Listener,
+    start: Start, credentials: Credentials, ledger: Ledger, adopted: StoredPlan, plan: Plan, listener: Listener,
     ask: AskWhetherToStop | None,
 ) -> Ending | None:  # fmt: skip
     """Sends what was stored; `None`: this process has left, and workers go on."""
@@ -130,7 +130,7 @@ def _send_planned(
     return ending
 
 
-def _handed_over(ledger: Ledger, adopted: Adopted, plan: Plan) -> Report:
+def _handed_over(ledger: Ledger, adopted: StoredPlan, plan: Plan) -> Report:
     """The run goes on without this process."""
     return Report(
         Exit.DONE, adopted.run_id, Tally.of(ledger.counts(adopted.run_id)), code_counts(ledger, adopted.run_id),
@@ -204,7 +204,7 @@ def _report(
     try:
         written = write_results(path, results)
     except ResultsError as error:
-        exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.LOOK, Exit.LATER) else exit_code
+        exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.ATTENTION, Exit.LATER) else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
     later = comes_back(ledger, run_id, replace(plan.holding, now=now()))
     return Report(

@@ -183,5 +183,5 @@ def _exit(status: str, ending: Ending) -> Exit:
     if status == Status.ACCEPTED:
         return Exit.DONE
     if status in (Status.FAILED, Status.UNCONFIRMED):
-        return Exit.LOOK
+        return Exit.ATTENTION
     return Exit.INTERRUPTED if ending.interrupted else Exit.STOPPED

@@ -44,13 +44,13 @@ async def dispatch(sending: Sending, outbox: Outbox, listener: Callable[[Event],
         sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
     )  # fmt: skip
     async with client:
-        shifts = Shifts(sending, outbox, client, Pacer(campaign.sending.rate), listener)
+        shifts = SendLoop(sending, outbox, client, Pacer(campaign.sending.rate), listener)
         interrupted = Ending("interrupted", interrupted=True)
         with finishing_on_signals(lambda _number: shifts.stop(interrupted)):
             return await shifts.run()
 
 
-class Shifts:
+class SendLoop:
     """Sends until nothing is left, or only rows whose time has not come; then waits for it where that is asked."""
 
     def __init__(

@@ -16,7 +16,7 @@ from batchsend.settings import Credentials
 from batchsend.utils.timestamps import now
 
 #: Seconds between two commits at most.
-_LONGEST_BREATH = 0.05
+_MAX_COMMIT_INTERVAL = 0.05
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def client_of(settings: RunSettings, credentials: Credentials) -> ApiClient:
     )  # fmt: skip
 
 
-def breath_of(settings: RunSettings) -> float:
+def min_commit_interval(settings: RunSettings) -> float:
     """Seconds between two commits of one process: no more than it takes to send half of what it may have claimed."""
-    return min(_LONGEST_BREATH, settings.concurrency / (2 * settings.rate))
+    return min(_MAX_COMMIT_INTERVAL, settings.concurrency / (2 * settings.rate))
 
 
 def send_options(settings: RunSettings, ledger_id: str, run_id: int) -> SendOptions:

@@ -30,7 +30,7 @@ from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
+from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, claim, end, take_over, watch
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
 from batchsend.utils.processes import Child, ChildProcess, Launch
@@ -205,7 +205,7 @@ class Service:
         found = due(watched.times, watched.handled, moment, watched.expires_after)
         if found.missed is not None:
             last = found.missed.last
-            if claim(ledger, who, last, Fate.MISSED, self.scheduler, moment):
+            if claim(ledger, who, last, StartOutcome.MISSED, self.scheduler, moment):
                 first = found.missed.first
                 span = f"{self._local(watched, first)} to " if first < last else ""
                 self._say(
@@ -217,12 +217,12 @@ class Service:
             return False
         planned, when = found.start, self._local(watched, found.start)
         if path in self._running:
-            claim(ledger, who, planned, Fate.MISSED, self.scheduler, moment)
+            claim(ledger, who, planned, StartOutcome.MISSED, self.scheduler, moment)
             self._say(
                 "missed", f"Missed: {when}, because the start before it still runs.", watched.campaign,
                 planned=to_text(planned),
             )  # fmt: skip
-        elif claim(ledger, who, planned, Fate.STARTED, self.scheduler, moment):
+        elif claim(ledger, who, planned, StartOutcome.STARTED, self.scheduler, moment):
             late = "" if moment - planned < _AGAIN else ", late: nobody could start it then"
             self._launch(path, watched, who, planned, "started", f"Started for {when}{late}.")
             self._handled(watched, planned)

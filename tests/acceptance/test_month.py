@@ -227,8 +227,8 @@ def test_a_month_of_reminders(
     expected[STALE] = [Exit.REFUSED, Exit.DONE]
     expected[TENFOLD] = [Exit.REFUSED, Exit.DONE]
     expected[COLLEAGUE] = [Exit.BUSY, Exit.DONE]
-    expected[KILLED] = [Exit.LOOK]
-    expected[HELD_UP] = [Exit.LOOK]
+    expected[KILLED] = [Exit.ATTENTION]
+    expected[HELD_UP] = [Exit.ATTENTION]
     assert exits == expected
 
     told = dealership.told()

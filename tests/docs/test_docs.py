@@ -219,7 +219,7 @@ def demo_summary(tmp_path_factory: pytest.TempPathFactory) -> str:
          "--results", str(results)],
         cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60,
     )  # fmt: skip
-    assert done.returncode == Exit.LOOK
+    assert done.returncode == Exit.ATTENTION
     return next(line for line in done.stdout.splitlines() if " rows = " in line)
 
 

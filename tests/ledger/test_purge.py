@@ -27,7 +27,7 @@ from batchsend.ledger.optouts import opt_outs
 from batchsend.ledger.purge import cutoff_of, purge, purgeable
 from batchsend.ledger.schema import messages, runs, starts, superseded, updates
 from batchsend.reports.run_results import RunResults
-from batchsend.sending.locks import campaign_lock, nobody_sending
+from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 from batchsend.statuses import Status
 
 OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"
@@ -278,10 +278,10 @@ def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: s
         with (
             campaign_lock(other, "Spring", BASE_URL),
             pytest.raises(BusyError, match='"Spring" is being sent at the moment'),
-            nobody_sending(ledger),
+            all_campaigns_locked(ledger),
         ):
             pass
-        with nobody_sending(ledger), pytest.raises(BusyError), campaign_lock(other, "Spring", BASE_URL):
+        with all_campaigns_locked(ledger), pytest.raises(BusyError), campaign_lock(other, "Spring", BASE_URL):
             pass
         with campaign_lock(other, "Spring", BASE_URL):
             pass

@@ -30,9 +30,9 @@ from batchsend.sandbox import (
     provocations_markdown,
     serve,
 )
-from batchsend.sandbox.answers import Ending, provocation_of
+from batchsend.sandbox.answers import ReplyEnding, provocation_of
 from batchsend.sandbox.judge import Arrival, Judge, TokenBucket
-from batchsend.sandbox.record import Received, Submission
+from batchsend.sandbox.record import ReceivedText, Submission
 
 PHONE = "+12125550123"
 
@@ -480,7 +480,7 @@ async def test_a_client_that_gives_up_stays_on_record() -> None:
         await asyncio.wait([sending])
         # Nobody waits any more, so the server does not either.
         await until(lambda: len(asyncio.all_tasks()) == idle)
-        assert sandbox.requests[0].answer.ending is Ending.NEVER
+        assert sandbox.requests[0].answer.ending is ReplyEnding.NEVER
         assert sandbox.texts_per_customer() == {"sandbox-no-answer-sent": 1}
         assert (await client.send())[0] == 200
 
@@ -572,7 +572,7 @@ def test_error_rate_is_the_share_of_errors_and_they_are_mixed() -> None:
     assert {fate[3] for fate in errors if fate[0] == 400} == {False}
     # Nothing by chance stops a whole run or hangs: 401, the holiday, no answer.
     assert {fate[0] for fate in errors} == {None, 200, 400, 429, 500, 502, 503, 504}
-    assert Ending.NEVER not in {fate[2] for fate in errors}
+    assert ReplyEnding.NEVER not in {fate[2] for fate in errors}
 
 
 def test_a_request_tried_again_has_another_chance() -> None:
@@ -607,7 +607,7 @@ def test_any_json_gets_an_answer_and_a_record(message: object, sending: object, 
         sent["messageAttributes"] = message
     read, answer, _ = Judge(SandboxOptions()).decide(arrival(CUSTOMER, sent))
     assert answer.text_left == (answer.http_status == 200)
-    received = Received(1, 0.0, 0.0, DEPARTMENT, USER, CUSTOMER, Submission.of(read), answer)
+    received = ReceivedText(1, 0.0, 0.0, DEPARTMENT, USER, CUSTOMER, Submission.of(read), answer)
     assert json.loads(json.dumps(received.as_json()))["textLeft"] == answer.text_left
 
 

@@ -22,7 +22,7 @@ from misbehaving import answer, misbehaving, says, success, waits_until
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, watch
+from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, claim, watch
 from batchsend.services.schedule_files import CampaignFiles
 from batchsend.services.scheduler import Service
 
@@ -135,7 +135,7 @@ def test_of_many_at_the_same_moment_one_gets_the_start(ledger_url: str) -> None:
 
     def take(number: int) -> bool:
         barrier.wait()
-        return claim(ledgers[number], who, moment, Fate.STARTED, Scheduler("here", number), moment)
+        return claim(ledgers[number], who, moment, StartOutcome.STARTED, Scheduler("here", number), moment)
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(take, range(6))) == [False] * 5 + [True]

@@ -20,7 +20,7 @@ from world import World, customers
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import look_at_list
 from batchsend.web.jobs.list_process import Reading
-from batchsend.web.jobs.registry import Jobs, Request, State
+from batchsend.web.jobs.registry import JobRequest, Jobs, State
 from batchsend.web.uploads import fingerprint
 
 
@@ -326,7 +326,7 @@ def checked_in_its_process(world: World, campaign: str, only_below: Path | None 
     folder = world.folder / ".batchsend" / "web"
     jobs = Jobs(folder, only_below)
     name = jobs.new_name()
-    jobs.start(name, Request("check", str(file), None, "dana"), world.env())
+    jobs.start(name, JobRequest("check", str(file), None, "dana"), world.env())
     deadline = time.monotonic() + 60
     while not (state := jobs.state(name)).is_over:
         assert time.monotonic() < deadline, state

@@ -21,11 +21,11 @@ from batchsend.reports.advice import meaning
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotThereError
 from batchsend.web.jobs.confirmation import FIRST
-from batchsend.web.jobs.registry import JOBS, Jobs, Request, State, environment_of, request_for
+from batchsend.web.jobs.registry import JOBS, JobRequest, Jobs, State, environment_of, request_for
 from batchsend.web.queries import remembered
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.views.campaign import loaded
-from batchsend.web.views.campaigns import PLACES
+from batchsend.web.views.campaigns import FOLDER
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
 SENT, TRIAL, REHEARSAL = "sent", "trial", "rehearsal"
@@ -38,7 +38,7 @@ async def begin(request: web.Request) -> web.Response:
     resend = str(form.get("resend", "")) or None
     if resend is not None:
         check_resend(resend)
-    places, jobs = request.app[PLACES], request.app[JOBS]
+    places, jobs = request.app[FOLDER], request.app[JOBS]
     name = jobs.new_name()
     asked = request_for(
         file, "check", places.ledger, session(request).user, resend=resend,
@@ -218,7 +218,7 @@ async def tested(request: web.Request) -> web.Response:
     )  # fmt: skip
 
 
-def _asked(request: web.Request) -> tuple[CampaignFile, Campaign, Jobs, str, Request]:
+def _asked(request: web.Request) -> tuple[CampaignFile, Campaign, Jobs, str, JobRequest]:
     """The campaign and the check that an address names. Raises `BatchsendError`."""
     file, campaign = loaded(request)
     jobs, name = request.app[JOBS], request.match_info["check"]
@@ -237,7 +237,7 @@ def _run_of(request: web.Request, state: State) -> int | None:
         return None
     _, campaign = loaded(request)
     try:
-        with remembered(request.app[PLACES], campaign) as found:
+        with remembered(request.app[FOLDER], campaign) as found:
             if found is None:
                 return None
             goes_on = facts["goes_on"]
