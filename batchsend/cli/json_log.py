@@ -81,9 +81,13 @@ class _JsonLog:
         """Nobody is asked: whoever wrote `--yes` has answered."""
         self._total = plan.texts
         self.event(
-            "planned", texts=plan.texts, segments=plan.segments, rows=plan.counts,
-            goes_on=plan.run.id if plan.run is not None else None, unusual=plan.unusual,
-        )  # fmt: skip
+            "planned",
+            texts=plan.texts,
+            segments=plan.segments,
+            rows=plan.counts,
+            goes_on=plan.run.id if plan.run is not None else None,
+            unusual=plan.unusual,
+        )
         return True
 
     def listen(self, event: Event) -> None:

@@ -54,8 +54,10 @@ def _agreed(entries: int) -> bool:
 
     try:
         answer = click.prompt(
-            f"Type {entries} to purge {entry_count(entries)}, anything else to stop", default="", show_default=False
-        )  # fmt: skip
+            f"Type {entries} to purge {entry_count(entries)}, anything else to stop",
+            default="",
+            show_default=False,
+        )
     except click.Abort:
         click.echo()
         return False

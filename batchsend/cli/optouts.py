@@ -92,8 +92,13 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
     number = phone_of(phone, region) or None
     with find_ledger(None, ledger, open_ledger) as found:
         removed = remove_opt_outs(
-            found, customer_uuid=customer_uuid, phone=number, because=reason.strip(), person=_person(), moment=now()
-        )  # fmt: skip
+            found,
+            customer_uuid=customer_uuid,
+            phone=number,
+            because=reason.strip(),
+            person=_person(),
+            moment=now(),
+        )
         if not removed:
             raise BatchsendError(
                 f"{found.where}: {customer_uuid or number} is not on the opt-outs, so there was nothing to remove. "

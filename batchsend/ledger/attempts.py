@@ -52,14 +52,28 @@ def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> lis
         for table in (messages, superseded):
             query = (
                 select(
-                    table.c.sent_at, campaigns.c.name, campaigns.c.base_url, table.c.run_id, table.c.row,
-                    table.c.customer_uuid, table.c.phone, table.c.status, table.c.codes, table.c.message_uuid,
-                    table.c.body, starts.c.os_user, starts.c.host, starts.c.list_file, starts.c.list_sha256,
-                    starts.c.template_file, starts.c.template_sha256, table.c.purged_at,
+                    table.c.sent_at,
+                    campaigns.c.name,
+                    campaigns.c.base_url,
+                    table.c.run_id,
+                    table.c.row,
+                    table.c.customer_uuid,
+                    table.c.phone,
+                    table.c.status,
+                    table.c.codes,
+                    table.c.message_uuid,
+                    table.c.body,
+                    starts.c.os_user,
+                    starts.c.host,
+                    starts.c.list_file,
+                    starts.c.list_sha256,
+                    starts.c.template_file,
+                    starts.c.template_sha256,
+                    table.c.purged_at,
                 )
                 .join(campaigns, campaigns.c.id == table.c.campaign_id)
                 .outerjoin(starts, starts.c.id == table.c.start_id)
                 .where(wanted(table), table.c.status.in_([*TRIED, IN_FLIGHT]))
-            )  # fmt: skip
+            )
             found += [Attempt(*tuple(row)) for row in connection.execute(query)]
     return sorted(found, key=lambda one: (one.sent_at or "", one.run_id, one.row), reverse=True)

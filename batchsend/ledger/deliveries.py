@@ -267,9 +267,16 @@ def _deliveries(connection: Connection, table: Table, sends: Collection[_Send]) 
     found: dict[_Send, Delivery] = {}
     for where in _among(table, {send[:2] for send in sends}):
         query = select(
-            table.c.run_id, table.c.row, table.c.generation, table.c.codes, table.c.descriptions,
-            table.c.delivery_status, table.c.delivery_at, table.c.message_uuid, table.c.api_status,
-        ).where(where)  # fmt: skip
+            table.c.run_id,
+            table.c.row,
+            table.c.generation,
+            table.c.codes,
+            table.c.descriptions,
+            table.c.delivery_status,
+            table.c.delivery_at,
+            table.c.message_uuid,
+            table.c.api_status,
+        ).where(where)
         for run_id, row, generation, codes, descriptions, status, at, uuid, api_status in connection.execute(
             query
         ):
@@ -292,11 +299,14 @@ def _set_verdict(table: Table) -> UpdateStatement:
         update(table)
         .where(*_of_send(table))
         .values(
-            status=bindparam("said"), codes=bindparam("said_codes"), descriptions=bindparam("said_descriptions"),
-            delivery_status=bindparam("said"), delivery_at=bindparam("at"),
+            status=bindparam("said"),
+            codes=bindparam("said_codes"),
+            descriptions=bindparam("said_descriptions"),
+            delivery_status=bindparam("said"),
+            delivery_at=bindparam("at"),
             sent_at=func.coalesce(table.c.sent_at, bindparam("at")),
         )
-    )  # fmt: skip
+    )
 
 
 def _set_uuid(table: Table) -> UpdateStatement:
@@ -306,9 +316,11 @@ def _set_uuid(table: Table) -> UpdateStatement:
 def _verdict_values(send: _Send, delivery: Delivery) -> dict[str, Any]:
     verdict = delivery.verdict or UpdateOutcome(Status.ACCEPTED)
     said = {
-        "said": verdict.status, "said_codes": verdict.codes, "said_descriptions": verdict.descriptions,
+        "said": verdict.status,
+        "said_codes": verdict.codes,
+        "said_descriptions": verdict.descriptions,
         "at": delivery.at,
-    }  # fmt: skip
+    }
     return _send_values(send) | said
 
 

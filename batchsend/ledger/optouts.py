@@ -141,8 +141,14 @@ def add_opt_outs(
 
 
 def remove_opt_outs(
-    ledger: Ledger, *, customer_uuid: str | None, phone: str | None, because: str, person: Person, moment: datetime,
-) -> list[OptOut]:  # fmt: skip
+    ledger: Ledger,
+    *,
+    customer_uuid: str | None,
+    phone: str | None,
+    because: str,
+    person: Person,
+    moment: datetime,
+) -> list[OptOut]:
     """Ends every entry that names this customer or this phone, and returns what was ended."""
     named = or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone)
     ended = {
@@ -167,19 +173,26 @@ def learn(connection: Connection, run_id: int, rows: Collection[int], moment: da
     campaign, and learns nothing: it forgets everything anyway.
     """
     query = (
-        select(messages.c.row, messages.c.customer_uuid, messages.c.phone, campaigns.c.name,
-               campaigns.c.base_url, starts.c.os_user, starts.c.host)
+        select(
+            messages.c.row,
+            messages.c.customer_uuid,
+            messages.c.phone,
+            campaigns.c.name,
+            campaigns.c.base_url,
+            starts.c.os_user,
+            starts.c.host,
+        )
         .join(campaigns, campaigns.c.id == messages.c.campaign_id)
         .join(starts, starts.c.id == messages.c.start_id)
         .where(messages.c.run_id == run_id, messages.c.row.in_(rows))
         # Two processes that learn the same in another order would wait for each other for ever.
         .order_by(messages.c.customer_uuid)
-    )  # fmt: skip
+    )
     for row, customer_uuid, phone, campaign, base_url, os_user, host in connection.execute(query).all():
         wish = OptOutRequest(customer_uuid or "", phone or "", f"{campaign}, run {run_id}, row {row}")
         _add(
             connection, [wish], scope_of_answer(base_url), OptOutSource.ANSWER, Person(os_user, host), moment
-        )  # fmt: skip
+        )
 
 
 _columns = [optouts.c[name] for name in OptOut.__slots__]
@@ -194,8 +207,13 @@ def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]
 
 
 def _add(
-    connection: Connection, wishes: Sequence[OptOutRequest], scope: str, source: OptOutSource, person: Person, moment: datetime
-) -> int:  # fmt: skip
+    connection: Connection,
+    wishes: Sequence[OptOutRequest],
+    scope: str,
+    source: OptOutSource,
+    person: Person,
+    moment: datetime,
+) -> int:
     missing = _missing(connection, wishes, scope)
     if missing:
         entry = {

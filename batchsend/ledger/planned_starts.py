@@ -94,8 +94,13 @@ def end(ledger: Ledger, who: Scheduled, planned_at: datetime, exit_code: int, no
 
 
 def take_over(
-    ledger: Ledger, who: Scheduled, since: datetime, by: Scheduler, alive: Callable[[int], bool], now: datetime
-) -> datetime | None:  # fmt: skip
+    ledger: Ledger,
+    who: Scheduled,
+    since: datetime,
+    by: Scheduler,
+    alive: Callable[[int], bool],
+    now: datetime,
+) -> datetime | None:
     """The planned time of the last start, if a scheduler of this computer began it and ended before it did.
 
     It is this scheduler's from then on. `since`: what was planned before is left alone; `alive`: is there a process

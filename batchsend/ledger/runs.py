@@ -109,13 +109,22 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
     """All runs, the latest first, each with its counts and its latest start."""
     latest = select(func.max(starts.c.id)).group_by(starts.c.run_id)
     query = (
-        select(runs.c.id, campaigns.c.name, campaigns.c.base_url, runs.c.created_at, starts.c.ended_at,
-               starts.c.os_user, starts.c.host, starts.c.ending, runs.c.list_file)
+        select(
+            runs.c.id,
+            campaigns.c.name,
+            campaigns.c.base_url,
+            runs.c.created_at,
+            starts.c.ended_at,
+            starts.c.os_user,
+            starts.c.host,
+            starts.c.ending,
+            runs.c.list_file,
+        )
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .join(starts, starts.c.run_id == runs.c.id)
         .where(starts.c.id.in_(latest))
         .order_by(runs.c.id.desc())
-    )  # fmt: skip
+    )
     if campaign_name is not None:
         query = query.where(campaigns.c.name == campaign_name)
     by_run = select(messages.c.run_id, messages.c.status, func.count()).group_by(

@@ -78,9 +78,16 @@ class ApiClient:
     """One session with one API. `timeout`: seconds for connecting, and again for a request and its answer."""
 
     def __init__(
-        self, base_url: str, username: str, password: str, *, options: SendingAttributes, timeout: float,
-        connections: int, sender_per_row: bool,
-    ) -> None:  # fmt: skip
+        self,
+        base_url: str,
+        username: str,
+        password: str,
+        *,
+        options: SendingAttributes,
+        timeout: float,
+        connections: int,
+        sender_per_row: bool,
+    ) -> None:
         self._base_url = base_url
         self._authorization = aiohttp.encode_basic_auth(username, password, encoding="utf-8")
         self._options = options

@@ -71,17 +71,25 @@ class TakenRows:
             rows.setdefault(taken.row, []).append(taken)
         # An index may name a row that holds something else.
         self._by_key = _first(
-            (key, taken) for key, some in by_key.items() for row in sorted(some)
-            for taken in rows.get(row, ()) if taken.key == key
-        )  # fmt: skip
+            (key, taken)
+            for key, some in by_key.items()
+            for row in sorted(some)
+            for taken in rows.get(row, ())
+            if taken.key == key
+        )
         self._by_phone = _first(
-            (phone, taken) for phone, some in by_phone.items() for row in sorted(some)
-            for taken in rows.get(row, ()) if taken.phone == phone
-        )  # fmt: skip
+            (phone, taken)
+            for phone, some in by_phone.items()
+            for row in sorted(some)
+            for taken in rows.get(row, ())
+            if taken.phone == phone
+        )
         self._by_customer = Counter(
-            customer for customer, some in by_customer.items() for row in set(some)
+            customer
+            for customer, some in by_customer.items()
+            for row in set(some)
             if any(taken.customer_uuid == customer for taken in rows.get(row, ()))
-        )  # fmt: skip
+        )
 
     def by_key(self, key: str) -> TakenRow | None:
         """The first row that took this key."""

@@ -134,10 +134,17 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
     goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
     planner = Planner(
-        campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-        sources.suppression, request.now, partial(taken_rows, scratch, SCRATCH_RUN),
-        resend=None if goes_on else request.resend, continues=run is not None,
-    )  # fmt: skip
+        campaign,
+        sources.customers.headers,
+        sources.roles,
+        _row_judge(campaign, sources),
+        history,
+        sources.suppression,
+        request.now,
+        partial(taken_rows, scratch, SCRATCH_RUN),
+        resend=None if goes_on else request.resend,
+        continues=run is not None,
+    )
     for chunk in sources.customers.chunks(used):
         _store(scratch, planner.plan(chunk))
     if campaign.recipients.duplicate_phones == "skip":
@@ -148,11 +155,23 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     mark_waiting(scratch, SCRATCH_RUN, holding)
     texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
     return Plan(
-        request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
-        scratch.counts(SCRATCH_RUN), code_counts(scratch, SCRATCH_RUN),
+        request,
+        sources,
+        scratch,
+        identity,
+        known,
+        run,
+        fingerprint,
+        planner.remarks,
+        texts,
+        segments,
+        scratch.counts(SCRATCH_RUN),
+        code_counts(scratch, SCRATCH_RUN),
         history.sent_with_other_template(sources.template.source_sha256) if run else 0,
-        in_all, holding, unusual(in_all, history.texts_by_run()),
-    )  # fmt: skip
+        in_all,
+        holding,
+        unusual(in_all, history.texts_by_run()),
+    )
 
 
 def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
@@ -165,9 +184,12 @@ def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
 
 def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
     return RowJudge(
-        campaign, sources.customers.headers, sources.roles, sources.template,
+        campaign,
+        sources.customers.headers,
+        sources.roles,
+        sources.template,
         phones_needed=sources.suppression.phones_only,
-    )  # fmt: skip
+    )
 
 
 def judge_row(plan: Plan, number: int) -> Judged | None:

@@ -36,10 +36,29 @@ from batchsend.utils.timestamps import start_of_window, to_text
 
 #: The columns of the ledger's `messages` that a planned row has; all others are for what becomes of it.
 PLANNED = (
-    "run_id", "row", "campaign_id", "key", "customer_uuid", "department_uuid", "user_uuid", "phone", "body",
-    "segments", "encoding", "clock", "cells", "status", "codes", "descriptions", "message_uuid", "attempts",
-    "sent_at", "earlier_run", "generation", "resend",
-)  # fmt: skip
+    "run_id",
+    "row",
+    "campaign_id",
+    "key",
+    "customer_uuid",
+    "department_uuid",
+    "user_uuid",
+    "phone",
+    "body",
+    "segments",
+    "encoding",
+    "clock",
+    "cells",
+    "status",
+    "codes",
+    "descriptions",
+    "message_uuid",
+    "attempts",
+    "sent_at",
+    "earlier_run",
+    "generation",
+    "resend",
+)
 PlannedRow = tuple[str | int | None, ...]
 _as_json_string = json.encoder.encode_basestring
 #: Examples kept for the preview of each kind of remark.
@@ -92,9 +111,19 @@ class Planner:
     """
 
     def __init__(
-        self, campaign: Campaign, headers: Sequence[str], roles: Roles, judge: RowJudge, history: History,
-        suppression: Suppression, now: datetime, planned: Fetch, *, resend: str | None, continues: bool,
-    ) -> None:  # fmt: skip
+        self,
+        campaign: Campaign,
+        headers: Sequence[str],
+        roles: Roles,
+        judge: RowJudge,
+        history: History,
+        suppression: Suppression,
+        now: datetime,
+        planned: Fetch,
+        *,
+        resend: str | None,
+        continues: bool,
+    ) -> None:
         self.remarks = Remarks()
         self._headers = headers
         self._roles = roles
@@ -170,9 +199,13 @@ class Planner:
         ]
 
     def _plan_again(
-        self, row: Judged, outcome: Mapping[str, Any], chosen: str | None, earlier: dict[str, list[Earlier]],
+        self,
+        row: Judged,
+        outcome: Mapping[str, Any],
+        chosen: str | None,
+        earlier: dict[str, list[Earlier]],
         reached: dict[str, int],
-    ) -> PlannedRow | None:  # fmt: skip
+    ) -> PlannedRow | None:
         """A row that was tried in this run, where `--resend` asks for it and it can be sent; else it is kept."""
         status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
         own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
@@ -328,9 +361,16 @@ def _as_json(cells: Sequence[str]) -> str:
 
 
 def _planned(
-    row: Judged, cells: str, status: Status, code: Code, description: str = "", *, generation: int = 0,
-    resend: str | None = None, earlier: Earlier | None = None,
-) -> PlannedRow:  # fmt: skip
+    row: Judged,
+    cells: str,
+    status: Status,
+    code: Code,
+    description: str = "",
+    *,
+    generation: int = 0,
+    resend: str | None = None,
+    earlier: Earlier | None = None,
+) -> PlannedRow:
     """The row as `PLANNED` says."""
     size = row.size
     # Plain texts: the driver looks much longer at a member of an enumeration.
@@ -339,10 +379,29 @@ def _planned(
         (None, None, None) if earlier is None else (earlier.message_uuid, earlier.sent_at, earlier.run_id)
     )
     return (
-        0, row.row, 0, row.key, row.customer_uuid, row.department_uuid, row.user_uuid, row.phone, row.body,
-        segments, encoding, row.clock or None, cells, status.value, code.value, description, uuid, 0,
-        sent_at, run, generation, resend,
-    )  # fmt: skip
+        0,
+        row.row,
+        0,
+        row.key,
+        row.customer_uuid,
+        row.department_uuid,
+        row.user_uuid,
+        row.phone,
+        row.body,
+        segments,
+        encoding,
+        row.clock or None,
+        cells,
+        status.value,
+        code.value,
+        description,
+        uuid,
+        0,
+        sent_at,
+        run,
+        generation,
+        resend,
+    )
 
 
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:

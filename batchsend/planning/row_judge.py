@@ -68,9 +68,14 @@ class RowJudge:
     """
 
     def __init__(
-        self, campaign: Campaign, headers: Sequence[str], roles: Roles, templates: TemplateChoice,
-        *, phones_needed: bool,
-    ) -> None:  # fmt: skip
+        self,
+        campaign: Campaign,
+        headers: Sequence[str],
+        roles: Roles,
+        templates: TemplateChoice,
+        *,
+        phones_needed: bool,
+    ) -> None:
         self._headers = headers
         self._roles = roles
         self._templates = templates

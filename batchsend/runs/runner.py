@@ -86,10 +86,14 @@ def send(
                 if plan.texts and not confirm(plan):
                     raise DeclinedError("Nothing was sent.")
                 adopted = ledger.adopt(
-                    plan.scratch, plan.identity, plan.known.id if plan.known else None,
-                    plan.run.id if plan.run else None, plan.new_run(), _start_record(plan),
+                    plan.scratch,
+                    plan.identity,
+                    plan.known.id if plan.known else None,
+                    plan.run.id if plan.run else None,
+                    plan.new_run(),
+                    _start_record(plan),
                     handing_over(ledger, plan),
-                )  # fmt: skip
+                )
             if start.detach:
                 return _handed_over(ledger, adopted, plan)
             with _stopped_by_the_ledger(), frozen_garbage():
@@ -97,9 +101,13 @@ def send(
                 if ending is None:
                     return _handed_over(ledger, adopted, plan)
                 results = RunResults(
-                    ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
-                    plan_heading(plan, adopted.run_id, api=base_url), adopted.run_id,
-                )  # fmt: skip
+                    ledger,
+                    adopted.run_id,
+                    plan.sources.customers.headers,
+                    campaign.zone,
+                    plan_heading(plan, adopted.run_id, api=base_url),
+                    adopted.run_id,
+                )
                 path = start.results or results_path(campaign, adopted.run_id)
                 report = _report(ledger, adopted.run_id, ending, results, path, plan)
                 ledger.end_start(adopted.start_id, report.exit, report.ending or "done")
@@ -110,9 +118,14 @@ def send(
 
 
 def _send_planned(
-    start: Start, credentials: Credentials, ledger: Ledger, adopted: StoredPlan, plan: Plan, listener: Listener,
+    start: Start,
+    credentials: Credentials,
+    ledger: Ledger,
+    adopted: StoredPlan,
+    plan: Plan,
+    listener: Listener,
     ask: AskWhetherToStop | None,
-) -> Ending | None:  # fmt: skip
+) -> Ending | None:
     """Sends what was stored; `None`: this process has left, and workers go on."""
     if not plan.texts:
         return Ending()
@@ -133,10 +146,17 @@ def _send_planned(
 def _handed_over(ledger: Ledger, adopted: StoredPlan, plan: Plan) -> Report:
     """The run goes on without this process."""
     return Report(
-        Exit.DONE, adopted.run_id, Tally.of(ledger.counts(adopted.run_id)), code_counts(ledger, adopted.run_id),
-        None, None, planned=plan.texts, unusual=plan.unusual, closed=adopted.closed,
+        Exit.DONE,
+        adopted.run_id,
+        Tally.of(ledger.counts(adopted.run_id)),
+        code_counts(ledger, adopted.run_id),
+        None,
+        None,
+        planned=plan.texts,
+        unusual=plan.unusual,
+        closed=adopted.closed,
         workers=tuple(waiting_workers(ledger, plan.request.base_url)),
-    )  # fmt: skip
+    )
 
 
 def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
@@ -208,9 +228,17 @@ def _report(
         reason = f"{reason}. {error}" if reason else str(error)
     later = comes_back(ledger, run_id, replace(plan.holding, now=now()))
     return Report(
-        exit_code, run_id, Tally.of(ledger.counts(run_id)), codes, reason, written,
-        planned=plan.texts, comes_back=later, zone=plan.holding.zone, unusual=plan.unusual,
-    )  # fmt: skip
+        exit_code,
+        run_id,
+        Tally.of(ledger.counts(run_id)),
+        codes,
+        reason,
+        written,
+        planned=plan.texts,
+        comes_back=later,
+        zone=plan.holding.zone,
+        unusual=plan.unusual,
+    )
 
 
 def _with_page(report: Report, ledger: Ledger, run_id: int, plan: Plan, results: Path) -> Report:

@@ -114,9 +114,13 @@ class Sender:
     """Sends the open messages of one run, once. Belongs to one event loop."""
 
     def __init__(
-        self, store: MessageStore, poster: Poster, pacer: Pacing, options: SendOptions,
+        self,
+        store: MessageStore,
+        poster: Poster,
+        pacer: Pacing,
+        options: SendOptions,
         listener: Callable[[Event], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._store = store
         self._poster = poster
         self._pacer = pacer
@@ -343,8 +347,10 @@ class Sender:
         left_at = underway.departure.left_at
         pause = self._pacer.turned_away(
             underway.slot if left_at is None else left_at,
-            judgement.retry_after, slow_down=judgement.slow_down, reason=judgement.reason,
-        )  # fmt: skip
+            judgement.retry_after,
+            slow_down=judgement.slow_down,
+            reason=judgement.reason,
+        )
         if pause is not None:
             self._pauses.append(Waiting(pause.seconds, pause.reason))
             # A connection that was opened for a request could be dropped by the other side during the pause.

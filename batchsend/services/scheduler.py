@@ -142,9 +142,12 @@ class Service:
                 continue
             del self._running[path]
             self._say(
-                "finished", f"It ended with exit code {exit_code}.", running.campaign,
-                planned=to_text(running.planned), exit=exit_code,
-            )  # fmt: skip
+                "finished",
+                f"It ended with exit code {exit_code}.",
+                running.campaign,
+                planned=to_text(running.planned),
+                exit=exit_code,
+            )
             if running.interrupted and exit_code == Exit.INTERRUPTED:
                 continue  # the next scheduler goes on with it
             try:
@@ -189,9 +192,11 @@ class Service:
         ahead = watched.times.after(moment)
         said = f"next start {self._local(watched, ahead)}" if ahead else "no start lies ahead"
         self._say(
-            "watching", f"{schedule_words(watched.campaign)}: {said}", watched.campaign,
+            "watching",
+            f"{schedule_words(watched.campaign)}: {said}",
+            watched.campaign,
             next=to_text(ahead) if ahead else None,
-        )  # fmt: skip
+        )
         if not self._start_due(path, watched, ledger, who, moment) and all(
             running.who != who for running in self._running.values()
         ):
@@ -209,9 +214,12 @@ class Service:
                 first = found.missed.first
                 span = f"{self._local(watched, first)} to " if first < last else ""
                 self._say(
-                    "missed", f"Missed: {span}{self._local(watched, last)}. It is not made up for.", watched.campaign,
-                    planned=to_text(last), first=to_text(first),
-                )  # fmt: skip
+                    "missed",
+                    f"Missed: {span}{self._local(watched, last)}. It is not made up for.",
+                    watched.campaign,
+                    planned=to_text(last),
+                    first=to_text(first),
+                )
             self._handled(watched, last)
         if found.start is None:
             return False
@@ -219,9 +227,11 @@ class Service:
         if path in self._running:
             claim(ledger, who, planned, StartOutcome.MISSED, self.scheduler, moment)
             self._say(
-                "missed", f"Missed: {when}, because the start before it still runs.", watched.campaign,
+                "missed",
+                f"Missed: {when}, because the start before it still runs.",
+                watched.campaign,
                 planned=to_text(planned),
-            )  # fmt: skip
+            )
         elif claim(ledger, who, planned, StartOutcome.STARTED, self.scheduler, moment):
             late = "" if moment - planned < _AGAIN else ", late: nobody could start it then"
             self._launch(path, watched, who, planned, "started", f"Started for {when}{late}.")
@@ -273,8 +283,14 @@ class Service:
         return for_people(moment, watched.campaign.zone)
 
     def _say(
-        self, event: str, message: str, campaign: Campaign | None = None, *, path: Path | None = None, **facts: Any
-    ) -> None:  # fmt: skip
+        self,
+        event: str,
+        message: str,
+        campaign: Campaign | None = None,
+        *,
+        path: Path | None = None,
+        **facts: Any,
+    ) -> None:
         about: Mapping[str, Any] = {}
         if campaign is not None:
             about = {"campaign": campaign.name, "file": str(campaign.path)}

@@ -141,10 +141,20 @@ class RowPage:
 
 
 _SHOWN = (
-    messages.c.row, messages.c.status, messages.c.codes, messages.c.descriptions, messages.c.customer_uuid,
-    messages.c.phone, messages.c.body, messages.c.segments, messages.c.sent_at, messages.c.message_uuid,
-    messages.c.attempts, messages.c.earlier_run, messages.c.purged_at,
-)  # fmt: skip
+    messages.c.row,
+    messages.c.status,
+    messages.c.codes,
+    messages.c.descriptions,
+    messages.c.customer_uuid,
+    messages.c.phone,
+    messages.c.body,
+    messages.c.segments,
+    messages.c.sent_at,
+    messages.c.message_uuid,
+    messages.c.attempts,
+    messages.c.earlier_run,
+    messages.c.purged_at,
+)
 
 
 def page_of_rows(ledger: Ledger, run_id: int, query: RowQuery, phone: str | None) -> RowPage:

@@ -235,10 +235,11 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
         if os.environ.get("BATCHSEND_DEBUG"):
             raise
         return _sorry(
-            request, 500,
+            request,
+            500,
             f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded, and "
             f"nobody is texted twice. Please report it, with what you did last.",
-        )  # fmt: skip
+        )
 
 
 def _sorry(request: web.Request, status: int, said: str) -> web.Response:

@@ -70,9 +70,12 @@ def why(ledger: Ledger, customer: str = "", phone: str | None = None, base_url: 
 def test_an_opted_out_answer_puts_customer_and_number_on_the_list(ledger: Ledger) -> None:
     adopted = adopt(ledger, [planned(2), planned(3), planned(4, phone=None), planned(5)])
     send_all(
-        ledger, adopted, came_to(2, Status.FAILED, OUT), came_to(3, Status.FAILED, "CUSTOMER_LOCKED"),
+        ledger,
+        adopted,
+        came_to(2, Status.FAILED, OUT),
+        came_to(3, Status.FAILED, "CUSTOMER_LOCKED"),
         came_to(4, Status.FAILED, f"INVALID_USER; {OUT}"),
-    )  # fmt: skip
+    )
     found = [(entry.customer_uuid, entry.phone, entry.source) for entry in opt_outs(ledger)]
     assert sorted(found) == [("customer-2", "+13125550002", "answer"), ("customer-4", "", "answer")]
     said = why(ledger, "customer-2")
@@ -101,17 +104,21 @@ def test_an_update_that_says_so_counts_once(ledger: Ledger) -> None:
             "status": "FAILURE",
             "errors": [{"errorCode": OUT, "errorDescription": "The customer has opted out."}],
             "callbackMetaData": {
-                "batchsendLedger": ledger.ledger_id(), "batchsendRun": str(adopted.run_id), "batchsendRow": "3",
+                "batchsendLedger": ledger.ledger_id(),
+                "batchsendRun": str(adopted.run_id),
+                "batchsendRow": "3",
                 "batchsendSend": "1",
             },
         }
-    ).encode()  # fmt: skip
+    ).encode()
     deliveries = Deliveries(ledger)
     deliveries.record([ReceivedUpdate.of(body, "2026-03-02T10:00:00.000Z")])
     (entry,) = opt_outs(ledger)
     assert (entry.customer_uuid, entry.phone, entry.added_at) == (
-        "customer-3", "+13125550003", "2026-03-02T10:00:00.000Z",
-    )  # fmt: skip
+        "customer-3",
+        "+13125550003",
+        "2026-03-02T10:00:00.000Z",
+    )
     remove_opt_outs(ledger, customer_uuid="customer-3", phone=None, because="", person=ANN, moment=MONDAY)
     # The same update once more is older than the removal, whenever it comes.
     deliveries.record([ReceivedUpdate.of(body, "2026-03-04T10:00:00.000Z")])
@@ -364,9 +371,11 @@ def test_an_export_can_be_imported_and_nobody_stands_twice(
     assert "2 added, 0 already on the list." in optouts(capsys, "import", name, *elsewhere)
     listed = optouts(capsys, "list", *elsewhere)
     for said in (
-        "customer -leading_hyphen\n", '  =HYPERLINK("http://x","y") (imported', "customer c2, +44 20 7946 0958",
+        "customer -leading_hyphen\n",
+        '  =HYPERLINK("http://x","y") (imported',
+        "customer c2, +44 20 7946 0958",
         'moved, "away" (imported',
-    ):  # fmt: skip
+    ):
         assert said in listed
     # It is a suppression file as well.
     suppression = load_suppression([folder / name], "US")
@@ -454,9 +463,13 @@ def plan(
     with make_plan(request, ledger) as made:
         texts = [row["customer_uuid"] for row in run_rows(made.scratch, 0, [Status.PENDING])]
         stored = ledger.adopt(
-            made.scratch, made.identity, made.known.id if made.known else None, made.run.id if made.run else None,
-            made.new_run(), start_record(resend=resend),
-        )  # fmt: skip
+            made.scratch,
+            made.identity,
+            made.known.id if made.known else None,
+            made.run.id if made.run else None,
+            made.new_run(),
+            start_record(resend=resend),
+        )
     return texts, stored
 
 

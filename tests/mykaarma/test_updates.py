@@ -14,8 +14,12 @@ from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, prevails,
 from batchsend.statuses import Status
 
 METADATA = {
-    "source": "batchsend", "batchsendLedger": "L1", "batchsendRun": "3", "batchsendRow": "17", "batchsendSend": "2",
-}  # fmt: skip
+    "source": "batchsend",
+    "batchsendLedger": "L1",
+    "batchsendRun": "3",
+    "batchsendRow": "17",
+    "batchsendSend": "2",
+}
 SEND = SendRef("L1", 3, 17, 1)
 ACCEPTED, DELIVERED = UpdateOutcome(Status.ACCEPTED), UpdateOutcome(Status.DELIVERED)
 TWILIO = {"errorCode": "TWILIO_SENDING_FAILURE", "errorDescription": "Not taken."}

@@ -100,8 +100,14 @@ async def test_a_well_formed_request_is_accepted_and_taken_down() -> None:
     answer = json.loads(body)
     assert status == 200
     assert set(answer) == {
-        "customerUUID", "errors", "messageUUID", "metaData", "requestUUID", "status", "warnings"
-    }  # fmt: skip
+        "customerUUID",
+        "errors",
+        "messageUUID",
+        "metaData",
+        "requestUUID",
+        "status",
+        "warnings",
+    }
     assert (answer["status"], answer["customerUUID"], answer["errors"]) == ("SUCCESS", CUSTOMER, None)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", answer["messageUUID"])
     [text] = sandbox.texts
@@ -179,9 +185,16 @@ REFUSED_PAYLOADS = [
     (with_message(body=" \n"), 400, ["MISSING_MESSAGE_BODY"]),
     (with_message(body=None), 400, ["MISSING_MESSAGE_BODY"]),
     # All faults of a request are told at once.
-    ({"messageAttributes": {}}, 400, [
-        "MISSING_MESSAGE_TYPE", "MISSING_MESSAGE_PROTOCOL", "MISSING_IS_MANUAL", "MISSING_MESSAGE_BODY",
-    ]),
+    (
+        {"messageAttributes": {}},
+        400,
+        [
+            "MISSING_MESSAGE_TYPE",
+            "MISSING_MESSAGE_PROTOCOL",
+            "MISSING_IS_MANUAL",
+            "MISSING_MESSAGE_BODY",
+        ],
+    ),
     # The service answers this one with a 500 although nothing is wrong with the service.
     ({}, 500, ["MISSING_MESSAGE_ATTRIBUTES"]),
     ({"messageAttributes": "Hi"}, 500, ["MISSING_MESSAGE_ATTRIBUTES"]),
@@ -197,7 +210,7 @@ REFUSED_PAYLOADS = [
     (payload(communicationValueOfCustomer="call me"), 400, ["INVALID_COMMUNICATION_VALUE"]),
     (payload(communicationValueOfCustomer="1234567890123456"), 400, ["INVALID_COMMUNICATION_VALUE"]),
     (payload() | {"messageSendingAttributes": []}, 400, ["MALFORMED_REQUEST"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("sent", "status", "expected"), REFUSED_PAYLOADS)

@@ -65,8 +65,11 @@ def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
             fate = TextOutcome.NEVER_HEARD_OF
         answers[row] = answer
         metadata = {
-            "batchsendLedger": ledger_id, "batchsendRun": str(run_id), "batchsendRow": str(row), "batchsendSend": "1",
-        }  # fmt: skip
+            "batchsendLedger": ledger_id,
+            "batchsendRun": str(run_id),
+            "batchsendRow": str(row),
+            "batchsendSend": "1",
+        }
         text = Text(f"message-{row}", f"customer-{row}", metadata)
         bodies += [post.body.encode() for post in posts(text, fate, chance.random())]
         ends[row] = {

@@ -41,9 +41,14 @@ from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import start_of_window, to_text
 
 CLOCKS = (
-    "America/Chicago", "America/New_York", "America/Los_Angeles", "Pacific/Honolulu", "Europe/Berlin",
-    "America/Boise|America/Los_Angeles", "",
-)  # fmt: skip
+    "America/Chicago",
+    "America/New_York",
+    "America/Los_Angeles",
+    "Pacific/Honolulu",
+    "Europe/Berlin",
+    "America/Boise|America/Los_Angeles",
+    "",
+)
 ZONE = "America/Chicago"
 
 
@@ -81,9 +86,17 @@ def campaign(folder: Path, rate: float) -> Campaign:
 
 
 def send_at(
-    ledger: Ledger, folder: Path, clocks: list[str], begin: datetime, hours: Hours, *, rate: float,
-    latency: float, wait: bool, stop_at: float | None = None,
-) -> tuple[Recipients, Ending, datetime]:  # fmt: skip
+    ledger: Ledger,
+    folder: Path,
+    clocks: list[str],
+    begin: datetime,
+    hours: Hours,
+    *,
+    rate: float,
+    latency: float,
+    wait: bool,
+    stop_at: float | None = None,
+) -> tuple[Recipients, Ending, datetime]:
     """Sends a list of recipients with these clocks, from `begin` on, in virtual time."""
     loop = InlineLoop()
 

@@ -82,8 +82,14 @@ def adopt(
     who = who or identity()
     if campaign_id is None and (known := ledger.campaign(who.name, who.base_url)) is not None:
         campaign_id = known.id
-    new_run = NewRun("fingerprint", "/campaigns/spring.csv", "2026-03-01T00:00:00.000Z", ("Customer UUID",),
-                     "America/Chicago", {"campaign": who.name})  # fmt: skip
+    new_run = NewRun(
+        "fingerprint",
+        "/campaigns/spring.csv",
+        "2026-03-01T00:00:00.000Z",
+        ("Customer UUID",),
+        "America/Chicago",
+        {"campaign": who.name},
+    )
     with TemporaryDirectory() as folder:
         scratch = scratch_ledger(Path(folder))
         try:

@@ -449,12 +449,16 @@ def test_a_cookie_travels_over_tls_only_where_there_is_tls(new_world: World) -> 
     with serving(new_world, "--name", "texts.dealer.example") as served:
         clicker = served.clicker()
         answer = clicker.raw(
-            "POST", "/login", f"name=dana&password={PASSWORD.replace(' ', '+')}".encode(),
+            "POST",
+            "/login",
+            f"name=dana&password={PASSWORD.replace(' ', '+')}".encode(),
             {
-                "Host": "texts.dealer.example", "Origin": "https://texts.dealer.example",
-                "X-Forwarded-Proto": "https", "Content-Type": "application/x-www-form-urlencoded",
+                "Host": "texts.dealer.example",
+                "Origin": "https://texts.dealer.example",
+                "X-Forwarded-Proto": "https",
+                "Content-Type": "application/x-www-form-urlencoded",
             },
-        )  # fmt: skip
+        )
         assert answer.status == 303
         assert "Secure" in answer.cookies[0]
 

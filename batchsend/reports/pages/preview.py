@@ -27,9 +27,20 @@ from batchsend.utils.wording import age, duration, row_count, text_count
 _cells_of = json.JSONDecoder().raw_decode
 #: What is looked at of each row.
 _COLUMNS = (
-    "row", "status", "codes", "descriptions", "phone", "body", "segments", "encoding", "cells", "department_uuid",
-    "user_uuid", "customer_uuid", "generation",
-)  # fmt: skip
+    "row",
+    "status",
+    "codes",
+    "descriptions",
+    "phone",
+    "body",
+    "segments",
+    "encoding",
+    "cells",
+    "department_uuid",
+    "user_uuid",
+    "customer_uuid",
+    "generation",
+)
 #: Octets of rows that the page carries for looking them up: those that need somebody, and all others.
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
 #: Values of the consent column that are named.
@@ -264,10 +275,18 @@ class _Reading:
             self.request = ExactRequest(row["row"], self._base_url + path, body)
         self.other_rows.add(
             lambda: _sized(
-                [row["row"], Status.READY, "", "", _phone(row), *reversed(self._request(row)),
-                 row["segments"], row["encoding"]]
+                [
+                    row["row"],
+                    Status.READY,
+                    "",
+                    "",
+                    _phone(row),
+                    *reversed(self._request(row)),
+                    row["segments"],
+                    row["encoding"],
+                ]
             )
-        )  # fmt: skip
+        )
 
     def _template_of(self, cells: Sequence[str]) -> tuple[str, Collection[int]]:
         """The name of the row's template, and the columns that it looks at."""

@@ -52,9 +52,12 @@ AskWhetherToStop = Callable[[list[str]], bool]
 
 
 async def dispatch_together(
-    sending: Sending, run: OpenRun, ledger: Ledger, listener: Callable[[Event], None],
+    sending: Sending,
+    run: OpenRun,
+    ledger: Ledger,
+    listener: Callable[[Event], None],
     ask: AskWhetherToStop | None,
-) -> Ending | None:  # fmt: skip
+) -> Ending | None:
     """Sends a run that was handed over, until nothing of it is left, whoever sends it.
 
     `None`: this process has left, and workers go on.
@@ -72,9 +75,16 @@ async def dispatch_together(
 
 class _Share:
     def __init__(
-        self, sending: Sending, run: OpenRun, ledger: Ledger, listener: Callable[[Event], None],
-        ask: AskWhetherToStop | None, client: ApiClient, book: SlotBook, keeper: LeaseKeeper,
-    ) -> None:  # fmt: skip
+        self,
+        sending: Sending,
+        run: OpenRun,
+        ledger: Ledger,
+        listener: Callable[[Event], None],
+        ask: AskWhetherToStop | None,
+        client: ApiClient,
+        book: SlotBook,
+        keeper: LeaseKeeper,
+    ) -> None:
         self._sending = sending
         self._ledger = ledger
         self._run_id = run.run_id

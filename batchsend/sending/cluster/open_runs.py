@@ -56,14 +56,22 @@ class RunProgress:
 def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
     """Opens a run that was just planned, in the transaction that stores its plan."""
     values = {
-        "run_id": run_id, "start_id": start_id, "base_url": settings.base_url, "settings": settings.to_json(),
-        "open": True, "stopped_because": None,
-    }  # fmt: skip
+        "run_id": run_id,
+        "start_id": start_id,
+        "base_url": settings.base_url,
+        "settings": settings.to_json(),
+        "open": True,
+        "stopped_because": None,
+    }
     _replace(connection, handovers, values, kept=())
     fresh = {
-        "run_id": run_id, "configured_rate": settings.rate, "rate": settings.rate,
-        "next_slot": 0.0, "paused_until": 0.0, "slowed_at": 0.0,
-    }  # fmt: skip
+        "run_id": run_id,
+        "configured_rate": settings.rate,
+        "rate": settings.rate,
+        "next_slot": 0.0,
+        "paused_until": 0.0,
+        "slowed_at": 0.0,
+    }
     # The slots that are given away stay given away, whoever starts the run again.
     _replace(connection, paces, fresh, kept=("next_slot", "paused_until", "slowed_at"))
     moved = func.greatest(paces.c.next_slot, SERVER_CLOCK)

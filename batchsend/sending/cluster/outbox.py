@@ -51,9 +51,15 @@ class SharedOutbox(Outbox):
     """
 
     def __init__(
-        self, ledger: Ledger, run_id: int, start_id: int, lease: Lease, leaving: threading.Event, min_commit_interval: float,
+        self,
+        ledger: Ledger,
+        run_id: int,
+        start_id: int,
+        lease: Lease,
+        leaving: threading.Event,
+        min_commit_interval: float,
         on_done: Callable[[RowRange], None] = lambda _chunk: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(ledger, run_id, start_id, lease.owner)
         self._lease = lease
         self._leaving = leaving

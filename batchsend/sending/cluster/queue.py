@@ -91,13 +91,16 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
     )
     chunks = [
         Job(
-            queue=queue_of(base_url), task_name=_CHUNK, lock=None, queueing_lock=None,
+            queue=queue_of(base_url),
+            task_name=_CHUNK,
+            lock=None,
+            queueing_lock=None,
             # The first chunks of all runs come before the second ones: no large run holds up the others.
             priority=-number,
             task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
         )
         for number, (first, last) in enumerate(connection.execute(bounds))
-    ]  # fmt: skip
+    ]
     manager = App(connector=PsycopgConnector()).job_manager
     for begin in range(0, len(chunks), _JOBS_AT_ONCE):
         manager.batch_defer_jobs(chunks[begin : begin + _JOBS_AT_ONCE], connection=_driver(connection))
@@ -140,12 +143,16 @@ async def work(team: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event
                 away = False
                 worker = asyncio.create_task(
                     app.run_worker_async(
-                        queues=[queue], name=options.name, concurrency=options.concurrency,
-                        delete_jobs="always", install_signal_handlers=False,
-                        update_heartbeat_interval=_HEARTBEAT_SECONDS, stalled_worker_timeout=_STALLED_SECONDS,
+                        queues=[queue],
+                        name=options.name,
+                        concurrency=options.concurrency,
+                        delete_jobs="always",
+                        install_signal_handlers=False,
+                        update_heartbeat_interval=_HEARTBEAT_SECONDS,
+                        stalled_worker_timeout=_STALLED_SECONDS,
                         fetch_job_polling_interval=_LOOK_SECONDS,
                     )
-                )  # fmt: skip
+                )
                 stopped = asyncio.create_task(stopping.wait())
                 await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
@@ -170,9 +177,11 @@ def _app_of(team: WorkerRuns, queue: str, options: WorkerOptions) -> App:
         connector=PsycopgConnector(
             conninfo=_conninfo(team.ledger.url),
             kwargs=server_options(team.ledger.url, application_name=f"batchsend {options.name}"),
-            min_size=1, max_size=4, timeout=15.0,
+            min_size=1,
+            max_size=4,
+            timeout=15.0,
         )
-    )  # fmt: skip
+    )
 
     @app.task(name=_CHUNK, queue=queue, retry=RetryStrategy(max_attempts=5, wait=1, linear_wait=2))
     async def send_chunk(run_id: int, start_id: int, first: int, last: int) -> None:

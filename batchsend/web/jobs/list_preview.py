@@ -142,9 +142,12 @@ def text_of_row(path: Path, content: bytes, template: Path, source: str, wanted:
         later = None
     line = campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None
     beside = RowText(
-        row=row, earlier=earlier, later=later, opt_out_line=line,
+        row=row,
+        earlier=earlier,
+        later=later,
+        opt_out_line=line,
         cells=tuple((headers[index], cells[index]) for index in sorted(made.uses)),
-    )  # fmt: skip
+    )
     roles, _ = _roles(campaign, headers)
     if roles is None:
         return _text_alone(campaign, made, cells, beside)

@@ -98,11 +98,21 @@ def check(job: _JobProcess) -> None:
         job.keep_page(fragments(preview_page.TEMPLATE, **preview_page.values(here)))
         first = facts.picked.first[0] if facts.picked.first else None
         job.ends(
-            Exit.DONE, promise=promise_of(plan).stored(), refused=refused, made_at=to_text(now()),
-            department=facts.department, list_name=facts.list_name, segments=plan.segments,
-            this_machine=facts.this_machine, base_url=facts.base_url, lasts=facts.lasts, known=facts.known,
-            waits=facts.tally.waits, first_body=first.body if first else "", opt_out_line=facts.opt_out_line,
-        )  # fmt: skip
+            Exit.DONE,
+            promise=promise_of(plan).stored(),
+            refused=refused,
+            made_at=to_text(now()),
+            department=facts.department,
+            list_name=facts.list_name,
+            segments=plan.segments,
+            this_machine=facts.this_machine,
+            base_url=facts.base_url,
+            lasts=facts.lasts,
+            known=facts.known,
+            waits=facts.tally.waits,
+            first_body=first.body if first else "",
+            opt_out_line=facts.opt_out_line,
+        )
 
 
 def send(job: _JobProcess) -> None:
@@ -175,14 +185,21 @@ def trial(job: _JobProcess) -> None:
     report = send_trial(start, request.customer or "", request.row, confirm=confirm, listener=_nobody)
     row = report.row
     job.ends(
-        report.exit, report.ending or "", status=row["status"], codes=row["codes"],
-        descriptions=row["descriptions"], message_uuid=row["message_uuid"],
-    )  # fmt: skip
+        report.exit,
+        report.ending or "",
+        status=row["status"],
+        codes=row["codes"],
+        descriptions=row["descriptions"],
+        message_uuid=row["message_uuid"],
+    )
 
 
 _KINDS: Mapping[str, Callable[[_JobProcess], None]] = {
-    "check": check, "send": send, "rehearse": rehearse, "trial": trial,
-}  # fmt: skip
+    "check": check,
+    "send": send,
+    "rehearse": rehearse,
+    "trial": trial,
+}
 
 
 class _Listener:
@@ -205,9 +222,12 @@ class _Listener:
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
     start = prepare(
-        campaign, ledger=request.ledger, resend=request.resend, limit=request.limit,
+        campaign,
+        ledger=request.ledger,
+        resend=request.resend,
+        limit=request.limit,
         new_campaign=request.new_campaign,
-    )  # fmt: skip
+    )
     return campaign, start
 
 

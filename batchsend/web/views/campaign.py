@@ -101,9 +101,12 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def campaign_page(
-    request: web.Request, *, status: int = 200, template_draft: Editor | None = None,
+    request: web.Request,
+    *,
+    status: int = 200,
+    template_draft: Editor | None = None,
     file_draft: Editor | None = None,
-) -> web.Response:  # fmt: skip
+) -> web.Response:
     """The page; a draft is what somebody wrote that could not be saved."""
     places = request.app[FOLDER]
     found = await asyncio.to_thread(opened, request)
@@ -120,14 +123,25 @@ async def campaign_page(
     text = await asyncio.to_thread(_template, campaign, number) if campaign and outside is None else None
     runs, ledger_problem = await asyncio.to_thread(_runs, places, request.app[WATCH], campaign)
     return page(
-        request, "campaign.html.j2", status=status, file=found.file, campaign=campaign,
-        name=campaign.name if campaign else found.file.stem, problems=found.problems, outside=outside,
-        view=view, is_pattern=campaign is not None and is_pattern(campaign.list), runs=runs,
-        ledger_problem=ledger_problem, sample_ids=_sample_ids(campaign), settings=_settings_said(campaign),
-        template=template_draft or text, number=number,
+        request,
+        "campaign.html.j2",
+        status=status,
+        file=found.file,
+        campaign=campaign,
+        name=campaign.name if campaign else found.file.stem,
+        problems=found.problems,
+        outside=outside,
+        view=view,
+        is_pattern=campaign is not None and is_pattern(campaign.list),
+        runs=runs,
+        ledger_problem=ledger_problem,
+        sample_ids=_sample_ids(campaign),
+        settings=_settings_said(campaign),
+        template=template_draft or text,
+        number=number,
         templates=[file.name for file in templates_of(campaign)] if campaign else [],
         editor=file_draft or Editor(found.file.path.name, found.text, fingerprint(found.content)),
-    )  # fmt: skip
+    )
 
 
 def _template(campaign: Campaign, number: str) -> Editor:

@@ -70,9 +70,14 @@ async def _page(request: web.Request, *, name: str = "", problem: str | None = N
     places, watch = request.app[FOLDER], request.app[WATCH]
     found = await asyncio.to_thread(lambda: [_overview(places, watch, file) for file in places.campaigns()])
     return page(
-        request, "campaigns.html.j2", status=400 if problem else 200, campaigns=found, folder=places.root,
-        name=name, problem=problem,
-    )  # fmt: skip
+        request,
+        "campaigns.html.j2",
+        status=400 if problem else 200,
+        campaigns=found,
+        folder=places.root,
+        name=name,
+        problem=problem,
+    )
 
 
 def _overview(places: WebFolder, watch: Watch, file: CampaignFile) -> CampaignOverview:

@@ -88,6 +88,11 @@ def _page(request: web.Request, *, status: int = 401, **values: object) -> web.R
     gate = request.app[AUTH]
     usual: dict[str, object] = {"name": "", "wait": 0, "wrong": False, "wrong_link": False}
     return page(
-        request, "login.html.j2", status=status, by_link=request.app[BY_LINK],
-        by_name=bool(gate.users.names()), next=request.query_string, **{**usual, **values},
-    )  # fmt: skip
+        request,
+        "login.html.j2",
+        status=status,
+        by_link=request.app[BY_LINK],
+        by_name=bool(gate.users.names()),
+        next=request.query_string,
+        **{**usual, **values},
+    )

@@ -82,10 +82,19 @@ async def show(request: web.Request) -> web.Response:
     snapshot = await request.app[SNAPSHOTS].now(places, watch, campaign, number)
     facts = await asyncio.to_thread(_facts, places, file, campaign, number, query, sending=snapshot.sending)
     return page(
-        request, "run.html.j2", file=file, name=campaign.name, number=number, s=snapshot, facts=facts,
-        table=trusted(_table(file, number, facts.rows, sending=snapshot.sending)), filters=_filters(), query=query,
-        words=STATUS_WORDS, url=f"{file.url}/run/{number}",
-    )  # fmt: skip
+        request,
+        "run.html.j2",
+        file=file,
+        name=campaign.name,
+        number=number,
+        s=snapshot,
+        facts=facts,
+        table=trusted(_table(file, number, facts.rows, sending=snapshot.sending)),
+        filters=_filters(),
+        query=query,
+        words=STATUS_WORDS,
+        url=f"{file.url}/run/{number}",
+    )
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -276,9 +285,14 @@ def _facts(
             if group.resend is not None:
                 can_resend[group.status] = can_resend.get(group.status, 0) + group.count
         return _Facts(
-            run, groups[:_GROUPS], max(0, len(groups) - _GROUPS), starts_of(found.ledger, number),
-            page_of_rows(found.ledger, number, query, _phone(campaign, query.find)), is_latest, can_resend,
-        )  # fmt: skip
+            run,
+            groups[:_GROUPS],
+            max(0, len(groups) - _GROUPS),
+            starts_of(found.ledger, number),
+            page_of_rows(found.ledger, number, query, _phone(campaign, query.find)),
+            is_latest,
+            can_resend,
+        )
 
 
 def _is_under_way(status: str, codes: str) -> bool:
@@ -300,10 +314,15 @@ def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) ->
         again = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(listed)
         found.append(
             OutcomeGroup(
-                status, codes, count, meaning(status, listed), what_to_do(status, listed),
-                status if again else None, f"{url}?{urlencode({'status': status, 'code': codes})}#table",
+                status,
+                codes,
+                count,
+                meaning(status, listed),
+                what_to_do(status, listed),
+                status if again else None,
+                f"{url}?{urlencode({'status': status, 'code': codes})}#table",
             )
-        )  # fmt: skip
+        )
     order = {
         Status.UNCONFIRMED: 0,
         Status.FAILED: 1,
@@ -372,6 +391,12 @@ def _table(file: CampaignFile, number: int, rows: RowPage, *, sending: bool) -> 
         for row in rows.rows
     ]
     return part(
-        "rows.html.j2", rows=shown_rows, query=query, words=STATUS_WORDS, earlier=at("before", rows.earlier),
-        later=at("after", rows.later), first=url, stopped=Code.STOPPED,
-    )  # fmt: skip
+        "rows.html.j2",
+        rows=shown_rows,
+        query=query,
+        words=STATUS_WORDS,
+        earlier=at("before", rows.earlier),
+        later=at("after", rows.later),
+        first=url,
+        stopped=Code.STOPPED,
+    )

@@ -149,9 +149,11 @@ def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_
     with pytest.raises(LeaseLostError):
         dead.exchange([], 1)
     assert stored(ledger, run.run_id) == {
-        first.row: ("unconfirmed", "INTERRUPTED"), second.row: ("unconfirmed", "INTERRUPTED"),
-        third.row: ("in_flight", "STOPPED"), 5: ("pending", "STOPPED"),
-    }  # fmt: skip
+        first.row: ("unconfirmed", "INTERRUPTED"),
+        second.row: ("unconfirmed", "INTERRUPTED"),
+        third.row: ("in_flight", "STOPPED"),
+        5: ("pending", "STOPPED"),
+    }
 
 
 def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> None:
