@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,14 @@ def _signals_reach_commands() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_starts(_signals_reach_commands: None) -> Iterator[None]:
+def _plain_output() -> None:
+    """Removes settings of the terminal of the person who runs the tests: commands would wrap and color by them."""
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts(_signals_reach_commands: None, _plain_output: None) -> Iterator[None]:
     """One loaded process for each of pytest's workers, from which commands start at once."""
     with warm_start() as starter:
         token = STARTER.set(starter)
