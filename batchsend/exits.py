@@ -12,7 +12,7 @@ class Exit(IntEnum):
     """The exit codes of every command."""
 
     DONE = 0
-    LOOK = 1
+    ATTENTION = 1
     REFUSED = 2
     STOPPED = 3
     BUSY = 4
@@ -23,7 +23,7 @@ class Exit(IntEnum):
 def exit_of_rows(codes: Mapping[tuple[str, str], int]) -> Exit:
     """The exit code of a run that was not stopped. `codes`: (status, codes) -> rows."""
     if any(status in NEEDS_YOU or status == IN_FLIGHT for status, _ in codes):
-        return Exit.LOOK
+        return Exit.ATTENTION
     if any(status == Status.PENDING and code != Code.HELD_BACK for status, code in codes):
         return Exit.LATER
     return Exit.DONE

@@ -141,8 +141,12 @@ def embedded(rows: int) -> Ran:
         began = time.time()
         subprocess.run(
             [*BATCHSEND, "send", "campaign.toml", "--yes", "--quiet"],
-            cwd=name, env=world.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True,
-        )  # fmt: skip
+            cwd=name,
+            env=world.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
         ledger = sqlite3.connect(Path(name) / ".batchsend" / "ledger.db")
         left = ledger.execute("SELECT sent_at FROM messages ORDER BY sent_at").fetchall()
         ledger.close()

@@ -32,9 +32,16 @@ from workload import write_folder
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 LIBRARIES = (
-    "aiohttp", "jinja2", "pandas", "phonenumbers", "python-calamine", "requests", "rustpy-xlsxwriter", "sqlalchemy",
+    "aiohttp",
+    "jinja2",
+    "pandas",
+    "phonenumbers",
+    "python-calamine",
+    "requests",
+    "rustpy-xlsxwriter",
+    "sqlalchemy",
     "xlsxwriter",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -172,15 +179,35 @@ def sending_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
     against = f"{per['newman']} over {sizes.newman:,} rows" if by_newman else f"newman: {newman}"
     of_requests = f"{per['requests']} over {sizes.requests:,} rows"
     return [
-        Row(f"sending phase, {sizes.sending:,} rows, against a plain aiohttp loop", 0.9, True, phase,
-            f"{per['phase']} against {per['loop']}"),
-        Row(f"whole `send`, {sizes.sending:,} rows, against that loop", 0.6, True, whole,
-            f"{per['command']} against {per['loop']}"),
-        Row("whole `send`, rows a second, against newman", 30, True, by_newman,
-            f"{per['command']} against {against}"),
-        Row("whole `send`, rows a second, against requests with 64 threads", 2.5, True, by_requests,
-            f"{per['command']} against {of_requests}"),
-    ]  # fmt: skip
+        Row(
+            f"sending phase, {sizes.sending:,} rows, against a plain aiohttp loop",
+            0.9,
+            True,
+            phase,
+            f"{per['phase']} against {per['loop']}",
+        ),
+        Row(
+            f"whole `send`, {sizes.sending:,} rows, against that loop",
+            0.6,
+            True,
+            whole,
+            f"{per['command']} against {per['loop']}",
+        ),
+        Row(
+            "whole `send`, rows a second, against newman",
+            30,
+            True,
+            by_newman,
+            f"{per['command']} against {against}",
+        ),
+        Row(
+            "whole `send`, rows a second, against requests with 64 threads",
+            2.5,
+            True,
+            by_requests,
+            f"{per['command']} against {of_requests}",
+        ),
+    ]
 
 
 def preview_rows(folder: Path, sizes: Sizes) -> list[Row]:
@@ -209,8 +236,13 @@ def results_row(folder: Path, sizes: Sizes) -> Row:
         ratios.append(ours / theirs)
         notes.append((ours, theirs))
     ours, theirs = (statistics.median(column) / sizes.sending * 1e6 for column in zip(*notes, strict=True))
-    return Row("results workbook, per row, against XlsxWriter in constant memory", 0.35, False, ratios,
-               f"{ours:.0f} µs (with reading the ledger) against {theirs:.0f} µs")  # fmt: skip
+    return Row(
+        "results workbook, per row, against XlsxWriter in constant memory",
+        0.35,
+        False,
+        ratios,
+        f"{ours:.0f} µs (with reading the ledger) against {theirs:.0f} µs",
+    )
 
 
 def start_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
@@ -231,10 +263,21 @@ def start_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
         return f"{statistics.median(a) * 1000:.0f} ms against {statistics.median(b) * 1000:.0f} ms"
 
     return [
-        Row("`batchsend --help` against `python -c 'import click'`", 3, False, helps, milliseconds(ours, theirs)),
-        Row("from Enter to the first POST, 500 rows, against importing pandas and aiohttp", 2.5, False, firsts,
-            milliseconds(first, imports)),
-    ]  # fmt: skip
+        Row(
+            "`batchsend --help` against `python -c 'import click'`",
+            3,
+            False,
+            helps,
+            milliseconds(ours, theirs),
+        ),
+        Row(
+            "from Enter to the first POST, 500 rows, against importing pandas and aiohttp",
+            2.5,
+            False,
+            firsts,
+            milliseconds(first, imports),
+        ),
+    ]
 
 
 def million_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
@@ -261,11 +304,21 @@ def million_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
         small, large = found[command, sizes.million // 10], found[command, sizes.million]
         sizes_said = f"`{command}`, {sizes.million:,} rows against {sizes.million // 10:,}"
         rows += [
-            Row(f"peak memory of {sizes_said}", 1.3, False, [large.peak / small.peak] if small.peak else [],
-                f"{large.peak:,.0f} MiB against {small.peak:,.0f} MiB"),
-            Row(f"time of {sizes_said}", 11, False, [large.seconds / small.seconds],
-                f"{large.seconds:,.0f} s against {small.seconds:,.0f} s"),
-        ]  # fmt: skip
+            Row(
+                f"peak memory of {sizes_said}",
+                1.3,
+                False,
+                [large.peak / small.peak] if small.peak else [],
+                f"{large.peak:,.0f} MiB against {small.peak:,.0f} MiB",
+            ),
+            Row(
+                f"time of {sizes_said}",
+                11,
+                False,
+                [large.seconds / small.seconds],
+                f"{large.seconds:,.0f} s against {small.seconds:,.0f} s",
+            ),
+        ]
     return rows
 
 

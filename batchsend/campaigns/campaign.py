@@ -19,7 +19,7 @@ from batchsend.campaigns.problems import problems_of
 from batchsend.campaigns.tables import (
     Columns,
     Guards,
-    ListOptions,
+    ListOptionsTable,
     MessageOptions,
     Recipients,
     Schedule,
@@ -94,8 +94,9 @@ class Campaign(Table):
         default_factory=Guards, description="Nothing is sent where the list cannot be right."
     )
     schedule: Schedule | None = Field(default=None, description="When the scheduler starts this campaign.")
-    list_options: ListOptions = Field(
-        default_factory=ListOptions, description="How the list's file is read, where it cannot be found out."
+    list_options: ListOptionsTable = Field(
+        default_factory=ListOptionsTable,
+        description="How the list's file is read, where it cannot be found out.",
     )
 
     _origin: Origin = PrivateAttr()

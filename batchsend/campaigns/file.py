@@ -15,7 +15,7 @@ import tzlocal
 from pydantic import ValidationError
 
 from batchsend.campaigns.campaign import Campaign, Origin
-from batchsend.campaigns.problems import Problem, problems_of
+from batchsend.campaigns.problems import KeyProblem, problems_of
 from batchsend.campaigns.types import ForbiddenMisfitError
 from batchsend.errors import CampaignError, ForbiddenFileError
 from batchsend.lists.headers import folded, match_key, nearest
@@ -71,7 +71,7 @@ def parse_campaign(path: Path, content: bytes) -> Campaign:
     # what is kept beside a campaign stays beside the name it is started by.
     absolute = path.parent.resolve() / path.name
     origin = Origin(absolute, hashlib.sha256(content).hexdigest(), data, list_folder=absolute.parent)
-    problems: list[Problem] = []
+    problems: list[KeyProblem] = []
     refused = CampaignError
     try:
         campaign = Campaign.of(origin)
@@ -114,25 +114,25 @@ def _meant(path: Path) -> str:
 # --- rules that more than one key takes part in
 
 
-def across_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
+def across_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     """Works on the file's data as it stands, so that these mistakes show beside all others."""
     if "template" not in data and "template_by" not in data:
-        yield Problem("template", f"is missing. {Campaign.model_fields['template'].description}")
+        yield KeyProblem("template", f"is missing. {Campaign.model_fields['template'].description}")
     if "template" in data and "template_by" in data:
-        yield Problem("template_by", "stands beside `template`; keep one of them")
+        yield KeyProblem("template_by", "stands beside `template`; keep one of them")
     yield from _template_cases(data)
     yield from _who_sends(data)
     yield from _columns(data)
     if "formerly" in data and data["formerly"] == data.get("name"):
-        yield Problem("formerly", "is the same as `name`; write the earlier name, or take it out")
+        yield KeyProblem("formerly", "is the same as `name`; write the earlier name, or take it out")
     recipients = _table(data, "recipients")
     for one, other in (("max_messages", "max_messages_days"), ("max_messages_days", "max_messages")):
         if one in recipients and other not in recipients:
-            yield Problem(f"recipients.{one}", f"needs `{other}` beside it")
+            yield KeyProblem(f"recipients.{one}", f"needs `{other}` beside it")
     if isinstance(data.get("schedule"), Mapping) and len({"cron", "at"} & data["schedule"].keys()) != 1:
-        yield Problem("schedule", "expected either `cron` or `at`")
+        yield KeyProblem("schedule", "expected either `cron` or `at`")
     if "timezone" not in data and not _local_zone_is_known():
-        yield Problem(
+        yield KeyProblem(
             "timezone", 'is missing, and this computer\'s is not known; write "America/Chicago" or the like'
         )
 
@@ -142,42 +142,44 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _template_cases(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _template_cases(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     """Each file stands once and each value has one template: of two, one would be passed over in silence."""
     paths: dict[str, str] = {}
     templates: dict[str, str] = {}
     for path, values in _table(_table(data, "template_by"), "cases").items():
         earlier_path = paths.setdefault(normpath(path.strip()), path)
         if earlier_path != path:
-            yield Problem(f"template_by.cases.{path}", f"is the same file as {earlier_path}; write it once")
+            yield KeyProblem(
+                f"template_by.cases.{path}", f"is the same file as {earlier_path}; write it once"
+            )
         for value in values if isinstance(values, list) else ():
             earlier = templates.setdefault(folded(str(value)), path)
             if earlier != path:
-                yield Problem(
+                yield KeyProblem(
                     f"template_by.cases.{path}",
                     f'"{value}" stands under {earlier} too (letter case does not count); keep one of them',
                 )
 
 
-def _who_sends(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _who_sends(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     columns = _table(data, "columns")
     for key in ("department_uuid", "user_uuid"):
         if key in data and key in columns:
-            yield Problem(key, "stands here and under [columns] too; keep one of them")
+            yield KeyProblem(key, "stands here and under [columns] too; keep one of them")
         elif key not in data and key not in columns:
-            yield Problem(
+            yield KeyProblem(
                 key, f"is missing; write it here, or under [columns] as {key} = the name of its column"
             )
 
 
-def _columns(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _columns(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     first: dict[str, str] = {}
     for key, header in _table(data, "columns").items():
         if not isinstance(header, str) or not header.strip():
             continue
         earlier = first.setdefault(match_key(header), key)
         if earlier != key:
-            yield Problem(f"columns.{key}", f"is the same column as `{earlier}`; each needs its own")
+            yield KeyProblem(f"columns.{key}", f"is the same column as `{earlier}`; each needs its own")
 
 
 def _local_zone_is_known() -> bool:
@@ -191,10 +193,10 @@ def _local_zone_is_known() -> bool:
 # --- what is shown
 
 
-def _in_order(problems: Iterable[Problem], data: Mapping[str, Any]) -> list[Problem]:
+def _in_order(problems: Iterable[KeyProblem], data: Mapping[str, Any]) -> list[KeyProblem]:
     """In the order of the file; what is missing from a table comes first."""
 
-    def place(problem: Problem) -> list[int]:
+    def place(problem: KeyProblem) -> list[int]:
         table: Any = data
         order = []
         for part in re.split(r"[.\[]", problem.key):

@@ -21,7 +21,7 @@ Loc = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Problem:
+class KeyProblem:
     """One mistake: the dotted key (`sending.rate`) and a sentence about it."""
 
     key: str
@@ -199,7 +199,7 @@ def dotted(loc: Loc) -> str:
     return text
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
+def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[KeyProblem]:
     """Pydantic's errors about `model` as problems, in pydantic's order."""
     for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
@@ -207,4 +207,4 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Prob
         text = (
             _unknown(model, detail["loc"]) if detail["type"] == "extra_forbidden" else _misfit(model, detail)
         )
-        yield Problem(dotted(detail["loc"]), text)
+        yield KeyProblem(dotted(detail["loc"]), text)

@@ -262,7 +262,7 @@ class Schedule(Table):
     )
 
 
-class ListOptions(Table):
+class ListOptionsTable(Table):
     """How the list's file is read; needed only where it cannot be found out."""
 
     sheet: Text | None = Field(

@@ -58,9 +58,13 @@ def upgrade(ledger: str | None) -> None:
 
 @click.command()
 @click.option(
-    "--concurrency", type=click.IntRange(1, 50), default=10, show_default=True, metavar="N",
+    "--concurrency",
+    type=click.IntRange(1, 50),
+    default=10,
+    show_default=True,
+    metavar="N",
     help="Chunks of rows at once, of one run or of several.",
-)  # fmt: skip
+)
 @click.option("--name", metavar="NAME", help="What it is called in messages; left out: this computer's name.")
 @ledger_option
 def worker(concurrency: int, name: str | None, ledger: str | None) -> Exit:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.cli.progress import LINE_EVERY, Clock, Counts
+from batchsend.cli.progress import LINE_EVERY, Clock, OutcomeCounts
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
@@ -39,7 +39,7 @@ def run_as_job(
     clock: Clock = time.monotonic,
 ) -> int:
     """Runs one start without a person: `log` gets each event, `summary` one object at the end. Returns the exit."""
-    job = _Job(log, clock)
+    job = _JsonLog(log, clock)
     try:
         start = prepare()
         job.about(start.campaign)
@@ -60,7 +60,7 @@ def run_as_job(
     return exit_code
 
 
-class _Job:
+class _JsonLog:
     """Turns what happens into lines."""
 
     def __init__(self, log: Say, clock: Clock) -> None:
@@ -68,7 +68,7 @@ class _Job:
         self._clock = clock
         self._total = 0
         self._said_at = clock()
-        self._counts = Counts(self._said_at)
+        self._counts = OutcomeCounts(self._said_at)
         self.known: dict[str, Any] = {}
 
     def about(self, campaign: Campaign) -> None:
@@ -81,9 +81,13 @@ class _Job:
         """Nobody is asked: whoever wrote `--yes` has answered."""
         self._total = plan.texts
         self.event(
-            "planned", texts=plan.texts, segments=plan.segments, rows=plan.counts,
-            goes_on=plan.run.id if plan.run is not None else None, unusual=plan.unusual,
-        )  # fmt: skip
+            "planned",
+            texts=plan.texts,
+            segments=plan.segments,
+            rows=plan.counts,
+            goes_on=plan.run.id if plan.run is not None else None,
+            unusual=plan.unusual,
+        )
         return True
 
     def listen(self, event: Event) -> None:

@@ -22,7 +22,7 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
     from batchsend.ledger import purge as purging
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.lookup import find_ledger
-    from batchsend.sending.locks import nobody_sending
+    from batchsend.sending.locks import all_campaigns_locked
     from batchsend.utils.timestamps import now
 
     moment = now()
@@ -32,7 +32,7 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
     with find_ledger(None, ledger, open_ledger) as found:
         # Asked first, so that nobody types an answer for nothing; held again for the purge alone, so that an
         # unanswered question keeps no campaign from being sent.
-        with nobody_sending(found):
+        with all_campaigns_locked(found):
             old = purging.purgeable(found, cutoff)
         entries = sum(one.entries for one in old)
         if old:
@@ -40,7 +40,7 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
                 click.echo(line)
             if not yes and not _agreed(entries):
                 raise BatchsendError("Nothing was purged.")
-        with nobody_sending(found):
+        with all_campaigns_locked(found):
             purged = purging.purge(found, cutoff, moment)
     if not purged:
         click.echo(f"Nothing to purge: nothing was last touched before {cutoff.date().isoformat()}.")
@@ -54,8 +54,10 @@ def _agreed(entries: int) -> bool:
 
     try:
         answer = click.prompt(
-            f"Type {entries} to purge {entry_count(entries)}, anything else to stop", default="", show_default=False
-        )  # fmt: skip
+            f"Type {entries} to purge {entry_count(entries)}, anything else to stop",
+            default="",
+            show_default=False,
+        )
     except click.Abort:
         click.echo()
         return False

@@ -28,8 +28,12 @@ resend_option = click.option(
 customer_option = click.option("--customer", metavar="UUID", help="The customer's id in myKaarma.")
 phone_option = click.option("--phone", metavar="NUMBER", help="The phone, however it is written.")
 region_option = click.option(
-    "--region", default="US", show_default=True, metavar="CODE", help="Country of phones without a country code."
-)  # fmt: skip
+    "--region",
+    default="US",
+    show_default=True,
+    metavar="CODE",
+    help="Country of phones without a country code.",
+)
 
 
 def load_with(path: Path, **overrides: Any) -> Campaign:

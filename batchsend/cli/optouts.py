@@ -56,16 +56,16 @@ def list_(all_: bool, ledger: str | None) -> None:
 @ledger_option
 def add(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
     """Put a customer, a phone or both on the list."""
-    from batchsend.ledger.optouts import Source, Wish, add_opt_outs
+    from batchsend.ledger.optouts import OptOutRequest, OptOutSource, add_opt_outs
     from batchsend.utils.timestamps import now
 
     if customer is None and phone is None:
         raise click.UsageError("Name a customer with --customer, a phone with --phone, or both.")
-    wish = Wish(customer_of(customer), phone_of(phone, region), reason.strip())
+    wish = OptOutRequest(customer_of(customer), phone_of(phone, region), reason.strip())
     if not wish.reason:
         raise click.UsageError('Say why with --reason, such as --reason "wrong number".')
     with _ledger_to_write(ledger) as found:
-        added = add_opt_outs(found, [wish], Source.ADDED, _person(), now())
+        added = add_opt_outs(found, [wish], OptOutSource.ADDED, _person(), now())
         if added:
             click.echo("Added. From the next start on, no campaign of this ledger texts them.")
         else:
@@ -92,8 +92,13 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
     number = phone_of(phone, region) or None
     with find_ledger(None, ledger, open_ledger) as found:
         removed = remove_opt_outs(
-            found, customer_uuid=customer_uuid, phone=number, because=reason.strip(), person=_person(), moment=now()
-        )  # fmt: skip
+            found,
+            customer_uuid=customer_uuid,
+            phone=number,
+            because=reason.strip(),
+            person=_person(),
+            moment=now(),
+        )
         if not removed:
             raise BatchsendError(
                 f"{found.where}: {customer_uuid or number} is not on the opt-outs, so there was nothing to remove. "
@@ -117,10 +122,10 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     A column "reason" is kept. Whoever is on the list already stays as they are.
     """
     from batchsend.errors import ListError
-    from batchsend.ledger.optouts import Source, add_opt_outs
+    from batchsend.ledger.optouts import OptOutSource, add_opt_outs
     from batchsend.lists.source import forbidden
     from batchsend.planning.optout_files import read_people, wishes_of
-    from batchsend.planning.suppression import no_phone_in, nobody_in
+    from batchsend.planning.suppression import no_phone_in, unnamed_rows
     from batchsend.utils.protected_files import refusal
     from batchsend.utils.timestamps import now
 
@@ -132,11 +137,11 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     nobody = [named.row for named in people if not wishes_of(named, otherwise)]
     no_phone = [named.row for named in people if named.unusable_phones and named.row not in nobody]
     with _ledger_to_write(ledger) as found:
-        added = add_opt_outs(found, wishes, Source.IMPORTED, _person(), now())
+        added = add_opt_outs(found, wishes, OptOutSource.IMPORTED, _person(), now())
     known = len(wishes) - added
     click.echo(f"{added:,} added, {known:,} already on the list.")
     if nobody:
-        click.echo(f"{file}: {nobody_in(nobody)}. These are not on the list.", err=True)
+        click.echo(f"{file}: {unnamed_rows(nobody)}. These are not on the list.", err=True)
     if no_phone:
         click.echo(f"{file}: {no_phone_in(no_phone)}.", err=True)
 

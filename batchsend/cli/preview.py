@@ -83,7 +83,7 @@ def run_preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **
             click.echo(f"`send` will be refused. {sentence}", err=True)
         if refused:
             return Exit.REFUSED
-        return Exit.LOOK if plan.counts.get(Status.INVALID) else Exit.DONE
+        return Exit.ATTENTION if plan.counts.get(Status.INVALID) else Exit.DONE
 
 
 def _open_in_browser(page: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.sender import Elsewhere, Event, Waiting
+from batchsend.sending.sender import Event, OtherOutcomes, Waiting
 from batchsend.statuses import Status
 from batchsend.utils.wording import duration
 
@@ -54,7 +54,7 @@ class RateWindow:
         self._newest = 0
 
     def add(self, count: int, now: float) -> None:
-        """Counts `count` events at `now`."""
+        """OutcomeCounts `count` events at `now`."""
         number = self._number(now)
         if number > self._newest:
             for passed in range(max(self._newest + 1, self._oldest(number)), number + 1):
@@ -76,7 +76,7 @@ class RateWindow:
         return max(0, newest - len(self._buckets) + 1)
 
 
-class Counts:
+class OutcomeCounts:
     """The outcomes so far."""
 
     def __init__(self, began: float) -> None:
@@ -84,8 +84,8 @@ class Counts:
         self.done = 0
         self._window = RateWindow(began)
 
-    def add(self, event: Outcome | Elsewhere, now: float) -> None:
-        """Counts an event in constant time."""
+    def add(self, event: Outcome | OtherOutcomes, now: float) -> None:
+        """OutcomeCounts an event in constant time."""
         if isinstance(event, Outcome):
             count = 1
             self.statuses[event.status] += 1
@@ -107,14 +107,14 @@ class Counts:
         return "" if rate is None else f"{rate:.1f}/s"
 
 
-class Bar:
+class ProgressBar:
     """A bar on a terminal. `listen` only counts; `draw` brings the screen up to date."""
 
     def __init__(self, total: int, console: Console, clock: Clock = time.monotonic) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._clock = clock
-        self._counts = Counts(clock())
+        self._counts = OutcomeCounts(clock())
         self._pause = ""
         columns = (
             TextColumn("  sending"),
@@ -161,7 +161,7 @@ def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event]
     """A live bar on standard error. Gives the listener that moves it."""
     from rich.console import Console
 
-    shown = Bar(total, console or Console(stderr=True))
+    shown = ProgressBar(total, console or Console(stderr=True))
     ended = Flag()
 
     def draw_until_the_end() -> None:
@@ -188,7 +188,7 @@ def lines(
 ) -> Iterator[Callable[[Event], None]]:
     """A line every ten seconds and one for each pause. Gives the listener that writes them."""
     write = say or say_on_standard_error
-    counts = Counts(clock())
+    counts = OutcomeCounts(clock())
     last = clock()
 
     def listen(event: Event) -> None:

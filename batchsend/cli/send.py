@@ -87,10 +87,22 @@ _ABOUT_RUNS = (
 @row_option
 @click.option("--dry-run", is_flag=True, help="The same as preview.")
 def send(
-    campaign: Path, yes: bool, expect: int | None, list_: Path | None, rate: float | None,
-    concurrency: int | None, sandbox: bool, strict: bool, quiet: bool, log_format: str, dry_run: bool,
-    results: Path | None, test_customer: str | None, row: int | None, **options: Any,
-) -> Exit:  # fmt: skip
+    campaign: Path,
+    yes: bool,
+    expect: int | None,
+    list_: Path | None,
+    rate: float | None,
+    concurrency: int | None,
+    sandbox: bool,
+    strict: bool,
+    quiet: bool,
+    log_format: str,
+    dry_run: bool,
+    results: Path | None,
+    test_customer: str | None,
+    row: int | None,
+    **options: Any,
+) -> Exit:
     """Send a campaign, or go on with what was interrupted."""
     check_test_options(test_customer, row)
     if dry_run:
@@ -102,11 +114,11 @@ def send(
         raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
 
     from batchsend.runs import api, runner
-    from batchsend.runs.start import Guards
+    from batchsend.runs.start import StartGuards
 
     def prepare() -> Start:
         loaded = load_with(campaign, list=list_, rate=rate, concurrency=concurrency)
-        guards = Guards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
+        guards = StartGuards(strict=strict, expect=expect, unattended=not sys.stdin.isatty())
         target = results.absolute() if results else None
         return api.prepare(loaded, results=target, guards=guards, **options)
 
@@ -183,8 +195,9 @@ def _asked(texts: int, *, rehearsal: bool) -> bool:
     try:
         answer = click.prompt(
             f"Type {texts} to {what} {texts:,} {'text' if texts == 1 else 'texts'}, anything else to stop",
-            default="", show_default=False,
-        )  # fmt: skip
+            default="",
+            show_default=False,
+        )
     except click.Abort:
         click.echo()
         return False
@@ -223,9 +236,14 @@ def check_dry_run_options() -> None:
 
 
 def run_trial(
-    start: Start, test_customer: str, row: int | None, *, sandbox: bool, asked: Callable[[int], bool] | None,
+    start: Start,
+    test_customer: str,
+    row: int | None,
+    *,
+    sandbox: bool,
+    asked: Callable[[int], bool] | None,
     quiet: bool,
-) -> Exit:  # fmt: skip
+) -> Exit:
     """Sends one test. `asked`: asks for the number of texts to be typed; `None` where nobody is asked."""
     from batchsend.cli import progress
     from batchsend.cli.text.plan import trial_lines

@@ -13,7 +13,7 @@ from batchsend.statuses import IN_FLIGHT, TRIED
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Attempt:
     """One attempt to text a customer: what was sent, what became of it, who did it with which files."""
 
     sent_at: str | None
@@ -36,30 +36,44 @@ class Evidence:
     purged_at: str | None
 
 
-def of_customer(ledger: Ledger, customer_uuid: str) -> list[Evidence]:
+def of_customer(ledger: Ledger, customer_uuid: str) -> list[Attempt]:
     """Everything about a customer, the latest first."""
     return _find(ledger, lambda table: table.c.customer_uuid == customer_uuid)
 
 
-def of_phone(ledger: Ledger, phone: str) -> list[Evidence]:
+def of_phone(ledger: Ledger, phone: str) -> list[Attempt]:
     """Everything that went to a phone (E.164) named in a list, the latest first."""
     return _find(ledger, lambda table: table.c.phone == phone)
 
 
-def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> list[Evidence]:
-    found: list[Evidence] = []
+def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> list[Attempt]:
+    found: list[Attempt] = []
     with ledger.read() as connection:
         for table in (messages, superseded):
             query = (
                 select(
-                    table.c.sent_at, campaigns.c.name, campaigns.c.base_url, table.c.run_id, table.c.row,
-                    table.c.customer_uuid, table.c.phone, table.c.status, table.c.codes, table.c.message_uuid,
-                    table.c.body, starts.c.os_user, starts.c.host, starts.c.list_file, starts.c.list_sha256,
-                    starts.c.template_file, starts.c.template_sha256, table.c.purged_at,
+                    table.c.sent_at,
+                    campaigns.c.name,
+                    campaigns.c.base_url,
+                    table.c.run_id,
+                    table.c.row,
+                    table.c.customer_uuid,
+                    table.c.phone,
+                    table.c.status,
+                    table.c.codes,
+                    table.c.message_uuid,
+                    table.c.body,
+                    starts.c.os_user,
+                    starts.c.host,
+                    starts.c.list_file,
+                    starts.c.list_sha256,
+                    starts.c.template_file,
+                    starts.c.template_sha256,
+                    table.c.purged_at,
                 )
                 .join(campaigns, campaigns.c.id == table.c.campaign_id)
                 .outerjoin(starts, starts.c.id == table.c.start_id)
                 .where(wanted(table), table.c.status.in_([*TRIED, IN_FLIGHT]))
-            )  # fmt: skip
-            found += [Evidence(*tuple(row)) for row in connection.execute(query)]
+            )
+            found += [Attempt(*tuple(row)) for row in connection.execute(query)]
     return sorted(found, key=lambda one: (one.sent_at or "", one.run_id, one.row), reverse=True)

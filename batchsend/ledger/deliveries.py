@@ -34,7 +34,7 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger, restore_opened
 from batchsend.ledger.optouts import learn
 from batchsend.ledger.schema import messages, superseded, updates
-from batchsend.mykaarma.updates import Update, Verdict, prevails, read_update
+from batchsend.mykaarma.updates import Update, UpdateOutcome, prevails, read_update
 from batchsend.statuses import OPTED_OUT, Status
 from batchsend.utils.timestamps import from_text
 
@@ -50,7 +50,7 @@ _Send = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedUpdate:
     """A body that came in, and what was made out of it. `at` is UTC text; `update` is `None` if nothing was."""
 
     digest: str
@@ -59,7 +59,7 @@ class Received:
     update: Update | None
 
     @classmethod
-    def of(cls, body: bytes, at: str) -> Received:
+    def of(cls, body: bytes, at: str) -> ReceivedUpdate:
         raw = body[: 4 * _LONGEST_RAW].decode("utf-8", "replace").replace("\0", "\ufffd")[:_LONGEST_RAW]
         return cls(hashlib.sha256(body).hexdigest(), raw, at, read_update(body))
 
@@ -77,7 +77,7 @@ class Recorded:
 class Delivery:
     """What updates have said about one request so far; `at` is when that was first said."""
 
-    verdict: Verdict | None
+    verdict: UpdateOutcome | None
     at: str | None
     message_uuid: str | None
     #: The UUID comes from our own answer, which is not to be doubted.
@@ -107,7 +107,7 @@ class Deliveries:
         self._ledger = ledger
         self._ledger_id = ledger.ledger_id()
 
-    def record(self, received: Sequence[Received]) -> Recorded:
+    def record(self, received: Sequence[ReceivedUpdate]) -> Recorded:
         """Stores updates and moves the rows that they are about, in one commit."""
         with self._ledger.write() as connection:
             return self._record(connection, received)
@@ -119,7 +119,7 @@ class Deliveries:
         """
         with self._ledger.write() as connection:
             found = [
-                Received(row.digest, row.raw, row.received_at, _update_of(row))
+                ReceivedUpdate(row.digest, row.raw, row.received_at, _update_of(row))
                 for row in connection.execute(_now_known(since).limit(limit))
             ]
             return self._record(connection, found).matched if found else 0
@@ -143,13 +143,13 @@ class Deliveries:
                 )
             ).rowcount
 
-    def _record(self, connection: Connection, received: Iterable[Received]) -> Recorded:
+    def _record(self, connection: Connection, received: Iterable[ReceivedUpdate]) -> Recorded:
         distinct = {one.digest: one for one in sorted(received, key=lambda one: one.at, reverse=True)}
         sends = self._sends(connection, list(distinct.values()))
         generations = _lock(connection, {send[:2] for send in sends.values()})
         busy = frozenset(digest for digest, send in sends.items() if send[:2] not in generations)
         ready = [one for one in distinct.values() if one.digest not in busy]
-        about: dict[_Send, list[Received]] = {}
+        about: dict[_Send, list[ReceivedUpdate]] = {}
         for one in ready:
             if one.digest in sends:
                 about.setdefault(sends[one.digest], []).append(one)
@@ -159,7 +159,7 @@ class Deliveries:
         matched = sum(one.digest in sends for one in ready)
         return Recorded(matched, len(ready) - matched, busy)
 
-    def _sends(self, connection: Connection, received: Sequence[Received]) -> dict[str, _Send]:
+    def _sends(self, connection: Connection, received: Sequence[ReceivedUpdate]) -> dict[str, _Send]:
         """Digest -> the request that the update is about, where the ledger knows it."""
         named: dict[str, _Send] = {}
         for one in received:
@@ -223,7 +223,7 @@ def _lock(connection: Connection, places: set[_Place]) -> dict[_Place, int]:
 
 
 def _deliver(
-    connection: Connection, about: Mapping[_Send, Sequence[Received]], generations: Mapping[_Place, int]
+    connection: Connection, about: Mapping[_Send, Sequence[ReceivedUpdate]], generations: Mapping[_Place, int]
 ) -> None:
     current = {send for send in about if generations[send[:2]] == send[2]}
     _move(connection, messages, current, about)
@@ -233,7 +233,10 @@ def _deliver(
 
 
 def _move(
-    connection: Connection, table: Table, sends: Collection[_Send], about: Mapping[_Send, Sequence[Received]]
+    connection: Connection,
+    table: Table,
+    sends: Collection[_Send],
+    about: Mapping[_Send, Sequence[ReceivedUpdate]],
 ) -> list[_Send]:
     """Brings rows up to what updates say. Returns those of whose text it is known now what became of it."""
     changes = []
@@ -264,13 +267,20 @@ def _deliveries(connection: Connection, table: Table, sends: Collection[_Send]) 
     found: dict[_Send, Delivery] = {}
     for where in _among(table, {send[:2] for send in sends}):
         query = select(
-            table.c.run_id, table.c.row, table.c.generation, table.c.codes, table.c.descriptions,
-            table.c.delivery_status, table.c.delivery_at, table.c.message_uuid, table.c.api_status,
-        ).where(where)  # fmt: skip
+            table.c.run_id,
+            table.c.row,
+            table.c.generation,
+            table.c.codes,
+            table.c.descriptions,
+            table.c.delivery_status,
+            table.c.delivery_at,
+            table.c.message_uuid,
+            table.c.api_status,
+        ).where(where)
         for run_id, row, generation, codes, descriptions, status, at, uuid, api_status in connection.execute(
             query
         ):
-            verdict = Verdict(Status(status), codes, descriptions) if status is not None else None
+            verdict = UpdateOutcome(Status(status), codes, descriptions) if status is not None else None
             found[run_id, row, generation] = Delivery(verdict, at, uuid, api_status == "SUCCESS")
     return {send: found[send] for send in sends if send in found}
 
@@ -289,11 +299,14 @@ def _set_verdict(table: Table) -> UpdateStatement:
         update(table)
         .where(*_of_send(table))
         .values(
-            status=bindparam("said"), codes=bindparam("said_codes"), descriptions=bindparam("said_descriptions"),
-            delivery_status=bindparam("said"), delivery_at=bindparam("at"),
+            status=bindparam("said"),
+            codes=bindparam("said_codes"),
+            descriptions=bindparam("said_descriptions"),
+            delivery_status=bindparam("said"),
+            delivery_at=bindparam("at"),
             sent_at=func.coalesce(table.c.sent_at, bindparam("at")),
         )
-    )  # fmt: skip
+    )
 
 
 def _set_uuid(table: Table) -> UpdateStatement:
@@ -301,11 +314,13 @@ def _set_uuid(table: Table) -> UpdateStatement:
 
 
 def _verdict_values(send: _Send, delivery: Delivery) -> dict[str, Any]:
-    verdict = delivery.verdict or Verdict(Status.ACCEPTED)
+    verdict = delivery.verdict or UpdateOutcome(Status.ACCEPTED)
     said = {
-        "said": verdict.status, "said_codes": verdict.codes, "said_descriptions": verdict.descriptions,
+        "said": verdict.status,
+        "said_codes": verdict.codes,
+        "said_descriptions": verdict.descriptions,
         "at": delivery.at,
-    }  # fmt: skip
+    }
     return _send_values(send) | said
 
 
@@ -317,7 +332,9 @@ def _send_values(send: _Send) -> dict[str, Any]:
     return {"of_run": send[0], "of_row": send[1], "of_generation": send[2]}
 
 
-def _learn_opt_outs(connection: Connection, received: Sequence[Received], sends: Mapping[str, _Send]) -> None:
+def _learn_opt_outs(
+    connection: Connection, received: Sequence[ReceivedUpdate], sends: Mapping[str, _Send]
+) -> None:
     """Puts whom an update says to have opted out on the ledger's opt-outs.
 
     Once for each update: its repeat may come after somebody has opted in again.
@@ -339,7 +356,7 @@ def _says_opted_out(update_: Update | None) -> bool:
     return verdict is not None and not OPTED_OUT.isdisjoint(verdict.codes.split("; "))
 
 
-def _keep(connection: Connection, received: Sequence[Received], sends: Mapping[str, _Send]) -> None:
+def _keep(connection: Connection, received: Sequence[ReceivedUpdate], sends: Mapping[str, _Send]) -> None:
     """Stores what came in; what is there already only learns whose it is."""
     if not received:
         return
@@ -355,7 +372,7 @@ def _keep(connection: Connection, received: Sequence[Received], sends: Mapping[s
     )
 
 
-def _stored(one: Received, send: _Send | None) -> dict[str, Any]:
+def _stored(one: ReceivedUpdate, send: _Send | None) -> dict[str, Any]:
     update_ = one.update
     verdict = update_.verdict if update_ is not None else None
     run_id, row, generation = send or (None, None, None)
@@ -375,7 +392,9 @@ def _stored(one: Received, send: _Send | None) -> dict[str, Any]:
 
 def _update_of(row: Row[Any]) -> Update:
     """What was made out of a stored update that names only its message."""
-    verdict = Verdict(Status(row.status), row.codes, row.descriptions) if row.status is not None else None
+    verdict = (
+        UpdateOutcome(Status(row.status), row.codes, row.descriptions) if row.status is not None else None
+    )
     return Update(None, row.message_uuid, verdict)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select,
 
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
-from batchsend.ledger.runs import Taken, _parts
+from batchsend.ledger.runs import TakenRow, _parts
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
 from batchsend.utils.timestamps import to_text
@@ -162,12 +162,12 @@ class History:
             found = connection.execution_options(yield_per=1000).execute(select(outcomes))
             yield from ((row, key, phone) for row, key, phone in found)
 
-    def tried(self, rows: Sequence[int]) -> Iterator[Taken]:
+    def tried(self, rows: Sequence[int]) -> Iterator[TakenRow]:
         """Those of the continued run's rows with these numbers that were tried."""
         for part in _parts(rows):
-            outcomes = _last_outcomes(Taken._fields, _rows_of(self._run_id, part))
+            outcomes = _last_outcomes(TakenRow._fields, _rows_of(self._run_id, part))
             with self._ledger.read() as connection:
-                yield from map(Taken._make, connection.execute(select(outcomes)))
+                yield from map(TakenRow._make, connection.execute(select(outcomes)))
 
     def sent_with_other_template(self, template_sha256: str) -> int:
         """How many texts of the continued run were made by a template that has changed since."""

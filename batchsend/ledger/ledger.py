@@ -109,7 +109,7 @@ class StartRecord:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class StoredPlan:
     """What storing a plan did: the run's number, this start's number, rows that earlier runs gave up."""
 
     run_id: int
@@ -243,7 +243,7 @@ class Ledger:
         run: NewRun,
         start: StartRecord,
         also: Callable[[Connection, int, int], object] = nothing_more,
-    ) -> Adopted:
+    ) -> StoredPlan:
         """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
 
         `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
@@ -267,24 +267,29 @@ class Ledger:
                 restore_opened(connection, messages.c.run_id == run_id)
                 supersede(connection, planned, run_id, to_text(now()))
                 connection.execute(
-                    update(runs).where(runs.c.id == run_id)
+                    update(runs)
+                    .where(runs.c.id == run_id)
                     .values(
-                        stop_requested_at=None, list_file=run.list_file, list_saved_at=run.list_saved_at,
-                        zone=run.zone, about=json.dumps(dict(run.about)),
+                        stop_requested_at=None,
+                        list_file=run.list_file,
+                        list_saved_at=run.list_saved_at,
+                        zone=run.zone,
+                        about=json.dumps(dict(run.about)),
                     )
-                )  # fmt: skip
+                )
             start_id = _insert_start(connection, run_id, start)
             store(connection, planned, run_id, campaign_id)
             also(connection, run_id, start_id)
-        return Adopted(run_id, start_id, closed)
+        return StoredPlan(run_id, start_id, closed)
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:
         """Records how a start ended."""
         with self.write() as connection:
             connection.execute(
-                update(starts).where(starts.c.id == start_id)
+                update(starts)
+                .where(starts.c.id == start_id)
                 .values(ended_at=to_text(now()), exit_code=exit_code, ending=ending)
-            )  # fmt: skip
+            )
 
 
 def _campaign(row: Mapping[Any, Any]) -> CampaignRecord:
@@ -300,9 +305,16 @@ def _campaign(row: Mapping[Any, Any]) -> CampaignRecord:
 
 def _run(row: Mapping[Any, Any]) -> RunRecord:
     return RunRecord(
-        row["id"], row["campaign_id"], row["list_fingerprint"], row["list_file"], row["list_saved_at"],
-        tuple(json.loads(row["headers"])), row["zone"], json.loads(row["about"]), row["created_at"],
-    )  # fmt: skip
+        row["id"],
+        row["campaign_id"],
+        row["list_fingerprint"],
+        row["list_file"],
+        row["list_saved_at"],
+        tuple(json.loads(row["headers"])),
+        row["zone"],
+        json.loads(row["about"]),
+        row["created_at"],
+    )
 
 
 def _store_campaign(connection: Connection, identity: Identity, campaign_id: int | None) -> int:
@@ -321,11 +333,20 @@ def _store_campaign(connection: Connection, identity: Identity, campaign_id: int
 
 
 def _insert_run(connection: Connection, campaign_id: int, run: NewRun) -> int:
-    statement = insert(runs).values(
-        campaign_id=campaign_id, list_fingerprint=run.list_fingerprint, list_file=run.list_file,
-        list_saved_at=run.list_saved_at, headers=json.dumps(run.headers), zone=run.zone,
-        about=json.dumps(dict(run.about)), created_at=to_text(now()),
-    ).returning(runs.c.id)  # fmt: skip
+    statement = (
+        insert(runs)
+        .values(
+            campaign_id=campaign_id,
+            list_fingerprint=run.list_fingerprint,
+            list_file=run.list_file,
+            list_saved_at=run.list_saved_at,
+            headers=json.dumps(run.headers),
+            zone=run.zone,
+            about=json.dumps(dict(run.about)),
+            created_at=to_text(now()),
+        )
+        .returning(runs.c.id)
+    )
     return int(connection.execute(statement).scalar_one())
 
 
@@ -359,9 +380,10 @@ def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
     _give_up(connection, waiting)
     of_campaign = starts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
     connection.execute(
-        update(starts).where(of_campaign, starts.c.ended_at.is_(None))
+        update(starts)
+        .where(of_campaign, starts.c.ended_at.is_(None))
         .values(ended_at=to_text(now()), ending="killed, then given up for another list")
-    )  # fmt: skip
+    )
     return counts
 
 

@@ -30,7 +30,7 @@ _AT_ONCE = 2000
 _DAY = len("2026-11-22")
 
 
-class Source(StrEnum):
+class OptOutSource(StrEnum):
     """How the ledger came to know."""
 
     ANSWER = "answer"  #: myKaarma refused a text
@@ -39,7 +39,7 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OptOutRequest:
     """Somebody who is not to be texted: a customer UUID, a phone (E.164) or both; "" is not known."""
 
     customer_uuid: str
@@ -96,7 +96,7 @@ class OptOuts:
 
 def _because(entry: OptOut, who: str, zone: ZoneInfo) -> str:
     day = for_people(from_text(entry.added_at), zone)[:_DAY]
-    if entry.source == Source.ANSWER:
+    if entry.source == OptOutSource.ANSWER:
         return f"myKaarma said on {day} that {who} opted out ({entry.reason})"
     return f"{who} is on the ledger's opt-outs since {day}: {entry.reason}"
 
@@ -129,7 +129,7 @@ def opt_outs_ever(ledger: Ledger) -> Iterator[OptOut]:
 
 
 def add_opt_outs(
-    ledger: Ledger, wishes: Iterable[Wish], source: Source, person: Person, moment: datetime
+    ledger: Ledger, wishes: Iterable[OptOutRequest], source: OptOutSource, person: Person, moment: datetime
 ) -> int:
     """Puts people on the list, all or none; whoever is on it already stays as they are. Returns how many are new."""
     added = 0
@@ -141,8 +141,14 @@ def add_opt_outs(
 
 
 def remove_opt_outs(
-    ledger: Ledger, *, customer_uuid: str | None, phone: str | None, because: str, person: Person, moment: datetime,
-) -> list[OptOut]:  # fmt: skip
+    ledger: Ledger,
+    *,
+    customer_uuid: str | None,
+    phone: str | None,
+    because: str,
+    person: Person,
+    moment: datetime,
+) -> list[OptOut]:
     """Ends every entry that names this customer or this phone, and returns what was ended."""
     named = or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone)
     ended = {
@@ -167,19 +173,26 @@ def learn(connection: Connection, run_id: int, rows: Collection[int], moment: da
     campaign, and learns nothing: it forgets everything anyway.
     """
     query = (
-        select(messages.c.row, messages.c.customer_uuid, messages.c.phone, campaigns.c.name,
-               campaigns.c.base_url, starts.c.os_user, starts.c.host)
+        select(
+            messages.c.row,
+            messages.c.customer_uuid,
+            messages.c.phone,
+            campaigns.c.name,
+            campaigns.c.base_url,
+            starts.c.os_user,
+            starts.c.host,
+        )
         .join(campaigns, campaigns.c.id == messages.c.campaign_id)
         .join(starts, starts.c.id == messages.c.start_id)
         .where(messages.c.run_id == run_id, messages.c.row.in_(rows))
         # Two processes that learn the same in another order would wait for each other for ever.
         .order_by(messages.c.customer_uuid)
-    )  # fmt: skip
+    )
     for row, customer_uuid, phone, campaign, base_url, os_user, host in connection.execute(query).all():
-        wish = Wish(customer_uuid or "", phone or "", f"{campaign}, run {run_id}, row {row}")
+        wish = OptOutRequest(customer_uuid or "", phone or "", f"{campaign}, run {run_id}, row {row}")
         _add(
-            connection, [wish], scope_of_answer(base_url), Source.ANSWER, Person(os_user, host), moment
-        )  # fmt: skip
+            connection, [wish], scope_of_answer(base_url), OptOutSource.ANSWER, Person(os_user, host), moment
+        )
 
 
 _columns = [optouts.c[name] for name in OptOut.__slots__]
@@ -194,8 +207,13 @@ def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]
 
 
 def _add(
-    connection: Connection, wishes: Sequence[Wish], scope: str, source: Source, person: Person, moment: datetime
-) -> int:  # fmt: skip
+    connection: Connection,
+    wishes: Sequence[OptOutRequest],
+    scope: str,
+    source: OptOutSource,
+    person: Person,
+    moment: datetime,
+) -> int:
     missing = _missing(connection, wishes, scope)
     if missing:
         entry = {
@@ -213,7 +231,7 @@ def _add(
     return len(missing)
 
 
-def _missing(connection: Connection, wishes: Sequence[Wish], scope: str) -> list[Wish]:
+def _missing(connection: Connection, wishes: Sequence[OptOutRequest], scope: str) -> list[OptOutRequest]:
     """Those that name somebody who is not on the list yet, each person once."""
     customers = {wish.customer_uuid for wish in wishes} - {""}
     phones = {wish.phone for wish in wishes} - {""}

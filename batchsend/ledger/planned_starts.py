@@ -18,7 +18,7 @@ from batchsend.ledger.schema import planned_starts, schedules
 from batchsend.utils.timestamps import from_text, to_text
 
 
-class Fate(StrEnum):
+class StartOutcome(StrEnum):
     """What became of a planned time."""
 
     STARTED = "started"
@@ -68,7 +68,7 @@ def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datet
 
 
 def claim(
-    ledger: Ledger, who: Scheduled, planned_at: datetime, fate: Fate, by: Scheduler, now: datetime
+    ledger: Ledger, who: Scheduled, planned_at: datetime, fate: StartOutcome, by: Scheduler, now: datetime
 ) -> bool:
     """Takes a planned time for this scheduler. False where it was dealt with before, by whomever."""
     values = {
@@ -94,8 +94,13 @@ def end(ledger: Ledger, who: Scheduled, planned_at: datetime, exit_code: int, no
 
 
 def take_over(
-    ledger: Ledger, who: Scheduled, since: datetime, by: Scheduler, alive: Callable[[int], bool], now: datetime
-) -> datetime | None:  # fmt: skip
+    ledger: Ledger,
+    who: Scheduled,
+    since: datetime,
+    by: Scheduler,
+    alive: Callable[[int], bool],
+    now: datetime,
+) -> datetime | None:
     """The planned time of the last start, if a scheduler of this computer began it and ended before it did.
 
     It is this scheduler's from then on. `since`: what was planned before is left alone; `alive`: is there a process
@@ -106,7 +111,7 @@ def take_over(
         row = connection.execute(last).mappings().one_or_none()
         if (
             row is None
-            or row["outcome"] != Fate.STARTED
+            or row["outcome"] != StartOutcome.STARTED
             or row["ended_at"] is not None
             or row["planned_at"] < to_text(since)
             or row["host"] != by.host
@@ -127,7 +132,7 @@ def last_start(ledger: Ledger, who: Scheduled) -> LastStart | None:
     """The last start that a scheduler made of this campaign."""
     query = (
         select(planned_starts.c.planned_at, planned_starts.c.exit_code)
-        .where(_of(who), planned_starts.c.outcome == Fate.STARTED)
+        .where(_of(who), planned_starts.c.outcome == StartOutcome.STARTED)
         .order_by(planned_starts.c.planned_at.desc())
         .limit(1)
     )

@@ -133,9 +133,10 @@ def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
         ).rowcount
         # The digest stays: it knows a repeated update again.
         connection.execute(
-            update(updates).where(updates.c.received_at < when, updates.c.raw != "")
+            update(updates)
+            .where(updates.c.received_at < when, updates.c.raw != "")
             .values(raw="", descriptions="")
-        )  # fmt: skip
+        )
     try:
         _reclaim(ledger)
     except LedgerError as error:

@@ -58,14 +58,14 @@ def run_tuples(
         yield from connection.execution_options(yield_per=1000).execute(query)
 
 
-def taken_rows(ledger: Ledger, run_id: int, rows: Sequence[int]) -> Iterator[Taken]:
+def taken_rows(ledger: Ledger, run_id: int, rows: Sequence[int]) -> Iterator[TakenRow]:
     """Those of a run's rows with these numbers that have a key, whatever became of them."""
     for part in _parts(rows):
-        query = select(*(messages.c[name] for name in Taken._fields)).where(
+        query = select(*(messages.c[name] for name in TakenRow._fields)).where(
             messages.c.run_id == run_id, messages.c.row.in_(part), messages.c.key.is_not(None)
         )
         with ledger.read() as connection:
-            yield from map(Taken._make, connection.execute(query))
+            yield from map(TakenRow._make, connection.execute(query))
 
 
 def code_counts(ledger: Ledger, run_id: int) -> list[tuple[str, str, int]]:
@@ -109,13 +109,22 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
     """All runs, the latest first, each with its counts and its latest start."""
     latest = select(func.max(starts.c.id)).group_by(starts.c.run_id)
     query = (
-        select(runs.c.id, campaigns.c.name, campaigns.c.base_url, runs.c.created_at, starts.c.ended_at,
-               starts.c.os_user, starts.c.host, starts.c.ending, runs.c.list_file)
+        select(
+            runs.c.id,
+            campaigns.c.name,
+            campaigns.c.base_url,
+            runs.c.created_at,
+            starts.c.ended_at,
+            starts.c.os_user,
+            starts.c.host,
+            starts.c.ending,
+            runs.c.list_file,
+        )
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .join(starts, starts.c.run_id == runs.c.id)
         .where(starts.c.id.in_(latest))
         .order_by(runs.c.id.desc())
-    )  # fmt: skip
+    )
     if campaign_name is not None:
         query = query.where(campaigns.c.name == campaign_name)
     by_run = select(messages.c.run_id, messages.c.status, func.count()).group_by(
@@ -174,7 +183,7 @@ def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + _VALUES]
 
 
-class Taken(NamedTuple):
+class TakenRow(NamedTuple):
     """A row that is sent, or was tried before. `cells`: as the ledger has them, a JSON list."""
 
     row: int

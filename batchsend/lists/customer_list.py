@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
-from batchsend.lists.formats.detect import Format, recognise
+from batchsend.lists.formats.detect import Format, detect
 from batchsend.lists.header_row import Header, examine
-from batchsend.lists.source import ListOptions, Snapshot, Source, unreadable
-from batchsend.lists.spool import Block, NoRoomError, Spool
+from batchsend.lists.source import FileSnapshot, ListOptions, Source, unreadable
+from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
 
 
-def _opener(form: Format) -> Callable[[Path, Snapshot, ListOptions], Source]:
+def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]:
     """The reader of a format; only the one that is needed is loaded."""
     match form:
         case Format.TEXT:
@@ -92,7 +92,7 @@ class CustomerList:
     sha256: str  #: of the file's bytes, hexadecimal
     rows: int  #: rows below the header that are not blank
     hidden_rows: int  #: how many of them the spreadsheet does not show
-    _snapshot: Snapshot = field(repr=False)
+    _snapshot: FileSnapshot = field(repr=False)
     _spool: Spool = field(repr=False)
     _header: Header = field(repr=False)
     _short_is_malformed: bool = field(repr=False)
@@ -122,7 +122,7 @@ class CustomerList:
             digest.update("".join(said).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    def _chunk(self, shape: _Shape, block: Block) -> Chunk:
+    def _chunk(self, shape: _Shape, block: RowBlock) -> Chunk:
         malformed: dict[int, str] = {}
         rows = block.rows
         for index, cells in enumerate(rows):
@@ -143,9 +143,9 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
     With `rows_needed` false, a list that has only a header is no error. Raises ListError with everything
     that is wrong with the file as a whole.
     """
-    snapshot, spool = Snapshot.of(path), Spool()
+    snapshot, spool = FileSnapshot.of(path), Spool()
     try:
-        source = _opener(recognise(path))(path, snapshot, options)
+        source = _opener(detect(path))(path, snapshot, options)
         found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
     except NoRoomError as error:
         raise ListError(path, _no_room(error)) from error

@@ -99,9 +99,12 @@ def _is_data(header: str) -> bool:
 
 
 def _examine_rows(
-    found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], blank: Sequence[int],
+    found: Examination,
+    rows: Iterator[tuple[int, list[str]]],
+    hidden: frozenset[int],
+    blank: Sequence[int],
     spool: Spool,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Counts and keeps the rows below the header. `blank` are the positions of blank headers."""
     headless: dict[int, _Some] = defaultdict(_Some)
     too_long: int | None = None

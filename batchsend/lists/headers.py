@@ -14,17 +14,32 @@ _not_in_names = re.compile(r"[\W_]+")
 #: What exports call our columns, as match keys.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "customer_uuid": (
-        "customer uuid", "customer id", "customer guid", "customer key", "cust uuid", "cust id", "mykaarma id",
+        "customer uuid",
+        "customer id",
+        "customer guid",
+        "customer key",
+        "cust uuid",
+        "cust id",
+        "mykaarma id",
         "mykaarma customer uuid",
     ),
     "phone": (
-        "phone", "phone number", "mobile", "mobile phone", "mobile number", "cell", "cell phone", "cell number",
-        "cellphone", "customer phone", "text number",
+        "phone",
+        "phone number",
+        "mobile",
+        "mobile phone",
+        "mobile number",
+        "cell",
+        "cell phone",
+        "cell number",
+        "cellphone",
+        "customer phone",
+        "text number",
     ),
     "department_uuid": ("department uuid", "department id", "dept uuid"),
     "user_uuid": ("user uuid", "user id"),
     "timezone": ("timezone", "time zone"),
-}  # fmt: skip
+}
 
 
 def clean(header: str) -> str:

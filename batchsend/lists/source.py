@@ -57,7 +57,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class FileSnapshot:
     """What a file was when it was opened, so that a change in the midst of reading does not go unseen."""
 
     path: Path
@@ -66,7 +66,7 @@ class Snapshot:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path) -> Snapshot:
+    def of(cls, path: Path) -> FileSnapshot:
         """Reads the whole file.
 
         Raises ListError if it must not be read, is missing, a folder, empty, too large or changing.

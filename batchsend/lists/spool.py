@@ -19,7 +19,7 @@ class NoRoomError(Exception):
 
 
 @dataclass
-class Block:
+class RowBlock:
     """Rows below each other: their numbers, their cells, and which of the numbers are hidden."""
 
     numbers: list[int] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Spool:
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(_IN_MEMORY, prefix="batchsend-")  # noqa: SIM115 - it lives as long as this
         self._places: list[tuple[int, int]] = []
-        self._block = Block()
+        self._block = RowBlock()
         weakref.finalize(self, self._file.close)
 
     def add(self, number: int, cells: list[str], *, is_hidden: bool) -> None:
@@ -48,7 +48,7 @@ class Spool:
 
     def finish(self) -> None:
         """Writes down what was added; to be called behind the last row. Raises `NoRoomError`."""
-        block, self._block = self._block, Block()
+        block, self._block = self._block, RowBlock()
         if not block.numbers:
             return
         # A third of the time that pickle takes, and nobody else writes into the file (`make bench`: preview).
@@ -59,8 +59,8 @@ class Spool:
         except OSError as error:
             raise NoRoomError from error
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """All rows in their order; may be asked for again, and by several at a time."""
         for place, size in self._places:
             self._file.seek(place)
-            yield Block(*marshal.loads(self._file.read(size)))  # noqa: S302 - this process has written it
+            yield RowBlock(*marshal.loads(self._file.read(size)))  # noqa: S302 - this process has written it

@@ -89,10 +89,33 @@ def _concatenated(values: Iterable[Any]) -> str:
 #: Jinja's own filters that texts have a use for. Left out: HTML (`escape`, `safe`, `tojson` ...), what lays out
 #: tables, debugging, and `random`, whose preview would not be what is sent.
 _OF_JINJA = (
-    "abs", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items", "last", "length",
-    "list", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr", "sort", "striptags",
-    "truncate", "unique", "wordcount",
-)  # fmt: skip
+    "abs",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "groupby",
+    "int",
+    "items",
+    "last",
+    "length",
+    "list",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "reverse",
+    "select",
+    "selectattr",
+    "sort",
+    "striptags",
+    "truncate",
+    "unique",
+    "wordcount",
+)
 _OF_SEQUENCES = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
 _OF_TEXTS: Mapping[str, Callable[..., str]] = {
     "name_case": filters.name_case,
@@ -113,12 +136,43 @@ _BOUNDED_FILTERS: Mapping[str, Callable[..., Any]] = {
     "string": template_bounds.text_of,
     "sum": template_bounds.summed,
 }
-_METHODS = frozenset({
-    "capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isascii", "isdecimal",
-    "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "lower", "lstrip", "partition",
-    "removeprefix", "removesuffix", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "split", "splitlines",
-    "startswith", "strip", "swapcase", "title", "upper",
-})  # fmt: skip
+_METHODS = frozenset(
+    {
+        "capitalize",
+        "casefold",
+        "count",
+        "endswith",
+        "find",
+        "index",
+        "isalnum",
+        "isalpha",
+        "isascii",
+        "isdecimal",
+        "isdigit",
+        "islower",
+        "isnumeric",
+        "isspace",
+        "istitle",
+        "isupper",
+        "lower",
+        "lstrip",
+        "partition",
+        "removeprefix",
+        "removesuffix",
+        "rfind",
+        "rindex",
+        "rpartition",
+        "rsplit",
+        "rstrip",
+        "split",
+        "splitlines",
+        "startswith",
+        "strip",
+        "swapcase",
+        "title",
+        "upper",
+    }
+)
 _BOUNDED_METHODS: Mapping[str, Callable[..., str]] = {
     "center": partial(template_bounds.padded, str.center),
     "ljust": partial(template_bounds.padded, str.ljust),
@@ -158,12 +212,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             "_tick": _tick,
         }
         del self.globals["lipsum"]
-        self.binop_table.update({
-            "+": template_bounds.add,
-            "*": template_bounds.multiply,
-            "**": template_bounds.power,
-            "%": template_bounds.modulo,
-        })  # fmt: skip
+        self.binop_table.update(
+            {
+                "+": template_bounds.add,
+                "*": template_bounds.multiply,
+                "**": template_bounds.power,
+                "%": template_bounds.modulo,
+            }
+        )
 
     def _join(self, items: Iterable[Any], d: Any = "", attribute: str | int | None = None) -> str:
         if attribute is not None:

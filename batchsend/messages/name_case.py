@@ -15,11 +15,26 @@ _letters = re.compile(f"{_LETTERS}(?:['’‘ʼ`]{_LETTERS})*")
 _letters_between_apostrophes = re.compile(_LETTERS)
 _ORDINAL_ENDINGS = frozenset({"st", "nd", "rd", "th"})
 _SPELLED = {
-    "ii": "II", "iii": "III", "iv": "IV", "vii": "VII", "viii": "VIII",
-    "llc": "LLC", "llp": "LLP", "pllc": "PLLC", "lp": "LP", "pc": "PC", "dba": "DBA", "usa": "USA",
-    "md": "MD", "dds": "DDS", "dvm": "DVM", "phd": "PhD", "rn": "RN", "cpa": "CPA",
+    "ii": "II",
+    "iii": "III",
+    "iv": "IV",
+    "vii": "VII",
+    "viii": "VIII",
+    "llc": "LLC",
+    "llp": "LLP",
+    "pllc": "PLLC",
+    "lp": "LP",
+    "pc": "PC",
+    "dba": "DBA",
+    "usa": "USA",
+    "md": "MD",
+    "dds": "DDS",
+    "dvm": "DVM",
+    "phd": "PhD",
+    "rn": "RN",
+    "cpa": "CPA",
     "aj": "AJ",
-}  # fmt: skip
+}
 _SPELLED_LATER = {"vi": "VI", "and": "and", "or": "or", "of": "of"}  # as a first word Vi is a woman's name
 # Two letters without a vowel are initials (TJ, JD) but for these.
 _ABBREVIATIONS = frozenset({"dr", "jr", "mr", "ms", "ng", "sr", "st", "mc", "ft", "mt", "wm", "ln", "rd"})

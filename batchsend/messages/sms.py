@@ -185,7 +185,7 @@ def _substitutes() -> dict[str, str]:
 _SUBSTITUTES = _substitutes()
 
 
-def stubborn(text: str) -> tuple[str, ...]:
+def unencodable(text: str) -> tuple[str, ...]:
     """The distinct characters that make `text` UCS-2 and that `smart_encode` has no plain ones for."""
     return tuple(character for character in non_gsm7(text) if character not in _SUBSTITUTES)
 

@@ -13,14 +13,14 @@ import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 
-from batchsend.mykaarma.connection import BROKEN_ANSWER, Answer, ApiConnections, is_usable
+from batchsend.mykaarma.connection import BROKEN_ANSWER, ApiConnections, HttpResponse, is_usable
 from batchsend.mykaarma.protocol import (
     Answered,
     Judgement,
     Refused,
     Request,
+    RetryLater,
     SendingAttributes,
-    TurnedAway,
     judge,
     request_json,
     request_path,
@@ -78,9 +78,16 @@ class ApiClient:
     """One session with one API. `timeout`: seconds for connecting, and again for a request and its answer."""
 
     def __init__(
-        self, base_url: str, username: str, password: str, *, options: SendingAttributes, timeout: float,
-        connections: int, sender_per_row: bool,
-    ) -> None:  # fmt: skip
+        self,
+        base_url: str,
+        username: str,
+        password: str,
+        *,
+        options: SendingAttributes,
+        timeout: float,
+        connections: int,
+        sender_per_row: bool,
+    ) -> None:
         self._base_url = base_url
         self._authorization = aiohttp.encode_basic_auth(username, password, encoding="utf-8")
         self._options = options
@@ -110,7 +117,7 @@ class ApiClient:
         assert self._connections is not None  # noqa: S101
         path = request_path(request)
         data = request_json(request, self._options)
-        answer = Answer()
+        answer = HttpResponse()
         try:
             async with asyncio.timeout(None) as departure.deadline:
                 connection = await self._ready_connection(self._connections, departure)
@@ -152,7 +159,7 @@ class ApiClient:
 
     def _judge_trouble(self, error: Exception, departure: Departure) -> Judgement:
         if departure.left_at is None:
-            return TurnedAway(
+            return RetryLater(
                 f"cannot reach {self._base_url} ({_plain(error)})",
                 "Check this computer's network connection and MYKAARMA_BASE_URL.",
                 slow_down=False,

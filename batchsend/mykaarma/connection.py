@@ -30,7 +30,7 @@ BROKEN_ANSWER = (HttpProcessingError, aiohttp.ClientPayloadError)
 
 
 @dataclass(slots=True)
-class Answer:
+class HttpResponse:
     """What has come in of an answer. `status` is 0 until there is one; `body` is `None` unless it is there whole."""
 
     status: int = 0
@@ -77,7 +77,7 @@ class ApiConnections:
         """A connection that is ready to be written to. Raises what aiohttp raises where there is none."""
         return await self._connector.connect(self._target, [], self._timeout)
 
-    async def post(self, connection: Connection, path: str, body: bytes, answer: Answer) -> None:
+    async def post(self, connection: Connection, path: str, body: bytes, answer: HttpResponse) -> None:
         """Writes one request at once, before anything is waited for, and fills `answer` with what comes back.
 
         `path` is encoded and stands below the base URL. Raises `aiohttp.ClientError`, `OSError` or
@@ -94,7 +94,7 @@ class ApiConnections:
             # Where the server wants it closed, the connector does so.
             connection.release()
 
-    async def _exchange(self, connection: Connection, path: str, body: bytes, answer: Answer) -> None:
+    async def _exchange(self, connection: Connection, path: str, body: bytes, answer: HttpResponse) -> None:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ClientConnectionError("the connection is closed")

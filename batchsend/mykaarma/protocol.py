@@ -84,7 +84,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnedAway:
+class RetryLater:
     """Certainly not sent, and worth trying again later.
 
     `retry_after`: the server's wish in seconds. `advice`: a sentence for when it lasts.
@@ -103,7 +103,7 @@ class Refused:
     reason: str
 
 
-Judgement = Answered | TurnedAway | Refused
+Judgement = Answered | RetryLater | Refused
 
 
 def run_identity(ledger_id: str, run: str) -> dict[str, str]:
@@ -229,12 +229,12 @@ def _moment(http_date: str) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _busy(http_status: int, wish: float | None) -> TurnedAway:
+def _busy(http_status: int, wish: float | None) -> RetryLater:
     if http_status == 429:
-        return TurnedAway(
+        return RetryLater(
             "myKaarma asks to slow down (HTTP 429)", "Send with a lower `rate`, or later.", True, wish
         )
-    return TurnedAway("myKaarma is not available (HTTP 503)", "Try again later.", True, wish)
+    return RetryLater("myKaarma is not available (HTTP 503)", "Try again later.", True, wish)
 
 
 def _judge_success(http_status: int, answer: Mapping[str, Any] | None, *, sender_per_row: bool) -> Judgement:

@@ -51,7 +51,7 @@ class SendRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class UpdateOutcome:
     """What became of a text: `accepted`, `delivered` or `undelivered`. Codes and descriptions joined by `; `."""
 
     status: Status
@@ -65,10 +65,10 @@ class Update:
 
     send: SendRef | None
     message_uuid: str | None
-    verdict: Verdict | None
+    verdict: UpdateOutcome | None
 
 
-def prevails(new: Verdict, known: Verdict | None) -> bool:
+def prevails(new: UpdateOutcome, known: UpdateOutcome | None) -> bool:
     """Whether `new` is to stand where `known` stood.
 
     A total order, so that the last word is the same in whatever order updates come: `delivered` above
@@ -77,7 +77,7 @@ def prevails(new: Verdict, known: Verdict | None) -> bool:
     return known is None or _precedence(new) > _precedence(known)
 
 
-def _precedence(verdict: Verdict) -> tuple[int, bool, str, str]:
+def _precedence(verdict: UpdateOutcome) -> tuple[int, bool, str, str]:
     opted_out = not OPTED_OUT.isdisjoint(verdict.codes.split("; "))
     return _RANK[verdict.status], opted_out, verdict.codes, verdict.descriptions
 
@@ -173,18 +173,18 @@ def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
 # --- what became of it
 
 
-def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> Verdict | None:
+def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> UpdateOutcome | None:
     delivery = _status(scopes, "deliverystatus")
     why_not = [text for text in map(storable, _values(scopes, "twiliodeliveryfailuremessage")) if text]
     codes, descriptions = _errors(scopes)
     if delivery is Status.DELIVERED:
-        return Verdict(delivery)
+        return UpdateOutcome(delivery)
     status = Status.UNDELIVERED if why_not else delivery or _status(scopes, "status")
     if status is None and (codes or descriptions):
         status = Status.UNDELIVERED
     if status is not Status.UNDELIVERED:
-        return None if status is None else Verdict(status)
-    return Verdict(status, _joined(codes), _joined([*descriptions, *why_not]))
+        return None if status is None else UpdateOutcome(status)
+    return UpdateOutcome(status, _joined(codes), _joined([*descriptions, *why_not]))
 
 
 def _status(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Status | None:

@@ -31,9 +31,14 @@ class Roles:
     def used(self) -> frozenset[int]:
         """All these positions."""
         single = (
-            self.customer_uuid, self.phone, self.department_uuid, self.user_uuid, self.timezone, self.consent,
+            self.customer_uuid,
+            self.phone,
+            self.department_uuid,
+            self.user_uuid,
+            self.timezone,
+            self.consent,
             self.template_by,
-        )  # fmt: skip
+        )
         return frozenset({*self.key, *(position for position in single if position is not None)})
 
 

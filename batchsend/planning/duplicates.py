@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from batchsend.ledger.runs import Taken
+from batchsend.ledger.runs import TakenRow
 
 #: Gives the rows of these numbers, from wherever they are stored, or more than those.
-Fetch = Callable[[Sequence[int]], Iterator[Taken]]
+Fetch = Callable[[Sequence[int]], Iterator[TakenRow]]
 #: Values that are kept as they are before they are packed; a list with fewer rows does not load numpy.
 RECENT = 50_000
 #: Bits of a row's number, which is at most `readers.source.MAX_ROWS`.
@@ -46,8 +46,8 @@ class TakenRows:
         self._rows_by_phone = RowsByValue() if phones else None
         self._rows_by_customer = RowsByValue() if customers else None
         #: The first row that took a key or a phone, and how many rows a customer has; of the present chunk's alone.
-        self._by_key: dict[str, Taken] = {}
-        self._by_phone: dict[str, Taken] = {}
+        self._by_key: dict[str, TakenRow] = {}
+        self._by_phone: dict[str, TakenRow] = {}
         self._by_customer: Counter[str] = Counter()
 
     def tried(self, row: int, key: str, phone: str | None) -> None:
@@ -63,7 +63,7 @@ class TakenRows:
         by_customer = (
             self._rows_by_customer.candidates(customers) if self._rows_by_customer is not None else {}
         )
-        rows: dict[int, list[Taken]] = {}
+        rows: dict[int, list[TakenRow]] = {}
         numbers = {
             row for found in (by_key, by_phone, by_customer) for some in found.values() for row in some
         }
@@ -71,23 +71,31 @@ class TakenRows:
             rows.setdefault(taken.row, []).append(taken)
         # An index may name a row that holds something else.
         self._by_key = _first(
-            (key, taken) for key, some in by_key.items() for row in sorted(some)
-            for taken in rows.get(row, ()) if taken.key == key
-        )  # fmt: skip
+            (key, taken)
+            for key, some in by_key.items()
+            for row in sorted(some)
+            for taken in rows.get(row, ())
+            if taken.key == key
+        )
         self._by_phone = _first(
-            (phone, taken) for phone, some in by_phone.items() for row in sorted(some)
-            for taken in rows.get(row, ()) if taken.phone == phone
-        )  # fmt: skip
+            (phone, taken)
+            for phone, some in by_phone.items()
+            for row in sorted(some)
+            for taken in rows.get(row, ())
+            if taken.phone == phone
+        )
         self._by_customer = Counter(
-            customer for customer, some in by_customer.items() for row in set(some)
+            customer
+            for customer, some in by_customer.items()
+            for row in set(some)
             if any(taken.customer_uuid == customer for taken in rows.get(row, ()))
-        )  # fmt: skip
+        )
 
-    def by_key(self, key: str) -> Taken | None:
+    def by_key(self, key: str) -> TakenRow | None:
         """The first row that took this key."""
         return self._by_key.get(key)
 
-    def by_phone(self, phone: str) -> Taken | None:
+    def by_phone(self, phone: str) -> TakenRow | None:
         """The first row that took this phone."""
         return self._by_phone.get(phone)
 
@@ -95,7 +103,7 @@ class TakenRows:
         """How many rows are sent to this customer."""
         return self._by_customer[customer_uuid]
 
-    def take(self, taken: Taken) -> None:
+    def take(self, taken: TakenRow) -> None:
         """This row of the present chunk is sent."""
         if taken.key not in self._by_key:
             self._by_key[taken.key] = taken
@@ -108,8 +116,8 @@ class TakenRows:
             self._rows_by_customer.add(taken.customer_uuid, taken.row)
 
 
-def _first(found: Iterator[tuple[str, Taken]]) -> dict[str, Taken]:
-    first: dict[str, Taken] = {}
+def _first(found: Iterator[tuple[str, TakenRow]]) -> dict[str, TakenRow]:
+    first: dict[str, TakenRow] = {}
     for value, taken in found:
         first.setdefault(value, taken)
     return first

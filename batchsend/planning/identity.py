@@ -9,7 +9,7 @@ from batchsend.errors import BatchsendError, IdentityError
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
 
 
-def recognise(
+def find_campaign(
     campaign: Campaign, identity: Identity, ledger: Ledger, *, new_campaign: bool
 ) -> CampaignRecord | None:
     """The ledger's record of this campaign, `None` where it knows nothing of it.

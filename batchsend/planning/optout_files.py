@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.ledger.optouts import Wish
+from batchsend.ledger.optouts import OptOutRequest
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formula_guard import from_guarded
@@ -110,9 +110,9 @@ def _usable(numbers: Iterable[str], region: str) -> list[str]:
     return usable
 
 
-def wishes_of(named: Named, otherwise: str) -> list[Wish]:
+def wishes_of(named: Named, otherwise: str) -> list[OptOutRequest]:
     """What the ledger keeps of a row; `otherwise` is the reason where the row gives none."""
     reason = named.reason or otherwise
     if named.phones:
-        return [Wish(named.customer_uuid, phone, reason) for phone in named.phones]
-    return [Wish(named.customer_uuid, "", reason)] if named.customer_uuid else []
+        return [OptOutRequest(named.customer_uuid, phone, reason) for phone in named.phones]
+    return [OptOutRequest(named.customer_uuid, "", reason)] if named.customer_uuid else []

@@ -27,11 +27,11 @@ from batchsend.ledger.runs import code_counts, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
-from batchsend.planning.identity import recognise
+from batchsend.planning.identity import find_campaign
 from batchsend.planning.planner import PLANNED, PlannedChunk, Planner, Remarks
 from batchsend.planning.row_judge import Judged, RowJudge
 from batchsend.planning.sources import Sources, read_sources
-from batchsend.planning.waiting import Holding, comes_back, hold
+from batchsend.planning.waiting import WaitRules, comes_back, mark_waiting
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 #: The number that a plan's only run has in its scratch ledger.
@@ -71,7 +71,7 @@ class Plan:
     sent_with_other_template: int
     #: Texts of the whole run, those included that earlier starts tried and those that wait.
     texts_in_all: int
-    holding: Holding
+    holding: WaitRules
     #: A sentence, where the run comes to far more or fewer texts than any before it.
     unusual: str | None
 
@@ -106,7 +106,7 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
 
     Raises `BatchsendError` for whatever makes the list, the template or the campaign unusable as a whole.
     """
-    with loaded_to_stay(), TemporaryDirectory(prefix="batchsend-") as folder:
+    with frozen_garbage(), TemporaryDirectory(prefix="batchsend-") as folder:
         scratch = scratch_ledger(Path(folder))
         try:
             yield _plan(request, ledger, scratch)
@@ -124,7 +124,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     )
     known = None
     if ledger is not None:
-        known = recognise(campaign, identity, ledger, new_campaign=request.new_campaign)
+        known = find_campaign(campaign, identity, ledger, new_campaign=request.new_campaign)
     run = _same_list(request, ledger, known, fingerprint)
     history = History(
         ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
@@ -134,10 +134,17 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
     goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
     planner = Planner(
-        campaign, sources.customers.headers, sources.roles, _row_judge(campaign, sources), history,
-        sources.suppression, request.now, partial(taken_rows, scratch, SCRATCH_RUN),
-        resend=None if goes_on else request.resend, continues=run is not None,
-    )  # fmt: skip
+        campaign,
+        sources.customers.headers,
+        sources.roles,
+        _row_judge(campaign, sources),
+        history,
+        sources.suppression,
+        request.now,
+        partial(taken_rows, scratch, SCRATCH_RUN),
+        resend=None if goes_on else request.resend,
+        continues=run is not None,
+    )
     for chunk in sources.customers.chunks(used):
         _store(scratch, planner.plan(chunk))
     if campaign.recipients.duplicate_phones == "skip":
@@ -145,14 +152,26 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     # The whole run's texts: what is left of a long list after a kill is no short list.
     in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
     holding = _holding(request, history)
-    hold(scratch, SCRATCH_RUN, holding)
+    mark_waiting(scratch, SCRATCH_RUN, holding)
     texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
     return Plan(
-        request, sources, scratch, identity, known, run, fingerprint, planner.remarks, texts, segments,
-        scratch.counts(SCRATCH_RUN), code_counts(scratch, SCRATCH_RUN),
+        request,
+        sources,
+        scratch,
+        identity,
+        known,
+        run,
+        fingerprint,
+        planner.remarks,
+        texts,
+        segments,
+        scratch.counts(SCRATCH_RUN),
+        code_counts(scratch, SCRATCH_RUN),
         history.sent_with_other_template(sources.template.source_sha256) if run else 0,
-        in_all, holding, unusual(in_all, history.texts_by_run()),
-    )  # fmt: skip
+        in_all,
+        holding,
+        unusual(in_all, history.texts_by_run()),
+    )
 
 
 def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
@@ -165,9 +184,12 @@ def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
 
 def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
     return RowJudge(
-        campaign, sources.customers.headers, sources.roles, sources.template,
+        campaign,
+        sources.customers.headers,
+        sources.roles,
+        sources.template,
         phones_needed=sources.suppression.phones_only,
-    )  # fmt: skip
+    )
 
 
 def judge_row(plan: Plan, number: int) -> Judged | None:
@@ -191,14 +213,14 @@ def quiet_hours_of(campaign: Campaign) -> Hours | None:
     return Hours(quiet.from_, quiet.to, campaign.zone.key, fixed, lead)
 
 
-def _holding(request: PlanRequest, history: History) -> Holding:
+def _holding(request: PlanRequest, history: History) -> WaitRules:
     campaign = request.campaign
     per_day = campaign.sending.per_day
     left_today = None
     if per_day is not None:
         today = start_of_window(request.now, 1, campaign.zone)
         left_today = max(0, per_day - history.texts_since(today))
-    return Holding(
+    return WaitRules(
         request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
     )
 
@@ -218,7 +240,7 @@ def _same_list(
 
 
 @contextmanager
-def loaded_to_stay() -> Iterator[None]:
+def frozen_garbage() -> Iterator[None]:
     """Until the block is left, what is there already is not looked at again and again.
 
     All that the libraries consist of would be, and that takes a third of the time of planning and a tenth of that of

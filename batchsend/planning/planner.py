@@ -17,12 +17,12 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier, History
-from batchsend.ledger.runs import Taken
+from batchsend.ledger.runs import TakenRow
 from batchsend.lists.customer_list import Chunk
-from batchsend.messages.sms import Encoding, non_gsm7, stubborn
+from batchsend.messages.sms import Encoding, non_gsm7, unencodable
 from batchsend.planning.columns import Roles
 from batchsend.planning.duplicates import Fetch, TakenRows
-from batchsend.planning.row_judge import Judged, Problem, RowJudge
+from batchsend.planning.row_judge import Judged, RowIssue, RowJudge
 from batchsend.planning.suppression import Suppression
 from batchsend.statuses import (
     IN_FLIGHT,
@@ -36,10 +36,29 @@ from batchsend.utils.timestamps import start_of_window, to_text
 
 #: The columns of the ledger's `messages` that a planned row has; all others are for what becomes of it.
 PLANNED = (
-    "run_id", "row", "campaign_id", "key", "customer_uuid", "department_uuid", "user_uuid", "phone", "body",
-    "segments", "encoding", "clock", "cells", "status", "codes", "descriptions", "message_uuid", "attempts",
-    "sent_at", "earlier_run", "generation", "resend",
-)  # fmt: skip
+    "run_id",
+    "row",
+    "campaign_id",
+    "key",
+    "customer_uuid",
+    "department_uuid",
+    "user_uuid",
+    "phone",
+    "body",
+    "segments",
+    "encoding",
+    "clock",
+    "cells",
+    "status",
+    "codes",
+    "descriptions",
+    "message_uuid",
+    "attempts",
+    "sent_at",
+    "earlier_run",
+    "generation",
+    "resend",
+)
 PlannedRow = tuple[str | int | None, ...]
 _as_json_string = json.encoder.encode_basestring
 #: Examples kept for the preview of each kind of remark.
@@ -92,9 +111,19 @@ class Planner:
     """
 
     def __init__(
-        self, campaign: Campaign, headers: Sequence[str], roles: Roles, judge: RowJudge, history: History,
-        suppression: Suppression, now: datetime, planned: Fetch, *, resend: str | None, continues: bool,
-    ) -> None:  # fmt: skip
+        self,
+        campaign: Campaign,
+        headers: Sequence[str],
+        roles: Roles,
+        judge: RowJudge,
+        history: History,
+        suppression: Suppression,
+        now: datetime,
+        planned: Fetch,
+        *,
+        resend: str | None,
+        continues: bool,
+    ) -> None:
         self.remarks = Remarks()
         self._headers = headers
         self._roles = roles
@@ -109,7 +138,7 @@ class Planner:
         days = recipients.repeat_after_days
         self._texted_since = to_text(start_of_window(now, days, campaign.zone)) if days else None
         # A dash beside an emoji costs nothing more: smart encoding would make it plain, were it not for the emoji.
-        self._costly = stubborn if campaign.message.smart_encoding else non_gsm7
+        self._costly = unencodable if campaign.message.smart_encoding else non_gsm7
         self._max_messages = recipients.max_messages
         self._cap_since = (
             start_of_window(now, recipients.max_messages_days, campaign.zone)
@@ -170,9 +199,13 @@ class Planner:
         ]
 
     def _plan_again(
-        self, row: Judged, outcome: Mapping[str, Any], chosen: str | None, earlier: dict[str, list[Earlier]],
+        self,
+        row: Judged,
+        outcome: Mapping[str, Any],
+        chosen: str | None,
+        earlier: dict[str, list[Earlier]],
         reached: dict[str, int],
-    ) -> PlannedRow | None:  # fmt: skip
+    ) -> PlannedRow | None:
         """A row that was tried in this run, where `--resend` asks for it and it can be sent; else it is kept."""
         status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
         own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
@@ -215,7 +248,7 @@ class Planner:
 
     def _problem(
         self, row: Judged, earlier: dict[str, list[Earlier]], reached: dict[str, int], *, again: bool
-    ) -> Problem | _Already | None:
+    ) -> RowIssue | _Already | None:
         """The first verdict that applies, `None` where the row can be sent."""
         if row.first is not None:
             return row.first
@@ -223,7 +256,7 @@ class Planner:
         before = earlier.get(key, ())
         opted_out = self._suppression.why(customer, row.phone) if self._suppresses else None
         if opted_out is not None:
-            return Problem(Code.SUPPRESSED, opted_out)
+            return RowIssue(Code.SUPPRESSED, opted_out)
         already = self._already(before) if before and not again else None
         return (
             already
@@ -246,44 +279,44 @@ class Planner:
                 return _Already(Code.ALREADY_TRIED, outcome)
         return None
 
-    def _repeated(self, row: Judged, key: str, customer: str) -> Problem | None:
+    def _repeated(self, row: Judged, key: str, customer: str) -> RowIssue | None:
         same = self._taken.by_key(key)
         if same is not None and same.row != row.row:
             return self._duplicate(row, same.row, same.texts())
         if row.phone is not None and self._skip_duplicate_phones:
             other = self._taken.by_phone(row.phone)
             if other is not None and other.customer_uuid != customer:
-                return Problem(Code.DUPLICATE_PHONE, f"row {other.row} has the same phone")
+                return RowIssue(Code.DUPLICATE_PHONE, f"row {other.row} has the same phone")
         return None
 
-    def _duplicate(self, row: Judged, first_row: int, first_cells: Sequence[str]) -> Problem:
+    def _duplicate(self, row: Judged, first_row: int, first_cells: Sequence[str]) -> RowIssue:
         differing = tuple(
             header
             for header, a, b in zip(self._headers, first_cells, row.cells, strict=False)
             if header and a != b
         )
         if not differing:
-            return Problem(Code.DUPLICATE, f"the same as row {first_row}")
+            return RowIssue(Code.DUPLICATE, f"the same as row {first_row}")
         self.remarks.differing_rows += 1
         if len(self.remarks.differing) < _EXAMPLES:
             self.remarks.differing.append((row.row, first_row, differing))
-        return Problem(
+        return RowIssue(
             Code.DUPLICATE,
             f"the same key as row {first_row}, but another {', '.join(differing)}. If both are meant, "
             f"name what tells them apart in `key` under [recipients]",
         )
 
-    def _capped(self, customer: str, reached: dict[str, int], *, again: bool) -> Problem | None:
+    def _capped(self, customer: str, reached: dict[str, int], *, again: bool) -> RowIssue | None:
         if self._max_messages is None or again:
             return None
         texts = reached.get(customer, 0) + self._taken.of_customer(customer)
         if texts < self._max_messages:
             return None
-        return Problem(Code.FREQUENCY_CAP, f"{texts} of at most {self._max_messages} texts")
+        return RowIssue(Code.FREQUENCY_CAP, f"{texts} of at most {self._max_messages} texts")
 
     def _message(self, row: Judged, *, generation: int, resend: str | None) -> PlannedRow:
         cells = _as_json(row.cells)
-        self._taken.take(Taken(row.row, row.key or "", row.phone, row.customer_uuid or "", cells))
+        self._taken.take(TakenRow(row.row, row.key or "", row.phone, row.customer_uuid or "", cells))
         if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
             for character in self._costly(row.body):
                 self.remarks.costly_rows[character] += 1
@@ -328,9 +361,16 @@ def _as_json(cells: Sequence[str]) -> str:
 
 
 def _planned(
-    row: Judged, cells: str, status: Status, code: Code, description: str = "", *, generation: int = 0,
-    resend: str | None = None, earlier: Earlier | None = None,
-) -> PlannedRow:  # fmt: skip
+    row: Judged,
+    cells: str,
+    status: Status,
+    code: Code,
+    description: str = "",
+    *,
+    generation: int = 0,
+    resend: str | None = None,
+    earlier: Earlier | None = None,
+) -> PlannedRow:
     """The row as `PLANNED` says."""
     size = row.size
     # Plain texts: the driver looks much longer at a member of an enumeration.
@@ -339,10 +379,29 @@ def _planned(
         (None, None, None) if earlier is None else (earlier.message_uuid, earlier.sent_at, earlier.run_id)
     )
     return (
-        0, row.row, 0, row.key, row.customer_uuid, row.department_uuid, row.user_uuid, row.phone, row.body,
-        segments, encoding, row.clock or None, cells, status.value, code.value, description, uuid, 0,
-        sent_at, run, generation, resend,
-    )  # fmt: skip
+        0,
+        row.row,
+        0,
+        row.key,
+        row.customer_uuid,
+        row.department_uuid,
+        row.user_uuid,
+        row.phone,
+        row.body,
+        segments,
+        encoding,
+        row.clock or None,
+        cells,
+        status.value,
+        code.value,
+        description,
+        uuid,
+        0,
+        sent_at,
+        run,
+        generation,
+        resend,
+    )
 
 
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:

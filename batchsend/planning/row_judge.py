@@ -29,7 +29,7 @@ MAX_CHARACTERS = 1600
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RowIssue:
     """Why a row is not sent: a code, and a sentence about this row."""
 
     code: Code
@@ -44,8 +44,8 @@ class Judged:
     """
 
     # Of the class, so that a row sets only what it has (`make bench`: preview).
-    first: Problem | None = None
-    then: Problem | None = None
+    first: RowIssue | None = None
+    then: RowIssue | None = None
     customer_uuid: str | None = None
     department_uuid: str | None = None
     user_uuid: str | None = None
@@ -68,9 +68,14 @@ class RowJudge:
     """
 
     def __init__(
-        self, campaign: Campaign, headers: Sequence[str], roles: Roles, templates: TemplateChoice,
-        *, phones_needed: bool,
-    ) -> None:  # fmt: skip
+        self,
+        campaign: Campaign,
+        headers: Sequence[str],
+        roles: Roles,
+        templates: TemplateChoice,
+        *,
+        phones_needed: bool,
+    ) -> None:
         self._headers = headers
         self._roles = roles
         self._templates = templates
@@ -95,32 +100,32 @@ class RowJudge:
         """What `cells` (text, '' for blank, in the order of the headers) say by themselves."""
         judged = Judged(row, cells)
         if malformed is not None:
-            judged.first = Problem(Code.MALFORMED_ROW, malformed)
+            judged.first = RowIssue(Code.MALFORMED_ROW, malformed)
             return judged
-        judged.first = Problem(Code.HIDDEN_ROW) if hidden else self._identify(judged)
+        judged.first = RowIssue(Code.HIDDEN_ROW) if hidden else self._identify(judged)
         if judged.first is None and self._roles.consent is not None and self._yes is not None:
             consent = cells[self._roles.consent]
             if consent.casefold() not in self._yes:
                 said = f'says "{consent}"' if consent else "is blank"
-                judged.first = Problem(Code.NO_CONSENT, f"{self._headers[self._roles.consent]} {said}")
+                judged.first = RowIssue(Code.NO_CONSENT, f"{self._headers[self._roles.consent]} {said}")
         if judged.first is None:
             judged.then = self._find_phone(judged) or self._write(judged)
             if self._clocks_count:
                 self._find_clock(judged)
         return judged
 
-    def _identify(self, judged: Judged) -> Problem | None:
+    def _identify(self, judged: Judged) -> RowIssue | None:
         cells, roles = judged.cells, self._roles
         customer = cells[roles.customer_uuid]
         if not customer:
             header = self._headers[roles.customer_uuid]
-            return Problem(Code.MISSING_CUSTOMER_UUID, f"{header} is blank")
+            return RowIssue(Code.MISSING_CUSTOMER_UUID, f"{header} is blank")
         judged.customer_uuid = customer
         problem = self._damage(roles.customer_uuid, customer)
         if problem is not None:
             return problem
         if not API_UUID.fullmatch(customer):
-            return Problem(
+            return RowIssue(
                 Code.INVALID_CUSTOMER_UUID,
                 f'"{_shortened(customer)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")',
             )
@@ -131,7 +136,7 @@ class RowJudge:
             judged.user_uuid, problem = self._sender(roles.user_uuid, cells)
         return problem or self._find_key(judged, customer)
 
-    def _find_key(self, judged: Judged, customer: str) -> Problem | None:
+    def _find_key(self, judged: Judged, customer: str) -> RowIssue | None:
         roles = self._roles
         if roles.key == (roles.customer_uuid,):
             judged.key = customer
@@ -139,7 +144,7 @@ class RowJudge:
         values = [judged.cells[position] for position in roles.key]
         for position, value in zip(roles.key, values, strict=True):
             if not value:
-                return Problem(
+                return RowIssue(
                     Code.MISSING_VALUE, f"{self._headers[position]} is blank, and it is part of the key"
                 )
             problem = self._damage(position, value)
@@ -148,28 +153,28 @@ class RowJudge:
         judged.key = json.dumps(values, ensure_ascii=False)
         return None
 
-    def _sender(self, position: int, cells: Sequence[str]) -> tuple[str | None, Problem | None]:
+    def _sender(self, position: int, cells: Sequence[str]) -> tuple[str | None, RowIssue | None]:
         header, value = self._headers[position], cells[position]
         if not value:
-            return None, Problem(Code.MISSING_VALUE, f"{header} is blank")
+            return None, RowIssue(Code.MISSING_VALUE, f"{header} is blank")
         if not API_UUID.fullmatch(value):
-            return None, Problem(
+            return None, RowIssue(
                 Code.DAMAGED_VALUE, f'{header} holds "{_shortened(value)}", which is not an id of myKaarma'
             )
         return value, None
 
-    def _find_phone(self, judged: Judged) -> Problem | None:
+    def _find_phone(self, judged: Judged) -> RowIssue | None:
         position = self._roles.phone
         text = judged.cells[position] if position is not None else ""
         if not text:
             if self._blank_phone_is_invalid:
                 header = self._headers[position] if position is not None else "The phone"
-                return Problem(Code.MISSING_PHONE, f"{header} is blank")
+                return RowIssue(Code.MISSING_PHONE, f"{header} is blank")
             return None
         try:
             judged.phone = to_e164(text, self._region)
         except PhoneProblem as problem:
-            return Problem(problem.code, str(problem))
+            return RowIssue(problem.code, str(problem))
         return None
 
     def _find_clock(self, judged: Judged) -> None:
@@ -184,7 +189,7 @@ class RowJudge:
         elif judged.phone is not None:
             judged.clock = clock_of(zones_of(judged.phone))
 
-    def _write(self, judged: Judged) -> Problem | None:
+    def _write(self, judged: Judged) -> RowIssue | None:
         template, used = self._templates.default, self._templates.default.uses
         if self._roles.template_by is not None:
             template = self._templates.choose(judged.cells[self._roles.template_by])
@@ -196,28 +201,28 @@ class RowJudge:
         try:
             body = normalise(template.render(judged.cells))
         except RowProblem as problem:
-            return Problem(problem.code, problem.description)
+            return RowIssue(problem.code, problem.description)
         if self._smart_encoding:
             body = smart_encode(body)
         if is_blank(body):
-            return Problem(Code.EMPTY_MESSAGE, "the template gives no text for this row")
+            return RowIssue(Code.EMPTY_MESSAGE, "the template gives no text for this row")
         judged.body = body
         judged.size = counted(body, self._opt_out_line)
         if len(body) > MAX_CHARACTERS:
-            return Problem(
+            return RowIssue(
                 Code.MESSAGE_TOO_LONG, f"{len(body):,} characters; at most {MAX_CHARACTERS:,} can be sent"
             )
         if judged.size.segments > self._max_segments:
-            return Problem(
+            return RowIssue(
                 Code.MESSAGE_TOO_LONG,
                 f"{judged.size.segments} segments; the campaign allows {self._max_segments}",
             )
         return None
 
-    def _damage(self, position: int, value: str) -> Problem | None:
+    def _damage(self, position: int, value: str) -> RowIssue | None:
         if not is_damaged(value):
             return None
-        return Problem(
+        return RowIssue(
             Code.DAMAGED_VALUE,
             f'{self._headers[position]} holds "{_shortened(value)}", which a spreadsheet damaged',
         )

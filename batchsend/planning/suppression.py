@@ -75,7 +75,7 @@ def _load(path: Path, region: str, customer_uuids: dict[str, str], phones: dict[
     phones |= dict.fromkeys(phones_here, path.name)
     notes = [_names(len(customers_here), len(phones_here))]
     if nobody:
-        notes.append(nobody_in(nobody))
+        notes.append(unnamed_rows(nobody))
     if no_phone:
         notes.append(no_phone_in(no_phone))
     return [f"{path.name}: {note}" for note in notes]
@@ -105,6 +105,6 @@ def no_phone_in(rows: Sequence[int]) -> str:
     )
 
 
-def nobody_in(rows: Sequence[int]) -> str:
+def unnamed_rows(rows: Sequence[int]) -> str:
     """A note about rows of a file that name nobody."""
     return f"{_rows(rows, 'names', 'name')} nobody (no customer id, no usable phone): {_numbers(rows)}"

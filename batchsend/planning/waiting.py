@@ -20,7 +20,7 @@ from batchsend.statuses import Code, Status
 
 
 @dataclass(frozen=True)
-class Holding:
+class WaitRules:
     """What makes texts wait at one start. `left_today`: texts that the daily cap leaves; `wait`: until hours end."""
 
     now: datetime
@@ -36,7 +36,7 @@ class Holding:
         return (Code.STOPPED, Code.QUIET_HOURS) if self.wait else (Code.STOPPED,)
 
 
-def hold(plan: Ledger, run_id: int, holding: Holding) -> None:
+def mark_waiting(plan: Ledger, run_id: int, holding: WaitRules) -> None:
     """Gives the rows of a plan that have to wait the code that says why.
 
     A row that waits for its hours takes none of today's cap from others, unless this start waits for it.
@@ -51,7 +51,7 @@ def hold(plan: Ledger, run_id: int, holding: Holding) -> None:
         _hold_quiet(plan, run_id, holding)
 
 
-def comes_back(ledger: Ledger, run_id: int, holding: Holding) -> datetime | None:
+def comes_back(ledger: Ledger, run_id: int, holding: WaitRules) -> datetime | None:
     """When the first of the run's waiting rows may be sent, in UTC; `None` where none waits for a time."""
     moments = []
     quiet = _clocks(ledger, run_id, Code.QUIET_HOURS)
@@ -73,7 +73,7 @@ def next_midnight(moment: datetime, zone: ZoneInfo) -> datetime:
     return datetime.combine(tomorrow, time.min, tzinfo=zone).astimezone(moment.tzinfo)
 
 
-def _hold_quiet(plan: Ledger, run_id: int, holding: Holding) -> None:
+def _hold_quiet(plan: Ledger, run_id: int, holding: WaitRules) -> None:
     if holding.hours is None:
         return
     asleep = [

@@ -69,10 +69,16 @@ _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], 
 def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
     """Writes entries as a list (.xlsx or .csv) to be read again; returns where it is. Raises `ResultsError`."""
     rows = (
-        [entry.customer_uuid, entry.phone, entry.reason, entry.source, f"{entry.os_user} on {entry.host}",
-         entry.added_at]
+        [
+            entry.customer_uuid,
+            entry.phone,
+            entry.reason,
+            entry.source,
+            f"{entry.os_user} on {entry.host}",
+            entry.added_at,
+        ]
         for entry in entries
-    )  # fmt: skip
+    )
     if path.suffix.lower() == ".csv":
         return write_list(path, _EXPORTED, ([guarded(cell) for cell in row] for row in rows))
     return write_list(path, _EXPORTED, rows)

@@ -45,8 +45,14 @@ def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequenc
 
 
 def write_send_page(
-    ledger: Ledger, run_id: int, plan: Plan, start: StartRecord, path: Path, workbook: Path, ending: str | None
-) -> Path:  # fmt: skip
+    ledger: Ledger,
+    run_id: int,
+    plan: Plan,
+    start: StartRecord,
+    path: Path,
+    workbook: Path,
+    ending: str | None,
+) -> Path:
     """Writes the report page of a start that has just ended; returns where it really is.
 
     `ending`: why it stopped early. A start whose `run_id` is the plan's own was a rehearsal. Raises `BatchsendError`.

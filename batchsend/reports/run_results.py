@@ -20,10 +20,27 @@ SummaryLines = Sequence[tuple[str, str | int | None]]
 
 #: What the results show of the ledger's `messages`; the first ones in the order of `ResultRow`.
 _COLUMNS = (
-    "row", "status", "message_uuid", "codes", "descriptions", "phone", "body", "cells", "customer_uuid", "segments",
-    "encoding", "api_status", "http_status", "request_uuid", "warning_codes", "attempts", "sent_at", "latency_ms",
-    "earlier_run", "purged_at",
-)  # fmt: skip
+    "row",
+    "status",
+    "message_uuid",
+    "codes",
+    "descriptions",
+    "phone",
+    "body",
+    "cells",
+    "customer_uuid",
+    "segments",
+    "encoding",
+    "api_status",
+    "http_status",
+    "request_uuid",
+    "warning_codes",
+    "attempts",
+    "sent_at",
+    "latency_ms",
+    "earlier_run",
+    "purged_at",
+)
 # `json.loads` looks for white space before and behind, and for what a text may be instead.
 _cells_of = json.JSONDecoder().raw_decode
 
@@ -49,9 +66,15 @@ class RunResults:
     """
 
     def __init__(
-        self, ledger: Ledger, run_id: int, headers: Sequence[str], zone: ZoneInfo, heading: SummaryLines,
-        number: int | None, only: Sequence[str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: Ledger,
+        run_id: int,
+        headers: Sequence[str],
+        zone: ZoneInfo,
+        heading: SummaryLines,
+        number: int | None,
+        only: Sequence[str] | None = None,
+    ) -> None:
         self._number = number
         # A row in flight is shown as `unconfirmed`.
         self._only = [*only, IN_FLIGHT] if only is not None and Status.UNCONFIRMED in only else only
@@ -75,21 +98,54 @@ class RunResults:
         return starmap(self._result, run_tuples(self._ledger, self._run_id, statuses, _COLUMNS))
 
     def _result(
-        self, row: int, status: str, message_uuid: str | None, codes: str, descriptions: str, phone: str | None,
-        body: str | None, cells: str, customer_uuid: str | None, segments: int | None, encoding: str | None,
-        api_status: str | None, http_status: int | None, request_uuid: str | None, warning_codes: str | None,
-        attempts: int, sent_at: str | None, latency_ms: int | None, earlier_run: int | None, purged_at: str | None,
-    ) -> ResultRow:  # fmt: skip
+        self,
+        row: int,
+        status: str,
+        message_uuid: str | None,
+        codes: str,
+        descriptions: str,
+        phone: str | None,
+        body: str | None,
+        cells: str,
+        customer_uuid: str | None,
+        segments: int | None,
+        encoding: str | None,
+        api_status: str | None,
+        http_status: int | None,
+        request_uuid: str | None,
+        warning_codes: str | None,
+        attempts: int,
+        sent_at: str | None,
+        latency_ms: int | None,
+        earlier_run: int | None,
+        purged_at: str | None,
+    ) -> ResultRow:
         """Takes the values of `_COLUMNS`."""
         status, codes = self._shown(status, codes)
         if purged_at is not None:
             descriptions = f"the text, the phone and the list's columns were purged on {self._day(purged_at)}"
         tried = attempts > 0 or sent_at is not None
         return ResultRow(
-            row, status, message_uuid, codes, descriptions, phone, body, _cells_of(cells)[0], customer_uuid, segments,
-            encoding, api_status, http_status, request_uuid, warning_codes, attempts, sent_at, latency_ms,
+            row,
+            status,
+            message_uuid,
+            codes,
+            descriptions,
+            phone,
+            body,
+            _cells_of(cells)[0],
+            customer_uuid,
+            segments,
+            encoding,
+            api_status,
+            http_status,
+            request_uuid,
+            warning_codes,
+            attempts,
+            sent_at,
+            latency_ms,
             earlier_run or (self._number if tried else None),
-        )  # fmt: skip
+        )
 
     def _day(self, moment: str) -> str:
         return for_people(from_text(moment), self.zone)[: len("2026-11-22")]

@@ -22,7 +22,7 @@ from batchsend.planning.plan import Plan
 from batchsend.runs import runner
 from batchsend.runs.report import Report
 from batchsend.runs.runner import Confirm, Listener
-from batchsend.runs.start import Guards, Start, planned
+from batchsend.runs.start import Start, StartGuards, planned
 from batchsend.sending.sender import Event
 from batchsend.settings import load_settings
 
@@ -42,7 +42,7 @@ def prepare(
     new_campaign: bool = False,
     wait: bool = False,
     detach: bool = False,
-    guards: Guards | None = None,
+    guards: StartGuards | None = None,
 ) -> Start:
     """A start of this campaign with the settings of the environment and `.env`. Raises `SettingsError`.
 
@@ -60,7 +60,7 @@ def prepare(
         new_campaign=new_campaign,
         wait=wait,
         detach=detach,
-        guards=guards or Guards(),
+        guards=guards or StartGuards(),
     )
 
 

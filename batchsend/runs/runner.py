@@ -20,11 +20,11 @@ from batchsend.errors import (
     StoppedError,
 )
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.ledger.ledger import Adopted, Ledger, StartRecord
+from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_to_stay, make_plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan, frozen_garbage, make_plan
 from batchsend.planning.waiting import comes_back
 from batchsend.reports.output_files import (
     plan_heading,
@@ -86,20 +86,28 @@ def send(
                 if plan.texts and not confirm(plan):
                     raise DeclinedError("Nothing was sent.")
                 adopted = ledger.adopt(
-                    plan.scratch, plan.identity, plan.known.id if plan.known else None,
-                    plan.run.id if plan.run else None, plan.new_run(), _start_record(plan),
+                    plan.scratch,
+                    plan.identity,
+                    plan.known.id if plan.known else None,
+                    plan.run.id if plan.run else None,
+                    plan.new_run(),
+                    _start_record(plan),
                     handing_over(ledger, plan),
-                )  # fmt: skip
+                )
             if start.detach:
                 return _handed_over(ledger, adopted, plan)
-            with _stopped_by_the_ledger(), loaded_to_stay():
+            with _stopped_by_the_ledger(), frozen_garbage():
                 ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
                 if ending is None:
                     return _handed_over(ledger, adopted, plan)
                 results = RunResults(
-                    ledger, adopted.run_id, plan.sources.customers.headers, campaign.zone,
-                    plan_heading(plan, adopted.run_id, api=base_url), adopted.run_id,
-                )  # fmt: skip
+                    ledger,
+                    adopted.run_id,
+                    plan.sources.customers.headers,
+                    campaign.zone,
+                    plan_heading(plan, adopted.run_id, api=base_url),
+                    adopted.run_id,
+                )
                 path = start.results or results_path(campaign, adopted.run_id)
                 report = _report(ledger, adopted.run_id, ending, results, path, plan)
                 ledger.end_start(adopted.start_id, report.exit, report.ending or "done")
@@ -110,9 +118,14 @@ def send(
 
 
 def _send_planned(
-    start: Start, credentials: Credentials, ledger: Ledger, adopted: Adopted, plan: Plan, listener: Listener,
+    start: Start,
+    credentials: Credentials,
+    ledger: Ledger,
+    adopted: StoredPlan,
+    plan: Plan,
+    listener: Listener,
     ask: AskWhetherToStop | None,
-) -> Ending | None:  # fmt: skip
+) -> Ending | None:
     """Sends what was stored; `None`: this process has left, and workers go on."""
     if not plan.texts:
         return Ending()
@@ -130,13 +143,20 @@ def _send_planned(
     return ending
 
 
-def _handed_over(ledger: Ledger, adopted: Adopted, plan: Plan) -> Report:
+def _handed_over(ledger: Ledger, adopted: StoredPlan, plan: Plan) -> Report:
     """The run goes on without this process."""
     return Report(
-        Exit.DONE, adopted.run_id, Tally.of(ledger.counts(adopted.run_id)), code_counts(ledger, adopted.run_id),
-        None, None, planned=plan.texts, unusual=plan.unusual, closed=adopted.closed,
+        Exit.DONE,
+        adopted.run_id,
+        Tally.of(ledger.counts(adopted.run_id)),
+        code_counts(ledger, adopted.run_id),
+        None,
+        None,
+        planned=plan.texts,
+        unusual=plan.unusual,
+        closed=adopted.closed,
         workers=tuple(waiting_workers(ledger, plan.request.base_url)),
-    )  # fmt: skip
+    )
 
 
 def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
@@ -204,13 +224,21 @@ def _report(
     try:
         written = write_results(path, results)
     except ResultsError as error:
-        exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.LOOK, Exit.LATER) else exit_code
+        exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.ATTENTION, Exit.LATER) else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
     later = comes_back(ledger, run_id, replace(plan.holding, now=now()))
     return Report(
-        exit_code, run_id, Tally.of(ledger.counts(run_id)), codes, reason, written,
-        planned=plan.texts, comes_back=later, zone=plan.holding.zone, unusual=plan.unusual,
-    )  # fmt: skip
+        exit_code,
+        run_id,
+        Tally.of(ledger.counts(run_id)),
+        codes,
+        reason,
+        written,
+        planned=plan.texts,
+        comes_back=later,
+        zone=plan.holding.zone,
+        unusual=plan.unusual,
+    )
 
 
 def _with_page(report: Report, ledger: Ledger, run_id: int, plan: Plan, results: Path) -> Report:

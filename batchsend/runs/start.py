@@ -24,7 +24,7 @@ from batchsend.utils.timestamps import now
 
 
 @dataclass(frozen=True)
-class Guards:
+class StartGuards:
     """What may stop a start before its first text. `expect`: exactly so many texts, or none."""
 
     strict: bool = False
@@ -45,7 +45,7 @@ class Start:
     new_campaign: bool = False
     wait: bool = False
     detach: bool = False
-    guards: Guards = Guards()
+    guards: StartGuards = StartGuards()
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def guard_refusals(plan: Plan) -> list[str]:
     return [f"{campaign.path}: {sentence}" for sentence in refusals(bounds, facts)]
 
 
-def check_guards(plan: Plan, guards: Guards) -> None:
+def check_guards(plan: Plan, guards: StartGuards) -> None:
     refused = guard_refusals(plan)
     if refused:
         raise GuardError("\n".join([*refused, "Nothing was sent."]))

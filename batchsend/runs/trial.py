@@ -131,9 +131,14 @@ def _of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
     ):
         raise AssertionError("a row without a problem is a message")
     return Trial(
-        plan, customer_uuid, judged.row, judged.body, judged.size,
-        judged.department_uuid, judged.user_uuid,
-    )  # fmt: skip
+        plan,
+        customer_uuid,
+        judged.row,
+        judged.body,
+        judged.size,
+        judged.department_uuid,
+        judged.user_uuid,
+    )
 
 
 async def _send_to_sandbox(trial: Trial, listener: Listener) -> TrialReport:
@@ -183,5 +188,5 @@ def _exit(status: str, ending: Ending) -> Exit:
     if status == Status.ACCEPTED:
         return Exit.DONE
     if status in (Status.FAILED, Status.UNCONFIRMED):
-        return Exit.LOOK
+        return Exit.ATTENTION
     return Exit.INTERRUPTED if ending.interrupted else Exit.STOPPED

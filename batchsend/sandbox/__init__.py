@@ -8,7 +8,7 @@ from __future__ import annotations
 from batchsend.sandbox.answers import PROVOCATIONS, Provocation
 from batchsend.sandbox.options import DEFAULT_HOST, DEFAULT_PORT, SandboxOptions
 from batchsend.sandbox.pages import provocations_markdown
-from batchsend.sandbox.record import Received
+from batchsend.sandbox.record import ReceivedText
 from batchsend.sandbox.server import Sandbox, serve
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "DEFAULT_PORT",
     "PROVOCATIONS",
     "Provocation",
-    "Received",
+    "ReceivedText",
     "Sandbox",
     "SandboxOptions",
     "provocations_markdown",

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 
 from batchsend.sandbox.checks import Fault
-from batchsend.sandbox.updates import Fate
+from batchsend.sandbox.updates import TextOutcome
 
 #: A customer UUID with this beginning is looked up in `PROVOCATIONS`; all others are ordinary customers.
 PREFIX = "sandbox-"
@@ -30,7 +30,7 @@ _JSON = {"Content-Type": "application/json"}
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
-class Ending(Enum):
+class ReplyEnding(Enum):
     """How a request ends for the client."""
 
     ANSWERED = auto()
@@ -39,7 +39,7 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What the client gets, and whether a text left."""
 
     http_status: int | None
@@ -48,7 +48,7 @@ class Answer:
     codes: tuple[str, ...] = ()
     #: Set exactly where a text left, even if the client never learns it.
     message_uuid: str | None = None
-    ending: Ending = Ending.ANSWERED
+    ending: ReplyEnding = ReplyEnding.ANSWERED
     #: Seconds before the answer, beside the sandbox's latency.
     delay: float = 0.0
 
@@ -56,7 +56,7 @@ class Answer:
     def text_left(self) -> bool:
         return self.message_uuid is not None
 
-    def with_text(self) -> Answer:
+    def with_text(self) -> Reply:
         """The same for the client, but the text left."""
         return replace(self, message_uuid=new_uuid())
 
@@ -66,7 +66,7 @@ def new_uuid() -> str:
     return secrets.token_urlsafe(32)
 
 
-def accepted(customer: str, warning: tuple[str, str] | None = None) -> Answer:
+def accepted(customer: str, warning: tuple[str, str] | None = None) -> Reply:
     """200 SUCCESS; `warning` is (code, description)."""
     message_uuid = new_uuid()
     body = {
@@ -78,10 +78,10 @@ def accepted(customer: str, warning: tuple[str, str] | None = None) -> Answer:
         "status": "SUCCESS",
         "warnings": warning and [{"warningCode": warning[0], "warningDescription": warning[1]}],
     }
-    return Answer(200, json.dumps(body), _JSON, message_uuid=message_uuid)
+    return Reply(200, json.dumps(body), _JSON, message_uuid=message_uuid)
 
 
-def failure(customer: str, errors: Iterable[tuple[str, str]]) -> Answer:
+def failure(customer: str, errors: Iterable[tuple[str, str]]) -> Reply:
     """200 FAILURE with the reasons as (code, description); without any, `errors` is null."""
     errors = tuple(errors)
     body = {
@@ -93,10 +93,10 @@ def failure(customer: str, errors: Iterable[tuple[str, str]]) -> Answer:
         "status": "FAILURE",
         "warnings": None,
     }
-    return Answer(200, json.dumps(body), _JSON, tuple(code for code, _ in errors))
+    return Reply(200, json.dumps(body), _JSON, tuple(code for code, _ in errors))
 
 
-def refused(faults: Iterable[Fault], headers: dict[str, str] | None = None) -> Answer:
+def refused(faults: Iterable[Fault], headers: dict[str, str] | None = None) -> Reply:
     """An error status with the reasons and, as the service often does it, no `status`.
 
     The first fault decides the HTTP status, but a 500 wins.
@@ -110,21 +110,21 @@ def refused(faults: Iterable[Fault], headers: dict[str, str] | None = None) -> A
     if http_status == 401:
         headers = {"WWW-Authenticate": 'Basic realm="batchsend sandbox"', **(headers or {})}
     codes = tuple(fault.code for fault in faults)
-    return Answer(http_status, json.dumps(body), {**_JSON, **(headers or {})}, codes)
+    return Reply(http_status, json.dumps(body), {**_JSON, **(headers or {})}, codes)
 
 
-def too_many_requests(headers: dict[str, str]) -> Answer:
+def too_many_requests(headers: dict[str, str]) -> Reply:
     """429; `headers` may hold a `Retry-After`."""
     return refused(
         [Fault(429, "TOO_MANY_REQUESTS", "Too many requests: slow down, then try again.")], headers
     )
 
 
-def gateway_page(http_status: int, headers: dict[str, str] | None = None) -> Answer:
+def gateway_page(http_status: int, headers: dict[str, str] | None = None) -> Reply:
     """The HTML page of a gateway in front of the service."""
     title = f"{http_status} {HTTPStatus(http_status).phrase}"
     page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
-    return Answer(http_status, page, {**_HTML, **(headers or {})})
+    return Reply(http_status, page, {**_HTML, **(headers or {})})
 
 
 def _error(code: str, description: str) -> dict[str, str]:
@@ -142,7 +142,7 @@ class Provocation:
 
     prefix: str
     sentence: str
-    answer: Callable[[str], Answer]
+    answer: Callable[[str], Reply]
     #: Only a customer's first request is answered so, the later ones are accepted.
     first_only: bool = False
     #: The client cannot know whether the text left: it does where `SENT` follows the prefix, else not.
@@ -150,9 +150,9 @@ class Provocation:
     #: One of the answers that `error_rate` draws from.
     drawn: bool = False
     #: What becomes of the text later, where updates are sent; None leaves it to chance.
-    fate: Fate | None = None
+    fate: TextOutcome | None = None
 
-    def provoke(self, customer: str, *, sent: bool) -> Answer:
+    def provoke(self, customer: str, *, sent: bool) -> Reply:
         """The answer for `customer`; `sent` decides where the outcome is open, and nowhere else."""
         answer = self.answer(customer)
         return answer.with_text() if sent and self.outcome_is_open else answer
@@ -162,7 +162,7 @@ class Provocation:
         return customer.startswith(self.prefix + SENT)
 
 
-def _refusal(http_status: int, code: str, description: str) -> Callable[[str], Answer]:
+def _refusal(http_status: int, code: str, description: str) -> Callable[[str], Reply]:
     return lambda _: refused([Fault(http_status, code, description)])
 
 
@@ -212,25 +212,25 @@ PROVOCATIONS: tuple[Provocation, ...] = (
         "sandbox-undelivered",
         "200 SUCCESS; an update says later that the text did not reach the phone.",
         accepted,
-        fate=Fate.UNDELIVERED,
+        fate=TextOutcome.UNDELIVERED,
     ),
     Provocation(
         "sandbox-not-sent",
         "200 SUCCESS; an update says later FAILURE, TWILIO_SENDING_FAILURE.",
         accepted,
-        fate=Fate.NOT_SENT,
+        fate=TextOutcome.NOT_SENT,
     ),
     Provocation(
         "sandbox-opted-out-later",
         "200 SUCCESS; an update says later FAILURE, OPTED_OUT_COMMUNICATION_VALUE.",
         accepted,
-        fate=Fate.OPTED_OUT,
+        fate=TextOutcome.OPTED_OUT,
     ),
     Provocation(
         "sandbox-no-update",
         "200 SUCCESS; no update ever comes.",
         accepted,
-        fate=Fate.NEVER_HEARD_OF,
+        fate=TextOutcome.NEVER_HEARD_OF,
     ),
     Provocation("sandbox-holiday", "400 DEALERSHIP_HOLIDAY.", _HOLIDAY),
     Provocation("sandbox-bad-user", "400 INVALID_USER.", _BAD_USER),
@@ -283,24 +283,24 @@ PROVOCATIONS: tuple[Provocation, ...] = (
     Provocation(
         "sandbox-dropped",
         "The request is read, then the connection is dropped.",
-        lambda _: Answer(None, ending=Ending.DROPPED),
+        lambda _: Reply(None, ending=ReplyEnding.DROPPED),
         outcome_is_open=True,
         drawn=True,
     ),
     Provocation(
         "sandbox-no-answer",
         "No answer ever comes.",
-        lambda _: Answer(None, ending=Ending.NEVER),
+        lambda _: Reply(None, ending=ReplyEnding.NEVER),
         outcome_is_open=True,
     ),
     Provocation(
         "sandbox-garbage",
         "200 with JSON that breaks off.",
-        lambda _: Answer(200, '{"status": "SUCC', _JSON),
+        lambda _: Reply(200, '{"status": "SUCC', _JSON),
         outcome_is_open=True,
     ),
     Provocation(
-        "sandbox-empty", "200 with an empty object.", lambda _: Answer(200, "{}", _JSON), outcome_is_open=True
+        "sandbox-empty", "200 with an empty object.", lambda _: Reply(200, "{}", _JSON), outcome_is_open=True
     ),
     Provocation(
         "sandbox-slow",
@@ -310,7 +310,7 @@ PROVOCATIONS: tuple[Provocation, ...] = (
     Provocation(
         "sandbox-redirect",
         "307 to another address.",
-        lambda _: Answer(307, headers={"Location": "/moved"}),
+        lambda _: Reply(307, headers={"Location": "/moved"}),
     ),
 )
 
@@ -319,7 +319,7 @@ DRAWN = tuple(provocation for provocation in PROVOCATIONS if provocation.drawn)
 _LONGEST_FIRST = sorted(PROVOCATIONS, key=lambda provocation: len(provocation.prefix), reverse=True)
 
 
-def unknown_customer(_: str) -> Answer:
+def unknown_customer(_: str) -> Reply:
     """The answer for a UUID that begins with `PREFIX` and no name in the table: most likely a slip."""
     return refused(
         [

@@ -12,8 +12,8 @@ import aiohttp
 from batchsend.sandbox.answers import provocation_of
 from batchsend.sandbox.judge import chances
 from batchsend.sandbox.options import SandboxOptions
-from batchsend.sandbox.record import Received
-from batchsend.sandbox.updates import Fate, Post, Text, is_loopback_url, posts
+from batchsend.sandbox.record import ReceivedText
+from batchsend.sandbox.updates import Post, Text, TextOutcome, is_loopback_url, posts
 
 #: Connections at once, seconds for an answer, and how often an update is sent again that got no 2xx.
 _CONNECTIONS = 20
@@ -22,7 +22,7 @@ _RETRIES = 5
 _FIRST_PAUSE = 0.2
 
 
-class Postman:
+class CallbackSender:
     """The updates of one sandbox, as an asynchronous context manager; what is not sent when it closes is dropped."""
 
     def __init__(self, options: SandboxOptions) -> None:
@@ -48,7 +48,7 @@ class Postman:
         if self._session is not None:
             await self._session.close()
 
-    def tell(self, received: Received) -> None:
+    def tell(self, received: ReceivedText) -> None:
         """Sends what becomes of a text, if it left and its request asks to be told, to this computer alone."""
         submission, message_uuid = received.submission, received.message_uuid
         url = submission.callback_url
@@ -63,7 +63,7 @@ class Postman:
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(
-        self, session: aiohttp.ClientSession, url: str, received: Received, message_uuid: str
+        self, session: aiohttp.ClientSession, url: str, received: ReceivedText, message_uuid: str
     ) -> None:
         options, customer = self._options, received.customer_uuid
         unlucky, shape, late, later = chances(self._seed, f"update:{customer}", received.number)
@@ -83,11 +83,11 @@ class Postman:
             ways += [_take(session, url, post, delay + options.update_delay * time) for time in range(times)]
         await asyncio.gather(*ways)
 
-    def _fate(self, customer: str, unlucky: float) -> Fate:
+    def _fate(self, customer: str, unlucky: float) -> TextOutcome:
         provocation = provocation_of(customer)
         if provocation is not None and provocation.fate is not None:
             return provocation.fate
-        return Fate.UNDELIVERED if unlucky < self._options.undelivered_rate else Fate.DELIVERED
+        return TextOutcome.UNDELIVERED if unlucky < self._options.undelivered_rate else TextOutcome.DELIVERED
 
 
 async def _take(session: aiohttp.ClientSession, url: str, post: Post, delay: float) -> None:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from itertools import chain
 
 from batchsend.sandbox import answers, checks
-from batchsend.sandbox.answers import Answer
+from batchsend.sandbox.answers import Reply
 from batchsend.sandbox.checks import Fault
 from batchsend.sandbox.options import SandboxOptions
 
@@ -66,7 +66,7 @@ class Judge:
         """Every customer's next request is the first one again."""
         self._tries.clear()
 
-    def decide(self, arrival: Arrival) -> tuple[object, Answer, float]:
+    def decide(self, arrival: Arrival) -> tuple[object, Reply, float]:
         """Returns the request's JSON (None where it has none), the answer, and the seconds it should take."""
         payload, faults = self._read(arrival)
         if self._bucket and (wait := self._bucket.wait(arrival.monotonic)):
@@ -92,7 +92,7 @@ class Judge:
             )
         )
 
-    def _fate(self, customer: str) -> tuple[Answer, float]:
+    def _fate(self, customer: str) -> tuple[Reply, float]:
         options = self._options
         provocation = answers.provocation_of(customer)
         if provocation is None and not (options.error_rate or options.latency):

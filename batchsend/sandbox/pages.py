@@ -11,7 +11,7 @@ from itertools import islice
 import jinja2
 
 from batchsend.sandbox.answers import PREFIX, PROVOCATIONS, SENT
-from batchsend.sandbox.record import Received, Record
+from batchsend.sandbox.record import ReceivedText, Record
 
 #: Texts on the page at most.
 SHOWN = 200
@@ -32,7 +32,7 @@ def _clock(moment: datetime) -> str:
     return moment.astimezone().strftime("%H:%M:%S")
 
 
-def newest(received: Iterable[Received], customer: str | None) -> Iterable[Received]:
+def newest(received: Iterable[ReceivedText], customer: str | None) -> Iterable[ReceivedText]:
     """Those of `customer`, or of everybody where it is None."""
     return (one for one in received if customer is None or one.customer_uuid == customer)
 

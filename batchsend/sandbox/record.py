@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchsend.errors import FileError
-from batchsend.sandbox.answers import Answer
+from batchsend.sandbox.answers import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _additions(sending: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedText:
     """One request to send a text, and what became of it."""
 
     #: Counts from 1 in the order of arrival.
@@ -79,7 +79,7 @@ class Received:
     user_uuid: str
     customer_uuid: str
     submission: Submission
-    answer: Answer
+    answer: Reply
 
     @property
     def text_left(self) -> bool:
@@ -137,8 +137,8 @@ class Record:
     """
 
     def __init__(self, path: Path | None, keep: int | None) -> None:
-        self.requests: deque[Received] = deque(maxlen=keep)
-        self.texts: deque[Received] = deque(maxlen=keep)
+        self.requests: deque[ReceivedText] = deque(maxlen=keep)
+        self.texts: deque[ReceivedText] = deque(maxlen=keep)
         #: Since the start or the last `clear`, those forgotten included.
         self.request_count = 0
         self.text_count = 0
@@ -164,7 +164,7 @@ class Record:
             self._file.close()
             self._file = None
 
-    def add(self, received: Received) -> None:
+    def add(self, received: ReceivedText) -> None:
         """Takes a request down, in the file first. Raises OSError if that cannot be written."""
         if self._file is not None:
             line = json.dumps(received.as_json()).encode("ascii") + b"\n"

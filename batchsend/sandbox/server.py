@@ -17,12 +17,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from batchsend.errors import BatchsendError
-from batchsend.sandbox.answers import Answer, Ending, gateway_page
-from batchsend.sandbox.callbacks import Postman
+from batchsend.sandbox.answers import Reply, ReplyEnding, gateway_page
+from batchsend.sandbox.callbacks import CallbackSender
 from batchsend.sandbox.judge import Arrival, Judge
 from batchsend.sandbox.options import DEFAULT_HOST, SandboxOptions
 from batchsend.sandbox.pages import newest, texts_page
-from batchsend.sandbox.record import Received, Record, Submission
+from batchsend.sandbox.record import ReceivedText, Record, Submission
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
 
@@ -58,7 +58,7 @@ class Sandbox:
         self._port = port
         self._record = Record(self._options.record, self._options.keep)
         self._judge = Judge(self._options)
-        self._postman = Postman(self._options)
+        self._postman = CallbackSender(self._options)
         self._closing = asyncio.Event()
         self._resources = ExitStack()
         self._runner: web.AppRunner | None = None
@@ -69,12 +69,12 @@ class Sandbox:
         return f"http://{_in_url(self._host)}:{self._port}"
 
     @property
-    def requests(self) -> Sequence[Received]:
+    def requests(self) -> Sequence[ReceivedText]:
         """Every request to send a text, accepted or not, in the order of arrival; the last `keep` of them."""
         return self._record.requests
 
     @property
-    def texts(self) -> Sequence[Received]:
+    def texts(self) -> Sequence[ReceivedText]:
         """Those of the requests after which a text left; the last `keep` of them."""
         return self._record.texts
 
@@ -150,7 +150,7 @@ class Sandbox:
             raw=raw,
         )
         payload, answer, seconds = self._judge.decide(arrival)
-        received = Received(
+        received = ReceivedText(
             number=self._record.request_count + 1,
             wall=wall,
             monotonic=monotonic,
@@ -168,9 +168,9 @@ class Sandbox:
         self._postman.tell(received)
         if seconds:
             await self._wait(seconds)
-        if answer.ending is Ending.NEVER:
+        if answer.ending is ReplyEnding.NEVER:
             await self._closing.wait()
-        if answer.ending is not Ending.ANSWERED and request.transport:
+        if answer.ending is not ReplyEnding.ANSWERED and request.transport:
             request.transport.abort()
         return _response(answer)
 
@@ -213,12 +213,12 @@ def _customer(request: web.Request) -> str | None:
     return request.query.get("customer", "").strip() or None
 
 
-def _listing(received: Sequence[Received], customer: str | None) -> web.Response:
+def _listing(received: Sequence[ReceivedText], customer: str | None) -> web.Response:
     listed: list[dict[str, Any]] = [one.as_json() for one in newest(received, customer)]
     return web.json_response(listed, headers=_PRIVATE)
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: Reply) -> web.Response:
     return web.Response(
         status=answer.http_status or 500, body=answer.body.encode("utf-8"), headers=answer.headers
     )

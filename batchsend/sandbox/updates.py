@@ -18,7 +18,7 @@ _JSON = "application/json"
 _PLAIN = "text/plain"
 
 
-class Fate(Enum):
+class TextOutcome(Enum):
     """What becomes of a text after it was accepted."""
 
     DELIVERED = auto()
@@ -29,8 +29,8 @@ class Fate(Enum):
 
 
 _WHY_NOT_SENT = {
-    Fate.NOT_SENT: ("TWILIO_SENDING_FAILURE", "The text-sending service did not take the message."),
-    Fate.OPTED_OUT: ("OPTED_OUT_COMMUNICATION_VALUE", "The customer has opted out of text messages."),
+    TextOutcome.NOT_SENT: ("TWILIO_SENDING_FAILURE", "The text-sending service did not take the message."),
+    TextOutcome.OPTED_OUT: ("OPTED_OUT_COMMUNICATION_VALUE", "The customer has opted out of text messages."),
 }
 
 
@@ -51,15 +51,15 @@ class Post:
     body: str
 
 
-def posts(text: Text, fate: Fate, shape: float) -> Iterator[Post]:
+def posts(text: Text, fate: TextOutcome, shape: float) -> Iterator[Post]:
     """A text's updates in their natural order. `shape`, 0 to 1, chooses among the known shapes."""
-    if fate is Fate.NEVER_HEARD_OF:
+    if fate is TextOutcome.NEVER_HEARD_OF:
         return
     attempts = (_attempt_plain, _attempt_other_names, _attempt_in_payload, _attempt_in_text)
     yield attempts[int(shape * len(attempts))](text, _WHY_NOT_SENT.get(fate))
     if fate not in _WHY_NOT_SENT:
         events = (_event_plain, _event_in_text)
-        yield events[int(shape * 31) % len(events)](text, delivered=fate is Fate.DELIVERED)
+        yield events[int(shape * 31) % len(events)](text, delivered=fate is TextOutcome.DELIVERED)
 
 
 def is_loopback_url(url: str | None) -> bool:

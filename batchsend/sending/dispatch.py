@@ -38,24 +38,32 @@ async def dispatch(sending: Sending, outbox: Outbox, listener: Callable[[Event],
     """Sends what the outbox holds. Ctrl-C and SIGTERM end it once what is in flight is finished."""
     campaign = sending.campaign
     client = ApiClient(
-        sending.base_url, sending.credentials.username, sending.credentials.password,
-        options=attributes_of(campaign), timeout=campaign.sending.timeout,
+        sending.base_url,
+        sending.credentials.username,
+        sending.credentials.password,
+        options=attributes_of(campaign),
+        timeout=campaign.sending.timeout,
         connections=campaign.sending.concurrency,
         sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
-    )  # fmt: skip
+    )
     async with client:
-        shifts = Shifts(sending, outbox, client, Pacer(campaign.sending.rate), listener)
+        shifts = SendLoop(sending, outbox, client, Pacer(campaign.sending.rate), listener)
         interrupted = Ending("interrupted", interrupted=True)
         with finishing_on_signals(lambda _number: shifts.stop(interrupted)):
             return await shifts.run()
 
 
-class Shifts:
+class SendLoop:
     """Sends until nothing is left, or only rows whose time has not come; then waits for it where that is asked."""
 
     def __init__(
-        self, sending: Sending, outbox: Outbox, poster: Poster, pacer: Pacing, listener: Callable[[Event], None]
-    ) -> None:  # fmt: skip
+        self,
+        sending: Sending,
+        outbox: Outbox,
+        poster: Poster,
+        pacer: Pacing,
+        listener: Callable[[Event], None],
+    ) -> None:
         self._sending = sending
         self._outbox = outbox
         self._poster = poster

@@ -101,7 +101,7 @@ def _busy(name: str) -> BusyError:
 
 
 @contextmanager
-def nobody_sending(ledger: Ledger) -> Iterator[None]:
+def all_campaigns_locked(ledger: Ledger) -> Iterator[None]:
     """Holds all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
     with ledger.read() as connection:
         known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all()

@@ -16,7 +16,7 @@ from batchsend.settings import Credentials
 from batchsend.utils.timestamps import now
 
 #: Seconds between two commits at most.
-_LONGEST_BREATH = 0.05
+_MAX_COMMIT_INTERVAL = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,26 @@ class RunSettings:
     def of(cls, campaign: Campaign, base_url: str, hours: Hours | None, *, wait: bool) -> RunSettings:
         sending = campaign.sending
         return cls(
-            base_url, sending.rate, sending.concurrency, sending.timeout, sending.stop_after_failures,
-            sending.give_up_after.total_seconds(), attributes_of(campaign),
-            campaign.department_uuid is None or campaign.user_uuid is None, hours, wait,
-        )  # fmt: skip
+            base_url,
+            sending.rate,
+            sending.concurrency,
+            sending.timeout,
+            sending.stop_after_failures,
+            sending.give_up_after.total_seconds(),
+            attributes_of(campaign),
+            campaign.department_uuid is None or campaign.user_uuid is None,
+            hours,
+            wait,
+        )
 
     def to_json(self) -> str:
         fields = asdict(self)
         if self.hours is not None:
             fields["hours"].update(
-                begins=self.hours.begins.isoformat(), ends=self.hours.ends.isoformat(),
+                begins=self.hours.begins.isoformat(),
+                ends=self.hours.ends.isoformat(),
                 lead=self.hours.lead.total_seconds(),
-            )  # fmt: skip
+            )
         return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
@@ -60,25 +68,32 @@ class RunSettings:
         fields: dict[str, Any] = json.loads(text)
         hours = fields["hours"]
         if hours is not None:
-            hours = Hours(**{
-                **hours, "begins": time.fromisoformat(hours["begins"]),
-                "ends": time.fromisoformat(hours["ends"]), "lead": timedelta(seconds=hours["lead"]),
-            })  # fmt: skip
-        return cls(
-            **{**fields, "attributes": SendingAttributes(**fields["attributes"]), "hours": hours}
-        )  # fmt: skip
+            hours = Hours(
+                **{
+                    **hours,
+                    "begins": time.fromisoformat(hours["begins"]),
+                    "ends": time.fromisoformat(hours["ends"]),
+                    "lead": timedelta(seconds=hours["lead"]),
+                }
+            )
+        return cls(**{**fields, "attributes": SendingAttributes(**fields["attributes"]), "hours": hours})
 
 
 def client_of(settings: RunSettings, credentials: Credentials) -> ApiClient:
     return ApiClient(
-        settings.base_url, credentials.username, credentials.password, options=settings.attributes,
-        timeout=settings.timeout, connections=settings.concurrency, sender_per_row=settings.sender_per_row,
-    )  # fmt: skip
+        settings.base_url,
+        credentials.username,
+        credentials.password,
+        options=settings.attributes,
+        timeout=settings.timeout,
+        connections=settings.concurrency,
+        sender_per_row=settings.sender_per_row,
+    )
 
 
-def breath_of(settings: RunSettings) -> float:
+def min_commit_interval(settings: RunSettings) -> float:
     """Seconds between two commits of one process: no more than it takes to send half of what it may have claimed."""
-    return min(_LONGEST_BREATH, settings.concurrency / (2 * settings.rate))
+    return min(_MAX_COMMIT_INTERVAL, settings.concurrency / (2 * settings.rate))
 
 
 def send_options(settings: RunSettings, ledger_id: str, run_id: int) -> SendOptions:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from batchsend.mykaarma.client import Departure
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, TurnedAway, message_identity
+from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater, message_identity
 from batchsend.sending.failure_streak import FailureStreak
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pause
@@ -82,14 +82,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherOutcomes:
     """Other processes that send the same run have stored outcomes: status -> how many more of them."""
 
     outcomes: Mapping[str, int]
 
 
 #: What a listener hears: outcomes, each after it is on disk, and pauses.
-Event = Outcome | Waiting | Elsewhere
+Event = Outcome | Waiting | OtherOutcomes
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,13 @@ class Sender:
     """Sends the open messages of one run, once. Belongs to one event loop."""
 
     def __init__(
-        self, store: MessageStore, poster: Poster, pacer: Pacing, options: SendOptions,
+        self,
+        store: MessageStore,
+        poster: Poster,
+        pacer: Pacing,
+        options: SendOptions,
         listener: Callable[[Event], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._store = store
         self._poster = poster
         self._pacer = pacer
@@ -130,7 +134,7 @@ class Sender:
         self._pauses: list[Waiting] = []
         self._claimed = 0
         self._exhausted = False
-        self._trouble: TurnedAway | None = None
+        self._trouble: RetryLater | None = None
         self._nothing_taken_since: float | None = None
         self._ending: Ending | None = None
         self._crash: BaseException | None = None
@@ -294,7 +298,7 @@ class Sender:
         match judgement:
             case Answered():
                 self._answered(underway, judgement)
-            case TurnedAway():
+            case RetryLater():
                 self._give_back(_tried_once_more(underway.message))
                 self._turned_away(underway, judgement)
             case Refused():
@@ -336,15 +340,17 @@ class Sender:
         if too_many is not None:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
-    def _turned_away(self, underway: _Underway, judgement: TurnedAway) -> None:
+    def _turned_away(self, underway: _Underway, judgement: RetryLater) -> None:
         self._trouble = judgement
         if self._nothing_taken_since is None:
             self._nothing_taken_since = asyncio.get_running_loop().time()
         left_at = underway.departure.left_at
         pause = self._pacer.turned_away(
             underway.slot if left_at is None else left_at,
-            judgement.retry_after, slow_down=judgement.slow_down, reason=judgement.reason,
-        )  # fmt: skip
+            judgement.retry_after,
+            slow_down=judgement.slow_down,
+            reason=judgement.reason,
+        )
         if pause is not None:
             self._pauses.append(Waiting(pause.seconds, pause.reason))
             # A connection that was opened for a request could be dropped by the other side during the pause.

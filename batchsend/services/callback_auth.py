@@ -23,7 +23,7 @@ _SIGNATURE = re.compile(rb"sha256=([0-9a-f]{64})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Gate:
+class CallbackAuth:
     """`secret` stands in the address; `signing_key` is `None` where signatures are not checked."""
 
     secret: str = field(repr=False)
@@ -47,7 +47,7 @@ class Gate:
         return given is not None and hmac.compare_digest(given[1].lower(), expected.encode())
 
 
-def open_gate(settings: Settings, folder: Path) -> Gate:
+def open_gate(settings: Settings, folder: Path) -> CallbackAuth:
     """The gate that the settings describe; without a secret in them, one that is kept in `folder`.
 
     Raises `SettingsError`.
@@ -60,7 +60,7 @@ def open_gate(settings: Settings, folder: Path) -> Gate:
             f"{settings.said(CALLBACK_SECRET)} cannot be used: a secret has 16 to 128 letters, digits, hyphens and "
             f"underscores. Leave it out, and one is made for you."
         )
-    return Gate(secret, settings.callback_signing_key)
+    return CallbackAuth(secret, settings.callback_signing_key)
 
 
 def _write_new_secret(file: Path) -> None:

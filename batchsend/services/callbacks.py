@@ -18,8 +18,8 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs.lookup import find_ledger
-from batchsend.services.callback_auth import SIGNATURE_HEADER, Gate, open_gate
-from batchsend.services.update_recorder import Counts, Recorder
+from batchsend.services.callback_auth import SIGNATURE_HEADER, CallbackAuth, open_gate
+from batchsend.services.update_recorder import Recorder, UpdateCounts
 from batchsend.settings import load_settings
 from batchsend.utils.net import cannot_listen, in_url
 from batchsend.utils.signals import stopping_on_signals
@@ -47,7 +47,7 @@ class Listener:
     Raises `BatchsendError` where it cannot listen.
     """
 
-    def __init__(self, recorder: Recorder, gate: Gate, host: str, port: int) -> None:
+    def __init__(self, recorder: Recorder, gate: CallbackAuth, host: str, port: int) -> None:
         self._recorder = recorder
         self._gate = gate
         self._host = host
@@ -103,14 +103,14 @@ class Listener:
 
 async def listen(
     ledger: Ledger,
-    gate: Gate,
+    gate: CallbackAuth,
     host: str,
     port: int,
     *,
     ready: Callable[[str], None],
     complain: Callable[[str], None],
     stop: asyncio.Event,
-) -> Counts:
+) -> UpdateCounts:
     """Records updates until `stop` is set, then finishes what has come in. `ready` hears the URL for updates."""
     recorder = Recorder(Deliveries(ledger), complain)
     running = asyncio.create_task(recorder.run())
@@ -131,10 +131,10 @@ def serve(
     *,
     ready: Callable[[str], None],
     complain: Callable[[str], None],
-) -> Counts:
+) -> UpdateCounts:
     """The listener as a process: until Ctrl-C or SIGTERM. Raises `BatchsendError`."""
 
-    async def run(ledger: Ledger, gate: Gate) -> Counts:
+    async def run(ledger: Ledger, gate: CallbackAuth) -> UpdateCounts:
         stop = asyncio.Event()
         with stopping_on_signals(stop):
             return await listen(ledger, gate, host, port, ready=ready, complain=complain, stop=stop)
@@ -163,7 +163,7 @@ def _open(url: str) -> Ledger:
     return open_ledger(url, busy_timeout=_BUSY_TIMEOUT)
 
 
-def _gate_of(ledger: Ledger) -> Gate:
+def _gate_of(ledger: Ledger) -> CallbackAuth:
     here = Path.cwd()
     folder = ledger.file.absolute().parent if ledger.file is not None else here / ".batchsend"
     campaigns = folder.parent if folder.name == ".batchsend" else here

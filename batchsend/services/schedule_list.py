@@ -20,14 +20,14 @@ _SHOWN_TIMES = 3
 
 
 @dataclass(frozen=True)
-class Overview:
+class ScheduleOverview:
     """`lines`: the campaigns with their times; `problems`: of files that cannot be started at any."""
 
     lines: list[str]
     problems: list[str]
 
 
-def overview(named: Sequence[Path], ledger_option: str | None) -> Overview:
+def overview(named: Sequence[Path], ledger_option: str | None) -> ScheduleOverview:
     """The named campaigns, or all in the usual folders. Raises `BatchsendError` where there are none."""
     lines: list[str] = []
     problems: list[str] = []
@@ -43,7 +43,7 @@ def overview(named: Sequence[Path], ledger_option: str | None) -> Overview:
             lines += _lines(change.campaign, last, now())
     if not (lines or problems):
         raise nothing_to_start(named)
-    return Overview(lines, problems)
+    return ScheduleOverview(lines, problems)
 
 
 def _last_start(campaign: Campaign, ledger_option: str | None) -> LastStart | None:

@@ -30,7 +30,7 @@ from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, end, take_over, watch
+from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, claim, end, take_over, watch
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
 from batchsend.utils.processes import Child, ChildProcess, Launch
@@ -142,9 +142,12 @@ class Service:
                 continue
             del self._running[path]
             self._say(
-                "finished", f"It ended with exit code {exit_code}.", running.campaign,
-                planned=to_text(running.planned), exit=exit_code,
-            )  # fmt: skip
+                "finished",
+                f"It ended with exit code {exit_code}.",
+                running.campaign,
+                planned=to_text(running.planned),
+                exit=exit_code,
+            )
             if running.interrupted and exit_code == Exit.INTERRUPTED:
                 continue  # the next scheduler goes on with it
             try:
@@ -189,9 +192,11 @@ class Service:
         ahead = watched.times.after(moment)
         said = f"next start {self._local(watched, ahead)}" if ahead else "no start lies ahead"
         self._say(
-            "watching", f"{schedule_words(watched.campaign)}: {said}", watched.campaign,
+            "watching",
+            f"{schedule_words(watched.campaign)}: {said}",
+            watched.campaign,
             next=to_text(ahead) if ahead else None,
-        )  # fmt: skip
+        )
         if not self._start_due(path, watched, ledger, who, moment) and all(
             running.who != who for running in self._running.values()
         ):
@@ -205,24 +210,29 @@ class Service:
         found = due(watched.times, watched.handled, moment, watched.expires_after)
         if found.missed is not None:
             last = found.missed.last
-            if claim(ledger, who, last, Fate.MISSED, self.scheduler, moment):
+            if claim(ledger, who, last, StartOutcome.MISSED, self.scheduler, moment):
                 first = found.missed.first
                 span = f"{self._local(watched, first)} to " if first < last else ""
                 self._say(
-                    "missed", f"Missed: {span}{self._local(watched, last)}. It is not made up for.", watched.campaign,
-                    planned=to_text(last), first=to_text(first),
-                )  # fmt: skip
+                    "missed",
+                    f"Missed: {span}{self._local(watched, last)}. It is not made up for.",
+                    watched.campaign,
+                    planned=to_text(last),
+                    first=to_text(first),
+                )
             self._handled(watched, last)
         if found.start is None:
             return False
         planned, when = found.start, self._local(watched, found.start)
         if path in self._running:
-            claim(ledger, who, planned, Fate.MISSED, self.scheduler, moment)
+            claim(ledger, who, planned, StartOutcome.MISSED, self.scheduler, moment)
             self._say(
-                "missed", f"Missed: {when}, because the start before it still runs.", watched.campaign,
+                "missed",
+                f"Missed: {when}, because the start before it still runs.",
+                watched.campaign,
                 planned=to_text(planned),
-            )  # fmt: skip
-        elif claim(ledger, who, planned, Fate.STARTED, self.scheduler, moment):
+            )
+        elif claim(ledger, who, planned, StartOutcome.STARTED, self.scheduler, moment):
             late = "" if moment - planned < _AGAIN else ", late: nobody could start it then"
             self._launch(path, watched, who, planned, "started", f"Started for {when}{late}.")
             self._handled(watched, planned)
@@ -273,8 +283,14 @@ class Service:
         return for_people(moment, watched.campaign.zone)
 
     def _say(
-        self, event: str, message: str, campaign: Campaign | None = None, *, path: Path | None = None, **facts: Any
-    ) -> None:  # fmt: skip
+        self,
+        event: str,
+        message: str,
+        campaign: Campaign | None = None,
+        *,
+        path: Path | None = None,
+        **facts: Any,
+    ) -> None:
         about: Mapping[str, Any] = {}
         if campaign is not None:
             about = {"campaign": campaign.name, "file": str(campaign.path)}

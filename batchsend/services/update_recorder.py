@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.deliveries import Deliveries, Received
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.utils.timestamps import now, to_text
 
 #: Updates of one commit at most.
@@ -32,7 +32,7 @@ _KEEP_MOST = 1_000_000
 
 
 @dataclass
-class Counts:
+class UpdateCounts:
     """What was recorded since the start; `unmatched`: different ones that no row is known for, once it has ended."""
 
     recorded: int = 0
@@ -41,7 +41,7 @@ class Counts:
 
 @dataclass(eq=False)
 class _Waiting:
-    received: Received
+    received: ReceivedUpdate
     size: int
     stored: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -63,13 +63,13 @@ class Recorder:
         self._trouble = False
         self._unmatched_at: str | None = None
         self._began = to_text(now())
-        self.counts = Counts()
+        self.counts = UpdateCounts()
 
     async def record(self, body: bytes, patience: float) -> bool:
         """Whether the update is on disk within `patience` seconds. If not, it is stored later if that can be done."""
         if self._closing or self._waiting_bytes + len(body) > _MOST_WAITING:
             return False
-        waiting = _Waiting(Received.of(body, to_text(now())), len(body))
+        waiting = _Waiting(ReceivedUpdate.of(body, to_text(now())), len(body))
         self._waiting.append(waiting)
         self._waiting_bytes += len(body)
         self._arrived.set()

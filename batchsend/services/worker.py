@@ -13,7 +13,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs.handover import no_queue
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
-from batchsend.sending.cluster.worker import Team
+from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
 
@@ -39,7 +39,7 @@ def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[
         with ledger.read() as connection:
             if not queue_is_ready(connection):
                 raise LedgerError(no_queue(ledger.where))
-        team = Team(ledger, credentials, settings.base_url, name, say)
+        team = WorkerRuns(ledger, credentials, settings.base_url, name, say)
 
         async def run() -> None:
             stopping = asyncio.Event()

@@ -32,22 +32,34 @@ class ChildProcess:
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, module: str = "batchsend",
-        environment: Mapping[str, str] | None = None, silent: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        arguments: Sequence[str],
+        *,
+        module: str = "batchsend",
+        environment: Mapping[str, str] | None = None,
+        silent: bool = False,
+    ) -> None:
         # -P: a file `json.py` in the current folder is nobody's module.
         command = [sys.executable, "-P", "-m", module, *arguments]
         output = subprocess.DEVNULL if silent else None
         if sys.platform == "win32":
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
                 creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-            )  # fmt: skip
+            )
         else:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     @property
     def number(self) -> int:

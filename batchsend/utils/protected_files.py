@@ -15,10 +15,22 @@ _SYSTEM_FOLDERS = tuple(
     map(Path, ("/etc", "/private/etc", "/proc", "/sys", "/run/secrets", "/run/credentials"))
 )
 _KEY_ENDINGS = frozenset({"pem", "key", "p12", "pfx", "ppk", "jks", "keystore", "kdbx"})
-_NAMES = frozenset({
-    "_netrc", "netrc", "pgpass", "pgpass.conf", "htpasswd", "passwd", "shadow", "gshadow",
-    "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519",
-})  # fmt: skip
+_NAMES = frozenset(
+    {
+        "_netrc",
+        "netrc",
+        "pgpass",
+        "pgpass.conf",
+        "htpasswd",
+        "passwd",
+        "shadow",
+        "gshadow",
+        "id_rsa",
+        "id_dsa",
+        "id_ecdsa",
+        "id_ed25519",
+    }
+)
 _STEMS = ("credential", "secret", "client_secret", "service-account", "service_account")
 _SETTINGS_ENDINGS = frozenset({"", "json", "toml", "yaml", "yml", "ini", "conf", "cfg"})
 

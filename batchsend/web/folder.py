@@ -43,7 +43,7 @@ class CampaignFile:
 
 
 @dataclass(frozen=True)
-class Places:
+class WebFolder:
     """`root`: absolute; `ledger`: as `--ledger`; `shared`: others than this computer's user may come in."""
 
     root: Path

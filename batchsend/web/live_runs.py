@@ -14,7 +14,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
-from batchsend.web.folder import Places
+from batchsend.web.folder import WebFolder
 from batchsend.web.queries import Watch, known, tried, waiting_to_leave
 
 #: Seconds between two looks; longer where a look takes long, so that watching never costs more than a tenth.
@@ -26,7 +26,7 @@ _MOST_RUNS = 50
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RunSnapshot:
     """A run at one moment. `rate`: texts a second of late; `left`: in words; `tried` of those that could leave."""
 
     counts: Mapping[str, int]
@@ -43,7 +43,7 @@ class Snapshot:
 @dataclass
 class _Looked:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    snapshot: Snapshot | None = None
+    snapshot: RunSnapshot | None = None
     next_at: float = 0.0
     tried: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -54,7 +54,7 @@ class Snapshots:
     def __init__(self) -> None:
         self._looked: dict[tuple[str, int], _Looked] = {}
 
-    async def of(self, places: Places, watch: Watch, campaign: Campaign, number: int) -> Snapshot:
+    async def of(self, places: WebFolder, watch: Watch, campaign: Campaign, number: int) -> RunSnapshot:
         """A run as it is now, or was a moment ago. Raises `BatchsendError`."""
         looked = self._of(campaign, number)
         async with looked.lock:
@@ -67,7 +67,7 @@ class Snapshots:
                 looked.next_at = time.monotonic() + max(_EVERY * 0.8, took * _SHARE)
             return looked.snapshot
 
-    async def now(self, places: Places, watch: Watch, campaign: Campaign, number: int) -> Snapshot:
+    async def now(self, places: WebFolder, watch: Watch, campaign: Campaign, number: int) -> RunSnapshot:
         """A run as it is now: who loads its page sees whatever was done before."""
         looked = self._of(campaign, number)
         async with looked.lock:
@@ -82,8 +82,8 @@ class Snapshots:
 
 
 def _look(
-    places: Places, watch: Watch, campaign: Campaign, number: int, before: deque[tuple[float, int]]
-) -> Snapshot:
+    places: WebFolder, watch: Watch, campaign: Campaign, number: int, before: deque[tuple[float, int]]
+) -> RunSnapshot:
     with known(places, campaign) as found:
         run = found.run(number)
         # Asked first: what it sends until the counts are read is counted then.
@@ -100,7 +100,7 @@ def _look(
         tally = Tally(
             tally.rows, tally.taken, tally.left_out, tally.needs_you - in_flight, tally.waits + in_flight
         )
-    return Snapshot(counts, tally, bar_of(tally), sending, done, to_leave, in_flight, rate, left)
+    return RunSnapshot(counts, tally, bar_of(tally), sending, done, to_leave, in_flight, rate, left)
 
 
 def _rate(before: deque[tuple[float, int]], done: int) -> float:

@@ -16,9 +16,9 @@ from batchsend.ledger.runs import starts_of
 from batchsend.ledger.schema import messages
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
-from batchsend.sending.cluster.open_runs import helpers
+from batchsend.sending.cluster.open_runs import active_workers
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
-from batchsend.web.folder import NotThereError, Places
+from batchsend.web.folder import NotThereError, WebFolder
 
 #: Rows of one page of a table.
 PAGE = 50
@@ -56,7 +56,7 @@ class Remembered:
 
 
 @contextmanager
-def remembered(places: Places, campaign: Campaign) -> Iterator[Remembered | None]:
+def remembered(places: WebFolder, campaign: Campaign) -> Iterator[Remembered | None]:
     """What the campaign's ledger knows; `None` where there is no ledger yet. Raises `BatchsendError`."""
     start = prepare(campaign, ledger=places.ledger)
     ledger = open_for_reading(start.ledger_url)
@@ -73,7 +73,7 @@ def remembered(places: Places, campaign: Campaign) -> Iterator[Remembered | None
 
 
 @contextmanager
-def known(places: Places, campaign: Campaign) -> Iterator[Remembered]:
+def known(places: WebFolder, campaign: Campaign) -> Iterator[Remembered]:
     """The same where there has to be a ledger. Raises `NotThereError`."""
     with remembered(places, campaign) as found:
         if found is None:
@@ -81,7 +81,7 @@ def known(places: Places, campaign: Campaign) -> Iterator[Remembered]:
         yield found
 
 
-def ask_to_stop(places: Places, campaign: Campaign, number: int) -> None:
+def ask_to_stop(places: WebFolder, campaign: Campaign, number: int) -> None:
     """Lets a running run finish what is in flight, and end."""
     start = prepare(campaign, ledger=places.ledger)
     ledger = open_ledger(start.ledger_url)
@@ -109,7 +109,7 @@ class Watch:
         key = (found.ledger.where, int(starts[-1]["id"]))
         if key in self._dead:
             # Workers may have taken up since what its own process left behind.
-            return found.ledger.file is None and bool(helpers(found.ledger, run.id))
+            return found.ledger.file is None and bool(active_workers(found.ledger, run.id))
         if is_running(Found(found.ledger, found.record, run)):
             return True
         self._dead.add(key)
@@ -141,10 +141,20 @@ class RowPage:
 
 
 _SHOWN = (
-    messages.c.row, messages.c.status, messages.c.codes, messages.c.descriptions, messages.c.customer_uuid,
-    messages.c.phone, messages.c.body, messages.c.segments, messages.c.sent_at, messages.c.message_uuid,
-    messages.c.attempts, messages.c.earlier_run, messages.c.purged_at,
-)  # fmt: skip
+    messages.c.row,
+    messages.c.status,
+    messages.c.codes,
+    messages.c.descriptions,
+    messages.c.customer_uuid,
+    messages.c.phone,
+    messages.c.body,
+    messages.c.segments,
+    messages.c.sent_at,
+    messages.c.message_uuid,
+    messages.c.attempts,
+    messages.c.earlier_run,
+    messages.c.purged_at,
+)
 
 
 def page_of_rows(ledger: Ledger, run_id: int, query: RowQuery, phone: str | None) -> RowPage:

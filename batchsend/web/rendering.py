@@ -16,7 +16,7 @@ from markupsafe import Markup
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
 from batchsend.utils.version import __version__
-from batchsend.web.auth.middleware import GATE
+from batchsend.web.auth.middleware import AUTH
 
 _HTMX, _SSE = "htmx-2.0.11.min.js", "htmx-ext-sse-2.2.4.min.js"
 #: What is served: name in the address -> content type.
@@ -59,7 +59,7 @@ def page(request: web.Request, name: str, /, *, status: int = 200, **values: Any
         session=session,
         csrf=session.csrf if session else "",
         notices=session.take_notices() if session else [],
-        shared=bool(request.app[GATE].users.names()),
+        shared=bool(request.app[AUTH].users.names()),
         path=request.path,
         **values,
     )

@@ -19,9 +19,9 @@ from aiohttp import web
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
-from batchsend.web.auth.middleware import GATE, HEADERS, Gate, Handler, TurnedAwayError, add_headers, guard
+from batchsend.web.auth.middleware import AUTH, HEADERS, Auth, Handler, TurnedAwayError, add_headers, guard
 from batchsend.web.auth.users import Users
-from batchsend.web.folder import NotThereError, Places, users_file
+from batchsend.web.folder import NotThereError, WebFolder, users_file
 from batchsend.web.jobs.list_process import READING, Reading
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
@@ -121,11 +121,11 @@ class _listening:  # noqa: N801 - used as a function is
         self._users = users
         self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> tuple[Gate, str]:
+    async def __aenter__(self) -> tuple[Auth, str]:
         options = self._options
         listening = _free_socket(options.host, options.port)
         port = listening.getsockname()[1]
-        gate = Gate(self._users, _names(options), port, any_address=not is_this_machine(options.host))
+        gate = Auth(self._users, _names(options), port, any_address=not is_this_machine(options.host))
         app = application(options, gate)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSING)
         await self._runner.setup()
@@ -137,11 +137,11 @@ class _listening:  # noqa: N801 - used as a function is
             await self._runner.cleanup()
 
 
-def application(options: Options, gate: Gate) -> web.Application:
+def application(options: Options, gate: Auth) -> web.Application:
     """All pages, behind the gate."""
     app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_in_words, guard])
-    app[GATE] = gate
-    app[campaigns.PLACES] = places = Places(options.root, options.ledger, options.shared)
+    app[AUTH] = gate
+    app[campaigns.FOLDER] = places = WebFolder(options.root, options.ledger, options.shared)
     app[campaigns.WATCH] = Watch()
     app[entrance.CHECKING] = entrance.checking()
     app[entrance.BY_LINK] = not options.shared
@@ -235,10 +235,11 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
         if os.environ.get("BATCHSEND_DEBUG"):
             raise
         return _sorry(
-            request, 500,
+            request,
+            500,
             f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded, and "
             f"nobody is texted twice. Please report it, with what you did last.",
-        )  # fmt: skip
+        )
 
 
 def _sorry(request: web.Request, status: int, said: str) -> web.Response:

@@ -124,9 +124,15 @@ def draw_sheet(name: str, last_column: str, last_row: int, picture: Path) -> Non
         folder = Path(temporary)
         book.save(folder / "sheet.xlsx")
         run(
-            "soffice", "--headless", f"-env:UserInstallation={(folder / 'profile').as_uri()}",
-            "--convert-to", "pdf", "--outdir", temporary, str(folder / "sheet.xlsx"),
-        )  # fmt: skip
+            "soffice",
+            "--headless",
+            f"-env:UserInstallation={(folder / 'profile').as_uri()}",
+            "--convert-to",
+            "pdf",
+            "--outdir",
+            temporary,
+            str(folder / "sheet.xlsx"),
+        )
         render = ("pdftoppm", "-r", str(DPI), "-f", "1", "-l", "1", "-singlefile")
         run(*render, str(folder / "sheet.pdf"), str(folder / "page"))
         x, y, width, height = inked((folder / "page.ppm").read_bytes())

@@ -97,9 +97,13 @@ def environment(base_url: str) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("MYKAARMA", "BATCHSEND"))
     }
     return {
-        **kept, "MYKAARMA_BASE_URL": base_url, "MYKAARMA_USERNAME": "lakeside", "MYKAARMA_PASSWORD": "made up",
-        "LOGNAME": "dana", "PYTHONUNBUFFERED": "1",
-    }  # fmt: skip
+        **kept,
+        "MYKAARMA_BASE_URL": base_url,
+        "MYKAARMA_USERNAME": "lakeside",
+        "MYKAARMA_PASSWORD": "made up",
+        "LOGNAME": "dana",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESK) -> None:
@@ -164,8 +168,10 @@ def main() -> None:
             base_url = LISTENING.findall(said)[0].rstrip(".,/")
             subprocess.run(  # noqa: S603 - our own command
                 [*COMMAND, "send", "may_service.toml", "--yes", "--quiet"],
-                cwd=folder, env=environment(base_url), check=False,
-            )  # fmt: skip
+                cwd=folder,
+                env=environment(base_url),
+                check=False,
+            )
             with running("web", "--no-open", "--port", "0", folder=folder, base_url=base_url) as printed:
                 click_through(browser, next(url for url in LISTENING.findall(printed) if "/enter" in url))
         browser.close()

@@ -39,7 +39,7 @@ from world import World, customers
 from batchsend.mykaarma import connection as api_connection
 from batchsend.mykaarma.client import ApiClient, Departure
 from batchsend.mykaarma.connection import ANSWER_BYTES
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, SendingAttributes, TurnedAway
+from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater, SendingAttributes
 
 OK = answer(200, success())
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
@@ -648,7 +648,7 @@ def _refuse_tls(listener: socket.socket) -> None:
 
 
 def turned_away(judgement: Judgement) -> str:
-    assert isinstance(judgement, TurnedAway), judgement
+    assert isinstance(judgement, RetryLater), judgement
     assert not judgement.slow_down
     return judgement.reason
 

@@ -164,9 +164,12 @@ def date_of(day: int) -> str:
 
 
 def test_a_month_of_reminders(
-    tmp_path: Path, sandbox: Sandbox, clock: type[Clock], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    sandbox: Sandbox,
+    clock: type[Clock],
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder = tmp_path / "dealership"
     folder.mkdir()
     dealership = Dealership(folder, sandbox, clock)
@@ -215,8 +218,9 @@ def test_a_month_of_reminders(
             latest = max((folder / "results").glob("*.xlsx"), key=lambda file: file.stat().st_mtime)
             in_doubt = {
                 (row["Customer ID"], row["Appointment Date"])
-                for row in read_results(latest).values() if row["status"] == "unconfirmed"
-            }  # fmt: skip
+                for row in read_results(latest).values()
+                if row["status"] == "unconfirmed"
+            }
         else:
             dealership.export(day, listed)
             exits[day] = [dealership.send(day)]
@@ -227,15 +231,17 @@ def test_a_month_of_reminders(
     expected[STALE] = [Exit.REFUSED, Exit.DONE]
     expected[TENFOLD] = [Exit.REFUSED, Exit.DONE]
     expected[COLLEAGUE] = [Exit.BUSY, Exit.DONE]
-    expected[KILLED] = [Exit.LOOK]
-    expected[HELD_UP] = [Exit.LOOK]
+    expected[KILLED] = [Exit.ATTENTION]
+    expected[HELD_UP] = [Exit.ATTENTION]
     assert exits == expected
 
     told = dealership.told()
     reminders = {
         f"{who}: Hi {who.title()}, we expect you on {date_of(day)}.": (who, date_of(day))
-        for everyone in due.values() for who, day in everyone if who != OPTED_OUT
-    }  # fmt: skip
+        for everyone in due.values()
+        for who, day in everyone
+        if who != OPTED_OUT
+    }
     assert set(told) <= set(reminders)
     assert set(told.values()) == {1}
     # What a kill left open is named, is at most 2 x concurrency, and is nobody else's loss.

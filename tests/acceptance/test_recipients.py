@@ -28,8 +28,11 @@ def dealership(tmp_path: Path) -> World:
 
 def row(number: int, **other: str) -> dict[str, str]:
     return {
-        "Customer UUID": f"c{number}", "First Name": "Ann", "Phone": PHONE.format(number), "OK to Text": "Y",
-    } | {name.replace("_", " "): value for name, value in other.items()}  # fmt: skip
+        "Customer UUID": f"c{number}",
+        "First Name": "Ann",
+        "Phone": PHONE.format(number),
+        "OK to Text": "Y",
+    } | {name.replace("_", " "): value for name, value in other.items()}
 
 
 def preview(world: World) -> tuple[str, dict[int, str]]:

@@ -66,8 +66,12 @@ def test_the_same_list_goes_on_and_judges_anew_whoever_was_not_tried(world: Worl
     assert outcomes(world, 1) == [*tried, ("accepted", None), ("accepted", None), ("skipped", "SUPPRESSED")]
     assert "Dear customer, please call." in [request["body"] for request in sandbox.requests()]
     assert requests_for(sandbox) == {
-        "customer-ok": 1, "sandbox-locked-1": 1, "sandbox-500-1": 1, "customer-blank": 1, "customer-suppressed": 1,
-    }  # fmt: skip
+        "customer-ok": 1,
+        "sandbox-locked-1": 1,
+        "sandbox-500-1": 1,
+        "customer-blank": 1,
+        "customer-suppressed": 1,
+    }
     assert [file.name for file in (world.folder / "results").glob("*.xlsx")] == ["campaign-1.xlsx"]
 
 
@@ -109,8 +113,12 @@ def test_another_list_knows_what_became_of_everybody_before(world: World, sandbo
     assert "Nothing was left to send." in nobody.out
     assert outcomes(world, 2)[3] == ("failed", "CUSTOMER_LOCKED")
     assert requests_for(sandbox) == {
-        "customer-ok": 1, "customer-new": 1, "sandbox-500-1": 2, "sandbox-locked-1": 2, "sandbox-opted-out-1": 1,
-    }  # fmt: skip
+        "customer-ok": 1,
+        "customer-new": 1,
+        "sandbox-500-1": 2,
+        "sandbox-locked-1": 2,
+        "sandbox-opted-out-1": 1,
+    }
     # The first list once more is its own run, under its own number; what was closed is sent now.
     world.write(before)
     world.send()

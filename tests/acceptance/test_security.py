@@ -303,15 +303,33 @@ def test_a_pattern_finds_no_secret(world: World) -> None:
     "path",
     [
         # Hidden files and files in hidden folders, near and far.
-        "{home}/.env", "{home}/.env.txt", "{home}/.x/list.csv", "{home}/../.ssh/config", "/elsewhere/.aws/list.csv",
+        "{home}/.env",
+        "{home}/.env.txt",
+        "{home}/.x/list.csv",
+        "{home}/../.ssh/config",
+        "/elsewhere/.aws/list.csv",
         # Names by which credentials go, as Windows reads them too.
-        "{home}/prod.env", "{home}/Prod.ENV", "{home}/env.txt", "{home}/prod.env.bak", "{home}/prod.env.",
-        "{home}/prod.env::$DATA", "{home}/id_rsa", "{home}/tls.pem", "{home}/tls.key", "{home}/_netrc",
-        "{home}/credentials.json", "{home}/client_secret_4711.json", "{home}/secrets.toml", "{home}/passwd",
+        "{home}/prod.env",
+        "{home}/Prod.ENV",
+        "{home}/env.txt",
+        "{home}/prod.env.bak",
+        "{home}/prod.env.",
+        "{home}/prod.env::$DATA",
+        "{home}/id_rsa",
+        "{home}/tls.pem",
+        "{home}/tls.key",
+        "{home}/_netrc",
+        "{home}/credentials.json",
+        "{home}/client_secret_4711.json",
+        "{home}/secrets.toml",
+        "{home}/passwd",
         # What belongs to the system, and how it can be written otherwise.
-        "/etc/passwd", "/etc/ssl/openssl.cnf", "/proc/self/environ", "{home}/../../../../../../../etc/group",
+        "/etc/passwd",
+        "/etc/ssl/openssl.cnf",
+        "/proc/self/environ",
+        "{home}/../../../../../../../etc/group",
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(tmp_path: Path, path: str) -> None:
     home = tmp_path / "shop"
     home.mkdir()
@@ -322,10 +340,18 @@ def test_what_is_refused(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "customers.csv", "lists/2026.csv", "../lists/customers.csv", "spring.txt.j2", "environment.csv",
-        "secret sale.csv", "secret_sale.txt.j2", "keys.csv", "shadow.csv", "opt_outs..csv",
+        "customers.csv",
+        "lists/2026.csv",
+        "../lists/customers.csv",
+        "spring.txt.j2",
+        "environment.csv",
+        "secret sale.csv",
+        "secret_sale.txt.j2",
+        "keys.csv",
+        "shadow.csv",
+        "opt_outs..csv",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_refused(tmp_path: Path, home: str, path: str) -> None:
     """A hidden folder that the campaign itself lies in is the user's own affair."""
     folder = tmp_path / home

@@ -36,13 +36,18 @@ NASTY = [
     "half an emoji \ud83d and more",
     "<script>alert('x')</script> & <b>bold</b> &amp; &#10; </textarea>",
     "{{ first_name }} {% raw %} [Name] \\n \\u0041",
-    "007", "1e5", "2026-03-01", "TRUE", "#N/A", "NULL",
+    "007",
+    "1e5",
+    "2026-03-01",
+    "TRUE",
+    "#N/A",
+    "NULL",
     "\uffff\ufffe",
     "https://example.com/?a=1&b=2#c",
     "€[]{}~^|\\ ñ é ü ¿ ¡ Δ",
     "2½ hours ＦＵＬＬ ﬁne ⅓",
     "𝒳" * 40,
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module", params=["true", "false"])

@@ -162,8 +162,12 @@ def test_a_reader_that_leaves_loses_nothing(world: World, bench: Misbehaving, he
     ours, theirs = os.pipe()
     process = subprocess.Popen(
         [*BATCHSEND, "send", "campaign.toml", "--yes"],
-        cwd=world.folder, env=world.env(), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
+        cwd=world.folder,
+        env=world.env(),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     bench.wait_for_requests(3)
     os.close(ours)

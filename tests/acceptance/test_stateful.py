@@ -219,9 +219,13 @@ class Sending(RuleBasedStateMachine):
             assert plan.texts == (len(texts) if limit is None else min(limit, len(texts)))
             assert plan.remarks.again == len(chosen)
             adopted = self.ledger.adopt(
-                plan.scratch, plan.identity, plan.known.id if plan.known else None, number, plan.new_run(),
+                plan.scratch,
+                plan.identity,
+                plan.known.id if plan.known else None,
+                number,
+                plan.new_run(),
                 start_record(resend=resend),
-            )  # fmt: skip
+            )
         if number is None:
             for run in self.runs.values():
                 run.chosen, run.killed = {}, set()

@@ -180,9 +180,13 @@ def test_it_asks(world: World, sandbox: Sandbox, answer: str, code: int, texts: 
     ours, theirs = os.openpty()
     with subprocess.Popen(
         [*BATCHSEND, "send", "campaign.toml", "--test-customer", "me"],
-        cwd=world.folder, env=world.env(), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=world.folder,
+        env=world.env(),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         encoding="utf-8",
-    ) as process:  # fmt: skip
+    ) as process:
         os.close(theirs)
         os.write(ours, answer.encode())
         out, _ = process.communicate(timeout=60)

@@ -38,8 +38,10 @@ def local(moments: list[datetime], zone: str) -> list[str]:
     ("expression", "first"),
     [
         # 2026-11-23 is a Monday.
-        ("0 10 * * MON-FRI", ["Mon 23 10:00", "Tue 24 10:00", "Wed 25 10:00", "Thu 26 10:00", "Fri 27 10:00",
-                              "Mon 30 10:00"]),
+        (
+            "0 10 * * MON-FRI",
+            ["Mon 23 10:00", "Tue 24 10:00", "Wed 25 10:00", "Thu 26 10:00", "Fri 27 10:00", "Mon 30 10:00"],
+        ),
         ("0 10 * * mon", ["Mon 23 10:00", "Mon 30 10:00"]),
         # 0 and 7 are Sunday.
         ("0 10 * * 0", ["Sun 29 10:00", "Sun 06 10:00"]),
@@ -49,10 +51,13 @@ def local(moments: list[datetime], zone: str) -> list[str]:
         ("0 10 1 * MON", ["Mon 23 10:00", "Mon 30 10:00", "Tue 01 10:00", "Mon 07 10:00"]),
         ("0 10 1 * *", ["Tue 01 10:00", "Fri 01 10:00"]),
         ("30 8,17 24 12 *", ["Thu 24 08:30", "Thu 24 17:30", "Fri 24 08:30"]),
-        ("*/20 9-10 * * TUE", ["Tue 24 09:00", "Tue 24 09:20", "Tue 24 09:40", "Tue 24 10:00", "Tue 24 10:20"]),
+        (
+            "*/20 9-10 * * TUE",
+            ["Tue 24 09:00", "Tue 24 09:20", "Tue 24 09:40", "Tue 24 10:00", "Tue 24 10:20"],
+        ),
         ("0 0 29 FEB *", ["Tue 29 00:00", "Sun 29 00:00"]),
     ],
-)  # fmt: skip
+)
 def test_what_crontab_means(expression: str, first: list[str]) -> None:
     times = CronTimes(expression, ZoneInfo(CHICAGO))
     moment = utc("2026-11-23T00:00-06:00")
@@ -69,16 +74,28 @@ def test_what_crontab_means(expression: str, first: list[str]) -> None:
 NIGHTS = [
     # Chicago, 2026-03-08: 02:00 becomes 03:00. What falls into the gap starts when the clock is there again, once.
     (CHICAGO, "2026-03-08T00:00-06:00", "30 2 * * *", ["Sun 08 03:00 -0500", "Mon 09 02:30 -0500"]),
-    (CHICAGO, "2026-03-08T00:00-06:00", "0,30 2 * * *",
-     ["Sun 08 03:00 -0500", "Mon 09 02:00 -0500", "Mon 09 02:30 -0500"]),
-    (CHICAGO, "2026-03-08T00:00-06:00", "0 2,3 * * *",
-     ["Sun 08 03:00 -0500", "Mon 09 02:00 -0500", "Mon 09 03:00 -0500"]),
+    (
+        CHICAGO,
+        "2026-03-08T00:00-06:00",
+        "0,30 2 * * *",
+        ["Sun 08 03:00 -0500", "Mon 09 02:00 -0500", "Mon 09 02:30 -0500"],
+    ),
+    (
+        CHICAGO,
+        "2026-03-08T00:00-06:00",
+        "0 2,3 * * *",
+        ["Sun 08 03:00 -0500", "Mon 09 02:00 -0500", "Mon 09 03:00 -0500"],
+    ),
     (CHICAGO, "2026-03-08T00:00-06:00", "59 1 * * *", ["Sun 08 01:59 -0600", "Mon 09 01:59 -0500"]),
     (CHICAGO, "2026-03-08T00:00-06:00", "0 10 * * *", ["Sun 08 10:00 -0500", "Mon 09 10:00 -0500"]),
     # Chicago, 2026-11-01: 02:00 becomes 01:00. What occurs twice starts once, the first time.
     (CHICAGO, "2026-11-01T00:00-05:00", "30 1 * * *", ["Sun 01 01:30 -0500", "Mon 02 01:30 -0600"]),
-    (CHICAGO, "2026-11-01T00:00-05:00", "0 1,2 * * *",
-     ["Sun 01 01:00 -0500", "Sun 01 02:00 -0600", "Mon 02 01:00 -0600", "Mon 02 02:00 -0600"]),
+    (
+        CHICAGO,
+        "2026-11-01T00:00-05:00",
+        "0 1,2 * * *",
+        ["Sun 01 01:00 -0500", "Sun 01 02:00 -0600", "Mon 02 01:00 -0600", "Mon 02 02:00 -0600"],
+    ),
     # Berlin, 2026-03-29 and 2026-10-25.
     (BERLIN, "2026-03-29T00:00+01:00", "15 2 * * *", ["Sun 29 03:00 +0200", "Mon 30 02:15 +0200"]),
     (BERLIN, "2026-10-25T00:00+02:00", "15 2 * * *", ["Sun 25 02:15 +0200", "Mon 26 02:15 +0100"]),
@@ -86,17 +103,33 @@ NIGHTS = [
     # Lord Howe changes by half an hour: 2026-10-04, 02:00 becomes 02:30; 2026-04-05, 02:00 becomes 01:30.
     (LORD_HOWE, "2026-10-04T00:00+10:30", "15 2 * * *", ["Sun 04 02:30 +1100", "Mon 05 02:15 +1100"]),
     (LORD_HOWE, "2026-10-04T00:00+10:30", "30 2 * * *", ["Sun 04 02:30 +1100", "Mon 05 02:30 +1100"]),
-    (LORD_HOWE, "2026-10-04T00:00+10:30", "*/20 3 4 * *",
-     ["Sun 04 03:00 +1100", "Sun 04 03:20 +1100", "Sun 04 03:40 +1100"]),
+    (
+        LORD_HOWE,
+        "2026-10-04T00:00+10:30",
+        "*/20 3 4 * *",
+        ["Sun 04 03:00 +1100", "Sun 04 03:20 +1100", "Sun 04 03:40 +1100"],
+    ),
     (LORD_HOWE, "2026-04-05T00:00+11:00", "45 1 * * *", ["Sun 05 01:45 +1100", "Mon 06 01:45 +1030"]),
-    (LORD_HOWE, "2026-04-05T00:00+11:00", "*/20 2 5 * *",
-     ["Sun 05 02:00 +1030", "Sun 05 02:20 +1030", "Sun 05 02:40 +1030"]),
+    (
+        LORD_HOWE,
+        "2026-04-05T00:00+11:00",
+        "*/20 2 5 * *",
+        ["Sun 05 02:00 +1030", "Sun 05 02:20 +1030", "Sun 05 02:40 +1030"],
+    ),
     # With a star for minute or hour it is every such minute, as cron does it: an hourly start stays hourly.
-    (CHICAGO, "2026-11-01T00:00-05:00", "0 * 1 * *",
-     ["Sun 01 01:00 -0500", "Sun 01 01:00 -0600", "Sun 01 02:00 -0600"]),
-    (CHICAGO, "2026-03-08T00:00-06:00", "0 * 8 * *",
-     ["Sun 08 01:00 -0600", "Sun 08 03:00 -0500", "Sun 08 04:00 -0500"]),
-]  # fmt: skip
+    (
+        CHICAGO,
+        "2026-11-01T00:00-05:00",
+        "0 * 1 * *",
+        ["Sun 01 01:00 -0500", "Sun 01 01:00 -0600", "Sun 01 02:00 -0600"],
+    ),
+    (
+        CHICAGO,
+        "2026-03-08T00:00-06:00",
+        "0 * 8 * *",
+        ["Sun 08 01:00 -0600", "Sun 08 03:00 -0500", "Sun 08 04:00 -0500"],
+    ),
+]
 
 
 @pytest.mark.parametrize(("zone", "midnight", "expression", "starts"), NIGHTS)
@@ -108,10 +141,13 @@ def test_nights_when_clocks_change(zone: str, midnight: str, expression: str, st
 
 
 CHANGES = [
-    (CHICAGO, utc("2026-03-08T02:00-06:00")), (CHICAGO, utc("2026-11-01T02:00-05:00")),
-    (BERLIN, utc("2026-03-29T02:00+01:00")), (BERLIN, utc("2026-10-25T03:00+02:00")),
-    (LORD_HOWE, utc("2026-10-04T02:00+10:30")), (LORD_HOWE, utc("2026-04-05T02:00+11:00")),
-]  # fmt: skip
+    (CHICAGO, utc("2026-03-08T02:00-06:00")),
+    (CHICAGO, utc("2026-11-01T02:00-05:00")),
+    (BERLIN, utc("2026-03-29T02:00+01:00")),
+    (BERLIN, utc("2026-10-25T03:00+02:00")),
+    (LORD_HOWE, utc("2026-10-04T02:00+10:30")),
+    (LORD_HOWE, utc("2026-04-05T02:00+11:00")),
+]
 
 
 def one_or_more(low: int, high: int) -> st.SearchStrategy[set[int]]:
@@ -160,7 +196,7 @@ def week_around(expression: str, zone: str, change: datetime) -> list[datetime]:
     ),
     offset=st.integers(-400, 400),
     seconds=st.integers(0, 59),
-)  # fmt: skip
+)
 def test_the_next_time_lies_ahead_and_nothing_lies_between(
     change: tuple[str, datetime], expression: str, offset: int, seconds: int
 ) -> None:
@@ -206,7 +242,10 @@ def test_a_single_time_in_its_zone(zone: str, written: str, moment: str) -> None
         ("0 10 * * 8", 'the weekday "8" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
         ("0 10 * * MONDAY", 'the weekday "MONDAY" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
         ("0 10 * * 5L", 'the weekday "5L" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
-        ("0 10 * * FRI-MON", 'the weekday "FRI-MON" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
+        (
+            "0 10 * * FRI-MON",
+            'the weekday "FRI-MON" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday',
+        ),
         ("0 */0 * * *", 'the hour "*/0" is not of 0 to 23'),
         (", 10 * * *", 'the minute "," is not of 0 to 59'),
         ("0 10 30 2 *", "there is no such day in these months"),
@@ -214,7 +253,7 @@ def test_a_single_time_in_its_zone(zone: str, written: str, moment: str) -> None
         ("0 10 30 2 MON", None),  # Mondays in February
         ("*/15 8-18 1,15 jan-jun Mon-Fri", None),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_an_expression(expression: str, problem: str | None) -> None:
     assert cron_problem(expression) == problem
 
@@ -278,8 +317,11 @@ def test_no_time_is_started_twice_and_none_is_passed_over_in_silence(
         now += minutes * MINUTE
         found = due(times, handled, now, expires)
         if found.missed is not None:
-            passed = [t for t in times_between(times.expression, CHICAGO, handled, now)
-                      if found.missed.first <= t <= found.missed.last]  # fmt: skip
+            passed = [
+                t
+                for t in times_between(times.expression, CHICAGO, handled, now)
+                if found.missed.first <= t <= found.missed.last
+            ]
             assert passed[0] == found.missed.first and passed[-1] == found.missed.last
             seen += passed
             handled = found.missed.last

@@ -39,8 +39,11 @@ def test_quiet_hours_over_midnight(local: str, allowed: bool) -> None:
 def test_quiet_hours_within_a_day() -> None:
     siesta = Hours(time(13), time(15), fallback=CHICAGO)
     assert [siesta.allows(at(f"2026-11-23 {hour}:00"), CHICAGO) for hour in (12, 13, 14, 15)] == [
-        True, False, False, True,
-    ]  # fmt: skip
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

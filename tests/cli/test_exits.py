@@ -34,5 +34,11 @@ def test_what_the_rows_make_of_the_exit_code(rows: list[tuple[str, str]], code: 
 
 def test_the_codes_are_those_of_the_contract() -> None:
     assert {code.name: code.value for code in Exit} == {
-        "DONE": 0, "LOOK": 1, "REFUSED": 2, "STOPPED": 3, "BUSY": 4, "LATER": 5, "INTERRUPTED": 130,
-    }  # fmt: skip
+        "DONE": 0,
+        "ATTENTION": 1,
+        "REFUSED": 2,
+        "STOPPED": 3,
+        "BUSY": 4,
+        "LATER": 5,
+        "INTERRUPTED": 130,
+    }

@@ -15,7 +15,7 @@ from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report
 from batchsend.runs.start import Start
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.sender import Elsewhere, Event
+from batchsend.sending.sender import Event, OtherOutcomes
 from batchsend.statuses import Status
 
 JOB = ("--log-format", "json")
@@ -93,7 +93,7 @@ def test_progress_is_a_line_every_ten_seconds_with_all_counts_so_far(world: Worl
             seconds = number / 100
             listener(Outcome(number, Status.ACCEPTED))
         seconds = 30.0
-        listener(Elsewhere({"failed": 7}))
+        listener(OtherOutcomes({"failed": 7}))
         raise LedgerError("The disk is full.")
 
     start = partial(prepare, load_campaign(world.folder / "campaign.toml"))

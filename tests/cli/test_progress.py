@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from batchsend.cli import progress
-from batchsend.cli.progress import Bar, Counts, RateWindow
+from batchsend.cli.progress import OutcomeCounts, ProgressBar, RateWindow
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.sender import Elsewhere, Waiting
+from batchsend.sending.sender import OtherOutcomes, Waiting
 from batchsend.statuses import Status
 
 TAKEN = Outcome(2, Status.ACCEPTED)
@@ -91,7 +91,7 @@ def test_the_rate_is_the_events_of_the_window_over_its_span(
 )
 def test_what_is_kept_does_not_grow_with_the_events(seconds: float) -> None:
     clock = FakeClock()
-    counts = Counts(began=0.0)
+    counts = OutcomeCounts(began=0.0)
     many = 100_000
     for number in range(many):
         clock.seconds = seconds * number / many
@@ -101,9 +101,9 @@ def test_what_is_kept_does_not_grow_with_the_events(seconds: float) -> None:
 
 
 def test_outcomes_of_other_processes_count_in_one_step() -> None:
-    counts = Counts(began=0.0)
+    counts = OutcomeCounts(began=0.0)
     counts.add(TAKEN, 1.0)
-    counts.add(Elsewhere({"accepted": 10_000_000, "unconfirmed": 2}), 1.5)
+    counts.add(OtherOutcomes({"accepted": 10_000_000, "unconfirmed": 2}), 1.5)
     assert counts.done == 10_000_003
     assert counts.sentence() == "10,000,001 taken, 2 unconfirmed"
     assert counts.rate(2.0) == "5000001.5/s"
@@ -111,7 +111,7 @@ def test_outcomes_of_other_processes_count_in_one_step() -> None:
 
 def test_events_alone_write_nothing_and_a_drawing_shows_them_all() -> None:
     clock, screen = FakeClock(), Screen()
-    shown = Bar(20_000, screen.console(), clock)
+    shown = ProgressBar(20_000, screen.console(), clock)
     shown.open()
     before = screen.text()
     for number in range(10_000):
@@ -128,7 +128,7 @@ def test_events_alone_write_nothing_and_a_drawing_shows_them_all() -> None:
 
 def test_a_pause_is_shown_until_the_next_outcome() -> None:
     screen = Screen()
-    shown = Bar(5, screen.console(), FakeClock())
+    shown = ProgressBar(5, screen.console(), FakeClock())
     shown.open()
     shown.listen(Waiting(12, "myKaarma asks for fewer requests"))
     shown.draw()

@@ -215,11 +215,24 @@ def demo_summary(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The summary line of the rehearsal that `make demo` is, at full speed."""
     results = tmp_path_factory.mktemp("demo") / "results.xlsx"
     done = subprocess.run(
-        [*BATCHSEND, "send", "campaigns/spring_service.toml", "--sandbox", "--yes", "--quiet", "--rate", "2000",
-         "--results", str(results)],
-        cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60,
-    )  # fmt: skip
-    assert done.returncode == Exit.LOOK
+        [
+            *BATCHSEND,
+            "send",
+            "campaigns/spring_service.toml",
+            "--sandbox",
+            "--yes",
+            "--quiet",
+            "--rate",
+            "2000",
+            "--results",
+            str(results),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == Exit.ATTENTION
     return next(line for line in done.stdout.splitlines() if " rows = " in line)
 
 

@@ -15,9 +15,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def step(world: World) -> Finished:
     done = subprocess.run(
         [sys.executable, "-c", "import batch_job; print(batch_job.run_campaign('campaign.toml'))"],
-        cwd=world.folder, env={**world.env(), "PYTHONPATH": str(EXAMPLES)}, capture_output=True,
-        encoding="utf-8", timeout=60,
-    )  # fmt: skip
+        cwd=world.folder,
+        env={**world.env(), "PYTHONPATH": str(EXAMPLES)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
     return Finished(done.returncode, done.stdout, done.stderr)
 
 

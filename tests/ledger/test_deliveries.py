@@ -14,11 +14,11 @@ from replay_updates import begin, complaints, end, play, tell
 from sqlalchemy import select, text
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.deliveries import Deliveries, Delivery, Received
-from batchsend.ledger.ledger import Adopted, Ledger
+from batchsend.ledger.deliveries import Deliveries, Delivery, ReceivedUpdate
+from batchsend.ledger.ledger import Ledger, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, superseded, updates
-from batchsend.mykaarma.updates import Update, Verdict
+from batchsend.mykaarma.updates import Update, UpdateOutcome
 from batchsend.statuses import Code, Status
 
 AT = "2026-03-02T10:00:05.000Z"
@@ -57,12 +57,12 @@ class Api:
         return self.tells({"messageDTO": {"uuid": message_uuid, "deliveryStatus": status}}, at)
 
     def tells(self, body: dict[str, Any], at: str = AT) -> tuple[int, int]:
-        recorded = self.deliveries.record([Received.of(json.dumps(body).encode(), at)])
+        recorded = self.deliveries.record([ReceivedUpdate.of(json.dumps(body).encode(), at)])
         assert not recorded.busy
         return recorded.matched, recorded.unmatched
 
 
-def sent(ledger: Ledger, *outcomes: Any, rows: int = 2) -> tuple[Adopted, Api]:
+def sent(ledger: Ledger, *outcomes: Any, rows: int = 2) -> tuple[StoredPlan, Api]:
     """A run whose rows 2, 3 ... were sent; those without an outcome of their own were accepted."""
     adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
     send_all(ledger, adopted, *outcomes)
@@ -153,7 +153,7 @@ def test_what_says_less_or_comes_late_changes_nothing(ledger: Ledger) -> None:
     assert row_of(ledger, adopted.run_id, 2) == before
 
 
-def again(ledger: Ledger) -> tuple[Adopted, Api]:
+def again(ledger: Ledger) -> tuple[StoredPlan, Api]:
     """A row that is `unconfirmed`, opened once more by `--resend`, and not sent yet."""
     adopted, _ = sent(ledger, came_to(2, Status.UNCONFIRMED, "TIMEOUT"), rows=1)
     opened = adopt(
@@ -248,7 +248,7 @@ def test_old_updates_are_forgotten_and_rows_keep_their_outcome(ledger: Ledger) -
 
 def test_only_the_beginning_of_a_long_body_is_kept(ledger: Ledger) -> None:
     _, api = sent(ledger)
-    api.deliveries.record([Received.of(b"\0\xff" + b"x" * 250_000, AT)])
+    api.deliveries.record([ReceivedUpdate.of(b"\0\xff" + b"x" * 250_000, AT)])
     with ledger.read() as connection:
         assert len(connection.scalar(select(updates.c.raw)) or "") == 8000
 
@@ -259,7 +259,7 @@ def test_rows_that_another_process_holds_are_left_for_later_and_all_others_recor
     ledger = open_ledger(postgres_url)
     adopted, api = sent(ledger)
     received = [
-        Received.of(json.dumps({"messageUUID": f"message-{row}", "status": "FAILED"}).encode(), AT)
+        ReceivedUpdate.of(json.dumps({"messageUUID": f"message-{row}", "status": "FAILED"}).encode(), AT)
         for row in (2, 3)
     ]
     with ledger.write() as sender:
@@ -281,7 +281,7 @@ def test_a_ledger_that_fails_stores_nothing_of_a_batch(ledger: Ledger) -> None:
 
 
 VERDICTS = st.none() | st.builds(
-    Verdict,
+    UpdateOutcome,
     st.sampled_from([Status.ACCEPTED, Status.UNDELIVERED, Status.DELIVERED]),
     st.sampled_from(["", "A", "B"]),
     st.sampled_from(["", "a"]),

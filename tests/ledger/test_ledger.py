@@ -390,10 +390,19 @@ def test_an_outcome_is_stored_whole_and_with_the_next_claims(ledger: Ledger) -> 
     sender = outbox(ledger, adopted)
     sender.exchange([], 1)
     outcome = Outcome(
-        row=2, status=Status.FAILED, codes="A; B", descriptions="It went wrong", warning_codes="W",
-        message_uuid="m", request_uuid="r", api_status="FAILURE", http_status=400, attempts=3,
-        sent_at="2026-03-02T10:00:00.000Z", latency_ms=12,
-    )  # fmt: skip
+        row=2,
+        status=Status.FAILED,
+        codes="A; B",
+        descriptions="It went wrong",
+        warning_codes="W",
+        message_uuid="m",
+        request_uuid="r",
+        api_status="FAILURE",
+        http_status=400,
+        attempts=3,
+        sent_at="2026-03-02T10:00:00.000Z",
+        latency_ms=12,
+    )
     assert [claimed.row for claimed in sender.exchange([outcome], 1)] == [3]
     with ledger.read() as connection:
         row = connection.execute(select(messages).where(messages.c.row == 2)).mappings().one()
@@ -609,9 +618,12 @@ def test_a_campaign_keeps_its_record_under_a_new_name_and_file(ledger: Ledger) -
     assert ledger.campaign("Spring", "https://elsewhere.example.com") is None
     assert ledger.campaigns_of_file("/campaigns/spring.toml", HOST, BASE_URL) == [record]
     adopt(
-        ledger, [planned(2)], run_id=first.run_id, campaign_id=record.id,
+        ledger,
+        [planned(2)],
+        run_id=first.run_id,
+        campaign_id=record.id,
         who=identity("Summer", file="/campaigns/summer.toml", key_columns=("vin",)),
-    )  # fmt: skip
+    )
     renamed = ledger.campaign("Summer", BASE_URL)
     assert renamed is not None
     assert (renamed.id, renamed.file, renamed.key_columns) == (record.id, "/campaigns/summer.toml", ("vin",))
@@ -808,8 +820,10 @@ def holder(ledger_url: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the campaign until it reads a line, and ends with the next."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, ledger_url, BASE_URL],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"

@@ -20,14 +20,14 @@ from world import CAMPAIGN, Sandbox, World, customers, read_results
 from batchsend.campaigns.file import load_campaign
 from batchsend.cli.main import cli
 from batchsend.errors import BatchsendError
-from batchsend.ledger.deliveries import Deliveries, Received
-from batchsend.ledger.ledger import Adopted, Ledger
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
+from batchsend.ledger.ledger import Ledger, StoredPlan
 from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.optouts import (
     EVERYWHERE,
+    OptOutRequest,
+    OptOutSource,
     Person,
-    Source,
-    Wish,
     add_opt_outs,
     load_opt_outs,
     opt_outs,
@@ -56,8 +56,8 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
     opened.close()
 
 
-def add(ledger: Ledger, *wishes: Wish, moment: datetime = MONDAY) -> int:
-    return add_opt_outs(ledger, wishes, Source.ADDED, ANN, moment)
+def add(ledger: Ledger, *wishes: OptOutRequest, moment: datetime = MONDAY) -> int:
+    return add_opt_outs(ledger, wishes, OptOutSource.ADDED, ANN, moment)
 
 
 def why(ledger: Ledger, customer: str = "", phone: str | None = None, base_url: str = BASE_URL) -> str | None:
@@ -70,9 +70,12 @@ def why(ledger: Ledger, customer: str = "", phone: str | None = None, base_url: 
 def test_an_opted_out_answer_puts_customer_and_number_on_the_list(ledger: Ledger) -> None:
     adopted = adopt(ledger, [planned(2), planned(3), planned(4, phone=None), planned(5)])
     send_all(
-        ledger, adopted, came_to(2, Status.FAILED, OUT), came_to(3, Status.FAILED, "CUSTOMER_LOCKED"),
+        ledger,
+        adopted,
+        came_to(2, Status.FAILED, OUT),
+        came_to(3, Status.FAILED, "CUSTOMER_LOCKED"),
         came_to(4, Status.FAILED, f"INVALID_USER; {OUT}"),
-    )  # fmt: skip
+    )
     found = [(entry.customer_uuid, entry.phone, entry.source) for entry in opt_outs(ledger)]
     assert sorted(found) == [("customer-2", "+13125550002", "answer"), ("customer-4", "", "answer")]
     said = why(ledger, "customer-2")
@@ -101,20 +104,24 @@ def test_an_update_that_says_so_counts_once(ledger: Ledger) -> None:
             "status": "FAILURE",
             "errors": [{"errorCode": OUT, "errorDescription": "The customer has opted out."}],
             "callbackMetaData": {
-                "batchsendLedger": ledger.ledger_id(), "batchsendRun": str(adopted.run_id), "batchsendRow": "3",
+                "batchsendLedger": ledger.ledger_id(),
+                "batchsendRun": str(adopted.run_id),
+                "batchsendRow": "3",
                 "batchsendSend": "1",
             },
         }
-    ).encode()  # fmt: skip
+    ).encode()
     deliveries = Deliveries(ledger)
-    deliveries.record([Received.of(body, "2026-03-02T10:00:00.000Z")])
+    deliveries.record([ReceivedUpdate.of(body, "2026-03-02T10:00:00.000Z")])
     (entry,) = opt_outs(ledger)
     assert (entry.customer_uuid, entry.phone, entry.added_at) == (
-        "customer-3", "+13125550003", "2026-03-02T10:00:00.000Z",
-    )  # fmt: skip
+        "customer-3",
+        "+13125550003",
+        "2026-03-02T10:00:00.000Z",
+    )
     remove_opt_outs(ledger, customer_uuid="customer-3", phone=None, because="", person=ANN, moment=MONDAY)
     # The same update once more is older than the removal, whenever it comes.
-    deliveries.record([Received.of(body, "2026-03-04T10:00:00.000Z")])
+    deliveries.record([ReceivedUpdate.of(body, "2026-03-04T10:00:00.000Z")])
     assert list(opt_outs(ledger)) == []
 
 
@@ -165,7 +172,11 @@ def test_a_campaign_that_was_renamed_does_not_matter(ledger: Ledger) -> None:
 
 
 def test_a_removal_is_a_date_and_a_new_wish_a_new_entry(ledger: Ledger) -> None:
-    add(ledger, Wish("ann", "+13125550100", "wrong number"), Wish("bo", "", "asked at the desk"))
+    add(
+        ledger,
+        OptOutRequest("ann", "+13125550100", "wrong number"),
+        OptOutRequest("bo", "", "asked at the desk"),
+    )
     assert (
         why(ledger, "bo") == "this customer is on the ledger's opt-outs since 2026-03-02: asked at the desk"
     )
@@ -178,7 +189,7 @@ def test_a_removal_is_a_date_and_a_new_wish_a_new_entry(ledger: Ledger) -> None:
     assert why(ledger, "ann") is None
     again = remove_opt_outs(ledger, customer_uuid="ann", phone=None, because="", person=ANN, moment=tuesday)
     assert again == []
-    assert add(ledger, Wish("ann", "+13125550100", "once more"), moment=tuesday) == 1
+    assert add(ledger, OptOutRequest("ann", "+13125550100", "once more"), moment=tuesday) == 1
     ever = [
         (entry.reason, entry.removed_at) for entry in opt_outs_ever(ledger) if entry.customer_uuid == "ann"
     ]
@@ -186,7 +197,7 @@ def test_a_removal_is_a_date_and_a_new_wish_a_new_entry(ledger: Ledger) -> None:
 
 
 def test_the_day_is_that_of_the_campaigns_zone(ledger: Ledger) -> None:
-    add(ledger, Wish("ann", "", "no"))
+    add(ledger, OptOutRequest("ann", "", "no"))
     said = load_opt_outs(ledger, BASE_URL, ZoneInfo("Asia/Tokyo")).why("ann", None)
     assert said == "this customer is on the ledger's opt-outs since 2026-03-03: no"
 
@@ -203,7 +214,7 @@ def test_everybody_named_is_out_and_nobody_twice(
     ledger = scratch_ledger(tmp_path_factory.mktemp("ledger"))
     try:
         for batch in batches:
-            wishes = [Wish(customer, phone, "no") for customer, phone in batch]
+            wishes = [OptOutRequest(customer, phone, "no") for customer, phone in batch]
             known = len(list(opt_outs(ledger)))
             assert add(ledger, *wishes) == len(list(opt_outs(ledger))) - known
             assert add(ledger, *wishes) == 0
@@ -221,17 +232,17 @@ def test_everybody_named_is_out_and_nobody_twice(
 def test_two_processes_that_learn_the_same_agree(ledger: Ledger, ledger_url: str) -> None:
     other = open_ledger(ledger_url)
     try:
-        add(ledger, Wish("ann", "+13125550100", "no"))
-        add(other, Wish("ann", "+13125550100", "no"), Wish("bo", "", "no"))
+        add(ledger, OptOutRequest("ann", "+13125550100", "no"))
+        add(other, OptOutRequest("ann", "+13125550100", "no"), OptOutRequest("bo", "", "no"))
         assert len(list(opt_outs(ledger))) == 2
     finally:
         other.close()
 
 
 def test_more_people_than_fit_into_one_statement(ledger: Ledger) -> None:
-    wishes = [Wish(f"customer-{number}", f"+1312{number:07}", "no") for number in range(4500)]
-    assert add_opt_outs(ledger, wishes, Source.IMPORTED, ANN, MONDAY) == 4500
-    assert add_opt_outs(ledger, reversed(wishes), Source.IMPORTED, ANN, MONDAY) == 0
+    wishes = [OptOutRequest(f"customer-{number}", f"+1312{number:07}", "no") for number in range(4500)]
+    assert add_opt_outs(ledger, wishes, OptOutSource.IMPORTED, ANN, MONDAY) == 4500
+    assert add_opt_outs(ledger, reversed(wishes), OptOutSource.IMPORTED, ANN, MONDAY) == 0
     assert why(ledger, "customer-4499") is not None
 
 
@@ -360,9 +371,11 @@ def test_an_export_can_be_imported_and_nobody_stands_twice(
     assert "2 added, 0 already on the list." in optouts(capsys, "import", name, *elsewhere)
     listed = optouts(capsys, "list", *elsewhere)
     for said in (
-        "customer -leading_hyphen\n", '  =HYPERLINK("http://x","y") (imported', "customer c2, +44 20 7946 0958",
+        "customer -leading_hyphen\n",
+        '  =HYPERLINK("http://x","y") (imported',
+        "customer c2, +44 20 7946 0958",
         'moved, "away" (imported',
-    ):  # fmt: skip
+    ):
         assert said in listed
     # It is a suppression file as well.
     suppression = load_suppression([folder / name], "US")
@@ -443,16 +456,20 @@ def test_a_wish_is_not_kept_where_nobody_looks(
 
 def plan(
     ledger: Ledger, folder: Path, people: list[str], resend: str | None = None
-) -> tuple[list[str], Adopted]:
+) -> tuple[list[str], StoredPlan]:
     """Customers whom a start would text now, and the start, stored."""
     World(folder).write([{"Customer UUID": one, "First Name": "Ann", "Phone": PHONES[one]} for one in people])
     request = PlanRequest(load_campaign(folder / "campaign.toml"), BASE_URL, "here", MONDAY, resend=resend)
     with make_plan(request, ledger) as made:
         texts = [row["customer_uuid"] for row in run_rows(made.scratch, 0, [Status.PENDING])]
         stored = ledger.adopt(
-            made.scratch, made.identity, made.known.id if made.known else None, made.run.id if made.run else None,
-            made.new_run(), start_record(resend=resend),
-        )  # fmt: skip
+            made.scratch,
+            made.identity,
+            made.known.id if made.known else None,
+            made.run.id if made.run else None,
+            made.new_run(),
+            start_record(resend=resend),
+        )
     return texts, stored
 
 
@@ -476,5 +493,5 @@ def test_whoever_is_out_is_left_out_by_id_or_phone_until_taken_off(ledger: Ledge
 
 
 def test_a_number_on_the_list_does_not_hold_up_rows_without_one(ledger: Ledger, tmp_path: Path) -> None:
-    add(ledger, Wish("", "+13125550101", "wrong number"))
+    add(ledger, OptOutRequest("", "+13125550101", "wrong number"))
     assert plan(ledger, tmp_path, ["ann", "di"])[0] == ["di"]

@@ -27,7 +27,7 @@ from batchsend.ledger.optouts import opt_outs
 from batchsend.ledger.purge import cutoff_of, purge, purgeable
 from batchsend.ledger.schema import messages, runs, starts, superseded, updates
 from batchsend.reports.run_results import RunResults
-from batchsend.sending.locks import campaign_lock, nobody_sending
+from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 from batchsend.statuses import Status
 
 OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"
@@ -74,15 +74,25 @@ def an_old_run(ledger: Ledger) -> int:
         [
             *(planned(row, **secret(row)) for row in (2, 3, 4)),
             planned(5, **secret(5), status=Status.SKIPPED, codes="NO_CONSENT", descriptions="says secret"),
-            planned(6, **secret(6), status=Status.INVALID, codes="INVALID_CUSTOMER_UUID",
-                    customer_uuid="(312) 555-0106", key=None, descriptions="secret"),
+            planned(
+                6,
+                **secret(6),
+                status=Status.INVALID,
+                codes="INVALID_CUSTOMER_UUID",
+                customer_uuid="(312) 555-0106",
+                key=None,
+                descriptions="secret",
+            ),
             planned(7, **secret(7), codes="HELD_BACK"),
         ],
-    )  # fmt: skip
+    )
     send_all(
-        ledger, adopted, came_to(2, sent_at=OLD), came_to(3, Status.FAILED, OUT, sent_at=OLD),
+        ledger,
+        adopted,
+        came_to(2, sent_at=OLD),
+        came_to(3, Status.FAILED, OUT, sent_at=OLD),
         came_to(4, Status.UNCONFIRMED, "TIMEOUT", sent_at=OLD),
-    )  # fmt: skip
+    )
     ledger.end_start(adopted.start_id, 1, "done")
     made_then(ledger, adopted.run_id, OLD)
     return adopted.run_id
@@ -134,14 +144,20 @@ def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger:
     # What was no customer id may be a phone; what waits without a text can never be sent.
     assert whole(ledger)[run_id, 6]["customer_uuid"] is None
     assert stored(ledger, run_id) == {
-        2: ("accepted", ""), 3: ("failed", OUT), 4: ("unconfirmed", "TIMEOUT"), 5: ("skipped", "NO_CONSENT"),
-        6: ("invalid", "INVALID_CUSTOMER_UUID"), 7: ("skipped", "CLOSED"),
-    }  # fmt: skip
+        2: ("accepted", ""),
+        3: ("failed", OUT),
+        4: ("unconfirmed", "TIMEOUT"),
+        5: ("skipped", "NO_CONSENT"),
+        6: ("invalid", "INVALID_CUSTOMER_UUID"),
+        7: ("skipped", "CLOSED"),
+    }
     assert outbox(ledger, adopt(ledger, [planned(2)], run_id=run_id)).exchange([], 10) == []
     known = history(ledger, None).earlier([f"key-{row}" for row in range(2, 8)])
     assert {key: [one.status for one in outcomes] for key, outcomes in known.items()} == {
-        "key-2": ["accepted"], "key-3": ["failed"], "key-4": ["unconfirmed"],
-    }  # fmt: skip
+        "key-2": ["accepted"],
+        "key-3": ["failed"],
+        "key-4": ["unconfirmed"],
+    }
     reached = history(ledger, None).reached(["customer-2", "customer-4"], datetime(2020, 1, 1, tzinfo=UTC))
     assert reached == {"customer-2": 1, "customer-4": 1}
     assert [entry.phone for entry in opt_outs(ledger)] == ["+13125550003"]
@@ -151,8 +167,11 @@ def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger:
 def test_what_is_younger_is_left_alone(ledger: Ledger) -> None:
     run_id = an_old_run(ledger)
     # A later start of the same list judged the untried rows again; row 4 was delivered late.
-    adopt(ledger, [planned(row, **secret(row), status=Status.SKIPPED, codes="NO_CONSENT") for row in (5, 7)],
-          run_id=run_id)  # fmt: skip
+    adopt(
+        ledger,
+        [planned(row, **secret(row), status=Status.SKIPPED, codes="NO_CONSENT") for row in (5, 7)],
+        run_id=run_id,
+    )
     with ledger.write() as connection:
         connection.execute(update(messages).where(messages.c.row == 4).values(delivery_at=RECENT))
         connection.execute(update(starts).where(starts.c.started_at > OLD).values(started_at=RECENT))
@@ -171,12 +190,14 @@ def test_sends_that_a_resend_replaced_are_forgotten_as_well(ledger: Ledger) -> N
     again = adopt(ledger, [planned(2, **secret(2), generation=1)], run_id=first.run_id, resend="failed")
     send_all(ledger, again, came_to(2, sent_at=RECENT))
     assert [(one.status, one.body) for one in of_customer(ledger, "customer-2")] == [
-        ("accepted", "secret text 2"), ("failed", "secret text 2"),
-    ]  # fmt: skip
+        ("accepted", "secret text 2"),
+        ("failed", "secret text 2"),
+    ]
     assert purge(ledger, CUTOFF, NOW) == 1
     assert [(one.status, one.body) for one in of_customer(ledger, "customer-2")] == [
-        ("accepted", "secret text 2"), ("failed", None),
-    ]  # fmt: skip
+        ("accepted", "secret text 2"),
+        ("failed", None),
+    ]
     with ledger.read() as connection:
         assert connection.execute(select(superseded.c.phone, superseded.c.cells)).one() == (None, "[]")
 
@@ -278,10 +299,10 @@ def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: s
         with (
             campaign_lock(other, "Spring", BASE_URL),
             pytest.raises(BusyError, match='"Spring" is being sent at the moment'),
-            nobody_sending(ledger),
+            all_campaigns_locked(ledger),
         ):
             pass
-        with nobody_sending(ledger), pytest.raises(BusyError), campaign_lock(other, "Spring", BASE_URL):
+        with all_campaigns_locked(ledger), pytest.raises(BusyError), campaign_lock(other, "Spring", BASE_URL):
             pass
         with campaign_lock(other, "Spring", BASE_URL):
             pass

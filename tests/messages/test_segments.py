@@ -82,14 +82,22 @@ def test_with_smart_encoding(data: dict[str, Any]) -> None:
 #: What the calculator replaces otherwise, where each stands between two letters; bodies are tidied in both cases.
 OTHERWISE = {
     # Quotation marks: ours become one, the calculator's a comma and signs of comparison.
-    "‚": "a'b", "‹": "a'b", "›": "a'b",
+    "‚": "a'b",
+    "‹": "a'b",
+    "›": "a'b",
     # Commas of vertical writing: the calculator makes apostrophes of them.
-    "︐": "a,b", "︑": "a,b",
+    "︐": "a,b",
+    "︑": "a,b",
     # Line ends stay line ends; the calculator makes blanks of them.
-    "\u2028": "a\nb", "\u2029": "a\nb",
+    "\u2028": "a\nb",
+    "\u2029": "a\nb",
     # Control characters go; the calculator makes blanks of these.
-    "\x80": "ab", "\x8d": "ab", "\x90": "ab", "\x9b": "ab", "\x9f": "ab",
-}  # fmt: skip
+    "\x80": "ab",
+    "\x8d": "ab",
+    "\x90": "ab",
+    "\x9b": "ab",
+    "\x9f": "ab",
+}
 #: Combining marks: the calculator writes a sign behind the letter (n~ for ñ), ours keeps the letter with its accent.
 MARKS = "\u0302\u0303\u0313\u0314\u0326\u0330\u0332\u0334\u0337\u0338\u0347\u1dcd\u20d2\u20d3\u20e5"
 

@@ -605,12 +605,35 @@ def test_rows_rendered_side_by_side_have_each_their_own_time(
 @given(
     st.lists(
         st.sampled_from(
-            ["{{ ", " }}", "{% if ", " %}", "{% endif %}", "{% for x in ", "first_name", "row", "price", "|name_case",
-             "|default('x')", "'a'", "1", " * ", " ~ ", "[", "]", "(", ")", ".", "|join", " ", "Hi"]
+            [
+                "{{ ",
+                " }}",
+                "{% if ",
+                " %}",
+                "{% endif %}",
+                "{% for x in ",
+                "first_name",
+                "row",
+                "price",
+                "|name_case",
+                "|default('x')",
+                "'a'",
+                "1",
+                " * ",
+                " ~ ",
+                "[",
+                "]",
+                "(",
+                ")",
+                ".",
+                "|join",
+                " ",
+                "Hi",
+            ]
         ),
         max_size=12,
     )
-)  # fmt: skip
+)
 def test_any_template_is_refused_or_gives_a_text_or_a_problem(load: Load, pieces: list[str]) -> None:
     try:
         template = load("".join(pieces))

@@ -16,8 +16,8 @@ from batchsend.mykaarma.protocol import (
     Judgement,
     Refused,
     Request,
+    RetryLater,
     SendingAttributes,
-    TurnedAway,
     judge,
     request_body,
     request_path,
@@ -43,7 +43,7 @@ def short(judgement: Judgement) -> tuple[str, ...]:
     match judgement:
         case Answered():
             return (judgement.status, *judgement.codes)
-        case TurnedAway():
+        case RetryLater():
             return ("waits",)
         case Refused():
             return ("stops",)

@@ -10,19 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.mykaarma.updates import SendRef, Update, Verdict, prevails, read_update
+from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, prevails, read_update
 from batchsend.statuses import Status
 
 METADATA = {
-    "source": "batchsend", "batchsendLedger": "L1", "batchsendRun": "3", "batchsendRow": "17", "batchsendSend": "2",
-}  # fmt: skip
+    "source": "batchsend",
+    "batchsendLedger": "L1",
+    "batchsendRun": "3",
+    "batchsendRow": "17",
+    "batchsendSend": "2",
+}
 SEND = SendRef("L1", 3, 17, 1)
-ACCEPTED, DELIVERED = Verdict(Status.ACCEPTED), Verdict(Status.DELIVERED)
+ACCEPTED, DELIVERED = UpdateOutcome(Status.ACCEPTED), UpdateOutcome(Status.DELIVERED)
 TWILIO = {"errorCode": "TWILIO_SENDING_FAILURE", "errorDescription": "Not taken."}
 
 
-def undelivered(codes: str = "", descriptions: str = "") -> Verdict:
-    return Verdict(Status.UNDELIVERED, codes, descriptions)
+def undelivered(codes: str = "", descriptions: str = "") -> UpdateOutcome:
+    return UpdateOutcome(Status.UNDELIVERED, codes, descriptions)
 
 
 SHAPES: list[tuple[str, Any, Update | None]] = [
@@ -182,7 +186,7 @@ def test_whatever_the_facts_are_wrapped_in_reading_them_never_fails(tree: Any) -
     update = read_update(json.dumps(tree).encode())
     if update is None:
         return
-    verdict = update.verdict or Verdict(Status.ACCEPTED)
+    verdict = update.verdict or UpdateOutcome(Status.ACCEPTED)
     texts = [update.message_uuid or "", verdict.codes, verdict.descriptions]
     # As both databases take them.
     assert all("\0" not in text and text.encode() for text in texts if text)
@@ -190,7 +194,7 @@ def test_whatever_the_facts_are_wrapped_in_reading_them_never_fails(tree: Any) -
 
 
 VERDICTS = st.builds(
-    Verdict,
+    UpdateOutcome,
     st.sampled_from([Status.ACCEPTED, Status.UNDELIVERED, Status.DELIVERED]),
     st.sampled_from(["", "A", "OPTED_OUT_COMMUNICATION_VALUE", "TWILIO_SENDING_FAILURE; A"]),
     st.sampled_from(["", "a", "b"]),
@@ -198,7 +202,9 @@ VERDICTS = st.builds(
 
 
 @given(VERDICTS, VERDICTS, VERDICTS)
-def test_which_verdict_stands_is_one_order_of_all_verdicts(a: Verdict, b: Verdict, c: Verdict) -> None:
+def test_which_verdict_stands_is_one_order_of_all_verdicts(
+    a: UpdateOutcome, b: UpdateOutcome, c: UpdateOutcome
+) -> None:
     assert prevails(a, None) and not prevails(a, a)
     assert (a == b) or (prevails(a, b) != prevails(b, a))
     assert not (prevails(a, b) and prevails(b, c)) or prevails(a, c)

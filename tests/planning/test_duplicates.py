@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.ledger.runs import Taken
+from batchsend.ledger.runs import TakenRow
 from batchsend.planning import duplicates as rows_by_value
 from batchsend.planning.duplicates import RowsByValue, TakenRows
 
@@ -50,17 +50,17 @@ class Stored:
 
     def __init__(self, rows: list[tuple[str, str | None, str, bool]]) -> None:
         self.rows = [
-            (Taken(number, key, phone, customer, json.dumps([str(number)])), tried)
+            (TakenRow(number, key, phone, customer, json.dumps([str(number)])), tried)
             for number, (key, phone, customer, tried) in enumerate(rows, 2)
         ]
-        self.by_key: dict[str, Taken] = {}
-        self.by_phone: dict[str, Taken] = {}
+        self.by_key: dict[str, TakenRow] = {}
+        self.by_phone: dict[str, TakenRow] = {}
         self.by_customer: Counter[str] = Counter()
 
-    def fetch(self, numbers: Sequence[int]) -> Iterator[Taken]:
+    def fetch(self, numbers: Sequence[int]) -> Iterator[TakenRow]:
         return (taken for taken, _ in self.rows if taken.row in numbers)
 
-    def take(self, taken: Taken) -> None:
+    def take(self, taken: TakenRow) -> None:
         self.by_key.setdefault(taken.key, taken)
         if taken.phone is not None:
             self.by_phone.setdefault(taken.phone, taken)

@@ -145,14 +145,16 @@ def test_a_list_without_rows_is_an_error_or_not(world: World, sandbox: Sandbox) 
 
 def test_todays_file_is_found_by_its_pattern(world: World, sandbox: Sandbox) -> None:
     world.write(
-        customers(2, "yesterday"), list_name="due-1.csv", campaign="""
+        customers(2, "yesterday"),
+        list_name="due-1.csv",
+        campaign="""
 name = "Daily"
 list = "due-*.csv"
 template = "message.txt.j2"
 department_uuid = "d"
 user_uuid = "u"
 """,
-    )  # fmt: skip
+    )
     assert world.send().code == 0
     world.write_list(customers(2, "today"), "due-2.csv")
     os.utime(world.folder / "due-1.csv", (1, 1))

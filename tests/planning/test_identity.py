@@ -19,7 +19,7 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.errors import IdentityError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.planning.identity import recognise
+from batchsend.planning.identity import find_campaign
 
 
 def in_ledger(world: World, statement: str) -> None:
@@ -126,4 +126,4 @@ def test_on_a_server_a_path_means_its_own_computer_only(files: tuple[Path, Path]
 
 def recognised(ledger: Ledger, file: Path, host: str, name: str = "Spring") -> None:
     who = identity(name, file=str(file), host=host)
-    recognise(load_campaign(file), who, ledger, new_campaign=False)
+    find_campaign(load_campaign(file), who, ledger, new_campaign=False)

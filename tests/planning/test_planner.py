@@ -179,8 +179,12 @@ def test_a_phone_belongs_to_the_first_customer_who_can_be_sent_to(tmp_path: Path
     write(tmp_path, [*rows, row("emil", phone="")])
     judged = verdicts(tmp_path, ledger)
     assert [codes for _, codes, _ in judged] == [
-        "MISSING_VALUE", "STOPPED", "DUPLICATE_PHONE", "STOPPED", "STOPPED",
-    ]  # fmt: skip
+        "MISSING_VALUE",
+        "STOPPED",
+        "DUPLICATE_PHONE",
+        "STOPPED",
+        "STOPPED",
+    ]
     assert judged[2][2] == "row 3 has the same phone"
     write(tmp_path, rows, OPTIONS.replace("[recipients]", '[recipients]\nduplicate_phones = "allow"'))
     assert verdicts(tmp_path, ledger)[2][1] == "STOPPED"

@@ -121,7 +121,7 @@ def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
         # A job that failed leaves nothing, and nothing is not "nobody".
         (b"", "It is empty. Export the list again, with its header and its rows."),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_could_lose_an_opt_out_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "o.csv"
     path.write_bytes(content)

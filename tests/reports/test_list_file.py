@@ -37,5 +37,7 @@ def test_more_rows_than_a_sheet_has(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         results_list.write_list(tmp_path / "list.xlsx", ["A"], iter(rows))
     assert not list(tmp_path.iterdir())
     assert rows_of(open_list(results_list.write_list(tmp_path / "list.csv", ["A"], iter(rows)))) == {
-        2: ["a"], 3: ["b"], 4: ["c"],
-    }  # fmt: skip
+        2: ["a"],
+        3: ["b"],
+        4: ["c"],
+    }

@@ -16,7 +16,7 @@ from sandbox_requests import ANYBODY, path, payload
 
 from batchsend.errors import BatchsendError
 from batchsend.sandbox import Sandbox, SandboxOptions
-from batchsend.sandbox.updates import Fate, Text, is_loopback_url, posts
+from batchsend.sandbox.updates import Text, TextOutcome, is_loopback_url, posts
 
 METADATA = {"run": "7", "row": "2"}
 
@@ -179,7 +179,7 @@ def test_all_known_shapes_are_used() -> None:
             type(json.loads(post.body).get("payload")).__name__,
         )
         for number in range(100)
-        for post in posts(text, Fate.DELIVERED, number / 100)
+        for post in posts(text, TextOutcome.DELIVERED, number / 100)
     }
     assert shapes == {
         (

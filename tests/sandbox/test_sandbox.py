@@ -30,9 +30,9 @@ from batchsend.sandbox import (
     provocations_markdown,
     serve,
 )
-from batchsend.sandbox.answers import Ending, provocation_of
+from batchsend.sandbox.answers import ReplyEnding, provocation_of
 from batchsend.sandbox.judge import Arrival, Judge, TokenBucket
-from batchsend.sandbox.record import Received, Submission
+from batchsend.sandbox.record import ReceivedText, Submission
 
 PHONE = "+12125550123"
 
@@ -100,8 +100,14 @@ async def test_a_well_formed_request_is_accepted_and_taken_down() -> None:
     answer = json.loads(body)
     assert status == 200
     assert set(answer) == {
-        "customerUUID", "errors", "messageUUID", "metaData", "requestUUID", "status", "warnings"
-    }  # fmt: skip
+        "customerUUID",
+        "errors",
+        "messageUUID",
+        "metaData",
+        "requestUUID",
+        "status",
+        "warnings",
+    }
     assert (answer["status"], answer["customerUUID"], answer["errors"]) == ("SUCCESS", CUSTOMER, None)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", answer["messageUUID"])
     [text] = sandbox.texts
@@ -179,9 +185,16 @@ REFUSED_PAYLOADS = [
     (with_message(body=" \n"), 400, ["MISSING_MESSAGE_BODY"]),
     (with_message(body=None), 400, ["MISSING_MESSAGE_BODY"]),
     # All faults of a request are told at once.
-    ({"messageAttributes": {}}, 400, [
-        "MISSING_MESSAGE_TYPE", "MISSING_MESSAGE_PROTOCOL", "MISSING_IS_MANUAL", "MISSING_MESSAGE_BODY",
-    ]),
+    (
+        {"messageAttributes": {}},
+        400,
+        [
+            "MISSING_MESSAGE_TYPE",
+            "MISSING_MESSAGE_PROTOCOL",
+            "MISSING_IS_MANUAL",
+            "MISSING_MESSAGE_BODY",
+        ],
+    ),
     # The service answers this one with a 500 although nothing is wrong with the service.
     ({}, 500, ["MISSING_MESSAGE_ATTRIBUTES"]),
     ({"messageAttributes": "Hi"}, 500, ["MISSING_MESSAGE_ATTRIBUTES"]),
@@ -197,7 +210,7 @@ REFUSED_PAYLOADS = [
     (payload(communicationValueOfCustomer="call me"), 400, ["INVALID_COMMUNICATION_VALUE"]),
     (payload(communicationValueOfCustomer="1234567890123456"), 400, ["INVALID_COMMUNICATION_VALUE"]),
     (payload() | {"messageSendingAttributes": []}, 400, ["MALFORMED_REQUEST"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("sent", "status", "expected"), REFUSED_PAYLOADS)
@@ -480,7 +493,7 @@ async def test_a_client_that_gives_up_stays_on_record() -> None:
         await asyncio.wait([sending])
         # Nobody waits any more, so the server does not either.
         await until(lambda: len(asyncio.all_tasks()) == idle)
-        assert sandbox.requests[0].answer.ending is Ending.NEVER
+        assert sandbox.requests[0].answer.ending is ReplyEnding.NEVER
         assert sandbox.texts_per_customer() == {"sandbox-no-answer-sent": 1}
         assert (await client.send())[0] == 200
 
@@ -572,7 +585,7 @@ def test_error_rate_is_the_share_of_errors_and_they_are_mixed() -> None:
     assert {fate[3] for fate in errors if fate[0] == 400} == {False}
     # Nothing by chance stops a whole run or hangs: 401, the holiday, no answer.
     assert {fate[0] for fate in errors} == {None, 200, 400, 429, 500, 502, 503, 504}
-    assert Ending.NEVER not in {fate[2] for fate in errors}
+    assert ReplyEnding.NEVER not in {fate[2] for fate in errors}
 
 
 def test_a_request_tried_again_has_another_chance() -> None:
@@ -607,7 +620,7 @@ def test_any_json_gets_an_answer_and_a_record(message: object, sending: object, 
         sent["messageAttributes"] = message
     read, answer, _ = Judge(SandboxOptions()).decide(arrival(CUSTOMER, sent))
     assert answer.text_left == (answer.http_status == 200)
-    received = Received(1, 0.0, 0.0, DEPARTMENT, USER, CUSTOMER, Submission.of(read), answer)
+    received = ReceivedText(1, 0.0, 0.0, DEPARTMENT, USER, CUSTOMER, Submission.of(read), answer)
     assert json.loads(json.dumps(received.as_json()))["textLeft"] == answer.text_left
 
 

@@ -102,9 +102,13 @@ class Round:
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*BATCHSEND, *arguments], cwd=self.world.folder, env=self.world.env(),
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-        )  # fmt: skip
+            [*BATCHSEND, *arguments],
+            cwd=self.world.folder,
+            env=self.world.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
 
     def start_worker(self) -> None:
         self.workers.append(self.spawn("worker", "--concurrency", "3", "--name", f"w{len(self.workers)}"))
@@ -165,9 +169,11 @@ class Round:
 
     def happenings(self, kind: str) -> Iterator[Callable[[], None]]:
         one = {
-            "worker": self.kill_worker, "send": self.kill_sender, "standstill": self.stand_still,
+            "worker": self.kill_worker,
+            "send": self.kill_sender,
+            "standstill": self.stand_still,
             "database": self.kill_database,
-        }  # fmt: skip
+        }
         if kind != "all":
             yield from [one[kind]] * (1 if kind == "send" else self.random.randint(1, 3))
             return
@@ -210,9 +216,15 @@ class Round:
         if statuses["unconfirmed"] > self.harm * 2 * CONCURRENCY * (WORKERS + 1):
             complaints.append(f"{statuses['unconfirmed']} unconfirmed")
         return Verdict(
-            kind, self.harm, sum(texts.values()), sum(count - 1 for count in texts.values()), lost,
-            statuses["unconfirmed"], seconds, complaints,
-        )  # fmt: skip
+            kind,
+            self.harm,
+            sum(texts.values()),
+            sum(count - 1 for count in texts.values()),
+            lost,
+            statuses["unconfirmed"],
+            seconds,
+            complaints,
+        )
 
 
 KINDS = ("worker", "send", "standstill", "database", "all")

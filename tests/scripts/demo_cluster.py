@@ -35,8 +35,10 @@ def main() -> int:
             print("Three workers wait for runs. Sending 500 rows ...\n", flush=True)
             sending = subprocess.Popen(
                 [*BATCHSEND, "send", str(CAMPAIGN), "--yes", "--rate", "20", "--results", str(RESULTS)],
-                cwd=name, env=shared.world.env(), stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                cwd=name,
+                env=shared.world.env(),
+                stdin=subprocess.DEVNULL,
+            )
             killed = False
             while sending.poll() is None:
                 arrived = len(sandbox.requests())

@@ -23,18 +23,24 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from ledgers import adopt, outbox, planned
 from sqlalchemy import select
 
-from batchsend.ledger.deliveries import Deliveries, Received
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, updates
-from batchsend.sandbox.updates import Fate, Text, posts
+from batchsend.sandbox.updates import Text, TextOutcome, posts
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.statuses import Status
 
 #: What the server's answer comes to; `LOST` never comes.
 ACCEPTED, FAILED, UNCONFIRMED, LOST = "accepted", "failed", "unconfirmed", "lost"
 ANSWERS = (ACCEPTED, ACCEPTED, ACCEPTED, UNCONFIRMED, LOST, FAILED)
-FATES = (Fate.DELIVERED, Fate.DELIVERED, Fate.UNDELIVERED, Fate.NOT_SENT, Fate.NEVER_HEARD_OF)
+FATES = (
+    TextOutcome.DELIVERED,
+    TextOutcome.DELIVERED,
+    TextOutcome.UNDELIVERED,
+    TextOutcome.NOT_SENT,
+    TextOutcome.NEVER_HEARD_OF,
+)
 #: A row and its answer, or an update.
 Step = tuple[int, str] | bytes
 
@@ -56,17 +62,20 @@ def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
     for row in range(2, rows + 2):
         answer, fate = chance.choice(ANSWERS), chance.choice(FATES)
         if answer == FAILED:
-            fate = Fate.NEVER_HEARD_OF
+            fate = TextOutcome.NEVER_HEARD_OF
         answers[row] = answer
         metadata = {
-            "batchsendLedger": ledger_id, "batchsendRun": str(run_id), "batchsendRow": str(row), "batchsendSend": "1",
-        }  # fmt: skip
+            "batchsendLedger": ledger_id,
+            "batchsendRun": str(run_id),
+            "batchsendRow": str(row),
+            "batchsendSend": "1",
+        }
         text = Text(f"message-{row}", f"customer-{row}", metadata)
         bodies += [post.body.encode() for post in posts(text, fate, chance.random())]
         ends[row] = {
-            Fate.DELIVERED: Status.DELIVERED,
-            Fate.UNDELIVERED: Status.UNDELIVERED,
-            Fate.NOT_SENT: Status.UNDELIVERED,
+            TextOutcome.DELIVERED: Status.DELIVERED,
+            TextOutcome.UNDELIVERED: Status.UNDELIVERED,
+            TextOutcome.NOT_SENT: Status.UNDELIVERED,
         }.get(fate, "in_flight" if answer == LOST else answer)
     # Of other ledgers, of other senders' messages, and nothing that can be read.
     bodies += [
@@ -93,7 +102,9 @@ def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
     deliveries = Deliveries(ledger)
     for part in _parts(steps, chance):
         outcomes = [_outcome(claimed[row], answer) for row, answer in _answers(part) if answer != LOST]
-        received = [Received.of(step, "2026-03-02T10:00:01.000Z") for step in part if isinstance(step, bytes)]
+        received = [
+            ReceivedUpdate.of(step, "2026-03-02T10:00:01.000Z") for step in part if isinstance(step, bytes)
+        ]
         if chance.random() < 0.5:
             sender.exchange(outcomes, 0)
             deliveries.record(received)

@@ -29,7 +29,7 @@ from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Request
-from batchsend.planning.waiting import Holding, comes_back, hold, next_midnight
+from batchsend.planning.waiting import WaitRules, comes_back, mark_waiting, next_midnight
 from batchsend.sending import dispatch as dispatching
 from batchsend.sending import outbox as outboxes
 from batchsend.sending import sender as senders
@@ -41,9 +41,14 @@ from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import start_of_window, to_text
 
 CLOCKS = (
-    "America/Chicago", "America/New_York", "America/Los_Angeles", "Pacific/Honolulu", "Europe/Berlin",
-    "America/Boise|America/Los_Angeles", "",
-)  # fmt: skip
+    "America/Chicago",
+    "America/New_York",
+    "America/Los_Angeles",
+    "Pacific/Honolulu",
+    "Europe/Berlin",
+    "America/Boise|America/Los_Angeles",
+    "",
+)
 ZONE = "America/Chicago"
 
 
@@ -81,9 +86,17 @@ def campaign(folder: Path, rate: float) -> Campaign:
 
 
 def send_at(
-    ledger: Ledger, folder: Path, clocks: list[str], begin: datetime, hours: Hours, *, rate: float,
-    latency: float, wait: bool, stop_at: float | None = None,
-) -> tuple[Recipients, Ending, datetime]:  # fmt: skip
+    ledger: Ledger,
+    folder: Path,
+    clocks: list[str],
+    begin: datetime,
+    hours: Hours,
+    *,
+    rate: float,
+    latency: float,
+    wait: bool,
+    stop_at: float | None = None,
+) -> tuple[Recipients, Ending, datetime]:
     """Sends a list of recipients with these clocks, from `begin` on, in virtual time."""
     loop = InlineLoop()
 
@@ -95,7 +108,7 @@ def send_at(
     with scratch.write() as connection:
         connection.execute(insert(messages), rows)
     zone = campaign(folder, rate).zone
-    hold(scratch, 0, Holding(begin, zone, hours, wait=wait))
+    mark_waiting(scratch, 0, WaitRules(begin, zone, hours, wait=wait))
     held = stored(scratch, 0)
     scratch.close()
     adopted = adopt(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
@@ -104,7 +117,7 @@ def send_at(
         campaign(folder, rate), "https://api.example.com", Credentials("a", "b"), {}, hours, wait=wait
     )
     pacer = Pacer(sending.campaign.sending.rate)
-    shifts = dispatching.Shifts(sending, outbox(ledger, adopted), recipients, pacer, lambda _event: None)
+    shifts = dispatching.SendLoop(sending, outbox(ledger, adopted), recipients, pacer, lambda _event: None)
 
     async def story() -> Ending:
         if stop_at is not None:
@@ -217,7 +230,7 @@ def test_without_wait_the_rest_stays_pending_and_the_moment_to_come_back_is_said
     waiting = [found for found in stored(ledger, 1).values() if found[0] != Status.ACCEPTED]
     assert set(waiting) == {(Status.PENDING, Code.QUIET_HOURS)}
     assert len(waiting) + len(recipients.left) == 20
-    holding = Holding(end, campaign(tmp_path, 1).zone, TCPA)
+    holding = WaitRules(end, campaign(tmp_path, 1).zone, TCPA)
     assert comes_back(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
 
 
@@ -236,8 +249,8 @@ def test_the_daily_cap_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
     with scratch.write() as connection:
         connection.execute(insert(messages), [planned(row, clock=ZONE) for row in range(2, 12)])
     noon = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
-    holding = Holding(noon, campaign(tmp_path, 1).zone, TCPA, left_today=4, limit=3)
-    hold(scratch, 0, holding)
+    holding = WaitRules(noon, campaign(tmp_path, 1).zone, TCPA, left_today=4, limit=3)
+    mark_waiting(scratch, 0, holding)
     codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
     assert codes == ["STOPPED"] * 3 + ["HELD_BACK"] + ["DAILY_CAP"] * 6
     # Tomorrow, and not at midnight: the hours are quiet then.
@@ -254,8 +267,8 @@ def test_who_waits_for_the_morning_takes_nothing_of_todays_cap(tmp_path: Path) -
             insert(messages), [planned(row, clock=clock) for row, clock in enumerate(clocks, 2)]
         )
     morning = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)  # 09:00 in New York, 04:00 in Honolulu
-    holding = Holding(morning, campaign(tmp_path, 1).zone, TCPA, left_today=2)
-    hold(scratch, 0, holding)
+    holding = WaitRules(morning, campaign(tmp_path, 1).zone, TCPA, left_today=2)
+    mark_waiting(scratch, 0, holding)
     codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
     assert codes == ["QUIET_HOURS", "STOPPED", "QUIET_HOURS", "STOPPED"]
     scratch.close()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.mykaarma.client import Departure
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, TurnedAway
+from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.sender import Ending, Event, Sender, SendOptions, Waiting
@@ -26,9 +26,9 @@ OPTIONS = SendOptions(
 )
 
 ACCEPTED = Answered(Status.ACCEPTED, http_status=200)
-BUSY = TurnedAway("myKaarma asks to slow down (HTTP 429)", "Later.", slow_down=True)
-DOWN = TurnedAway("myKaarma is not available (HTTP 503)", "Try again later.", slow_down=True)
-NO_NAME = TurnedAway("cannot reach it (its name cannot be found)", "Check the network.", slow_down=False)
+BUSY = RetryLater("myKaarma asks to slow down (HTTP 429)", "Later.", slow_down=True)
+DOWN = RetryLater("myKaarma is not available (HTTP 503)", "Try again later.", slow_down=True)
+NO_NAME = RetryLater("cannot reach it (its name cannot be found)", "Check the network.", slow_down=False)
 
 
 def failed(*codes: str) -> Answered:
@@ -216,7 +216,7 @@ def test_the_rate_is_a_limit_whatever_connections_and_answers_take(
 
 
 @pytest.mark.parametrize("trouble", [BUSY, DOWN, NO_NAME], ids=["429", "503", "no-name"])
-def test_ten_minutes_without_the_api_cost_no_row(trouble: TurnedAway) -> None:
+def test_ten_minutes_without_the_api_cost_no_row(trouble: RetryLater) -> None:
     story = play(Api(within(2, 602, trouble)), rows=500, rate=20)
     assert story.ending == Ending()
     assert story.store.counts() == {"accepted": 500}
@@ -298,7 +298,7 @@ def test_what_has_not_left_waits_with_the_others() -> None:
 
 
 @pytest.mark.parametrize("trouble", [BUSY, DOWN, NO_NAME], ids=["429", "503", "no-name"])
-def test_nothing_taken_for_give_up_after_stops_the_run(trouble: TurnedAway) -> None:
+def test_nothing_taken_for_give_up_after_stops_the_run(trouble: RetryLater) -> None:
     story = play(Api(within(10, math.inf, trouble)), rows=1000, rate=20)
     assert story.ending.reason == f"{trouble.reason}, and nothing was taken for 15 minutes. {trouble.advice}"
     assert 900 <= story.lasted - 10 < 902

@@ -201,9 +201,20 @@ def test_only_who_knows_the_secret_is_let_in_and_only_with_updates(tmp_path: Pat
     with listening(tmp_path) as listener:
         right = listener.path
         wrong = [
-            "/", "/batchsend", "/batchsend/", right[:-1], right + "/", right + "x", right.upper(), right + "%00",
-            "/batchsend/" + "x" * 43, "/" + right, "/batchsend/../batchsend", "/batchsend/%ff", "/healthy",
-        ]  # fmt: skip
+            "/",
+            "/batchsend",
+            "/batchsend/",
+            right[:-1],
+            right + "/",
+            right + "x",
+            right.upper(),
+            right + "%00",
+            "/batchsend/" + "x" * 43,
+            "/" + right,
+            "/batchsend/../batchsend",
+            "/batchsend/%ff",
+            "/healthy",
+        ]
         for path in wrong:
             assert listener.request(path=path) == 404, path
             assert listener.request("GET", path) == 404, path

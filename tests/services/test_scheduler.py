@@ -22,7 +22,7 @@ from misbehaving import answer, misbehaving, says, success, waits_until
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.planned_starts import Fate, Scheduled, Scheduler, claim, watch
+from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, claim, watch
 from batchsend.services.schedule_files import CampaignFiles
 from batchsend.services.scheduler import Service
 
@@ -74,9 +74,13 @@ class Place:
 
         number = os.getpid() if process is None else process
         return Service(
-            CampaignFiles(named, [self.folder]), None, lambda line: self.events.append(json.loads(line)),
-            launch, lambda: self.now, Scheduler(host, number),
-        )  # fmt: skip
+            CampaignFiles(named, [self.folder]),
+            None,
+            lambda line: self.events.append(json.loads(line)),
+            launch,
+            lambda: self.now,
+            Scheduler(host, number),
+        )
 
     def run(self, *services: Service, until: str | datetime, step: timedelta = 5 * MINUTE) -> None:
         end = utc(until) if isinstance(until, str) else until
@@ -135,7 +139,7 @@ def test_of_many_at_the_same_moment_one_gets_the_start(ledger_url: str) -> None:
 
     def take(number: int) -> bool:
         barrier.wait()
-        return claim(ledgers[number], who, moment, Fate.STARTED, Scheduler("here", number), moment)
+        return claim(ledgers[number], who, moment, StartOutcome.STARTED, Scheduler("here", number), moment)
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(take, range(6))) == [False] * 5 + [True]
@@ -203,7 +207,7 @@ def test_what_nobody_had_planned_was_not_missed(place: Place) -> None:
         ("Australia/Lord_Howe", "2026-10-03T12:00+10:30", "15 2 * * *", ["04 02:30 +1100", "05 02:15 +1100"]),
         ("Australia/Lord_Howe", "2026-04-04T12:00+11:00", "45 1 * * *", ["05 01:45 +1100", "06 01:45 +1030"]),
     ],
-)  # fmt: skip
+)
 def test_the_nights_when_clocks_change(
     place: Place, zone: str, begin: str, cron: str, starts: list[str]
 ) -> None:
@@ -241,8 +245,9 @@ def test_files_come_change_and_go_and_a_bad_one_stops_no_other(place: Place) -> 
     place.write('cron = "5 10 * * *"', "Added")
     place.run(service, until="2026-11-23T12:00-06:00")
     assert place.started == [
-        ("spring", utc("2026-11-23T10:00-06:00")), ("added", utc("2026-11-23T10:05-06:00"))
-    ]  # fmt: skip
+        ("spring", utc("2026-11-23T10:00-06:00")),
+        ("added", utc("2026-11-23T10:05-06:00")),
+    ]
     (problem,) = place.said("problem")
     assert 'the minute "61" is not of 0 to 59' in problem["message"]
     assert problem["file"].endswith("bad.toml")
@@ -385,9 +390,14 @@ class Watching:
         # As in a terminal, a group of its own: what is typed there reaches all of it.
         self.process = subprocess.Popen(
             [*BATCHSEND, "schedule", *arguments],
-            cwd=world.folder, env=world.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True,
-        )  # fmt: skip
+            cwd=world.folder,
+            env=world.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        )
         self.events: list[dict[str, Any]] = []
 
     def until(self, event: str) -> dict[str, Any]:

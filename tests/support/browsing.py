@@ -9,9 +9,14 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 LAUNCH = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 SIZES = {"desktop": (1200, 900), "phone": (375, 800)}
 
 

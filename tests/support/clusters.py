@@ -59,10 +59,13 @@ class Shared:
         processes = [
             subprocess.Popen(
                 [*BATCHSEND, "worker", "--name", f"w{number}", *options],
-                cwd=self.world.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                cwd=self.world.folder,
+                env=env,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
             for number in range(count)
-        ]  # fmt: skip
+        ]
         try:
             self.wait_until(
                 f"SELECT count(*) >= {before + count} FROM leases WHERE worker AND run_id IS NULL"

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from batchsend.ledger.history import History
-from batchsend.ledger.ledger import Adopted, Identity, Ledger, NewRun, StartRecord
+from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.sending.outbox import Claimed, Outbox, Outcome
@@ -77,13 +77,19 @@ def adopt(
     campaign_id: int | None = None,
     template: str = "old",
     resend: str | None = None,
-) -> Adopted:
+) -> StoredPlan:
     """Stores a plan of these rows, as a new run or as a further start of `run_id`."""
     who = who or identity()
     if campaign_id is None and (known := ledger.campaign(who.name, who.base_url)) is not None:
         campaign_id = known.id
-    new_run = NewRun("fingerprint", "/campaigns/spring.csv", "2026-03-01T00:00:00.000Z", ("Customer UUID",),
-                     "America/Chicago", {"campaign": who.name})  # fmt: skip
+    new_run = NewRun(
+        "fingerprint",
+        "/campaigns/spring.csv",
+        "2026-03-01T00:00:00.000Z",
+        ("Customer UUID",),
+        "America/Chicago",
+        {"campaign": who.name},
+    )
     with TemporaryDirectory() as folder:
         scratch = scratch_ledger(Path(folder))
         try:
@@ -101,7 +107,7 @@ def adopt(
             scratch.close()
 
 
-def outbox(ledger: Ledger, adopted: Adopted, owner: str = "me") -> Outbox:
+def outbox(ledger: Ledger, adopted: StoredPlan, owner: str = "me") -> Outbox:
     return Outbox(ledger, adopted.run_id, adopted.start_id, owner)
 
 
@@ -120,7 +126,7 @@ def came_to(
     )
 
 
-def send_all(ledger: Ledger, adopted: Adopted, *outcomes: Outcome) -> None:
+def send_all(ledger: Ledger, adopted: StoredPlan, *outcomes: Outcome) -> None:
     """Claims whatever waits; rows without an outcome of their own are accepted."""
     sender = outbox(ledger, adopted)
     own = {outcome.row: outcome for outcome in outcomes}

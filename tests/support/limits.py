@@ -21,9 +21,14 @@ def run_with(world: World, prepare: Callable[[], None] | None, *arguments: str) 
     """Runs a command to its end; `prepare` is called in the new process before the command."""
     done = subprocess.run(
         [*BATCHSEND, *arguments],
-        cwd=world.folder, env=world.env(), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-        timeout=100, preexec_fn=prepare,
-    )  # fmt: skip
+        cwd=world.folder,
+        env=world.env(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=100,
+        preexec_fn=prepare,
+    )
     return Finished(done.returncode, done.stdout, done.stderr)
 
 

@@ -25,9 +25,17 @@ ROWS = {
 }
 
 RESULTS_HEADER = [
-    "row", "status", "messageUUID", "errorCodes", "errorDescriptions", "phone", "message",
-    "Customer ID", "Phone (list)", "customerUUID",
-]  # fmt: skip
+    "row",
+    "status",
+    "messageUUID",
+    "errorCodes",
+    "errorDescriptions",
+    "phone",
+    "message",
+    "Customer ID",
+    "Phone (list)",
+    "customerUUID",
+]
 
 
 def texts() -> list[list[str]]:

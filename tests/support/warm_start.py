@@ -43,9 +43,11 @@ class WarmStart:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self._address)
         request = {
-            "arguments": list(arguments), "folder": str(folder), "environment": dict(environment),
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(environment),
             **{name: str(path) for name, path in streams.items()},
-        }  # fmt: skip
+        }
         with connection.makefile("w", encoding="utf-8") as file:
             file.write(json.dumps(request) + "\n")
         return WarmProcess(connection)

@@ -168,8 +168,12 @@ class World:
         leader, follower = pty.openpty()
         process = subprocess.Popen(
             [*BATCHSEND, *arguments],
-            cwd=self.folder, env=self.env(), stdin=follower, stdout=follower, stderr=follower,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=self.env(),
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+        )
         os.close(follower)
         seen = b""
         answered = False

@@ -102,10 +102,14 @@ def main() -> None:
         pipe = f"{PIPE}-{Path(folder).name}"
         office = subprocess.Popen(
             [
-                "soffice", "--headless", "--norestore", "--nologo",
-                f"-env:UserInstallation={Path(folder).as_uri()}", f"--accept=pipe,name={pipe};urp;",
+                "soffice",
+                "--headless",
+                "--norestore",
+                "--nologo",
+                f"-env:UserInstallation={Path(folder).as_uri()}",
+                f"--accept=pipe,name={pipe};urp;",
             ]
-        )  # fmt: skip
+        )
         desktop = None
         try:
             desktop = connect(office, pipe)

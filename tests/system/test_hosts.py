@@ -144,18 +144,31 @@ def test_a_host_that_is_cut_off_and_comes_back_sends_nothing_twice(hosts: Hosts,
         def run_on(name: str, *command: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
             log = stack.enter_context((tmp_path / f"{name}.log").open("ab"))
             process = subprocess.Popen(
-                [*hosts.inside(name), *command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                [*hosts.inside(name), *command],
+                cwd=tmp_path,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
             stack.callback(process.wait)
             stack.callback(process.kill)
             return process
 
         sandbox = Sandbox(f"http://127.0.0.1:{API_PORT}", tmp_path / "sandbox.jsonl")
         run_on(
-            "api", *BATCHSEND, "sandbox", "--host", "0.0.0.0", "--port", str(API_PORT), "--latency", "0.1",
-            "--record", str(sandbox.record),
-        )  # fmt: skip
+            "api",
+            *BATCHSEND,
+            "sandbox",
+            "--host",
+            "0.0.0.0",
+            "--port",
+            str(API_PORT),
+            "--latency",
+            "0.1",
+            "--record",
+            str(sandbox.record),
+        )
         worlds = {}
         for number, name in enumerate(("one", "two"), 1):
             url = f"postgresql://postgres@10.77.{number}.1:{cluster.port}/postgres"
@@ -186,8 +199,12 @@ def test_a_host_that_is_cut_off_and_comes_back_sends_nothing_twice(hosts: Hosts,
         wait_until("SELECT count(*) = 2 FROM leases WHERE worker")
         sending = subprocess.run(
             [*hosts.inside("two"), *BATCHSEND, "send", "campaign.toml", "--yes", "--detach"],
-            cwd=two.folder, env=two.env(), capture_output=True, stdin=subprocess.DEVNULL, encoding="utf-8",
-        )  # fmt: skip
+            cwd=two.folder,
+            env=two.env(),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+        )
         assert sending.returncode == 0, sending.stderr
         wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
         sandbox.wait_for(60)
@@ -207,8 +224,11 @@ def test_a_host_that_is_cut_off_and_comes_back_sends_nothing_twice(hosts: Hosts,
         wait_until("SELECT NOT open FROM handovers WHERE run_id = 1")
         results = subprocess.run(
             [*hosts.inside("two"), *BATCHSEND, "results", "1", "--out", "results.xlsx"],
-            cwd=two.folder, env=two.env(), capture_output=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            cwd=two.folder,
+            env=two.env(),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+        )
         assert results.returncode == 0
     rows = read_results(two.folder / "results.xlsx")
     statuses = [row["status"] for row in rows.values()]

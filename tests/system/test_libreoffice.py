@@ -166,10 +166,18 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        "table.xlsx", "table.xlsm", "table.xls", "table.ods", "table.csv", "table.html",
-        "xls.xlsx", "xls.ods", "ods.xls", "ods.xlsx",
+        "table.xlsx",
+        "table.xlsm",
+        "table.xls",
+        "table.ods",
+        "table.csv",
+        "table.html",
+        "xls.xlsx",
+        "xls.ods",
+        "ods.xls",
+        "ods.xlsx",
     ],
-)  # fmt: skip
+)
 def test_one_table_gives_the_same_rows_in_every_format(converted: Path, name: str) -> None:
     customers = open_list(converted / name)
     assert customers.headers == HEADERS

@@ -89,8 +89,13 @@ PAGES = ("preview-3", "preview-100000", "report-3", "report-100000")
 def report_of_a_long_run(folder: Path) -> Path:
     """A run of 100,000 rows in an hour and a half, with every kind of trouble."""
     began = datetime(2026, 3, 2, 15, tzinfo=UTC)
-    troubles = {0: ("failed", "CUSTOMER_LOCKED"), 1: ("unconfirmed", "TIMEOUT"), 2: ("invalid", "INVALID_PHONE"),
-                3: ("skipped", "NO_CONSENT"), 4: ("pending", "QUIET_HOURS")}  # fmt: skip
+    troubles = {
+        0: ("failed", "CUSTOMER_LOCKED"),
+        1: ("unconfirmed", "TIMEOUT"),
+        2: ("invalid", "INVALID_PHONE"),
+        3: ("skipped", "NO_CONSENT"),
+        4: ("pending", "QUIET_HOURS"),
+    }
     ledger = open_ledger(f"sqlite:///{folder / 'long.db'}")
     try:
         run_id = adopt(ledger, [planned(2)]).run_id

@@ -335,12 +335,21 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
                 for name, value in clicker.cookies.items()
             ]
             pages = {
-                "campaigns": "/", "campaign": "/campaign/here/campaign", "broken": "/campaign/here/broken",
-                "check": new, "used": used, "nothing": nothing, "again": again, "failed": failed,
-                "run": "/campaign/here/campaign/run/1", "sending": "/campaign/here/slow/run/2",
-                "rehearsed": rehearsed, "history": "/history?q=customer-3", "nobody": "/history?q=unknown",
+                "campaigns": "/",
+                "campaign": "/campaign/here/campaign",
+                "broken": "/campaign/here/broken",
+                "check": new,
+                "used": used,
+                "nothing": nothing,
+                "again": again,
+                "failed": failed,
+                "run": "/campaign/here/campaign/run/1",
+                "sending": "/campaign/here/slow/run/2",
+                "rehearsed": rehearsed,
+                "history": "/history?q=customer-3",
+                "nobody": "/history?q=unknown",
                 "missing": "/nothing",
-            }  # fmt: skip
+            }
             yield Places(served, cookies, pages)
             clicker.post("/campaign/here/slow/run/2/pause")
 

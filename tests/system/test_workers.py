@@ -136,8 +136,12 @@ class _Terminal:
         self._leader, follower = pty.openpty()
         self.process = subprocess.Popen(
             [*BATCHSEND, *arguments],
-            cwd=world.folder, env=world.env(), stdin=follower, stdout=follower, stderr=follower,
-        )  # fmt: skip
+            cwd=world.folder,
+            env=world.env(),
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+        )
         os.close(follower)
         self.seen = ""
 

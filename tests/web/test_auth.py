@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batchsend.errors import BatchsendError
-from batchsend.web.auth.middleware import Gate, local_path
+from batchsend.web.auth.middleware import Auth, local_path
 from batchsend.web.auth.sessions import IDLE, LINK_LASTS, LONGEST, Attempts, Links, Sessions
 from batchsend.web.auth.users import Users
 from batchsend.web.uploads import safe_name
@@ -147,7 +147,7 @@ def test_two_spellings_of_a_name_are_one_person(users: Users) -> None:
     ],
 )
 def test_hosts_of_a_server_for_this_computer(users: Users, host: str, ours: bool) -> None:
-    gate = Gate(users, frozenset({"127.0.0.1", "localhost", "::1"}), 8397)
+    gate = Auth(users, frozenset({"127.0.0.1", "localhost", "::1"}), 8397)
     assert gate.is_our_host(host) is ours
 
 
@@ -162,7 +162,7 @@ def test_hosts_of_a_server_for_this_computer(users: Users, host: str, ours: bool
     ],
 )
 def test_hosts_of_a_server_for_the_office(users: Users, host: str, ours: bool) -> None:
-    gate = Gate(users, frozenset({"texts.dealer.example"}), 8397, any_address=True)
+    gate = Auth(users, frozenset({"texts.dealer.example"}), 8397, any_address=True)
     assert gate.is_our_host(host) is ours
 
 

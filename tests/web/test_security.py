@@ -20,7 +20,7 @@ from world import World, customers
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import look_at_list
 from batchsend.web.jobs.list_process import Reading
-from batchsend.web.jobs.registry import Jobs, Request, State
+from batchsend.web.jobs.registry import JobRequest, Jobs, State
 from batchsend.web.uploads import fingerprint
 
 
@@ -326,7 +326,7 @@ def checked_in_its_process(world: World, campaign: str, only_below: Path | None 
     folder = world.folder / ".batchsend" / "web"
     jobs = Jobs(folder, only_below)
     name = jobs.new_name()
-    jobs.start(name, Request("check", str(file), None, "dana"), world.env())
+    jobs.start(name, JobRequest("check", str(file), None, "dana"), world.env())
     deadline = time.monotonic() + 60
     while not (state := jobs.state(name)).is_over:
         assert time.monotonic() < deadline, state
@@ -449,12 +449,16 @@ def test_a_cookie_travels_over_tls_only_where_there_is_tls(new_world: World) -> 
     with serving(new_world, "--name", "texts.dealer.example") as served:
         clicker = served.clicker()
         answer = clicker.raw(
-            "POST", "/login", f"name=dana&password={PASSWORD.replace(' ', '+')}".encode(),
+            "POST",
+            "/login",
+            f"name=dana&password={PASSWORD.replace(' ', '+')}".encode(),
             {
-                "Host": "texts.dealer.example", "Origin": "https://texts.dealer.example",
-                "X-Forwarded-Proto": "https", "Content-Type": "application/x-www-form-urlencoded",
+                "Host": "texts.dealer.example",
+                "Origin": "https://texts.dealer.example",
+                "X-Forwarded-Proto": "https",
+                "Content-Type": "application/x-www-form-urlencoded",
             },
-        )  # fmt: skip
+        )
         assert answer.status == 303
         assert "Secure" in answer.cookies[0]
 

@@ -27,9 +27,15 @@ def labeled(label: str, text: str) -> str:
     """A labelled line, or several: what is long goes on below its beginning."""
     first = f"  {label:<{_LABEL_WIDTH}}  "
     return fill(
-        text, _width(), initial_indent=first, subsequent_indent=" " * len(first),
-        break_long_words=False, break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True,
-    )  # fmt: skip
+        text,
+        _width(),
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
 
 
 def counted_line(label: str, count: int, text: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from batchsend.cli.text.layout import labeled
 from batchsend.cli.text.plan import host_of
-from batchsend.ledger.attempts import Evidence
-from batchsend.ledger.optouts import OptOut, Source
+from batchsend.ledger.attempts import Attempt
+from batchsend.ledger.optouts import OptOut, OptOutSource
 from batchsend.ledger.purge import Purgeable
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.statuses import IN_FLIGHT, Code, Status
@@ -22,7 +22,7 @@ def opt_out_lines(entries: Iterable[OptOut]) -> Iterator[str]:
         empty = False
         yield f"{entry.added_at[:_DAY]}  {named(entry)}"
         scope = f"; only at {entry.base_url}" if entry.base_url else ""
-        if entry.source == Source.ANSWER:
+        if entry.source == OptOutSource.ANSWER:
             yield f"  myKaarma refused a text as opted out ({entry.reason}){scope}"
         else:
             yield f"  {entry.reason} ({entry.source} by {entry.os_user} on {entry.host}){scope}"
@@ -62,7 +62,7 @@ def entry_count(count: int) -> str:
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
-def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
+def evidence_lines(evidence: Sequence[Attempt], whom: str) -> Iterator[str]:
     """What somebody got, the latest first, with who sent it and from which files."""
     if not evidence:
         yield f"This ledger knows of no text to {whom}."
@@ -86,7 +86,7 @@ def evidence_lines(evidence: Sequence[Evidence], whom: str) -> Iterator[str]:
             yield labeled("template", f"{one.template_file}, SHA-256 {one.template_sha256}")
 
 
-def _number_of(one: Evidence) -> str:
+def _number_of(one: Attempt) -> str:
     if one.phone is not None:
         return one.phone
     return "the preferred number" if one.purged_at is None else "a number that was purged"

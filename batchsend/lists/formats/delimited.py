@@ -23,7 +23,7 @@ from batchsend.lists.formats.delimiters import (
     wanted_delimiter,
 )
 from batchsend.lists.formats.encodings import find_encoding
-from batchsend.lists.source import ListOptions, Snapshot, cell_too_long
+from batchsend.lists.source import FileSnapshot, ListOptions, cell_too_long
 
 #: Characters of one line; a line that goes on longer is read no further.
 MAX_LINE_LENGTH = 4 * 1024 * 1024
@@ -41,7 +41,7 @@ class TextSource:
     """A text file with its encoding and delimiter known."""
 
     path: Path
-    snapshot: Snapshot
+    snapshot: FileSnapshot
     encoding: str
     delimiter: str
     has_sep_line: bool
@@ -98,7 +98,7 @@ class TextSource:
             raise ListError(self.path, _unclosed(number))
 
 
-def open_text(path: Path, snapshot: Snapshot, options: ListOptions) -> TextSource:
+def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextSource:
     """Finds out encoding and delimiter. Raises ListError if the file is no text or the options do not fit."""
     if options.sheet is not None:
         raise ListError(

@@ -76,7 +76,7 @@ _OTHER_ZIPS = (
 _ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 
 
-def recognise(path: Path) -> Format:
+def detect(path: Path) -> Format:
     """The format of a file that exists and is not empty. Raises ListError if it is none that can be read."""
     if path.name.startswith("~$"):
         raise ListError(

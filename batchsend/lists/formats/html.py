@@ -17,7 +17,7 @@ from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.encodings import find_encoding
 from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
-from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
+from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
 
 _BLOCK = 64 * 1024
 #: Characters that the parser may hold back: a tag or a script that goes on for longer is no list's.
@@ -37,7 +37,7 @@ _NO_TEXT = frozenset({"script", "style", "template"})
 _NEW_LINE = frozenset({"br", "p", "div", "li"})
 
 
-def open_html(path: Path, snapshot: Snapshot, options: ListOptions) -> StreamedSource:
+def open_html(path: Path, snapshot: FileSnapshot, options: ListOptions) -> StreamedSource:
     """Reads the page's one table. Raises ListError if there is none or several, or if an option does not fit."""
     for key in ("sheet", "delimiter"):
         if getattr(options, key) is not None:
@@ -94,7 +94,7 @@ def _read(path: Path, encoding: str, sheets: list[StreamedSheet]) -> Iterator[Ro
 
 
 @dataclass
-class _Table:
+class _HtmlTable:
     """The table that the parser is in."""
 
     is_hidden: bool
@@ -118,7 +118,7 @@ class _Page(HTMLParser):
         self.path = path
         self.rows: list[Rows] = []
         self.tables = 0
-        self.table: _Table | None = None
+        self.table: _HtmlTable | None = None
         self._text: list[str] = []
         self._length = 0
         self._no_text: str | None = None
@@ -127,7 +127,7 @@ class _Page(HTMLParser):
         if tag == "table":
             if self.table is not None:
                 raise ListError(self.path, _NESTED)
-            self.table = _Table(_is_hidden(dict(attrs)))
+            self.table = _HtmlTable(_is_hidden(dict(attrs)))
         table = self.table
         if table is None:
             return
@@ -180,7 +180,7 @@ class _Page(HTMLParser):
             self._text.append(text)
             self._length += len(text)
 
-    def _end_cell(self, table: _Table) -> None:
+    def _end_cell(self, table: _HtmlTable) -> None:
         text = "".join(self._text)
         self._text.clear()
         self._length = 0
@@ -202,7 +202,7 @@ class _Page(HTMLParser):
         table.column += columns
         table.cell = None
 
-    def _end_row(self, table: _Table) -> None:
+    def _end_row(self, table: _HtmlTable) -> None:
         self._end_cell(table)
         if not table.in_row:
             return
@@ -220,7 +220,7 @@ class _Page(HTMLParser):
         table.taken = {column: rows - 1 for column, rows in table.taken.items() if rows > 1}
 
 
-def _start_row(table: _Table, attributes: Mapping[str, str | None]) -> None:
+def _start_row(table: _HtmlTable, attributes: Mapping[str, str | None]) -> None:
     table.row += 1
     table.in_row = True
     table.row_is_hidden = _is_hidden(attributes)

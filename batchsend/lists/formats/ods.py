@@ -23,7 +23,7 @@ from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSourc
 from batchsend.lists.formats.xlsx.package import PASSWORD, open_package
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import elements
-from batchsend.lists.source import MAX_CELL_LENGTH, ListOptions, Snapshot
+from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
 
 _MANIFEST = "META-INF/manifest.xml"
 _CONTENT = "content.xml"
@@ -54,7 +54,7 @@ _BOOLEANS = {"of:=TRUE()": "TRUE", "of:=FALSE()": "FALSE"}
 _FAILED = "#ERROR!"
 
 
-def open_ods(path: Path, snapshot: Snapshot, options: ListOptions) -> StreamedSource:
+def open_ods(path: Path, snapshot: FileSnapshot, options: ListOptions) -> StreamedSource:
     """See `open_streamed`. Raises ListError for a password, too."""
     with open_package(path) as archive:
         if _MANIFEST in archive.namelist() and b"encryption-data" in archive.read(_MANIFEST):
@@ -63,7 +63,7 @@ def open_ods(path: Path, snapshot: Snapshot, options: ListOptions) -> StreamedSo
 
 
 def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
-    content = _Content(sheets)
+    content = _OdsContent(sheets)
     with open_package(path) as archive, archive.open(_CONTENT) as stream:
         for event, element in elements(stream, _ROW):
             if event == "start":
@@ -80,7 +80,7 @@ def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
 
 
 @dataclass
-class _Content:
+class _OdsContent:
     """Where in the document we are."""
 
     sheets: list[StreamedSheet]

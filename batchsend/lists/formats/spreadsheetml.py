@@ -16,7 +16,7 @@ from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSourc
 from batchsend.lists.formats.xlsx.package import DAMAGED, SIGNS_OF_DAMAGE
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import elements
-from batchsend.lists.source import ListOptions, Snapshot
+from batchsend.lists.source import FileSnapshot, ListOptions
 
 _SS = "{urn:schemas-microsoft-com:office:spreadsheet}"
 _SHEET, _TABLE, _ROW, _CELL, _DATA = (
@@ -29,13 +29,13 @@ _OPENED = frozenset({_SHEET, _TABLE, _ROW})
 _NO_DAY = dt.date(1899, 12, 31)
 
 
-def open_spreadsheetml(path: Path, snapshot: Snapshot, options: ListOptions) -> StreamedSource:
+def open_spreadsheetml(path: Path, snapshot: FileSnapshot, options: ListOptions) -> StreamedSource:
     """See `open_streamed`."""
     return open_streamed(path, snapshot, options, partial(_read, path))
 
 
 def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
-    content = _Content(sheets)
+    content = _XmlContent(sheets)
     try:
         with path.open("rb") as stream:
             for event, element in elements(stream, _ROW):
@@ -53,7 +53,7 @@ def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
 
 
 @dataclass
-class _Content:
+class _XmlContent:
     """Where in the document we are."""
 
     sheets: list[StreamedSheet]

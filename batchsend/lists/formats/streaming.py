@@ -11,7 +11,7 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
-from batchsend.lists.source import ListOptions, Snapshot
+from batchsend.lists.source import FileSnapshot, ListOptions
 
 #: Cells of a sheet: of each row as many as stand left of its last filled one, that one included.
 MAX_CELLS = 50_000_000
@@ -46,7 +46,7 @@ Read = Callable[[list[StreamedSheet]], Iterator[Rows]]
 
 
 @dataclass
-class _Kept:
+class _PackedRows:
     """Rows, packed: as lists of texts they would take four times as much."""
 
     rows: list[tuple[int, int, str, bool, int]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class _Kept:
 class _Keeper:
     """Keeps rows as long as they are few."""
 
-    kept: _Kept | None = field(default_factory=_Kept)
+    kept: _PackedRows | None = field(default_factory=_PackedRows)
     cells: int = 0
 
     def add(self, rows: Rows) -> None:
@@ -78,9 +78,9 @@ class _Keeper:
 class StreamedSource:
     """See `Source`. `kept` are all rows of a small file, whose later readings need not read it again."""
 
-    snapshot: Snapshot
+    snapshot: FileSnapshot
     read: Read
-    kept: _Kept | None
+    kept: _PackedRows | None
     chosen: Sequence[int]
     notes: tuple[str, ...]
     hidden: frozenset[int]
@@ -126,7 +126,7 @@ class _Survey:
 
 
 def open_streamed(
-    path: Path, snapshot: Snapshot, options: ListOptions, read: Read, notes: Sequence[str] = ()
+    path: Path, snapshot: FileSnapshot, options: ListOptions, read: Read, notes: Sequence[str] = ()
 ) -> StreamedSource:
     """Reads the whole file once and finds the list's sheet.
 

@@ -23,7 +23,7 @@ from batchsend.lists.cells import text_of
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
-from batchsend.lists.source import ListOptions, Snapshot
+from batchsend.lists.source import FileSnapshot, ListOptions
 
 #: Bytes. A full sheet of twelve columns has 12 million; loaded it takes five times as much.
 MAX_XLS_SIZE = 128 * 1024 * 1024
@@ -47,7 +47,7 @@ class _Tab:
 class XlsSource:
     """A workbook's list; its sheets, which have 65,536 rows at most, stay in memory."""
 
-    snapshot: Snapshot
+    snapshot: FileSnapshot
     book: Book
     sheets: Sequence[Sheet]
     notes: tuple[str, ...]
@@ -65,7 +65,7 @@ class XlsSource:
         self.snapshot.check()
 
 
-def open_xls(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
+def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
     """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large, locked or one of several."""
     if snapshot.size > MAX_XLS_SIZE:
         raise ListError(
@@ -87,7 +87,7 @@ def open_xls(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
     return source
 
 
-def _open(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsSource:
+def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
     _check_chains(path)
     # Hidden rows are part of the formatting; ragged rows keep a stray cell from costing more than itself.
     book = xlrd.open_workbook(

@@ -31,7 +31,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in ("<", ">
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Headline:
     """The one answer at the top: `tone` is `go`, `look` or `none`."""
 
     tone: str

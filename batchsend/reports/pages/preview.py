@@ -16,7 +16,7 @@ from batchsend.mykaarma.protocol import attributes_of, request_json, request_of,
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
-from batchsend.reports.pages.html import Verdict, render
+from batchsend.reports.pages.html import Headline, render
 from batchsend.reports.pages.sample_messages import Picked, Picker, Sample
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
 from batchsend.utils.net import is_this_machine
@@ -27,9 +27,20 @@ from batchsend.utils.wording import age, duration, row_count, text_count
 _cells_of = json.JSONDecoder().raw_decode
 #: What is looked at of each row.
 _COLUMNS = (
-    "row", "status", "codes", "descriptions", "phone", "body", "segments", "encoding", "cells", "department_uuid",
-    "user_uuid", "customer_uuid", "generation",
-)  # fmt: skip
+    "row",
+    "status",
+    "codes",
+    "descriptions",
+    "phone",
+    "body",
+    "segments",
+    "encoding",
+    "cells",
+    "department_uuid",
+    "user_uuid",
+    "customer_uuid",
+    "generation",
+)
 #: Octets of rows that the page carries for looking them up: those that need somebody, and all others.
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
 #: Values of the consent column that are named.
@@ -264,10 +275,18 @@ class _Reading:
             self.request = ExactRequest(row["row"], self._base_url + path, body)
         self.other_rows.add(
             lambda: _sized(
-                [row["row"], Status.READY, "", "", _phone(row), *reversed(self._request(row)),
-                 row["segments"], row["encoding"]]
+                [
+                    row["row"],
+                    Status.READY,
+                    "",
+                    "",
+                    _phone(row),
+                    *reversed(self._request(row)),
+                    row["segments"],
+                    row["encoding"],
+                ]
             )
-        )  # fmt: skip
+        )
 
     def _template_of(self, cells: Sequence[str]) -> tuple[str, Collection[int]]:
         """The name of the row's template, and the columns that it looks at."""
@@ -362,17 +381,17 @@ def values(preview: Preview) -> dict[str, Any]:
     }
 
 
-def verdict(preview: Preview) -> Verdict:
+def verdict(preview: Preview) -> Headline:
     """What somebody should know if they read no further."""
     needs_you, left_out = preview.tally.needs_you, preview.tally.left_out
     out = f"{row_count(left_out)} {'is' if left_out == 1 else 'are'} left out on purpose."
     more = f"{_need(needs_you)} {out}" if needs_you else out
     if preview.refusals:
-        return Verdict("look", "Nothing would leave: `send` would be refused.", more)
+        return Headline("look", "Nothing would leave: `send` would be refused.", more)
     if not preview.texts:
-        return Verdict("look" if needs_you else "none", "Nothing would leave.", more)
+        return Headline("look" if needs_you else "none", "Nothing would leave.", more)
     said = f"{text_count(preview.texts)} would leave."
-    return Verdict("look", said, more) if needs_you else Verdict("go", said, f"No row needs you. {out}")
+    return Headline("look", said, more) if needs_you else Headline("go", said, f"No row needs you. {out}")
 
 
 def bar(preview: Preview) -> list[Share]:

@@ -12,7 +12,7 @@ from batchsend.ledger.runs import departures, run_rows, starts_of
 from batchsend.messages.phones import for_people as phone_for_people
 from batchsend.reports.pages.charts import Chart, Share, charts, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
-from batchsend.reports.pages.html import Verdict, render
+from batchsend.reports.pages.html import Headline, render
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import NEEDS_YOU, TAKEN, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text, now
@@ -53,7 +53,7 @@ class RunHeading:
 
 
 @dataclass(frozen=True)
-class Start:
+class StartFacts:
     """One start of `send`: who, when, where, with which files."""
 
     number: int
@@ -92,7 +92,7 @@ class RunReport:
     waiting: list[Group]
     charts: list[Chart]
     more_charts: int
-    starts: list[Start]
+    starts: list[StartFacts]
 
 
 def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
@@ -142,9 +142,9 @@ def _doubt(row: Mapping[str, Any], codes: str, zone: ZoneInfo) -> Doubt:
     )
 
 
-def _start(start: Mapping[str, Any], zone: ZoneInfo) -> Start:
+def _start(start: Mapping[str, Any], zone: ZoneInfo) -> StartFacts:
     ended = start["ended_at"]
-    return Start(
+    return StartFacts(
         number=start["id"],
         began=for_people(from_text(start["started_at"]), zone),
         ended=for_people(from_text(ended), zone) if ended else "",
@@ -173,7 +173,7 @@ def page(report: RunReport) -> str:
     )
 
 
-def verdict(report: RunReport) -> Verdict:
+def verdict(report: RunReport) -> Headline:
     """What somebody should know if they read no further."""
     tally = report.tally
     taker = "the stand-in for myKaarma" if report.heading.number is None else "myKaarma"
@@ -190,7 +190,7 @@ def verdict(report: RunReport) -> Verdict:
             f"{row_count(tally.left_out)} {'was' if tally.left_out == 1 else 'were'} left out on purpose."
         )
     tone = "look" if tally.needs_you or tally.waits or report.heading.ending else "go"
-    return Verdict(tone, said, " ".join(parts))
+    return Headline(tone, said, " ".join(parts))
 
 
 def bar(report: RunReport) -> list[Share]:

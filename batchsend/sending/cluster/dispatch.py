@@ -21,19 +21,19 @@ from batchsend.mykaarma.client import ApiClient
 from batchsend.sending.cluster.leases import LeasedPacer, LeaseKeeper, LeaseLostError, interrupt_dead
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
+    active_workers,
     close_run,
-    helpers,
+    is_being_sent,
     outcomes_of,
-    somebody_sends,
-    standing,
+    run_progress,
     stopped_because,
 )
-from batchsend.sending.cluster.outbox import Chunk, SharedOutbox, may_pass
+from batchsend.sending.cluster.outbox import RowRange, SharedOutbox, may_pass
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.dispatch import Sending, Shifts
+from batchsend.sending.dispatch import Sending, SendLoop
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.run_settings import breath_of, client_of
-from batchsend.sending.sender import Elsewhere, Ending, Event
+from batchsend.sending.run_settings import client_of, min_commit_interval
+from batchsend.sending.sender import Ending, Event, OtherOutcomes
 from batchsend.utils.signals import finishing_on_signals
 
 T = TypeVar("T")
@@ -52,9 +52,12 @@ AskWhetherToStop = Callable[[list[str]], bool]
 
 
 async def dispatch_together(
-    sending: Sending, run: OpenRun, ledger: Ledger, listener: Callable[[Event], None],
+    sending: Sending,
+    run: OpenRun,
+    ledger: Ledger,
+    listener: Callable[[Event], None],
     ask: AskWhetherToStop | None,
-) -> Ending | None:  # fmt: skip
+) -> Ending | None:
     """Sends a run that was handed over, until nothing of it is left, whoever sends it.
 
     `None`: this process has left, and workers go on.
@@ -72,9 +75,16 @@ async def dispatch_together(
 
 class _Share:
     def __init__(
-        self, sending: Sending, run: OpenRun, ledger: Ledger, listener: Callable[[Event], None],
-        ask: AskWhetherToStop | None, client: ApiClient, book: SlotBook, keeper: LeaseKeeper,
-    ) -> None:  # fmt: skip
+        self,
+        sending: Sending,
+        run: OpenRun,
+        ledger: Ledger,
+        listener: Callable[[Event], None],
+        ask: AskWhetherToStop | None,
+        client: ApiClient,
+        book: SlotBook,
+        keeper: LeaseKeeper,
+    ) -> None:
         self._sending = sending
         self._ledger = ledger
         self._run_id = run.run_id
@@ -83,9 +93,9 @@ class _Share:
         self._ask = ask
         self._client = client
         self._keeper = keeper
-        self._breath = breath_of(run.settings)
+        self._min_commit_interval = min_commit_interval(run.settings)
         self._pacer = SharedPacer(book, run.run_id, run.settings.rate)
-        self._shifts: Shifts | None = None
+        self._loop: SendLoop | None = None
         self._ending: Ending | None = None
         self._leaving = False
         self._quit = threading.Event()
@@ -118,66 +128,68 @@ class _Share:
             if ending.reason is not None:
                 return await self._stop_others(ending)
             # What is left is claimed by others, or was given back by them.
-            while not (state := await self._insist(standing, self._ledger, self._run_id)).open_rows:
+            while not (state := await self._retry(run_progress, self._ledger, self._run_id)).open_rows:
                 if state.done:
-                    await self._insist(close_run, self._ledger, self._run_id)
+                    await self._retry(close_run, self._ledger, self._run_id)
                     return ending
                 if self._has_left():
                     return ending
                 if self._ending is not None:
                     return await self._stop_others(self._ending)
                 await asyncio.sleep(_LOOK_SECONDS)
-                await self._insist(interrupt_dead, self._ledger, self._run_id)
+                await self._retry(interrupt_dead, self._ledger, self._run_id)
 
     def _has_left(self) -> bool:
         """Does the run go on without this process?"""
         return self._leaving
 
     async def _send_under_a_lease(self) -> Ending:
-        lease = await self._insist(self._keeper.take_now, self._run_id, self._start_id)
+        lease = await self._retry(self._keeper.take_now, self._run_id, self._start_id)
         if lease is None:
             return await self._why_over()
-        outbox = SharedOutbox(self._ledger, self._run_id, self._start_id, lease, self._quit, self._breath)
-        outbox.add(Chunk())
+        outbox = SharedOutbox(
+            self._ledger, self._run_id, self._start_id, lease, self._quit, self._min_commit_interval
+        )
+        outbox.add(RowRange())
         pacer = LeasedPacer(self._pacer, lease)
-        self._shifts = Shifts(self._sending, outbox, self._client, pacer, self._hear)
+        self._loop = SendLoop(self._sending, outbox, self._client, pacer, self._hear)
         if self._ending is not None:
-            self._shifts.stop(self._ending)
+            self._loop.stop(self._ending)
         try:
-            ending = await self._shifts.run()
+            ending = await self._loop.run()
         except LeaseLostError:
             return Ending()
         finally:
-            self._shifts = None
+            self._loop = None
             await self._keeper.give_up(lease, settled=outbox.settled)
         return await self._why_over() if ending.asked else ending
 
     async def _why_over(self) -> Ending:
         """Somebody stopped the run: a person, or a process that ran into something."""
-        reason = await self._insist(stopped_because, self._ledger, self._run_id)
+        reason = await self._retry(stopped_because, self._ledger, self._run_id)
         return Ending(reason) if reason is not None else Ending("somebody asked this run to stop", asked=True)
 
     async def _stop_others(self, ending: Ending) -> Ending:
         """The run stops for everybody; what they have in flight is waited for."""
         because = None if ending.interrupted or ending.asked else ending.reason
-        await self._insist(close_run, self._ledger, self._run_id, because)
-        while await self._insist(somebody_sends, self._ledger, self._run_id):
+        await self._retry(close_run, self._ledger, self._run_id, because)
+        while await self._retry(is_being_sent, self._ledger, self._run_id):
             await asyncio.sleep(_LOOK_SECONDS)
-            await self._insist(interrupt_dead, self._ledger, self._run_id)
+            await self._retry(interrupt_dead, self._ledger, self._run_id)
         return ending
 
     async def _decide(self, number: int) -> None:
         workers: list[str] = []
         with suppress(LedgerError):
-            workers = await asyncio.to_thread(helpers, self._ledger, self._run_id)
+            workers = await asyncio.to_thread(active_workers, self._ledger, self._run_id)
         if workers and number == signal.SIGINT and self._ask is not None:
             self._leaving = not await asyncio.to_thread(self._ask, workers)
         elif workers and number != signal.SIGINT:
             # The computer is being shut down, or the terminal was closed: the others go on.
             self._leaving = True
         self._ending = Ending("interrupted", interrupted=True)
-        if self._shifts is not None:
-            self._shifts.stop(self._ending)
+        if self._loop is not None:
+            self._loop.stop(self._ending)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Outcome):
@@ -201,9 +213,9 @@ class _Share:
         news = all_outcomes - self._own - self._others
         if news:
             self._others += news
-            self._listener(Elsewhere(dict(news)))
+            self._listener(OtherOutcomes(dict(news)))
 
-    async def _insist(self, action: Callable[..., T], *arguments: object) -> T:
+    async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls it in a thread, again and again while the database restarts, for a minute at most."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _PATIENCE_SECONDS

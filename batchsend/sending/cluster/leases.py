@@ -158,10 +158,14 @@ class LeaseKeeper:
         lease.extend(Moment())
         connection.execute(
             insert(leases).values(
-                owner=lease.owner, run_id=run_id, base_url=self._base_url, holder=self._holder,
-                worker=self._worker, lease_until=SERVER_CLOCK + LEASE_SECONDS,
+                owner=lease.owner,
+                run_id=run_id,
+                base_url=self._base_url,
+                holder=self._holder,
+                worker=self._worker,
+                lease_until=SERVER_CLOCK + LEASE_SECONDS,
             )
-        )  # fmt: skip
+        )
         with self._lock:
             self._leases[lease.owner] = lease
         return lease

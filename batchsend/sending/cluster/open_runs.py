@@ -42,7 +42,7 @@ class OpenRun:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunProgress:
     """Where a run stands: whether rows are left to claim, and whether somebody's claims have no outcome yet."""
 
     open_rows: bool
@@ -56,14 +56,22 @@ class Standing:
 def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
     """Opens a run that was just planned, in the transaction that stores its plan."""
     values = {
-        "run_id": run_id, "start_id": start_id, "base_url": settings.base_url, "settings": settings.to_json(),
-        "open": True, "stopped_because": None,
-    }  # fmt: skip
+        "run_id": run_id,
+        "start_id": start_id,
+        "base_url": settings.base_url,
+        "settings": settings.to_json(),
+        "open": True,
+        "stopped_because": None,
+    }
     _replace(connection, handovers, values, kept=())
     fresh = {
-        "run_id": run_id, "configured_rate": settings.rate, "rate": settings.rate,
-        "next_slot": 0.0, "paused_until": 0.0, "slowed_at": 0.0,
-    }  # fmt: skip
+        "run_id": run_id,
+        "configured_rate": settings.rate,
+        "rate": settings.rate,
+        "next_slot": 0.0,
+        "paused_until": 0.0,
+        "slowed_at": 0.0,
+    }
     # The slots that are given away stay given away, whoever starts the run again.
     _replace(connection, paces, fresh, kept=("next_slot", "paused_until", "slowed_at"))
     moved = func.greatest(paces.c.next_slot, SERVER_CLOCK)
@@ -125,16 +133,16 @@ def _carried_on() -> ColumnElement[bool]:
     )
 
 
-def standing(ledger: Ledger, run_id: int) -> Standing:
+def run_progress(ledger: Ledger, run_id: int) -> RunProgress:
     """Where the run stands, over all of its processes."""
     of_run = messages.c.run_id == run_id
     query = select(exists().where(of_run, OPEN_ROW), exists().where(of_run, messages.c.status == IN_FLIGHT))
     with ledger.read() as connection:
         open_rows, in_flight = connection.execute(query).one()
-    return Standing(open_rows, in_flight)
+    return RunProgress(open_rows, in_flight)
 
 
-def somebody_sends(ledger: Ledger, run_id: int) -> bool:
+def is_being_sent(ledger: Ledger, run_id: int) -> bool:
     """May a request of this run still leave, or be under way? Once it is closed and nobody does, nobody ever will."""
     with ledger.read() as connection:
         return bool(connection.scalar(select(exists().where(leases.c.run_id == run_id))))
@@ -156,7 +164,7 @@ def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
     return found
 
 
-def helpers(ledger: Ledger, run_id: int) -> list[str]:
+def active_workers(ledger: Ledger, run_id: int) -> list[str]:
     """The workers that have a hand in this run just now."""
     query = select(leases.c.holder).where(leases.c.run_id == run_id, leases.c.worker, ALIVE)
     with ledger.read() as connection:

@@ -30,7 +30,7 @@ _AGAIN_SECONDS = 0.25
 
 
 @dataclass(eq=False)
-class Chunk:
+class RowRange:
     """Rows from `first` to `last`. `exhausted`: nothing of it was left to claim when it was last looked at."""
 
     first: int = 0
@@ -45,29 +45,35 @@ class Chunk:
 class SharedOutbox(Outbox):
     """The messages of one run, or of some chunks of it, for one sending process and its lease.
 
-    `leaving`: once it is set, nobody waits for a database that cannot be reached. `breath`: seconds between two
-    commits at least, so that several outcomes share one. `on_done` hears of each chunk that nothing is left of here;
-    it is called from whichever thread the outbox is used in.
+    `leaving`: once it is set, nobody waits for a database that cannot be reached. `min_commit_interval`:
+    seconds between two commits at least, so that several outcomes share one. `on_done` hears of each chunk that
+    nothing is left of here; it is called from whichever thread the outbox is used in.
     """
 
     def __init__(
-        self, ledger: Ledger, run_id: int, start_id: int, lease: Lease, leaving: threading.Event, breath: float,
-        on_done: Callable[[Chunk], None] = lambda _chunk: None,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: Ledger,
+        run_id: int,
+        start_id: int,
+        lease: Lease,
+        leaving: threading.Event,
+        min_commit_interval: float,
+        on_done: Callable[[RowRange], None] = lambda _chunk: None,
+    ) -> None:
         super().__init__(ledger, run_id, start_id, lease.owner)
         self._lease = lease
         self._leaving = leaving
-        self._breath = breath
-        self._breathed_at = 0.0
+        self._min_commit_interval = min_commit_interval
+        self._committed_at = 0.0
         self._on_done = on_done
-        self._chunks: list[Chunk] = []
+        self._chunks: list[RowRange] = []
         self._lock = threading.Lock()
         #: Claimed and handed out, without an outcome yet.
         self._held: set[int] = set()
         #: A commit failed, and may have been made all the same.
         self._unsure = False
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: RowRange) -> None:
         """Lets the outbox claim the rows of this chunk too. May be called from any thread."""
         with self._lock:
             self._chunks.append(chunk)
@@ -84,27 +90,27 @@ class SharedOutbox(Outbox):
                 chunk.after, chunk.exhausted = chunk.first - 1, False
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
-        if (wait := self._breathed_at + self._breath - time.monotonic()) > 0:
+        if (wait := self._committed_at + self._min_commit_interval - time.monotonic()) > 0:
             time.sleep(wait)
-        self._breathed_at = time.monotonic()
-        claimed = self._insist(lambda: self._exchange(outcomes, claims))
+        self._committed_at = time.monotonic()
+        claimed = self._retry(lambda: self._exchange(outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
         self._tell_done()
         return claimed
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         release = super().release
-        self._insist(lambda: release(claimed, code))
+        self._retry(lambda: release(claimed, code))
         self._held.difference_update(message.row for message in claimed)
         self._tell_done()
 
     def wake(self, clocks: Sequence[str]) -> None:
         wake = super().wake
-        self._insist(lambda: wake(clocks))
+        self._retry(lambda: wake(clocks))
         self.rewind()
 
     def sleeping(self) -> list[str]:
-        return self._insist(super().sleeping)
+        return self._retry(super().sleeping)
 
     def stop_requested(self) -> bool:
         """Has somebody asked this run to stop, or taken it back to plan it anew?"""
@@ -119,11 +125,11 @@ class SharedOutbox(Outbox):
                 stopped, is_open, start_id = connection.execute(query).one()
             return stopped is not None or not is_open or start_id != self._start_id
 
-        return self._insist(ask)
+        return self._retry(ask)
 
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         claimed: list[Claimed] = []
-        moved: list[tuple[Chunk, int, bool]] = []
+        moved: list[tuple[RowRange, int, bool]] = []
         with self._lock:
             chunks = [chunk for chunk in self._chunks if not chunk.exhausted]
         with self._ledger.write() as connection:
@@ -168,12 +174,12 @@ class SharedOutbox(Outbox):
         for chunk in done:
             self._on_done(chunk)
 
-    def remove(self, chunk: Chunk) -> None:
+    def remove(self, chunk: RowRange) -> None:
         """The outbox claims nothing of this chunk any more."""
         with self._lock:
             self._chunks.remove(chunk)
 
-    def _insist(self, action: Callable[[], T]) -> T:
+    def _retry(self, action: Callable[[], T]) -> T:
         """Tries again while the database cannot be reached, for a minute at most."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:

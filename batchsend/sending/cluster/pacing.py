@@ -86,7 +86,7 @@ _push = (
 
 
 @dataclass(frozen=True)
-class Block:
+class SlotBlock:
     """Slots, as times of this process's monotonic clock, and the run's present rate in requests a second."""
 
     slots: list[float]
@@ -115,7 +115,7 @@ class SlotBook:
         self._thread.submit(self._hang_up)
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def reserve(self, run_id: int, count: int) -> Block:
+    async def reserve(self, run_id: int, count: int) -> SlotBlock:
         """The run's next `count` slots. Waits as long as the database cannot be reached."""
         loop = asyncio.get_running_loop()
         while True:
@@ -135,13 +135,13 @@ class SlotBook:
         """Seconds that a reservation takes at present."""
         return self._clock.round_trip
 
-    def _reserve(self, run_id: int, count: int) -> Block:
+    def _reserve(self, run_id: int, count: int) -> SlotBlock:
         began = time.monotonic()
         end, rate, server_time = self._execute(_reserve, {"of_run": run_id, "count": float(count)}).one()
         self._clock.hear(server_time, began, time.monotonic())
         period = 1 / (rate * _PACE)
         first = self._clock.here(end) - count * period
-        return Block([first + number * period for number in range(count)], rate)
+        return SlotBlock([first + number * period for number in range(count)], rate)
 
     def _push(self, run_id: int, departed: float, wait: float, slow_down: bool) -> None:
         values = {

@@ -29,8 +29,8 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import messages, meta
 from batchsend.sending.cluster.leases import interrupt_dead
-from batchsend.sending.cluster.open_runs import OPEN_ROW, conclude, open_runs, standing, wake_sleepers
-from batchsend.sending.cluster.worker import Fate, Team
+from batchsend.sending.cluster.open_runs import OPEN_ROW, conclude, open_runs, run_progress, wake_sleepers
+from batchsend.sending.cluster.worker import ChunkResult, WorkerRuns
 
 if TYPE_CHECKING:
     import psycopg
@@ -91,13 +91,16 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
     )
     chunks = [
         Job(
-            queue=queue_of(base_url), task_name=_CHUNK, lock=None, queueing_lock=None,
+            queue=queue_of(base_url),
+            task_name=_CHUNK,
+            lock=None,
+            queueing_lock=None,
             # The first chunks of all runs come before the second ones: no large run holds up the others.
             priority=-number,
             task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
         )
         for number, (first, last) in enumerate(connection.execute(bounds))
-    ]  # fmt: skip
+    ]
     manager = App(connector=PsycopgConnector()).job_manager
     for begin in range(0, len(chunks), _JOBS_AT_ONCE):
         manager.batch_defer_jobs(chunks[begin : begin + _JOBS_AT_ONCE], connection=_driver(connection))
@@ -123,7 +126,7 @@ class WorkerOptions:
     name: str
 
 
-async def work(team: Team, options: WorkerOptions, stopping: asyncio.Event) -> None:
+async def work(team: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event) -> None:
     """Works off jobs until `stopping` is set, over any number of restarts of the database."""
     # Their tracebacks are not for those who look after workers; that the database is away is said below.
     for logger in ("procrastinate", "psycopg.pool", "psycopg"):
@@ -140,12 +143,16 @@ async def work(team: Team, options: WorkerOptions, stopping: asyncio.Event) -> N
                 away = False
                 worker = asyncio.create_task(
                     app.run_worker_async(
-                        queues=[queue], name=options.name, concurrency=options.concurrency,
-                        delete_jobs="always", install_signal_handlers=False,
-                        update_heartbeat_interval=_HEARTBEAT_SECONDS, stalled_worker_timeout=_STALLED_SECONDS,
+                        queues=[queue],
+                        name=options.name,
+                        concurrency=options.concurrency,
+                        delete_jobs="always",
+                        install_signal_handlers=False,
+                        update_heartbeat_interval=_HEARTBEAT_SECONDS,
+                        stalled_worker_timeout=_STALLED_SECONDS,
                         fetch_job_polling_interval=_LOOK_SECONDS,
                     )
-                )  # fmt: skip
+                )
                 stopped = asyncio.create_task(stopping.wait())
                 await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
@@ -165,18 +172,20 @@ def _pass_over(_loop: object, _context: object) -> None:
     """A job whose end could not be told to the database: it comes again, and finds nothing to send."""
 
 
-def _app_of(team: Team, queue: str, options: WorkerOptions) -> App:
+def _app_of(team: WorkerRuns, queue: str, options: WorkerOptions) -> App:
     app = App(
         connector=PsycopgConnector(
             conninfo=_conninfo(team.ledger.url),
             kwargs=server_options(team.ledger.url, application_name=f"batchsend {options.name}"),
-            min_size=1, max_size=4, timeout=15.0,
+            min_size=1,
+            max_size=4,
+            timeout=15.0,
         )
-    )  # fmt: skip
+    )
 
     @app.task(name=_CHUNK, queue=queue, retry=RetryStrategy(max_attempts=5, wait=1, linear_wait=2))
     async def send_chunk(run_id: int, start_id: int, first: int, last: int) -> None:
-        if await team.work(run_id, start_id, first, last) is Fate.LEFT:
+        if await team.work(run_id, start_id, first, last) is ChunkResult.LEFT:
             raise _LeftError
 
     @app.periodic(cron=_SWEEP_TIMES, periodic_id=queue)
@@ -189,7 +198,7 @@ def _app_of(team: Team, queue: str, options: WorkerOptions) -> App:
     return app
 
 
-async def _sweep(app: App, team: Team, queue: str) -> None:
+async def _sweep(app: App, team: WorkerRuns, queue: str) -> None:
     """Puts right what killed processes left behind."""
     await asyncio.to_thread(interrupt_dead, team.ledger)
     stalled = await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_STALLED_SECONDS)
@@ -200,7 +209,7 @@ async def _sweep(app: App, team: Team, queue: str) -> None:
     await asyncio.to_thread(_look_after_runs, team)
 
 
-def _look_after_runs(team: Team) -> None:
+def _look_after_runs(team: WorkerRuns) -> None:
     """Rows without a job get a new one; runs that are done are ended."""
     ledger = team.ledger
     for run in open_runs(ledger, team.base_url):
@@ -208,7 +217,7 @@ def _look_after_runs(team: Team) -> None:
             wake_sleepers(ledger, run)
         if _has_chunks(ledger, run.run_id):
             continue
-        state = standing(ledger, run.run_id)
+        state = run_progress(ledger, run.run_id)
         if state.in_flight:
             interrupt_dead(ledger, run.run_id)
         if state.open_rows:

@@ -18,16 +18,16 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.sending.cluster.leases import LeasedPacer, LeaseKeeper, LeaseLostError
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, open_run
-from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
+from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.run_settings import breath_of, client_of, send_options
+from batchsend.sending.run_settings import client_of, min_commit_interval, send_options
 from batchsend.sending.sender import Ending, Sender
 from batchsend.settings import Credentials
 
 Say = Callable[[str], None]
 
 
-class Fate(StrEnum):
+class ChunkResult(StrEnum):
     """What became of a chunk here."""
 
     DONE = "done"  # nothing of it is left to claim
@@ -35,7 +35,7 @@ class Fate(StrEnum):
     LEFT = "left"  # this process ends: somebody else has to go on with it
 
 
-class Team:
+class WorkerRuns:
     """All runs that this process has a hand in. Belongs to one event loop; `say` hears a sentence now and then."""
 
     def __init__(self, ledger: Ledger, credentials: Credentials, base_url: str, name: str, say: Say) -> None:
@@ -47,7 +47,7 @@ class Team:
         self.book = SlotBook(ledger.url)
         self.keeper = LeaseKeeper(ledger, base_url, name, worker=True)
         self.ledger_id = ""
-        self._hands: dict[int, _Hand] = {}
+        self._hands: dict[int, RunSender] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -69,45 +69,45 @@ class Team:
         for hand in self._hands.values():
             hand.stop(Ending("this worker ends", interrupted=True))
 
-    async def work(self, run_id: int, start_id: int, first: int, last: int) -> Fate:
+    async def work(self, run_id: int, start_id: int, first: int, last: int) -> ChunkResult:
         """Sends what is left of these rows. Raises `LedgerError`, and whatever goes wrong inside."""
         if self.leaving.is_set():
-            return Fate.LEFT
+            return ChunkResult.LEFT
         hand = self._hands.get(run_id)
         if hand is None or hand.over or hand.start_id != start_id:
             run = await asyncio.to_thread(open_run, self.ledger, run_id)
             if run is None or run.start_id != start_id or run.settings.base_url != self.base_url:
-                return Fate.OVER
+                return ChunkResult.OVER
             hand = self._hands.get(run_id)
             if hand is not None and hand.start_id != start_id:
                 # It notices by itself that its plan is out of date, and ends.
                 await hand.ended()
                 hand = None
             if hand is None or hand.over:
-                hand = self._hands[run_id] = _Hand(self, run)
+                hand = self._hands[run_id] = RunSender(self, run)
         try:
-            return await hand.work(Chunk(first, last))
+            return await hand.work(RowRange(first, last))
         finally:
             if hand.over and self._hands.get(run_id) is hand:
                 del self._hands[run_id]
 
 
-class _Hand:
+class RunSender:
     """This process's sender of one run, as long as there are chunks of it here."""
 
-    def __init__(self, team: Team, run: OpenRun) -> None:
+    def __init__(self, team: WorkerRuns, run: OpenRun) -> None:
         self._team = team
         self._run = run
         self.start_id = run.start_id
         self.over = False
-        self._waiting: dict[Chunk, asyncio.Future[Fate]] = {}
+        self._waiting: dict[RowRange, asyncio.Future[ChunkResult]] = {}
         self._outbox: SharedOutbox | None = None
         self._sender: Sender | None = None
         self._ending: Ending | None = None
         self._task = asyncio.create_task(self._send())
 
-    async def work(self, chunk: Chunk) -> Fate:
-        future: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
+    async def work(self, chunk: RowRange) -> ChunkResult:
+        future: asyncio.Future[ChunkResult] = asyncio.get_running_loop().create_future()
         self._waiting[chunk] = future
         if self._outbox is not None:
             self._outbox.add(chunk)
@@ -122,7 +122,7 @@ class _Hand:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _send(self) -> None:
-        came_to: Fate | Exception = Fate.LEFT
+        came_to: ChunkResult | Exception = ChunkResult.LEFT
         try:
             came_to = await self._send_all()
         except Exception as error:  # noqa: BLE001 - those who wait for their chunks have to hear of it
@@ -132,13 +132,13 @@ class _Hand:
             for future in self._waiting.values():
                 if future.done():
                     continue
-                if isinstance(came_to, Fate):
+                if isinstance(came_to, ChunkResult):
                     future.set_result(came_to)
                 else:
                     future.set_exception(came_to)
             self._waiting.clear()
 
-    async def _send_all(self) -> Fate:
+    async def _send_all(self) -> ChunkResult:
         settings, team = self._run.settings, self._team
         pacer = SharedPacer(team.book, self._run.run_id, settings.rate)
         team.say(f"Run {self._run.run_id}: lending a hand.")
@@ -146,16 +146,16 @@ class _Hand:
             while self._waiting:
                 ending = await self._send_under_a_lease(client, pacer)
                 if ending is None or ending.asked:
-                    return Fate.OVER
+                    return ChunkResult.OVER
                 if ending.interrupted:
-                    return Fate.LEFT
+                    return ChunkResult.LEFT
                 if ending.reason is not None:
                     team.say(f"Run {self._run.run_id}: stopped: {ending.reason}")
                     await asyncio.to_thread(close_run, team.ledger, self._run.run_id, ending.reason)
-                    return Fate.OVER
+                    return ChunkResult.OVER
             # From here on chunks go to another hand; the client takes a moment to close.
             self.over = True
-        return Fate.DONE
+        return ChunkResult.DONE
 
     async def _send_under_a_lease(self, client: ApiClient, pacer: SharedPacer) -> Ending | None:
         """Sends until the chunks that are here are done; `None`: nobody may any more."""
@@ -165,12 +165,12 @@ class _Hand:
             return None
         loop = asyncio.get_running_loop()
 
-        def on_done(chunk: Chunk) -> None:
+        def on_done(chunk: RowRange) -> None:
             outbox.remove(chunk)
             loop.call_soon_threadsafe(self._chunk_done, chunk)
 
-        breath = breath_of(run.settings)
-        outbox = SharedOutbox(team.ledger, run.run_id, run.start_id, lease, team.leaving, breath, on_done)
+        interval = min_commit_interval(run.settings)
+        outbox = SharedOutbox(team.ledger, run.run_id, run.start_id, lease, team.leaving, interval, on_done)
         for chunk in self._waiting:
             chunk.after, chunk.exhausted = chunk.first - 1, False
             outbox.add(chunk)
@@ -193,10 +193,10 @@ class _Hand:
             await team.keeper.give_up(lease, settled=outbox.settled)
         return Ending()
 
-    def _chunk_done(self, chunk: Chunk) -> None:
+    def _chunk_done(self, chunk: RowRange) -> None:
         future = self._waiting.pop(chunk, None)
         if future is not None and not future.done():
-            future.set_result(Fate.DONE)
+            future.set_result(ChunkResult.DONE)
 
 
 def _nobody_listens(_event: object) -> None:

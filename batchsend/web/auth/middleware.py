@@ -42,7 +42,7 @@ HEADERS = {
 
 
 @dataclass
-class Gate:
+class Auth:
     """`hosts`: names by which this server may be called; addresses of this computer's are, where `any_address`."""
 
     users: Users
@@ -89,13 +89,13 @@ class TurnedAwayError(Exception):
         self.status = status
 
 
-GATE = web.AppKey("gate", Gate)
+AUTH = web.AppKey("gate", Auth)
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Lets a request through to its page, or not. Raises `TurnedAwayError`."""
-    gate = request.app[GATE]
+    gate = request.app[AUTH]
     if not gate.is_our_host(request.headers.get("Host", "")):
         raise TurnedAwayError(
             421,

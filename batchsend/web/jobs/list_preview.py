@@ -23,7 +23,7 @@ from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
-from batchsend.planning.row_judge import Problem, RowJudge
+from batchsend.planning.row_judge import RowIssue, RowJudge
 from batchsend.reports.advice import meaning, what_to_do
 from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
@@ -76,7 +76,7 @@ class RowText:
 
 
 @dataclass
-class _Kept:
+class _CachedList:
     """A list that was read a moment ago, and its first rows."""
 
     customers: CustomerList
@@ -85,7 +85,7 @@ class _Kept:
     hidden: frozenset[int]
 
 
-_lists: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+_lists: OrderedDict[tuple[object, ...], _CachedList] = OrderedDict()
 
 
 def look_at_list(path: Path, content: bytes) -> ListView:
@@ -142,9 +142,12 @@ def text_of_row(path: Path, content: bytes, template: Path, source: str, wanted:
         later = None
     line = campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None
     beside = RowText(
-        row=row, earlier=earlier, later=later, opt_out_line=line,
+        row=row,
+        earlier=earlier,
+        later=later,
+        opt_out_line=line,
         cells=tuple((headers[index], cells[index]) for index in sorted(made.uses)),
-    )  # fmt: skip
+    )
     roles, _ = _roles(campaign, headers)
     if roles is None:
         return _text_alone(campaign, made, cells, beside)
@@ -190,7 +193,7 @@ def _list_file(campaign: Campaign) -> Path:
     return newest_match(campaign.list) if is_pattern(campaign.list) else campaign.list
 
 
-def _list(campaign: Campaign, file: Path) -> _Kept:
+def _list(campaign: Campaign, file: Path) -> _CachedList:
     options = campaign.list_options
     try:
         stat = file.stat()
@@ -214,13 +217,13 @@ def _list(campaign: Campaign, file: Path) -> _Kept:
         hidden.update(chunk.hidden)
         if len(rows) >= _ROWS_KEPT:
             break
-    _lists[key] = _Kept(customers, rows, malformed, frozenset(hidden))
+    _lists[key] = _CachedList(customers, rows, malformed, frozenset(hidden))
     while len(_lists) > _LISTS_KEPT:
         _lists.popitem(last=False)
     return _lists[key]
 
 
-def _row(kept: _Kept, wanted: int | None) -> tuple[int | None, Sequence[str], str | None, bool]:
+def _row(kept: _CachedList, wanted: int | None) -> tuple[int | None, Sequence[str], str | None, bool]:
     """A row by its number, or the next one that is there: its number, cells, what is malformed, is it hidden."""
     near = next((number for number in kept.rows if wanted is None or number >= wanted), None)
     if near is not None:
@@ -267,7 +270,7 @@ def _text_alone(campaign: Campaign, made: MessageTemplate, cells: Sequence[str],
     try:
         body = normalise(made.render(cells))
     except RowProblem as problem:
-        return _with_problem(beside, Problem(problem.code, problem.description))
+        return _with_problem(beside, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
         body = smart_encode(body)
     size = counted(body, beside.opt_out_line)
@@ -280,7 +283,7 @@ def _with_body(shown: RowText, body: str | None, size: tuple[int, str, int]) -> 
     return RowText(**{**vars(shown), **values})
 
 
-def _with_problem(shown: RowText, problem: Problem | None) -> RowText:
+def _with_problem(shown: RowText, problem: RowIssue | None) -> RowText:
     if problem is None:
         return shown
     status = Status.INVALID

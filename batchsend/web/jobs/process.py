@@ -40,7 +40,7 @@ from batchsend.utils.files import write_private
 from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs.confirmation import Promise, differences, promise_of
-from batchsend.web.jobs.registry import ENDED, Request, State, beside, own_process, write_state
+from batchsend.web.jobs.registry import ENDED, JobRequest, State, beside, own_process, write_state
 from batchsend.web.rendering import fragments
 
 #: Somebody who only looks whether a campaign is being sent holds it for an instant.
@@ -49,12 +49,12 @@ _TRIES, _PAUSE = 5, 0.3
 _AGAIN = "Check again"
 
 
-class _Job:
+class _JobProcess:
     """What is asked for, and what is said of it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.request = Request(**json.loads(file.read_text(encoding="utf-8")))
+        self.request = JobRequest(**json.loads(file.read_text(encoding="utf-8")))
         process, began = own_process()
         self._state = State("reading", process=process, began=began)
         self._write()
@@ -79,7 +79,7 @@ class _Job:
             write_state(beside(self._file, "state"), self._state)
 
 
-def check(job: _Job) -> None:
+def check(job: _JobProcess) -> None:
     """The dry run: what `batchsend preview` writes, and its page for ours."""
     campaign, start = _start(job.request)
     refused: list[str] = []
@@ -98,14 +98,24 @@ def check(job: _Job) -> None:
         job.keep_page(fragments(preview_page.TEMPLATE, **preview_page.values(here)))
         first = facts.picked.first[0] if facts.picked.first else None
         job.ends(
-            Exit.DONE, promise=promise_of(plan).stored(), refused=refused, made_at=to_text(now()),
-            department=facts.department, list_name=facts.list_name, segments=plan.segments,
-            this_machine=facts.this_machine, base_url=facts.base_url, lasts=facts.lasts, known=facts.known,
-            waits=facts.tally.waits, first_body=first.body if first else "", opt_out_line=facts.opt_out_line,
-        )  # fmt: skip
+            Exit.DONE,
+            promise=promise_of(plan).stored(),
+            refused=refused,
+            made_at=to_text(now()),
+            department=facts.department,
+            list_name=facts.list_name,
+            segments=plan.segments,
+            this_machine=facts.this_machine,
+            base_url=facts.base_url,
+            lasts=facts.lasts,
+            known=facts.known,
+            waits=facts.tally.waits,
+            first_body=first.body if first else "",
+            opt_out_line=facts.opt_out_line,
+        )
 
 
-def send(job: _Job) -> None:
+def send(job: _JobProcess) -> None:
     """Sends, if everything is still as it was shown."""
     request = job.request
     _, start = _start(request)
@@ -139,7 +149,7 @@ def send(job: _Job) -> None:
     job.ends(report.exit, report.ending or "", **_summary(report), waiting=None)
 
 
-def _guarded(start: Start, request: Request) -> Start:
+def _guarded(start: Start, request: JobRequest) -> Start:
     """This start, with the number that was promised as a guard.
 
     Where nothing is left to send nobody is asked, and this is what refuses it.
@@ -149,7 +159,7 @@ def _guarded(start: Start, request: Request) -> Start:
     return replace(start, guards=replace(start.guards, expect=texts))
 
 
-def rehearse(job: _Job) -> None:
+def rehearse(job: _JobProcess) -> None:
     """Does the same with the stand-in for myKaarma: nobody gets a text."""
     _, start = _start(job.request)
 
@@ -161,7 +171,7 @@ def rehearse(job: _Job) -> None:
     job.ends(report.exit, report.ending or "", **_summary(report))
 
 
-def trial(job: _Job) -> None:
+def trial(job: _JobProcess) -> None:
     """One text to somebody who is not on the list."""
     request = job.request
     _, start = _start(request)
@@ -175,20 +185,27 @@ def trial(job: _Job) -> None:
     report = send_trial(start, request.customer or "", request.row, confirm=confirm, listener=_nobody)
     row = report.row
     job.ends(
-        report.exit, report.ending or "", status=row["status"], codes=row["codes"],
-        descriptions=row["descriptions"], message_uuid=row["message_uuid"],
-    )  # fmt: skip
+        report.exit,
+        report.ending or "",
+        status=row["status"],
+        codes=row["codes"],
+        descriptions=row["descriptions"],
+        message_uuid=row["message_uuid"],
+    )
 
 
-_KINDS: Mapping[str, Callable[[_Job], None]] = {
-    "check": check, "send": send, "rehearse": rehearse, "trial": trial,
-}  # fmt: skip
+_KINDS: Mapping[str, Callable[[_JobProcess], None]] = {
+    "check": check,
+    "send": send,
+    "rehearse": rehearse,
+    "trial": trial,
+}
 
 
 class _Listener:
     """Says when everybody waits, and until when."""
 
-    def __init__(self, job: _Job) -> None:
+    def __init__(self, job: _JobProcess) -> None:
         self._job = job
         self._waits = False
 
@@ -202,12 +219,15 @@ class _Listener:
             self._job.says("sending", waiting=None)
 
 
-def _start(request: Request) -> tuple[Campaign, Start]:
+def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
     start = prepare(
-        campaign, ledger=request.ledger, resend=request.resend, limit=request.limit,
+        campaign,
+        ledger=request.ledger,
+        resend=request.resend,
+        limit=request.limit,
         new_campaign=request.new_campaign,
-    )  # fmt: skip
+    )
     return campaign, start
 
 
@@ -249,7 +269,7 @@ def main(arguments: list[str]) -> int:
     """Does what the file asks for. Whatever goes wrong is said in the file beside it."""
     # Before the first text SIGTERM ends it as Ctrl-C does; while sending, the runner takes both over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    job = _Job(Path(arguments[0]))
+    job = _JobProcess(Path(arguments[0]))
     read_only_below(job.request.only_below)
     try:
         _KINDS[job.request.kind](job)

@@ -35,7 +35,7 @@ _STARTING, ENDED = "starting", "ended"
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """What a process is to do. `campaign`: the file; `promise`: what was shown of a plan, by `promises.Promise`.
 
     `only_below`: the folder outside which the process reads no list, template or suppression file.
@@ -75,7 +75,7 @@ class State:
 
 
 class Jobs:
-    """The processes of one server's folder. `only_below`: as in `Request`, for all of them."""
+    """The processes of one server's folder. `only_below`: as in `JobRequest`, for all of them."""
 
     def __init__(self, folder: Path, only_below: Path | None = None) -> None:
         self._folder = folder
@@ -85,7 +85,7 @@ class Jobs:
     def new_name(self) -> str:
         return secrets.token_urlsafe(16)
 
-    def start(self, name: str, request: Request, environment: Mapping[str, str]) -> bool:
+    def start(self, name: str, request: JobRequest, environment: Mapping[str, str]) -> bool:
         """Starts a process; `False` where this name was used before. Raises `BatchsendError`."""
         file = self._file(name, "request")
         try:
@@ -113,10 +113,10 @@ class Jobs:
             ) from error
         return True
 
-    def request(self, name: str) -> Request:
+    def request(self, name: str) -> JobRequest:
         """What was asked for under a name. Raises `NotThereError`."""
         try:
-            return Request(**json.loads(self._file(name, "request").read_text(encoding="utf-8")))
+            return JobRequest(**json.loads(self._file(name, "request").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise NotThereError("This check is not kept any more. Check the campaign again.") from error
 
@@ -168,8 +168,8 @@ def environment_of(user: str, *, named: bool) -> dict[str, str]:
     return {**os.environ, **({"LOGNAME": user} if named else {})}
 
 
-def request_for(file: CampaignFile, kind: str, ledger: str | None, user: str, **more: Any) -> Request:
-    return Request(kind=kind, campaign=str(file.path), ledger=ledger, user=user, **more)
+def request_for(file: CampaignFile, kind: str, ledger: str | None, user: str, **more: Any) -> JobRequest:
+    return JobRequest(kind=kind, campaign=str(file.path), ledger=ledger, user=user, **more)
 
 
 def beside(request_file: Path, what: str) -> Path:

@@ -15,14 +15,14 @@ from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
 from batchsend.statuses import Tally
-from batchsend.web.folder import CampaignFile, NotThereError, Places
+from batchsend.web.folder import CampaignFile, NotThereError, WebFolder
 from batchsend.web.jobs.list_preview import ListView, look_at_list
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
-from batchsend.web.views.campaigns import PLACES, WATCH, LastRun
+from batchsend.web.views.campaigns import FOLDER, WATCH, LastRun
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
@@ -56,7 +56,7 @@ class Editor:
 
 def opened(request: web.Request) -> Opened:
     """The campaign that an address names. Raises `NotThereError`. Blocks for a small file."""
-    file = request.app[PLACES].campaign(request.match_info["folder"], request.match_info["stem"])
+    file = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
     return open_file(file)
 
 
@@ -74,7 +74,7 @@ def open_file(file: CampaignFile) -> Opened:
 
 def loaded(request: web.Request) -> tuple[CampaignFile, Campaign]:
     """The same for pages that need a campaign that can be used. Raises `CampaignError`, `BatchsendError`."""
-    places = request.app[PLACES]
+    places = request.app[FOLDER]
     file = places.campaign(request.match_info["folder"], request.match_info["stem"])
     campaign = file.load()
     places.check(campaign)
@@ -101,11 +101,14 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def campaign_page(
-    request: web.Request, *, status: int = 200, template_draft: Editor | None = None,
+    request: web.Request,
+    *,
+    status: int = 200,
+    template_draft: Editor | None = None,
     file_draft: Editor | None = None,
-) -> web.Response:  # fmt: skip
+) -> web.Response:
     """The page; a draft is what somebody wrote that could not be saved."""
-    places = request.app[PLACES]
+    places = request.app[FOLDER]
     found = await asyncio.to_thread(opened, request)
     campaign = found.campaign
     view: ListView | None = None
@@ -120,14 +123,25 @@ async def campaign_page(
     text = await asyncio.to_thread(_template, campaign, number) if campaign and outside is None else None
     runs, ledger_problem = await asyncio.to_thread(_runs, places, request.app[WATCH], campaign)
     return page(
-        request, "campaign.html.j2", status=status, file=found.file, campaign=campaign,
-        name=campaign.name if campaign else found.file.stem, problems=found.problems, outside=outside,
-        view=view, is_pattern=campaign is not None and is_pattern(campaign.list), runs=runs,
-        ledger_problem=ledger_problem, sample_ids=_sample_ids(campaign), settings=_settings_said(campaign),
-        template=template_draft or text, number=number,
+        request,
+        "campaign.html.j2",
+        status=status,
+        file=found.file,
+        campaign=campaign,
+        name=campaign.name if campaign else found.file.stem,
+        problems=found.problems,
+        outside=outside,
+        view=view,
+        is_pattern=campaign is not None and is_pattern(campaign.list),
+        runs=runs,
+        ledger_problem=ledger_problem,
+        sample_ids=_sample_ids(campaign),
+        settings=_settings_said(campaign),
+        template=template_draft or text,
+        number=number,
         templates=[file.name for file in templates_of(campaign)] if campaign else [],
         editor=file_draft or Editor(found.file.path.name, found.text, fingerprint(found.content)),
-    )  # fmt: skip
+    )
 
 
 def _template(campaign: Campaign, number: str) -> Editor:
@@ -141,7 +155,7 @@ def _template(campaign: Campaign, number: str) -> Editor:
         return Editor("", "", "", f"The text cannot be shown here: {error}")
 
 
-def _runs(places: Places, watch: Watch, campaign: Campaign | None) -> tuple[Sequence[LastRun], str | None]:
+def _runs(places: WebFolder, watch: Watch, campaign: Campaign | None) -> tuple[Sequence[LastRun], str | None]:
     if campaign is None:
         return [], None
     found: list[LastRun] = []

@@ -14,12 +14,12 @@ from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import CampaignFile, Places
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import Watch, remembered
 from batchsend.web.rendering import page
 
-PLACES = web.AppKey("places", Places)
+FOLDER = web.AppKey("places", WebFolder)
 WATCH = web.AppKey("watch", Watch)
 
 
@@ -35,7 +35,7 @@ class LastRun:
 
 
 @dataclass(frozen=True)
-class Overview:
+class CampaignOverview:
     """A campaign in the list. `problem`: why it cannot be used as it stands; `next_start`: UTC text."""
 
     file: CampaignFile
@@ -53,7 +53,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def make(request: web.Request) -> web.Response:
     """A new campaign from the sample."""
-    places = request.app[PLACES]
+    places = request.app[FOLDER]
     name = str((await request.post()).get("name", "")).strip()
     try:
         files = await asyncio.to_thread(write_sample, name, places.new_folder)
@@ -67,19 +67,24 @@ async def make(request: web.Request) -> web.Response:
 
 
 async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
-    places, watch = request.app[PLACES], request.app[WATCH]
+    places, watch = request.app[FOLDER], request.app[WATCH]
     found = await asyncio.to_thread(lambda: [_overview(places, watch, file) for file in places.campaigns()])
     return page(
-        request, "campaigns.html.j2", status=400 if problem else 200, campaigns=found, folder=places.root,
-        name=name, problem=problem,
-    )  # fmt: skip
+        request,
+        "campaigns.html.j2",
+        status=400 if problem else 200,
+        campaigns=found,
+        folder=places.root,
+        name=name,
+        problem=problem,
+    )
 
 
-def _overview(places: Places, watch: Watch, file: CampaignFile) -> Overview:
+def _overview(places: WebFolder, watch: Watch, file: CampaignFile) -> CampaignOverview:
     try:
         campaign = file.load()
     except BatchsendError as error:
-        return Overview(file, file.stem, "", problem=str(error))
+        return CampaignOverview(file, file.stem, "", problem=str(error))
     starts = times_of(campaign).after(now()) if campaign.schedule is not None else None
     next_start = to_text(starts) if starts is not None else None
     department = campaign.department_label or ""
@@ -87,11 +92,11 @@ def _overview(places: Places, watch: Watch, file: CampaignFile) -> Overview:
         with remembered(places, campaign) as found:
             runs = found.runs() if found is not None else []
             if found is None or not runs:
-                return Overview(file, campaign.name, department, next_start=next_start)
+                return CampaignOverview(file, campaign.name, department, next_start=next_start)
             tally = Tally.of(found.ledger.counts(runs[0].id))
             last = LastRun(
                 runs[0].id, runs[0].created_at, tally, watch.is_sending(found, runs[0]), bar_of(tally)
             )
-            return Overview(file, campaign.name, department, last=last, next_start=next_start)
+            return CampaignOverview(file, campaign.name, department, last=last, next_start=next_start)
     except BatchsendError as error:
-        return Overview(file, campaign.name, department, problem=str(error), next_start=next_start)
+        return CampaignOverview(file, campaign.name, department, problem=str(error), next_start=next_start)

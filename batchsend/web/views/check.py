@@ -21,11 +21,11 @@ from batchsend.reports.advice import meaning
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotThereError
 from batchsend.web.jobs.confirmation import FIRST
-from batchsend.web.jobs.registry import JOBS, Jobs, Request, State, environment_of, request_for
+from batchsend.web.jobs.registry import JOBS, JobRequest, Jobs, State, environment_of, request_for
 from batchsend.web.queries import remembered
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.views.campaign import loaded
-from batchsend.web.views.campaigns import PLACES
+from batchsend.web.views.campaigns import FOLDER
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
 SENT, TRIAL, REHEARSAL = "sent", "trial", "rehearsal"
@@ -38,12 +38,16 @@ async def begin(request: web.Request) -> web.Response:
     resend = str(form.get("resend", "")) or None
     if resend is not None:
         check_resend(resend)
-    places, jobs = request.app[PLACES], request.app[JOBS]
+    places, jobs = request.app[FOLDER], request.app[JOBS]
     name = jobs.new_name()
     asked = request_for(
-        file, "check", places.ledger, session(request).user, resend=resend,
+        file,
+        "check",
+        places.ledger,
+        session(request).user,
+        resend=resend,
         new_campaign=form.get("new_campaign") == "yes",
-    )  # fmt: skip
+    )
     await asyncio.to_thread(jobs.forget_old)
     await asyncio.to_thread(jobs.start, name, asked, _environment(request))
     raise web.HTTPSeeOther(f"{file.url}/check/{name}")
@@ -72,23 +76,47 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
     state = await asyncio.to_thread(jobs.state, name)
     if not state.is_over:
         return page(
-            request, "wait.html.j2", file=file, name=campaign.name, state=state, title="Checking the campaign",
-            look=f"{file.url}/check/{name}/look", reassure="Nothing is sent by a check.",
-        )  # fmt: skip
+            request,
+            "wait.html.j2",
+            file=file,
+            name=campaign.name,
+            state=state,
+            title="Checking the campaign",
+            look=f"{file.url}/check/{name}/look",
+            reassure="Nothing is sent by a check.",
+        )
     if state.lost or state.said:
         said = state.said or "The check ended before it was done: its process was stopped. Check again."
         return page(
-            request, "check_failed.html.j2", file=file, name=campaign.name, said=said, asked=asked,
+            request,
+            "check_failed.html.j2",
+            file=file,
+            name=campaign.name,
+            said=said,
+            asked=asked,
             other_campaign="--new-campaign" in said,
-        )  # fmt: skip
+        )
     header, main, data = json.loads(await asyncio.to_thread(jobs.html, name))
     return page(
-        request, "check.html.j2", status=400 if problem else 200, file=file, name=campaign.name,
-        header=trusted(header), main=trusted(main), data=trusted(data), facts=state.facts, asked=asked,
-        promise=state.facts["promise"], check=name, problem=problem, typed=typed, first=FIRST,
-        used=await asyncio.to_thread(jobs.is_used, f"{name}.{SENT}"), nonce=secrets.token_urlsafe(8),
+        request,
+        "check.html.j2",
+        status=400 if problem else 200,
+        file=file,
+        name=campaign.name,
+        header=trusted(header),
+        main=trusted(main),
+        data=trusted(data),
+        facts=state.facts,
+        asked=asked,
+        promise=state.facts["promise"],
+        check=name,
+        problem=problem,
+        typed=typed,
+        first=FIRST,
+        used=await asyncio.to_thread(jobs.is_used, f"{name}.{SENT}"),
+        nonce=secrets.token_urlsafe(8),
         customer=request.cookies.get("batchsend-test-customer", ""),
-    )  # fmt: skip
+    )
 
 
 async def send(request: web.Request) -> web.Response:
@@ -108,9 +136,15 @@ async def send(request: web.Request) -> web.Response:
     if problem := _refusal(state, texts, typed, sure=form.get("sure") == "yes"):
         return await _page(request, problem=problem, typed=typed)
     start = request_for(
-        file, "send", asked.ledger, session(request).user, resend=asked.resend, new_campaign=asked.new_campaign,
-        limit=FIRST if first else None, promise=promise,
-    )  # fmt: skip
+        file,
+        "send",
+        asked.ledger,
+        session(request).user,
+        resend=asked.resend,
+        new_campaign=asked.new_campaign,
+        limit=FIRST if first else None,
+        promise=promise,
+    )
     await asyncio.to_thread(jobs.start, f"{name}.{SENT}", start, _environment(request))
     raise web.HTTPSeeOther(url)
 
@@ -138,14 +172,24 @@ async def sent(request: web.Request) -> web.Response:
         raise web.HTTPSeeOther(f"{file.url}/run/{number}")
     if not state.is_over:
         return page(
-            request, "wait.html.j2", file=file, name=campaign.name, state=state, title="About to send",
+            request,
+            "wait.html.j2",
+            file=file,
+            name=campaign.name,
+            state=state,
+            title="About to send",
             look=f"{file.url}/check/{name}/{SENT}/look",
             reassure="All is read once more and compared with what you saw. You can close this page: it goes on.",
-        )  # fmt: skip
+        )
     return page(
-        request, "not_sent.html.j2", file=file, name=campaign.name, asked=asked,
-        changed=bool(state.facts.get("changed")), said=state.said.splitlines(),
-    )  # fmt: skip
+        request,
+        "not_sent.html.j2",
+        file=file,
+        name=campaign.name,
+        asked=asked,
+        changed=bool(state.facts.get("changed")),
+        said=state.said.splitlines(),
+    )
 
 
 async def trial(request: web.Request) -> web.Response:
@@ -207,18 +251,30 @@ async def tested(request: web.Request) -> web.Response:
     if not state.is_over:
         title = "Sending the test" if what.startswith(TRIAL) else "Rehearsing"
         return page(
-            request, "wait.html.j2", file=file, name=campaign.name, state=state, title=title,
-            look=f"{file.url}/check/{name}/{what}/look", reassure="It counts for nothing.",
-        )  # fmt: skip
+            request,
+            "wait.html.j2",
+            file=file,
+            name=campaign.name,
+            state=state,
+            title=title,
+            look=f"{file.url}/check/{name}/{what}/look",
+            reassure="It counts for nothing.",
+        )
     status, codes = str(state.facts.get("status", "")), str(state.facts.get("codes", ""))
     return page(
-        request, "tested.html.j2", file=file, name=campaign.name, check=name, state=state,
-        is_trial=what.startswith(TRIAL), outcome=status,
+        request,
+        "tested.html.j2",
+        file=file,
+        name=campaign.name,
+        check=name,
+        state=state,
+        is_trial=what.startswith(TRIAL),
+        outcome=status,
         meaning=meaning(status, codes.split("; ") if codes else []) if status else "",
-    )  # fmt: skip
+    )
 
 
-def _asked(request: web.Request) -> tuple[CampaignFile, Campaign, Jobs, str, Request]:
+def _asked(request: web.Request) -> tuple[CampaignFile, Campaign, Jobs, str, JobRequest]:
     """The campaign and the check that an address names. Raises `BatchsendError`."""
     file, campaign = loaded(request)
     jobs, name = request.app[JOBS], request.match_info["check"]
@@ -237,7 +293,7 @@ def _run_of(request: web.Request, state: State) -> int | None:
         return None
     _, campaign = loaded(request)
     try:
-        with remembered(request.app[PLACES], campaign) as found:
+        with remembered(request.app[FOLDER], campaign) as found:
             if found is None:
                 return None
             goes_on = facts["goes_on"]

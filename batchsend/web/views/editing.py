@@ -12,14 +12,14 @@ from aiohttp import BodyPartReader, web
 
 from batchsend.errors import BatchsendError, ForbiddenFileError
 from batchsend.web.auth.middleware import check_token_part, session
-from batchsend.web.folder import CampaignFile, Places
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import check_list, problems_of_file, text_of_row
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace, save, take_in
 from batchsend.web.views.campaign import Editor, campaign_page, loaded, open_file, opened, template_of
-from batchsend.web.views.campaigns import PLACES
+from batchsend.web.views.campaigns import FOLDER
 
 #: One change of a campaign file at a time: two of this server's never write over each other.
 CHANGING = web.AppKey("changing", asyncio.Lock)
@@ -28,7 +28,7 @@ _COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone"
 
 async def new_list(request: web.Request) -> web.Response:
     """Takes a list in, and makes it the campaign's."""
-    file = request.app[PLACES].campaign(request.match_info["folder"], request.match_info["stem"])
+    file = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
     reader = await request.multipart()
     await check_token_part(await reader.next(), session(request))
     sent = await reader.next()
@@ -121,7 +121,7 @@ async def campaign_file(request: web.Request) -> web.Response:
     form = await request.post()
     text, was = str(form.get("text", "")), str(form.get("was", ""))
     try:
-        await asyncio.to_thread(_check_files, request.app[PLACES], found.file, _lines(text).encode())
+        await asyncio.to_thread(_check_files, request.app[FOLDER], found.file, _lines(text).encode())
         async with request.app[CHANGING]:
             await asyncio.to_thread(save, found.file.path, text, was=was)
     except BatchsendError as error:
@@ -140,7 +140,7 @@ async def try_text(request: web.Request) -> web.Response:
     form = await request.post()
     if found.campaign is None:
         return _part("text.html.j2", t=None)
-    request.app[PLACES].check(found.campaign)
+    request.app[FOLDER].check(found.campaign)
     path = template_of(found.campaign, str(form.get("number", "0")))
     row = str(form.get("row", "")).strip()
     wanted = int(row) if row.isdecimal() and len(row) < 9 else None
@@ -154,14 +154,14 @@ async def try_file(request: web.Request) -> web.Response:
     found = await asyncio.to_thread(opened, request)
     content = _lines(str((await request.post()).get("text", ""))).encode()
     try:
-        await asyncio.to_thread(_check_files, request.app[PLACES], found.file, content)
+        await asyncio.to_thread(_check_files, request.app[FOLDER], found.file, content)
         problems = await request.app[READING].ask(problems_of_file, found.file.path, content)
     except BatchsendError as error:
         problems = [str(error)]
     return _part("file_problems.html.j2", problems=problems)
 
 
-def _check_files(places: Places, file: CampaignFile, content: bytes) -> None:
+def _check_files(places: WebFolder, file: CampaignFile, content: bytes) -> None:
     """Raises `BatchsendError` where the file with this content would name files that may not be shown."""
     from batchsend.campaigns.file import parse_campaign
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from batchsend.errors import BatchsendError
-from batchsend.ledger.attempts import Evidence, of_customer, of_phone
+from batchsend.ledger.attempts import Attempt, of_customer, of_phone
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
@@ -17,9 +17,9 @@ from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import meaning
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare
-from batchsend.web.folder import Places
+from batchsend.web.folder import WebFolder
 from batchsend.web.rendering import page
-from batchsend.web.views.campaigns import PLACES
+from batchsend.web.views.campaigns import FOLDER
 
 #: Texts to one customer that are shown, the latest ones.
 _SHOWN = 200
@@ -30,14 +30,14 @@ _LONGEST = 130
 class Entry:
     """One attempt to text somebody, and what became of it in words."""
 
-    evidence: Evidence
+    evidence: Attempt
     status: str
     codes: str
     meaning: str
 
 
 @dataclass
-class Answer:
+class PersonHistory:
     """What is known of somebody. `said`: whom it is about; `problem`: why that cannot be looked up."""
 
     said: str = ""
@@ -51,14 +51,14 @@ class Answer:
 async def show(request: web.Request) -> web.Response:
     """The page, with an answer where something was asked."""
     asked = request.query.get("q", "").strip()[:_LONGEST]
-    places = request.app[PLACES]
+    places = request.app[FOLDER]
     answer = await asyncio.to_thread(_answer, places, asked) if asked else None
     return page(request, "history.html.j2", asked=asked, answer=answer)
 
 
-def _answer(places: Places, asked: str) -> Answer:
+def _answer(places: WebFolder, asked: str) -> PersonHistory:
     customer, phone = _meant(asked)
-    answer = Answer(said=phone or customer or asked)
+    answer = PersonHistory(said=phone or customer or asked)
     if customer is None and phone is None:
         answer.problems.append(
             f'"{asked}" is neither a phone nor a customer id of myKaarma (1 to 128 letters, digits, "-" and "_").'
@@ -87,7 +87,7 @@ def _answer(places: Places, asked: str) -> Answer:
     return answer
 
 
-def _look(ledger: Ledger, customer: str | None, phone: str | None, answer: Answer) -> None:
+def _look(ledger: Ledger, customer: str | None, phone: str | None, answer: PersonHistory) -> None:
     found = of_phone(ledger, phone) if phone is not None else of_customer(ledger, customer or "")
     for one in found:
         status, codes = shown(one.status, one.codes)
@@ -103,7 +103,7 @@ def _meant(asked: str) -> tuple[str | None, str | None]:
         return (asked, None) if API_UUID.fullmatch(asked) else (None, None)
 
 
-def _ledger_urls(places: Places) -> tuple[list[str], list[str]]:
+def _ledger_urls(places: WebFolder) -> tuple[list[str], list[str]]:
     """The ledgers of the folder's campaigns, each once, and what is wrong with campaigns that do not tell theirs."""
     urls: dict[str, None] = {}
     problems = []

@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from batchsend.settings import os_user
-from batchsend.web.auth.middleware import GATE, local_path, session
+from batchsend.web.auth.middleware import AUTH, local_path, session
 from batchsend.web.auth.sessions import FREE_GUESSES_OF_ADDRESS, LINK_LASTS
 from batchsend.web.rendering import page
 
@@ -24,14 +24,14 @@ def checking() -> asyncio.Semaphore:
 
 async def ask(request: web.Request) -> web.Response:
     """The page of those who are not in."""
-    if request.app[GATE].session_of(request) is not None:
+    if request.app[AUTH].session_of(request) is not None:
         raise web.HTTPSeeOther(local_path(request.query.get("next")))
     return _page(request)
 
 
 async def enter(request: web.Request) -> web.Response:
     """Lets the first one in who has this link."""
-    gate = request.app[GATE]
+    gate = request.app[AUTH]
     if gate.session_of(request) is not None:
         raise web.HTTPSeeOther("/")
     if not request.app[BY_LINK] or not gate.links.redeem(request.query.get("token", "")):
@@ -44,7 +44,7 @@ async def enter(request: web.Request) -> web.Response:
 
 async def sign_in(request: web.Request) -> web.Response:
     """With a name and a password."""
-    gate = request.app[GATE]
+    gate = request.app[AUTH]
     form = await request.post()
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
     keys = (f"name {name.casefold()[:64]}", f"address {request.remote}")
@@ -68,7 +68,7 @@ async def sign_in(request: web.Request) -> web.Response:
 
 async def leave(request: web.Request) -> web.Response:
     """Ends the session."""
-    gate = request.app[GATE]
+    gate = request.app[AUTH]
     gate.sessions.end(request.cookies.get(gate.cookie))
     response = web.HTTPSeeOther("/login")
     response.del_cookie(gate.cookie, path="/")
@@ -77,7 +77,7 @@ async def leave(request: web.Request) -> web.Response:
 
 async def another_browser(request: web.Request) -> web.Response:
     """A further link that works once, for whoever came in by one."""
-    gate = request.app[GATE]
+    gate = request.app[AUTH]
     if not request.app[BY_LINK] or session(request).mark is not None:
         raise web.HTTPSeeOther("/")
     token = gate.links.issue(lasts=LINK_LASTS)
@@ -85,9 +85,14 @@ async def another_browser(request: web.Request) -> web.Response:
 
 
 def _page(request: web.Request, *, status: int = 401, **values: object) -> web.Response:
-    gate = request.app[GATE]
+    gate = request.app[AUTH]
     usual: dict[str, object] = {"name": "", "wait": 0, "wrong": False, "wrong_link": False}
     return page(
-        request, "login.html.j2", status=status, by_link=request.app[BY_LINK],
-        by_name=bool(gate.users.names()), next=request.query_string, **{**usual, **values},
-    )  # fmt: skip
+        request,
+        "login.html.j2",
+        status=status,
+        by_link=request.app[BY_LINK],
+        by_name=bool(gate.users.names()),
+        next=request.query_string,
+        **{**usual, **values},
+    )

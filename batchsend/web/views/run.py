@@ -26,13 +26,13 @@ from batchsend.runs.lookup import results_file
 from batchsend.sending.locks import sending_lock
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import CampaignFile, Places
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_process import READING
 from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, Watch, ask_to_stop, known, page_of_rows
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.views.campaign import loaded
-from batchsend.web.views.campaigns import PLACES, WATCH
+from batchsend.web.views.campaigns import FOLDER, WATCH
 
 #: Seconds between two pictures of a run that is being sent; and until its browser hears that we are still there.
 _EVERY, _STILL_HERE = 1.0, 15.0
@@ -45,7 +45,7 @@ TASKS = web.AppKey("tasks", set[asyncio.Task[None]])
 
 
 @dataclass(frozen=True)
-class Group:
+class OutcomeGroup:
     """Rows with one outcome: what it means, what to do. `resend`: what they are sent again by, if they can be."""
 
     status: str
@@ -62,7 +62,7 @@ class _Facts:
     """What the page says of a run beside its counts."""
 
     run: RunRecord
-    groups: list[Group]
+    groups: list[OutcomeGroup]
     more_groups: int
     starts: list[dict[str, Any]]
     rows: RowPage
@@ -75,17 +75,26 @@ async def show(request: web.Request) -> web.Response:
     file, campaign = await asyncio.to_thread(loaded, request)
     number = int(request.match_info["number"])
     query = _query(request)
-    places, watch = request.app[PLACES], request.app[WATCH]
+    places, watch = request.app[FOLDER], request.app[WATCH]
     if request.headers.get("HX-Target") == "rows":
         rows, sending = await asyncio.to_thread(_rows, places, watch, campaign, number, query)
         return web.Response(text=_table(file, number, rows, sending=sending), content_type="text/html")
     snapshot = await request.app[SNAPSHOTS].now(places, watch, campaign, number)
     facts = await asyncio.to_thread(_facts, places, file, campaign, number, query, sending=snapshot.sending)
     return page(
-        request, "run.html.j2", file=file, name=campaign.name, number=number, s=snapshot, facts=facts,
-        table=trusted(_table(file, number, facts.rows, sending=snapshot.sending)), filters=_filters(), query=query,
-        words=STATUS_WORDS, url=f"{file.url}/run/{number}",
-    )  # fmt: skip
+        request,
+        "run.html.j2",
+        file=file,
+        name=campaign.name,
+        number=number,
+        s=snapshot,
+        facts=facts,
+        table=trusted(_table(file, number, facts.rows, sending=snapshot.sending)),
+        filters=_filters(),
+        query=query,
+        words=STATUS_WORDS,
+        url=f"{file.url}/run/{number}",
+    )
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -97,7 +106,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     last, quiet = "", 0.0
     while not app[ENDING].is_set():
-        snapshot = await app[SNAPSHOTS].of(app[PLACES], app[WATCH], campaign, number)
+        snapshot = await app[SNAPSHOTS].of(app[FOLDER], app[WATCH], campaign, number)
         html = part("progress.html.j2", s=snapshot)
         try:
             if html != last:
@@ -139,7 +148,7 @@ async def pause(request: web.Request) -> web.Response:
 async def stop(request: web.Request) -> web.Response:
     """Lets what is in flight finish, and gives up the rest."""
     file, started, number = await _asked_to_stop(request)
-    places = request.app[PLACES]
+    places = request.app[FOLDER]
     _, campaign = await asyncio.to_thread(loaded, request)
     if started is None:
         given_up = await _give_up_soon(places, campaign, number)
@@ -158,7 +167,7 @@ async def _asked_to_stop(request: web.Request) -> tuple[CampaignFile, int | None
     """Asks a run to stop if it is being sent: the campaign, the number of that start, the run's."""
     file, campaign = await asyncio.to_thread(loaded, request)
     number = int(request.match_info["number"])
-    places, watch = request.app[PLACES], request.app[WATCH]
+    places, watch = request.app[FOLDER], request.app[WATCH]
 
     def ask() -> int | None:
         with known(places, campaign) as found:
@@ -171,7 +180,7 @@ async def _asked_to_stop(request: web.Request) -> tuple[CampaignFile, int | None
     return file, await asyncio.to_thread(ask), number
 
 
-async def _give_up_soon(places: Places, campaign: Campaign, number: int) -> int:
+async def _give_up_soon(places: WebFolder, campaign: Campaign, number: int) -> int:
     """Where nothing is sent any more; its process may still be writing the report, and holds the campaign."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _REPORTING
@@ -184,7 +193,7 @@ async def _give_up_soon(places: Places, campaign: Campaign, number: int) -> int:
         await asyncio.sleep(0.3)
 
 
-async def _give_up_later(places: Places, campaign: Campaign, number: int, started: int | None) -> None:
+async def _give_up_later(places: WebFolder, campaign: Campaign, number: int, started: int | None) -> None:
     """Once that start has ended; if that takes too long the run is only paused, which loses nothing."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _FINISHING
@@ -204,7 +213,7 @@ def _latest_start(ledger: Ledger, number: int) -> int | None:
     return int(starts[-1]["id"]) if starts else None
 
 
-def _give_up(places: Places, campaign: Campaign, number: int, started: int | None = None) -> int:
+def _give_up(places: WebFolder, campaign: Campaign, number: int, started: int | None = None) -> int:
     """Gives up the rest of a run, unless somebody has gone on with it since the start `started`."""
     start = prepare(campaign, ledger=places.ledger)
     ledger = open_ledger(start.ledger_url)
@@ -229,7 +238,7 @@ async def report(request: web.Request) -> web.StreamResponse:
 async def _download(request: web.Request, ending: str) -> web.StreamResponse:
     file, campaign = await asyncio.to_thread(loaded, request)
     number = int(request.match_info["number"])
-    places = request.app[PLACES]
+    places = request.app[FOLDER]
     with_ledger = prepare(campaign, ledger=places.ledger)
 
     def find() -> None:
@@ -262,7 +271,7 @@ def write_results_again(ledger_url: str, number: int, ending: str) -> Path:
 
 
 def _facts(
-    places: Places, file: CampaignFile, campaign: Campaign, number: int, query: RowQuery, *, sending: bool
+    places: WebFolder, file: CampaignFile, campaign: Campaign, number: int, query: RowQuery, *, sending: bool
 ) -> _Facts:
     with known(places, campaign) as found:
         run = found.run(number)
@@ -276,9 +285,14 @@ def _facts(
             if group.resend is not None:
                 can_resend[group.status] = can_resend.get(group.status, 0) + group.count
         return _Facts(
-            run, groups[:_GROUPS], max(0, len(groups) - _GROUPS), starts_of(found.ledger, number),
-            page_of_rows(found.ledger, number, query, _phone(campaign, query.find)), is_latest, can_resend,
-        )  # fmt: skip
+            run,
+            groups[:_GROUPS],
+            max(0, len(groups) - _GROUPS),
+            starts_of(found.ledger, number),
+            page_of_rows(found.ledger, number, query, _phone(campaign, query.find)),
+            is_latest,
+            can_resend,
+        )
 
 
 def _is_under_way(status: str, codes: str) -> bool:
@@ -286,7 +300,7 @@ def _is_under_way(status: str, codes: str) -> bool:
     return status == IN_FLIGHT or (status == Status.PENDING and codes == Code.STOPPED)
 
 
-def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) -> list[Group]:
+def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
     """Whatever is not taken, those that need somebody first."""
     merged: dict[tuple[str, str], int] = {}
     for status, codes, count in counts:
@@ -299,11 +313,16 @@ def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) ->
         listed = codes.split("; ") if codes else []
         again = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(listed)
         found.append(
-            Group(
-                status, codes, count, meaning(status, listed), what_to_do(status, listed),
-                status if again else None, f"{url}?{urlencode({'status': status, 'code': codes})}#table",
+            OutcomeGroup(
+                status,
+                codes,
+                count,
+                meaning(status, listed),
+                what_to_do(status, listed),
+                status if again else None,
+                f"{url}?{urlencode({'status': status, 'code': codes})}#table",
             )
-        )  # fmt: skip
+        )
     order = {
         Status.UNCONFIRMED: 0,
         Status.FAILED: 1,
@@ -315,7 +334,7 @@ def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) ->
 
 
 def _rows(
-    places: Places, watch: Watch, campaign: Campaign, number: int, query: RowQuery
+    places: WebFolder, watch: Watch, campaign: Campaign, number: int, query: RowQuery
 ) -> tuple[RowPage, bool]:
     with known(places, campaign) as found:
         sending = watch.is_sending(found, found.run(number))
@@ -372,6 +391,12 @@ def _table(file: CampaignFile, number: int, rows: RowPage, *, sending: bool) -> 
         for row in rows.rows
     ]
     return part(
-        "rows.html.j2", rows=shown_rows, query=query, words=STATUS_WORDS, earlier=at("before", rows.earlier),
-        later=at("after", rows.later), first=url, stopped=Code.STOPPED,
-    )  # fmt: skip
+        "rows.html.j2",
+        rows=shown_rows,
+        query=query,
+        words=STATUS_WORDS,
+        earlier=at("before", rows.earlier),
+        later=at("after", rows.later),
+        first=url,
+        stopped=Code.STOPPED,
+    )

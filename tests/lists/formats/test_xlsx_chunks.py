@@ -82,12 +82,15 @@ def shared(path: Path, texts: str, *numbers: int) -> Path:
     [
         ("<si><t>A</t></si><si><t>one</t></si>", ["one"]),
         # A word in bold, and how it is pronounced.
-        ("<si><t>A</t></si><si><r><t>o</t></r><r><rPr><b/></rPr><t>ne</t></r><rPh><t>x</t></rPh></si>", ["one"]),
+        (
+            "<si><t>A</t></si><si><r><t>o</t></r><r><rPr><b/></rPr><t>ne</t></r><rPh><t>x</t></rPh></si>",
+            ["one"],
+        ),
         # Texts that are no plain XML are left to calamine.
         ("<si><t>A</t></si><!-- <si> --><si><t>one</t></si>", ["one"]),
         ('<si><t>A</t></si><si x="1"><t>one</t></si>', ["one"]),
     ],
-)  # fmt: skip
+)
 def test_texts_by_number(tmp_path: Path, texts: str, row: list[str]) -> None:
     assert rows_of(open_list(shared(tmp_path / "list.xlsx", texts, 0, 1))) == {2: row}
 

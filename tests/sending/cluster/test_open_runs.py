@@ -32,21 +32,21 @@ from batchsend.sending.cluster.leases import (
 )
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
+    active_workers,
     close_run,
     conclude,
     hand_over,
-    helpers,
     open_run,
     open_runs,
     outcomes_of,
     refuse_shared,
-    standing,
+    run_progress,
     stopped_because,
     take_back,
     waiting_workers,
     wake_sleepers,
 )
-from batchsend.sending.cluster.outbox import Chunk, SharedOutbox
+from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
@@ -80,9 +80,9 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
     return lease
 
 
-def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: Chunk) -> SharedOutbox:
+def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: RowRange) -> SharedOutbox:
     made = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0)
-    for chunk in chunks or [Chunk()]:
+    for chunk in chunks or [RowRange()]:
         made.add(chunk)
     return made
 
@@ -149,9 +149,11 @@ def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_
     with pytest.raises(LeaseLostError):
         dead.exchange([], 1)
     assert stored(ledger, run.run_id) == {
-        first.row: ("unconfirmed", "INTERRUPTED"), second.row: ("unconfirmed", "INTERRUPTED"),
-        third.row: ("in_flight", "STOPPED"), 5: ("pending", "STOPPED"),
-    }  # fmt: skip
+        first.row: ("unconfirmed", "INTERRUPTED"),
+        second.row: ("unconfirmed", "INTERRUPTED"),
+        third.row: ("in_flight", "STOPPED"),
+        5: ("pending", "STOPPED"),
+    }
 
 
 def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> None:
@@ -230,10 +232,10 @@ def test_either_clock_ends_a_lease() -> None:
 
 def test_a_chunk_is_all_that_is_claimed_and_is_done_when_its_outcomes_are_there(ledger: Ledger) -> None:
     run = a_run(ledger, rows=9)
-    done: list[Chunk] = []
+    done: list[RowRange] = []
     lease = take(ledger, run)
     mine = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0, done.append)
-    first, second = Chunk(3, 4), Chunk(7, 8)
+    first, second = RowRange(3, 4), RowRange(7, 8)
     mine.add(first)
     mine.add(second)
     claimed = mine.exchange([], 3)
@@ -304,18 +306,18 @@ def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
     async def story() -> None:
         async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
             assert waiting_workers(ledger, BASE_URL) == ["w1"]
-            assert helpers(ledger, run.run_id) == []
+            assert active_workers(ledger, run.run_id) == []
             for refusing in (refuse_shared, take_back):
                 with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
                     await asyncio.to_thread(refusing, ledger, "Spring", BASE_URL)
             # Nothing is left of it: then it is nobody's.
             lease = await keeper.take(run.run_id, run.start_id)
             assert lease is not None
-            assert helpers(ledger, run.run_id) == ["w1"]
+            assert active_workers(ledger, run.run_id) == ["w1"]
             mine = outbox(ledger, run, lease)
             mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
             await keeper.give_up(lease, settled=mine.settled)
-            assert standing(ledger, run.run_id).done
+            assert run_progress(ledger, run.run_id).done
             await asyncio.to_thread(refuse_shared, ledger, "Spring", BASE_URL)
         assert waiting_workers(ledger, BASE_URL) == []
 

@@ -21,7 +21,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import paces
 from batchsend.sending.cluster.open_runs import hand_over
-from batchsend.sending.cluster.pacing import Block, SharedPacer, SlotBook
+from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook
 
 
 class Book:
@@ -41,14 +41,14 @@ class Book:
         other.row = self.row
         return other
 
-    async def reserve(self, _run_id: int, count: int) -> Block:
+    async def reserve(self, _run_id: int, count: int) -> SlotBlock:
         await asyncio.sleep(self.delay)
         moment = asyncio.get_running_loop().time()
         period = 1 / (self.rate * 0.97)
         first = max(self.row.next_slot, moment)
         self.row.next_slot = first + count * period
         await asyncio.sleep(self.delay)
-        return Block([first + self.delay + number * period for number in range(count)], self.rate)
+        return SlotBlock([first + self.delay + number * period for number in range(count)], self.rate)
 
     async def push(self, _run_id: int, _departed: float, wait: float, *, slow_down: bool) -> None:
         moment = asyncio.get_running_loop().time()
@@ -157,13 +157,13 @@ def run(postgres_url: str) -> tuple[Ledger, int]:
     return ledger, a_run(ledger, rate=100).run_id
 
 
-def slots_of(ledger: Ledger, run_id: int, processes: int, blocks: int) -> list[list[Block]]:
+def slots_of(ledger: Ledger, run_id: int, processes: int, blocks: int) -> list[list[SlotBlock]]:
     """Each process reserves some blocks of four slots, all at the same time."""
 
-    async def one(book: SlotBook) -> list[Block]:
+    async def one(book: SlotBook) -> list[SlotBlock]:
         return [await book.reserve(run_id, 4) for _ in range(blocks)]
 
-    async def all_of_them() -> list[list[Block]]:
+    async def all_of_them() -> list[list[SlotBlock]]:
         books = [SlotBook(ledger.url) for _ in range(processes)]
         found = await asyncio.gather(*map(one, books))
         for book in books:

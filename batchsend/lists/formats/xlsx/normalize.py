@@ -23,14 +23,14 @@ _LINES_KEPT = 4096
 
 
 @dataclass(frozen=True)
-class Places:
+class KeptCells:
     """Which rows and columns are to stay, rising. In the copy they are numbered from 1, without gaps."""
 
     rows: Sequence[int]
     columns: Sequence[int]
 
 
-def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: Places | None = None) -> IO[bytes]:
+def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: KeptCells | None = None) -> IO[bytes]:
     """A copy of the workbook, in a plain form and with only that sheet; with `places`, only what stands there.
 
     Raises zipfile.BadZipFile if the sheet's cells stand in places that no sheet has.
@@ -58,7 +58,7 @@ class _Copyist:
     """Writes rows and cells as they come, under explicit positions."""
 
     part: IO[bytes]
-    places: Places | None
+    places: KeptCells | None
     row: int = 0
     column: int = 0
     inside: list[str] = field(default_factory=list)

@@ -34,9 +34,15 @@ PASSWORD = "It is protected by a password. Open it in Excel, save it without a p
 #: What the readers of zip and XML raise where a file is damaged. LookupError: a part that is not there, or an
 #: encoding that there is not.
 SIGNS_OF_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, expat.ExpatError, LookupError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    expat.ExpatError,
+    LookupError,
     UnicodeError,
-)  # fmt: skip
+)
 _BOMB = "It is too large: unpacked it would take {:,} bytes. Export only the list, without other sheets or pictures."
 
 

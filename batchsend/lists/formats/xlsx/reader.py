@@ -16,7 +16,7 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import CellValue, column_letter, text_of
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.chunks import Pieces, pieces_of
-from batchsend.lists.formats.xlsx.normalize import Places, rewrite
+from batchsend.lists.formats.xlsx.normalize import KeptCells, rewrite
 from batchsend.lists.formats.xlsx.package import (
     DAMAGED,
     Sheet,
@@ -26,7 +26,7 @@ from batchsend.lists.formats.xlsx.package import (
     sheets_of,
 )
 from batchsend.lists.formats.xlsx.scan import LAST_ROW, NotPlainError, Structure, structure_of
-from batchsend.lists.source import ListOptions, Snapshot
+from batchsend.lists.source import FileSnapshot, ListOptions
 
 #: Cells of the rectangle that calamine allocates.
 MAX_AREA = 50_000_000
@@ -66,7 +66,7 @@ class _Whole:
 class _InPieces:
     """A large sheet, of which calamine sees a piece at a time."""
 
-    snapshot: Snapshot
+    snapshot: FileSnapshot
     pieces: Pieces
 
     def __call__(self) -> _Values:
@@ -77,14 +77,14 @@ class _InPieces:
 
 
 @dataclass(frozen=True)
-class _Table:
+class _XlsxSheet:
     """One sheet: how it is built, and how to come by its values."""
 
     structure: Structure
     values: Callable[[], _Values]
     check: Callable[[], None]
     #: Where the loaded rows and columns really stand, if the sheet had to be drawn together.
-    places: Places | None = None
+    places: KeptCells | None = None
 
     def first_row(self) -> list[str]:
         return next((cells for _, cells in self.rows()), [])
@@ -116,8 +116,8 @@ class _Table:
 class XlsxSource:
     """A workbook's list. A reading uses what opening has loaded, if it has; else it loads the sheet again."""
 
-    snapshot: Snapshot
-    tables: list[_Table]
+    snapshot: FileSnapshot
+    tables: list[_XlsxSheet]
     notes: tuple[str, ...]
     short_rows_are_malformed: bool = field(default=False, init=False)
 
@@ -139,7 +139,7 @@ class XlsxSource:
         self.snapshot.check()
 
 
-def open_xlsx(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsxSource:
+def open_xlsx(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsxSource:
     """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large or one of several."""
     with open_package(path) as archive:
         sheets = sheets_of(archive)
@@ -155,7 +155,7 @@ def open_xlsx(path: Path, snapshot: Snapshot, options: ListOptions) -> XlsxSourc
     return XlsxSource(snapshot, tables, tuple(notes))
 
 
-def _open_sheet(snapshot: Snapshot, archive: zipfile.ZipFile, sheet: Sheet) -> _Table:
+def _open_sheet(snapshot: FileSnapshot, archive: zipfile.ZipFile, sheet: Sheet) -> _XlsxSheet:
     """Looks at how the sheet is built, and sees to it that calamine meets only what it can read in bounded memory."""
     copy: IO[bytes] | None = None
     check = partial(_check_xml, snapshot.path, sheet)
@@ -167,14 +167,14 @@ def _open_sheet(snapshot: Snapshot, archive: zipfile.ZipFile, sheet: Sheet) -> _
     if structure.area <= max(_AREA_WITHOUT_QUESTION, min(MAX_AREA, _SPARSE * structure.filled)):
         pieces = pieces_of(archive, sheet) if copy is None and structure.filled > _LARGE else None
         if pieces is not None:
-            return _Table(structure, _InPieces(snapshot, pieces), check)
-        return _Table(structure, _Whole(partial(_load, snapshot, sheet, copy)), check)
-    places = Places(structure.rows, sorted(structure.columns))
+            return _XlsxSheet(structure, _InPieces(snapshot, pieces), check)
+        return _XlsxSheet(structure, _Whole(partial(_load, snapshot, sheet, copy)), check)
+    places = KeptCells(structure.rows, sorted(structure.columns))
     area = len(places.rows) * len(places.columns)
     if area > max(_AREA_WITHOUT_QUESTION, min(MAX_AREA, _SPARSE * structure.filled)):
         raise ListError(snapshot.path, _too_large(structure))
     copy = rewrite(archive, sheet, places)
-    return _Table(structure, _Whole(partial(_load, snapshot, sheet, copy)), check, places)
+    return _XlsxSheet(structure, _Whole(partial(_load, snapshot, sheet, copy)), check, places)
 
 
 def _structure(archive: zipfile.ZipFile, sheet: Sheet) -> Structure:
@@ -190,7 +190,7 @@ def _structure_of_copy(copy: IO[bytes], sheet: Sheet) -> Structure:
         raise zipfile.BadZipFile from None
 
 
-def _load(snapshot: Snapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineSheet:
+def _load(snapshot: FileSnapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineSheet:
     """The values of a sheet whose structure is known, from `copy` if there is one."""
     snapshot.check()
     snapshot.check_content()
@@ -205,7 +205,7 @@ def _load(snapshot: Snapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineS
 
 
 @contextmanager
-def _damage(snapshot: Snapshot) -> Iterator[None]:
+def _damage(snapshot: FileSnapshot) -> Iterator[None]:
     """Makes a ListError of whatever calamine says of a damaged workbook."""
     try:
         yield
