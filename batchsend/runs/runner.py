@@ -198,10 +198,10 @@ def _stopped_by_the_ledger() -> Iterator[None]:
 
 
 async def _dispatch_to_sandbox(campaign: Campaign, outbox: Outbox, plan: Plan, listener: Listener) -> Ending:
-    from batchsend.sandbox import Sandbox, SandboxOptions
+    from batchsend.sandbox.server import Sandbox
 
     outbox.wake(outbox.sleeping())
-    async with Sandbox(SandboxOptions()) as sandbox:
+    async with Sandbox() as sandbox:
         identity = run_identity(plan.scratch.ledger_id(), str(SCRATCH_RUN))
         credentials = Credentials("rehearsal", "rehearsal")
         sending = Sending(campaign, sandbox.base_url, credentials, identity, hours=None, wait=False)

@@ -142,9 +142,9 @@ def _of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
 
 
 async def _send_to_sandbox(trial: Trial, listener: Listener) -> TrialReport:
-    from batchsend.sandbox import Sandbox, SandboxOptions
+    from batchsend.sandbox.server import Sandbox
 
-    async with Sandbox(SandboxOptions()) as sandbox:
+    async with Sandbox() as sandbox:
         return await _send(trial, sandbox.base_url, Credentials("rehearsal", "rehearsal"), listener)
 
 
