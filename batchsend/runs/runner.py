@@ -264,7 +264,7 @@ def _start_record(plan: Plan) -> StartRecord:
         campaign_sha256=campaign.sha256,
         list_file=str(sources.customers.path),
         list_sha256=sources.customers.sha256,
-        template_file="; ".join(sources.template.files_said()),
+        template_file="; ".join(sources.template.described_files()),
         template_sha256=sources.template.source_sha256,
         resend=plan.request.resend,
     )
