@@ -85,7 +85,7 @@ def send(
                 check_guards(plan, start.guards)
                 if plan.texts and not confirm(plan):
                     raise DeclinedError("Nothing was sent.")
-                adopted = ledger.adopt(
+                adopted = ledger.store_plan(
                     plan.scratch,
                     plan.identity,
                     plan.known.id if plan.known else None,

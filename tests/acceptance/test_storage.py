@@ -52,9 +52,11 @@ def test_a_disk_that_fills_up_under_the_ledger(world: World, sandbox: Sandbox, t
         assert "Sending stopped." in stopped.err
         assert 0 < len(sandbox.texts()) < 400
         disk.make_room()
-        assert world.send(*ledger).code == 1
-        # What was on its way when the disk was full, and no more.
-        assert 0 < check_against_the_record(world, sandbox, 400) <= 20
+        again = world.send(*ledger)
+        # At most what was on its way when the disk was full; on some disks the last outcomes still fit.
+        unconfirmed = check_against_the_record(world, sandbox, 400)
+        assert unconfirmed <= 20
+        assert again.code == (1 if unconfirmed else 0)
 
 
 @posix

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledgers import adopt, identity, planned
+from ledgers import identity, planned, store_plan
 from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
 from batchsend.campaigns.file import load_campaign
@@ -96,14 +96,14 @@ def test_a_ledger_file_knows_its_computer_by_whatever_name(files: tuple[Path, Pa
     """Computers change their names with the network that they are in; a ledger file stays on its computer."""
     mine, theirs = files
     ledger = open_ledger(f"sqlite:///{mine.parent / 'ledger.db'}")
-    adopt(ledger, [planned(2)], who=identity(file=str(theirs), host="this-computer"))
+    store_plan(ledger, [planned(2)], who=identity(file=str(theirs), host="this-computer"))
     try:
         with pytest.raises(IdentityError, match="another campaign file has this name"):
             recognised(ledger, mine, host)
         theirs.unlink()
         recognised(ledger, mine, host)
         world = World(mine.parent).write(campaign=CAMPAIGN.replace("Spring", "Summer"))
-        adopt(
+        store_plan(
             ledger, [planned(2)], who=identity(file=str(world.folder / "campaign.toml"), host="this-computer")
         )
         with pytest.raises(IdentityError, match='this campaign was sent under the name "Spring" before'):
@@ -115,7 +115,7 @@ def test_a_ledger_file_knows_its_computer_by_whatever_name(files: tuple[Path, Pa
 def test_on_a_server_a_path_means_its_own_computer_only(files: tuple[Path, Path], postgres_url: str) -> None:
     mine, theirs = files
     ledger = open_ledger(postgres_url)
-    adopt(ledger, [planned(2)], who=identity(file=str(theirs), host="another-computer"))
+    store_plan(ledger, [planned(2)], who=identity(file=str(theirs), host="another-computer"))
     try:
         recognised(ledger, mine, "this-computer")
         with pytest.raises(IdentityError, match="another campaign file has this name"):
