@@ -118,8 +118,8 @@ SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 def bar_of(tally: Tally) -> list[Share]:
     """How the rows of a run divide, in words that hold while it is being sent, too."""
     return shares(
-        ("ready", "taken", tally.taken),
-        ("out", "left out on purpose", tally.left_out),
-        ("look", "need you", tally.needs_you),
-        ("wait", "wait", tally.waits),
+        ("ready", "accepted by myKaarma", tally.taken),
+        ("out", "skipped", tally.left_out),
+        ("look", "need attention", tally.needs_you),
+        ("wait", "waiting", tally.waits),
     )

@@ -185,7 +185,7 @@ def test_a_results_workbook_as_the_list_of_an_apology(world: World) -> None:
     (world.folder / "sorry.toml").write_text(sorry, encoding="utf-8")
     assert world.run("results", "1", "--as-list", "--only", "accepted", "--out", "two.csv").code == 0
     whole = world.run("preview", "sorry.toml", "--list", "results/campaign-1.xlsx")
-    assert "3 rows = 0 taken by myKaarma + 3 would be sent" in whole.out
+    assert "3 rows = 0 accepted by myKaarma + 3 ready to send" in whole.out
     assert world.run("send", "sorry.toml", "--yes", "--list", "two.csv").code == 0
     rows = read_results(world.folder / "results" / "sorry-2.xlsx")
     assert [found["customerUUID"] for found in rows.values()] == ["customer-0", "customer-1"]

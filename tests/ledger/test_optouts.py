@@ -287,7 +287,7 @@ def test_another_campaign_leaves_out_whom_mykaarma_refused_until_they_are_taken_
     )
     before = everything_in(world)
     rehearsed = world.run("send", "other.toml", "--sandbox", "--yes")
-    assert "4 rows = 0 taken by myKaarma" not in rehearsed.out
+    assert "4 rows = 0 accepted by myKaarma" not in rehearsed.out
     assert everything_in(world) == before
     received = len(sandbox.requests())
     assert world.run("send", "other.toml", "--yes").code == 0
@@ -339,7 +339,7 @@ def test_people_keep_the_list_and_hand_it_on(world: World, sandbox: Sandbox) -> 
     assert exported.code == 0
     assert exported.out.splitlines() == [
         f"1 written to {world.folder / 'out.csv'}",
-        "1 left out: a sandbox said so, and it counts only there.",
+        "1 skipped: a sandbox said so, and it counts only there.",
     ]
     new = world.run("optouts", "import", "out.csv", "--ledger", "elsewhere/ledger.db")
     assert new.out == "1 added, 0 already on the list.\n"

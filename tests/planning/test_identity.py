@@ -53,7 +53,7 @@ def test_a_kill_is_not_forgotten_by_a_new_name(world: World, sandbox: Sandbox) -
     world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Spring"'))
     done = world.send()
     assert done.code == 1
-    assert "2 rows = 1 taken by myKaarma + 0 left out + 1 need you + 0 wait" in done.out
+    assert "2 rows = 1 accepted by myKaarma + 0 skipped + 1 need attention + 0 waiting" in done.out
     assert world.workbook()[2]["errorCodes"] == "INTERRUPTED"
     assert world.send("--resend", "unconfirmed", "--expect", "1").code == 0
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 1}

@@ -150,7 +150,7 @@ def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp
     assert (re.search(r"for (\d+) of them", out) or [""])[1] == "0", out
     assert err == ""
     done = world.run("results", "campaign.toml")
-    assert "1,000 rows = 900 taken by myKaarma + 0 left out + 100 need you + 0 wait" in done.out
+    assert "1,000 rows = 900 accepted by myKaarma + 0 skipped + 100 need attention + 0 waiting" in done.out
     assert "900 delivered, 100 undelivered, 0 not known yet" in done.out
     assert "900 delivered, 100 undelivered" in world.run("runs").out
     told = Counter((row["status"], row["errorCodes"]) for row in world.workbook().values())

@@ -365,10 +365,10 @@ def _query(request: web.Request) -> RowQuery:
 def _filters() -> list[tuple[str, str]]:
     return [
         ("", "All rows"),
-        ("needs-you", "Need you"),
-        ("taken", "Taken by myKaarma"),
-        ("waits", "Wait"),
-        ("left-out", "Left out on purpose"),
+        ("needs-you", "Need attention"),
+        ("taken", "Accepted by myKaarma"),
+        ("waits", "Waiting"),
+        ("left-out", "Skipped"),
         *((str(status), str(status)) for status in Status if status in NEEDS_YOU),
     ]
 
