@@ -85,7 +85,7 @@ def send(
                 check_guards(plan, start.guards)
                 if plan.texts and not confirm(plan):
                     raise DeclinedError("Nothing was sent.")
-                adopted = ledger.adopt(
+                adopted = ledger.store_plan(
                     plan.scratch,
                     plan.identity,
                     plan.known.id if plan.known else None,
@@ -264,7 +264,7 @@ def _start_record(plan: Plan) -> StartRecord:
         campaign_sha256=campaign.sha256,
         list_file=str(sources.customers.path),
         list_sha256=sources.customers.sha256,
-        template_file="; ".join(sources.template.files_said()),
+        template_file="; ".join(sources.template.described_files()),
         template_sha256=sources.template.source_sha256,
         resend=plan.request.resend,
     )

@@ -73,7 +73,7 @@ class Snapshots:
             return cached.snapshot
 
     async def now(self, run: RunRef) -> RunSnapshot:
-        """Returns a new snapshot, for a page that is usable_campaign after a change. Raises `BatchsendError`."""
+        """Returns a new snapshot, for a page that is loaded after a change. Raises `BatchsendError`."""
         cached = self._of(run)
         async with cached.lock:
             cached.snapshot = None
@@ -118,8 +118,8 @@ SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 def bar_of(tally: Tally) -> list[Share]:
     """The shares of a run's rows, for the bar. The words also fit while the run is being sent."""
     return shares(
-        ("ready", "taken", tally.taken),
-        ("out", "left out on purpose", tally.left_out),
-        ("look", "need you", tally.needs_you),
-        ("wait", "wait", tally.waits),
+        ("ready", "accepted by myKaarma", tally.taken),
+        ("out", "skipped", tally.left_out),
+        ("look", "need attention", tally.needs_you),
+        ("wait", "waiting", tally.waits),
     )

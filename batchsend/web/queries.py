@@ -108,8 +108,8 @@ def request_stop(run: RunRef) -> None:
 class ActiveRuns:
     """Knows which runs are being sent, by any process.
 
-    To find out, it takes the campaign's lock for an instant if the lock is free. A process that wants the lock at that
-    moment is refused. So a start is checked only until it has ended, and never again once it was found dead.
+    To find out, it takes the campaign's lock for an instant if the lock is free. A process that wants the lock at
+    that moment is refused. So a start is checked only until it has ended, and never again once it was found dead.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import counted, normalise, smart_encode
+from batchsend.messages.sms import counted, normalize, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
@@ -268,7 +268,7 @@ def _variables(headers: Sequence[str]) -> list[str]:
 def _text_alone(campaign: Campaign, made: MessageTemplate, cells: Sequence[str], beside: RowText) -> RowText:
     """The text of a row whose customer cannot be known yet."""
     try:
-        body = normalise(made.render(cells))
+        body = normalize(made.render(cells))
     except RowProblem as problem:
         return _with_problem(beside, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:

@@ -38,10 +38,10 @@ _GROUP_ORDER: Mapping[str, int] = {
 }
 _FILTER_LABELS = (
     ("", "All rows"),
-    ("needs-you", "Need you"),
-    ("taken", "Taken by myKaarma"),
-    ("waits", "Wait"),
-    ("left-out", "Left out on purpose"),
+    ("needs-you", "Need attention"),
+    ("taken", "Accepted by myKaarma"),
+    ("waits", "Waiting"),
+    ("left-out", "Skipped"),
     *((str(status), str(status)) for status in Status if status in NEEDS_YOU),
 )
 #: Set when the server shuts down.
