@@ -121,7 +121,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
 
 
 def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
-    stored = ledger.adopt(
+    stored = ledger.store_plan(
         plan.scratch,
         plan.identity,
         plan.known.id if plan.known else None,
@@ -270,7 +270,7 @@ def _start_record(plan: Plan) -> StartRecord:
         campaign_sha256=campaign.sha256,
         list_file=str(sources.customers.path),
         list_sha256=sources.customers.sha256,
-        template_file="; ".join(sources.template.files_said()),
+        template_file="; ".join(sources.template.described_files()),
         template_sha256=sources.template.source_sha256,
         resend=plan.request.resend,
     )

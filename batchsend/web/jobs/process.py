@@ -45,7 +45,7 @@ from batchsend.settings import os_user
 from batchsend.utils.files import write_private
 from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
-from batchsend.web.jobs.confirmation import Promise, differences, promise_of
+from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.registry import ENDED, JobRequest, State, beside, own_process, write_state
 from batchsend.web.rendering import fragments
 
@@ -105,7 +105,7 @@ def check(job: _JobProcess) -> None:
         first = facts.picked.first[0] if facts.picked.first else None
         job.ends(
             Exit.DONE,
-            promise=promise_of(plan).stored(),
+            checked=checked_plan(plan).stored(),
             refused=refused,
             made_at=to_text(now()),
             department=facts.department,
@@ -128,7 +128,7 @@ def send(job: _JobProcess) -> None:
     changed: list[str] = []
 
     def confirm(plan: Plan) -> bool:
-        changed[:] = differences(request.promise, plan, first=request.limit is not None)
+        changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if changed:
             return False
         job.says(
@@ -144,7 +144,7 @@ def send(job: _JobProcess) -> None:
         report = _patiently(lambda: runner.send(_guarded(start, request), confirm=confirm, listener=listener))
     except GuardError:
         with planned(start) as plan:
-            changed[:] = differences(request.promise, plan, first=request.limit is not None)
+            changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if not changed:
             raise
         job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
@@ -160,7 +160,7 @@ def _guarded(start: Start, request: JobRequest) -> Start:
 
     Where nothing is left to send nobody is asked, and this is what refuses it.
     """
-    promised = Promise(**request.promise)
+    promised = CheckedPlan(**request.checked)
     texts = promised.texts if request.limit is None else promised.first_texts
     return replace(start, options=replace(start.options, expect=texts))
 
