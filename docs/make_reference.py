@@ -242,7 +242,11 @@ The columns "what it means" and "what to do" of the sheet `Problems` say the sam
 """
 _GROUPS = ("taken", "left_out", "needs_you", "waits", "ready")
 _GROUP_WORDS = dict(
-    zip(_GROUPS, ("taken by myKaarma", "left out", "need you", "wait", "would be sent"), strict=True)
+    zip(
+        _GROUPS,
+        ("accepted by myKaarma", "skipped", "need attention", "waiting", "ready to send"),
+        strict=True,
+    )
 )
 _REFUSALS_INTRO = """\
 ## Codes of myKaarma: `failed`
