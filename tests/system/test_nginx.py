@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from test_callbacks import Listening, listening
+from update_listener import Listening, listening
 
 pytestmark = pytest.mark.system
 
