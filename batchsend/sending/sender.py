@@ -94,11 +94,15 @@ Event = Outcome | Waiting | OtherOutcomes
 
 @dataclass(frozen=True)
 class Ending:
-    """Why sending ended. `reason` is `None` where every message was tried."""
+    """Why sending ended. `reason` is `None` where every message was tried.
+
+    `left`: only this process has ended; workers continue the run.
+    """
 
     reason: str | None = None
     interrupted: bool = False
     asked: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
