@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from ledgers import outbox, planned, store_plan
-from sqlalchemy import select
+from sqlalchemy import Column, select
 
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
@@ -115,9 +115,13 @@ def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
         continue
 
 
+def _compared_columns() -> list[Column[Any]]:
+    return [column for column in messages.columns if column.name not in ("owner", "sent_at", "start_id")]
+
+
 def end(ledger: Ledger, run_id: int) -> dict[str, list[tuple[Any, ...]]]:
     """All that the story may have changed, in a form to compare; who claimed a row is not part of it."""
-    columns = [c for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")]
+    columns = _compared_columns()
     with ledger.read() as connection:
         return {
             "messages": [
@@ -138,9 +142,7 @@ def begin(ledger: Ledger, rows: int) -> tuple[int, int]:
 
 def complaints(ended: dict[str, list[tuple[Any, ...]]], story: Story) -> list[str]:
     """Rows that did not end as the story says."""
-    names = [
-        c.name for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")
-    ]
+    names = [column.name for column in _compared_columns()]
     found = []
     for row in ended["messages"]:
         values = dict(zip(names, row, strict=True))
