@@ -46,9 +46,10 @@ from batchsend.runs.start import (
 )
 from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
 from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
@@ -97,7 +98,7 @@ def send(
             if start.detach:
                 return _handed_over(ledger, adopted, plan)
             with _stopped_by_the_ledger(), frozen_garbage():
-                ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
+                ending = _send_planned(credentials, ledger, adopted, plan, listener, ask)
                 if ending is None:
                     return _handed_over(ledger, adopted, plan)
                 results = RunResults(
@@ -118,7 +119,6 @@ def send(
 
 
 def _send_planned(
-    start: Start,
     credentials: Credentials,
     ledger: Ledger,
     adopted: StoredPlan,
@@ -129,15 +129,13 @@ def _send_planned(
     """Sends what was stored; `None`: this process has left, and workers go on."""
     if not plan.texts:
         return Ending()
-    identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
-    sending = Sending(
-        start.campaign, plan.request.base_url, credentials, identity, plan.holding.hours, start.wait
-    )
+    settings = run_settings(plan)
     if ledger.file is not None:
+        identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
         outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
-        return asyncio.run(dispatch(sending, outbox, listener))
-    run = OpenRun(adopted.run_id, adopted.start_id, run_settings(plan))
-    ending = asyncio.run(dispatch_together(sending, run, ledger, listener, ask))
+        return asyncio.run(dispatch(settings, identity, credentials, outbox, listener))
+    run = OpenRun(adopted.run_id, adopted.start_id, settings)
+    ending = asyncio.run(dispatch_together(run, ledger, credentials, listener, ask))
     if ending is not None:
         forget_jobs(ledger, adopted.run_id)
     return ending
@@ -200,12 +198,12 @@ def _stopped_by_the_ledger() -> Iterator[None]:
 async def _dispatch_to_sandbox(campaign: Campaign, outbox: Outbox, plan: Plan, listener: Listener) -> Ending:
     from batchsend.sandbox import Sandbox, SandboxOptions
 
-    outbox.wake(outbox.sleeping())
+    outbox.end_quiet_hours(outbox.quiet_clocks())
     async with Sandbox(SandboxOptions()) as sandbox:
         identity = run_identity(plan.scratch.ledger_id(), str(SCRATCH_RUN))
         credentials = Credentials("rehearsal", "rehearsal")
-        sending = Sending(campaign, sandbox.base_url, credentials, identity, hours=None, wait=False)
-        return await dispatch(sending, outbox, listener)
+        settings = RunSettings.of(campaign, sandbox.base_url)
+        return await dispatch(settings, identity, credentials, outbox, listener)
 
 
 def _report(

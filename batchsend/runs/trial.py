@@ -27,8 +27,9 @@ from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
 from batchsend.runs.runner import DeclinedError, Listener
 from batchsend.runs.start import Start, planned, refuse_sample_ids
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status
@@ -157,8 +158,8 @@ async def _send(trial: Trial, base_url: str, credentials: Credentials, listener:
             with ledger.write() as connection:
                 connection.execute(insert(messages), _message(trial))
             outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)
-            sending = Sending(campaign, base_url, credentials, TRIAL_IDENTITY, hours=None, wait=False)
-            ending = await dispatch(sending, outbox, listener)
+            settings = RunSettings.of(campaign, base_url)
+            ending = await dispatch(settings, TRIAL_IDENTITY, credentials, outbox, listener)
             row = next(run_rows(ledger, SCRATCH_RUN))
         finally:
             ledger.close()

@@ -193,7 +193,7 @@ class _ServerClock:
 
 
 class SharedPacer:
-    """One process's share of a run's slots, with the methods of `limiter.Pacer`. Belongs to one event loop."""
+    """One process's share of a run's slots, with the methods of `pacing.Pacer`. Belongs to one event loop."""
 
     def __init__(self, book: SlotBook, run_id: int, rate: float, jitter: random.Random | None = None) -> None:
         self._book = book
@@ -243,10 +243,10 @@ class SharedPacer:
             if loop.time() <= slot + _LATE_SECONDS and self._paused_until <= loop.time():
                 return
 
-    def turned_away(
+    def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
-        """As `limiter.Pacer.turned_away`, and the run's other processes wait too."""
+        """As `pacing.Pacer.back_off`, and the run's other processes wait too."""
         moment = asyncio.get_running_loop().time()
         if departed >= self._paused_until:
             self._refusals += 1
@@ -261,7 +261,7 @@ class SharedPacer:
         push.add_done_callback(self._pushes.discard)
         return Pause(wait, reason)
 
-    def taken(self) -> None:
+    def reset_backoff(self) -> None:
         """A request was answered for good: the next refusal begins with the shortest back-off again."""
         self._refusals = 0
 
