@@ -21,7 +21,7 @@ from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli.main import cli
 from batchsend.lists.formats.detect import Format
 from batchsend.reports import advice
-from batchsend.sandbox import provocations_markdown
+from batchsend.sandbox.pages import scenarios_markdown
 from batchsend.settings import (
     BASE_URL,
     CALLBACK_SECRET,
@@ -242,7 +242,11 @@ The columns "what it means" and "what to do" of the sheet `Problems` say the sam
 """
 _GROUPS = ("taken", "left_out", "needs_you", "waits", "ready")
 _GROUP_WORDS = dict(
-    zip(_GROUPS, ("taken by myKaarma", "left out", "need you", "wait", "would be sent"), strict=True)
+    zip(
+        _GROUPS,
+        ("accepted by myKaarma", "skipped", "need attention", "waiting", "ready to send"),
+        strict=True,
+    )
 )
 _REFUSALS_INTRO = """\
 ## Codes of myKaarma: `failed`
@@ -303,7 +307,7 @@ def _cell(text: str) -> str:
 
 def sandbox() -> str:
     """The page about the sandbox, with its table of customers."""
-    return _between_marks("sandbox.md", provocations_markdown())
+    return _between_marks("sandbox.md", scenarios_markdown())
 
 
 def lists() -> str:

@@ -38,10 +38,10 @@ class Advice(NamedTuple):
 BY_STATUS: Mapping[str, Advice] = {
     Status.READY: Advice("Checked and ready: it would be sent.", NOTHING),
     Status.PENDING: Advice("Not sent yet.", "Run the same command again to send it."),
-    Status.ACCEPTED: Advice("Taken by myKaarma, which now passes it on to the customer's phone.", NOTHING),
+    Status.ACCEPTED: Advice("Accepted by myKaarma, which now passes it on to the customer's phone.", NOTHING),
     Status.DELIVERED: Advice("The text reached the customer's phone.", NOTHING),
     Status.UNDELIVERED: Advice(
-        "Taken by myKaarma, but the text did not reach the customer's phone.",
+        "Accepted by myKaarma, but the text did not reach the customer's phone.",
         "Check with the customer that the number is right and can receive texts, or reach them another way.",
     ),
     Status.FAILED: Advice(
@@ -56,7 +56,7 @@ BY_STATUS: Mapping[str, Advice] = {
         "This row could not be turned into a text; nothing was sent.",
         "Read `errorDescriptions`, correct the row in the list and send again.",
     ),
-    Status.SKIPPED: Advice("Left out on purpose; nothing was sent.", NOTHING),
+    Status.SKIPPED: Advice("Skipped; nothing was sent.", NOTHING),
 }
 
 OURS: Mapping[str, Advice] = {
@@ -123,38 +123,38 @@ OURS: Mapping[str, Advice] = {
         "in the campaign file. Then send again.",
     ),
     Code.HIDDEN_ROW: Advice(
-        "Left out: this row is hidden or filtered out in the spreadsheet.",
+        "Skipped: this row is hidden or filtered out in the spreadsheet.",
         "Nothing, if that is what you meant. Otherwise show the row again, save the list and send again.",
     ),
     Code.NO_CONSENT: Advice(
-        "Left out: the list does not say that this customer agreed to texts.",
+        "Skipped: the list does not say that this customer agreed to texts.",
         "Nothing, unless the customer has agreed: then correct the list and send again.",
     ),
     Code.SUPPRESSED: Advice(
-        "Left out: this customer is on an opt-out list.",
+        "Skipped: this customer is on an opt-out list.",
         "Nothing. This customer must not be texted. If they want texts again, take them off the list; off the "
         "ledger's own with `batchsend optouts remove`.",
     ),
-    Code.ALREADY_SENT: Advice("Left out: this customer already has this campaign's text.", NOTHING),
+    Code.ALREADY_SENT: Advice("Skipped: this customer already has this campaign's text.", NOTHING),
     Code.ALREADY_TRIED: Advice(
-        "Left out: an earlier run tried this customer, and nobody knows whether that text was sent.",
+        "Skipped: an earlier run tried this customer, and nobody knows whether that text was sent.",
         _LOOK_UP + " Only if it is not there, send it again with `--resend unconfirmed`.",
     ),
     Code.DUPLICATE: Advice(
-        "Left out: another row of the list is for the same customer, who gets one text.",
+        "Skipped: another row of the list is for the same customer, who gets one text.",
         "Nothing, if one text is enough. If each row needs its own (a customer with two cars, for example), name "
         "the columns that tell them apart with `key` under `[recipients]` in the campaign file.",
     ),
     Code.DUPLICATE_PHONE: Advice(
-        "Left out: another row of the list has the same phone number, which gets one text.",
+        "Skipped: another row of the list has the same phone number, which gets one text.",
         "Nothing, if one text is enough. To text every customer who shares a phone, write "
         '`duplicate_phones = "allow"` under `[recipients]` in the campaign file.',
     ),
     Code.FREQUENCY_CAP: Advice(
-        "Left out: this customer has had as many texts lately as `max_messages` allows.", NOTHING
+        "Skipped: this customer has had as many texts lately as `max_messages` allows.", NOTHING
     ),
     Code.CLOSED: Advice(
-        "Left out: the campaign went on with another list before it was this row's turn.",
+        "Skipped: the campaign went on with another list before it was this row's turn.",
         "Nothing, if the other list is the right one. Otherwise add this customer to it and send again.",
     ),
 }

@@ -82,11 +82,15 @@ Event = Outcome | Waiting | OtherOutcomes
 
 @dataclass(frozen=True)
 class Ending:
-    """Why sending ended. `reason` is `None` where every row was tried. `asked`: a stop was requested."""
+    """Why sending ended. `reason` is `None` where every row was tried.
+
+    `asked`: a stop was requested. `left`: only this process has ended; workers continue the run.
+    """
 
     reason: str | None = None
     interrupted: bool = False
     asked: bool = False
+    left: bool = False
 
 
 STOP_REQUESTED = Ending("a stop was requested", asked=True)

@@ -143,7 +143,7 @@ def test_a_resend_that_was_killed_is_finished_by_any_start_and_done_once(tmp_pat
         # Nothing is asked for this time: what was chosen then is sent all the same.
         world.write(campaign=options + "rate = 200\n")
         done = world.send()
-        assert "30 rows = 0 taken by myKaarma + 0 left out + 30 need you + 0 wait" in done.out
+        assert "30 rows = 0 accepted by myKaarma + 0 skipped + 30 need attention + 0 waiting" in done.out
         counts = requests_for(sandbox)
         interrupted = [row for row in world.workbook().values() if row["errorCodes"] == "INTERRUPTED"]
         assert len(interrupted) <= 4

@@ -79,7 +79,9 @@ def test_a_disk_without_room_for_the_results(world: World, sandbox: Sandbox, tmp
         full = world.send("--results", str(path))
         if disk.prepare is None:
             assert full.code == 3
-            assert "400 rows = 400 taken by myKaarma + 0 left out + 0 need you + 0 wait" in full.out
+            assert (
+                "400 rows = 400 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in full.out
+            )
             assert f"{path}: there is no room left on the disk" in full.out
             assert list(disk.folder.iterdir()) == []
         disk.make_room()
@@ -115,7 +117,7 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
     with read_only(*folders):
         looked = run_with(world, without_special_rights, "preview", "campaign.toml")
         assert looked.code == 0
-        assert "2 rows = 1 taken by myKaarma + 1 would be sent + 0 left out" in looked.out
+        assert "2 rows = 1 accepted by myKaarma + 1 ready to send + 0 skipped" in looked.out
         assert "goes on: the same list" in looked.out
         assert "There is no preview to open, --out names another folder for it." in looked.err
         assert run_with(world, without_special_rights, "runs").out.startswith("run 1  Spring")
@@ -217,5 +219,5 @@ def test_a_ledger_that_another_program_holds_for_a_while_is_waited_for(
         other.execute("ROLLBACK")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "30 rows = 30 taken by myKaarma" in out
+    assert "30 rows = 30 accepted by myKaarma" in out
     assert check_against_the_record(world, sandbox, 30) == 0

@@ -51,12 +51,12 @@ def test_it_goes_to_the_test_customer_and_counts_for_nothing(inside: World, sand
         "  text         of row 3 in customers.csv, 1 segment in GSM-7:\n"
         "               | Hi Name1, it is time for your service.\n"
         "               | [myKaarma adds: Text STOP to opt-out]\n"
-        "accepted: Taken by myKaarma, which now passes it on to the customer's phone.\n"
+        "accepted: Accepted by myKaarma, which now passes it on to the customer's phone.\n"
         f"messageUUID: {test['messageUUID']}\n"
     )
     rest = world.send("--expect", "2")
     assert rest.code == 0
-    assert "3 rows = 3 taken by myKaarma + 0 left out + 0 need you + 0 wait" in rest.out
+    assert "3 rows = 3 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in rest.out
     assert sandbox.texts() == {"customer-0": 1, "customer-1": 1, "customer-2": 1, "-me_1": 2}
 
 

@@ -68,7 +68,7 @@ def test_two_campaigns_share_a_ledger_at_full_speed(tmp_path: Path) -> None:
             for process in processes:
                 out, err = process.communicate(timeout=90)
                 assert process.returncode == 0, err
-                assert f"{ROWS} rows = {ROWS} taken by myKaarma" in out
+                assert f"{ROWS} rows = {ROWS} accepted by myKaarma" in out
         assert set(sandbox.texts().values()) == {1}
         assert len(sandbox.texts()) == 2 * ROWS
         # Each run has its own number, its own rows and its own results.

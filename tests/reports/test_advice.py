@@ -53,7 +53,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
         (
             "accepted",
             [],
-            "Taken by myKaarma, which now passes it on to the customer's phone.",
+            "Accepted by myKaarma, which now passes it on to the customer's phone.",
             "Nothing.",
         ),
         # A text may be on the phone already: nothing is sent again before somebody looked.
@@ -78,11 +78,11 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
                 "the rows with this code only). That texts all of them again, so look each of them up first."
             ),
         ),
-        # Left out by a later run, for the same reason.
+        # Skipped by a later run, for the same reason.
         (
             "skipped",
             ["ALREADY_TRIED"],
-            "Left out: an earlier run tried this customer, and nobody knows whether that text was sent.",
+            "Skipped: an earlier run tried this customer, and nobody knows whether that text was sent.",
             (
                 "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not "
                 "there, send it again with `--resend unconfirmed`."
@@ -105,7 +105,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
         (
             "undelivered",
             ["TWILIO_SENDING_FAILURE"],
-            "Taken by myKaarma, but the text did not reach the customer's phone.",
+            "Accepted by myKaarma, but the text did not reach the customer's phone.",
             "Check with the customer that the number is right and can receive texts, or reach them another way.",
         ),
         # Several codes: each is explained.

@@ -63,7 +63,7 @@ def test_a_wish_to_wait_is_kept_by_everybody_and_slows_down() -> None:
     run_virtually(story())
 
 
-def test_of_many_turned_away_together_only_the_first_counts() -> None:
+def test_of_many_refused_together_only_the_first_counts() -> None:
     async def story() -> None:
         pacer = Pacer(100, random.Random(1))
         departures = [await pacer.slot() for _ in range(10)]

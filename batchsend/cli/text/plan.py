@@ -176,10 +176,13 @@ def _remarks(plan: Plan) -> Iterator[str]:
         )
     if remarks.differing_rows:
         row, first, headers = remarks.differing[0]
+        one = remarks.differing_rows == 1
+        words = "as a duplicate although it differs" if one else "as duplicates although they differ"
+        skipped = f"{_rows(remarks.differing_rows)} skipped {words}"
         yield labeled(
             "same key",
-            f"{_rows(remarks.differing_rows)} left out though not the same, such as row {row} and row {first} "
-            f"({', '.join(headers)} differ): if both are meant, name that column in `key`",
+            f"{skipped}, such as row {row} and row {first} ({', '.join(headers)}). To text both, add that column "
+            "to `key`",
         )
 
 
@@ -192,7 +195,7 @@ def _said(character: str) -> str:
 
 def _groups(plan: Plan) -> Iterator[str]:
     """Who is left out, who waits and what is wrong, each with its reason."""
-    for label, status in (("left out", Status.SKIPPED), ("waits", Status.PENDING), ("tried", None)):
+    for label, status in (("skipped", Status.SKIPPED), ("waiting", Status.PENDING), ("tried", None)):
         groups = [
             (group_status, codes, count)
             for group_status, codes, count in plan.codes
@@ -201,7 +204,7 @@ def _groups(plan: Plan) -> Iterator[str]:
         ]
         for number, (group_status, codes, count) in enumerate(groups):
             why = meaning(group_status, codes.split("; ") if codes else [])
-            said = f"{codes or group_status}: {why.removeprefix('Left out: ')}"
+            said = f"{codes or group_status}: {why.removeprefix('Skipped: ')}"
             yield counted_line(label if number == 0 else "", count, said)
     invalid = [(codes, count) for status, codes, count in plan.codes if status == Status.INVALID]
     for number, (codes, count) in enumerate(invalid):

@@ -171,7 +171,7 @@ def gather(plan: Plan, made_by: str, workbook: str, refusals: Sequence[str] = ()
         list_saved_at=customers.saved_at.isoformat(),
         list_age=_ago(customers.saved_at, request.now),
         notes=(*customers.notes, *sources.suppression.notes),
-        templates=template.files_said(),
+        templates=template.described_files(),
         hours=_hours(plan),
         remarks=_remarks(plan),
         refusals=refusals,
@@ -384,27 +384,29 @@ def values(preview: Preview) -> dict[str, Any]:
 def verdict(preview: Preview) -> Headline:
     """What somebody should know if they read no further."""
     needs_you, left_out = preview.tally.needs_you, preview.tally.left_out
-    out = f"{row_count(left_out)} {'is' if left_out == 1 else 'are'} left out on purpose."
+    out = f"{row_count(left_out)} skipped."
     more = f"{_need(needs_you)} {out}" if needs_you else out
     if preview.refusals:
-        return Headline("look", "Nothing would leave: `send` would be refused.", more)
+        return Headline("look", "Nothing to send: `send` would be refused.", more)
     if not preview.texts:
-        return Headline("look" if needs_you else "none", "Nothing would leave.", more)
-    said = f"{text_count(preview.texts)} would leave."
-    return Headline("look", said, more) if needs_you else Headline("go", said, f"No row needs you. {out}")
+        return Headline("look" if needs_you else "none", "Nothing to send.", more)
+    said = f"{text_count(preview.texts)} ready to send."
+    return (
+        Headline("look", said, more) if needs_you else Headline("go", said, f"No row needs attention. {out}")
+    )
 
 
 def bar(preview: Preview) -> list[Share]:
     """How the rows of the list divide, for the bar under the answer."""
     tally = preview.tally
     return shares(
-        ("ready", "would be sent", tally.ready),
-        ("taken", "taken by myKaarma before", tally.taken),
-        ("out", "left out on purpose", tally.left_out),
-        ("look", "need you", tally.needs_you),
-        ("wait", "wait", tally.waits),
+        ("ready", "ready to send", tally.ready),
+        ("taken", "accepted by myKaarma before", tally.taken),
+        ("out", "skipped", tally.left_out),
+        ("look", "need attention", tally.needs_you),
+        ("wait", "waiting", tally.waits),
     )
 
 
 def _need(count: int) -> str:
-    return f"{row_count(count)} {'needs' if count == 1 else 'need'} you."
+    return f"{row_count(count)} {'needs' if count == 1 else 'need'} attention."

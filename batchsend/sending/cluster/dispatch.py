@@ -52,11 +52,8 @@ async def dispatch_together(
     credentials: Credentials,
     listener: Callable[[Event], None],
     ask: AskWhetherToStop | None,
-) -> Ending | None:
-    """Sends a run that was handed over, until nothing of it is left, whichever process sends it.
-
-    `None`: this process has left the run to its workers.
-    """
+) -> Ending:
+    """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
     holder = f"send on {socket.gethostname()} ({os.getpid()})"
     async with (
         run.settings.client(credentials) as client,
@@ -93,7 +90,7 @@ class _Share:
         if self._asking is None:
             self._asking = asyncio.create_task(self._decide(number))
 
-    async def run(self) -> Ending | None:
+    async def run(self) -> Ending:
         watching = asyncio.create_task(self._outcomes.watch())
         try:
             ending = await self._send()
@@ -101,7 +98,7 @@ class _Share:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         if self._has_left():
-            return None
+            return Ending(left=True)
         await self._outcomes.report_others()
         return ending
 
