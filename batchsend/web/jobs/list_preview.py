@@ -88,7 +88,7 @@ class _CachedList:
 _lists: OrderedDict[tuple[object, ...], _CachedList] = OrderedDict()
 
 
-def look_at_list(path: Path, content: bytes) -> ListView:
+def read_list(path: Path, content: bytes) -> ListView:
     """The list of the campaign file `path` with this content. Raises `BatchsendError` for the campaign's own."""
     campaign = parse_campaign(path, content)
     try:
@@ -116,7 +116,7 @@ def check_list(path: Path, campaign_path: Path, content: bytes) -> None:
     _list(parse_campaign(campaign_path, content), path)
 
 
-def text_of_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
+def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
     """What this template, as it stands in the editor, makes of a row; `None`: of the first one."""
     campaign = parse_campaign(path, content)
     try:
@@ -166,7 +166,7 @@ def text_of_row(path: Path, content: bytes, template: Path, source: str, wanted:
     return _with_problem(shown, problem)
 
 
-def problems_of_file(path: Path, content: bytes) -> list[str]:
+def file_problems(path: Path, content: bytes) -> list[str]:
     """All that the command line would say against a campaign with this file."""
     try:
         campaign = parse_campaign(path, content)

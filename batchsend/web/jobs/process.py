@@ -31,15 +31,21 @@ from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report, summary_of
-from batchsend.runs.runner import DeclinedError
-from batchsend.runs.start import Start, guard_refusals, planned, refuse_sample_ids
+from batchsend.runs.start import (
+    DeclinedError,
+    Start,
+    StartOptions,
+    guard_refusals,
+    planned,
+    refuse_sample_ids,
+)
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
 from batchsend.settings import os_user
 from batchsend.utils.files import write_private
 from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
-from batchsend.web.jobs.confirmation import Promise, differences, promise_of
+from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.registry import ENDED, JobRequest, State, beside, own_process, write_state
 from batchsend.web.rendering import fragments
 
@@ -99,7 +105,7 @@ def check(job: _JobProcess) -> None:
         first = facts.picked.first[0] if facts.picked.first else None
         job.ends(
             Exit.DONE,
-            promise=promise_of(plan).stored(),
+            checked=checked_plan(plan).stored(),
             refused=refused,
             made_at=to_text(now()),
             department=facts.department,
@@ -122,7 +128,7 @@ def send(job: _JobProcess) -> None:
     changed: list[str] = []
 
     def confirm(plan: Plan) -> bool:
-        changed[:] = differences(request.promise, plan, first=request.limit is not None)
+        changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if changed:
             return False
         job.says(
@@ -138,7 +144,7 @@ def send(job: _JobProcess) -> None:
         report = _patiently(lambda: runner.send(_guarded(start, request), confirm=confirm, listener=listener))
     except GuardError:
         with planned(start) as plan:
-            changed[:] = differences(request.promise, plan, first=request.limit is not None)
+            changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if not changed:
             raise
         job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
@@ -154,9 +160,9 @@ def _guarded(start: Start, request: JobRequest) -> Start:
 
     Where nothing is left to send nobody is asked, and this is what refuses it.
     """
-    promised = Promise(**request.promise)
+    promised = CheckedPlan(**request.checked)
     texts = promised.texts if request.limit is None else promised.first_texts
-    return replace(start, guards=replace(start.guards, expect=texts))
+    return replace(start, options=replace(start.options, expect=texts))
 
 
 def rehearse(job: _JobProcess) -> None:
@@ -221,14 +227,8 @@ class _Listener:
 
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
-    start = prepare(
-        campaign,
-        ledger=request.ledger,
-        resend=request.resend,
-        limit=request.limit,
-        new_campaign=request.new_campaign,
-    )
-    return campaign, start
+    options = StartOptions(limit=request.limit, resend=request.resend, new_campaign=request.new_campaign)
+    return campaign, prepare(campaign, options, ledger=request.ledger)
 
 
 def _patiently(send_it: Callable[[], Report]) -> Report:
