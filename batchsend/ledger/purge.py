@@ -139,9 +139,9 @@ def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
         _reclaim(ledger)
     except LedgerError as error:
         raise LedgerError(
-            f"{error}\nThe {purged:,} entries were purged, but the database's files could not be rewritten, so they may "
-            f"still contain parts of them. Close other programs that have the ledger open, make room on the disk, "
-            f"and run the same command again."
+            f"{error}\nThe {purged:,} entries were purged, but the database's files could not be rewritten, so they "
+            f"may still contain parts of them. Close other programs that have the ledger open, make room on the "
+            f"disk, and run the same command again."
         ) from error
     return purged
 
