@@ -48,7 +48,8 @@ def sandbox(host: str, port: int, **options: Any) -> None:
     """Run the local stand-in for the API. It sends nothing."""
     import asyncio
 
-    from batchsend.sandbox import SandboxOptions, serve
+    from batchsend.sandbox.options import SandboxOptions
+    from batchsend.sandbox.server import serve
 
     def ready(base_url: str) -> None:
         click.echo(f"The sandbox is listening at {base_url}. Texts: {base_url}/")
