@@ -269,7 +269,7 @@ def test_a_list_without_headers_is_told_without_repeating_anybody(world: World) 
     (world.folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
     refused = world.send("--log-format", "json")
     assert refused.code == 2
-    assert "Its first row is a customer, not headers" in refused.err
+    assert "Its first row looks like a customer, not headers" in refused.err
     assert "Name0" not in refused.err + refused.out
 
 
