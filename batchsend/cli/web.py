@@ -1,4 +1,4 @@
-"""The commands of the pages in the browser: the server, and who may sign in."""
+"""The commands of the web console: the server, and its users."""
 
 from __future__ import annotations
 
