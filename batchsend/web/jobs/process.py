@@ -30,8 +30,14 @@ from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report
-from batchsend.runs.runner import DeclinedError
-from batchsend.runs.start import Start, guard_refusals, planned, refuse_sample_ids
+from batchsend.runs.start import (
+    DeclinedError,
+    Start,
+    StartOptions,
+    guard_refusals,
+    planned,
+    refuse_sample_ids,
+)
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
 from batchsend.settings import os_user
@@ -163,7 +169,7 @@ def _guarded(start: Start, request: JobRequest) -> Start:
     """
     checked = CheckedPlan(**request.checked)
     texts = checked.texts if request.limit is None else checked.first_texts
-    return replace(start, guards=replace(start.guards, expect=texts))
+    return replace(start, options=replace(start.options, expect=texts))
 
 
 def rehearse(job: _Job) -> None:
@@ -213,14 +219,8 @@ _KINDS: Mapping[str, Callable[[_Job], None]] = {
 
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
-    start = prepare(
-        campaign,
-        ledger=request.ledger,
-        resend=request.resend,
-        limit=request.limit,
-        new_campaign=request.new_campaign,
-    )
-    return campaign, start
+    options = StartOptions(limit=request.limit, resend=request.resend, new_campaign=request.new_campaign)
+    return campaign, prepare(campaign, options, ledger=request.ledger)
 
 
 def _retry(start_sending: Callable[[], Report]) -> Report:
