@@ -240,7 +240,7 @@ def _table(run: RunRef, rows: RowPage, *, sending: bool) -> str:
         {
             **row,
             **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True)),
-            "leaving": sending and row["status"] == IN_FLIGHT,
+            "sending": sending and row["status"] == IN_FLIGHT,
         }
         for row in rows.rows
     ]
