@@ -43,8 +43,8 @@ class Report:
     `codes`: (status, codes, rows) of the whole run; `ending`: why it stopped early; `results`: where the workbook is,
     if it could be written; `page`: where the report page is, else `page_problem` says why there is none; `planned`:
     texts that this start was to send; `waiting_until`: when the first waiting row may be sent; `unusual`: a
-    sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this one;
-    `workers`: the workers that were there when the run was handed over to them.
+    sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this
+    one; `workers`: the workers that were there when the run was handed over to them.
     """
 
     exit: Exit
