@@ -450,7 +450,7 @@ def test_two_schedulers_send_once(world: World, sandbox: Sandbox) -> None:
     listed = world.run("schedule", "--list")
     assert listed.code == 0
     assert "Spring (campaign.toml): 20" in listed.out
-    assert "no start lies ahead" in listed.out
+    assert "no further start" in listed.out
     assert listed.out.rstrip().endswith("exit code 0")
 
 
