@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def served(world: World) -> Iterator[Served]:
     """One server for all tests that leave it as it was."""
     with serving(world) as server:
-        server.inside()
+        server.signed_in()
         yield server
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_token_lets_nobody_in(served: Served, token: str) -> None:
 
 
 def test_a_further_link_for_another_browser(served: Served) -> None:
-    link = served.further_link()
+    link = served.new_link()
     assert served.clicker().get(link).status == 200
     assert served.clicker().get(link).status == 403
 
@@ -145,7 +145,7 @@ def test_a_page_of_somebody_else_can_do_nothing(
     served: Served, world: World, headers: dict[str, str]
 ) -> None:
     """Even with the cookie and the form's token."""
-    clicker = served.inside()
+    clicker = served.signed_in()
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     body = f"csrf={clicker.token()}&name=mine".encode()
     answer = clicker.raw("POST", "/campaigns", body, {**form, **headers})
@@ -156,11 +156,11 @@ def test_a_page_of_somebody_else_can_do_nothing(
 
 @pytest.mark.parametrize("token", ["", "wrong", "é"])
 def test_a_form_without_the_sessions_token_does_nothing(served: Served, world: World, token: str) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     assert clicker.submit("/campaigns", {"name": "mine"}, token=token).status == 403
     assert clicker.upload(f"{SPRING}/list", "mine.csv", b"a,b\n1,2\n", token=token).status == 403
     assert not list(world.folder.glob("mine*"))
-    other = served.inside()
+    other = served.signed_in()
     assert other.submit("/campaigns", {"name": "mine"}, token=clicker.token()).status == 403, (
         "another session's"
     )
@@ -169,7 +169,7 @@ def test_a_form_without_the_sessions_token_does_nothing(served: Served, world: W
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "localhost.evil.example"])
 def test_a_name_that_is_not_ours_is_not_answered(served: Served, host: str) -> None:
     """Somebody can make a name of their own mean this computer, and read our pages as theirs."""
-    clicker = served.inside()
+    clicker = served.signed_in()
     for path in ("/", "/login", "/static/web.js", "/health"):
         answer = clicker.raw("GET", path, headers={"Host": host})
         assert answer.status == 421
@@ -177,7 +177,7 @@ def test_a_name_that_is_not_ours_is_not_answered(served: Served, host: str) -> N
 
 
 def test_what_every_page_carries(served: Served) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     for path in ("/", SPRING, "/history", "/login", "/nothing"):
         answer = clicker.raw("GET", path)
         policy = answer.headers["Content-Security-Policy"]
@@ -192,7 +192,7 @@ def test_what_every_page_carries(served: Served) -> None:
 
 
 def test_no_page_has_a_script_or_style_of_its_own_or_from_elsewhere(served: Served) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     _, checked = clicker.check(SPRING)
     pages = [checked, clicker.get("/"), clicker.get(SPRING), clicker.get("/history?q=customer-1")]
     for page in pages:
@@ -215,7 +215,7 @@ def test_only_our_own_files_are_served(served: Served) -> None:
 @pytest.mark.parametrize("stem", ["..%2fsecret", "%2e%2e", "nothing", ".env", "..%5csecret", "%00"])
 def test_an_address_never_becomes_a_path(served: Served, world: World, stem: str) -> None:
     (world.folder.parent / "secret.toml").write_text('name = "x"\nlist = "y"\n', encoding="utf-8")
-    answer = served.inside().get(f"/campaign/here/{stem}")
+    answer = served.signed_in().get(f"/campaign/here/{stem}")
     assert answer.status == 404
     assert "no campaign" in answer.plain or "no such page" in answer.plain
 
@@ -223,7 +223,7 @@ def test_an_address_never_becomes_a_path(served: Served, world: World, stem: str
 def test_uploads_stay_beside_the_campaign_and_overwrite_nothing(
     served: Served, world: World, own: Own
 ) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     before = (world.folder / "customers.csv").read_bytes()
     new = b"Customer UUID,First Name,Phone\nsomebody-new,Ann,(312) 555-0101\n"
     answer = clicker.upload(f"{own.url}/list", "../../customers.csv", new)
@@ -242,7 +242,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def test_an_upload_that_is_too_large_leaves_nothing(served: Served, world: World, own: Own) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     before = files_in(world.folder)
     answer = clicker.upload(f"{own.url}/list", "huge.csv", b"x" * (50 * 1024 * 1024 + 1))
     assert "more than 50 MB" in answer.plain
@@ -261,7 +261,7 @@ def test_an_upload_that_is_too_large_leaves_nothing(served: Served, world: World
 def test_what_cannot_be_the_list_is_not_kept(
     served: Served, world: World, own: Own, name: str, content: bytes, said: str
 ) -> None:
-    answer = served.inside().upload(f"{own.url}/list", name, content)
+    answer = served.signed_in().upload(f"{own.url}/list", name, content)
     assert said in answer.plain
     assert "still uses its previous list" in answer.plain
     assert not (world.folder / name).exists()
@@ -275,7 +275,7 @@ def test_hidden_files_are_not_shown(served: Served, world: World, own: Own, key:
     file = own.file
     text = file.read_text(encoding="utf-8")
     file.write_text(re.sub(rf"^{key} = .*$", f'{key} = ".env"', text, flags=re.MULTILINE), encoding="utf-8")
-    clicker = served.inside()
+    clicker = served.signed_in()
     answer = clicker.get(own.url)
     assert "hidden files hold settings and passwords" in answer.plain
     assert "secret" not in answer.text
@@ -309,7 +309,7 @@ def test_a_campaign_that_names_a_secret_is_not_saved(
         (world.folder / "link.txt").symlink_to(".env")
     before = own.file.read_bytes()
     fields = {"text": naming(own.file, key, name), "loaded": fingerprint(before)}
-    answer = served.inside().submit(f"{own.url}/file", fields)
+    answer = served.signed_in().submit(f"{own.url}/file", fields)
     assert answer.status == 409
     assert "name another file" in answer.plain
     assert "secret" not in answer.text
@@ -392,7 +392,7 @@ def test_text_of_customers_is_never_markup(served: Served, world: World, own: Ow
     world.write_list(rows, "hostile.csv")
     text = own.file.read_text(encoding="utf-8")
     own.file.write_text(text.replace("customers.csv", "hostile.csv"), encoding="utf-8")
-    clicker = served.inside()
+    clicker = served.signed_in()
     _, checked = clicker.check(own.url)
     pages = [clicker.get(own.url), checked, clicker.get(f"/history?q={quote(hostile)}")]
     pages.append(
@@ -411,7 +411,7 @@ def test_where_others_can_come_in_they_sign_in(new_world: World) -> None:
     assert (added.code, added.out) == (0, "dana can sign in.\n")
     assert new_world.run("web-users", "list").out == "dana\n"
     with serving(new_world, "--name", "texts.dealer.example") as served:
-        assert "TLS" in served.said
+        assert "TLS" in served.output
         assert served.link == "", "nobody comes in by a link"
         clicker = served.clicker()
         answer = clicker.raw("GET", "/", headers={"Host": "texts.dealer.example"})
@@ -471,7 +471,7 @@ def sign_in(clicker: Clicker, name: str, password: str) -> Answer:
 
 
 def test_signing_out_ends_the_session(served: Served) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     cookies = dict(clicker.cookies)
     clicker.post("/logout")
     assert clicker.get("/").status == 401

@@ -44,7 +44,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
     folder.mkdir()
     world = World(folder, sandbox.base_url, {"BATCHSEND_LEDGER": ledger_url}).write(customers(12))
     with serving(world) as served:
-        clicker = served.inside()
+        clicker = served.signed_in()
         assert "Never sent" in clicker.get("/").plain
         address = send(clicker, 10, "first")
         page = clicker.wait_for_run(address)
@@ -75,7 +75,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
 
 
 def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     address, _ = clicker.check(SPRING)
     for typed in ("", "11", "1", "12 texts", "twelve", "-12"):
         answer = clicker.submit(f"{address}/send", {"choice": "all", "number": typed})
@@ -88,7 +88,7 @@ def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> Non
 
 def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: Sandbox) -> None:
     """All at the same time, on one check and on two."""
-    first, second = served.inside(), served.inside()
+    first, second = served.signed_in(), served.signed_in()
     one, _ = first.check(SPRING)
     other, _ = second.check(SPRING)
     clicks = [(first, one), (first, one), (second, one), (second, other), (first, other)]
@@ -126,7 +126,7 @@ def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: S
 def test_what_is_not_as_it_was_seen_is_not_sent(
     world: World, served: Served, sandbox: Sandbox, which: tuple[str, ...]
 ) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     ledger = ("--ledger", ".batchsend/ledger.db")
     file = world.folder / "campaign.toml"
 
@@ -171,7 +171,7 @@ def test_what_is_not_as_it_was_seen_is_not_sent(
 
 def test_what_the_command_line_refuses_is_refused_in_the_same_words(world: World, served: Served) -> None:
     world.write(campaign="\n[guards]\nmax_texts = 5\n")
-    clicker = served.inside()
+    clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     (line,) = [line for line in world.send().err.splitlines() if "max_texts" in line]
     assert line in checked.plain
@@ -190,7 +190,7 @@ def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) ->
         folder.mkdir()
         world = World(folder, sandbox.base_url).write(customers(400), campaign="\n[sending]\nrate = 40\n")
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             address = send(clicker, 400)
             sandbox.wait_for(20)
             page = clicker.wait_for_run(address)
@@ -209,7 +209,7 @@ def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) ->
         seen = len(sandbox.requests())
         sandbox.wait_for(seen + 20)
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             assert "Sending now" in clicker.get("/").plain
             # The command line stops what the pages began.
             assert "was asked to stop" in world.run("stop", "campaign.toml").out
@@ -233,7 +233,7 @@ def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path
         sender.send_signal(signal.SIGKILL)
         sender.communicate()
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             page = clicker.get(RUN)
             assert "The process that sent it was killed" in page.plain
             address, checked = clicker.check(SPRING)
@@ -248,7 +248,7 @@ def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path
 
 @pytest.mark.system
 def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 10, "first"))
     clicker.wait_for_end(RUN)
     page = clicker.post(f"{RUN}/stop")
@@ -266,7 +266,7 @@ def test_stopping_for_good_finishes_what_is_on_its_way_and_gives_up_the_rest(
     world: World, served: Served, sandbox: Sandbox
 ) -> None:
     world.write(customers(300), campaign="\n[sending]\nrate = 20\n")
-    clicker = served.inside()
+    clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 300))
     sandbox.wait_for(5)
     assert "the rest is given up" in clicker.post(f"{RUN}/stop").plain
@@ -282,7 +282,7 @@ def test_each_resend_has_its_own_question(world: World, served: Served, sandbox:
         {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": ""} for what in ("500", "locked")
     ]
     world.write_list([*customers(1), *doubtful])
-    clicker = served.inside()
+    clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 3))
     page = clicker.wait_for_end(RUN)
     assert "Send 1 “failed” row again?" in page.plain
@@ -301,7 +301,7 @@ def test_each_resend_has_its_own_question(world: World, served: Served, sandbox:
 
 
 def test_a_test_to_oneself_goes_to_nobody_else(served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     nonce = checked.hidden("nonce")
     wrong = clicker.submit(f"{address}/trial", {"customer": "not an id!", "nonce": nonce})
@@ -316,7 +316,7 @@ def test_a_test_to_oneself_goes_to_nobody_else(served: Served, sandbox: Sandbox)
 
 @pytest.mark.system
 def test_a_rehearsal_reaches_nobody(served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     begun = clicker.submit(f"{address}/rehearse", {"nonce": checked.hidden("nonce")})
     page = clicker.wait(begun.headers["Location"], "12 rows = 12 accepted")
