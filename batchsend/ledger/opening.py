@@ -202,7 +202,7 @@ def _make_private_file(file: Path) -> None:
     except OSError as error:
         raise LedgerError(
             f"{file}: the ledger cannot be written here ({error.strerror}). Nothing was sent. Make the "
-            f"folder writable, or name another file with --ledger or BATCHSEND_LEDGER."
+            f"folder writable, or name another place with --ledger or BATCHSEND_LEDGER."
         ) from error
 
 

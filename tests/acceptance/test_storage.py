@@ -67,7 +67,7 @@ def test_a_disk_without_room_for_a_ledger_sends_nothing(
     with small_disk(tmp_path / "disk", 48 * 1024) as disk:
         ledger = ("--ledger", str(disk.folder / "ledger.db"))
         done = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
-        refused(done, "the disk is full or failing", "Make room and run it again.")
+        refused(done, "the disk is full or failing", "Make room and run this again.")
     assert sandbox.requests() == []
 
 
