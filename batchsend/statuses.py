@@ -71,7 +71,7 @@ TRIED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status
 TAKEN = frozenset({Status.ACCEPTED, Status.DELIVERED})
 #: A text may have reached the customer: these count for `max_messages`.
 MAY_HAVE_REACHED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED})
-#: Somebody has to look at these rows.
+#: These rows need attention.
 NEEDS_YOU = frozenset({Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, Status.INVALID})
 #: The contract of `--resend`: only these can be sent again.
 RESENDABLE = frozenset({Status.FAILED, Status.UNCONFIRMED})
@@ -92,7 +92,7 @@ class Tally:
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Tally:
-        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`: it needs somebody."""
+        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`: it needs attention."""
         taken = sum(counts.get(status, 0) for status in TAKEN)
         needs_you = sum(counts.get(status, 0) for status in NEEDS_YOU) + counts.get(IN_FLIGHT, 0)
         left_out = counts.get(Status.SKIPPED, 0)
@@ -101,9 +101,9 @@ class Tally:
         return cls(sum(counts.values()), taken, left_out, needs_you, waits, ready)
 
     def sentence(self) -> str:
-        """The summary line: `312 rows = 290 taken by myKaarma + 12 left out + 8 need you + 2 wait`."""
-        ready = f" + {self.ready:,} would be sent" if self.ready else ""
+        """The summary line: `312 rows = 290 accepted by myKaarma + 12 skipped + 8 need attention + 2 waiting`."""
+        ready = f" + {self.ready:,} ready to send" if self.ready else ""
         return (
-            f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} = {self.taken:,} taken by myKaarma"
-            f"{ready} + {self.left_out:,} left out + {self.needs_you:,} need you + {self.waits:,} wait"
+            f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} = {self.taken:,} accepted by myKaarma"
+            f"{ready} + {self.left_out:,} skipped + {self.needs_you:,} need attention + {self.waits:,} waiting"
         )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from ledgers import adopt, planned, send_all
+from ledgers import planned, send_all, store_plan
 from raw_posts import post_all
 
 from batchsend.ledger.opening import open_ledger
@@ -74,9 +74,9 @@ def main() -> int:
         folder = Path(name)
         file = folder / "ledger.db"
         ledger = open_ledger(f"sqlite:///{file}")
-        adopted = adopt(ledger, [planned(row) for row in range(2, given.rows * given.rounds + 2)])
+        stored_plan = store_plan(ledger, [planned(row) for row in range(2, given.rows * given.rounds + 2)])
         for _ in range(0, given.rows * given.rounds, 1000):
-            send_all(ledger, adopted)
+            send_all(ledger, stored_plan)
         listener, url = start(
             [sys.executable, "-m", "batchsend", "callbacks", "--port", "0", "--ledger", str(file)], folder
         )
@@ -99,7 +99,7 @@ def main() -> int:
             for process in (listener, bare):
                 process.terminate()
                 process.communicate()
-        counts = ledger.counts(adopted.run_id)
+        counts = ledger.counts(stored_plan.run_id)
         ledger.close()
 
     for what, found in rates.items():

@@ -16,6 +16,8 @@ from postgres_server import PostgresServer, running_postgres
 from warm_start import warm_start
 from world import STARTER, Sandbox, World, running_sandbox
 
+from batchsend.settings import VARIABLES
+
 #: The same examples on every machine, however busy it is. `pytest --hypothesis-profile=default` tries new ones.
 settings.register_profile(
     "repeatable",
@@ -46,14 +48,15 @@ def _signals_reach_commands() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _plain_output() -> None:
-    """Removes settings of the terminal of the person who runs the tests: commands would wrap and color by them."""
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE"):
+def _no_settings_from_outside() -> None:
+    """Removes what the person who runs the tests has set for batchsend and for the terminal (width, colors)."""
+    display = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE")
+    for name in (*display, *VARIABLES):
         os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_starts(_signals_reach_commands: None, _plain_output: None) -> Iterator[None]:
+def _quick_starts(_signals_reach_commands: None, _no_settings_from_outside: None) -> Iterator[None]:
     """One loaded process for each of pytest's workers, from which commands start at once."""
     with warm_start() as starter:
         token = STARTER.set(starter)

@@ -19,8 +19,10 @@ from batchsend.campaigns.problems import KeyProblem, problems_of
 from batchsend.campaigns.types import ForbiddenMisfitError
 from batchsend.errors import CampaignError, ForbiddenFileError
 from batchsend.lists.headers import folded, match_key, nearest
+from batchsend.lists.source import LIST_ENDINGS
 
-_LIST_ENDINGS = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"})
+# Notepad may have added .txt to the name of a campaign file.
+_LIST_ENDINGS = frozenset(LIST_ENDINGS) - {".txt"}
 #: Far more than any campaign needs; keeps a list that was named by mistake out of the parser.
 MAX_BYTES = 1_000_000
 _CURLY = re.compile("[“”„‟‘’‚‛«»]")

@@ -1,4 +1,4 @@
-"""`batchsend purge`: forgets what is old."""
+"""The commands that maintain a ledger: `purge` deletes old texts, `ledger upgrade` brings it to this version."""
 
 from __future__ import annotations
 
@@ -62,3 +62,46 @@ def _agreed(entries: int) -> bool:
         click.echo()
         return False
     return str(answer).strip().replace(",", "") == str(entries)
+
+
+@click.group()
+def ledger() -> None:
+    """Look after the ledger itself."""
+
+
+@ledger.command()
+@ledger_option
+def upgrade(ledger: str | None) -> None:
+    """Bring a ledger to this version: its tables and, on PostgreSQL, those of the workers' queue.
+
+    Nothing is forgotten, and it may be run any number of times. Programs of an older version refuse the ledger then.
+    """
+    from batchsend.ledger.ledger import Ledger
+    from batchsend.ledger.opening import upgrade_ledger
+    from batchsend.ledger.schema import SCHEMA_VERSION
+    from batchsend.runs.lookup import find_ledger
+    from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
+
+    before = SCHEMA_VERSION
+
+    def opener(url: str) -> Ledger:
+        nonlocal before
+        opened, before = upgrade_ledger(url)
+        return opened
+
+    with find_ledger(None, ledger, opener) as found:
+        if before < SCHEMA_VERSION:
+            click.echo(f"{found.where}: brought from version {before} to version {SCHEMA_VERSION}.")
+        else:
+            click.echo(f"{found.where}: up to date (version {SCHEMA_VERSION}).")
+        if found.file is not None:
+            return
+        if not has_cluster():
+            click.echo(
+                f"Queue for workers: not looked at. {CLUSTER_MISSING} Without workers it is not needed."
+            )
+            return
+
+        from batchsend.sending.cluster.queue import upgrade_queue
+
+        click.echo(f"Queue for workers: {upgrade_queue(found)}.")

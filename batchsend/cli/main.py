@@ -1,21 +1,23 @@
-"""The command line: asks and shows, with no rules of its own. Heavy libraries load inside the commands only."""
+"""The command line: puts the commands together and turns errors into exit codes.
+
+Commands import heavy libraries in their functions, so that `--help` is fast.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from batchsend.cli.cluster import ledger, worker
-from batchsend.cli.ledger import purge
+from batchsend.cli.campaigns import new, schema
+from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.optouts import optouts
 from batchsend.cli.preview import preview
 from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
-from batchsend.cli.services import callbacks, sandbox, schedule
+from batchsend.cli.services import callbacks, sandbox, schedule, worker
 from batchsend.cli.web import web, web_users
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
@@ -37,33 +39,25 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@click.argument("name")
-def new(name: str) -> None:
-    """Write a campaign, a template and a list to start from. Nothing is ever overwritten."""
-    from batchsend.campaigns.sample import write_sample
-
-    files = write_sample(name, Path.cwd())
-    for file in files:
-        click.echo(f"wrote {file.relative_to(Path.cwd())}")
-    click.echo(f"Next: open {files[0].name}, then: batchsend preview {files[0].name}")
-
-
-for _command in (preview, send, stop, results, runs, history, optouts, purge):
-    cli.add_command(_command)
-
-
-@cli.command()
-def schema() -> None:
-    """Print the campaign file's JSON Schema, for editors."""
-    import json
-
-    from batchsend.campaigns.json_schema import campaign_schema
-
-    click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
-
-
-for _command in (sandbox, callbacks, schedule, web, web_users, worker, ledger):
+for _command in (
+    new,
+    preview,
+    send,
+    stop,
+    results,
+    runs,
+    history,
+    optouts,
+    purge,
+    schema,
+    sandbox,
+    callbacks,
+    schedule,
+    web,
+    web_users,
+    worker,
+    ledger,
+):
     cli.add_command(_command)
 
 

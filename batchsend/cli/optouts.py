@@ -162,7 +162,7 @@ def export(file: Path, ledger: str | None) -> None:
     click.echo(f"{len(everywhere):,} written to {written}")
     if len(everywhere) < len(entries):
         click.echo(
-            f"{len(entries) - len(everywhere):,} left out: a sandbox said so, and it counts only there."
+            f"{len(entries) - len(everywhere):,} skipped: a sandbox said so, and it counts only there."
         )
 
 

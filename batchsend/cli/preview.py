@@ -39,17 +39,21 @@ def preview(campaign: Path, out: Path | None, open_: bool, list_: Path | None, *
     return run_preview(load_with(campaign, list=list_), out, open_=open_, **options)
 
 
-def run_preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **options: Any) -> Exit:
+def run_preview(
+    campaign: Campaign, out: Path | None = None, *, ledger: str | None, open_: bool = False, **options: Any
+) -> Exit:
+    """Writes and shows the preview. `options`: fields of `StartOptions`."""
     from batchsend.cli.text.layout import shown_path
-    from batchsend.cli.text.plan import first_message_lines, plan_lines, tally_line
+    from batchsend.cli.text.plan import first_message_lines, plan_lines
     from batchsend.errors import ResultsError
     from batchsend.ledger.opening import check_ledger_place
+    from batchsend.planning.summary import summarize
     from batchsend.reports.output_files import preview_path, write_preview, write_preview_page
     from batchsend.runs import api
-    from batchsend.runs.start import guard_refusals, planned, refuse_sample_ids
+    from batchsend.runs.start import StartOptions, guard_refusals, planned, refuse_sample_ids
     from batchsend.statuses import Status
 
-    start = api.prepare(campaign, **options)
+    start = api.prepare(campaign, StartOptions(**options), ledger=ledger)
     refused: list[str] = []
     try:
         check_ledger_place(start.ledger_url)
@@ -58,8 +62,9 @@ def run_preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **
         refused.append(str(error))
     with planned(start) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
-        echo_lines(plan_lines(plan))
-        echo_lines(first_message_lines(plan))
+        summary = summarize(plan)
+        echo_lines(plan_lines(summary))
+        echo_lines(first_message_lines(summary))
         refused += guard_refusals(plan)
         page: Path | None = None
         workbook: Path | None = None
@@ -72,7 +77,7 @@ def run_preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **
             if out is not None:
                 raise
             click.echo(f"There is no preview to open, --out names another folder for it. {error}", err=True)
-        click.echo(tally_line(plan))
+        click.echo(summary.tally.sentence())
         if workbook is not None:
             click.echo(f"Preview: {shown_path(workbook)}")
         if page is not None:

@@ -34,7 +34,7 @@ _RATE_WINDOW, _BUCKET = 5.0, 0.5
 #: Seconds before the first rate is shown.
 _FIRST_RATE = 1.0
 
-_WORDS = {Status.ACCEPTED: "taken", Status.FAILED: "failed", Status.UNCONFIRMED: "unconfirmed"}
+_WORDS = {Status.ACCEPTED: "accepted", Status.FAILED: "failed", Status.UNCONFIRMED: "unconfirmed"}
 
 Clock = Callable[[], float]
 
@@ -96,7 +96,7 @@ class OutcomeCounts:
         self._window.add(count, now)
 
     def sentence(self) -> str:
-        """`1,200 taken, 3 failed`; empty before the first outcome."""
+        """`1,200 accepted, 3 failed`; empty before the first outcome."""
         return ", ".join(
             f"{self.statuses[status]:,} {word}" for status, word in _WORDS.items() if self.statuses[status]
         )

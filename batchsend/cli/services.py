@@ -1,7 +1,9 @@
-"""The commands that stay: the sandbox, the listener for updates, the scheduler. Ctrl-C or SIGTERM ends each."""
+"""The commands that run until Ctrl-C or SIGTERM: the sandbox, the update receiver, the scheduler, the worker."""
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,29 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
     from batchsend.services.scheduler import serve
 
     return serve(campaigns, ledger, lambda line: click.echo(line, err=True))
+
+
+@click.command()
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 50),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Chunks of rows at once, of one run or of several.",
+)
+@click.option("--name", metavar="NAME", help="What it is called in messages; left out: this computer's name.")
+@ledger_option
+def worker(concurrency: int, name: str | None, ledger: str | None) -> Exit:
+    """Lend a hand with the runs of a PostgreSQL ledger. Ctrl-C or SIGTERM lets what is in flight finish.
+
+    Any number of workers, on any computers, send a run together within its one rate, and go on with it where the
+    `send` that began it leaves or dies. They send to the MYKAARMA_BASE_URL and with the credentials of their own
+    settings; runs to another address are left alone.
+    """
+    from batchsend.services.worker import serve
+
+    def say(sentence: str) -> None:
+        click.echo(sentence, err=True)
+
+    return serve(ledger, name or f"{socket.gethostname()}-{os.getpid()}", concurrency, say)

@@ -71,7 +71,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run is made of; `None` for `run_id` in `Ledger.adopt` begins one."""
+    """What a run is made of; `None` for `run_id` in `Ledger.store_plan` begins one."""
 
     list_fingerprint: str
     list_file: str
@@ -234,7 +234,7 @@ class Ledger:
         with self.write() as connection:
             return connection.execute(statement).rowcount
 
-    def adopt(
+    def store_plan(
         self,
         plan: Ledger,
         identity: Identity,

@@ -105,7 +105,7 @@ class CustomerList:
         text file that ends before the last of these is malformed. Raises ListError if the file has changed
         since it was opened: whoever saved it anew means the new rows.
         """
-        shape = _Shape.of(self._header, range(len(self.headers)) if used is None else used)
+        shape = _RowShape.of(self._header, range(len(self.headers)) if used is None else used)
         self._snapshot.check()
         for block in self._spool.blocks():
             yield self._chunk(shape, block)
@@ -114,7 +114,7 @@ class CustomerList:
 
     def fingerprint(self) -> str:
         """What tells this list from another one: its rows as read, whatever the file's form."""
-        shape = _Shape.of(self._header, ())
+        shape = _RowShape.of(self._header, ())
         digest = hashlib.sha256(repr(self.headers).encode())
         for block in self._spool.blocks():
             chunk = self._chunk(shape, block)
@@ -122,7 +122,7 @@ class CustomerList:
             digest.update("".join(said).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    def _chunk(self, shape: _Shape, block: RowBlock) -> Chunk:
+    def _chunk(self, shape: _RowShape, block: RowBlock) -> Chunk:
         malformed: dict[int, str] = {}
         rows = block.rows
         for index, cells in enumerate(rows):
@@ -181,7 +181,7 @@ def _no_room(error: NoRoomError) -> str:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class _RowShape:
     """How wide rows are to be, and how to say that one is not."""
 
     width: int
@@ -191,7 +191,7 @@ class _Shape:
     positions: Sequence[int]
 
     @classmethod
-    def of(cls, header: Header, used: Collection[int]) -> _Shape:
+    def of(cls, header: Header, used: Collection[int]) -> _RowShape:
         positions = tuple(header.columns)
         last = max((positions[i] for i in used), default=-1)
         return cls(header.width, len(header.columns), last, header.columns.get(last, ""), positions)

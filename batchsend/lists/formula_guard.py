@@ -2,7 +2,7 @@
 
 A CSV file cannot say that a cell is text, and lists hold what strangers typed into web forms. A cell that begins with
 `+` or `-` and can only be a number, a phone number or an id stays as it is, because scripts match by those. A cell
-that looks guarded already gets one more apostrophe, so that `from_guarded` gives back every value.
+that looks escape_formula already gets one more apostrophe, so that `unescape_formula` gives back every value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SUSPECT = re.compile(f"'*[{re.escape(_STARTERS)}]")
 _HARMLESS = re.compile(r"[+-](?:[0-9 ().-]*|[A-Za-z0-9_-]*)")
 
 
-def guarded(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """`cell` as it stands in the file: with an apostrophe in front if a spreadsheet could take it for a formula."""
     # The first test spares nearly every cell the others.
     if cell[:1] in _FIRST and _SUSPECT.match(cell) and not _HARMLESS.fullmatch(cell):
@@ -27,6 +27,6 @@ def guarded(cell: str) -> str:
     return cell if cell.isascii() else storable(cell)
 
 
-def from_guarded(cell: str) -> str:
-    """The value of a cell of the file: the way back from `guarded`."""
+def unescape_formula(cell: str) -> str:
+    """The value of a cell of the file: the way back from `escape_formula`."""
     return cell[1:] if cell.startswith("'") and _SUSPECT.match(cell) else cell

@@ -33,7 +33,7 @@ class Header:
 
     @classmethod
     def of(cls, row: int, cells: Sequence[str]) -> Header:
-        own = own_columns(cells)
+        own = columns_of_results(cells)
         columns = own if own is not None else {i: name for i, name in enumerate(cells) if name}
         return cls(row, len(cells), columns)
 
@@ -47,7 +47,7 @@ _NO_HEADERS = (
 
 
 @dataclass
-class _Some:
+class _RowSample:
     """Rows, however many: how many they are, and the first of them."""
 
     count: int = 0
@@ -65,7 +65,7 @@ class Examination:
 
     header: Header = field(default_factory=lambda: Header(0, 0, {}))
     rows: int = 0
-    hidden: _Some = field(default_factory=_Some)
+    hidden: _RowSample = field(default_factory=_RowSample)
     problems: list[str] = field(default_factory=list)
 
 
@@ -85,7 +85,7 @@ def examine(
         return Examination(problems=[_NO_HEADERS])
     blank = [position for position, name in enumerate(first[1]) if not name]
     of_rows = _examine_rows(found, rows, source.hidden, blank, spool)
-    found.problems += [*_width(found.header), *_two_of_a_kind(found.header), *of_rows]
+    found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *of_rows]
     if rows_needed and not found.rows and not of_rows:
         found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
     if found.hidden.count and hidden_rows is None:
@@ -106,7 +106,7 @@ def _examine_rows(
     spool: Spool,
 ) -> list[str]:
     """Counts and keeps the rows below the header. `blank` are the positions of blank headers."""
-    headless: dict[int, _Some] = defaultdict(_Some)
+    headless: dict[int, _RowSample] = defaultdict(_RowSample)
     too_long: int | None = None
     for number, cells in rows:
         if number > MAX_ROWS:
@@ -124,11 +124,11 @@ def _examine_rows(
             too_long = number
         spool.add(number, cells, is_hidden=is_hidden)
     spool.finish()
-    problems = [_headless(position, where) for position, where in sorted(headless.items())]
+    problems = [_missing_header(position, where) for position, where in sorted(headless.items())]
     return problems if too_long is None else [*problems, cell_too_long(too_long)]
 
 
-def _width(header: Header) -> list[str]:
+def _too_many_columns(header: Header) -> list[str]:
     if header.width <= MAX_COLUMNS:
         return []
     sentence = (
@@ -138,7 +138,7 @@ def _width(header: Header) -> list[str]:
     return [sentence]
 
 
-def _two_of_a_kind(header: Header) -> list[str]:
+def _duplicate_headers(header: Header) -> list[str]:
     alike: dict[str, list[int]] = defaultdict(list)
     for position, name in header.columns.items():
         alike[match_key(name)].append(position)
@@ -151,14 +151,14 @@ def _two_of_a_kind(header: Header) -> list[str]:
     ]
 
 
-def _headless(position: int, rows: _Some) -> str:
+def _missing_header(position: int, rows: _RowSample) -> str:
     return (
         f"Column {column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
         "Give it a header, or delete the column."
     )
 
 
-def _hidden(rows: _Some) -> str:
+def _hidden(rows: _RowSample) -> str:
     hidden, them = ("row is", "it") if rows.count == 1 else ("rows are", "them")
     return (
         f"{rows.count:,} {hidden} hidden or filtered out ({_rows(rows)}). Say what is to happen with {them}: "
@@ -166,7 +166,7 @@ def _hidden(rows: _Some) -> str:
     )
 
 
-def _rows(rows: _Some) -> str:
+def _rows(rows: _RowSample) -> str:
     """`row 7`, `rows 7, 8 and 9`, `rows 7, 8, 9, 10, 11 and 25 more`."""
     shown = [str(row) for row in rows.first]
     if rows.count == 1:
@@ -183,7 +183,7 @@ def _number(count: int) -> str:
     return {2: "Two", 3: "Three"}.get(count, f"{count:,}")
 
 
-def own_columns(headers: Sequence[str]) -> dict[int, str] | None:
+def columns_of_results(headers: Sequence[str]) -> dict[int, str] | None:
     """Position and name of the list's columns in a header of our results; None for any other header."""
     if tuple(headers[: len(_FIRST)]) != _FIRST or _LAST_BEFORE not in headers:
         return None

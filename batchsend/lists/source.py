@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 from batchsend.errors import ListError
 from batchsend.utils.protected_files import refusal
 
+#: Usual endings of the files that can be read. `formats.detect` goes by the content and ignores them.
+LIST_ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods")
 #: Bytes of a list file.
 MAX_FILE_SIZE = 512 * 1024 * 1024
 #: Rows of a list, blank ones included. A sheet ends at 1,048,576 by itself; text files may go on.

@@ -1,7 +1,7 @@
 """Jinja's sandbox as messages need it: no HTML, no chance, blanks that are never printed, and bounds.
 
 Jinja's own sandbox keeps templates away from Python. It does not bound them: `{{ "a" * 10**9 }}`, or two nested loops
-over `range(99999)`, would take a machine down. `template_bounds` has what is put in the place of such things here.
+over `range(99999)`, would take a machine down. `limits` has what is put in the place of such things here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from batchsend.messages import filters
-from batchsend.messages import limits as template_bounds
+from batchsend.messages import filters, limits
 
 
 class BlankCellError(UndefinedError):
     """A template prints a blank cell. The message says which."""
 
 
-class Gap(Undefined):
+class BlankCell(Undefined):
     """A blank cell, or a name without a value: in tests false, empty and equal to ''; `default` replaces it.
 
     Whatever would print it, or something made of it, raises.
@@ -49,24 +48,24 @@ class Gap(Undefined):
         return hash("")
 
 
-def blank_cell(said: str) -> Gap:
+def blank_cell(said: str) -> BlankCell:
     """The value of a blank cell; `said` names it in the problem that printing it is."""
-    return Gap(hint=said, exc=BlankCellError)
+    return BlankCell(hint=said, exc=BlankCellError)
 
 
-def _passing_blanks(function: Callable[..., Any]) -> Callable[..., Any]:
+def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter of texts that hands a blank on, so that `or` and `default` behind it see it."""
 
     @wraps(function)
     def passing(value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, Undefined):
             return value
-        return function(template_bounds.text_of(value), *args, **kwargs)
+        return function(limits.text_of(value), *args, **kwargs)
 
     return passing
 
 
-def _handing_on_blanks(function: Callable[..., Any]) -> Callable[..., Any]:
+def _sequence_filter(function: Callable[..., Any]) -> Callable[..., Any]:
     """One of Jinja's filters of sequences, which takes a blank for an empty one: the blank would go unnoticed."""
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -78,12 +77,12 @@ def _handing_on_blanks(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pass_context
-def _tick(_context: Context, _: object) -> None:
-    template_bounds.look_at_the_clock()
+def _check_time(_context: Context, _: object) -> None:
+    limits.check_time()
 
 
 def _concatenated(values: Iterable[Any]) -> str:
-    return template_bounds.joined(map(template_bounds.text_of, values))
+    return limits.joined(map(limits.text_of, values))
 
 
 #: Jinja's own filters that texts have a use for. Left out: HTML (`escape`, `safe`, `tojson` ...), what lays out
@@ -128,13 +127,13 @@ _OF_TEXTS: Mapping[str, Callable[..., str]] = {
     "upper": str.upper,
 }
 _BOUNDED_FILTERS: Mapping[str, Callable[..., Any]] = {
-    "center": template_bounds.center,
-    "format": template_bounds.format_percent,
-    "indent": template_bounds.indent,
-    "replace": template_bounds.replace,
-    "round": template_bounds.rounded,
-    "string": template_bounds.text_of,
-    "sum": template_bounds.summed,
+    "center": limits.center,
+    "format": limits.format_percent,
+    "indent": limits.indent,
+    "replace": limits.replace,
+    "round": limits.rounded,
+    "string": limits.text_of,
+    "sum": limits.summed,
 }
 _METHODS = frozenset(
     {
@@ -174,20 +173,20 @@ _METHODS = frozenset(
     }
 )
 _BOUNDED_METHODS: Mapping[str, Callable[..., str]] = {
-    "center": partial(template_bounds.padded, str.center),
-    "ljust": partial(template_bounds.padded, str.ljust),
-    "rjust": partial(template_bounds.padded, str.rjust),
-    "zfill": partial(template_bounds.padded, str.zfill),
-    "replace": template_bounds.replace,
-    "join": template_bounds.join,
-    "format": template_bounds.format_braces,
+    "center": partial(limits.padded, str.center),
+    "ljust": partial(limits.padded, str.ljust),
+    "rjust": partial(limits.padded, str.rjust),
+    "zfill": partial(limits.padded, str.zfill),
+    "replace": limits.replace,
+    "join": limits.join,
+    "format": limits.format_braces,
 }
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """Parses and compiles templates of texts."""
 
-    concat = staticmethod(template_bounds.joined)
+    concat = staticmethod(limits.joined)
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, loader: BaseLoader) -> None:
@@ -196,38 +195,38 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             autoescape=False,
             auto_reload=False,
             cache_size=-1,
-            undefined=Gap,
-            finalize=template_bounds.printable,
+            undefined=BlankCell,
+            finalize=limits.printable,
         )
         of_jinja = self.filters
         self.filters = {
             **{name: of_jinja[name] for name in _OF_JINJA},
-            **{name: _handing_on_blanks(of_jinja[name]) for name in _OF_SEQUENCES},
-            **{name: _passing_blanks(function) for name, function in _OF_TEXTS.items()},
-            "title": _passing_blanks(of_jinja["title"]),
-            "urlencode": _passing_blanks(of_jinja["urlencode"]),
+            **{name: _sequence_filter(of_jinja[name]) for name in _OF_SEQUENCES},
+            **{name: _text_filter(function) for name, function in _OF_TEXTS.items()},
+            "title": _text_filter(of_jinja["title"]),
+            "urlencode": _text_filter(of_jinja["urlencode"]),
             **_BOUNDED_FILTERS,
             "join": self._join,
             "_concatenated": _concatenated,
-            "_tick": _tick,
+            "_check_time": _check_time,
         }
         del self.globals["lipsum"]
         self.binop_table.update(
             {
-                "+": template_bounds.add,
-                "*": template_bounds.multiply,
-                "**": template_bounds.power,
-                "%": template_bounds.modulo,
+                "+": limits.add,
+                "*": limits.multiply,
+                "**": limits.power,
+                "%": limits.modulo,
             }
         )
 
     def _join(self, items: Iterable[Any], d: Any = "", attribute: str | int | None = None) -> str:
         if attribute is not None:
             items = (self.getitem(item, attribute) for item in items)
-        return template_bounds.join(d, items)
+        return limits.join(d, items)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree: nodes.Template = _Bounding().visit(super()._parse(source, name, filename))
+        tree: nodes.Template = _TimeChecks().visit(super()._parse(source, name, filename))
         tree.set_environment(self)
         return tree
 
@@ -247,37 +246,35 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-class _Bounding(NodeTransformer):
+class _TimeChecks(NodeTransformer):
     """Makes everything that can repeat look at the clock, and `~` look at the length of what it makes."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - the visitor's names
-        return self._looking_at_the_clock(node)
+        return self._with_time_check(node)
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        return self._looking_at_the_clock(node)
+        return self._with_time_check(node)
 
     def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:  # noqa: N802
-        return self._looking_at_the_clock(node)
+        return self._with_time_check(node)
 
     def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
-        return self._looking_at_the_clock(node)
+        return self._with_time_check(node)
 
     def visit_Include(self, node: nodes.Include) -> list[nodes.Node]:  # noqa: N802
-        return [_clock(node.lineno), self.generic_visit(node)]
+        return [_time_check(node.lineno), self.generic_visit(node)]
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         values = nodes.List(node.nodes, lineno=node.lineno)
         return nodes.Filter(values, "_concatenated", [], [], None, None, lineno=node.lineno)
 
-    def _looking_at_the_clock(
-        self, node: nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block
-    ) -> nodes.Node:
+    def _with_time_check(self, node: nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block) -> nodes.Node:
         self.generic_visit(node)
-        node.body.insert(0, _clock(node.lineno))
+        node.body.insert(0, _time_check(node.lineno))
         return node
 
 
-def _clock(line: int) -> nodes.Node:
+def _time_check(line: int) -> nodes.Node:
     nothing = nodes.Const(None, lineno=line)
-    return nodes.ExprStmt(nodes.Filter(nothing, "_tick", [], [], None, None, lineno=line), lineno=line)
+    return nodes.ExprStmt(nodes.Filter(nothing, "_check_time", [], [], None, None, lineno=line), lineno=line)

@@ -44,13 +44,13 @@ class _Budget(threading.local):
 _budget = _Budget()
 
 
-def start_row() -> None:
+def reset_budget() -> None:
     """A new row has all its time and size before it."""
     _budget.ends = None
     _budget.built = 0
 
 
-def look_at_the_clock() -> None:
+def check_time() -> None:
     """Refuses to go on once the row's time is used up. Counts from its first call for a row."""
     now = time.thread_time()
     if _budget.ends is None:
@@ -59,7 +59,7 @@ def look_at_the_clock() -> None:
         raise RefusedError(f"takes over {MAX_SECONDS:g} seconds; look for a loop that goes round too often")
 
 
-def _build(length: int) -> None:
+def _reserve(length: int) -> None:
     """Refuses a value of `length` characters or items before it is built."""
     _budget.built += max(length, 0)
     if length > MAX_CHARACTERS or _budget.built > _MAX_BUILT:
@@ -109,7 +109,7 @@ def text_of(value: Any) -> str:
 def add(left: Any, right: Any) -> Any:
     """`left + right`"""
     if isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple)):
-        _build(len(left) + len(right))
+        _reserve(len(left) + len(right))
     return left + right
 
 
@@ -120,7 +120,7 @@ def multiply(left: Any, right: Any) -> Any:
     if isinstance(left, (str, list, tuple)) and isinstance(right, int):
         if isinstance(left, str) and left.strip().replace(".", "").isdigit():
             raise RefusedError("multiplies a text; make a number of it first, as in `price|float * 2`")
-        _build(len(left) * right)
+        _reserve(len(left) * right)
     if (
         isinstance(left, int)
         and isinstance(right, int)
@@ -142,7 +142,7 @@ def modulo(left: Any, right: Any) -> Any:
     if not isinstance(left, str):
         return left % right
     values = right if isinstance(right, tuple) else right.values() if isinstance(right, Mapping) else (right,)
-    _build_formatted(left, _percent_places.findall(left), values)
+    _reserve_formatted(left, _percent_places.findall(left), values)
     return left % right
 
 
@@ -152,13 +152,13 @@ _percent_places = re.compile(r"%(?:\([^()]*\))?([^a-zA-Z%]*)")
 _brace_places = re.compile(r"\{([^{}]*\{?)")
 
 
-def _build_formatted(template: str, places: list[str], values: Iterable[Any]) -> None:
+def _reserve_formatted(template: str, places: list[str], values: Iterable[Any]) -> None:
     """Formatting gives at most, for each place, the width that stands there or the longest value."""
     if any(mark in place for place in places for mark in "*{"):
         raise RefusedError("formats to a width that is itself computed")
     widths = (int(digits[:9]) for place in places for digits in re.findall(r"[0-9]+", place))
     lengths = (len(text_of(value)) for value in values)
-    _build(len(template) + len(places) * max(20, *widths, *lengths))
+    _reserve(len(template) + len(places) * max(20, *widths, *lengths))
 
 
 def format_percent(template: Any, *args: Any, **kwargs: Any) -> str:
@@ -171,26 +171,26 @@ def format_braces(template: str, *args: Any, **kwargs: Any) -> str:
     places = _brace_places.findall(template)
     if any(mark in place.partition(":")[0] for place in places for mark in ".["):
         raise RefusedError("formats an attribute of a value")
-    _build_formatted(template, places, [*args, *kwargs.values()])
+    _reserve_formatted(template, places, [*args, *kwargs.values()])
     return template.format(*args, **kwargs)
 
 
 def center(text: Any, width: int = 80) -> str:
     """`text` in the middle of `width` characters."""
-    _build(width)
+    _reserve(width)
     return text_of(text).center(width)
 
 
 def padded(method: Callable[..., str], text: str, width: int, *fill: str) -> str:
     """`method` of `text`, one of those that fill it up to `width` characters."""
-    _build(width)
+    _reserve(width)
     return method(text, width, *fill)
 
 
 def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
     """The text `value` with `new` for every `old`, or for the first `count` of them."""
     text, before, after = text_of(value), text_of(old), text_of(new)
-    _build(len(text) + text.count(before) * len(after))
+    _reserve(len(text) + text.count(before) * len(after))
     return text.replace(before, after, -1 if count is None else count)
 
 
@@ -198,14 +198,14 @@ def join(separator: Any, items: Iterable[Any]) -> str:
     """The items as one text, `separator` between them."""
     between = text_of(separator)
     texts = [text_of(item) for item in islice(items, MAX_CHARACTERS + 1)]
-    _build(sum(map(len, texts)) + len(between) * len(texts))
+    _reserve(sum(map(len, texts)) + len(between) * len(texts))
     return between.join(texts)
 
 
 def indent(value: Any, width: int = 4) -> str:
     """The text `value`, each line but the first moved in by `width` blanks."""
     text = text_of(value)
-    _build(len(text) + (text.count("\n") + 1) * width)
+    _reserve(len(text) + (text.count("\n") + 1) * width)
     return text.replace("\n", "\n" + " " * width)
 
 

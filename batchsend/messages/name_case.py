@@ -53,7 +53,7 @@ def name_case(text: str) -> str:
     """
     if text != text.upper() and text != text.lower():
         return text
-    words = _small(text).split(" ")
+    words = _lower(text).split(" ")
     return " ".join(
         word if _is_particle(words, position) else _letters.sub(_spell_later if position else _spell, word)
         for position, word in enumerate(words)
@@ -102,15 +102,15 @@ def _spell_part(match: re.Match[str]) -> str:
     if match.start() and len(part) == 1:
         return part  # John's
     if part.startswith("mc") and len(part) >= 5:
-        return f"Mc{_capitalised(part[2:])}"
-    return _capitalised(part)
+        return f"Mc{_capitalized(part[2:])}"
+    return _capitalized(part)
 
 
-def _small(text: str) -> str:
+def _lower(text: str) -> str:
     """`text` in small letters, character by character: a capital that would become two (the Turkish I) stays."""
     return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
 
 
-def _capitalised(part: str) -> str:
+def _capitalized(part: str) -> str:
     first = part[:1].upper()
     return (first if len(first) == 1 else part[:1]) + part[1:]

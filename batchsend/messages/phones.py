@@ -85,7 +85,7 @@ _LONGEST_SHORT_CODE = 3
 
 
 def _by_libphonenumber(text: str, region: str) -> str:
-    spelling = _mended(text)
+    spelling = _cleaned(text)
     if not spelling:
         raise PhoneProblem(Code.MISSING_PHONE, "the phone is blank")
     if is_damaged(spelling):
@@ -110,7 +110,7 @@ def _by_libphonenumber(text: str, region: str) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
-def _mended(text: str) -> str:
+def _cleaned(text: str) -> str:
     spelling = _spaces.sub(" ", _dashes.sub("-", text)).strip()
     if match := _wrapping.fullmatch(spelling):
         spelling = (match[1] or match[2] or "").strip()

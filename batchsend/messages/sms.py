@@ -113,7 +113,7 @@ _blanks_at_line_end = re.compile(r" ?\n ?")
 _empty_lines = re.compile(r"\n{3,}")
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """The body that is sent, counted and shown; idempotent.
 
     Every Unicode line end becomes a line feed, a tab a blank; other control characters go; runs of blanks become one;
@@ -202,10 +202,10 @@ def smart_encode(text: str) -> str:
     """`text` with typographic characters replaced by plain ones, if that makes the whole of it GSM-7; else `text`.
 
     Letters keep their accents: a text with `á` or an emoji stays as it is, curly quotes and all, because it costs
-    UCS-2 anyway. Takes a body that went through `normalise` and gives one back: where a no-break space became a
+    UCS-2 anyway. Takes a body that went through `normalize` and gives one back: where a no-break space became a
     blank, two blanks in a row or a blank beside a line end are tidied again, so the result is stable under both.
     """
     if _all_gsm7(text):
         return text
     plain = _not_gsm7.sub(_plain_for, unicodedata.normalize("NFC", text))
-    return normalise(plain) if _all_gsm7(plain) else text
+    return normalize(plain) if _all_gsm7(plain) else text

@@ -17,9 +17,9 @@ from jinja2.exceptions import SecurityError
 
 from batchsend.errors import RowProblem, TemplateError
 from batchsend.lists.headers import ColumnIndex
-from batchsend.messages.environment import BlankCellError, BoundedEnvironment, Gap, blank_cell
-from batchsend.messages.limits import RefusedError, joined, start_row
-from batchsend.messages.template_check import ROW, Findings, check, in_plain_words, read
+from batchsend.messages.environment import BlankCell, BlankCellError, BoundedEnvironment, blank_cell
+from batchsend.messages.limits import RefusedError, joined, reset_budget
+from batchsend.messages.template_check import ROW, Findings, check, plain_message, read
 from batchsend.statuses import Code
 
 __all__ = ["MessageTemplate", "RowProblem"]
@@ -70,7 +70,7 @@ class MessageTemplate:
         sources: dict[str, str] = {}
         environment = BoundedEnvironment(DictLoader(sources))
         index = ColumnIndex(columns)
-        start_row()
+        reset_budget()
         findings = check(environment, path.parent, path.name, source, index)
         if findings.problems:
             raise TemplateError(path, findings.problems)
@@ -90,7 +90,7 @@ class MessageTemplate:
             variables[name] = values[index] or blank
         if self._needs_row:
             variables[ROW] = _Row(self._columns, values, self._row_blanks)
-        start_row()
+        reset_budget()
         try:
             return joined(self._template.root_render_func(self._template.new_context(variables, shared=True)))
         except Exception as error:  # noqa: BLE001 - whatever a template does wrong is the row's problem
@@ -125,12 +125,12 @@ class _Row:
 
     __slots__ = ("_blanks", "_columns", "_values")
 
-    def __init__(self, columns: ColumnIndex, values: Sequence[str], blanks: Sequence[Gap]) -> None:
+    def __init__(self, columns: ColumnIndex, values: Sequence[str], blanks: Sequence[BlankCell]) -> None:
         self._columns = columns
         self._values = values
         self._blanks = blanks
 
-    def __getitem__(self, header: object) -> str | Gap:
+    def __getitem__(self, header: object) -> str | BlankCell:
         text = header if isinstance(header, str) else ""
         found = self._columns.with_header(text) or self._columns.with_variable(text)
         if len(found) != 1:
@@ -140,7 +140,7 @@ class _Row:
         return self._values[found[0]] or self._blanks[found[0]]
 
 
-def _blank(said: str, header: str) -> Gap:
+def _blank(said: str, header: str) -> BlankCell:
     return blank_cell(f"{said} is blank (column {header})")
 
 
@@ -158,7 +158,7 @@ def _compiled(environment: BoundedEnvironment, path: Path, sources: dict[str, st
             environment.get_template(name)
     except TemplateSyntaxError as error:
         file = "" if error.name == path.name else f"{error.name}, "
-        raise TemplateError(path, f"{file}line {error.lineno}: {in_plain_words(error)}") from None
+        raise TemplateError(path, f"{file}line {error.lineno}: {plain_message(error)}") from None
     except (SyntaxError, RecursionError, MemoryError):
         raise TemplateError(path, "the template is nested too deeply") from None
     return environment.get_template(path.name)

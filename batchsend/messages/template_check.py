@@ -42,11 +42,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Visit:
-    """One way in which a file is reached: `with_row` where it sees the row, `handed_down` names set by others."""
+    """One way in which a file is reached: `with_row` where it sees the row, `inherited` names set by others."""
 
     name: str
     with_row: bool
-    handed_down: frozenset[str]
+    inherited: frozenset[str]
 
 
 def read(path: Path) -> tuple[bytes, str | None]:
@@ -76,7 +76,7 @@ def check(
 ) -> Findings:
     """Checks the template `name` with text `source` and all files of `folder` that it refers to."""
     findings = Findings(main=name, sources={name: source})
-    visits = [_Visit(name, with_row=True, handed_down=frozenset())]
+    visits = [_Visit(name, with_row=True, inherited=frozenset())]
     seen: set[_Visit] = set()
     while visits:
         visit = visits.pop(0)
@@ -113,7 +113,7 @@ class _FileCheck:
                 self._environment.parse(self._findings.sources[self._visit.name], self._visit.name)
             )
         except TemplateSyntaxError as error:
-            self._problem(error.lineno, in_plain_words(error))
+            self._problem(error.lineno, plain_message(error))
         except RecursionError:
             self._problem(1, "the template is nested too deeply")
         file = f"{self._visit.name}, " if self._visit.name != self._findings.main else ""
@@ -124,7 +124,7 @@ class _FileCheck:
         self._check_functions(tree)
         self._check_look_alikes(tree)
         self._check_columns_named_as_functions(tree)
-        known = _names_set(tree) | self._visit.handed_down
+        known = _names_set(tree) | self._visit.inherited
         undeclared = meta.find_undeclared_variables(tree)
         if ROW in undeclared:
             self._check_row(tree, known)
@@ -176,7 +176,7 @@ class _FileCheck:
         """A name that is looked up outside the file. `known` names are set in a branch, or by a file above."""
         found = self._columns.with_variable(variable)
         if found and not self._visit.with_row and variable not in known:
-            self._problem(line, _ROW_NOT_HANDED_ON.format(f"`{variable}` is a column"))
+            self._problem(line, _ROW_NOT_AVAILABLE.format(f"`{variable}` is a column"))
         elif len(found) > 1:
             self._problem(line, self._ambiguous(variable, found))
         elif found:
@@ -188,7 +188,7 @@ class _FileCheck:
     def _check_row(self, tree: nodes.Template, known: frozenset[str]) -> None:
         loads = [node for node in tree.find_all(nodes.Name) if node.name == ROW]
         if not self._visit.with_row:
-            self._problem(loads[0].lineno, _ROW_NOT_HANDED_ON.format(f"`{ROW}` is not known here"))
+            self._problem(loads[0].lineno, _ROW_NOT_AVAILABLE.format(f"`{ROW}` is not known here"))
             return
         self._findings.needs_row = True
         by_header = 0
@@ -325,7 +325,7 @@ def _first_line(tree: nodes.Template, variable: str) -> int:
     return min((node.lineno for node in tree.find_all(nodes.Name) if node.name == variable), default=1)
 
 
-_ROW_NOT_HANDED_ON = (
+_ROW_NOT_AVAILABLE = (
     "{}, but the file that imports this one keeps the row to itself; "
     "add `with context` to the import, or hand the value to the macro"
 )
@@ -333,7 +333,7 @@ _ROW_NOT_HANDED_ON = (
 _LOOK_ALIKES = re.compile(r"\{([^{}\n]{1,60})\}|\[([^\[\]\n]{1,60})\]|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»")
 
 _OPEN = r".*block that needs to be closed is '(.+)'"
-_PLAIN_WORDS: Sequence[tuple[str, str]] = (
+_PLAIN_MESSAGES: Sequence[tuple[str, str]] = (
     (r"unexpected char '[“”‘’„«»]'", "curly quotes between the braces; type straight ones there"),
     (
         r"expected token 'end of print statement', got '(.+)'",
@@ -352,10 +352,10 @@ _PLAIN_WORDS: Sequence[tuple[str, str]] = (
 )
 
 
-def in_plain_words(error: TemplateSyntaxError) -> str:
+def plain_message(error: TemplateSyntaxError) -> str:
     """What a syntax error means to somebody who writes texts."""
     message = (error.message or "").rstrip(".")
-    for pattern, words in _PLAIN_WORDS:
+    for pattern, words in _PLAIN_MESSAGES:
         if match := re.match(pattern, message):
             return match.expand(words)
     return f"this cannot be read: {message}"

@@ -84,7 +84,7 @@ class TemplateChoice:
         whole = [self.default.source_sha256, match_key(self.column), cases]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
-    def files_said(self) -> list[str]:
+    def described_files(self) -> list[str]:
         """Each file with what it is for: `x.en.txt.j2`, `x.es.txt.j2 (Spanish, SPA, es)`."""
         cases = (f"{template.path} ({', '.join(values)})" for template, values in self.cases)
         return [str(self.path), *cases]

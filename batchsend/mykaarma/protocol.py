@@ -277,9 +277,9 @@ def _answered(
         codes=codes,
         descriptions=descriptions,
         warning_codes=_entries(answer.get("warnings"), "warningCode"),
-        message_uuid=storable(answer.get("messageUUID")),
-        request_uuid=storable(answer.get("requestUUID")),
-        api_status=storable(answer.get("status")),
+        message_uuid=short_text(answer.get("messageUUID")),
+        request_uuid=short_text(answer.get("requestUUID")),
+        api_status=short_text(answer.get("status")),
         http_status=http_status,
     )
 
@@ -293,7 +293,7 @@ def _entries(entries: object, name: str) -> tuple[str, ...]:
     """The texts called `name` in a list of objects, whatever else that list turns out to be."""
     if not isinstance(entries, list):
         return ()
-    found = (storable(entry.get(name)) for entry in entries if isinstance(entry, Mapping))
+    found = (short_text(entry.get(name)) for entry in entries if isinstance(entry, Mapping))
     return tuple(islice((text for text in found if text), _MOST_ENTRIES))
 
 
@@ -338,7 +338,7 @@ def request_of(row: Mapping[str, Any], run: Mapping[str, str]) -> Request:
     )
 
 
-def storable(value: object) -> str | None:
+def short_text(value: object) -> str | None:
     """The text without what neither databases nor workbooks take (half a surrogate pair, NUL); `None` for no text."""
     if not isinstance(value, str):
         return None

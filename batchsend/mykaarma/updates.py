@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchsend.mykaarma.protocol import storable
+from batchsend.mykaarma.protocol import short_text
 from batchsend.statuses import OPTED_OUT, Status
 
 #: Objects in which the facts may stand, and how deep.
@@ -148,7 +148,7 @@ def _send_ref(scopes: list[tuple[str, Mapping[str, Any]]]) -> SendRef | None:
             metadata = _object(candidate, may_be_json=True)
             if metadata is None:
                 continue
-            ledger_id = storable(metadata.get("batchsendledger"))
+            ledger_id = short_text(metadata.get("batchsendledger"))
             run_id = _number(metadata.get("batchsendrun"), 1)
             row = _number(metadata.get("batchsendrow"), 1)
             send = _number(metadata.get("batchsendsend"), 1)
@@ -164,7 +164,7 @@ def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
     named = _values(scopes, "messageuuid")
     own = (scope.get("uuid") for name, scope in scopes if name in ("messagedto", "message"))
     for value in (*named, *own):
-        text = storable(value)
+        text = short_text(value)
         if text is not None and len(text) <= _LONGEST_UUID:
             return text
     return None
@@ -175,7 +175,7 @@ def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
 
 def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> UpdateOutcome | None:
     delivery = _status(scopes, "deliverystatus")
-    why_not = [text for text in map(storable, _values(scopes, "twiliodeliveryfailuremessage")) if text]
+    why_not = [text for text in map(short_text, _values(scopes, "twiliodeliveryfailuremessage")) if text]
     codes, descriptions = _errors(scopes)
     if delivery is Status.DELIVERED:
         return UpdateOutcome(delivery)
@@ -189,7 +189,7 @@ def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> UpdateOutcome | Non
 
 def _status(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Status | None:
     for value in _values(scopes, name):
-        word = re.sub(r"[^A-Z]+", "_", (storable(value) or "").upper()).strip("_")
+        word = re.sub(r"[^A-Z]+", "_", (short_text(value) or "").upper()).strip("_")
         if word in _STATUS_OF_WORD:
             return _STATUS_OF_WORD[word]
     return None
@@ -203,10 +203,10 @@ def _errors(scopes: list[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], lis
         for error in (errors if isinstance(errors, list) else [errors])[:_MOST_ERRORS]:
             entry = _object(error, may_be_json=False)
             if entry is None:
-                codes.append(storable(error))
+                codes.append(short_text(error))
             else:
-                codes.append(storable(entry.get("errorcode") or entry.get("code")))
-                descriptions.append(storable(entry.get("errordescription") or entry.get("description")))
+                codes.append(short_text(entry.get("errorcode") or entry.get("code")))
+                descriptions.append(short_text(entry.get("errordescription") or entry.get("description")))
     return [code for code in codes if code], [text for text in descriptions if text]
 
 

@@ -10,7 +10,7 @@ from batchsend.errors import ListError
 from batchsend.ledger.optouts import OptOutRequest
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formula_guard import from_guarded
+from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.headers import ALIASES, match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
 
@@ -95,7 +95,7 @@ def _named(
                 row,
                 "" if is_damaged(customer_uuid) else customer_uuid,
                 usable,
-                from_guarded(cells[reason]) if reason is not None else "",
+                unescape_formula(cells[reason]) if reason is not None else "",
                 len(numbers) - len(usable),
             )
 

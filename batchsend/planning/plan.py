@@ -94,7 +94,7 @@ class Plan:
                 "stem": campaign.stem,
                 "department": campaign.department_label or campaign.department_uuid or "from the list",
                 "user": campaign.user_uuid or "from the list",
-                "template": "; ".join(self.sources.template.files_said()),
+                "template": "; ".join(self.sources.template.described_files()),
                 "base_url": self.request.base_url,
             },
         )

@@ -16,7 +16,7 @@ from batchsend.campaigns.quiet_hours import Clock, clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.lists.damage import is_damaged
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
-from batchsend.messages.sms import SmsSize, counted, is_blank, normalise, smart_encode
+from batchsend.messages.sms import SmsSize, counted, is_blank, normalize, smart_encode
 from batchsend.messages.template import RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
@@ -199,7 +199,7 @@ class RowJudge:
             if problem is not None:
                 return problem
         try:
-            body = normalise(template.render(judged.cells))
+            body = normalize(template.render(judged.cells))
         except RowProblem as problem:
             return RowIssue(problem.code, problem.description)
         if self._smart_encoding:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -33,7 +33,8 @@ from batchsend.utils.wording import duration, row_count, segment_count, text_cou
 ROWS_NAMED, VALUES_NAMED = 8, 8
 
 
-class RowGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RowGroup:
     """Rows with the same status and codes. `rows`: their first row numbers, for `invalid` rows only."""
 
     status: str
@@ -62,13 +63,9 @@ class CostlyCharacter(NamedTuple):
     """A character that leaves room for 70 characters in a segment, not 160. `rows`: the first rows that have it."""
 
     character: str
+    name: str
     texts: int
     rows: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """Its Unicode name, in small letters."""
-        return unicodedata.name(self.character, f"U+{ord(self.character):04X}").lower()
 
 
 class DifferingDuplicate(NamedTuple):
@@ -177,7 +174,8 @@ class PlanSummary:
         """Until when the first of the rows that wait for a time has to wait; `None` where none does."""
         if self.waiting_until is None:
             return None
-        return f"Some rows have to wait, the first until {for_people(self.waiting_until, self.zone)} ({self.zone.key})."
+        moment = for_people(self.waiting_until, self.zone)
+        return f"Some rows have to wait, the first until {moment} ({self.zone.key})."
 
     @property
     def history(self) -> str:
@@ -192,6 +190,16 @@ class PlanSummary:
     def groups_of(self, *statuses: str) -> list[RowGroup]:
         """The groups with one of these statuses, the rows that are ready to send aside."""
         return [group for group in self.groups if group.status in statuses and group.codes != Code.STOPPED]
+
+    def as_json(self) -> dict[str, Any]:
+        """What the JSON log says of a plan."""
+        return {
+            "texts": self.texts,
+            "segments": self.segments,
+            "rows": dict(self.counts),
+            "goes_on": self.run.id if self.run is not None else None,
+            "unusual": self.unusual,
+        }
 
     @property
     def costly_in_opt_out_line(self) -> list[str]:
@@ -236,7 +244,7 @@ def summarize(plan: Plan) -> PlanSummary:
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
         costly=tuple(
-            CostlyCharacter(character, count, tuple(remarks.costly[character]))
+            CostlyCharacter(character, character_name(character), count, tuple(remarks.costly[character]))
             for character, count in remarks.costly_rows.most_common()
         ),
         key=tuple(customers.headers[position] for position in roles.key),
@@ -258,6 +266,11 @@ def user_of(campaign: Campaign) -> str:
     return f"user {campaign.user_uuid}" if campaign.user_uuid else "the users in the list"
 
 
+def character_name(character: str) -> str:
+    """Its Unicode name, in small letters."""
+    return unicodedata.name(character, f"U+{ord(character):04X}").lower()
+
+
 def _templates(plan: Plan) -> tuple[TemplateUse, ...]:
     choice = plan.sources.template
     rows = choice.rows_by_file(plan.remarks.template_values)
@@ -266,7 +279,9 @@ def _templates(plan: Plan) -> tuple[TemplateUse, ...]:
 
 
 def _group(plan: Plan, status: str, codes: str, count: int) -> RowGroup:
-    named = rows_with(plan.scratch, SCRATCH_RUN, status, codes, ROWS_NAMED) if status == Status.INVALID else ()
+    named = (
+        rows_with(plan.scratch, SCRATCH_RUN, status, codes, ROWS_NAMED) if status == Status.INVALID else ()
+    )
     return RowGroup(status, codes, count, tuple(named))
 
 
@@ -274,7 +289,8 @@ def _consent(plan: Plan) -> tuple[ConsentValue, ...]:
     consent = plan.request.campaign.recipients.consent
     yes = {value.casefold() for value in consent.yes} if consent else set()
     return tuple(
-        ConsentValue(value, count, value.casefold() in yes) for value, count in plan.remarks.consent.most_common()
+        ConsentValue(value, count, value.casefold() in yes)
+        for value, count in plan.remarks.consent.most_common()
     )
 
 
@@ -289,7 +305,8 @@ def _remarks(plan: Plan) -> Iterator[str]:
     if plan.unusual is not None:
         yield plan.unusual
     if plan.sent_with_other_template:
-        yield f"The template has changed: {text_count(plan.sent_with_other_template)} already went out with the old one."
+        sent = text_count(plan.sent_with_other_template)
+        yield f"The template has changed: {sent} already went out with the old one."
     if remarks.again_unconfirmed:
         yield f"{text_count(remarks.again_unconfirmed)} of those sent again may have arrived the first time."
     if remarks.not_again:

@@ -17,12 +17,15 @@ NOTHING = "Nothing."
 #: Joins the codes of one row, and their descriptions.
 JOINED_BY = "; "
 
-_LOOK_UP = "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not there, send it again."
+_LOOK_UP = (
+    "Look the customer up in myKaarma. If the text is there, all is well. "
+    "Only if it is not there, send it again."
+)
 _CORRECT_ID = "Compare the customer id in the list with the one in myKaarma, correct it and send again."
 
 
 class Advice(NamedTuple):
-    """What a status or code means, and what to do. `command`: how to do it on the command line, where that differs."""
+    """What a status or code means, and what to do. `command`: how to do it on the command line."""
 
     meaning: str
     what_to_do: str = NOTHING
@@ -40,7 +43,9 @@ def _refused(meaning: str, first: str) -> Advice:
 
 
 def _wrong_credentials(meaning: str) -> Advice:
-    return _refused(meaning, "Check `MYKAARMA_USERNAME` and `MYKAARMA_PASSWORD` with the person who gave them to you")
+    return _refused(
+        meaning, "Check `MYKAARMA_USERNAME` and `MYKAARMA_PASSWORD` with the person who gave them to you"
+    )
 
 
 #: batchsend left something out of the request, or myKaarma believes so.
@@ -171,9 +176,7 @@ OURS: Mapping[str, Advice] = {
         "Nothing, if one text is enough. To text every customer who shares a phone, write "
         '`duplicate_phones = "allow"` under `[recipients]` in the campaign file.',
     ),
-    Code.FREQUENCY_CAP: Advice(
-        "This customer has recently had as many texts as `max_messages` allows."
-    ),
+    Code.FREQUENCY_CAP: Advice("This customer has recently had as many texts as `max_messages` allows."),
     Code.CLOSED: Advice(
         "The campaign moved to another list before it was this row's turn.",
         "Nothing, if the other list is the right one. Otherwise add this customer to it and send again.",
@@ -232,7 +235,7 @@ REFUSALS: Mapping[str, Advice] = {
 #: Why it is unknown whether a text was sent. What to do is the same for all of them.
 UNCONFIRMED: Mapping[str, str] = {
     Code.TIMEOUT: "myKaarma did not answer in time, so it is unknown whether the text was sent.",
-    Code.CONNECTION_LOST: "The connection broke before myKaarma answered, so it is unknown whether the text was sent.",
+    Code.CONNECTION_LOST: "The connection broke before an answer came, so it is unknown whether the text was sent.",
     Code.BAD_RESPONSE: "myKaarma's answer could not be understood, so it is unknown whether the text was sent.",
     Code.INTERRUPTED: "batchsend was cut off while sending this text, so it is unknown whether it was sent.",
     "INTERNAL_SERVER_ERROR": "Something went wrong inside myKaarma, so it is unknown whether the text was sent.",
@@ -263,7 +266,9 @@ def advise(status: str, codes: str) -> Advice:
     Several codes are explained in turn; a sentence that they share appears once.
     """
     found = _advice(status, codes.split(JOINED_BY) if codes else [])
-    return Advice(*(" ".join(dict.fromkeys(filter(None, sentences))) for sentences in zip(*found, strict=True)))
+    return Advice(
+        *(" ".join(dict.fromkeys(filter(None, sentences))) for sentences in zip(*found, strict=True))
+    )
 
 
 def _advice(status: str, codes: list[str]) -> list[Advice]:

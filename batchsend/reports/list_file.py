@@ -12,7 +12,7 @@ from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ResultsError
 from batchsend.ledger.optouts import OptOut
-from batchsend.lists.formula_guard import guarded
+from batchsend.lists.formula_guard import escape_formula
 from batchsend.planning.optout_files import _EXPORTED
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 from batchsend.utils.files import write_private
@@ -80,5 +80,5 @@ def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
         for entry in entries
     )
     if path.suffix.lower() == ".csv":
-        return write_list(path, _EXPORTED, ([guarded(cell) for cell in row] for row in rows))
+        return write_list(path, _EXPORTED, ([escape_formula(cell) for cell in row] for row in rows))
     return write_list(path, _EXPORTED, rows)

@@ -40,7 +40,7 @@ def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequenc
 
     `refusals`: sentences that say why `send` would be refused.
     """
-    facts = preview_page.gather(plan, os_user(), str(workbook), refusals)
+    facts = preview_page.gather(plan, str(workbook), refusals)
     return write_page(path, preview_page.page(facts))
 
 
@@ -196,7 +196,7 @@ def plan_heading(plan: Plan, run_id: int | None, *, api: str) -> SummaryLines:
         *([("Run", run_id)] if run_id is not None else []),
         ("List", str(customers.path)),
         ("List saved", for_people(customers.saved_at, campaign.zone)),
-        *(("Template", said) for said in plan.sources.template.files_said()),
+        *(("Template", said) for said in plan.sources.template.described_files()),
         ("Department", campaign.department_label or campaign.department_uuid or "from the list"),
         ("User", campaign.user_uuid or "from the list"),
         ("myKaarma", api),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from batchsend.errors import ResultsError
-from batchsend.lists.formula_guard import guarded
+from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers, values
 from batchsend.reports.workbook import write_xlsx
 from batchsend.utils.files import check_folder, write_private
@@ -94,14 +94,17 @@ def write_csv(path: Path, source: ResultsSource) -> None:
     """Writes the columns of `Results` over `path`, which exists."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([guarded(header) for header in column_headers(source.headers)])
+        writer.writerow([escape_formula(header) for header in column_headers(source.headers)])
         writer.writerows(_lines(source))
 
 
 def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
     zone, width = source.zone, len(source.headers)
     for result in source.rows():
-        yield [guarded(value) if isinstance(value, str) else value for value in values(result, zone, width)]
+        yield [
+            escape_formula(value) if isinstance(value, str) else value
+            for value in values(result, zone, width)
+        ]
 
 
 _WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}

@@ -46,15 +46,15 @@ _cells_of = json.JSONDecoder().raw_decode
 
 #: What a status means, in a few words.
 STATUS_WORDS = {
-    Status.READY: "would be sent",
+    Status.READY: "ready to send",
     Status.PENDING: "not sent yet",
-    Status.ACCEPTED: "taken by myKaarma",
-    Status.DELIVERED: "arrived on the phone",
-    Status.UNDELIVERED: "taken, but did not arrive",
+    Status.ACCEPTED: "accepted by myKaarma",
+    Status.DELIVERED: "delivered to the phone",
+    Status.UNDELIVERED: "accepted, but not delivered",
     Status.FAILED: "refused, nothing was sent",
     Status.UNCONFIRMED: "nobody knows whether it was sent",
     Status.INVALID: "could not be made into a text",
-    Status.SKIPPED: "left out on purpose",
+    Status.SKIPPED: "skipped",
 }
 
 

@@ -91,7 +91,7 @@ class Pacer:
         """Waits until a request may leave: in any window of w >= 1 s `ceil(rate * w) + 1` of them at most."""
         await self._departures.acquire()
 
-    def turned_away(
+    def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
         """A request was certainly not taken: everybody waits.

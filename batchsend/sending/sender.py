@@ -52,7 +52,7 @@ class Pacing(Protocol):
     def rate(self) -> float: ...
     async def slot(self) -> float: ...
     async def departure(self) -> None: ...
-    def turned_away(
+    def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None: ...
     def taken(self) -> None: ...
@@ -94,11 +94,15 @@ Event = Outcome | Waiting | OtherOutcomes
 
 @dataclass(frozen=True)
 class Ending:
-    """Why sending ended. `reason` is `None` where every message was tried."""
+    """Why sending ended. `reason` is `None` where every message was tried.
+
+    `left`: only this process has ended; workers continue the run.
+    """
 
     reason: str | None = None
     interrupted: bool = False
     asked: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +304,7 @@ class Sender:
                 self._answered(underway, judgement)
             case RetryLater():
                 self._give_back(_tried_once_more(underway.message))
-                self._turned_away(underway, judgement)
+                self._retry_later(underway, judgement)
             case Refused():
                 self._give_back(_tried_once_more(underway.message))
                 self.stop(Ending(judgement.reason))
@@ -340,12 +344,12 @@ class Sender:
         if too_many is not None:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
-    def _turned_away(self, underway: _Underway, judgement: RetryLater) -> None:
+    def _retry_later(self, underway: _Underway, judgement: RetryLater) -> None:
         self._trouble = judgement
         if self._nothing_taken_since is None:
             self._nothing_taken_since = asyncio.get_running_loop().time()
         left_at = underway.departure.left_at
-        pause = self._pacer.turned_away(
+        pause = self._pacer.back_off(
             underway.slot if left_at is None else left_at,
             judgement.retry_after,
             slow_down=judgement.slow_down,

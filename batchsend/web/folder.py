@@ -76,11 +76,11 @@ class WebFolder:
         return sorted(found, key=lambda file: (file.stem.casefold(), file.folder))
 
     def campaign(self, folder: str, stem: str) -> CampaignFile:
-        """One of them: nothing that an address says becomes a path. Raises `NotThereError`."""
+        """One of them: nothing that an address says becomes a path. Raises `NotFoundError`."""
         for file in self.campaigns():
             if (file.folder, file.stem) == (folder, stem):
                 return file
-        raise NotThereError(
+        raise NotFoundError(
             f'There is no campaign "{stem}" here (any more). The list of campaigns has those there are.'
         )
 
@@ -106,7 +106,7 @@ class WebFolder:
         return self.root if self.shared else None
 
 
-class NotThereError(BatchsendError):
+class NotFoundError(BatchsendError):
     """What an address names is not there."""
 
 

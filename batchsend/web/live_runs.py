@@ -1,4 +1,7 @@
-"""A run as it goes: counts, rate, time left. The ledger is read once a second at most, however many people watch."""
+"""The progress of a run: counts, rate and time left.
+
+The ledger is read once a second at most, however many people watch.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,45 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
-from batchsend.campaigns.campaign import Campaign
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
-from batchsend.web.folder import WebFolder
-from batchsend.web.queries import Watch, known, tried, waiting_to_leave
+from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, texts_to_send, tried
 
-#: Seconds between two looks; longer where a look takes long, so that watching never costs more than a tenth.
+#: Seconds between two reads of the ledger.
 _EVERY = 1.0
-_SHARE = 10.0
-#: Seconds over which the rate is taken.
+#: How many times as long as a read the pause after it lasts, so that watching takes a tenth of the time at most.
+_PAUSE_PER_READ = 10.0
+#: Seconds over which the rate is measured.
 _SPAN = 6.0
 _MOST_RUNS = 50
 
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """A run at one moment. `rate`: texts a second of late; `left`: in words; `tried` of those that could leave."""
+    """A run at one moment.
+
+    `tried`: texts for which a request was made; `to_send`: texts that wait for their turn. `rate`: texts a second in
+    the last seconds. `left`: the time left, in words.
+    """
 
     counts: Mapping[str, int]
     tally: Tally
     bar: list[Share]
     sending: bool
     tried: int
-    to_leave: int
+    to_send: int
     in_flight: int
     rate: float
     left: str
 
 
 @dataclass
-class _Looked:
+class _Cached:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     snapshot: RunSnapshot | None = None
     next_at: float = 0.0
@@ -49,58 +55,52 @@ class _Looked:
 
 
 class Snapshots:
-    """The latest look at each run."""
+    """The latest snapshot of each run that is watched."""
 
-    def __init__(self) -> None:
-        self._looked: dict[tuple[str, int], _Looked] = {}
+    def __init__(self, active: ActiveRuns) -> None:
+        self._active = active
+        self._cached: dict[tuple[str, int], _Cached] = {}
 
-    async def of(self, places: WebFolder, watch: Watch, campaign: Campaign, number: int) -> RunSnapshot:
-        """A run as it is now, or was a moment ago. Raises `BatchsendError`."""
-        looked = self._of(campaign, number)
-        async with looked.lock:
-            if looked.snapshot is None or time.monotonic() >= looked.next_at:
+    async def recent(self, run: RunRef) -> RunSnapshot:
+        """Returns a snapshot that may be a moment old. Raises `BatchsendError`."""
+        cached = self._of(run)
+        async with cached.lock:
+            if cached.snapshot is None or time.monotonic() >= cached.next_at:
                 began = time.monotonic()
-                looked.snapshot = await asyncio.to_thread(
-                    _look, places, watch, campaign, number, looked.tried
-                )
+                cached.snapshot = await asyncio.to_thread(_read, run, self._active, cached.tried)
                 took = time.monotonic() - began
-                looked.next_at = time.monotonic() + max(_EVERY * 0.8, took * _SHARE)
-            return looked.snapshot
+                cached.next_at = time.monotonic() + max(_EVERY * 0.8, took * _PAUSE_PER_READ)
+            return cached.snapshot
 
-    async def now(self, places: WebFolder, watch: Watch, campaign: Campaign, number: int) -> RunSnapshot:
-        """A run as it is now: who loads its page sees whatever was done before."""
-        looked = self._of(campaign, number)
-        async with looked.lock:
-            looked.snapshot = None
-        return await self.of(places, watch, campaign, number)
+    async def now(self, run: RunRef) -> RunSnapshot:
+        """Returns a new snapshot, for a page that is loaded after a change. Raises `BatchsendError`."""
+        cached = self._of(run)
+        async with cached.lock:
+            cached.snapshot = None
+        return await self.recent(run)
 
-    def _of(self, campaign: Campaign, number: int) -> _Looked:
-        key = (str(campaign.path), number)
-        while len(self._looked) > _MOST_RUNS:
-            del self._looked[next(iter(self._looked))]
-        return self._looked.setdefault(key, _Looked())
+    def _of(self, run: RunRef) -> _Cached:
+        key = (str(run.campaign.path), run.number)
+        while len(self._cached) > _MOST_RUNS:
+            del self._cached[next(iter(self._cached))]
+        return self._cached.setdefault(key, _Cached())
 
 
-def _look(
-    places: WebFolder, watch: Watch, campaign: Campaign, number: int, before: deque[tuple[float, int]]
-) -> RunSnapshot:
-    with known(places, campaign) as found:
-        run = found.run(number)
-        # Asked first: what it sends until the counts are read is counted then.
-        sending = watch.is_sending(found, run)
-        counts = found.ledger.counts(number)
-        to_leave = waiting_to_leave(found.ledger, number)
+def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> RunSnapshot:
+    with existing_ledger(run.folder, run.campaign) as found:
+        # Before the counts: they then include the last texts of a run that ends in between.
+        sending = active.is_sending(found, found.run(run.number))
+        counts = found.ledger.counts(run.number)
+        to_send = texts_to_send(found.ledger, run.number)
     done = tried(counts)
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)
-    left = f"{duration(to_leave / rate)} left" if rate > 0 and to_leave else ""
+    left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
     tally = Tally.of(counts)
     if sending:
-        # What is on its way needs nobody yet.
-        tally = Tally(
-            tally.rows, tally.taken, tally.left_out, tally.needs_you - in_flight, tally.waits + in_flight
-        )
-    return RunSnapshot(counts, tally, bar_of(tally), sending, done, to_leave, in_flight, rate, left)
+        # A text under way needs no attention yet.
+        tally = replace(tally, needs_you=tally.needs_you - in_flight, waits=tally.waits + in_flight)
+    return RunSnapshot(counts, tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
 
 
 def _rate(before: deque[tuple[float, int]], done: int) -> float:
@@ -108,18 +108,18 @@ def _rate(before: deque[tuple[float, int]], done: int) -> float:
     before.append((now, done))
     while before[0][0] < now - _SPAN:
         before.popleft()
-    first, had = before[0]
-    return (done - had) / (now - first) if now - first >= _EVERY / 2 else 0.0
+    first_at, first_done = before[0]
+    return (done - first_done) / (now - first_at) if now - first_at >= _EVERY / 2 else 0.0
 
 
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 
 
 def bar_of(tally: Tally) -> list[Share]:
-    """How the rows of a run divide, in words that hold while it is being sent, too."""
+    """The shares of a run's rows, for the bar. The words also fit while the run is being sent."""
     return shares(
-        ("ready", "taken", tally.taken),
-        ("out", "left out on purpose", tally.left_out),
-        ("look", "need you", tally.needs_you),
-        ("wait", "wait", tally.waits),
+        ("ready", "accepted by myKaarma", tally.taken),
+        ("out", "skipped", tally.left_out),
+        ("look", "need attention", tally.needs_you),
+        ("wait", "waiting", tally.waits),
     )

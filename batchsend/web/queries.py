@@ -1,4 +1,4 @@
-"""What the pages ask of a campaign's ledger. Reads only; blocks, so call it from a thread."""
+"""The pages' queries to a campaign's ledger. They block: call them from a thread."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.sending.cluster.open_runs import active_workers
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
-from batchsend.web.folder import NotThereError, WebFolder
+from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 
 #: Rows of one page of a table.
 PAGE = 50
-#: What a filter of the table is called in an address -> the statuses that it shows.
+#: The name of a table's filter in an address -> the statuses that it shows.
 FILTERS: Mapping[str, tuple[str, ...]] = {
     "taken": tuple(TAKEN),
     "needs-you": (*NEEDS_YOU, IN_FLIGHT),
@@ -37,28 +37,42 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """A campaign's ledger, open for reading; `record` is `None` where it does not know the campaign."""
+class RunRef:
+    """The run that a page's address names. It may not exist."""
+
+    folder: WebFolder
+    file: CampaignFile
+    campaign: Campaign
+    number: int
+
+    @property
+    def url(self) -> str:
+        return f"{self.file.url}/run/{self.number}"
+
+
+@dataclass(frozen=True)
+class CampaignLedger:
+    """A campaign's ledger, open for reading. `record` is `None` if the ledger has no such campaign."""
 
     ledger: Ledger
     record: CampaignRecord | None
 
     def run(self, number: int) -> RunRecord:
-        """A run of this campaign. Raises `NotThereError`."""
+        """Returns a run of this campaign. Raises `NotFoundError`."""
         run = self.ledger.run(number)
         if run is None or self.record is None or run.campaign_id != self.record.id:
-            raise NotThereError(f"This campaign has no run {number}. Its page has the runs there are.")
+            raise NotFoundError(f"This campaign has no run {number}. Its page lists the runs that it has.")
         return run
 
     def runs(self) -> list[RunRecord]:
-        """The campaign's runs, the latest first."""
+        """Returns the campaign's runs, the latest first."""
         return self.ledger.runs_of(self.record.id) if self.record is not None else []
 
 
 @contextmanager
-def remembered(places: WebFolder, campaign: Campaign) -> Iterator[Remembered | None]:
-    """What the campaign's ledger knows; `None` where there is no ledger yet. Raises `BatchsendError`."""
-    start = prepare(campaign, ledger=places.ledger)
+def campaign_ledger(folder: WebFolder, campaign: Campaign) -> Iterator[CampaignLedger | None]:
+    """Opens the campaign's ledger for reading; `None` if there is no ledger yet. Raises `BatchsendError`."""
+    start = prepare(campaign, ledger=folder.ledger)
     ledger = open_for_reading(start.ledger_url)
     if ledger is None:
         yield None
@@ -67,48 +81,47 @@ def remembered(places: WebFolder, campaign: Campaign) -> Iterator[Remembered | N
         record = ledger.campaign(campaign.name, start.settings.base_url)
         if record is None and campaign.formerly is not None:
             record = ledger.campaign(campaign.formerly, start.settings.base_url)
-        yield Remembered(ledger, record)
+        yield CampaignLedger(ledger, record)
     finally:
         ledger.close()
 
 
 @contextmanager
-def known(places: WebFolder, campaign: Campaign) -> Iterator[Remembered]:
-    """The same where there has to be a ledger. Raises `NotThereError`."""
-    with remembered(places, campaign) as found:
+def existing_ledger(folder: WebFolder, campaign: Campaign) -> Iterator[CampaignLedger]:
+    """Opens the campaign's ledger for reading. Raises `NotFoundError` if there is no ledger yet."""
+    with campaign_ledger(folder, campaign) as found:
         if found is None:
-            raise NotThereError(f'"{campaign.name}" was never sent from here.')
+            raise NotFoundError(f'"{campaign.name}" has never been sent from this folder.')
         yield found
 
 
-def ask_to_stop(places: WebFolder, campaign: Campaign, number: int) -> None:
-    """Lets a running run finish what is in flight, and end."""
-    start = prepare(campaign, ledger=places.ledger)
+def request_stop(run: RunRef) -> None:
+    """Asks a running run to finish the texts under way and stop. Raises `BatchsendError`."""
+    start = prepare(run.campaign, ledger=run.folder.ledger)
     ledger = open_ledger(start.ledger_url)
     try:
-        ledger.request_stop(number)
+        ledger.request_stop(run.number)
     finally:
         ledger.close()
 
 
-class Watch:
-    """Whether runs are being sent, by whichever process.
+class ActiveRuns:
+    """Knows which runs are being sent, by any process.
 
-    Only a start that has not ended is asked about: the question takes the campaign's lock for an instant where nobody
-    has it, and whoever wants it in that instant would be turned away. So a start is found dead once, and never asked
-    about again.
+    To find out, it takes the campaign's lock for an instant if the lock is free. A process that wants the lock at
+    that moment is refused. So a start is checked only until it has ended, and never again once it was found dead.
     """
 
     def __init__(self) -> None:
         self._dead: set[tuple[str, int]] = set()
 
-    def is_sending(self, found: Remembered, run: RunRecord) -> bool:
+    def is_sending(self, found: CampaignLedger, run: RunRecord) -> bool:
         starts = starts_of(found.ledger, run.id)
         if not starts or starts[-1]["ended_at"] is not None or found.record is None:
             return False
         key = (found.ledger.where, int(starts[-1]["id"]))
         if key in self._dead:
-            # Workers may have taken up since what its own process left behind.
+            # Workers may have continued the run since its own process died.
             return found.ledger.file is None and bool(active_workers(found.ledger, run.id))
         if is_running(Found(found.ledger, found.record, run)):
             return True
@@ -118,9 +131,9 @@ class Watch:
 
 @dataclass(frozen=True)
 class RowQuery:
-    """Which rows of a run a table shows: `status` is a key of `FILTERS` or ''; `code`; `find`: row, phone, customer.
+    """Which rows of a run to show. `status`: a key of `FILTERS` or ''; `find`: a row number, phone or customer id.
 
-    `after` and `before` are row numbers: the page begins behind the one or ends in front of the other.
+    `after` and `before` are row numbers: the page begins after the one or ends before the other.
     """
 
     status: str = ""
@@ -132,7 +145,7 @@ class RowQuery:
 
 @dataclass(frozen=True)
 class RowPage:
-    """One page of rows; `earlier` and `later` are where the pages beside it are, `None` where there are none."""
+    """One page of rows. `earlier` and `later`: where the pages next to it end and begin, if any."""
 
     rows: Sequence[Mapping[str, Any]]
     earlier: int | None
@@ -158,9 +171,10 @@ _SHOWN = (
 
 
 def page_of_rows(ledger: Ledger, run_id: int, query: RowQuery, phone: str | None) -> RowPage:
-    """One page of a run's rows, found by their numbers: the last page takes as long as the first.
+    """Returns one page of a run's rows.
 
-    `phone`: what is looked for as E.164, if it is a phone.
+    Pages are found by row number, so the last page is as fast as the first. `phone`: the search text as E.164, if it
+    is a phone number.
     """
     statement = _narrowed(select(*_SHOWN).where(messages.c.run_id == run_id), query, phone)
     backwards = query.before is not None
@@ -201,14 +215,14 @@ def _narrowed(statement: Select[Any], query: RowQuery, phone: str | None) -> Sel
 
 
 def tried(counts: Mapping[str, int]) -> int:
-    """Rows that a request was made for."""
+    """How many rows have had a request made for them. `counts`: status -> rows."""
     return sum(
         counts.get(status, 0) for status in (*TAKEN, Status.UNDELIVERED, Status.FAILED, Status.UNCONFIRMED)
     )
 
 
-def waiting_to_leave(ledger: Ledger, run_id: int) -> int:
-    """Texts that would leave by themselves while the run is being sent."""
+def texts_to_send(ledger: Ledger, run_id: int) -> int:
+    """How many texts the running run has yet to send. Rows that wait for quiet hours or a cap do not count."""
     query = (
         select(func.count())
         .select_from(messages)

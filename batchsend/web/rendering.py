@@ -13,6 +13,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
+from batchsend.lists.source import LIST_ENDINGS
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
 from batchsend.utils.version import __version__
@@ -109,7 +110,7 @@ def _source(name: str) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     made = base.environment(_source)
-    made.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE)
+    made.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=LIST_ENDINGS)
     made.filters.update(time=_time, here=_in_words_of_here, percent=_percent)
     return made
 

@@ -19,31 +19,27 @@ from aiohttp import web
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
-from batchsend.web.auth.middleware import AUTH, HEADERS, Auth, Handler, TurnedAwayError, add_headers, guard
+from batchsend.web.auth.middleware import (
+    AUTH,
+    HEADERS,
+    Auth,
+    Handler,
+    RequestRefusedError,
+    add_headers,
+    guard,
+)
 from batchsend.web.auth.users import Users
-from batchsend.web.folder import NotThereError, WebFolder, users_file
-from batchsend.web.jobs.list_process import READING, Reading
+from batchsend.web.folder import NotFoundError, WebFolder, users_file
+from batchsend.web.jobs.list_process import LIST_READER, ListReader
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
-from batchsend.web.queries import Watch
+from batchsend.web.queries import ActiveRuns
 from batchsend.web.rendering import STATIC_FILES, page, static
-from batchsend.web.views import (
-    campaign as campaign_page,
-)
-from batchsend.web.views import (
-    campaigns,
-    editing,
-)
-from batchsend.web.views import (
-    check as checking,
-)
-from batchsend.web.views import (
-    history as history_page,
-)
-from batchsend.web.views import login as entrance
-from batchsend.web.views import (
-    run as run_page,
-)
+from batchsend.web.views import campaign as campaign_page
+from batchsend.web.views import campaigns, editing, login, run_actions
+from batchsend.web.views import check as checking
+from batchsend.web.views import history as history_page
+from batchsend.web.views import run as run_page
 
 #: WEB's neighbours on a telephone's keypad are taken by the sandbox and the listener for updates.
 DEFAULT_PORT = 8397
@@ -96,12 +92,12 @@ def serve(options: Options, *, say: Callable[[str], None]) -> None:
 
 async def _run(options: Options, users: Users, say: Callable[[str], None]) -> None:
     stop = asyncio.Event()
-    async with _listening(options, users) as (gate, url):
+    async with _listening(options, users) as (auth, url):
         link: str | None = None
         with stopping_on_signals(stop):
             say(f"The pages for {options.root} are at {url}")
             if not options.shared:
-                link = f"{url}/enter?token={gate.links.issue()}"
+                link = f"{url}/enter?token={auth.links.issue()}"
                 say(f"This link lets you in, once: {link}")
             else:
                 say(
@@ -114,7 +110,7 @@ async def _run(options: Options, users: Users, say: Callable[[str], None]) -> No
 
 
 class _listening:  # noqa: N801 - used as a function is
-    """The listening server, and its gate and address."""
+    """The listening server, and its auth and address."""
 
     def __init__(self, options: Options, users: Users) -> None:
         self._options = options
@@ -125,31 +121,31 @@ class _listening:  # noqa: N801 - used as a function is
         options = self._options
         listening = _free_socket(options.host, options.port)
         port = listening.getsockname()[1]
-        gate = Auth(self._users, _names(options), port, any_address=not is_this_machine(options.host))
-        app = application(options, gate)
+        auth = Auth(self._users, _names(options), port, any_address=not is_this_machine(options.host))
+        app = application(options, auth)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSING)
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
-        return gate, f"http://{in_url(options.host)}:{port}"
+        return auth, f"http://{in_url(options.host)}:{port}"
 
     async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
 
 
-def application(options: Options, gate: Auth) -> web.Application:
-    """All pages, behind the gate."""
+def application(options: Options, auth: Auth) -> web.Application:
+    """All pages, behind the auth."""
     app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_in_words, guard])
-    app[AUTH] = gate
-    app[campaigns.FOLDER] = places = WebFolder(options.root, options.ledger, options.shared)
-    app[campaigns.WATCH] = Watch()
-    app[entrance.CHECKING] = entrance.checking()
-    app[entrance.BY_LINK] = not options.shared
-    app[READING] = Reading(places.only_below)
-    app[JOBS] = Jobs(places.state, places.only_below)
-    app[SNAPSHOTS] = Snapshots()
+    app[AUTH] = auth
+    app[campaigns.FOLDER] = folder = WebFolder(options.root, options.ledger, options.shared)
+    app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
+    app[login.CHECKING] = login.checking()
+    app[login.BY_LINK] = not options.shared
+    app[LIST_READER] = ListReader(folder.only_below)
+    app[JOBS] = Jobs(folder.state, folder.only_below)
+    app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
-    app[run_page.TASKS] = set()
+    app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
@@ -158,11 +154,11 @@ def application(options: Options, gate: Auth) -> web.Application:
         [
             web.get("/health", _health),
             web.get("/static/{name}", _static),
-            web.get("/login", entrance.ask),
-            web.post("/login", entrance.sign_in),
-            web.get("/enter", entrance.enter, allow_head=False),
-            web.post("/logout", entrance.leave),
-            web.post("/link", entrance.another_browser),
+            web.get("/login", login.ask),
+            web.post("/login", login.sign_in),
+            web.get("/enter", login.enter, allow_head=False),
+            web.post("/logout", login.leave),
+            web.post("/link", login.another_browser),
             web.get("/", campaigns.show),
             web.post("/campaigns", campaigns.make),
             web.get(CAMPAIGN, campaign_page.show),
@@ -184,10 +180,10 @@ def application(options: Options, gate: Auth) -> web.Application:
             web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/look", checking.look),
             web.get(RUN, run_page.show),
             web.get(f"{RUN}/events", run_page.events),
-            web.post(f"{RUN}/pause", run_page.pause),
-            web.post(f"{RUN}/stop", run_page.stop),
-            web.get(f"{RUN}/workbook", run_page.workbook),
-            web.get(f"{RUN}/report", run_page.report),
+            web.post(f"{RUN}/pause", run_actions.pause),
+            web.post(f"{RUN}/stop", run_actions.stop),
+            web.get(f"{RUN}/workbook", run_actions.workbook),
+            web.get(f"{RUN}/report", run_actions.report),
             web.get("/history", history_page.show),
         ]
     )
@@ -199,7 +195,7 @@ async def _end_streams(app: web.Application) -> None:
 
 
 async def _close(app: web.Application) -> None:
-    app[READING].close()
+    app[LIST_READER].close()
 
 
 async def _health(_request: web.Request) -> web.Response:
@@ -209,7 +205,7 @@ async def _health(_request: web.Request) -> web.Response:
 async def _static(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name not in STATIC_FILES:
-        raise NotThereError("There is no such file.")
+        raise NotFoundError("There is no such file.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_string else {}
     return web.Response(body=static(name), content_type=STATIC_FILES[name], charset="utf-8", headers=headers)
 
@@ -219,9 +215,9 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
     """Whatever goes wrong is said in a sentence, on a page of ours."""
     try:
         return await handler(request)
-    except TurnedAwayError as error:
+    except RequestRefusedError as error:
         return _turned_away(request, error)
-    except NotThereError as error:
+    except NotFoundError as error:
         return _sorry(request, 404, str(error))
     except BatchsendError as error:
         return _sorry(request, 400, str(error))
@@ -246,7 +242,7 @@ def _sorry(request: web.Request, status: int, said: str) -> web.Response:
     return page(request, "error.html.j2", status=status, said=said)
 
 
-def _turned_away(request: web.Request, error: TurnedAwayError) -> web.Response:
+def _turned_away(request: web.Request, error: RequestRefusedError) -> web.Response:
     # No session and no host that is ours: as little of a page as possible.
     if error.status == 421:
         return web.Response(status=421, text=f"{error}\n", headers=HEADERS)

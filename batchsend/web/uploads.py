@@ -14,10 +14,10 @@ from pathlib import Path
 from aiohttp import BodyPartReader
 
 from batchsend.errors import BatchsendError
+from batchsend.lists.source import LIST_ENDINGS
 
 #: Bytes of a list that is taken in.
 LARGEST_LIST = 50 * 1024 * 1024
-_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods"})
 _UNWANTED = re.compile(r"[^\w .()+,-]")
 #: Names that mean devices on Windows.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -99,7 +99,7 @@ def safe_name(given: str) -> str:
     name = unicodedata.normalize("NFC", given).replace("\\", "/").rpartition("/")[2]
     name = " ".join(_UNWANTED.sub("_", name).split()).lstrip(".").rstrip(". ")
     stem, dot, ending = name.rpartition(".")
-    if not dot or f".{ending.lower()}" not in _ENDINGS:
+    if not dot or f".{ending.lower()}" not in LIST_ENDINGS:
         raise BatchsendError(
             f'"{name[:60] or given[:60]}" is not a list that can be read. Save it as .xlsx or .csv, and drop that.'
         )

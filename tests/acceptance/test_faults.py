@@ -647,7 +647,7 @@ def _refuse_tls(listener: socket.socket) -> None:
         connection.sendall(raw("HTTP/1.1 400 Bad Request", "Content-Length: 0"))
 
 
-def turned_away(judgement: Judgement) -> str:
+def retry_reason(judgement: Judgement) -> str:
     assert isinstance(judgement, RetryLater), judgement
     assert not judgement.slow_down
     return judgement.reason
@@ -659,12 +659,12 @@ def test_before_a_request_has_left_nothing_is_unconfirmed() -> None:
         answering = threading.Thread(target=_refuse_tls, args=(plain,))
         answering.start()
         url = f"https://127.0.0.1:{plain.getsockname()[1]}"
-        assert turned_away(post_to(url)) == f"cannot reach {url} (no secure connection)"
+        assert retry_reason(post_to(url)) == f"cannot reach {url} (no secure connection)"
         answering.join()
     with socket.create_server(("127.0.0.1", 0), backlog=1) as mute:
         # It accepts, and then never says a word about encryption.
         url = f"https://127.0.0.1:{mute.getsockname()[1]}"
-        assert turned_away(post_to(url, 0.2)) == f"cannot reach {url} (no connection within the time-out)"
+        assert retry_reason(post_to(url, 0.2)) == f"cannot reach {url} (no connection within the time-out)"
     with misbehaving(tls=True) as wrong:
         judgement = post_to(wrong.base_url)
         assert isinstance(judgement, Refused)

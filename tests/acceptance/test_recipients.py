@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import BASE_URL, adopt, came_to, identity, planned, send_all
+from ledgers import BASE_URL, came_to, identity, planned, send_all, store_plan
 from openpyxl import load_workbook
 from workbooks import ods, ods_row
 from world import CAMPAIGN, World, customers, read_results
@@ -168,7 +168,7 @@ def test_the_same_message_again_after_calendar_days_in_the_campaigns_zone(
 ) -> None:
     World(tmp_path).write([row(0)], campaign=f"[recipients]\n{settings}\n")
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    earlier = adopt(ledger, [planned(2, key="c0", customer_uuid="c0")], who=identity("Spring"))
+    earlier = store_plan(ledger, [planned(2, key="c0", customer_uuid="c0")], who=identity("Spring"))
     send_all(ledger, earlier, came_to(2, sent_at=sent_at))
     request = PlanRequest(
         load_campaign(tmp_path / "campaign.toml"), BASE_URL, "here", datetime(2026, 3, 2, 18, tzinfo=UTC)
@@ -185,7 +185,7 @@ def test_a_results_workbook_as_the_list_of_an_apology(world: World) -> None:
     (world.folder / "sorry.toml").write_text(sorry, encoding="utf-8")
     assert world.run("results", "1", "--as-list", "--only", "accepted", "--out", "two.csv").code == 0
     whole = world.run("preview", "sorry.toml", "--list", "results/campaign-1.xlsx")
-    assert "3 rows = 0 taken by myKaarma + 3 would be sent" in whole.out
+    assert "3 rows = 0 accepted by myKaarma + 3 ready to send" in whole.out
     assert world.run("send", "sorry.toml", "--yes", "--list", "two.csv").code == 0
     rows = read_results(world.folder / "results" / "sorry-2.xlsx")
     assert [found["customerUUID"] for found in rows.values()] == ["customer-0", "customer-1"]

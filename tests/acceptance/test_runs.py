@@ -61,8 +61,8 @@ def test_the_same_list_goes_on_and_judges_anew_whoever_was_not_tried(world: Worl
     (world.folder / "opt_outs.csv").write_text("customer_uuid\ncustomer-held\n", encoding="utf-8")
     world.write(campaign=suppress, template="Dear {{ first_name | default('customer') }}, please call.")
     done = world.send()
-    assert "goes on: the same list" in done.out
-    assert "template changed: 2 already got the old text" in done.out
+    assert "continues: the list is the same" in done.out
+    assert "The template has changed: 2 texts already went out with the old one." in done.out
     assert outcomes(world, 1) == [*tried, ("accepted", None), ("accepted", None), ("skipped", "SUPPRESSED")]
     assert "Dear customer, please call." in [request["body"] for request in sandbox.requests()]
     assert requests_for(sandbox) == {
@@ -143,7 +143,7 @@ def test_a_resend_that_was_killed_is_finished_by_any_start_and_done_once(tmp_pat
         # Nothing is asked for this time: what was chosen then is sent all the same.
         world.write(campaign=options + "rate = 200\n")
         done = world.send()
-        assert "30 rows = 0 taken by myKaarma + 0 left out + 30 need you + 0 wait" in done.out
+        assert "30 rows = 0 accepted by myKaarma + 0 skipped + 30 need attention + 0 waiting" in done.out
         counts = requests_for(sandbox)
         interrupted = [row for row in world.workbook().values() if row["errorCodes"] == "INTERRUPTED"]
         assert len(interrupted) <= 4

@@ -13,7 +13,7 @@ from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, runni
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, ForbiddenFileError, ListError
-from batchsend.lists.formula_guard import from_guarded
+from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.newest import newest_match
 from batchsend.planning.sources import read_sources
 from batchsend.services.schedule_files import CampaignFiles
@@ -76,7 +76,7 @@ def test_what_strangers_typed_into_a_form_is_no_formula(world: World, sandbox: S
     for column, values in (("Note", typed), ("message", [r["body"] for r in sandbox.requests()])):
         cells = [row[column] for row in found]
         assert all(cell[:1] not in "=+-@\t\r＝" for cell in cells)
-        assert [from_guarded(cell) for cell in cells] == values
+        assert [unescape_formula(cell) for cell in cells] == values
     assert world.run("results", "1").code == 0
     book = world.workbook()
     assert [row["Note"] for row in book.values()] == typed

@@ -26,7 +26,7 @@ def test_every_row_stands_once_with_its_outcome(world: World, sandbox: Sandbox) 
     world.write(customers(3) + BROKEN)
     done = world.send()
     assert done.code == 1
-    assert "9 rows = 3 taken by myKaarma + 1 left out + 5 need you + 0 wait\n" in done.out
+    assert "9 rows = 3 accepted by myKaarma + 1 skipped + 5 need attention + 0 waiting\n" in done.out
     assert done.out.endswith("Results: results/campaign-1.xlsx\nReport: results/campaign-1.html\n")
     assert statuses(world) == {
         2: ("accepted", None),
@@ -55,7 +55,7 @@ def test_a_second_start_sends_nothing_and_shows_the_state(world: World, sandbox:
     again = world.send()
     assert again.code == 1
     assert "Nothing was left to send." in again.out
-    assert "9 rows = 3 taken by myKaarma + 1 left out + 5 need you + 0 wait" in again.out
+    assert "9 rows = 3 accepted by myKaarma + 1 skipped + 5 need attention + 0 waiting" in again.out
     assert statuses(world) == before
     assert len(sandbox.requests()) == received
 
@@ -153,7 +153,7 @@ def test_limit_holds_the_others_back(world: World, sandbox: Sandbox) -> None:
     world.write(customers(5))
     done = world.send("--limit", "2")
     assert done.code == 0
-    assert "5 rows = 2 taken by myKaarma + 0 left out + 0 need you + 3 wait" in done.out
+    assert "5 rows = 2 accepted by myKaarma + 0 skipped + 0 need attention + 3 waiting" in done.out
     assert "3 rows held back by --limit: run it again without --limit to send them." in done.out
     assert [statuses(world)[row] for row in (4, 5, 6)] == [("pending", "HELD_BACK")] * 3
     assert world.send().code == 0
@@ -165,7 +165,7 @@ def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox:
     world.send("--limit", "1")
     world.write(template="Dear {{ first_name }}, please call us.")
     done = world.send()
-    assert "template changed: 1 already got the old text" in done.out
+    assert "The template has changed: 1 text already went out with the old one." in done.out
     assert [request["body"] for request in sandbox.requests()] == [
         "Hi Name0, it is time for your service.",
         "Dear Name1, please call us.",
@@ -218,7 +218,7 @@ def test_a_rehearsal_does_what_the_start_would_and_leaves_nothing_behind(
     world.write(customers(3))
     world.send("--limit", "1")
     rehearsal = world.send("--sandbox")
-    assert "3 rows = 3 taken by myKaarma + 0 left out + 0 need you + 0 wait" in rehearsal.out
+    assert "3 rows = 3 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in rehearsal.out
     assert len(sandbox.requests()) == 1
     rows = read_results(world.folder / "results" / "campaign-rehearsal.xlsx")
     assert [row["status"] for row in rows.values()] == ["accepted"] * 3
@@ -365,7 +365,7 @@ def test_a_terminal_asks_for_the_number_of_texts(
     done = world.ask("send", "campaign.toml", answer=answer)
     assert done.code == code
     assert "Hi Name0, it is time for your service." in done.out
-    assert "the ledger knows nothing of this campaign yet: everybody is new" in done.out
+    assert "This campaign has never been sent." in done.out
     assert len(sandbox.requests()) == texts
     if code:
         # A refused question leaves no trace.

@@ -218,7 +218,7 @@ class Sending(RuleBasedStateMachine):
             assert (plan.run.id if plan.run else None) == number
             assert plan.texts == (len(texts) if limit is None else min(limit, len(texts)))
             assert plan.remarks.again == len(chosen)
-            adopted = self.ledger.adopt(
+            stored_plan = self.ledger.store_plan(
                 plan.scratch,
                 plan.identity,
                 plan.known.id if plan.known else None,
@@ -232,14 +232,15 @@ class Sending(RuleBasedStateMachine):
             # Nothing of an earlier list is left to be sent by anybody.
             for closed in self.runs:
                 assert Status.PENDING not in self.ledger.counts(closed)
-            self.runs[adopted.run_id] = Run(rows)
-        self.runs[adopted.run_id].chosen = chosen
-        self.listed = adopted.run_id
+            self.runs[stored_plan.run_id] = Run(rows)
+        self.runs[stored_plan.run_id].chosen = chosen
+        self.listed = stored_plan.run_id
         outboxes = {
-            owner: Outbox(self.ledger, adopted.run_id, adopted.start_id, owner) for owner in ("one", "two")
+            owner: Outbox(self.ledger, stored_plan.run_id, stored_plan.start_id, owner)
+            for owner in ("one", "two")
         }
         assert not outboxes["one"].stop_requested()
-        self.active = Active(adopted.run_id, adopted.start_id, resend, texts, outboxes)
+        self.active = Active(stored_plan.run_id, stored_plan.start_id, resend, texts, outboxes)
 
     @precondition(lambda self: self.active is not None)
     @rule()

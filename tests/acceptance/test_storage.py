@@ -52,9 +52,11 @@ def test_a_disk_that_fills_up_under_the_ledger(world: World, sandbox: Sandbox, t
         assert "Sending stopped." in stopped.err
         assert 0 < len(sandbox.texts()) < 400
         disk.make_room()
-        assert world.send(*ledger).code == 1
-        # What was on its way when the disk was full, and no more.
-        assert 0 < check_against_the_record(world, sandbox, 400) <= 20
+        again = world.send(*ledger)
+        # At most what was on its way when the disk was full; on some disks the last outcomes still fit.
+        unconfirmed = check_against_the_record(world, sandbox, 400)
+        assert unconfirmed <= 20
+        assert again.code == (1 if unconfirmed else 0)
 
 
 @posix
@@ -77,7 +79,9 @@ def test_a_disk_without_room_for_the_results(world: World, sandbox: Sandbox, tmp
         full = world.send("--results", str(path))
         if disk.prepare is None:
             assert full.code == 3
-            assert "400 rows = 400 taken by myKaarma + 0 left out + 0 need you + 0 wait" in full.out
+            assert (
+                "400 rows = 400 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in full.out
+            )
             assert f"{path}: there is no room left on the disk" in full.out
             assert list(disk.folder.iterdir()) == []
         disk.make_room()
@@ -113,8 +117,8 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
     with read_only(*folders):
         looked = run_with(world, without_special_rights, "preview", "campaign.toml")
         assert looked.code == 0
-        assert "2 rows = 1 taken by myKaarma + 1 would be sent + 0 left out" in looked.out
-        assert "goes on: the same list" in looked.out
+        assert "2 rows = 1 accepted by myKaarma + 1 ready to send + 0 skipped" in looked.out
+        assert "continues: the list is the same" in looked.out
         assert "There is no preview to open, --out names another folder for it." in looked.err
         assert run_with(world, without_special_rights, "runs").out.startswith("run 1  Spring")
         sending = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
@@ -215,5 +219,5 @@ def test_a_ledger_that_another_program_holds_for_a_while_is_waited_for(
         other.execute("ROLLBACK")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "30 rows = 30 taken by myKaarma" in out
+    assert "30 rows = 30 accepted by myKaarma" in out
     assert check_against_the_record(world, sandbox, 30) == 0

@@ -51,12 +51,12 @@ def test_it_goes_to_the_test_customer_and_counts_for_nothing(inside: World, sand
         "  text         of row 3 in customers.csv, 1 segment in GSM-7:\n"
         "               | Hi Name1, it is time for your service.\n"
         "               | [myKaarma adds: Text STOP to opt-out]\n"
-        "accepted: Taken by myKaarma, which now passes it on to the customer's phone.\n"
+        "accepted: Accepted by myKaarma, which now passes it on to the customer's phone.\n"
         f"messageUUID: {test['messageUUID']}\n"
     )
     rest = world.send("--expect", "2")
     assert rest.code == 0
-    assert "3 rows = 3 taken by myKaarma + 0 left out + 0 need you + 0 wait" in rest.out
+    assert "3 rows = 3 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in rest.out
     assert sandbox.texts() == {"customer-0": 1, "customer-1": 1, "customer-2": 1, "-me_1": 2}
 
 
@@ -165,7 +165,7 @@ def test_a_rehearsal_of_a_test_needs_no_credentials(tmp_path: Path) -> None:
     world.write(customers(1))
     done = world.send("--sandbox", "--test-customer", "me")
     assert done.code == 0
-    assert "Spring: rehearsal of a test, nobody gets a text; it counts for nothing\n" in done.out
+    assert "Spring: rehearsal of a test, no text goes out; it isn't recorded\n" in done.out
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "campaign.toml",
         "customers.csv",

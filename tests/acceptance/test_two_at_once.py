@@ -39,7 +39,7 @@ def test_a_run_can_be_looked_at_and_stopped_while_it_goes_on(tmp_path: Path) -> 
             assert {"accepted", "pending"} <= set(so_far) <= {"accepted", "pending", "unconfirmed"}
             preview = world.run("preview", "campaign.toml")
             assert preview.code == 0
-            assert "goes on: the same list" in preview.out
+            assert "continues: the list is the same" in preview.out
             assert "not ended: running, or its process was killed" in world.run("runs").out
             # Under another name it is the same campaign still, and a second process has to wait.
             world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Spring"'))
@@ -68,7 +68,7 @@ def test_two_campaigns_share_a_ledger_at_full_speed(tmp_path: Path) -> None:
             for process in processes:
                 out, err = process.communicate(timeout=90)
                 assert process.returncode == 0, err
-                assert f"{ROWS} rows = {ROWS} taken by myKaarma" in out
+                assert f"{ROWS} rows = {ROWS} accepted by myKaarma" in out
         assert set(sandbox.texts().values()) == {1}
         assert len(sandbox.texts()) == 2 * ROWS
         # Each run has its own number, its own rows and its own results.

@@ -34,7 +34,7 @@ def test_a_new_campaign_can_be_rehearsed_and_not_sent_until_its_ids_are_filled_i
     assert again.code == 2
     assert "spring.toml, spring.txt.j2, spring.csv: already here, and nothing is overwritten." in again.err
     rehearsed = world.run("send", "spring.toml", "--sandbox", "--yes")
-    assert "3 rows = 2 taken by myKaarma + 1 left out + 0 need you + 0 wait" in rehearsed.out
+    assert "3 rows = 2 accepted by myKaarma + 1 skipped + 0 need attention + 0 waiting" in rehearsed.out
     assert rehearsed.code == 0
     assert "by a stand-in" in rehearsed.out
     sent = world.run("send", "spring.toml", "--yes")
@@ -49,7 +49,7 @@ def test_quiet_says_the_summary_line_and_why_a_run_stopped(world: World, sandbox
     stopped = world.send("--quiet")
     assert stopped.code == 3
     first, *_, last = stopped.out.splitlines()
-    assert first == "3 rows = 0 taken by myKaarma + 0 left out + 0 need you + 3 wait"
+    assert first == "3 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 3 waiting"
     assert "Stopped: myKaarma does not accept the username and password (WRONG_CREDENTIAL)." in stopped.out
     assert last.startswith("Report: ")
     assert len(sandbox.requests()) == 1
@@ -61,7 +61,7 @@ def test_preview_sends_nothing_and_writes_no_ledger(world: World, sandbox: Sandb
     done = world.run("preview", "campaign.toml")
     assert done.code == 0
     assert done.out.endswith(
-        "2 rows = 0 taken by myKaarma + 2 would be sent + 0 left out + 0 need you + 0 wait\n"
+        "2 rows = 0 accepted by myKaarma + 2 ready to send + 0 skipped + 0 need attention + 0 waiting\n"
         f"Preview: {Path('previews/campaign.xlsx')}\nPage: {Path('previews/campaign.html')}\n"
     )
     rows = read_results(world.folder / "previews" / "campaign.xlsx")
@@ -85,7 +85,7 @@ def test_preview_shows_earlier_outcomes_as_send_would(world: World) -> None:
     rows = read_results(world.folder / "elsewhere" / "campaign.xlsx")
     assert [row["status"] for row in rows.values()] == ["accepted", "ready"]
     assert rows[2]["run"] == 1
-    assert "goes on: the same list" in done.out
+    assert "continues: the list is the same" in done.out
 
 
 def test_results_can_be_written_again_at_any_time(world: World) -> None:
@@ -138,7 +138,10 @@ def test_runs_shows_what_ran_and_by_whom(world: World) -> None:
     done = world.run("runs")
     assert done.code == 0
     assert "run 1  Spring" in done.out
-    assert "customers.csv: 2 rows = 2 taken by myKaarma + 0 left out + 0 need you + 0 wait" in done.out
+    assert (
+        "customers.csv: 2 rows = 2 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting"
+        in done.out
+    )
     assert "ended: done" in done.out
 
 

@@ -105,7 +105,7 @@ def test_outcomes_of_other_processes_count_in_one_step() -> None:
     counts.add(TAKEN, 1.0)
     counts.add(OtherOutcomes({"accepted": 10_000_000, "unconfirmed": 2}), 1.5)
     assert counts.done == 10_000_003
-    assert counts.sentence() == "10,000,001 taken, 2 unconfirmed"
+    assert counts.sentence() == "10,000,001 accepted, 2 unconfirmed"
     assert counts.rate(2.0) == "5000001.5/s"
 
 
@@ -121,7 +121,7 @@ def test_events_alone_write_nothing_and_a_drawing_shows_them_all() -> None:
     clock.seconds = 10.0
     shown.draw()
     assert "10000/20000" in screen.text()
-    assert "10,000 taken" in screen.text()
+    assert "10,000 accepted" in screen.text()
     assert "1000.0/s" in screen.text()
     shown.close()
 
@@ -136,7 +136,7 @@ def test_a_pause_is_shown_until_the_next_outcome() -> None:
     shown.listen(TAKEN)
     drawn = len(screen.text())
     shown.draw()
-    assert "1 taken" in screen.text()[drawn:]
+    assert "1 accepted" in screen.text()[drawn:]
     assert "waiting" not in screen.text()[drawn:]
     shown.close()
 
@@ -160,7 +160,7 @@ def test_the_last_state_is_shown_however_the_run_ends(ends: type[BaseException] 
             sends()
     last = screen.text().rpartition("\r")[2]
     assert "1200/1200" in last
-    assert "1,199 taken, 1 failed" in last
+    assert "1,199 accepted, 1 failed" in last
 
 
 def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
@@ -172,8 +172,8 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
             listen(TAKEN)
         listen(Waiting(90, "quiet hours until 9:00 AM"))
     assert said == [
-        "1,001 of 3,000 (1,001 taken), 100.2/s",
-        "2,001 of 3,000 (2,001 taken), 100.2/s",
+        "1,001 of 3,000 (1,001 accepted), 100.2/s",
+        "2,001 of 3,000 (2,001 accepted), 100.2/s",
         "waiting about 2 minutes: quiet hours until 9:00 AM",
     ]
 
@@ -185,4 +185,4 @@ def test_a_line_without_a_rate_ends_with_the_counts() -> None:
     with progress.lines(2, said.append, clock) as listen:
         clock.seconds = 60.0
         listen(TAKEN)
-    assert said == ["1 of 2 (1 taken)"]
+    assert said == ["1 of 2 (1 accepted)"]

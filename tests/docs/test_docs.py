@@ -26,7 +26,7 @@ from batchsend import load_campaign
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.cli.main import cli
 from batchsend.exits import Exit
-from batchsend.messages.sms import normalise
+from batchsend.messages.sms import normalize
 from batchsend.messages.template import MessageTemplate
 from batchsend.settings import VARIABLES
 from batchsend.statuses import Code
@@ -154,7 +154,7 @@ def sample_list(page: Path) -> tuple[list[str], list[str]]:
 def rendered(template: str, headers: list[str], row: list[str], folder: Path) -> str:
     file = folder / "text.txt.j2"
     file.write_text(template, encoding="utf-8")
-    return normalise(MessageTemplate.load(file, headers).render(row))
+    return normalize(MessageTemplate.load(file, headers).render(row))
 
 
 @pytest.mark.parametrize("block", blocks("jinja"), ids=str)

@@ -31,7 +31,7 @@ def test_a_campaign_as_a_step_of_a_pipeline(world: World, sandbox: Sandbox) -> N
         assert done.code == 0, done.err
         result = ast.literal_eval(done.out)
         assert (result["campaign"], result["run"], result["exit"]) == ("Spring", 1, 0)
-        assert result["summary"].startswith("3 rows = 3 taken by myKaarma")
+        assert result["summary"].startswith("3 rows = 3 accepted by myKaarma")
     assert set(sandbox.texts().values()) == {1}
 
     # What needs somebody fails the step, and so does a guard.
@@ -40,7 +40,7 @@ def test_a_campaign_as_a_step_of_a_pipeline(world: World, sandbox: Sandbox) -> N
     world.write(people)
     failed = step(world)
     assert failed.code == 1
-    assert "RuntimeError: Spring needs somebody: 2 rows = 1 taken by myKaarma" in failed.err
+    assert "RuntimeError: Spring needs somebody: 2 rows = 1 accepted by myKaarma" in failed.err
     world.write(customers(9, "more"), campaign="[guards]\nmax_texts = 5\n")
     refused = step(world)
     assert refused.code == 1

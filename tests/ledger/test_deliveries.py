@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledgers import adopt, came_to, history, identity, outbox, planned, send_all, stored
+from ledgers import came_to, history, identity, outbox, planned, send_all, store_plan, stored
 from replay_updates import begin, complaints, end, play, tell
 from sqlalchemy import select, text
 
@@ -64,9 +64,9 @@ class Api:
 
 def sent(ledger: Ledger, *outcomes: Any, rows: int = 2) -> tuple[StoredPlan, Api]:
     """A run whose rows 2, 3 ... were sent; those without an outcome of their own were accepted."""
-    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
-    send_all(ledger, adopted, *outcomes)
-    return adopted, Api(ledger, adopted.run_id)
+    stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
+    send_all(ledger, stored_plan, *outcomes)
+    return stored_plan, Api(ledger, stored_plan.run_id)
 
 
 def row_of(ledger: Ledger, run_id: int, row: int, table: Any = messages) -> dict[str, Any]:
@@ -77,18 +77,18 @@ def row_of(ledger: Ledger, run_id: int, row: int, table: Any = messages) -> dict
 
 def test_an_update_finds_its_row_by_its_metadata_where_our_answer_was_lost(ledger: Ledger) -> None:
     lost = came_to(2, Status.UNCONFIRMED, "TIMEOUT")
-    adopted, api = sent(ledger, lost, came_to(3, Status.UNCONFIRMED, "TIMEOUT"), rows=3)
+    stored_plan, api = sent(ledger, lost, came_to(3, Status.UNCONFIRMED, "TIMEOUT"), rows=3)
     assert api.says(2, messageUUID="m-2", status="SUCCESS") == (1, 0)
     assert api.says(3, errors=[{"errorCode": "TWILIO_SENDING_FAILURE"}]) == (1, 0)
-    assert stored(ledger, adopted.run_id) == {
+    assert stored(ledger, stored_plan.run_id) == {
         2: (Status.ACCEPTED, ""),
         3: (Status.UNDELIVERED, "TWILIO_SENDING_FAILURE"),
         4: (Status.ACCEPTED, ""),
     }
-    assert row_of(ledger, adopted.run_id, 2)["message_uuid"] == "m-2"
+    assert row_of(ledger, stored_plan.run_id, 2)["message_uuid"] == "m-2"
     # What told us the message's id now lets an event find it that tells nothing else.
     assert api.says_of("m-2", "DELIVERED", LATER) == (1, 0)
-    found = row_of(ledger, adopted.run_id, 2)
+    found = row_of(ledger, stored_plan.run_id, 2)
     assert (found["status"], found["delivery_status"], found["delivery_at"]) == (
         "delivered",
         "delivered",
@@ -97,86 +97,89 @@ def test_an_update_finds_its_row_by_its_metadata_where_our_answer_was_lost(ledge
 
 
 def test_an_update_finds_its_row_by_the_messages_id(ledger: Ledger) -> None:
-    adopted, api = sent(ledger)
+    stored_plan, api = sent(ledger)
     assert api.says_of("message-3", "UNDELIVERED") == (1, 0)
-    assert stored(ledger, adopted.run_id) == {2: (Status.ACCEPTED, ""), 3: (Status.UNDELIVERED, "")}
+    assert stored(ledger, stored_plan.run_id) == {2: (Status.ACCEPTED, ""), 3: (Status.UNDELIVERED, "")}
 
 
 def test_an_update_that_overtakes_our_answer_is_not_lost_by_it(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(row) for row in (2, 3, 4)])
-    sender = outbox(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(row) for row in (2, 3, 4)])
+    sender = outbox(ledger, stored_plan)
     claimed = sender.exchange([], 10)
-    api = Api(ledger, adopted.run_id)
+    api = Api(ledger, stored_plan.run_id)
     for row in (2, 3, 4):
         api.says(row, deliveryStatus="DELIVERED")
     sender.exchange([came_to(2), came_to(3, Status.UNCONFIRMED, "TIMEOUT")], 0)
     sender.release(claimed[2:])
-    assert set(stored(ledger, adopted.run_id).values()) == {(Status.DELIVERED, "")}
-    first = row_of(ledger, adopted.run_id, 2)
+    assert set(stored(ledger, stored_plan.run_id).values()) == {(Status.DELIVERED, "")}
+    first = row_of(ledger, stored_plan.run_id, 2)
     assert (first["message_uuid"], first["attempts"], first["owner"]) == ("message-2", 1, None)
 
 
 def test_a_row_in_flight_whose_process_died_is_settled_by_its_update(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3)])
-    outbox(ledger, adopted).exchange([], 10)
-    Api(ledger, adopted.run_id).says(2, deliveryStatus="DELIVERED")
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
+    outbox(ledger, stored_plan).exchange([], 10)
+    Api(ledger, stored_plan.run_id).says(2, deliveryStatus="DELIVERED")
     who = identity()
     ledger.interrupt_claims(who.name, who.base_url)
-    assert stored(ledger, adopted.run_id) == {
+    assert stored(ledger, stored_plan.run_id) == {
         2: (Status.DELIVERED, ""),
         3: (Status.UNCONFIRMED, Code.INTERRUPTED),
     }
 
 
 def test_an_event_that_comes_before_its_messages_id_is_known_is_matched_later(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2)])
-    sender = outbox(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2)])
+    sender = outbox(ledger, stored_plan)
     sender.exchange([], 10)
-    api = Api(ledger, adopted.run_id)
+    api = Api(ledger, stored_plan.run_id)
     assert api.says_of("message-2", "DELIVERED") == (0, 1)
     assert api.deliveries.match_again("") == 0
     sender.exchange([came_to(2)], 0)
     assert api.deliveries.match_again(LATER) == 0
     assert api.deliveries.match_again("") == 1
-    assert stored(ledger, adopted.run_id) == {2: (Status.DELIVERED, "")}
+    assert stored(ledger, stored_plan.run_id) == {2: (Status.DELIVERED, "")}
     assert api.deliveries.match_again("") == 0
 
 
 def test_what_says_less_or_comes_late_changes_nothing(ledger: Ledger) -> None:
-    adopted, api = sent(ledger)
+    stored_plan, api = sent(ledger)
     api.says(2, deliveryStatus="DELIVERED")
-    before = row_of(ledger, adopted.run_id, 2)
+    before = row_of(ledger, stored_plan.run_id, 2)
     api.says(2, deliveryStatus="DELIVERED", at=LATER)
     api.says(2, deliveryStatus="SENT", at=LATER)
     api.says(2, status="FAILURE", errors=[{"errorCode": "A"}], at=LATER)
     api.says(2, status="HALF_WAY", at=LATER)
-    assert row_of(ledger, adopted.run_id, 2) == before
+    assert row_of(ledger, stored_plan.run_id, 2) == before
 
 
 def again(ledger: Ledger) -> tuple[StoredPlan, Api]:
     """A row that is `unconfirmed`, opened once more by `--resend`, and not sent yet."""
-    adopted, _ = sent(ledger, came_to(2, Status.UNCONFIRMED, "TIMEOUT"), rows=1)
-    opened = adopt(
-        ledger, [planned(2, generation=1, resend="unconfirmed")], run_id=adopted.run_id, resend="unconfirmed"
+    stored_plan, _ = sent(ledger, came_to(2, Status.UNCONFIRMED, "TIMEOUT"), rows=1)
+    opened = store_plan(
+        ledger,
+        [planned(2, generation=1, resend="unconfirmed")],
+        run_id=stored_plan.run_id,
+        resend="unconfirmed",
     )
-    return opened, Api(ledger, adopted.run_id)
+    return opened, Api(ledger, stored_plan.run_id)
 
 
 def test_an_update_of_an_earlier_send_goes_to_the_row_that_it_is_about(ledger: Ledger) -> None:
-    adopted, api = again(ledger)
-    outbox(ledger, adopted).exchange([], 10)
+    stored_plan, api = again(ledger)
+    outbox(ledger, stored_plan).exchange([], 10)
     assert api.says(2, send=1, deliveryStatus="DELIVERED") == (1, 0)
-    assert row_of(ledger, adopted.run_id, 2, superseded)["status"] == Status.DELIVERED
-    assert stored(ledger, adopted.run_id) == {2: ("in_flight", "STOPPED")}
+    assert row_of(ledger, stored_plan.run_id, 2, superseded)["status"] == Status.DELIVERED
+    assert stored(ledger, stored_plan.run_id) == {2: ("in_flight", "STOPPED")}
     assert api.says(2, send=2, deliveryStatus="UNDELIVERED") == (1, 0)
-    assert stored(ledger, adopted.run_id) == {2: (Status.UNDELIVERED, "")}
+    assert stored(ledger, stored_plan.run_id) == {2: (Status.UNDELIVERED, "")}
 
 
 def test_a_text_that_turns_out_to_have_arrived_is_not_sent_again(ledger: Ledger) -> None:
-    adopted, api = again(ledger)
+    stored_plan, api = again(ledger)
     api.says(2, send=1, deliveryStatus="DELIVERED")
-    assert outbox(ledger, adopted).exchange([], 10) == []
-    found = row_of(ledger, adopted.run_id, 2)
+    assert outbox(ledger, stored_plan).exchange([], 10) == []
+    found = row_of(ledger, stored_plan.run_id, 2)
     assert (found["status"], found["generation"]) == (Status.DELIVERED, 0)
     # Where both sends are known, nothing of it stands twice.
     with ledger.read() as connection:
@@ -184,12 +187,12 @@ def test_a_text_that_turns_out_to_have_arrived_is_not_sent_again(ledger: Ledger)
 
 
 def test_a_row_that_an_update_settled_is_not_opened_again(ledger: Ledger) -> None:
-    adopted, api = sent(ledger, came_to(2, Status.UNCONFIRMED, "TIMEOUT"), rows=1)
+    stored_plan, api = sent(ledger, came_to(2, Status.UNCONFIRMED, "TIMEOUT"), rows=1)
     # The plan was made before the update came.
     api.says(2, deliveryStatus="DELIVERED")
-    opened = adopt(ledger, [planned(2, generation=1)], run_id=adopted.run_id, resend="unconfirmed")
+    opened = store_plan(ledger, [planned(2, generation=1)], run_id=stored_plan.run_id, resend="unconfirmed")
     assert outbox(ledger, opened).exchange([], 10) == []
-    assert stored(ledger, adopted.run_id) == {2: (Status.DELIVERED, "")}
+    assert stored(ledger, stored_plan.run_id) == {2: (Status.DELIVERED, "")}
 
 
 @pytest.mark.parametrize(
@@ -204,11 +207,11 @@ def test_a_row_that_an_update_settled_is_not_opened_again(ledger: Ledger) -> Non
     ids=lambda foreign: next(iter(foreign)),
 )
 def test_what_no_row_is_known_for_is_kept(ledger: Ledger, foreign: dict[str, str]) -> None:
-    adopted, api = sent(ledger)
-    before = stored(ledger, adopted.run_id)
+    stored_plan, api = sent(ledger)
+    before = stored(ledger, stored_plan.run_id)
     body = {"messageUUID": "unknown", "status": "SUCCESS", "metaData": {**api.metadata(2, 1), **foreign}}
     assert api.tells(body) == (0, 1)
-    assert stored(ledger, adopted.run_id) == before
+    assert stored(ledger, stored_plan.run_id) == before
     with ledger.read() as connection:
         kept = connection.execute(select(updates)).one()
     assert (json.loads(kept.raw), kept.run_id, kept.status) == (body, None, Status.ACCEPTED)
@@ -219,22 +222,22 @@ def test_a_row_that_only_shows_an_earlier_runs_message_is_not_taken_for_it(ledge
     shown = planned(
         2, status=Status.SKIPPED, codes=Code.ALREADY_SENT, message_uuid="message-2", earlier_run=first.run_id
     )
-    second = adopt(ledger, [shown])
+    second = store_plan(ledger, [shown])
     assert api.says_of("message-2", "DELIVERED") == (1, 0)
     assert stored(ledger, first.run_id) == {2: (Status.DELIVERED, "")}
     assert stored(ledger, second.run_id) == {2: (Status.SKIPPED, Code.ALREADY_SENT)}
 
 
 def test_rows_that_a_backup_has_forgotten_sending_are_settled_and_count(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2)])
-    assert Api(ledger, adopted.run_id).says(2, messageUUID="m", deliveryStatus="DELIVERED") == (1, 0)
-    assert outbox(ledger, adopted).exchange([], 10) == []
+    stored_plan = store_plan(ledger, [planned(2)])
+    assert Api(ledger, stored_plan.run_id).says(2, messageUUID="m", deliveryStatus="DELIVERED") == (1, 0)
+    assert outbox(ledger, stored_plan).exchange([], 10) == []
     earlier = history(ledger).earlier(["key-2"])["key-2"]
     assert [(one.status, one.message_uuid, one.sent_at) for one in earlier] == [(Status.DELIVERED, "m", AT)]
 
 
 def test_old_updates_are_forgotten_and_rows_keep_their_outcome(ledger: Ledger) -> None:
-    adopted, api = sent(ledger)
+    stored_plan, api = sent(ledger)
     for second in range(5):
         api.says_of(f"unknown-{second}", "SENT", f"2026-03-02T10:00:0{second}.000Z")
     api.says(2, deliveryStatus="DELIVERED", at="2026-03-02T10:00:09.000Z")
@@ -243,7 +246,7 @@ def test_old_updates_are_forgotten_and_rows_keep_their_outcome(ledger: Ledger) -
     with ledger.read() as connection:
         kept = connection.scalars(select(updates.c.received_at).order_by(updates.c.received_at)).all()
     assert [moment[17:19] for moment in kept] == ["04", "09"]
-    assert stored(ledger, adopted.run_id)[2] == (Status.DELIVERED, "")
+    assert stored(ledger, stored_plan.run_id)[2] == (Status.DELIVERED, "")
 
 
 def test_only_the_beginning_of_a_long_body_is_kept(ledger: Ledger) -> None:
@@ -257,7 +260,7 @@ def test_rows_that_another_process_holds_are_left_for_later_and_all_others_recor
     postgres_url: str,
 ) -> None:
     ledger = open_ledger(postgres_url)
-    adopted, api = sent(ledger)
+    stored_plan, api = sent(ledger)
     received = [
         ReceivedUpdate.of(json.dumps({"messageUUID": f"message-{row}", "status": "FAILED"}).encode(), AT)
         for row in (2, 3)
@@ -267,17 +270,17 @@ def test_rows_that_another_process_holds_are_left_for_later_and_all_others_recor
         recorded = api.deliveries.record(received)
     assert (recorded.matched, recorded.busy) == (1, {received[0].digest})
     assert api.deliveries.record(received).busy == frozenset()
-    assert {status for status, _ in stored(ledger, adopted.run_id).values()} == {Status.UNDELIVERED}
+    assert {status for status, _ in stored(ledger, stored_plan.run_id).values()} == {Status.UNDELIVERED}
     ledger.close()
 
 
 def test_a_ledger_that_fails_stores_nothing_of_a_batch(ledger: Ledger) -> None:
-    adopted, api = sent(ledger)
+    stored_plan, api = sent(ledger)
     with ledger.write() as connection:
         connection.exec_driver_sql("DROP TABLE updates")
     with pytest.raises(LedgerError):
         api.says(2, deliveryStatus="DELIVERED")
-    assert stored(ledger, adopted.run_id)[2] == (Status.ACCEPTED, "")
+    assert stored(ledger, stored_plan.run_id)[2] == (Status.ACCEPTED, "")
 
 
 VERDICTS = st.none() | st.builds(

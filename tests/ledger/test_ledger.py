@@ -18,7 +18,6 @@ import pytest
 from ledgers import (
     BASE_URL,
     HOST,
-    adopt,
     came_to,
     everything,
     history,
@@ -26,6 +25,7 @@ from ledgers import (
     outbox,
     planned,
     send_all,
+    store_plan,
     stored,
 )
 from sqlalchemy import select, text, update
@@ -65,11 +65,11 @@ def sqlite_url(file: Path) -> str:
 def test_a_new_ledger_is_made_and_found_again(ledger_url: str) -> None:
     assert open_for_reading(ledger_url) is None
     first = open_ledger(ledger_url)
-    adopted = adopt(first, [planned(2)])
+    stored_plan = store_plan(first, [planned(2)])
     first.close()
     again = open_ledger(ledger_url)
     assert again.ledger_id() == first.ledger_id()
-    assert stored(again, adopted.run_id) == {2: ("pending", "STOPPED")}
+    assert stored(again, stored_plan.run_id) == {2: ("pending", "STOPPED")}
     again.close()
     first.close()
 
@@ -84,12 +84,12 @@ def test_two_ledgers_have_two_ids(tmp_path: Path) -> None:
 def test_opened_for_reading_nothing_can_be_changed(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "ledger.db")
     writing = open_ledger(url)
-    adopted = adopt(writing, [planned(2)])
+    stored_plan = store_plan(writing, [planned(2)])
     reading = open_for_reading(url)
     assert reading is not None
-    assert stored(reading, adopted.run_id) == {2: ("pending", "STOPPED")}
+    assert stored(reading, stored_plan.run_id) == {2: ("pending", "STOPPED")}
     with pytest.raises(LedgerError) as caught:
-        reading.request_stop(adopted.run_id)
+        reading.request_stop(stored_plan.run_id)
     assert str(caught.value) == (
         f"{tmp_path / 'ledger.db'}: the ledger is read-only for this user. Make it writable, or name another "
         f"with --ledger."
@@ -103,14 +103,14 @@ def test_in_a_folder_that_cannot_be_written_a_ledger_can_still_be_read(
 ) -> None:
     url = sqlite_url(tmp_path / "ledger.db")
     writing = open_ledger(url)
-    adopted = adopt(writing, [planned(2)])
+    stored_plan = store_plan(writing, [planned(2)])
     writing.close()
     # Whoever runs the tests as root may write everywhere.
     monkeypatch.setattr(os, "access", lambda *_: False)
     before = sorted(tmp_path.iterdir())
     reading = open_for_reading(url)
     assert reading is not None
-    assert stored(reading, adopted.run_id) == {2: ("pending", "STOPPED")}
+    assert stored(reading, stored_plan.run_id) == {2: ("pending", "STOPPED")}
     assert sorted(tmp_path.iterdir()) == before
     reading.close()
 
@@ -131,13 +131,13 @@ def test_in_a_folder_that_cannot_be_written_a_ledger_can_still_be_read(
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     file = tmp_path / name / "ledger.db"
     writing = open_ledger(sqlite_url(file))
-    adopted = adopt(writing, [planned(2)])
+    stored_plan = store_plan(writing, [planned(2)])
     assert file.is_file()
     with writing.read() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
     reading = open_for_reading(sqlite_url(file))
     assert reading is not None
-    assert stored(reading, adopted.run_id) == {2: ("pending", "STOPPED")}
+    assert stored(reading, stored_plan.run_id) == {2: ("pending", "STOPPED")}
     reading.close()
     writing.close()
 
@@ -214,7 +214,7 @@ def test_a_damaged_ledger_is_refused_before_anything_is_sent(
     ledger_file: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     ledger = open_ledger(sqlite_url(ledger_file))
-    adopt(ledger, [planned(row) for row in range(2, 500)])
+    store_plan(ledger, [planned(row) for row in range(2, 500)])
     ledger.close()
     damaged = damage(ledger_file.read_bytes())
     ledger_file.write_bytes(damaged)
@@ -300,7 +300,7 @@ def test_many_processes_may_make_the_ledger_at_once(ledger_url: str) -> None:
 @posix
 def test_only_its_owner_can_read_a_ledger(ledger_file: Path) -> None:
     ledger = open_ledger(sqlite_url(ledger_file))
-    adopt(ledger, [planned(2)])
+    store_plan(ledger, [planned(2)])
     with campaign_lock(ledger, "Spring", BASE_URL):
         files = sorted(file.name.split("-")[-1] for file in ledger_file.parent.iterdir())
         assert files[-3:] == ["ledger.db", "shm", "wal"]
@@ -328,13 +328,13 @@ def test_a_commit_is_on_disk_when_it_returns(ledger_url: str) -> None:
 
 
 def test_a_read_sees_one_state_of_the_ledger(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3)])
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
     query = select(messages.c.status).order_by(messages.c.row)
     with ledger.read() as connection:
         before = list(connection.scalars(query))
-        send_all(ledger, adopted)
+        send_all(ledger, stored_plan)
         assert list(connection.scalars(query)) == before
-    assert ledger.counts(adopted.run_id) == {"accepted": 2}
+    assert ledger.counts(stored_plan.run_id) == {"accepted": 2}
 
 
 def test_a_databases_complaint_does_not_quote_texts_or_phones(postgres_url: str) -> None:
@@ -342,7 +342,7 @@ def test_a_databases_complaint_does_not_quote_texts_or_phones(postgres_url: str)
     with ledger.write() as connection:
         connection.execute(text("ALTER TABLE messages ADD CHECK (row <> 3)"))
     with pytest.raises(LedgerError) as caught:
-        adopt(ledger, [planned(2), planned(3, body="Dear Ann", phone="+13125550142")])
+        store_plan(ledger, [planned(2), planned(3, body="Dear Ann", phone="+13125550142")])
     assert 'violates check constraint "messages_row_check"' in str(caught.value)
     assert "Ann" not in str(caught.value)
     assert "0142" not in str(caught.value)
@@ -353,19 +353,19 @@ def test_a_databases_complaint_does_not_quote_texts_or_phones(postgres_url: str)
 
 
 def test_rows_are_claimed_in_the_lists_order_and_only_once(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(row) for row in (9, 2, 300, 4, 5)])
-    mine, yours = outbox(ledger, adopted, "me"), outbox(ledger, adopted, "you")
+    stored_plan = store_plan(ledger, [planned(row) for row in (9, 2, 300, 4, 5)])
+    mine, yours = outbox(ledger, stored_plan, "me"), outbox(ledger, stored_plan, "you")
     first = mine.exchange([], 2)
     assert [claimed.row for claimed in first] == [2, 4]
     assert (first[0].customer_uuid, first[0].phone, first[0].body) == ("customer-2", "+13125550002", "Text 2")
     assert [claimed.row for claimed in yours.exchange([], 2)] == [5, 9]
     assert [claimed.row for claimed in mine.exchange([], 10)] == [300]
     assert mine.exchange([], 10) == yours.exchange([], 10) == []
-    assert set(stored(ledger, adopted.run_id).values()) == {(IN_FLIGHT, "STOPPED")}
+    assert set(stored(ledger, stored_plan.run_id).values()) == {(IN_FLIGHT, "STOPPED")}
 
 
 def test_only_what_waits_to_be_sent_now_is_claimed(ledger: Ledger) -> None:
-    adopted = adopt(
+    stored_plan = store_plan(
         ledger,
         [
             planned(2, codes=Code.HELD_BACK),
@@ -375,19 +375,19 @@ def test_only_what_waits_to_be_sent_now_is_claimed(ledger: Ledger) -> None:
             planned(6, codes=Code.QUIET_HOURS),
         ],
     )
-    assert [claimed.row for claimed in outbox(ledger, adopted).exchange([], 10)] == [5]
+    assert [claimed.row for claimed in outbox(ledger, stored_plan).exchange([], 10)] == [5]
 
 
 def test_another_runs_rows_are_not_claimed(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2)])
-    other = adopt(ledger, [planned(2), planned(3)], who=identity("Summer"))
-    assert [claimed.row for claimed in outbox(ledger, adopted).exchange([], 10)] == [2]
+    stored_plan = store_plan(ledger, [planned(2)])
+    other = store_plan(ledger, [planned(2), planned(3)], who=identity("Summer"))
+    assert [claimed.row for claimed in outbox(ledger, stored_plan).exchange([], 10)] == [2]
     assert stored(ledger, other.run_id)[2] == ("pending", "STOPPED")
 
 
 def test_an_outcome_is_stored_whole_and_with_the_next_claims(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3)])
-    sender = outbox(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
+    sender = outbox(ledger, stored_plan)
     sender.exchange([], 1)
     outcome = Outcome(
         row=2,
@@ -409,18 +409,18 @@ def test_an_outcome_is_stored_whole_and_with_the_next_claims(ledger: Ledger) -> 
     for name in Outcome.__slots__:
         assert row[name] == getattr(outcome, name), name
     assert row["owner"] is None
-    assert row["start_id"] == adopted.start_id
+    assert row["start_id"] == stored_plan.start_id
 
 
 def test_an_outcome_counts_only_over_ones_own_claim(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3), planned(4)])
-    mine, yours = outbox(ledger, adopted, "me"), outbox(ledger, adopted, "you")
+    stored_plan = store_plan(ledger, [planned(2), planned(3), planned(4)])
+    mine, yours = outbox(ledger, stored_plan, "me"), outbox(ledger, stored_plan, "you")
     mine.exchange([], 1)
     yours.exchange([], 1)
     # Row 2 is mine, row 3 is not, row 4 is nobody's; a second outcome comes too late.
     mine.exchange([came_to(2), came_to(3), came_to(4)], 0)
     mine.exchange([came_to(2, Status.FAILED, "LATE")], 0)
-    assert stored(ledger, adopted.run_id) == {
+    assert stored(ledger, stored_plan.run_id) == {
         2: ("accepted", ""),
         3: (IN_FLIGHT, "STOPPED"),
         4: ("pending", "STOPPED"),
@@ -428,43 +428,43 @@ def test_an_outcome_counts_only_over_ones_own_claim(ledger: Ledger) -> None:
 
 
 def test_what_is_given_back_waits_again_and_keeps_its_attempts(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3)])
-    sender = outbox(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
+    sender = outbox(ledger, stored_plan)
     first, second = sender.exchange([], 2)
     sender.release([replace(first, attempts=3)])
     sender.release([])
-    outbox(ledger, adopted, "you").release([second])
-    assert stored(ledger, adopted.run_id) == {2: ("pending", "STOPPED"), 3: (IN_FLIGHT, "STOPPED")}
-    again = outbox(ledger, adopted).exchange([], 5)
+    outbox(ledger, stored_plan, "you").release([second])
+    assert stored(ledger, stored_plan.run_id) == {2: ("pending", "STOPPED"), 3: (IN_FLIGHT, "STOPPED")}
+    again = outbox(ledger, stored_plan).exchange([], 5)
     assert [(claimed.row, claimed.attempts) for claimed in again] == [(2, 3)]
 
 
 def test_a_stop_is_asked_for_from_anywhere_and_forgotten_by_the_next_start(
     ledger: Ledger, ledger_url: str
 ) -> None:
-    adopted = adopt(ledger, [planned(2)])
-    sender = outbox(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2)])
+    sender = outbox(ledger, stored_plan)
     assert not sender.stop_requested()
     elsewhere = open_ledger(ledger_url)
-    elsewhere.request_stop(adopted.run_id)
+    elsewhere.request_stop(stored_plan.run_id)
     elsewhere.close()
     assert sender.stop_requested()
-    other = adopt(ledger, [planned(2)], who=identity("Summer"))
+    other = store_plan(ledger, [planned(2)], who=identity("Summer"))
     assert not outbox(ledger, other).stop_requested()
-    again = adopt(ledger, [planned(2)], run_id=adopted.run_id)
+    again = store_plan(ledger, [planned(2)], run_id=stored_plan.run_id)
     assert not outbox(ledger, again).stop_requested()
 
 
 def test_what_was_in_flight_when_its_process_ended_is_unconfirmed(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3), planned(4)])
-    other = adopt(ledger, [planned(2)], who=identity("Summer"))
-    sender = outbox(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2), planned(3), planned(4)])
+    other = store_plan(ledger, [planned(2)], who=identity("Summer"))
+    sender = outbox(ledger, stored_plan)
     sender.exchange([], 2)
     sender.exchange([came_to(2)], 0)
     outbox(ledger, other).exchange([], 1)
     assert ledger.interrupt_claims("Spring", "https://elsewhere.example.com") == 0
     assert ledger.interrupt_claims("Spring", BASE_URL) == 1
-    assert stored(ledger, adopted.run_id) == {
+    assert stored(ledger, stored_plan.run_id) == {
         2: ("accepted", ""),
         3: ("unconfirmed", "INTERRUPTED"),
         4: ("pending", "STOPPED"),
@@ -473,27 +473,27 @@ def test_what_was_in_flight_when_its_process_ended_is_unconfirmed(ledger: Ledger
     assert stored(ledger, other.run_id) == {2: (IN_FLIGHT, "STOPPED")}
     # Too late: nobody knows any more whether this is about the same request.
     sender.exchange([came_to(3)], 0)
-    assert stored(ledger, adopted.run_id)[3] == ("unconfirmed", "INTERRUPTED")
+    assert stored(ledger, stored_plan.run_id)[3] == ("unconfirmed", "INTERRUPTED")
 
 
 # --- storing a plan
 
 
 def test_a_plan_is_stored_whole_or_not_at_all(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3)])
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
     with ledger.write() as connection:
         # Row 1,101 breaks this, long after the first batch was written.
         connection.execute(text("CREATE UNIQUE INDEX one_text_each ON messages (body)"))
     before = everything(ledger)
     rows = [planned(row, body=f"New {min(row, 1100)}") for row in range(2, 1200)]
-    for attempt in ({}, {"run_id": adopted.run_id}):
+    for attempt in ({}, {"run_id": stored_plan.run_id}):
         with pytest.raises(LedgerError):
-            adopt(ledger, rows, **attempt)
+            store_plan(ledger, rows, **attempt)
         assert everything(ledger) == before
 
 
 def test_a_further_start_keeps_what_was_tried_and_judges_the_rest_anew(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(row) for row in range(2, 9)])
+    first = store_plan(ledger, [planned(row) for row in range(2, 9)])
     sender = outbox(ledger, first)
     sender.exchange([], 5)
     outcomes = [
@@ -502,7 +502,7 @@ def test_a_further_start_keeps_what_was_tried_and_judges_the_rest_anew(ledger: L
         came_to(4, Status.UNCONFIRMED, "TIMEOUT"),
     ]
     sender.exchange(outcomes, 0)
-    again = adopt(
+    again = store_plan(
         ledger,
         [
             # A plan made while row 5 was in flight must not open it, nor any other.
@@ -536,9 +536,9 @@ def test_a_further_start_keeps_what_was_tried_and_judges_the_rest_anew(ledger: L
 
 
 def test_a_row_that_is_opened_again_leaves_its_outcome_behind(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2), planned(3), planned(4)])
+    first = store_plan(ledger, [planned(2), planned(3), planned(4)])
     send_all(ledger, first, came_to(2, Status.FAILED, "NOPE"), came_to(3, Status.UNCONFIRMED, "TIMEOUT"))
-    again = adopt(
+    again = store_plan(
         ledger, [planned(row, generation=1, resend="failed") for row in (2, 3, 4)], run_id=first.run_id
     )
     # An accepted row is never opened, whatever a plan says.
@@ -552,9 +552,9 @@ def test_a_row_that_is_opened_again_leaves_its_outcome_behind(ledger: Ledger) ->
     assert [(c.row, c.generation, c.attempts) for c in sender.exchange([], 9)] == [(2, 1, 1), (3, 1, 1)]
     sender.exchange([came_to(2), came_to(3, Status.FAILED, "NOPE")], 0)
     # The same generation does not open anything a second time.
-    adopt(ledger, [planned(row, generation=1, resend="failed") for row in (2, 3)], run_id=first.run_id)
+    store_plan(ledger, [planned(row, generation=1, resend="failed") for row in (2, 3)], run_id=first.run_id)
     assert stored(ledger, first.run_id)[3] == ("failed", "NOPE")
-    adopt(ledger, [planned(3, generation=2, resend="failed")], run_id=first.run_id)
+    store_plan(ledger, [planned(3, generation=2, resend="failed")], run_id=first.run_id)
     with ledger.read() as connection:
         query = select(superseded.c.row, superseded.c.generation, superseded.c.status).order_by(
             superseded.c.row, superseded.c.generation
@@ -564,20 +564,20 @@ def test_a_row_that_is_opened_again_leaves_its_outcome_behind(ledger: Ledger) ->
 
 
 def test_what_was_opened_again_and_never_sent_gets_its_outcome_back(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2), planned(3), planned(4)])
+    first = store_plan(ledger, [planned(2), planned(3), planned(4)])
     send_all(ledger, first, came_to(2, Status.FAILED, "NOPE"), came_to(3, Status.UNCONFIRMED, "TIMEOUT"))
     before = everything(ledger)
     opened = [planned(row, generation=1, resend="failed") for row in (2, 3)]
-    adopt(ledger, opened, run_id=first.run_id)
+    store_plan(ledger, opened, run_id=first.run_id)
     # A start that opens only one of them again ...
-    adopt(ledger, opened[:1], run_id=first.run_id)
+    store_plan(ledger, opened[:1], run_id=first.run_id)
     assert stored(ledger, first.run_id) == {
         2: ("pending", "STOPPED"),
         3: ("unconfirmed", "TIMEOUT"),
         4: ("accepted", ""),
     }
     # ... and another list, which opens none.
-    other = adopt(ledger, [planned(2, key="other")])
+    other = store_plan(ledger, [planned(2, key="other")])
     assert other.closed == {}
     after = everything(ledger)
     assert [row for row in after["messages"] if row[0] == first.run_id] == before["messages"]
@@ -585,15 +585,15 @@ def test_what_was_opened_again_and_never_sent_gets_its_outcome_back(ledger: Ledg
 
 
 def test_a_new_run_closes_what_the_campaigns_other_runs_had_not_tried(ledger: Ledger) -> None:
-    first = adopt(
+    first = store_plan(
         ledger,
         [*(planned(row) for row in (2, 3, 4)), planned(5, status=Status.INVALID, codes=Code.MISSING_VALUE)],
     )
-    other = adopt(ledger, [planned(2)], who=identity("Summer"))
+    other = store_plan(ledger, [planned(2)], who=identity("Summer"))
     sender = outbox(ledger, first)
     sender.exchange([], 1)
     sender.exchange([came_to(2)], 0)
-    second = adopt(ledger, [planned(2), planned(3)])
+    second = store_plan(ledger, [planned(2), planned(3)])
     assert second.closed == {first.run_id: 2}
     assert stored(ledger, first.run_id) == {
         2: ("accepted", ""),
@@ -605,19 +605,19 @@ def test_a_new_run_closes_what_the_campaigns_other_runs_had_not_tried(ledger: Le
     assert sender.exchange([], 5) == []
     assert stored(ledger, other.run_id) == {2: ("pending", "STOPPED")}
     # Going back to the first list goes on with it and leaves the second run as it is.
-    back = adopt(ledger, [planned(3), planned(4)], run_id=first.run_id)
+    back = store_plan(ledger, [planned(3), planned(4)], run_id=first.run_id)
     assert back.closed == {}
     assert stored(ledger, first.run_id)[3] == ("pending", "STOPPED")
     assert stored(ledger, second.run_id)[3] == ("pending", "STOPPED")
 
 
 def test_a_campaign_keeps_its_record_under_a_new_name_and_file(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2)])
+    first = store_plan(ledger, [planned(2)])
     record = ledger.campaign("Spring", BASE_URL)
     assert record is not None
     assert ledger.campaign("Spring", "https://elsewhere.example.com") is None
     assert ledger.campaigns_of_file("/campaigns/spring.toml", HOST, BASE_URL) == [record]
-    adopt(
+    store_plan(
         ledger,
         [planned(2)],
         run_id=first.run_id,
@@ -633,19 +633,19 @@ def test_a_campaign_keeps_its_record_under_a_new_name_and_file(ledger: Ledger) -
 
 def test_a_files_campaigns_come_in_the_order_in_which_they_began(ledger: Ledger) -> None:
     for name in ("Spring", "Autumn", "Summer"):
-        adopt(ledger, [planned(2)], who=identity(name))
-    adopt(ledger, [planned(2)], who=identity("Spring"))
+        store_plan(ledger, [planned(2)], who=identity(name))
+    store_plan(ledger, [planned(2)], who=identity("Spring"))
     found = ledger.campaigns_of_file("/campaigns/spring.toml", HOST, BASE_URL)
     assert [campaign.name for campaign in found] == ["Spring", "Autumn", "Summer"]
 
 
 def test_how_a_start_ended_is_remembered(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2), planned(3)])
+    first = store_plan(ledger, [planned(2), planned(3)])
     [line] = overview(ledger)
     assert (line.run_id, line.campaign, line.ended_at, line.ending) == (first.run_id, "Spring", None, None)
     assert line.counts == {"pending": 2}
     ledger.end_start(first.start_id, 3, "the disk is full")
-    adopt(ledger, [planned(2)], who=identity("Summer"))
+    store_plan(ledger, [planned(2)], who=identity("Summer"))
     latest, earlier = overview(ledger)
     assert latest.campaign == "Summer"
     assert earlier.ending == "the disk is full"
@@ -657,13 +657,13 @@ def test_how_a_start_ended_is_remembered(ledger: Ledger) -> None:
 
 
 def test_a_key_is_remembered_with_what_other_runs_made_of_it(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(row, key=f"key-{row}") for row in range(2, 8)])
+    first = store_plan(ledger, [planned(row, key=f"key-{row}") for row in range(2, 8)])
     sender = outbox(ledger, first)
     sender.exchange([], 4)
     sender.exchange(
         [came_to(2), came_to(3, Status.FAILED, "NOPE"), came_to(4, Status.UNCONFIRMED, "TIMEOUT")], 0
     )
-    second = adopt(ledger, [planned(2, key="key-3"), planned(3, key="key-8")])
+    second = store_plan(ledger, [planned(2, key="key-3"), planned(3, key="key-8")])
     send_all(ledger, second)
     keys = [f"key-{row}" for row in range(2, 10)]
     # Asked by a third run: every row that was tried, those in flight too, the latest run first.
@@ -680,21 +680,21 @@ def test_a_key_is_remembered_with_what_other_runs_made_of_it(ledger: Ledger) -> 
     # A run does not ask about itself, nor about other campaigns or other APIs.
     assert set(history(ledger, second.run_id).earlier(keys)) == {"key-2", "key-3", "key-4", "key-5"}
     assert set(history(ledger, first.run_id).earlier(keys)) == {"key-3", "key-8"}
-    adopt(ledger, [planned(2, key="key-9")], who=identity("Summer"))
+    store_plan(ledger, [planned(2, key="key-9")], who=identity("Summer"))
     assert history(ledger, name="Summer").earlier(keys) == {}
     assert history(ledger, name="Never sent").earlier(keys) == {}
 
 
 def test_more_keys_than_a_statement_takes_can_be_asked_for(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2, key="key-11000")])
-    send_all(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2, key="key-11000")])
+    send_all(ledger, stored_plan)
     assert list(history(ledger).earlier([f"key-{number}" for number in range(11_001)])) == ["key-11000"]
 
 
 def test_what_was_opened_again_and_not_sent_is_not_forgotten(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2), planned(3)])
+    first = store_plan(ledger, [planned(2), planned(3)])
     send_all(ledger, first, came_to(2, Status.UNCONFIRMED, "TIMEOUT"))
-    again = adopt(ledger, [planned(2, generation=1, resend="unconfirmed")], run_id=first.run_id)
+    again = store_plan(ledger, [planned(2, generation=1, resend="unconfirmed")], run_id=first.run_id)
     asked = history(ledger, first.run_id)
     assert [(row, outcome["status"]) for row, outcome in sorted(asked.tried_rows(2, 3).items())] == [
         (2, "unconfirmed"),
@@ -712,13 +712,13 @@ def test_what_was_opened_again_and_not_sent_is_not_forgotten(ledger: Ledger) -> 
 
 
 def test_a_choice_is_unfinished_while_a_row_waits_or_its_start_was_killed(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2), planned(3)])
+    first = store_plan(ledger, [planned(2), planned(3)])
     send_all(ledger, first, came_to(2, Status.FAILED, "NOPE"), came_to(3, Status.FAILED, "NOPE"))
     ledger.end_start(first.start_id, 1, "done")
     asked = history(ledger, first.run_id)
     assert not asked.unfinished("failed")
     opened = [planned(row, generation=1, resend="failed") for row in (2, 3)]
-    again = adopt(ledger, opened, run_id=first.run_id, resend="failed")
+    again = store_plan(ledger, opened, run_id=first.run_id, resend="failed")
     sender = outbox(ledger, again)
     sender.exchange([], 2)
     # Both are in flight and nothing waits, but the process did not end properly.
@@ -732,7 +732,7 @@ def test_a_choice_is_unfinished_while_a_row_waits_or_its_start_was_killed(ledger
 def test_how_many_texts_may_have_reached_a_customer(ledger: Ledger) -> None:
     since = datetime(2026, 3, 2, tzinfo=UTC)
     early, late = "2026-03-01T23:59:59.999Z", "2026-03-02T00:00:00.000Z"
-    spring = adopt(ledger, [planned(row, customer_uuid="ann") for row in range(2, 9)])
+    spring = store_plan(ledger, [planned(row, customer_uuid="ann") for row in range(2, 9)])
     sender = outbox(ledger, spring)
     sender.exchange([], 6)
     sender.exchange(
@@ -748,13 +748,13 @@ def test_how_many_texts_may_have_reached_a_customer(ledger: Ledger) -> None:
     )
     assert history(ledger).reached(["ann", "bob"], since) == {"ann": 4}
     # Other campaigns count, too; another API's do not.
-    summer = adopt(ledger, [planned(2, customer_uuid="ann")], who=identity("Summer"))
+    summer = store_plan(ledger, [planned(2, customer_uuid="ann")], who=identity("Summer"))
     send_all(ledger, summer, came_to(2, sent_at=late))
-    trial = adopt(ledger, [planned(2, customer_uuid="ann")], who=identity(base_url="http://localhost:1"))
+    trial = store_plan(ledger, [planned(2, customer_uuid="ann")], who=identity(base_url="http://localhost:1"))
     send_all(ledger, trial, came_to(2, sent_at=late))
     assert history(ledger).reached(["ann", "bob"], since) == {"ann": 5}
     # What was sent again counts twice: both may have arrived.
-    opened = adopt(
+    opened = store_plan(
         ledger, [planned(3, customer_uuid="ann", generation=1, resend="unconfirmed")], run_id=spring.run_id
     )
     outbox(ledger, opened).exchange([], 1)
@@ -762,7 +762,7 @@ def test_how_many_texts_may_have_reached_a_customer(ledger: Ledger) -> None:
 
 
 def test_texts_of_an_older_template_are_counted(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(row) for row in range(2, 7)], template="old")
+    first = store_plan(ledger, [planned(row) for row in range(2, 7)], template="old")
     sender = outbox(ledger, first)
     sender.exchange([], 4)
     sender.exchange([came_to(2), came_to(3), came_to(4, Status.FAILED, "NOPE")], 0)
@@ -770,14 +770,14 @@ def test_texts_of_an_older_template_are_counted(ledger: Ledger) -> None:
     asked = history(ledger, first.run_id)
     assert asked.sent_with_other_template("new") == 3
     assert asked.sent_with_other_template("old") == 0
-    second = adopt(ledger, [planned(6)], run_id=first.run_id, template="new")
+    second = store_plan(ledger, [planned(6)], run_id=first.run_id, template="new")
     send_all(ledger, second)
     assert asked.sent_with_other_template("new") == 3
     assert asked.sent_with_other_template("old") == 1
 
 
 def test_a_runs_rows_codes_and_segments(ledger: Ledger) -> None:
-    adopted = adopt(
+    stored_plan = store_plan(
         ledger,
         [
             planned(4, segments=2),
@@ -787,12 +787,12 @@ def test_a_runs_rows_codes_and_segments(ledger: Ledger) -> None:
             planned(6, status=Status.SKIPPED, codes=Code.DUPLICATE),
         ],
     )
-    assert segments_to_send(ledger, adopted.run_id) == (2, 5)
-    assert segments_to_send(ledger, adopted.run_id + 1) == (0, 0)
-    assert [row["row"] for row in run_rows(ledger, adopted.run_id)] == [2, 3, 4, 5, 6]
-    assert [row["row"] for row in run_rows(ledger, adopted.run_id, ["skipped"])] == [3, 6]
+    assert segments_to_send(ledger, stored_plan.run_id) == (2, 5)
+    assert segments_to_send(ledger, stored_plan.run_id + 1) == (0, 0)
+    assert [row["row"] for row in run_rows(ledger, stored_plan.run_id)] == [2, 3, 4, 5, 6]
+    assert [row["row"] for row in run_rows(ledger, stored_plan.run_id, ["skipped"])] == [3, 6]
     # The most frequent first, then by name.
-    assert code_counts(ledger, adopted.run_id) == [
+    assert code_counts(ledger, stored_plan.run_id) == [
         ("pending", "STOPPED", 2),
         ("skipped", "DUPLICATE", 2),
         ("pending", "HELD_BACK", 1),

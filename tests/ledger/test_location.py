@@ -74,7 +74,7 @@ def test_a_campaign_in_a_synchronised_folder_says_where_the_ledger_can_be(
     # Looking at what would be sent needs no ledger; what is ahead is said all the same.
     looked = world.run("preview", "campaign.toml")
     assert looked.code == 2
-    assert "1 row = 0 taken by myKaarma + 1 would be sent" in looked.out
+    assert "1 row = 0 accepted by myKaarma + 1 ready to send" in looked.out
     assert "`send` will be refused." in looked.err
     (world.folder / ".env").write_text(
         f"BATCHSEND_LEDGER={tmp_path / 'local' / 'ledger.db'}\n", encoding="utf-8"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ledgers import adopt, everything, planned, stored
+from ledgers import everything, planned, store_plan, stored
 from procrastinate.schema import SchemaManager
 from sqlalchemy import text, update
 from world import Sandbox, World, customers
@@ -23,13 +23,13 @@ NEW_TABLES = (paces, handovers, leases)
 def make_first_version(url: str) -> int:
     """A ledger as version 1 left it, with one run; returns its number."""
     ledger = open_ledger(url)
-    adopted = adopt(ledger, [planned(2), planned(3)])
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
     with ledger.write() as connection:
         for table in NEW_TABLES:
             table.drop(connection)
         connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="1"))
     ledger.close()
-    return adopted.run_id
+    return stored_plan.run_id
 
 
 def test_a_ledger_of_the_first_version_keeps_everything(ledger_url: str) -> None:

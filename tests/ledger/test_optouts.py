@@ -12,7 +12,17 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledgers import BASE_URL, adopt, came_to, everything, identity, outbox, planned, send_all, start_record
+from ledgers import (
+    BASE_URL,
+    came_to,
+    everything,
+    identity,
+    outbox,
+    planned,
+    send_all,
+    start_record,
+    store_plan,
+)
 from openpyxl import load_workbook
 from sqlalchemy import insert, update
 from world import CAMPAIGN, Sandbox, World, customers, read_results
@@ -68,10 +78,10 @@ def why(ledger: Ledger, customer: str = "", phone: str | None = None, base_url: 
 
 
 def test_an_opted_out_answer_puts_customer_and_number_on_the_list(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3), planned(4, phone=None), planned(5)])
+    stored_plan = store_plan(ledger, [planned(2), planned(3), planned(4, phone=None), planned(5)])
     send_all(
         ledger,
-        adopted,
+        stored_plan,
         came_to(2, Status.FAILED, OUT),
         came_to(3, Status.FAILED, "CUSTOMER_LOCKED"),
         came_to(4, Status.FAILED, f"INVALID_USER; {OUT}"),
@@ -90,22 +100,22 @@ def test_an_opted_out_answer_puts_customer_and_number_on_the_list(ledger: Ledger
 
 
 def test_an_answer_to_somebody_elses_claim_teaches_nothing(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2)])
-    outbox(ledger, adopted).exchange([], 1)
-    outbox(ledger, adopted, "you").exchange([came_to(2, Status.FAILED, OUT)], 0)
+    stored_plan = store_plan(ledger, [planned(2)])
+    outbox(ledger, stored_plan).exchange([], 1)
+    outbox(ledger, stored_plan, "you").exchange([came_to(2, Status.FAILED, OUT)], 0)
     assert list(opt_outs(ledger)) == []
 
 
 def test_an_update_that_says_so_counts_once(ledger: Ledger) -> None:
-    adopted = adopt(ledger, [planned(2), planned(3)])
-    send_all(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2), planned(3)])
+    send_all(ledger, stored_plan)
     body = json.dumps(
         {
             "status": "FAILURE",
             "errors": [{"errorCode": OUT, "errorDescription": "The customer has opted out."}],
             "callbackMetaData": {
                 "batchsendLedger": ledger.ledger_id(),
-                "batchsendRun": str(adopted.run_id),
+                "batchsendRun": str(stored_plan.run_id),
                 "batchsendRow": "3",
                 "batchsendSend": "1",
             },
@@ -154,18 +164,20 @@ def test_only_a_sandboxs_answers_are_bound_to_its_address(base_url: str, scope: 
 def test_what_a_sandbox_said_does_not_hold_for_the_real_api(ledger: Ledger) -> None:
     sandbox = "http://127.0.0.1:8398"
     send_all(
-        ledger, adopt(ledger, [planned(2)], who=identity(base_url=sandbox)), came_to(2, Status.FAILED, OUT)
+        ledger,
+        store_plan(ledger, [planned(2)], who=identity(base_url=sandbox)),
+        came_to(2, Status.FAILED, OUT),
     )
     assert why(ledger, "customer-2", "+13125550002") is None
     assert why(ledger, "customer-2", base_url=sandbox) is not None
     # The real API's word is kept beside it, and holds at the sandbox and at an address of tomorrow, too.
-    send_all(ledger, adopt(ledger, [planned(2)]), came_to(2, Status.FAILED, OUT))
+    send_all(ledger, store_plan(ledger, [planned(2)]), came_to(2, Status.FAILED, OUT))
     assert len(list(opt_outs(ledger))) == 2
     assert why(ledger, "customer-2", base_url="https://api.tomorrow.example.com") is not None
 
 
 def test_a_campaign_that_was_renamed_does_not_matter(ledger: Ledger) -> None:
-    send_all(ledger, adopt(ledger, [planned(2)]), came_to(2, Status.FAILED, OUT))
+    send_all(ledger, store_plan(ledger, [planned(2)]), came_to(2, Status.FAILED, OUT))
     with ledger.write() as connection:
         connection.execute(update(campaigns).values(name="Autumn"))
     assert "(Spring, run 1, row 2)" in (why(ledger, "customer-2") or "")
@@ -275,7 +287,7 @@ def test_another_campaign_leaves_out_whom_mykaarma_refused_until_they_are_taken_
     )
     before = everything_in(world)
     rehearsed = world.run("send", "other.toml", "--sandbox", "--yes")
-    assert "4 rows = 0 taken by myKaarma" not in rehearsed.out
+    assert "4 rows = 0 accepted by myKaarma" not in rehearsed.out
     assert everything_in(world) == before
     received = len(sandbox.requests())
     assert world.run("send", "other.toml", "--yes").code == 0
@@ -327,7 +339,7 @@ def test_people_keep_the_list_and_hand_it_on(world: World, sandbox: Sandbox) -> 
     assert exported.code == 0
     assert exported.out.splitlines() == [
         f"1 written to {world.folder / 'out.csv'}",
-        "1 left out: a sandbox said so, and it counts only there.",
+        "1 skipped: a sandbox said so, and it counts only there.",
     ]
     new = world.run("optouts", "import", "out.csv", "--ledger", "elsewhere/ledger.db")
     assert new.out == "1 added, 0 already on the list.\n"
@@ -462,7 +474,7 @@ def plan(
     request = PlanRequest(load_campaign(folder / "campaign.toml"), BASE_URL, "here", MONDAY, resend=resend)
     with make_plan(request, ledger) as made:
         texts = [row["customer_uuid"] for row in run_rows(made.scratch, 0, [Status.PENDING])]
-        stored = ledger.adopt(
+        stored = ledger.store_plan(
             made.scratch,
             made.identity,
             made.known.id if made.known else None,

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 import psycopg
 import pytest
-from ledgers import BASE_URL, adopt, came_to, history, identity, outbox, planned, send_all, stored
+from ledgers import BASE_URL, came_to, history, identity, outbox, planned, send_all, store_plan, stored
 from sqlalchemy import insert, select, update
 from world import World, customers, read_results
 
@@ -69,7 +69,7 @@ def secret(row: int) -> dict[str, Any]:
 
 def an_old_run(ledger: Ledger) -> int:
     """A run of 2020: accepted, opted out, unconfirmed, left out, invalid, held back."""
-    adopted = adopt(
+    stored_plan = store_plan(
         ledger,
         [
             *(planned(row, **secret(row)) for row in (2, 3, 4)),
@@ -88,14 +88,14 @@ def an_old_run(ledger: Ledger) -> int:
     )
     send_all(
         ledger,
-        adopted,
+        stored_plan,
         came_to(2, sent_at=OLD),
         came_to(3, Status.FAILED, OUT, sent_at=OLD),
         came_to(4, Status.UNCONFIRMED, "TIMEOUT", sent_at=OLD),
     )
-    ledger.end_start(adopted.start_id, 1, "done")
-    made_then(ledger, adopted.run_id, OLD)
-    return adopted.run_id
+    ledger.end_start(stored_plan.start_id, 1, "done")
+    made_then(ledger, stored_plan.run_id, OLD)
+    return stored_plan.run_id
 
 
 # --- how old
@@ -151,7 +151,7 @@ def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger:
         6: ("invalid", "INVALID_CUSTOMER_UUID"),
         7: ("skipped", "CLOSED"),
     }
-    assert outbox(ledger, adopt(ledger, [planned(2)], run_id=run_id)).exchange([], 10) == []
+    assert outbox(ledger, store_plan(ledger, [planned(2)], run_id=run_id)).exchange([], 10) == []
     known = history(ledger, None).earlier([f"key-{row}" for row in range(2, 8)])
     assert {key: [one.status for one in outcomes] for key, outcomes in known.items()} == {
         "key-2": ["accepted"],
@@ -167,7 +167,7 @@ def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger:
 def test_what_is_younger_is_left_alone(ledger: Ledger) -> None:
     run_id = an_old_run(ledger)
     # A later start of the same list judged the untried rows again; row 4 was delivered late.
-    adopt(
+    store_plan(
         ledger,
         [planned(row, **secret(row), status=Status.SKIPPED, codes="NO_CONSENT") for row in (5, 7)],
         run_id=run_id,
@@ -175,7 +175,7 @@ def test_what_is_younger_is_left_alone(ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(update(messages).where(messages.c.row == 4).values(delivery_at=RECENT))
         connection.execute(update(starts).where(starts.c.started_at > OLD).values(started_at=RECENT))
-    young = adopt(ledger, [planned(2, **secret(2))], who=identity("Other"))
+    young = store_plan(ledger, [planned(2, **secret(2))], who=identity("Other"))
     send_all(ledger, young, came_to(2, sent_at=RECENT))
     (found,) = purgeable(ledger, CUTOFF)
     assert (found.campaign, found.entries, found.texts, found.first, found.last) == ("Spring", 2, 2, OLD, OLD)
@@ -185,9 +185,9 @@ def test_what_is_younger_is_left_alone(ledger: Ledger) -> None:
 
 
 def test_sends_that_a_resend_replaced_are_forgotten_as_well(ledger: Ledger) -> None:
-    first = adopt(ledger, [planned(2, **secret(2))])
+    first = store_plan(ledger, [planned(2, **secret(2))])
     send_all(ledger, first, came_to(2, Status.FAILED, "CUSTOMER_LOCKED", sent_at=OLD))
-    again = adopt(ledger, [planned(2, **secret(2), generation=1)], run_id=first.run_id, resend="failed")
+    again = store_plan(ledger, [planned(2, **secret(2), generation=1)], run_id=first.run_id, resend="failed")
     send_all(ledger, again, came_to(2, sent_at=RECENT))
     assert [(one.status, one.body) for one in of_customer(ledger, "customer-2")] == [
         ("accepted", "secret text 2"),
@@ -223,10 +223,10 @@ def test_updates_that_quote_the_text_are_emptied(ledger: Ledger) -> None:
 def test_no_byte_is_left_in_the_file_or_its_log(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     ledger = open_ledger(f"sqlite:///{file}")
-    adopted = adopt(ledger, [planned(row, **secret(row)) for row in range(2, 1500)])
-    send_all(ledger, adopted, *(came_to(row, sent_at=OLD) for row in range(2, 1002)))
-    made_then(ledger, adopted.run_id, OLD)
-    young = adopt(ledger, [planned(2, body="kept text")], who=identity("Other"))
+    stored_plan = store_plan(ledger, [planned(row, **secret(row)) for row in range(2, 1500)])
+    send_all(ledger, stored_plan, *(came_to(row, sent_at=OLD) for row in range(2, 1002)))
+    made_then(ledger, stored_plan.run_id, OLD)
+    young = store_plan(ledger, [planned(2, body="kept text")], who=identity("Other"))
     send_all(ledger, young, came_to(2, sent_at=RECENT))
     assert b"secret text 77" in content(file)
     with closing(sqlite3.connect(file)) as checkpointing:

@@ -11,8 +11,7 @@ import pytest
 from lists import malformed_of, problems_of, rows_of
 
 from batchsend.errors import ListError
-from batchsend.lists import header_row as header
-from batchsend.lists import source, spool
+from batchsend.lists import header_row, source, spool
 from batchsend.lists.customer_list import ListOptions, open_list
 
 
@@ -246,7 +245,7 @@ def test_a_file_that_is_too_large(path: Path) -> None:
 
 
 def test_too_many_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header, "MAX_ROWS", 1000)
+    monkeypatch.setattr(header_row, "MAX_ROWS", 1000)
     path.write_bytes(b"A\n" + b"\n" * 999 + b"1\n")
     assert problems_of(path) == (
         "It has more than 1,000 rows, which is too many. Split it into several lists.",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from batchsend.messages.sms import Encoding, normalise, size, smart_encode
+from batchsend.messages.sms import Encoding, normalize, size, smart_encode
 
 #: Without and with the calculator's smart encoding: texts in which a cluster that stays whole makes more segments,
 #: and texts with a cluster larger than a segment, which the calculator puts into one all the same.
@@ -105,8 +105,8 @@ MARKS = "\u0302\u0303\u0313\u0314\u0326\u0330\u0332\u0334\u0337\u0338\u0347\u1dc
 def test_each_character_is_replaced_as_there_or_for_a_reason(data: dict[str, Any]) -> None:
     replaced_here_only = set()
     for character in map(chr, range(0x10000)):
-        between = normalise(f"a{character}b")
-        here, there = smart_encode(between), normalise(as_encoded(f"a{character}b", data))
+        between = normalize(f"a{character}b")
+        here, there = smart_encode(between), normalize(as_encoded(f"a{character}b", data))
         if character in OTHERWISE:
             assert here == OTHERWISE[character] != there
         elif character in MARKS:
@@ -125,10 +125,10 @@ def test_texts_are_encoded_as_there_where_no_such_character_stands(data: dict[st
     apart = {*OTHERWISE, *MARKS, *"¼½¾"}  # a fraction after a digit gets a blank here: 2½ is 2 1/2
     equal = unchanged = 0
     for text, _, said in texts(data):
-        body = normalise(text)
+        body = normalize(text)
         here = smart_encode(body)
         if said[0] == 0 and not apart.intersection(text):
-            assert here == normalise(as_encoded(text, data)), ascii(text)
+            assert here == normalize(as_encoded(text, data)), ascii(text)
             equal += 1
         elif size(here).encoding is Encoding.UCS2:
             # The calculator replaces what it can here, too; that would change the text and save nothing.

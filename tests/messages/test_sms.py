@@ -12,7 +12,7 @@ from batchsend.messages.sms import (
     counted,
     is_blank,
     non_gsm7,
-    normalise,
+    normalize,
     size,
     smart_encode,
 )
@@ -142,13 +142,13 @@ def test_the_characters_that_cost() -> None:
     ],
 )
 def test_bodies(text: str, body: str) -> None:
-    assert normalise(text) == body
+    assert normalize(text) == body
 
 
 @given(st.one_of(messy_texts, st.text(max_size=60)))
 def test_a_body_is_tidy_and_stays_as_it_is(text: str) -> None:
-    body = normalise(text)
-    assert normalise(body) == body
+    body = normalize(text)
+    assert normalize(body) == body
     assert body == body.strip()
     assert not any(untidy in body for untidy in ("  ", " \n", "\n ", "\n\n\n", "\t", "\r", "\x00"))
     assert body.encode("utf-8").decode("utf-8") == body
@@ -171,7 +171,7 @@ def test_a_body_is_tidy_and_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_smart_encoding(text: str, encoded: str) -> None:
-    assert smart_encode(normalise(text)) == encoded
+    assert smart_encode(normalize(text)) == encoded
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_body_of_which_nothing_is_seen(body: str, blank: bool) -> None:
 
 @given(st.one_of(messy_texts, any_texts))
 def test_smart_encoding_gives_a_final_body(text: str) -> None:
-    body = normalise(text)
+    body = normalize(text)
     encoded = smart_encode(body)
-    assert smart_encode(encoded) == normalise(encoded) == encoded
+    assert smart_encode(encoded) == normalize(encoded) == encoded
     assert encoded == body or size(encoded).encoding is Encoding.GSM7

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.errors import TemplateError
-from batchsend.messages import limits as template_bounds
+from batchsend.messages import limits
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.statuses import Code
 
@@ -561,7 +561,7 @@ ONE_MORE = "{% set s.n = s.n + 1 %}{% endif %}"
 def test_whatever_repeats_looks_at_the_clock(
     load: Load, monkeypatch: pytest.MonkeyPatch, source: str, files: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(template_bounds, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.05)
     code, description = problem(load(source, files), JOHN)
     assert code is Code.TEMPLATE_ERROR
     assert description.endswith(
@@ -588,7 +588,7 @@ def test_endless_recursion(load: Load, source: str) -> None:
 def test_rows_rendered_side_by_side_have_each_their_own_time(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_bounds, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.3)
     endless = load(ENDLESS)
     short = load("{% for i in [1] %}{{ first_name }}{% endfor %}")
     seen: list[tuple[Code, str]] = []

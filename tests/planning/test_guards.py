@@ -136,7 +136,7 @@ def test_a_list_without_rows_is_an_error_or_not(world: World, sandbox: Sandbox) 
     world.write(campaign='[guards]\nempty_list = "ok"\nmin_texts = 3\n')
     done = world.send()
     assert done.code == 0
-    assert "0 rows = 0 taken by myKaarma + 0 left out + 0 need you + 0 wait" in done.out
+    assert "0 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in done.out
     # A file of no bytes at all has no header that could be checked: it may have been cut short.
     (world.folder / "customers.csv").write_bytes(b"")
     assert world.send().code == 2
@@ -173,7 +173,7 @@ def test_the_daily_cap_counts_over_starts(world: World, sandbox: Sandbox) -> Non
     world.write(customers(5), campaign="[sending]\nper_day = 3\n")
     done = world.send()
     assert done.code == 5
-    assert "5 rows = 3 taken by myKaarma + 0 left out + 0 need you + 2 wait" in done.out
+    assert "5 rows = 3 accepted by myKaarma + 0 skipped + 0 need attention + 2 waiting" in done.out
     assert "Some rows wait for their time: run the same command again from" in done.out
     again = world.send()
     assert again.code == 5

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledgers import adopt, identity, planned
+from ledgers import identity, planned, store_plan
 from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
 from batchsend.campaigns.file import load_campaign
@@ -53,7 +53,7 @@ def test_a_kill_is_not_forgotten_by_a_new_name(world: World, sandbox: Sandbox) -
     world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Spring"'))
     done = world.send()
     assert done.code == 1
-    assert "2 rows = 1 taken by myKaarma + 0 left out + 1 need you + 0 wait" in done.out
+    assert "2 rows = 1 accepted by myKaarma + 0 skipped + 1 need attention + 0 waiting" in done.out
     assert world.workbook()[2]["errorCodes"] == "INTERRUPTED"
     assert world.send("--resend", "unconfirmed", "--expect", "1").code == 0
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 1}
@@ -70,7 +70,7 @@ def test_a_trial_at_the_sandbox_counts_for_nothing_but_the_sandbox(
         # A key that would make the trial's history useless: here there is none yet.
         world.write(customers(2), campaign='[recipients]\nkey = ["Phone"]\n')
         first = world.send("--limit", "1")
-        assert "the ledger knows nothing of this campaign yet: everybody is new" in first.out
+        assert "This campaign has never been sent." in first.out
         assert real.texts() == {"customer-0": 1}
     world.base_url = trial
     refused = world.send()
@@ -96,14 +96,14 @@ def test_a_ledger_file_knows_its_computer_by_whatever_name(files: tuple[Path, Pa
     """Computers change their names with the network that they are in; a ledger file stays on its computer."""
     mine, theirs = files
     ledger = open_ledger(f"sqlite:///{mine.parent / 'ledger.db'}")
-    adopt(ledger, [planned(2)], who=identity(file=str(theirs), host="this-computer"))
+    store_plan(ledger, [planned(2)], who=identity(file=str(theirs), host="this-computer"))
     try:
         with pytest.raises(IdentityError, match="another campaign file has this name"):
             recognised(ledger, mine, host)
         theirs.unlink()
         recognised(ledger, mine, host)
         world = World(mine.parent).write(campaign=CAMPAIGN.replace("Spring", "Summer"))
-        adopt(
+        store_plan(
             ledger, [planned(2)], who=identity(file=str(world.folder / "campaign.toml"), host="this-computer")
         )
         with pytest.raises(IdentityError, match='this campaign was sent under the name "Spring" before'):
@@ -115,7 +115,7 @@ def test_a_ledger_file_knows_its_computer_by_whatever_name(files: tuple[Path, Pa
 def test_on_a_server_a_path_means_its_own_computer_only(files: tuple[Path, Path], postgres_url: str) -> None:
     mine, theirs = files
     ledger = open_ledger(postgres_url)
-    adopt(ledger, [planned(2)], who=identity(file=str(theirs), host="another-computer"))
+    store_plan(ledger, [planned(2)], who=identity(file=str(theirs), host="another-computer"))
     try:
         recognised(ledger, mine, "this-computer")
         with pytest.raises(IdentityError, match="another campaign file has this name"):

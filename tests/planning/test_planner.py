@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import BASE_URL, adopt, came_to, identity, planned, send_all
+from ledgers import BASE_URL, came_to, identity, planned, send_all, store_plan
 from openpyxl import Workbook
 from sqlalchemy import select
 from world import World
@@ -94,8 +94,8 @@ def texted(ledger: Ledger, uuids: list[str], campaign: str, status: Status, code
     """These customers got a text by a campaign, of which this came."""
     rows = [planned(row, key=uuid, customer_uuid=uuid) for row, uuid in enumerate(uuids, start=2)]
     if rows:
-        adopted = adopt(ledger, rows, who=identity(campaign))
-        send_all(ledger, adopted, *(came_to(planned_row["row"], status, codes) for planned_row in rows))
+        stored_plan = store_plan(ledger, rows, who=identity(campaign))
+        send_all(ledger, stored_plan, *(came_to(planned_row["row"], status, codes) for planned_row in rows))
 
 
 def rows_of(pair: tuple[str, str], number: int) -> list[list[str]]:
@@ -203,6 +203,6 @@ def test_the_frequency_cap_counts_calendar_days(
     tmp_path: Path, ledger: Ledger, sent_at: str, days: int, code: str
 ) -> None:
     write(tmp_path, [row()], OPTIONS.replace("_days = 7", f"_days = {days}"))
-    adopted = adopt(ledger, [planned(2, key="x", customer_uuid="customer")], who=identity("Another"))
-    send_all(ledger, adopted, came_to(2, sent_at=sent_at))
+    stored_plan = store_plan(ledger, [planned(2, key="x", customer_uuid="customer")], who=identity("Another"))
+    send_all(ledger, stored_plan, came_to(2, sent_at=sent_at))
     assert verdicts(tmp_path, ledger)[0][1] == code

@@ -241,8 +241,8 @@ def report_page(sent: World) -> Page:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "6 texts would leave. 2 rows need you. 1 row is left out on purpose.",
-        "The ledger knows nothing of this campaign yet: everybody counts as new.",
+        "6 texts ready to send. 2 rows need attention. 1 row skipped.",
+        "This campaign has never been sent.",
         'Phone holds "555"',
         "Customer UUID is blank",
         "First Name is blank",
@@ -261,7 +261,7 @@ def test_the_preview_page_lets_one_person_decide(preview_page: Page, sentence: s
     "sentence",
     [
         "Run 1 Spring",
-        "4 texts taken by myKaarma. 4 rows need you. 1 row was left out on purpose.",
+        "4 texts accepted by myKaarma. 4 rows need attention. 1 row skipped.",
         "delivery is not known here",
         "1 text may or may not have been sent",
         "sandbox-500-1",
@@ -269,7 +269,7 @@ def test_the_preview_page_lets_one_person_decide(preview_page: Page, sentence: s
         "1 refused, nothing was sent",
         "Start 1:",
         "Start 2:",
-        "9 rows = 4 taken by myKaarma + 1 left out + 4 need you + 0 wait",
+        "9 rows = 4 accepted by myKaarma + 1 skipped + 4 need attention + 0 waiting",
     ],
 )
 def test_the_report_page_tells_a_run(report_page: Page, sentence: str) -> None:
@@ -392,14 +392,14 @@ def test_a_long_list_makes_a_page_that_opens_at_once(tmp_path: Path) -> None:
 
 def test_the_preview_page_says_that_send_would_be_refused(tmp_path: Path) -> None:
     page = _page_of(World(tmp_path).write(customers(3)), ["campaign.toml: 3 texts are too many"])
-    assert "Nothing would leave: send would be refused." in page.text
+    assert "Nothing can be sent as it is." in page.text
     assert "campaign.toml: 3 texts are too many" in page.text
 
 
 def test_nothing_to_send_is_no_alarm(tmp_path: Path) -> None:
     consent = '[recipients]\nconsent = { column = "First Name", yes = ["Y"] }\n'
     page = _page_of(World(tmp_path).write(customers(2), campaign=consent))
-    assert "Nothing would leave. 2 rows are left out on purpose." in page.text
+    assert "Nothing to send. 2 rows skipped." in page.text
     assert ("div", {"class": "verdict none"}) in page.tags
 
 
@@ -430,7 +430,7 @@ def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:
     page = Page.read(world.folder / "results" / "campaign-rehearsal.html")
     for sentence in (
         "Rehearsal · nobody got a text",
-        "2 texts taken by the stand-in for myKaarma.",
+        "2 texts accepted by the stand-in for myKaarma.",
         "This rehearsal:",
         "How fast it went",
     ):

@@ -25,7 +25,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from python_calamine import CalamineWorkbook
 
 from batchsend.errors import LedgerError, ResultsError
-from batchsend.lists.formula_guard import from_guarded, guarded
+from batchsend.lists.formula_guard import escape_formula, unescape_formula
 from batchsend.reports import workbook as results_xlsx
 from batchsend.reports.results_file import ResultRow, check_writable, column_headers, write_results
 from batchsend.reports.table import RESULT_COLUMNS
@@ -348,7 +348,7 @@ def test_a_text_stays_what_it_is(tmp_path: Path, value: str) -> None:
     assert cell.hyperlink is None
     assert unescape(cell.value) == value
     assert not re.search(r"<f[ >]|<hyperlink", xml(workbook, 2))
-    assert from_guarded(csv_table(as_csv)[1][7]) == value
+    assert unescape_formula(csv_table(as_csv)[1][7]) == value
 
 
 def test_half_a_character_does_not_cost_the_file(tmp_path: Path) -> None:
@@ -525,7 +525,8 @@ def test_the_problems_say_what_they_mean_and_what_to_do(tmp_path: Path) -> None:
             "status": "failed",
             "what it means": "The customer's record is locked in myKaarma at the moment.",
             "what to do": (
-                "Wait until whoever works on it has finished, then send again with `--resend failed`."
+                "Wait until the record is no longer in use, then send the failed texts again. On the command line: "
+                "`--resend failed`."
             ),
             "phone": "+13125550142",
             "customerUUID": "-c1",
@@ -538,7 +539,7 @@ def test_the_problems_say_what_they_mean_and_what_to_do(tmp_path: Path) -> None:
         {
             "row": 5,
             "status": "invalid",
-            "what it means": "The phone number in this row is not a number that can exist.",
+            "what it means": "This row has an invalid phone number.",
             "what to do": "Correct the phone number in the list and send again.",
             "errorCodes": "INVALID_PHONE",
             "errorDescriptions": "555 is too short",
@@ -604,13 +605,13 @@ def test_the_csv_is_what_excel_and_the_standard_expect(tmp_path: Path) -> None:
     ],
 )
 def test_a_double_click_on_the_csv_runs_nothing(value: str, shown: str) -> None:
-    assert guarded(value) == shown
-    assert from_guarded(shown) == value
+    assert escape_formula(value) == shown
+    assert unescape_formula(shown) == value
 
 
 @given(st.text(alphabet=st.one_of(st.sampled_from("'=+-@\t\r\n(a1"), st.characters(codec="utf-8"))))
 def test_every_value_comes_back_from_the_csv(value: str) -> None:
-    assert from_guarded(guarded(value)) == value
+    assert unescape_formula(escape_formula(value)) == value
 
 
 # ---------------------------------------------------------------- where files go

@@ -33,13 +33,13 @@ from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import ListOptions, open_list
-from batchsend.lists.formats.xlsx import reader as xlsx
+from batchsend.lists.formats.xlsx import reader
 
 #: Seconds for one file, bytes for the process that reads them all.
 MAX_SECONDS = 30
 MAX_MEMORY = 1_500_000_000
 
-LARGE = xlsx._LARGE
+LARGE = reader._CHUNKED_ABOVE
 
 TOKENS = [
     b'table:number-rows-repeated="1048576"',
@@ -162,8 +162,8 @@ def file_of(seed: int, found: list[tuple[str, bytes]], folder: Path) -> Path:
 
 def read(path: Path, seed: int) -> tuple[str, str]:
     """What came of it, in a word, and a traceback if it is one that must not be."""
-    # Some as if they were large, and so read in pieces.
-    xlsx._LARGE = -1 if seed % 5 < 2 else LARGE
+    # Some as if they were large, and so read in chunks.
+    reader._CHUNKED_ABOVE = -1 if seed % 5 < 2 else LARGE
     options = ListOptions(hidden_rows="skip") if seed % 2 else ListOptions(hidden_rows="include")
     try:
         customers = open_list(path, options, rows_needed=bool(seed % 3))

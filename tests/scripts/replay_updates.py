@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from ledgers import adopt, outbox, planned
+from ledgers import outbox, planned, store_plan
 from sqlalchemy import select
 
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
@@ -132,8 +132,8 @@ def end(ledger: Ledger, run_id: int) -> dict[str, list[tuple[Any, ...]]]:
 
 def begin(ledger: Ledger, rows: int) -> tuple[int, int]:
     """A run of so many rows that wait to be sent: its number and its start's."""
-    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
-    return adopted.run_id, adopted.start_id
+    stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
+    return stored_plan.run_id, stored_plan.start_id
 
 
 def complaints(ended: dict[str, list[tuple[Any, ...]]], story: Story) -> list[str]:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledgers import adopt, came_to, history, outbox, planned, send_all, stored
+from ledgers import came_to, history, outbox, planned, send_all, store_plan, stored
 from sqlalchemy import insert
 from virtual_time import VirtualTimeLoop
 from world import CAMPAIGN
@@ -111,13 +111,15 @@ def send_at(
     mark_waiting(scratch, 0, WaitRules(begin, zone, hours, wait=wait))
     held = stored(scratch, 0)
     scratch.close()
-    adopted = adopt(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
+    stored_plan = store_plan(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
     recipients = Recipients(now, latency)
     sending = Sending(
         campaign(folder, rate), "https://api.example.com", Credentials("a", "b"), {}, hours, wait=wait
     )
     pacer = Pacer(sending.campaign.sending.rate)
-    shifts = dispatching.SendLoop(sending, outbox(ledger, adopted), recipients, pacer, lambda _event: None)
+    shifts = dispatching.SendLoop(
+        sending, outbox(ledger, stored_plan), recipients, pacer, lambda _event: None
+    )
 
     async def story() -> Ending:
         if stop_at is not None:
@@ -294,9 +296,9 @@ def test_a_capped_day_is_a_calendar_day_when_clocks_change_too(
     assert ends - begins == timedelta(hours=hours)
     second = timedelta(seconds=1)
     moments = [begins - second, begins, noon, ends - second, ends]
-    adopted = adopt(ledger, [planned(row) for row in range(2, 7)])
+    stored_plan = store_plan(ledger, [planned(row) for row in range(2, 7)])
     send_all(
-        ledger, adopted, *(came_to(row, sent_at=to_text(moment)) for row, moment in enumerate(moments, 2))
+        ledger, stored_plan, *(came_to(row, sent_at=to_text(moment)) for row, moment in enumerate(moments, 2))
     )
     # What left since the day began, and what will have left since the next one begins.
     assert history(ledger).texts_since(start_of_window(ends - second, 1, where)) == 4

@@ -47,7 +47,7 @@ def test_a_wish_to_wait_is_kept_by_everybody_and_slows_down() -> None:
     async def story() -> None:
         pacer = Pacer(100)
         departed = await pacer.slot()
-        pause = pacer.turned_away(departed, 7.0, slow_down=True, reason="busy")
+        pause = pacer.back_off(departed, 7.0, slow_down=True, reason="busy")
         assert pause is not None
         assert pause.seconds == 7.0
         assert await pacer.slot() >= departed + 7.0
@@ -63,11 +63,11 @@ def test_a_wish_to_wait_is_kept_by_everybody_and_slows_down() -> None:
     run_virtually(story())
 
 
-def test_of_many_turned_away_together_only_the_first_counts() -> None:
+def test_of_many_refused_together_only_the_first_counts() -> None:
     async def story() -> None:
         pacer = Pacer(100, random.Random(1))
         departures = [await pacer.slot() for _ in range(10)]
-        pauses = [pacer.turned_away(d, None, slow_down=True, reason="busy") for d in departures]
+        pauses = [pacer.back_off(d, None, slow_down=True, reason="busy") for d in departures]
         assert [pause is not None for pause in pauses] == [True] + [False] * 9
         assert pacer.rate == 50
 
@@ -84,11 +84,11 @@ def test_backing_off_doubles_up_to_a_minute_with_full_jitter() -> None:
         pacer = Pacer(100, Longest())
         waits = []
         for _ in range(9):
-            pause = pacer.turned_away(await pacer.slot(), None, slow_down=False, reason="no network")
+            pause = pacer.back_off(await pacer.slot(), None, slow_down=False, reason="no network")
             assert pause is not None
             waits.append(pause.seconds)
         pacer.taken()
-        pause = pacer.turned_away(await pacer.slot(), None, slow_down=False, reason="no network")
+        pause = pacer.back_off(await pacer.slot(), None, slow_down=False, reason="no network")
         assert pause is not None
         # A network that is down is no reason to send more slowly afterwards.
         assert pacer.rate == 100

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from ledgers import adopt, planned, send_all
+from ledgers import planned, send_all, store_plan
 from raw_posts import post_all
 from world import World, customers, running_sandbox
 
@@ -113,11 +113,11 @@ def until(condition: Callable[[], object], what: str) -> None:
 def sent_run(folder: Path, rows: int) -> None:
     """A ledger whose rows 2, 3 ... were sent and never answered."""
     ledger = open_ledger(f"sqlite:///{folder / '.batchsend' / 'ledger.db'}")
-    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
+    stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     lost = [
         Outcome(row, Status.UNCONFIRMED, "TIMEOUT", message_uuid=f"m-{row}") for row in range(2, rows + 2)
     ]
-    send_all(ledger, adopted, *lost)
+    send_all(ledger, stored_plan, *lost)
     ledger.close()
 
 
@@ -150,7 +150,7 @@ def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp
     assert (re.search(r"for (\d+) of them", out) or [""])[1] == "0", out
     assert err == ""
     done = world.run("results", "campaign.toml")
-    assert "1,000 rows = 900 taken by myKaarma + 0 left out + 100 need you + 0 wait" in done.out
+    assert "1,000 rows = 900 accepted by myKaarma + 0 skipped + 100 need attention + 0 waiting" in done.out
     assert "900 delivered, 100 undelivered, 0 not known yet" in done.out
     assert "900 delivered, 100 undelivered" in world.run("runs").out
     told = Counter((row["status"], row["errorCodes"]) for row in world.workbook().values())
@@ -360,13 +360,13 @@ def test_neither_phones_nor_texts_nor_the_secret_are_ever_said(tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["postgresql"])
 def test_it_works_the_same_on_a_server(tmp_path: Path, postgres_url: str, kind: str) -> None:
     ledger = open_ledger(postgres_url)
-    adopted = adopt(ledger, [planned(2)])
-    send_all(ledger, adopted)
+    stored_plan = store_plan(ledger, [planned(2)])
+    send_all(ledger, stored_plan)
     ledger.close()
     with listening(tmp_path, "--host", "127.0.0.1", BATCHSEND_LEDGER=postgres_url) as listener:
         assert listener.tell(messageUUID="message-2", status="DELIVERED") == 200
         assert (tmp_path / ".batchsend" / "callback-secret").exists()
         listener.end()
     ledger = open_ledger(postgres_url)
-    assert ledger.counts(adopted.run_id) == {"delivered": 1}
+    assert ledger.counts(stored_plan.run_id) == {"delivered": 1}
     ledger.close()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from ledgers import BASE_URL, adopt, planned
+from ledgers import BASE_URL, planned, store_plan
 from world import BATCHSEND, World
 
 from batchsend.ledger.ledger import Ledger
@@ -80,7 +80,7 @@ class Shared:
 def a_run(ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False) -> OpenRun:
     """A run of so many rows that was planned and handed over."""
     settings = RunSettings(BASE_URL, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
-    adopted = adopt(ledger, [planned(row) for row in range(2, rows + 2)])
+    stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     with ledger.write() as connection:
-        hand_over(connection, adopted.run_id, adopted.start_id, settings)
-    return OpenRun(adopted.run_id, adopted.start_id, settings)
+        hand_over(connection, stored_plan.run_id, stored_plan.start_id, settings)
+    return OpenRun(stored_plan.run_id, stored_plan.start_id, settings)

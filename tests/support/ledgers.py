@@ -68,7 +68,7 @@ def start_record(*, template: str = "old", resend: str | None = None) -> StartRe
     )
 
 
-def adopt(
+def store_plan(
     ledger: Ledger,
     rows: Sequence[dict[str, Any]],
     *,
@@ -95,7 +95,7 @@ def adopt(
         try:
             with scratch.write() as connection:
                 connection.execute(insert(messages), list(rows))
-            return ledger.adopt(
+            return ledger.store_plan(
                 scratch,
                 who,
                 campaign_id,
@@ -107,8 +107,8 @@ def adopt(
             scratch.close()
 
 
-def outbox(ledger: Ledger, adopted: StoredPlan, owner: str = "me") -> Outbox:
-    return Outbox(ledger, adopted.run_id, adopted.start_id, owner)
+def outbox(ledger: Ledger, stored_plan: StoredPlan, owner: str = "me") -> Outbox:
+    return Outbox(ledger, stored_plan.run_id, stored_plan.start_id, owner)
 
 
 def came_to(
@@ -126,9 +126,9 @@ def came_to(
     )
 
 
-def send_all(ledger: Ledger, adopted: StoredPlan, *outcomes: Outcome) -> None:
+def send_all(ledger: Ledger, stored_plan: StoredPlan, *outcomes: Outcome) -> None:
     """Claims whatever waits; rows without an outcome of their own are accepted."""
-    sender = outbox(ledger, adopted)
+    sender = outbox(ledger, stored_plan)
     own = {outcome.row: outcome for outcome in outcomes}
     claimed = sender.exchange([], 1000)
     sender.exchange([own.get(c.row, came_to(c)) for c in claimed], 0)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import SIZES, browser
-from ledgers import adopt, planned
+from ledgers import planned, store_plan
 from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import insert
 from world import World, customers, running_sandbox
@@ -98,7 +98,7 @@ def report_of_a_long_run(folder: Path) -> Path:
     }
     ledger = open_ledger(f"sqlite:///{folder / 'long.db'}")
     try:
-        run_id = adopt(ledger, [planned(2)]).run_id
+        run_id = store_plan(ledger, [planned(2)]).run_id
         made = []
         for row in range(3, 100_002):
             status, codes = troubles.get(row % 100, ("accepted", ""))

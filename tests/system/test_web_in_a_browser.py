@@ -222,7 +222,7 @@ def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Brows
             assert tab.foreign == []
             # A browser tells of every answer that is not a success: the wrong number's is the only one.
             assert all("400 (Bad Request)" in said for said in tab.complaints), tab.complaints
-        assert "30 taken by myKaarma" in world.run("runs").out
+        assert "30 accepted by myKaarma" in world.run("runs").out
 
 
 def test_paused_killed_started_again_and_gone_on_with(browser: Browser, tmp_path: Path) -> None:

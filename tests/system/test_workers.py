@@ -113,7 +113,7 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
         shared.wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until("Type `leave`")
-        assert "A worker sends this run too (w0)." in terminal.seen
+        assert "A worker is sending this run too (w0)." in terminal.seen
         terminal.type(answer)
         terminal.read_until("wait\r\n")
         assert terminal.process.wait(60) == (0 if answer == "leave" else 130)

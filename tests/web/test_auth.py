@@ -147,8 +147,8 @@ def test_two_spellings_of_a_name_are_one_person(users: Users) -> None:
     ],
 )
 def test_hosts_of_a_server_for_this_computer(users: Users, host: str, ours: bool) -> None:
-    gate = Auth(users, frozenset({"127.0.0.1", "localhost", "::1"}), 8397)
-    assert gate.is_our_host(host) is ours
+    auth = Auth(users, frozenset({"127.0.0.1", "localhost", "::1"}), 8397)
+    assert auth.is_our_host(host) is ours
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_hosts_of_a_server_for_this_computer(users: Users, host: str, ours: bool
     ],
 )
 def test_hosts_of_a_server_for_the_office(users: Users, host: str, ours: bool) -> None:
-    gate = Auth(users, frozenset({"texts.dealer.example"}), 8397, any_address=True)
-    assert gate.is_our_host(host) is ours
+    auth = Auth(users, frozenset({"texts.dealer.example"}), 8397, any_address=True)
+    assert auth.is_our_host(host) is ours
 
 
 @pytest.mark.parametrize(

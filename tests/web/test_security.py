@@ -18,8 +18,8 @@ from web_client import Answer, Clicker, Served, refuse_to_start, serving
 from world import World, customers
 
 from batchsend.errors import BatchsendError
-from batchsend.web.jobs.list_preview import look_at_list
-from batchsend.web.jobs.list_process import Reading
+from batchsend.web.jobs.list_preview import read_list
+from batchsend.web.jobs.list_process import ListReader
 from batchsend.web.jobs.registry import JobRequest, Jobs, State
 from batchsend.web.uploads import fingerprint
 
@@ -369,9 +369,9 @@ def test_the_reader_of_a_shared_console_stays_in_its_folder(new_world: World) ->
     content = naming(campaign, "list", "../elsewhere.csv").encode()
 
     async def look(only_below: Path | None) -> str:
-        reading = Reading(only_below)
+        reading = ListReader(only_below)
         try:
-            return str(await reading.ask(look_at_list, campaign, content))
+            return str(await reading.run(read_list, campaign, content))
         except BatchsendError as error:
             return str(error)
         finally:

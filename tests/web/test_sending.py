@@ -49,17 +49,17 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         address = send(clicker, 10, "first")
         page = clicker.wait_for_run(address)
         page = clicker.wait_for_end(RUN)
-        assert "10 texts taken by myKaarma" in page.plain
+        assert "10 texts accepted by myKaarma" in page.plain
         assert "2 rows wait" in page.plain
         assert sorted(sandbox.texts().values()) == [1] * 10
 
         # The command line sees it, and goes on with it.
-        assert "12 rows = 10 taken by myKaarma" in world.run("runs").out
+        assert "12 rows = 10 accepted by myKaarma" in world.run("runs").out
         assert world.send().code == 0
         assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(12)), 1)
 
         # And the pages see what the command line did.
-        assert "12 texts taken by myKaarma" in clicker.get(RUN).plain
+        assert "12 texts accepted by myKaarma" in clicker.get(RUN).plain
         assert "This run is over" in clicker.get(RUN).plain
         assert "Done" in clicker.get("/").plain
         assert clicker.get(f"{RUN}?find=customer-11#table").text.count("<tr>") == 2
@@ -252,7 +252,7 @@ def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> N
     page = clicker.post(f"{RUN}/stop")
     assert "2 texts that had not left were given up" in page.plain
     assert "This run is over" in page.plain
-    assert "2 left out" in world.run("runs").out
+    assert "2 skipped" in world.run("runs").out
     # It is not for ever: the same list offers them again.
     _, checked = clicker.check(SPRING)
     assert "Send 2 texts?" in checked.plain
@@ -270,7 +270,7 @@ def test_stopping_for_good_finishes_what_is_on_its_way_and_gives_up_the_rest(
     assert "the rest is given up" in clicker.post(f"{RUN}/stop").plain
     clicker.wait(RUN, "This run is over")
     taken = len(sandbox.requests())
-    assert f"300 rows = {taken} taken by myKaarma + {300 - taken} left out" in world.run("runs").out
+    assert f"300 rows = {taken} accepted by myKaarma + {300 - taken} skipped" in world.run("runs").out
     assert max(sandbox.texts().values()) == 1
 
 
@@ -317,7 +317,7 @@ def test_a_rehearsal_reaches_nobody(served: Served, sandbox: Sandbox) -> None:
     clicker = served.inside()
     address, checked = clicker.check(SPRING)
     begun = clicker.submit(f"{address}/rehearse", {"nonce": checked.hidden("nonce")})
-    page = clicker.wait(begun.headers["Location"], "12 rows = 12 taken")
+    page = clicker.wait(begun.headers["Location"], "12 rows = 12 accepted")
     assert "No text left this computer" in page.plain
     assert sandbox.requests() == []
 

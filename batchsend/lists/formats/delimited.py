@@ -1,6 +1,6 @@
 """Lists in text files: comma, semicolon, tab or pipe between the cells, in any usual encoding.
 
-Rows are numbered as a spreadsheet program numbers them when it opens the file: a record is a row, however many
+RepeatedRow are numbered as a spreadsheet program numbers them when it opens the file: a record is a row, however many
 lines its quoted cells span, and so is a blank line.
 """
 

@@ -85,18 +85,16 @@ def detect(path: Path) -> Format:
     with path.open("rb") as file:
         start = file.read(4096)
     if start.startswith(_ZIP):
-        return _recognise_zip(path)
+        return _detect_zip(path)
     if start.startswith(_OLE):
-        return _recognise_ole(path)
+        return _detect_ole(path)
     for signature, what in _OTHER_FORMATS:
         if start.startswith(signature):
             raise ListError(path, f"It is {what}, not a list. Export the list as .xlsx or .csv.")
-    return _recognise_text(
-        path, start.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"").lstrip(b"\xff\xfe")
-    )
+    return _detect_text(path, start.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"").lstrip(b"\xff\xfe"))
 
 
-def _recognise_text(path: Path, start: bytes) -> Format:
+def _detect_text(path: Path, start: bytes) -> Format:
     if _MARKUP.match(start):
         if _SPREADSHEETML.search(start):
             return Format.SPREADSHEETML
@@ -118,7 +116,7 @@ def _recognise_text(path: Path, start: bytes) -> Format:
     return Format.TEXT
 
 
-def _recognise_zip(path: Path) -> Format:
+def _detect_zip(path: Path) -> Format:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -146,7 +144,7 @@ def _opendocument_type(archive: zipfile.ZipFile) -> bytes:
         return part.read(100)
 
 
-def _recognise_ole(path: Path) -> Format:
+def _detect_ole(path: Path) -> Format:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
             raise ListError(path, PASSWORD)

@@ -15,7 +15,7 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.encodings import find_encoding
-from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
 
@@ -72,7 +72,7 @@ def _named_encoding(path: Path) -> str | None:
     return {"iso8859-1": "cp1252", "ascii": "cp1252"}.get(name, None if name.startswith("utf-16") else name)
 
 
-def _read(path: Path, encoding: str, sheets: list[StreamedSheet]) -> Iterator[Rows]:
+def _read(path: Path, encoding: str, sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
     page = _Page(path)
     try:
         with io.TextIOWrapper(path.open("rb"), encoding=encoding) as file:
@@ -116,7 +116,7 @@ class _Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
         self.path = path
-        self.rows: list[Rows] = []
+        self.rows: list[RepeatedRow] = []
         self.tables = 0
         self.table: _HtmlTable | None = None
         self._text: list[str] = []
@@ -216,7 +216,7 @@ class _Page(HTMLParser):
                 if self.tables > 1:
                     raise ListError(self.path, _several())
             is_hidden = table.is_hidden or table.section_is_hidden or table.row_is_hidden
-            self.rows.append(Rows(0, table.row, table.cells, is_hidden))
+            self.rows.append(RepeatedRow(0, table.row, table.cells, is_hidden))
         table.taken = {column: rows - 1 for column, rows in table.taken.items() if rows > 1}
 
 

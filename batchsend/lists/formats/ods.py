@@ -19,10 +19,10 @@ from xml.etree.ElementTree import Element
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.package import PASSWORD, open_package
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
-from batchsend.lists.formats.xml import elements
+from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
 
 _MANIFEST = "META-INF/manifest.xml"
@@ -36,7 +36,7 @@ _LIBREOFFICE_TYPE = "{urn:org:documentfoundation:names:experimental:calc:xmlns:c
 
 _SPREADSHEET, _TABLE, _ROW, _STYLE = f"{_O}spreadsheet", f"{_T}table", f"{_T}table-row", f"{_S}style"
 _AROUND_ROWS = frozenset({f"{_T}table-row-group", f"{_T}table-rows", f"{_T}table-header-rows"})
-_OPENED = _AROUND_ROWS | {_TABLE, _ROW, f"{_T}dde-links"}
+_CONTAINERS = _AROUND_ROWS | {_TABLE, _ROW, f"{_T}dde-links"}
 _CELLS = frozenset({f"{_T}table-cell", f"{_T}covered-table-cell"})
 _COLUMNS_REPEATED, _ROWS_REPEATED = f"{_T}number-columns-repeated", f"{_T}number-rows-repeated"
 _PARAGRAPH, _VALUE_TYPE, _FORMULA = f"{_X}p", f"{_O}value-type", f"{_T}formula"
@@ -62,52 +62,45 @@ def open_ods(path: Path, snapshot: FileSnapshot, options: ListOptions) -> Stream
     return open_streamed(path, snapshot, options, partial(_read, path))
 
 
-def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
+def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
     content = _OdsContent(sheets)
     with open_package(path) as archive, archive.open(_CONTENT) as stream:
-        for event, element in elements(stream, _ROW):
-            if event == "start":
-                if element.tag in _OPENED:
-                    content.start(element)
-            elif element.tag in _OPENED:
-                rows = content.end(element)
-                if rows is not None:
-                    yield rows
-            elif element.tag == _STYLE:
-                content.learn(element)
+        yield from read_rows(stream, content)
         if not sheets:
             raise zipfile.BadZipFile
 
 
 @dataclass
 class _OdsContent:
-    """Where in the document we are."""
+    """The reader's position in the document. See `SheetHandler`."""
+
+    row, containers, setting = _ROW, _CONTAINERS, _STYLE
 
     sheets: list[StreamedSheet]
     opened: list[Element] = field(default_factory=list)
     hidden_styles: set[str] = field(default_factory=set)
-    row: int = 0
+    number: int = 0  #: of the last row
 
-    def learn(self, style: Element) -> None:
-        """Whether a sheet is shown is a matter of its style."""
-        if any(properties.get(f"{_T}display") == "false" for properties in style):
-            self.hidden_styles.add(style.get(f"{_S}name", ""))
+    def apply(self, setting: Element) -> None:
+        """Notes a style that hides its sheets."""
+        if any(properties.get(f"{_T}display") == "false" for properties in setting):
+            self.hidden_styles.add(setting.get(f"{_S}name", ""))
 
     def start(self, element: Element) -> None:
         if element.tag == _TABLE and not self.opened:
             style = element.get(f"{_T}style-name")
             self.sheets.append(StreamedSheet(element.get(f"{_T}name", ""), style not in self.hidden_styles))
-            self.row = 0
+            self.number = 0
         elif element.tag == _TABLE and self.opened[0].tag == _TABLE:
             raise zipfile.BadZipFile  # a table within a table
         self.opened.append(element)
 
-    def end(self, element: Element) -> Rows | None:
+    def end(self, element: Element) -> RepeatedRow | None:
         self.opened.pop()
         if element.tag != _ROW or not self.opened or self.opened[0].tag != _TABLE:
             return None
-        first, count = self.row + 1, _count(element, _ROWS_REPEATED)
-        self.row += count
+        first, count = self.number + 1, _count(element, _ROWS_REPEATED)
+        self.number += count
         cells = _cells(element)
         is_hidden = element.get(f"{_T}visibility") in _HIDDEN or any(
             around.get(f"{_T}display") == "false" for around in self.opened[1:]
@@ -116,9 +109,9 @@ class _OdsContent:
         del self.opened[-1][:]
         if not cells:
             return None
-        if self.row > LAST_ROW:
+        if self.number > LAST_ROW:
             raise zipfile.BadZipFile
-        return Rows(len(self.sheets) - 1, first, cells, is_hidden, count)
+        return RepeatedRow(len(self.sheets) - 1, first, cells, is_hidden, count)
 
 
 def _cells(row: Element) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from batchsend.errors import ListError
-from batchsend.lists.header_row import own_columns
+from batchsend.lists.header_row import columns_of_results
 from batchsend.lists.source import ListOptions
 
 _OWN_RESULTS = re.compile(r"Results(?: \d+)?")
@@ -46,7 +46,7 @@ def sheets_of_list(
                 path, f"It is a workbook, not a text file. Take out `{key}` under [list_options]."
             )
     results = _sheets_of_results(sheets) if options.sheet is None else []
-    if results and own_columns(first_row(results[0])) is not None:
+    if results and columns_of_results(first_row(results[0])) is not None:
         return results
     return _choose(path, sheets, options.sheet)
 

@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
-from batchsend.lists.formats.streaming import Rows, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import DAMAGED, SIGNS_OF_DAMAGE
+from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
+from batchsend.lists.formats.xlsx.package import DAMAGE_ERRORS, DAMAGED
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
-from batchsend.lists.formats.xml import elements
+from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import FileSnapshot, ListOptions
 
 _SS = "{urn:schemas-microsoft-com:office:spreadsheet}"
@@ -24,7 +24,7 @@ _SHEET, _TABLE, _ROW, _CELL, _DATA = (
 )
 _VISIBLE = "{urn:schemas-microsoft-com:office:excel}Visible"
 _INDEX, _TYPE, _MERGED = f"{_SS}Index", f"{_SS}Type", f"{_SS}MergeAcross"
-_OPENED = frozenset({_SHEET, _TABLE, _ROW})
+_CONTAINERS = frozenset({_SHEET, _TABLE, _ROW})
 # Times of day are stored as a time on the day before the first one.
 _NO_DAY = dt.date(1899, 12, 31)
 
@@ -34,55 +34,52 @@ def open_spreadsheetml(path: Path, snapshot: FileSnapshot, options: ListOptions)
     return open_streamed(path, snapshot, options, partial(_read, path))
 
 
-def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[Rows]:
+def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
     content = _XmlContent(sheets)
     try:
         with path.open("rb") as stream:
-            for event, element in elements(stream, _ROW):
-                if event == "start":
-                    if element.tag in _OPENED:
-                        content.start(element)
-                elif element.tag in _OPENED:
-                    rows = content.end(element)
-                    if rows is not None:
-                        yield rows
-                elif element.tag == _VISIBLE and sheets:
-                    sheets[-1].is_visible = (element.text or "").strip() == "SheetVisible"
-    except SIGNS_OF_DAMAGE as error:
+            yield from read_rows(stream, content)
+    except DAMAGE_ERRORS as error:
         raise ListError(path, DAMAGED) from error
 
 
 @dataclass
 class _XmlContent:
-    """Where in the document we are."""
+    """The reader's position in the document. See `SheetHandler`."""
+
+    row, containers, setting = _ROW, _CONTAINERS, _VISIBLE
 
     sheets: list[StreamedSheet]
     opened: list[str] = field(default_factory=list)
     table: Element | None = None
-    row: int = 0
-    covered: int = 0  # rows that the last one covers beside itself
+    number: int = 0  #: of the last row
+    covered: int = 0  #: how many more rows the last one covers
+
+    def apply(self, setting: Element) -> None:
+        if self.sheets:
+            self.sheets[-1].is_visible = (setting.text or "").strip() == "SheetVisible"
 
     def start(self, element: Element) -> None:
         self.opened.append(element.tag)
         if element.tag == _SHEET:
             self.sheets.append(StreamedSheet(element.get(f"{_SS}Name", "")))
-            self.row = self.covered = 0
+            self.number = self.covered = 0
         elif element.tag == _TABLE:
             self.table = element
         if self.opened != [_SHEET, _TABLE, _ROW][: len(self.opened)]:
             raise zipfile.BadZipFile
 
-    def end(self, element: Element) -> Rows | None:
+    def end(self, element: Element) -> RepeatedRow | None:
         self.opened.pop()
         if element.tag != _ROW or self.table is None:
             return None
-        self.row = _place(element, self.row + self.covered, LAST_ROW)
+        self.number = _place(element, self.number + self.covered, LAST_ROW)
         self.covered = _number(element.get(f"{_SS}Span", "0"), LAST_ROW)
         cells = _cells(element)
         # What has been read is forgotten; what is yet to come will be added again.
         del self.table[:]
         is_hidden = element.get(f"{_SS}Hidden") == "1" or element.get(f"{_SS}Height") == "0"
-        return Rows(len(self.sheets) - 1, self.row, cells, is_hidden) if cells else None
+        return RepeatedRow(len(self.sheets) - 1, self.number, cells, is_hidden) if cells else None
 
 
 def _cells(row: Element) -> list[str]:

@@ -16,9 +16,9 @@ from batchsend.lists.source import FileSnapshot, ListOptions
 #: Cells of a sheet: of each row as many as stand left of its last filled one, that one included.
 MAX_CELLS = 50_000_000
 # Cells, filled or not, that are kept from opening to reading; XML takes long to read.
-_MAX_KEPT = 500_000
+_MAX_CACHED_CELLS = 500_000
 # XML cannot hold it, and other lists hardly ever do.
-_BETWEEN = "\x1f"
+_SEPARATOR = "\x1f"
 
 
 @dataclass
@@ -30,7 +30,7 @@ class StreamedSheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RepeatedRow:
     """Rows below each other that are alike, with at least one filled cell; most often just one row."""
 
     sheet: int  #: position among the sheets, from 0
@@ -42,7 +42,7 @@ class Rows:
 
 #: Reads the whole file, adds each sheet to the given list as it comes, and yields all rows in order.
 #: Raises ListError where the file is damaged.
-Read = Callable[[list[StreamedSheet]], Iterator[Rows]]
+Read = Callable[[list[StreamedSheet]], Iterator[RepeatedRow]]
 
 
 @dataclass
@@ -51,24 +51,24 @@ class _PackedRows:
 
     rows: list[tuple[int, int, str, bool, int]] = field(default_factory=list)
 
-    def add(self, rows: Rows) -> None:
-        self.rows.append((rows.sheet, rows.first, _BETWEEN.join(rows.cells), rows.is_hidden, rows.count))
+    def add(self, rows: RepeatedRow) -> None:
+        self.rows.append((rows.sheet, rows.first, _SEPARATOR.join(rows.cells), rows.is_hidden, rows.count))
 
-    def all(self) -> Iterator[Rows]:
+    def all(self) -> Iterator[RepeatedRow]:
         for sheet, first, cells, is_hidden, count in self.rows:
-            yield Rows(sheet, first, cells.split(_BETWEEN), is_hidden, count)
+            yield RepeatedRow(sheet, first, cells.split(_SEPARATOR), is_hidden, count)
 
 
 @dataclass
-class _Keeper:
+class _RowCache:
     """Keeps rows as long as they are few."""
 
     kept: _PackedRows | None = field(default_factory=_PackedRows)
     cells: int = 0
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: RepeatedRow) -> None:
         self.cells += len(rows.cells)
-        if self.cells > _MAX_KEPT or any(_BETWEEN in cell for cell in rows.cells):
+        if self.cells > _MAX_CACHED_CELLS or any(_SEPARATOR in cell for cell in rows.cells):
             self.kept = None
         elif self.kept is not None:
             self.kept.add(rows)
@@ -87,7 +87,7 @@ class StreamedSource:
     short_rows_are_malformed: bool = field(default=False, init=False)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """See `Source.rows`. Rows of a second sheet of results count on from where the first one had to end."""
+        """See `Source.rows`. The rows of a second results sheet follow on from a full first sheet."""
         self.snapshot.check()
         places = {sheet: index for index, sheet in enumerate(self.chosen)}
         try:
@@ -107,7 +107,7 @@ class StreamedSource:
 
 
 @dataclass
-class _Survey:
+class _SheetSummary:
     """What is to be known of a sheet before one is chosen."""
 
     first_row: list[str] = field(default_factory=list)
@@ -116,7 +116,7 @@ class _Survey:
     last_row: int = 0
     last_column: int = 0
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: RepeatedRow) -> None:
         self.first_row = self.first_row or rows.cells
         self.cells += len(rows.cells) * rows.count
         self.last_row = rows.first + rows.count - 1
@@ -133,25 +133,25 @@ def open_streamed(
     Raises ListError if it is too large, and as `sheets_of_list` does.
     """
     sheets: list[StreamedSheet] = []
-    surveys: dict[int, _Survey] = defaultdict(_Survey)
-    keeper = _Keeper()
+    summaries: dict[int, _SheetSummary] = defaultdict(_SheetSummary)
+    cached = _RowCache()
     for rows in read(sheets):
-        surveys[rows.sheet].add(rows)
-        keeper.add(rows)
+        summaries[rows.sheet].add(rows)
+        cached.add(rows)
     positions = {id(sheet): position for position, sheet in enumerate(sheets)}
-    chosen = sheets_of_list(path, sheets, options, lambda sheet: surveys[positions[id(sheet)]].first_row)
+    chosen = sheets_of_list(path, sheets, options, lambda sheet: summaries[positions[id(sheet)]].first_row)
     indices = [positions[id(sheet)] for sheet in chosen]
     for index in indices:
-        if surveys[index].cells > MAX_CELLS:
-            raise ListError(path, _too_large(surveys[index]))
-    hidden = (row + at * LAST_ROW for at, index in enumerate(indices) for row in surveys[index].hidden)
+        if summaries[index].cells > MAX_CELLS:
+            raise ListError(path, _too_large(summaries[index]))
+    hidden = (row + at * LAST_ROW for at, index in enumerate(indices) for row in summaries[index].hidden)
     return StreamedSource(
-        snapshot, read, keeper.kept, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
+        snapshot, read, cached.kept, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
     )
 
 
-def _too_large(survey: _Survey) -> str:
+def _too_large(summary: _SheetSummary) -> str:
     return (
-        f"It is too large: {survey.cells:,} cells, as far as column {column_letter(survey.last_column)} and row "
-        f"{survey.last_row:,}; at most {MAX_CELLS:,} can be read. Copy the list into a new workbook, or split it."
+        f"It is too large: {summary.cells:,} cells, as far as column {column_letter(summary.last_column)} and row "
+        f"{summary.last_row:,}; at most {MAX_CELLS:,} can be read. Copy the list into a new workbook, or split it."
     )

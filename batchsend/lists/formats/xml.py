@@ -1,25 +1,57 @@
-"""XML as elements that come one after the other: the trees are built by ElementTree's C code, a row at a time.
+"""Sheets read from XML as a stream: ElementTree's C code builds one row at a time.
 
-Callbacks for every tag (see `package.parse`) take five times as long where all of a cell has to be looked at.
+Callbacks for every tag (see `package.parse`) take five times as long where every part of a cell is needed.
 """
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Protocol
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
+from batchsend.lists.formats.streaming import RepeatedRow
+
 _BLOCK = 256 * 1024
-#: Bytes between the ends of two rows; as long as a row is open, it is held in memory.
+#: Bytes between the ends of two rows. A row stays in memory until it ends.
 _MAX_ROW_BYTES = 64 * 1024 * 1024
 
 
-def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
-    """Yields `start` and `end` with each element. Who takes a `row` (its tag) at its end is to forget it.
+class SheetHandler(Protocol):
+    """Turns the elements of one document into rows; one class per format."""
 
-    Raises zipfile.BadZipFile, one of `package.SIGNS_OF_DAMAGE`, if it is no XML or has a document type.
+    row: str  #: the tag of a row
+    containers: frozenset[str]  #: the tags of rows and of the elements around rows
+    setting: str  #: the tag of an element that says whether a sheet is visible
+
+    def start(self, element: Element) -> None:
+        """A row or container begins."""
+
+    def end(self, element: Element) -> RepeatedRow | None:
+        """A row or container ends. Returns the row that it completes and removes it from its parent."""
+
+    def apply(self, setting: Element) -> None:
+        """Takes in a `setting`."""
+
+
+def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]:
+    """Yields the rows of all sheets.
+
+    Raises `zipfile.BadZipFile`, one of `package.DAMAGE_ERRORS`, if this is not XML or has a document type.
     """
+    containers, setting = handler.containers, handler.setting
+    for event, element in _elements(stream, handler.row):
+        if element.tag in containers:
+            if event == "start":
+                handler.start(element)
+            elif (row := handler.end(element)) is not None:
+                yield row
+        elif event == "end" and element.tag == setting:
+            handler.apply(element)
+
+
+def _elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
+    """Yields `start` and `end` with each element. `row` is the tag of a row."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     since_row = 0
     tail = b""
@@ -43,5 +75,5 @@ def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
 
 
 def _events(parser: XMLPullParser[Element]) -> Iterator[tuple[str, Element]]:
-    # The annotations of the standard library know of further events, with other things than elements.
+    # The standard library's annotations allow for other events, which carry other things than elements.
     return parser.read_events()  # type: ignore[return-value]

@@ -44,6 +44,8 @@ _COLUMNS = (
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
 #: Takes the place of a value that is known only once sending starts.
 GIVEN_LATER = "(given when sending starts)"
+#: Values of the consent column that are named.
+_VALUES_NAMED = 12
 TEMPLATE = "preview.html.j2"
 
 
@@ -70,13 +72,13 @@ class ExactRequest:
 class Preview:
     """Everything on the preview page. Groups are the largest first; texts are as they would be sent.
 
-    `refusals`: why `send` would be refused; `again`: how to make the page again; `rows`: for the row look-up, all of
-    them if `rows_complete`; `files`: (what it is, path, SHA-256).
+    `refusals`: why `send` would be refused; `in_console`: shown on a page of the console, which has buttons instead
+    of commands; `rows`: for the row look-up, all of them if `rows_complete`; `files`: (what it is, path, SHA-256).
     """
 
     summary: PlanSummary
     refusals: Sequence[str]
-    again: str
+    campaign_file: str
     workbook: str
     list_age: str
     problems: list[Group]
@@ -94,6 +96,7 @@ class Preview:
     rows_complete: bool
     reasons: dict[str, str]
     files: list[tuple[str, str, str]]
+    in_console: bool = False
 
 
 def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
@@ -109,7 +112,7 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
     return Preview(
         summary=summarize(plan),
         refusals=refusals,
-        again=f"batchsend preview {campaign.path.name}",
+        campaign_file=campaign.path.name,
         workbook=workbook,
         list_age=_age(sources.customers.saved_at, plan.request.now),
         problems=reader.groups.of(*NEEDS_YOU - TRIED),
@@ -175,7 +178,7 @@ class _RowReader:
         reason = f"{status} {codes}".strip()
         if reason not in self.reasons:
             advice = advise(status, codes)
-            self.reasons[reason] = f"{advice.meaning} {advice.with_command}"
+            self.reasons[reason] = f"{advice.meaning} {advice.what_to_do}"
         sample = self.problem_rows if status == Status.INVALID else self.other_rows
         sample.add(
             lambda: _sized([row["row"], status, reason, row["descriptions"], _phone(row), row["body"] or ""])
@@ -237,8 +240,37 @@ def values(preview: Preview) -> dict[str, Any]:
     return {
         "p": preview,
         "s": summary,
+        "values_named": _VALUES_NAMED,
         "made_at": for_people(summary.made_at, summary.zone),
         "verdict": verdict(preview),
         "bar": bar(preview),
         "lookup": {"rows": preview.rows, "reasons": preview.reasons, "complete": preview.rows_complete},
     }
+
+
+def verdict(preview: Preview) -> Headline:
+    """The answer at the top of the page."""
+    tally, texts = preview.summary.tally, preview.summary.texts
+    skipped = f"{row_count(tally.left_out)} skipped."
+    attention = f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} attention."
+    more = f"{attention} {skipped}" if tally.needs_you else skipped
+    if preview.refusals:
+        return Headline("look", "Nothing can be sent as it is.", more)
+    if not texts:
+        return Headline("look" if tally.needs_you else "none", "Nothing to send.", more)
+    ready = f"{text_count(texts)} ready to send."
+    if tally.needs_you:
+        return Headline("look", ready, more)
+    return Headline("go", ready, f"No row needs attention. {skipped}")
+
+
+def bar(preview: Preview) -> list[Share]:
+    """How the rows of the list divide, for the bar below the verdict."""
+    tally = preview.summary.tally
+    return shares(
+        ("ready", "ready to send", tally.ready),
+        ("taken", "accepted by myKaarma before", tally.taken),
+        ("out", "skipped", tally.left_out),
+        ("look", "need attention", tally.needs_you),
+        ("wait", "waiting", tally.waits),
+    )

@@ -177,18 +177,16 @@ def verdict(report: RunReport) -> Headline:
     """What somebody should know if they read no further."""
     tally = report.tally
     taker = "the stand-in for myKaarma" if report.heading.number is None else "myKaarma"
-    said = f"{text_count(tally.taken)} taken by {taker}."
+    said = f"{text_count(tally.taken)} accepted by {taker}."
     parts = []
     if tally.needs_you:
-        parts.append(f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} you.")
+        parts.append(f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} attention.")
     else:
-        parts.append("No row needs you.")
+        parts.append("No row needs attention.")
     if tally.waits:
-        parts.append(f"{row_count(tally.waits)} {'waits' if tally.waits == 1 else 'wait'} for another start.")
+        parts.append(f"{row_count(tally.waits)} waiting for another start.")
     if tally.left_out:
-        parts.append(
-            f"{row_count(tally.left_out)} {'was' if tally.left_out == 1 else 'were'} left out on purpose."
-        )
+        parts.append(f"{row_count(tally.left_out)} skipped.")
     tone = "look" if tally.needs_you or tally.waits or report.heading.ending else "go"
     return Headline(tone, said, " ".join(parts))
 
@@ -197,10 +195,10 @@ def bar(report: RunReport) -> list[Share]:
     """How the rows of the list divide."""
     tally = report.tally
     return shares(
-        ("ready", "taken", tally.taken),
-        ("out", "left out on purpose", tally.left_out),
-        ("look", "need you", tally.needs_you),
-        ("wait", "wait", tally.waits),
+        ("ready", "accepted by myKaarma", tally.taken),
+        ("out", "skipped", tally.left_out),
+        ("look", "need attention", tally.needs_you),
+        ("wait", "waiting", tally.waits),
     )
 
 

@@ -57,11 +57,8 @@ async def dispatch_together(
     ledger: Ledger,
     listener: Callable[[Event], None],
     ask: AskWhetherToStop | None,
-) -> Ending | None:
-    """Sends a run that was handed over, until nothing of it is left, whoever sends it.
-
-    `None`: this process has left, and workers go on.
-    """
+) -> Ending:
+    """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
     holder = f"send on {socket.gethostname()} ({os.getpid()})"
     async with (
         client_of(run.settings, sending.credentials) as client,
@@ -108,7 +105,7 @@ class _Share:
         if self._asking is None:
             self._asking = asyncio.create_task(self._decide(number))
 
-    async def run(self) -> Ending | None:
+    async def run(self) -> Ending:
         watching = asyncio.create_task(self._watch_others())
         try:
             ending = await self._send()
@@ -116,7 +113,7 @@ class _Share:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         if self._has_left():
-            return None
+            return Ending(left=True)
         await self._show_others()
         return ending
 

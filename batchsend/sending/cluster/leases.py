@@ -292,10 +292,10 @@ class LeasedPacer:
         if not self._lease.valid():
             await step_back()
 
-    def turned_away(
+    def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
-        return self._pacer.turned_away(departed, retry_after, slow_down=slow_down, reason=reason)
+        return self._pacer.back_off(departed, retry_after, slow_down=slow_down, reason=reason)
 
     def taken(self) -> None:
         self._pacer.taken()

@@ -243,10 +243,10 @@ class SharedPacer:
             if loop.time() <= slot + _LATE_SECONDS and self._paused_until <= loop.time():
                 return
 
-    def turned_away(
+    def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
-        """As `limiter.Pacer.turned_away`, and the run's other processes wait too."""
+        """As `pacing.Pacer.back_off`, and the run's other processes wait too."""
         moment = asyncio.get_running_loop().time()
         if departed >= self._paused_until:
             self._refusals += 1

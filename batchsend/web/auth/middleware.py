@@ -81,7 +81,7 @@ class Auth:
         )
 
 
-class TurnedAwayError(Exception):
+class RequestRefusedError(Exception):
     """A request that is not answered. `status` is HTTP's."""
 
     def __init__(self, status: int, said: str) -> None:
@@ -89,26 +89,26 @@ class TurnedAwayError(Exception):
         self.status = status
 
 
-AUTH = web.AppKey("gate", Auth)
+AUTH = web.AppKey("auth", Auth)
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Lets a request through to its page, or not. Raises `TurnedAwayError`."""
-    gate = request.app[AUTH]
-    if not gate.is_our_host(request.headers.get("Host", "")):
-        raise TurnedAwayError(
+    """Lets a request through to its page, or not. Raises `RequestRefusedError`."""
+    auth = request.app[AUTH]
+    if not auth.is_our_host(request.headers.get("Host", "")):
+        raise RequestRefusedError(
             421,
             "This address is not one that these pages are known by. Use the link that `batchsend web` printed; where "
             "a proxy stands in front, start it with --name and the proxy's name.",
         )
     if request.method not in _SAFE and not _is_ours(request):
-        raise TurnedAwayError(
+        raise RequestRefusedError(
             403, "This request came from another page, and nothing was done. Open our page again."
         )
     if request.path in _OPEN or request.path.startswith(STATIC):
         return await handler(request)
-    session = gate.session_of(request)
+    session = auth.session_of(request)
     if session is None:
         return _to_login(request)
     request["session"] = session
@@ -119,9 +119,9 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def check_token(given: str | None, session: Session) -> None:
-    """Raises `TurnedAwayError` where a form was not made for this session."""
+    """Raises `RequestRefusedError` where a form was not made for this session."""
     if not is_token(given, session):
-        raise TurnedAwayError(
+        raise RequestRefusedError(
             403,
             "This form is from before you came in, and nothing was done. Go back, load the page again, and repeat.",
         )
@@ -139,7 +139,7 @@ def session(request: web.Request) -> Session:
     """Whose request this is."""
     found = request["session"]
     if not isinstance(found, Session):
-        raise TypeError("a page behind the gate has a session")
+        raise TypeError("a page behind the auth has a session")
     return found
 
 
@@ -161,7 +161,7 @@ def _to_login(request: web.Request) -> web.StreamResponse:
     if request.headers.get("HX-Request"):
         return web.Response(status=401, headers={"HX-Redirect": "/login"})
     if request.method not in _SAFE:
-        raise TurnedAwayError(
+        raise RequestRefusedError(
             401,
             "You are not signed in (any more), and nothing was done. Sign in, then go back and repeat it.",
         )

@@ -20,7 +20,7 @@ _OF_A_TEXT = ("row", "key", "customer_uuid", "department_uuid", "user_uuid", "ph
 
 
 @dataclass(frozen=True)
-class Promise:
+class CheckedPlan:
     """What a check showed. `digest`: of every text that would leave, and to whom; `first_`: of the first ones.
 
     `again_unconfirmed`: texts among them that may have arrived before.
@@ -41,7 +41,7 @@ class Promise:
         return asdict(self)
 
 
-def promise_of(plan: Plan) -> Promise:
+def checked_plan(plan: Plan) -> CheckedPlan:
     """What this plan would do. Reads its texts once."""
     every, first = hashlib.sha256(), hashlib.sha256()
     count = 0
@@ -54,7 +54,7 @@ def promise_of(plan: Plan) -> Promise:
             first.update(line)
         count += 1
     sources = plan.sources
-    return Promise(
+    return CheckedPlan(
         texts=count,
         digest=every.hexdigest(),
         first_texts=min(count, FIRST),
@@ -70,7 +70,7 @@ def promise_of(plan: Plan) -> Promise:
 
 def differences(promised: Mapping[str, Any], plan: Plan, *, first: bool) -> list[str]:
     """What is not as it was shown, a sentence each; empty where everything is. `first`: only the first ones go."""
-    was, now = Promise(**promised), promise_of(plan)
+    was, now = CheckedPlan(**promised), checked_plan(plan)
     texts, digest = (was.first_texts, was.first_digest) if first else (was.texts, was.digest)
     found = []
     if now.base_url != was.base_url:

@@ -18,13 +18,13 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import counted, normalise, smart_encode
+from batchsend.messages.sms import counted, normalize, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import RowIssue, RowJudge
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
 
@@ -88,7 +88,7 @@ class _CachedList:
 _lists: OrderedDict[tuple[object, ...], _CachedList] = OrderedDict()
 
 
-def look_at_list(path: Path, content: bytes) -> ListView:
+def read_list(path: Path, content: bytes) -> ListView:
     """The list of the campaign file `path` with this content. Raises `BatchsendError` for the campaign's own."""
     campaign = parse_campaign(path, content)
     try:
@@ -116,7 +116,7 @@ def check_list(path: Path, campaign_path: Path, content: bytes) -> None:
     _list(parse_campaign(campaign_path, content), path)
 
 
-def text_of_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
+def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
     """What this template, as it stands in the editor, makes of a row; `None`: of the first one."""
     campaign = parse_campaign(path, content)
     try:
@@ -166,7 +166,7 @@ def text_of_row(path: Path, content: bytes, template: Path, source: str, wanted:
     return _with_problem(shown, problem)
 
 
-def problems_of_file(path: Path, content: bytes) -> list[str]:
+def file_problems(path: Path, content: bytes) -> list[str]:
     """All that the command line would say against a campaign with this file."""
     try:
         campaign = parse_campaign(path, content)
@@ -268,7 +268,7 @@ def _variables(headers: Sequence[str]) -> list[str]:
 def _text_alone(campaign: Campaign, made: MessageTemplate, cells: Sequence[str], beside: RowText) -> RowText:
     """The text of a row whose customer cannot be known yet."""
     try:
-        body = normalise(made.render(cells))
+        body = normalize(made.render(cells))
     except RowProblem as problem:
         return _with_problem(beside, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
@@ -287,8 +287,12 @@ def _with_problem(shown: RowText, problem: RowIssue | None) -> RowText:
     if problem is None:
         return shown
     status = Status.INVALID
-    said = problem.description or meaning(status, [problem.code])
-    advice = what_to_do(status, [problem.code])
+    advice = advise(status, problem.code)
+    sentences = f"{problem.description or advice.meaning}. {advice.what_to_do}".replace("..", ".")
     return RowText(
-        **{**vars(shown), "code": str(problem.code), "problem": f"{said}. {advice}".replace("..", ".")}
+        **{
+            **vars(shown),
+            "code": str(problem.code),
+            "problem": sentences,
+        }
     )

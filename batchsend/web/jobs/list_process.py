@@ -22,7 +22,7 @@ R = TypeVar("R")
 _LONGEST = 60.0
 
 
-class Reading:
+class ListReader:
     """Runs functions of `readers` in a process of its own, which is started when it is first needed.
 
     The process reads no list and no template outside the folder `only_below`, if there is one.
@@ -32,7 +32,7 @@ class Reading:
         self._only_below = only_below
         self._pool: ProcessPoolExecutor | None = None
 
-    async def ask(self, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
+    async def run(self, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
         """What the function returns or raises. Raises `BatchsendError` where its process breaks or takes too long."""
         if more:
             raise TypeError("only positional arguments travel to the process")
@@ -72,4 +72,4 @@ class Reading:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-READING = web.AppKey("reading", Reading)
+LIST_READER = web.AppKey("reading", ListReader)

@@ -25,28 +25,30 @@ from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
 from batchsend.reports.output_files import preview_path, write_preview
-from batchsend.reports.pages import preview as preview_facts
 from batchsend.reports.pages import preview as preview_page
 from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report, summary_of
-from batchsend.runs.runner import DeclinedError
-from batchsend.runs.start import Start, guard_refusals, planned, refuse_sample_ids
+from batchsend.runs.start import (
+    DeclinedError,
+    Start,
+    StartOptions,
+    guard_refusals,
+    planned,
+    refuse_sample_ids,
+)
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
-from batchsend.settings import os_user
 from batchsend.utils.files import write_private
 from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
-from batchsend.web.jobs.confirmation import Promise, differences, promise_of
+from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.registry import ENDED, JobRequest, State, beside, own_process, write_state
 from batchsend.web.rendering import fragments
 
 #: Somebody who only looks whether a campaign is being sent holds it for an instant.
 _TRIES, _PAUSE = 5, 0.3
-#: What is on the button that makes a check again.
-_AGAIN = "Check again"
 
 
 class _JobProcess:
@@ -92,26 +94,27 @@ def check(job: _JobProcess) -> None:
         refused += guard_refusals(plan)
         job.says("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
-        facts = preview_facts.gather(plan, os_user(), str(workbook), refused)
+        facts = preview_page.gather(plan, str(workbook), refused)
         write_page(preview_path(campaign, None).with_suffix(".html"), preview_page.page(facts))
-        here = replace(facts, command=_AGAIN)
-        job.keep_page(fragments(preview_page.TEMPLATE, **preview_page.values(here)))
-        first = facts.picked.first[0] if facts.picked.first else None
+        in_console = replace(facts, in_console=True)
+        job.keep_page(fragments(preview_page.TEMPLATE, **preview_page.values(in_console)))
+        summary = facts.summary
+        first = summary.first_message
         job.ends(
             Exit.DONE,
-            promise=promise_of(plan).stored(),
+            checked=checked_plan(plan).stored(),
             refused=refused,
             made_at=to_text(now()),
-            department=facts.department,
-            list_name=facts.list_name,
+            department=summary.department,
+            list_name=summary.list_file.name,
             segments=plan.segments,
-            this_machine=facts.this_machine,
-            base_url=facts.base_url,
-            lasts=facts.lasts,
-            known=facts.known,
-            waits=facts.tally.waits,
+            this_machine=summary.is_local,
+            base_url=summary.base_url,
+            lasts=summary.duration,
+            known=summary.is_known,
+            waits=summary.tally.waits,
             first_body=first.body if first else "",
-            opt_out_line=facts.opt_out_line,
+            opt_out_line=summary.opt_out_line,
         )
 
 
@@ -122,7 +125,7 @@ def send(job: _JobProcess) -> None:
     changed: list[str] = []
 
     def confirm(plan: Plan) -> bool:
-        changed[:] = differences(request.promise, plan, first=request.limit is not None)
+        changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if changed:
             return False
         job.says(
@@ -138,7 +141,7 @@ def send(job: _JobProcess) -> None:
         report = _patiently(lambda: runner.send(_guarded(start, request), confirm=confirm, listener=listener))
     except GuardError:
         with planned(start) as plan:
-            changed[:] = differences(request.promise, plan, first=request.limit is not None)
+            changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if not changed:
             raise
         job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
@@ -154,9 +157,9 @@ def _guarded(start: Start, request: JobRequest) -> Start:
 
     Where nothing is left to send nobody is asked, and this is what refuses it.
     """
-    promised = Promise(**request.promise)
+    promised = CheckedPlan(**request.checked)
     texts = promised.texts if request.limit is None else promised.first_texts
-    return replace(start, guards=replace(start.guards, expect=texts))
+    return replace(start, options=replace(start.options, expect=texts))
 
 
 def rehearse(job: _JobProcess) -> None:
@@ -221,14 +224,8 @@ class _Listener:
 
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
-    start = prepare(
-        campaign,
-        ledger=request.ledger,
-        resend=request.resend,
-        limit=request.limit,
-        new_campaign=request.new_campaign,
-    )
-    return campaign, start
+    options = StartOptions(limit=request.limit, resend=request.resend, new_campaign=request.new_campaign)
+    return campaign, prepare(campaign, options, ledger=request.ledger)
 
 
 def _patiently(send_it: Callable[[], Report]) -> Report:

@@ -24,7 +24,7 @@ from aiohttp import web
 from batchsend.errors import BatchsendError
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
-from batchsend.web.folder import CampaignFile, NotThereError
+from batchsend.web.folder import CampaignFile, NotFoundError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
 #: Checks hold customers' texts and phones: they are deleted after so many seconds.
@@ -36,7 +36,7 @@ _STARTING, ENDED = "starting", "ended"
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a process is to do. `campaign`: the file; `promise`: what was shown of a plan, by `promises.Promise`.
+    """What a process is to do. `campaign`: the file; `checked`: what was shown of a plan, by `promises.CheckedPlan`.
 
     `only_below`: the folder outside which the process reads no list, template or suppression file.
     """
@@ -48,7 +48,7 @@ class JobRequest:
     resend: str | None = None
     limit: int | None = None
     new_campaign: bool = False
-    promise: Mapping[str, Any] = field(default_factory=dict)
+    checked: Mapping[str, Any] = field(default_factory=dict)
     customer: str | None = None
     row: int | None = None
     only_below: str | None = None
@@ -114,22 +114,22 @@ class Jobs:
         return True
 
     def request(self, name: str) -> JobRequest:
-        """What was asked for under a name. Raises `NotThereError`."""
+        """What was asked for under a name. Raises `NotFoundError`."""
         try:
             return JobRequest(**json.loads(self._file(name, "request").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise NotThereError("This check is not kept any more. Check the campaign again.") from error
+            raise NotFoundError("This check is not kept any more. Check the campaign again.") from error
 
     def is_used(self, name: str) -> bool:
         return self._file(name, "request").exists()
 
     def state(self, name: str) -> State:
-        """What has become of it. Raises `NotThereError` where nothing has this name."""
+        """What has become of it. Raises `NotFoundError` where nothing has this name."""
         child = self._children.get(name)
         running = child is not None and child.poll() is None
         asked_at = _changed_at(self._file(name, "request"))
         if asked_at is None:
-            raise NotThereError("This check is not kept any more. Check the campaign again.")
+            raise NotFoundError("This check is not kept any more. Check the campaign again.")
         state = read_state(self._file(name, "state"))
         if state is None:
             # Its process may have come from a server that was killed since.
@@ -142,11 +142,11 @@ class Jobs:
         return state if state.is_over else State(**{**asdict(state), "lost": True})
 
     def html(self, name: str) -> str:
-        """The page that a check made. Raises `NotThereError`."""
+        """The page that a check made. Raises `NotFoundError`."""
         try:
             return self._file(name, "html").read_text(encoding="utf-8")
         except OSError as error:
-            raise NotThereError("This check is not kept any more. Check the campaign again.") from error
+            raise NotFoundError("This check is not kept any more. Check the campaign again.") from error
 
     def forget_old(self) -> None:
         """Deletes what is no longer needed."""
@@ -158,7 +158,7 @@ class Jobs:
 
     def _file(self, name: str, what: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise NotThereError("There is no such check. Check the campaign again.")
+            raise NotFoundError("There is no such check. Check the campaign again.")
         return self._folder / f"{name}.{what}.json"
 
 

@@ -15,14 +15,14 @@ from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
 from batchsend.statuses import Tally
-from batchsend.web.folder import CampaignFile, NotThereError, WebFolder
-from batchsend.web.jobs.list_preview import ListView, look_at_list
-from batchsend.web.jobs.list_process import READING
+from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
+from batchsend.web.jobs.list_preview import ListView, read_list
+from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.live_runs import bar_of
-from batchsend.web.queries import Watch, remembered
+from batchsend.web.queries import ActiveRuns, campaign_ledger
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
-from batchsend.web.views.campaigns import FOLDER, WATCH, LastRun
+from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LastRun
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
@@ -55,7 +55,7 @@ class Editor:
 
 
 def opened(request: web.Request) -> Opened:
-    """The campaign that an address names. Raises `NotThereError`. Blocks for a small file."""
+    """The campaign that an address names. Raises `NotFoundError`. Blocks for a small file."""
     file = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
     return open_file(file)
 
@@ -72,12 +72,12 @@ def open_file(file: CampaignFile) -> Opened:
         return Opened(file, content, None, getattr(error, "problems", (str(error),)))
 
 
-def loaded(request: web.Request) -> tuple[CampaignFile, Campaign]:
+def usable_campaign(request: web.Request) -> tuple[CampaignFile, Campaign]:
     """The same for pages that need a campaign that can be used. Raises `CampaignError`, `BatchsendError`."""
-    places = request.app[FOLDER]
-    file = places.campaign(request.match_info["folder"], request.match_info["stem"])
+    folder = request.app[FOLDER]
+    file = folder.campaign(request.match_info["folder"], request.match_info["stem"])
     campaign = file.load()
-    places.check(campaign)
+    folder.check(campaign)
     return file, campaign
 
 
@@ -89,10 +89,10 @@ def templates_of(campaign: Campaign) -> list[Path]:
 
 
 def template_of(campaign: Campaign, number: str) -> Path:
-    """One of them by its number on the page. Raises `NotThereError`."""
+    """One of them by its number on the page. Raises `NotFoundError`."""
     files = templates_of(campaign)
     if not number.isdecimal() or int(number) >= len(files):
-        raise NotThereError("The campaign has another text now. Load its page again.")
+        raise NotFoundError("The campaign has another text now. Load its page again.")
     return files[int(number)]
 
 
@@ -108,20 +108,20 @@ async def campaign_page(
     file_draft: Editor | None = None,
 ) -> web.Response:
     """The page; a draft is what somebody wrote that could not be saved."""
-    places = request.app[FOLDER]
+    folder = request.app[FOLDER]
     found = await asyncio.to_thread(opened, request)
     campaign = found.campaign
     view: ListView | None = None
     outside: str | None = None
     if campaign is not None:
         try:
-            places.check(campaign)
-            view = await request.app[READING].ask(look_at_list, found.file.path, found.content)
+            folder.check(campaign)
+            view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
         except BatchsendError as error:
             outside = str(error)
     number = request.query.get("text", "0")
     text = await asyncio.to_thread(_template, campaign, number) if campaign and outside is None else None
-    runs, ledger_problem = await asyncio.to_thread(_runs, places, request.app[WATCH], campaign)
+    runs, ledger_problem = await asyncio.to_thread(_runs, folder, request.app[ACTIVE_RUNS], campaign)
     return page(
         request,
         "campaign.html.j2",
@@ -151,19 +151,21 @@ def _template(campaign: Campaign, number: str) -> Editor:
             return Editor(file.name, "", "", f"{file.name}: is too large for a text.")
         content = file.read_bytes()
         return Editor(file.name, content.decode("utf-8-sig").replace("\r\n", "\n"), fingerprint(content))
-    except (OSError, UnicodeDecodeError, NotThereError) as error:
+    except (OSError, UnicodeDecodeError, NotFoundError) as error:
         return Editor("", "", "", f"The text cannot be shown here: {error}")
 
 
-def _runs(places: WebFolder, watch: Watch, campaign: Campaign | None) -> tuple[Sequence[LastRun], str | None]:
+def _runs(
+    folder: WebFolder, active: ActiveRuns, campaign: Campaign | None
+) -> tuple[Sequence[LastRun], str | None]:
     if campaign is None:
         return [], None
     found: list[LastRun] = []
     try:
-        with remembered(places, campaign) as known:
+        with campaign_ledger(folder, campaign) as known:
             for run in known.runs()[:_RUNS] if known is not None else []:
                 tally = Tally.of(known.ledger.counts(run.id)) if known is not None else Tally.of({})
-                sending = known is not None and not found and watch.is_sending(known, run)
+                sending = known is not None and not found and active.is_sending(known, run)
                 found.append(LastRun(run.id, run.created_at, tally, sending, bar_of(tally)))
     except BatchsendError as error:
         return found, str(error)

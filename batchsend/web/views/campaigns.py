@@ -16,11 +16,11 @@ from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.live_runs import bar_of
-from batchsend.web.queries import Watch, remembered
+from batchsend.web.queries import ActiveRuns, campaign_ledger
 from batchsend.web.rendering import page
 
-FOLDER = web.AppKey("places", WebFolder)
-WATCH = web.AppKey("watch", Watch)
+FOLDER = web.AppKey("folder", WebFolder)
+ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ async def show(request: web.Request) -> web.Response:
 
 async def make(request: web.Request) -> web.Response:
     """A new campaign from the sample."""
-    places = request.app[FOLDER]
+    folder = request.app[FOLDER]
     name = str((await request.post()).get("name", "")).strip()
     try:
-        files = await asyncio.to_thread(write_sample, name, places.new_folder)
+        files = await asyncio.to_thread(write_sample, name, folder.new_folder)
     except BatchsendError as error:
         return await _page(request, name=name, problem=str(error))
-    made = next(file for file in places.campaigns() if file.path == files[0])
+    made = next(file for file in folder.campaigns() if file.path == files[0])
     session(request).say(
         f"{made.stem} is there, made from the sample. Now put in what is yours: the list, the text, and who sends."
     )
@@ -67,20 +67,20 @@ async def make(request: web.Request) -> web.Response:
 
 
 async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
-    places, watch = request.app[FOLDER], request.app[WATCH]
-    found = await asyncio.to_thread(lambda: [_overview(places, watch, file) for file in places.campaigns()])
+    folder, active = request.app[FOLDER], request.app[ACTIVE_RUNS]
+    found = await asyncio.to_thread(lambda: [_overview(folder, active, file) for file in folder.campaigns()])
     return page(
         request,
         "campaigns.html.j2",
         status=400 if problem else 200,
         campaigns=found,
-        folder=places.root,
+        folder=folder.root,
         name=name,
         problem=problem,
     )
 
 
-def _overview(places: WebFolder, watch: Watch, file: CampaignFile) -> CampaignOverview:
+def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> CampaignOverview:
     try:
         campaign = file.load()
     except BatchsendError as error:
@@ -89,13 +89,13 @@ def _overview(places: WebFolder, watch: Watch, file: CampaignFile) -> CampaignOv
     next_start = to_text(starts) if starts is not None else None
     department = campaign.department_label or ""
     try:
-        with remembered(places, campaign) as found:
+        with campaign_ledger(folder, campaign) as found:
             runs = found.runs() if found is not None else []
             if found is None or not runs:
                 return CampaignOverview(file, campaign.name, department, next_start=next_start)
             tally = Tally.of(found.ledger.counts(runs[0].id))
             last = LastRun(
-                runs[0].id, runs[0].created_at, tally, watch.is_sending(found, runs[0]), bar_of(tally)
+                runs[0].id, runs[0].created_at, tally, active.is_sending(found, runs[0]), bar_of(tally)
             )
             return CampaignOverview(file, campaign.name, department, last=last, next_start=next_start)
     except BatchsendError as error:

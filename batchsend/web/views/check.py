@@ -17,14 +17,14 @@ from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
 from batchsend.planning.planner import check_resend
 from batchsend.planning.row_judge import API_UUID
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import CampaignFile, NotThereError
+from batchsend.web.folder import CampaignFile, NotFoundError
 from batchsend.web.jobs.confirmation import FIRST
 from batchsend.web.jobs.registry import JOBS, JobRequest, Jobs, State, environment_of, request_for
-from batchsend.web.queries import remembered
+from batchsend.web.queries import campaign_ledger
 from batchsend.web.rendering import page, part, trusted
-from batchsend.web.views.campaign import loaded
+from batchsend.web.views.campaign import usable_campaign
 from batchsend.web.views.campaigns import FOLDER
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
@@ -33,17 +33,17 @@ SENT, TRIAL, REHEARSAL = "sent", "trial", "rehearsal"
 
 async def begin(request: web.Request) -> web.Response:
     """Begins a check."""
-    file, _ = await asyncio.to_thread(loaded, request)
+    file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     resend = str(form.get("resend", "")) or None
     if resend is not None:
         check_resend(resend)
-    places, jobs = request.app[FOLDER], request.app[JOBS]
+    folder, jobs = request.app[FOLDER], request.app[JOBS]
     name = jobs.new_name()
     asked = request_for(
         file,
         "check",
-        places.ledger,
+        folder.ledger,
         session(request).user,
         resend=resend,
         new_campaign=form.get("new_campaign") == "yes",
@@ -59,7 +59,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def look(request: web.Request) -> web.Response:
-    """How far a check, a start or a test has come: a part of a page, which is loaded again once it has ended."""
+    """How far a check, a start or a test has come: a part of a page that is loaded again at the end."""
     jobs = request.app[JOBS]
     name = request.match_info["check"]
     if (what := request.match_info.get("what")) is not None:
@@ -108,7 +108,7 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
         data=trusted(data),
         facts=state.facts,
         asked=asked,
-        promise=state.facts["promise"],
+        checked=state.facts["checked"],
         check=name,
         problem=problem,
         typed=typed,
@@ -129,9 +129,9 @@ async def send(request: web.Request) -> web.Response:
     if not state.is_over or state.lost or state.said:
         raise web.HTTPSeeOther(f"{file.url}/check/{name}")
     form = await request.post()
-    promise = state.facts["promise"]
+    checked = state.facts["checked"]
     first = form.get("choice") == "first"
-    texts = promise["first_texts"] if first else promise["texts"]
+    texts = checked["first_texts"] if first else checked["texts"]
     typed = str(form.get("number", ""))
     if problem := _refusal(state, texts, typed, sure=form.get("sure") == "yes"):
         return await _page(request, problem=problem, typed=typed)
@@ -143,7 +143,7 @@ async def send(request: web.Request) -> web.Response:
         resend=asked.resend,
         new_campaign=asked.new_campaign,
         limit=FIRST if first else None,
-        promise=promise,
+        checked=checked,
     )
     await asyncio.to_thread(jobs.start, f"{name}.{SENT}", start, _environment(request))
     raise web.HTTPSeeOther(url)
@@ -158,7 +158,7 @@ def _refusal(state: State, texts: int, typed: str, *, sure: bool) -> str | None:
     if number != str(texts):
         said = f'"{typed.strip()[:20]}"' if typed.strip() else "nothing"
         return f"Nothing was sent: you typed {said}. To send, type {texts}."
-    if state.facts["promise"]["again_unconfirmed"] and not sure:
+    if state.facts["checked"]["again_unconfirmed"] and not sure:
         return "Nothing was sent: say that you have looked these customers up in myKaarma."
     return None
 
@@ -270,17 +270,17 @@ async def tested(request: web.Request) -> web.Response:
         state=state,
         is_trial=what.startswith(TRIAL),
         outcome=status,
-        meaning=meaning(status, codes.split("; ") if codes else []) if status else "",
+        meaning=advise(status, codes).meaning if status else "",
     )
 
 
 def _asked(request: web.Request) -> tuple[CampaignFile, Campaign, Jobs, str, JobRequest]:
     """The campaign and the check that an address names. Raises `BatchsendError`."""
-    file, campaign = loaded(request)
+    file, campaign = usable_campaign(request)
     jobs, name = request.app[JOBS], request.match_info["check"]
     asked = jobs.request(name)
     if asked.kind != "check" or asked.campaign != str(file.path):
-        raise NotThereError("There is no such check of this campaign. Check it again.")
+        raise NotFoundError("There is no such check of this campaign. Check it again.")
     return file, campaign, jobs, name, asked
 
 
@@ -291,9 +291,9 @@ def _run_of(request: web.Request, state: State) -> int | None:
         return int(facts["run"])
     if "last_start" not in facts:
         return None
-    _, campaign = loaded(request)
+    _, campaign = usable_campaign(request)
     try:
-        with remembered(request.app[FOLDER], campaign) as found:
+        with campaign_ledger(request.app[FOLDER], campaign) as found:
             if found is None:
                 return None
             goes_on = facts["goes_on"]

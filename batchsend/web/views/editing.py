@@ -13,12 +13,19 @@ from aiohttp import BodyPartReader, web
 from batchsend.errors import BatchsendError, ForbiddenFileError
 from batchsend.web.auth.middleware import check_token_part, session
 from batchsend.web.folder import CampaignFile, WebFolder
-from batchsend.web.jobs.list_preview import check_list, problems_of_file, text_of_row
-from batchsend.web.jobs.list_process import READING
+from batchsend.web.jobs.list_preview import check_list, file_problems, render_row
+from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace, save, take_in
-from batchsend.web.views.campaign import Editor, campaign_page, loaded, open_file, opened, template_of
+from batchsend.web.views.campaign import (
+    Editor,
+    campaign_page,
+    open_file,
+    opened,
+    template_of,
+    usable_campaign,
+)
 from batchsend.web.views.campaigns import FOLDER
 
 #: One change of a campaign file at a time: two of this server's never write over each other.
@@ -51,7 +58,7 @@ async def _use_list(request: web.Request, file: CampaignFile, taken: Path) -> No
                 f"{taken.name} was kept beside the campaign, but the campaign file has to be put right first."
             )
         try:
-            await request.app[READING].ask(check_list, taken, file.path, present.content)
+            await request.app[LIST_READER].run(check_list, taken, file.path, present.content)
         except BatchsendError:
             if taken != present.campaign.list:
                 await asyncio.to_thread(taken.unlink, missing_ok=True)
@@ -62,7 +69,7 @@ async def _use_list(request: web.Request, file: CampaignFile, taken: Path) -> No
 
 async def columns(request: web.Request) -> web.Response:
     """Which column of the list is what, chosen by hand."""
-    file, _ = await asyncio.to_thread(loaded, request)
+    file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     changes: dict[tuple[str, ...], Any] = {}
     for name in _COLUMNS:
@@ -83,7 +90,7 @@ def _consent(column: str, yes: str) -> dict[str, Any] | None:
 
 async def sender(request: web.Request) -> web.Response:
     """Which department and which user send."""
-    file, _ = await asyncio.to_thread(loaded, request)
+    file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     changes: dict[tuple[str, ...], Any] = {
         (name,): str(form[name]).strip() or None
@@ -96,7 +103,7 @@ async def sender(request: web.Request) -> web.Response:
 
 async def template(request: web.Request) -> web.Response:
     """Saves the text."""
-    file, campaign = await asyncio.to_thread(loaded, request)
+    file, campaign = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     number, text, was = (str(form.get(name, "")) for name in ("number", "text", "was"))
     path = template_of(campaign, number)
@@ -145,7 +152,7 @@ async def try_text(request: web.Request) -> web.Response:
     row = str(form.get("row", "")).strip()
     wanted = int(row) if row.isdecimal() and len(row) < 9 else None
     text = _lines(str(form.get("text", "")))
-    shown = await request.app[READING].ask(text_of_row, found.file.path, found.content, path, text, wanted)
+    shown = await request.app[LIST_READER].run(render_row, found.file.path, found.content, path, text, wanted)
     return _part("text.html.j2", t=shown, wanted=wanted)
 
 
@@ -155,13 +162,13 @@ async def try_file(request: web.Request) -> web.Response:
     content = _lines(str((await request.post()).get("text", ""))).encode()
     try:
         await asyncio.to_thread(_check_files, request.app[FOLDER], found.file, content)
-        problems = await request.app[READING].ask(problems_of_file, found.file.path, content)
+        problems = await request.app[LIST_READER].run(file_problems, found.file.path, content)
     except BatchsendError as error:
         problems = [str(error)]
     return _part("file_problems.html.j2", problems=problems)
 
 
-def _check_files(places: WebFolder, file: CampaignFile, content: bytes) -> None:
+def _check_files(folder: WebFolder, file: CampaignFile, content: bytes) -> None:
     """Raises `BatchsendError` where the file with this content would name files that may not be shown."""
     from batchsend.campaigns.file import parse_campaign
 
@@ -171,7 +178,7 @@ def _check_files(places: WebFolder, file: CampaignFile, content: bytes) -> None:
         raise
     except BatchsendError:
         return
-    places.check(campaign)
+    folder.check(campaign)
 
 
 async def _changed(

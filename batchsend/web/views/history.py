@@ -14,7 +14,7 @@ from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.row_judge import API_UUID
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare
 from batchsend.web.folder import WebFolder
@@ -51,12 +51,12 @@ class PersonHistory:
 async def show(request: web.Request) -> web.Response:
     """The page, with an answer where something was asked."""
     asked = request.query.get("q", "").strip()[:_LONGEST]
-    places = request.app[FOLDER]
-    answer = await asyncio.to_thread(_answer, places, asked) if asked else None
+    folder = request.app[FOLDER]
+    answer = await asyncio.to_thread(_answer, folder, asked) if asked else None
     return page(request, "history.html.j2", asked=asked, answer=answer)
 
 
-def _answer(places: WebFolder, asked: str) -> PersonHistory:
+def _answer(folder: WebFolder, asked: str) -> PersonHistory:
     customer, phone = _meant(asked)
     answer = PersonHistory(said=phone or customer or asked)
     if customer is None and phone is None:
@@ -64,7 +64,7 @@ def _answer(places: WebFolder, asked: str) -> PersonHistory:
             f'"{asked}" is neither a phone nor a customer id of myKaarma (1 to 128 letters, digits, "-" and "_").'
         )
         return answer
-    urls, problems = _ledger_urls(places)
+    urls, problems = _ledger_urls(folder)
     answer.problems += problems
     for url in urls:
         try:
@@ -91,7 +91,7 @@ def _look(ledger: Ledger, customer: str | None, phone: str | None, answer: Perso
     found = of_phone(ledger, phone) if phone is not None else of_customer(ledger, customer or "")
     for one in found:
         status, codes = shown(one.status, one.codes)
-        answer.entries.append(Entry(one, status, codes, meaning(status, codes.split("; ") if codes else [])))
+        answer.entries.append(Entry(one, status, codes, advise(status, codes).meaning))
     answer.wishes += opt_outs_of(ledger, customer_uuid=customer, phone=phone)
 
 
@@ -103,13 +103,13 @@ def _meant(asked: str) -> tuple[str | None, str | None]:
         return (asked, None) if API_UUID.fullmatch(asked) else (None, None)
 
 
-def _ledger_urls(places: WebFolder) -> tuple[list[str], list[str]]:
+def _ledger_urls(folder: WebFolder) -> tuple[list[str], list[str]]:
     """The ledgers of the folder's campaigns, each once, and what is wrong with campaigns that do not tell theirs."""
     urls: dict[str, None] = {}
     problems = []
-    for file in places.campaigns():
+    for file in folder.campaigns():
         try:
-            urls[prepare(file.load(), ledger=places.ledger).ledger_url] = None
+            urls[prepare(file.load(), ledger=folder.ledger).ledger_url] = None
         except BatchsendError as error:
             problems.append(str(error))
     return list(urls), problems

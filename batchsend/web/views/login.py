@@ -31,68 +31,68 @@ async def ask(request: web.Request) -> web.Response:
 
 async def enter(request: web.Request) -> web.Response:
     """Lets the first one in who has this link."""
-    gate = request.app[AUTH]
-    if gate.session_of(request) is not None:
+    auth = request.app[AUTH]
+    if auth.session_of(request) is not None:
         raise web.HTTPSeeOther("/")
-    if not request.app[BY_LINK] or not gate.links.redeem(request.query.get("token", "")):
+    if not request.app[BY_LINK] or not auth.links.redeem(request.query.get("token", "")):
         return _page(request, status=403, wrong_link=True)
-    cookie, _ = gate.sessions.begin(os_user(), None)
+    cookie, _ = auth.sessions.begin(os_user(), None)
     response = web.HTTPSeeOther("/")
-    gate.let_in(response, request, cookie)
+    auth.let_in(response, request, cookie)
     raise response
 
 
 async def sign_in(request: web.Request) -> web.Response:
     """With a name and a password."""
-    gate = request.app[AUTH]
+    auth = request.app[AUTH]
     form = await request.post()
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
     keys = (f"name {name.casefold()[:64]}", f"address {request.remote}")
-    wait = max(gate.attempts.wait(key) for key in keys)
+    wait = max(auth.attempts.wait(key) for key in keys)
     if wait > 0:
         return _page(request, status=429, name=name, wait=round(wait + 0.5))
     # Counted before the check, so that many guesses at once are as slow as one after another.
-    gate.attempts.failed(keys[0])
-    gate.attempts.failed(keys[1], FREE_GUESSES_OF_ADDRESS)
+    auth.attempts.failed(keys[0])
+    auth.attempts.failed(keys[1], FREE_GUESSES_OF_ADDRESS)
     async with request.app[CHECKING]:
-        right = await asyncio.to_thread(gate.users.verify, name, password)
+        right = await asyncio.to_thread(auth.users.verify, name, password)
     if not right:
         return _page(request, status=403, name=name, wrong=True)
     for key in keys:
-        gate.attempts.succeeded(key)
-    cookie, _ = gate.sessions.begin(name, gate.users.mark(name))
+        auth.attempts.succeeded(key)
+    cookie, _ = auth.sessions.begin(name, auth.users.mark(name))
     response = web.HTTPSeeOther(local_path(request.query.get("next")))
-    gate.let_in(response, request, cookie)
+    auth.let_in(response, request, cookie)
     raise response
 
 
 async def leave(request: web.Request) -> web.Response:
     """Ends the session."""
-    gate = request.app[AUTH]
-    gate.sessions.end(request.cookies.get(gate.cookie))
+    auth = request.app[AUTH]
+    auth.sessions.end(request.cookies.get(auth.cookie))
     response = web.HTTPSeeOther("/login")
-    response.del_cookie(gate.cookie, path="/")
+    response.del_cookie(auth.cookie, path="/")
     raise response
 
 
 async def another_browser(request: web.Request) -> web.Response:
     """A further link that works once, for whoever came in by one."""
-    gate = request.app[AUTH]
+    auth = request.app[AUTH]
     if not request.app[BY_LINK] or session(request).mark is not None:
         raise web.HTTPSeeOther("/")
-    token = gate.links.issue(lasts=LINK_LASTS)
+    token = auth.links.issue(lasts=LINK_LASTS)
     return page(request, "link.html.j2", link=f"{request.scheme}://{request.host}/enter?token={token}")
 
 
 def _page(request: web.Request, *, status: int = 401, **values: object) -> web.Response:
-    gate = request.app[AUTH]
+    auth = request.app[AUTH]
     usual: dict[str, object] = {"name": "", "wait": 0, "wrong": False, "wrong_link": False}
     return page(
         request,
         "login.html.j2",
         status=status,
         by_link=request.app[BY_LINK],
-        by_name=bool(gate.users.names()),
+        by_name=bool(auth.users.names()),
         next=request.query_string,
         **{**usual, **values},
     )

@@ -25,8 +25,7 @@ from same_table import HEADERS, ROWS, TABLE, texts
 from workbooks import ods, ods_row, spreadsheetml
 
 from batchsend.lists.customer_list import open_list
-from batchsend.lists.formats import streaming as streamed
-from batchsend.lists.formats import xls
+from batchsend.lists.formats import streaming, xls
 
 
 @pytest.mark.parametrize("odd", ODD_LISTS, ids=lambda odd: f"{type(odd).__name__}-{odd.name}")
@@ -98,12 +97,12 @@ def test_a_list_too_large_to_be_kept_is_read_again_to_the_same_rows(
     path = tmp_path / name
     path.write_bytes(made(name))
     kept = rows_of(open_list(path))
-    monkeypatch.setattr(streamed, "_MAX_KEPT", 5)
+    monkeypatch.setattr(streaming, "_MAX_CACHED_CELLS", 5)
     assert rows_of(open_list(path)) == kept
 
 
 def test_a_large_list_that_is_another_one_by_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed, "_MAX_KEPT", 5)
+    monkeypatch.setattr(streaming, "_MAX_CACHED_CELLS", 5)
     path = tmp_path / "list.ods"
     path.write_bytes(made("values.ods"))
     customers = open_list(path)

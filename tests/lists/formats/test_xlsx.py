@@ -20,8 +20,7 @@ from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formats.xlsx import package
-from batchsend.lists.formats.xlsx import reader as xlsx
+from batchsend.lists.formats.xlsx import package, reader
 
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
@@ -268,7 +267,7 @@ def test_cells_that_are_only_formatted_are_no_stray_cells(path: Path) -> None:
 
 
 def test_cells_scattered_all_over_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "_AREA_WITHOUT_QUESTION", 100)
+    monkeypatch.setattr(reader, "_SMALL_AREA", 100)
     workbook, sheet = new_workbook([["A"]])
     for i in range(1, 51):
         sheet.cell(i, i, "x")

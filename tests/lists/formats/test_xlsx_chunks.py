@@ -1,4 +1,4 @@
-"""Large sheets are read in pieces, to the same rows as at once."""
+"""Large sheets are read in chunks, to the same rows as at once."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
-from batchsend.lists.formats.xlsx import reader as xlsx
-from batchsend.lists.formats.xlsx import scan as structure
+from batchsend.lists.formats.xlsx import reader, scan
 
 TEXTS = "xl/sharedStrings.xml"
 
 
 @pytest.fixture
-def pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sheet is large, and a piece is a few rows."""
-    monkeypatch.setattr(xlsx, "_LARGE", -1)
-    monkeypatch.setattr(structure, "_BLOCK", 600)
+    monkeypatch.setattr(reader, "_CHUNKED_ABOVE", -1)
+    monkeypatch.setattr(scan, "_BLOCK", 600)
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("odd", [odd for odd in WORKBOOKS if isinstance(odd, Read)], ids=lambda odd: odd.name)
 def test_odd_workbooks(tmp_path: Path, odd: Read) -> None:
     customers = open_list(write(tmp_path, odd), odd.options)
@@ -43,7 +42,7 @@ CELLS = st.one_of(
 )
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 @settings(max_examples=50)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=30),
@@ -66,7 +65,7 @@ def test_pieces_give_what_the_whole_gives(
                     sheet.write(number * gap + 2, column, value)
     found = rows_of(open_list(path))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlsx, "_LARGE", 100_000)
+        patch.setattr(reader, "_CHUNKED_ABOVE", 100_000)
         assert found == rows_of(open_list(path))
 
 
@@ -76,7 +75,7 @@ def shared(path: Path, texts: str, *numbers: int) -> Path:
     return with_part(path, TEXTS, f'<?xml version="1.0"?><sst xmlns="{NAMESPACE}">{texts}</sst>'.encode())
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize(
     ("texts", "row"),
     [
@@ -95,13 +94,13 @@ def test_texts_by_number(tmp_path: Path, texts: str, row: list[str]) -> None:
     assert rows_of(open_list(shared(tmp_path / "list.xlsx", texts, 0, 1))) == {2: row}
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 def test_a_number_that_no_text_has(tmp_path: Path) -> None:
     with pytest.raises(ListError, match="cut short or damaged"):
         open_list(shared(tmp_path / "list.xlsx", "<si><t>A</t></si>", 0, 7))
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 def test_another_workbook_by_now(tmp_path: Path) -> None:
     path = tmp_path / "list.xlsx"
     new_workbook([["A"], ["1"]])[0].save(path)
@@ -111,7 +110,7 @@ def test_another_workbook_by_now(tmp_path: Path) -> None:
         rows_of(customers)
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 def test_a_sheet_without_shared_texts(tmp_path: Path) -> None:
     rows = "".join(f'<row r="{r}">{text_cell(f"A{r}", f"c{r}")}</row>' for r in range(1, 40))
     path = with_sheet_xml(tmp_path / "list.xlsx", rows)

@@ -11,7 +11,7 @@ from datetime import time, timedelta
 
 import pytest
 from clusters import a_run
-from ledgers import BASE_URL, adopt, came_to, planned, stored
+from ledgers import BASE_URL, came_to, planned, store_plan, stored
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -340,10 +340,10 @@ def test_the_last_worker_ends_a_run_that_nobody_waits_for(ledger: Ledger) -> Non
 
 def test_who_sleeps_is_woken_and_keeps_the_run_open_until_then(ledger: Ledger) -> None:
     settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, HOURS, True)
-    adopted = adopt(
+    stored_plan = store_plan(
         ledger, [planned(2, codes="QUIET_HOURS", clock=""), planned(3, codes="QUIET_HOURS", clock="UTC")]
     )
-    run = OpenRun(adopted.run_id, adopted.start_id, settings)
+    run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
     with ledger.write() as connection:
         hand_over(connection, run.run_id, run.start_id, settings)
     assert not conclude(ledger, run)

@@ -12,7 +12,7 @@ import pytest
 from clusters import a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledgers import adopt, planned
+from ledgers import planned, store_plan
 from limits import most_in_a_window
 from sqlalchemy import select, update
 from virtual_time import VirtualTimeLoop, run_virtually
@@ -232,10 +232,10 @@ def test_starting_again_gives_no_slot_away_a_second_time(run: tuple[Ledger, int]
     ledger.close()
 
 
-def test_adopting_needs_no_pace(ledger_url: str) -> None:
+def test_storing_a_plan_needs_no_pace(ledger_url: str) -> None:
     """A plan with nothing to send opens no run."""
     ledger = open_ledger(ledger_url)
-    adopt(ledger, [planned(2, status="invalid", codes="MISSING_PHONE")])
+    store_plan(ledger, [planned(2, status="invalid", codes="MISSING_PHONE")])
     with ledger.read() as connection:
         assert connection.execute(select(paces)).all() == []
     ledger.close()

@@ -32,7 +32,7 @@ def test_workers_lend_a_hand_and_every_row_stands_once(shared: Shared, sandbox: 
         shared.wait_until("SELECT count(*) = 3 FROM leases WHERE run_id = 1")
         out, err = sent.communicate(timeout=90)
         assert sent.returncode == 0, err
-        assert "450 rows = 450 taken by myKaarma + 0 left out + 0 need you + 0 wait" in out
+        assert "450 rows = 450 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting" in out
         assert set(sandbox.texts().values()) == {1}
         assert {row["status"] for row in world.workbook().values()} == {"accepted"}
         assert len(world.workbook()) == 450

@@ -1,4 +1,4 @@
-"""A large sheet in pieces, each small enough to be a workbook of its own that python-calamine reads.
+"""A large sheet in chunks, each small enough to be a workbook of its own that python-calamine reads.
 
 calamine holds all cells of a sheet at once, more than 1 KB for each row. Here only the texts that the cells share
 stay in memory, packed; each piece gets those that it uses written into its cells.
@@ -39,7 +39,7 @@ _BY_NUMBER = re.compile(rb' t="s"((?: [a-z]+="\w*")*) ?><v>([0-9]{1,10})</v></c>
 
 
 @dataclass
-class SharedTexts:
+class SharedStrings:
     """The texts of a workbook as their XML, one behind the other."""
 
     packed: bytearray = field(default_factory=bytearray)
@@ -53,7 +53,7 @@ class SharedTexts:
         self.packed += xml
         self.bounds.append(len(self.packed))
 
-    def written_into(self, xml: bytes) -> bytes:
+    def inlined(self, xml: bytes) -> bytes:
         """Cells with the texts that they name by number. Raises IndexError for a number that no text has."""
         packed, bounds = self.packed, self.bounds
         # What stands between cells that name a text, their other attributes, the numbers.
@@ -67,12 +67,12 @@ class SharedTexts:
 
 
 @dataclass(frozen=True)
-class Pieces:
+class SheetChunks:
     """What every piece of a sheet needs."""
 
     sheet: Sheet
     small_parts: dict[str, bytes]
-    texts: SharedTexts
+    texts: SharedStrings
 
     def rows(self, archive: zipfile.ZipFile) -> Iterator[tuple[int, int, list[CellValue]]]:
         """Yields row number, number of blank cells in front, and values.
@@ -96,7 +96,7 @@ class Pieces:
 
     def _workbook(self, xml: bytes) -> IO[bytes]:
         try:
-            xml = self.texts.written_into(xml)
+            xml = self.texts.inlined(xml)
         except IndexError:
             raise zipfile.BadZipFile from None
         content = io.BytesIO()
@@ -108,18 +108,18 @@ class Pieces:
         return content
 
 
-def pieces_of(archive: zipfile.ZipFile, sheet: Sheet) -> Pieces | None:
-    """What is needed to read the plain `sheet` in pieces; None if its texts are not plain enough for that."""
+def split_into_chunks(archive: zipfile.ZipFile, sheet: Sheet) -> SheetChunks | None:
+    """What is needed to read the plain `sheet` in chunks; None if its texts are not plain enough for that."""
     parts = {name.casefold(): name for name in archive.namelist()}
-    texts = _texts_of(archive, parts[_TEXTS]) if _TEXTS in parts else SharedTexts()
-    if texts is None or not _uses_are_plain(archive, sheet):
+    texts = _shared_strings(archive, parts[_TEXTS]) if _TEXTS in parts else SharedStrings()
+    if texts is None or not _references_are_plain(archive, sheet):
         return None
     small = {parts[name]: archive.read(parts[name]) for name in _SMALL_PARTS if name in parts}
-    return Pieces(sheet, small, texts)
+    return SheetChunks(sheet, small, texts)
 
 
-def _texts_of(archive: zipfile.ZipFile, part: str) -> SharedTexts | None:
-    texts = SharedTexts()
+def _shared_strings(archive: zipfile.ZipFile, part: str) -> SharedStrings | None:
+    texts = SharedStrings()
     rest, expected = b"", 0
     with archive.open(part) as stream:
         while block := stream.read(_BLOCK):
@@ -136,7 +136,7 @@ def _texts_of(archive: zipfile.ZipFile, part: str) -> SharedTexts | None:
     return texts if len(texts) == expected and b"<si" not in rest else None
 
 
-def _uses_are_plain(archive: zipfile.ZipFile, sheet: Sheet) -> bool:
+def _references_are_plain(archive: zipfile.ZipFile, sheet: Sheet) -> bool:
     """Whether every cell that names a text by its number will get it."""
     with archive.open(sheet.part) as stream:
         return all(block.count(b' t="s"') == len(_BY_NUMBER.findall(block)) for block in whole_rows(stream))

@@ -13,13 +13,13 @@ from openpyxl.utils import get_column_letter
 from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
 from openpyxl.utils.exceptions import CellCoordinatesException
 
-from batchsend.lists.formats.xlsx.package import Sheet, local, parse
+from batchsend.lists.formats.xlsx.package import Sheet, local_name, parse
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW, MAIN_NAMESPACE
 
 _OPENING = f'<worksheet xmlns="{MAIN_NAMESPACE}"><sheetData>'
 _CLOSING = "</sheetData></worksheet>"
 _CELL_CONTENT = frozenset({"v", "f", "is", "t", "r"})
-_LINES_KEPT = 4096
+_FLUSH_ABOVE = 4096
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: KeptCells | None = N
             name = member.filename.casefold()
             if member.filename == sheet.part:
                 with archive.open(member) as source, target.open(sheet.part, "w", force_zip64=True) as part:
-                    _Copyist(part, places).copy(source)
+                    _SheetCopier(part, places).copy(source)
             elif not name.startswith("xl/worksheets/") and name.endswith((".xml", ".rels")):
                 with (
                     archive.open(member) as source,
@@ -54,7 +54,7 @@ def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: KeptCells | None = N
 
 
 @dataclass
-class _Copyist:
+class _SheetCopier:
     """Writes rows and cells as they come, under explicit positions."""
 
     part: IO[bytes]
@@ -82,7 +82,7 @@ class _Copyist:
         self.written.clear()
 
     def on_start(self, name: str, attributes: Mapping[str, str]) -> None:
-        tag = local(name)
+        tag = local_name(name)
         if tag == "row":
             self.start_row(attributes)
         elif tag == "c":
@@ -95,7 +95,7 @@ class _Copyist:
             self.inside.append("")
 
     def on_end(self, name: str) -> None:
-        tag = local(name)
+        tag = local_name(name)
         if self.inside:
             opened = self.inside.pop()
             if opened and not self.skipping:
@@ -105,7 +105,7 @@ class _Copyist:
         elif tag == "row" and self.row:
             if self.kept_row(self.row) is not None:
                 self.written.append("</row>")
-            if len(self.written) > _LINES_KEPT:
+            if len(self.written) > _FLUSH_ABOVE:
                 self.flush()
 
     def on_text(self, text: str) -> None:

@@ -33,7 +33,7 @@ DAMAGED = (
 PASSWORD = "It is protected by a password. Open it in Excel, save it without a password, and try again."  # noqa: S105
 #: What the readers of zip and XML raise where a file is damaged. LookupError: a part that is not there, or an
 #: encoding that there is not.
-SIGNS_OF_DAMAGE = (
+DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -62,7 +62,7 @@ def open_package(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(path, archive)
             yield archive
-    except SIGNS_OF_DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise ListError(path, DAMAGED) from error
     except OSError as error:
         if error.errno == errno.EINVAL:  # the zip's directory points to before the file's beginning
@@ -82,19 +82,19 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
         raise zipfile.BadZipFile
 
 
-def sheets_of(archive: zipfile.ZipFile) -> list[Sheet]:
+def worksheets(archive: zipfile.ZipFile) -> list[Sheet]:
     """The worksheets in the order of their tabs; chart sheets and the like are left out."""
     targets: dict[str, str] = {}
 
     def relation(name: str, attributes: Mapping[str, str]) -> None:
-        if local(name) == "Relationship" and attributes.get("Type", "").endswith("/worksheet"):
+        if local_name(name) == "Relationship" and attributes.get("Type", "").endswith("/worksheet"):
             targets[attributes["Id"]] = posixpath.normpath(posixpath.join("/xl", attributes["Target"]))[1:]
 
     sheets: list[Sheet] = []
     parts = {member.casefold(): member for member in archive.namelist()}
 
     def sheet(name: str, attributes: Mapping[str, str]) -> None:
-        if local(name) != "sheet":
+        if local_name(name) != "sheet":
             return
         identity = next((value for key, value in attributes.items() if key.endswith(":id")), "")
         if identity in targets:
@@ -136,7 +136,7 @@ def parse(stream: IO[bytes], on_start: object = None, on_end: object = None, on_
     parser.Parse(b"", True)
 
 
-def local(name: str) -> str:
+def local_name(name: str) -> str:
     """`row` for `x:row`: some programs write every name with a prefix."""
     return name.rpartition(":")[2]
 

@@ -15,7 +15,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 from batchsend.errors import ListError
 from batchsend.lists.cells import CellValue, column_letter, text_of
 from batchsend.lists.formats.sheets import notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.chunks import Pieces, pieces_of
+from batchsend.lists.formats.xlsx.chunks import SheetChunks, split_into_chunks
 from batchsend.lists.formats.xlsx.normalize import KeptCells, rewrite
 from batchsend.lists.formats.xlsx.package import (
     DAMAGED,
@@ -23,17 +23,17 @@ from batchsend.lists.formats.xlsx.package import (
     check_shared_parts,
     open_package,
     parse,
-    sheets_of,
+    worksheets,
 )
-from batchsend.lists.formats.xlsx.scan import LAST_ROW, NotPlainError, Structure, structure_of
+from batchsend.lists.formats.xlsx.scan import LAST_ROW, NotPlainError, SheetScan, scan_sheet
 from batchsend.lists.source import FileSnapshot, ListOptions
 
 #: Cells of the rectangle that calamine allocates.
 MAX_AREA = 50_000_000
-#: Cells; a sheet with more is read in pieces, which takes longer and less memory.
-_LARGE = 100_000
+#: Cells; a sheet with more is read in chunks, which takes longer and less memory.
+_CHUNKED_ABOVE = 100_000
 # Up to here, and up to so many times the filled cells, the rectangle may be mostly empty.
-_AREA_WITHOUT_QUESTION = 1_000_000
+_SMALL_AREA = 1_000_000
 _SPARSE = 8
 
 
@@ -42,7 +42,7 @@ _Values = Iterator[tuple[int, int, list[CellValue]]]
 
 
 @dataclass
-class _Whole:
+class _LoadedSheet:
     """A sheet that calamine loads at once.
 
     What was loaded is kept for one more reading: a sheet's first row may say whether it is the list, and loading is
@@ -63,24 +63,24 @@ class _Whole:
 
 
 @dataclass(frozen=True)
-class _InPieces:
+class _ChunkedSheet:
     """A large sheet, of which calamine sees a piece at a time."""
 
     snapshot: FileSnapshot
-    pieces: Pieces
+    chunks: SheetChunks
 
     def __call__(self) -> _Values:
         self.snapshot.check()
         self.snapshot.check_content()
-        with _damage(self.snapshot), open_package(self.snapshot.path) as archive:
-            yield from self.pieces.rows(archive)
+        with _damage_as_list_error(self.snapshot), open_package(self.snapshot.path) as archive:
+            yield from self.chunks.rows(archive)
 
 
 @dataclass(frozen=True)
 class _XlsxSheet:
     """One sheet: how it is built, and how to come by its values."""
 
-    structure: Structure
+    scan: SheetScan
     values: Callable[[], _Values]
     check: Callable[[], None]
     #: Where the loaded rows and columns really stand, if the sheet had to be drawn together.
@@ -90,7 +90,7 @@ class _XlsxSheet:
         return next((cells for _, cells in self.rows()), [])
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        failures, places = self.structure.failures, self.places
+        failures, places = self.scan.failures, self.places
         given = 0
         for number, indent, values in self.values():
             cells = _texts(values)
@@ -107,7 +107,7 @@ class _XlsxSheet:
             if cells:
                 given += 1
                 yield row, cells
-        if given < len(self.structure.rows):
+        if given < len(self.scan.rows):
             # Rows of blank texts, most likely; but calamine also passes over what it cannot make sense of.
             self.check()
 
@@ -124,13 +124,11 @@ class XlsxSource:
     @cached_property
     def hidden(self) -> frozenset[int]:
         return frozenset(
-            row + index * LAST_ROW
-            for index, table in enumerate(self.tables)
-            for row in table.structure.hidden
+            row + index * LAST_ROW for index, table in enumerate(self.tables) for row in table.scan.hidden
         )
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """See `Source.rows`. Rows of a second sheet of results count on from where the first one had to end."""
+        """See `Source.rows`. The rows of a second results sheet follow on from a full first sheet."""
         self.snapshot.check()
         for index, table in enumerate(self.tables):
             for row, cells in table.rows():
@@ -142,13 +140,13 @@ class XlsxSource:
 def open_xlsx(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsxSource:
     """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large or one of several."""
     with open_package(path) as archive:
-        sheets = sheets_of(archive)
+        sheets = worksheets(archive)
         check_shared_parts(archive)
         opened = cache(partial(_open_sheet, snapshot, archive))
         chosen = sheets_of_list(path, sheets, options, lambda sheet: opened(sheet).first_row())
         tables = [opened(sheet) for sheet in chosen]
     notes = notes_of(sheets, chosen)
-    merged = sum(table.structure.merged for table in tables)
+    merged = sum(table.scan.merged for table in tables)
     if merged:
         areas = "1 merged area" if merged == 1 else f"{merged:,} merged areas"
         notes.append(f"{areas}: only the top left cell of a merged area has a value")
@@ -160,41 +158,41 @@ def _open_sheet(snapshot: FileSnapshot, archive: zipfile.ZipFile, sheet: Sheet) 
     copy: IO[bytes] | None = None
     check = partial(_check_xml, snapshot.path, sheet)
     try:
-        structure = _structure(archive, sheet)
+        scan = _scan(archive, sheet)
     except NotPlainError:
         copy = rewrite(archive, sheet)
-        structure = _structure_of_copy(copy, sheet)
-    if structure.area <= max(_AREA_WITHOUT_QUESTION, min(MAX_AREA, _SPARSE * structure.filled)):
-        pieces = pieces_of(archive, sheet) if copy is None and structure.filled > _LARGE else None
-        if pieces is not None:
-            return _XlsxSheet(structure, _InPieces(snapshot, pieces), check)
-        return _XlsxSheet(structure, _Whole(partial(_load, snapshot, sheet, copy)), check)
-    places = KeptCells(structure.rows, sorted(structure.columns))
+        scan = _scan_copy(copy, sheet)
+    if scan.area <= max(_SMALL_AREA, min(MAX_AREA, _SPARSE * scan.filled)):
+        chunks = split_into_chunks(archive, sheet) if copy is None and scan.filled > _CHUNKED_ABOVE else None
+        if chunks is not None:
+            return _XlsxSheet(scan, _ChunkedSheet(snapshot, chunks), check)
+        return _XlsxSheet(scan, _LoadedSheet(partial(_load, snapshot, sheet, copy)), check)
+    places = KeptCells(scan.rows, sorted(scan.columns))
     area = len(places.rows) * len(places.columns)
-    if area > max(_AREA_WITHOUT_QUESTION, min(MAX_AREA, _SPARSE * structure.filled)):
-        raise ListError(snapshot.path, _too_large(structure))
+    if area > max(_SMALL_AREA, min(MAX_AREA, _SPARSE * scan.filled)):
+        raise ListError(snapshot.path, _too_large(scan))
     copy = rewrite(archive, sheet, places)
-    return _XlsxSheet(structure, _Whole(partial(_load, snapshot, sheet, copy)), check, places)
+    return _XlsxSheet(scan, _LoadedSheet(partial(_load, snapshot, sheet, copy)), check, places)
 
 
-def _structure(archive: zipfile.ZipFile, sheet: Sheet) -> Structure:
+def _scan(archive: zipfile.ZipFile, sheet: Sheet) -> SheetScan:
     with archive.open(sheet.part) as stream:
-        return structure_of(stream)
+        return scan_sheet(stream)
 
 
-def _structure_of_copy(copy: IO[bytes], sheet: Sheet) -> Structure:
+def _scan_copy(copy: IO[bytes], sheet: Sheet) -> SheetScan:
     try:
         with zipfile.ZipFile(copy) as archive:
-            return _structure(archive, sheet)
+            return _scan(archive, sheet)
     except NotPlainError:
         raise zipfile.BadZipFile from None
 
 
 def _load(snapshot: FileSnapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineSheet:
-    """The values of a sheet whose structure is known, from `copy` if there is one."""
+    """The values of a sheet whose scan is known, from `copy` if there is one."""
     snapshot.check()
     snapshot.check_content()
-    with _damage(snapshot):
+    with _damage_as_list_error(snapshot):
         if copy is None:
             workbook = CalamineWorkbook.from_path(snapshot.path)
         else:
@@ -205,7 +203,7 @@ def _load(snapshot: FileSnapshot, sheet: Sheet, copy: IO[bytes] | None) -> Calam
 
 
 @contextmanager
-def _damage(snapshot: FileSnapshot) -> Iterator[None]:
+def _damage_as_list_error(snapshot: FileSnapshot) -> Iterator[None]:
     """Makes a ListError of whatever calamine says of a damaged workbook."""
     try:
         yield
@@ -225,11 +223,11 @@ def _check_xml(path: Path, sheet: Sheet) -> None:
         parse(stream)
 
 
-def _too_large(structure: Structure) -> str:
-    column = column_letter(max(structure.columns))
+def _too_large(scan: SheetScan) -> str:
+    column = column_letter(max(scan.columns))
     return (
-        f"It is too large: its {structure.filled:,} filled cells are spread over {len(structure.rows):,} rows and "
-        f"{len(structure.columns):,} columns, as far as column {column} and row {structure.rows[-1]:,}; at most "
+        f"It is too large: its {scan.filled:,} filled cells are spread over {len(scan.rows):,} rows and "
+        f"{len(scan.columns):,} columns, as far as column {column} and row {scan.rows[-1]:,}; at most "
         f"{MAX_AREA:,} cells can be read. Copy the list into a new workbook, or split it."
     )
 

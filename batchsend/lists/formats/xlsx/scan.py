@@ -63,7 +63,7 @@ class NotPlainError(Exception):
 
 
 @dataclass
-class Structure:
+class SheetScan:
     """Rows and columns are numbered as the spreadsheet shows them: from 1."""
 
     hidden: set[int] = field(default_factory=set)
@@ -83,16 +83,16 @@ class Structure:
         return (self.rows[-1] - self.rows[0] + 1) * (max(self.columns) - min(self.columns) + 1)
 
 
-def structure_of(stream: IO[bytes]) -> Structure:
+def scan_sheet(stream: IO[bytes]) -> SheetScan:
     """Searches the XML of a sheet. Raises NotPlainError if that cannot be done safely."""
-    structure = Structure()
+    scan = SheetScan()
     letters: set[bytes] = set()
     for block in whole_rows(stream):
-        _search(block, structure, letters)
-    structure.columns = {_column(name) for name in letters}
-    if structure.columns and max(structure.columns) > LAST_COLUMN:
+        _search(block, scan, letters)
+    scan.columns = {_column(name) for name in letters}
+    if scan.columns and max(scan.columns) > LAST_COLUMN:
         raise NotPlainError
-    return structure
+    return scan
 
 
 def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
@@ -115,7 +115,7 @@ def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _search(block: bytes, structure: Structure, letters: set[bytes]) -> None:
+def _search(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
     if any(quick.search(block) and sure.search(block) for quick, sure in _ODD):
         raise NotPlainError
     rows = _ROW.findall(block)
@@ -129,7 +129,7 @@ def _search(block: bytes, structure: Structure, letters: set[bytes]) -> None:
         or len(rows) + cells != block.count(b' r="')
     ):
         raise NotPlainError
-    structure.filled += len(references)
+    scan.filled += len(references)
     joined = b" ".join(references)
     letters.update(joined.translate(None, _DIGITS).split())
     filled_rows = sorted(map(int, set(joined.translate(None, _LETTERS).split())))
@@ -138,32 +138,32 @@ def _search(block: bytes, structure: Structure, letters: set[bytes]) -> None:
         number = int(digits)
         numbers.append(number)
         if attributes and (b"hidden" in attributes or b'ht="0' in attributes) and _HIDDEN.search(attributes):
-            structure.hidden.add(number)
-    _check_order(structure, numbers, filled_rows)
-    structure.rows.extend(filled_rows)
+            scan.hidden.add(number)
+    _check_order(scan, numbers, filled_rows)
+    scan.rows.extend(filled_rows)
     if b't="e"' in block:
         for column, row, content in _ERROR.findall(block):
             value = _ERROR_VALUE.search(content)
-            _add_failure(structure, row, column, unescape(value[1].decode()) if value else "#N/A")
+            _add_failure(scan, row, column, unescape(value[1].decode()) if value else "#N/A")
     if b"<f" in block:
         for column, row in _UNCALCULATED.findall(block):
-            _add_failure(structure, row, column, UNCALCULATED)
-    structure.merged += block.count(b"<mergeCell ")
+            _add_failure(scan, row, column, UNCALCULATED)
+    scan.merged += block.count(b"<mergeCell ")
 
 
-def _check_order(structure: Structure, numbers: list[int], filled_rows: list[int]) -> None:
+def _check_order(scan: SheetScan, numbers: list[int], filled_rows: list[int]) -> None:
     """Rows must rise, and cells must stand in the row that their name says, or nothing here can be trusted."""
     rising = all(a < b for a, b in pairwise(numbers))
     if not rising or not set(filled_rows) <= set(numbers):
         raise NotPlainError
     if filled_rows and (filled_rows[-1] > LAST_ROW or filled_rows[0] < 1):
         raise NotPlainError
-    if filled_rows and structure.rows and filled_rows[0] <= structure.rows[-1]:
+    if filled_rows and scan.rows and filled_rows[0] <= scan.rows[-1]:
         raise NotPlainError
 
 
-def _add_failure(structure: Structure, row: bytes, column: bytes, text: str) -> None:
-    structure.failures.setdefault(int(row), {})[_column(column)] = text
+def _add_failure(scan: SheetScan, row: bytes, column: bytes, text: str) -> None:
+    scan.failures.setdefault(int(row), {})[_column(column)] = text
 
 
 def _column(letters: bytes) -> int:
