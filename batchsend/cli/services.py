@@ -40,7 +40,8 @@ def sandbox(host: str, port: int, **options: Any) -> None:
     """The local stand-in for the API: looks like it, sends nothing."""
     import asyncio
 
-    from batchsend.sandbox import SandboxOptions, serve
+    from batchsend.sandbox.options import SandboxOptions
+    from batchsend.sandbox.server import serve
 
     def ready(base_url: str) -> None:
         click.echo(f"The sandbox listens at {base_url}. Texts: {base_url}/")

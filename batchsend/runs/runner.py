@@ -162,9 +162,9 @@ async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:
 @asynccontextmanager
 async def sandbox_api() -> AsyncIterator[Api]:
     """A sandbox in this process, with credentials that it accepts."""
-    from batchsend.sandbox import Sandbox, SandboxOptions
+    from batchsend.sandbox.server import Sandbox
 
-    async with Sandbox(SandboxOptions()) as sandbox:
+    async with Sandbox() as sandbox:
         yield Api(sandbox.base_url, Credentials("rehearsal", "rehearsal"))
 
 

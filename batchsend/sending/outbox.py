@@ -95,7 +95,7 @@ def _recorded(given: Given) -> Update:
             {name: given(name) for name in _RECORDED}
             | unless_updated
             | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
-            | {"owner": None, "lease_until": None}
+            | {"owner": None}
         )
     )
 

@@ -179,12 +179,12 @@ def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbo
     second = world.send()
     assert "customer-1" in sandbox.texts()
     assert outcomes(world, 2) == [("skipped", "ALREADY_SENT"), ("accepted", None)]
-    assert "a new run" in second.out
+    assert "A new run" in second.out
     # The last moment of the seventh: the list that was sent then begins a new run, and everybody is texted again.
     days_ago(world, 1, midnight - timedelta(seconds=1))
     days_ago(world, 2, midnight - timedelta(seconds=1))
     third = world.send()
-    assert "a new run" in third.out
+    assert "A new run" in third.out
     assert outcomes(world, 3) == [("accepted", None)] * 2
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 2}
 
