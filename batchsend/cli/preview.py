@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @campaign_argument
-@click.option("--out", type=FILE, metavar="DIR", help="Where the preview goes, instead of previews/.")
-@click.option("--open", "open_", is_flag=True, help="Show the page in the browser.")
+@click.option("--out", type=FILE, metavar="DIR", help="Where to write the preview, instead of previews/.")
+@click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 @list_option
 @ledger_option
 @limit_option
 @resend_option
 @new_campaign_option
 def preview(campaign: Path, out: Path | None, open_: bool, list_: Path | None, **options: Any) -> Exit:
-    """The dry run: check and render everything, send nothing."""
+    """Dry run: check and render everything, send nothing."""
     return run_preview(load_with(campaign, list=list_), out, open_=open_, **options)
 
 

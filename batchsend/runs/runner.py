@@ -38,9 +38,10 @@ from batchsend.runs.start import (
 )
 from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
 from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
@@ -95,7 +96,7 @@ def send(
             if start.options.detach:
                 return _report_handover(run)
             with _ledger_errors_stop_the_run(), frozen_garbage():
-                ending = _send_stored(run, Api(request.base_url, credentials), listener, ask)
+                ending = _send_stored(run, credentials, listener, ask)
                 if ending.left:
                     return _report_handover(run)
                 report = _report(run, ending, _heading(run))
@@ -133,18 +134,20 @@ def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
     return _Run(plan, ledger, stored, start.results_path(stored.run_id))
 
 
-def _send_stored(run: _Run, api: Api, listener: Listener, ask: AskWhetherToStop | None) -> Ending:
+def _send_stored(
+    run: _Run, credentials: Credentials, listener: Listener, ask: AskWhetherToStop | None
+) -> Ending:
     """Sends a stored run: alone, or from a ledger on PostgreSQL together with workers."""
     plan = run.plan
     if not plan.texts:
         return Ending()
-    identity = run_identity(run.ledger.ledger_id(), str(run.id))
-    sending = Sending(plan.request.campaign, *api, identity, plan.holding.hours, plan.request.wait)
+    settings = run_settings(plan)
     if run.ledger.file is not None:
+        identity = run_identity(run.ledger.ledger_id(), str(run.id))
         outbox = Outbox(run.ledger, run.id, run.stored.start_id, uuid.uuid4().hex)
-        return asyncio.run(dispatch(sending, outbox, listener))
-    open_run = OpenRun(run.id, run.stored.start_id, run_settings(plan))
-    ending = asyncio.run(dispatch_together(sending, open_run, run.ledger, listener, ask))
+        return asyncio.run(dispatch(settings, identity, credentials, outbox, listener))
+    open_run = OpenRun(run.id, run.stored.start_id, settings)
+    ending = asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask))
     if not ending.left:
         forget_jobs(run.ledger, run.id)
     return ending
@@ -152,11 +155,11 @@ def _send_stored(run: _Run, api: Api, listener: Listener, ask: AskWhetherToStop 
 
 async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:
     outbox = Outbox(run.ledger, run.id, run.stored.start_id, uuid.uuid4().hex)
-    outbox.wake(outbox.sleeping())
+    outbox.end_quiet_hours(outbox.quiet_clocks())
     identity = run_identity(run.ledger.ledger_id(), str(run.id))
     async with sandbox_api() as api:
-        sending = Sending(run.plan.request.campaign, *api, identity, hours=None, wait=False)
-        return await dispatch(sending, outbox, listener)
+        settings = RunSettings.of(run.plan.request.campaign, api.base_url)
+        return await dispatch(settings, identity, api.credentials, outbox, listener)
 
 
 @asynccontextmanager

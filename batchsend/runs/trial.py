@@ -28,8 +28,9 @@ from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
 from batchsend.runs.runner import Api, Listener, sandbox_api
 from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
 from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
@@ -144,8 +145,8 @@ async def _send(trial: Trial, api: Api | None, listener: Listener) -> TrialRepor
             connection.execute(insert(messages), _message(trial))
         outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)
         async with sandbox_api() if api is None else nullcontext(api) as target:
-            sending = Sending(trial.plan.request.campaign, *target, TRIAL_IDENTITY, hours=None, wait=False)
-            ending = await dispatch(sending, outbox, listener)
+            settings = RunSettings.of(trial.plan.request.campaign, target.base_url)
+            ending = await dispatch(settings, TRIAL_IDENTITY, target.credentials, outbox, listener)
         row = next(run_rows(ledger, SCRATCH_RUN))
     return TrialReport(_exit(row["status"], ending), row, ending.reason)
 
