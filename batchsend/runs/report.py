@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -50,7 +50,7 @@ class Report:
     exit: Exit
     run_id: int | None
     tally: Tally
-    codes: list[tuple[str, str, int]]
+    codes: Sequence[tuple[str, str, int]]
     ending: str | None
     results: Path | None
     page: Path | None = None
