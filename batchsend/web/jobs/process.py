@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError, GuardError
+from batchsend.errors import BatchsendError, BusyError, GuardError, IdentityError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.ledger.schema import starts
@@ -51,7 +51,7 @@ from batchsend.web.jobs.registry import (
     write_json,
     write_state,
 )
-from batchsend.web.rendering import fragments
+from batchsend.web.rendering import fragments, message_of
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
@@ -254,7 +254,8 @@ def main(arguments: list[str]) -> int:
     try:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
-        job.end(int(error.exit_code), str(error))
+        anew = isinstance(error, IdentityError) and bool(error.option)
+        job.end(int(error.exit_code), message_of(error), can_start_anew=anew)
         return int(error.exit_code)
     except KeyboardInterrupt:
         job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")

@@ -101,7 +101,7 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
             check,
             "check_failed.html.j2",
             message=message,
-            other_campaign="--new-campaign" in message,
+            can_start_anew=bool(state.facts.get("can_start_anew")),
         )
     header, main, data = json.loads(await asyncio.to_thread(jobs.html, check.name))
     return _check_page(
