@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from batchsend.campaigns.campaign import Campaign
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.ledger.runs import first_with, rows_with
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.messages.sms import non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.advice import meaning, what_to_do
@@ -226,7 +226,7 @@ def first_message_lines(plan: Plan) -> Iterator[str]:
     first = first_with(plan.scratch, SCRATCH_RUN, Status.PENDING, Code.STOPPED)
     if first is None:
         return
-    to = phone_for_people(first["phone"]) if first["phone"] else "the customer's preferred number"
+    to = display_phone(first["phone"]) if first["phone"] else "the customer's preferred number"
     yield labeled("first text", f"row {first['row']}, to {to}:")
     yield from _text(first["body"], plan.request.campaign)
 

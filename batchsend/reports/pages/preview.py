@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from batchsend.ledger.runs import run_rows
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.pages.charts import Share, shares
@@ -302,7 +302,7 @@ class _Reading:
 
 
 def _phone(row: Mapping[str, Any]) -> str:
-    return phone_for_people(row["phone"]) if row["phone"] else ""
+    return display_phone(row["phone"]) if row["phone"] else ""
 
 
 def _sized(known: list[Any]) -> tuple[list[Any], int]:

@@ -18,7 +18,7 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import counted, normalize, smart_encode
+from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
@@ -273,7 +273,7 @@ def _text_alone(campaign: Campaign, made: MessageTemplate, cells: Sequence[str],
         return _with_problem(beside, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
         body = smart_encode(body)
-    size = counted(body, beside.opt_out_line)
+    size = size_with_opt_out(body, beside.opt_out_line)
     return _with_body(beside, body, (size.segments, size.encoding, size.units))
 
 
