@@ -14,6 +14,7 @@ import click
 from batchsend.cli.options import (
     FILE,
     campaign_argument,
+    confirm_number,
     echo_lines,
     ledger_option,
     limit_option,
@@ -193,18 +194,7 @@ class _Progress:
 
 
 def _confirmed(texts: int, *, rehearsal: bool) -> bool:
-    """Asks for the number of texts; any other answer means no."""
-    what = "rehearse" if rehearsal else "send"
-    try:
-        answer = click.prompt(
-            f"Type {texts} to {what} {text_count(texts)}, anything else to stop",
-            default="",
-            show_default=False,
-        )
-    except click.Abort:
-        click.echo()
-        return False
-    return str(answer).strip().replace(",", "") == str(texts)
+    return confirm_number(texts, f"{'rehearse' if rehearsal else 'send'} {text_count(texts)}")
 
 
 def check_test_options(test_customer: str | None, row: int | None) -> None:

@@ -222,7 +222,7 @@ def _report(run: _Run, ending: Ending, heading: Sequence[tuple[str, str | int | 
         reason,
         written,
         planned=plan.texts,
-        comes_back=comes_back(ledger, run.id, replace(plan.holding, now=now())),
+        waiting_until=comes_back(ledger, run.id, replace(plan.holding, now=now())),
         zone=plan.holding.zone,
         unusual=plan.unusual,
         closed=run.stored.closed,

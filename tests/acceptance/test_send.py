@@ -110,7 +110,7 @@ def test_interrupted_it_finishes_what_is_in_flight_and_goes_on_later(tmp_path: P
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "Run the same command again to go on." in out
+        assert "Run the same command again to continue." in out
         counts = [status for status, _ in statuses(world).values()]
         assert set(counts) == {"accepted", "pending"}
         assert {codes for status, codes in statuses(world).values() if status == "pending"} == {"STOPPED"}
@@ -178,7 +178,7 @@ def test_another_list_closes_what_the_run_before_had_not_tried(world: World, san
     world.send("--limit", "1")
     world.write_list(customers(2, prefix="other"))
     done = world.send()
-    assert "Run 1 had 2 rows not yet tried. This is a new list, so they were given up (CLOSED)." in done.out
+    assert "Run 1 had 2 rows not yet tried. This is a new list, so they were closed (CLOSED)." in done.out
     world.run("results", "1")
     assert statuses(world, 1) == {
         2: ("accepted", None),
@@ -205,7 +205,7 @@ def test_resend_sends_the_failed_again_but_never_the_opted_out(world: World, san
     assert received.count("customer-1") == 1
     unattended = world.send("--resend", "unconfirmed")
     assert unattended.code == 2
-    assert "may have been sent already, and nobody is asked here" in unattended.err
+    assert "may have been sent already, and there is no terminal to ask on" in unattended.err
     assert world.send("--resend", "unconfirmed", "--expect", "1").code == 1
     received = [request["customerUUID"] for request in sandbox.requests()]
     assert received.count("sandbox-500-1") == 2
@@ -250,7 +250,7 @@ def test_two_starts_at_once_the_second_one_leaves(tmp_path: Path) -> None:
         process.communicate(timeout=60)
         assert process.returncode == 130
         idle = world.run("stop", "1")
-        assert idle.out == "Run 1 is not running. Nothing to stop.\n"
+        assert idle.out == "Run 1 is not running; nothing to stop.\n"
 
 
 def test_without_a_terminal_yes_is_needed(world: World, sandbox: Sandbox) -> None:
@@ -265,7 +265,7 @@ def test_expect_guards_the_number_of_texts(world: World, sandbox: Sandbox) -> No
     world.write(customers(3))
     refused = world.send("--expect", "4")
     assert refused.code == 2
-    assert "--expect 4, but this start would send 3 texts. Nothing was sent." in refused.err
+    assert "--expect 4, but 3 texts would be sent now. Nothing was sent." in refused.err
     assert sandbox.requests() == []
     assert world.send("--expect", "3").code == 0
 
@@ -274,7 +274,7 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
     world.write(customers(3) + BROKEN)
     done = world.send("--strict")
     assert done.code == 2
-    assert "3 rows are invalid, and --strict sends nothing then." in done.err
+    assert "3 rows are invalid, so --strict sends nothing." in done.err
     assert sandbox.requests() == []
 
 
@@ -369,4 +369,4 @@ def test_a_terminal_asks_for_the_number_of_texts(
     assert len(sandbox.requests()) == texts
     if code:
         # A refused question leaves no trace.
-        assert "Nothing was sent yet." in world.run("runs").out
+        assert "Nothing has been sent yet." in world.run("runs").out

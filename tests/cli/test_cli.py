@@ -39,8 +39,8 @@ def test_a_new_campaign_can_be_rehearsed_and_not_sent_until_its_ids_are_filled_i
     assert "by a stand-in" in rehearsed.out
     sent = world.run("send", "spring.toml", "--yes")
     assert sent.code == 2
-    assert "`department_uuid` is still the sample's: put in your own" in sent.err
-    assert "`user_uuid` is still the sample's" in sent.err
+    assert "`department_uuid` is still the sample id: put in your own" in sent.err
+    assert "`user_uuid` is still the sample id" in sent.err
 
 
 def test_quiet_says_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:
@@ -104,7 +104,7 @@ def test_results_can_be_written_again_at_any_time(world: World) -> None:
     )
     unknown = world.run("results", "99")
     assert unknown.code == 2
-    assert "has no run 99. `batchsend runs` shows which there are." in unknown.err
+    assert "has no run 99. `batchsend runs` lists the runs." in unknown.err
 
 
 def test_those_who_got_the_wrong_text_can_be_written_to_again(world: World, sandbox: Sandbox) -> None:
@@ -156,8 +156,8 @@ def test_history_says_who_got_what_from_whom(world: World, sandbox: Sandbox) -> 
         assert sandbox.requests()[1]["messageUUID"] in done.out
         assert "Name0" not in done.out
     nobody = world.run("history", "--customer", "stranger")
-    assert nobody.out == "This ledger knows of no text to stranger.\n"
-    assert "Name a customer with --customer, or a phone with --phone." in world.run("history").err
+    assert nobody.out == "This ledger has no text to stranger.\n"
+    assert "Name a customer with --customer, or a phone number with --phone." in world.run("history").err
 
 
 def test_schema_is_json_for_editors(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "brought from version 1 to version 3" in upgraded.out
+    assert "upgraded from version 1 to version 3" in upgraded.out
     assert ("Queue for workers: made" in upgraded.out) == ledger_url.startswith("postgresql")
     assert "up to date (version 3)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0

@@ -420,7 +420,7 @@ def test_where_no_browser_starts_it_is_said(tmp_path: Path) -> None:
     world.environment = {"BROWSER": "no-such-browser-anywhere", "PATH": str(world.folder)}
     done = world.run("preview", "campaign.toml", "--open")
     assert done.code == 0
-    assert done.err == "No browser could be started here. Open the page yourself.\n"
+    assert done.err == "Couldn't start a browser. Open the page yourself.\n"
 
 
 def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:
@@ -443,6 +443,6 @@ def test_a_page_that_cannot_be_written_fails_no_run(world: World) -> None:
     page.mkdir(parents=True)
     done = world.send()
     assert done.code == 0
-    assert f"There is no report page, the results are not touched by that. {page}: " in done.out
+    assert f"Couldn't write the report page; the results are unaffected. {page}: " in done.out
     assert list(world.workbook()) == [2]
     assert done.out.endswith(f"Results: {Path('results/campaign-1.xlsx')}\n")
