@@ -4,7 +4,7 @@ from batchsend import load_campaign, preview, send
 
 campaign = load_campaign("campaigns/spring_service.toml")
 with preview(campaign) as plan:
-    print(plan.texts, "texts would leave")
+    print(plan.texts, "texts would be sent")
 report = send(campaign, confirm=lambda plan: plan.texts < 1000)
 """
 

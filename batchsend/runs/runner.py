@@ -24,8 +24,8 @@ from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan, frozen_garbage, make_plan
-from batchsend.planning.waiting import comes_back
+from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
+from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import (
     plan_heading,
     results_path,
@@ -96,7 +96,7 @@ def send(
                 )
             if start.detach:
                 return _handed_over(ledger, adopted, plan)
-            with _stopped_by_the_ledger(), frozen_garbage():
+            with _stopped_by_the_ledger(), loaded_objects_frozen():
                 ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
                 if ending is None:
                     return _handed_over(ledger, adopted, plan)
@@ -131,7 +131,7 @@ def _send_planned(
         return Ending()
     identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
     sending = Sending(
-        start.campaign, plan.request.base_url, credentials, identity, plan.holding.hours, start.wait
+        start.campaign, plan.request.base_url, credentials, identity, plan.wait_rules.hours, start.wait
     )
     if ledger.file is not None:
         outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
@@ -226,7 +226,7 @@ def _report(
     except ResultsError as error:
         exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.ATTENTION, Exit.LATER) else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
-    later = comes_back(ledger, run_id, replace(plan.holding, now=now()))
+    later = waiting_until(ledger, run_id, replace(plan.wait_rules, now=now()))
     return Report(
         exit_code,
         run_id,
@@ -236,7 +236,7 @@ def _report(
         written,
         planned=plan.texts,
         comes_back=later,
-        zone=plan.holding.zone,
+        zone=plan.wait_rules.zone,
         unusual=plan.unusual,
     )
 

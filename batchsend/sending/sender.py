@@ -22,6 +22,7 @@ from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pause
 from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import to_text
+from batchsend.utils.wording import time_span
 
 #: Claims are made this many seconds ahead of their slots, so that a commit does not eat them.
 _CLAIM_AHEAD_SECONDS = 0.2
@@ -363,7 +364,9 @@ class Sender:
         if trouble is None or since is None:
             return
         if asyncio.get_running_loop().time() - since >= give_up_after:
-            reason = f"{trouble.reason}, and nothing was taken for {_span(give_up_after)}. {trouble.advice}"
+            reason = (
+                f"{trouble.reason}, and nothing was taken for {time_span(give_up_after)}. {trouble.advice}"
+            )
             self.stop(Ending(reason))
 
     async def _watch(self, thread: ThreadPoolExecutor) -> None:
@@ -392,11 +395,3 @@ class Sender:
 
 def _tried_once_more(message: Claimed) -> Claimed:
     return replace(message, attempts=message.attempts + 1)
-
-
-def _span(seconds: float) -> str:
-    """`15 minutes`, `1 hour`, `90 seconds`."""
-    sizes = {"hour": 3600, "minute": 60}
-    unit = next((unit for unit, size in sizes.items() if seconds % size == 0), "second")
-    count = seconds / sizes.get(unit, 1)
-    return f"{count:g} {unit}{'' if count == 1 else 's'}"

@@ -120,7 +120,7 @@ def _to_send(plan: Plan) -> str:
 
 def _hours(plan: Plan) -> Iterator[str]:
     """Until when nobody is texted, or that there is no such hour."""
-    hours, zone = plan.holding.hours, plan.request.campaign.zone
+    hours, zone = plan.wait_rules.hours, plan.request.campaign.zone
     if hours is None:
         yield labeled("hours", "no quiet hours are set: texts may leave at any hour of the day or night")
     else:
@@ -128,9 +128,9 @@ def _hours(plan: Plan) -> Iterator[str]:
         yield labeled("hours", f"nobody is texted from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {whose}")
     for word, count in plan.remarks.unknown_zones.most_common(_VALUES_NAMED):
         yield labeled("", f'"{word}" is no time zone: {_rows(count)} go by the phone\'s area code')
-    moment = plan.comes_back()
+    moment = plan.waiting_until()
     if moment is not None:
-        wait = "waits until then" if plan.holding.wait else "run it again then, or add --wait"
+        wait = "waits until then" if plan.wait_rules.wait else "run it again then, or add --wait"
         yield labeled("", f"some rows wait, the first until {for_people(moment, zone)} ({zone.key}): {wait}")
 
 

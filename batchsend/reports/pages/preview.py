@@ -321,7 +321,7 @@ def _ago(moment: datetime, now: datetime) -> str:
 
 
 def _hours(plan: Plan) -> str:
-    hours = plan.holding.hours
+    hours = plan.wait_rules.hours
     if hours is None:
         return "No quiet hours are set: texts may leave at any hour of the day or night."
     whose = "each recipient’s time" if hours.fixed is None else hours.fixed
@@ -348,7 +348,7 @@ def _remarks(plan: Plan) -> list[str]:
     for value, count in template.unmatched(remarks.template_values).items() if template.cases else ():
         what = f'"{value}"' if value else "a blank"
         said.append(f"No template is named for {what}, so {row_count(count)} get {template.path.name}.")
-    moment = plan.comes_back()
+    moment = plan.waiting_until()
     if moment is not None:
         said.append(f"Some rows wait, the first until {for_people(moment, zone)} ({zone.key}).")
     return said

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, FileError, ListError
-from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
 from batchsend.messages.sms import counted, normalize, smart_encode
@@ -24,6 +24,7 @@ from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import RowIssue, RowJudge
+from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import meaning, what_to_do
 from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
@@ -162,8 +163,7 @@ def render_row(path: Path, content: bytes, template: Path, source: str, wanted: 
     shown = _with_body(
         beside, judged.body, (size.segments, size.encoding, size.units) if size else (0, "", 0)
     )
-    shown = RowText(**{**vars(shown), "phone": judged.phone})
-    return _with_problem(shown, problem)
+    return _with_problem(replace(shown, phone=judged.phone), problem)
 
 
 def file_problems(path: Path, content: bytes) -> list[str]:
@@ -203,11 +203,7 @@ def _list(campaign: Campaign, file: Path) -> _CachedList:
     if key in _lists:
         _lists.move_to_end(key)
         return _lists[key]
-    customers = open_list(
-        file,
-        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
-        rows_needed=campaign.guards.empty_list != "ok",
-    )
+    customers = open_campaign_list(campaign, file)
     rows: dict[int, Sequence[str]] = {}
     malformed: dict[int, str] = {}
     hidden: set[int] = set()
@@ -279,8 +275,7 @@ def _text_alone(campaign: Campaign, made: MessageTemplate, cells: Sequence[str],
 
 def _with_body(shown: RowText, body: str | None, size: tuple[int, str, int]) -> RowText:
     segments, encoding, units = size
-    values = {"body": body, "segments": segments, "encoding": str(encoding), "units": units}
-    return RowText(**{**vars(shown), **values})
+    return replace(shown, body=body, segments=segments, encoding=str(encoding), units=units)
 
 
 def _with_problem(shown: RowText, problem: RowIssue | None) -> RowText:
@@ -289,6 +284,4 @@ def _with_problem(shown: RowText, problem: RowIssue | None) -> RowText:
     status = Status.INVALID
     said = problem.description or meaning(status, [problem.code])
     advice = what_to_do(status, [problem.code])
-    return RowText(
-        **{**vars(shown), "code": str(problem.code), "problem": f"{said}. {advice}".replace("..", ".")}
-    )
+    return replace(shown, code=str(problem.code), problem=f"{said}. {advice}".replace("..", "."))
