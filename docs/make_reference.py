@@ -21,7 +21,7 @@ from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli.main import cli
 from batchsend.lists.formats.detect import Format
 from batchsend.reports import advice
-from batchsend.sandbox import provocations_markdown
+from batchsend.sandbox.pages import scenarios_markdown
 from batchsend.settings import (
     BASE_URL,
     CALLBACK_SECRET,
@@ -307,7 +307,7 @@ def _cell(text: str) -> str:
 
 def sandbox() -> str:
     """The page about the sandbox, with its table of customers."""
-    return _between_marks("sandbox.md", provocations_markdown())
+    return _between_marks("sandbox.md", scenarios_markdown())
 
 
 def lists() -> str:

@@ -1,21 +1,23 @@
-"""The command line: asks and shows, with no rules of its own. Heavy libraries load inside the commands only."""
+"""The command line: puts the commands together and turns errors into exit codes.
+
+Commands import heavy libraries in their functions, so that `--help` is fast.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from batchsend.cli.cluster import ledger, worker
-from batchsend.cli.ledger import purge
+from batchsend.cli.campaigns import new, schema
+from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.optouts import optouts
 from batchsend.cli.preview import preview
 from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
-from batchsend.cli.services import callbacks, sandbox, schedule
+from batchsend.cli.services import callbacks, sandbox, schedule, worker
 from batchsend.cli.web import web, web_users
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
@@ -29,60 +31,52 @@ def cli() -> None:
 
     \b
     A first campaign:
-      batchsend new spring          a campaign, a template and a list to start from
-      batchsend preview spring.toml what would go to whom, and what is wrong
-      batchsend send spring.toml --sandbox    a rehearsal: nobody gets a text
-      batchsend send spring.toml --limit 10   the first ten, for real
-      batchsend send spring.toml    the rest
+      batchsend new spring                   a campaign, a template and a list to start from
+      batchsend preview spring.toml          see every text, and what is wrong with the list
+      batchsend send spring.toml --sandbox   full run against a stand-in; nothing is sent
+      batchsend send spring.toml --limit 10  send the first ten texts
+      batchsend send spring.toml             send the rest
     """
 
 
-@cli.command()
-@click.argument("name")
-def new(name: str) -> None:
-    """Write a campaign, a template and a list to start from. Nothing is ever overwritten."""
-    from batchsend.campaigns.sample import write_sample
-
-    files = write_sample(name, Path.cwd())
-    for file in files:
-        click.echo(f"wrote {file.relative_to(Path.cwd())}")
-    click.echo(f"Next: open {files[0].name}, then: batchsend preview {files[0].name}")
-
-
-for _command in (preview, send, stop, results, runs, history, optouts, purge):
-    cli.add_command(_command)
-
-
-@cli.command()
-def schema() -> None:
-    """Print the campaign file's JSON Schema, for editors."""
-    import json
-
-    from batchsend.campaigns.json_schema import campaign_schema
-
-    click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
-
-
-for _command in (sandbox, callbacks, schedule, web, web_users, worker, ledger):
+for _command in (
+    new,
+    preview,
+    send,
+    stop,
+    results,
+    runs,
+    history,
+    optouts,
+    purge,
+    schema,
+    sandbox,
+    callbacks,
+    schedule,
+    web,
+    web_users,
+    worker,
+    ledger,
+):
     cli.add_command(_command)
 
 
 def _defect(error: Exception) -> int:
-    """A mistake of the program's own: says so, and keeps the traceback for those who ask for it."""
+    """Reports a bug in batchsend. Shows the traceback only if `BATCHSEND_DEBUG` is set."""
     if os.environ.get("BATCHSEND_DEBUG"):
         raise error
     click.echo(
-        f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded; running "
-        f"the same command again texts nobody twice. Please report it with the lines that appear when you run it "
-        f"with BATCHSEND_DEBUG=1 set.",
+        f"This is a bug in batchsend ({type(error).__name__}). Everything sent so far is recorded; running the same "
+        f"command again texts nobody twice. Please report the bug, with the output of this command when "
+        f"BATCHSEND_DEBUG=1 is set.",
         err=True,
     )
     return Exit.STOPPED
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code; whatever a user can put right is said in a sentence."""
-    # Before the first text SIGTERM ends a command as Ctrl-C does; while sending, the runner takes both over.
+    """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
+    # SIGTERM ends a command as Ctrl-C does, until sending installs its own handlers for both.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = cli.main(list(arguments), prog_name="batchsend", standalone_mode=False)
@@ -95,6 +89,6 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever else happens, a user gets a sentence
+    except Exception as error:  # noqa: BLE001 - the user gets a sentence for any bug
         return _defect(error)
     return int(result or 0)

@@ -27,29 +27,32 @@ if TYPE_CHECKING:
 
 @click.command()
 @campaign_argument
-@click.option("--out", type=FILE, metavar="DIR", help="Where the preview goes, instead of previews/.")
-@click.option("--open", "open_", is_flag=True, help="Show the page in the browser.")
+@click.option("--out", type=FILE, metavar="DIR", help="Where to write the preview, instead of previews/.")
+@click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 @list_option
 @ledger_option
 @limit_option
 @resend_option
 @new_campaign_option
 def preview(campaign: Path, out: Path | None, open_: bool, list_: Path | None, **options: Any) -> Exit:
-    """The dry run: check and render everything, send nothing."""
+    """Dry run: check and render everything, send nothing."""
     return run_preview(load_with(campaign, list=list_), out, open_=open_, **options)
 
 
-def run_preview(campaign: Campaign, out: Path | None, *, open_: bool = False, **options: Any) -> Exit:
+def run_preview(
+    campaign: Campaign, out: Path | None = None, *, ledger: str | None, open_: bool = False, **options: Any
+) -> Exit:
+    """Writes and shows the preview. `options`: fields of `StartOptions`."""
     from batchsend.cli.text.layout import shown_path
     from batchsend.cli.text.plan import first_message_lines, plan_lines, tally_line
     from batchsend.errors import ResultsError
     from batchsend.ledger.opening import check_ledger_place
     from batchsend.reports.output_files import preview_path, write_preview, write_preview_page
     from batchsend.runs import api
-    from batchsend.runs.start import guard_refusals, planned, refuse_sample_ids
+    from batchsend.runs.start import StartOptions, guard_refusals, planned, refuse_sample_ids
     from batchsend.statuses import Status
 
-    start = api.prepare(campaign, **options)
+    start = api.prepare(campaign, StartOptions(**options), ledger=ledger)
     refused: list[str] = []
     try:
         check_ledger_place(start.ledger_url)

@@ -229,7 +229,7 @@ class Ledger:
         statement = (
             update(messages)
             .where(messages.c.campaign_id.in_(campaign), messages.c.status == IN_FLIGHT)
-            .values(status=Status.UNCONFIRMED, codes=Code.INTERRUPTED, owner=None, lease_until=None)
+            .values(status=Status.UNCONFIRMED, codes=Code.INTERRUPTED, owner=None)
         )
         with self.write() as connection:
             return connection.execute(statement).rowcount
@@ -328,7 +328,7 @@ def _store_campaign(connection: Connection, identity: Identity, campaign_id: int
     if campaign_id is not None:
         connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**values))
         return campaign_id
-    statement = insert(campaigns).values(**values, created_at=to_text(now())).returning(campaigns.c.id)
+    statement = insert(campaigns).values(**values).returning(campaigns.c.id)
     return int(connection.execute(statement).scalar_one())
 
 

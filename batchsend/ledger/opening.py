@@ -18,7 +18,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import not_sound
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import check_place
-from batchsend.ledger.migrations import bring_up
+from batchsend.ledger.migrations import upgrade_tables
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
 
@@ -55,7 +55,7 @@ def upgrade_ledger(url: str) -> tuple[Ledger, int]:
         if inspect(connection).has_table("meta"):
             before = _stored_version(connection, where)
             if before < SCHEMA_VERSION:
-                bring_up(connection, before, where)
+                upgrade_tables(connection, before, where)
         _create_or_check(connection, where)
 
     return _open_and(upgrade, url, _BUSY_TIMEOUT_SECONDS), before

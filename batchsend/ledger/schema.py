@@ -25,8 +25,8 @@ from sqlalchemy import (
     text,
 )
 
-#: Raised by one whenever a table changes; an older ledger is brought up to it by `ledger_upgrade.py`.
-SCHEMA_VERSION = 2
+#: Raised by one for each change of a table; `migrations` upgrades an older ledger.
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -48,7 +48,6 @@ campaigns = Table(
     Column("key_columns", Text, nullable=False),  # JSON list of names
     Column("file", Text, nullable=False),
     Column("host", Text, nullable=False),
-    Column("created_at", Text, nullable=False),
     UniqueConstraint("name", "base_url"),
 )
 
@@ -66,8 +65,6 @@ runs = Table(
     Column("about", Text, nullable=False),  # JSON object: what the results' summary says of the campaign
     Column("created_at", Text, nullable=False),
     Column("stop_requested_at", Text),
-    Column("owner", Text),
-    Column("lease_until", Text),
     Index("runs_by_campaign", "campaign_id"),
 )
 
@@ -129,9 +126,8 @@ def _message_columns() -> list[Column[object]]:
         # How often `--resend` opened the row again, and what was asked for then.
         Column("generation", Integer, nullable=False, default=0),
         Column("resend", Text),
-        # Whose request this is, until when, and what became of it later.
+        # Who claimed the row to send it, and what a later update reported.
         Column("owner", Text),
-        Column("lease_until", Text),
         Column("delivery_at", Text),
         Column("delivery_status", Text),
         # When text, phone and cells were forgotten.

@@ -1,4 +1,4 @@
-"""The Python API: what the command line, the scheduler and the web page are built on.
+"""The Python API, which the command line, the scheduler and the web console use.
 
 from batchsend import load_campaign, preview, send
 
@@ -22,52 +22,34 @@ from batchsend.planning.plan import Plan
 from batchsend.runs import runner
 from batchsend.runs.report import Report
 from batchsend.runs.runner import Confirm, Listener
-from batchsend.runs.start import Start, StartGuards, planned
+from batchsend.runs.start import Start, StartOptions, planned
 from batchsend.sending.sender import Event
 from batchsend.settings import load_settings
 
 
 def load_campaign(path: Path | str) -> Campaign:
-    """Reads a campaign file. Raises `CampaignError` with everything that is wrong with it."""
+    """Reads a campaign file. Raises `CampaignError` with all of its problems."""
     return campaign_file.load_campaign(Path(path))
 
 
-def prepare(
-    campaign: Campaign,
-    *,
-    ledger: str | None = None,
-    results: Path | None = None,
-    limit: int | None = None,
-    resend: str | None = None,
-    new_campaign: bool = False,
-    wait: bool = False,
-    detach: bool = False,
-    guards: StartGuards | None = None,
-) -> Start:
+def prepare(campaign: Campaign, options: StartOptions | None = None, *, ledger: str | None = None) -> Start:
     """A start of this campaign with the settings of the environment and `.env`. Raises `SettingsError`.
 
-    `ledger`: as `--ledger`, a path or URL; `limit`: texts at most; `resend`: `failed`, `unconfirmed` or a code;
-    `wait`: stay until quiet hours end; `detach`: hand the run over to workers and leave.
+    `ledger`: a path or URL, as `--ledger`.
     """
     settings = load_settings(campaign.directory, Path.cwd(), os.environ)
     return Start(
-        campaign=campaign,
-        settings=settings,
-        ledger_url=resolve_ledger_url(ledger, settings, campaign.directory),
-        results=results,
-        limit=limit,
-        resend=resend,
-        new_campaign=new_campaign,
-        wait=wait,
-        detach=detach,
-        guards=guards or StartGuards(),
+        campaign,
+        settings,
+        resolve_ledger_url(ledger, settings, campaign.directory),
+        options or StartOptions(),
     )
 
 
 @contextmanager
 def preview(campaign: Campaign, *, ledger: str | None = None, limit: int | None = None) -> Iterator[Plan]:
-    """What `send` would do now: everything is read, checked and rendered, nothing is sent or written."""
-    with planned(prepare(campaign, ledger=ledger, limit=limit)) as plan:
+    """What `send` would do now: reads, checks and renders everything; sends and writes nothing."""
+    with planned(prepare(campaign, StartOptions(limit=limit), ledger=ledger)) as plan:
         yield plan
 
 
@@ -80,12 +62,12 @@ def send(
     results: Path | None = None,
     limit: int | None = None,
 ) -> Report:
-    """Sends a campaign, or goes on with what was interrupted.
+    """Sends a campaign, or resumes an interrupted run.
 
-    `confirm` sees the plan before the first text leaves; anything but `True` sends nothing. `listener` hears every
-    outcome once it is on disk. Raises `BatchsendError`; then nothing was sent.
+    `confirm` gets the plan before the first text is sent; anything but `True` sends nothing. `listener` gets every
+    outcome once it is on disk. Raises `BatchsendError`; then nothing was sent, except after `StoppedError`.
     """
-    start = prepare(campaign, ledger=ledger, results=results, limit=limit)
+    start = prepare(campaign, StartOptions(limit=limit, results=results), ledger=ledger)
     return runner.send(start, confirm=confirm, listener=listener or _ignore)
 
 

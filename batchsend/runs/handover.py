@@ -1,4 +1,4 @@
-"""From a plan to a run that several processes can send: what `send` writes beside the rows, and for whom."""
+"""Hands a run over to workers: stores its settings and queues its jobs on a ledger on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from batchsend.sending.run_settings import RunSettings
 
 
 def run_settings(plan: Plan) -> RunSettings:
-    """How this plan's run is sent, for whoever lends a hand."""
+    """The settings that every process of this plan's run uses."""
     request = plan.request
     return RunSettings.of(request.campaign, request.base_url, plan.wait_rules.hours, wait=request.wait)
 
 
-def handing_over(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object]:
-    """What belongs into the transaction that stores the plan: on PostgreSQL the run's settings, and its jobs."""
+def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object]:
+    """A function that stores the run's settings and jobs in the plan's transaction; only for PostgreSQL."""
     if ledger.file is not None or not plan.texts:
         return nothing_more
     settings = run_settings(plan)
@@ -38,7 +38,7 @@ def handing_over(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int],
 
 
 def forget_jobs(ledger: Ledger, run_id: int) -> None:
-    """The run has ended: jobs of it that nobody has begun are not needed any more."""
+    """Deletes the jobs of an ended run that no worker has started."""
     if ledger.file is None and has_cluster():
         from batchsend.sending.cluster.queue import forget_chunks
 
@@ -46,7 +46,7 @@ def forget_jobs(ledger: Ledger, run_id: int) -> None:
 
 
 def check_detachable(ledger: Ledger) -> None:
-    """Raises `LedgerError` where a run cannot be handed over to workers."""
+    """Raises `LedgerError` if a run cannot be handed over to workers."""
     if ledger.file is not None:
         raise LedgerError(
             f"{ledger.where}: --detach hands a run over to workers, and they need a ledger on PostgreSQL. Nothing "
@@ -63,7 +63,7 @@ def check_detachable(ledger: Ledger) -> None:
 
 
 def no_queue(where: str) -> str:
-    """What to do where the queue's tables are missing, or older than this program."""
+    """The error for queue tables that are missing or older than this program."""
     return (
         f"{where}: has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`, "
         f"and then this again."

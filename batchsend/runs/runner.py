@@ -1,24 +1,19 @@
-"""One run on this machine, from start to end: plan, ask, store, send, write the results.
+"""One run on this machine from start to finish: plan, guard, confirm, store, send, report.
 
-Nothing here prints or asks by itself: `confirm` is asked before the first text, `listener` hears what happens.
+Nothing here prints or asks. `confirm` is called before the first text, `listener` for every event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import (
-    BatchsendError,
-    LedgerError,
-    ResultsError,
-    StoppedError,
-)
+from batchsend.errors import BatchsendError, LedgerError, ResultsError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
@@ -26,14 +21,10 @@ from batchsend.ledger.runs import code_counts
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
 from batchsend.planning.waiting import waiting_until
-from batchsend.reports.output_files import (
-    plan_heading,
-    results_path,
-    write_send_page,
-)
+from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults
-from batchsend.runs.handover import check_detachable, forget_jobs, handing_over, run_settings
+from batchsend.runs.handover import check_detachable, forget_jobs, handover_of, run_settings
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
     Start,
@@ -42,215 +33,233 @@ from batchsend.runs.start import (
     plan_request,
     planned,
     refuse_sample_ids,
+    require_confirmation,
     with_newest_list,
 )
 from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
 from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now
 from batchsend.utils.version import __version__
 
-#: Asked with the plan before the first text leaves; anything but `True` sends nothing.
+#: Called with the plan before the first text is sent; anything but `True` sends nothing.
 Confirm = Callable[[Plan], bool]
 Listener = Callable[[Event], None]
 
 
-class DeclinedError(BatchsendError):
-    """The question before sending was not answered with the number of texts."""
+class Api(NamedTuple):
+    """Where texts go: myKaarma or the sandbox."""
+
+    base_url: str
+    credentials: Credentials
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A stored plan. In a rehearsal `ledger` is the plan's scratch ledger. `results`: where they go."""
+
+    plan: Plan
+    ledger: Ledger
+    stored: StoredPlan
+    results: Path
+
+    @property
+    def id(self) -> int:
+        return self.stored.run_id
 
 
 def send(
     start: Start, *, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None = None
 ) -> Report:
-    """Sends a campaign, or goes on with what was interrupted. Raises `BatchsendError`; then nothing was sent.
+    """Sends a campaign, or resumes an interrupted run. Raises `BatchsendError`; then nothing was sent.
 
-    `ask` is asked at Ctrl-C where workers lend a hand: is the whole run to stop?
+    `ask` is called at Ctrl-C when workers help: should the whole run stop?
     """
     request = plan_request(start)
-    campaign, base_url = start.campaign, request.base_url
     credentials = require_credentials(start.settings)
-    refuse_sample_ids(campaign)
-    check_target(request.campaign, start.results or results_path(campaign, 0))
-    ledger = open_ledger(start.ledger_url)
-    try:
-        if start.detach:
+    refuse_sample_ids(start.campaign)
+    check_target(request.campaign, start.results_path(0))
+    with closing(open_ledger(start.ledger_url)) as ledger:
+        if start.options.detach:
             check_detachable(ledger)
-        with sending_lock(ledger, campaign.name, campaign.formerly, base_url):
+        with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url):
             with make_plan(request, ledger) as plan:
-                check_guards(plan, start.guards)
-                if plan.texts and not confirm(plan):
-                    raise DeclinedError("Nothing was sent.")
-                adopted = ledger.store_plan(
-                    plan.scratch,
-                    plan.identity,
-                    plan.known.id if plan.known else None,
-                    plan.run.id if plan.run else None,
-                    plan.new_run(),
-                    _start_record(plan),
-                    handing_over(ledger, plan),
-                )
-            if start.detach:
-                return _handed_over(ledger, adopted, plan)
-            with _stopped_by_the_ledger(), loaded_objects_frozen():
-                ending = _send_planned(start, credentials, ledger, adopted, plan, listener, ask)
-                if ending is None:
-                    return _handed_over(ledger, adopted, plan)
-                results = RunResults(
-                    ledger,
-                    adopted.run_id,
-                    plan.sources.customers.headers,
-                    campaign.zone,
-                    plan_heading(plan, adopted.run_id, api=base_url),
-                    adopted.run_id,
-                )
-                path = start.results or results_path(campaign, adopted.run_id)
-                report = _report(ledger, adopted.run_id, ending, results, path, plan)
-                ledger.end_start(adopted.start_id, report.exit, report.ending or "done")
-            report = _with_page(report, ledger, adopted.run_id, plan, path)
-            return replace(report, closed=adopted.closed)
-    finally:
-        ledger.close()
-
-
-def _send_planned(
-    start: Start,
-    credentials: Credentials,
-    ledger: Ledger,
-    adopted: StoredPlan,
-    plan: Plan,
-    listener: Listener,
-    ask: AskWhetherToStop | None,
-) -> Ending | None:
-    """Sends what was stored; `None`: this process has left, and workers go on."""
-    if not plan.texts:
-        return Ending()
-    identity = run_identity(ledger.ledger_id(), str(adopted.run_id))
-    sending = Sending(
-        start.campaign, plan.request.base_url, credentials, identity, plan.wait_rules.hours, start.wait
-    )
-    if ledger.file is not None:
-        outbox = Outbox(ledger, adopted.run_id, adopted.start_id, uuid.uuid4().hex)
-        return asyncio.run(dispatch(sending, outbox, listener))
-    run = OpenRun(adopted.run_id, adopted.start_id, run_settings(plan))
-    ending = asyncio.run(dispatch_together(sending, run, ledger, listener, ask))
-    if ending is not None:
-        forget_jobs(ledger, adopted.run_id)
-    return ending
-
-
-def _handed_over(ledger: Ledger, adopted: StoredPlan, plan: Plan) -> Report:
-    """The run goes on without this process."""
-    return Report(
-        Exit.DONE,
-        adopted.run_id,
-        Tally.of(ledger.counts(adopted.run_id)),
-        code_counts(ledger, adopted.run_id),
-        None,
-        None,
-        planned=plan.texts,
-        unusual=plan.unusual,
-        closed=adopted.closed,
-        workers=tuple(waiting_workers(ledger, plan.request.base_url)),
-    )
+                check_guards(plan, start.options)
+                require_confirmation(plan.texts == 0 or confirm(plan))
+                run = _store(start, plan, ledger)
+            if start.options.detach:
+                return _report_handover(run)
+            with _ledger_errors_stop_the_run(), loaded_objects_frozen():
+                ending = _send_stored(run, credentials, listener, ask)
+                if ending.left:
+                    return _report_handover(run)
+                report = _report(run, ending, _heading(run))
+                ledger.end_start(run.stored.start_id, report.exit, report.ending or "done")
+            return _with_page(report, run)
 
 
 def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
-    """Does what `send` would do, to a sandbox in this process and with a throw-away ledger.
+    """Does what `send` would do, with a sandbox in this process and a throw-away ledger.
 
     Quiet hours are shown in the plan and not waited for.
     """
-    start = replace(start, wait=True)
-    campaign = start.campaign
-    path = start.results or results_path(campaign, None)
-    check_target(with_newest_list(campaign), path)
+    start = replace(start, options=replace(start.options, wait=True))
+    results = start.results_path(None)
+    check_target(with_newest_list(start.campaign), results)
     with planned(start) as plan:
-        check_guards(plan, start.guards)
-        if plan.texts and not confirm(plan):
-            raise DeclinedError("Nothing was sent.")
-        outbox = Outbox(plan.scratch, SCRATCH_RUN, 0, uuid.uuid4().hex)
-        ending = Ending()
-        if plan.texts:
-            ending = asyncio.run(_dispatch_to_sandbox(campaign, outbox, plan, listener))
-        api = f"a stand-in on this computer; the history is that of {plan.request.base_url}"
-        heading = [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None, api=api)]
-        results = RunResults(
-            plan.scratch, SCRATCH_RUN, plan.sources.customers.headers, campaign.zone, heading, None
-        )
-        report = _report(plan.scratch, SCRATCH_RUN, ending, results, path, plan)
-        report = _with_page(report, plan.scratch, SCRATCH_RUN, plan, path)
+        check_guards(plan, start.options)
+        require_confirmation(plan.texts == 0 or confirm(plan))
+        run = _Run(plan, plan.scratch, StoredPlan(SCRATCH_RUN, 0, {}), results)
+        ending = asyncio.run(_send_to_sandbox(run, listener)) if plan.texts else Ending()
+        report = _with_page(_report(run, ending, _rehearsal_heading(plan)), run)
         return replace(report, run_id=None)
 
 
+def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
+    stored = ledger.store_plan(
+        plan.scratch,
+        plan.identity,
+        plan.known.id if plan.known else None,
+        plan.run.id if plan.run else None,
+        plan.new_run(),
+        _start_record(plan),
+        handover_of(ledger, plan),
+    )
+    return _Run(plan, ledger, stored, start.results_path(stored.run_id))
+
+
+def _send_stored(
+    run: _Run, credentials: Credentials, listener: Listener, ask: AskWhetherToStop | None
+) -> Ending:
+    """Sends a stored run: alone, or from a ledger on PostgreSQL together with workers."""
+    plan = run.plan
+    if not plan.texts:
+        return Ending()
+    settings = run_settings(plan)
+    if run.ledger.file is not None:
+        identity = run_identity(run.ledger.ledger_id(), str(run.id))
+        outbox = Outbox(run.ledger, run.id, run.stored.start_id, uuid.uuid4().hex)
+        return asyncio.run(dispatch(settings, identity, credentials, outbox, listener))
+    open_run = OpenRun(run.id, run.stored.start_id, settings)
+    ending = asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask))
+    if not ending.left:
+        forget_jobs(run.ledger, run.id)
+    return ending
+
+
+async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:
+    outbox = Outbox(run.ledger, run.id, run.stored.start_id, uuid.uuid4().hex)
+    outbox.end_quiet_hours(outbox.quiet_clocks())
+    identity = run_identity(run.ledger.ledger_id(), str(run.id))
+    async with sandbox_api() as api:
+        settings = RunSettings.of(run.plan.request.campaign, api.base_url)
+        return await dispatch(settings, identity, api.credentials, outbox, listener)
+
+
+@asynccontextmanager
+async def sandbox_api() -> AsyncIterator[Api]:
+    """A sandbox in this process, with credentials that it accepts."""
+    from batchsend.sandbox.server import Sandbox
+
+    async with Sandbox() as sandbox:
+        yield Api(sandbox.base_url, Credentials("rehearsal", "rehearsal"))
+
+
 @contextmanager
-def _stopped_by_the_ledger() -> Iterator[None]:
-    """From the first claim on, a ledger that fails stops the run; it does not undo it."""
+def _ledger_errors_stop_the_run() -> Iterator[None]:
+    """Turns a ledger error into `StoppedError`: texts may have been sent already."""
     try:
         yield
     except LedgerError as error:
         raise StoppedError(
-            f"{error}\nSending stopped. What was on its way may be `unconfirmed` when you run the same command again."
+            f"{error}\nSending stopped. Texts that were being sent may become `unconfirmed` when you run the same "
+            f"command again."
         ) from error
 
 
-async def _dispatch_to_sandbox(campaign: Campaign, outbox: Outbox, plan: Plan, listener: Listener) -> Ending:
-    from batchsend.sandbox import Sandbox, SandboxOptions
+def _report_handover(run: _Run) -> Report:
+    """The report of a start that leaves its run to workers."""
+    return Report(
+        Exit.DONE,
+        run.id,
+        Tally.of(run.ledger.counts(run.id)),
+        code_counts(run.ledger, run.id),
+        None,
+        None,
+        planned=run.plan.texts,
+        unusual=run.plan.unusual,
+        closed=run.stored.closed,
+        workers=tuple(waiting_workers(run.ledger, run.plan.request.base_url)),
+    )
 
-    outbox.wake(outbox.sleeping())
-    async with Sandbox(SandboxOptions()) as sandbox:
-        identity = run_identity(plan.scratch.ledger_id(), str(SCRATCH_RUN))
-        credentials = Credentials("rehearsal", "rehearsal")
-        sending = Sending(campaign, sandbox.base_url, credentials, identity, hours=None, wait=False)
-        return await dispatch(sending, outbox, listener)
 
-
-def _report(
-    ledger: Ledger, run_id: int, ending: Ending, results: RunResults, path: Path, plan: Plan
-) -> Report:
-    """Writes the results, and says how the start went."""
-    codes = code_counts(ledger, run_id)
-    if ending.interrupted or ending.asked:
-        exit_code = Exit.INTERRUPTED
-    elif ending.reason is not None:
-        exit_code = Exit.STOPPED
-    else:
-        exit_code = exit_of_rows({(status, code): count for status, code, count in codes})
-    reason = ending.reason
+def _report(run: _Run, ending: Ending, heading: Sequence[tuple[str, str | int | None]]) -> Report:
+    """Writes the results and returns the report, still without its page."""
+    plan, ledger = run.plan, run.ledger
+    codes = code_counts(ledger, run.id)
+    exit_code, reason = _exit(ending, codes), ending.reason
+    number = None if run.id == SCRATCH_RUN else run.id
+    results = RunResults(
+        ledger, run.id, plan.sources.customers.headers, plan.request.campaign.zone, heading, number
+    )
     written: Path | None = None
     try:
-        written = write_results(path, results)
+        written = write_results(run.results, results)
     except ResultsError as error:
-        exit_code = Exit.STOPPED if exit_code in (Exit.DONE, Exit.ATTENTION, Exit.LATER) else exit_code
+        exit_code = Exit.STOPPED if exit_code is not Exit.INTERRUPTED else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
-    later = waiting_until(ledger, run_id, replace(plan.wait_rules, now=now()))
     return Report(
         exit_code,
-        run_id,
-        Tally.of(ledger.counts(run_id)),
+        run.id,
+        Tally.of(ledger.counts(run.id)),
         codes,
         reason,
         written,
         planned=plan.texts,
-        comes_back=later,
+        comes_back=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
         zone=plan.wait_rules.zone,
         unusual=plan.unusual,
+        closed=run.stored.closed,
     )
 
 
-def _with_page(report: Report, ledger: Ledger, run_id: int, plan: Plan, results: Path) -> Report:
-    """The report with its page beside the results. Whatever goes wrong with the page, the run stands."""
-    path = results.with_suffix(".html")
-    workbook = report.results or results
+def _exit(ending: Ending, codes: Sequence[tuple[str, str, int]]) -> Exit:
+    if ending.interrupted or ending.asked:
+        return Exit.INTERRUPTED
+    if ending.reason is not None:
+        return Exit.STOPPED
+    return exit_of_rows({(status, code): count for status, code, count in codes})
+
+
+def _heading(run: _Run) -> Sequence[tuple[str, str | int | None]]:
+    return plan_heading(run.plan, run.id, api=run.plan.request.base_url)
+
+
+def _rehearsal_heading(plan: Plan) -> Sequence[tuple[str, str | int | None]]:
+    api = f"a stand-in on this computer; the history is that of {plan.request.base_url}"
+    return [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None, api=api)]
+
+
+def _with_page(report: Report, run: _Run) -> Report:
+    """Adds the report page beside the results. A problem with the page does not change how the run ended."""
+    path = run.results.with_suffix(".html")
+    workbook = report.results or run.results
     try:
-        page = write_send_page(ledger, run_id, plan, _start_record(plan), path, workbook, report.ending)
+        page = write_send_page(
+            run.ledger, run.id, run.plan, _start_record(run.plan), path, workbook, report.ending
+        )
     except BatchsendError as error:
         return replace(report, page_problem=str(error))
-    except Exception as error:  # noqa: BLE001 - a page is a picture of the run, which is over and recorded
-        return replace(report, page_problem=f"{path}: the page could not be made ({type(error).__name__}).")
+    except Exception as error:  # noqa: BLE001 - the run is over and recorded; a bad page must not hide that
+        return replace(
+            report, page_problem=f"{path}: the page could not be written ({type(error).__name__})."
+        )
     return replace(report, page=page)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
-from batchsend.errors import CampaignError, GuardError
+from batchsend.errors import BatchsendError, CampaignError, GuardError
 from batchsend.ledger.opening import open_for_reading
 from batchsend.lists.newest import newest_match
 from batchsend.planning.guards import Bounds, Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
-from batchsend.reports.output_files import inputs_of, refuse_inputs
+from batchsend.reports.output_files import inputs_of, refuse_inputs, results_path
 from batchsend.reports.results_file import check_writable
 from batchsend.settings import Settings
 from batchsend.statuses import Status
@@ -24,28 +24,48 @@ from batchsend.utils.timestamps import now
 
 
 @dataclass(frozen=True)
-class StartGuards:
-    """What may stop a start before its first text. `expect`: exactly so many texts, or none."""
+class StartOptions:
+    """The options of one start, named as those of `batchsend send`.
 
-    strict: bool = False
-    expect: int | None = None
-    unattended: bool = False
+    `limit`: send at most this many texts; `resend`: `failed`, `unconfirmed` or an error code; `wait`: stay until
+    quiet hours end; `detach`: hand the run over to workers and leave; `strict`: refuse if any row is invalid;
+    `expect`: refuse unless exactly this many texts would be sent; `unattended`: there is no person to confirm;
+    `results`: where the results go instead of the usual place.
+    """
 
-
-@dataclass(frozen=True)
-class Start:
-    """One start of a campaign: what is asked for, and where things are."""
-
-    campaign: Campaign
-    settings: Settings
-    ledger_url: str
-    results: Path | None = None
     limit: int | None = None
     resend: str | None = None
     new_campaign: bool = False
     wait: bool = False
     detach: bool = False
-    guards: StartGuards = StartGuards()
+    strict: bool = False
+    expect: int | None = None
+    unattended: bool = False
+    results: Path | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a campaign, with the settings and the ledger that it uses."""
+
+    campaign: Campaign
+    settings: Settings
+    ledger_url: str
+    options: StartOptions = StartOptions()
+
+    def results_path(self, run_id: int | None) -> Path:
+        """Where the results of this run go; `None`: of a rehearsal."""
+        return self.options.results or results_path(self.campaign, run_id)
+
+
+class DeclinedError(BatchsendError):
+    """The question before sending was not answered with the number of texts."""
+
+
+def require_confirmation(confirmed: bool) -> None:
+    """Raises `DeclinedError` unless the start was confirmed."""
+    if not confirmed:
+        raise DeclinedError("Nothing was sent.")
 
 
 @contextmanager
@@ -62,17 +82,19 @@ def planned(start: Start) -> Iterator[Plan]:
 
 
 def plan_request(start: Start) -> PlanRequest:
-    if start.resend is not None:
-        check_resend(start.resend)
+    """What the plan is made from. Raises `BatchsendError` where the list or `--resend` cannot be used."""
+    options = start.options
+    if options.resend is not None:
+        check_resend(options.resend)
     return PlanRequest(
         campaign=with_newest_list(start.campaign),
         base_url=start.settings.base_url,
         host=socket.gethostname(),
         now=now(),
-        limit=start.limit,
-        resend=start.resend,
-        new_campaign=start.new_campaign,
-        wait=start.wait,
+        limit=options.limit,
+        resend=options.resend,
+        new_campaign=options.new_campaign,
+        wait=options.wait,
     )
 
 
@@ -113,22 +135,23 @@ def guard_refusals(plan: Plan) -> list[str]:
     return [f"{campaign.path}: {sentence}" for sentence in refusals(bounds, facts)]
 
 
-def check_guards(plan: Plan, guards: StartGuards) -> None:
+def check_guards(plan: Plan, options: StartOptions) -> None:
+    """Raises `GuardError` where `[guards]` or an option refuses this plan."""
     refused = guard_refusals(plan)
     if refused:
         raise GuardError("\n".join([*refused, "Nothing was sent."]))
     invalid = plan.counts.get(Status.INVALID, 0)
-    if guards.strict and invalid:
+    if options.strict and invalid:
         raise GuardError(
             f"{plan.sources.customers.path}: {invalid:,} {'row is' if invalid == 1 else 'rows are'} invalid, and "
             f"--strict sends nothing then. `batchsend preview` shows which; correct the list, or leave --strict out."
         )
-    if guards.expect is not None and guards.expect != plan.texts:
+    if options.expect is not None and options.expect != plan.texts:
         raise GuardError(
-            f"--expect {guards.expect:,}, but this start would send {plan.texts:,} texts. Nothing was sent. Look at "
+            f"--expect {options.expect:,}, but this start would send {plan.texts:,} texts. Nothing was sent. Look at "
             f"`batchsend preview`; if the number is right, expect {plan.texts}."
         )
-    if plan.remarks.again_unconfirmed and guards.unattended and guards.expect is None:
+    if plan.remarks.again_unconfirmed and options.unattended and options.expect is None:
         raise GuardError(
             f"--resend {plan.request.resend}: {plan.remarks.again_unconfirmed:,} of these rows may have been sent "
             f"already, and nobody is asked here. Nothing was sent. Add --expect {plan.texts} if you are sure."

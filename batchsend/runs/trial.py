@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,12 +26,13 @@ from batchsend.messages.sms import SmsSize
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
-from batchsend.runs.runner import DeclinedError, Listener
-from batchsend.runs.start import Start, planned, refuse_sample_ids
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.runs.runner import Api, Listener, sandbox_api
+from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
-from batchsend.settings import Credentials, require_credentials
+from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
 
 
@@ -61,30 +63,25 @@ ConfirmTrial = Callable[[Trial], bool]
 
 
 def send_trial(
-    start: Start, customer_uuid: str, row: int | None, *, confirm: ConfirmTrial, listener: Listener
+    start: Start,
+    customer_uuid: str,
+    row: int | None,
+    *,
+    confirm: ConfirmTrial,
+    listener: Listener,
+    rehearsal: bool = False,
 ) -> TrialReport:
-    """Sends the text of row `row` (`None`: of the first row that could be sent) to a customer's preferred number.
+    """Sends the text of row `row` to a customer's preferred number. `None`: of the first row that would be sent.
 
-    Raises `BatchsendError`; then nothing was sent.
+    A rehearsal sends it to a sandbox in this process. Raises `BatchsendError`; then nothing was sent.
     """
-    credentials = require_credentials(start.settings)
-    refuse_sample_ids(start.campaign)
+    api = None if rehearsal else Api(start.settings.base_url, require_credentials(start.settings))
+    if not rehearsal:
+        refuse_sample_ids(start.campaign)
     with planned(start) as plan:
         trial = _trial(plan, customer_uuid, row)
-        if not confirm(trial):
-            raise DeclinedError("Nothing was sent.")
-        return asyncio.run(_send(trial, plan.request.base_url, credentials, listener))
-
-
-def rehearse_trial(
-    start: Start, customer_uuid: str, row: int | None, *, confirm: ConfirmTrial, listener: Listener
-) -> TrialReport:
-    """Does what `send_trial` would do, to a sandbox in this process."""
-    with planned(start) as plan:
-        trial = _trial(plan, customer_uuid, row)
-        if not confirm(trial):
-            raise DeclinedError("Nothing was sent.")
-        return asyncio.run(_send_to_sandbox(trial, listener))
+        require_confirmation(confirm(trial))
+        return asyncio.run(_send(trial, api, listener))
 
 
 def _trial(plan: Plan, customer_uuid: str, row: int | None) -> Trial:
@@ -141,27 +138,16 @@ def _of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
     )
 
 
-async def _send_to_sandbox(trial: Trial, listener: Listener) -> TrialReport:
-    from batchsend.sandbox import Sandbox, SandboxOptions
-
-    async with Sandbox(SandboxOptions()) as sandbox:
-        return await _send(trial, sandbox.base_url, Credentials("rehearsal", "rehearsal"), listener)
-
-
-async def _send(trial: Trial, base_url: str, credentials: Credentials, listener: Listener) -> TrialReport:
-    """Sends as a run does, from a ledger with one row that is thrown away."""
-    campaign = trial.plan.request.campaign
-    with TemporaryDirectory(prefix="batchsend-") as folder:
-        ledger = scratch_ledger(Path(folder))
-        try:
-            with ledger.write() as connection:
-                connection.execute(insert(messages), _message(trial))
-            outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)
-            sending = Sending(campaign, base_url, credentials, TRIAL_IDENTITY, hours=None, wait=False)
-            ending = await dispatch(sending, outbox, listener)
-            row = next(run_rows(ledger, SCRATCH_RUN))
-        finally:
-            ledger.close()
+async def _send(trial: Trial, api: Api | None, listener: Listener) -> TrialReport:
+    """Sends as a run does, from a throw-away ledger with one row. `api` is `None` for the sandbox."""
+    with TemporaryDirectory(prefix="batchsend-") as folder, closing(scratch_ledger(Path(folder))) as ledger:
+        with ledger.write() as connection:
+            connection.execute(insert(messages), _message(trial))
+        outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)
+        async with sandbox_api() if api is None else nullcontext(api) as target:
+            settings = RunSettings.of(trial.plan.request.campaign, target.base_url)
+            ending = await dispatch(settings, TRIAL_IDENTITY, target.credentials, outbox, listener)
+        row = next(run_rows(ledger, SCRATCH_RUN))
     return TrialReport(_exit(row["status"], ending), row, ending.reason)
 
 

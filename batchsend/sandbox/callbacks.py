@@ -1,4 +1,4 @@
-"""Takes the sandbox's updates to `callbackURL`: late, twice and out of order where that is asked for."""
+"""Sends the sandbox's updates to `callbackURL`; the options can delay, repeat and reorder them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Self
 
 import aiohttp
 
-from batchsend.sandbox.answers import provocation_of
-from batchsend.sandbox.judge import chances
 from batchsend.sandbox.options import SandboxOptions
-from batchsend.sandbox.record import ReceivedText
-from batchsend.sandbox.updates import Post, Text, TextOutcome, is_loopback_url, posts
+from batchsend.sandbox.request_log import ReceivedRequest
+from batchsend.sandbox.responder import random_numbers
+from batchsend.sandbox.scenarios import find_scenario
+from batchsend.sandbox.updates import Text, TextOutcome, UpdatePost, is_loopback_url, updates_of
 
-#: Connections at once, seconds for an answer, and how often an update is sent again that got no 2xx.
-_CONNECTIONS = 20
-_PATIENCE = 5.0
+_MAX_CONNECTIONS = 20
+#: Seconds to wait for an answer.
+_TIMEOUT = 5.0
+#: An update that gets no 2xx is sent again this often, after a back-off that begins with so many seconds.
 _RETRIES = 5
-_FIRST_PAUSE = 0.2
+_FIRST_BACKOFF = 0.2
 
 
 class CallbackSender:
-    """The updates of one sandbox, as an asynchronous context manager; what is not sent when it closes is dropped."""
+    """The updates of one sandbox, as an asynchronous context manager; closing it drops unsent updates."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
@@ -33,8 +34,8 @@ class CallbackSender:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=_PATIENCE),
+            connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -48,56 +49,48 @@ class CallbackSender:
         if self._session is not None:
             await self._session.close()
 
-    def tell(self, received: ReceivedText) -> None:
-        """Sends what becomes of a text, if it left and its request asks to be told, to this computer alone."""
+    def schedule(self, received: ReceivedRequest) -> None:
+        """Sends the text's updates later, if a text was sent and its request names a URL on this computer."""
         submission, message_uuid = received.submission, received.message_uuid
         url = submission.callback_url
         if not self._options.updates or submission.send_synchronously or message_uuid is None:
             return
-        if url is None or not is_loopback_url(url):
+        if url is None or not is_loopback_url(url) or self._session is None:
             return
-        if self._session is None:
-            return
-        task = asyncio.create_task(self._deliver(self._session, url, received, message_uuid))
+        text = Text(message_uuid, received.customer_uuid, submission.metadata)
+        task = asyncio.create_task(self._send(self._session, url, text, received.number))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(
-        self, session: aiohttp.ClientSession, url: str, received: ReceivedText, message_uuid: str
-    ) -> None:
-        options, customer = self._options, received.customer_uuid
-        unlucky, shape, late, later = chances(self._seed, f"update:{customer}", received.number)
-        first_again, second_again, swapped, _ = chances(self._seed, f"repeat:{customer}", received.number)
-        text = Text(message_uuid, customer, received.metadata)
+    async def _send(self, session: aiohttp.ClientSession, url: str, text: Text, number: int) -> None:
+        options, customer = self._options, text.customer_uuid
+        bad_luck, shape, late, later = random_numbers(self._seed, f"update:{customer}", number)
+        *repeats, swap, _ = random_numbers(self._seed, f"repeat:{customer}", number)
         delays = [options.update_delay * (0.5 + late), options.update_delay * (1.5 + late + later)]
-        if options.update_shuffle and swapped < 0.5:
+        if options.update_shuffle and swap < 0.5:
             delays.reverse()
-        ways = []
-        for post, delay, again in zip(
-            posts(text, self._fate(customer, unlucky), shape),
-            delays,
-            (first_again, second_again),
-            strict=False,
-        ):
-            times = 2 if again < options.update_repeat else 1
-            ways += [_take(session, url, post, delay + options.update_delay * time) for time in range(times)]
-        await asyncio.gather(*ways)
+        posts = []
+        updates = updates_of(text, self._outcome(customer, bad_luck), shape)
+        for update, delay, repeat in zip(updates, delays, repeats, strict=False):
+            copies = 2 if repeat < options.update_repeat else 1
+            posts += [_post(session, url, update, delay + options.update_delay * n) for n in range(copies)]
+        await asyncio.gather(*posts)
 
-    def _fate(self, customer: str, unlucky: float) -> TextOutcome:
-        provocation = provocation_of(customer)
-        if provocation is not None and provocation.fate is not None:
-            return provocation.fate
-        return TextOutcome.UNDELIVERED if unlucky < self._options.undelivered_rate else TextOutcome.DELIVERED
+    def _outcome(self, customer: str, bad_luck: float) -> TextOutcome:
+        scenario = find_scenario(customer)
+        if scenario is not None and scenario.text_outcome is not None:
+            return scenario.text_outcome
+        return TextOutcome.UNDELIVERED if bad_luck < self._options.undelivered_rate else TextOutcome.DELIVERED
 
 
-async def _take(session: aiohttp.ClientSession, url: str, post: Post, delay: float) -> None:
+async def _post(session: aiohttp.ClientSession, url: str, update: UpdatePost, delay: float) -> None:
     await asyncio.sleep(delay)
     for retry in range(_RETRIES + 1):
         try:
             async with session.post(
                 url,
-                data=post.body.encode(),
-                headers={"Content-Type": post.content_type},
+                data=update.body.encode(),
+                headers={"Content-Type": update.content_type},
                 allow_redirects=False,
             ) as response:
                 if 200 <= response.status < 300:
@@ -105,5 +98,5 @@ async def _take(session: aiohttp.ClientSession, url: str, post: Post, delay: flo
         except (aiohttp.ClientError, TimeoutError, OSError):
             pass
         if retry < _RETRIES:
-            share = (1 + secrets.randbelow(1000) / 1000) / 2
-            await asyncio.sleep(_FIRST_PAUSE * 2**retry * share)
+            jitter = (1 + secrets.randbelow(1000) / 1000) / 2
+            await asyncio.sleep(_FIRST_BACKOFF * 2**retry * jitter)

@@ -1,7 +1,7 @@
-"""What the API checks before it takes a text, as pure functions.
+"""The API's checks of a request, as pure functions.
 
-Source of the attributes and their types: the API's reference page, "How to send a text to customer". Codes
-that the service is not known to give are the sandbox's own and stand in `OWN_CODES`.
+Source of the attributes and their types: the API's reference page, "How to send a text to customer". `OWN_CODES`
+are codes of the sandbox, for errors whose code from the service is unknown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
-#: Codes for what the real service refuses in words that are not published.
+#: Codes for refusals of the real service whose codes are not published.
 OWN_CODES = frozenset(
     {
         "INVALID_DEPARTMENT",
@@ -26,7 +26,7 @@ OWN_CODES = frozenset(
 )
 
 _UUID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-# 7 to 15 digits, as E.164 has them, with the usual marks in between.
+# 7 to 15 digits, as in E.164, with the usual punctuation in between.
 _PHONE = re.compile(r"\+?[ ().-]*(?:[0-9][ ().-]*){7,15}", re.ASCII)
 _SWITCHES = ("sendSynchronously", "addTCPAFooter", "addSignature", "addFooter", "sendVCard")
 
@@ -43,9 +43,9 @@ _WRONG = Fault(401, "WRONG_CREDENTIAL", "The username or the password is wrong."
 
 
 def credentials_fault(authorization: str | None, expected: tuple[str, str] | None) -> Fault | None:
-    """Judges the `Authorization` header; `expected` is (username, password).
+    """Checks the `Authorization` header; `expected` is (username, password).
 
-    None lets anybody in but those whose password is `wrong`, so that people can see what that looks like.
+    None accepts any credentials except the password `wrong`, so that people can see what a refusal looks like.
     """
     scheme, _, encoded = (authorization or "").partition(" ")
     try:
@@ -67,7 +67,7 @@ def credentials_fault(authorization: str | None, expected: tuple[str, str] | Non
 
 
 def content_type_fault(content_type: str) -> Fault | None:
-    """Judges the media type, without parameters."""
+    """Checks the media type, without parameters."""
     if content_type == "application/json" or content_type.endswith("+json"):
         return None
     return Fault(415, "UNSUPPORTED_MEDIA_TYPE", "The Content-Type must be application/json.")
@@ -87,7 +87,7 @@ def parse_json(raw: bytes) -> object:
 
 
 def uuid_faults(department: str, user: str, customer: str) -> Iterator[Fault]:
-    """Judges the path's three identifiers: opaque strings of 1-128 characters of `[A-Za-z0-9_-]`."""
+    """Checks the path's three identifiers: opaque strings of 1-128 characters of `[A-Za-z0-9_-]`."""
     for code, what, value in (
         ("INVALID_DEPARTMENT", "department", department),
         ("INVALID_USER", "user", user),
@@ -100,7 +100,7 @@ def uuid_faults(department: str, user: str, customer: str) -> Iterator[Fault]:
 
 
 def payload_faults(payload: object) -> Iterator[Fault]:
-    """Judges the request's JSON, every attribute for itself."""
+    """Checks each attribute of the request's JSON."""
     if not isinstance(payload, dict):
         yield Fault(400, "MALFORMED_REQUEST", "The request's body must be a JSON object.")
         return
@@ -110,7 +110,7 @@ def payload_faults(payload: object) -> Iterator[Fault]:
 
 def _message_faults(message: object) -> Iterator[Fault]:
     if not isinstance(message, dict):
-        # The service answers this one mistake of the caller's with a 500.
+        # The service answers a 500 here, although the request is at fault.
         yield Fault(500, "MISSING_MESSAGE_ATTRIBUTES", "messageAttributes is missing or not an object.")
         return
     if message.get("type") != "OUTGOING":
@@ -150,7 +150,7 @@ def _malformed(description: str) -> Fault:
 
 
 def _looks_like_a_phone(text: str) -> bool:
-    # The real service looks it up among the customer's numbers; here only its shape can be judged.
+    # The real service looks it up among the customer's numbers; here only its format can be checked.
     return _PHONE.fullmatch(text) is not None
 
 

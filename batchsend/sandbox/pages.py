@@ -1,4 +1,4 @@
-"""What the sandbox shows to people: the texts as phone bubbles, and the table of customers for the manual."""
+"""The sandbox's page, which shows texts as a phone does, and the table of scenarios for the manual."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from itertools import islice
 
 import jinja2
 
-from batchsend.sandbox.answers import PREFIX, PROVOCATIONS, SENT
-from batchsend.sandbox.record import ReceivedText, Record
+from batchsend.sandbox.request_log import ReceivedRequest, RequestLog
+from batchsend.sandbox.scenarios import PREFIX, SCENARIOS, SENT_SUFFIX
+from batchsend.utils.wording import text_count
 
-#: Texts on the page at most.
-SHOWN = 200
+#: The most texts on the page.
+MAX_TEXTS = 200
 
-#: Seconds between the reloads of a page that is kept up to date.
-RELOAD = 2
+#: Seconds between reloads of a page that keeps itself up to date.
+RELOAD_SECONDS = 2
 
 
 @cache
@@ -32,33 +33,33 @@ def _clock(moment: datetime) -> str:
     return moment.astimezone().strftime("%H:%M:%S")
 
 
-def newest(received: Iterable[ReceivedText], customer: str | None) -> Iterable[ReceivedText]:
-    """Those of `customer`, or of everybody where it is None."""
+def of_customer(received: Iterable[ReceivedRequest], customer: str | None) -> Iterable[ReceivedRequest]:
+    """The requests for `customer`, or all of them if it is None."""
     return (one for one in received if customer is None or one.customer_uuid == customer)
 
 
-def texts_page(record: Record, customer: str | None, *, live: bool) -> str:
-    """The page at `/`: the newest texts first, at most `SHOWN`, of one customer or of everybody."""
+def texts_page(log: RequestLog, customer: str | None, *, live: bool) -> str:
+    """The page at `/`: up to `MAX_TEXTS` texts, newest first, of one customer or of all."""
     return _template().render(
-        texts=list(islice(newest(reversed(record.texts), customer), SHOWN)),
-        text_count=record.text_count,
-        request_count=record.request_count,
+        texts=list(islice(of_customer(reversed(log.texts), customer), MAX_TEXTS)),
+        text_count=text_count(log.text_count),
+        request_count=log.request_count,
         customer=customer,
         live=live,
-        shown=SHOWN,
-        reload=RELOAD,
+        max_texts=MAX_TEXTS,
+        reload_seconds=RELOAD_SECONDS,
         prefix=PREFIX,
-        provocations=PROVOCATIONS,
-        sent=SENT,
+        scenarios=SCENARIOS,
+        sent_suffix=SENT_SUFFIX,
     )
 
 
-def provocations_markdown() -> str:
-    """The table of customers and their answers, for the manual."""
+def scenarios_markdown() -> str:
+    """The table of scenarios, for the manual."""
     rows = ["| Customer UUID begins with | What happens |", "| --- | --- |"]
-    for provocation in PROVOCATIONS:
-        name = f"`{provocation.prefix}`"
-        if provocation.outcome_is_open:
-            name += f", `{provocation.prefix}{SENT}`"
-        rows.append(f"| {name} | {provocation.sentence} |")
+    for scenario in SCENARIOS:
+        name = f"`{scenario.prefix}`"
+        if scenario.outcome_unknown:
+            name += f", `{scenario.prefix}{SENT_SUFFIX}`"
+        rows.append(f"| {name} | {scenario.description} |")
     return "\n".join(rows) + "\n"

@@ -1,11 +1,11 @@
-"""What the sandbox says of a text later: its updates, in the shapes that the service is known to use. Pure functions.
+"""The updates that the sandbox sends about a text, in the shapes that the service is known to use. Pure functions.
 
-First comes the update to `callbackURL`, once sending was attempted; then the message event with the outcome.
+The first update goes to `callbackURL` once sending was attempted. The second one is the message event with the
+delivery status.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,19 +13,22 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
+from batchsend.utils.net import is_this_machine
+
 _JSON = "application/json"
-#: The service says so of its events, which are JSON all the same.
+#: The content type of the service's events, although they are JSON.
 _PLAIN = "text/plain"
 
 
 class TextOutcome(Enum):
-    """What becomes of a text after it was accepted."""
+    """What happens to a text after it was accepted."""
 
     DELIVERED = auto()
     UNDELIVERED = auto()
     NOT_SENT = auto()
     OPTED_OUT = auto()
-    NEVER_HEARD_OF = auto()
+    #: Unknown: no update is sent.
+    NO_UPDATE = auto()
 
 
 _WHY_NOT_SENT = {
@@ -36,7 +39,7 @@ _WHY_NOT_SENT = {
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that left: all that its updates are made of."""
+    """A text that was sent: the facts that its updates contain."""
 
     message_uuid: str
     customer_uuid: str
@@ -44,90 +47,83 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """One update as it goes over the wire."""
+class UpdatePost:
+    """One update as it is posted."""
 
     content_type: str
     body: str
 
 
-def posts(text: Text, fate: TextOutcome, shape: float) -> Iterator[Post]:
+def updates_of(text: Text, outcome: TextOutcome, shape: float) -> Iterator[UpdatePost]:
     """A text's updates in their natural order. `shape`, 0 to 1, chooses among the known shapes."""
-    if fate is TextOutcome.NEVER_HEARD_OF:
+    if outcome is TextOutcome.NO_UPDATE:
         return
     attempts = (_attempt_plain, _attempt_other_names, _attempt_in_payload, _attempt_in_text)
-    yield attempts[int(shape * len(attempts))](text, _WHY_NOT_SENT.get(fate))
-    if fate not in _WHY_NOT_SENT:
+    yield attempts[int(shape * len(attempts))](text, _WHY_NOT_SENT.get(outcome))
+    if outcome not in _WHY_NOT_SENT:
         events = (_event_plain, _event_in_text)
-        yield events[int(shape * 31) % len(events)](text, delivered=fate is TextOutcome.DELIVERED)
+        yield events[int(shape * 31) % len(events)](text, delivered=outcome is TextOutcome.DELIVERED)
 
 
 def is_loopback_url(url: str | None) -> bool:
-    """Whether updates may go there: to this computer alone."""
+    """Whether updates may go to `url`: only addresses of this computer."""
     try:
         parts = urlsplit(url or "")
         host = parts.hostname or ""
-        port_is_sound = parts.port != 0
+        port_is_valid = parts.port != 0
     except ValueError:
         return False
-    if parts.scheme not in ("http", "https") or not port_is_sound:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme in ("http", "https") and port_is_valid and is_this_machine(host)
 
 
 _Reason = tuple[str, str] | None
 
 
-def _status(why: _Reason) -> str:
-    return "SUCCESS" if why is None else "FAILURE"
+def _status(reason: _Reason) -> str:
+    return "SUCCESS" if reason is None else "FAILURE"
 
 
-def _errors(why: _Reason) -> list[dict[str, str]]:
-    return [] if why is None else [{"errorCode": why[0], "errorDescription": why[1]}]
+def _errors(reason: _Reason) -> list[dict[str, str]]:
+    return [] if reason is None else [{"errorCode": reason[0], "errorDescription": reason[1]}]
 
 
-def _attempt_plain(text: Text, why: _Reason) -> Post:
+def _attempt_plain(text: Text, reason: _Reason) -> UpdatePost:
     body = {
         "callbackMetaData": text.metadata,
         "customerUUID": text.customer_uuid,
-        "errors": _errors(why) or None,
+        "errors": _errors(reason) or None,
         "messageUUID": text.message_uuid,
-        "status": _status(why),
+        "status": _status(reason),
     }
-    return Post(_JSON, json.dumps(body))
+    return UpdatePost(_JSON, json.dumps(body))
 
 
-def _attempt_other_names(text: Text, why: _Reason) -> Post:
+def _attempt_other_names(text: Text, reason: _Reason) -> UpdatePost:
     body = {
         "messageUuid": text.message_uuid,
         "metaData": text.metadata,
-        "status": _status(why),
-        "errors": _errors(why),
+        "status": _status(reason),
+        "errors": _errors(reason),
     }
-    return Post(_JSON, json.dumps(body))
+    return UpdatePost(_JSON, json.dumps(body))
 
 
-def _attempt_in_payload(text: Text, why: _Reason) -> Post:
-    return Post(_PLAIN, json.dumps({"payload": json.loads(_attempt_plain(text, why).body)}))
+def _attempt_in_payload(text: Text, reason: _Reason) -> UpdatePost:
+    return UpdatePost(_PLAIN, json.dumps({"payload": json.loads(_attempt_plain(text, reason).body)}))
 
 
-def _attempt_in_text(text: Text, why: _Reason) -> Post:
-    return Post(_PLAIN, json.dumps({"payload": _attempt_other_names(text, why).body}))
+def _attempt_in_text(text: Text, reason: _Reason) -> UpdatePost:
+    return UpdatePost(_PLAIN, json.dumps({"payload": _attempt_other_names(text, reason).body}))
 
 
-def _event_plain(text: Text, *, delivered: bool) -> Post:
+def _event_plain(text: Text, *, delivered: bool) -> UpdatePost:
     message = {
         "uuid": text.message_uuid,
         "deliveryStatus": "DELIVERED" if delivered else "UNDELIVERED",
         "twilioDeliveryFailureMessage": None if delivered else "30003 Unreachable destination handset",
     }
-    return Post(_PLAIN, json.dumps({"messageDTO": message}))
+    return UpdatePost(_PLAIN, json.dumps({"messageDTO": message}))
 
 
-def _event_in_text(text: Text, *, delivered: bool) -> Post:
-    return Post(_PLAIN, json.dumps({"payload": _event_plain(text, delivered=delivered).body}))
+def _event_in_text(text: Text, *, delivered: bool) -> UpdatePost:
+    return UpdatePost(_PLAIN, json.dumps({"payload": _event_plain(text, delivered=delivered).body}))

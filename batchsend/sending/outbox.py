@@ -95,7 +95,7 @@ def _recorded(given: Given) -> Update:
             {name: given(name) for name in _RECORDED}
             | unless_updated
             | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
-            | {"owner": None, "lease_until": None}
+            | {"owner": None}
         )
     )
 
@@ -213,20 +213,22 @@ class Outbox:
         with self._ledger.write() as connection:
             _release.execute(connection, rows, {**self._own, "code": code})
 
-    def sleeping(self) -> list[str]:
-        """The clocks of those who wait for their quiet hours to end, as `quiet_hours.py` has them."""
-        query = select(messages.c.clock).where(*self._asleep()).distinct()
+    def quiet_clocks(self) -> list[str]:
+        """The clocks of recipients whose rows wait for quiet hours to end, as in `campaigns/quiet_hours.py`."""
+        query = select(messages.c.clock).where(*self._in_quiet_hours()).distinct()
         with self._ledger.read() as connection:
             return [clock or "" for clock in connection.scalars(query)]
 
-    def wake(self, clocks: Sequence[str]) -> None:
-        """Lets the messages to recipients with these clocks be claimed again."""
-        awake = func.coalesce(messages.c.clock, "").in_(clocks)
+    def end_quiet_hours(self, clocks: Sequence[str]) -> None:
+        """Lets the rows of recipients with these clocks be claimed again."""
+        ended = func.coalesce(messages.c.clock, "").in_(clocks)
         with self._ledger.write() as connection:
-            connection.execute(update(messages).where(*self._asleep(), awake).values(codes=Code.STOPPED))
+            connection.execute(
+                update(messages).where(*self._in_quiet_hours(), ended).values(codes=Code.STOPPED)
+            )
         self._after = 0
 
-    def _asleep(self) -> tuple[ColumnElement[bool], ...]:
+    def _in_quiet_hours(self) -> tuple[ColumnElement[bool], ...]:
         return (
             messages.c.run_id == self._run_id,
             messages.c.status == Status.PENDING,

@@ -112,7 +112,7 @@ class Pacer:
         self._slowed_at = max(self._slowed_at, self._paused_until)
         return Pause(wait, reason)
 
-    def taken(self) -> None:
+    def reset_backoff(self) -> None:
         """A request was answered for good: the next refusal begins with the shortest back-off again."""
         self._refusals = 0
 

@@ -34,7 +34,7 @@ from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, 
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
 from batchsend.utils.processes import Child, ChildProcess, Launch
-from batchsend.utils.signals import counting_signals
+from batchsend.utils.signals import handling_signals
 from batchsend.utils.timestamps import for_people, now, to_text
 
 #: Seconds between two looks at the clock, the files and the children.
@@ -307,8 +307,9 @@ def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
     if not service.watching:
         raise nothing_to_start(named)
     cut_short = False
-    with counting_signals() as signals:
-        while not signals.count:
+    signals: list[int] = []
+    with handling_signals(signals.append):
+        while not signals:
             service.turn()
             time.sleep(_LOOK_SECONDS)
         passed_on = 0
@@ -316,8 +317,8 @@ def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
             cut_short = True
             log(_json_line("stopping", "Stopping: what is in flight is finished and recorded first."))
         while service.running:
-            if passed_on < signals.count:
-                passed_on = signals.count
+            if passed_on < len(signals):
+                passed_on = len(signals)
                 service.interrupt()
             time.sleep(_LOOK_SECONDS / 5)
             service.reap()

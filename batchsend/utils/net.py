@@ -17,12 +17,16 @@ def in_url(host: str) -> str:
     return host if address.version == 4 else f"[{host}]"
 
 
-def cannot_listen(host: str, port: int, error: OSError | OverflowError, suspect: str) -> str:
-    """Why a server cannot listen there. `suspect`: who else may be listening already."""
-    where = f"batchsend cannot listen on {host}, port {port}"
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+def cannot_listen(
+    host: str, port: int, error: OSError | OverflowError, suspect: str, *, program: str = "batchsend"
+) -> str:
+    """Why `program` cannot listen there. `suspect`: another program that may be using the port."""
+    where = f"{program} cannot listen on {host}, port {port}"
+    if isinstance(error, OverflowError):
+        return f"{where}: a port is a number from 0 to 65535. Choose another --port."
+    if error.errno == errno.EADDRINUSE:
         return f"{where}: another program uses it, {suspect}. Stop that one, or choose another --port."
-    if isinstance(error, OSError) and error.errno == errno.EACCES:
+    if error.errno == errno.EACCES:
         return f"{where}: this user may not use it. Choose a port above 1023."
     return (
         f"{where}: this computer has no such address. Use 127.0.0.1, or one of the computer's own addresses."

@@ -92,7 +92,7 @@ def shortened(lines: list[str]) -> list[str]:
     def find(beginning: str) -> int:
         return next(number for number, line in enumerate(plain) if line.startswith(beginning))
 
-    gaps = ((find("  invalid") + 3, find("  first text")), (find("  sending") + 4, find("What to do about")))
+    gaps = ((find("  invalid") + 3, find("  first text")), (find("  sending") + 4, find("See the Problems")))
     for begin, end in reversed(gaps):
         lines[begin:end] = ["                  ..."]
     return lines

@@ -110,7 +110,7 @@ def test_interrupted_it_finishes_what_is_in_flight_and_goes_on_later(tmp_path: P
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "Run the same command again to go on." in out
+        assert "Run the same command again to continue." in out
         counts = [status for status, _ in statuses(world).values()]
         assert set(counts) == {"accepted", "pending"}
         assert {codes for status, codes in statuses(world).values() if status == "pending"} == {"STOPPED"}
@@ -178,7 +178,7 @@ def test_another_list_closes_what_the_run_before_had_not_tried(world: World, san
     world.send("--limit", "1")
     world.write_list(customers(2, prefix="other"))
     done = world.send()
-    assert "Run 1 had 2 rows not yet tried. This is a new list, so they were given up (CLOSED)." in done.out
+    assert "Run 1 had 2 rows not yet tried. This is a new list, so they were closed (CLOSED)." in done.out
     world.run("results", "1")
     assert statuses(world, 1) == {
         2: ("accepted", None),
@@ -250,7 +250,7 @@ def test_two_starts_at_once_the_second_one_leaves(tmp_path: Path) -> None:
         process.communicate(timeout=60)
         assert process.returncode == 130
         idle = world.run("stop", "1")
-        assert idle.out == "Run 1 is not running. Nothing to stop.\n"
+        assert idle.out == "Run 1 is not running; nothing to stop.\n"
 
 
 def test_without_a_terminal_yes_is_needed(world: World, sandbox: Sandbox) -> None:
@@ -369,4 +369,4 @@ def test_a_terminal_asks_for_the_number_of_texts(
     assert len(sandbox.requests()) == texts
     if code:
         # A refused question leaves no trace.
-        assert "Nothing was sent yet." in world.run("runs").out
+        assert "Nothing has been sent yet." in world.run("runs").out

@@ -66,7 +66,7 @@ def test_what_is_in_flight_is_finished_and_the_rest_waits(
     held.set()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Run the same command again to go on." in out
+    assert "Run the same command again to continue." in out
     assert "Traceback" not in err
     assert outcomes(world) == HALF_DONE
     assert len(bench.received) == 3

@@ -156,8 +156,8 @@ def test_history_says_who_got_what_from_whom(world: World, sandbox: Sandbox) -> 
         assert sandbox.requests()[1]["messageUUID"] in done.out
         assert "Name0" not in done.out
     nobody = world.run("history", "--customer", "stranger")
-    assert nobody.out == "This ledger knows of no text to stranger.\n"
-    assert "Name a customer with --customer, or a phone with --phone." in world.run("history").err
+    assert nobody.out == "This ledger has no text to stranger.\n"
+    assert "Name a customer with --customer, or a phone number with --phone." in world.run("history").err
 
 
 def test_schema_is_json_for_editors(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_list_without_headers_is_told_without_repeating_anybody(world: World) 
     (world.folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
     refused = world.send("--log-format", "json")
     assert refused.code == 2
-    assert "Its first row is a customer, not headers" in refused.err
+    assert "Its first row looks like a customer, not headers" in refused.err
     assert "Name0" not in refused.err + refused.out
 
 

@@ -302,14 +302,14 @@ def test_another_campaign_leaves_out_whom_mykaarma_refused_until_they_are_taken_
     # Whoever wants texts again gets one by --resend.
     done = world.run("optouts", "remove", "--customer", "sandbox-opted-out-1", "--reason", "signed up again")
     assert done.code == 0
-    assert "Taken off: customer sandbox-opted-out-1, (312) 555-0192" in done.out
-    assert "myKaarma keeps opt-outs of its own" in done.out
+    assert "Removed: customer sandbox-opted-out-1, (312) 555-0192" in done.out
+    assert "myKaarma keeps its own opt-outs" in done.out
     assert world.send("--resend", "failed").code == 1
     assert len(sandbox.requests()) == received + 3
     # The sandbox refused it again, and that is later than the removal.
     ever = world.run("optouts", "list", "--all").out
     assert ever.count("customer sandbox-opted-out-1, (312) 555-0192") == 2
-    assert ever.count("taken off on") == 1
+    assert ever.count("removed on") == 1
     assert ": signed up again" in ever
     assert f"only at {world.base_url}" in ever
 
@@ -328,7 +328,7 @@ def test_people_keep_the_list_and_hand_it_on(world: World, sandbox: Sandbox) -> 
     added = world.run("optouts", "add", "--phone", "(312) 500-0001", "--reason", "wrong number", *named)
     assert (added.code, added.out) == (
         0,
-        "Added. From the next start on, no campaign of this ledger texts them.\n",
+        "Added. From the next start, no campaign of this ledger texts them.\n",
     )
     assert world.send().code == 1
     assert sandbox.texts() == {"customer-0": 1, "customer-2": 1}
@@ -339,11 +339,11 @@ def test_people_keep_the_list_and_hand_it_on(world: World, sandbox: Sandbox) -> 
     assert exported.code == 0
     assert exported.out.splitlines() == [
         f"1 written to {world.folder / 'out.csv'}",
-        "1 skipped: a sandbox said so, and it counts only there.",
+        "1 skipped: they come from a sandbox and apply only there.",
     ]
     new = world.run("optouts", "import", "out.csv", "--ledger", "elsewhere/ledger.db")
     assert new.out == "1 added, 0 already on the list.\n"
-    assert "A new ledger was made: " in new.err
+    assert "Created a new ledger: " in new.err
 
 
 # --- the same commands, without a process for each
@@ -404,10 +404,7 @@ def test_a_list_of_any_kind_is_imported_and_what_names_nobody_is_said(
     )
     said = optouts(capsys, "import", "stop.txt", "--reason", "the old system's list")
     assert "2 added, 1 already on the list." in said
-    assert (
-        "stop.txt: 1 row names nobody (no customer id, no usable phone): 4. These are not on the list."
-        in said
-    )
+    assert "stop.txt: 1 row names nobody (no customer id, no usable phone): 4. They were not added." in said
     listed = optouts(capsys, "list")
     assert "(312) 555-0101\n  the old system's list (imported by " in listed
     assert "customer c9\n  complained (imported by " in listed
@@ -416,25 +413,25 @@ def test_a_list_of_any_kind_is_imported_and_what_names_nobody_is_said(
 def test_adding_and_removing_say_what_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Added." in optouts(capsys, "add", "--phone", "(312) 555-0101", "--reason", "wrong number")
     again = optouts(capsys, "add", "--phone", "+1 312 555 0101", "--reason", "still wrong")
-    assert again == "Already on the list: nothing was changed.\n"
+    assert again == "Already on the list; nothing was changed.\n"
     removed = optouts(capsys, "remove", "--phone", "312.555.0101")
-    assert "Taken off: (312) 555-0101 (out since " in removed
-    assert optouts(capsys, "list") == "Nobody is on this ledger's opt-outs.\n"
-    assert "taken off on " in optouts(capsys, "list", "--all")
+    assert "Removed: (312) 555-0101 (opted out since " in removed
+    assert optouts(capsys, "list") == "This ledger has no opt-outs.\n"
+    assert "removed on " in optouts(capsys, "list", "--all")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["add", "--reason", "x"], "Name a customer with --customer, a phone with --phone, or both."),
+        (["add", "--reason", "x"], "Name a customer with --customer, a phone number with --phone, or both."),
         (["add", "--customer", "c1"], "--reason"),
-        (["add", "--customer", "(312) 555-0101", "--reason", "x"], "A phone goes behind --phone."),
+        (["add", "--customer", "(312) 555-0101", "--reason", "x"], "For a phone number, use --phone."),
         (["add", "--phone", "12", "--reason", "x"], "--phone: the phone is "),
-        (["add", "--phone", "3125550101", "--reason", " "], "Say why with --reason"),
-        (["remove"], "Name a customer with --customer, or a phone with --phone."),
+        (["add", "--phone", "3125550101", "--reason", " "], "Give a reason, such as --reason"),
+        (["remove"], "Name a customer with --customer, or a phone number with --phone."),
         (
             ["remove", "--customer", "stranger"],
-            "stranger is not on the opt-outs, so there was nothing to remove.",
+            "stranger is not on the opt-out list; nothing was removed.",
         ),
         (["import", "nowhere.csv"], "nowhere.csv"),
         (

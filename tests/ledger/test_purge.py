@@ -337,8 +337,8 @@ def test_purge_with_the_installed_command(tmp_path: Path) -> None:
     assert (
         "Spring, by api.example.com: 6 entries, each with its text, from 2020-03-02 to 2020-03-02" in done.out
     )
-    assert "With them goes the evidence of what was written" in done.out
-    assert "6 entries purged, and their space was given back." in done.out
+    assert "You will no longer be able to show what was sent" in done.out
+    assert "6 entries purged; their disk space is free again." in done.out
     assert b"secret" not in content(file)
 
 
@@ -354,7 +354,7 @@ def test_what_is_left_can_be_shown_and_says_what_is_gone(
         cli.main(["purge", "--older-than", "4y"], standalone_mode=False)
     for _ in range(2):
         cli.main(["purge", "--older-than", "4y", "--yes"], standalone_mode=False)
-    assert "Nothing to purge: nothing was last touched before " in capsys.readouterr().out
+    assert "Nothing to purge: no text was last used before " in capsys.readouterr().out
     cli.main(["history", "--customer", "customer-2"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "the text and the phone were purged on " in shown

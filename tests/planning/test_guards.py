@@ -174,7 +174,7 @@ def test_the_daily_cap_counts_over_starts(world: World, sandbox: Sandbox) -> Non
     done = world.send()
     assert done.code == 5
     assert "5 rows = 3 accepted by myKaarma + 0 skipped + 0 need attention + 2 waiting" in done.out
-    assert "Some rows wait for their time: run the same command again from" in done.out
+    assert "Some rows are waiting: run the same command again from" in done.out
     again = world.send()
     assert again.code == 5
     assert "Nothing was left to send." not in again.out

@@ -108,7 +108,10 @@ def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
         # A bare column of numbers: the first one stands where the header should be.
         (
             b"3125550142\n3125550143\n",
-            "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above.",
+            (
+                "Its first row looks like a customer, not headers: it has a phone number. "
+                "Add a row of column names above it."
+            ),
         ),
         # The number in the dealer's system, and the id in myKaarma: which is which?
         (

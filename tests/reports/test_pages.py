@@ -443,6 +443,6 @@ def test_a_page_that_cannot_be_written_fails_no_run(world: World) -> None:
     page.mkdir(parents=True)
     done = world.send()
     assert done.code == 0
-    assert f"There is no report page, the results are not touched by that. {page}: " in done.out
+    assert f"Couldn't write the report page; the results are unaffected. {page}: " in done.out
     assert list(world.workbook()) == [2]
     assert done.out.endswith(f"Results: {Path('results/campaign-1.xlsx')}\n")

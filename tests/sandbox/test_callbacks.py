@@ -12,11 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from sandbox_requests import ANYBODY, path, payload
+from sandbox_requests import ANY_CREDENTIALS, path, payload
 
 from batchsend.errors import BatchsendError
-from batchsend.sandbox import Sandbox, SandboxOptions
-from batchsend.sandbox.updates import Text, TextOutcome, is_loopback_url, posts
+from batchsend.sandbox.options import SandboxOptions
+from batchsend.sandbox.server import Sandbox
+from batchsend.sandbox.updates import Text, TextOutcome, is_loopback_url, updates_of
 
 METADATA = {"run": "7", "row": "2"}
 
@@ -69,7 +70,7 @@ async def world(
             async with session.post(
                 sandbox.base_url + path(customer),
                 json=payload(**{**usual, **sending}),
-                headers={"Authorization": ANYBODY},
+                headers={"Authorization": ANY_CREDENTIALS},
             ) as response:
                 answer = await response.json()
                 return str(answer["messageUUID"]) if "messageUUID" in answer else None
@@ -179,7 +180,7 @@ def test_all_known_shapes_are_used() -> None:
             type(json.loads(post.body).get("payload")).__name__,
         )
         for number in range(100)
-        for post in posts(text, TextOutcome.DELIVERED, number / 100)
+        for post in updates_of(text, TextOutcome.DELIVERED, number / 100)
     }
     assert shapes == {
         (

@@ -19,20 +19,17 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sandbox_requests import ANYBODY, CUSTOMER, DEPARTMENT, USER, path, payload
+from sandbox_requests import ANY_CREDENTIALS, CUSTOMER, DEPARTMENT, USER, path, payload
 
 import batchsend.sandbox
 from batchsend.errors import BatchsendError
-from batchsend.sandbox import (
-    PROVOCATIONS,
-    Sandbox,
-    SandboxOptions,
-    provocations_markdown,
-    serve,
-)
-from batchsend.sandbox.answers import ReplyEnding, provocation_of
-from batchsend.sandbox.judge import Arrival, Judge, TokenBucket
-from batchsend.sandbox.record import ReceivedText, Submission
+from batchsend.sandbox.options import SandboxOptions
+from batchsend.sandbox.pages import scenarios_markdown
+from batchsend.sandbox.request_log import ReceivedRequest, Submission
+from batchsend.sandbox.responder import IncomingRequest, Responder, TokenBucket
+from batchsend.sandbox.responses import Ending
+from batchsend.sandbox.scenarios import SCENARIOS, find_scenario
+from batchsend.sandbox.server import Sandbox, serve
 
 PHONE = "+12125550123"
 
@@ -49,7 +46,7 @@ class Client:
         return await self.request("POST", path(customer), json=payload(body, **sending))
 
     async def request(self, method: str, where: str, **arguments: Any) -> tuple[int, str, Any]:
-        arguments["headers"] = {"Authorization": ANYBODY} | arguments.get("headers", {})
+        arguments["headers"] = {"Authorization": ANY_CREDENTIALS} | arguments.get("headers", {})
         async with self.session.request(
             method,
             aiohttp.client.URL(self.base_url + where, encoded=True),
@@ -112,7 +109,7 @@ async def test_a_well_formed_request_is_accepted_and_taken_down() -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", answer["messageUUID"])
     [text] = sandbox.texts
     assert (text.department_uuid, text.user_uuid, text.customer_uuid) == (DEPARTMENT, USER, CUSTOMER)
-    assert (text.phone, text.body, text.metadata) == (PHONE, "Hi Maria", {"run": "7"})
+    assert (text.phone, text.body, text.submission.metadata) == (PHONE, "Hi Maria", {"run": "7"})
     assert text.message_uuid == answer["messageUUID"]
     assert text.submission.callback_url == "https://example.com"
     assert sandbox.texts_per_customer() == {CUSTOMER: 1}
@@ -220,7 +217,7 @@ async def test_refused_payloads(sent: object, status: int, expected: list[str]) 
         got, body, _ = await client.request("POST", path(), json=sent)
     assert (got, codes(body)) == (status, expected)
     assert not sandbox.texts
-    assert sandbox.requests[0].answer.codes == tuple(expected)
+    assert sandbox.requests[0].response.codes == tuple(expected)
 
 
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -248,7 +245,7 @@ async def test_refused_bytes(sent: bytes, headers: dict[str, str], status: int, 
         # The next request finds the server in order.
         assert (await client.send())[0] == 200
     assert (got, codes(body)) == (status, expected)
-    assert [request.text_left for request in sandbox.requests] == [False, True]
+    assert [request.text_sent for request in sandbox.requests] == [False, True]
 
 
 REFUSED_PATHS = [
@@ -282,7 +279,7 @@ CREDENTIALS = [
     (aiohttp.encode_basic_auth("dealer", ""), SandboxOptions(), "CREDENTIALS_ARE_NULL"),
     (aiohttp.encode_basic_auth("dealer", "password"), EXPECTED, "WRONG_CREDENTIAL"),
     (aiohttp.encode_basic_auth("Dealer", "pässword: with colons"), EXPECTED, "WRONG_CREDENTIAL"),
-    (ANYBODY, SandboxOptions(), None),
+    (ANY_CREDENTIALS, SandboxOptions(), None),
     (aiohttp.encode_basic_auth("dealer", "pässword: with colons", "utf-8"), EXPECTED, None),
     (aiohttp.encode_basic_auth("dealer", "pässword: with colons", "latin-1"), EXPECTED, None),
 ]
@@ -347,8 +344,8 @@ PROVOKED: dict[str, tuple[int | None, list[str], bool]] = {
 WAITING = {"sandbox-no-answer", "sandbox-slow"}
 
 
-def test_every_provocation_has_its_case() -> None:
-    assert [provocation.prefix for provocation in PROVOCATIONS] == list(PROVOKED)
+def test_every_scenario_has_its_case() -> None:
+    assert [scenario.prefix for scenario in SCENARIOS] == list(PROVOKED)
 
 
 @pytest.mark.parametrize("prefix", [prefix for prefix in PROVOKED if prefix not in WAITING])
@@ -366,15 +363,13 @@ async def test_provoked_answers(prefix: str) -> None:
                 assert headers["Content-Type"] == "application/json"
                 assert codes(body) == expected_codes
     [request] = sandbox.requests
-    assert (request.answer.http_status, list(request.answer.codes)) == (expected_status, expected_codes)
-    assert request.text_left == text_leaves
+    assert (request.response.http_status, list(request.response.codes)) == (expected_status, expected_codes)
+    assert request.text_sent == text_leaves
 
 
-@pytest.mark.parametrize(
-    "prefix", [provocation.prefix for provocation in PROVOCATIONS if provocation.outcome_is_open]
-)
+@pytest.mark.parametrize("prefix", [scenario.prefix for scenario in SCENARIOS if scenario.outcome_unknown])
 @asynchronous
-async def test_where_the_outcome_is_open_the_suffix_decides(prefix: str) -> None:
+async def test_where_the_outcome_unknown_the_suffix_decides(prefix: str) -> None:
     async with running() as (sandbox, client):
         for count, customer in enumerate((prefix, prefix + "-sent", prefix + "-sent-2"), start=1):
             sending = asyncio.create_task(client.send(customer))
@@ -384,8 +379,8 @@ async def test_where_the_outcome_is_open_the_suffix_decides(prefix: str) -> None
     assert sandbox.texts_per_customer() == {prefix + "-sent": 1, prefix + "-sent-2": 1}
     # The client cannot tell the two apart.
     plain, sent, _ = sandbox.requests
-    assert plain.answer.http_status == sent.answer.http_status
-    assert sent.message_uuid not in sent.answer.body
+    assert plain.response.http_status == sent.response.http_status
+    assert sent.message_uuid not in sent.response.body
 
 
 OTHER_BODIES = [
@@ -444,8 +439,8 @@ LOOKED_UP = [
 
 @pytest.mark.parametrize(("customer", "prefix"), LOOKED_UP)
 def test_looking_up_a_customer(customer: str, prefix: str | None) -> None:
-    provocation = provocation_of(customer)
-    assert (provocation.prefix if provocation else None) == prefix
+    scenario = find_scenario(customer)
+    assert (scenario.prefix if scenario else None) == prefix
 
 
 @asynchronous
@@ -454,13 +449,12 @@ async def test_an_unknown_sandbox_customer_is_told() -> None:
         status, body, _ = await client.send("sandbox-opted-uot")
     assert (status, codes(body)) == (400, ["INVALID_CUSTOMER"])
     assert json.loads(body)["errors"][0]["errorDescription"] == (
-        "The sandbox has no answer for this customer UUID: the names that may follow “sandbox-” are listed on "
-        "the sandbox's page."
+        "The sandbox has no answer for this customer UUID. Its page lists the names that may follow “sandbox-”."
     )
 
 
 @asynchronous
-async def test_a_provocation_answers_only_well_formed_requests() -> None:
+async def test_a_scenario_answers_only_well_formed_requests() -> None:
     async with running() as (_, client):
         _, body, _ = await client.request("POST", path("sandbox-opted-out"), json=without("body"))
     assert codes(body) == ["MISSING_MESSAGE_BODY"]
@@ -493,7 +487,7 @@ async def test_a_client_that_gives_up_stays_on_record() -> None:
         await asyncio.wait([sending])
         # Nobody waits any more, so the server does not either.
         await until(lambda: len(asyncio.all_tasks()) == idle)
-        assert sandbox.requests[0].answer.ending is ReplyEnding.NEVER
+        assert sandbox.requests[0].response.ending is Ending.NEVER
         assert sandbox.texts_per_customer() == {"sandbox-no-answer-sent": 1}
         assert (await client.send())[0] == 200
 
@@ -522,7 +516,7 @@ async def test_beyond_the_rate_limit_is_429() -> None:
         status, body, headers = await client.send()
     assert (status, codes(body)) == (429, ["TOO_MANY_REQUESTS"])
     assert 1 <= int(headers["Retry-After"]) <= 1000
-    assert [request.text_left for request in sandbox.requests] == [True, False]
+    assert [request.text_sent for request in sandbox.requests] == [True, False]
 
 
 @given(
@@ -553,15 +547,15 @@ def test_a_client_at_the_limit_is_never_refused(rate: int, jitter: list[float]) 
     assert not any(bucket.wait(arrival) for arrival in arrivals)
 
 
-def arrival(customer: str, sent: object = None) -> Arrival:
+def arrival(customer: str, sent: object = None) -> IncomingRequest:
     raw = json.dumps(payload() if sent is None else sent).encode()
-    return Arrival(0.0, ANYBODY, "application/json", DEPARTMENT, USER, customer, raw)
+    return IncomingRequest(0.0, ANY_CREDENTIALS, "application/json", DEPARTMENT, USER, customer, raw)
 
 
-def fates(judge: Judge, customers: list[str]) -> dict[str, tuple[Any, ...]]:
-    decided = {customer: judge.decide(arrival(customer)) for customer in customers}
+def fates(responder: Responder, customers: list[str]) -> dict[str, tuple[Any, ...]]:
+    decided = {customer: responder.decide(arrival(customer)) for customer in customers}
     return {
-        customer: (answer.http_status, answer.codes, answer.ending, answer.text_left, seconds)
+        customer: (answer.http_status, answer.codes, answer.ending, answer.text_sent, seconds)
         for customer, (_, answer, seconds) in decided.items()
     }
 
@@ -569,14 +563,14 @@ def fates(judge: Judge, customers: list[str]) -> dict[str, tuple[Any, ...]]:
 def test_the_same_seed_gives_a_customer_the_same_fate_in_any_order() -> None:
     options = SandboxOptions(error_rate=0.5, latency=0.1, seed=7)
     customers = [f"customer-{n}" for n in range(200)]
-    forth = fates(Judge(options), customers)
-    assert fates(Judge(options), customers[::-1]) == forth
-    assert fates(Judge(SandboxOptions(error_rate=0.5, latency=0.1, seed=8)), customers) != forth
+    forth = fates(Responder(options), customers)
+    assert fates(Responder(options), customers[::-1]) == forth
+    assert fates(Responder(SandboxOptions(error_rate=0.5, latency=0.1, seed=8)), customers) != forth
 
 
 def test_error_rate_is_the_share_of_errors_and_they_are_mixed() -> None:
     got = fates(
-        Judge(SandboxOptions(error_rate=0.3, seed=1)), customers := [f"customer-{n}" for n in range(2000)]
+        Responder(SandboxOptions(error_rate=0.3, seed=1)), customers := [f"customer-{n}" for n in range(2000)]
     )
     errors = [fate for fate in got.values() if fate[:2] != (200, ())]
     assert 0.27 < len(errors) / len(customers) < 0.33
@@ -585,17 +579,17 @@ def test_error_rate_is_the_share_of_errors_and_they_are_mixed() -> None:
     assert {fate[3] for fate in errors if fate[0] == 400} == {False}
     # Nothing by chance stops a whole run or hangs: 401, the holiday, no answer.
     assert {fate[0] for fate in errors} == {None, 200, 400, 429, 500, 502, 503, 504}
-    assert ReplyEnding.NEVER not in {fate[2] for fate in errors}
+    assert Ending.NEVER not in {fate[2] for fate in errors}
 
 
 def test_a_request_tried_again_has_another_chance() -> None:
-    judge = Judge(SandboxOptions(error_rate=0.5, seed=1))
-    assert len({judge.decide(arrival(CUSTOMER))[1].http_status for _ in range(50)}) > 1
+    responder = Responder(SandboxOptions(error_rate=0.5, seed=1))
+    assert len({responder.decide(arrival(CUSTOMER))[1].http_status for _ in range(50)}) > 1
 
 
 @given(latency=st.floats(0.001, 10), customer=st.text("abc", min_size=1, max_size=20))
 def test_latency_varies_around_its_mean(latency: float, customer: str) -> None:
-    _, _, seconds = Judge(SandboxOptions(latency=latency)).decide(arrival(customer))
+    _, _, seconds = Responder(SandboxOptions(latency=latency)).decide(arrival(customer))
     assert 0.5 * latency <= seconds <= 1.5 * latency
 
 
@@ -618,10 +612,10 @@ def test_any_json_gets_an_answer_and_a_record(message: object, sending: object, 
     sent = payload() | {"messageSendingAttributes": sending}
     if use_message:
         sent["messageAttributes"] = message
-    read, answer, _ = Judge(SandboxOptions()).decide(arrival(CUSTOMER, sent))
-    assert answer.text_left == (answer.http_status == 200)
-    received = ReceivedText(1, 0.0, 0.0, DEPARTMENT, USER, CUSTOMER, Submission.of(read), answer)
-    assert json.loads(json.dumps(received.as_json()))["textLeft"] == answer.text_left
+    read, answer, _ = Responder(SandboxOptions()).decide(arrival(CUSTOMER, sent))
+    assert answer.text_sent == (answer.http_status == 200)
+    received = ReceivedRequest(1, 0.0, 0.0, DEPARTMENT, USER, CUSTOMER, Submission.of(read), answer)
+    assert json.loads(json.dumps(received.as_json()))["textLeft"] == answer.text_sent
 
 
 # --- the record ---------------------------------------------------------------------------------------------------
@@ -707,8 +701,8 @@ async def test_the_page_without_texts() -> None:
         _, of_one, _ = await client.request("GET", "/?customer=nobody")
     assert status == 200
     assert "0 texts received" in page
-    assert "No text has arrived yet. Send a campaign here, then reload this page." in page
-    assert "No text to this customer has arrived." in of_one
+    assert "No texts yet. Send a campaign to the sandbox, then reload this page." in page
+    assert "No texts to this customer yet." in of_one
     assert headers["Content-Security-Policy"].startswith("default-src 'none';")
     assert headers["Cache-Control"] == "no-store"
 
@@ -731,7 +725,7 @@ async def test_the_page_shows_what_the_phones_show() -> None:
     assert "Preferred number" in page
     assert "no footer" in of_one
     assert "Tom" not in of_one
-    assert all(provocation.prefix in page for provocation in PROVOCATIONS)
+    assert all(scenario.prefix in page for scenario in SCENARIOS)
 
 
 @asynchronous
@@ -838,7 +832,7 @@ async def test_a_port_in_use(taken_port: int) -> None:
             pass
     assert str(caught.value) == (
         f"The sandbox cannot listen on 127.0.0.1, port {taken_port}: another program uses it, perhaps a sandbox "
-        "that is already running. Stop that one, or choose another port."
+        "that is already running. Stop that one, or choose another --port."
     )
 
 
@@ -848,7 +842,7 @@ CANNOT_LISTEN = [
         65536,
         (
             "The sandbox cannot listen on 127.0.0.1, port 65536: a port is a number from 0 to 65535. "
-            "Choose another port."
+            "Choose another --port."
         ),
     ),
     (
@@ -892,14 +886,15 @@ def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> N
 
 
 def test_it_shares_no_code_with_the_client() -> None:
-    # What both believed wrongly, no rehearsal and no test would ever show.
+    # A mistake in shared code would be made on both sides, and no rehearsal or test would show it.
     sources = [file.read_text(encoding="utf-8") for file in Path(batchsend.sandbox.__path__[0]).glob("*.py")]
     imported = {name for source in sources for name in re.findall(r"(?:from|import) (batchsend\S*)", source)}
-    assert {name for name in imported if not name.startswith("batchsend.sandbox")} == {"batchsend.errors"}
+    others = {name for name in imported if not name.startswith("batchsend.sandbox")}
+    assert others == {"batchsend.errors", "batchsend.utils.net", "batchsend.utils.wording"}
 
 
 def test_the_table_for_the_manual() -> None:
-    lines = provocations_markdown().splitlines()
-    assert len(lines) == 2 + len(PROVOCATIONS)
+    lines = scenarios_markdown().splitlines()
+    assert len(lines) == 2 + len(SCENARIOS)
     assert "| `sandbox-opted-out` | 400 OPTED_OUT_COMMUNICATION_VALUE. |" in lines
-    assert "| `sandbox-502`, `sandbox-502-sent` | 502, a gateway's page. |" in lines
+    assert "| `sandbox-502`, `sandbox-502-sent` | 502 with a gateway's error page. |" in lines

@@ -21,25 +21,25 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from ledgers import outbox, planned, store_plan
-from sqlalchemy import select
+from sqlalchemy import Column, select
 
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, updates
-from batchsend.sandbox.updates import Text, TextOutcome, posts
+from batchsend.sandbox.updates import Text, TextOutcome, updates_of
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.statuses import Status
 
 #: What the server's answer comes to; `LOST` never comes.
 ACCEPTED, FAILED, UNCONFIRMED, LOST = "accepted", "failed", "unconfirmed", "lost"
 ANSWERS = (ACCEPTED, ACCEPTED, ACCEPTED, UNCONFIRMED, LOST, FAILED)
-FATES = (
+OUTCOMES = (
     TextOutcome.DELIVERED,
     TextOutcome.DELIVERED,
     TextOutcome.UNDELIVERED,
     TextOutcome.NOT_SENT,
-    TextOutcome.NEVER_HEARD_OF,
+    TextOutcome.NO_UPDATE,
 )
 #: A row and its answer, or an update.
 Step = tuple[int, str] | bytes
@@ -60,9 +60,9 @@ def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
     chance = random.Random(seed)
     answers, bodies, ends = {}, [], {}
     for row in range(2, rows + 2):
-        answer, fate = chance.choice(ANSWERS), chance.choice(FATES)
+        answer, outcome = chance.choice(ANSWERS), chance.choice(OUTCOMES)
         if answer == FAILED:
-            fate = TextOutcome.NEVER_HEARD_OF
+            outcome = TextOutcome.NO_UPDATE
         answers[row] = answer
         metadata = {
             "batchsendLedger": ledger_id,
@@ -71,12 +71,12 @@ def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
             "batchsendSend": "1",
         }
         text = Text(f"message-{row}", f"customer-{row}", metadata)
-        bodies += [post.body.encode() for post in posts(text, fate, chance.random())]
+        bodies += [post.body.encode() for post in updates_of(text, outcome, chance.random())]
         ends[row] = {
             TextOutcome.DELIVERED: Status.DELIVERED,
             TextOutcome.UNDELIVERED: Status.UNDELIVERED,
             TextOutcome.NOT_SENT: Status.UNDELIVERED,
-        }.get(fate, "in_flight" if answer == LOST else answer)
+        }.get(outcome, "in_flight" if answer == LOST else answer)
     # Of other ledgers, of other senders' messages, and nothing that can be read.
     bodies += [
         body.replace(ledger_id.encode(), b"another") for body in bodies[:50] if ledger_id.encode() in body
@@ -115,9 +115,13 @@ def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
         continue
 
 
+def _compared_columns() -> list[Column[Any]]:
+    return [column for column in messages.columns if column.name not in ("owner", "sent_at", "start_id")]
+
+
 def end(ledger: Ledger, run_id: int) -> dict[str, list[tuple[Any, ...]]]:
     """All that the story may have changed, in a form to compare; who claimed a row is not part of it."""
-    columns = [c for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")]
+    columns = _compared_columns()
     with ledger.read() as connection:
         return {
             "messages": [
@@ -138,9 +142,7 @@ def begin(ledger: Ledger, rows: int) -> tuple[int, int]:
 
 def complaints(ended: dict[str, list[tuple[Any, ...]]], story: Story) -> list[str]:
     """Rows that did not end as the story says."""
-    names = [
-        c.name for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")
-    ]
+    names = [column.name for column in _compared_columns()]
     found = []
     for row in ended["messages"]:
         values = dict(zip(names, row, strict=True))

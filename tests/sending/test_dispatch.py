@@ -32,11 +32,12 @@ from batchsend.mykaarma.protocol import Answered, Judgement, Request
 from batchsend.planning.waiting import WaitRules, mark_waiting, next_midnight, waiting_until
 from batchsend.sending import dispatch as dispatching
 from batchsend.sending import outbox as outboxes
+from batchsend.sending import run_settings
 from batchsend.sending import sender as senders
-from batchsend.sending.dispatch import Sending
+from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.pacing import Pacer
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
-from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import start_of_window, to_text
 
@@ -113,24 +114,22 @@ def send_at(
     scratch.close()
     stored_plan = store_plan(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
     recipients = Recipients(now, latency)
-    sending = Sending(
-        campaign(folder, rate), "https://api.example.com", Credentials("a", "b"), {}, hours, wait=wait
-    )
-    pacer = Pacer(sending.campaign.sending.rate)
-    shifts = dispatching.SendLoop(
-        sending, outbox(ledger, stored_plan), recipients, pacer, lambda _event: None
+    settings = RunSettings.of(campaign(folder, rate), "https://api.example.com", hours, wait=wait)
+    send_loop = SendLoop(
+        outbox(ledger, stored_plan), recipients, Pacer(settings.rate), settings, {}, lambda _event: None
     )
 
     async def story() -> Ending:
         if stop_at is not None:
-            loop.call_later(stop_at, shifts.stop, Ending("interrupted", interrupted=True))
-        return await shifts.run()
+            loop.call_later(stop_at, send_loop.stop, Ending("interrupted", interrupted=True))
+        return await send_loop.run()
 
     with (
         patch.object(dispatching, "now", now),
+        patch.object(run_settings, "now", now),
         patch.object(outboxes, "now", now),
         # In a night of virtual seconds nobody needs to look at the clock in each of them.
-        patch.object(dispatching, "_LOOK_SECONDS", 60.0),
+        patch.object(dispatching, "_CHECK_SECONDS", 60.0),
         patch.object(senders, "_WATCH_SECONDS", 60.0),
         asyncio.Runner(loop_factory=lambda: loop) as runner,
     ):

@@ -87,7 +87,7 @@ def test_backing_off_doubles_up_to_a_minute_with_full_jitter() -> None:
             pause = pacer.back_off(await pacer.slot(), None, slow_down=False, reason="no network")
             assert pause is not None
             waits.append(pause.seconds)
-        pacer.taken()
+        pacer.reset_backoff()
         pause = pacer.back_off(await pacer.slot(), None, slow_down=False, reason="no network")
         assert pause is not None
         # A network that is down is no reason to send more slowly afterwards.

@@ -15,15 +15,31 @@ from hypothesis import strategies as st
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.mykaarma.client import Departure
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater
+from batchsend.mykaarma.protocol import (
+    Answered,
+    Judgement,
+    Refused,
+    Request,
+    RetryLater,
+    SendingAttributes,
+)
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pacer
-from batchsend.sending.sender import Ending, Event, Sender, SendOptions, Waiting
+from batchsend.sending.run_settings import RunSettings
+from batchsend.sending.sender import Ending, Event, Sender, Waiting
 from batchsend.statuses import Code, Status
 
-OPTIONS = SendOptions(
-    concurrency=20, timeout=30, stop_after_failures=25, give_up_after=900, identity={"batchsendRun": "1"}
+SETTINGS = RunSettings(
+    base_url="https://api.example.com",
+    rate=50,
+    concurrency=20,
+    timeout=30,
+    stop_after_failures=25,
+    give_up_after=900,
+    attributes=SendingAttributes(),
+    sender_per_row=False,
 )
+IDENTITY = {"batchsendRun": "1"}
 
 ACCEPTED = Answered(Status.ACCEPTED, http_status=200)
 BUSY = RetryLater("myKaarma asks to slow down (HTTP 429)", "Later.", slow_down=True)
@@ -130,7 +146,7 @@ def play(
     *,
     rows: int = 100,
     rate: float = 50,
-    options: SendOptions = OPTIONS,
+    settings: RunSettings = SETTINGS,
     during: Callable[[Sender, Store], None] | None = None,
     jitter: random.Random | None = None,
 ) -> Story:
@@ -139,7 +155,7 @@ def play(
     async def run() -> Story:
         store, events = Store(rows), list[Event]()
         pacer = Pacer(rate, jitter or random.Random(1))
-        sender = Sender(store, api, pacer, options, events.append)
+        sender = Sender(store, api, pacer, settings, IDENTITY, events.append)
         if during is not None:
             during(sender, store)
         ending = await sender.run()
@@ -202,7 +218,7 @@ def test_the_rate_is_a_limit_whatever_connections_and_answers_take(
         answering=lambda row: answering[row % len(answering)],
     )
     rows = min(150, 20 + round(4 * rate))
-    story = play(api, rows=rows, rate=rate, options=replace(OPTIONS, concurrency=concurrency))
+    story = play(api, rows=rows, rate=rate, settings=replace(SETTINGS, concurrency=concurrency))
     times = story.times
     most = max(sum(1 for time in times if start <= time < start + width) for start in times)
     assert most <= math.ceil(rate * width) + 1
@@ -223,7 +239,7 @@ def test_ten_minutes_without_the_api_cost_no_row(trouble: RetryLater) -> None:
     check_nothing_lost(story)
     # What left in that time was few: the back-off holds the others.
     refused = [time for time in story.times if 2 <= time < 602]
-    assert len(refused) < 2 * OPTIONS.concurrency + 60
+    assert len(refused) < 2 * SETTINGS.concurrency + 60
     # It is noticed within the longest wait that it is back.
     assert any(602 <= time < 602 + 61 for time in story.times)
 
@@ -235,7 +251,7 @@ def test_attempts_count_what_was_refused() -> None:
         asked[row] += 1
         return BUSY if asked[row] <= 2 else ACCEPTED
 
-    story = play(Api(twice_busy), rows=3, options=replace(OPTIONS, concurrency=1))
+    story = play(Api(twice_busy), rows=3, settings=replace(SETTINGS, concurrency=1))
     assert {outcome.attempts for outcome in story.store.outcomes.values()} == {3}
 
 
@@ -339,7 +355,7 @@ def test_a_computer_that_stood_still_has_not_waited() -> None:
 # Failures in a row
 
 ROWS = 200
-IN_A_ROW = replace(OPTIONS, concurrency=1, stop_after_failures=5)
+IN_A_ROW = replace(SETTINGS, concurrency=1, stop_after_failures=5)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +371,7 @@ IN_A_ROW = replace(OPTIONS, concurrency=1, stop_after_failures=5)
     ],
 )
 def test_failures_in_a_row_stop_the_run(bad: Answered, said: str) -> None:
-    story = play(Api(lambda row, _: bad if row >= 12 else ACCEPTED), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: bad if row >= 12 else ACCEPTED), rows=ROWS, settings=IN_A_ROW)
     assert story.ending.reason is not None
     assert said in story.ending.reason
     assert story.store.counts() == {"accepted": 10, bad.status: 5, "pending": ROWS - 15}
@@ -363,12 +379,12 @@ def test_failures_in_a_row_stop_the_run(bad: Answered, said: str) -> None:
 
 def test_failures_without_a_reason_add_up_whatever_they_are() -> None:
     kinds = [unconfirmed(Code.TIMEOUT), failed("HTTP_404"), unconfirmed("ODD", http_status=500)]
-    story = play(Api(lambda row, _: kinds[row % 3]), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: kinds[row % 3]), rows=ROWS, settings=IN_A_ROW)
     assert len(story.store.outcomes) == 5
 
 
 def test_one_code_that_all_have_is_found_among_others() -> None:
-    story = play(Api(lambda row, _: failed(f"ROW_{row}", "LOCKED")), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: failed(f"ROW_{row}", "LOCKED")), rows=ROWS, settings=IN_A_ROW)
     assert story.ending.reason is not None
     assert "5 rows in a row were refused with LOCKED" in story.ending.reason
 
@@ -387,7 +403,7 @@ def test_one_code_that_all_have_is_found_among_others() -> None:
     ],
 )
 def test_failures_that_are_about_customers_do_not_stop_it(answers: list[Answered]) -> None:
-    story = play(Api(lambda row, _: answers[row % len(answers)]), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: answers[row % len(answers)]), rows=ROWS, settings=IN_A_ROW)
     assert story.ending == Ending()
     assert len(story.store.outcomes) == ROWS
 
@@ -396,7 +412,7 @@ def test_a_pause_in_between_does_not_end_a_row_of_failures() -> None:
     def behaviour(row: int, time: float) -> Judgement:
         return BUSY if 0.1 < time < 0.15 else unconfirmed(Code.CONNECTION_LOST)
 
-    story = play(Api(behaviour), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(behaviour), rows=ROWS, settings=IN_A_ROW)
     assert len(story.store.outcomes) == 5
 
 
@@ -407,7 +423,7 @@ def test_a_refusal_of_the_sender_stops_at_once_and_keeps_that_row() -> None:
     story = play(
         Api(lambda row, _: Refused("Correct `user_uuid`.") if row >= 10 else ACCEPTED),
         rows=ROWS,
-        options=replace(OPTIONS, concurrency=1),
+        settings=replace(SETTINGS, concurrency=1),
     )
     assert story.ending == Ending("Correct `user_uuid`.")
     assert story.store.counts() == {"accepted": 8, "pending": ROWS - 8}
@@ -436,8 +452,8 @@ def test_when_it_stops_nothing_stays_claimed_but_what_is_in_flight() -> None:
         loop.call_later(2.0, sender.stop, Ending("interrupted", interrupted=True))
         loop.call_later(2.5, lambda: claimed.append(store.counts()["in_flight"]))
 
-    options = replace(OPTIONS, concurrency=4)
-    story = play(Api(within(0, 0, BUSY), answering=lambda _: 9.0), options=options, during=interrupt)
+    settings = replace(SETTINGS, concurrency=4)
+    story = play(Api(within(0, 0, BUSY), answering=lambda _: 9.0), settings=settings, during=interrupt)
     assert claimed == [4] == [len(story.times)]
 
 
@@ -474,7 +490,7 @@ def test_a_store_that_fails_ends_it_and_keeps_what_is_known() -> None:
 
     async def run() -> Full:
         store = Full(ROWS)
-        sender = Sender(store, api, Pacer(50), OPTIONS, lambda _: None)
+        sender = Sender(store, api, Pacer(50), SETTINGS, IDENTITY, lambda _: None)
         with pytest.raises(OSError, match="no space left"):
             await sender.run()
         return store

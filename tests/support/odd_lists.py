@@ -1,6 +1,6 @@
-"""Odd lists as they arrive, each beside its rows or beside the sentence that refuses it.
+"""Unusual lists from practice, each with its expected rows or the sentences that refuse it.
 
-The files in `odd_lists/` were saved by LibreOffice (see `make_files.py` there); all others are written here.
+LibreOffice saved the files in `tests/lists/formats/odd_lists/` (see `make_files.py` there). All others are made here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Content = bytes | Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Read:
-    """A list that can be read: rows below the header, under their numbers."""
+    """A list that can be read. `rows` has the rows below the header by row number."""
 
     name: str
     content: Content
@@ -50,7 +50,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Refused:
-    """A list that cannot be read: the sentences that say why, word for word."""
+    """A list that cannot be read, with the exact sentences that say why."""
 
     name: str
     content: Content
@@ -118,7 +118,7 @@ def a_table_with_totals(path: Path) -> None:
 
 
 def locked_xls() -> bytes:
-    """A workbook whose second record says that what follows is encrypted."""
+    """A workbook whose second record says that the rest is encrypted."""
     content = bytearray(made("same_table.xls"))
     start = content.index(b"\x09\x08\x10\x00")
     content[start + 20 : start + 22] = b"\x2f\x00"
@@ -164,8 +164,8 @@ TABLE_NOTE = "read as a web page's table"
 def three_hidden(rows: str) -> tuple[str]:
     return (
         (
-            f"3 rows are hidden or filtered out ({rows}). Say what is to happen with them: "
-            'hidden_rows = "skip" or hidden_rows = "include" under [list_options].'
+            f"3 rows are hidden or filtered out ({rows}). Choose under [list_options]: "
+            'hidden_rows = "skip" leaves them out, hidden_rows = "include" texts them.'
         ),
     )
 
@@ -190,7 +190,7 @@ RESULTS = {2: ["c1", "555"], 1_048_578: ["c2", "555"]}
 REMARKS = {2: ["1", "2"], 3: ["", "3"]}
 
 TEXT_FILES = [
-    # Excel on a Mac writes "CSV (Macintosh)" with the line ends of long ago.
+    # Excel on a Mac writes "CSV (Macintosh)" with the line ends of old Macs.
     Read("mac.csv", b"Name,Phone\rAnn,1\rBo,2\r", {2: ["Ann", "1"], 3: ["Bo", "2"]}),
     # Excel in Germany separates by semicolons and writes decimal commas.
     Read(
@@ -203,103 +203,103 @@ TEXT_FILES = [
     Read("unicode.csv", "Name\tPhone\r\nЗоя\t1\r\n".encode("utf-16"), {2: ["Зоя", "1"]}),
     # A mainframe's export, separated by pipes.
     Read("mainframe.txt", b"NAME|PHONE\nANN|1\nBO|2\n", {2: ["ANN", "1"], 3: ["BO", "2"]}),
-    # Tab-separated text that an export button calls a workbook.
+    # Tab-separated text that a program exports as a "workbook".
     Read("export.xls", b"Name\tPhone\r\nAnn\t1\r\n", {2: ["Ann", "1"]}, notes=("separated by tabs",)),
-    # The same in UTF-16, which ASP pages are fond of.
+    # The same in UTF-16, as ASP pages often write it.
     Read("export.xls", "Name\tPhone\r\nAnn\t1\r\n".encode("utf-16"), {2: ["Ann", "1"]}),
-    # A CSV that somebody renamed, so that Excel would open it.
+    # A CSV file renamed so that Excel opens it.
     Read("renamed.xlsx", b"Name,Phone\nAnn,1\n", {2: ["Ann", "1"]}),
-    # No ending at all, as an SFTP job leaves files.
+    # No ending, as some SFTP jobs name files.
     Read("EXPORT_20261122", b"Name,Phone\nAnn,1\n", {2: ["Ann", "1"]}),
     # A list of only ids has no delimiter.
     Read("ids.csv", b"Customer ID\nc1\nc2\n", {2: ["c1"], 3: ["c2"]}),
-    # Excel's own mark for its delimiter.
+    # Excel's line that names the delimiter.
     Read("sep.csv", b"sep=;\nName;Phone\nAnn;1\n", {2: ["Ann", "1"]}),
-    # An address of two lines in one cell: one row, as the spreadsheet numbers it.
+    # An address with two lines in one cell is one row, as in the spreadsheet.
     Read("address.csv", b'A,B\n"1 Main St\nApt 2",x\nc,d\n', {2: ["1 Main St\nApt 2", "x"], 3: ["c", "d"]}),
-    # Quotation marks within a cell, written twice.
+    # Quotation marks inside a cell are doubled.
     Read("nick.csv", b'Name,X\n"Bob ""The Hammer"" Lee",1\n', {2: ['Bob "The Hammer" Lee', "1"]}),
-    # Inches: a mark within an unquoted cell is just a mark.
+    # Inches: a quotation mark inside an unquoted cell is an ordinary character.
     Read("inches.csv", b'Size,X\n19" rims,1\n', {2: ['19" rims', "1"]}),
-    # Blank lines between, above and below; the numbers are the spreadsheet's.
+    # Blank lines above, between and below; row numbers are the spreadsheet's.
     Read("gaps.csv", b"\nName\n\nAnn\n\n\n", {4: ["Ann"]}, notes=("the header is in row 2",)),
-    # A line of commas is what a blank row looks like when Excel saves it.
+    # Excel saves a blank row as a line of commas.
     Read("commas.csv", b"A,B\n,\n1,2\n,\n", {3: ["1", "2"]}),
     # A comma at the end of each line.
     Read("tail.csv", b"A,B,\n1,2,\n", {2: ["1", "2"]}, headers=("A", "B")),
-    # Values that other programs take for something else.
+    # Values that other programs read as missing.
     Read("null.csv", b"A,B\nNull,NA\nNone,nan\n", {2: ["Null", "NA"], 3: ["None", "nan"]}),
-    # What Excel did to phones and ids stays visible, and is damaged where it is used.
+    # Phones and ids that Excel damaged are read as they are; a campaign that uses them reports the damage.
     Read("digits.csv", b"A,B\n5.55123E+09,1.2E-5\n", {2: ["5.55123E+09", "1.2E-5"]}),
-    # An apostrophe before a number keeps Excel from touching it; some exports write it out.
+    # An apostrophe keeps Excel from changing a number; some exports write it out.
     Read("apostrophe.csv", b"A,B\n'007,x\n", {2: ["'007", "x"]}),
     # Text that begins like a formula is text.
     Read("formulas.csv", b"A,B\n=1+1,@x\n+1,-1\n", {2: ["=1+1", "@x"], 3: ["+1", "-1"]}),
-    # NBSP and zero-width characters around, from copying out of web pages; NBSP inside is a space.
+    # NBSP and zero-width characters around text copied from web pages; an NBSP inside is a space.
     Read(
         "web.csv",
         "\ufeff\u200bName\u00a0,B\n\u00a0Ann\u00a0Lee\u200b,\u202a555\u202c\n".encode(),
         {2: ["Ann Lee", "555"]},
     ),
-    # An unquoted comma in a name shifts what follows: the row is kept, and marked.
+    # An unquoted comma in a name shifts the cells: the row is kept and marked as malformed.
     Read("shifted.csv", b"A,B\nLee, Ann,1\nBo,2\n", {2: ["Lee", "Ann"], 3: ["Bo", "2"]}, malformed=(2,)),
-    # A row that ends too early.
+    # A row that ends before the last column.
     Read("short.csv", b"A,B,C\n1\n1,2,3\n", {2: ["1", "", ""], 3: ["1", "2", "3"]}, malformed=(2,)),
     # Old DOS programs end a file with Ctrl-Z.
     Read("dos.csv", b"A,B\n1,2\n\x1a", {2: ["1", "2"]}),
-    # A database's export in an encoding of long ago, which has to be named.
+    # A database export in an old DOS encoding, which has to be named.
     Read(
         "dos850.csv", "A,B\nJürgen,2\n".encode("cp850"), {2: ["Jürgen", "2"]}, ListOptions(encoding="cp850")
     ),
-    # What a file of results begins with makes it a list of ours, with the list's own columns.
+    # A results file is recognized by its header and read as the original list.
     Read(
         "results.csv",
         (",".join(RESULTS_HEADER) + "\n2,accepted,m,,,,Hi,c1,555,c1\n").encode(),
         {2: ["c1", "555"]},
         headers=("Customer ID", "Phone"),
     ),
-    # An export that found nobody, or failed.
+    # An export with no customers, or one that failed.
     Refused("empty.csv", b"", EMPTY),
-    # The same, by a program that writes the mark of UTF-8 before it looks for rows.
+    # The same from a program that writes the UTF-8 mark before it looks for rows.
     Refused("bom.csv", b"\xef\xbb\xbf", EMPTY),
-    # A report that found nobody still has its header.
+    # A report without customers still has its header.
     Refused("header.csv", b"Name,Phone\n", ONLY_HEADER),
-    # Half of a file that an editor saved in another encoding.
+    # A file in which an editor saved one line in another encoding.
     Refused(
         "mixed.csv",
         "A,B\nJosé,1\n".encode() + "Zoë,2\n".encode("cp1252"),
         (
             (
-                "It is UTF-8 text, but line 3 holds a byte that is not. Put that line right, or save it again as "
-                '"CSV UTF-8". If it is another encoding throughout, name it: encoding = "windows-1252" under '
+                "It is UTF-8 text, but line 3 has a byte that is not UTF-8. Fix that line, or save it again as "
+                '"CSV UTF-8". If the whole file has another encoding, name it: encoding = "windows-1252" under '
                 "[list_options]."
             ),
         ),
     ),
-    # A quotation mark that is never closed would swallow all rows below.
+    # An unclosed quotation mark would swallow all rows below.
     Refused(
         "unclosed.csv",
         b'A,B\n"1,2\n3,4\n',
         (
             (
-                "The quotation marks in row 2 do not match up: a cell begins with one and it is never closed, so "
-                'that the rows below would be lost. Put the row right (a " inside of a cell is written twice, with '
-                "one more around the cell), or export the list again."
+                "The quotation marks in row 2 do not match: a cell opens one and never closes it, so the rows below "
+                'would be lost. Fix the row (write a " inside a cell twice, and put one at each end of the cell), or '
+                "export the list again."
             ),
         ),
     ),
-    # A crash of the exporting machine leaves NULs.
+    # A crash during the export leaves NUL bytes.
     Refused(
         "nul.csv",
         b"A,B\n1,2\n" + bytes(200),
         (
             (
-                "It holds NUL bytes (the first in line 3), which no text has: it is damaged, or not a list. "
+                "It has NUL bytes (the first in line 3), which text never has: it is damaged or not a list. "
                 "Export it again."
             ),
         ),
     ),
-    # Two columns of one name: which one is the phone?
+    # Two columns with one name: either could be the phone.
     Refused(
         "twice.csv",
         b"Phone,Name,PHONE\n1,Ann,2\n",
@@ -310,35 +310,30 @@ TEXT_FILES = [
             ),
         ),
     ),
-    # A column without a header holds values.
+    # A column without a header has values.
     Refused(
         "headless.csv",
         b"Name,,Phone\nAnn,x,1\n",
-        ("Column B has no header, but it holds values in row 2. Give it a header, or delete the column.",),
+        ("Column B has no header but has values in row 2. Give it a header, or delete the column.",),
     ),
-    # A title above the header makes every column but the first one headless.
+    # With a title above the header, only the first column seems to have a header.
     Refused(
         "title.csv",
         b"Customers of May,\nName,Phone\nAnn,1\n",
-        (
-            (
-                "Column B has no header, but it holds values in rows 2 and 3. "
-                "Give it a header, or delete the column."
-            ),
-        ),
+        (("Column B has no header but has values in rows 2 and 3. Give it a header, or delete the column."),),
     ),
-    # A whole text file in one cell, which Excel would cut without a word.
+    # A whole text file in one cell, which Excel would cut silently.
     Refused(
         "essay.csv",
         b"A,B\n1," + b"x" * 32_768 + b"\n",
         (
             (
-                "Row 2 holds a cell of more than 32,767 characters, which no spreadsheet can hold. Put that row "
-                "right, or export the list again."
+                "Row 2 has a cell with more than 32,767 characters, which is too long for a spreadsheet. "
+                "Fix that row, or export the list again."
             ),
         ),
     ),
-    # A table that was turned on its side has a column for each customer.
+    # A transposed table has a column for each customer.
     Refused(
         "sideways.csv",
         ",".join(f"c{i}" for i in range(1_001)).encode() + b"\n1\n",
@@ -349,7 +344,7 @@ TEXT_FILES = [
             ),
         ),
     ),
-    # Several things at once are said at once.
+    # Several problems are reported together.
     Refused(
         "several.csv",
         b"Cell Phone,cell_phone,\n1,2,3\n",
@@ -358,48 +353,48 @@ TEXT_FILES = [
                 'Two headers mean the same column: "Cell Phone" (column A) and "cell_phone" (column B). Rename or '
                 "delete all but one of them."
             ),
-            ("Column C has no header, but it holds values in row 2. Give it a header, or delete the column."),
+            ("Column C has no header but has values in row 2. Give it a header, or delete the column."),
         ),
     ),
-    # Options for the other kind of file.
+    # An option that applies to the other kind of file.
     Refused(
         "list.csv",
         b"A,B\n1,2\n",
-        ("It is a text file, which has no sheets. Take out `sheet` under [list_options].",),
+        ("It is a text file, which has no sheets. Remove `sheet` from [list_options].",),
         ListOptions(sheet="May"),
     ),
 ]
 
 WORKBOOKS = [
-    # LibreOffice's values, errors and formulas in each format.
+    # Values, errors and formulas as LibreOffice writes them.
     Read("values.xls", made("values.xls"), VALUES),
     # OpenDocument stores numbers, dates and errors by name.
     Read("values.ods", made("values.ods"), VALUES),
-    # Excel's newer format has no cell for a time: only its number and how it is shown.
+    # An .xlsx stores a time as a number with a format.
     Read("values.xlsx", made("values.xlsx"), VALUES),
-    # Somebody filtered to "yes": all six, or only the three that are seen, never just all.
+    # Filtered to "yes": texting all six or only the visible three must be a choice.
     Refused("filtered.xls", made("filtered.xls"), three_hidden("rows 2, 4 and 6")),
-    # The .ods says of each row that a filter hides it.
+    # An .ods marks each row that a filter hides.
     Refused("filtered.ods", made("filtered.ods"), three_hidden("rows 2, 4 and 6")),
-    # The .xlsx knows hidden rows only, and calamine does not see them.
+    # An .xlsx only marks rows as hidden, and calamine does not report that.
     Refused("filtered.xlsx", made("filtered.xlsx"), three_hidden("rows 2, 4 and 6")),
-    # Chosen: hidden rows are there, and known to be hidden.
+    # With "skip", hidden rows are read and marked as hidden.
     Read("filtered.xls", made("filtered.xls"), FILTERED, SKIP, hidden=frozenset({2, 4, 6})),
     # The same choice in .ods.
     Read("filtered.ods", made("filtered.ods"), FILTERED, SKIP, hidden=frozenset({2, 4, 6})),
-    # The other choice: all rows count, whatever the filter.
+    # With "include", all rows are ordinary rows.
     Read("filtered.ods", made("filtered.ods"), FILTERED, INCLUDE),
-    # Rows hidden by hand, and a group folded away.
+    # Rows hidden by hand and a collapsed group.
     Refused("hidden.xls", made("hidden.xls"), three_hidden("rows 3, 5 and 6")),
-    # In .ods a folded group says so once, for all of its rows.
+    # An .ods marks a collapsed group once for all of its rows.
     Refused("hidden.ods", made("hidden.ods"), three_hidden("rows 3, 5 and 6")),
-    # In .xlsx each row of the group says so.
+    # An .xlsx marks each row of the group.
     Refused("hidden.xlsx", made("hidden.xlsx"), three_hidden("rows 3, 5 and 6")),
-    # A slipped key put a value into the last cell of an old sheet.
+    # A typing mistake put a value in the last cell of an old sheet.
     Read("far.xls", made("far_cell.xls"), {2: ["1", "2"], 65536: ["", ""]}, malformed=(65536,)),
-    # An .ods writes a million blank rows as one.
+    # An .ods stores a million blank rows as one repeated row.
     Read("far.ods", made("far_cell.ods"), {2: ["1", "2"], 65536: ["", ""]}, malformed=(65536,)),
-    # For an .xlsx calamine would allocate all that lies between, and abort.
+    # For an .xlsx, calamine would allocate the whole rectangle and abort.
     Read("far.xlsx", made("far_cell.xlsx"), {2: ["1", "2"], 65536: ["", ""]}, malformed=(65536,)),
     # Two sheets to choose from.
     Refused(
@@ -407,95 +402,95 @@ WORKBOOKS = [
         made("two_sheets.xls"),
         (
             (
-                'It has 2 visible sheets: "Customers", "Codes". Say which one is the list: sheet = "Customers" '
+                'It has 2 visible sheets: "Customers", "Codes". Choose the one with the list: sheet = "Customers" '
                 "under [list_options]."
             ),
         ),
     ),
-    # Tabs of an .ods have no order but that of the document.
+    # The tabs of an .ods are in the order of the document.
     Refused(
         "two.ods",
         made("two_sheets.ods"),
         (
             (
-                'It has 2 visible sheets: "Customers", "Codes". Say which one is the list: sheet = "Customers" '
+                'It has 2 visible sheets: "Customers", "Codes". Choose the one with the list: sheet = "Customers" '
                 "under [list_options]."
             ),
         ),
     ),
-    # Named in other letters than the tab's.
+    # The name in another letter case.
     Read("two.xls", made("two_sheets.xls"), {2: ["7"]}, ListOptions(sheet="codes")),
-    # Named, and not the first one.
+    # A named sheet that is not the first one.
     Read("two.ods", made("two_sheets.ods"), {2: ["7"]}, ListOptions(sheet="codes")),
-    # A sheet that is hidden is no choice, unless it is named.
+    # A hidden sheet does not count unless it is named.
     Read("codes.xls", made("hidden_sheet.xls"), {2: ["Ann"]}, notes=('sheet "Customers"',)),
-    # In .ods it is the sheet's style that hides it.
+    # In an .ods, the sheet's style hides it.
     Read("codes.ods", made("hidden_sheet.ods"), {2: ["Ann"]}, notes=('sheet "Customers"',)),
-    # Named, a hidden sheet is a sheet.
+    # A hidden sheet can be named.
     Read("codes.ods", made("hidden_sheet.ods"), {2: ["7"]}, ListOptions(sheet="Codes")),
-    # A remark is no part of a cell's text; merged cells have one value.
+    # A comment is not part of a cell's text; merged cells have one value.
     Read("remarks.xls", made("remarks.xls"), REMARKS),
-    # An .ods keeps the remark within the cell.
+    # An .ods stores the comment inside the cell.
     Read("remarks.ods", made("remarks.ods"), REMARKS),
-    # An .xlsx keeps it in a part of its own.
+    # An .xlsx stores it in a separate part.
     Read("remarks.xlsx", made("remarks.xlsx"), REMARKS),
-    # Results of ours that somebody saved in another format.
+    # A results workbook of ours, saved in another format.
     Read("results.xls", made("results.xls"), RESULTS, headers=("Customer ID", "Phone")),
-    # Two sheets of results in .ods: the second one's rows count on.
+    # Two results sheets in an .ods: the rows of the second follow on from the first.
     Read("results.ods", made("results.ods"), RESULTS, headers=("Customer ID", "Phone")),
-    # Nobody opted out, or the export failed.
+    # An empty opt-out export.
     Refused("header.xls", made("only_a_header.xls"), ONLY_HEADER),
     # The same, saved by LibreOffice.
     Refused("header.ods", made("only_a_header.ods"), ONLY_HEADER),
-    # A sheet without a single cell.
+    # A sheet without any cells.
     Refused("nothing.xls", made("nothing.xls"), EMPTY),
-    # The same in .ods, whose sheet has one blank row all the same.
+    # The same in an .ods, whose sheet still has one blank row.
     Refused("nothing.ods", made("nothing.ods"), EMPTY),
-    # What looks empty and holds white space is empty.
+    # A sheet with only white space is empty.
     Refused("blanks.xlsx", book(nothing_but_blanks), EMPTY),
-    # Options for the other kind of file.
+    # An option that applies to the other kind of file.
     Refused(
         "list.ods",
         made("same_table.ods"),
-        ("It is a workbook, not a text file. Take out `delimiter` under [list_options].",),
+        ("It is a workbook, not a text file. Remove `delimiter` from [list_options].",),
         ListOptions(delimiter=";"),
     ),
-    # A sheet that was renamed since the campaign was written.
+    # A sheet that was renamed after the campaign was written.
     Refused(
         "list.xls",
         made("same_table.xls"),
         ('It has no sheet "May". Its sheets are: "Sheet".',),
         ListOptions(sheet="May"),
     ),
-    # Phones as text, as numbers, and with digits gone.
+    # Phones as text, as a number and as a number that lost digits.
     Read("phones.xlsx", numbers_as_text, {2: ["+1 (312) 555-0142"], 3: ["13125550142"], 4: ["5.55E+20"]}),
-    # Half of a name in bold, a link.
+    # A name with one word in bold, and a link.
     Read("rich.xlsx", rich_text, {2: ["Ann Lee", "our page"]}),
-    # Texts within the sheet instead of beside it, as streaming writers have it.
+    # Inline strings instead of shared strings, as streaming writers store them.
     Read("stream.xlsx", constant_memory, {2: ["Ann"]}),
-    # An Excel table whose row of totals is a row like any other.
+    # An Excel table with a total row, which is read like any other row.
     Read("table.xlsx", a_table_with_totals, {2: ["Ann", "2"]}),
-    # A header further down and further right, below a picture of the dealership.
+    # A header that begins lower and further right, below the dealership's logo.
     Read("logo.xlsx", plain([], [], [None, "Name"], [None, "Ann"]), {4: ["Ann"]}, headers=("Name",)),
     # A macro workbook is a workbook.
     Read("list.xlsm", made("same_table.xlsm"), ROWS),
-    # A workbook that was renamed to a text file.
+    # A workbook renamed to .csv.
     Read("list.csv", xlsx_bytes(["Name"], ["Ann"]), {2: ["Ann"]}),
-    # An old workbook under the name of a text file.
+    # An old workbook renamed to .csv.
     Read("list.csv", made("hidden_sheet.xls"), {2: ["Ann"]}),
-    # An .ods that somebody renamed, so that Excel would open it.
+    # An .ods renamed so that Excel opens it.
     Read("list.xlsx", made("hidden_sheet.ods"), {2: ["Ann"]}),
-    # Downloads that broke off.
+    # Incomplete downloads.
     Refused("cut.xls", made("same_table.xls")[:3000], DAMAGED),
-    # Found by `make fuzz`: sectors that run in circles, on which xlrd never comes to an end.
+    # Found by `make fuzz`: a loop of sectors in which xlrd never finishes.
     Refused("circle.xls", made("circle.xls"), DAMAGED),
-    # A zip has its directory at its end: without it there is nothing.
+    # A zip has its directory at the end, so nothing can be read without it.
     Refused("cut.ods", made("same_table.ods")[:9000], CUT_SHORT_ZIP),
-    # The same within the first part.
+    # The same, cut inside the first part.
     Refused("cut.xlsx", made("same_table.xlsx")[:3000], CUT_SHORT_ZIP),
     # Passwords.
     Refused("locked.xls", locked_xls(), PASSWORD),
-    # LibreOffice encrypts the parts, and leaves the zip open.
+    # LibreOffice encrypts the parts, but not the zip.
     Refused(
         "locked.ods",
         locked_ods,
@@ -504,7 +499,7 @@ WORKBOOKS = [
 ]
 
 OPENDOCUMENT = [
-    # LibreOffice runs rows and cells that are alike together.
+    # LibreOffice stores equal rows and cells as repeated ones.
     Read(
         "alike.ods",
         ods(
@@ -516,7 +511,7 @@ OPENDOCUMENT = [
         ),
         {2: ["x", ""], 3: ["x", ""], 4: ["x", ""], 15: ["7", "7"]},
     ),
-    # Filtered rows may be run together, too.
+    # Filtered rows can also be repeated.
     Read(
         "filter.ods",
         ods(
@@ -526,7 +521,7 @@ OPENDOCUMENT = [
         SKIP,
         hidden=frozenset({2, 3}),
     ),
-    # A group of rows that is folded away as a whole, and a header that repeats on every page.
+    # A collapsed group of rows, and a header that repeats on every page.
     Read(
         "group.ods",
         ods(
@@ -538,7 +533,7 @@ OPENDOCUMENT = [
         SKIP,
         hidden=frozenset({2, 3}),
     ),
-    # Lines, blanks, links and reading aids within a cell.
+    # Line breaks, spaces, links and phonetic guides inside a cell.
     Read(
         "text.ods",
         ods(
@@ -553,7 +548,7 @@ OPENDOCUMENT = [
         ),
         {2: ["x  y\n2nd link\n3rd", "x"]},
     ),
-    # Excel stores 0 for a formula that failed.
+    # Excel stores 0 for a failed formula.
     Read(
         "excel.ods",
         ods(
@@ -563,7 +558,7 @@ OPENDOCUMENT = [
         ),
         {2: ["#DIV/0!"]},
     ),
-    # A German LibreOffice has other names for errors.
+    # A German LibreOffice translates the names of errors.
     Read(
         "german.ods",
         ods(
@@ -588,13 +583,13 @@ OPENDOCUMENT = [
             ),
         ),
     ),
-    # More rows or columns than any program has.
+    # More rows or columns than any program supports.
     Refused("long.ods", ods(ods_row("A", attributes='table:number-rows-repeated="9999999"')), DAMAGED),
-    # A number that no integer of a sheet could be.
+    # A repeat count with too many digits.
     Refused("longer.ods", ods(ods_row("A", attributes='table:number-rows-repeated="99999999999"')), DAMAGED),
-    # Less than nothing.
+    # A negative repeat count.
     Refused("none.ods", ods(ods_row("A", attributes='table:number-rows-repeated="-1"')), DAMAGED),
-    # Ninety thousand columns in one tag.
+    # Nearly a hundred thousand columns in one tag.
     Refused(
         "wide.ods",
         ods(
@@ -603,7 +598,7 @@ OPENDOCUMENT = [
         ),
         DAMAGED,
     ),
-    # A table in a cell would be read as rows of the list.
+    # A table inside a cell would be read as rows of the list.
     Refused(
         "nested.ods",
         ods(
@@ -612,15 +607,15 @@ OPENDOCUMENT = [
         ),
         DAMAGED,
     ),
-    # Entities can make a gigabyte out of a line.
+    # Entities can expand one line to a gigabyte.
     Refused("entities.ods", entities_ods, DAMAGED),
-    # A letter and a drawing are OpenDocument files, too.
+    # Letters and drawings are also OpenDocument files.
     Refused(
         "letter.odt",
         ods("", ODS_TYPE.replace("spreadsheet", "text")),
         (
             (
-                "It is an OpenDocument file, but no spreadsheet, which cannot be read. "
+                "It is an OpenDocument file other than a spreadsheet, which cannot be read. "
                 "Open it in the program that made it and save it as .xlsx or .csv."
             ),
         ),
@@ -628,16 +623,16 @@ OPENDOCUMENT = [
 ]
 
 WEB_PAGES = [
-    # What many export buttons call a workbook.
+    # Many programs export a web page as a "workbook".
     Read(
         "export.xls",
         html("<tr><th>Name</th><th>Phone</th></tr><tr><td>Ann</td><td>1</td></tr>"),
         {2: ["Ann", "1"]},
         notes=(TABLE_NOTE,),
     ),
-    # Old programs never close a cell or a row.
+    # Old programs do not close cells and rows.
     Read("old.xls", b"<TABLE><TR><TD>A<TD>B<TR><TD>1<TD>2</TABLE>", {2: ["1", "2"]}),
-    # Excel's own web page: entities, line breaks within words and tags, a comment before it all.
+    # A web page saved by Excel: entities, line breaks in words and tags, a comment at the beginning.
     Read(
         "excel.htm",
         html(
@@ -646,13 +641,13 @@ WEB_PAGES = [
         {2: ["O'Brien & Co"]},
         headers=("Na me",),
     ),
-    # Lines within a cell.
+    # Lines inside a cell.
     Read(
         "lines.xls",
         html("<tr><td>A<tr><td>12 Main St<br>Apt 4<tr><td><p>x</p><p>y</p>"),
         {2: ["12 Main St\nApt 4"], 3: ["x\ny"]},
     ),
-    # A cell over two columns, and one over two rows that would shift the row below.
+    # A cell that spans two columns, and one that spans two rows and would shift the row below.
     Read(
         "spans.xls",
         html(
@@ -661,7 +656,7 @@ WEB_PAGES = [
         ),
         {2: ["1", "2", "3"], 3: ["", "5", "6"], 4: ["7", "", "9"]},
     ),
-    # Rows that the page does not show.
+    # Hidden rows of a page.
     Read(
         "hidden.xls",
         html(
@@ -672,7 +667,7 @@ WEB_PAGES = [
         SKIP,
         hidden=frozenset({2, 3, 4}),
     ),
-    # Hidden rows of a page are asked about, too.
+    # Hidden rows of a page also need a choice.
     Refused(
         "hidden.xls",
         html("<tr><td>A</tr><tr hidden><td>x</tr><tr hidden><td>y</tr><tr hidden><td>z</tr>"),
@@ -680,63 +675,63 @@ WEB_PAGES = [
     ),
     # Blank rows are counted.
     Read("blank.xls", html("<tr><td>A</tr><tr></tr><tr><td>&nbsp;</tr><tr><td>1</tr>"), {4: ["1"]}),
-    # Scripts and styles among the cells are no text.
+    # Scripts and styles in cells are not text.
     Read(
         "script.xls",
         html("<tr><td>A</tr><tr><td><script>if (a<b) x()</script>1<style>td{}</style></tr>"),
         {2: ["1"]},
     ),
-    # Excel shows a long number shortened, and keeps its digits beside it.
+    # Excel shows a long number shortened and stores its digits in an attribute.
     Read("number.xls", html("<tr><td>A</tr><tr><td x:num='13125550142'>1.31E+10</tr>"), {2: ["13125550142"]}),
-    # The page says how it is encoded; what is called Latin-1 is Windows-1252.
+    # The page names its encoding; Latin-1 means Windows-1252.
     Read(
         "latin.xls",
         b'<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-1">'
         b"<table><tr><td>A<tr><td>Jos\xe9 \x96 x</table>",
         {2: ["José – x"]},
     ),
-    # It says so and is wrong.
+    # The page names the wrong encoding.
     Read("liar.xls", "<meta charset=ascii><table><tr><td>A<tr><td>Зоя</table>".encode(), {2: ["Зоя"]}),
-    # UTF-16, in which the page cannot say what it is.
+    # UTF-16, in which the name of the encoding cannot be found.
     Read("wide.xls", "<html><table><tr><td>A<tr><td>Зоя</table>".encode("utf-16"), {2: ["Зоя"]}),
-    # An empty table for the looks beside the one with rows.
+    # An empty layout table before the one with rows.
     Read("looks.xls", html("<tr><td></tr></table><table><tr><td>A</tr><tr><td>1</tr>"), {2: ["1"]}),
-    # LibreOffice's own page.
+    # A web page saved by LibreOffice.
     Read("libreoffice.html", made("same_table.html"), ROWS),
-    # Which of two?
+    # Either of two tables could be the list.
     Refused(
         "two.xls",
         html("<tr><td>May</tr></table><table><tr><td>A</tr><tr><td>1</tr>"),
         (
             (
-                "It is a web page with several tables, and nothing says which one is the list. Open it in Excel or "
+                "It is a web page with several tables, and any of them could be the list. Open it in Excel or "
                 "LibreOffice, delete all but the list and save it as .xlsx."
             ),
         ),
     ),
-    # Pages that are laid out by tables: which rows are the list's?
+    # A page whose layout uses tables: its rows are ambiguous.
     Refused(
         "nested.xls",
         html("<tr><td>A<table><tr><td>1</tr></table></tr>"),
         (f"It is a web page with tables within tables, which cannot be read as a list. {IN_EXCEL}",),
     ),
-    # The page of a log-in, saved by a job instead of the list.
+    # A login page that a job saved instead of the list.
     Refused(
         "login.xls",
         b"<!DOCTYPE html><html><form><input name=password></form></html>",
-        (f"It is a web page without a table, whatever its name says. {IN_EXCEL}",),
+        (f"It is a web page without a table, not a list. {IN_EXCEL}",),
     ),
-    # A download that broke off: the table has no end.
+    # An incomplete download: the table has no end.
     Refused(
         "cut.xls",
         html("<tr><td>A</tr><tr><td>1</tr>")[:-30],
         ("It is a web page that was cut short: its table has no end. Export the list again.",),
     ),
-    # A page has no tabs, though Excel shows one.
+    # A page has no sheets, although Excel shows one.
     Refused(
         "sheet.xls",
         html("<tr><td>A</tr>"),
-        ("It is a web page, whatever its name says. Take out `sheet` under [list_options].",),
+        ("It is a web page, so `sheet` does not apply. Remove `sheet` from [list_options].",),
         ListOptions(sheet="May"),
     ),
 ]
@@ -745,7 +740,7 @@ ROW = spreadsheetml_row
 XML_SPREADSHEETS = [
     # "XML Spreadsheet 2003", under the name .xls.
     Read("export.xls", spreadsheetml(ROW("A", "B") + ROW("1", "2")), {2: ["1", "2"]}),
-    # Values, rows and cells that are passed over, and a formatted part of a text.
+    # Values of each type, skipped rows and cells, and a formatted part of a text.
     Read(
         "values.xls",
         spreadsheetml(
@@ -764,7 +759,7 @@ XML_SPREADSHEETS = [
             7: ["Ann", ""],
         },
     ),
-    # A filtered row, and cells merged over what follows.
+    # A filtered row and merged cells.
     Read(
         "filter.xls",
         spreadsheetml(
@@ -777,7 +772,7 @@ XML_SPREADSHEETS = [
         SKIP,
         hidden=frozenset({2}),
     ),
-    # A hidden sheet, which is said behind its rows.
+    # A hidden sheet, which is marked after its rows.
     Read(
         "sheets.xls",
         spreadsheetml(
@@ -788,13 +783,13 @@ XML_SPREADSHEETS = [
         {2: ["1"]},
         notes=('sheet "May"',),
     ),
-    # Programs that are not Excel write it in Windows-1252.
+    # Some programs write it in Windows-1252.
     Read("latin.xls", spreadsheetml(ROW("A") + ROW("José"), encoding="windows-1252"), {2: ["José"]}),
     # XML that ends early.
     Refused("cut.xls", spreadsheetml(ROW("A") + ROW("1"))[:-40], DAMAGED),
-    # A row that says it stands where another one stands.
+    # A row with the number of an earlier row.
     Refused("back.xls", spreadsheetml(ROW("A") + ROW("1", attributes='ss:Index="1"')), DAMAGED),
-    # A row beyond what any sheet has.
+    # A row number beyond the end of any sheet.
     Refused("far.xls", spreadsheetml(ROW("A") + ROW("1", attributes='ss:Index="99999999"')), DAMAGED),
     # Any other XML.
     Refused(
@@ -802,7 +797,7 @@ XML_SPREADSHEETS = [
         b'<?xml version="1.0"?><customers><customer/></customers>',
         (
             (
-                "It is an XML document, whatever its name says. "
+                "It is an XML document, not a list. "
                 "Open it in the program that made it and save it as .xlsx or .csv."
             ),
         ),
@@ -810,44 +805,44 @@ XML_SPREADSHEETS = [
 ]
 
 NO_LISTS = [
-    # A photograph of the list, taken by telephone.
+    # A photo of the list, taken with a phone.
     Refused("list.jpg", b"\xff\xd8\xff\xe0", (f"It is a picture (JPEG), {NOT_A_LIST}",)),
-    # The same by a newer telephone.
+    # The same with a newer phone.
     Refused("list.heic", b"\0\0\0\x18ftypheic", (f"It is a picture (HEIC), {NOT_A_LIST}",)),
     # A scan.
     Refused("list.tif", b"II*\0", (f"It is a picture (TIFF), {NOT_A_LIST}",)),
-    # Contacts out of a telephone.
+    # Contacts from a phone.
     Refused("list.vcf", b"BEGIN:VCARD\r\n", (f"It is a file of contacts (vCard), {NOT_A_LIST}",)),
-    # An answer of a web service, saved under the wrong name.
+    # The response of a web service, saved under the wrong name.
     Refused("list.csv", b'[{"name": "Ann"}]', (f"It is a JSON document, {NOT_A_LIST}",)),
-    # A synchronised folder holds no sheet of Google's, only its address.
+    # A synchronized folder has only a link to a Google sheet.
     Refused(
         "list.gsheet",
         b'{"":"WARNING!","doc_id":"1x","email":"ann@example.com"}',
         (
             (
-                "It is only a link to a sheet at Google. Open the sheet, choose File, Download, Microsoft Excel, "
-                "and name what was downloaded."
+                "It is only a link to a Google sheet. Open the sheet, choose File > Download > Microsoft Excel, "
+                "and name the downloaded file."
             ),
         ),
     ),
-    # Excel's mark that the workbook is open, caught by a pattern such as *.xlsx.
+    # The lock file that Excel creates while a workbook is open.
     Refused(
         "~$list.xlsx",
         b"\x03Ann",
-        ("It only marks that somebody has a workbook open. Name the workbook itself, without ~$.",),
+        ("It is Excel's lock file for an open workbook. Name list.xlsx instead.",),
     ),
-    # "Single File Web Page".
+    # Excel's "Single File Web Page".
     Refused(
         "list.xls",
         b"MIME-Version: 1.0\r\n",
         ("It is a web archive (.mht), which cannot be read. Open it in Excel and save it as .xlsx.",),
     ),
-    # An archive into which nothing was packed.
+    # A zip archive without files.
     Refused("empty.zip", b"PK\x05\x06" + bytes(18), (f"It is an empty zip archive, {NOT_A_LIST}",)),
-    # The dealer's own database instead of an export from it.
+    # The dealership's database instead of an export.
     Refused("list.mdb", b"\0\1\0\0Standard Jet DB", (f"It is a database (Access), {NOT_A_LIST}",)),
-    # A Mac's spreadsheet, packed as a zip.
+    # A spreadsheet of Apple Numbers, which is a zip.
     Refused(
         "list.numbers",
         zip_with("Index/Document.iwa", "preview.jpg"),
@@ -855,7 +850,7 @@ NO_LISTS = [
             "It is a Numbers document, which cannot be read. Open it in Numbers and export it as Excel or CSV.",
         ),
     ),
-    # Excel's binary workbook, which some save because it is small.
+    # Excel's binary workbook, which some people save because it is small.
     Refused(
         "list.xlsb",
         zip_with("xl/workbook.bin"),
@@ -927,6 +922,3 @@ def in_results(path: Path) -> None:
     for row in rows:
         sheet.append(["2", "accepted", "m", "", "", "", "Hi", *row, "c"] if any(row) else [])
     workbook.save(path)
-
-
-# Bounds -------------------------------------------------------------------------------------------------------------

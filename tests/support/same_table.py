@@ -1,10 +1,10 @@
-"""One table, as every format has it."""
+"""One table that is written in every format."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-#: As a workbook stores it; row 4 is blank.
+#: The values in a workbook; row 4 is blank.
 TABLE = [
     ["Customer ID", "First Name", "Phone", "Last Visit", "Due", "Note"],
     ["c-001", "Ann", 2125550123, dt.date(2026, 3, 1), 12.5, 'likes <b> & "quotes"'],
@@ -16,7 +16,7 @@ TABLE = [
 
 HEADERS = ("Customer ID", "First Name", "Phone", "Last Visit", "Due", "Note")
 
-#: As it is read from any of them.
+#: The rows as read from any format.
 ROWS = {
     2: ["c-001", "Ann", "2125550123", "2026-03-01", "12.5", 'likes <b> & "quotes"'],
     3: ["c-002", "José", "(312) 555-0142", "2026-12-24", "0", "12 Main St\nApt 4"],
@@ -39,6 +39,6 @@ RESULTS_HEADER = [
 
 
 def texts() -> list[list[str]]:
-    """The table's rows from the header on, as text formats have them."""
+    """The header and rows as text formats store them."""
     blank = [""] * len(HEADERS)
     return [list(HEADERS), *(ROWS.get(number, blank) for number in range(2, 7))]

@@ -9,7 +9,7 @@ import aiohttp
 DEPARTMENT = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e"
 USER = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
 CUSTOMER = "-eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3_x"
-ANYBODY = aiohttp.encode_basic_auth("subscriber", "any password")
+ANY_CREDENTIALS = aiohttp.encode_basic_auth("subscriber", "any password")
 
 
 def payload(body: str = "Hi Maria", **sending: Any) -> dict[str, Any]:

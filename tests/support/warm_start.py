@@ -167,7 +167,7 @@ def _load() -> None:
     import batchsend.runs.api
     import batchsend.runs.lookup
     import batchsend.runs.runner
-    import batchsend.sandbox  # noqa: F401
+    import batchsend.sandbox.server  # noqa: F401
 
 
 if __name__ == "__main__":

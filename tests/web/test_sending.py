@@ -198,7 +198,7 @@ def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) ->
             assert "of 400 texts tried" in events
             clicker.post(f"{RUN}/pause")
             page = clicker.wait_for_end(RUN)
-            assert "somebody asked this run to stop" in page.plain
+            assert "a stop was requested" in page.plain
             sent = len(sandbox.requests())
             assert sent < 400
             send(clicker, 400 - sent)

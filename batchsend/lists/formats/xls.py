@@ -1,4 +1,4 @@
-"""Lists in workbooks of Excel 97 to 2003 (.xls), read by xlrd, which also knows hidden rows and failed formulas."""
+"""Reads workbooks of Excel 97 to 2003 (.xls) with xlrd, which also reports hidden rows and failed formulas."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
 from batchsend.lists.source import FileSnapshot, ListOptions
 
-#: Bytes. A full sheet of twelve columns has 12 million; loaded it takes five times as much.
+#: Bytes. A full sheet of twelve columns has 12 million, and takes five times as much memory.
 MAX_XLS_SIZE = 128 * 1024 * 1024
 
-# Hours, minutes or seconds that do not begin anew after 24 or 60.
+# Hours, minutes or seconds that do not wrap around at 24 or 60.
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 _FAILED = "#ERROR!"
-#: What a compound document calls an entry of its directory that holds data.
+#: The type of an entry with data in the directory of a compound document.
 _STREAM = 2
 _NO_CELLS = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
 
@@ -45,7 +45,7 @@ class _Tab:
 
 @dataclass(frozen=True)
 class XlsSource:
-    """A workbook's list; its sheets, which have 65,536 rows at most, stay in memory."""
+    """A workbook's list. Its sheets have at most 65,536 rows and stay in memory."""
 
     snapshot: FileSnapshot
     book: Book
@@ -55,7 +55,7 @@ class XlsSource:
     short_rows_are_malformed: bool = field(default=False, init=False)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """See `Source.rows`. Rows of a second sheet of results are numbered as in an .xlsx."""
+        """See `Source.rows`. The rows of a second results sheet are numbered as in an .xlsx."""
         self.snapshot.check()
         for index, sheet in enumerate(self.sheets):
             for position in range(sheet.nrows):
@@ -66,7 +66,7 @@ class XlsSource:
 
 
 def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
-    """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large, locked or one of several."""
+    """Loads the list's sheet. Raises ListError if it is damaged, too large, locked or one of several."""
     if snapshot.size > MAX_XLS_SIZE:
         raise ListError(
             path,
@@ -80,7 +80,7 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
     except XLRDError as error:
         raise ListError(path, PASSWORD if "encrypted" in str(error) else DAMAGED) from error
     except Exception as error:
-        # Damage meets xlrd wherever it happens to be, and shows as any error of Python's own.
+        # On damaged files, xlrd can fail with any of Python's own exceptions.
         raise ListError(path, DAMAGED) from error
     snapshot.check()
     snapshot.check_content()
@@ -89,7 +89,7 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
 
 def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
     _check_chains(path)
-    # Hidden rows are part of the formatting; ragged rows keep a stray cell from costing more than itself.
+    # Hidden rows are part of the formatting. With ragged rows, a stray cell takes no extra memory.
     book = xlrd.open_workbook(
         str(path), logfile=io.StringIO(), on_demand=True, formatting_info=True, ragged_rows=True
     )
@@ -128,7 +128,7 @@ def _check_chains(path: Path) -> None:
 
 
 def _visibility(book: Book) -> list[int]:
-    """0 for each sheet that is shown; xlrd gives it away only with the sheet, which would have to be loaded."""
+    """0 for each visible sheet. xlrd's public API has this only on the sheet, which would have to be loaded."""
     visibility: list[int] = book._sheet_visibility  # type: ignore[attr-defined]  # noqa: SLF001
     return visibility
 
@@ -158,7 +158,7 @@ def _first_row(book: Book, sheet: Sheet) -> list[str]:
 
 
 def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
-    """The row's cells up to the last filled one."""
+    """The row's cells, up to the last filled one."""
     cells = []
     values: Sequence[Any] = sheet.row_values(position)
     for column, (kind, value) in enumerate(zip(sheet.row_types(position), values, strict=True)):
@@ -178,10 +178,12 @@ def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
 
 
 def _moment(book: Book, sheet: Sheet, row: int, column: int, value: float) -> str:
-    """A number in a cell that shows it as a date, a time of day or a span of time."""
-    shown_as = book.format_map[book.xf_list[sheet.cell_xf_index(row, column)].format_key].format_str or ""
+    """The text of a number that is formatted as a date, a time of day or a duration."""
+    number_format = (
+        book.format_map[book.xf_list[sheet.cell_xf_index(row, column)].format_key].format_str or ""
+    )
     try:
-        if _ELAPSED.search(shown_as):
+        if _ELAPSED.search(number_format):
             return text_of(dt.timedelta(days=value))
         moment = xlrd.xldate_as_datetime(value, book.datemode)
         return text_of(moment.time() if 0 <= value < 1 else moment)

@@ -122,10 +122,6 @@ class LeaseKeeper:
             await self._in_thread(self._give_up_all)
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def take(self, run_id: int, start_id: int) -> Lease | None:
-        """The right to send this run, as this start planned it; `None` where nobody may any more."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.take_now, run_id, start_id)
-
     async def give_up(self, lease: Lease, *, settled: bool) -> None:
         """Nothing is sent under it any more. Where that cannot be said now, it runs out by itself.
 
@@ -134,8 +130,11 @@ class LeaseKeeper:
         with suppress(LedgerError):
             await self._in_thread(lambda: self._give_up([lease], settled=settled))
 
-    def take_now(self, run_id: int, start_id: int) -> Lease | None:
-        """As `take`, from any thread."""
+    def take(self, run_id: int, start_id: int) -> Lease | None:
+        """Takes a lease on this run as this start planned it. May be called from any thread.
+
+        `None`: the run was closed, stopped or planned again, so that it may not be sent any more.
+        """
         with self._ledger.write() as connection:
             may = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
             allowed = may.where(
@@ -297,8 +296,8 @@ class LeasedPacer:
     ) -> Pause | None:
         return self._pacer.back_off(departed, retry_after, slow_down=slow_down, reason=reason)
 
-    def taken(self) -> None:
-        self._pacer.taken()
+    def reset_backoff(self) -> None:
+        self._pacer.reset_backoff()
 
     async def _valid_lease(self) -> None:
         while not self._lease.valid():

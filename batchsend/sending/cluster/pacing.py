@@ -193,7 +193,7 @@ class _ServerClock:
 
 
 class SharedPacer:
-    """One process's share of a run's slots, with the methods of `limiter.Pacer`. Belongs to one event loop."""
+    """One process's share of a run's slots, with the methods of `pacing.Pacer`. Belongs to one event loop."""
 
     def __init__(self, book: SlotBook, run_id: int, rate: float, jitter: random.Random | None = None) -> None:
         self._book = book
@@ -261,7 +261,7 @@ class SharedPacer:
         push.add_done_callback(self._pushes.discard)
         return Pause(wait, reason)
 
-    def taken(self) -> None:
+    def reset_backoff(self) -> None:
         """A request was answered for good: the next refusal begins with the shortest back-off again."""
         self._refusals = 0
 

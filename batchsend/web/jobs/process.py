@@ -31,8 +31,14 @@ from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report, summary_of
-from batchsend.runs.runner import DeclinedError
-from batchsend.runs.start import Start, guard_refusals, planned, refuse_sample_ids
+from batchsend.runs.start import (
+    DeclinedError,
+    Start,
+    StartOptions,
+    guard_refusals,
+    planned,
+    refuse_sample_ids,
+)
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event, Waiting
 from batchsend.settings import os_user
@@ -156,7 +162,7 @@ def _guarded(start: Start, request: JobRequest) -> Start:
     """
     promised = CheckedPlan(**request.checked)
     texts = promised.texts if request.limit is None else promised.first_texts
-    return replace(start, guards=replace(start.guards, expect=texts))
+    return replace(start, options=replace(start.options, expect=texts))
 
 
 def rehearse(job: _JobProcess) -> None:
@@ -221,14 +227,8 @@ class _Listener:
 
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
-    start = prepare(
-        campaign,
-        ledger=request.ledger,
-        resend=request.resend,
-        limit=request.limit,
-        new_campaign=request.new_campaign,
-    )
-    return campaign, start
+    options = StartOptions(limit=request.limit, resend=request.resend, new_campaign=request.new_campaign)
+    return campaign, prepare(campaign, options, ledger=request.ledger)
 
 
 def _patiently(send_it: Callable[[], Report]) -> Report:

@@ -75,13 +75,13 @@ def ledger(postgres_url: str) -> Iterator[Ledger]:
 
 def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
     """A lease that nobody renews any more."""
-    lease = LeaseKeeper(ledger, BASE_URL, name, worker=worker).take_now(run.run_id, run.start_id)
+    lease = LeaseKeeper(ledger, BASE_URL, name, worker=worker).take(run.run_id, run.start_id)
     assert lease is not None
     return lease
 
 
 def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: RowRange) -> SharedOutbox:
-    made = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0)
+    made = SharedOutbox(ledger, run, lease, threading.Event())
     for chunk in chunks or [RowRange()]:
         made.add(chunk)
     return made
@@ -120,10 +120,10 @@ def test_a_run_is_open_until_somebody_closes_it_and_the_first_reason_counts(ledg
 def test_nobody_begins_with_a_run_that_was_stopped_or_planned_anew(ledger: Ledger) -> None:
     run = a_run(ledger)
     keeper = LeaseKeeper(ledger, BASE_URL, "w", worker=True)
-    assert keeper.take_now(run.run_id, run.start_id) is not None
-    assert keeper.take_now(run.run_id, run.start_id + 1) is None
+    assert keeper.take(run.run_id, run.start_id) is not None
+    assert keeper.take(run.run_id, run.start_id + 1) is None
     ledger.request_stop(run.run_id)
-    assert keeper.take_now(run.run_id, run.start_id) is None
+    assert keeper.take(run.run_id, run.start_id) is None
     assert open_run(ledger, run.run_id) is None
 
 
@@ -161,7 +161,7 @@ def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> Non
 
     async def story() -> None:
         async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
-            lease = await keeper.take(run.run_id, run.start_id)
+            lease = await asyncio.to_thread(keeper.take, run.run_id, run.start_id)
             assert lease is not None
             mine = outbox(ledger, run, lease)
             [claimed] = mine.exchange([], 1)
@@ -234,7 +234,7 @@ def test_a_chunk_is_all_that_is_claimed_and_is_done_when_its_outcomes_are_there(
     run = a_run(ledger, rows=9)
     done: list[RowRange] = []
     lease = take(ledger, run)
-    mine = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0, done.append)
+    mine = SharedOutbox(ledger, run, lease, threading.Event(), done.append)
     first, second = RowRange(3, 4), RowRange(7, 8)
     mine.add(first)
     mine.add(second)
@@ -291,7 +291,7 @@ def test_who_plans_anew_waits_for_the_dead_and_not_for_the_living(ledger: Ledger
     async def while_it_lives() -> None:
         again = a_run(ledger)
         async with LeaseKeeper(ledger, BASE_URL, "laptop", worker=False) as keeper:
-            assert await keeper.take(again.run_id, again.start_id) is not None
+            assert await asyncio.to_thread(keeper.take, again.run_id, again.start_id) is not None
             with pytest.raises(BusyError, match="is being sent by another process"):
                 await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
         # It has given up its lease: nobody has to be waited for.
@@ -311,7 +311,7 @@ def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
                 with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
                     await asyncio.to_thread(refusing, ledger, "Spring", BASE_URL)
             # Nothing is left of it: then it is nobody's.
-            lease = await keeper.take(run.run_id, run.start_id)
+            lease = await asyncio.to_thread(keeper.take, run.run_id, run.start_id)
             assert lease is not None
             assert active_workers(ledger, run.run_id) == ["w1"]
             mine = outbox(ledger, run, lease)

@@ -1,4 +1,4 @@
-"""What arrived: the judge of what a client did."""
+"""The log of received requests: the evidence of what a client really did."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchsend.errors import FileError
-from batchsend.sandbox.answers import Reply
+from batchsend.sandbox.responses import Response
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A request's JSON as far as it can be read, right or wrong; None stands for what is missing."""
+    """A request's JSON as far as it can be read, valid or not; missing or unreadable parts are None."""
 
     body: str | None
     phone: str | None
     metadata: Mapping[str, Any]
     callback_url: str | None
     send_synchronously: bool
-    #: What the service would append to the body, a line each.
+    #: Lines that the service would append to the body.
     additions: tuple[str, ...]
 
     @classmethod
@@ -58,7 +58,7 @@ def _additions(sending: Mapping[str, Any]) -> tuple[str, ...]:
         lines.append("-- (the user's name)")
     if sending.get("addFooter") is True:
         lines.append("-- (the dealership's footer)")
-    # The one addition that is on unless it is turned off.
+    # The only addition that is on by default.
     if sending.get("addTCPAFooter") is not False:
         lines.append("Text STOP to opt-out")
     if sending.get("sendVCard") is True:
@@ -67,28 +67,28 @@ def _additions(sending: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedText:
-    """One request to send a text, and what became of it."""
+class ReceivedRequest:
+    """One request to send a text, and the response to it."""
 
     #: Counts from 1 in the order of arrival.
     number: int
-    #: Seconds since the epoch, and by `time.monotonic()`: when the request's head had arrived.
+    #: When the request's headers had arrived: seconds since the epoch, and by `time.monotonic()`.
     wall: float
     monotonic: float
     department_uuid: str
     user_uuid: str
     customer_uuid: str
     submission: Submission
-    answer: Reply
+    response: Response
 
     @property
-    def text_left(self) -> bool:
-        """Whether the customer got a text, whatever the client was told."""
-        return self.answer.text_left
+    def text_sent(self) -> bool:
+        """Whether the customer got a text, even if the client was told something else."""
+        return self.response.text_sent
 
     @property
     def message_uuid(self) -> str | None:
-        return self.answer.message_uuid
+        return self.response.message_uuid
 
     @property
     def body(self) -> str | None:
@@ -99,15 +99,11 @@ class ReceivedText:
         return self.submission.phone
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
-        return self.submission.metadata
-
-    @property
     def arrived_at(self) -> datetime:
         return datetime.fromtimestamp(self.wall, UTC)
 
     def as_json(self) -> dict[str, Any]:
-        """The request as it stands in the record file and in the sandbox's JSON. Never holds credentials."""
+        """The request as written to the `record` file and shown in the sandbox's JSON; never has credentials."""
         return {
             "number": self.number,
             "arrivedAt": self.arrived_at.isoformat(timespec="microseconds"),
@@ -121,25 +117,25 @@ class ReceivedText:
             "callbackMetaData": self.submission.metadata,
             "callbackURL": self.submission.callback_url,
             "sendSynchronously": self.submission.send_synchronously,
-            "textLeft": self.text_left,
+            "textLeft": self.text_sent,
             "messageUUID": self.message_uuid,
-            "ending": self.answer.ending.name.lower(),
-            "httpStatus": self.answer.http_status,
-            "errorCodes": self.answer.codes,
-            "answer": self.answer.body,
+            "ending": self.response.ending.name.lower(),
+            "httpStatus": self.response.http_status,
+            "errorCodes": self.response.codes,
+            "answer": self.response.body,
         }
 
 
-class Record:
-    """The requests that arrived: in memory up to `keep`, and all of them in `path` where one is given.
+class RequestLog:
+    """The received requests: the last `keep` in memory, and all of them in the file `path` if one is given.
 
-    A context manager: the file is open inside.
+    A context manager: the file is open inside it.
     """
 
     def __init__(self, path: Path | None, keep: int | None) -> None:
-        self.requests: deque[ReceivedText] = deque(maxlen=keep)
-        self.texts: deque[ReceivedText] = deque(maxlen=keep)
-        #: Since the start or the last `clear`, those forgotten included.
+        self.requests: deque[ReceivedRequest] = deque(maxlen=keep)
+        self.texts: deque[ReceivedRequest] = deque(maxlen=keep)
+        #: All since the start or the last `clear`, including those no longer in memory.
         self.request_count = 0
         self.text_count = 0
         self._path = path
@@ -148,7 +144,7 @@ class Record:
     def __enter__(self) -> Self:
         if self._path is not None:
             try:
-                # Unbuffered: a line is in the system's hands once `add` returns, whatever kills us then.
+                # Unbuffered: once `add` returns, the line survives a kill of this process.
                 self._file = FileIO(self._path, "a", opener=_private)
             except OSError as error:
                 raise FileError(
@@ -164,29 +160,29 @@ class Record:
             self._file.close()
             self._file = None
 
-    def add(self, received: ReceivedText) -> None:
-        """Takes a request down, in the file first. Raises OSError if that cannot be written."""
+    def add(self, received: ReceivedRequest) -> None:
+        """Logs a request, in the file first. Raises OSError if the file cannot be written."""
         if self._file is not None:
             line = json.dumps(received.as_json()).encode("ascii") + b"\n"
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, "only part of a line could be written")
         self.request_count += 1
         self.requests.append(received)
-        if received.text_left:
+        if received.text_sent:
             self.text_count += 1
             self.texts.append(received)
 
     def texts_per_customer(self) -> Counter[str]:
-        """Customer UUID -> texts that left, of those kept in memory."""
+        """Customer UUID -> number of texts sent, of those in memory."""
         return Counter(text.customer_uuid for text in self.texts)
 
     def clear(self) -> None:
-        """Forgets what is in memory; the file stays."""
+        """Empties the memory; the file stays."""
         self.requests.clear()
         self.texts.clear()
         self.request_count = self.text_count = 0
 
 
 def _private(path: str, flags: int) -> int:
-    # Texts and phones are nobody's but the owner's.
+    # The file holds texts and phones: only its owner may read it.
     return os.open(path, flags, 0o600)
