@@ -166,7 +166,7 @@ def opt_outs_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None)
     return _entries(ledger, or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone))
 
 
-def learn(connection: Connection, run_id: int, rows: Collection[int], moment: datetime) -> None:
+def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], moment: datetime) -> None:
     """Puts the customers of these rows, and the numbers that their texts were to go to, on the list.
 
     For rows that myKaarma refused as opted out, in the transaction that records it. A plan's scratch ledger knows no

@@ -6,7 +6,7 @@ A preview shows the plan, a rehearsal sends it to the sandbox, and `send` first 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -71,7 +71,7 @@ class Plan:
     segments: int
     #: Status -> rows, and (status, codes, rows).
     counts: dict[str, int]
-    codes: list[tuple[str, str, int]]
+    codes: Sequence[tuple[str, str, int]]
     sent_with_other_template: int
     #: All texts of the run, including those that earlier starts tried and those that wait.
     texts_in_all: int

@@ -49,8 +49,8 @@ def check_detachable(ledger: Ledger) -> None:
     """Raises `LedgerError` if a run cannot be handed over to workers."""
     if ledger.file is not None:
         raise LedgerError(
-            f"{ledger.where}: --detach hands a run over to workers, and they need a ledger on PostgreSQL. Nothing "
-            f"was sent. Leave --detach out, or name one: BATCHSEND_LEDGER=postgresql://user@host/database"
+            f"{ledger.where}: --detach hands a run over to workers, which need a ledger on PostgreSQL. Nothing was "
+            f"sent. Omit --detach, or name a ledger: BATCHSEND_LEDGER=postgresql://user@host/database"
         )
     if not has_cluster():
         raise LedgerError(f"--detach hands a run over to workers. {CLUSTER_MISSING} Nothing was sent.")

@@ -222,7 +222,7 @@ def _report(run: _Run, ending: Ending, heading: Sequence[tuple[str, str | int | 
         reason,
         written,
         planned=plan.texts,
-        comes_back=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
+        waiting_until=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
         zone=plan.wait_rules.zone,
         unusual=plan.unusual,
         closed=run.stored.closed,

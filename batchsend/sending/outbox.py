@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, func,
 
 from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import learn
+from batchsend.ledger.optouts import add_opted_out
 from batchsend.ledger.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.utils.timestamps import now, to_text
@@ -191,7 +191,7 @@ class Outbox:
         opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
         _record.execute(connection, list(map(_values, outcomes)), self._own)
         if opted_out:
-            learn(connection, self._run_id, opted_out, now())
+            add_opted_out(connection, self._run_id, opted_out, now())
 
     def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
         where = {"of_run": self._run_id, "after": after, "last": last}

@@ -1,4 +1,4 @@
-"""`batchsend worker`: a process that lends a hand with the runs of a PostgreSQL ledger until a signal ends it."""
+"""`batchsend worker`: helps to send the runs of a PostgreSQL ledger until a signal stops it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchsend.utils.signals import finishing_on_signals
 
 
 def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[[str], None]) -> Exit:
-    """Works until a signal ends it. Raises `BatchsendError` where it cannot begin."""
+    """Works until a signal stops it. Raises `BatchsendError` where it cannot start."""
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
     credentials = require_credentials(settings)
@@ -31,35 +31,35 @@ def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
         raise LedgerError(
-            "Workers need a ledger on PostgreSQL, which other computers can reach too. Name it with --ledger or "
-            "BATCHSEND_LEDGER: postgresql://user@host/database"
+            "Workers need a ledger on PostgreSQL, which other computers can reach too. Set --ledger or "
+            "BATCHSEND_LEDGER to its URL: postgresql://user@host/database"
         )
     ledger = open_ledger(url)
     try:
         with ledger.read() as connection:
             if not queue_is_ready(connection):
                 raise LedgerError(no_queue(ledger.where))
-        team = WorkerRuns(ledger, credentials, settings.base_url, name, say)
+        runs = WorkerRuns(ledger, credentials, settings.base_url, name, say)
 
         async def run() -> None:
             stopping = asyncio.Event()
 
             def stop(_number: int) -> None:
-                say("Ending: what is in flight is finished and recorded first.")
-                team.leave()
+                say("Stopping: requests in flight are finished and recorded first.")
+                runs.leave()
                 stopping.set()
 
             with finishing_on_signals(stop):
-                async with team:
+                async with runs:
                     say(
-                        f"Worker {name} waits for runs to {settings.base_url} in {ledger.where}. Ctrl-C ends it."
+                        f"Worker {name} waits for runs to {settings.base_url} in {ledger.where}. Ctrl-C stops it."
                     )
-                    await work(team, WorkerOptions(concurrency, name), stopping)
+                    await work(runs, WorkerOptions(concurrency, name), stopping)
 
-        # The database driver cannot wait on Windows' usual loop.
+        # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(run())
     finally:
         ledger.close()
-    say(f"Worker {name} has ended.")
+    say(f"Worker {name} has stopped.")
     return Exit.DONE

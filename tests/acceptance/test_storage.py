@@ -119,7 +119,7 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
         assert looked.code == 0
         assert "2 rows = 1 accepted by myKaarma + 1 ready to send + 0 skipped" in looked.out
         assert "goes on: the same list" in looked.out
-        assert "There is no preview to open, --out names another folder for it." in looked.err
+        assert "Couldn't write the preview; choose a folder with --out." in looked.err
         assert run_with(world, without_special_rights, "runs").out.startswith("run 1  Spring")
         sending = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
         refused(sending, "the results cannot be written here (Permission denied)")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, prevails, read_update
+from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, overrules, read_update
 from batchsend.statuses import Status
 
 METADATA = {
@@ -186,8 +186,8 @@ def test_whatever_the_facts_are_wrapped_in_reading_them_never_fails(tree: Any) -
     update = read_update(json.dumps(tree).encode())
     if update is None:
         return
-    verdict = update.verdict or UpdateOutcome(Status.ACCEPTED)
-    texts = [update.message_uuid or "", verdict.codes, verdict.descriptions]
+    outcome = update.outcome or UpdateOutcome(Status.ACCEPTED)
+    texts = [update.message_uuid or "", outcome.codes, outcome.descriptions]
     # As both databases take them.
     assert all("\0" not in text and text.encode() for text in texts if text)
     assert update.send is None or (update.send.run_id >= 1 and update.send.generation >= 0)
@@ -205,12 +205,12 @@ VERDICTS = st.builds(
 def test_which_verdict_stands_is_one_order_of_all_verdicts(
     a: UpdateOutcome, b: UpdateOutcome, c: UpdateOutcome
 ) -> None:
-    assert prevails(a, None) and not prevails(a, a)
-    assert (a == b) or (prevails(a, b) != prevails(b, a))
-    assert not (prevails(a, b) and prevails(b, c)) or prevails(a, c)
+    assert overrules(a, None) and not overrules(a, a)
+    assert (a == b) or (overrules(a, b) != overrules(b, a))
+    assert not (overrules(a, b) and overrules(b, c)) or overrules(a, c)
 
 
 def test_what_is_final_stands_above_what_is_not_and_an_opt_out_above_other_reasons() -> None:
     opted_out = undelivered("OPTED_OUT_COMMUNICATION_VALUE")
     order = [ACCEPTED, undelivered(), undelivered("TWILIO_SENDING_FAILURE"), opted_out, DELIVERED]
-    assert all(prevails(later, earlier) for earlier, later in pairwise(order))
+    assert all(overrules(later, earlier) for earlier, later in pairwise(order))

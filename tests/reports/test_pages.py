@@ -420,7 +420,7 @@ def test_where_no_browser_starts_it_is_said(tmp_path: Path) -> None:
     world.environment = {"BROWSER": "no-such-browser-anywhere", "PATH": str(world.folder)}
     done = world.run("preview", "campaign.toml", "--open")
     assert done.code == 0
-    assert done.err == "No browser could be started here. Open the page yourself.\n"
+    assert done.err == "Couldn't start a browser. Open the page yourself.\n"
 
 
 def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:

@@ -450,7 +450,7 @@ def test_two_schedulers_send_once(world: World, sandbox: Sandbox) -> None:
     listed = world.run("schedule", "--list")
     assert listed.code == 0
     assert "Spring (campaign.toml): 20" in listed.out
-    assert "no start lies ahead" in listed.out
+    assert "no further start" in listed.out
     assert listed.out.rstrip().endswith("exit code 0")
 
 
@@ -498,7 +498,7 @@ def test_nothing_to_watch_is_said(world: World) -> None:
     nothing = world.run("schedule", "campaign.toml", "nowhere.toml")
     assert nothing.code == 2
     assert "it has no [schedule]" in nothing.err
-    assert "None of these can be started at a time: campaign.toml, nowhere.toml." in nothing.err
+    assert "None of these can be started at set times: campaign.toml, nowhere.toml." in nothing.err
 
 
 def test_the_list_of_next_times(world: World) -> None:

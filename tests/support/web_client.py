@@ -211,7 +211,7 @@ def serving(world: World, *options: str) -> Iterator[Served]:
             process = warm.begin(arguments, world.folder, environment, streams)
         try:
             deadline = time.monotonic() + 60
-            while "Ctrl-C ends" not in (text := said.read_text(encoding="utf-8")):
+            while "Ctrl-C stops" not in (text := said.read_text(encoding="utf-8")):
                 assert time.monotonic() < deadline, text
                 time.sleep(0.02)
             found = re.search(r"at http://\S+:(\d+)", text)

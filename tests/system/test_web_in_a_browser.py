@@ -111,34 +111,34 @@ def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Brows
         broken = write_rows(
             tmp_path / "may.csv", headers, [*good, ["customer-29", "X", "Fit", "555-0142", "Y"]]
         )
-        mended = tmp_path / "may-mended.csv"
-        write_rows(mended, headers, [*good, ["customer-29", "X", "Fit", "(312) 500-0029", "Y"]])
+        fixed = tmp_path / "may-fixed.csv"
+        write_rows(fixed, headers, [*good, ["customer-29", "X", "Fit", "(312) 500-0029", "Y"]])
         unreadable = tmp_path / "photo.xlsx"
         unreadable.write_bytes(b"\x89PNG not a list")
         with serving(world) as served, tab_of(browser, served, accept_downloads=True) as tab:
             page = tab.page
-            expect(page.get_by_role("heading", name="No campaign here yet")).to_be_visible()
+            expect(page.get_by_role("heading", name="No campaigns yet")).to_be_visible()
             page.get_by_label("Name").fill("May service")
-            page.get_by_role("button", name="Make it").click()
+            page.get_by_role("button", name="Create").click()
             expect(page.get_by_role("heading", level=1, name="May service")).to_be_visible()
 
             # A list that is none is refused with the way out, and the campaign keeps its own.
             page.get_by_label("A new list").set_input_files(unreadable)
             page.get_by_role("button", name="Use this list").click()
             expect(page.get_by_role("alert").first).to_contain_text("photo.xlsx")
-            expect(page.get_by_role("alert").first).to_contain_text("still has the list that it had")
+            expect(page.get_by_role("alert").first).to_contain_text("still uses its previous list")
 
             page.get_by_label("A new list").set_input_files(broken)
             page.get_by_role("button", name="Use this list").click()
-            expect(page.get_by_text("The columns are not clear yet")).to_be_visible()
+            expect(page.get_by_text("Choose the columns")).to_be_visible()
             page.get_by_label("The customer’s id in myKaarma").select_option("Account")
             page.get_by_role("button", name="Save the columns").click()
-            expect(page.get_by_text("The columns are as you said")).to_be_visible()
+            expect(page.get_by_text("The columns are saved")).to_be_visible()
 
             page.get_by_label("Department id").fill(DEPARTMENT)
             page.get_by_label("User id").fill(USER)
-            page.get_by_role("button", name="Save who sends").click()
-            expect(page.get_by_text("Who sends is saved")).to_be_visible()
+            page.get_by_role("button", name="Save the sender").click()
+            expect(page.get_by_text("The sender is saved")).to_be_visible()
 
             # The text is tried as it is typed, on any row, before it is saved.
             expect(page.locator("#tried .bubble")).to_contain_text("Hi Name0")
@@ -170,14 +170,14 @@ def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Brows
             page.get_by_role("button", name="Save the campaign file").click()
             expect(page.get_by_text("May service.toml is saved")).to_be_visible()
 
-            # The check finds the broken row; a mended list has none.
+            # The check finds the broken row; a fixed list has none.
             page.get_by_role("button", name="Check and send").click()
             expect(page.get_by_role("heading", name="Send 29 texts?")).to_be_visible()
             expect(page.locator("main")).to_contain_text("INVALID_PHONE")
             page.get_by_role("link", name="May service").first.click()
-            page.get_by_label("A new list").set_input_files(mended)
+            page.get_by_label("A new list").set_input_files(fixed)
             page.get_by_role("button", name="Use this list").click()
-            expect(page.get_by_text("may-mended.csv is the campaign's list now")).to_be_visible()
+            expect(page.get_by_text("may-fixed.csv is now the campaign's list")).to_be_visible()
             page.get_by_role("button", name="Check and send").click()
             expect(page.get_by_role("heading", name="Send 30 texts?")).to_be_visible()
             assert sandbox.requests() == []
@@ -201,7 +201,7 @@ def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Brows
             page.reload()
             if page.get_by_role("button", name="Send the texts").count():
                 page.get_by_role("button", name="Send the texts").click()
-            expect(page.locator("body")).to_contain_text(re.compile("used already|This run is over"))
+            expect(page.locator("body")).to_contain_text(re.compile("already used|This run is over"))
             assert sandbox.texts() == dict.fromkeys(EVERYBODY, 1)
 
             tab.go("/")
@@ -216,7 +216,7 @@ def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Brows
             page.get_by_label("Find").fill("customer-17")
             expect(page.locator("#rows tbody tr")).to_have_count(1)
             page.get_by_role("link", name="History").click()
-            page.get_by_label("Phone, or the customer’s id").fill("312 500 0017")
+            page.get_by_label("Phone or customer id").fill("312 500 0017")
             page.get_by_role("button", name="Look up").click()
             expect(page.locator("main")).to_contain_text("Hi Name17, your Civic waits")
             assert tab.foreign == []
@@ -238,15 +238,15 @@ def test_paused_killed_started_again_and_gone_on_with(browser: Browser, tmp_path
                 re.compile(r"[1-9]\d* of 150 texts tried")
             )
             page.get_by_role("button", name="Pause").click()
-            expect(page.get_by_role("button", name="Go on")).to_be_visible()
+            expect(page.get_by_role("button", name="Continue")).to_be_visible()
             sent = len(sandbox.requests())
             assert 0 < sent < 150
             served.kill()
         with serving(world) as served, tab_of(browser, served) as tab:
             page = tab.page
-            expect(page.locator("main")).to_contain_text(f"{150 - sent} rows wait")
+            expect(page.locator("main")).to_contain_text(f"{150 - sent} rows waiting")
             page.get_by_role("link", name="Run 1").click()
-            page.get_by_role("button", name="Go on").click()
+            page.get_by_role("button", name="Continue").click()
             send_what_is_shown(page, 150 - sent)
             expect(page.get_by_role("heading", name="This run is over")).to_be_visible()
         assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(150)), 1)
@@ -257,7 +257,7 @@ def test_a_wrong_link_and_other_people_s_pages_get_nowhere(browser: Browser, tmp
         world = empty_folder(tmp_path, sandbox.base_url).write(customers(3))
         with serving(world) as served:
             with tab_of(browser, served, link="/enter?token=guessed") as tab:
-                expect(tab.page.get_by_role("alert")).to_contain_text("This link does not let anybody in")
+                expect(tab.page.get_by_role("alert")).to_contain_text("This link does not work")
                 tab.go("/campaign/here/campaign")
                 expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible()
             with tab_of(browser, served) as tab:
@@ -291,7 +291,7 @@ def test_a_wrong_link_and_other_people_s_pages_get_nowhere(browser: Browser, tmp
 
 
 @dataclass
-class Places:
+class Site:
     """A server with something on each of its pages. `pages`: a name for each, and its address."""
 
     served: Served
@@ -300,7 +300,7 @@ class Places:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("web")
     with running_sandbox(folder) as sandbox:
         world = empty_folder(folder, sandbox.base_url)
@@ -350,7 +350,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
                 "nobody": "/history?q=unknown",
                 "missing": "/nothing",
             }
-            yield Places(served, cookies, pages)
+            yield Site(served, cookies, pages)
             clicker.post("/campaign/here/slow/run/2/pause")
 
 
@@ -364,15 +364,15 @@ def rehearsal(clicker: Clicker, check: str) -> str:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_for_everybody(browser: Browser, places: Places, size: str, scheme: str) -> None:
+def test_every_page_is_for_everybody(browser: Browser, site: Site, size: str, scheme: str) -> None:
     pictures = os.environ.get("BATCHSEND_PICTURES")
     found = []
     # The pages' own policy would keep axe out.
-    with tab_of(browser, places.served, size, scheme, link="/login", bypass_csp=True) as tab:
-        pages = {"login": "/login", "wrong": "/enter?token=guessed", **places.pages}
+    with tab_of(browser, site.served, size, scheme, link="/login", bypass_csp=True) as tab:
+        pages = {"login": "/login", "wrong": "/enter?token=guessed", **site.pages}
         for name, address in pages.items():
             if name == "campaigns":
-                tab.context.add_cookies(places.cookies)
+                tab.context.add_cookies(site.cookies)
             page = tab.go(address)
             if name == "campaign":
                 expect(page.locator("#tried .bubble")).to_be_visible()
@@ -388,10 +388,10 @@ def test_every_page_is_for_everybody(browser: Browser, places: Places, size: str
     assert not found, "\n".join(found)
 
 
-def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, places: Places) -> None:
-    with tab_of(browser, places.served, link="/login") as tab:
-        tab.context.add_cookies(places.cookies)
-        page = tab.go(places.pages["check"])
+def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, site: Site) -> None:
+    with tab_of(browser, site.served, link="/login") as tab:
+        tab.context.add_cookies(site.cookies)
+        page = tab.go(site.pages["check"])
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         reached: set[str] = set()

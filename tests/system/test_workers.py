@@ -115,7 +115,7 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
         terminal.read_until("Type `leave`")
         assert "A worker is sending this run too (w0)." in terminal.seen
         terminal.type(answer)
-        terminal.read_until("wait\r\n")
+        terminal.read_until("waiting\r\n")
         assert terminal.process.wait(60) == (0 if answer == "leave" else 130)
         if answer == "leave":
             shared.wait_for_the_end(1)

@@ -95,7 +95,7 @@ def test_passwords_are_kept_as_hashes_for_their_owner_only(users: Users, tmp_pat
     assert users.put("lee", "four words are good")
     file = tmp_path / ".batchsend" / "web-users.json"
     assert b"four words" not in file.read_bytes()
-    assert users.mark("dana") != users.mark("lee"), "each has a salt of their own"
+    assert users.password_version("dana") != users.password_version("lee"), "each has a salt of their own"
     if sys.platform != "win32":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert users.verify("dana", "four words are good")
@@ -105,11 +105,11 @@ def test_passwords_are_kept_as_hashes_for_their_owner_only(users: Users, tmp_pat
 
 def test_a_new_password_ends_what_the_old_one_began(users: Users) -> None:
     users.put("dana", "four words are good")
-    before = users.mark("dana")
+    before = users.password_version("dana")
     assert not users.put("dana", "other words are good")
-    assert users.mark("dana") not in (None, before)
+    assert users.password_version("dana") not in (None, before)
     users.remove("dana")
-    assert users.mark("dana") is None
+    assert users.password_version("dana") is None
 
 
 @pytest.mark.parametrize("name", ["", "../dana", "dana lee", "a" * 65, "dana\n", "-dana"])
@@ -125,7 +125,7 @@ def test_a_short_password_is_refused(users: Users) -> None:
 
 def test_two_spellings_of_a_name_are_one_person(users: Users) -> None:
     users.put("dana", "four words are good")
-    with pytest.raises(BatchsendError, match='There is a user "dana" already'):
+    with pytest.raises(BatchsendError, match='There is already a user "dana"'):
         users.put("Dana", "four words are good")
 
 

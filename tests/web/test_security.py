@@ -20,7 +20,7 @@ from world import World, customers
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import read_list
 from batchsend.web.jobs.list_process import ListReader
-from batchsend.web.jobs.registry import JobRequest, Jobs, State
+from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.uploads import fingerprint
 
 
@@ -89,7 +89,7 @@ def lets_one_browser_in(served: Served) -> None:
     assert first.get("/").status == 200
     late = second.get(served.link)
     assert late.status == 403
-    assert "it works once" in late.plain
+    assert "Each link works once" in late.plain
     assert second.get("/").status == 401
     # Who is in already may use it again: nothing happens.
     assert first.get(served.link).status == 200
@@ -227,12 +227,12 @@ def test_uploads_stay_beside_the_campaign_and_overwrite_nothing(
     before = (world.folder / "customers.csv").read_bytes()
     new = b"Customer UUID,First Name,Phone\nsomebody-new,Ann,(312) 555-0101\n"
     answer = clicker.upload(f"{own.url}/list", "../../customers.csv", new)
-    assert "customers (2).csv is the campaign" in answer.plain
+    assert "customers (2).csv is now the campaign" in answer.plain
     assert (world.folder / "customers.csv").read_bytes() == before
     assert (world.folder / "customers (2).csv").read_bytes() == new
     assert not list(world.folder.parent.glob("*.csv"))
     again = clicker.upload(f"{own.url}/list", "customers.csv", new)
-    assert "customers (2).csv is the campaign" in again.plain, "the same file is kept once"
+    assert "customers (2).csv is now the campaign" in again.plain, "the same file is kept once"
     assert not (world.folder / "customers (3).csv").exists()
 
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_the_list_is_not_kept(
 ) -> None:
     answer = served.inside().upload(f"{own.url}/list", name, content)
     assert said in answer.plain
-    assert "still has the list that it had" in answer.plain
+    assert "still uses its previous list" in answer.plain
     assert not (world.folder / name).exists()
     assert 'list = "customers.csv"' in own.file.read_text(encoding="utf-8")
 
@@ -308,7 +308,7 @@ def test_a_campaign_that_names_a_secret_is_not_saved(
     if not (world.folder / "link.txt").is_symlink():
         (world.folder / "link.txt").symlink_to(".env")
     before = own.file.read_bytes()
-    fields = {"text": naming(own.file, key, name), "was": fingerprint(before)}
+    fields = {"text": naming(own.file, key, name), "loaded": fingerprint(before)}
     answer = served.inside().submit(f"{own.url}/file", fields)
     assert answer.status == 409
     assert "name another file" in answer.plain
@@ -316,7 +316,9 @@ def test_a_campaign_that_names_a_secret_is_not_saved(
     assert own.file.read_bytes() == before
 
 
-def checked_in_its_process(world: World, campaign: str, only_below: Path | None = None) -> tuple[State, bool]:
+def checked_in_its_process(
+    world: World, campaign: str, only_below: Path | None = None
+) -> tuple[JobState, bool]:
     """What the process of a check says about a campaign file that was changed after the server looked at it.
 
     And whether it kept a page.
@@ -344,8 +346,8 @@ def test_a_campaign_that_is_swapped_after_the_check_of_the_server_shows_nothing(
     (new_world.folder / ".env").write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, ".env")
     state, has_page = checked_in_its_process(new_world, swapped)
-    assert "hidden files hold settings and passwords" in state.said
-    assert "secret" not in state.said
+    assert "hidden files hold settings and passwords" in state.message
+    assert "secret" not in state.message
     assert not has_page
 
 
@@ -355,8 +357,8 @@ def test_the_process_of_a_shared_console_stays_in_its_folder(new_world: World, k
     elsewhere.write_text((new_world.folder / "customers.csv").read_text(encoding="utf-8"), encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, "../elsewhere.csv")
     state, has_page = checked_in_its_process(new_world, swapped, new_world.folder)
-    assert "outside the folder" in state.said
-    assert "customer-1" not in state.said
+    assert "outside the folder" in state.message
+    assert "customer-1" not in state.message
     assert not has_page
     # The same campaign may be checked by a user who sits at the computer.
     assert checked_in_its_process(new_world, swapped)[1]
@@ -424,7 +426,7 @@ def test_where_others_can_come_in_they_sign_in(new_world: World) -> None:
         assert "lies outside the folder" in clicker.get(SPRING).plain
         for name, said in (("/etc/passwd", "operating system"), ("../elsewhere.csv", "outside the folder")):
             before = file.read_bytes()
-            fields = {"text": naming(file, "list", name), "was": fingerprint(before)}
+            fields = {"text": naming(file, "list", name), "loaded": fingerprint(before)}
             refused = clicker.submit(f"{SPRING}/file", fields)
             assert (refused.status, said in refused.plain) == (409, True)
             assert file.read_bytes() == before

@@ -90,8 +90,8 @@ def _what_next(report: Report) -> Iterator[str]:
         yield "Run the same command again to continue; nobody is texted twice."
     elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
         yield "Nothing was left to send."
-    if report.comes_back is not None:
-        local = report.comes_back.astimezone(report.zone)
+    if report.waiting_until is not None:
+        local = report.waiting_until.astimezone(report.zone)
         zone = f" ({report.zone.key})" if report.zone is not None else ""
         yield f"Some rows are waiting: run the same command again from {local:%Y-%m-%d %H:%M}{zone}."
     held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)

@@ -113,7 +113,7 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
     starts = starts_of(ledger, run_id) or heading.starts
     known = {start["id"] for start in starts}
     drawn = charts(
-        (one for one in departures(ledger, run_id) if one[0] in known),
+        (one for one in departures(ledger, run_id) if one.start_id in known),
         heading.zone,
     )
     return RunReport(

@@ -1,4 +1,4 @@
-"""The page of all campaigns: what each is, how its last run went, when it starts next; a new one."""
+"""The first page: all campaigns with their last runs and next starts, and the form for a new one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 @dataclass(frozen=True)
 class LastRun:
-    """The latest run of a campaign. `bar`: how its rows divide."""
+    """The latest run of a campaign. `began`: UTC text; `bar`: the shares of its rows."""
 
     number: int
     began: str
@@ -36,7 +36,7 @@ class LastRun:
 
 @dataclass(frozen=True)
 class CampaignOverview:
-    """A campaign in the list. `problem`: why it cannot be used as it stands; `next_start`: UTC text."""
+    """A campaign in the list. `problem`: why it cannot be used; `next_start`: UTC text."""
 
     file: CampaignFile
     name: str
@@ -47,23 +47,23 @@ class CampaignOverview:
 
 
 async def show(request: web.Request) -> web.Response:
-    """The list of campaigns."""
+    """Shows the campaigns."""
     return await _page(request)
 
 
-async def make(request: web.Request) -> web.Response:
-    """A new campaign from the sample."""
+async def create(request: web.Request) -> web.Response:
+    """Creates a campaign from the sample."""
     folder = request.app[FOLDER]
     name = str((await request.post()).get("name", "")).strip()
     try:
         files = await asyncio.to_thread(write_sample, name, folder.new_folder)
     except BatchsendError as error:
         return await _page(request, name=name, problem=str(error))
-    made = next(file for file in folder.campaigns() if file.path == files[0])
-    session(request).say(
-        f"{made.stem} is there, made from the sample. Now put in what is yours: the list, the text, and who sends."
+    created = next(file for file in folder.campaigns() if file.path == files[0])
+    session(request).notify(
+        f"{created.stem} was created from the sample. Now add your own list, text and sender."
     )
-    raise web.HTTPSeeOther(made.url)
+    raise web.HTTPSeeOther(created.url)
 
 
 async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
@@ -85,8 +85,8 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
         campaign = file.load()
     except BatchsendError as error:
         return CampaignOverview(file, file.stem, "", problem=str(error))
-    starts = times_of(campaign).after(now()) if campaign.schedule is not None else None
-    next_start = to_text(starts) if starts is not None else None
+    starts_at = times_of(campaign).after(now()) if campaign.schedule is not None else None
+    next_start = to_text(starts_at) if starts_at is not None else None
     department = campaign.department_label or ""
     try:
         with campaign_ledger(folder, campaign) as found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -172,7 +172,7 @@ def _is_under_way(status: str, codes: str) -> bool:
     return status == IN_FLIGHT or (status == Status.PENDING and codes == Code.STOPPED)
 
 
-def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
+def _groups(url: str, counts: Sequence[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
     """Returns the groups of rows that myKaarma did not accept, the most urgent first."""
     merged: dict[tuple[str, str], int] = {}
     for status, codes, count in counts:
@@ -240,7 +240,7 @@ def _table(run: RunRef, rows: RowPage, *, sending: bool) -> str:
         {
             **row,
             **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True)),
-            "leaving": sending and row["status"] == IN_FLIGHT,
+            "sending": sending and row["status"] == IN_FLIGHT,
         }
         for row in rows.rows
     ]
