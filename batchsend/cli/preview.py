@@ -50,7 +50,8 @@ def run_preview(
 ) -> Exit:
     """Writes and shows the preview. `options`: fields of `StartOptions`."""
     from batchsend.cli.text.layout import shown_path
-    from batchsend.cli.text.plan import first_message_lines, plan_lines, tally_line
+    from batchsend.cli.text.plan import first_message_lines, plan_lines
+    from batchsend.planning.summary import summarize
     from batchsend.runs import api
     from batchsend.runs.start import StartOptions, planned, start_refusals
     from batchsend.statuses import Status
@@ -58,11 +59,12 @@ def run_preview(
     start = api.prepare(campaign, StartOptions(**options), ledger=ledger)
     with planned(start) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
-        echo_lines(plan_lines(plan))
-        echo_lines(first_message_lines(plan))
+        summary = summarize(plan)
+        echo_lines(plan_lines(summary))
+        echo_lines(first_message_lines(summary))
         refusals = start_refusals(start, plan)
         files = _write_files(plan, out, refusals)
-        click.echo(tally_line(plan))
+        click.echo(summary.tally.sentence())
         for label, path in files.items():
             click.echo(f"{label}: {shown_path(path)}")
         if open_ and "Page" in files:

@@ -165,7 +165,7 @@ def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox:
     world.send("--limit", "1")
     world.write(template="Dear {{ first_name }}, please call us.")
     done = world.send()
-    assert "template changed: 1 already got the old text" in done.out
+    assert "The template has changed: 1 text already went out with the old one." in done.out
     assert [request["body"] for request in sandbox.requests()] == [
         "Hi Name0, it is time for your service.",
         "Dear Name1, please call us.",
@@ -365,7 +365,7 @@ def test_a_terminal_asks_for_the_number_of_texts(
     done = world.ask("send", "campaign.toml", answer=answer)
     assert done.code == code
     assert "Hi Name0, it is time for your service." in done.out
-    assert "the ledger knows nothing of this campaign yet: everybody is new" in done.out
+    assert "This campaign has never been sent." in done.out
     assert len(sandbox.requests()) == texts
     if code:
         # A refused question leaves no trace.

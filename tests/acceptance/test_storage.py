@@ -118,7 +118,7 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
         looked = run_with(world, without_special_rights, "preview", "campaign.toml")
         assert looked.code == 0
         assert "2 rows = 1 accepted by myKaarma + 1 ready to send + 0 skipped" in looked.out
-        assert "goes on: the same list" in looked.out
+        assert "continues: the list is the same" in looked.out
         assert "Couldn't write the preview; choose a folder with --out." in looked.err
         assert run_with(world, without_special_rights, "runs").out.startswith("run 1  Spring")
         sending = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")

@@ -165,7 +165,7 @@ def test_a_rehearsal_of_a_test_needs_no_credentials(tmp_path: Path) -> None:
     world.write(customers(1))
     done = world.send("--sandbox", "--test-customer", "me")
     assert done.code == 0
-    assert "Spring: rehearsal of a test, nobody gets a text; it counts for nothing\n" in done.out
+    assert "Spring: rehearsal of a test, no text goes out; it isn't recorded\n" in done.out
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "campaign.toml",
         "customers.csv",

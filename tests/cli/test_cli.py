@@ -85,7 +85,7 @@ def test_preview_shows_earlier_outcomes_as_send_would(world: World) -> None:
     rows = read_results(world.folder / "elsewhere" / "campaign.xlsx")
     assert [row["status"] for row in rows.values()] == ["accepted", "ready"]
     assert rows[2]["run"] == 1
-    assert "goes on: the same list" in done.out
+    assert "continues: the list is the same" in done.out
 
 
 def test_results_can_be_written_again_at_any_time(world: World) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.runs import RunOverview
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.runs.report import Report
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
@@ -21,7 +21,7 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
-        yield counted_line(status, count, f"{codes}: {meaning(status, codes.split('; '))}")
+        yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
     if problems and report.results is not None and report.results.suffix == ".xlsx":
         yield "See the Problems sheet of the results for what to do."
     yield from closing_lines(report)
@@ -49,7 +49,7 @@ def trial_report_lines(report: TrialReport) -> Iterator[str]:
         if report.ending is not None:
             yield f"Stopped: {report.ending}"
     else:
-        yield f"{status} {codes}".rstrip() + f": {meaning(status, codes.split('; ') if codes else [])}"
+        yield f"{status} {codes}".rstrip() + f": {advise(status, codes).meaning}"
         if report.row["descriptions"]:
             yield labeled("because", report.row["descriptions"])
     if report.row["message_uuid"]:

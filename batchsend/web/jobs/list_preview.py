@@ -26,7 +26,7 @@ from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import RowIssue, RowJudge
 from batchsend.planning.sources import open_campaign_list
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
 
@@ -299,7 +299,7 @@ def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str
 def _with_issue(shown: RowText, issue: RowIssue | None) -> RowText:
     if issue is None:
         return shown
-    codes = [issue.code]
-    sentence = issue.description or meaning(Status.INVALID, codes)
-    advice = what_to_do(Status.INVALID, codes)
-    return replace(shown, code=str(issue.code), problem=f"{sentence}. {advice}".replace("..", "."))
+    advice = advise(Status.INVALID, issue.code)
+    sentence = issue.description or advice.meaning
+    problem = f"{sentence}. {advice.what_to_do}".replace("..", ".")
+    return replace(shown, code=str(issue.code), problem=problem)
