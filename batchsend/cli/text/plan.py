@@ -93,28 +93,11 @@ def _templates(plan: PlanSummary) -> Iterator[str]:
         yield labeled("", f"{', '.join(case.values)}: {shown_path(case.path)} for {row_count(case.rows)}")
 
 
-<<<<<<< HEAD
-def _hours(plan: Plan) -> Iterator[str]:
-    """Until when nobody is texted, or that there is no such hour."""
-    hours, zone = plan.wait_rules.hours, plan.request.campaign.zone
-    if hours is None:
-        yield labeled("hours", "no quiet hours are set: texts may leave at any hour of the day or night")
-    else:
-        whose = "each recipient's time" if hours.fixed is None else hours.fixed
-        yield labeled("hours", f"nobody is texted from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {whose}")
-    for word, count in plan.remarks.unknown_zones.most_common(_VALUES_NAMED):
-        yield labeled("", f'"{word}" is no time zone: {_rows(count)} go by the phone\'s area code')
-    moment = plan.waiting_until()
-    if moment is not None:
-        wait = "waits until then" if plan.wait_rules.wait else "run it again then, or add --wait"
-        yield labeled("", f"some rows wait, the first until {for_people(moment, zone)} ({zone.key}): {wait}")
-=======
 def _hours(plan: PlanSummary) -> Iterator[str]:
     yield labeled("hours", plan.hours)
     if plan.first_wait is not None:
         hint = "This run waits for them." if plan.wait else "Run it again then, or add --wait."
         yield labeled("", f"{plan.first_wait} {hint}")
->>>>>>> main
 
 
 def _costly(plan: PlanSummary) -> Iterator[str]:
