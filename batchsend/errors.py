@@ -68,7 +68,16 @@ class GuardError(BatchsendError):
 
 
 class IdentityError(BatchsendError):
-    """The ledger knows this campaign otherwise; sending could text people twice."""
+    """The ledger knows this campaign by another name, file or key; sending could text people twice.
+
+    `problem`: what is wrong and how to keep the history. `option`: the command-line option that starts without the
+    history; "" if there is none.
+    """
+
+    def __init__(self, problem: str, option: str = "") -> None:
+        super().__init__(f"{problem} To start without its history: {option}" if option else problem)
+        self.problem = problem
+        self.option = option
 
 
 class LedgerError(BatchsendError):

@@ -20,7 +20,7 @@ from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli.main import cli
 from batchsend.lists.formats.detect import Format
-from batchsend.reports import advice
+from batchsend.reports.advice import BY_STATUS, REFUSALS, Advice, advise
 from batchsend.sandbox.pages import scenarios_markdown
 from batchsend.settings import (
     BASE_URL,
@@ -248,6 +248,10 @@ _GROUP_WORDS = dict(
         strict=True,
     )
 )
+_UNCONFIRMED_INTRO = """\
+What to do is the same for all of them, and for myKaarma's codes with this status: see
+[what to do with `unconfirmed` rows](safe-sending.md#what-to-do-with-unconfirmed-rows).
+"""
 _REFUSALS_INTRO = """\
 ## Codes of myKaarma: `failed`
 
@@ -269,17 +273,17 @@ def statuses_and_codes() -> str:
     parts = [NOTE, "", _STATUSES_INTRO, "| status | counts as | what it means | what to do |"]
     parts += ["| --- | --- | --- | --- |"]
     for status in Status:
-        meaning, to_do = advice.BY_STATUS[status]
-        parts.append(f"| `{status}` | {_group(status)} | {_cell(meaning)} | {_cell(to_do)} |")
+        advice = BY_STATUS[status]
+        parts.append(
+            f"| `{status}` | {_group(status)} | {_cell(advice.meaning)} | {_cell(advice.with_command)} |"
+        )
     for status, codes in CODES.items():
-        parts += [
-            "",
-            f"## Codes of batchsend: `{status}`",
-            "",
-            *_code_table(status, codes),
-        ]
-    parts += ["", "myKaarma's own codes can stand beside `unconfirmed` too; what to do stays the same."]
-    parts += ["", _REFUSALS_INTRO, *_code_table(Status.FAILED, advice.REFUSALS)]
+        parts += ["", f"## Codes of batchsend: `{status}`", ""]
+        if status is Status.UNCONFIRMED:
+            parts += [_UNCONFIRMED_INTRO, *_meaning_table(status, codes)]
+        else:
+            parts += _code_table(status, codes)
+    parts += ["", _REFUSALS_INTRO, *_code_table(Status.FAILED, REFUSALS)]
     refused = ("HTTP_307", "HTTP_403", "HTTP_404", "HTTP_413", "HTTP_422")
     parts += ["", _HTTP_INTRO, *_code_table(Status.FAILED, refused), ""]
     return "\n".join(parts)
@@ -293,9 +297,19 @@ def _group(status: Status) -> str:
 def _code_table(status: Status, codes: Iterator[str] | Sequence[str] | Mapping[str, Any]) -> Iterator[str]:
     yield "| code | what it means | what to do |"
     yield "| --- | --- | --- |"
+    same: dict[Advice, list[str]] = {}
     for code in codes:
-        meaning, to_do = advice.meaning(status, [code]), advice.what_to_do(status, [code])
-        yield f"| `{code}` | {_cell(meaning)} | {_cell(to_do)} |"
+        same.setdefault(advise(status, code), []).append(code)
+    for advice, alike in same.items():
+        names = ", ".join(f"`{code}`" for code in alike)
+        yield f"| {names} | {_cell(advice.meaning)} | {_cell(advice.with_command)} |"
+
+
+def _meaning_table(status: Status, codes: Sequence[str]) -> Iterator[str]:
+    yield "| code | what it means |"
+    yield "| --- | --- |"
+    for code in codes:
+        yield f"| `{code}` | {_cell(advise(status, code).meaning)} |"
 
 
 # --- all of it

@@ -23,6 +23,7 @@ from batchsend.cli.progress import LINE_EVERY, Clock, OutcomeCounts
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.planning.plan import Plan
+from batchsend.planning.summary import summarize
 from batchsend.runs.report import Report, summary_of
 from batchsend.runs.start import Start
 from batchsend.sending.sender import Event, Waiting
@@ -80,14 +81,7 @@ class _JsonLog:
     def confirm(self, plan: Plan) -> bool:
         """Logs the plan. `--yes` was the confirmation."""
         self._total = plan.texts
-        self.event(
-            "planned",
-            texts=plan.texts,
-            segments=plan.segments,
-            rows=plan.counts,
-            goes_on=plan.run.id if plan.run is not None else None,
-            unusual=plan.unusual,
-        )
+        self.event("planned", **summarize(plan).as_json())
         return True
 
     def listen(self, event: Event) -> None:

@@ -144,6 +144,7 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
     """Shows the plan, asks if needed, then shows progress and the report."""
     from batchsend.cli.text.plan import first_message_lines, plan_lines
     from batchsend.cli.text.report import closing_lines, report_lines
+    from batchsend.planning.summary import summarize
     from batchsend.runs import runner
 
     rehearsal = action is runner.rehearse
@@ -153,9 +154,10 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
         if not quiet or asks:
             what = "rehearsal, nobody gets a text" if rehearsal else "about to send"
             click.echo(f"{start.campaign.name}: {what}")
-            echo_lines(plan_lines(plan, rehearsal=rehearsal))
+            summary = summarize(plan)
+            echo_lines(plan_lines(summary, rehearsal=rehearsal))
             if asks or sys.stdout.isatty():
-                echo_lines(first_message_lines(plan))
+                echo_lines(first_message_lines(summary))
         if asks and not _confirmed(plan.texts, rehearsal=rehearsal):
             return False
         progress.begin(plan.texts)

@@ -8,6 +8,8 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
 
+_NEW_CAMPAIGN = "--new-campaign"
+
 
 def find_campaign(
     campaign: Campaign, identity: Identity, ledger: Ledger, *, new_campaign: bool
@@ -28,7 +30,8 @@ def find_campaign(
         raise IdentityError(
             f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
             f"with {_list(record.key_columns)}: it could not be known who already got this text. Put the key back, "
-            f"or give the campaign another `name` and start without its history: --new-campaign"
+            f"or give the campaign another `name`.",
+            _NEW_CAMPAIGN,
         )
     return record
 
@@ -40,8 +43,8 @@ def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:
         name = others[-1].name
         raise IdentityError(
             f'{identity.file}: this campaign was sent under the name "{name}" before. Its customers would be texted '
-            f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}". To '
-            f"start without it: --new-campaign"
+            f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}".',
+            _NEW_CAMPAIGN,
         )
 
 

@@ -40,7 +40,7 @@ def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequenc
 
     `refusals`: sentences that say why `send` would be refused.
     """
-    facts = preview_page.gather(plan, os_user(), str(workbook), refusals)
+    facts = preview_page.gather(plan, str(workbook), refusals)
     return write_page(path, preview_page.page(facts))
 
 

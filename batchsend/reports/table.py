@@ -32,15 +32,13 @@ RESULT_COLUMNS = LEADING_COLUMNS + TRAILING_COLUMNS
 
 #: Stands behind a list's header that would otherwise be one of ours.
 LIST_SUFFIX = " (list)"
-#: Several codes, or descriptions, of one row are joined by this.
-JOINED_BY = "; "
 
 
 class ResultRow(NamedTuple):
     """One row of the list with all that is known about it.
 
-    `row` is numbered as the spreadsheet shows it; `codes` and `descriptions` are joined by `JOINED_BY`; `cells` are
-    the list's own, in the order of its headers, `""` where blank; `sent_at_utc` looks like
+    `row` is numbered as the spreadsheet shows it; `codes` and `descriptions` are joined by `advice.JOINED_BY`;
+    `cells` are the list's own, in the order of its headers, `""` where blank; `sent_at_utc` looks like
     `2026-11-22T10:00:00.123Z`; `latency_ms` is in milliseconds.
     """
 

@@ -21,9 +21,8 @@ from typing import Any
 
 from rustpy_xlsxwriter import Format, write_worksheets
 
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import advise
 from batchsend.reports.table import (
-    JOINED_BY,
     LEADING_COLUMNS,
     TRAILING_COLUMNS,
     ResultRow,
@@ -217,8 +216,8 @@ def _problem_values(result: ResultRow) -> tuple[Value, ...]:
 
 @lru_cache(maxsize=1024)
 def _advice(status: str, codes: str) -> tuple[str, str]:
-    separate = codes.split(JOINED_BY) if codes else []
-    return meaning(status, separate), what_to_do(status, separate)
+    advice = advise(status, codes)
+    return advice.meaning, advice.with_command
 
 
 def _table_look(headers: Sequence[str], digits_as_text: Sequence[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
+from batchsend.errors import BatchsendError, BusyError, IdentityError
 from batchsend.lists.source import LIST_ENDINGS
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
@@ -33,6 +34,16 @@ STATIC_FILES: Mapping[str, str] = {
 _REPORT_FILES = frozenset({"page.css", "page.js"})
 #: Separates the parts of a page in `fragments.html.j2`. Escaped text cannot contain it.
 _SEPARATOR = "<!-- part -->"
+
+
+def message_of(error: BatchsendError) -> str:
+    """Returns an error's sentence for a page, which has buttons in place of commands."""
+    if isinstance(error, BusyError):
+        return (
+            "This campaign is being sent by another process. Let it finish, or pause it on the page of its run, then "
+            "check again."
+        )
+    return error.problem if isinstance(error, IdentityError) else str(error)
 
 
 def page(request: web.Request, name: str, /, *, status: int = 200, **values: Any) -> web.Response:

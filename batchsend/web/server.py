@@ -34,7 +34,7 @@ from batchsend.web.jobs.list_process import LIST_READER, ListReader
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns
-from batchsend.web.rendering import STATIC_FILES, page, static
+from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import campaigns, editing, login, run_actions
 from batchsend.web.views import check as checking
@@ -211,7 +211,7 @@ async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except NotFoundError as error:
         return _error_page(request, 404, str(error))
     except BatchsendError as error:
-        return _error_page(request, 400, str(error))
+        return _error_page(request, 400, message_of(error))
     except web.HTTPNotFound:
         return _error_page(
             request, 404, "There is no such page. It may have a new address: go back to the campaigns."

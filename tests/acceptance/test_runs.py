@@ -61,8 +61,8 @@ def test_the_same_list_goes_on_and_judges_anew_whoever_was_not_tried(world: Worl
     (world.folder / "opt_outs.csv").write_text("customer_uuid\ncustomer-held\n", encoding="utf-8")
     world.write(campaign=suppress, template="Dear {{ first_name | default('customer') }}, please call.")
     done = world.send()
-    assert "goes on: the same list" in done.out
-    assert "template changed: 2 already got the old text" in done.out
+    assert "continues: the list is the same" in done.out
+    assert "The template has changed: 2 texts already went out with the old one." in done.out
     assert outcomes(world, 1) == [*tried, ("accepted", None), ("accepted", None), ("skipped", "SUPPRESSED")]
     assert "Dear customer, please call." in [request["body"] for request in sandbox.requests()]
     assert requests_for(sandbox) == {
@@ -179,12 +179,12 @@ def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbo
     second = world.send()
     assert "customer-1" in sandbox.texts()
     assert outcomes(world, 2) == [("skipped", "ALREADY_SENT"), ("accepted", None)]
-    assert "a new run" in second.out
+    assert "A new run" in second.out
     # The last moment of the seventh: the list that was sent then begins a new run, and everybody is texted again.
     days_ago(world, 1, midnight - timedelta(seconds=1))
     days_ago(world, 2, midnight - timedelta(seconds=1))
     third = world.send()
-    assert "a new run" in third.out
+    assert "A new run" in third.out
     assert outcomes(world, 3) == [("accepted", None)] * 2
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 2}
 
@@ -221,4 +221,4 @@ def test_a_phone_that_another_customer_of_the_list_was_texted_on_is_not_texted_a
     assert sandbox.texts() == {"customer-0": 1, "customer-2": 1}
     rows = world.workbook(2)
     assert (rows[2]["errorCodes"], rows[4]["errorCodes"]) == ("DUPLICATE_PHONE", "ALREADY_SENT")
-    assert rows[2]["errorDescriptions"] == "row 4 has the same phone, and the text already"
+    assert rows[2]["errorDescriptions"] == "row 4 has the same phone and already got the text"

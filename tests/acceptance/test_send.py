@@ -165,7 +165,7 @@ def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox:
     world.send("--limit", "1")
     world.write(template="Dear {{ first_name }}, please call us.")
     done = world.send()
-    assert "template changed: 1 already got the old text" in done.out
+    assert "The template has changed: 1 text already went out with the old one." in done.out
     assert [request["body"] for request in sandbox.requests()] == [
         "Hi Name0, it is time for your service.",
         "Dear Name1, please call us.",
@@ -205,7 +205,7 @@ def test_resend_sends_the_failed_again_but_never_the_opted_out(world: World, san
     assert received.count("customer-1") == 1
     unattended = world.send("--resend", "unconfirmed")
     assert unattended.code == 2
-    assert "may have been sent already, and nobody is asked here" in unattended.err
+    assert "may have been sent already, and there is no terminal to ask on" in unattended.err
     assert world.send("--resend", "unconfirmed", "--expect", "1").code == 1
     received = [request["customerUUID"] for request in sandbox.requests()]
     assert received.count("sandbox-500-1") == 2
@@ -265,7 +265,7 @@ def test_expect_guards_the_number_of_texts(world: World, sandbox: Sandbox) -> No
     world.write(customers(3))
     refused = world.send("--expect", "4")
     assert refused.code == 2
-    assert "--expect 4, but this start would send 3 texts. Nothing was sent." in refused.err
+    assert "--expect 4, but 3 texts would be sent now. Nothing was sent." in refused.err
     assert sandbox.requests() == []
     assert world.send("--expect", "3").code == 0
 
@@ -274,7 +274,7 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
     world.write(customers(3) + BROKEN)
     done = world.send("--strict")
     assert done.code == 2
-    assert "3 rows are invalid, and --strict sends nothing then." in done.err
+    assert "3 rows are invalid, so --strict sends nothing." in done.err
     assert sandbox.requests() == []
 
 
@@ -365,7 +365,7 @@ def test_a_terminal_asks_for_the_number_of_texts(
     done = world.ask("send", "campaign.toml", answer=answer)
     assert done.code == code
     assert "Hi Name0, it is time for your service." in done.out
-    assert "the ledger knows nothing of this campaign yet: everybody is new" in done.out
+    assert "This campaign has never been sent." in done.out
     assert len(sandbox.requests()) == texts
     if code:
         # A refused question leaves no trace.

@@ -100,7 +100,7 @@ def test_what_became_of_it(
             ["--test-customer", "me", "--log-format", "json"],
             "sends one text and no run: leave --log-format out",
         ),
-        (["--test-customer", "me@example.com"], "is not a customer id of myKaarma"),
+        (["--test-customer", "me@example.com"], "is not a myKaarma customer id"),
         (["--test-customer", "out"], "--test-customer out: out.csv names this customer."),
         (["--test-customer", "me", "--row", "9"], "--row 9: "),
         (["--test-customer", "me", "--row", "3"], "--row 3: this row has no text to send (MISSING_VALUE"),
@@ -137,7 +137,7 @@ def test_without_a_row_to_send_one_has_to_be_named(
 ) -> None:
     inside.write([{"Customer UUID": "", "First Name": "A", "Phone": ""}])
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
-    assert "No row would be sent now, so there is no first one to test with." in capfd.readouterr().err
+    assert "No row would be sent now, so there is no first text to test with." in capfd.readouterr().err
     assert sandbox.requests() == []
 
 
@@ -148,7 +148,7 @@ def test_the_ids_of_the_sample_are_refused(
         customers(1), campaign=re.sub("user_uuid = .*", 'user_uuid = "put-your-user-uuid-here"', CAMPAIGN)
     )
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
-    assert "`user_uuid` is still the sample's" in capfd.readouterr().err
+    assert "`user_uuid` is still the sample id" in capfd.readouterr().err
     assert sandbox.requests() == []
 
 
@@ -165,7 +165,7 @@ def test_a_rehearsal_of_a_test_needs_no_credentials(tmp_path: Path) -> None:
     world.write(customers(1))
     done = world.send("--sandbox", "--test-customer", "me")
     assert done.code == 0
-    assert "Spring: rehearsal of a test, nobody gets a text; it counts for nothing\n" in done.out
+    assert "Spring: rehearsal of a test, no text goes out; it isn't recorded\n" in done.out
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "campaign.toml",
         "customers.csv",

@@ -39,7 +39,7 @@ def test_a_run_can_be_looked_at_and_stopped_while_it_goes_on(tmp_path: Path) -> 
             assert {"accepted", "pending"} <= set(so_far) <= {"accepted", "pending", "unconfirmed"}
             preview = world.run("preview", "campaign.toml")
             assert preview.code == 0
-            assert "goes on: the same list" in preview.out
+            assert "continues: the list is the same" in preview.out
             assert "not ended: running, or its process was killed" in world.run("runs").out
             # Under another name it is the same campaign still, and a second process has to wait.
             world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Spring"'))

@@ -39,8 +39,8 @@ def test_a_new_campaign_can_be_rehearsed_and_not_sent_until_its_ids_are_filled_i
     assert "by a stand-in" in rehearsed.out
     sent = world.run("send", "spring.toml", "--yes")
     assert sent.code == 2
-    assert "`department_uuid` is still the sample's: put in your own" in sent.err
-    assert "`user_uuid` is still the sample's" in sent.err
+    assert "`department_uuid` is still the sample id: put in your own" in sent.err
+    assert "`user_uuid` is still the sample id" in sent.err
 
 
 def test_quiet_says_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:
@@ -85,7 +85,7 @@ def test_preview_shows_earlier_outcomes_as_send_would(world: World) -> None:
     rows = read_results(world.folder / "elsewhere" / "campaign.xlsx")
     assert [row["status"] for row in rows.values()] == ["accepted", "ready"]
     assert rows[2]["run"] == 1
-    assert "goes on: the same list" in done.out
+    assert "continues: the list is the same" in done.out
 
 
 def test_results_can_be_written_again_at_any_time(world: World) -> None:
@@ -104,7 +104,7 @@ def test_results_can_be_written_again_at_any_time(world: World) -> None:
     )
     unknown = world.run("results", "99")
     assert unknown.code == 2
-    assert "has no run 99. `batchsend runs` shows which there are." in unknown.err
+    assert "has no run 99. `batchsend runs` lists the runs." in unknown.err
 
 
 def test_those_who_got_the_wrong_text_can_be_written_to_again(world: World, sandbox: Sandbox) -> None:

@@ -70,7 +70,7 @@ def test_a_trial_at_the_sandbox_counts_for_nothing_but_the_sandbox(
         # A key that would make the trial's history useless: here there is none yet.
         world.write(customers(2), campaign='[recipients]\nkey = ["Phone"]\n')
         first = world.send("--limit", "1")
-        assert "the ledger knows nothing of this campaign yet: everybody is new" in first.out
+        assert "This campaign has never been sent." in first.out
         assert real.texts() == {"customer-0": 1}
     world.base_url = trial
     refused = world.send()

@@ -242,7 +242,7 @@ def report_page(sent: World) -> Page:
     "sentence",
     [
         "6 texts ready to send. 2 rows need attention. 1 row skipped.",
-        "The ledger knows nothing of this campaign yet: everybody counts as new.",
+        "This campaign has never been sent.",
         'Phone holds "555"',
         "Customer UUID is blank",
         "First Name is blank",
@@ -392,7 +392,7 @@ def test_a_long_list_makes_a_page_that_opens_at_once(tmp_path: Path) -> None:
 
 def test_the_preview_page_says_that_send_would_be_refused(tmp_path: Path) -> None:
     page = _page_of(World(tmp_path).write(customers(3)), ["campaign.toml: 3 texts are too many"])
-    assert "Nothing to send: send would be refused." in page.text
+    assert "Nothing can be sent as it is." in page.text
     assert "campaign.toml: 3 texts are too many" in page.text
 
 
@@ -420,7 +420,7 @@ def test_where_no_browser_starts_it_is_said(tmp_path: Path) -> None:
     world.environment = {"BROWSER": "no-such-browser-anywhere", "PATH": str(world.folder)}
     done = world.run("preview", "campaign.toml", "--open")
     assert done.code == 0
-    assert done.err == "No browser could be started here. Open the page yourself.\n"
+    assert done.err == "Couldn't start a browser. Open the page yourself.\n"
 
 
 def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:

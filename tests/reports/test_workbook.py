@@ -525,7 +525,8 @@ def test_the_problems_say_what_they_mean_and_what_to_do(tmp_path: Path) -> None:
             "status": "failed",
             "what it means": "The customer's record is locked in myKaarma at the moment.",
             "what to do": (
-                "Wait until whoever works on it has finished, then send again with `--resend failed`."
+                "Wait until the record is no longer in use, then send the failed texts again. On the command line: "
+                "`--resend failed`."
             ),
             "phone": "+13125550142",
             "customerUUID": "-c1",
@@ -538,7 +539,7 @@ def test_the_problems_say_what_they_mean_and_what_to_do(tmp_path: Path) -> None:
         {
             "row": 5,
             "status": "invalid",
-            "what it means": "The phone number in this row is not a number that can exist.",
+            "what it means": "This row has an invalid phone number.",
             "what to do": "Correct the phone number in the list and send again.",
             "errorCodes": "INVALID_PHONE",
             "errorDescriptions": "555 is too short",

@@ -8,7 +8,7 @@ from pathlib import Path
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.runs import RunOverview
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.runs.report import Report
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
@@ -21,7 +21,7 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
-        yield counted_line(status, count, f"{codes}: {meaning(status, codes.split('; '))}")
+        yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
     if problems and report.results is not None and report.results.suffix == ".xlsx":
         yield "See the Problems sheet of the results for what to do."
     yield from closing_lines(report)
@@ -49,7 +49,7 @@ def trial_report_lines(report: TrialReport) -> Iterator[str]:
         if report.ending is not None:
             yield f"Stopped: {report.ending}"
     else:
-        yield f"{status} {codes}".rstrip() + f": {meaning(status, codes.split('; ') if codes else [])}"
+        yield f"{status} {codes}".rstrip() + f": {advise(status, codes).meaning}"
         if report.row["descriptions"]:
             yield labeled("because", report.row["descriptions"])
     if report.row["message_uuid"]:
@@ -90,8 +90,8 @@ def _what_next(report: Report) -> Iterator[str]:
         yield "Run the same command again to continue; nobody is texted twice."
     elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
         yield "Nothing was left to send."
-    if report.comes_back is not None:
-        local = report.comes_back.astimezone(report.zone)
+    if report.waiting_until is not None:
+        local = report.waiting_until.astimezone(report.zone)
         zone = f" ({report.zone.key})" if report.zone is not None else ""
         yield f"Some rows are waiting: run the same command again from {local:%Y-%m-%d %H:%M}{zone}."
     held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import Advice, advise
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: Rows of a group whose numbers are named, and rows that are shown.
@@ -38,15 +38,8 @@ class Group:
     examples: list[Example] = field(default_factory=list)
 
     @property
-    def meaning(self) -> str:
-        return meaning(self.status, self._codes())
-
-    @property
-    def what_to_do(self) -> str:
-        return what_to_do(self.status, self._codes())
-
-    def _codes(self) -> list[str]:
-        return self.codes.split("; ") if self.codes else []
+    def advice(self) -> Advice:
+        return advise(self.status, self.codes)
 
 
 class Groups:

@@ -18,13 +18,12 @@ from typing import Any
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError, GuardError
+from batchsend.errors import BatchsendError, BusyError, GuardError, IdentityError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
 from batchsend.reports.output_files import preview_path, write_preview
-from batchsend.reports.pages import preview as preview_facts
 from batchsend.reports.pages import preview as preview_page
 from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
@@ -40,7 +39,6 @@ from batchsend.runs.start import (
 )
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
-from batchsend.settings import os_user
 from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
@@ -53,12 +51,10 @@ from batchsend.web.jobs.registry import (
     write_json,
     write_state,
 )
-from batchsend.web.rendering import fragments
+from batchsend.web.rendering import fragments, message_of
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
-#: The label of the button that repeats a check.
-_AGAIN = "Check again"
 
 
 class _Job:
@@ -103,26 +99,27 @@ def check(job: _Job) -> None:
         refused += guard_refusals(plan)
         job.report("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
-        facts = preview_facts.gather(plan, os_user(), str(workbook), refused)
+        facts = preview_page.gather(plan, str(workbook), refused)
         write_page(preview_path(campaign, None).with_suffix(".html"), preview_page.page(facts))
-        here = replace(facts, command=_AGAIN)
-        job.save_page(fragments(preview_page.TEMPLATE, **preview_page.values(here)))
-        first = facts.picked.first[0] if facts.picked.first else None
+        in_console = replace(facts, in_console=True)
+        job.save_page(fragments(preview_page.TEMPLATE, **preview_page.values(in_console)))
+        summary = facts.summary
+        first = summary.first_message
         job.end(
             Exit.DONE,
             checked=checked_plan(plan).stored(),
             refused=refused,
             made_at=to_text(now()),
-            department=facts.department,
-            list_name=facts.list_name,
+            department=summary.department,
+            list_name=summary.list_file.name,
             segments=plan.segments,
-            this_machine=facts.this_machine,
-            base_url=facts.base_url,
-            lasts=facts.lasts,
-            known=facts.known,
-            waits=facts.tally.waits,
+            this_machine=summary.is_local,
+            base_url=summary.base_url,
+            lasts=summary.duration,
+            known=summary.is_known,
+            waits=summary.tally.waits,
             first_body=first.body if first else "",
-            opt_out_line=facts.opt_out_line,
+            opt_out_line=summary.opt_out_line,
         )
 
 
@@ -257,7 +254,8 @@ def main(arguments: list[str]) -> int:
     try:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
-        job.end(int(error.exit_code), str(error))
+        anew = isinstance(error, IdentityError) and bool(error.option)
+        job.end(int(error.exit_code), message_of(error), can_start_anew=anew)
         return int(error.exit_code)
     except KeyboardInterrupt:
         job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")

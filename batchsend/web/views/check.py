@@ -17,9 +17,9 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
-from batchsend.planning.planner import check_resend
+from batchsend.planning.resend import check_resend
 from batchsend.planning.row_judge import API_UUID
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotFoundError
 from batchsend.web.jobs.confirmation import FIRST
@@ -101,7 +101,7 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
             check,
             "check_failed.html.j2",
             message=message,
-            other_campaign="--new-campaign" in message,
+            can_start_anew=bool(state.facts.get("can_start_anew")),
         )
     header, main, data = json.loads(await asyncio.to_thread(jobs.html, check.name))
     return _check_page(
@@ -247,7 +247,7 @@ async def tested(request: web.Request) -> web.Response:
         state=state,
         is_trial=what.startswith(TRIAL),
         outcome=status,
-        meaning=meaning(status, codes.split("; ") if codes else []) if status else "",
+        meaning=advise(status, codes).meaning if status else "",
     )
 
 

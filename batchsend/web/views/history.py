@@ -14,7 +14,7 @@ from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.row_judge import API_UUID
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare
 from batchsend.web.folder import WebFolder
@@ -95,7 +95,7 @@ def _add_attempts(history: CustomerHistory, ledger: Ledger, customer: str | None
     found = of_phone(ledger, phone) if phone is not None else of_customer(ledger, customer or "")
     for attempt in found:
         status, codes = shown(attempt.status, attempt.codes)
-        words = meaning(status, codes.split("; ") if codes else [])
+        words = advise(status, codes).meaning
         history.entries.append(Entry(attempt, status, codes, words))
 
 

@@ -14,7 +14,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import code_counts, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
@@ -187,14 +187,14 @@ def _groups(url: str, counts: Sequence[tuple[str, str, int]], *, is_latest: bool
 
 
 def _group(url: str, status: str, codes: str, count: int, *, is_latest: bool) -> OutcomeGroup:
-    listed = codes.split("; ") if codes else []
-    can_resend = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(listed)
+    can_resend = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(codes.split(JOINED_BY))
+    advice = advise(status, codes)
     return OutcomeGroup(
         status=status,
         codes=codes,
         count=count,
-        meaning=meaning(status, listed),
-        what_to_do=what_to_do(status, listed),
+        meaning=advice.meaning,
+        what_to_do=advice.what_to_do,
         resend=status if can_resend else None,
         rows_url=f"{url}?{urlencode({'status': status, 'code': codes})}#table",
     )
