@@ -390,8 +390,8 @@ def test_relative_ledger_in_the_environment(beside: Path, here: Path, value: str
     with pytest.raises(SettingsError) as caught:
         ledger(beside, here, None, {"BATCHSEND_LEDGER": value})
     assert str(caught.value) == (
-        "BATCHSEND_LEDGER is ledger.db, which would be another file in every folder that a command is started in, "
-        f"and another ledger does not know who was texted. Write the whole path: {here / 'ledger.db'}"
+        "BATCHSEND_LEDGER is ledger.db, which would be a different file in every folder that a command is "
+        f"started in, and a different ledger does not know who was texted. Write the full path: {here / 'ledger.db'}"
     )
 
 
@@ -435,7 +435,7 @@ POSSIBLE = (
     "(postgresql://user@host/database)."
 )
 VISIBLE = (
-    "--ledger holds a password, and others on this computer can see a command's options. "
+    "--ledger holds a password, and other users of this computer can see a command's options. "
     "Set BATCHSEND_LEDGER in the environment or in .env, or keep the password in ~/.pgpass."
 )
 

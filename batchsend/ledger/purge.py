@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BatchsendError, LedgerError
-from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
@@ -195,7 +195,7 @@ def _reclaim(ledger: Ledger) -> None:
         _reclaim_file(ledger.file, ledger.where)
         return
     engine = create_engine(ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
-    with own_errors(ledger.where), engine.connect() as connection:
+    with ledger_errors(ledger.where), engine.connect() as connection:
         connection.execute(text(f"SET lock_timeout = '{_PATIENCE_SECONDS}s'"))
         for table in _EMPTIED:
             connection.execute(text(f"VACUUM (FULL) {table.name}"))

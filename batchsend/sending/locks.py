@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
-from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import campaigns
@@ -87,7 +87,7 @@ def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
     engine = create_engine(
         ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=server_options(ledger.url)
     )
-    with own_errors(ledger.where), engine.connect() as connection:
+    with ledger_errors(ledger.where), engine.connect() as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
             raise _busy(name)
         yield

@@ -94,7 +94,7 @@ def test_opt_out_files_with_phones_only_need_phones_in_the_list(dealership: Worl
     )
     refused = dealership.run("preview", "campaign.toml")
     assert refused.code == 2
-    assert "has no column for `phone`, but the suppression files know people by phone only" in refused.err
+    assert "has no column for `phone`, but the suppression files hold phones only" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_problems_are_grouped_with_what_to_do(dealership: World) -> None:
     assert problems[4]["errorDescriptions"] == "Customer UUID is blank"
     assert [problems[number]["errorDescriptions"] for number in (2, 3, 15)] == [
         "the phone is too short for +1 (United States): it has 6 digits, not 10",
-        "no country has the country code behind the + of the phone",
+        "no country has the country code after the + of the phone",
         "the phone is an emergency or other short number, not a customer's",
     ]
 

@@ -219,4 +219,4 @@ def test_a_phone_is_not_texted_again_for_another_customer_of_the_list(world: Wor
     assert sandbox.texts() == {"customer-0": 1, "customer-2": 1}
     rows = world.workbook(2)
     assert (rows[2]["errorCodes"], rows[4]["errorCodes"]) == ("DUPLICATE_PHONE", "ALREADY_SENT")
-    assert rows[2]["errorDescriptions"] == "row 4 has the same phone, and the text already"
+    assert rows[2]["errorDescriptions"] == "row 4 has the same phone and already got the text"

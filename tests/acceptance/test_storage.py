@@ -67,7 +67,7 @@ def test_a_disk_without_room_for_a_ledger_sends_nothing(
     with small_disk(tmp_path / "disk", 48 * 1024) as disk:
         ledger = ("--ledger", str(disk.folder / "ledger.db"))
         done = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
-        refused(done, "the disk is full or failing", "Make room and run it again.")
+        refused(done, "the disk is full or failing", "Make room and run this again.")
     assert sandbox.requests() == []
 
 
@@ -169,7 +169,7 @@ def test_a_ledger_that_is_not_sound_sends_nothing_and_stays_as_it_is(world: Worl
     sound = file.read_bytes()
     middle = len(sound) // 2 // 4096 * 4096
     for content, sentence in (
-        (sound[:middle] + bytes(4096) + sound[middle + 4096 :], "this file is not a sound ledger"),
+        (sound[:middle] + bytes(4096) + sound[middle + 4096 :], "this file is damaged or not a ledger"),
         # As a full disk or a broken copy leaves it: SQLite takes it for a new one.
         (b"", "this ledger is empty, but campaigns were sent from it."),
     ):
@@ -196,7 +196,7 @@ def test_a_damaged_index_is_found_before_it_hides_who_was_texted(world: World, s
     # One letter: SQLite would find nobody under the right name, and say nothing.
     file.write_bytes(content.replace(page, page.replace(b"customer-0", b"custOmer-0")))
     world.write_list([*customers(2), *customers(1, "new")])
-    refused(world.send(), "this file is not a sound ledger (row 1 missing from index messages_by_key)")
+    refused(world.send(), "this file is damaged or not a ledger (row 1 missing from index messages_by_key)")
     assert len(sandbox.requests()) == 2
 
 

@@ -60,7 +60,7 @@ def test_a_refused_start_is_an_event_with_its_reason(world: World, sandbox: Sand
     assert refused.code == 2
     first, ended = events(refused)
     assert first["event"] == "refused"
-    assert "guards.max_texts is 2, but 3 texts would leave." in first["message"]
+    assert "guards.max_texts is 2, but 3 texts would be sent." in first["message"]
     assert ended["exit"] == 2
     assert json.loads(refused.out)["exit"] == 2
     assert sandbox.requests() == []

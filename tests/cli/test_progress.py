@@ -132,7 +132,7 @@ def test_a_pause_is_shown_until_the_next_outcome() -> None:
     shown.open()
     shown.listen(Waiting(12, "myKaarma asks for fewer requests"))
     shown.draw()
-    assert "waiting about 12 s: myKaarma asks for fewer requests" in screen.text()
+    assert "waiting about 12 seconds: myKaarma asks for fewer requests" in screen.text()
     shown.listen(TAKEN)
     drawn = len(screen.text())
     shown.draw()
@@ -174,7 +174,7 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
     assert lines == [
         "1,001 of 3,000 (1,001 accepted), 100.2/s",
         "2,001 of 3,000 (2,001 accepted), 100.2/s",
-        "waiting about 2 minutes: quiet hours until 9:00 AM",
+        "waiting about 1.5 minutes: quiet hours until 9:00 AM",
     ]
 
 

@@ -188,9 +188,9 @@ def test_a_file_that_is_no_database_is_refused(ledger_file: Path) -> None:
         with pytest.raises(LedgerError) as caught:
             attempt(sqlite_url(ledger_file))
         assert str(caught.value) == (
-            f"{ledger_file}: this file is not a sound ledger (file is not a database). Nothing more is sent. "
-            "Keep the file, put back a backup if there is one, and ask for help before you start with a new "
-            "ledger: a new one knows nothing of what was sent."
+            f"{ledger_file}: this file is damaged or not a ledger (file is not a database). Nothing more is sent. "
+            "Keep the file, restore a backup if there is one, and ask for help before you start with a new "
+            "ledger: a new one does not know what was sent."
         )
     assert ledger_file.read_text(encoding="utf-8").startswith("Customer UUID")
 
@@ -218,7 +218,7 @@ def test_a_damaged_ledger_is_refused_before_anything_is_sent(
     ledger.close()
     damaged = damage(ledger_file.read_bytes())
     ledger_file.write_bytes(damaged)
-    with pytest.raises(LedgerError, match="is not a sound ledger"):
+    with pytest.raises(LedgerError, match="is damaged or not a ledger"):
         open_ledger(sqlite_url(ledger_file))
     assert ledger_file.read_bytes() == damaged
 
@@ -246,7 +246,7 @@ def test_a_ledger_that_another_program_holds_is_said_after_a_while(ledger_file: 
     with pytest.raises(LedgerError) as caught:
         open_ledger(sqlite_url(ledger_file), busy_timeout=0.01)
     assert str(caught.value) == (
-        f"{ledger_file}: the ledger is locked by another program. Close what else has it open and run it again."
+        f"{ledger_file}: the ledger is locked by another program. Close that program and run this again."
     )
     holder.close()
 

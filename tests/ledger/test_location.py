@@ -7,7 +7,7 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 import pytest
 from world import Sandbox, World, customers
 
-from batchsend.ledger.location import Mount, is_on_network, synchronised_by
+from batchsend.ledger.location import Mount, is_on_network, synchronized_by
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ from batchsend.ledger.location import Mount, is_on_network, synchronised_by
         (PureWindowsPath(r"C:\Users\Anna\Documents\boxes\ledger.db"), None),
     ],
 )
-def test_synchronised_folders_are_known_by_their_names(path: PurePath, service: str | None) -> None:
-    assert synchronised_by(path) == service
+def test_synchronized_folders_are_known_by_their_names(path: PurePath, service: str | None) -> None:
+    assert synchronized_by(path) == service
 
 
 MOUNTS = [
@@ -59,7 +59,7 @@ def test_network_drives_are_known_by_their_file_system(path: PurePath, network: 
     assert is_on_network(path, MOUNTS) is network
 
 
-def test_a_campaign_in_a_synchronised_folder_says_where_the_ledger_can_be(
+def test_a_campaign_in_a_synchronized_folder_says_where_the_ledger_can_be(
     world: World, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     world.folder = tmp_path / "OneDrive - Lakeside Honda" / "campaigns"
@@ -67,7 +67,7 @@ def test_a_campaign_in_a_synchronised_folder_says_where_the_ledger_can_be(
     world.write(customers(1))
     refused = world.send()
     assert refused.code == 2
-    assert "this ledger lies in a folder that OneDrive synchronises." in refused.err
+    assert "this ledger is in a folder that OneDrive synchronizes." in refused.err
     assert "write BATCHSEND_LEDGER=" in refused.err
     assert sandbox.requests() == []
     assert not (world.folder / ".batchsend").exists()

@@ -136,12 +136,8 @@ async def test_scenarios_decide_the_update(customer: str, words: list[str], coun
 
 @asynchronous
 async def test_repeated_reordered_and_undelivered_updates() -> None:
-    async with listener_and_sender(
-        update_repeat=1, update_shuffle=True, undelivered_rate=1, seed=3, update_delay=0.02
-    ) as (
-        listener,
-        send,
-    ):
+    options = {"update_repeat": 1, "update_shuffle": True, "undelivered_rate": 1, "update_delay": 0.02}
+    async with listener_and_sender(seed=3, **options) as (listener, send):
         for number in range(20):
             await send(f"customer-{number}")
         received = [json.dumps(body) for body in await listener.wait_for(80)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,43 +53,52 @@ def test_a_client_at_the_limit_is_never_refused(rate: int, jitter: list[float]) 
     assert not any(bucket.wait(arrival) for arrival in arrivals)
 
 
-def decisions(responder: Responder, customers: list[str]) -> dict[str, tuple[Any, ...]]:
-    """Customer -> HTTP status, codes, ending, whether a text was sent, seconds."""
+class Outcome(NamedTuple):
+    """The parts of a decision that do not differ between two runs with the same seed."""
+
+    http_status: int | None
+    codes: tuple[str, ...]
+    ending: Ending
+    text_sent: bool
+    delay: float
+
+
+def outcomes(responder: Responder, customers: list[str]) -> dict[str, Outcome]:
     decided = {customer: responder.decide(incoming(customer)) for customer in customers}
     return {
-        customer: (response.http_status, response.codes, response.ending, response.text_sent, seconds)
-        for customer, (_, response, seconds) in decided.items()
+        customer: Outcome(response.http_status, response.codes, response.ending, response.text_sent, delay)
+        for customer, (_, response, delay) in decided.items()
     }
 
 
 def test_the_same_seed_gives_a_customer_the_same_response_in_any_order() -> None:
     options = SandboxOptions(error_rate=0.5, latency=0.1, seed=7)
     customers = [f"customer-{n}" for n in range(200)]
-    in_order = decisions(Responder(options), customers)
-    assert decisions(Responder(options), customers[::-1]) == in_order
-    assert decisions(Responder(SandboxOptions(error_rate=0.5, latency=0.1, seed=8)), customers) != in_order
+    in_order = outcomes(Responder(options), customers)
+    assert outcomes(Responder(options), customers[::-1]) == in_order
+    assert outcomes(Responder(SandboxOptions(error_rate=0.5, latency=0.1, seed=8)), customers) != in_order
 
 
 def test_error_rate_is_the_share_of_errors_and_they_are_mixed() -> None:
-    got = decisions(
+    got = outcomes(
         Responder(SandboxOptions(error_rate=0.3, seed=1)), customers := [f"customer-{n}" for n in range(2000)]
     )
-    errors = [one for one in got.values() if one[:2] != (200, ())]
+    errors = [one for one in got.values() if (one.http_status, one.codes) != (200, ())]
     assert 0.27 < len(errors) / len(customers) < 0.33
     # A 502 leaves open whether the text was sent, so both must occur.
-    assert {one[3] for one in errors if one[0] == 502} == {True, False}
-    assert {one[3] for one in errors if one[0] == 400} == {False}
+    assert {one.text_sent for one in errors if one.http_status == 502} == {True, False}
+    assert {one.text_sent for one in errors if one.http_status == 400} == {False}
     # Random errors never stop a whole run (401, a holiday) and never hang.
-    assert {one[0] for one in errors} == {None, 200, 400, 429, 500, 502, 503, 504}
-    assert Ending.NEVER not in {one[2] for one in errors}
+    assert {one.http_status for one in errors} == {None, 200, 400, 429, 500, 502, 503, 504}
+    assert Ending.NEVER not in {one.ending for one in errors}
 
 
 def test_a_second_request_can_get_another_response() -> None:
     responder = Responder(SandboxOptions(error_rate=0.5, seed=1))
-    assert len({responder.decide(incoming(CUSTOMER))[1].http_status for _ in range(50)}) > 1
+    assert len({responder.decide(incoming(CUSTOMER)).response.http_status for _ in range(50)}) > 1
 
 
 @given(latency=st.floats(0.001, 10), customer=st.text("abc", min_size=1, max_size=20))
 def test_latency_varies_around_its_mean(latency: float, customer: str) -> None:
-    _, _, seconds = Responder(SandboxOptions(latency=latency)).decide(incoming(customer))
-    assert 0.5 * latency <= seconds <= 1.5 * latency
+    decision = Responder(SandboxOptions(latency=latency)).decide(incoming(customer))
+    assert 0.5 * latency <= decision.delay <= 1.5 * latency
