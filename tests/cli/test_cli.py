@@ -175,10 +175,13 @@ def test_schema_is_json_for_editors(tmp_path: Path) -> None:
         (["send"], "Missing argument 'CAMPAIGN'"),
         (["sned"], "No such command 'sned'"),
         # What can never be sent again.
-        (["send", "campaign.toml", "--yes", "--resend", "accepted"], "--resend accepted: only what is"),
+        (
+            ["send", "campaign.toml", "--yes", "--resend", "accepted"],
+            "--resend accepted: only `failed` and `unconfirmed` rows can be sent again.",
+        ),
         (
             ["send", "campaign.toml", "--yes", "--resend", "OPTED_OUT_COMMUNICATION_VALUE"],
-            "these customers opted out. They are never texted again.",
+            "these customers opted out and are never texted again.",
         ),
         # Values that no start can use.
         (["send", "campaign.toml", "--yes", "--rate", "0"], "--rate"),
