@@ -253,7 +253,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the user needs a sentence, whatever went wrong
+    except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
         job.end(
             Exit.STOPPED,
             f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded; checking "
