@@ -1,7 +1,7 @@
 """Makes the manual's pictures of the web console: `python docs/images/make_web_pictures.py`.
 
-Clicks through `batchsend web` with made-up customers and the sandbox, in the size of a desktop and of a phone. Needs
-Chromium and `pip install -e ".[system]"`.
+Clicks through `batchsend web` with made-up customers and the sandbox, on a desktop and on a phone. Needs Chromium and
+`pip install -e ".[system]"`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ DESKTOP, PHONE = (1000, 760), (375, 760)
 CUSTOMERS, BROKEN = 240, 17
 NAMES = ("Anna", "Luis", "Maya", "Owen", "Priya", "Sam", "Tessa", "Viktor", "Wendy", "Zoë")
 MODELS = ("Civic", "CR-V", "Accord", "Pilot", "Fit", "Odyssey")
-#: Customers for whom the sandbox answers with an error.
-ERRORS = {"sandbox-500-1": "Rosa", "sandbox-locked-1": "Ben"}
+#: Customers who get an error from the sandbox.
+FAILING = {"sandbox-500-1": "Rosa", "sandbox-locked-1": "Ben"}
 
 CAMPAIGN = """
 name = "{name}"
@@ -51,22 +51,22 @@ TEXT = (
 
 
 def write_campaigns(folder: Path) -> None:
-    """Writes three campaigns: for a finished run, for sending, and one without its list."""
+    """Writes three campaigns: one to send beforehand, one to send in the pictures, one without a list."""
     (folder / "service.txt.j2").write_text(TEXT, encoding="utf-8")
     rows = [
         [f"lk{number:05}", NAMES[number % 10].upper(), MODELS[number % 6], f"(312) 500-{number:04}"]
         for number in range(CUSTOMERS)
     ]
     rows[BROKEN][3] = "555-0142"
-    errors = [[name, first, "Fit", ""] for name, first in ERRORS.items()]
-    write_list(folder / "may_service.csv", [*rows[:150], *errors])
+    failing = [[name, first, "Fit", ""] for name, first in FAILING.items()]
+    write_list(folder / "may_service.csv", [*rows[:150], *failing])
     write_list(folder / "june_service.csv", rows)
-    for stem, name, list_file, rate in (
+    for stem, name, found, rate in (
         ("may_service", "May service", "may_service.csv", 50),
         ("june_service", "June service", "june_service.csv", 8),
         ("recall", "Recall notice", "recall.csv", 10),
     ):
-        text = CAMPAIGN.format(name=name, list=list_file, template="service.txt.j2", rate=rate)
+        text = CAMPAIGN.format(name=name, list=found, template="service.txt.j2", rate=rate)
         (folder / f"{stem}.toml").write_text(text, encoding="utf-8")
 
 
@@ -77,8 +77,8 @@ def write_list(path: Path, rows: list[list[str]]) -> None:
 
 @contextmanager
 def running(*arguments: str, folder: Path, base_url: str = "") -> Iterator[str]:
-    """Runs one of the servers; yields what it printed up to the hint about Ctrl-C."""
-    with subprocess.Popen(  # noqa: S603 - our own command
+    """Runs one of batchsend's servers. Yields the first lines of its output, which have its address."""
+    with subprocess.Popen(  # noqa: S603 - a fixed command
         [*COMMAND, *arguments], cwd=folder, env=environment(base_url), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -93,6 +93,7 @@ def running(*arguments: str, folder: Path, base_url: str = "") -> Iterator[str]:
 
 
 def environment(base_url: str) -> dict[str, str]:
+    """The environment without settings from outside, and with made-up ones."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("MYKAARMA", "BATCHSEND"))
     }
@@ -107,7 +108,7 @@ def environment(base_url: str) -> dict[str, str]:
 
 
 def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESKTOP) -> None:
-    """Saves a picture of the page, scrolled to the element `at`."""
+    """Takes a picture of the page, scrolled to the element `at`."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     if at:
         page.locator(at).evaluate("one => one.scrollIntoView({block: 'start', behavior: 'instant'})")
@@ -119,9 +120,9 @@ def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESKTOP) -
 
 
 def click_through(browser: Browser, link: str) -> None:
-    """Walks from the campaigns to a customer's history, with a picture of each page."""
-    more: dict[str, Any] = {"color_scheme": "light", "timezone_id": "America/Chicago", "locale": "en-US"}
-    page = browser.new_context(**more).new_page()
+    """Goes from the list of campaigns to a customer's history, with a picture of each page."""
+    settings: dict[str, Any] = {"color_scheme": "light", "timezone_id": "America/Chicago", "locale": "en-US"}
+    page = browser.new_context(**settings).new_page()
     page.set_default_timeout(60_000)
     page.goto(link)
     for size in (DESKTOP, PHONE):
@@ -131,12 +132,12 @@ def click_through(browser: Browser, link: str) -> None:
     for size in (DESKTOP, PHONE):
         draw(page, "campaign", "#text", size)
     page.get_by_role("button", name="Check and send").click()
-    heading = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
-    expect(heading).to_be_visible(timeout=60_000)
+    question = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
+    expect(question).to_be_visible(timeout=60_000)
     for size in (DESKTOP, PHONE):
         draw(page, "check", size=size)
         draw(page, "question", "#question", size)
-    number = re.sub(r"\D", "", heading.inner_text())
+    number = re.sub(r"\D", "", question.inner_text())
     page.get_by_role("radio", name="All: ").check()
     page.get_by_label("Type the number of texts").fill(number)
     page.get_by_role("button", name="Send the texts").click()
@@ -166,7 +167,7 @@ def main() -> None:
         )
         with running("sandbox", "--port", "0", "--latency", "0.05", folder=folder) as output:
             base_url = LISTENING.findall(output)[0].rstrip(".,/")
-            subprocess.run(  # noqa: S603 - our own command
+            subprocess.run(  # noqa: S603 - a fixed command
                 [*COMMAND, "send", "may_service.toml", "--yes", "--quiet"],
                 cwd=folder,
                 env=environment(base_url),
