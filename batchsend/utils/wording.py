@@ -1,4 +1,4 @@
-"""Numbers in words, the same in the terminal and on the pages. Pure functions."""
+"""Formats numbers, times and ranges for people. Pure functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago something was, coarsely: `just now`, `3 hours`, `12 days`."""
+    """A rough age: `just now`, `3 hours`, `12 days`."""
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         count = int(max(0, seconds) // size)
         if count:
@@ -39,7 +39,7 @@ def age(seconds: float) -> str:
 
 
 def ranges(numbers: Sequence[int]) -> list[str]:
-    """Ascending numbers with runs of three and more joined: 2, 5–9, 12."""
+    """Ascending numbers, with three or more in a row joined: 2, 5–9, 12."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -54,7 +54,7 @@ def ranges(numbers: Sequence[int]) -> list[str]:
 
 
 def storable(text: str) -> str:
-    """`text` without what no file can hold: half of a character (a lone surrogate) becomes U+FFFD."""
+    """`text` with each lone surrogate, which no file can store, replaced by U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
