@@ -232,10 +232,10 @@ class Guards(Table):
     """Nothing is sent where the list cannot be right."""
 
     max_texts: int | None = Field(
-        default=None, ge=1, description="Nothing is sent if more texts than this would leave."
+        default=None, ge=1, description="Nothing is sent if the run has more texts than this."
     )
     min_texts: int | None = Field(
-        default=None, ge=1, description="Nothing is sent if fewer texts than this would leave."
+        default=None, ge=1, description="Nothing is sent if the run has fewer texts than this."
     )
     list_max_age: Duration | None = Field(
         default=None, description="Nothing is sent if the list's file is older."

@@ -28,7 +28,7 @@ class Suppression:
     opt_outs: OptOuts = field(default_factory=OptOuts)
 
     @property
-    def names_anybody(self) -> bool:
+    def has_entries(self) -> bool:
         """Is there anybody to leave out at all?"""
         return bool(self.customer_uuids or self.phones or self.opt_outs.has_entries)
 

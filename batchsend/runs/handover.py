@@ -17,7 +17,7 @@ from batchsend.sending.run_settings import RunSettings
 def run_settings(plan: Plan) -> RunSettings:
     """The settings that every process of this plan's run uses."""
     request = plan.request
-    return RunSettings.of(request.campaign, request.base_url, plan.holding.hours, wait=request.wait)
+    return RunSettings.of(request.campaign, request.base_url, plan.wait_rules.hours, wait=request.wait)
 
 
 def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object] | None:

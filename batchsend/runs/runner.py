@@ -19,8 +19,8 @@ from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan, frozen_garbage, make_plan
-from batchsend.planning.waiting import comes_back
+from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
+from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults
@@ -95,7 +95,7 @@ def send(
                 run = _store(start, plan, ledger)
             if start.options.detach:
                 return _report_handover(run)
-            with _ledger_errors_stop_the_run(), frozen_garbage():
+            with _ledger_errors_stop_the_run(), loaded_objects_frozen():
                 ending = _send_stored(run, credentials, listener, ask)
                 if ending.left:
                     return _report_handover(run)
@@ -222,8 +222,8 @@ def _report(run: _Run, ending: Ending, heading: Sequence[tuple[str, str | int | 
         reason,
         written,
         planned=plan.texts,
-        waiting_until=comes_back(ledger, run.id, replace(plan.holding, now=now())),
-        zone=plan.holding.zone,
+        waiting_until=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
+        zone=plan.wait_rules.zone,
         unusual=plan.unusual,
         closed=run.stored.closed,
     )

@@ -15,7 +15,7 @@ from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.lists.newest import newest_match
 from batchsend.planning.guards import Bounds, Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
-from batchsend.planning.planner import check_resend
+from batchsend.planning.resend import check_resend
 from batchsend.reports.output_files import inputs_of, refuse_inputs, results_path
 from batchsend.reports.results_file import check_writable
 from batchsend.settings import Settings

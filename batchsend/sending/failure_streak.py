@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from batchsend.mykaarma.protocol import RetryLater
 from batchsend.statuses import Code, Status
+from batchsend.utils.wording import time_span
 
 #: These codes are about one customer each, however many rows in a row have them.
 _ABOUT_CUSTOMERS = frozenset({"OPTED_OUT_COMMUNICATION_VALUE", "INVALID_COMMUNICATION_VALUE"})
@@ -70,12 +71,4 @@ class GiveUpTimer:
         retry, since = self._last_retry, self._since
         if retry is None or since is None or moment - since < self._give_up_after:
             return None
-        return f"{retry.reason}, and nothing was taken for {_span(self._give_up_after)}. {retry.advice}"
-
-
-def _span(seconds: float) -> str:
-    """`15 minutes`, `1 hour`, `90 seconds`."""
-    sizes = {"hour": 3600, "minute": 60}
-    unit = next((unit for unit, size in sizes.items() if seconds % size == 0), "second")
-    count = seconds / sizes.get(unit, 1)
-    return f"{count:g} {unit}{'' if count == 1 else 's'}"
+        return f"{retry.reason}, and nothing was taken for {time_span(self._give_up_after)}. {retry.advice}"

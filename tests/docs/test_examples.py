@@ -44,7 +44,7 @@ def test_a_campaign_as_a_step_of_a_pipeline(world: World, sandbox: Sandbox) -> N
     world.write(customers(9, "more"), campaign="[guards]\nmax_texts = 5\n")
     refused = step(world)
     assert refused.code == 1
-    assert "guards.max_texts is 5, but 9 texts would leave." in refused.err
+    assert "guards.max_texts is 5, but 9 texts would be sent." in refused.err
     assert len(sandbox.texts()) == 4
 
 

@@ -1,4 +1,4 @@
-"""Templates: checked against the list's columns before any row, rendered row by row, bounded whatever they do."""
+"""Templates: the check against the list's columns, rendering row by row, and the limits on time and size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Load = Callable[..., MessageTemplate]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Writes a template, and other files of its folder by their names, and loads it for a list with COLUMNS."""
+    """Writes a template and other files of its folder, and loads it for a list with COLUMNS."""
 
     def write_and_load(
         source: str, files: Mapping[str, str] = {}, columns: list[str] = COLUMNS
@@ -59,24 +59,20 @@ def problem(template: MessageTemplate, values: list[str]) -> tuple[Code, str]:
     [
         ("Hi {{ first_name }}!", "Hi JOHN!"),
         ("{{ first_name|name_case }}", "John"),
-        (
-            "{{ FirstName }} {{ FIRST_NAME }}",
-            "JOHN JOHN",
-        ),  # as headers match: case and underscores do not count
+        # As in headers, case and underscores are ignored.
+        ("{{ FirstName }} {{ FIRST_NAME }}", "JOHN JOHN"),
         ('{{ row["2nd Phone"]|phone }}', "(312) 555-0142"),
         ('{{ row["2ND_PHONE"] }} {{ row.first_name }}', "3125550142 JOHN"),
         ('{% set wanted = "Price" %}{{ row[wanted] }}', "10"),
-        (
-            '{{ row["Range"] }} {{ range(3)|join }}',
-            "250 012",
-        ),  # a column that is called like a function of Jinja's
+        # A column with the name of one of Jinja's functions.
+        ('{{ row["Range"] }} {{ range(3)|join }}', "250 012"),
         ("{{ price|float * 2 }} {{ price|money }}", "20.0 $10.00"),
-        ("“{{ first_name[0] }}.” – naïve 😀", "“J.” – naïve 😀"),  # curly quotes are text like any other
+        ("“{{ first_name[0] }}.” – naïve 😀", "“J.” – naïve 😀"),  # curly quotes are ordinary text
         ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),
-        ("{{ '<b>' ~ first_name }} & co", "<b>JOHN & co"),  # texts are no HTML
+        ("{{ '<b>' ~ first_name }} & co", "<b>JOHN & co"),  # texts are not HTML
         ("{% for n in [1, 2] %}{{ loop.index }}{{ n }} {% endfor %}", "11 22 "),
         ("{% if price %}{% set note = 'x' %}{% endif %}{{ note }}", "x"),
-        # A column that gets another value in a branch is the column in all others.
+        # A column that is set in one branch keeps its value in the others.
         ("{% if not first_name %}{% set first_name = 'you' %}{% endif %}{{ first_name }}", "JOHN"),
         ("{% if not row %}{% set row = {} %}{% endif %}{{ row['Price'] }}", "10"),
         ("{% macro hi(name) %}Hi {{ name }}{% endmacro %}{{ hi(first_name) }}", "Hi JOHN"),
@@ -96,11 +92,14 @@ def test_rendering(load: Load, source: str, text: str) -> None:
     [
         ("Hello", set()),
         ("{{ first_name }}", {1}),
-        ('{{ row["Price"] }}{% if false %}{{ first_name }}{% endif %}', {1, 3}),  # of all branches
-        ("{% set first_name = 'x' %}{{ first_name }}", set()),  # its own
+        ('{{ row["Price"] }}{% if false %}{{ first_name }}{% endif %}', {1, 3}),  # in all branches
+        ("{% set first_name = 'x' %}{{ first_name }}", set()),  # a variable of the template
         ("{% for price in [1] %}{{ price }}{% endfor %}", set()),
         ("{% include 'other.j2' %}", {3}),
-        ("{% for c in [1] %}{{ row[price ~ c]|default('') }}{% endfor %}", {0, 1, 2, 3, 4}),  # could be any
+        (
+            "{% for c in [1] %}{{ row[price ~ c]|default('') }}{% endfor %}",
+            {0, 1, 2, 3, 4},
+        ),  # any column could be meant
     ],
 )
 def test_the_columns_a_template_uses(load: Load, source: str, uses: set[int]) -> None:
@@ -155,7 +154,7 @@ def test_a_blank_cell_is_undefined(load: Load, source: str, text: str) -> None:
         "row['First Name']|default(first_name)",
     ],
 )
-def test_whatever_would_print_a_blank_is_a_missing_value(load: Load, expression: str) -> None:
+def test_printing_a_blank_is_a_missing_value(load: Load, expression: str) -> None:
     code, description = problem(load("Hi\n{{ " + expression + " }},"), BLANK)
     assert code is Code.MISSING_VALUE
     assert description == (
@@ -184,23 +183,23 @@ def test_a_blank_in_an_included_file_names_the_file(load: Load) -> None:
     [
         (
             "\n{{ price|date }}",
-            "line 2: `date` cannot read the value: it is no date such as 2026-03-01 or 3/1/2026",
+            "line 2: `date` cannot read the value: it is not a date such as 2026-03-01 or 3/1/2026",
         ),
         (
             "{{ price * 2 }}",
-            "line 1: the template multiplies a text; make a number of it first, as in `price|float * 2`",
+            "line 1: the template multiplies text; convert it to a number first, as in `price|float * 2`",
         ),
         (
             "{{ price > 5 }}",
-            "line 1: text and numbers do not mix; make numbers of cells first, as in `mileage|int > 50000`",
+            "line 1: text and numbers do not mix; convert cells to numbers first, as in `mileage|int > 50000`",
         ),
         ("{{ 1 / 0 }}", "line 1: the template divides by zero"),
-        ("{{ none }}", "line 1: the template prints `none`, which is no text"),
-        ("{{ price == '10' }}", "line 1: the template prints true or false, which is no text"),
+        ("{{ none }}", "line 1: the template prints `none`, which is not text"),
+        ("{{ price == '10' }}", "line 1: the template prints true or false, which is not text"),
         ("{{ [price] }}", "line 1: the template prints a list; use `join`"),
-        ("{{ first_name.upper }}", "line 1: the template prints a method; it lacks its brackets ()"),
-        ("{{ row }}", "line 1: the template prints something that is no text"),
-        ("{{ row[price] }}", "line 1: the template looks for a column that the list has not"),
+        ("{{ first_name.upper }}", "line 1: the template prints a method; add parentheses ()"),
+        ("{{ row }}", "line 1: the template prints something that is not text"),
+        ("{{ row[price] }}", "line 1: the template looks for a column that the list does not have"),
         ("{{ first_name.foo }}", "line 1: 'str object' has no attribute 'foo'"),
         (
             "{{ first_name|map('shout')|list }}",
@@ -209,23 +208,23 @@ def test_a_blank_in_an_included_file_names_the_file(load: Load) -> None:
         ("{{ ''.__class__ }}", "line 1: access to attribute '__class__' of 'str' object is unsafe"),
     ],
 )
-def test_what_goes_wrong_with_a_row(load: Load, source: str, description: str) -> None:
+def test_problems_of_a_row(load: Load, source: str, description: str) -> None:
     assert problem(load(source), JOHN) == (Code.TEMPLATE_ERROR, description)
 
 
 # The check before any row
 
 HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
-LEFT_OVER = (
-    "line 1: `name` is left over in a {{ }}; a name has no blanks and begins with a letter; "
-    'else write row["2nd Phone"]'
+SPACE_IN_NAME = (
+    "line 1: unexpected `name`; no spaces in names: write {{ first_name }}, "
+    'or {{ row["2nd Phone"] }} if a name begins with a digit'
 )
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        (  # all at once, each on its line
+        (  # all problems together, by line
             "Hi\n{{ frist_name }},\n{{ vehicle }} {{ first_name|nam_case }} {% if price is ood %}{% endif %}",
             [
                 "line 2: the list has no column for `frist_name`; the nearest is `first_name` (column First Name)",
@@ -234,7 +233,7 @@ LEFT_OVER = (
                 "line 3: there is no test `ood`; did you mean `odd`?",
             ],
         ),
-        (  # in a branch that no row may ever take
+        (  # in a branch that is never taken
             "{% if false %}{{ prise }}{% endif %}",
             ["line 1: the list has no column for `prise`; the nearest is `price` (column Price)"],
         ),
@@ -248,57 +247,51 @@ LEFT_OVER = (
             ],
         ),
         ("{{ range }}", ['line 1: `range` is a function of Jinja\'s; write row["Range"] for the column']),
-        ("{{ first_name|escape }}", ["line 1: there is no filter `escape`"]),  # texts are no HTML
-        (
-            "{{ [1, 2]|random }}",
-            ["line 1: there is no filter `random`"],
-        ),  # a preview would not show what is sent
-        (
-            "{{ first name }}",
-            [LEFT_OVER],
-        ),
+        ("{{ first_name|escape }}", ["line 1: there is no filter `escape`"]),  # texts are not HTML
+        # The preview would differ from the sent text.
+        ("{{ [1, 2]|random }}", ["line 1: there is no filter `random`"]),
+        ("{{ first name }}", [SPACE_IN_NAME]),
         ("\n{{ first_name", ["line 2: a {{ is never closed by }}"]),
-        ("{{ first_name }", ["line 1: a {{ is closed by two braces: }}"]),
+        ("{{ first_name }", ["line 1: a {{ must be closed by two braces: }}"]),
         ("{% if first_name", ["line 1: a {% is never closed by %}"]),
         ("{% if first_name %}Hi", ["line 1: a {% if %} is never closed by {% endif %}"]),
-        ("{% if price = 1 %}{% endif %}", ["line 1: one = sets a value; two compare: =="]),
+        ("{% if price = 1 %}{% endif %}", ["line 1: = sets a value; write == to compare"]),
         (
             "{{ first_name|default(“you”) }}",
-            ["line 1: curly quotes between the braces; type straight ones there"],
+            ["line 1: curly quotes between the braces; type straight quotes"],
         ),
         (
             "{% if price %}{% endfi %}{% endif %}",
             ["line 1: there is no tag `endfi`; the open {% if %} is closed by {% endif %}"],
         ),
-        ("{% endfor %}", ["line 1: there is no tag `endfor` that could stand here"]),
+        ("{% endfor %}", ["line 1: the tag `endfor` does not belong here"]),
         ("{# note", ["line 1: this cannot be read: Missing end of comment tag"]),
         ("{{" + "(" * 500 + "1" + ")" * 500 + "}}", ["line 1: the template is nested too deeply"]),
         ("{% for a in '1' %}" * 30 + "{% endfor %}" * 30, ["the template is nested too deeply"]),
-        (  # placeholders of other programs, which customers would read
+        (  # placeholders of other programs
             "Hi {first_name},\n[First Name] <<Price>> «2nd phone» {other} [x]",
             [
-                "line 1: `{first_name}` would be sent as it stands; write {{ first_name }}",
-                "line 2: `<<Price>>` would be sent as it stands; write {{ price }}",
-                "line 2: `[First Name]` would be sent as it stands; write {{ first_name }}",
-                'line 2: `«2nd phone»` would be sent as it stands; write {{ row["2nd Phone"] }}',
+                "line 1: `{first_name}` would be sent as is; write {{ first_name }}",
+                "line 2: `<<Price>>` would be sent as is; write {{ price }}",
+                "line 2: `[First Name]` would be sent as is; write {{ first_name }}",
+                'line 2: `«2nd phone»` would be sent as is; write {{ row["2nd Phone"] }}',
             ],
         ),
     ],
 )
-def test_everything_wrong_is_found_before_any_row(load: Load, source: str, expected: list[str]) -> None:
+def test_all_problems_are_found_before_any_row(load: Load, source: str, expected: list[str]) -> None:
     assert problems(load, source) == expected
 
 
 def test_two_columns_with_one_name(load: Load) -> None:
     columns = ["Phone #", "phone?", "Name"]
-    assert (
-        load("{{ name }}", columns=columns).render(["1", "2", "Jo"]) == "Jo"
-    )  # no harm where it is not used
+    # No problem if the template does not use them.
+    assert load("{{ name }}", columns=columns).render(["1", "2", "Jo"]) == "Jo"
     assert load('{{ row["Phone #"] }}{{ row["phone?"] }}', columns=columns).render(["1", "2", ""]) == "12"
     assert problems(load, "{{ phone }}", columns=columns) == [
         'line 1: `phone` could be any of the columns "Phone #" and "phone?"; rename all but one of them'
     ]
-    # Two that differ in an underscore only are told apart by it.
+    # An underscore is enough to tell two columns apart.
     assert load("{{ phone_1 }}{{ phone1 }}", columns=["Phone 1", "Phone1"]).render(["a", "b"]) == "ab"
 
 
@@ -307,12 +300,12 @@ def test_two_columns_with_one_name(load: Load) -> None:
     [
         ("Hi\nJosé".encode("cp1252"), "line 2: the file is not in UTF-8; save it as plain text in UTF-8"),
         ("Hi".encode("utf-16"), "line 1: the file is not in UTF-8; save it as plain text in UTF-8"),
-        (b"PK\x03\x04", "this is a document of a word processor; save it as plain text in UTF-8"),
-        (b"{\\rtf1 Hi}", "this is a document of a word processor; save it as plain text in UTF-8"),
+        (b"PK\x03\x04", "this is a word processor document; save it as plain text in UTF-8"),
+        (b"{\\rtf1 Hi}", "this is a word processor document; save it as plain text in UTF-8"),
         (b"x" * 1_000_001, "the file is too large for a template: it has more than 1,000,000 bytes"),
     ],
 )
-def test_files_that_are_no_template(tmp_path: Path, content: bytes, problem_text: str) -> None:
+def test_files_that_are_not_templates(tmp_path: Path, content: bytes, problem_text: str) -> None:
     path = tmp_path / "text.j2"
     path.write_bytes(content)
     with pytest.raises(TemplateError) as caught:
@@ -329,7 +322,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}: this is not a file"
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "text.j2"
     path.write_bytes("\ufeffHi {{ first_name }}\r\nBye".encode())
     assert MessageTemplate.load(path, COLUMNS).render(JOHN) == "Hi JOHN\nBye"
@@ -339,8 +332,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> Non
 
 GREETING = "{% macro hi(name) %}Hi {{ name }}{% endmacro %}"
 PRIVATE_ROW = (
-    "m.j2, line 1: `first_name` is a column, but the file that imports this one keeps the row to itself; "
-    "add `with context` to the import, or hand the value to the macro"
+    "m.j2, line 1: `first_name` is a column, but the file that imports this one does not share the row; "
+    "add `with context` to the import, or pass the value to the macro"
 )
 
 
@@ -351,7 +344,11 @@ PRIVATE_ROW = (
         ("{% include 'sub/a.j2' %}", {"sub/a.j2": "x"}, "x"),
         ("{% include 'none.j2' ignore missing %}ok", {}, "ok"),
         ("{% include ['none.j2', 'a.j2'] %}", {"a.j2": "x"}, "x"),
-        ("{% set q = 'x' %}{% include 'a.j2' %}", {"a.j2": "{{ q }}"}, "x"),  # a name that is handed down
+        (
+            "{% set q = 'x' %}{% include 'a.j2' %}",
+            {"a.j2": "{{ q }}"},
+            "x",
+        ),  # a name set by the including file
         ("{% from 'm.j2' import hi %}{{ hi(first_name) }}", {"m.j2": GREETING}, "Hi JOHN"),
         (
             "{% import 'm.j2' as m with context %}{{ m.hi() }}",
@@ -387,7 +384,7 @@ def test_other_files(load: Load, source: str, files: dict[str, str], text: str) 
             {".env": "MYKAARMA_PASSWORD=secret"},
             "line 1: `.env` cannot be used: it is hidden, and hidden files hold settings and passwords",
         ),
-        ("{% include first_name %}", {}, "line 1: the name of another file has to stand there in quotes"),
+        ("{% include first_name %}", {}, "line 1: write the name of the other file in quotes"),
         (
             "{% include 'a.j2' %}",
             {"a.j2": "\n{{ prise }}"},
@@ -423,7 +420,7 @@ def test_a_link_out_of_the_folder_is_not_followed(load: Load, tmp_path: Path) ->
         ]
 
 
-def test_what_was_checked_is_what_is_rendered(load: Load, tmp_path: Path) -> None:
+def test_the_checked_source_is_rendered_even_if_a_file_changes(load: Load, tmp_path: Path) -> None:
     template = load("{% include 'a.j2' %}", {"a.j2": "checked"})
     (tmp_path / "a.j2").write_text("{{ nothing_of_the_list }}", encoding="utf-8")
     assert template.render(JOHN) == "checked"
@@ -446,7 +443,7 @@ TOO_LARGE = "the template computes too large a number"
     ("expression", "description"),
     [
         ("'a' * 10**9", TOO_LONG),
-        ("'a' * 1000000000", TOO_LONG),  # constants, which Jinja would compute while it compiles
+        ("'a' * 1000000000", TOO_LONG),  # constants, which Jinja would compute at compile time
         ("1000000000 * 'a'", TOO_LONG),
         ("[1] * 10**9", TOO_LONG),
         ("9**9**9", TOO_LARGE),
@@ -473,14 +470,17 @@ TOO_LARGE = "the template computes too large a number"
         ("('x' * 60000) + ('x' * 60000)", TOO_LONG),
         ("('x' * 60000) ~ ('x' * 60000)", "the template makes a text of over 100,000 characters"),
         ("([['x' * 90000] * 90000] * 90000)|string", "the template prints a list; use `join`"),
-        ("range(99999)|map('center', 99999)|map('length')|sum", TOO_LONG),  # many that are large together
+        (
+            "range(99999)|map('center', 99999)|map('length')|sum",
+            TOO_LONG,
+        ),  # many values that are large together
         ("1.5|round(1000000000, 'ceil')", "the template rounds to over 100 places"),
         ("range(10**9)|list", "the template computes with too large a number"),
         ("(5).to_bytes(1000000000)", "access to attribute 'to_bytes' of 'int' object is unsafe"),
         ("'x'.encode()", "access to attribute 'encode' of 'str' object is unsafe"),
     ],
 )
-def test_nothing_grows_large(load: Load, expression: str, description: str) -> None:
+def test_no_value_grows_large(load: Load, expression: str, description: str) -> None:
     assert problem(load("{{ " + expression + " }}"), JOHN) == (Code.TEMPLATE_ERROR, f"line 1: {description}")
 
 
@@ -496,13 +496,13 @@ def test_nothing_grows_large(load: Load, expression: str, description: str) -> N
         "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
     ],
 )
-def test_nothing_adds_up_to_something_large(load: Load, source: str) -> None:
+def test_small_values_cannot_add_up_to_a_large_one(load: Load, source: str) -> None:
     code, description = problem(load(source), JOHN)
     assert code is Code.TEMPLATE_ERROR
     assert description.endswith("of over 100,000 characters")
 
 
-def test_a_text_of_just_the_longest_length(load: Load) -> None:
+def test_a_text_of_the_maximum_length(load: Load) -> None:
     assert len(load("{{ 'x' * 50000 }}{{ 'x' * 50000 }}").render(JOHN)) == 100_000
 
 
@@ -510,11 +510,10 @@ def test_two_nested_loops_end_after_two_seconds(load: Load) -> None:
     template = load("{% for i in range(99999) %}\n{% for j in range(99999) %}{% endfor %}{% endfor %}")
     assert problem(template, JOHN) == (
         Code.TEMPLATE_ERROR,
-        "line 2: the template takes over 2 seconds; look for a loop that goes round too often",
+        "line 2: the template takes over 2 seconds; look for a loop that repeats too often",
     )
-    assert (
-        load("{% for i in [1] %}{{ first_name }}{% endfor %}").render(JOHN) == "JOHN"
-    )  # the next has its own time
+    # The next row has a full budget.
+    assert load("{% for i in [1] %}{{ first_name }}{% endfor %}").render(JOHN) == "JOHN"
 
 
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -528,10 +527,8 @@ ONE_MORE = "{% set s.n = s.n + 1 %}{% endif %}"
     ("source", "files"),
     [
         (ENDLESS, {}),
-        (
-            ENDLESS.replace("range(99999) %}{% e", "range(99999) if false %}{% e"),
-            {},
-        ),  # none goes into its body
+        # A loop whose body is never entered.
+        (ENDLESS.replace("range(99999) %}{% e", "range(99999) if false %}{% e"), {}),
         ("{% macro f(n) %}" + TWICE + "{% endmacro %}{{ f(60) }}", {}),
         ("{% macro f(n) %}" + TWICE + "{% endmacro %}{% set x = f(60) %}", {}),
         (
@@ -558,14 +555,14 @@ ONE_MORE = "{% set s.n = s.n + 1 %}{% endif %}"
         ),
     ],
 )
-def test_whatever_repeats_looks_at_the_clock(
+def test_everything_that_repeats_checks_the_time(
     load: Load, monkeypatch: pytest.MonkeyPatch, source: str, files: dict[str, str]
 ) -> None:
     monkeypatch.setattr(limits, "MAX_SECONDS", 0.05)
     code, description = problem(load(source, files), JOHN)
     assert code is Code.TEMPLATE_ERROR
     assert description.endswith(
-        "the template takes over 0.05 seconds; look for a loop that goes round too often"
+        "the template takes over 0.05 seconds; look for a loop that repeats too often"
     )
 
 
@@ -581,13 +578,11 @@ def test_whatever_repeats_looks_at_the_clock(
 def test_endless_recursion(load: Load, source: str) -> None:
     assert problem(load(source), JOHN) == (
         Code.TEMPLATE_ERROR,
-        "line 1: the template calls itself without end",
+        "line 1: the template calls itself endlessly",
     )
 
 
-def test_rows_rendered_side_by_side_have_each_their_own_time(
-    load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_rendered_in_parallel_have_separate_budgets(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_SECONDS", 0.3)
     endless = load(ENDLESS)
     short = load("{% for i in [1] %}{{ first_name }}{% endfor %}")
@@ -634,7 +629,7 @@ def test_rows_rendered_side_by_side_have_each_their_own_time(
         max_size=12,
     )
 )
-def test_any_template_is_refused_or_gives_a_text_or_a_problem(load: Load, pieces: list[str]) -> None:
+def test_any_template_is_refused_or_renders_a_text_or_a_problem(load: Load, pieces: list[str]) -> None:
     try:
         template = load("".join(pieces))
     except TemplateError as error:
@@ -648,5 +643,5 @@ def test_any_template_is_refused_or_gives_a_text_or_a_problem(load: Load, pieces
 
 
 @given(st.text(min_size=1, max_size=30))
-def test_a_value_is_printed_as_it_is_and_never_a_template(load: Load, value: str) -> None:
+def test_a_value_is_printed_unchanged_and_never_as_a_template(load: Load, value: str) -> None:
     assert load("<{{ first_name }}>").render(["", value, "", "", ""]) == f"<{value}>"

@@ -112,7 +112,7 @@ def test_a_guard_refuses_before_anything_is_sent_and_the_preview_says_so(
     assert "`send` will be refused." in looked.err
     refused = world.send()
     assert refused.code == 2
-    assert "guards.min_texts is 5, but only 3 texts would leave." in refused.err
+    assert "guards.min_texts is 5, but only 3 texts would be sent." in refused.err
     assert refused.err.endswith("Nothing was sent.\n")
     assert sandbox.requests() == []
 

@@ -29,7 +29,7 @@ from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Request
-from batchsend.planning.waiting import WaitRules, comes_back, mark_waiting, next_midnight
+from batchsend.planning.waiting import WaitRules, mark_waiting, next_midnight, waiting_until
 from batchsend.sending import dispatch as dispatching
 from batchsend.sending import outbox as outboxes
 from batchsend.sending import run_settings
@@ -232,7 +232,7 @@ def test_without_wait_the_rest_stays_pending_and_the_moment_to_come_back_is_said
     assert set(waiting) == {(Status.PENDING, Code.QUIET_HOURS)}
     assert len(waiting) + len(recipients.left) == 20
     holding = WaitRules(end, campaign(tmp_path, 1).zone, TCPA)
-    assert comes_back(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
+    assert waiting_until(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
 
 
 def test_ctrl_c_ends_the_wait(ledger: Ledger, tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_the_daily_cap_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
     codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
     assert codes == ["STOPPED"] * 3 + ["HELD_BACK"] + ["DAILY_CAP"] * 6
     # Tomorrow, and not at midnight: the hours are quiet then.
-    assert comes_back(scratch, 0, holding) == datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
-    assert comes_back(scratch, 0, replace(holding, hours=None)) == datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+    assert waiting_until(scratch, 0, holding) == datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
+    assert waiting_until(scratch, 0, replace(holding, hours=None)) == datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
     scratch.close()
 
 

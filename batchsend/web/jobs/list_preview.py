@@ -16,15 +16,16 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, FileError, ListError
-from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import counted, normalize, smart_encode
+from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import RowIssue, RowJudge
+from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
@@ -205,20 +206,15 @@ def _list_file(campaign: Campaign) -> Path:
 
 
 def _list(campaign: Campaign, file: Path) -> _CachedList:
-    options = campaign.list_options
     try:
         stat = file.stat()
     except OSError:
         stat = None
-    key = (file, stat and stat.st_mtime_ns, stat and stat.st_size, options.model_dump_json())
+    key = (file, stat and stat.st_mtime_ns, stat and stat.st_size, campaign.list_options.model_dump_json())
     if key in _lists:
         _lists.move_to_end(key)
         return _lists[key]
-    customers = open_list(
-        file,
-        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
-        rows_needed=campaign.guards.empty_list != "ok",
-    )
+    customers = open_campaign_list(campaign, file)
     rows: dict[int, Sequence[str]] = {}
     malformed: dict[int, str] = {}
     hidden: set[int] = set()
@@ -296,7 +292,7 @@ def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str
         return _with_issue(empty, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
         body = smart_encode(body)
-    size = counted(body, empty.opt_out_line)
+    size = size_with_opt_out(body, empty.opt_out_line)
     return replace(empty, body=body, segments=size.segments, encoding=str(size.encoding), units=size.units)
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
-from batchsend.planning.planner import check_resend
+from batchsend.planning.resend import check_resend
 from batchsend.planning.row_judge import API_UUID
 from batchsend.reports.advice import advise
 from batchsend.web.auth.middleware import session
@@ -194,7 +194,7 @@ async def trial(request: web.Request) -> web.Response:
     if not API_UUID.fullmatch(customer):
         return await _page(
             request,
-            problem="No test was sent: type your own customer id, exactly as it is in myKaarma.",
+            problem="No test was sent: copy your own customer id from myKaarma exactly.",
         )
     if row and not (row.isdecimal() and int(row[:9]) > 1):
         return await _page(request, problem=f'No test was sent: the list has no row "{row[:20]}".')
