@@ -16,7 +16,7 @@ from batchsend.campaigns.quiet_hours import Clock, clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.lists.damage import is_damaged
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
-from batchsend.messages.sms import SmsSize, counted, is_blank, normalize, smart_encode
+from batchsend.messages.sms import SmsSize, is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
@@ -207,7 +207,7 @@ class RowJudge:
         if is_blank(body):
             return RowIssue(Code.EMPTY_MESSAGE, "the template gives no text for this row")
         judged.body = body
-        judged.size = counted(body, self._opt_out_line)
+        judged.size = size_with_opt_out(body, self._opt_out_line)
         if len(body) > MAX_CHARACTERS:
             return RowIssue(
                 Code.MESSAGE_TOO_LONG, f"{len(body):,} characters; at most {MAX_CHARACTERS:,} can be sent"

@@ -180,8 +180,8 @@ def test_the_queue_is_made_once(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     with ledger.read() as connection:
         assert not has_queue(connection)
-    assert upgrade_queue(ledger).startswith("made, as of Procrastinate 3.")
-    assert upgrade_queue(ledger).startswith("up to date, as of Procrastinate 3.")
+    assert upgrade_queue(ledger).startswith("created, for Procrastinate 3.")
+    assert upgrade_queue(ledger).startswith("up to date, for Procrastinate 3.")
     ledger.close()
 
 
@@ -197,14 +197,14 @@ def test_a_queue_of_an_older_procrastinate_gets_the_migrations_that_it_lacks(pos
     with ledger.read() as reading:
         assert has_queue(reading)
         assert not queue_is_ready(reading)
-    assert upgrade_queue(ledger).startswith("brought up to Procrastinate 3.")
+    assert upgrade_queue(ledger).startswith("upgraded to Procrastinate 3.")
     with ledger.read() as reading:
         assert queue_is_ready(reading)
     assert upgrade_queue(ledger).startswith("up to date")
     # As good as one that was made by this version.
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-    assert upgrade_queue(ledger).startswith("found as made by somebody else")
+    assert upgrade_queue(ledger).startswith("found as another program created it")
     ledger.close()
 
 
@@ -213,7 +213,7 @@ def test_a_queue_of_somebody_else_is_used_if_it_is_new_enough(postgres_url: str)
     upgrade_queue(ledger)
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-    assert upgrade_queue(ledger).startswith("found as made by somebody else")
+    assert upgrade_queue(ledger).startswith("found as another program created it")
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
         connection.execute(text("DROP FUNCTION procrastinate_retry_job_v2"))
@@ -234,7 +234,7 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
     assert "upgraded from version 1 to version 3" in upgraded.out
-    assert ("Queue for workers: made" in upgraded.out) == ledger_url.startswith("postgresql")
+    assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
     assert "up to date (version 3)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2

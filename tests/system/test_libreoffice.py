@@ -127,7 +127,7 @@ def test_a_filtered_list_is_refused_until_it_is_said_what_to_do_and_then_only_wh
         refused = world.send()
         assert refused.code == 2
         assert f"{500 - len(ticked)} rows are hidden or filtered out" in refused.err
-        assert 'hidden_rows = "skip" or hidden_rows = "include" under [list_options]' in refused.err
+        assert 'Choose under [list_options]: hidden_rows = "skip" leaves them out' in refused.err
         assert sandbox.requests() == []
 
         world.write(campaign=CAMPAIGN.format(ending=ending) + CHOICE, template=template)

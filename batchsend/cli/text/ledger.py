@@ -9,7 +9,7 @@ from batchsend.cli.text.plan import host_of
 from batchsend.ledger.attempts import Attempt
 from batchsend.ledger.optouts import OptOut, OptOutSource
 from batchsend.ledger.purge import Purgeable
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 _DAY = len("2026-11-22")
@@ -37,7 +37,7 @@ def named(entry: OptOut) -> str:
     """`customer abc, (312) 555-0142`."""
     parts = [
         f"customer {entry.customer_uuid}" if entry.customer_uuid else "",
-        phone_for_people(entry.phone) if entry.phone else "",
+        display_phone(entry.phone) if entry.phone else "",
     ]
     return ", ".join(filter(None, parts))
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.planning.summary import (
     ROWS_NAMED,
     PlanSummary,
@@ -56,7 +56,7 @@ def first_message_lines(plan: PlanSummary) -> Iterator[str]:
     first = plan.first_message
     if first is None:
         return
-    to = phone_for_people(first.phone) if first.phone else "the customer's preferred number"
+    to = display_phone(first.phone) if first.phone else "the customer's preferred number"
     yield labeled("first text", f"row {first.row}, to {to}:")
     yield from _text(first.body, plan.opt_out_line)
 

@@ -20,7 +20,7 @@ import jinja2
 from markupsafe import Markup
 
 from batchsend.errors import ResultsError
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.messages.sms import non_gsm7
 from batchsend.utils.files import write_private
 from batchsend.utils.version import __version__
@@ -120,7 +120,7 @@ def environment(load: Callable[[str], str]) -> jinja2.Environment:
         row_count=row_count,
         text_count=text_count,
         segment_count=segment_count,
-        phone=phone_for_people,
+        phone=display_phone,
         ranges=ranges,
         script_json=script_json,
         marked=marked,

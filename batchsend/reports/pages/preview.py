@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from batchsend.ledger.runs import run_rows
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.summary import PlanSummary, summarize
@@ -215,7 +215,7 @@ class _RowReader:
 
 
 def _phone(row: Mapping[str, Any]) -> str:
-    return phone_for_people(row["phone"]) if row["phone"] else ""
+    return display_phone(row["phone"]) if row["phone"] else ""
 
 
 def _sized(values: list[Any]) -> tuple[list[Any], int]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import departures, run_rows, starts_of
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.reports.pages.charts import Chart, Share, charts, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Headline, render
@@ -136,7 +136,7 @@ def _doubt(row: Mapping[str, Any], codes: str, zone: ZoneInfo) -> Doubt:
     return Doubt(
         row["row"],
         row["customer_uuid"] or "",
-        phone_for_people(row["phone"]) if row["phone"] else "the preferred number",
+        display_phone(row["phone"]) if row["phone"] else "the preferred number",
         for_people(from_text(row["sent_at"]), zone) if row["sent_at"] else "at an unknown time",
         codes,
     )

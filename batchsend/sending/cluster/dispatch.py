@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
-from batchsend.sending.cluster.leases import LeaseLostError, interrupt_dead
+from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     active_workers,
@@ -119,7 +119,7 @@ class _Share:
                 if self._ending is not None:
                     return await self._stop_others(self._ending)
                 await asyncio.sleep(_CHECK_SECONDS)
-                await self._retry(interrupt_dead, self._ledger, self._run_id)
+                await self._retry(interrupt_expired, self._ledger, self._run_id)
 
     def _has_left(self) -> bool:
         """Whether the run continues without this process."""
@@ -143,7 +143,7 @@ class _Share:
         await self._retry(close_run, self._ledger, self._run_id, because)
         while await self._retry(is_being_sent, self._ledger, self._run_id):
             await asyncio.sleep(_CHECK_SECONDS)
-            await self._retry(interrupt_dead, self._ledger, self._run_id)
+            await self._retry(interrupt_expired, self._ledger, self._run_id)
         return ending
 
     async def _decide(self, number: int) -> None:

@@ -125,13 +125,13 @@ class _WorkerRun:
 
     async def _send_chunks(self) -> ChunkResult:
         run_id, say = self._run.run_id, self._runs.say
-        say(f"Run {run_id}: lending a hand.")
+        say(f"Run {run_id}: helping to send it.")
         async with self._client:
             while self._chunks:
                 try:
                     ending = await self.sender.send(self._chunks, self._chunk_done)
                 except LeaseLostError:
-                    say(f"Run {run_id}: this worker stood still for too long; it begins anew.")
+                    say(f"Run {run_id}: this worker was suspended for too long and starts again.")
                     continue
                 if ending is None or ending.asked:
                     return ChunkResult.OVER

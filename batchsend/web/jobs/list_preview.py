@@ -19,7 +19,7 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import counted, normalize, smart_encode
+from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
@@ -292,7 +292,7 @@ def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str
         return _with_issue(empty, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
         body = smart_encode(body)
-    size = counted(body, empty.opt_out_line)
+    size = size_with_opt_out(body, empty.opt_out_line)
     return replace(empty, body=body, segments=size.segments, encoding=str(size.encoding), units=size.units)
 
 

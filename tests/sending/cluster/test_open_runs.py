@@ -28,23 +28,23 @@ from batchsend.sending.cluster.leases import (
     LeaseKeeper,
     LeaseLostError,
     Moment,
-    interrupt_dead,
+    interrupt_expired,
 )
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     active_workers,
+    check_not_shared,
     close_run,
-    conclude,
+    end_if_done,
+    end_quiet_hours,
     hand_over,
     open_run,
     open_runs,
     outcomes_of,
-    refuse_shared,
+    reclaim_campaign,
     run_progress,
     stopped_because,
-    take_back,
     waiting_workers,
-    wake_sleepers,
 )
 from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
 from batchsend.sending.pacing import Pacer
@@ -140,10 +140,10 @@ def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_
     dead = outbox(ledger, run, paused)
     [first, second] = dead.exchange([], 2)
     [third] = outbox(ledger, run, alive).exchange([], 1)
-    assert interrupt_dead(ledger) == 0
+    assert interrupt_expired(ledger) == 0
     run_out(ledger, paused)
-    assert interrupt_dead(ledger) == 2
-    assert interrupt_dead(ledger) == 0
+    assert interrupt_expired(ledger) == 2
+    assert interrupt_expired(ledger) == 0
     # It wakes up: its result comes too late, and it may claim nothing more.
     dead.exchange([came_to(first)], 0)
     with pytest.raises(LeaseLostError):
@@ -179,8 +179,8 @@ def test_what_belongs_to_nobody_is_found(ledger: Ledger) -> None:
     [second] = outbox(ledger, run, alive).exchange([], 1)
     with ledger.write() as connection:
         connection.execute(leases.delete().where(leases.c.owner == lost.owner))
-    assert interrupt_dead(ledger) == 0
-    assert interrupt_dead(ledger, run.run_id) == 1
+    assert interrupt_expired(ledger) == 0
+    assert interrupt_expired(ledger, run.run_id) == 1
     assert stored(ledger, run.run_id)[first.row] == ("unconfirmed", "INTERRUPTED")
     assert stored(ledger, run.run_id)[second.row] == ("in_flight", "STOPPED")
 
@@ -192,7 +192,7 @@ def test_a_lease_that_ran_out_unnoticed_can_be_renewed(ledger: Ledger) -> None:
     [first] = mine.exchange([], 1)
     run_out(ledger, lease)
     assert len(mine.exchange([came_to(first)], 1)) == 1
-    assert interrupt_dead(ledger) == 0
+    assert interrupt_expired(ledger) == 0
     assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
 
 
@@ -212,7 +212,7 @@ def test_a_request_leaves_only_while_the_lease_lasts() -> None:
         await asyncio.wait([request])
         assert request.cancelled()
         lease.lost = True
-        with pytest.raises(LeaseLostError, match="stood still"):
+        with pytest.raises(LeaseLostError, match="was suspended"):
             await pacer.slot()
         with pytest.raises(LeaseLostError):
             await pacer.departure()
@@ -279,9 +279,9 @@ def test_who_plans_anew_waits_for_the_dead_and_not_for_the_living(ledger: Ledger
     dead = take(ledger, run, worker=False)
     [claimed] = outbox(ledger, run, dead).exchange([], 1)
     with pytest.raises(BusyError, match="is being sent by another process"):
-        refuse_shared(ledger, "Spring", BASE_URL)
+        check_not_shared(ledger, "Spring", BASE_URL)
     run_out(ledger, dead)
-    take_back(ledger, "Spring", BASE_URL)
+    reclaim_campaign(ledger, "Spring", BASE_URL)
     assert ledger.interrupt_claims("Spring", BASE_URL) == 1
     assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
     assert open_run(ledger, run.run_id) is None
@@ -293,9 +293,9 @@ def test_who_plans_anew_waits_for_the_dead_and_not_for_the_living(ledger: Ledger
         async with LeaseKeeper(ledger, BASE_URL, "laptop", worker=False) as keeper:
             assert await asyncio.to_thread(keeper.take, again.run_id, again.start_id) is not None
             with pytest.raises(BusyError, match="is being sent by another process"):
-                await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
+                await asyncio.to_thread(reclaim_campaign, ledger, "Spring", BASE_URL)
         # It has given up its lease: nobody has to be waited for.
-        await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
+        await asyncio.to_thread(reclaim_campaign, ledger, "Spring", BASE_URL)
 
     asyncio.run(while_it_lives())
 
@@ -307,7 +307,7 @@ def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
         async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
             assert waiting_workers(ledger, BASE_URL) == ["w1"]
             assert active_workers(ledger, run.run_id) == []
-            for refusing in (refuse_shared, take_back):
+            for refusing in (check_not_shared, reclaim_campaign):
                 with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
                     await asyncio.to_thread(refusing, ledger, "Spring", BASE_URL)
             # Nothing is left of it: then it is nobody's.
@@ -318,7 +318,7 @@ def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
             mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
             await keeper.give_up(lease, settled=mine.settled)
             assert run_progress(ledger, run.run_id).done
-            await asyncio.to_thread(refuse_shared, ledger, "Spring", BASE_URL)
+            await asyncio.to_thread(check_not_shared, ledger, "Spring", BASE_URL)
         assert waiting_workers(ledger, BASE_URL) == []
 
     asyncio.run(story())
@@ -330,10 +330,10 @@ def test_the_last_worker_ends_a_run_that_nobody_waits_for(ledger: Ledger) -> Non
     mine = outbox(ledger, run, sender)
     mine.exchange([came_to(message, Status.FAILED, "CUSTOMER_LOCKED") for message in mine.exchange([], 9)], 0)
     assert outcomes_of(ledger, run.run_id, run.start_id) == {"failed": 4}
-    assert not conclude(ledger, run)
+    assert not end_if_done(ledger, run)
     run_out(ledger, sender)
-    assert conclude(ledger, run)
-    assert not conclude(ledger, run)
+    assert end_if_done(ledger, run)
+    assert not end_if_done(ledger, run)
     with ledger.read() as connection:
         assert connection.execute(select(starts.c.exit_code, starts.c.ending)).one() == (1, "done")
 
@@ -346,12 +346,12 @@ def test_who_sleeps_is_woken_and_keeps_the_run_open_until_then(ledger: Ledger) -
     run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
     with ledger.write() as connection:
         hand_over(connection, run.run_id, run.start_id, settings)
-    assert not conclude(ledger, run)
+    assert not end_if_done(ledger, run)
     never = Hours(time(0), time(23, 59, 59, 999999), "UTC")
-    wake_sleepers(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
+    end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "QUIET_HOURS")}
     always = Hours(time(0), time(0, 0, 0, 1), "UTC")
-    wake_sleepers(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, always)))
+    end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, always)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "STOPPED")}
 
 
