@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a fresh ledger on either database, a sandbox, a user's folder."""
+"""Fixtures for all tests: a new ledger on either database, a sandbox, a user's folder."""
 
 from __future__ import annotations
 

@@ -141,44 +141,46 @@ def application(options: Options, auth: Auth) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
-    app.add_routes(
-        [
-            web.get("/health", _health),
-            web.get("/static/{name}", _static),
-            web.get("/login", login.show),
-            web.post("/login", login.sign_in),
-            web.get("/enter", login.enter, allow_head=False),
-            web.post("/logout", login.sign_out),
-            web.post("/link", login.another_browser),
-            web.get("/", campaigns.show),
-            web.post("/campaigns", campaigns.create),
-            web.get(CAMPAIGN, campaign_page.show),
-            web.post(f"{CAMPAIGN}/list", editing.new_list),
-            web.post(f"{CAMPAIGN}/columns", editing.columns),
-            web.post(f"{CAMPAIGN}/sender", editing.sender),
-            web.post(f"{CAMPAIGN}/text", editing.template),
-            web.post(f"{CAMPAIGN}/text/try", editing.try_text),
-            web.post(f"{CAMPAIGN}/file", editing.campaign_file),
-            web.post(f"{CAMPAIGN}/file/try", editing.try_file),
-            web.post(f"{CAMPAIGN}/check", checking.begin),
-            web.get(CHECK, checking.show),
-            web.get(f"{CHECK}/progress", checking.progress),
-            web.post(f"{CHECK}/send", checking.send),
-            web.post(f"{CHECK}/trial", checking.trial),
-            web.post(f"{CHECK}/rehearse", checking.rehearse),
-            web.get(f"{CHECK}/{checking.SENT}", checking.sent),
-            web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
-            web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/progress", checking.progress),
-            web.get(RUN, run_page.show),
-            web.get(f"{RUN}/events", run_page.events),
-            web.post(f"{RUN}/pause", run_actions.pause),
-            web.post(f"{RUN}/stop", run_actions.stop),
-            web.get(f"{RUN}/workbook", run_actions.workbook),
-            web.get(f"{RUN}/report", run_actions.report),
-            web.get("/history", history_page.show),
-        ]
-    )
+    app.add_routes(_routes())
     return app
+
+
+def _routes() -> list[web.RouteDef]:
+    return [
+        web.get("/health", _health),
+        web.get("/static/{name}", _static),
+        web.get("/login", login.show),
+        web.post("/login", login.sign_in),
+        web.get("/enter", login.enter, allow_head=False),
+        web.post("/logout", login.sign_out),
+        web.post("/link", login.another_browser),
+        web.get("/", campaigns.show),
+        web.post("/campaigns", campaigns.create),
+        web.get(CAMPAIGN, campaign_page.show),
+        web.post(f"{CAMPAIGN}/list", editing.new_list),
+        web.post(f"{CAMPAIGN}/columns", editing.columns),
+        web.post(f"{CAMPAIGN}/sender", editing.sender),
+        web.post(f"{CAMPAIGN}/text", editing.template),
+        web.post(f"{CAMPAIGN}/text/try", editing.try_text),
+        web.post(f"{CAMPAIGN}/file", editing.campaign_file),
+        web.post(f"{CAMPAIGN}/file/try", editing.try_file),
+        web.post(f"{CAMPAIGN}/check", checking.begin),
+        web.get(CHECK, checking.show),
+        web.get(f"{CHECK}/progress", checking.progress),
+        web.post(f"{CHECK}/send", checking.send),
+        web.post(f"{CHECK}/trial", checking.trial),
+        web.post(f"{CHECK}/rehearse", checking.rehearse),
+        web.get(f"{CHECK}/{checking.SENT}", checking.sent),
+        web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
+        web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/progress", checking.progress),
+        web.get(RUN, run_page.show),
+        web.get(f"{RUN}/events", run_page.events),
+        web.post(f"{RUN}/pause", run_actions.pause),
+        web.post(f"{RUN}/stop", run_actions.stop),
+        web.get(f"{RUN}/workbook", run_actions.workbook),
+        web.get(f"{RUN}/report", run_actions.report),
+        web.get("/history", history_page.show),
+    ]
 
 
 async def _end_streams(app: web.Application) -> None:

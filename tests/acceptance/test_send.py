@@ -1,4 +1,4 @@
-"""The main job with the installed command: a campaign goes out, and what starting it again does."""
+"""The main job with the installed command: sending a campaign, and starting it again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def statuses(world: World, number: int = 1) -> dict[int, tuple[str, str | None]]
     return {row: (values["status"], values["errorCodes"]) for row, values in world.workbook(number).items()}
 
 
-def test_every_row_stands_once_with_its_outcome(world: World, sandbox: Sandbox) -> None:
+def test_every_row_is_in_the_results_once_with_its_outcome(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3) + BROKEN)
     done = world.send()
     assert done.code == 1
@@ -78,7 +78,7 @@ def test_a_row_added_is_one_text_more(world: World, sandbox: Sandbox) -> None:
     )
 
 
-def test_killed_and_started_again_nobody_is_texted_twice_and_nobody_is_lost(tmp_path: Path) -> None:
+def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
         world = World(tmp_path / "dealership", sandbox.base_url)
         world.folder.mkdir()
@@ -95,12 +95,12 @@ def test_killed_and_started_again_nobody_is_texted_twice_and_nobody_is_lost(tmp_
         assert len(interrupted) <= 20
         assert set(outcome.values()) <= {("accepted", None), ("unconfirmed", "INTERRUPTED")}
         assert done.code == (1 if interrupted else 0)
-        # Whoever is not interrupted was texted, and by the server's own record.
+        # The server's record has a text to every customer who was not interrupted.
         texted = set(sandbox.texts())
         assert {f"customer-{row - 2}" for row in outcome if row not in interrupted} <= texted
 
 
-def test_interrupted_it_finishes_what_is_in_flight_and_goes_on_later(tmp_path: Path) -> None:
+def test_an_interrupt_finishes_texts_in_flight_and_the_next_start_sends_the_rest(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.2") as sandbox:
         world = World(tmp_path / "dealership", sandbox.base_url)
         world.folder.mkdir()
@@ -130,7 +130,7 @@ def test_wrong_credentials_stop_the_run_at_the_first_answer(world: World, sandbo
     assert len(sandbox.requests()) == 1
 
 
-def test_the_credentials_are_nowhere(world: World, sandbox: Sandbox) -> None:
+def test_the_credentials_are_in_no_output_and_no_file(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3) + BROKEN)
     outputs = [
         world.send(),
@@ -160,7 +160,7 @@ def test_limit_holds_the_others_back(world: World, sandbox: Sandbox) -> None:
     assert sandbox.texts() == {f"customer-{number}": 1 for number in range(5)}
 
 
-def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox: Sandbox) -> None:
+def test_a_changed_template_is_reported_and_used_for_the_rest(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3))
     world.send("--limit", "1")
     world.write(template="Dear {{ first_name }}, please call us.")
@@ -173,7 +173,7 @@ def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox:
     ]
 
 
-def test_another_list_closes_what_the_run_before_had_not_tried(world: World, sandbox: Sandbox) -> None:
+def test_another_list_closes_the_untried_rows_of_the_run_before(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3))
     world.send("--limit", "1")
     world.write_list(customers(2, prefix="other"))
@@ -234,7 +234,7 @@ def test_a_rehearsal_needs_no_credentials_and_no_ledger(tmp_path: Path) -> None:
     assert not (tmp_path / ".batchsend").exists()
 
 
-def test_two_starts_at_once_the_second_one_leaves(tmp_path: Path) -> None:
+def test_a_second_start_during_the_first_is_refused(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.5") as sandbox:
         world = World(tmp_path / "dealership", sandbox.base_url)
         world.folder.mkdir()
@@ -281,16 +281,16 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        # A renamed campaign would text everybody again.
+        # A renamed campaign would text all customers again.
         ({"campaign": 'name = "Summer"'}, 'this campaign was sent under the name "Spring" before'),
-        # Another key could not tell who already got it.
+        # With another key, it is unknown who already has the text.
         (
             {"campaign": '[recipients]\nkey = ["Customer UUID", "Phone"]\n'},
             "it could not be known who already got",
         ),
     ],
 )
-def test_what_could_make_the_ledger_forget_is_refused(
+def test_changes_that_would_lose_the_history_are_refused(
     world: World, sandbox: Sandbox, change: dict[str, str], sentence: str
 ) -> None:
     world.write(customers(2))
@@ -350,12 +350,12 @@ def test_the_history_counts_for_one_base_url_only(world: World, sandbox: Sandbox
 @pytest.mark.parametrize(
     ("answer", "code", "texts"),
     [
-        ("3", 0, 3),
-        # Anything but the number of texts sends nothing.
+        ("3", 0, 3),  # the number of texts
+        # Any other answer sends nothing.
         ("y", 2, 0),
         ("yes", 2, 0),
         ("", 2, 0),
-        ("30", 2, 0),
+        ("30", 2, 0),  # it begins with the number
     ],
 )
 def test_a_terminal_asks_for_the_number_of_texts(
@@ -368,5 +368,5 @@ def test_a_terminal_asks_for_the_number_of_texts(
     assert "This campaign has never been sent." in done.out
     assert len(sandbox.requests()) == texts
     if code:
-        # A refused question leaves no trace.
+        # A declined start is not recorded.
         assert "Nothing has been sent yet." in world.run("runs").out

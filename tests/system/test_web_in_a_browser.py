@@ -321,7 +321,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         failing = slow.replace('"Slow"', '"Failing"').replace("message.txt.j2", "gone.txt.j2")
         (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             new, _ = clicker.check("/campaign/here/new")
             used, _ = clicker.check("/campaign/here/slow")
             clicker.submit(f"{used}/send", {"choice": "all", "number": "300"})

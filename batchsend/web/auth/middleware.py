@@ -173,7 +173,7 @@ def _to_login(request: web.Request) -> web.StreamResponse:
 
 
 def _is_ours(request: web.Request) -> bool:
-    """Did one of our own pages send this? Browsers tell, and no page can make them tell something else."""
+    """Did one of our own pages send this? Browsers set these headers themselves, so no page can forge them."""
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site") == "same-origin"

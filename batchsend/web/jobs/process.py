@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError, GuardError, IdentityError
 from batchsend.exits import Exit
-from batchsend.ledger.opening import check_ledger_place, open_for_reading
+from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
 from batchsend.reports.output_files import preview_path, write_preview
@@ -33,9 +33,8 @@ from batchsend.runs.start import (
     DeclinedError,
     Start,
     StartOptions,
-    guard_refusals,
     planned,
-    refuse_sample_ids,
+    start_refusals,
 )
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
@@ -89,14 +88,8 @@ class _Job:
 def check(job: _Job) -> None:
     """Makes the dry run: writes the files of `batchsend preview`, and saves the page for the console."""
     campaign, start = _start(job.request)
-    refused: list[str] = []
-    try:
-        check_ledger_place(start.ledger_url)
-        refuse_sample_ids(campaign)
-    except BatchsendError as error:
-        refused.append(str(error))
     with planned(start) as plan:
-        refused += guard_refusals(plan)
+        refused = start_refusals(start, plan)
         job.report("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
         facts = preview_page.gather(plan, str(workbook), refused)
@@ -260,7 +253,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the user needs a sentence, whatever went wrong
+    except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
         job.end(
             Exit.STOPPED,
             f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded; checking "

@@ -194,7 +194,7 @@ async def trial(request: web.Request) -> web.Response:
     if not API_UUID.fullmatch(customer):
         return await _page(
             request,
-            problem="No test was sent: type your own customer id, exactly as it is in myKaarma.",
+            problem="No test was sent: copy your own customer id from myKaarma exactly.",
         )
     if row and not (row.isdecimal() and int(row[:9]) > 1):
         return await _page(request, problem=f'No test was sent: the list has no row "{row[:20]}".')

@@ -28,7 +28,7 @@ from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
 _EVERY, _KEEP_ALIVE = 1.0, 15.0
 #: Groups that the page shows; the table has all rows.
 _GROUPS = 12
-#: What needs somebody comes first.
+#: The groups that need attention come first.
 _GROUP_ORDER: Mapping[str, int] = {
     Status.UNCONFIRMED: 0,
     Status.FAILED: 1,
