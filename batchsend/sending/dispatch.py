@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
@@ -51,11 +52,9 @@ class SendLoop:
         listener: Callable[[Event], None],
     ) -> None:
         self._outbox = outbox
-        self._poster = poster
-        self._pacer = pacer
         self._settings = settings
-        self._identity = identity
         self._listener = listener
+        self._new_sender = partial(Sender, outbox, poster, pacer, settings, identity, listener)
         self._sender: Sender | None = None
         self._ending: Ending | None = None
         self._stopped = asyncio.Event()
@@ -85,9 +84,7 @@ class SendLoop:
             await asyncio.to_thread(self._outbox.end_quiet_hours, open_clocks)
 
     async def _send_once(self) -> Ending:
-        self._sender = Sender(
-            self._outbox, self._poster, self._pacer, self._settings, self._identity, self._listener
-        )
+        self._sender = self._new_sender()
         if self._ending is not None:
             self._sender.stop(self._ending)
         return await self._sender.run()
