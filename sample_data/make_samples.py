@@ -1,7 +1,7 @@
 """Makes the sample lists in this folder: `make samples`, or `python sample_data/make_samples.py [FOLDER]`.
 
-Nobody in them exists: the phone numbers are the 555-01xx that are kept free for fiction, the e-mail addresses
-end in `example.com`. The same seed makes the same files.
+The customers are fictional: phone numbers are from the range 555-01xx, which is reserved for fiction, and e-mail
+addresses end in `example.com`. The same seed makes the same files.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Cell = str | int | float | bool | date | datetime | None
 SEED = 20260301
 SPRING_ROWS = 500
 RECALL_ROWS = 120
-#: This row's name has a comma and no quotes in the CSV file: the rest stands one column too far right.
+#: This row's name has an unquoted comma in the CSV file, so the cells after it are one column too far right.
 UNQUOTED = 355
 #: This row's advisor is a failed formula in the workbook.
 FAILED_FORMULA = 355
 #: An empty line in both files.
 EMPTY_AFTER = 379
 
-# Chicago and what lies around it; each has a hundred numbers for fiction.
+# Chicago and its surroundings; each has a hundred numbers for fiction.
 AREA_CODES = ("312", "773", "847", "630", "708", "224", "331", "815", "872", "219", "262", "414")
 PHONE_SPELLINGS = (
     "({0}) {1}-{2}",
@@ -135,7 +135,7 @@ RECALL_HEADER = (
 
 
 class Dealership:
-    """Makes up customers, no two of them alike."""
+    """Makes up customers that are all different."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
@@ -148,7 +148,7 @@ class Dealership:
         random = self._random
         make = make or random.choice(MAKES)
         first_name, last_name = random.choice(self._first_names), random.choice(self._last_names)
-        # Counter staff type some customers in by hand.
+        # Staff type some customers by hand.
         if random.random() < 0.08:
             first_name, last_name = first_name.title(), last_name.title()
         year = random.randrange(2011, 2025)
@@ -171,7 +171,7 @@ class Dealership:
         )
 
     def customer_id(self) -> str:
-        """Opaque, as myKaarma's are; some older ones are hexadecimal."""
+        """An opaque id like myKaarma's; some older ones are hexadecimal."""
         digest = self._random.randbytes(32)
         if self._random.random() < 0.08:
             return digest.hex()
@@ -187,7 +187,7 @@ class Dealership:
 
 
 def spring_customers(dealership: Dealership) -> list[Customer]:
-    """The list of the spring campaign, with what real lists have in store. Positions count from 0."""
+    """The list of the spring campaign, with the problems of real lists. Positions count from 0."""
     rows = [dealership.customer() for _ in range(SPRING_ROWS)]
 
     def change(position: int, **values: Any) -> None:
@@ -205,10 +205,10 @@ def spring_customers(dealership: Dealership) -> list[Customer]:
     change(62, mobile="")
     change(70, model="", make="")
 
-    # Left out: no consent ...
+    # Customers without consent.
     for position, answer in zip(range(75, 460, 33), ("N", "No", "", "N", "no", "?") * 2, strict=True):
         change(position, ok_to_text=answer)
-    # ... the same customer twice (an export run twice, a second car), a household with one phone.
+    # The same customer twice (an export run twice, a second car), and households that share a phone.
     rows[121] = rows[88]
     rows[233] = replace(rows[190], vin=dealership.vin("HONDA"), make="HONDA", model="Odyssey", year=2022)
     rows[305] = rows[301]
@@ -226,7 +226,7 @@ def spring_customers(dealership: Dealership) -> list[Customer]:
     change(UNQUOTED, last_name="WALKER, JR")
     change(402, advisor="")
 
-    # Customers whose texts go wrong in the sandbox.
+    # Customers whose texts fail in the sandbox.
     change(60, customer_id="sandbox-opted-out-0001")
     change(250, customer_id="sandbox-invalid-number-0001")
     change(430, customer_id="sandbox-500-0001")
@@ -253,7 +253,7 @@ def spring_cells(customer: Customer) -> list[Cell]:
 
 
 def spring_csv(customers: list[Customer]) -> str:
-    """As dealer management systems export: US dates, thousands separators, Windows line ends."""
+    """As dealer management systems export it: US dates, thousands separators, Windows line ends."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(SPRING_HEADER)
@@ -272,7 +272,7 @@ def spring_csv(customers: list[Customer]) -> str:
 def spring_workbook(customers: list[Customer]) -> list[list[Cell]]:
     rows: list[list[Cell]] = [list(SPRING_HEADER)]
     for position, customer in enumerate(customers):
-        cells = [as_excel_has_it(cell) for cell in spring_cells(customer)]
+        cells = [as_in_excel(cell) for cell in spring_cells(customer)]
         if position == FAILED_FORMULA:
             cells[11] = "#N/A"
         rows.append(cells)
@@ -282,7 +282,7 @@ def spring_workbook(customers: list[Customer]) -> list[list[Cell]]:
 
 
 def recall_workbook(dealership: Dealership) -> list[list[Cell]]:
-    """The list of the recall campaign: a person's workbook, with a customer who has two of the cars."""
+    """The list of the recall campaign: a workbook made by a person, with a customer who has two cars."""
     random = Random(SEED + 1)
     customers = [dealership.customer("HONDA") for _ in range(RECALL_ROWS)]
     customers[31] = replace(customers[30], vin=dealership.vin("HONDA"))
@@ -295,7 +295,7 @@ def recall_workbook(dealership: Dealership) -> list[list[Cell]]:
             customer.customer_id,
             customer.first_name.title(),
             customer.last_name.title(),
-            as_excel_has_it(customer.mobile),
+            as_in_excel(customer.mobile),
             customer.vin,
             customer.year,
             customer.model,
@@ -312,7 +312,7 @@ def recall_workbook(dealership: Dealership) -> list[list[Cell]]:
 
 
 def opt_outs_csv(dealership: Dealership, customers: list[Customer]) -> str:
-    """Who asked for no more texts: by customer, by phone, and people who are not on the list at all."""
+    """Opt-outs by customer and by phone, and some of people who are not on the list."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["Customer UUID", "Phone", "Opted Out"])
@@ -326,15 +326,15 @@ def opt_outs_csv(dealership: Dealership, customers: list[Customer]) -> str:
     return text.getvalue()
 
 
-def as_excel_has_it(cell: Cell) -> Cell:
-    """Excel takes bare digits for a number and leaves blank cells out."""
+def as_in_excel(cell: Cell) -> Cell:
+    """Converts digits to a number and a blank to None, as Excel does."""
     if isinstance(cell, str):
         return int(cell) if cell.isdecimal() else cell or None
     return cell
 
 
 def workbook_bytes(title: str, rows: list[list[Cell]]) -> bytes:
-    """An .xlsx whose bytes depend on `rows` alone, not on the hour."""
+    """An .xlsx file whose bytes depend only on `rows`, not on the time."""
     workbook = Workbook()
     sheet = workbook.active
     assert sheet is not None  # noqa: S101 - a new workbook has a sheet
@@ -365,7 +365,7 @@ def make_samples(folder: Path) -> None:
     """Writes all sample lists into `folder`."""
     dealership = Dealership(SEED)
     customers = spring_customers(dealership)
-    # With the mark that tells Excel about UTF-8, or it garbles the names.
+    # With a byte order mark, so that Excel reads it as UTF-8.
     (folder / "spring_service.csv").write_bytes(spring_csv(customers).encode("utf-8-sig"))
     (folder / "opt_outs.csv").write_bytes(opt_outs_csv(dealership, customers).encode("utf-8"))
     (folder / "spring_service.xlsx").write_bytes(workbook_bytes("Service due", spring_workbook(customers)))
