@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from batchsend.campaigns.quiet_hours import Hours, first_opening
+from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.run_settings import RunSettings
@@ -74,7 +74,7 @@ class SendLoop:
             if ending.reason is not None or hours is None or not self._settings.wait:
                 return ending
             clocks = await asyncio.to_thread(self._outbox.quiet_clocks)
-            opening = first_opening(hours, now(), clocks)
+            opening = first_allowed(hours, now(), clocks)
             if opening is None:
                 return ending
             stopped = await self._wait_until(opening, hours)

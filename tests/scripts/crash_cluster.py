@@ -182,7 +182,7 @@ class Round:
         yield from every
 
     def come_to_an_end(self) -> str:
-        """Waits for the remaining processes; then a last `send` writes the workbook. Returns its output if it failed."""
+        """Waits for the remaining processes, then writes the workbook with `send`. Returns the output on failure."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.is_done():
             if time.monotonic() > deadline:

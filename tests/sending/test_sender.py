@@ -316,7 +316,9 @@ def test_requests_that_have_not_left_wait_too() -> None:
 @pytest.mark.parametrize("trouble", [BUSY, DOWN, NO_NAME], ids=["429", "503", "no-name"])
 def test_nothing_taken_for_give_up_after_stops_the_run(trouble: RetryLater) -> None:
     story = play(Api(within(10, math.inf, trouble)), rows=1000, rate=20)
-    assert story.ending.reason == f"{trouble.reason}, and nothing was taken for 15 minutes. {trouble.advice}"
+    assert (
+        story.ending.reason == f"{trouble.reason}, and no text was accepted for 15 minutes. {trouble.advice}"
+    )
     assert 900 <= story.lasted - 10 < 902
     assert set(story.store.counts()) == {"accepted", "pending"}
     check_nothing_lost(story)

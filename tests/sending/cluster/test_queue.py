@@ -93,7 +93,7 @@ def test_where_there_is_no_queue_nothing_is_handed_over(
     worker = world.run("worker")
     assert (refused.code, worker.code) == (2, 2)
     if ledger == "sqlite":
-        assert "--detach hands a run over to workers, and they need a ledger on PostgreSQL." in refused.err
+        assert "--detach hands a run over to workers, which need a ledger on PostgreSQL." in refused.err
         assert "Workers need a ledger on PostgreSQL" in worker.err
     else:
         for message in (refused.err, worker.err):
