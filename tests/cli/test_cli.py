@@ -36,7 +36,7 @@ def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_pa
     rehearsed = world.run("send", "spring.toml", "--sandbox", "--yes")
     assert "3 rows = 2 accepted by myKaarma + 1 skipped + 0 need attention + 0 waiting" in rehearsed.out
     assert rehearsed.code == 0
-    assert "by a stand-in" in rehearsed.out
+    assert "through a stand-in" in rehearsed.out
     sent = world.run("send", "spring.toml", "--yes")
     assert sent.code == 2
     assert "`department_uuid` is still the sample id: put in your own" in sent.err
