@@ -100,16 +100,17 @@ def _preview(path: str, read: Callable[[str], Iterable[Sequence[str]]]) -> float
     import phonenumbers
     import xlsxwriter
 
-    from batchsend.reports.table import LEADING_COLUMNS, TRAILING_COLUMNS
+    from batchsend.reports.table import COLUMNS, LEADING_COLUMNS, column_headers
 
     names = [header.lower().replace(" ", "_") for header in HEADERS]
-    leading, trailing = len(LEADING_COLUMNS), len(TRAILING_COLUMNS)
+    leading = len(LEADING_COLUMNS)
+    unknown = len(COLUMNS) - leading - 8
     out = Path(path).with_suffix(".bare.xlsx")
     began = time.perf_counter()
     template = jinja2.Environment().from_string(TEMPLATE)
     with xlsxwriter.Workbook(str(out), {"constant_memory": True}) as book:
         sheet = book.add_worksheet("Results")
-        sheet.write_row(0, 0, [*LEADING_COLUMNS, *HEADERS, *TRAILING_COLUMNS])
+        sheet.write_row(0, 0, column_headers(HEADERS))
         rows = iter(read(path))
         next(rows)
         for row, cells in enumerate(rows, start=1):
@@ -120,7 +121,7 @@ def _preview(path: str, read: Callable[[str], Iterable[Sequence[str]]]) -> float
             sheet.write_row(row, 0, [row + 1, "ready", None, "", "", phone, message])
             sheet.write_row(row, leading, cells)
             sheet.write_row(
-                row, leading + len(cells), [cells[0], 1, "GSM-7", *[None] * 4, 0, *[None] * (trailing - 8)]
+                row, leading + len(cells), [cells[0], 1, "GSM-7", *[None] * 4, 0, *[None] * unknown]
             )
     seconds = time.perf_counter() - began
     out.unlink()

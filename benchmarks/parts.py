@@ -55,7 +55,7 @@ def results(ledger_file: str) -> None:
         began = time.perf_counter()
         write_results(Path(folder) / "ours.xlsx", source)
         ours = time.perf_counter() - began
-        rows = [values(result, zone, len(headers)) for result in source.rows()]
+        rows = [values(result, len(headers)) for result in source.rows()]
         began = time.perf_counter()
         with xlsxwriter.Workbook(f"{folder}/bare.xlsx", {"constant_memory": True}) as book:
             sheet = book.add_worksheet("Results")

@@ -17,7 +17,7 @@ _SHOWN_ROWS = 5
 _RESULTS_START = ("row", "status", "messageUUID")
 _BEFORE_LIST_COLUMNS = "message"
 _AFTER_LIST_COLUMNS = "customerUUID"
-_LIST_SUFFIX = " (list)"
+LIST_SUFFIX = " (list)"
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,4 @@ def columns_of_results(headers: Sequence[str]) -> dict[int, str] | None:
     if _AFTER_LIST_COLUMNS not in headers[start:]:
         return None
     end = headers.index(_AFTER_LIST_COLUMNS, start)
-    return {position: headers[position].removesuffix(_LIST_SUFFIX) for position in range(start, end)}
+    return {position: headers[position].removesuffix(LIST_SUFFIX) for position in range(start, end)}

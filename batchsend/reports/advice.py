@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from batchsend.statuses import OPTED_OUT, Code, Status
@@ -260,6 +261,7 @@ _REDIRECTED = _refused(
 )
 
 
+@lru_cache(maxsize=1024)
 def advise(status: str, codes: str) -> Advice:
     """What a row's status and codes mean and what to do. `codes`: joined by `JOINED_BY`, as results show them.
 

@@ -9,18 +9,9 @@ from pathlib import Path
 
 from batchsend.errors import ResultsError
 from batchsend.lists.formula_guard import escape_formula
-from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers, values
+from batchsend.reports.table import ResultsSource, Value, column_headers, values
 from batchsend.reports.workbook import write_xlsx
 from batchsend.utils.files import check_folder, write_private
-
-__all__ = [
-    "RESULT_COLUMNS",
-    "ResultRow",
-    "ResultsSource",
-    "check_writable",
-    "column_headers",
-    "write_results",
-]
 
 _WINDOWS_DISK_FULL = 112
 
@@ -98,13 +89,10 @@ def write_csv(path: Path, source: ResultsSource) -> None:
         writer.writerows(_lines(source))
 
 
-def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
-    zone, width = source.zone, len(source.headers)
-    for result in source.rows():
-        yield [
-            escape_formula(value) if isinstance(value, str) else value
-            for value in values(result, zone, width)
-        ]
+def _lines(source: ResultsSource) -> Iterator[list[Value]]:
+    width = len(source.headers)
+    for row in source.rows():
+        yield [escape_formula(value) if isinstance(value, str) else value for value in values(row, width)]
 
 
 _WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}

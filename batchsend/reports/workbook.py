@@ -12,24 +12,28 @@ import os
 import shutil
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.reports.advice import advise
 from batchsend.reports.table import (
-    LEADING_COLUMNS,
-    TRAILING_COLUMNS,
+    ANSWER_COLUMNS,
+    COLUMNS,
+    FOLDED_COLUMNS,
+    Column,
     ResultRow,
     ResultsSource,
+    Value,
+    column,
     column_headers,
-    own_cells,
-    unlike,
+    distinct_headers,
+    list_cells,
     values,
 )
 from batchsend.utils.wording import storable
@@ -39,45 +43,45 @@ MAX_SHEET_ROWS = 1_048_576
 MAX_CELL_LENGTH = 32_767
 CUT_MARK = " [... cut: an Excel cell ends here]"
 
-PROBLEM_COLUMNS = (
-    "row",
-    "status",
-    "what it means",
-    "errorDescriptions",
-    "what to do",
-    "phone",
-    "customerUUID",
-    "errorCodes",
-    "message",
-)
-
-Value = str | int | None
 Record = dict[str, Value]
 
-_WIDTHS = {
-    "row": 7,
-    "status": 13,
-    "messageUUID": 16,
-    "errorCodes": 28,
-    "errorDescriptions": 40,
-    "phone": 16,
-    "message": 70,
-    "customerUUID": 16,
-    "requestUUID": 16,
-    "warningCodes": 20,
-    "sentAtUTC": 26,
-    "sentAt": 20,
-    "what it means": 48,
-    "what to do": 62,
-}
+
+class _ProblemColumn(NamedTuple):
+    """A column of the sheet `Problems`. `wraps`: a long text takes several lines."""
+
+    header: str
+    width: int
+    value: Callable[[ResultRow], Value]
+    wraps: bool = False
+
+
+def _as_problem(header: str, *, wraps: bool = False) -> _ProblemColumn:
+    """A column of `Results` that `Problems` has, too."""
+    same = column(header)
+    return _ProblemColumn(same.header, same.width, same.value, wraps)
+
+
+_PROBLEM_COLUMNS = (
+    _as_problem("row"),
+    _as_problem("status"),
+    _ProblemColumn("what it means", 48, lambda row: advise(row.status, row.codes).meaning, wraps=True),
+    _as_problem("errorDescriptions", wraps=True),
+    _ProblemColumn("what to do", 62, lambda row: advise(row.status, row.codes).with_command, wraps=True),
+    _as_problem("phone"),
+    _as_problem("customerUUID"),
+    _as_problem("errorCodes"),
+    _as_problem("message"),
+)
 #: The inner group is what the API said. It is also there because the library writes how deep a sheet's outline is
 #: only for nested groups, and without knowing that Excel shows no `+` to unfold anything by.
-_FOLDED = {
+_OUTLINE = {
     "columns": [
-        {"from": TRAILING_COLUMNS[0], "to": TRAILING_COLUMNS[-1], "collapsed": True},
-        {"from": "apiStatus", "to": "warningCodes"},
+        {"from": FOLDED_COLUMNS[0].header, "to": FOLDED_COLUMNS[-1].header, "collapsed": True},
+        {"from": ANSWER_COLUMNS[0].header, "to": ANSWER_COLUMNS[-1].header},
     ]
 }
+#: Columns of ours whose values may be all digits and are texts all the same; so are the list's own.
+_DIGITS_AS_TEXT = frozenset({"phone", "message", "customerUUID"})
 _SUMMARY_WIDTHS = (40, 90)
 #: In points; one line of Excel's usual font.
 _LINE_HEIGHT = 15
@@ -144,12 +148,11 @@ def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
 
 def _results(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
     headers = column_headers(map(cell_text, source.headers))
-    zone, width = source.zone, len(source.headers)
-    records = _records(headers, (values(result, zone, width) for result in source.rows()), room)
-    own = headers[len(LEADING_COLUMNS) : -len(TRAILING_COLUMNS)]
-    look = _table_look(headers, [*own, "phone", "message", "customerUUID"]) | {
+    width = len(source.headers)
+    records = _records(headers, (values(row, width) for row in source.rows()), room)
+    look = _table_look(headers, COLUMNS) | {
         "column_formats": {"row": Format().set_align("left")},
-        "outline": _FOLDED,
+        "outline": _OUTLINE,
     }
     return _over_sheets("Results", headers, records, source.row_count, look)
 
@@ -160,18 +163,18 @@ def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
     if not count:
         return {}
     width = len(source.headers)
-    own = unlike(PROBLEM_COLUMNS, map(cell_text, source.headers))
-    headers = [*PROBLEM_COLUMNS, *own]
-    rows = ([*_problem_values(result), *own_cells(result, width)] for result in source.problems())
+    own = distinct_headers([one.header for one in _PROBLEM_COLUMNS], map(cell_text, source.headers))
+    headers = [*(one.header for one in _PROBLEM_COLUMNS), *own]
+    rows = (
+        [*(one.value(row) for one in _PROBLEM_COLUMNS), *list_cells(row, width)] for row in source.problems()
+    )
     records = _records(headers, rows, room)
     wrapped = Format().set_text_wrap().set_align("top")
-    look = _table_look(headers, [*own, "phone", "message", "customerUUID"]) | {
+    look = _table_look(headers, _PROBLEM_COLUMNS) | {
         "column_formats": {
             **{header: Format().set_align("top") for header in headers},
             "row": Format().set_align("top").set_align("left"),
-            "what it means": wrapped,
-            "errorDescriptions": wrapped,
-            "what to do": wrapped,
+            **{one.header: wrapped for one in _PROBLEM_COLUMNS if one.wraps},
         },
         "row_heights": heights,
         "sheet_view": {"tab_color": _PROBLEMS_COLOR},
@@ -180,54 +183,29 @@ def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
 
 
 def _problem_heights(problems: Iterator[ResultRow]) -> tuple[int, dict[int, int]]:
-    """How many problems there are, and how high their rows must be: not every program finds that out by itself."""
+    """How many problems there are, and the height of their rows, which not every program works out itself."""
     count, heights = 0, {}
-    for count, result in enumerate(problems, start=1):
+    for count, row in enumerate(problems, start=1):
         if count <= _ROWS_WITH_HEIGHT:
-            described = _lines(result.descriptions, _WIDTHS["errorDescriptions"])
-            heights[count] = _LINE_HEIGHT * max(described, _advice_lines(result.status, result.codes))
+            lines = (_lines(str(one.value(row)), one.width) for one in _PROBLEM_COLUMNS if one.wraps)
+            heights[count] = _LINE_HEIGHT * max(lines)
     return count, heights
 
 
 @lru_cache(maxsize=1024)
-def _advice_lines(status: str, codes: str) -> int:
-    explained, todo = _advice(status, codes)
-    return max(_lines(explained, _WIDTHS["what it means"]), _lines(todo, _WIDTHS["what to do"]))
-
-
 def _lines(text: str, width: int) -> int:
     return max(1, len(textwrap.wrap(text, width)))
 
 
-def _problem_values(result: ResultRow) -> tuple[Value, ...]:
-    explained, todo = _advice(result.status, result.codes)
-    return (
-        result.row,
-        result.status,
-        explained,
-        result.descriptions,
-        todo,
-        result.phone,
-        result.customer_uuid,
-        result.codes,
-        result.message,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _advice(status: str, codes: str) -> tuple[str, str]:
-    advice = advise(status, codes)
-    return advice.meaning, advice.with_command
-
-
-def _table_look(headers: Sequence[str], digits_as_text: Sequence[str]) -> dict[str, Any]:
+def _table_look(headers: Sequence[str], ours: Sequence[Column | _ProblemColumn]) -> dict[str, Any]:
+    widths = {one.header: one.width for one in ours}
     return {
         "freeze_panes": {"row": 1, "col": 0},
         "autofilter": True,
         "header_format": Format().set_bold().set_background_color("#D9E2F3").set_border_bottom("thin"),
-        "column_widths": [_WIDTHS.get(header, min(max(len(header) + 4, 12), 30)) for header in headers],
+        "column_widths": [widths.get(header, min(max(len(header) + 4, 12), 30)) for header in headers],
         # Without this Excel marks every phone and every id of digits with a green corner as "number stored as text".
-        "ignore_errors": list(digits_as_text),
+        "ignore_errors": [header for header in headers if header not in widths or header in _DIGITS_AS_TEXT],
         "page_setup": _ON_PAPER | {"repeat_rows": 0},
     }
 

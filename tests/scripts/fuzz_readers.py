@@ -27,8 +27,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from odd_lists import ODD_LISTS, in_html, in_text, write
-from same_table import texts
+from list_cases import write
+from odd_lists import ODD_LISTS
+from same_table import in_html, in_text, texts
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError

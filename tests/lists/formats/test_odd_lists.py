@@ -5,24 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from list_cases import Content, Read, Refused, made, write
 from lists import malformed_of, problems_of, rows_of
-from odd_lists import (
-    ODD_LISTS,
-    ROW,
-    Content,
-    Read,
-    Refused,
-    escaped,
-    in_html,
-    in_results,
-    in_text,
-    in_xlsxwriter,
-    made,
-    plain,
-    write,
-)
-from same_table import HEADERS, ROWS, TABLE, texts
-from workbooks import ods, ods_row, spreadsheetml
+from odd_lists import ODD_LISTS
+from odd_workbooks import plain
+from same_table import HEADERS, ROWS, TABLE, escaped, in_html, in_results, in_text, in_xlsxwriter, texts
+from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.lists.customer_list import open_list
 from batchsend.lists.formats import streaming, xls
@@ -66,7 +54,7 @@ def test_there_are_many_odd_lists() -> None:
         ("libreoffice.xls", made("same_table.xls")),
         ("libreoffice.ods", made("same_table.ods")),
         ("by_hand.ods", ods("".join(ods_row(*map(escaped, row)) for row in texts()))),
-        ("2003.xls", spreadsheetml("".join(ROW(*map(escaped, row)) for row in texts()))),
+        ("2003.xls", spreadsheetml("".join(spreadsheetml_row(*map(escaped, row)) for row in texts()))),
         ("results.xlsx", in_results),
     ],
 )

@@ -9,8 +9,9 @@ import pytest
 import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from list_cases import Read, write
 from lists import rows_of
-from odd_lists import WORKBOOKS, Read, write
+from odd_workbooks import WORKBOOKS
 from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
 
 from batchsend.errors import ListError
