@@ -30,7 +30,7 @@ class Suppression:
     @property
     def has_entries(self) -> bool:
         """Is there anybody to leave out at all?"""
-        return bool(self.customer_uuids or self.phones or self.opt_outs.names_anybody)
+        return bool(self.customer_uuids or self.phones or self.opt_outs.has_entries)
 
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
         """Why this customer or this phone is left out; `None` where neither is."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, select, update
 
-from batchsend.campaigns.quiet_hours import Hours, first_opening
+from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.errors import GuardError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import messages
@@ -56,14 +56,14 @@ def waiting_until(ledger: Ledger, run_id: int, rules: WaitRules) -> datetime | N
     moments = []
     quiet = _clocks(ledger, run_id, Code.QUIET_HOURS)
     if rules.hours is not None and quiet:
-        moments.append(first_opening(rules.hours, rules.now, quiet))
+        moments.append(first_allowed(rules.hours, rules.now, quiet))
     capped = _clocks(ledger, run_id, Code.DAILY_CAP)
     if capped:
         tomorrow = next_midnight(rules.now, rules.zone)
         if rules.hours is None:
             moments.append(tomorrow)
         else:
-            moments.append(first_opening(rules.hours, tomorrow, capped))
+            moments.append(first_allowed(rules.hours, tomorrow, capped))
     return min((moment for moment in moments if moment is not None), default=None)
 
 

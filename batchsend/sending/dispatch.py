@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
-from batchsend.campaigns.quiet_hours import Hours, first_opening
+from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.run_settings import RunSettings
@@ -51,11 +52,9 @@ class SendLoop:
         listener: Callable[[Event], None],
     ) -> None:
         self._outbox = outbox
-        self._poster = poster
-        self._pacer = pacer
         self._settings = settings
-        self._identity = identity
         self._listener = listener
+        self._new_sender = partial(Sender, outbox, poster, pacer, settings, identity, listener)
         self._sender: Sender | None = None
         self._ending: Ending | None = None
         self._stopped = asyncio.Event()
@@ -75,7 +74,7 @@ class SendLoop:
             if ending.reason is not None or hours is None or not self._settings.wait:
                 return ending
             clocks = await asyncio.to_thread(self._outbox.quiet_clocks)
-            opening = first_opening(hours, now(), clocks)
+            opening = first_allowed(hours, now(), clocks)
             if opening is None:
                 return ending
             stopped = await self._wait_until(opening, hours)
@@ -85,9 +84,7 @@ class SendLoop:
             await asyncio.to_thread(self._outbox.end_quiet_hours, open_clocks)
 
     async def _send_once(self) -> Ending:
-        self._sender = Sender(
-            self._outbox, self._poster, self._pacer, self._settings, self._identity, self._listener
-        )
+        self._sender = self._new_sender()
         if self._ending is not None:
             self._sender.stop(self._ending)
         return await self._sender.run()

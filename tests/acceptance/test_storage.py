@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from limits import read_only, run_with, small_disk, without_special_rights
+from misbehaving import answer, misbehaving, says, success, waits_until
 from world import Finished, Sandbox, World, customers, read_results
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither file modes nor limits of this kind")
@@ -25,11 +28,13 @@ def refused(done: Finished, *sentences: str) -> None:
     assert "Traceback" not in done.out + done.err
 
 
-def check_against_the_record(world: World, sandbox: Sandbox, rows: int, path: Path | None = None) -> int:
-    """Nobody twice, every row once, and each outcome as the server knows it. Returns the `unconfirmed` rows."""
+def check_against_the_record(world: World, texts: Counter[str], rows: int, path: Path | None = None) -> int:
+    """Checks that nobody got two texts, every row is there once, and each outcome agrees with the server's record.
+
+    `texts`: customer -> texts that the server received. Returns the number of `unconfirmed` rows.
+    """
     outcome = read_results(path) if path is not None else world.workbook()
     assert sorted(outcome) == list(range(2, rows + 2))
-    texts = sandbox.texts()
     assert max(texts.values()) == 1
     unconfirmed = [row["customerUUID"] for row in outcome.values() if row["status"] == "unconfirmed"]
     accepted = [row["customerUUID"] for row in outcome.values() if row["status"] == "accepted"]
@@ -42,21 +47,36 @@ def check_against_the_record(world: World, sandbox: Sandbox, rows: int, path: Pa
 
 
 @posix
-def test_a_disk_that_fills_up_under_the_ledger(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
-    world.write(customers(400), campaign=FAST)
-    with small_disk(tmp_path / "disk", 600_000) as disk:
-        ledger = ("--ledger", str(disk.folder / "ledger.db"))
-        stopped = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
-        assert stopped.code == 3
-        assert "the disk is full or failing" in stopped.err
-        assert "Sending stopped." in stopped.err
-        assert 0 < len(sandbox.texts()) < 400
+def test_a_disk_that_fills_up_under_the_ledger(tmp_path: Path) -> None:
+    release = threading.Event()
+    with misbehaving() as bench, small_disk(tmp_path / "disk", 4_000_000) as disk:
+        # The first hundred are answered; then ten requests wait for their answers while the disk fills up.
+        held = [[waits_until(release), says(answer(200, success()))]]
+        bench.scripts = {f"customer-{number}": held for number in range(100, 400)}
+        world = World(tmp_path, bench.base_url)
+        world.write(customers(400), campaign=FAST)
+        ledger = disk.folder / "ledger.db"
+        process = world.start("send", "campaign.toml", "--yes", "--ledger", str(ledger))
+        bench.wait_for_requests(110)
+        bench.wait_for(lambda: accepted_in(ledger) == 100, "a hundred stored outcomes")
+        disk.fill(process.pid)
+        release.set()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 3
+        assert "the disk is full or failing" in err
+        assert "Sending stopped." in err
+        # Only rows that were claimed before may have left since.
+        assert 110 <= len(bench.customers()) <= 120
         disk.make_room()
-        again = world.send(*ledger)
-        # At most what was on its way when the disk was full; on some disks the last outcomes still fit.
-        unconfirmed = check_against_the_record(world, sandbox, 400)
-        assert unconfirmed <= 20
-        assert again.code == (1 if unconfirmed else 0)
+        assert world.send("--ledger", str(ledger)).code == 1
+        # The ten, and what was claimed for after them.
+        assert 10 <= check_against_the_record(world, bench.customers(), 400) <= 20
+
+
+def accepted_in(ledger: Path) -> int:
+    with closing(sqlite3.connect(ledger)) as connection:
+        count = connection.execute("SELECT count(*) FROM messages WHERE status = 'accepted'").fetchone()[0]
+    return int(count)
 
 
 @posix
@@ -88,7 +108,7 @@ def test_a_disk_without_room_for_the_results(world: World, sandbox: Sandbox, tmp
         done = world.send("--results", str(path))
         assert done.code == 0
         assert "Nothing was left to send." in done.out
-        assert check_against_the_record(world, sandbox, 400, path) == 0
+        assert check_against_the_record(world, sandbox.texts(), 400, path) == 0
 
 
 def test_a_ledger_that_fails_after_the_last_text_is_a_stop_and_no_refusal(
@@ -155,7 +175,7 @@ def test_results_that_cannot_be_replaced_get_another_name(world: World, sandbox:
     done = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
     assert done.code == 0
     assert "Results: results/campaign-1 (2).xlsx\n" in done.out
-    assert check_against_the_record(world, sandbox, 2, results / "campaign-1 (2).xlsx") == 0
+    assert check_against_the_record(world, sandbox.texts(), 2, results / "campaign-1 (2).xlsx") == 0
 
 
 # --- ledgers that cannot be relied on
@@ -220,4 +240,4 @@ def test_a_ledger_that_another_program_holds_for_a_while_is_waited_for(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "30 rows = 30 accepted by myKaarma" in out
-    assert check_against_the_record(world, sandbox, 30) == 0
+    assert check_against_the_record(world, sandbox.texts(), 30) == 0

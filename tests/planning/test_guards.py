@@ -50,6 +50,11 @@ def test_what_refuses(bounds: Bounds, judged: Facts, refused: list[str]) -> None
         (timedelta(days=3), "saved 3 days ago"),
         (timedelta(hours=30), "saved 30 hours ago"),
         (timedelta(minutes=90), "saved 1.5 hours ago"),
+        # Tenths say nothing more from ten on.
+        (timedelta(hours=36, minutes=20), "saved 36 hours ago"),
+        # One day is 24 hours, because the limit is usually written in hours.
+        (timedelta(days=1), "saved 24 hours ago"),
+        (timedelta(seconds=61), "saved 1 minute ago"),
     ],
 )
 def test_ages_are_said_as_people_say_them(age: timedelta, said: str) -> None:

@@ -180,7 +180,7 @@ def test_no_request_leaves_in_a_recipients_quiet_hours(
     assert ending.reason is None
     by_customer = {f"customer-{row}": clock for row, clock in enumerate(clocks, 2)}
     for customer, left in recipients.left:
-        assert hours.awake(left, by_customer[customer]), (customer, left)
+        assert hours.is_outside(left, by_customer[customer]), (customer, left)
     # Nobody twice, nobody lost: who was not texted waits for the hours to end, and only without `wait`.
     assert len({customer for customer, _ in recipients.left}) == len(recipients.left)
     taken = {row for row, (status, _) in outcome.items() if status == Status.ACCEPTED}

@@ -249,7 +249,7 @@ def test_files_come_change_and_go_and_a_bad_one_stops_no_other(place: Place) -> 
         ("added", utc("2026-11-23T10:05-06:00")),
     ]
     (problem,) = place.said("problem")
-    assert 'the minute "61" is not of 0 to 59' in problem["message"]
+    assert 'the minute "61" is not valid (use 0 to 59)' in problem["message"]
     assert problem["file"].endswith("bad.toml")
 
     # Mended, changed, gone.

@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from world import BATCHSEND, Finished, World
 
 _PR_CAPBSET_DROP = 24
@@ -59,8 +60,22 @@ class SmallDisk:
     folder: Path
     prepare: Callable[[], None] | None
 
+    def fill(self, pid: int) -> None:
+        """Leaves no room for anything more that a running process writes."""
+        if self.prepare is None:
+            with suppress(OSError), (self.folder / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(4096))
+        else:
+            import resource
+
+            if not hasattr(resource, "prlimit"):
+                pytest.skip("here, no other process's files can be limited")
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
+
     def make_room(self) -> None:
         if self.prepare is None:
+            (self.folder / "filler").unlink(missing_ok=True)
             _mount(self.folder, "remount,size=64m")
 
 
