@@ -62,7 +62,7 @@ def sqlite_url(file: Path) -> str:
 # --- opening
 
 
-def test_a_new_ledger_is_made_and_found_again(ledger_url: str) -> None:
+def test_a_new_ledger_is_created_and_found_again(ledger_url: str) -> None:
     assert open_for_reading(ledger_url) is None
     first = open_ledger(ledger_url)
     stored_plan = store_plan(first, [planned(2)])
@@ -81,7 +81,7 @@ def test_two_ledgers_have_two_ids(tmp_path: Path) -> None:
         ledger.close()
 
 
-def test_opened_for_reading_nothing_can_be_changed(tmp_path: Path) -> None:
+def test_a_ledger_opened_for_reading_cannot_be_changed(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "ledger.db")
     writing = open_ledger(url)
     stored_plan = store_plan(writing, [planned(2)])
@@ -98,14 +98,12 @@ def test_opened_for_reading_nothing_can_be_changed(tmp_path: Path) -> None:
     writing.close()
 
 
-def test_in_a_folder_that_cannot_be_written_a_ledger_can_still_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_in_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = sqlite_url(tmp_path / "ledger.db")
     writing = open_ledger(url)
     stored_plan = store_plan(writing, [planned(2)])
     writing.close()
-    # Whoever runs the tests as root may write everywhere.
+    # Root can write everywhere.
     monkeypatch.setattr(os, "access", lambda *_: False)
     before = sorted(tmp_path.iterdir())
     reading = open_for_reading(url)
@@ -118,13 +116,13 @@ def test_in_a_folder_that_cannot_be_written_a_ledger_can_still_be_read(
 @pytest.mark.parametrize(
     "name",
     [
-        # What would have a meaning in a URL is part of the folder's name here.
+        # Characters with a meaning in URLs are part of the folder's name.
         "Spring #2",
         "50% off",
         "what?",
         "a%20b",
         "Köln & Ærø",
-        # The words by which SQLite is told not to write.
+        # SQLite's options for opening a file read-only.
         "mode=ro immutable uri",
     ],
 )
@@ -172,7 +170,7 @@ def test_a_ledger_of_another_version_is_refused(ledger_url: str, version: str, s
         assert str(caught.value) == f"{ledger.where}: this ledger was {sentence}"
 
 
-def test_somebody_elses_database_is_refused(ledger_url: str) -> None:
+def test_a_database_of_another_program_is_refused(ledger_url: str) -> None:
     ledger = open_ledger(ledger_url)
     with ledger.write() as connection:
         connection.execute(meta.delete())
@@ -181,7 +179,7 @@ def test_somebody_elses_database_is_refused(ledger_url: str) -> None:
         open_ledger(ledger_url)
 
 
-def test_a_file_that_is_no_database_is_refused(ledger_file: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(ledger_file: Path) -> None:
     ledger_file.parent.mkdir()
     ledger_file.write_text("Customer UUID,First Name\n" * 100, encoding="utf-8")
     for attempt in (open_ledger, open_for_reading):
@@ -199,7 +197,7 @@ def test_a_file_that_is_no_database_is_refused(ledger_file: Path) -> None:
     "damage",
     [
         lambda content: b"Customer UUID" + content[13:],
-        # The version of its format.
+        # The version of the file format.
         lambda content: content[:18] + b"\x09\x09" + content[20:],
         lambda content: content[: len(content) // 2],
         lambda content: content[:-4096],
@@ -233,13 +231,13 @@ def test_an_emptied_ledger_is_not_taken_for_a_new_one(ledger_file: Path) -> None
     for attempt in (open_ledger, open_for_reading):
         with pytest.raises(LedgerError, match="this ledger is empty, but campaigns were sent from it"):
             attempt(sqlite_url(ledger_file))
-    # A first start that was killed before the tables were made leaves such a file too, and no lock.
+    # A first start that was killed before it created the tables leaves an empty file without a lock.
     lock.unlink()
     assert open_for_reading(sqlite_url(ledger_file)) is None
     open_ledger(sqlite_url(ledger_file)).close()
 
 
-def test_a_ledger_that_another_program_holds_is_said_after_a_while(ledger_file: Path) -> None:
+def test_a_ledger_locked_by_another_program_is_reported(ledger_file: Path) -> None:
     open_ledger(sqlite_url(ledger_file)).close()
     holder = sqlite3.connect(ledger_file, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -251,7 +249,7 @@ def test_a_ledger_that_another_program_holds_is_said_after_a_while(ledger_file: 
     holder.close()
 
 
-def test_a_place_that_cannot_hold_a_ledger_is_refused(tmp_path: Path) -> None:
+def test_a_place_that_cannot_contain_a_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("", encoding="utf-8")
     file = tmp_path / "notes.txt" / "ledger.db"
     with pytest.raises(LedgerError) as caught:
@@ -273,7 +271,7 @@ def test_a_database_that_cannot_be_reached_is_refused_without_its_password(tmp_p
         assert "hunter2" not in str(caught.value)
 
 
-def test_many_processes_may_make_the_ledger_at_once(ledger_url: str) -> None:
+def test_many_processes_can_create_the_ledger_at_the_same_time(ledger_url: str) -> None:
     starting = threading.Barrier(6)
     ids: list[str] = []
     errors: list[Exception] = []
@@ -317,7 +315,7 @@ def test_a_commit_is_on_disk_when_it_returns(ledger_url: str) -> None:
         with ledger.write() as connection:
             assert connection.scalar(text("PRAGMA synchronous")) == 2
     else:
-        # Whatever whoever runs the server thinks of it.
+        # The setting of the database does not matter.
         with ledger.write() as connection:
             database = connection.scalar(text("SELECT current_database()"))
             connection.execute(text(f'ALTER DATABASE "{database}" SET synchronous_commit = off'))
@@ -337,7 +335,7 @@ def test_a_read_sees_one_state_of_the_ledger(ledger: Ledger) -> None:
     assert ledger.counts(stored_plan.run_id) == {"accepted": 2}
 
 
-def test_a_databases_complaint_does_not_quote_texts_or_phones(postgres_url: str) -> None:
+def test_an_error_of_the_database_does_not_quote_texts_or_phones(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     with ledger.write() as connection:
         connection.execute(text("ALTER TABLE messages ADD CHECK (row <> 3)"))
@@ -352,7 +350,7 @@ def test_a_databases_complaint_does_not_quote_texts_or_phones(postgres_url: str)
 # --- claims and outcomes
 
 
-def test_rows_are_claimed_in_the_lists_order_and_only_once(ledger: Ledger) -> None:
+def test_rows_are_claimed_in_list_order_and_only_once(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(row) for row in (9, 2, 300, 4, 5)])
     mine, yours = outbox(ledger, stored_plan, "me"), outbox(ledger, stored_plan, "you")
     first = mine.exchange([], 2)
@@ -364,7 +362,7 @@ def test_rows_are_claimed_in_the_lists_order_and_only_once(ledger: Ledger) -> No
     assert set(stored(ledger, stored_plan.run_id).values()) == {(IN_FLIGHT, "STOPPED")}
 
 
-def test_only_what_waits_to_be_sent_now_is_claimed(ledger: Ledger) -> None:
+def test_only_rows_to_be_sent_now_are_claimed(ledger: Ledger) -> None:
     stored_plan = store_plan(
         ledger,
         [
@@ -385,7 +383,7 @@ def test_another_runs_rows_are_not_claimed(ledger: Ledger) -> None:
     assert stored(ledger, other.run_id)[2] == ("pending", "STOPPED")
 
 
-def test_an_outcome_is_stored_whole_and_with_the_next_claims(ledger: Ledger) -> None:
+def test_all_of_an_outcome_is_stored_together_with_the_next_claims(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(2), planned(3)])
     sender = outbox(ledger, stored_plan)
     sender.exchange([], 1)
@@ -412,12 +410,12 @@ def test_an_outcome_is_stored_whole_and_with_the_next_claims(ledger: Ledger) -> 
     assert row["start_id"] == stored_plan.start_id
 
 
-def test_an_outcome_counts_only_over_ones_own_claim(ledger: Ledger) -> None:
+def test_an_outcome_counts_only_for_a_row_that_the_process_claimed(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(2), planned(3), planned(4)])
     mine, yours = outbox(ledger, stored_plan, "me"), outbox(ledger, stored_plan, "you")
     mine.exchange([], 1)
     yours.exchange([], 1)
-    # Row 2 is mine, row 3 is not, row 4 is nobody's; a second outcome comes too late.
+    # Only row 2 is mine, row 4 is unclaimed, and a second outcome comes too late.
     mine.exchange([came_to(2), came_to(3), came_to(4)], 0)
     mine.exchange([came_to(2, Status.FAILED, "LATE")], 0)
     assert stored(ledger, stored_plan.run_id) == {
@@ -427,7 +425,7 @@ def test_an_outcome_counts_only_over_ones_own_claim(ledger: Ledger) -> None:
     }
 
 
-def test_what_is_given_back_waits_again_and_keeps_its_attempts(ledger: Ledger) -> None:
+def test_a_released_row_waits_again_and_keeps_its_attempts(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(2), planned(3)])
     sender = outbox(ledger, stored_plan)
     first, second = sender.exchange([], 2)
@@ -439,9 +437,7 @@ def test_what_is_given_back_waits_again_and_keeps_its_attempts(ledger: Ledger) -
     assert [(claimed.row, claimed.attempts) for claimed in again] == [(2, 3)]
 
 
-def test_a_stop_is_asked_for_from_anywhere_and_forgotten_by_the_next_start(
-    ledger: Ledger, ledger_url: str
-) -> None:
+def test_any_process_can_request_a_stop_and_the_next_start_clears_it(ledger: Ledger, ledger_url: str) -> None:
     stored_plan = store_plan(ledger, [planned(2)])
     sender = outbox(ledger, stored_plan)
     assert not sender.stop_requested()
@@ -455,7 +451,7 @@ def test_a_stop_is_asked_for_from_anywhere_and_forgotten_by_the_next_start(
     assert not outbox(ledger, again).stop_requested()
 
 
-def test_what_was_in_flight_when_its_process_ended_is_unconfirmed(ledger: Ledger) -> None:
+def test_a_row_in_flight_when_its_process_ended_becomes_unconfirmed(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(2), planned(3), planned(4)])
     other = store_plan(ledger, [planned(2)], who=identity("Summer"))
     sender = outbox(ledger, stored_plan)
@@ -469,9 +465,9 @@ def test_what_was_in_flight_when_its_process_ended_is_unconfirmed(ledger: Ledger
         3: ("unconfirmed", "INTERRUPTED"),
         4: ("pending", "STOPPED"),
     }
-    # Another campaign's process may be well alive.
+    # Another campaign's process may still be running.
     assert stored(ledger, other.run_id) == {2: (IN_FLIGHT, "STOPPED")}
-    # Too late: nobody knows any more whether this is about the same request.
+    # Too late: this answer may be about another request.
     sender.exchange([came_to(3)], 0)
     assert stored(ledger, stored_plan.run_id)[3] == ("unconfirmed", "INTERRUPTED")
 
@@ -479,10 +475,10 @@ def test_what_was_in_flight_when_its_process_ended_is_unconfirmed(ledger: Ledger
 # --- storing a plan
 
 
-def test_a_plan_is_stored_whole_or_not_at_all(ledger: Ledger) -> None:
+def test_a_plan_is_stored_completely_or_not_at_all(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(2), planned(3)])
     with ledger.write() as connection:
-        # Row 1,101 breaks this, long after the first batch was written.
+        # Row 1,101 violates this, long after the first batch was written.
         connection.execute(text("CREATE UNIQUE INDEX one_text_each ON messages (body)"))
     before = everything(ledger)
     rows = [planned(row, body=f"New {min(row, 1100)}") for row in range(2, 1200)]
@@ -492,7 +488,7 @@ def test_a_plan_is_stored_whole_or_not_at_all(ledger: Ledger) -> None:
         assert everything(ledger) == before
 
 
-def test_a_further_start_keeps_what_was_tried_and_judges_the_rest_anew(ledger: Ledger) -> None:
+def test_a_further_start_keeps_tried_rows_and_replaces_the_others(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(row) for row in range(2, 9)])
     sender = outbox(ledger, first)
     sender.exchange([], 5)
@@ -535,13 +531,13 @@ def test_a_further_start_keeps_what_was_tried_and_judges_the_rest_anew(ledger: L
     }
 
 
-def test_a_row_that_is_opened_again_leaves_its_outcome_behind(ledger: Ledger) -> None:
+def test_the_outcome_of_a_row_that_is_opened_again_is_kept(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(2), planned(3), planned(4)])
     send_all(ledger, first, came_to(2, Status.FAILED, "NOPE"), came_to(3, Status.UNCONFIRMED, "TIMEOUT"))
     again = store_plan(
         ledger, [planned(row, generation=1, resend="failed") for row in (2, 3, 4)], run_id=first.run_id
     )
-    # An accepted row is never opened, whatever a plan says.
+    # A plan cannot open an accepted row.
     assert stored(ledger, first.run_id) == {
         2: ("pending", "STOPPED"),
         3: ("pending", "STOPPED"),
@@ -563,20 +559,20 @@ def test_a_row_that_is_opened_again_leaves_its_outcome_behind(ledger: Ledger) ->
     assert left == [(2, 0, "failed"), (3, 0, "unconfirmed"), (3, 1, "failed")]
 
 
-def test_what_was_opened_again_and_never_sent_gets_its_outcome_back(ledger: Ledger) -> None:
+def test_a_row_opened_again_and_never_sent_gets_its_outcome_back(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(2), planned(3), planned(4)])
     send_all(ledger, first, came_to(2, Status.FAILED, "NOPE"), came_to(3, Status.UNCONFIRMED, "TIMEOUT"))
     before = everything(ledger)
     opened = [planned(row, generation=1, resend="failed") for row in (2, 3)]
     store_plan(ledger, opened, run_id=first.run_id)
-    # A start that opens only one of them again ...
+    # The next start opens only one of them again.
     store_plan(ledger, opened[:1], run_id=first.run_id)
     assert stored(ledger, first.run_id) == {
         2: ("pending", "STOPPED"),
         3: ("unconfirmed", "TIMEOUT"),
         4: ("accepted", ""),
     }
-    # ... and another list, which opens none.
+    # Another list opens none of them.
     other = store_plan(ledger, [planned(2, key="other")])
     assert other.closed == {}
     after = everything(ledger)
@@ -584,7 +580,7 @@ def test_what_was_opened_again_and_never_sent_gets_its_outcome_back(ledger: Ledg
     assert after["superseded"] == []
 
 
-def test_a_new_run_closes_what_the_campaigns_other_runs_had_not_tried(ledger: Ledger) -> None:
+def test_a_new_run_closes_the_untried_rows_of_the_campaigns_other_runs(ledger: Ledger) -> None:
     first = store_plan(
         ledger,
         [*(planned(row) for row in (2, 3, 4)), planned(5, status=Status.INVALID, codes=Code.MISSING_VALUE)],
@@ -601,10 +597,10 @@ def test_a_new_run_closes_what_the_campaigns_other_runs_had_not_tried(ledger: Le
         4: ("skipped", "CLOSED"),
         5: ("invalid", "MISSING_VALUE"),
     }
-    # The old process, should it be alive, finds nothing more to send.
+    # If the old process is still running, it finds nothing more to send.
     assert sender.exchange([], 5) == []
     assert stored(ledger, other.run_id) == {2: ("pending", "STOPPED")}
-    # Going back to the first list goes on with it and leaves the second run as it is.
+    # The first list again continues its run, and the second run is unchanged.
     back = store_plan(ledger, [planned(3), planned(4)], run_id=first.run_id)
     assert back.closed == {}
     assert stored(ledger, first.run_id)[3] == ("pending", "STOPPED")
@@ -631,7 +627,7 @@ def test_a_campaign_keeps_its_record_under_a_new_name_and_file(ledger: Ledger) -
     assert ledger.campaigns_of_file("/campaigns/spring.toml", HOST, BASE_URL) == []
 
 
-def test_a_files_campaigns_come_in_the_order_in_which_they_began(ledger: Ledger) -> None:
+def test_campaigns_of_a_file_are_listed_oldest_first(ledger: Ledger) -> None:
     for name in ("Spring", "Autumn", "Summer"):
         store_plan(ledger, [planned(2)], who=identity(name))
     store_plan(ledger, [planned(2)], who=identity("Spring"))
@@ -639,7 +635,7 @@ def test_a_files_campaigns_come_in_the_order_in_which_they_began(ledger: Ledger)
     assert [campaign.name for campaign in found] == ["Spring", "Autumn", "Summer"]
 
 
-def test_how_a_start_ended_is_remembered(ledger: Ledger) -> None:
+def test_the_end_of_a_start_is_recorded(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(2), planned(3)])
     [line] = overview(ledger)
     assert (line.run_id, line.campaign, line.ended_at, line.ending) == (first.run_id, "Spring", None, None)
@@ -653,10 +649,10 @@ def test_how_a_start_ended_is_remembered(ledger: Ledger) -> None:
     assert [line.campaign for line in overview(ledger, "Summer")] == ["Summer"]
 
 
-# --- what the ledger remembers
+# --- history
 
 
-def test_a_key_is_remembered_with_what_other_runs_made_of_it(ledger: Ledger) -> None:
+def test_outcomes_of_a_key_in_other_runs_are_found(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(row, key=f"key-{row}") for row in range(2, 8)])
     sender = outbox(ledger, first)
     sender.exchange([], 4)
@@ -666,7 +662,7 @@ def test_a_key_is_remembered_with_what_other_runs_made_of_it(ledger: Ledger) -> 
     second = store_plan(ledger, [planned(2, key="key-3"), planned(3, key="key-8")])
     send_all(ledger, second)
     keys = [f"key-{row}" for row in range(2, 10)]
-    # Asked by a third run: every row that was tried, those in flight too, the latest run first.
+    # For a third run: every tried row, including those in flight, latest run first.
     found = history(ledger).earlier(keys)
     assert {key: [(e.run_id, e.status, e.codes) for e in outcomes] for key, outcomes in found.items()} == {
         "key-2": [(first.run_id, "accepted", "")],
@@ -677,7 +673,7 @@ def test_a_key_is_remembered_with_what_other_runs_made_of_it(ledger: Ledger) -> 
     }
     assert found["key-2"][0].message_uuid == "message-2"
     assert found["key-2"][0].sent_at == "2026-03-02T10:00:00.000Z"
-    # A run does not ask about itself, nor about other campaigns or other APIs.
+    # The run itself, other campaigns and other APIs do not count.
     assert set(history(ledger, second.run_id).earlier(keys)) == {"key-2", "key-3", "key-4", "key-5"}
     assert set(history(ledger, first.run_id).earlier(keys)) == {"key-3", "key-8"}
     store_plan(ledger, [planned(2, key="key-9")], who=identity("Summer"))
@@ -685,13 +681,13 @@ def test_a_key_is_remembered_with_what_other_runs_made_of_it(ledger: Ledger) -> 
     assert history(ledger, name="Never sent").earlier(keys) == {}
 
 
-def test_more_keys_than_a_statement_takes_can_be_asked_for(ledger: Ledger) -> None:
+def test_more_keys_than_fit_into_one_statement(ledger: Ledger) -> None:
     stored_plan = store_plan(ledger, [planned(2, key="key-11000")])
     send_all(ledger, stored_plan)
     assert list(history(ledger).earlier([f"key-{number}" for number in range(11_001)])) == ["key-11000"]
 
 
-def test_what_was_opened_again_and_not_sent_is_not_forgotten(ledger: Ledger) -> None:
+def test_a_row_opened_again_and_not_sent_counts_with_its_old_outcome(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(2), planned(3)])
     send_all(ledger, first, came_to(2, Status.UNCONFIRMED, "TIMEOUT"))
     again = store_plan(ledger, [planned(2, generation=1, resend="unconfirmed")], run_id=first.run_id)
@@ -704,7 +700,7 @@ def test_what_was_opened_again_and_not_sent_is_not_forgotten(ledger: Ledger) -> 
     assert {taken.key for taken in asked.tried([2, 3, 4])} == {"key-2", "key-3"}
     assert asked.chosen(2, 3) == {2: "unconfirmed"}
     assert [e.status for e in history(ledger).earlier(["key-2"])["key-2"]] == ["unconfirmed"]
-    # Once it is sent, what came of that counts alone.
+    # After it is sent, only the new outcome counts.
     send_all(ledger, again)
     assert asked.tried_rows(2, 2)[2]["status"] == "accepted"
     assert asked.chosen(2, 3) == {}
@@ -721,7 +717,7 @@ def test_a_choice_is_unfinished_while_a_row_waits_or_its_start_was_killed(ledger
     again = store_plan(ledger, opened, run_id=first.run_id, resend="failed")
     sender = outbox(ledger, again)
     sender.exchange([], 2)
-    # Both are in flight and nothing waits, but the process did not end properly.
+    # Both are in flight and none waits, but the start has not ended.
     assert asked.unfinished("failed")
     assert not asked.unfinished("unconfirmed")
     sender.release([replace(claimed, attempts=2) for claimed in sender.exchange([came_to(2)], 0)])
@@ -747,13 +743,13 @@ def test_how_many_texts_may_have_reached_a_customer(ledger: Ledger) -> None:
         0,
     )
     assert history(ledger).reached(["ann", "bob"], since) == {"ann": 4}
-    # Other campaigns count, too; another API's do not.
+    # Other campaigns count too, but not those at another API.
     summer = store_plan(ledger, [planned(2, customer_uuid="ann")], who=identity("Summer"))
     send_all(ledger, summer, came_to(2, sent_at=late))
     trial = store_plan(ledger, [planned(2, customer_uuid="ann")], who=identity(base_url="http://localhost:1"))
     send_all(ledger, trial, came_to(2, sent_at=late))
     assert history(ledger).reached(["ann", "bob"], since) == {"ann": 5}
-    # What was sent again counts twice: both may have arrived.
+    # A row that was sent again counts twice, because both texts may have arrived.
     opened = store_plan(
         ledger, [planned(3, customer_uuid="ann", generation=1, resend="unconfirmed")], run_id=spring.run_id
     )
@@ -766,7 +762,7 @@ def test_texts_of_an_older_template_are_counted(ledger: Ledger) -> None:
     sender = outbox(ledger, first)
     sender.exchange([], 4)
     sender.exchange([came_to(2), came_to(3), came_to(4, Status.FAILED, "NOPE")], 0)
-    # Two arrived and one may have; a refusal reached nobody.
+    # Two texts arrived, one may have, and the refused one did not.
     asked = history(ledger, first.run_id)
     assert asked.sent_with_other_template("new") == 3
     assert asked.sent_with_other_template("old") == 0
@@ -791,7 +787,7 @@ def test_a_runs_rows_codes_and_segments(ledger: Ledger) -> None:
     assert segments_to_send(ledger, stored_plan.run_id + 1) == (0, 0)
     assert [row["row"] for row in run_rows(ledger, stored_plan.run_id)] == [2, 3, 4, 5, 6]
     assert [row["row"] for row in run_rows(ledger, stored_plan.run_id, ["skipped"])] == [3, 6]
-    # The most frequent first, then by name.
+    # Most frequent first, then by name.
     assert code_counts(ledger, stored_plan.run_id) == [
         ("pending", "STOPPED", 2),
         ("skipped", "DUPLICATE", 2),
@@ -817,7 +813,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def holder(ledger_url: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the campaign until it reads a line, and ends with the next."""
+    """Another process that locks the campaign until it reads a line, and ends at the next line."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, ledger_url, BASE_URL],
         stdin=subprocess.PIPE,
@@ -846,16 +842,16 @@ def test_one_process_at_a_time_sends_a_campaign(ledger: Ledger, holder: subproce
     holder.stdin.write("\n")
     holder.stdin.flush()
     assert holder.stdout.readline() == "released\n"
-    # That process is still alive; the campaign is free, and again once it was held here.
+    # That process still runs, but the campaign is free, also after it was locked here.
     for _ in range(2):
         with campaign_lock(ledger, "Spring", BASE_URL):
             pass
 
 
-def test_a_killed_process_holds_nothing(ledger: Ledger, holder: subprocess.Popen[str]) -> None:
+def test_a_killed_process_holds_no_lock(ledger: Ledger, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    # A server needs a moment to notice.
+    # A server notices the lost connection a little later.
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -866,7 +862,7 @@ def test_a_killed_process_holds_nothing(ledger: Ledger, holder: subprocess.Popen
                 raise
 
 
-def test_the_lock_is_let_go_when_something_goes_wrong(ledger: Ledger) -> None:
+def test_an_exception_releases_the_lock(ledger: Ledger) -> None:
     with pytest.raises(ZeroDivisionError), campaign_lock(ledger, "Spring", BASE_URL):
         raise ZeroDivisionError
     with campaign_lock(ledger, "Spring", BASE_URL):
