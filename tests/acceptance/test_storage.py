@@ -1,6 +1,6 @@
 """Storage that fails, with the installed command: a clear sentence, and the server's record agrees with the ledger.
 
-What a damaged file is refused for is a table in `test_ledger.py`.
+`tests/ledger/test_opening.py` has a table of damaged files and why they are refused.
 """
 
 from __future__ import annotations
