@@ -298,7 +298,7 @@ def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: s
     try:
         with (
             campaign_lock(other, "Spring", BASE_URL),
-            pytest.raises(BusyError, match='"Spring" is being sent at the moment'),
+            pytest.raises(BusyError, match='"Spring" is being sent right now'),
             all_campaigns_locked(ledger),
         ):
             pass
@@ -318,7 +318,7 @@ def test_results_of_a_purged_run_say_so(ledger: Ledger) -> None:
     purge(ledger, CUTOFF, NOW)
     results = RunResults(ledger, run_id, ["Customer UUID"], ZoneInfo("America/Chicago"), [], run_id)
     expected = "the text, the phone and the list's columns were purged on 2026-03-02"
-    assert {(row.descriptions, row.message, row.phone) for row in results.rows()} == {(expected, None, None)}
+    assert {(row.descriptions, row.body, row.phone) for row in results.rows()} == {(expected, None, None)}
     assert ("Purged", "texts, phones and the list's columns of 6 rows, last on 2026-03-02") in results.summary
 
 
