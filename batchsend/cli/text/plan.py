@@ -29,7 +29,7 @@ def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
     """Who sends what to whom, and which rows are skipped and why."""
     host = host_of(plan.base_url)
     through = f"a stand-in on this computer (history of {host})" if rehearsal else host
-    yield labeled("from", f"{plan.department}, {plan.user}, by {through}")
+    yield labeled("from", f"{plan.department}, {plan.user}, through {through}")
     yield labeled("started by", plan.started_by)
     yield labeled(
         "list", f"{shown_path(plan.list_file)}, saved {plan.list_saved}, {row_count(plan.tally.rows)}"
@@ -68,7 +68,7 @@ def trial_lines(trial: Trial, *, rehearsal: bool) -> Iterator[str]:
     action = "rehearsal of a test, no text goes out" if rehearsal else "about to send a test"
     yield f"{campaign.name}: {action}; it isn't recorded"
     through = "a stand-in on this computer" if rehearsal else host_of(trial.plan.request.base_url)
-    yield labeled("from", f"{department_of(campaign)}, {user_of(campaign)}, by {through}")
+    yield labeled("from", f"{department_of(campaign)}, {user_of(campaign)}, through {through}")
     yield labeled("to", f"customer {trial.customer_uuid}, their preferred number")
     size = f"{segment_count(trial.size.segments)} in {trial.size.encoding}"
     yield labeled("text", f"of row {trial.row} in {shown_path(customers.path)}, {size}:")
