@@ -120,7 +120,8 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
 def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> None:
     """Add the people in a file.
 
-    The file is any list with a column for the customer or the phone number. A column "reason" is kept. Existing entries are unchanged.
+    The file is any list with a column for the customer or the phone number. A column "reason" is kept.
+    Existing entries are unchanged.
     """
     from batchsend.errors import ListError
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs
