@@ -404,7 +404,7 @@ def test_a_list_of_any_kind_is_imported_and_what_names_nobody_is_said(
     )
     said = optouts(capsys, "import", "stop.txt", "--reason", "the old system's list")
     assert "2 added, 1 already on the list." in said
-    assert "stop.txt: 1 row names nobody (no customer id, no usable phone): 4. They were not added." in said
+    assert "stop.txt: 1 row has no customer id and no valid phone: 4. They were not added." in said
     listed = optouts(capsys, "list")
     assert "(312) 555-0101\n  the old system's list (imported by " in listed
     assert "customer c9\n  complained (imported by " in listed
