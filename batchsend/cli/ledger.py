@@ -21,7 +21,11 @@ from batchsend.errors import BatchsendError
 @click.option("--yes", is_flag=True, help="Purge without asking; required without a terminal.")
 @ledger_option
 def purge(age: str, yes: bool, ledger: str | None) -> None:
-    """Delete texts, phone numbers and list columns that were last used before the given age."""
+    """Delete texts and phones last used before the given age.
+
+    List columns and error descriptions are deleted too. Ids, statuses and opt-outs are kept, so that nobody is texted
+    twice.
+    """
     from batchsend.cli.text.ledger import entry_count, purge_lines
     from batchsend.ledger import purge as purging
     from batchsend.ledger.opening import open_ledger

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def optouts() -> None:
-    """Manage the ledger's opt-outs: no campaign of this ledger texts these people.
+    """Manage the ledger's opt-outs.
 
-    Customers whom myKaarma refuses as opted out are added automatically.
+    No campaign of this ledger texts these people. Customers whom myKaarma refuses as opted out are
+    added automatically.
     """
 
 

@@ -44,9 +44,10 @@ def web(host: str, port: int | None, names: tuple[str, ...], no_open: bool, ledg
 
 @click.group("web-users")
 def web_users() -> None:
-    """Manage who can sign in to `batchsend web` in this folder: names and passwords.
+    """Manage who can sign in to the web console.
 
-    Required when other computers can reach the server. Runs and results record the user's name as the sender.
+    Users are needed when other computers can reach `batchsend web` of this folder. Runs and results record the user's
+    name as the sender.
     """
 
 

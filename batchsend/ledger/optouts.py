@@ -81,7 +81,7 @@ class OptOuts:
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
 
     @property
-    def names_anybody(self) -> bool:
+    def has_entries(self) -> bool:
         """Whether there are any entries."""
         return bool(self.by_customer or self.by_phone)
 

@@ -32,7 +32,7 @@ class Suppression:
     @property
     def has_entries(self) -> bool:
         """Whether there is any customer or phone to skip."""
-        return bool(self.customer_uuids or self.phones or self.opt_outs.names_anybody)
+        return bool(self.customer_uuids or self.phones or self.opt_outs.has_entries)
 
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
         """Why this customer or phone is skipped; `None` if it is not."""

@@ -1,4 +1,4 @@
-"""Numbers in words, the same in the terminal and on the pages. Pure functions."""
+"""Formats numbers, times and ranges for people. Pure functions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def age(seconds: float) -> str:
 
 
 def ranges(numbers: Sequence[int]) -> list[str]:
-    """Ascending numbers with runs of three and more joined: 2, 5–9, 12."""
+    """Ascending numbers, with three or more in a row joined: 2, 5–9, 12."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -55,7 +55,7 @@ def ranges(numbers: Sequence[int]) -> list[str]:
 
 
 def storable(text: str) -> str:
-    """`text` without what no file can hold: half of a character (a lone surrogate) becomes U+FFFD."""
+    """`text` with each lone surrogate, which no file can store, replaced by U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

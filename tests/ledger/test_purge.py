@@ -335,7 +335,8 @@ def test_purge_with_the_installed_command(tmp_path: Path) -> None:
     done = world.ask("purge", "--older-than", "4y", answer="6")
     assert done.code == 0
     assert (
-        "Spring, by api.example.com: 6 entries, each with its text, from 2020-03-02 to 2020-03-02" in done.out
+        "Spring, through api.example.com: 6 entries, each with its text, from 2020-03-02 to 2020-03-02"
+        in done.out
     )
     assert "You will no longer be able to show what was sent" in done.out
     assert "6 entries purged; their disk space is free again." in done.out

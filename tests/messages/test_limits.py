@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
+from template_cases import JOHN, Load, problem
 
 from batchsend.messages import limits
 from batchsend.statuses import Code
-from templates import JOHN, Load, problem
 
 TOO_LONG = "the template makes a value of over 100,000 characters"
 TOO_LARGE = "the template computes too large a number"
@@ -45,10 +45,8 @@ TOO_LARGE = "the template computes too large a number"
         ("('x' * 60000) + ('x' * 60000)", TOO_LONG),
         ("('x' * 60000) ~ ('x' * 60000)", "the template makes a text of over 100,000 characters"),
         ("([['x' * 90000] * 90000] * 90000)|string", "the template prints a list; use `join`"),
-        (
-            "range(99999)|map('center', 99999)|map('length')|sum",
-            TOO_LONG,
-        ),  # many values that are large together
+        # Many values that are large together.
+        ("range(99999)|map('center', 99999)|map('length')|sum", TOO_LONG),
         ("1.5|round(1000000000, 'ceil')", "the template rounds to over 100 places"),
         ("range(10**9)|list", "the template computes with too large a number"),
         ("(5).to_bytes(1000000000)", "access to attribute 'to_bytes' of 'int' object is unsafe"),

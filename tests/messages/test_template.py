@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from template_cases import BLANK, JOHN, Load, problem
 
 from batchsend.errors import TemplateError
 from batchsend.messages.template import RowProblem
 from batchsend.statuses import Code
-from templates import BLANK, JOHN, Load, problem
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,8 @@ def test_rendering(load: Load, source: str, text: str) -> None:
         ("{% set first_name = 'x' %}{{ first_name }}", set()),  # a variable of the template
         ("{% for price in [1] %}{{ price }}{% endfor %}", set()),
         ("{% include 'other.j2' %}", {3}),
-        (
-            "{% for c in [1] %}{{ row[price ~ c]|default('') }}{% endfor %}",
-            {0, 1, 2, 3, 4},
-        ),  # any column could be meant
+        # Any column could be meant.
+        ("{% for c in [1] %}{{ row[price ~ c]|default('') }}{% endfor %}", {0, 1, 2, 3, 4}),
     ],
 )
 def test_the_columns_a_template_uses(load: Load, source: str, uses: set[int]) -> None:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from template_cases import COLUMNS, JOHN, Load, problems
 
 from batchsend.errors import TemplateError
 from batchsend.messages.template import MessageTemplate
-from templates import COLUMNS, JOHN, Load, problems
 
 HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
 SPACE_IN_NAME = (
@@ -141,11 +141,8 @@ PRIVATE_ROW = (
         ("{% include 'sub/a.j2' %}", {"sub/a.j2": "x"}, "x"),
         ("{% include 'none.j2' ignore missing %}ok", {}, "ok"),
         ("{% include ['none.j2', 'a.j2'] %}", {"a.j2": "x"}, "x"),
-        (
-            "{% set q = 'x' %}{% include 'a.j2' %}",
-            {"a.j2": "{{ q }}"},
-            "x",
-        ),  # a name set by the including file
+        # A name set by the including file.
+        ("{% set q = 'x' %}{% include 'a.j2' %}", {"a.j2": "{{ q }}"}, "x"),
         ("{% from 'm.j2' import hi %}{{ hi(first_name) }}", {"m.j2": GREETING}, "Hi JOHN"),
         (
             "{% import 'm.j2' as m with context %}{{ m.hi() }}",

@@ -125,7 +125,7 @@ CANNOT_LISTEN = [
         0,
         (
             "The sandbox cannot listen on 203.0.113.7, port 0: this computer has no such address. "
-            "Use 127.0.0.1, or one of the computer's own addresses."
+            "Use 127.0.0.1, or one of this computer's addresses."
         ),
     ),
 ]

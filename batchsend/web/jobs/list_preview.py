@@ -19,7 +19,7 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
+from batchsend.messages.sms import SmsSize, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
@@ -157,25 +157,7 @@ def render_row(path: Path, content: bytes, template: Path, source: str, wanted: 
         opt_out_line=campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None,
         cells=tuple((headers[index], row.cells[index]) for index in sorted(compiled.uses)),
     )
-    roles, _ = _roles(campaign, headers)
-    if roles is None:
-        return _rendered(campaign, compiled, row.cells, empty)
-    judge = RowJudge(campaign, headers, roles, TemplateChoice(compiled), phones_needed=False)
-    judged = judge.judge(row.number, row.cells, row.malformed, hidden=row.hidden)
-    issue = judged.first or judged.then
-    if judged.body is None and judged.first is not None and not row.malformed:
-        # The row is skipped before its text is made, but the person who edits the text wants to see it.
-        rendered = _rendered(campaign, compiled, row.cells, empty)
-        return rendered if rendered.code else _with_issue(rendered, issue)
-    shown = replace(empty, body=judged.body, phone=judged.phone)
-    if judged.size is not None:
-        shown = replace(
-            shown,
-            segments=judged.size.segments,
-            encoding=str(judged.size.encoding),
-            units=judged.size.units,
-        )
-    return _with_issue(shown, issue)
+    return _with_text(campaign, headers, compiled, row, empty)
 
 
 def file_problems(path: Path, content: bytes) -> list[str]:
@@ -284,6 +266,24 @@ def _variables(headers: Sequence[str]) -> list[str]:
     return found
 
 
+def _with_text(
+    campaign: Campaign, headers: Sequence[str], compiled: MessageTemplate, row: _Row, empty: RowText
+) -> RowText:
+    """Adds the row's text, or the reason that it would not be sent."""
+    roles, _ = _roles(campaign, headers)
+    if roles is None:
+        return _rendered(campaign, compiled, row.cells, empty)
+    judge = RowJudge(campaign, headers, roles, TemplateChoice(compiled), phones_needed=False)
+    judged = judge.judge(row.number, row.cells, row.malformed, hidden=row.hidden)
+    issue = judged.first or judged.then
+    if judged.body is None and judged.first is not None and not row.malformed:
+        # The row is skipped before its text is made, but the person who edits the text wants to see it.
+        rendered = _rendered(campaign, compiled, row.cells, empty)
+        return rendered if rendered.code else _with_issue(rendered, issue)
+    shown = replace(empty, body=judged.body, phone=judged.phone)
+    return _with_issue(shown if judged.size is None else _with_size(shown, judged.size), issue)
+
+
 def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str], empty: RowText) -> RowText:
     """Renders a row without judging it."""
     try:
@@ -292,8 +292,11 @@ def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str
         return _with_issue(empty, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
         body = smart_encode(body)
-    size = size_with_opt_out(body, empty.opt_out_line)
-    return replace(empty, body=body, segments=size.segments, encoding=str(size.encoding), units=size.units)
+    return _with_size(replace(empty, body=body), size_with_opt_out(body, empty.opt_out_line))
+
+
+def _with_size(shown: RowText, size: SmsSize) -> RowText:
+    return replace(shown, segments=size.segments, encoding=str(size.encoding), units=size.units)
 
 
 def _with_issue(shown: RowText, issue: RowIssue | None) -> RowText:
@@ -301,5 +304,5 @@ def _with_issue(shown: RowText, issue: RowIssue | None) -> RowText:
         return shown
     advice = advise(Status.INVALID, issue.code)
     sentence = issue.description or advice.meaning
-    problem = f"{sentence}. {advice.what_to_do}".replace("..", ".")
+    problem = f"{sentence.removesuffix('.')}. {advice.what_to_do}"
     return replace(shown, code=str(issue.code), problem=problem)

@@ -15,15 +15,13 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
-from batchsend.statuses import Tally
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 from batchsend.web.jobs.list_preview import ListView, read_list
 from batchsend.web.jobs.list_process import LIST_READER
-from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import ActiveRuns, campaign_ledger
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
-from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LastRun
+from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, RunOverview, run_overview
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
@@ -163,19 +161,18 @@ def _template(campaign: Campaign, number: str) -> Editor:
 
 def _runs(
     folder: WebFolder, active: ActiveRuns, campaign: Campaign | None
-) -> tuple[Sequence[LastRun], str | None]:
+) -> tuple[Sequence[RunOverview], str | None]:
     if campaign is None:
         return [], None
-    found: list[LastRun] = []
+    found: list[RunOverview] = []
     try:
         with campaign_ledger(folder, campaign) as opened:
             if opened is None:
                 return [], None
             for run in opened.runs()[:_RUNS]:
-                tally = Tally.of(opened.ledger.counts(run.id))
                 # Only the latest run can be under way.
                 sending = not found and active.is_sending(opened, run)
-                found.append(LastRun(run.id, run.created_at, tally, sending, bar_of(tally)))
+                found.append(run_overview(opened, run, sending=sending))
     except BatchsendError as error:
         return found, str(error)
     return found, None

@@ -10,13 +10,14 @@ from aiohttp import web
 from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
+from batchsend.ledger.ledger import RunRecord
 from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder
-from batchsend.web.live_runs import bar_of
-from batchsend.web.queries import ActiveRuns, campaign_ledger
+from batchsend.web.live_runs import bar_of, tally_of
+from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger
 from batchsend.web.rendering import page
 
 FOLDER = web.AppKey("folder", WebFolder)
@@ -24,8 +25,8 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 
 @dataclass(frozen=True)
-class LastRun:
-    """The latest run of a campaign. `began`: UTC text; `bar`: the shares of its rows."""
+class RunOverview:
+    """A run in a list. `began`: UTC text; `bar`: the shares of its rows."""
 
     number: int
     began: str
@@ -42,8 +43,14 @@ class CampaignOverview:
     name: str
     department: str
     problem: str | None = None
-    last: LastRun | None = None
+    last: RunOverview | None = None
     next_start: str | None = None
+
+
+def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> RunOverview:
+    """Returns a run as lists show it."""
+    tally = tally_of(found.ledger.counts(run.id), sending=sending)
+    return RunOverview(run.id, run.created_at, tally, sending, bar_of(tally))
 
 
 async def show(request: web.Request) -> web.Response:
@@ -93,10 +100,7 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
             runs = found.runs() if found is not None else []
             if found is None or not runs:
                 return CampaignOverview(file, campaign.name, department, next_start=next_start)
-            tally = Tally.of(found.ledger.counts(runs[0].id))
-            last = LastRun(
-                runs[0].id, runs[0].created_at, tally, active.is_sending(found, runs[0]), bar_of(tally)
-            )
+            last = run_overview(found, runs[0], sending=active.is_sending(found, runs[0]))
             return CampaignOverview(file, campaign.name, department, last=last, next_start=next_start)
     except BatchsendError as error:
         return CampaignOverview(file, campaign.name, department, problem=str(error), next_start=next_start)
