@@ -1,4 +1,4 @@
-"""Rows of a run as a list again: the list's own columns alone, to correct and to send with another campaign."""
+"""Writes lists: rows of a run with only the list's columns, to correct and send again, and exported opt-outs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from batchsend.utils.files import write_private
 def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:
     """Writes headers and rows (text cells) to `path` (.xlsx or .csv); returns the path really written.
 
-    Cells come back as they were read, in CSV too: these are the user's own, and they are to be read again.
-    Raises `ResultsError`.
+    Cells are written as they were read, in CSV too, because the list will be read again. Raises `ResultsError`.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
@@ -68,7 +67,7 @@ _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], 
 
 
 def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
-    """Writes entries as a list (.xlsx or .csv) to be read again; returns where it is. Raises `ResultsError`."""
+    """Writes opt-outs as a list (.xlsx or .csv) that can be imported; returns the path. Raises `ResultsError`."""
     rows = (
         [
             entry.customer_uuid,
