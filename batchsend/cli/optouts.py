@@ -118,9 +118,10 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
 @region_option
 @ledger_option
 def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> None:
-    """Add the people in a file: any list with a column for the customer or the phone number.
+    """Add the people in a file.
 
-    A column "reason" is kept. Existing entries are unchanged.
+    The file is any list with a column for the customer or the phone number. A column "reason" is kept.
+    Existing entries are unchanged.
     """
     from batchsend.errors import ListError
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs
@@ -151,7 +152,10 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
 @click.argument("file", type=FILE)
 @ledger_option
 def export(file: Path, ledger: str | None) -> None:
-    """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` can read."""
+    """Write the list to a file (.xlsx or .csv).
+
+    `optouts import` and a campaign's `suppress` can read it.
+    """
     from batchsend.ledger.optouts import opt_outs
     from batchsend.reports.list_file import write_opt_outs
     from batchsend.runs.lookup import find_ledger
