@@ -19,7 +19,7 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.detect import Format, detect
 from batchsend.lists.header_row import Header, examine
-from batchsend.lists.source import FileSnapshot, ListOptions, Source, unreadable
+from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class CustomerList:
         return Chunk(block.numbers, rows, malformed, hidden)
 
 
-def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: bool = True) -> CustomerList:  # noqa: B008
+def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: bool = True) -> CustomerList:
     """Detects the format and reads the whole file once.
 
     With `rows_needed=False`, a list with only a header is accepted. Raises ListError with every problem of the file

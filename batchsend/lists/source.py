@@ -36,6 +36,10 @@ class ListOptions:
     delimiter: str | None = None
 
 
+#: Detect everything.
+NO_OPTIONS = ListOptions()
+
+
 class Source(Protocol):
     """An opened list. Its rows, as cleaned text, can be read any number of times."""
 

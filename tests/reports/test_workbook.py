@@ -792,7 +792,7 @@ def test_a_disk_that_fills_up_is_seen_before_the_library_panics(
 
     assert str(refused.value) == (
         f"{tmp_path / 'r.xlsx'}: there is no room left on the disk (in {folders[full]}), so the results could not be "
-        "written. Free some space and run the command again; nobody is texted twice by that."
+        "written. Free some space and run the command again; no customer is texted twice by that."
     )
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr().err == ""
@@ -815,7 +815,7 @@ def test_a_full_disk_is_a_sentence_and_no_traceback(
 
     assert str(refused.value) == (
         f"{tmp_path / name}: there is no room left on the disk, so the results could not be written. "
-        "Free some space and run the command again; nobody is texted twice by that."
+        "Free some space and run the command again; no customer is texted twice by that."
     )
     assert list(tmp_path.iterdir()) == []
 

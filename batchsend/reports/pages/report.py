@@ -46,9 +46,9 @@ class RunHeading:
     template: str
     zone: ZoneInfo
     headers: Sequence[str]
-    customer: int | None
-    phone: int | None
     workbook: str
+    customer: int | None = None
+    phone: int | None = None
     ending: str | None = None
     callback: bool | None = None
     starts: Sequence[Mapping[str, Any]] = ()

@@ -180,7 +180,7 @@ class EvenSample(Generic[T]):
         self._kept: list[tuple[int, int, T]] = []
 
     def add(self, make: Callable[[], tuple[T, int]]) -> None:
-        """Keeps or skips the next item. `make` returns the item and its size; it is only called for items to keep."""
+        """Keeps or skips the next item. `make` returns the item and its size; it is called only if needed."""
         place = self._seen
         self._seen += 1
         if place % self._step:
