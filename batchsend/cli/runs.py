@@ -13,7 +13,7 @@ from batchsend.cli.options import FILE, echo_lines, ledger_option, phone_of, reg
 @click.argument("target", metavar="CAMPAIGN|RUN")
 @ledger_option
 def stop(target: str, ledger: str | None) -> None:
-    """Stop a running campaign cleanly: texts in flight are finished and recorded."""
+    """Stop a running campaign cleanly. Texts in flight are finished and recorded."""
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.lookup import find_run, is_running
 
@@ -82,7 +82,7 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
 @region_option
 @ledger_option
 def history(customer: str | None, phone: str | None, region: str, ledger: str | None) -> None:
-    """Show who got which texts, and when, across all campaigns of the ledger."""
+    """Show who got which texts, and when. It covers all campaigns of the ledger."""
     from batchsend.cli.text.ledger import attempt_lines, opt_out_lines
     from batchsend.ledger.attempts import of_customer, of_phone
     from batchsend.ledger.optouts import opt_outs_of

@@ -152,7 +152,7 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
 
     def confirm(plan: Plan) -> bool:
         if not quiet or asks:
-            what = "rehearsal, nobody gets a text" if rehearsal else "about to send"
+            what = "rehearsal, no text goes out" if rehearsal else "about to send"
             click.echo(f"{start.campaign.name}: {what}")
             summary = summarize(plan)
             echo_lines(plan_lines(summary, rehearsal=rehearsal))

@@ -74,7 +74,7 @@ def sandbox(host: str, port: int, **options: Any) -> None:
 )
 @ledger_option
 def callbacks(host: str, port: int, ledger: str | None) -> Exit:
-    """Receive myKaarma's updates and record which texts were delivered. Ctrl-C or SIGTERM stops it."""
+    """Receive myKaarma's updates and record deliveries. Ctrl-C or SIGTERM stops it."""
     from batchsend.services.callbacks import serve
 
     def ready(url: str) -> None:
@@ -93,10 +93,10 @@ def callbacks(host: str, port: int, ledger: str | None) -> Exit:
 @click.option("--list", "list_", is_flag=True, help="Show the next times and the last starts, and exit.")
 @ledger_option
 def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Exit:
-    """Run campaigns at their [schedule] times: the named ones, or all in . and ./campaigns.
+    """Run campaigns at their [schedule] times.
 
-    Each start is `send --yes --log-format json`. Ctrl-C or SIGTERM stops the scheduler once texts in flight are
-    finished.
+    Without arguments, it runs all campaigns in . and ./campaigns. Each start is `send --yes --log-format json`.
+    Ctrl-C or SIGTERM stops the scheduler once texts in flight are finished.
     """
     if list_:
         from batchsend.services.schedule_list import overview

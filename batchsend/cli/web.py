@@ -44,9 +44,10 @@ def web(host: str, port: int | None, names: tuple[str, ...], no_open: bool, ledg
 
 @click.group("web-users")
 def web_users() -> None:
-    """Manage who can sign in to `batchsend web` in this folder: names and passwords.
+    """Manage who can sign in to the web console.
 
-    Required when other computers can reach the server. Runs and results record the user's name as the sender.
+    Users are needed when other computers can reach `batchsend web` of this folder. Runs and results record the user's
+    name as the sender.
     """
 
 
@@ -54,7 +55,10 @@ def web_users() -> None:
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def add(name: str, password_stdin: bool) -> None:
-    """Add a user or change their password. It prompts for the password and stores only a hash."""
+    """Add a user or change their password.
+
+    It prompts for the password and stores only a hash.
+    """
     from batchsend.web.auth.users import check_name, check_password
 
     check_name(name)

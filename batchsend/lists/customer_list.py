@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.detect import Format, detect
 from batchsend.lists.header_row import Header, examine
-from batchsend.lists.source import FileSnapshot, ListOptions, Source, unreadable
+from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
 if TYPE_CHECKING:
@@ -136,29 +137,26 @@ class CustomerList:
         return Chunk(block.numbers, rows, malformed, hidden)
 
 
-def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: bool = True) -> CustomerList:  # noqa: B008
+def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: bool = True) -> CustomerList:
     """Detects the format and reads the whole file once.
 
     With `rows_needed=False`, a list with only a header is accepted. Raises ListError with every problem of the file
     as a whole.
     """
     snapshot, spool = FileSnapshot.of(path), Spool()
-    try:
+    with _file_errors(path):
         source = _opener(detect(path))(path, snapshot, options)
         found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
-    except NoRoomError as error:
-        raise ListError(path, _no_room(error)) from error
-    except OSError as error:
-        raise ListError(path, unreadable(error)) from error
     header = found.header
+    headers = tuple(header.columns.values())
     if found.problems:
         refused = ListError(path, found.problems)
-        refused.headers = tuple(header.columns.values()) or None
+        refused.headers = headers or None
         raise refused
     header_note = (f"the header is in row {header.row}",) if header.row > 1 else ()
     return CustomerList(
         path=path,
-        headers=tuple(header.columns.values()),
+        headers=headers,
         notes=(*source.notes, *header_note),
         saved_at=snapshot.saved_at,
         sha256=snapshot.sha256,
@@ -170,6 +168,17 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
         _short_is_malformed=source.short_rows_are_malformed,
         _skip_hidden=options.hidden_rows == "skip",
     )
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the operating system into a ListError."""
+    try:
+        yield
+    except NoRoomError as error:
+        raise ListError(path, _no_room(error)) from error
+    except OSError as error:
+        raise ListError(path, unreadable(error)) from error
 
 
 def _no_room(error: NoRoomError) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+#: The text for a failed formula whose error is unknown.
+FORMULA_ERROR = "#ERROR!"
+
 # Excel's error values, Google Sheets' #ERROR!, LibreOffice's Err:502, and the hashes of a column too narrow for its
 # number, which some exports write out. A leading # alone is not damage: "#12 Main St" is an address.
 _ERROR = re.compile(

@@ -250,30 +250,29 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 class _TimeChecks(NodeTransformer):
     """Adds a time check to everything that can repeat, and a length check to `~`."""
 
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - names that Jinja expects
-        return self._with_time_check(node)
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        return self._with_time_check(node)
-
-    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:  # noqa: N802
-        return self._with_time_check(node)
-
-    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
-        return self._with_time_check(node)
-
-    def visit_Include(self, node: nodes.Include) -> list[nodes.Node]:  # noqa: N802
-        return [_time_check(node.lineno), self.generic_visit(node)]
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        values = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(values, "_concatenated", [], [], None, None, lineno=node.lineno)
+    def get_visitor(self, node: nodes.Node) -> Callable[..., Any] | None:
+        """The method that transforms `node`; None for all others."""
+        match node:
+            case nodes.For() | nodes.Macro() | nodes.CallBlock() | nodes.Block():
+                return self._with_time_check
+            case nodes.Include():
+                return self._after_time_check
+            case nodes.Concat():
+                return self._with_length_check
+        return None
 
     def _with_time_check(self, node: nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block) -> nodes.Node:
         self.generic_visit(node)
         node.body.insert(0, _time_check(node.lineno))
         return node
+
+    def _after_time_check(self, node: nodes.Include) -> list[nodes.Node]:
+        return [_time_check(node.lineno), self.generic_visit(node)]
+
+    def _with_length_check(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        values = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(values, "_concatenated", [], [], None, None, lineno=node.lineno)
 
 
 def _time_check(line: int) -> nodes.Node:

@@ -1,4 +1,4 @@
-"""Writing the results: which form, where, and what to say when that does not work."""
+"""Writes the results as a workbook or as CSV, and explains why a file cannot be written."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WINDOWS_DISK_FULL = 112
 def write_results(path: Path, source: ResultsSource) -> Path:
     """Writes a workbook (`.xlsx`) or CSV (`.csv`) and returns the path really written.
 
-    The file is readable by its owner only and appears at once, whole. Where a workbook at `path` is open in Excel and
-    cannot be replaced, it is `name (2).xlsx` and so on. Raises `ResultsError`.
+    Only its owner can read the file, and it replaces an older one in one step. If a workbook at `path` is open in
+    Excel and cannot be replaced, the new one is named `name (2).xlsx` and so on. Raises `ResultsError`.
     """
     writer = _writer(path)
     try:
@@ -31,9 +31,9 @@ def write_results(path: Path, source: ResultsSource) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Makes sure, before the first text leaves, that results can be written to `path`. Raises `ResultsError`.
+    """Checks, before the first text is sent, that results can be written to `path`. Raises `ResultsError`.
 
-    Makes the folder where it is missing.
+    Creates the folder if it is missing.
     """
     _writer(path)
     try:
@@ -64,7 +64,7 @@ def _sentence(path: Path, error: OSError) -> str:
         full = f" (in {error.filename})" if error.filename else ""
         return (
             f"{path}: there is no room left on the disk{full}, so the results could not be written. "
-            "Free some space and run the command again; nobody is texted twice by that."
+            "Free some space and run the command again; no customer is texted twice by that."
         )
     reason = error.strerror or str(error)
     return (
@@ -74,7 +74,7 @@ def _sentence(path: Path, error: OSError) -> str:
 
 
 def _is_disk_full(error: OSError) -> bool:
-    """The workbook's library passes the system's number on only in its text."""
+    """The workbook's library names the system's error number only in its message."""
     full = (errno.ENOSPC, errno.EDQUOT, _WINDOWS_DISK_FULL)
     return error.errno in full or any(
         f"os error {number})" in str(error) or f"code: {number}," in str(error) for number in full

@@ -1,4 +1,4 @@
-"""A run, or a plan, as the results show it."""
+"""The rows and the summary of a run or a plan, as the results show them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import row_count
 
-#: (label, value); a value of `None` makes the label a heading.
+#: (label, value); a label with the value `None` is a heading.
 SummaryLines = Sequence[tuple[str, str | int | None]]
 
 #: The columns of the ledger's `messages` that the results are made from.
@@ -32,17 +32,17 @@ STATUS_WORDS = {
     Status.DELIVERED: "delivered to the phone",
     Status.UNDELIVERED: "accepted, but not delivered",
     Status.FAILED: "refused, nothing was sent",
-    Status.UNCONFIRMED: "nobody knows whether it was sent",
-    Status.INVALID: "could not be made into a text",
-    Status.SKIPPED: "skipped",
+    Status.UNCONFIRMED: "unknown whether it was sent",
+    Status.INVALID: "could not be turned into a text",
+    Status.SKIPPED: "not sent on purpose",
 }
 
 
 class RunResults:
-    """The rows of one run of a ledger, with what stands on the summary sheet above their counts.
+    """The rows of a run in a ledger, and the lines of the summary sheet.
 
-    `number`: the run's number as shown beside the rows that it tried; `None` where it has none (yet).
-    `only`: rows of these statuses alone.
+    `heading`: the lines above the counts; `number`: the number shown in the column `run`, `None` if the run has none
+    yet; `only`: only rows with these statuses.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RunResults:
         return for_people(from_text(moment), self._zone)[: len("2026-11-22")]
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
-        """Plain texts, as the ledger's are."""
+        """Status and codes as results show them. Plain texts, like those of the ledger."""
         if status == IN_FLIGHT:
             return Status.UNCONFIRMED.value, Code.INTERRUPTED.value
         return status, codes
@@ -131,7 +131,7 @@ class RunResults:
 
 
 class PlanResults(RunResults):
-    """The rows of a plan: what would be sent is `ready`."""
+    """The rows of a plan: what can be sent is `ready`."""
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         if status == Status.PENDING and codes == Code.STOPPED:

@@ -1,8 +1,8 @@
-"""The results as an Excel workbook: `Summary`, `Results` and, where somebody is needed, `Problems`.
+"""The results as an Excel workbook with the sheets `Summary`, `Results` and, if any row needs attention, `Problems`.
 
 Written by rustpy-xlsxwriter from generators of dicts: one row at a time is in memory, and a row takes a tenth of the
-time that the writers in pure Python need. Texts are stored as inline strings, so none is ever taken for a formula, a
-link, a number or a date; what XML cannot hold is escaped as Office Open XML says (`_x0001_`).
+time that the writers in pure Python need. Texts are stored as inline strings, so none becomes a formula, a link,
+a number or a date; characters that XML cannot hold are escaped as Office Open XML defines (`_x0001_`).
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ _PROBLEM_COLUMNS = (
     _as_problem("errorCodes"),
     _as_problem("message"),
 )
-#: The inner group is what the API said. It is also there because the library writes how deep a sheet's outline is
-#: only for nested groups, and without knowing that Excel shows no `+` to unfold anything by.
+#: The inner group is the API's answer. The library writes the depth of an outline only for nested groups, and Excel
+#: shows no `+` to unfold columns without it.
 _OUTLINE = {
     "columns": [
         {"from": FOLDED_COLUMNS[0].header, "to": FOLDED_COLUMNS[-1].header, "collapsed": True},
         {"from": ANSWER_COLUMNS[0].header, "to": ANSWER_COLUMNS[-1].header},
     ]
 }
-#: Columns of ours whose values may be all digits and are texts all the same; so are the list's own.
+#: Our columns with texts that may be all digits. The list's own columns are treated the same way.
 _DIGITS_AS_TEXT = frozenset({"phone", "message", "customerUUID"})
 _SUMMARY_WIDTHS = (40, 90)
 #: In points; one line of Excel's usual font.
 _LINE_HEIGHT = 15
-#: Rows beyond this many get the height that the spreadsheet program gives them.
+#: Rows after these get the height that the spreadsheet program chooses.
 _ROWS_WITH_HEIGHT = 10_000
 _PROBLEMS_COLOR = "#C00000"
 _ON_PAPER = {"landscape": True, "fit_to_pages": (1, 0)}
@@ -93,27 +93,29 @@ _ON_PAPER = {"landscape": True, "fit_to_pages": (1, 0)}
 
 @dataclass(frozen=True)
 class _Sheet:
-    """The rows of one sheet, and how it looks: this sheet's share of each keyword of `write_worksheets`."""
+    """The rows of one sheet, and its formats: its values for keywords of `write_worksheets`."""
 
     records: Iterator[Record]
-    look: Mapping[str, Any]
+    formats: Mapping[str, Any]
 
 
 def write_xlsx(path: Path, source: ResultsSource) -> None:
     """Writes the workbook over `path`, which exists.
 
-    Raises `OSError` where a disk is full or fails. The library panics where its own temporary files find no room, and
-    tells of other faults in a `RuntimeError`; both become an `OSError` here.
+    Raises `OSError` where a disk is full or fails. The library panics if there is no room for its temporary
+    files, and raises `RuntimeError` for other faults; both become an `OSError` here.
     """
     room = _Room(path.parent)
     sheets = {"Summary": _summary(source.summary), **_results(source, room), **_problems(source, room)}
-    keywords = sorted({keyword for sheet in sheets.values() for keyword in sheet.look})
-    look: dict[str, Any] = {
-        keyword: {name: sheet.look[keyword] for name, sheet in sheets.items() if keyword in sheet.look}
+    keywords = sorted({keyword for sheet in sheets.values() for keyword in sheet.formats})
+    formats: dict[str, Any] = {
+        keyword: {name: sheet.formats[keyword] for name, sheet in sheets.items() if keyword in sheet.formats}
         for keyword in keywords
     }
     try:
-        write_worksheets([(name, sheet.records) for name, sheet in sheets.items()], os.fspath(path), **look)
+        write_worksheets(
+            [(name, sheet.records) for name, sheet in sheets.items()], os.fspath(path), **formats
+        )
     except BaseException as error:
         if type(error) is RuntimeError or type(error).__name__ == "PanicException":
             raise OSError(str(error)) from error
@@ -131,7 +133,7 @@ def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
         for number, (_, value) in enumerate(body, start=1)
     }
     records = ({cell_text(title): cell_text(label), "": _cell(value)} for label, value in body)
-    look = {
+    formats = {
         "header_format": Format().set_bold().set_font_size(16).set_font_color("#1F3864"),
         "row_formats": headings,
         "row_heights": {0: 2 * _LINE_HEIGHT} | heights,
@@ -143,22 +145,22 @@ def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
         "sheet_view": {"gridlines": False},
         "page_setup": _ON_PAPER,
     }
-    return _Sheet(_never_empty(records, [cell_text(title), ""]), look)
+    return _Sheet(_never_empty(records, [cell_text(title), ""]), formats)
 
 
 def _results(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
     headers = column_headers(map(cell_text, source.headers))
     width = len(source.headers)
     records = _records(headers, (values(row, width) for row in source.rows()), room)
-    look = _table_look(headers, COLUMNS) | {
+    formats = _table_formats(headers, COLUMNS) | {
         "column_formats": {"row": Format().set_align("left")},
         "outline": _OUTLINE,
     }
-    return _over_sheets("Results", headers, records, source.row_count, look)
+    return _over_sheets("Results", headers, records, source.row_count, formats)
 
 
 def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
-    """The rows that need somebody, with the list's own columns behind ours: they say who the customer is."""
+    """The rows that need attention. The list's own columns follow ours and show who the customer is."""
     count, heights = _problem_heights(source.problems())
     if not count:
         return {}
@@ -170,7 +172,7 @@ def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
     )
     records = _records(headers, rows, room)
     wrapped = Format().set_text_wrap().set_align("top")
-    look = _table_look(headers, _PROBLEM_COLUMNS) | {
+    formats = _table_formats(headers, _PROBLEM_COLUMNS) | {
         "column_formats": {
             **{header: Format().set_align("top") for header in headers},
             "row": Format().set_align("top").set_align("left"),
@@ -179,7 +181,7 @@ def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
         "row_heights": heights,
         "sheet_view": {"tab_color": _PROBLEMS_COLOR},
     }
-    return _over_sheets("Problems", headers, records, count, look)
+    return _over_sheets("Problems", headers, records, count, formats)
 
 
 def _problem_heights(problems: Iterator[ResultRow]) -> tuple[int, dict[int, int]]:
@@ -197,7 +199,7 @@ def _lines(text: str, width: int) -> int:
     return max(1, len(textwrap.wrap(text, width)))
 
 
-def _table_look(headers: Sequence[str], ours: Sequence[Column | _ProblemColumn]) -> dict[str, Any]:
+def _table_formats(headers: Sequence[str], ours: Sequence[Column | _ProblemColumn]) -> dict[str, Any]:
     widths = {one.header: one.width for one in ours}
     return {
         "freeze_panes": {"row": 1, "col": 0},
@@ -211,11 +213,11 @@ def _table_look(headers: Sequence[str], ours: Sequence[Column | _ProblemColumn])
 
 
 def _over_sheets(
-    name: str, headers: Sequence[str], records: Iterator[Record], count: int, look: Mapping[str, Any]
+    name: str, headers: Sequence[str], records: Iterator[Record], count: int, formats: Mapping[str, Any]
 ) -> dict[str, _Sheet]:
     """`count` records as `name`, `name 2`, ...: the writer takes the sheets in this order, so one iterator does.
 
-    The last sheet takes whatever is left, so that a wrong `count` is an error and never a row that is missing.
+    The last sheet takes all remaining rows, so that no row is missing if `count` is wrong.
     """
     per_sheet = MAX_SHEET_ROWS - 1
     sheet_count = max(1, -(-count // per_sheet))
@@ -223,12 +225,12 @@ def _over_sheets(
     for number in range(1, sheet_count + 1):
         part = records if number == sheet_count else islice(records, per_sheet)
         title = name if number == 1 else f"{name} {number}"
-        sheets[title] = _Sheet(_never_empty(part, headers), look)
+        sheets[title] = _Sheet(_never_empty(part, headers), formats)
     return sheets
 
 
 def _never_empty(records: Iterator[Record], headers: Sequence[str]) -> Iterator[Record]:
-    """The writer takes the header row from the first record: without any there would be none."""
+    """Adds an empty record if there is none: the writer takes the header row from the first record."""
     first = next(records, None)
     yield dict.fromkeys(headers) if first is None else first
     yield from records
@@ -238,7 +240,7 @@ def _records(headers: Sequence[str], rows: Iterator[Sequence[Value]], room: _Roo
     for row in rows:
         text = "".join([value for value in row if value.__class__ is str])
         room.take(len(text) + _Room.CELL * len(row))
-        # Both are known at once for nearly every row; looking at each cell would cost as much as writing the row.
+        # True for nearly every row; checking each cell would take as long as writing the row.
         if text.isascii() and len(text) <= MAX_CELL_LENGTH:
             yield dict(zip(headers, row, strict=True))
         else:
@@ -251,7 +253,7 @@ def _cell(value: Value) -> Value:
 
 
 def cell_text(text: str) -> str:
-    """`text` as a cell can hold it: halves of characters become U+FFFD, what is too long is cut and says so."""
+    """`text` as a cell can hold it: half characters become U+FFFD; a long text is cut and marked."""
     if text.isascii() and len(text) <= MAX_CELL_LENGTH:
         return text
     text = storable(text)
@@ -269,15 +271,15 @@ def _heading() -> Format:
 
 
 class _Room:
-    """Sees a full disk before the library does, which would print a crash report of its own on the terminal.
+    """Notices a full disk before the library does, which would print a crash report on the terminal.
 
-    While rows are written the library grows files in the system's temporary folder; the workbook itself is
-    compressed into its own folder at the very end.
+    While rows are written, files in the system's temporary folder grow; the workbook is compressed into its folder at
+    the end.
     """
 
     STRIDE = 256 * 1024
     RESERVE = 2 * 1024 * 1024
-    #: What a cell takes beside its text, in bytes.
+    #: Bytes that a cell takes besides its text.
     CELL = 40
     #: Rows of texts shrink to a fifth or less.
     COMPRESSION = 5
@@ -288,14 +290,14 @@ class _Room:
         self._checked_until = 0
 
     def take(self, size: int) -> None:
-        """Asks for room for a row of `size` bytes before it is written. Raises `OSError` (`ENOSPC`)."""
+        """Checks that there is room for a row of `size` bytes. Raises `OSError` (`ENOSPC`)."""
         if self._written >= self._checked_until:
             self._checked_until = self._written + self.STRIDE
             _require(Path(tempfile.gettempdir()), self.RESERVE)
         self._written += size
 
     def compress(self) -> None:
-        """Asks for room for the workbook with all that was written. Raises `OSError` (`ENOSPC`)."""
+        """Checks that there is room for the workbook with all rows. Raises `OSError` (`ENOSPC`)."""
         _require(self._folder, self._written // self.COMPRESSION)
 
 

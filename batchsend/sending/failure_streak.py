@@ -71,4 +71,6 @@ class GiveUpTimer:
         retry, since = self._last_retry, self._since
         if retry is None or since is None or moment - since < self._give_up_after:
             return None
-        return f"{retry.reason}, and nothing was taken for {time_span(self._give_up_after)}. {retry.advice}"
+        return (
+            f"{retry.reason}, and no text was accepted for {time_span(self._give_up_after)}. {retry.advice}"
+        )

@@ -123,6 +123,6 @@ def bar_of(tally: Tally) -> list[Share]:
     return shares(
         ("ready", "accepted by myKaarma", tally.taken),
         ("out", "skipped", tally.left_out),
-        ("look", "need attention", tally.needs_you),
+        ("attention", "need attention", tally.needs_you),
         ("wait", "waiting", tally.waits),
     )

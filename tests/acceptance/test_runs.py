@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from openpyxl import Workbook
-from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
+from world import CAMPAIGN, Sandbox, World, customers, running_world
 
 from batchsend.utils.timestamps import start_of_window, to_text
 
@@ -128,9 +128,7 @@ def test_another_list_uses_the_outcomes_of_the_list_before(world: World, sandbox
 
 
 def test_the_next_start_finishes_a_killed_resend_and_repeats_nothing(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+    with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):
         locked = [person(f"sandbox-locked-{number}") for number in range(30)]
         options = "[sending]\nstop_after_failures = 1000\nconcurrency = 2\n"
         world.write(locked, campaign=options + "rate = 200\n")

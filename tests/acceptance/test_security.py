@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
+from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, running_world
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, ForbiddenFileError, ListError
@@ -111,9 +111,7 @@ def assert_no_secret(content: bytes, where: object) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 def test_neither_a_kill_nor_a_traceback_leaks_a_secret(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+    with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):
         for name in ("tmp", "defect"):
             (world.folder / name).mkdir()
         world.environment = {"TMPDIR": str(world.folder / "tmp"), "BATCHSEND_DEBUG": "1"}

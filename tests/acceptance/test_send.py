@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from world import PASSWORD, USERNAME, Sandbox, World, customers, read_results, running_sandbox
+from world import PASSWORD, USERNAME, Sandbox, World, customers, read_results, running_sandbox, running_world
 
 BROKEN = [
     {"Customer UUID": "", "First Name": "Nobody", "Phone": "(312) 555-0190"},
@@ -79,9 +79,7 @@ def test_a_row_added_is_one_text_more(world: World, sandbox: Sandbox) -> None:
 
 
 def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+    with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):
         world.write(customers(200), campaign="[sending]\nrate = 400\nconcurrency = 10\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(50)
@@ -101,9 +99,7 @@ def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Pat
 
 
 def test_an_interrupt_finishes_texts_in_flight_and_the_next_start_sends_the_rest(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.2") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+    with running_world(tmp_path, "--latency", "0.2") as (world, sandbox):
         world.write(customers(60), campaign="[sending]\nrate = 50\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(10)
@@ -235,9 +231,7 @@ def test_a_rehearsal_needs_no_credentials_and_no_ledger(tmp_path: Path) -> None:
 
 
 def test_a_second_start_during_the_first_is_refused(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.5") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+    with running_world(tmp_path, "--latency", "0.5") as (world, sandbox):
         world.write(customers(60), campaign="[sending]\nrate = 1\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(1)
@@ -286,7 +280,7 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
         # With another key, it is unknown who already has the text.
         (
             {"campaign": '[recipients]\nkey = ["Customer UUID", "Phone"]\n'},
-            "it could not be known who already got",
+            "batchsend cannot tell who already got",
         ),
     ],
 )

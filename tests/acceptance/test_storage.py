@@ -1,6 +1,6 @@
-"""Storage that fails, with the installed command: a clear sentence, and the server's record agrees with the ledger.
+"""Storage that fails, with the installed command: a clear message, and the server's record agrees with the ledger.
 
-What a damaged file is refused for is a table in `test_ledger.py`.
+The errors for damaged files are a table in `tests/ledger/test_opening.py`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_under_the_ledger(tmp_path: Path) -> None:
         assert 110 <= len(bench.customers()) <= 120
         disk.make_room()
         assert world.send("--ledger", str(ledger)).code == 1
-        # The ten, and what was claimed for after them.
+        # The ten requests, and rows that were claimed to follow them.
         assert 10 <= check_against_the_record(world, bench.customers(), 400) <= 20
 
 
@@ -126,11 +126,11 @@ def test_a_ledger_that_fails_after_the_last_text_is_a_stop_and_no_refusal(
     assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
 
 
-# --- what may only be read
+# --- read-only folders
 
 
 @posix
-def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: World, sandbox: Sandbox) -> None:
+def test_in_read_only_folders_preview_and_history_work(world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.send("--limit", "1")
     folders = (world.folder, world.folder / ".batchsend", world.folder / "results")
@@ -147,9 +147,7 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
 
 
 @posix
-def test_what_a_killed_process_left_in_the_log_is_seen_where_one_may_only_look(
-    world: World, sandbox: Sandbox
-) -> None:
+def test_in_read_only_folders_the_log_of_a_killed_process_is_read(world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.send("--limit", "1")
     file = world.folder / ".batchsend" / "ledger.db"
@@ -168,7 +166,7 @@ def test_results_that_cannot_be_replaced_get_another_name(world: World, sandbox:
     world.write(customers(2))
     world.send("--limit", "1")
     results = world.folder / "results"
-    # Somebody else's file in a folder where only its owner may replace it.
+    # A file of another user in a folder where only its owner may replace it.
     os.chown(results / "campaign-1.xlsx", 65534, 65534)
     os.chown(results, 65534, 0)
     results.chmod(0o1777)
@@ -213,7 +211,7 @@ def test_a_damaged_index_is_found_before_it_hides_who_was_texted(world: World, s
         ]
     page = content[(root - 1) * 4096 : root * 4096]
     assert b"customer-0" in page
-    # One letter: SQLite would find nobody under the right name, and say nothing.
+    # One letter: SQLite would not find the right name, without an error.
     file.write_bytes(content.replace(page, page.replace(b"customer-0", b"custOmer-0")))
     world.write_list([*customers(2), *customers(1, "new")])
     refused(world.send(), "this file is damaged or not a ledger (row 1 missing from index messages_by_key)")
@@ -230,10 +228,10 @@ def test_a_ledger_that_another_program_holds_for_a_while_is_waited_for(
         other.isolation_level = None
         other.execute("BEGIN EXCLUSIVE")
         claimed = other.execute("SELECT count(*) FROM messages WHERE status <> 'pending'").fetchone()[0]
-        # Nothing leaves that is not recorded, however long it takes.
+        # No request leaves without a recorded claim, however long it takes.
         held = len(sandbox.requests())
         assert held <= claimed
-        # What had been claimed leaves; then everybody waits for the ledger.
+        # Claimed rows are sent; then all wait for the ledger.
         sandbox.wait_for(claimed)
         assert len(sandbox.requests()) == claimed
         other.execute("ROLLBACK")

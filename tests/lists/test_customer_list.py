@@ -49,24 +49,18 @@ def test_chunks_come_in_order_and_any_number_of_times(path: Path, monkeypatch: p
     [
         (b"A,B\n1,2\n \t,\xc2\xa0\n3,4\n", {2: ["1", "2"], 4: ["3", "4"]}),  # a blank row is counted
         (b"\n\nA,B\n1,2\n", {4: ["1", "2"]}),  # a header further down
-        (
-            b'A,B\n"1\n\n1",2\n3,4\n',
-            {2: ["1\n\n1", "2"], 3: ["3", "4"]},
-        ),  # a quoted line end is part of the row
+        # A quoted line end is part of the row.
+        (b'A,B\n"1\n\n1",2\n3,4\n', {2: ["1\n\n1", "2"], 3: ["3", "4"]}),
         (b'A,B\n"say ""hi""",2\n', {2: ['say "hi"', "2"]}),  # doubled quotes
-        (
-            b'A,B\n5" pipe,2\n',
-            {2: ['5" pipe', "2"]},
-        ),  # a quotation mark inside an unquoted cell is an ordinary character
+        # A quotation mark inside an unquoted cell is an ordinary character.
+        (b'A,B\n5" pipe,2\n', {2: ['5" pipe', "2"]}),
         (b'A,B\n"x"y,2\n', {2: ["xy", "2"]}),  # as Excel reads it
         (b"A,B\r\n1,2\r\n3,4", {2: ["1", "2"], 3: ["3", "4"]}),  # no newline at the end
         (b"A,B\r1,2\r3,4\r", {2: ["1", "2"], 3: ["3", "4"]}),  # old Macs
         (b"A,B\n1,2\n\x1a", {2: ["1", "2"]}),  # old DOS programs end a text with Ctrl-Z
         (b"sep=;\nA;B\n1;2\n", {2: ["1", "2"]}),  # Excel never shows that line
-        (
-            b"A,B,\n1,2,\n",
-            {2: ["1", "2"]},
-        ),  # a comma at the end of every line: a blank header without values is ignored
+        # A comma at the end of every line: a blank header without values is ignored.
+        (b"A,B,\n1,2,\n", {2: ["1", "2"]}),
         (b"A,,B\n1,,2\n", {2: ["1", "2"]}),  # the same in the middle
         (b"A\n=1+1\n+1\n@x\n", {2: ["=1+1"], 3: ["+1"], 4: ["@x"]}),  # text, never a formula
     ],

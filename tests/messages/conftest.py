@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from template_cases import COLUMNS, Load
 
 from batchsend.messages.template import MessageTemplate
-from templates import COLUMNS, Load
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from batchsend import load_campaign, preview
 from batchsend.reports.output_files import write_preview_page
 from batchsend.reports.pages.charts import charts, shares
 from batchsend.reports.pages.html import marked, script_json
-from batchsend.reports.pages.sample_messages import Picker, Sample
+from batchsend.reports.pages.sample_messages import EvenSample, MessageSampler
 from batchsend.utils.wording import age, ranges
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -72,7 +72,7 @@ def test_a_bar_is_filled_and_every_part_of_it_can_be_seen(counts: list[int]) -> 
 
 @given(st.lists(st.integers(1, 40), max_size=300), st.integers(40, 400))
 def test_a_sample_keeps_to_its_budget_and_spreads_evenly(sizes: list[int], budget: int) -> None:
-    sample: Sample[int] = Sample(budget)
+    sample: EvenSample[int] = EvenSample(budget)
     for number, size in enumerate(sizes):
         sample.add(lambda number=number, size=size: (number, size))
     kept = sample.items
@@ -90,7 +90,7 @@ def test_rows_that_are_not_taken_are_not_even_made() -> None:
         made.append(number)
         return number, 1
 
-    sample: Sample[int] = Sample(10)
+    sample: EvenSample[int] = EvenSample(10)
     for number in range(1000):
         sample.add(lambda number=number: make(number))
     assert len(made) < 100
@@ -114,39 +114,39 @@ def _message(
 
 
 def test_the_messages_worth_a_look_are_found() -> None:
-    picker = Picker(["First Name", "Model"], [0, 1], phone_in_list=True)
+    sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=True)
     for row in range(2, 40):
-        picker.add(_message(row, f"Hi Ann{row}"), ["Ann", "Civic"], [0, 1], "a")
-    picker.add(_message(40, "Hi there"), ["", "Civic"], [0, 1], "a")
-    picker.add(_message(41, "Hi", phone=None), ["Bo", ""], [0, 1], "a")
-    picker.add(_message(42, "Hi " + "x" * 200, segments=2), ["Bo", "Civic"], [0, 1], "a")
-    picker.add(_message(43, "Hi y"), ["Wolfeschlegelsteinhausenbergerdorff", "Civic"], [0, 1], "a")
-    picked = picker.picked()
-    assert [one.row for one in picked.first] == [2, 3, 4]
-    assert [(one.row, one.why) for one in picked.extreme] == [
+        sampler.add(_message(row, f"Hi Ann{row}"), ["Ann", "Civic"], [0, 1], "a")
+    sampler.add(_message(40, "Hi there"), ["", "Civic"], [0, 1], "a")
+    sampler.add(_message(41, "Hi", phone=None), ["Bo", ""], [0, 1], "a")
+    sampler.add(_message(42, "Hi " + "x" * 200, segments=2), ["Bo", "Civic"], [0, 1], "a")
+    sampler.add(_message(43, "Hi y"), ["Wolfeschlegelsteinhausenbergerdorff", "Civic"], [0, 1], "a")
+    samples = sampler.samples()
+    assert [one.row for one in samples.first] == [2, 3, 4]
+    assert [(one.row, one.why) for one in samples.extreme] == [
         (42, ["the longest", "among the most expensive"])
     ]
-    assert [(one.row, one.why) for one in picked.odd] == [
+    assert [(one.row, one.why) for one in samples.odd] == [
         (40, ["First Name is blank"]),
         (41, ["Model is blank", "the phone is blank: goes to the preferred number"]),
         (43, ["a very long value in First Name"]),
     ]
-    assert (picker.blanks(0), picker.blanks(1), picker.preferred) == (1, 1, 1)
+    assert (sampler.blanks(0), sampler.blanks(1), sampler.preferred) == (1, 1, 1)
 
 
 def test_of_several_templates_each_is_shown_and_its_own_columns_count() -> None:
-    picker = Picker(["First Name", "Model"], [0, 1], phone_in_list=False)
+    sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=False)
     for row in range(2, 9):
-        picker.add(_message(row, "Hi"), ["Ann", ""], [0], "en.txt.j2")
-    picker.add(_message(9, "Hola"), ["Ana", "Civic"], [0, 1], "es.txt.j2")
-    picked = picker.picked()
-    assert [(one.row, one.why) for one in picked.first] == [
-        (2, ["made by en.txt.j2"]),
+        sampler.add(_message(row, "Hi"), ["Ann", ""], [0], "en.txt.j2")
+    sampler.add(_message(9, "Hola"), ["Ana", "Civic"], [0, 1], "es.txt.j2")
+    samples = sampler.samples()
+    assert [(one.row, one.why) for one in samples.first] == [
+        (2, ["from en.txt.j2"]),
         (3, []),
         (4, []),
-        (9, ["made by es.txt.j2", "the longest"]),
+        (9, ["from es.txt.j2", "the longest"]),
     ]
-    assert picked.odd == []
+    assert samples.odd == []
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_a_long_list_makes_a_page_that_opens_at_once(tmp_path: Path) -> None:
     assert not page.data["complete"]
     # Whoever needs somebody can be looked up whatever the sample.
     assert page.row(5002)[1] == "invalid"
-    assert f"This page carries {len(page.data['rows']):,} of the 6,000 rows" in page.text
+    assert f"This page has {len(page.data['rows']):,} of the 6,000 rows" in page.text
 
 
 def test_the_preview_page_says_that_send_would_be_refused(tmp_path: Path) -> None:
@@ -429,10 +429,10 @@ def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:
     assert done.out.endswith(f"Report: {Path('results/campaign-rehearsal.html')}\n")
     page = Page.read(world.folder / "results" / "campaign-rehearsal.html")
     for sentence in (
-        "Rehearsal · nobody got a text",
+        "Rehearsal · no text was sent",
         "2 texts accepted by the stand-in for myKaarma.",
         "This rehearsal:",
-        "How fast it went",
+        "Sending rate",
     ):
         assert sentence in page.text
 

@@ -1,4 +1,4 @@
-"""Quiet hours while a run is sent: nobody is texted in them, and nobody is forgotten over them."""
+"""Quiet hours while a run is sent: no text leaves in them, and every row is sent after them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ZONE = "America/Chicago"
 
 
 class InlineLoop(VirtualTimeLoop):
-    """Work for threads is done at once: no time passes while it is."""
+    """Does the work for threads immediately, so that it takes no virtual time."""
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
@@ -65,7 +65,7 @@ class InlineLoop(VirtualTimeLoop):
 
 
 class Recipients:
-    """Takes every text after `latency` seconds and remembers when which request left."""
+    """Accepts every text after `latency` seconds and records when each request left."""
 
     def __init__(self, now: Callable[[], datetime], latency: float) -> None:
         self.left: list[tuple[str, datetime]] = []
@@ -128,7 +128,7 @@ def send_at(
         patch.object(dispatching, "now", now),
         patch.object(run_settings, "now", now),
         patch.object(outboxes, "now", now),
-        # In a night of virtual seconds nobody needs to look at the clock in each of them.
+        # Checking the clock in each virtual second of a night would take long.
         patch.object(dispatching, "_CHECK_SECONDS", 60.0),
         patch.object(senders, "_WATCH_SECONDS", 60.0),
         asyncio.Runner(loop_factory=lambda: loop) as runner,
@@ -181,14 +181,14 @@ def test_no_request_leaves_in_a_recipients_quiet_hours(
     by_customer = {f"customer-{row}": clock for row, clock in enumerate(clocks, 2)}
     for customer, left in recipients.left:
         assert hours.is_outside(left, by_customer[customer]), (customer, left)
-    # Nobody twice, nobody lost: who was not texted waits for the hours to end, and only without `wait`.
+    # No text twice and no row lost: rows without a text wait for the hours to end, and only without `wait`.
     assert len({customer for customer, _ in recipients.left}) == len(recipients.left)
-    taken = {row for row, (status, _) in outcome.items() if status == Status.ACCEPTED}
-    assert {f"customer-{row}" for row in taken} == {customer for customer, _ in recipients.left}
-    waiting = {row: found for row, found in outcome.items() if row not in taken}
+    accepted = {row for row, (status, _) in outcome.items() if status == Status.ACCEPTED}
+    assert {f"customer-{row}" for row in accepted} == {customer for customer, _ in recipients.left}
+    waiting = {row: found for row, found in outcome.items() if row not in accepted}
     assert set(waiting.values()) <= {(Status.PENDING, Code.QUIET_HOURS)}
     assert not (wait and waiting)
-    # Whose hour it was at the end and all along is not among those who wait.
+    # Rows of recipients without quiet hours all along and at the end do not wait.
     for row in waiting:
         assert not all(
             hours.allows(moment, clocks[row - 2]) for moment in (begin, begin + (end - begin) / 2, end)
@@ -260,7 +260,7 @@ def test_the_daily_cap_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
     scratch.close()
 
 
-def test_who_waits_for_the_morning_takes_nothing_of_todays_cap(tmp_path: Path) -> None:
+def test_rows_that_wait_for_the_morning_do_not_count_for_todays_cap(tmp_path: Path) -> None:
     scratch = scratch_ledger(tmp_path)
     clocks = ["Pacific/Honolulu", "America/New_York", "Pacific/Honolulu", "America/New_York"]
     with scratch.write() as connection:

@@ -42,7 +42,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def sent_run(folder: Path, rows: int) -> None:
-    """A ledger whose rows 2, 3 ... were sent and never answered."""
+    """A ledger whose rows 2, 3 ... were sent and got no answer."""
     ledger = open_ledger(f"sqlite:///{folder / '.batchsend' / 'ledger.db'}")
     stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     lost = [
@@ -53,7 +53,7 @@ def sent_run(folder: Path, rows: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp_path: Path) -> None:
+def test_every_row_of_a_run_gets_its_update_even_if_its_answer_was_lost(tmp_path: Path) -> None:
     people = customers(1000)
     for number, person in enumerate(people):
         name = {
@@ -75,7 +75,7 @@ def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp
         assert world.send("--quiet").code == 1
         until(
             lambda: listener.statuses() == {"delivered": 900, "undelivered": 100},
-            "not every row was heard of",
+            "not every row got its update",
         )
         out, err = listener.end()
     assert (re.search(r"(\d+) of them", out) or [""])[1] == "0", out
@@ -84,13 +84,13 @@ def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp
     assert "1,000 rows = 900 accepted by myKaarma + 0 skipped + 100 need attention + 0 waiting" in done.out
     assert "900 delivered, 100 undelivered, 0 not known yet" in done.out
     assert "900 delivered, 100 undelivered" in world.run("runs").out
-    told = Counter((row["status"], row["errorCodes"]) for row in world.workbook().values())
-    assert told == {
+    results = Counter((row["status"], row["errorCodes"]) for row in world.workbook().values())
+    assert results == {
         ("delivered", None): 900,
         ("undelivered", None): 50,
         ("undelivered", "TWILIO_SENDING_FAILURE"): 50,
     }
-    # Nothing is left to send, and somebody has to look at the undelivered ones.
+    # Nothing is left to send, and the undelivered ones need attention.
     assert world.send("--quiet").code == 1
 
 
@@ -246,7 +246,7 @@ def test_killed_between_commit_and_answer_the_repeat_is_harmless(tmp_path: Path)
         listener.process.kill()
         first = posting.result()
     recorded = listener.query("SELECT count(*) FROM updates")[0][0]
-    # What was answered was on disk.
+    # Every answered update was on disk.
     assert first.count(200) <= recorded < len(bodies)
     with listening(tmp_path) as listener:
         repeated = [body for body, status in zip(bodies, first, strict=True) if status != 200]

@@ -1,4 +1,4 @@
-"""Commands with little room or few rights: small disks, folders that may only be read. For Linux and macOS."""
+"""Commands with little room or few rights: small disks, read-only folders. For Linux and macOS."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_with(world: World, prepare: Callable[[], None] | None, *arguments: str) 
 
 
 def without_special_rights() -> None:
-    """Root may write where it may not: that right goes. Everybody else has none to lose."""
+    """Takes away root's right to write anywhere. Other users do not have it."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in range(_CAPABILITIES):
@@ -55,7 +55,7 @@ def read_only(*folders: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A folder with little room, and what has to be done in a process that is to feel it."""
+    """A folder with little room. `prepare`: called in a new process so that the limit applies to it."""
 
     folder: Path
     prepare: Callable[[], None] | None
@@ -81,7 +81,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
-    """`size` bytes: a file system of its own where one may be mounted, else the largest size of any file."""
+    """A folder with `size` bytes: a mounted file system where possible, else a limit on the size of each file."""
     folder.mkdir()
     try:
         _mount(folder, f"size={size}")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchsend.lists.customer_list import ListOptions
+from batchsend.lists.source import NO_OPTIONS
 
 HERE = Path(__file__).parents[1] / "lists" / "formats" / "odd_lists"
 
-NO_OPTIONS = ListOptions()
 Content = bytes | Callable[[Path], object]
 
 

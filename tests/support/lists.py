@@ -9,6 +9,7 @@ import pytest
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.source import NO_OPTIONS
 
 
 def rows_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, list[str]]:
@@ -27,7 +28,7 @@ def malformed_of(customers: CustomerList, used: Collection[int] | None = None) -
     }
 
 
-def problems_of(path: Path, options: ListOptions = ListOptions()) -> tuple[str, ...]:  # noqa: B008
+def problems_of(path: Path, options: ListOptions = NO_OPTIONS) -> tuple[str, ...]:
     """The problems for which a list is refused."""
     with pytest.raises(ListError) as caught:
         open_list(path, options)

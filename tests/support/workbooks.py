@@ -50,6 +50,9 @@ def text_cell(reference: str, text: str) -> str:
     return f'<c r="{reference}" t="str"><v>{text}</v></c>'
 
 
+#: A row with the headers A and B, for `with_sheet_xml`.
+HEADER_ROW = f'<row r="1">{text_cell("A1", "A")}{text_cell("B1", "B")}</row>'
+
 _ODS_NAMESPACES = " ".join(
     f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
     for prefix, name in {"office": "office", "table": "table", "text": "text", "style": "style"}.items()

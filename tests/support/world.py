@@ -253,6 +253,15 @@ def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
             process.wait()
 
 
+@contextmanager
+def running_world(folder: Path, *options: str) -> Iterator[tuple[World, Sandbox]]:
+    """A user's folder and its own sandbox, with options such as `--latency`."""
+    with running_sandbox(folder, *options) as sandbox:
+        world = World(folder / "dealership", sandbox.base_url)
+        world.folder.mkdir()
+        yield world, sandbox
+
+
 def _address(output: Path) -> str:
     """Waits until a sandbox prints its address."""
     deadline = time.monotonic() + 60

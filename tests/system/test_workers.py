@@ -1,4 +1,4 @@
-"""Whoever leaves, stops or runs into something while others send the same run: real workers and a real database."""
+"""Processes that leave, stop or fail while others send the same run: real workers and a real database."""
 
 from __future__ import annotations
 

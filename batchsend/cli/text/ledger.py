@@ -48,7 +48,7 @@ def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iter
     for one in found:
         texts = f"{one.texts:,} with a text" if one.texts != one.entries else "each with its text"
         yield (
-            f"  {one.campaign}, by {one.base_url.split('://', 1)[-1]}: {entry_count(one.entries)}, {texts}, "
+            f"  {one.campaign}, through {one.base_url.split('://', 1)[-1]}: {entry_count(one.entries)}, {texts}, "
             f"from {one.first[:_DAY]} to {one.last[:_DAY]}"
         )
     yield "Permanently deleted: texts, phone numbers, list columns and error descriptions."
@@ -72,7 +72,7 @@ def attempt_lines(attempts: Sequence[Attempt], recipient: str) -> Iterator[str]:
             (Status.UNCONFIRMED, Code.INTERRUPTED) if one.status == IN_FLIGHT else (one.status, one.codes)
         )
         yield f"{when}  {status}{f' {codes}' if codes else ''}  {one.campaign}, run {one.run_id}, row {one.row}"
-        yield labeled("to", f"{one.customer_uuid}, {_number_of(one)}, by {host_of(one.base_url)}")
+        yield labeled("to", f"{one.customer_uuid}, {_number_of(one)}, through {host_of(one.base_url)}")
         if one.message_uuid:
             yield labeled("message", one.message_uuid)
         if one.purged_at is not None:

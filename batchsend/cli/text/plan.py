@@ -28,8 +28,8 @@ _CHARACTERS_NAMED = 3
 def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
     """Who sends what to whom, and which rows are skipped and why."""
     host = host_of(plan.base_url)
-    through = f"a stand-in on this computer (history of {host})" if rehearsal else host
-    yield labeled("from", f"{plan.department}, {plan.user}, by {through}")
+    api = f"a stand-in on this computer (history of {host})" if rehearsal else host
+    yield labeled("from", f"{plan.department}, {plan.user}, through {api}")
     yield labeled("started by", plan.started_by)
     yield labeled(
         "list", f"{shown_path(plan.list_file)}, saved {plan.list_saved}, {row_count(plan.tally.rows)}"
@@ -38,7 +38,7 @@ def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
         yield labeled("", note)
     yield from _templates(plan)
     yield labeled("to send", plan.size if plan.texts else "nothing")
-    yield from _hours(plan)
+    yield from _hours(plan, rehearsal=rehearsal)
     yield labeled("history", plan.history)
     if plan.resend is not None:
         yield labeled("again", f"{text_count(plan.again)} sent again (--resend {plan.resend})")
@@ -67,8 +67,8 @@ def trial_lines(trial: Trial, *, rehearsal: bool) -> Iterator[str]:
     message = campaign.message
     action = "rehearsal of a test, no text goes out" if rehearsal else "about to send a test"
     yield f"{campaign.name}: {action}; it isn't recorded"
-    through = "a stand-in on this computer" if rehearsal else host_of(trial.plan.request.base_url)
-    yield labeled("from", f"{department_of(campaign)}, {user_of(campaign)}, by {through}")
+    api = "a stand-in on this computer" if rehearsal else host_of(trial.plan.request.base_url)
+    yield labeled("from", f"{department_of(campaign)}, {user_of(campaign)}, through {api}")
     yield labeled("to", f"customer {trial.customer_uuid}, their preferred number")
     size = f"{segment_count(trial.size.segments)} in {trial.size.encoding}"
     yield labeled("text", f"of row {trial.row} in {shown_path(customers.path)}, {size}:")
@@ -93,10 +93,13 @@ def _templates(plan: PlanSummary) -> Iterator[str]:
         yield labeled("", f"{', '.join(case.values)}: {shown_path(case.path)} for {row_count(case.rows)}")
 
 
-def _hours(plan: PlanSummary) -> Iterator[str]:
+def _hours(plan: PlanSummary, *, rehearsal: bool) -> Iterator[str]:
+    """The quiet hours, and how long rows wait for them."""
     yield labeled("hours", plan.hours)
     if plan.first_wait is not None:
         hint = "This run waits for them." if plan.wait else "Run it again then, or add --wait."
+        if rehearsal:
+            hint = "The rehearsal does not wait."
         yield labeled("", f"{plan.first_wait} {hint}")
 
 

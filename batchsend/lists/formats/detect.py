@@ -10,7 +10,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
 
 
 class Format(Enum):
@@ -127,7 +127,7 @@ def _detect_zip(path: Path) -> Format:
     names = {member.filename.casefold() for member in members}
     if "xl/workbook.xml" in names:
         if any(member.flag_bits & 1 for member in members):
-            raise ListError(path, PASSWORD)
+            raise ListError(path, LOCKED)
         return Format.XLSX
     if kind.startswith(_ODS_TYPE):
         return Format.ODS
@@ -148,7 +148,7 @@ def _opendocument_type(archive: zipfile.ZipFile) -> bytes:
 def _detect_ole(path: Path) -> Format:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
-            raise ListError(path, PASSWORD)
+            raise ListError(path, LOCKED)
         if content.find("Workbook".encode("utf-16-le")) >= 0 or content.find("Book".encode("utf-16-le")) >= 0:
             return Format.XLS
         if _directory_is_missing(content[:52], len(content)):

@@ -17,7 +17,7 @@ from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.encodings import detect_encoding
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
-from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
+from batchsend.lists.source import MAX_CELL_LENGTH, NO_OPTIONS, FileSnapshot, ListOptions
 
 _BLOCK = 64 * 1024
 #: Characters that the parser may buffer; a longer tag or script does not belong to a list.
@@ -46,7 +46,7 @@ def open_html(path: Path, snapshot: FileSnapshot, options: ListOptions) -> Strea
             )
     encoding, note = _encoding(path, options.encoding)
     notes = ["read as a web page's table", *([note] if note else [])]
-    return open_streamed(path, snapshot, ListOptions(), partial(_read, path, encoding), notes)
+    return open_streamed(path, snapshot, NO_OPTIONS, partial(_read, path, encoding), notes)
 
 
 def _encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:

@@ -17,9 +17,9 @@ from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
-from batchsend.lists.damage import is_damaged
+from batchsend.lists.damage import FORMULA_ERROR, is_damaged
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import PASSWORD, open_package
+from batchsend.lists.formats.xlsx.package import LOCKED, open_package
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
@@ -50,14 +50,13 @@ _DURATION = re.compile(
 )
 # How LibreOffice stores a boolean cell from Excel.
 _BOOLEANS = {"of:=TRUE()": "TRUE", "of:=FALSE()": "FALSE"}
-_FAILED = "#ERROR!"
 
 
 def open_ods(path: Path, snapshot: FileSnapshot, options: ListOptions) -> StreamedSource:
     """See `open_streamed`. Also raises ListError if the file has a password."""
     with open_package(path) as archive:
         if _MANIFEST in archive.namelist() and b"encryption-data" in archive.read(_MANIFEST):
-            raise ListError(path, PASSWORD)
+            raise ListError(path, LOCKED)
     return open_streamed(path, snapshot, options, partial(_read, path))
 
 
@@ -197,7 +196,7 @@ def _is_error(shown: str) -> bool:
 
 def _failure(shown: str) -> str:
     # LibreOffice translates the names of errors.
-    return clean(shown) if _is_error(shown) else _FAILED
+    return clean(shown) if _is_error(shown) else FORMULA_ERROR
 
 
 def _date(written: str) -> str:

@@ -54,6 +54,14 @@ def notes_of(sheets: Sequence[Tab], chosen: Sequence[Tab]) -> list[str]:
     return [f'sheet "{sheet.name}"' for sheet in chosen if len(sheets) > 1]
 
 
+def merged_note(count: int) -> list[str]:
+    """A note about the merged areas of a list, if there are any."""
+    if not count:
+        return []
+    areas = "1 merged area" if count == 1 else f"{count:,} merged areas"
+    return [f"{areas}: only the top left cell of a merged area has a value"]
+
+
 def _choose(path: Path, sheets: Sequence[SheetT], wanted: str | None) -> list[SheetT]:
     """The sheet named `wanted`, else the only visible one. Raises ListError if there is none or several."""
     if wanted is not None:

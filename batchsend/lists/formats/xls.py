@@ -20,8 +20,9 @@ from xlrd.sheet import Sheet
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import text_of
-from batchsend.lists.formats.sheets import notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+from batchsend.lists.damage import FORMULA_ERROR
+from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
+from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
 from batchsend.lists.source import FileSnapshot, ListOptions
 
@@ -30,7 +31,6 @@ MAX_XLS_SIZE = 128 * 1024 * 1024
 
 # Hours, minutes or seconds that do not wrap around at 24 or 60.
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
-_FAILED = "#ERROR!"
 #: The type of an entry with data in the directory of a compound document.
 _STREAM = 2
 _NO_CELLS = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
@@ -78,7 +78,7 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
     except (ListError, OSError):
         raise
     except XLRDError as error:
-        raise ListError(path, PASSWORD if "encrypted" in str(error) else DAMAGED) from error
+        raise ListError(path, LOCKED if "encrypted" in str(error) else DAMAGED) from error
     except Exception as error:
         # On damaged files, xlrd can fail with any of Python's own exceptions.
         raise ListError(path, DAMAGED) from error
@@ -104,26 +104,29 @@ def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource
         chosen = sheets_of_list(path, tabs, options, lambda tab: _first_row(book, load(tab.index)))
         sheets = [load(tab.index) for tab in chosen]
     hidden = (row + index * LAST_ROW for index, sheet in enumerate(sheets) for row in _hidden(sheet))
-    return XlsSource(snapshot, book, sheets, (*notes_of(tabs, chosen), *_merged(sheets)), frozenset(hidden))
+    merged = sum(len(sheet.merged_cells) for sheet in sheets)
+    return XlsSource(
+        snapshot, book, sheets, (*notes_of(tabs, chosen), *merged_note(merged)), frozenset(hidden)
+    )
 
 
 def _check_chains(path: Path) -> None:
-    """Raises XLRDError where the sectors of a short stream run in circles.
+    """Raises XLRDError if the sectors of a short stream form a loop.
 
     xlrd follows the chain of such a stream to its end, and a circle has none.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        # It takes whatever can be sliced, and has more attributes than its stubs know.
+        # It accepts anything that can be sliced, and has attributes that its stubs lack.
         compound: Any = CompDoc(content, logfile=io.StringIO())  # type: ignore[arg-type]
         following: Sequence[int] = compound.SSAT
         for entry in compound.dirlist:
             if entry.etype == _STREAM and entry.tot_size < compound.min_size_std_stream:
-                passed: set[int] = set()
+                visited: set[int] = set()
                 sector = entry.first_SID
                 while 0 <= sector < len(following):
-                    if sector in passed:
-                        raise XLRDError("a stream's sectors run in circles")
-                    passed.add(sector)
+                    if sector in visited:
+                        raise XLRDError("a stream's sectors form a loop")
+                    visited.add(sector)
                     sector = following[sector]
 
 
@@ -131,14 +134,6 @@ def _visibility(book: Book) -> list[int]:
     """0 for each visible sheet. xlrd's public API has this only on the sheet, which would have to be loaded."""
     visibility: list[int] = book._sheet_visibility  # type: ignore[attr-defined]  # noqa: SLF001
     return visibility
-
-
-def _merged(sheets: Sequence[Sheet]) -> list[str]:
-    count = sum(len(sheet.merged_cells) for sheet in sheets)
-    if not count:
-        return []
-    areas = "1 merged area" if count == 1 else f"{count:,} merged areas"
-    return [f"{areas}: only the top left cell of a merged area has a value"]
 
 
 def _hidden(sheet: Sheet) -> Iterator[int]:
@@ -171,7 +166,7 @@ def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
         elif kind == xlrd.XL_CELL_BOOLEAN:
             cells.append("TRUE" if value else "FALSE")
         else:
-            cells.append(xlrd.error_text_from_code.get(value, _FAILED))
+            cells.append(xlrd.error_text_from_code.get(value, FORMULA_ERROR))
     while cells and not cells[-1]:
         cells.pop()
     return cells

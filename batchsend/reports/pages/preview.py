@@ -17,7 +17,7 @@ from batchsend.reports.advice import advise
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Headline, render
-from batchsend.reports.pages.sample_messages import Picked, Picker, Sample
+from batchsend.reports.pages.sample_messages import EvenSample, MessageSampler, SampleMessages
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status
 from batchsend.utils.timestamps import for_people
 from batchsend.utils.wording import age, row_count, text_count
@@ -85,7 +85,7 @@ class Preview:
     skipped: list[Group]
     waiting: list[Group]
     tried: list[Group]
-    picked: Picked
+    samples: SampleMessages
     preferred: int
     ucs2: int
     variables: list[Variable]
@@ -119,9 +119,9 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
         skipped=reader.groups.of(Status.SKIPPED),
         waiting=reader.groups.of(Status.PENDING),
         tried=reader.groups.of(*TRIED),
-        picked=reader.picker.picked(),
-        preferred=reader.picker.preferred,
-        ucs2=reader.picker.ucs2,
+        samples=reader.sampler.samples(),
+        preferred=reader.sampler.preferred,
+        ucs2=reader.sampler.ucs2,
         variables=reader.variables(),
         customer_column=headers[roles.customer_uuid],
         phone_column=headers[roles.phone] if roles.phone is not None else None,
@@ -144,9 +144,9 @@ class _RowReader:
         sources = plan.sources
         roles, headers = sources.roles, sources.customers.headers
         self.groups = Groups(headers, roles.customer_uuid, roles.phone)
-        self.picker = Picker(headers, sources.template.uses, phone_in_list=roles.phone is not None)
-        self.problem_rows: Sample[list[Any]] = Sample(PROBLEM_ROWS_BYTES)
-        self.other_rows: Sample[list[Any]] = Sample(ROWS_BYTES)
+        self.sampler = MessageSampler(headers, sources.template.uses, phone_in_list=roles.phone is not None)
+        self.problem_rows: EvenSample[list[Any]] = EvenSample(PROBLEM_ROWS_BYTES)
+        self.other_rows: EvenSample[list[Any]] = EvenSample(ROWS_BYTES)
         self.reasons: dict[str, str] = {}
         self.request: ExactRequest | None = None
         self._headers = headers
@@ -168,7 +168,7 @@ class _RowReader:
     def variables(self) -> list[Variable]:
         """The columns that the templates use."""
         return [
-            Variable(name, self._headers[index], self._examples.get(index, ""), self.picker.blanks(index))
+            Variable(name, self._headers[index], self._examples.get(index, ""), self.sampler.blanks(index))
             for name, index in self._template.variables.items()
         ]
 
@@ -187,7 +187,7 @@ class _RowReader:
     def _add_ready(self, row: Mapping[str, Any]) -> None:
         cells = _decode_cells(row["cells"])[0]
         template, used = self._template_of(cells)
-        self.picker.add(row, cells, used, template)
+        self.sampler.add(row, cells, used, template)
         if len(self._examples) < self._columns_used:
             for position in used:
                 if cells[position]:
@@ -255,12 +255,12 @@ def verdict(preview: Preview) -> Headline:
     attention = f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} attention."
     more = f"{attention} {skipped}" if tally.needs_you else skipped
     if preview.refusals:
-        return Headline("look", "Nothing can be sent as it is.", more)
+        return Headline("attention", "Nothing can be sent as it is.", more)
     if not texts:
-        return Headline("look" if tally.needs_you else "none", "Nothing to send.", more)
+        return Headline("attention" if tally.needs_you else "none", "Nothing to send.", more)
     ready = f"{text_count(texts)} ready to send."
     if tally.needs_you:
-        return Headline("look", ready, more)
+        return Headline("attention", ready, more)
     return Headline("go", ready, f"No row needs attention. {skipped}")
 
 
@@ -271,6 +271,6 @@ def bar(preview: Preview) -> list[Share]:
         ("ready", "ready to send", tally.ready),
         ("taken", "accepted by myKaarma before", tally.taken),
         ("out", "skipped", tally.left_out),
-        ("look", "need attention", tally.needs_you),
+        ("attention", "need attention", tally.needs_you),
         ("wait", "waiting", tally.waits),
     )

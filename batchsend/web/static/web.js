@@ -19,7 +19,7 @@
   document.addEventListener("htmx:sseMessage", () => {
     if (!spoken || Date.now() - spokenAt < 1000 * Number(spoken.dataset.every)) return;
     spokenAt = Date.now();
-    const words = [...document.querySelectorAll("#progress .said, #progress .more")];
+    const words = [...document.querySelectorAll("#progress .headline, #progress .more")];
     spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
   });
   document.addEventListener("htmx:sseClose", (event) => {

@@ -104,10 +104,8 @@ def test_an_encoding_option(tmp_path: Path) -> None:
         ("A|B\n1|2\n", ("A", "B")),
         ("A\n1\n", ("A",)),  # one column
         ("Customer ID\nab,c\n", ("Customer ID",)),  # a comma in the rows only does not make a second column
-        (
-            '"Last, First";Phone\n"Lee, Ann";1\n',
-            ("Last, First", "Phone"),
-        ),  # a quoted comma is not a delimiter
+        # A quoted comma is not a delimiter.
+        ('"Last, First";Phone\n"Lee, Ann";1\n', ("Last, First", "Phone")),
         # Only the semicolon fits the rows.
         ("Last, First;Phone;Paid\nLee, Ann;1;2\nBo;2;3\n", ("Last, First", "Phone", "Paid")),
         ("Price, USD;Id\n1,5;a\n2,5;b\n3;c\n", ("Price, USD", "Id")),  # decimal commas

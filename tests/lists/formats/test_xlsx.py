@@ -1,9 +1,8 @@
-"""Workbooks: stored values, row numbers, hidden rows and sheets, and unusual or damaged XML."""
+"""Workbooks: stored values, row numbers, hidden rows and sheets, stray cells and results of ours."""
 
 from __future__ import annotations
 
 import datetime as dt
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from lists import malformed_of, problems_of, rows_of
 from openpyxl.worksheet.worksheet import Worksheet
-from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
+from workbooks import HEADER_ROW, new_workbook, text_cell, with_sheet_xml
 
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formats.xlsx import package, reader
-
-DAMAGED = (
-    "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
-)
+from batchsend.lists.formats.xlsx import reader
 
 
 @pytest.fixture
@@ -109,7 +104,7 @@ def test_error_cells_are_damaged_and_never_blank(path: Path) -> None:
 
 def test_a_formula_with_an_empty_result_is_blank(path: Path) -> None:
     formula = '<c r="A2" t="str"><f>IF(1,"","")</f><v></v></c>'
-    with_sheet_xml(path, f'{HEADER}<row r="2">{formula}<c r="B2"><v>1</v></c></row>')
+    with_sheet_xml(path, f'{HEADER_ROW}<row r="2">{formula}<c r="B2"><v>1</v></c></row>')
     assert rows_of(open_list(path)) == {2: ["", "1"]}
 
 
@@ -226,7 +221,7 @@ def test_an_empty_sheet(path: Path, rows: list[list[str]]) -> None:
     assert problems_of(path) == ("It is empty. Export the list again, with its header and its rows.",)
 
 
-# Stray cells -------------------------------------------------------------------------------------------------------
+# Stray cells
 
 
 @pytest.mark.parametrize(
@@ -281,110 +276,7 @@ def test_cells_scattered_over_the_sheet_are_refused(path: Path, monkeypatch: pyt
     )
 
 
-# Unusual XML -------------------------------------------------------------------------------------------------------
-
-HEADER = f'<row r="1">{text_cell("A1", "A")}{text_cell("B1", "B")}</row>'
-EXPECTED = {2: ["1", ""], 4: ["#N/A", "x < y"]}
-
-
-@pytest.mark.parametrize(
-    "xml",
-    [
-        # As Excel writes it.
-        HEADER
-        + '<row r="2"><c r="A2"><v>1</v></c></row><row r="4" hidden="1"><c r="A4" t="e"><v>#N/A</v></c>'
-        '<c r="B4" t="inlineStr"><is><t>x &lt; y</t></is></c></row>',
-        # Some programs leave out the positions.
-        (
-            f"<row>{text_cell('A1', 'A')}{text_cell('B1', 'B')}</row><row><c><v>1</v></c></row><row/>"
-            '<row hidden="true"><c t="e"><v>#N/A</v></c><c t="inlineStr"><is>'
-            "<r><t>x </t></r><r><t>&lt; y</t></r></is></c></row>"
-        ),
-        # Single quotes, another order, spaces, comments, CDATA, a phonetic guide.
-        "<row  r='1' >" + text_cell("A1", "A") + text_cell("B1", "B") + "</row><!-- <row r='9'/> -->"
-        "<row r='2'>\n <c\ns='0' r='A2' ><v>1</v></c>\n</row><row hidden='1' r='4'><c t='e' r='A4'><f>NA()</f>"
-        "<v>#N/A</v></c><c t='inlineStr' r='B4'><is><t><![CDATA[x < y]]></t><rPh sb='0' eb='1'><t>no</t></rPh></is>"
-        "</c></row>",
-        # Every name with a prefix.
-        (
-            f'<?xml version="1.0"?><x:worksheet xmlns:x="{NAMESPACE}"><x:sheetData><x:row r="1"><x:c r="A1" t="str">'
-            '<x:v>A</x:v></x:c><x:c r="B1" t="str"><x:v>B</x:v></x:c></x:row><x:row r="2"><x:c r="A2">'
-            '<x:v>1</x:v></x:c></x:row><x:row r="4" hidden="1"><x:c r="A4" t="e"><x:v>#N/A</x:v></x:c>'
-            '<x:c r="B4" t="inlineStr">'
-            "<x:is><x:t>x &lt; y"
-            "</x:t></x:is></x:c></x:row></x:sheetData></x:worksheet>"
-        ),
-        # Another encoding.
-        (
-            f'<?xml version="1.0" encoding="UTF-16"?><worksheet xmlns="{NAMESPACE}"><sheetData>{HEADER}<row r="2">'
-            '<c r="A2"><v>1</v></c></row><row r="4" hidden="1"><c r="A4" t="e"><v>#N/A</v></c><c r="B4" t="str"><v>'
-            "x &lt; y</v></c></row></sheetData></worksheet>"
-        ).encode("utf-16"),
-    ],
-)
-def test_equivalent_xml_is_read_the_same(path: Path, xml: str | bytes) -> None:
-    customers = open_list(with_sheet_xml(path, xml), ListOptions(hidden_rows="skip"))
-    assert rows_of(customers) == EXPECTED
-    assert [chunk.hidden for chunk in customers.chunks()] == [{4}]
-
-
-@pytest.mark.parametrize(
-    "xml",
-    [
-        HEADER
-        + '<row r="3"><c r="A3"><v>1</v></c></row><row r="2"><c r="A2"><v>1</v></c></row>',  # out of order
-        HEADER + '<row r="2"><c r="A9"><v>1</v></c></row>',  # a cell with the reference of another row
-        HEADER
-        + '<row r="2"><c r="A2"><v>1</v></c></row><row r="2"><c r="A2"><v>2</v></c></row>',  # the same row twice
-        HEADER + '<row r="2"><c r="ZZZ2"><v>1</v></c></row>',  # beyond the last column
-        HEADER + '<row r="2"><c r="AXFD99999999"><v>1</v></c></row>',
-        HEADER + '<row r="2"><c r="A2" r="XFD1048576"><v>1</v></c></row>',  # two references
-        HEADER + '<row r="2"><c r="A2" s=">" r="XFD1048576"><v>1</v></c></row>',
-        HEADER + '<row r="2"><x><c r="XFD1048576"><v>1</v></c></x></row>',
-        HEADER + '<row r="99999999"><c r="A99999999"><v>1</v></c></row>',  # beyond the last row
-        HEADER + '<row r="2"><c r="A2" t="s"><v>77</v></c></row>',  # a missing string
-        HEADER + '<row r="2"><c r="A2"><v>1</v>',  # cut short
-        # A broken end tag, after which calamine would skip the next row.
-        HEADER
-        + '<row r="2"><c r="A2"><v>1</&amp;v></c><c r="B2"><v>1</v></c></row><row r="3"><c r="A3"><v>3</v></c></row>',
-        f'<!DOCTYPE x [<!ENTITY a "b">]><worksheet xmlns="{NAMESPACE}"><sheetData>{HEADER}</sheetData></worksheet>',
-        "no XML at all",
-        "",
-    ],
-)
-def test_invalid_sheets(path: Path, xml: str) -> None:
-    assert problems_of(with_sheet_xml(path, xml)) == (DAMAGED,)
-
-
-def test_entities_in_shared_strings_are_refused(path: Path) -> None:
-    workbook, _ = new_workbook([["A"], ["1"]])
-    workbook.save(path)
-    with_part(
-        path, "xl/sharedStrings.xml", b'<!DOCTYPE x [<!ENTITY a "aaaa">]><sst><si><t>&a;</t></si></sst>'
-    )
-    assert problems_of(path) == (DAMAGED,)
-
-
-def test_a_workbook_cut_short_in_the_middle(path: Path) -> None:
-    new_workbook([["A"], *([f"customer {i}"] for i in range(2000))])[0].save(path)
-    content = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        start = archive.getinfo("xl/worksheets/sheet1.xml").header_offset
-    content[start + 100 : start + 200] = bytes(100)
-    path.write_bytes(content)
-    assert problems_of(path) == (DAMAGED,)
-
-
-def test_a_zip_bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "_RATIO_CHECKED_ABOVE", 1_000_000)
-    new_workbook([["A"]])[0].save(path)
-    with_part(path, "xl/sharedStrings.xml", b"<sst>" + b" " * 10_000_000 + b"</sst>")
-    (problem,) = problems_of(path)
-    assert problem.startswith("It is too large: unpacked it would take 10,0")
-    assert problem.endswith(" bytes. Export only the list, without other sheets or pictures.")
-
-
-# Results of ours ----------------------------------------------------------------------------------------------------
+# Results of ours
 
 
 def results_workbook(path: Path, header: list[str]) -> None:
@@ -421,7 +313,7 @@ def test_another_workbook_with_the_same_sheet_names_is_not_taken_for_results(pat
     assert problem.startswith('It has 4 visible sheets: "Summary", "Results", "Results 2", "Problems".')
 
 
-# Any table ----------------------------------------------------------------------------------------------------------
+# Any table
 
 # XML allows only these three control characters.
 CELLS = st.one_of(

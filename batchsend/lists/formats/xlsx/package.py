@@ -30,7 +30,7 @@ _RELATIONS = "xl/_rels/workbook.xml.rels"
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
 )
-PASSWORD = "It is protected by a password. Open it in Excel, save it without a password, and try again."  # noqa: S105
+LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
 #: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding.
 DAMAGE_ERRORS = (
     zipfile.BadZipFile,

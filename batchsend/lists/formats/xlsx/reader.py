@@ -14,7 +14,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import CellValue, column_letter, text_of
-from batchsend.lists.formats.sheets import notes_of, sheets_of_list
+from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.chunks import SheetChunks, split_into_chunks
 from batchsend.lists.formats.xlsx.normalize import KeptCells, rewrite
 from batchsend.lists.formats.xlsx.package import (
@@ -145,12 +145,8 @@ def open_xlsx(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsxS
         opened = cache(partial(_open_sheet, snapshot, archive))
         chosen = sheets_of_list(path, sheets, options, lambda sheet: opened(sheet).first_row())
         tables = [opened(sheet) for sheet in chosen]
-    notes = notes_of(sheets, chosen)
     merged = sum(table.scan.merged for table in tables)
-    if merged:
-        areas = "1 merged area" if merged == 1 else f"{merged:,} merged areas"
-        notes.append(f"{areas}: only the top left cell of a merged area has a value")
-    return XlsxSource(snapshot, tables, tuple(notes))
+    return XlsxSource(snapshot, tables, (*notes_of(sheets, chosen), *merged_note(merged)))
 
 
 def _open_sheet(snapshot: FileSnapshot, archive: zipfile.ZipFile, sheet: Sheet) -> _XlsxSheet:

@@ -141,6 +141,11 @@ def _scan_block(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
             scan.hidden.add(number)
     _check_order(scan, numbers, filled_rows)
     scan.rows.extend(filled_rows)
+    scan.merged += block.count(b"<mergeCell ")
+    _find_failures(block, scan)
+
+
+def _find_failures(block: bytes, scan: SheetScan) -> None:
     if b't="e"' in block:
         for column, row, content in _ERROR.findall(block):
             value = _ERROR_VALUE.search(content)
@@ -148,7 +153,6 @@ def _scan_block(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
     if b"<f" in block:
         for column, row in _UNCALCULATED.findall(block):
             _add_failure(scan, row, column, UNCALCULATED)
-    scan.merged += block.count(b"<mergeCell ")
 
 
 def _check_order(scan: SheetScan, numbers: list[int], filled_rows: list[int]) -> None:
