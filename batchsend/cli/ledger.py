@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from batchsend.cli.options import confirm_number, echo_lines, ledger_option
 from batchsend.errors import BatchsendError
+
+if TYPE_CHECKING:
+    from batchsend.ledger.ledger import Ledger
 
 
 @click.command()
@@ -64,15 +68,14 @@ def ledger() -> None:
 @ledger.command()
 @ledger_option
 def upgrade(ledger: str | None) -> None:
-    """Upgrade a ledger to this version: its tables and, on PostgreSQL, the tables of the workers' queue.
+    """Upgrade a ledger to this version.
 
-    No data is lost, and it is safe to run more than once. Older versions of batchsend then refuse the ledger.
+    On PostgreSQL, the workers' queue is upgraded too. No data is lost, and it is safe to run more than once. Older
+    versions of batchsend then refuse the ledger.
     """
-    from batchsend.ledger.ledger import Ledger
     from batchsend.ledger.opening import upgrade_ledger
     from batchsend.ledger.schema import SCHEMA_VERSION
     from batchsend.runs.lookup import find_ledger
-    from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 
     before = SCHEMA_VERSION
 
@@ -86,12 +89,16 @@ def upgrade(ledger: str | None) -> None:
             click.echo(f"{found.where}: upgraded from version {before} to version {SCHEMA_VERSION}.")
         else:
             click.echo(f"{found.where}: up to date (version {SCHEMA_VERSION}).")
-        if found.file is not None:
-            return
-        if not has_cluster():
-            click.echo(f"Queue for workers: not checked. {CLUSTER_MISSING} Only workers need it.")
-            return
+        if found.file is None:
+            click.echo(f"Queue for workers: {_upgrade_queue(found)}.")
 
-        from batchsend.sending.cluster.queue import upgrade_queue
 
-        click.echo(f"Queue for workers: {upgrade_queue(found)}.")
+def _upgrade_queue(ledger: Ledger) -> str:
+    from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
+
+    if not has_cluster():
+        return f"not checked. {CLUSTER_MISSING} Only workers need it"
+
+    from batchsend.sending.cluster.queue import upgrade_queue
+
+    return upgrade_queue(ledger)

@@ -118,40 +118,44 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
 @region_option
 @ledger_option
 def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> None:
-    """Add the people in a file: any list with a column for the customer or the phone number.
+    """Add the people in a file.
 
-    A column "reason" is kept. Existing entries are unchanged.
+    The file is any list with a column for the customer or the phone number. A column "reason" is kept.
+    Existing entries are unchanged.
     """
     from batchsend.errors import ListError
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs
     from batchsend.lists.source import forbidden
-    from batchsend.planning.optout_files import read_people, wishes_of
-    from batchsend.planning.suppression import no_phone_in, unnamed_rows
+    from batchsend.planning.optout_files import opt_out_requests, read_opt_outs
+    from batchsend.planning.suppression import note_on_empty_rows, note_on_invalid_phones
     from batchsend.utils.protected_files import refusal
     from batchsend.utils.timestamps import now
 
     default_reason = (reason or "").strip() or f"from {file.name}"
     if (why := refusal(file, Path.cwd())) is not None:
         raise ListError(file, forbidden(why))
-    people = list(read_people(file, region))
-    requests = [request for named in people for request in wishes_of(named, default_reason)]
-    unnamed = [named.row for named in people if not wishes_of(named, default_reason)]
-    no_phone = [named.row for named in people if named.unusable_phones and named.row not in unnamed]
+    rows = list(read_opt_outs(file, region))
+    requests = [request for row in rows for request in opt_out_requests(row, default_reason)]
+    empty = [row.row for row in rows if not opt_out_requests(row, default_reason)]
+    invalid = [row.row for row in rows if row.invalid_phones and row.row not in empty]
     with _ledger_to_write(ledger) as found:
         added = add_opt_outs(found, requests, OptOutSource.IMPORTED, _person(), now())
     known = len(requests) - added
     click.echo(f"{added:,} added, {known:,} already on the list.")
-    if unnamed:
-        click.echo(f"{file}: {unnamed_rows(unnamed)}. They were not added.", err=True)
-    if no_phone:
-        click.echo(f"{file}: {no_phone_in(no_phone)}.", err=True)
+    if empty:
+        click.echo(f"{file}: {note_on_empty_rows(empty)}. They were not added.", err=True)
+    if invalid:
+        click.echo(f"{file}: {note_on_invalid_phones(invalid)}.", err=True)
 
 
 @optouts.command()
 @click.argument("file", type=FILE)
 @ledger_option
 def export(file: Path, ledger: str | None) -> None:
-    """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` can read."""
+    """Write the list to a file (.xlsx or .csv).
+
+    `optouts import` and a campaign's `suppress` can read it.
+    """
     from batchsend.ledger.optouts import opt_outs
     from batchsend.reports.list_file import write_opt_outs
     from batchsend.runs.lookup import find_ledger

@@ -55,7 +55,10 @@ def web_users() -> None:
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def add(name: str, password_stdin: bool) -> None:
-    """Add a user or change their password. It prompts for the password and stores only a hash."""
+    """Add a user or change their password.
+
+    It prompts for the password and stores only a hash.
+    """
     from batchsend.web.auth.users import check_name, check_password
 
     check_name(name)

@@ -69,7 +69,8 @@ def insert_tuples(
     statement = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
     if statement.positiontup != list(columns):
         raise AssertionError("the columns must be in the table's order")
-    connection.exec_driver_sql(str(statement), rows)
+    # SQLite's driver is much faster with plain tuples than with named ones (`make bench`: preview).
+    connection.exec_driver_sql(str(statement), list(map(tuple, rows)))
 
 
 @lru_cache(maxsize=32)

@@ -97,7 +97,7 @@ class OptOuts:
 def _because(entry: OptOut, who: str, zone: ZoneInfo) -> str:
     day = for_people(from_text(entry.added_at), zone)[:_DAY]
     if entry.source == OptOutSource.ANSWER:
-        return f"myKaarma said on {day} that {who} opted out ({entry.reason})"
+        return f"myKaarma reported on {day} that {who} opted out ({entry.reason})"
     return f"{who} is on the ledger's opt-outs since {day}: {entry.reason}"
 
 

@@ -13,7 +13,6 @@ from rustpy_xlsxwriter import Format, write_worksheets
 from batchsend.errors import ResultsError
 from batchsend.ledger.optouts import OptOut
 from batchsend.lists.formula_guard import escape_formula
-from batchsend.planning.optout_files import _EXPORTED
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 from batchsend.utils.files import write_private
 
@@ -59,6 +58,8 @@ def _write_csv(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]
         writer.writerows(rows)
 
 
+#: The import of opt-outs reads the first three columns.
+_OPT_OUT_HEADERS = ("customer_uuid", "phone", "reason", "source", "added_by", "added_at")
 _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], None]] = {
     ".xlsx": _write_xlsx,
     ".csv": _write_csv,
@@ -79,5 +80,5 @@ def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
         for entry in entries
     )
     if path.suffix.lower() == ".csv":
-        return write_list(path, _EXPORTED, ([escape_formula(cell) for cell in row] for row in rows))
-    return write_list(path, _EXPORTED, rows)
+        return write_list(path, _OPT_OUT_HEADERS, ([escape_formula(cell) for cell in row] for row in rows))
+    return write_list(path, _OPT_OUT_HEADERS, rows)

@@ -51,8 +51,8 @@ class Report:
     run_id: int | None
     tally: Tally
     codes: Sequence[tuple[str, str, int]]
-    ending: str | None
-    results: Path | None
+    ending: str | None = None
+    results: Path | None = None
     page: Path | None = None
     page_problem: str | None = None
     planned: int = 0

@@ -136,11 +136,11 @@ def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
     stored = ledger.store_plan(
         plan.scratch,
         plan.identity,
-        plan.known.id if plan.known else None,
-        plan.run.id if plan.run else None,
-        plan.new_run(),
-        _start_record(plan),
-        handover_of(ledger, plan),
+        campaign_id=plan.known.id if plan.known else None,
+        run_id=plan.run.id if plan.run else None,
+        run=plan.new_run(),
+        start=_start_record(plan),
+        also=handover_of(ledger, plan),
     )
     return _Run(plan, ledger, stored, start.results_path(stored.run_id))
 
@@ -194,12 +194,10 @@ def _ledger_errors_stop_the_run() -> Iterator[None]:
 def _report_handover(run: _Run) -> Report:
     """The report of a start that leaves its run to workers."""
     return Report(
-        Exit.DONE,
-        run.id,
-        Tally.of(run.ledger.counts(run.id)),
-        code_counts(run.ledger, run.id),
-        None,
-        None,
+        exit=Exit.DONE,
+        run_id=run.id,
+        tally=Tally.of(run.ledger.counts(run.id)),
+        codes=code_counts(run.ledger, run.id),
         planned=run.plan.texts,
         unusual=run.plan.unusual,
         closed=run.stored.closed,
@@ -221,12 +219,12 @@ def _report(run: _Run, ending: Ending) -> Report:
         exit_code = Exit.STOPPED if exit_code is not Exit.INTERRUPTED else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
     return Report(
-        exit_code,
-        run.number,
-        Tally.of(ledger.counts(run.id)),
-        codes,
-        reason,
-        written,
+        exit=exit_code,
+        run_id=run.number,
+        tally=Tally.of(ledger.counts(run.id)),
+        codes=codes,
+        ending=reason,
+        results=written,
         planned=plan.texts,
         waiting_until=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
         zone=plan.wait_rules.zone,

@@ -122,7 +122,15 @@ def _trial_of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
     body, size, department, user = judged.body, judged.size, judged.department_uuid, judged.user_uuid
     if body is None or size is None or department is None or user is None:
         raise AssertionError("a row without a problem has a text and a sender")
-    return Trial(plan, customer_uuid, judged.row, body, size, department, user)
+    return Trial(
+        plan=plan,
+        customer_uuid=customer_uuid,
+        row=judged.row,
+        body=body,
+        size=size,
+        department_uuid=department,
+        user_uuid=user,
+    )
 
 
 async def _send(trial: Trial, api: Api | None, listener: Listener) -> TrialReport:

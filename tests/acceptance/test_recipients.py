@@ -78,8 +78,8 @@ def test_opt_outs_from_files_of_any_format_by_id_and_by_any_spelling_of_the_phon
     )
     output, codes = preview(dealership)
     assert codes == {2: "ready", 3: "SUPPRESSED", 4: "SUPPRESSED", 5: "SUPPRESSED", 6: "ready"}
-    assert "ids.csv: names 1 customer id phones.xls: names 2 phones filtered.ods: names 1 phone" in output
-    assert "none.csv: names nobody" in output
+    assert "ids.csv: 1 customer id phones.xls: 2 phones filtered.ods: 1 phone" in output
+    assert "none.csv: no customer ids and no phones" in output
 
 
 def test_opt_out_files_with_phones_only_need_phones_in_the_list(dealership: World) -> None:

@@ -280,7 +280,7 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
         # With another key, it is unknown who already has the text.
         (
             {"campaign": '[recipients]\nkey = ["Customer UUID", "Phone"]\n'},
-            "it could not be known who already got",
+            "batchsend cannot tell who already got",
         ),
     ],
 )

@@ -50,7 +50,7 @@ def write_version(url: str, version: int) -> None:
 
 
 def contents(url: str) -> Contents:
-    """Every row of every table, whatever the program knows of them."""
+    """Every row of every table in the database."""
     engine = create_engine(url)
     with engine.connect() as connection:
         found = {
@@ -167,7 +167,7 @@ def test_an_upgrade_that_fails_changes_nothing(ledger_url: str) -> None:
     assert contents(ledger_url) == before
 
 
-def test_a_version_that_never_was_is_left_alone(ledger_url: str) -> None:
+def test_an_unknown_version_is_not_changed(ledger_url: str) -> None:
     ledger = open_ledger(ledger_url)
     with ledger.write() as connection:
         connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="0"))
@@ -185,7 +185,7 @@ def test_the_queue_is_made_once(postgres_url: str) -> None:
     ledger.close()
 
 
-def test_a_queue_of_an_older_procrastinate_gets_the_migrations_that_it_lacks(postgres_url: str) -> None:
+def test_a_queue_of_an_older_procrastinate_gets_its_missing_migrations(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     scripts = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
     older = [script for script in scripts if script.name < "03.03"]
@@ -201,14 +201,14 @@ def test_a_queue_of_an_older_procrastinate_gets_the_migrations_that_it_lacks(pos
     with ledger.read() as reading:
         assert queue_is_ready(reading)
     assert upgrade_queue(ledger).startswith("up to date")
-    # As good as one that was made by this version.
+    # It now equals a queue that was created by this version.
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
     assert upgrade_queue(ledger).startswith("found as another program created it")
     ledger.close()
 
 
-def test_a_queue_of_somebody_else_is_used_if_it_is_new_enough(postgres_url: str) -> None:
+def test_a_queue_made_by_another_program_is_used_if_it_is_new_enough(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     upgrade_queue(ledger)
     with ledger.write() as connection:
@@ -240,7 +240,7 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert len(sandbox.requests()) == 2
 
 
-def test_where_there_is_no_ledger_none_is_upgraded(tmp_path: Path) -> None:
+def test_without_a_ledger_nothing_is_upgraded(tmp_path: Path) -> None:
     done = World(tmp_path).run("ledger", "upgrade")
     assert done.code == 2
     assert "There is no ledger in" in done.err

@@ -25,7 +25,7 @@ from batchsend.statuses import Code
         ("MACY", "Macy"),  # Mac is not split: Macy, Mack and Machado are more common
         ("SMITH-JONES", "Smith-Jones"),
         ("MARY-KATE", "Mary-Kate"),
-        ("GARCIA/LOPEZ", "Garcia/Lopez"),
+        ("GARCIA/LOPEZ", "Garcia/Lopez"),  # two surnames
         ("DE LA CRUZ", "de la Cruz"),  # two particles begin a surname
         ("VAN DER BERG", "van der Berg"),
         ("DE LEON", "De Leon"),  # a single one is capitalized at the beginning
@@ -40,7 +40,7 @@ from batchsend.statuses import Code
         ("VI NGUYEN", "Vi Nguyen"),  # a woman's name, not a sixth
         ("JOHN SMITH JR.", "John Smith Jr."),
         ("ACME AUTO LLC", "Acme Auto LLC"),
-        ("ACME INC", "Acme Inc"),
+        ("ACME INC", "Acme Inc"),  # an ordinary word, not initials
         ("JANE DOE MD", "Jane Doe MD"),
         ("J.R. SMITH", "J.R. Smith"),
         ("TJ", "TJ"),  # initials: no vowel
@@ -48,7 +48,7 @@ from batchsend.statuses import Code
         ("ST. CLAIR", "St. Clair"),
         ("JOHN AND MARY", "John and Mary"),
         ("JOHN & MARY", "John & Mary"),
-        ("3RD STREET", "3rd Street"),
+        ("3RD STREET", "3rd Street"),  # an ordinal
         ("JOSÉ NÚÑEZ", "José Núñez"),
         ("O'BRIEN-MCDONALD", "O'Brien-McDonald"),
         ("MCDONALD'S", "McDonald's"),
@@ -146,10 +146,10 @@ def test_dates_that_are_read(text: str) -> None:
         ("3/4/2026", {"pattern": "d MMM", "locale": "en-GB"}, "3 Apr"),
         ("3/4/2026", {"order": "dmy"}, "Apr 3"),
         ("13/4/2026", {"locale": "en_CA"}, "Apr 13"),  # only one order fits
-        ("5/5/2026", {"locale": "en_CA"}, "May 5"),
-        ("1/1/69", {"pattern": "yyyy"}, "1969"),
+        ("5/5/2026", {"locale": "en_CA"}, "May 5"),  # both orders mean the same day
+        ("1/1/69", {"pattern": "yyyy"}, "1969"),  # two-digit years from 69 on are in the 1900s
         ("1/1/68", {"pattern": "yyyy"}, "2068"),
-        ("3/1/2026 12:15 AM", {"pattern": "H:mm"}, "0:15"),
+        ("3/1/2026 12:15 AM", {"pattern": "H:mm"}, "0:15"),  # 12 AM is midnight
     ],
 )
 def test_printed_dates(text: str, arguments: dict[str, str], printed: str) -> None:
@@ -169,10 +169,10 @@ NO_MONTH = (
     [
         ("tomorrow", {}, NO_DATE),
         ("46082", {}, NO_DATE),  # a spreadsheet's day number could also be a mileage
-        ("2026-02-30", {}, NO_DATE),
-        ("1-Mai-2026", {}, NO_DATE),
+        ("2026-02-30", {}, NO_DATE),  # no such day
+        ("1-Mai-2026", {}, NO_DATE),  # a German month
         ("3/1/2026 13:30 PM", {}, NO_DATE),
-        ("13/13/2026", {}, NO_DATE),
+        ("13/13/2026", {}, NO_DATE),  # no month in either order
         ("25/12/2026", {}, NO_MONTH.format("first", "dmy")),
         ("12/25/2026", {"locale": "en_GB"}, NO_MONTH.format("second", "mdy")),
         (
@@ -228,7 +228,7 @@ def test_dates_that_are_refused(text: str, arguments: dict[str, str], descriptio
         ("1,234", {}, "$1,234.00"),
         ("USD 50", {}, "$50.00"),
         ("-$5", {}, "-$5.00"),
-        ("0.1", {}, "$0.10"),
+        ("0.1", {}, "$0.10"),  # cents
         ("1234.5", {"locale": "es_ES", "currency": "EUR"}, "1.234,50\u00a0€"),  # stored numbers have a point
         ("1.234.567,5", {"locale": "de_DE", "currency": "EUR"}, "1.234.567,50\u00a0€"),
         ("1234.5", {"locale": "es_US"}, "$1,234.50"),
@@ -249,7 +249,7 @@ NO_AMOUNT = "`money` cannot read the value: it is not an amount such as 1234.50 
     [
         ("free", {}, NO_AMOUNT),
         ("1,23", {}, NO_AMOUNT),  # a decimal comma in an American list: 1.23 or 123?
-        ("($5.00)", {}, NO_AMOUNT),
+        ("($5.00)", {}, NO_AMOUNT),  # accounting style
         ("€50", {}, NO_AMOUNT),  # not the currency that would be printed
         ("1e5", {}, NO_AMOUNT),
         ("nan", {}, NO_AMOUNT),

@@ -58,12 +58,12 @@ def test_spellings_of_one_number(text: str) -> None:
     [
         ("+44 (0)20 7946 0958", "US", "+442079460958"),  # foreign numbers stay foreign
         ("011 44 20 7946 0958", "US", "+442079460958"),  # as dialed from the USA
-        ("020 7946 0958", "GB", "+442079460958"),
+        ("020 7946 0958", "GB", "+442079460958"),  # a national number of the region
         ("442079460958", "GB", "+442079460958"),
         ("+13125550142", "GB", "+13125550142"),
         ("+1.3125550142E+10", "GB", "+13125550142"),  # the + is kept
-        ("+1 876 555 0142", "US", "+18765550142"),
-        ("416-555-0142", "US", "+14165550142"),
+        ("+1 876 555 0142", "US", "+18765550142"),  # Jamaica
+        ("416-555-0142", "US", "+14165550142"),  # Canada
     ],
 )
 def test_countries(text: str, region: str, e164: str) -> None:
@@ -87,17 +87,17 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
     [
         ("", Code.MISSING_PHONE, "the phone is blank"),
         (" \u00a0", Code.MISSING_PHONE, "the phone is blank"),
-        ("5.55123E+09", Code.DAMAGED_VALUE, DAMAGED),
+        ("5.55123E+09", Code.DAMAGED_VALUE, DAMAGED),  # ten digits became six
         ("+1.5551E+10", Code.DAMAGED_VALUE, DAMAGED),
-        ("#N/A", Code.DAMAGED_VALUE, DAMAGED),
+        ("#N/A", Code.DAMAGED_VALUE, DAMAGED),  # a failed lookup
         ("n/a", Code.INVALID_PHONE, NOT_A_NUMBER),
         ("-", Code.INVALID_PHONE, NOT_A_NUMBER),
         ("0", Code.INVALID_PHONE, NOT_A_NUMBER),
         ("1-800-FLOWERS", Code.INVALID_PHONE, LETTERS),  # vanity numbers belong to companies
-        ("Bob 312-555-0142", Code.INVALID_PHONE, LETTERS),
+        ("Bob 312-555-0142", Code.INVALID_PHONE, LETTERS),  # a name in front
         ("312-555-0142 / 312-555-0143", Code.INVALID_PHONE, TWO),
         ("312-555-0142 or 312-555-0143", Code.INVALID_PHONE, TWO),
-        ("312-555-0142\n312-555-0143", Code.INVALID_PHONE, TWO),
+        ("312-555-0142\n312-555-0143", Code.INVALID_PHONE, TWO),  # on two lines of a cell
         ("312-555-0142, 5550143", Code.INVALID_PHONE, TWO),  # not an extension of seven digits
         (
             "3125550142 3125550143",
@@ -106,7 +106,7 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
         ),
         ("+999 123 456 789", Code.INVALID_PHONE, "no country has the country code after the + of the phone"),
         ("911", Code.INVALID_PHONE, SHORT_NUMBER),
-        ("411", Code.INVALID_PHONE, SHORT_NUMBER),
+        ("411", Code.INVALID_PHONE, SHORT_NUMBER),  # directory assistance
         (
             "12345",
             Code.INVALID_PHONE,
@@ -134,8 +134,8 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
             Code.INVALID_PHONE,
             "the phone is too long for +52 (Mexico): it has 11 digits",
         ),
-        ("0000000000", Code.INVALID_PHONE, NO_SUCH),
-        ("112-555-0142", Code.INVALID_PHONE, NO_SUCH),
+        ("0000000000", Code.INVALID_PHONE, NO_SUCH),  # a placeholder
+        ("112-555-0142", Code.INVALID_PHONE, NO_SUCH),  # no area code begins with 1
         ("312-155-0142", Code.INVALID_PHONE, NO_SUCH),  # no exchange begins with 1
         ("999-555-0142", Code.INVALID_PHONE, NO_SUCH),  # no such area code
     ],

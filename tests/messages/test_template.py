@@ -18,20 +18,23 @@ from batchsend.statuses import Code
     ("source", "text"),
     [
         ("Hi {{ first_name }}!", "Hi JOHN!"),
-        ("{{ first_name|name_case }}", "John"),
+        ("{{ first_name|name_case }}", "John"),  # one of our filters
         # As in headers, case and underscores are ignored.
         ("{{ FirstName }} {{ FIRST_NAME }}", "JOHN JOHN"),
         ('{{ row["2nd Phone"]|phone }}', "(312) 555-0142"),
         ('{{ row["2ND_PHONE"] }} {{ row.first_name }}', "3125550142 JOHN"),
-        ('{% set wanted = "Price" %}{{ row[wanted] }}', "10"),
+        ('{% set wanted = "Price" %}{{ row[wanted] }}', "10"),  # a header that is computed
         # A column with the name of one of Jinja's functions.
         ('{{ row["Range"] }} {{ range(3)|join }}', "250 012"),
-        ("{{ price|float * 2 }} {{ price|money }}", "20.0 $10.00"),
+        ("{{ price|float * 2 }} {{ price|money }}", "20.0 $10.00"),  # cells are text until converted
         ("“{{ first_name[0] }}.” – naïve 😀", "“J.” – naïve 😀"),  # curly quotes are ordinary text
-        ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),
+        ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),  # braces as text
         ("{{ '<b>' ~ first_name }} & co", "<b>JOHN & co"),  # texts are not HTML
         ("{% for n in [1, 2] %}{{ loop.index }}{{ n }} {% endfor %}", "11 22 "),
-        ("{% if price %}{% set note = 'x' %}{% endif %}{{ note }}", "x"),
+        (
+            "{% if price %}{% set note = 'x' %}{% endif %}{{ note }}",
+            "x",
+        ),  # a variable that only a branch sets
         # A column that is set in one branch keeps its value in the others.
         ("{% if not first_name %}{% set first_name = 'you' %}{% endif %}{{ first_name }}", "JOHN"),
         ("{% if not row %}{% set row = {} %}{% endif %}{{ row['Price'] }}", "10"),
@@ -39,7 +42,8 @@ from batchsend.statuses import Code
         ('{{ "%s, %05.1f" % (first_name, 2.5) }}', "JOHN, 002.5"),
         ('{{ "{:>6}|{:,}".format(first_name, 12345) }}', "  JOHN|12,345"),
         ("{{ 'a-b'.replace('-', '+').center(5) }}", " a+b "),
-        ("{{ '-' * 3 }}{{ 2 ** 5 }}{{ 7 % 4 }}", "---323"),
+        ("{{ '-' * 3 }}{{ 2 ** 5 }}{{ 7 % 4 }}", "---323"),  # the bounded operators give the usual results
+        # And so do the bounded filters.
         ("{{ ['a', 'b']|join(', ') }} {{ [1, 2]|sum }} {{ 2.345|round(1) }}", "a, b 3 2.3"),
     ],
 )
@@ -67,15 +71,16 @@ def test_the_columns_a_template_uses(load: Load, source: str, uses: set[int]) ->
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("{% if first_name %}a{% else %}b{% endif %}", "b"),
-        ("{{ first_name or 'there' }}", "there"),
-        ("{{ first_name|default('there') }}", "there"),
-        ("{{ first_name|name_case|default('there') }}", "there"),
-        ("{{ first_name|trim|upper|title|default('there') }}", "there"),
+        ("{% if first_name %}a{% else %}b{% endif %}", "b"),  # false in a test
+        ("{{ first_name or 'there' }}", "there"),  # replaced by `or`
+        ("{{ first_name|default('there') }}", "there"),  # replaced by `default`
+        ("{{ first_name|name_case|default('there') }}", "there"),  # our filters return blanks unchanged
+        ("{{ first_name|trim|upper|title|default('there') }}", "there"),  # and so do Jinja's filters of texts
         ("{{ price|money or 'free' }}{{ price|date('d') or '' }}{{ row['2nd Phone']|phone or '' }}", "free"),
+        # Equal to an empty text.
         ("{{ 'a' if first_name == '' else 'b' }}{{ 'a' if first_name != 'x' else 'b' }}", "aa"),
         ("{{ 'a' if first_name is defined else 'b' }}{{ 'a' if 'x' in first_name else 'b' }}", "bb"),
-        ("{{ 'a' if first_name|length > 3 else 'b' }}", "b"),
+        ("{{ 'a' if first_name|length > 3 else 'b' }}", "b"),  # has no length
         ("{% if not first_name %}{% set first_name = 'you' %}{% endif %}{{ first_name }}", "you"),
         ("{% set name = first_name|name_case %}Hi{% if name %} {{ name }}{% endif %}", "Hi"),
     ],
@@ -96,14 +101,14 @@ def test_a_blank_cell_is_undefined(load: Load, source: str, text: str) -> None:
         "first_name|replace('a', 'b')",
         "first_name|string",
         "first_name|urlencode",
-        "first_name|int",
+        "first_name|int",  # would be 0
         "first_name|first",
         "first_name|join",
-        "first_name|map('upper')|join",
+        "first_name|map('upper')|join",  # a blank has no items
         "first_name|select|join",
         "first_name|reject|join",
         "first_name|unique|join",
-        "[first_name]|join",
+        "[first_name]|join",  # a blank inside a list
         "'%s' % first_name",
         "'%s'|format(first_name)",
         "'{}'.format(first_name)",
@@ -156,13 +161,14 @@ def test_a_blank_in_an_included_file_names_the_file(load: Load) -> None:
         ("{{ price == '10' }}", "line 1: the template prints true or false, which is not text"),
         ("{{ [price] }}", "line 1: the template prints a list; use `join`"),
         ("{{ first_name.upper }}", "line 1: the template prints a method; add parentheses ()"),
-        ("{{ row }}", "line 1: the template prints something that is not text"),
+        ("{{ row }}", "line 1: the template prints something that is not text"),  # the whole row
         ("{{ row[price] }}", "line 1: the template looks for a column that the list does not have"),
         ("{{ first_name.foo }}", "line 1: 'str object' has no attribute 'foo'"),
         (
             "{{ first_name|map('shout')|list }}",
             "line 1: the template cannot be rendered for this row (TemplateRuntimeError)",
         ),
+        # Refused by Jinja's sandbox.
         ("{{ ''.__class__ }}", "line 1: access to attribute '__class__' of 'str' object is unsafe"),
     ],
 )

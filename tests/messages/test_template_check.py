@@ -34,7 +34,10 @@ SPACE_IN_NAME = (
             "{% if false %}{{ prise }}{% endif %}",
             ["line 1: the list has no column for `prise`; the nearest is `price` (column Price)"],
         ),
-        ("{{ today() }}", ["line 1: the list has no column for `today`; " + HAS]),
+        (
+            "{{ today() }}",
+            ["line 1: the list has no column for `today`; " + HAS],
+        ),  # a function that does not exist
         (
             '{{ row["2nd Fone"] }}{{ row.frist_name }}{{ row[0] }}',
             [
@@ -62,8 +65,12 @@ SPACE_IN_NAME = (
             ["line 1: there is no tag `endfi`; the open {% if %} is closed by {% endif %}"],
         ),
         ("{% endfor %}", ["line 1: the tag `endfor` does not belong here"]),
-        ("{# note", ["line 1: this cannot be read: Missing end of comment tag"]),
+        (
+            "{# note",
+            ["line 1: this cannot be read: Missing end of comment tag"],
+        ),  # no plain message for this one
         ("{{" + "(" * 500 + "1" + ")" * 500 + "}}", ["line 1: the template is nested too deeply"]),
+        # Too deep for the Python compiler.
         ("{% for a in '1' %}" * 30 + "{% endfor %}" * 30, ["the template is nested too deeply"]),
         (  # placeholders of other programs
             "Hi {first_name},\n[First Name] <<Price>> «2nd phone» {other} [x]",
@@ -96,9 +103,10 @@ def test_two_columns_with_one_name(load: Load) -> None:
     ("content", "problem_text"),
     [
         ("Hi\nJosé".encode("cp1252"), "line 2: the file is not in UTF-8; save it as plain text in UTF-8"),
+        # "Unicode" in Windows Notepad.
         ("Hi".encode("utf-16"), "line 1: the file is not in UTF-8; save it as plain text in UTF-8"),
-        (b"PK\x03\x04", "this is a word processor document; save it as plain text in UTF-8"),
-        (b"{\\rtf1 Hi}", "this is a word processor document; save it as plain text in UTF-8"),
+        (b"PK\x03\x04", "this is a word processor document; save it as plain text in UTF-8"),  # Word
+        (b"{\\rtf1 Hi}", "this is a word processor document; save it as plain text in UTF-8"),  # WordPad
         (b"x" * 1_000_001, "the file is too large for a template: it has more than 1,000,000 bytes"),
     ],
 )

@@ -99,7 +99,7 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
         (
             ["Customer ID", "Cell", "Mobile"],
             "",
-            '"Cell" and "Mobile" could each be `phone`. Say which one: under [columns], phone = "Cell"',
+            '"Cell" and "Mobile" could each be `phone`. Name the right one under [columns], such as phone = "Cell"',
         ),
         (
             ["Customer ID", "Vin No"],
@@ -123,6 +123,6 @@ def test_a_title_above_the_headers_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(ListError) as caught:
         found(tmp_path, ["Lakeside Motors - Spring tires 2026", "", ""], "")
     assert caught.value.problems[-1] == (
-        "This looks like a title, not like headers. If the headers stand further down, delete the rows above them "
+        "This looks like a title, not like headers. If the headers are further down, delete the rows above them "
         "and save the list again"
     )

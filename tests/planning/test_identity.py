@@ -75,7 +75,7 @@ def test_a_trial_at_the_sandbox_counts_for_nothing_but_the_sandbox(
     world.base_url = trial
     refused = world.send()
     assert refused.code == 2
-    assert "it could not be known who already got this text" in refused.err
+    assert "batchsend cannot tell who already got this text" in refused.err
     assert len(sandbox.requests()) == 2
 
 
