@@ -16,6 +16,8 @@ from postgres_server import PostgresServer, running_postgres
 from warm_start import warm_start
 from world import STARTER, Sandbox, World, running_sandbox
 
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
 from batchsend.settings import VARIABLES
 
 #: The same examples on every machine. `pytest --hypothesis-profile=default` tries new ones.
@@ -90,6 +92,14 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An open, new ledger; the test runs once on each database."""
+    opened = open_ledger(ledger_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

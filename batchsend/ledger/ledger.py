@@ -251,17 +251,7 @@ class Ledger:
             else:
                 restore_opened(connection, messages.c.run_id == run_id)
                 supersede(connection, planned, run_id, to_text(now()))
-                connection.execute(
-                    update(runs)
-                    .where(runs.c.id == run_id)
-                    .values(
-                        stop_requested_at=None,
-                        list_file=run.list_file,
-                        list_saved_at=run.list_saved_at,
-                        zone=run.zone,
-                        about=json.dumps(dict(run.about)),
-                    )
-                )
+                _continue_run(connection, run_id, run)
             start_id = _insert_start(connection, run_id, start)
             store_rows(connection, planned, run_id, campaign_id)
             if also is not None:
@@ -313,6 +303,20 @@ def _insert_run(connection: Connection, campaign_id: int, run: NewRun) -> int:
         .returning(runs.c.id)
     )
     return int(connection.execute(statement).scalar_one())
+
+
+def _continue_run(connection: Connection, run_id: int, run: NewRun) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            stop_requested_at=None,
+            list_file=run.list_file,
+            list_saved_at=run.list_saved_at,
+            zone=run.zone,
+            about=json.dumps(dict(run.about)),
+        )
+    )
 
 
 def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> int:

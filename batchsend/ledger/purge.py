@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Table,
     and_,
     case,
@@ -112,29 +113,11 @@ def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
     have no text any more. Either all entries are purged or none. The deleted data is then no longer in the database's
     files.
     """
-    when = to_text(cutoff)
-    waiting = messages.c.status == Status.PENDING
-    given_up = {
-        "status": case((waiting, literal(Status.SKIPPED)), else_=messages.c.status),
-        "codes": case((waiting, literal(Code.CLOSED)), else_=messages.c.codes),
-        "resend": case((waiting, null()), else_=messages.c.resend),
-    }
     with ledger.write() as connection:
         if connection.dialect.name == "sqlite":
             # Overwrites the deleted data even if the disk is too full to rewrite the file.
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        purged = connection.execute(
-            update(messages).where(_old_message(when)).values(_forgotten(messages, moment) | given_up)
-        ).rowcount
-        purged += connection.execute(
-            update(superseded).where(_old_superseded(when)).values(_forgotten(superseded, moment))
-        ).rowcount
-        # The digest stays, to recognize a repeated update.
-        connection.execute(
-            update(updates)
-            .where(updates.c.received_at < when, updates.c.raw != "")
-            .values(raw="", descriptions="")
-        )
+        purged = _purge_tables(connection, to_text(cutoff), moment)
     try:
         _reclaim(ledger)
     except LedgerError as error:
@@ -146,7 +129,29 @@ def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
     return purged
 
 
-def _forgotten(table: Table, moment: datetime) -> dict[str, Any]:
+def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
+    waiting = messages.c.status == Status.PENDING
+    given_up = {
+        "status": case((waiting, literal(Status.SKIPPED)), else_=messages.c.status),
+        "codes": case((waiting, literal(Code.CLOSED)), else_=messages.c.codes),
+        "resend": case((waiting, null()), else_=messages.c.resend),
+    }
+    purged = connection.execute(
+        update(messages).where(_old_message(when)).values(_purged_values(messages, moment) | given_up)
+    ).rowcount
+    purged += connection.execute(
+        update(superseded).where(_old_superseded(when)).values(_purged_values(superseded, moment))
+    ).rowcount
+    # The digest stays, to recognize a repeated update.
+    connection.execute(
+        update(updates)
+        .where(updates.c.received_at < when, updates.c.raw != "")
+        .values(raw="", descriptions="")
+    )
+    return purged
+
+
+def _purged_values(table: Table, moment: datetime) -> dict[str, Any]:
     return {
         "phone": None,
         "body": None,

@@ -1,6 +1,6 @@
 """Storage that fails, with the installed command: a clear message, and the server's record agrees with the ledger.
 
-The errors for damaged files are a table in `ledger/tests/ledger/test_opening.py`.
+The errors for damaged files are a table in `tests/ledger/test_opening.py`.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import pytest
 from ledgers import (
     came_to,
     history,
@@ -18,16 +16,8 @@ from ledgers import (
 )
 
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts, run_rows, segments_to_send
 from batchsend.statuses import IN_FLIGHT, Code, Status
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
 
 
 def test_outcomes_of_a_key_in_other_runs_are_found(ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,11 @@ from ledgers import (
     BASE_URL,
     planned,
     send_all,
+    sqlite_url,
     store_plan,
     stored,
 )
 from sqlalchemy import select, text, update
-from sqlalchemy.engine import URL
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
@@ -30,19 +30,8 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def ledger_file(tmp_path: Path) -> Path:
     return tmp_path / ".batchsend" / "ledger.db"
-
-
-def sqlite_url(file: Path) -> str:
-    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def test_a_new_ledger_is_created_and_found_again(ledger_url: str) -> None:

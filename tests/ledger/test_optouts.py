@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -57,13 +56,6 @@ UTC_ZONE = ZoneInfo("UTC")
 ANN = Person("ann", "desk")
 MONDAY = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
 OUT = "OPTED_OUT_COMMUNICATION_VALUE"
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
 
 
 def add(ledger: Ledger, *requests: OptOutRequest, moment: datetime = MONDAY) -> int:

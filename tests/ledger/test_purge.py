@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,13 +33,6 @@ OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CUTOFF = datetime(2022, 3, 2, 12, tzinfo=UTC)
 OUT = "OPTED_OUT_COMMUNICATION_VALUE"
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
 
 
 def made_then(ledger: Ledger, run_id: int, moment: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from ledgers import (
     BASE_URL,
@@ -21,17 +19,9 @@ from sqlalchemy import select, text
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import overview
 from batchsend.ledger.schema import superseded
 from batchsend.statuses import IN_FLIGHT, Code, Status
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
 
 
 def test_a_plan_is_stored_completely_or_not_at_all(ledger: Ledger) -> None:

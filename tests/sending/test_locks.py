@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ledgers import (
     BASE_URL,
+    sqlite_url,
 )
-from sqlalchemy.engine import URL
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Ledger
@@ -21,19 +21,8 @@ from batchsend.sending.locks import campaign_lock
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def ledger_file(tmp_path: Path) -> Path:
     return tmp_path / ".batchsend" / "ledger.db"
-
-
-def sqlite_url(file: Path) -> str:
-    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 HOLDER = """

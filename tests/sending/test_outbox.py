@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
 from ledgers import (
     BASE_URL,
     came_to,
@@ -22,13 +20,6 @@ from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages
 from batchsend.sending.outbox import Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
 
 
 def test_rows_are_claimed_in_list_order_and_only_once(ledger: Ledger) -> None:

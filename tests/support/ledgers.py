@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.engine import URL
 
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
@@ -19,6 +20,11 @@ from batchsend.statuses import Status
 
 BASE_URL = "https://api.example.com"
 HOST = "this-computer"
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a ledger in this file."""
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def planned(row: int, **values: Any) -> dict[str, Any]:
