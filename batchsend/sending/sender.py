@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from batchsend.mykaarma.client import Departure
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater, message_identity
+from batchsend.mykaarma.protocol import Answered, Judgement, Request, RetryLater, message_identity
 from batchsend.sending.failure_streak import FailureStreak, GiveUpTimer
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pause
@@ -310,15 +310,14 @@ class Sender:
             self._changed.set()
 
     def _settle(self, underway: _Underway, judgement: Judgement) -> None:
-        match judgement:
-            case Answered():
-                self._record(underway, judgement)
-            case RetryLater():
-                self._requeue(_with_attempt(underway.message))
-                self._back_off(underway, judgement)
-            case Refused():
-                self._requeue(_with_attempt(underway.message))
-                self.stop(Ending(judgement.reason))
+        if isinstance(judgement, Answered):
+            self._record(underway, judgement)
+            return
+        self._requeue(replace(underway.message, attempts=underway.message.attempts + 1))
+        if isinstance(judgement, RetryLater):
+            self._back_off(underway, judgement)
+        else:
+            self.stop(Ending(judgement.reason))
 
     def _requeue(self, message: Claimed) -> None:
         self._ready.appendleft(message)
@@ -375,10 +374,6 @@ class Sender:
             body=message.body,
             identity=message_identity(self._identity, message.row, message.generation),
         )
-
-
-def _with_attempt(message: Claimed) -> Claimed:
-    return replace(message, attempts=message.attempts + 1)
 
 
 def _outcome(underway: _Underway, answer: Answered, ended: float) -> Outcome:

@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
-from batchsend.campaigns.cron import OneTime, Times, due
+from batchsend.campaigns.cron import Missed, OneTime, Times, due
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
@@ -48,8 +48,9 @@ Say = Callable[[str], None]
 
 @dataclass
 class _Watched:
-    """A campaign with its times. Starts up to `handled` are done; `None` until it was read from the ledger."""
+    """A campaign file with its times. Starts up to `handled` are done; `None` until it was read from the ledger."""
 
+    path: Path
     campaign: Campaign
     times: Times
     handled: datetime | None = None
@@ -61,6 +62,14 @@ class _Watched:
     def expires_after(self) -> timedelta:
         assert self.campaign.schedule is not None  # noqa: S101 - only campaigns with one are watched
         return self.campaign.schedule.expires_after
+
+
+class _Turn(NamedTuple):
+    """One check of a campaign: its ledger, the campaign there, and the time."""
+
+    ledger: Ledger
+    scheduled: Scheduled
+    moment: datetime
 
 
 @dataclass
@@ -100,8 +109,8 @@ class Service:
     def turn(self) -> None:
         self.reap()
         self.read_files()
-        for path in list(self._watched):
-            self._check(path, self._watched[path])
+        for watched in list(self._watched.values()):
+            self._check(watched)
 
     def read_files(self) -> None:
         """Notices new, changed and removed campaign files."""
@@ -119,7 +128,7 @@ class Service:
                     "problem", f"{problem}\nIt is not started until that is corrected.", path=change.path
                 )
             elif change.campaign is not None:
-                self._watched[change.path] = _Watched(change.campaign, times_of(change.campaign))
+                self._watched[change.path] = _Watched(change.path, change.campaign, times_of(change.campaign))
             elif before is not None:
                 why = "has no [schedule] any more" if change.exists else "was removed"
                 self._log(
@@ -166,7 +175,7 @@ class Service:
             running.interrupted = True
             running.child.interrupt()
 
-    def _check(self, path: Path, watched: _Watched) -> None:
+    def _check(self, watched: _Watched) -> None:
         moment = self.clock()
         if watched.not_before is not None and moment < watched.not_before:
             return
@@ -174,12 +183,15 @@ class Service:
             return
         try:
             with self._ledger(watched.campaign) as (ledger, scheduled):
+                turn = _Turn(ledger, scheduled, moment)
                 if watched.handled is None:
-                    self._begin(path, watched, ledger, scheduled, moment)
+                    self._begin(watched, turn)
                 else:
-                    self._start_due(path, watched, ledger, scheduled, moment)
+                    self._start_due(watched, turn)
         except Exception as error:  # noqa: BLE001 - a problem of one campaign must not stop the others
-            problem = str(error) if isinstance(error, BatchsendError) else f"{path}: {type(error).__name__}"
+            problem = (
+                str(error) if isinstance(error, BatchsendError) else f"{watched.path}: {type(error).__name__}"
+            )
             watched.not_before = moment + _RETRY_AFTER
             if problem != watched.last_problem:
                 self._log("problem", f"{problem}\nIt is retried every minute.", watched.campaign)
@@ -187,15 +199,13 @@ class Service:
         else:
             watched.not_before = watched.last_problem = None
 
-    def _begin(
-        self, path: Path, watched: _Watched, ledger: Ledger, scheduled: Scheduled, moment: datetime
-    ) -> None:
-        handled = watch(ledger, scheduled, schedule_words(watched.campaign), moment)
+    def _begin(self, watched: _Watched, turn: _Turn) -> None:
+        handled = watch(turn.ledger, turn.scheduled, schedule_words(watched.campaign), turn.moment)
         if isinstance(watched.times, OneTime):
             # A single start is made even if no scheduler ran at that time.
             handled = watched.times.at - _INSTANT
-        watched.handled, watched.next = handled, watched.times.after(handled)
-        ahead = watched.times.after(moment)
+        self._mark_handled(watched, handled)
+        ahead = watched.times.after(turn.moment)
         upcoming = f"next start {self._local(watched, ahead)}" if ahead else "no further start"
         self._log(
             "watching",
@@ -203,71 +213,63 @@ class Service:
             watched.campaign,
             next=to_text(ahead) if ahead else None,
         )
-        if not self._start_due(path, watched, ledger, scheduled, moment) and all(
-            running.scheduled != scheduled for running in self._running.values()
-        ):
-            self._resume(path, watched, ledger, scheduled, moment)
+        started = self._start_due(watched, turn)
+        if not started and all(running.scheduled != turn.scheduled for running in self._running.values()):
+            self._resume(watched, turn)
 
-    def _start_due(
-        self, path: Path, watched: _Watched, ledger: Ledger, scheduled: Scheduled, moment: datetime
-    ) -> bool:
+    def _start_due(self, watched: _Watched, turn: _Turn) -> bool:
         """Starts the campaign if a start is due and logs missed starts. Returns whether it was started."""
         assert watched.handled is not None  # noqa: S101 - it was read from the ledger before
-        found = due(watched.times, watched.handled, moment, watched.expires_after)
+        found = due(watched.times, watched.handled, turn.moment, watched.expires_after)
         if found.missed is not None:
-            last = found.missed.last
-            if claim(ledger, scheduled, last, StartOutcome.MISSED, self.scheduler, moment):
-                first = found.missed.first
-                span = f"{self._local(watched, first)} to " if first < last else ""
-                self._log(
-                    "missed",
-                    f"Missed: {span}{self._local(watched, last)}. This start is skipped.",
-                    watched.campaign,
-                    planned=to_text(last),
-                    first=to_text(first),
-                )
-            self._mark_handled(watched, last)
+            self._skip(watched, turn, found.missed)
         if found.start is None:
             return False
         planned, when = found.start, self._local(watched, found.start)
-        if path in self._running:
-            claim(ledger, scheduled, planned, StartOutcome.MISSED, self.scheduler, moment)
+        started = watched.path not in self._running and self._claim(turn, planned, StartOutcome.STARTED)
+        if started:
+            late = "" if turn.moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
+            self._launch(watched, turn.scheduled, planned, "started", f"Started for {when}{late}.")
+        elif watched.path in self._running:
+            self._claim(turn, planned, StartOutcome.MISSED)
+            message = f"Missed: {when}, because the previous start still runs."
+            self._log("missed", message, watched.campaign, planned=to_text(planned))
+        else:
+            message = f"The start of {when} was made before, or by another scheduler of this ledger."
+            self._log("already", message, watched.campaign, planned=to_text(planned))
+        self._mark_handled(watched, planned)
+        return started
+
+    def _skip(self, watched: _Watched, turn: _Turn, missed: Missed) -> None:
+        """Logs missed starts that expired."""
+        first, last = missed.first, missed.last
+        if self._claim(turn, last, StartOutcome.MISSED):
+            span = f"{self._local(watched, first)} to " if first < last else ""
             self._log(
                 "missed",
-                f"Missed: {when}, because the previous start still runs.",
+                f"Missed: {span}{self._local(watched, last)}. Missed starts are skipped.",
                 watched.campaign,
-                planned=to_text(planned),
+                planned=to_text(last),
+                first=to_text(first),
             )
-        elif claim(ledger, scheduled, planned, StartOutcome.STARTED, self.scheduler, moment):
-            late = "" if moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
-            self._launch(path, watched, scheduled, planned, "started", f"Started for {when}{late}.")
-            self._mark_handled(watched, planned)
-            return True
-        else:
-            made = f"The start of {when} was made before, or by another scheduler of this ledger."
-            self._log("already", made, watched.campaign, planned=to_text(planned))
-        self._mark_handled(watched, planned)
-        return False
+        self._mark_handled(watched, last)
 
-    def _resume(
-        self, path: Path, watched: _Watched, ledger: Ledger, scheduled: Scheduled, moment: datetime
-    ) -> None:
-        since = moment - watched.expires_after
-        planned = take_over(ledger, scheduled, since, self.scheduler, psutil.pid_exists, moment)
+    def _claim(self, turn: _Turn, planned: datetime, outcome: StartOutcome) -> bool:
+        return claim(turn.ledger, turn.scheduled, planned, outcome, self.scheduler, turn.moment)
+
+    def _resume(self, watched: _Watched, turn: _Turn) -> None:
+        since = turn.moment - watched.expires_after
+        planned = take_over(
+            turn.ledger, turn.scheduled, since, self.scheduler, psutil.pid_exists, turn.moment
+        )
         if planned is not None:
-            when = self._local(watched, planned)
-            self._launch(
-                path,
-                watched,
-                scheduled,
-                planned,
-                "goes_on",
-                f"The start of {when} was interrupted and is resumed.",
-            )
+            message = f"The start of {self._local(watched, planned)} was interrupted and is resumed."
+            self._launch(watched, turn.scheduled, planned, "goes_on", message)
 
     def _launch(
-        self, path: Path, watched: _Watched, scheduled: Scheduled, planned: datetime, event: str, message: str
+        self, watched: _Watched, scheduled: Scheduled, planned: datetime, event: str, message: str
     ) -> None:
+        path = watched.path
         ledger = ["--ledger", self.ledger_option] if self.ledger_option is not None else []
         arguments = ["send", str(path), "--yes", "--log-format", "json", *ledger]
         self._log(event, message, watched.campaign, planned=to_text(planned))

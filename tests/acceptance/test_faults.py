@@ -470,7 +470,7 @@ class Client:
         self.timeout = timeout
         self.client = ApiClient(
             base_url,
-            "customer-1",
+            "somebody",
             "secret",
             options=SendingAttributes(),
             timeout=timeout,

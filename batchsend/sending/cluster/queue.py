@@ -77,11 +77,30 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
         ),
         {"task": _CHUNK, "run": run_id},
     )
-    numbered = (
-        select(
-            messages.c.row,
-            ((func.row_number().over(order_by=messages.c.row) - 1) // _CHUNK_ROWS).label("chunk"),
+    queue = queue_of(base_url)
+    jobs = [
+        Job(
+            queue=queue,
+            task_name=_CHUNK,
+            lock=None,
+            queueing_lock=None,
+            # The first chunks of all runs come before the second ones, so that a large run does not delay others.
+            priority=-number,
+            task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
         )
+        for number, (first, last) in enumerate(_open_chunks(connection, run_id))
+    ]
+    manager = App(connector=PsycopgConnector()).job_manager
+    for begin in range(0, len(jobs), _JOBS_PER_STATEMENT):
+        manager.batch_defer_jobs(jobs[begin : begin + _JOBS_PER_STATEMENT], connection=_driver(connection))
+    return len(jobs)
+
+
+def _open_chunks(connection: Connection, run_id: int) -> list[tuple[int, int]]:
+    """The first and the last row of each chunk of a run's open rows."""
+    number = func.row_number().over(order_by=messages.c.row) - 1
+    numbered = (
+        select(messages.c.row, (number // _CHUNK_ROWS).label("chunk"))
         .where(messages.c.run_id == run_id, OPEN_ROW)
         .subquery()
     )
@@ -90,22 +109,7 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
         .group_by(numbered.c.chunk)
         .order_by(numbered.c.chunk)
     )
-    chunks = [
-        Job(
-            queue=queue_of(base_url),
-            task_name=_CHUNK,
-            lock=None,
-            queueing_lock=None,
-            # The first chunks of all runs come before the second ones, so that a large run does not delay others.
-            priority=-number,
-            task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
-        )
-        for number, (first, last) in enumerate(connection.execute(bounds))
-    ]
-    manager = App(connector=PsycopgConnector()).job_manager
-    for begin in range(0, len(chunks), _JOBS_PER_STATEMENT):
-        manager.batch_defer_jobs(chunks[begin : begin + _JOBS_PER_STATEMENT], connection=_driver(connection))
-    return len(chunks)
+    return [(first, last) for first, last in connection.execute(bounds)]
 
 
 def forget_chunks(ledger: Ledger, run_id: int) -> None:
@@ -135,30 +139,13 @@ async def work(runs: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event
     asyncio.get_running_loop().set_exception_handler(_ignore)
     away = False
     while not stopping.is_set():
-        queue = queue_of(runs.base_url)
-        app = _app_of(runs, queue, options)
+        app = _app_of(runs, queue_of(runs.base_url), options)
         try:
             async with app.open_async():
                 if away:
                     runs.say("The database is back.")
                 away = False
-                worker = asyncio.create_task(
-                    app.run_worker_async(
-                        queues=[queue],
-                        name=options.name,
-                        concurrency=options.concurrency,
-                        delete_jobs="always",
-                        install_signal_handlers=False,
-                        update_heartbeat_interval=_HEARTBEAT_SECONDS,
-                        stalled_worker_timeout=_STALLED_SECONDS,
-                        fetch_job_polling_interval=_POLL_SECONDS,
-                    )
-                )
-                stopped = asyncio.create_task(stopping.wait())
-                await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
-                stopped.cancel()
-                worker.cancel()
-                await asyncio.gather(worker, return_exceptions=True)
+                await _run_worker(app, queue_of(runs.base_url), options, stopping)
         except Exception:  # noqa: BLE001, S110 - the worker survives all errors of the library's connection
             pass
         if not stopping.is_set():
@@ -167,6 +154,27 @@ async def work(runs: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event
             away = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 1.0)
+
+
+async def _run_worker(app: App, queue: str, options: WorkerOptions, stopping: asyncio.Event) -> None:
+    """Runs Procrastinate's worker until it ends or `stopping` is set."""
+    worker = asyncio.create_task(
+        app.run_worker_async(
+            queues=[queue],
+            name=options.name,
+            concurrency=options.concurrency,
+            delete_jobs="always",
+            install_signal_handlers=False,
+            update_heartbeat_interval=_HEARTBEAT_SECONDS,
+            stalled_worker_timeout=_STALLED_SECONDS,
+            fetch_job_polling_interval=_POLL_SECONDS,
+        )
+    )
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
 
 
 def _ignore(_loop: object, _context: object) -> None:
