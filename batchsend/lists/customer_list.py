@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -87,7 +88,7 @@ class CustomerList:
 
     path: Path
     headers: tuple[str, ...]
-    notes: tuple[str, ...]  #: what was detected or assumed, one phrase each: `read as Windows-1252`
+    notes: tuple[str, ...]  #: detected or assumed facts, one phrase each: `read as Windows-1252`
     saved_at: datetime  #: when the file was last modified, UTC
     sha256: str  #: of the file's bytes, hexadecimal
     rows: int  #: rows below the header that are not blank
@@ -143,22 +144,19 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
     as a whole.
     """
     snapshot, spool = FileSnapshot.of(path), Spool()
-    try:
+    with _file_errors(path):
         source = _opener(detect(path))(path, snapshot, options)
         found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
-    except NoRoomError as error:
-        raise ListError(path, _no_room(error)) from error
-    except OSError as error:
-        raise ListError(path, unreadable(error)) from error
     header = found.header
+    headers = tuple(header.columns.values())
     if found.problems:
         refused = ListError(path, found.problems)
-        refused.headers = tuple(header.columns.values()) or None
+        refused.headers = headers or None
         raise refused
     header_note = (f"the header is in row {header.row}",) if header.row > 1 else ()
     return CustomerList(
         path=path,
-        headers=tuple(header.columns.values()),
+        headers=headers,
         notes=(*source.notes, *header_note),
         saved_at=snapshot.saved_at,
         sha256=snapshot.sha256,
@@ -170,6 +168,17 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         _short_is_malformed=source.short_rows_are_malformed,
         _skip_hidden=options.hidden_rows == "skip",
     )
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the operating system into a ListError."""
+    try:
+        yield
+    except NoRoomError as error:
+        raise ListError(path, _no_room(error)) from error
+    except OSError as error:
+        raise ListError(path, unreadable(error)) from error
 
 
 def _no_room(error: NoRoomError) -> str:

@@ -12,6 +12,7 @@ from batchsend.lists.cells import column_letter
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
 from batchsend.lists.spool import Spool
+from batchsend.utils.wording import row_count
 
 _SHOWN_ROWS = 5
 _RESULTS_START = ("row", "status", "messageUUID")
@@ -83,19 +84,19 @@ def examine(
     if first is None:
         return Examination(problems=[EMPTY])
     found = Examination(Header.of(*first))
-    if any(map(_is_data, found.header.columns.values())):
+    if any(map(_is_phone, found.header.columns.values())):
         return Examination(problems=[_NO_HEADERS])
     blank = [position for position, name in enumerate(first[1]) if not name]
-    of_rows = _examine_rows(found, rows, source.hidden, blank, spool)
-    found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *of_rows]
-    if rows_needed and not found.rows and not of_rows:
+    row_problems = _examine_rows(found, rows, source.hidden, blank, spool)
+    found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *row_problems]
+    if rows_needed and not found.rows and not row_problems:
         found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
     if found.hidden.count and hidden_rows is None:
         found.problems.append(_hidden(found.hidden))
     return found
 
 
-def _is_data(header: str) -> bool:
+def _is_phone(header: str) -> bool:
     """Whether this is a phone number. Dates such as `2026-03-01` have fewer digits."""
     return bool(_PHONE.fullmatch(header)) and sum(map(str.isdigit, header)) >= _PHONE_DIGITS
 
@@ -161,9 +162,9 @@ def _missing_header(position: int, rows: _RowSample) -> str:
 
 
 def _hidden(rows: _RowSample) -> str:
-    hidden, them = ("row is", "it") if rows.count == 1 else ("rows are", "them")
+    are, them = ("is", "it") if rows.count == 1 else ("are", "them")
     return (
-        f"{rows.count:,} {hidden} hidden or filtered out ({_rows(rows)}). Choose under [list_options]: "
+        f"{row_count(rows.count)} {are} hidden or filtered out ({_rows(rows)}). Choose under [list_options]: "
         f'hidden_rows = "skip" leaves {them} out, hidden_rows = "include" texts {them}.'
     )
 

@@ -45,7 +45,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was detected or assumed about the file, one phrase each."""
+        """Detected or assumed facts about the file, one phrase each."""
 
     @property
     def hidden(self) -> frozenset[int]:
@@ -81,14 +81,7 @@ class FileSnapshot:
             raise ListError(path, forbidden(why))
         try:
             before = path.stat()
-            if path.is_dir():
-                raise ListError(path, "This is a folder. Name the list file in it.")
-            if before.st_size > MAX_FILE_SIZE:
-                raise ListError(
-                    path,
-                    f"It is too large: {before.st_size:,} bytes; at most {MAX_FILE_SIZE:,} can be read. "
-                    "Split it into several lists.",
-                )
+            _check_size(path, before.st_size)
             digest = _digest(path)
             after = path.stat()
         except FileNotFoundError:
@@ -155,6 +148,17 @@ def unreadable(error: OSError) -> str:
         f"It cannot be read ({error.strerror or error}). "
         "Close other programs that have it open, and check that you have permission to read it."
     )
+
+
+def _check_size(path: Path, size: int) -> None:
+    if path.is_dir():
+        raise ListError(path, "This is a folder. Name the list file in it.")
+    if size > MAX_FILE_SIZE:
+        raise ListError(
+            path,
+            f"It is too large: {size:,} bytes; at most {MAX_FILE_SIZE:,} can be read. "
+            "Split it into several lists.",
+        )
 
 
 def _digest(path: Path) -> str:

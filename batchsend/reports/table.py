@@ -7,10 +7,11 @@ are used as a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -45,8 +46,8 @@ class ResultRow(NamedTuple):
     warning_codes: str | None
     attempts: int
     sent_at: str | None
-    sent_at_local: str | None
     latency_ms: int | None
+    sent_at_local: str | None
     run: int | None
 
 
@@ -59,39 +60,45 @@ class Place(Enum):
 
 
 class Column(NamedTuple):
-    """A column: its header, width in characters, content and place. `docs/results.md` explains it."""
+    """A column: its header, width in characters, the field or property of `ResultRow` it shows, and its place.
+
+    `docs/results.md` explains it.
+    """
 
     header: str
     width: int
-    value: Callable[[ResultRow], Value]
+    field: str
     place: Place
 
 
 _LEADING, _FOLDED, _ANSWER = Place
 #: In the order of the sheet; `ANSWER` columns are next to each other.
 COLUMNS: tuple[Column, ...] = (
-    Column("row", 7, lambda row: row.row, _LEADING),
-    Column("status", 13, lambda row: row.status, _LEADING),
-    Column("messageUUID", 16, lambda row: row.message_uuid, _LEADING),
-    Column("errorCodes", 28, lambda row: row.codes, _LEADING),
-    Column("errorDescriptions", 40, lambda row: row.descriptions, _LEADING),
-    Column("phone", 16, lambda row: row.phone, _LEADING),
-    Column("message", 70, lambda row: row.body, _LEADING),
-    Column("customerUUID", 16, lambda row: row.customer_uuid, _FOLDED),
-    Column("segments", 12, lambda row: row.segments, _FOLDED),
-    Column("encoding", 12, lambda row: row.encoding, _FOLDED),
-    Column("apiStatus", 13, lambda row: row.api_status, _ANSWER),
-    Column("httpStatus", 14, lambda row: row.http_status, _ANSWER),
-    Column("requestUUID", 16, lambda row: row.request_uuid, _ANSWER),
-    Column("warningCodes", 20, lambda row: row.warning_codes, _ANSWER),
-    Column("attempts", 12, lambda row: row.attempts, _FOLDED),
-    Column("sentAtUTC", 26, lambda row: row.sent_at, _FOLDED),
-    Column("sentAt", 20, lambda row: row.sent_at_local, _FOLDED),
-    Column("latencyMs", 13, lambda row: row.latency_ms, _FOLDED),
-    Column("run", 12, lambda row: row.run, _FOLDED),
+    Column("row", 7, "row", _LEADING),
+    Column("status", 13, "status", _LEADING),
+    Column("messageUUID", 16, "message_uuid", _LEADING),
+    Column("errorCodes", 28, "codes", _LEADING),
+    Column("errorDescriptions", 40, "descriptions", _LEADING),
+    Column("phone", 16, "phone", _LEADING),
+    Column("message", 70, "body", _LEADING),
+    Column("customerUUID", 16, "customer_uuid", _FOLDED),
+    Column("segments", 12, "segments", _FOLDED),
+    Column("encoding", 12, "encoding", _FOLDED),
+    Column("apiStatus", 13, "api_status", _ANSWER),
+    Column("httpStatus", 14, "http_status", _ANSWER),
+    Column("requestUUID", 16, "request_uuid", _ANSWER),
+    Column("warningCodes", 20, "warning_codes", _ANSWER),
+    Column("attempts", 12, "attempts", _FOLDED),
+    Column("sentAtUTC", 26, "sent_at", _FOLDED),
+    Column("sentAt", 20, "sent_at_local", _FOLDED),
+    Column("latencyMs", 13, "latency_ms", _FOLDED),
+    Column("run", 12, "run", _FOLDED),
 )
 LEADING_COLUMNS = tuple(column for column in COLUMNS if column.place is Place.LEADING)
 FOLDED_COLUMNS = tuple(column for column in COLUMNS if column.place is not Place.LEADING)
+_leading_values, _folded_values = (
+    attrgetter(*(column.field for column in part)) for part in (LEADING_COLUMNS, FOLDED_COLUMNS)
+)
 ANSWER_COLUMNS = tuple(column for column in COLUMNS if column.place is Place.ANSWER)
 
 
@@ -143,11 +150,7 @@ def distinct_headers(ours: Iterable[str], list_headers: Iterable[str]) -> list[s
 
 def values(row: ResultRow, width: int) -> list[Value]:
     """The cells of one row, one for each of `column_headers`; `width` is the number of the list's own headers."""
-    return [
-        *[one.value(row) for one in LEADING_COLUMNS],
-        *list_cells(row, width),
-        *[one.value(row) for one in FOLDED_COLUMNS],
-    ]
+    return [*_leading_values(row), *list_cells(row, width), *_folded_values(row)]
 
 
 def list_cells(row: ResultRow, width: int) -> Sequence[str]:

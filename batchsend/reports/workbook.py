@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ class _ProblemColumn(NamedTuple):
 def _as_problem(header: str, *, wraps: bool = False) -> _ProblemColumn:
     """A column of `Results` that `Problems` has, too."""
     same = column(header)
-    return _ProblemColumn(same.header, same.width, same.value, wraps)
+    return _ProblemColumn(same.header, same.width, attrgetter(same.field), wraps)
 
 
 _PROBLEM_COLUMNS = (

@@ -188,7 +188,7 @@ def test_any_row_by_its_number(files: dict[str, Path], look: Any) -> None:
     assert "Row 12 is invalid" in page.locator("#found").inner_text()
     page.fill("input[name=row]", "100999")
     page.click("form button")
-    assert "Row 100999 is not one of the" in page.locator("#found").inner_text()
+    assert "Row 100999 is not among the" in page.locator("#found").inner_text()
 
 
 def test_the_keyboard_gets_everywhere(files: dict[str, Path], look: Any) -> None:
