@@ -52,7 +52,7 @@ def resolve_ledger_url(option: str | None, settings: Settings, base_dir: Path) -
             )
     elif settings.ledger_url is not None:
         source = settings.sources.get(LEDGER)
-        url = _parse(settings.ledger_url, settings.said(LEDGER), source.parent if source else None)
+        url = _parse(settings.ledger_url, settings.name_of(LEDGER), source.parent if source else None)
         if source is None and url.database and _is_relative_file(url):
             raise SettingsError(
                 f"{LEDGER} is {url.database}, which would be a different file in every folder that a command is "

@@ -57,8 +57,8 @@ def load_callback_auth(settings: Settings, folder: Path) -> CallbackAuth:
         secret = _stored_secret(folder / SECRET_FILE)
     elif not _SECRET.fullmatch(secret):
         raise SettingsError(
-            f"{settings.said(CALLBACK_SECRET)} cannot be used: a secret has 16 to 128 letters, digits, hyphens and "
-            f"underscores. Delete the setting, and one is made for you."
+            f"{settings.name_of(CALLBACK_SECRET)} cannot be used: a secret has 16 to 128 letters, digits, hyphens "
+            f"and underscores. Delete the setting, and one is made for you."
         )
     return CallbackAuth(secret, settings.callback_signing_key)
 
