@@ -60,10 +60,6 @@ class WebFolder:
         return self.root / ".batchsend" / "web"
 
     @property
-    def users_file(self) -> Path:
-        return users_file(self.root)
-
-    @property
     def new_folder(self) -> Path:
         """The folder for a new campaign."""
         campaigns = self.root / CAMPAIGNS

@@ -35,7 +35,6 @@ class RunSnapshot:
     the last seconds. `left`: the time left, in words.
     """
 
-    counts: Mapping[str, int]
     tally: Tally
     bar: list[Share]
     sending: bool
@@ -97,7 +96,7 @@ def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> 
     in_flight = counts.get(IN_FLIGHT, 0)
     left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
     tally = tally_of(counts, sending=sending)
-    return RunSnapshot(counts, tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
+    return RunSnapshot(tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
 
 
 def _rate(before: deque[tuple[float, int]], done: int) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,47 @@ def test_options_without_effect_on_a_dry_run_are_refused(world: World, sandbox: 
     assert "--dry-run is `batchsend preview`, which has no --expect: leave it out." in refused.err
     assert world.send("--dry-run").code == 0
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Options about sending: a preview sends nothing.
+        ["--strict"],
+        ["--rate", "1"],
+        ["--concurrency", "1"],
+        ["--wait"],
+        ["--detach"],
+        ["--sandbox"],
+        # Options about output that a preview does not have.
+        ["--results", "x.csv"],
+        ["--quiet"],
+        ["--log-format", "json"],
+    ],
+)
+def test_every_option_that_preview_lacks_is_refused_with_dry_run(tmp_path: Path, options: list[str]) -> None:
+    world = World(tmp_path).write(customers(1))
+    refused = world.send("--dry-run", *options)
+    assert refused.code == 2
+    assert f"which has no {options[0]}: leave it out." in refused.err
+
+
+def test_options_of_preview_go_with_dry_run(tmp_path: Path) -> None:
+    world = World(tmp_path).write(customers(2))
+    (tmp_path / "customers.csv").rename(tmp_path / "other.csv")
+    done = world.send(
+        "--dry-run", "--list", "other.csv", "--limit", "1", "--ledger", "l.db", "--new-campaign"
+    )
+    assert done.code == 0, done.err
+    assert "+ 1 ready to send" in done.out
+
+
+def test_a_rehearsal_says_that_it_does_not_wait_for_quiet_hours(tmp_path: Path) -> None:
+    moment = datetime.now(UTC)
+    begins, ends = (f"{moment + timedelta(hours=hours):%H:%M}" for hours in (-1, 2))
+    hours = f'quiet_hours = {{ from = "{begins}", to = "{ends}", timezone = "UTC" }}'
+    world = World(tmp_path).write(customers(1), campaign=f"[sending]\n{hours}\n")
+    done = world.send("--sandbox")
+    assert done.code == 0, done.err
+    assert "The rehearsal does not wait." in " ".join(done.out.split())
+    assert "1 row = 1 accepted by myKaarma" in done.out

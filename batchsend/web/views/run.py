@@ -247,8 +247,6 @@ def _table(run: RunRef, rows: RowPage, *, sending: bool) -> str:
     return part(
         "rows.html.j2",
         rows=shown_rows,
-        query=query,
-        words=STATUS_WORDS,
         earlier=at("before", rows.earlier),
         later=at("after", rows.later),
         first=run.url,
