@@ -1,4 +1,7 @@
-"""Text a list of customers, each with their own message, through the myKaarma communications API."""
+"""Texts a list of customers, each with their own message, through the myKaarma communications API.
+
+The Python API is `load_campaign`, `preview` and `send`, from `runs.api`. They are imported when they are first used.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ __all__ = ["__version__", "load_campaign", "preview", "send"]
 
 
 def __getattr__(name: str) -> Any:
-    # The libraries behind these take a second to import; `batchsend --help` does not need them.
+    # Importing their libraries takes a second, and `batchsend --help` does not need them.
     if name in ("load_campaign", "preview", "send"):
         from batchsend.runs import api
 

@@ -1,4 +1,4 @@
-"""`python -m batchsend`, and the console script: the only place where an error becomes an exit code."""
+"""Runs the command line, for `python -m batchsend` and the console script."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line. Whatever a user can put right is said in a sentence, without a traceback."""
+    """Runs the command line and exits with its code."""
     from batchsend.cli.main import run
 
     sys.exit(run(sys.argv[1:]))

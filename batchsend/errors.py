@@ -1,7 +1,7 @@
-"""The one family of exceptions: what a user can do about it decides the class.
+"""All exceptions that batchsend raises for users. The class depends on what the user can do about it.
 
-Every message names the file, the row or the key, says what is wrong and what to do. The command line prints
-the message as it stands and leaves with the class's exit code; no traceback reaches a user.
+Every message names the file, the row or the key, and says what is wrong and what to do. The command line prints the
+message and exits with the exit code of the class, without a traceback.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from batchsend.statuses import Code
 
 
 class BatchsendError(Exception):
-    """Something that the user can put right. The message says what and how."""
+    """A problem that the user can fix. The message says how."""
 
     exit_code = 2
 
 
 class FileError(BatchsendError):
-    """A file is missing, unreadable or not what it should be.
+    """A file is missing, unreadable or has the wrong content.
 
-    `path` stands in front of the first line; several problems of one file are shown together, one a line.
+    The message begins with `path`. Several problems of one file are shown together, one per line.
     """
 
     def __init__(self, path: Path | str, problems: str | Iterable[str]) -> None:
@@ -34,41 +34,50 @@ class FileError(BatchsendError):
         super().__init__(text)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors travel between processes."""
+        """Lets the error be sent to another process."""
         return type(self), (self.path, self.problems), self.__dict__
 
 
 class CampaignError(FileError):
-    """The campaign file cannot be used as it stands."""
+    """The campaign file has a problem."""
 
 
 class ForbiddenFileError(CampaignError):
-    """The campaign names a file that must not be read, beside whatever else is wrong with it."""
+    """The campaign names a file that batchsend must not read. It may have other problems too."""
 
 
 class SettingsError(BatchsendError):
-    """Credentials or other settings from the environment are missing or wrong."""
+    """Credentials or other settings are missing or wrong."""
 
 
 class ListError(FileError):
-    """The list as a whole cannot be used; raised before any row is looked at.
+    """The list as a whole cannot be used. Raised before any row is judged.
 
-    `headers` are there where they could be read: what else is wrong with them can be said at once.
+    `headers`: the list's headers if they could be read, so that their problems can be reported too.
     """
 
     headers: tuple[str, ...] | None = None
 
 
 class TemplateError(FileError):
-    """The template as a whole cannot be used; raised before any row is rendered."""
+    """The template as a whole cannot be used. Raised before any row is rendered."""
 
 
 class GuardError(BatchsendError):
-    """A guard refuses the start: nothing was sent."""
+    """A guard refused the start. Nothing was sent."""
 
 
 class IdentityError(BatchsendError):
-    """The ledger knows this campaign otherwise; sending could text people twice."""
+    """The ledger knows this campaign by another name, file or key; sending could text people twice.
+
+    `problem`: what is wrong and how to keep the history. `option`: the command-line option that starts without the
+    history; "" if there is none.
+    """
+
+    def __init__(self, problem: str, option: str = "") -> None:
+        super().__init__(f"{problem} To start without its history: {option}" if option else problem)
+        self.problem = problem
+        self.option = option
 
 
 class LedgerError(BatchsendError):
@@ -76,11 +85,11 @@ class LedgerError(BatchsendError):
 
 
 class ResultsError(BatchsendError):
-    """Results cannot be written where they should go."""
+    """The results cannot be written."""
 
 
 class StoppedError(BatchsendError):
-    """Sending had to stop early; the same command goes on where it stopped."""
+    """Sending stopped early. The same command picks up where it left off."""
 
     exit_code = 3
 
@@ -91,10 +100,10 @@ class BusyError(BatchsendError):
     exit_code = 4
 
 
-class RowProblem(BatchsendError):  # noqa: N818 - a verdict on a row, not a failure
-    """This row cannot become a message. `code` is for programs, `description` one sentence for people.
+class RowProblem(BatchsendError):  # noqa: N818 - about one row, not a failure of the program
+    """A row cannot be turned into a message. `code` is for programs, `description` is a sentence for people.
 
-    A description names columns, variables and lines, never a customer's phone number or text.
+    A description names columns, variables and lines, but never a customer's phone number or text.
     """
 
     def __init__(self, code: Code, description: str) -> None:

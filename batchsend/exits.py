@@ -1,4 +1,4 @@
-"""How a start ended, as scripts read it: the exit codes."""
+"""The exit codes, which tell scripts how a command ended."""
 
 from __future__ import annotations
 

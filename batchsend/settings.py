@@ -1,7 +1,7 @@
-"""Settings of this computer: credentials, base URL and ledger, from the environment or a `.env` file.
+"""Settings of this computer: credentials, base URL and ledger.
 
-Each setting comes for itself from the environment, else from `.env` beside the campaign file, else from `.env` in
-the current directory. Nothing here ever shows a password; URLs that may hold one are not shown either.
+Each setting comes from the environment, else from `.env` next to the campaign file, else from `.env` in the current
+directory. No message shows a password or a URL that may contain one.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ DEFAULT_BASE_URL = "https://api.mykaarma.com"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says.
+    """The settings of one command.
 
-    `sources` says where each variable that is set came from: the path of a `.env` file, or None for the
-    environment.
+    `sources`: for each variable that is set, the path of its `.env` file, or `None` for the environment.
     """
 
     base_url: str
@@ -51,24 +50,24 @@ class Settings:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where `.env` was looked for, in this order."""
+        """The folders that may have a `.env` file, in this order."""
         return tuple(dict.fromkeys((self.campaign_dir, self.cwd)))
 
-    def said(self, variable: str) -> str:
+    def name_of(self, variable: str) -> str:
         """The variable and the file that sets it, for the beginning of a sentence."""
-        return _said(variable, self.sources)
+        return _name_of(variable, self.sources)
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Of a service subscriber, for HTTP Basic."""
+    """The username and password of a service subscriber, for HTTP Basic."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
 
 
 def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> Settings:
-    """Collects the settings. Raises `SettingsError` where one that is set cannot be used."""
+    """Reads the settings. Raises `SettingsError` if a value is not valid."""
     campaign_dir, cwd = campaign_dir.absolute(), cwd.absolute()
     env_files = dict.fromkeys((campaign_dir / ".env", cwd / ".env"))
     places: list[tuple[Path | None, Mapping[str, str]]] = [(None, environ)]
@@ -77,13 +76,13 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
     sources: dict[str, Path | None] = {}
     for variable in VARIABLES:
         for source, values in places:
-            # A blank line in a .env file is a form that was not filled in.
+            # A blank value in a .env file counts as not set.
             if value := values.get(variable, "").strip():
                 found[variable] = values[variable] if variable == PASSWORD else value
                 sources[variable] = source
                 break
     return Settings(
-        base_url=normalise_base_url(found.get(BASE_URL, DEFAULT_BASE_URL), _said(BASE_URL, sources)),
+        base_url=normalize_base_url(found.get(BASE_URL, DEFAULT_BASE_URL), _name_of(BASE_URL, sources)),
         username=found.get(USERNAME),
         password=found.get(PASSWORD),
         ledger_url=found.get(LEDGER),
@@ -95,7 +94,7 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
     )
 
 
-def _said(variable: str, sources: Mapping[str, Path | None]) -> str:
+def _name_of(variable: str, sources: Mapping[str, Path | None]) -> str:
     source = sources.get(variable)
     return f"{variable} in {source}" if source else variable
 
@@ -115,9 +114,9 @@ def _read_env_file(path: Path) -> dict[str, str]:
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        # `from None`: the cause would carry the file's content along, passwords and all.
+        # `from None`, because the cause contains the content of the file, including passwords.
         raise SettingsError(
-            f"{path}: line {line} holds a character that is not UTF-8. "
+            f"{path}: line {line} has a character that is not UTF-8. "
             "Save the file again with the encoding UTF-8."
         ) from None
     values = {}
@@ -136,20 +135,20 @@ def _read_env_file(path: Path) -> dict[str, str]:
 
 
 def require_credentials(settings: Settings) -> Credentials:
-    """The username and the password. Raises `SettingsError` that says what is missing and how to set it."""
+    """Returns the credentials. Raises `SettingsError`, which says what is missing and how to set it."""
     username, password = settings.username, settings.password
     if not username or not password:
         raise SettingsError(_how_to_set(settings))
     if ":" in username:
         raise SettingsError(
-            f"{settings.said(USERNAME)} holds a colon, which a username cannot have here. "
+            f"{settings.name_of(USERNAME)} contains a colon, which a username cannot have. "
             "Write the username alone, and the password in MYKAARMA_PASSWORD."
         )
     for variable, value in ((USERNAME, username), (PASSWORD, password)):
         if any(ord(character) < 32 or ord(character) == 127 for character in value):
             raise SettingsError(
-                f"{settings.said(variable)} holds a line break or another control character. "
-                "Set it again without; a file's last line break often comes along when it is copied."
+                f"{settings.name_of(variable)} contains a line break or another control character. "
+                "Set it again without it. A line break at the end of a file is often copied by mistake."
             )
     return Credentials(username, password)
 
@@ -178,27 +177,27 @@ def _how_to_set(settings: Settings) -> str:
 # --- base URL
 
 
-def normalise_base_url(url: str, name: str = BASE_URL) -> str:
-    """`url` in the one spelling that the ledger compares: `https://api.mykaarma.com`, `http://localhost:8080/x`.
+def normalize_base_url(url: str, name: str = BASE_URL) -> str:
+    """Converts `url` to the spelling that the ledger compares, such as `https://api.mykaarma.com`.
 
-    `name` begins the sentence of the `SettingsError` that is raised where `url` cannot be used.
+    Raises `SettingsError`, whose message begins with `name`, if `url` is not valid.
     """
     text = url.strip()
-    if "@" in text:  # never shown: there may be a password in front of it
+    if "@" in text:  # not shown, because it may contain a password
         raise SettingsError(
-            f"{name} holds a username or password. Write the address alone, "
+            f"{name} contains a username or password. Write only the address, "
             "and the credentials in MYKAARMA_USERNAME and MYKAARMA_PASSWORD."
         )
     parts, host, port = _split(text, name)
     if "?" in text or "#" in text:
-        raise SettingsError(f"{name} holds a ? or #. Write the address alone: {re.split('[?#]', text)[0]}")
+        raise SettingsError(f"{name} contains a ? or #. Write only the address: {re.split('[?#]', text)[0]}")
     if "/communications/" in f"{parts.path}/":
         before = text[: text.index("/communications")]
-        raise SettingsError(f"{name} is {text}. Write only what stands before /communications: {before}")
+        raise SettingsError(f"{name} is {text}. Write only the part before /communications: {before}")
     if parts.scheme == "http" and not is_this_machine(host):
         raise SettingsError(
-            f"{name} is {text}. Plain http:// would send the password unprotected and is for this machine only. "
-            f"Write https://{text[len('http://') :]}"
+            f"{name} is {text}. Plain http:// would send the password unencrypted and is allowed only for this "
+            f"computer. Write https://{text[len('http://') :]}"
         )
     bracketed = f"[{host}]" if ":" in host else host
     default_port = 443 if parts.scheme == "https" else 80
@@ -208,13 +207,13 @@ def normalise_base_url(url: str, name: str = BASE_URL) -> str:
 
 def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
     wrong = f"{name} is not a web address. Write it like {DEFAULT_BASE_URL}"
-    # urlsplit() drops line breaks and tabs without a word.
+    # urlsplit() silently drops line breaks and tabs.
     if not text.isprintable() or " " in text or "\\" in text:
         raise SettingsError(wrong)
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
-        # What cannot be encoded cannot be looked up: a name with an empty part, or with a very long one.
+        # A name with an empty or very long part cannot be encoded and so cannot be looked up.
         host.encode("idna")
     except ValueError as error:
         raise SettingsError(wrong) from error
@@ -224,7 +223,7 @@ def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
 
 
 def os_user() -> str:
-    """Who runs this, as the operating system knows them."""
+    """The user of this process, by the name in the operating system."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

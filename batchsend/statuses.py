@@ -1,6 +1,6 @@
-"""The words for what happened to a row: statuses, our own codes, and which of them count for what.
+"""Statuses of rows, our own codes, and groups of statuses.
 
-A code and its sentence never mix: programs compare codes, people read `advice.py`.
+Programs compare codes. The sentences for people are in `reports.advice`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What a row is, as it stands in the `status` column."""
+    """The status of a row, as in the `status` column."""
 
     READY = "ready"
     PENDING = "pending"
@@ -24,13 +24,13 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
-#: In a ledger only: the intent to send is recorded and its outcome is not. Results show it as `unconfirmed`
-#: `INTERRUPTED`.
+#: In a ledger only: a request was recorded before it was made, and its outcome is not known yet. Results show it as
+#: `unconfirmed` `INTERRUPTED`.
 IN_FLIGHT = "in_flight"
 
 
 class Code(StrEnum):
-    """Our own codes; they stand beside the API's in the same column."""
+    """Our own codes. They share a column with the codes of the API."""
 
     # pending
     HELD_BACK = "HELD_BACK"
@@ -65,23 +65,23 @@ class Code(StrEnum):
     INTERRUPTED = "INTERRUPTED"
 
 
-#: A request was made for these rows; their outcome stays whatever is started again.
+#: A request was made for these rows. Starting again does not change their outcome.
 TRIED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.UNCONFIRMED})
-#: myKaarma took these texts.
+#: myKaarma accepted these texts.
 TAKEN = frozenset({Status.ACCEPTED, Status.DELIVERED})
 #: A text may have reached the customer: these count for `max_messages`.
 MAY_HAVE_REACHED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED})
 #: These rows need attention.
 NEEDS_YOU = frozenset({Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, Status.INVALID})
-#: The contract of `--resend`: only these can be sent again.
+#: Only these can be sent again, by `--resend`.
 RESENDABLE = frozenset({Status.FAILED, Status.UNCONFIRMED})
-#: The API's words for "this customer does not want texts": never sent again, whatever is asked.
+#: The API's codes for customers who opted out. These are never sent again, not even by `--resend`.
 OPTED_OUT = frozenset({"OPTED_OUT_COMMUNICATION_VALUE"})
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many rows of a run are in which state; the four groups add up to the rows."""
+    """The rows of a run by group. The groups add up to `rows`."""
 
     rows: int
     taken: int
@@ -92,7 +92,7 @@ class Tally:
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Tally:
-        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`: it needs attention."""
+        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`."""
         taken = sum(counts.get(status, 0) for status in TAKEN)
         needs_you = sum(counts.get(status, 0) for status in NEEDS_YOU) + counts.get(IN_FLIGHT, 0)
         left_out = counts.get(Status.SKIPPED, 0)

@@ -1,7 +1,7 @@
-"""What the product is measured against: the same work, done with libraries alone and without any promise.
+"""Programs to compare batchsend with: the same work by libraries alone, without its guarantees.
 
-Each is a program of its own (`python benchmarks/bare.py aiohttp POSTS`), which prints the seconds that its work took,
-its start and its imports not included. POSTS has a JSON object a line: `url` and `body`.
+`python benchmarks/bare.py PROGRAM FILE` prints the seconds of the work, without start and imports. For the programs
+`aiohttp` and `requests`, each line of FILE is a JSON object with `url` and `body`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _posts(path: str) -> list[tuple[str, Any]]:
 
 
 def by_aiohttp(path: str) -> float:
-    """A plain loop: one session as it comes, `str` URLs, `r.json()`."""
+    """A plain aiohttp loop: one default session, URLs as text, `response.json()`."""
     import aiohttp
 
     async def all_posts() -> float:
@@ -51,19 +51,19 @@ def by_aiohttp(path: str) -> float:
 
 
 def by_requests(path: str) -> float:
-    """64 threads, each with a session of its own."""
+    """64 threads, each with its own session."""
     import threading
     from concurrent.futures import ThreadPoolExecutor
 
     import requests
 
-    own = threading.local()
+    thread = threading.local()
 
     def post(item: tuple[str, Any]) -> None:
-        if not hasattr(own, "session"):
-            own.session = requests.Session()
-            own.session.auth = ACCOUNT
-        answer = own.session.post(item[0], json=item[1], timeout=30)
+        if not hasattr(thread, "session"):
+            thread.session = requests.Session()
+            thread.session.auth = ACCOUNT
+        answer = thread.session.post(item[0], json=item[1], timeout=30)
         assert answer.json()["status"] == "SUCCESS"
 
     posts = _posts(path)
@@ -75,12 +75,12 @@ def by_requests(path: str) -> float:
 
 
 def preview_of_csv(path: str) -> float:
-    """csv + phonenumbers + Jinja + XlsxWriter in constant memory with the columns of the preview."""
+    """csv + phonenumbers + Jinja + XlsxWriter in constant memory, with the columns of the preview."""
     return _preview(path, _csv_rows)
 
 
 def preview_of_xlsx(path: str) -> float:
-    """The same from python-calamine's iterator."""
+    """The same with python-calamine instead of csv."""
     return _preview(path, _xlsx_rows)
 
 
@@ -100,16 +100,17 @@ def _preview(path: str, read: Callable[[str], Iterable[Sequence[str]]]) -> float
     import phonenumbers
     import xlsxwriter
 
-    from batchsend.reports.table import LEADING_COLUMNS, TRAILING_COLUMNS
+    from batchsend.reports.table import COLUMNS, LEADING_COLUMNS, column_headers
 
     names = [header.lower().replace(" ", "_") for header in HEADERS]
-    leading, trailing = len(LEADING_COLUMNS), len(TRAILING_COLUMNS)
+    leading = len(LEADING_COLUMNS)
+    unknown = len(COLUMNS) - leading - 8
     out = Path(path).with_suffix(".bare.xlsx")
     began = time.perf_counter()
     template = jinja2.Environment().from_string(TEMPLATE)
     with xlsxwriter.Workbook(str(out), {"constant_memory": True}) as book:
         sheet = book.add_worksheet("Results")
-        sheet.write_row(0, 0, [*LEADING_COLUMNS, *HEADERS, *TRAILING_COLUMNS])
+        sheet.write_row(0, 0, column_headers(HEADERS))
         rows = iter(read(path))
         next(rows)
         for row, cells in enumerate(rows, start=1):
@@ -120,7 +121,7 @@ def _preview(path: str, read: Callable[[str], Iterable[Sequence[str]]]) -> float
             sheet.write_row(row, 0, [row + 1, "ready", None, "", "", phone, message])
             sheet.write_row(row, leading, cells)
             sheet.write_row(
-                row, leading + len(cells), [cells[0], 1, "GSM-7", *[None] * 4, 0, *[None] * (trailing - 8)]
+                row, leading + len(cells), [cells[0], 1, "GSM-7", *[None] * 4, 0, *[None] * unknown]
             )
     seconds = time.perf_counter() - began
     out.unlink()

@@ -1,7 +1,7 @@
-"""How many updates a second `batchsend callbacks` records, against a bare aiohttp handler that records nothing.
+"""Compares the updates per second of `batchsend callbacks` with a bare aiohttp handler that records nothing.
 
-`python benchmarks/callbacks.py` (`make bench-callbacks`). Asker, listener and bare handler run on this computer,
-each in a process of its own; the two are asked in turns, so that whatever else the computer does falls on both.
+`python benchmarks/callbacks.py` (`make bench-callbacks`). Client, listener and bare handler are processes on this
+computer. The two get updates in turns, so that other load on the computer affects both.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ BARE = """
 import asyncio
 from aiohttp import web
 
-async def take(request):
+async def receive(request):
     await request.read()
     return web.Response()
 
 async def main():
     app = web.Application()
-    app.router.add_post("/take", take)
+    app.router.add_post("/receive", receive)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(f"http://127.0.0.1:{runner.addresses[0][1]}/take", flush=True)
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}/receive", flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -46,7 +46,7 @@ asyncio.run(main())
 
 
 def start(command: list[str], folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Starts a server. Returns it and the URL that its first line names."""
+    """Starts a server. Returns it and the URL in its first line."""
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None
     found = re.search(r"http://\S+", process.stdout.readline())
@@ -54,8 +54,8 @@ def start(command: list[str], folder: Path) -> tuple[subprocess.Popen[str], str]
     return process, found[0]
 
 
-def asked(url: str, bodies: list[bytes], connections: int) -> tuple[float, list[float]]:
-    """Answers a second, and each answer's milliseconds; all of them must be 200."""
+def post(url: str, bodies: list[bytes], connections: int) -> tuple[float, list[float]]:
+    """The answers per second, and the milliseconds of each; all of them must be 200."""
     began = time.monotonic()
     answers = asyncio.run(post_all(url, bodies, connections))
     seconds = time.monotonic() - began
@@ -70,8 +70,8 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=50)
     given = parser.parse_args()
 
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
         file = folder / "ledger.db"
         ledger = open_ledger(f"sqlite:///{file}")
         stored_plan = store_plan(ledger, [planned(row) for row in range(2, given.rows * given.rounds + 2)])
@@ -91,10 +91,10 @@ def main() -> int:
                     for row in range(first, first + given.rows)
                     for status in ("SENT", "DELIVERED")
                 ]
-                for what, where in (("bare handler", bare_url), ("batchsend callbacks", url)):
-                    rate, milliseconds = asked(where, bodies, given.connections)
-                    rates[what].append(rate)
-                    latencies[what] += milliseconds
+                for name, address in (("bare handler", bare_url), ("batchsend callbacks", url)):
+                    rate, milliseconds = post(address, bodies, given.connections)
+                    rates[name].append(rate)
+                    latencies[name] += milliseconds
         finally:
             for process in (listener, bare):
                 process.terminate()
@@ -102,17 +102,17 @@ def main() -> int:
         counts = ledger.counts(stored_plan.run_id)
         ledger.close()
 
-    for what, found in rates.items():
-        slowest = sorted(latencies[what])
+    for name, found in rates.items():
+        times = sorted(latencies[name])
         print(
-            f"{what:20} {statistics.median(found):>7,.0f} a second ({min(found):,.0f} to {max(found):,.0f}); "
-            f"answered in {statistics.median(slowest):.0f} ms, 99 % in {slowest[len(slowest) * 99 // 100]:.0f} ms, "
-            f"all in {slowest[-1]:.0f} ms"
+            f"{name:20} {statistics.median(found):>7,.0f} per second ({min(found):,.0f} to {max(found):,.0f}); "
+            f"answered in {statistics.median(times):.0f} ms, 99% in {times[len(times) * 99 // 100]:.0f} ms, "
+            f"all in {times[-1]:.0f} ms"
         )
     share = statistics.median(rates["batchsend callbacks"]) / statistics.median(rates["bare handler"])
     print(
-        f"{given.rounds * given.rows * 2:,} updates over {given.connections} connections, each recorded before it "
-        f"was answered: {share:.0%} of the bare handler; the ledger says {counts}"
+        f"{given.rounds * given.rows * 2:,} updates over {given.connections} connections, each recorded before its "
+        f"answer: {share:.0%} of the bare handler; statuses in the ledger: {counts}"
     )
     return 0 if counts == {"delivered": given.rows * given.rounds} else 1
 

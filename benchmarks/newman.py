@@ -1,4 +1,4 @@
-"""newman (Postman's runner), as a baseline: one request, and the list as its iteration data."""
+"""Sending with newman (Postman's runner) for comparison: one request, with the list as its iteration data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLDER = Path(__file__).parents[1] / "build" / "newman"
 
 
 def find_newman() -> Path | str:
-    """Where newman is, after installing it into `build/` if need be; else a sentence that says why it is not."""
+    """The path of newman, installed into `build/` if necessary; otherwise the reason why there is none."""
     program = _FOLDER / "node_modules" / ".bin" / "newman"
     if program.exists():
         return program
@@ -26,7 +26,7 @@ def find_newman() -> Path | str:
 
 
 def send_by_newman(program: Path, posts: Path, count: int, folder: Path) -> float:
-    """Posts the first `count` of the lines in `posts`. Returns the seconds from start to end."""
+    """Sends the first `count` lines of the file `posts`. Returns the seconds from start to end."""
     data = folder / "newman-data.json"
     with posts.open(encoding="utf-8") as lines:
         read = [json.loads(next(lines)) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Parts of the product on their own, for the suite: `python benchmarks/parts.py results LEDGER`."""
+"""Single parts of batchsend, for the suite: `python benchmarks/parts.py results LEDGER`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from batchsend.reports.table import column_headers, values
 
 
 def posts(ledger_file: str, base_url: str, out: str) -> None:
-    """Writes what the first run of a ledger posted: a JSON object with `url` and `body` a line."""
+    """Writes the requests of a ledger's first run to the file `out`: a JSON object with `url` and `body` per line."""
     ledger = open_ledger(f"sqlite:///{ledger_file}")
     identity = run_identity(ledger.ledger_id(), "1")
     with Path(out).open("w", encoding="utf-8") as lines:
@@ -40,9 +40,9 @@ def posts(ledger_file: str, base_url: str, out: str) -> None:
 
 
 def results(ledger_file: str) -> None:
-    """Prints the seconds that the results of a ledger's first run take, and what XlsxWriter takes for the same.
+    """Prints the seconds to write the results of a ledger's first run, and the seconds of XlsxWriter for the same.
 
-    Ours reads the ledger, theirs has its rows in memory.
+    The first number includes reading the ledger. XlsxWriter gets the rows from memory.
     """
     import xlsxwriter
 
@@ -55,7 +55,7 @@ def results(ledger_file: str) -> None:
         began = time.perf_counter()
         write_results(Path(folder) / "ours.xlsx", source)
         ours = time.perf_counter() - began
-        rows = [values(result, zone, len(headers)) for result in source.rows()]
+        rows = [values(result, len(headers)) for result in source.rows()]
         began = time.perf_counter()
         with xlsxwriter.Workbook(f"{folder}/bare.xlsx", {"constant_memory": True}) as book:
             sheet = book.add_worksheet("Results")

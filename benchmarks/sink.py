@@ -1,4 +1,4 @@
-"""An API that takes everything at once: nginx where it is installed, else an aiohttp process."""
+"""An API that accepts every text immediately: nginx if it is installed, otherwise an aiohttp process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-#: nginx: a worker of its own, no log, connections that stay open. `$request_id` makes each answer's id another.
+#: nginx: one worker, no access log, connections that stay open. `$request_id` gives each answer its own id.
 _NGINX = """
 {user}daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -36,13 +36,13 @@ from aiohttp import web
 
 numbers = itertools.count()
 
-async def take(request):
+async def accept(request):
     await request.read()
     return web.json_response({"status": "SUCCESS", "messageUUID": f"message-{next(numbers)}", "errors": None})
 
 async def main():
     app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", take)
+    app.router.add_route("*", "/{rest:.*}", accept)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=60)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -55,15 +55,15 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class Sink:
-    """Where it listens, and what it is."""
+    """A running sink; `program` is its name and version."""
 
     base_url: str
-    what: str
+    program: str
 
 
 @contextmanager
 def running_sink(folder: Path) -> Iterator[Sink]:
-    """A sink on a free port, with its files in `folder`, until the block is left."""
+    """A sink on a free port, with its files in `folder`."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     process, sink = _aiohttp() if program is None else _nginx(program, folder)
     try:
@@ -80,7 +80,7 @@ def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], Sink]:
     configuration = folder / "nginx.conf"
     configuration.write_text(
         _NGINX.format(
-            # As root it would take another user, who may not write here.
+            # Started as root, nginx would switch to another user, who may not write here.
             user="user root; " if hasattr(os, "geteuid") and os.geteuid() == 0 else "",
             folder=folder,
             port=port,
@@ -88,7 +88,7 @@ def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], Sink]:
         ),
         encoding="utf-8",
     )
-    said = subprocess.run([program, "-v"], capture_output=True, check=False, encoding="utf-8").stderr
+    version = subprocess.run([program, "-v"], capture_output=True, check=False, encoding="utf-8").stderr
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(configuration)])
     deadline = time.monotonic() + 30
     while True:
@@ -99,13 +99,11 @@ def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], Sink]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    return process, Sink(f"http://127.0.0.1:{port}", said.strip().removeprefix("nginx version: "))
+    return process, Sink(f"http://127.0.0.1:{port}", version.strip().removeprefix("nginx version: "))
 
 
 def _aiohttp() -> tuple[subprocess.Popen[bytes], Sink]:
-    print(
-        "nginx is not installed; an aiohttp process answers instead, which is slower than what is measured."
-    )
+    print("nginx is not installed. An aiohttp process answers instead, which is slower than batchsend sends.")
     process = subprocess.Popen([sys.executable, "-c", _AIOHTTP], stdout=subprocess.PIPE)
     assert process.stdout is not None
     found = re.search(rb"http://\S+", process.stdout.readline())

@@ -1,4 +1,4 @@
-"""What the benchmarks send: lists of sound customers, a campaign and a template, as large as asked for."""
+"""The data for the benchmarks: lists of valid customers of any size, a campaign and a template."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _CITIES = ("Chicago", "Naperville", "Evanston", "Aurora", "Joliet", "Elgin")
 
 
 def customers(count: int) -> Iterator[tuple[str, ...]]:
-    """So many rows under `HEADERS`, each with a phone of its own."""
+    """`count` rows under `HEADERS`, each with its own phone."""
     for number in range(count):
         rest, area = divmod(number, len(_AREAS))
         line, exchange = divmod(rest, len(_EXCHANGES))
@@ -64,7 +64,7 @@ def customers(count: int) -> Iterator[tuple[str, ...]]:
 
 
 def write_folder(folder: Path, file: str, count: int) -> None:
-    """A user's folder: campaign, template, and a list of `count` customers (`.csv` or `.xlsx`)."""
+    """Writes a campaign, its template, and a list of `count` customers (`.csv` or `.xlsx`) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "campaign.toml").write_text(
         CAMPAIGN.format(file=file, connections=CONNECTIONS), encoding="utf-8"

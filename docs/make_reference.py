@@ -1,7 +1,7 @@
 """Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
 
-Whole pages: `campaign-file.md`, `commands.md`, `statuses-and-codes.md`. In `lists.md` and `sandbox.md`, what stands
-between two marks.
+It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md` and `sandbox.md` the
+part between two marks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.campaigns.problems import SECTIONS
 from batchsend.cli.main import cli
 from batchsend.lists.formats.detect import Format
-from batchsend.reports import advice
+from batchsend.reports.advice import BY_STATUS, REFUSALS, Advice, advise
 from batchsend.sandbox.pages import scenarios_markdown
 from batchsend.settings import (
     BASE_URL,
@@ -38,19 +38,21 @@ DOCS = Path(__file__).parent
 BEGIN, END = "<!-- made by make_reference.py: begin -->", "<!-- made by make_reference.py: end -->"
 NOTE = "<!-- Made by docs/make_reference.py from the code; change it there. -->"
 
-#: What is said of each format that lists can have; those that this version reads are printed.
+#: The table row of each list format.
 _FORMATS = {
-    "TEXT": "| `.csv`, `.tsv`, `.txt` | text in UTF-8 (with or without its mark), UTF-16 or Windows-1252; columns "
+    "TEXT": "| `.csv`, `.tsv`, `.txt` | text in UTF-8 (with or without BOM), UTF-16 or Windows-1252; columns "
     "separated by comma, semicolon, tab or pipe |",
     "XLSX": "| `.xlsx`, `.xlsm` | the only visible sheet, or the one that `sheet` names |",
-    "XLS": "| `.xls` | the same |",
-    "ODS": "| `.ods` | the same |",
-    "HTML": "| a web page, often called `.xls` | its table |",
-    "SPREADSHEETML": "| a workbook of Excel 2003 in XML, often called `.xls` | as `.xlsx` |",
+    "XLS": "| `.xls` | as `.xlsx` |",
+    "ODS": "| `.ods` | as `.xlsx` |",
+    "HTML": "| a web page, often named `.xls` | the table in it |",
+    "SPREADSHEETML": "| an Excel 2003 workbook in XML, often named `.xls` | as `.xlsx` |",
 }
-_OWN_RESULTS = "| a results workbook of batchsend | its sheet `Results`: the list's own columns |"
+_OWN_RESULTS = (
+    "| a results workbook of batchsend | its sheet `Results`, without the columns that batchsend added |"
+)
 
-#: Under which status our own codes stand.
+#: Our own codes by status, in the order of the page.
 CODES: Mapping[Status, Sequence[Code]] = {
     Status.INVALID: (
         Code.MALFORMED_ROW,
@@ -85,25 +87,25 @@ CODES: Mapping[Status, Sequence[Code]] = {
 _CAMPAIGN_INTRO = """\
 # The campaign file
 
-A campaign is a text file in [TOML](https://toml.io). It says which list, which text, who sends and how fast.
-`batchsend new NAME` writes one to start from; it looks like this:
+A campaign is a text file in [TOML](https://toml.io). It names the list, the text, the sender and the speed.
+`batchsend new NAME` creates one that looks like this:
 
 ```toml
 {example}```
 
-- Every line is `key = value`. Text stands in straight quotes. What follows a `#` is for people.
+- Every line is `key = value`. Put text in straight quotes. Anything after a `#` is a comment.
 - The keys at the top come before the first `[section]`.
-- Paths count from the folder of the campaign file. Write them with `/`, on Windows too.
-- Unknown keys, wrong values and missing values are errors. All of a file are told at once, each with what was
-  expected.
+- Paths are relative to the folder of the campaign file. Write them with `/`, on Windows too.
+- Unknown keys, wrong values and missing values are errors. All errors of a file are shown together, each with the
+  expected value.
 - Files that can hold passwords are refused as a list, a template, a file that a template includes, or a file with
   opt-outs: hidden files and files in hidden folders (`.env`, `.ssh/...`), files with names such as `prod.env`,
   `credentials.json`, `id_rsa` or `server.pem`, and files of the operating system (`/etc`, `/proc`). A link counts as
-  the file that it leads to. A hidden folder that the campaign file itself lies in does not count.
-- Credentials never stand in a campaign file. They are [settings](commands.md#settings).
+  the file that it leads to. It does not matter if the campaign file itself is in a hidden folder.
+- Credentials do not belong in a campaign file. They are [settings](commands.md#settings).
 - `batchsend schema` prints the JSON Schema of this file, for editors that complete and check TOML.
 
-Where no default is given, a key that you leave out is off, or as its description says.
+A key without a default is off unless you set it, or its description says otherwise.
 """
 
 
@@ -144,7 +146,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
         constants = (f'`"{kind["const"]}"`' for kind in schema["anyOf"] if "const" in kind)
         return f"{' or '.join(constants)} or a table: `{{ ... }}`"
     if "anyOf" in schema:
-        return 'a length of time: `"30s"`, `"15m"`, `"1h30m"`, or seconds'
+        return 'a duration: `"30s"`, `"15m"`, `"1h30m"`, or seconds'
     kind = schema["type"]
     if kind == "array":
         return 'list of texts: `["..."]`'
@@ -180,33 +182,34 @@ def _default(schema: Mapping[str, Any]) -> str:
 
 # --- the commands
 
-#: `[x>=0]` behind a number's meaning, `0<=x<=65535` behind its default.
+#: click adds `[x>=0]` to the help of a number and `0<=x<=65535` to its default.
 _BOUNDS = re.compile(r" *\[x>=\d+\]|; \d+<=x<=\d+")
 _SETTINGS = {
-    BASE_URL: f"Where the API is. Left out: `{DEFAULT_BASE_URL}`. Plain `http://` is for this computer only.",
-    USERNAME: "The username that myKaarma gave you for its API.",
-    PASSWORD: "Its password.",
-    LEDGER: "Where the [ledger](ledger.md) is. Left out: `.batchsend/ledger.db` beside the campaign file.",
-    CALLBACK_SECRET: "The secret in the address for [updates](callbacks.md). Left out: one is made and kept.",
-    CALLBACK_SIGNING_KEY: "The key that updates have to be signed with. Left out: signatures are not looked at.",
+    BASE_URL: f"The address of the API. Default: `{DEFAULT_BASE_URL}`. Plain `http://` only for this computer.",
+    USERNAME: "Your username for the myKaarma API.",
+    PASSWORD: "Your password for it.",
+    LEDGER: "The address of the [ledger](ledger.md). Default: `.batchsend/ledger.db` next to the campaign file.",
+    CALLBACK_SECRET: "The secret in the address for [updates](callbacks.md). By default, one is created and kept.",
+    CALLBACK_SIGNING_KEY: "The key that signs updates. By default, signatures are not checked.",
 }
 _COMMANDS_INTRO = """\
 # Commands
 
-`batchsend --help` lists them, `batchsend COMMAND --help` explains one. CAMPAIGN is the path of a
-[campaign file](campaign-file.md), RUN the number of a run as `batchsend runs` shows it. How each command ends is in
-its [exit code](results.md#exit-codes).
+`batchsend --help` lists the commands, and `batchsend COMMAND --help` explains one. CAMPAIGN is the path of a
+[campaign file](campaign-file.md). RUN is the number of a run, as shown by `batchsend runs`. The
+[exit code](results.md#exit-codes) says how a command ended.
 """
 _SETTINGS_INTRO = """\
 ## Settings
 
-Each is taken from the environment; else from a file called `.env` beside the campaign file; else from one in the
-current folder. A line of `.env` is `NAME=value`. Only `send` without `--sandbox` needs the username and the password.
+Each setting comes from the environment, or else from a file named `.env` next to the campaign file, or else from a
+`.env` in the current folder. A line of `.env` is `NAME=value`. Only `send` without `--sandbox` needs the username and
+the password.
 """
 
 
 def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Name and command, `optouts add` as `optouts` itself, in their order."""
+    """The name and command of each command and subcommand (`optouts add`), in order."""
     for name, command in group.commands.items():
         yield prefix + name, command
         if isinstance(command, click.Group):
@@ -235,8 +238,8 @@ def commands() -> str:
 _STATUSES_INTRO = """\
 # Statuses and codes
 
-Each row of the [results](results.md) has a status. The codes in `errorCodes` say why; several are joined by `; `.
-The columns "what it means" and "what to do" of the sheet `Problems` say the same as this page.
+Each row of the [results](results.md) has a status. The codes in `errorCodes` give the reason; several are joined by
+`; `. The sheet `Problems` has the same explanations.
 
 ## Statuses
 """
@@ -248,38 +251,42 @@ _GROUP_WORDS = dict(
         strict=True,
     )
 )
+_UNCONFIRMED_INTRO = """\
+Handle all of these rows, and those with a code of myKaarma, in the same way: see
+[what to do with `unconfirmed` rows](safe-sending.md#what-to-do-with-unconfirmed-rows).
+"""
 _REFUSALS_INTRO = """\
 ## Codes of myKaarma: `failed`
 
-myKaarma's own words for a refusal; nothing was sent. A code that is not here is recorded as it comes.
+myKaarma's reasons for refusing a text; nothing was sent. Codes that are not listed here are recorded as they are.
 
-What is wrong with the credentials, the sender or the day would be wrong with every row. Such an answer stops the run
-at once, and this row and the rest stay `pending` `STOPPED`: put it right and run the same command again. Only where
-the department or the user comes from a column of the list does one row fail alone.
+Some refusals are about the credentials, the sender or the day, and every row would get them. They stop the run, and
+this row and the rest stay `pending` `STOPPED`: fix the cause and run the same command again. If the department or the
+user comes from a column of the list, only that row fails.
 """
 _HTTP_INTRO = """\
 ## `HTTP_...`: an answer without a code
 
-Where myKaarma refused a text and gave no code, the HTTP status stands in its place.
+If myKaarma refuses a text without giving a code, the code is the HTTP status.
 """
 
 
 def statuses_and_codes() -> str:
-    """The page about what stands in the columns `status` and `errorCodes`."""
+    """The page about the columns `status` and `errorCodes`."""
     parts = [NOTE, "", _STATUSES_INTRO, "| status | counts as | what it means | what to do |"]
     parts += ["| --- | --- | --- | --- |"]
     for status in Status:
-        meaning, to_do = advice.BY_STATUS[status]
-        parts.append(f"| `{status}` | {_group(status)} | {_cell(meaning)} | {_cell(to_do)} |")
+        advice = BY_STATUS[status]
+        parts.append(
+            f"| `{status}` | {_group(status)} | {_cell(advice.meaning)} | {_cell(advice.with_command)} |"
+        )
     for status, codes in CODES.items():
-        parts += [
-            "",
-            f"## Codes of batchsend: `{status}`",
-            "",
-            *_code_table(status, codes),
-        ]
-    parts += ["", "myKaarma's own codes can stand beside `unconfirmed` too; what to do stays the same."]
-    parts += ["", _REFUSALS_INTRO, *_code_table(Status.FAILED, advice.REFUSALS)]
+        parts += ["", f"## Codes of batchsend: `{status}`", ""]
+        if status is Status.UNCONFIRMED:
+            parts += [_UNCONFIRMED_INTRO, *_meaning_table(status, codes)]
+        else:
+            parts += _code_table(status, codes)
+    parts += ["", _REFUSALS_INTRO, *_code_table(Status.FAILED, REFUSALS)]
     refused = ("HTTP_307", "HTTP_403", "HTTP_404", "HTTP_413", "HTTP_422")
     parts += ["", _HTTP_INTRO, *_code_table(Status.FAILED, refused), ""]
     return "\n".join(parts)
@@ -293,9 +300,19 @@ def _group(status: Status) -> str:
 def _code_table(status: Status, codes: Iterator[str] | Sequence[str] | Mapping[str, Any]) -> Iterator[str]:
     yield "| code | what it means | what to do |"
     yield "| --- | --- | --- |"
+    same: dict[Advice, list[str]] = {}
     for code in codes:
-        meaning, to_do = advice.meaning(status, [code]), advice.what_to_do(status, [code])
-        yield f"| `{code}` | {_cell(meaning)} | {_cell(to_do)} |"
+        same.setdefault(advise(status, code), []).append(code)
+    for advice, alike in same.items():
+        names = ", ".join(f"`{code}`" for code in alike)
+        yield f"| {names} | {_cell(advice.meaning)} | {_cell(advice.with_command)} |"
+
+
+def _meaning_table(status: Status, codes: Sequence[str]) -> Iterator[str]:
+    yield "| code | what it means |"
+    yield "| --- | --- |"
+    for code in codes:
+        yield f"| `{code}` | {_cell(advise(status, code).meaning)} |"
 
 
 # --- all of it
@@ -306,7 +323,7 @@ def _cell(text: str) -> str:
 
 
 def sandbox() -> str:
-    """The page about the sandbox, with its table of customers."""
+    """The page about the sandbox, with the table of scenarios."""
     return _between_marks("sandbox.md", scenarios_markdown())
 
 

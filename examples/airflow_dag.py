@@ -13,7 +13,7 @@ from batch_job import run_campaign
 @dag(
     schedule="0 10 * * MON-FRI",
     start_date=pendulum.datetime(2026, 1, 1, tz="America/Chicago"),
-    catchup=False,  # yesterday's reminders are useless today
+    catchup=False,  # do not send yesterday's reminders today
     max_active_runs=1,
 )
 def appointment_reminders() -> None:

@@ -24,5 +24,5 @@ def run_campaign(path: str) -> dict[str, Any]:
         "results": str(report.results),
     }
     if report.exit not in (Exit.DONE, Exit.LATER):
-        raise RuntimeError(f"{campaign.name} needs somebody: {result['summary']}. See {result['results']}")
+        raise RuntimeError(f"{campaign.name} needs attention: {result['summary']}. See {result['results']}")
     return result

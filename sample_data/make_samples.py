@@ -1,7 +1,7 @@
 """Makes the sample lists in this folder: `make samples`, or `python sample_data/make_samples.py [FOLDER]`.
 
-Nobody in them exists: the phone numbers are the 555-01xx that are kept free for fiction, the e-mail addresses
-end in `example.com`. The same seed makes the same files.
+The people are made up: the phone numbers are 555-01xx, which are reserved for fiction, and the email addresses end
+in `example.com`. The same seed makes the same files.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Cell = str | int | float | bool | date | datetime | None
 SEED = 20260301
 SPRING_ROWS = 500
 RECALL_ROWS = 120
-#: This row's name has a comma and no quotes in the CSV file: the rest stands one column too far right.
+#: The name in this row has a comma without quotes in the CSV file, which shifts the other cells to the right.
 UNQUOTED = 355
-#: This row's advisor is a failed formula in the workbook.
+#: The advisor in this row is a failed formula in the workbook.
 FAILED_FORMULA = 355
-#: An empty line in both files.
+#: An empty row follows this one in both files.
 EMPTY_AFTER = 379
 
-# Chicago and what lies around it; each has a hundred numbers for fiction.
+# Around Chicago; each has a hundred numbers for fiction.
 AREA_CODES = ("312", "773", "847", "630", "708", "224", "331", "815", "872", "219", "262", "414")
 PHONE_SPELLINGS = (
     "({0}) {1}-{2}",
@@ -135,7 +135,7 @@ RECALL_HEADER = (
 
 
 class Dealership:
-    """Makes up customers, no two of them alike."""
+    """Makes up customers, each with their own id, phone and car."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
@@ -148,7 +148,7 @@ class Dealership:
         random = self._random
         make = make or random.choice(MAKES)
         first_name, last_name = random.choice(self._first_names), random.choice(self._last_names)
-        # Counter staff type some customers in by hand.
+        # Some customers were typed in by hand.
         if random.random() < 0.08:
             first_name, last_name = first_name.title(), last_name.title()
         year = random.randrange(2011, 2025)
@@ -171,7 +171,7 @@ class Dealership:
         )
 
     def customer_id(self) -> str:
-        """Opaque, as myKaarma's are; some older ones are hexadecimal."""
+        """An opaque id, as in myKaarma; some older ones are hexadecimal."""
         digest = self._random.randbytes(32)
         if self._random.random() < 0.08:
             return digest.hex()
@@ -187,13 +187,13 @@ class Dealership:
 
 
 def spring_customers(dealership: Dealership) -> list[Customer]:
-    """The list of the spring campaign, with what real lists have in store. Positions count from 0."""
+    """The list of the spring campaign, with the problems of real lists. Positions count from 0."""
     rows = [dealership.customer() for _ in range(SPRING_ROWS)]
 
     def change(position: int, **values: Any) -> None:
         rows[position] = replace(rows[position], **values)
 
-    # Names that trip up software.
+    # Names that cause trouble in software.
     change(3, first_name="SEAN", last_name="O'BRIEN")
     change(9, first_name="JENNIFER", last_name="Null")
     change(17, first_name="NA", last_name="LI")
@@ -205,10 +205,10 @@ def spring_customers(dealership: Dealership) -> list[Customer]:
     change(62, mobile="")
     change(70, model="", make="")
 
-    # Left out: no consent ...
+    # To skip: no consent ...
     for position, answer in zip(range(75, 460, 33), ("N", "No", "", "N", "no", "?") * 2, strict=True):
         change(position, ok_to_text=answer)
-    # ... the same customer twice (an export run twice, a second car), a household with one phone.
+    # ... the same customer twice (exported twice, or with a second car), and households with one phone.
     rows[121] = rows[88]
     rows[233] = replace(rows[190], vin=dealership.vin("HONDA"), make="HONDA", model="Odyssey", year=2022)
     rows[305] = rows[301]
@@ -216,7 +216,7 @@ def spring_customers(dealership: Dealership) -> list[Customer]:
     change(262, mobile=rows[200].mobile, last_name=rows[200].last_name)
     change(391, mobile=rows[390].mobile, last_name=rows[390].last_name)
 
-    # Broken rows.
+    # Bad rows.
     change(99, customer_id="")
     change(156, customer_id="WALK-IN 4471")
     change(171, mobile="555-0142")
@@ -226,7 +226,7 @@ def spring_customers(dealership: Dealership) -> list[Customer]:
     change(UNQUOTED, last_name="WALKER, JR")
     change(402, advisor="")
 
-    # Customers whose texts go wrong in the sandbox.
+    # Customers who get an error from the sandbox.
     change(60, customer_id="sandbox-opted-out-0001")
     change(250, customer_id="sandbox-invalid-number-0001")
     change(430, customer_id="sandbox-500-0001")
@@ -253,7 +253,7 @@ def spring_cells(customer: Customer) -> list[Cell]:
 
 
 def spring_csv(customers: list[Customer]) -> str:
-    """As dealer management systems export: US dates, thousands separators, Windows line ends."""
+    """The list as a dealer management system exports it: US dates, thousands separators, Windows line ends."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(SPRING_HEADER)
@@ -270,9 +270,10 @@ def spring_csv(customers: list[Customer]) -> str:
 
 
 def spring_workbook(customers: list[Customer]) -> list[list[Cell]]:
+    """The same list as a workbook: the header and the rows."""
     rows: list[list[Cell]] = [list(SPRING_HEADER)]
     for position, customer in enumerate(customers):
-        cells = [as_excel_has_it(cell) for cell in spring_cells(customer)]
+        cells = [as_excel_stores_it(cell) for cell in spring_cells(customer)]
         if position == FAILED_FORMULA:
             cells[11] = "#N/A"
         rows.append(cells)
@@ -282,7 +283,7 @@ def spring_workbook(customers: list[Customer]) -> list[list[Cell]]:
 
 
 def recall_workbook(dealership: Dealership) -> list[list[Cell]]:
-    """The list of the recall campaign: a person's workbook, with a customer who has two of the cars."""
+    """The list of the recall campaign: a workbook made by hand, with a customer who has two cars."""
     random = Random(SEED + 1)
     customers = [dealership.customer("HONDA") for _ in range(RECALL_ROWS)]
     customers[31] = replace(customers[30], vin=dealership.vin("HONDA"))
@@ -295,7 +296,7 @@ def recall_workbook(dealership: Dealership) -> list[list[Cell]]:
             customer.customer_id,
             customer.first_name.title(),
             customer.last_name.title(),
-            as_excel_has_it(customer.mobile),
+            as_excel_stores_it(customer.mobile),
             customer.vin,
             customer.year,
             customer.model,
@@ -312,7 +313,7 @@ def recall_workbook(dealership: Dealership) -> list[list[Cell]]:
 
 
 def opt_outs_csv(dealership: Dealership, customers: list[Customer]) -> str:
-    """Who asked for no more texts: by customer, by phone, and people who are not on the list at all."""
+    """Opt-outs by customer id and by phone, including people who are not on the list."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["Customer UUID", "Phone", "Opted Out"])
@@ -326,15 +327,15 @@ def opt_outs_csv(dealership: Dealership, customers: list[Customer]) -> str:
     return text.getvalue()
 
 
-def as_excel_has_it(cell: Cell) -> Cell:
-    """Excel takes bare digits for a number and leaves blank cells out."""
+def as_excel_stores_it(cell: Cell) -> Cell:
+    """A cell as Excel stores it: digits alone become a number, and blank cells are left out."""
     if isinstance(cell, str):
         return int(cell) if cell.isdecimal() else cell or None
     return cell
 
 
 def workbook_bytes(title: str, rows: list[list[Cell]]) -> bytes:
-    """An .xlsx whose bytes depend on `rows` alone, not on the hour."""
+    """An .xlsx with these rows; its bytes do not depend on the time."""
     workbook = Workbook()
     sheet = workbook.active
     assert sheet is not None  # noqa: S101 - a new workbook has a sheet
@@ -365,7 +366,7 @@ def make_samples(folder: Path) -> None:
     """Writes all sample lists into `folder`."""
     dealership = Dealership(SEED)
     customers = spring_customers(dealership)
-    # With the mark that tells Excel about UTF-8, or it garbles the names.
+    # With a BOM, so that Excel reads the file as UTF-8.
     (folder / "spring_service.csv").write_bytes(spring_csv(customers).encode("utf-8-sig"))
     (folder / "opt_outs.csv").write_bytes(opt_outs_csv(dealership, customers).encode("utf-8"))
     (folder / "spring_service.xlsx").write_bytes(workbook_bytes("Service due", spring_workbook(customers)))

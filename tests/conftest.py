@@ -1,4 +1,4 @@
-"""Fixtures for every test: a fresh ledger on either database, a sandbox, a user's folder."""
+"""Fixtures for all tests: a new ledger on either database, a sandbox, a user's folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from postgres_server import PostgresServer, running_postgres
 from warm_start import warm_start
 from world import STARTER, Sandbox, World, running_sandbox
 
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
 from batchsend.settings import VARIABLES
 
-#: The same examples on every machine, however busy it is. `pytest --hypothesis-profile=default` tries new ones.
+#: The same examples on every machine. `pytest --hypothesis-profile=default` tries new ones.
 settings.register_profile(
     "repeatable",
     derandomize=True,
@@ -27,19 +29,19 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-#: Python itself ignores these, and gives them back to the processes that it starts.
+#: Python ignores these signals itself, and restores them in the processes that it starts.
 _IGNORED_BY_PYTHON = {"SIGPIPE", "SIGXFZ", "SIGXFSZ"}
 
 
 def _stay_unaffected(_number: int, _frame: FrameType | None) -> None:
-    """Does nothing with a signal."""
+    """Ignores a signal."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_reach_commands() -> None:
-    """Lets no command inherit an ignored signal: SIGHUP under `nohup`, SIGINT behind a shell's `&`.
+    """Keeps commands from inheriting ignored signals: SIGHUP under `nohup`, SIGINT after a shell's `&`.
 
-    The tests themselves go on ignoring it; a handler, unlike that, is not inherited.
+    The tests still ignore these signals, but with a handler, which processes do not inherit.
     """
     for number in signal.valid_signals():
         ignored = signal.getsignal(number) is signal.SIG_IGN
@@ -49,7 +51,7 @@ def _signals_reach_commands() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
-    """Removes what the person who runs the tests has set for batchsend and for the terminal (width, colors)."""
+    """Removes the environment's settings for batchsend and for the terminal (width, colors)."""
     display = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE")
     for name in (*display, *VARIABLES):
         os.environ.pop(name, None)
@@ -57,7 +59,7 @@ def _no_settings_from_outside() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_starts(_signals_reach_commands: None, _no_settings_from_outside: None) -> Iterator[None]:
-    """One loaded process for each of pytest's workers, from which commands start at once."""
+    """A process per pytest worker that has loaded the libraries, so that commands start fast."""
     with warm_start() as starter:
         token = STARTER.set(starter)
         yield
@@ -66,7 +68,7 @@ def _quick_starts(_signals_reach_commands: None, _no_settings_from_outside: None
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server, one for each of pytest's workers; started when a test first asks for it."""
+    """A PostgreSQL server per pytest worker; it starts when a test first needs it."""
     with running_postgres() as server:
         yield server
 
@@ -80,21 +82,29 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     ) as admin:
         admin.execute(f"CREATE DATABASE {database}")
         yield postgres_server.url(database)
-        # FORCE, because a test of crashes leaves connections behind.
+        # FORCE, because tests of crashes leave connections open.
         admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a ledger that does not exist yet; the test runs once on each kind."""
+    """The URL of a ledger that does not exist yet; the test runs once on each database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An open, new ledger; the test runs once on each database."""
+    opened = open_ledger(ledger_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """The API's stand-in in a process of its own."""
+    """The API's stand-in, in its own process."""
     with running_sandbox(tmp_path) as running:
         yield running
 

@@ -1,3 +1,5 @@
+"""The PostgreSQL server of the tests: each test has a database, and the server never outlives the tests."""
+
 from __future__ import annotations
 
 import subprocess
@@ -17,18 +19,18 @@ def test_a_fresh_ledger_can_be_connected_to(ledger_url: str) -> None:
     engine.dispose()
 
 
-def test_every_test_gets_a_database_of_its_own(postgres_server: PostgresServer, postgres_url: str) -> None:
+def test_every_test_gets_a_new_database(postgres_server: PostgresServer, postgres_url: str) -> None:
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE left_behind (id int)"))
-        own = connection.execute(text("SELECT current_database()")).scalar_one()
+        name = connection.execute(text("SELECT current_database()")).scalar_one()
     engine.dispose()
     maintenance = create_engine(postgres_server.url("postgres"))
     with maintenance.connect() as connection:
         names = connection.execute(text("SELECT datname FROM pg_database")).scalars().all()
     maintenance.dispose()
-    assert own in names
-    assert own != "postgres"
+    assert name in names
+    assert name != "postgres"
 
 
 def with_children(pid: int) -> list[psutil.Process]:
@@ -49,7 +51,7 @@ def test_nothing_is_left_running_after_a_failure() -> None:
 
 
 def test_nothing_is_left_running_after_a_kill() -> None:
-    # A killed test run cannot clean up after itself: the guardian does it.
+    # A killed test run cannot clean up, so a guardian process does it.
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from postgres_server import running_postgres\n"
@@ -70,7 +72,7 @@ def test_nothing_is_left_running_after_a_kill() -> None:
     assert psutil.wait_procs(processes, timeout=20)[1] == []
 
 
-def test_no_programs_at_all_is_a_failure_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_fail_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postgres_server.find_spec", lambda name: None)
     monkeypatch.setattr("postgres_server.shutil.which", lambda name: None)
     monkeypatch.setattr("postgres_server.Path.glob", lambda self, pattern: iter(()))

@@ -14,7 +14,7 @@ from yarl import URL
 
 from batchsend.errors import SettingsError
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.settings import Settings, load_settings, normalise_base_url, require_credentials
+from batchsend.settings import Settings, load_settings, normalize_base_url, require_credentials
 from batchsend.utils.net import is_this_machine
 
 CREDENTIALS = {"MYKAARMA_USERNAME": "me", "MYKAARMA_PASSWORD": "s3cret"}
@@ -187,7 +187,7 @@ def test_colon_in_username(beside: Path, here: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         require_credentials(load_settings(beside, here, {}))
     assert str(caught.value) == (
-        f"MYKAARMA_USERNAME in {beside / '.env'} holds a colon, which a username cannot have here. "
+        f"MYKAARMA_USERNAME in {beside / '.env'} contains a colon, which a username cannot have. "
         "Write the username alone, and the password in MYKAARMA_PASSWORD."
     )
 
@@ -198,8 +198,8 @@ def test_line_break_in_password(beside: Path, here: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         require_credentials(load_settings(beside, here, environ))
     assert str(caught.value) == (
-        "MYKAARMA_PASSWORD holds a line break or another control character. "
-        "Set it again without; a file's last line break often comes along when it is copied."
+        "MYKAARMA_PASSWORD contains a line break or another control character. "
+        "Set it again without it. A line break at the end of a file is often copied by mistake."
     )
 
 
@@ -212,7 +212,7 @@ def test_line_break_in_password(beside: Path, here: Path) -> None:
         ),
         (
             b"MYKAARMA_USERNAME=me\nMYKAARMA_PASSWORD=s3cr\xe9t\n",
-            "line 2 holds a character that is not UTF-8. Save the file again with the encoding UTF-8.",
+            "line 2 has a character that is not UTF-8. Save the file again with the encoding UTF-8.",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_other_programs_lines_do_not_matter(beside: Path, here: Path) -> None:
 )
 def test_base_url(beside: Path, here: Path, url: str, normal: str) -> None:
     assert load_settings(beside, here, {"MYKAARMA_BASE_URL": url}).base_url == normal
-    assert normalise_base_url(normal) == normal
+    assert normalize_base_url(normal) == normal
 
 
 NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.mykaarma.com"
@@ -276,40 +276,40 @@ NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.
             "http://api.mykaarma.com/x",
             (
                 "MYKAARMA_BASE_URL is http://api.mykaarma.com/x. Plain http:// would send the password "
-                "unprotected and is "
-                "for this machine only. Write https://api.mykaarma.com/x"
+                "unencrypted and is "
+                "allowed only for this computer. Write https://api.mykaarma.com/x"
             ),
         ),
-        # not this machine, whatever it looks like
+        # looks like this computer, but is not
         (
             "http://127.0.0.1.example.com",
             (
                 "MYKAARMA_BASE_URL is http://127.0.0.1.example.com. Plain http:// would send the password "
-                "unprotected and "
-                "is for this machine only. Write https://127.0.0.1.example.com"
+                "unencrypted and "
+                "is allowed only for this computer. Write https://127.0.0.1.example.com"
             ),
         ),
         (
             "https://me:s3cret@api.mykaarma.com",
             (
-                "MYKAARMA_BASE_URL holds a username or password. Write the address alone, and the credentials in "
+                "MYKAARMA_BASE_URL contains a username or password. Write only the address, and the credentials in "
                 "MYKAARMA_USERNAME and MYKAARMA_PASSWORD."
             ),
         ),
         (
             "https://api.mykaarma.com/?key=s3cret",
-            "MYKAARMA_BASE_URL holds a ? or #. Write the address alone: https://api.mykaarma.com/",
+            "MYKAARMA_BASE_URL contains a ? or #. Write only the address: https://api.mykaarma.com/",
         ),
         (
             "https://api.mykaarma.com#",
-            "MYKAARMA_BASE_URL holds a ? or #. Write the address alone: https://api.mykaarma.com",
+            "MYKAARMA_BASE_URL contains a ? or #. Write only the address: https://api.mykaarma.com",
         ),
         # the whole address of the documentation, pasted
         (
             "https://api.mykaarma.com/communications/department/x",
             (
                 "MYKAARMA_BASE_URL is https://api.mykaarma.com/communications/department/x. "
-                "Write only what stands before /communications: https://api.mykaarma.com"
+                "Write only the part before /communications: https://api.mykaarma.com"
             ),
         ),
     ],
@@ -329,10 +329,10 @@ def test_wrong_base_url_names_the_file(beside: Path, here: Path) -> None:
 @given(st.text(max_size=40).map("https://".__add__) | st.text(max_size=40))
 def test_a_base_url_has_one_spelling(url: str) -> None:
     try:
-        normal = normalise_base_url(url)
+        normal = normalize_base_url(url)
     except SettingsError:
         return
-    assert normalise_base_url(normal) == normal
+    assert normalize_base_url(normal) == normal
     assert normal.startswith(("https://", "http://"))
     # what sends can make use of it
     URL(normal).raw_host.encode("idna")
@@ -390,8 +390,8 @@ def test_relative_ledger_in_the_environment(beside: Path, here: Path, value: str
     with pytest.raises(SettingsError) as caught:
         ledger(beside, here, None, {"BATCHSEND_LEDGER": value})
     assert str(caught.value) == (
-        "BATCHSEND_LEDGER is ledger.db, which would be another file in every folder that a command is started in, "
-        f"and another ledger does not know who was texted. Write the whole path: {here / 'ledger.db'}"
+        "BATCHSEND_LEDGER is ledger.db, which would be a different file in every folder that a command is "
+        f"started in, and a different ledger does not know who was texted. Write the full path: {here / 'ledger.db'}"
     )
 
 
@@ -435,7 +435,7 @@ POSSIBLE = (
     "(postgresql://user@host/database)."
 )
 VISIBLE = (
-    "--ledger holds a password, and others on this computer can see a command's options. "
+    "--ledger holds a password, and other users of this computer can see a command's options. "
     "Set BATCHSEND_LEDGER in the environment or in .env, or keep the password in ~/.pgpass."
 )
 

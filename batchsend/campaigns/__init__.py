@@ -1,6 +1,6 @@
-"""The campaign file: its keys and types, what is wrong with one, and the times it names.
+"""The campaign file: its keys and types, sentences about its problems, and rules about time.
 
-Begin with `file.load_campaign`, which reads a file, and `campaign.Campaign`, which is what everything else is
-given. `quiet_hours`, `zones` and `cron` hold the rules about time. This package knows nothing of lists,
-ledgers or sending.
+Begin with `file.load_campaign`, which reads a file, and `campaign.Campaign`, which the other packages work with.
+`quiet_hours`, `zones` and `cron` hold the rules about time. This package does not know ledgers or sending; of
+`lists` it uses only the rules about headers and file endings.
 """

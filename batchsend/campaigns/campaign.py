@@ -1,6 +1,6 @@
-"""A campaign: what is sent to whom, by whom, and with which tables of `campaign_tables.py`.
+"""A campaign: the list, the template, the sender, and the sections of `tables`.
 
-`campaign_file.py` reads the file; `campaign_problems.py` has the sentences about what is wrong with it.
+`file` reads a campaign file, and `problems` words its mistakes.
 """
 
 from __future__ import annotations
@@ -33,77 +33,79 @@ from batchsend.errors import BatchsendError
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a campaign comes from: its file (absolute), the SHA-256 of its bytes, its data as TOML has it."""
+    """The source of a campaign: the absolute path of its file, the SHA-256 of its bytes, and the parsed TOML."""
 
     path: Path
     sha256: str
     data: Mapping[str, Any]
-    #: Where a relative `list` counts from.
+    #: The folder that a relative `list` is in.
     list_folder: Path
 
 
 class Campaign(Table):
-    """A campaign file as read and checked. Paths are absolute."""
+    """A campaign file, read and checked. Paths are absolute."""
 
     name: Name = Field(
-        description="The campaign's name. The ledger knows the campaign by it: "
-        "a new name is a new campaign, without history."
+        description="The campaign's name. It identifies the campaign in the ledger: "
+        "a new name is a new campaign without history."
     )
     formerly: Name | None = Field(
-        default=None, description="The name under which this campaign was sent before; keeps its history."
+        default=None, description="The name that this campaign was sent under before; keeps its history."
     )
     list: FilePath = Field(
-        description="The customers: a CSV file or a workbook, as a path relative to the campaign file."
+        description="The customer list: a CSV file or a workbook. The path is relative to the campaign file."
     )
     template: FilePath | None = Field(
         default=None,
-        description="The text's template, as a path relative to the campaign file; "
-        "needed where there is no template_by.",
+        description="The template of the text. The path is relative to the campaign file. "
+        "Required unless template_by is set.",
     )
     template_by: TemplateBy | None = Field(
-        default=None, description="Chooses the template by a column of the list, instead of template."
+        default=None, description="Chooses the template by a column of the list. Use it instead of template."
     )
     department_uuid: ApiUuid | None = Field(
         default=None,
-        description="The UUID of the myKaarma department that sends. Left out: from a column of the list.",
+        description="The UUID of the myKaarma department that sends. Not needed if a column of the list has it.",
     )
     user_uuid: ApiUuid | None = Field(
         default=None,
-        description="The UUID of the myKaarma user who sends. Left out: from a column of the list.",
+        description="The UUID of the myKaarma user who sends. Not needed if a column of the list has it.",
     )
     department_label: Name | None = Field(
-        default=None, description="The department's name, for the people who look at previews; never sent."
+        default=None, description="The department's name, shown in previews. It is never sent."
     )
     timezone: ZoneName | None = Field(
         default=None,
-        description="The campaign's time zone, such as America/Chicago. Left out: this computer's.",
+        description="The campaign's time zone, such as America/Chicago. Default: this computer's.",
     )
     columns: Columns = Field(
-        default_factory=Columns, description="Which of the list's columns are what, where headers differ."
+        default_factory=Columns,
+        description="The columns of the list, if their headers differ from the key names.",
     )
     recipients: Recipients = Field(
-        default_factory=Recipients, description="Who of the list is texted, and how often."
+        default_factory=Recipients, description="Which customers of the list get a text, and how often."
     )
     message: MessageOptions = Field(
-        default_factory=MessageOptions, description="How myKaarma sends the text, and how it is counted."
+        default_factory=MessageOptions,
+        description="How myKaarma sends the text, and how its length is counted.",
     )
     sending: Sending = Field(
-        default_factory=Sending, description="How fast texts leave, and when sending stops."
+        default_factory=Sending, description="How fast texts are sent, and when sending stops."
     )
     guards: Guards = Field(
-        default_factory=Guards, description="Nothing is sent where the list cannot be right."
+        default_factory=Guards, description="Checks that refuse to send if the list looks wrong."
     )
     schedule: Schedule | None = Field(default=None, description="When the scheduler starts this campaign.")
     list_options: ListOptionsTable = Field(
         default_factory=ListOptionsTable,
-        description="How the list's file is read, where it cannot be found out.",
+        description="How to read the list file, if it cannot be detected.",
     )
 
     _origin: Origin = PrivateAttr()
 
     @classmethod
     def of(cls, origin: Origin) -> Campaign:
-        """The campaign that a file says. Raises pydantic's `ValidationError`."""
+        """Makes a campaign from the parsed file. Raises pydantic's `ValidationError`."""
         return cls.model_validate(
             origin.data,
             context={"directory": origin.path.parent, "list": origin.list_folder, "origin": origin},
@@ -119,34 +121,34 @@ class Campaign(Table):
 
     @property
     def directory(self) -> Path:
-        """The folder of the campaign file: where its ledger, previews and results go."""
+        """The folder of the campaign file. Its ledger, previews and results go there."""
         return self._origin.path.parent
 
     @property
     def stem(self) -> str:
-        """The file's name without its ending: what results and previews are called after."""
+        """The file's name without its ending. Results and previews are named after it."""
         return self._origin.path.stem
 
     @property
     def sha256(self) -> str:
-        """Of the file's bytes, in hexadecimal."""
+        """The SHA-256 of the file's bytes, in hexadecimal."""
         return self._origin.sha256
 
     @property
     def zone(self) -> ZoneInfo:
-        """The campaign's time zone; this computer's where the file names none."""
+        """The campaign's time zone, or this computer's if the file names none."""
         return ZoneInfo(self.timezone) if self.timezone else tzlocal.get_localzone()
 
     def with_overrides(
         self,
         *,
-        list: Path | str | None = None,  # noqa: A002 - named as the option and the key are
+        list: Path | str | None = None,  # noqa: A002 - the name of the option and of the key
         rate: float | None = None,
         concurrency: int | None = None,
     ) -> Campaign:
-        """This campaign with what the command line says instead; None keeps what the file says.
+        """This campaign with values from the command line; `None` keeps the value of the file.
 
-        `list` is relative to the current directory. Raises `BatchsendError` that names the option.
+        `list` is relative to the current directory. Raises `BatchsendError`, which names the option.
         """
         given = {"rate": rate, "concurrency": concurrency}
         sending = {**self._origin.data.get("sending", {})}
@@ -176,7 +178,7 @@ def times_of(campaign: Campaign) -> Times:
 
 
 def schedule_words(campaign: Campaign) -> str:
-    """`0 10 * * MON-FRI in America/Chicago`: what the ledger knows a schedule by, and people too."""
+    """`0 10 * * MON-FRI in America/Chicago`. The ledger identifies a schedule by these words."""
     schedule = campaign.schedule
-    said = "" if schedule is None else schedule.cron or f"{schedule.at}"
-    return f"{said} in {campaign.zone}"
+    times = "" if schedule is None else schedule.cron or f"{schedule.at}"
+    return f"{times} in {campaign.zone}"

@@ -1,8 +1,8 @@
-"""When a schedule's times are: crontab(5)'s meaning in a time zone, and a single time. Pure functions.
+"""The times of a schedule: a crontab(5) expression in a time zone, or a single time. Pure functions.
 
-As in Debian's cron: 0 and 7 are Sunday; day of month and weekday are ORed where neither begins with `*`. Where
-neither minute nor hour begins with `*`, a local time that occurs twice counts once, the first time, and one that
-does not exist becomes the next minute that does. All other expressions mean every minute that shows such a time.
+The rules are those of Debian's cron. 0 and 7 are Sunday. Day of month and weekday are ORed if neither begins with
+`*`. If neither minute nor hour begins with `*`, a local time that occurs twice counts once, the first time, and a
+local time that does not exist becomes the next one that does. Other expressions mean every minute with such a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cronsim import CronSim, CronSimError
 
 _MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 _WEEKDAYS = "SUN|MON|TUE|WED|THU|FRI|SAT"
-#: What a field is called, which names may stand in it, and what may stand in it in words.
+#: Each field: its name, the names that it may contain, and its values in words.
 _FIELDS = (
     ("minute", "", "0 to 59"),
     ("hour", "", "0 to 23"),
@@ -26,12 +26,12 @@ _FIELDS = (
     ("month", _MONTHS, "1 to 12 or JAN to DEC"),
     ("weekday", _WEEKDAYS, "0 to 7 or SUN to SAT, where 0 and 7 are Sunday"),
 )
-#: Clocks are set by less than this.
+#: Clock changes are smaller than this.
 _LARGEST_CHANGE = timedelta(hours=3)
 _MINUTE = timedelta(minutes=1)
-#: Any time at all; whether an expression is valid does not depend on it.
+#: Any time will do: whether an expression is valid does not depend on it.
 _SOME_TIME = datetime(2026, 1, 1)  # noqa: DTZ001
-#: How far back `latest` looks first, and how much farther each time.
+#: How far back `latest` searches first, and the factor for each further search.
 _FIRST_LOOK = timedelta(hours=1)
 _FARTHER = 12
 
@@ -40,7 +40,7 @@ class Times(Protocol):
     """The times of a schedule."""
 
     def after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment`, in UTC; `None` where there is none any more."""
+        """The first time after `moment`, in UTC; `None` if there is none."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class CronTimes:
     zone: ZoneInfo
 
     def after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment`, in UTC; `None` where none comes within 50 years."""
+        """The first time after `moment`, in UTC; `None` if there is none within 50 years."""
         change = _LARGEST_CHANGE if self._changes_near(moment) else timedelta(0)
         begin = moment.astimezone(self.zone).replace(tzinfo=None) - change
         found: datetime | None = None
         last_look = datetime.max  # noqa: DTZ901
-        # Only calendar and clock face are the library's part: which moments show that face is decided here, because
-        # the library passes over times on days whose clocks change by half an hour.
+        # The library only finds local times. Which moments have that local time is worked out here, because the
+        # library misses times on days when clocks change by half an hour.
         for local in CronSim(self.expression, begin):
             if local > last_look:
                 break
@@ -89,12 +89,12 @@ class OneTime:
     at: datetime
 
     def after(self, moment: datetime) -> datetime | None:
-        """The time itself, as long as it lies ahead."""
+        """The time itself if it is after `moment`, else `None`."""
         return self.at if self.at > moment else None
 
 
 def first_moment(local: datetime, zone: ZoneInfo) -> datetime:
-    """When `zone`'s clock shows this local time first, in UTC; the next minute that it does show if it skips it."""
+    """The first moment with this local time in `zone`, in UTC; a skipped time becomes the next one that exists."""
     while True:
         moment = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
         if _shows(moment, local, zone):
@@ -118,7 +118,7 @@ def latest(times: Times, after: datetime, until: datetime) -> datetime | None:
 
 
 def cron_problem(expression: str) -> str | None:
-    """What is wrong with an expression of five fields, as a clause; `None` where it can be used."""
+    """What is wrong with an expression of five fields, as a clause; `None` if it is valid."""
     fields = expression.split()
     for number, ((name, words, allowed), field) in enumerate(zip(_FIELDS, fields, strict=True)):
         alone = ["*"] * len(fields)
@@ -127,8 +127,8 @@ def cron_problem(expression: str) -> str | None:
             rf"(?:[\d*,/-]{f'|{words}' if words else ''})+", field, re.IGNORECASE | re.ASCII
         )
         if not written or not _valid(" ".join(alone)):
-            return f'the {name} "{field}" is not of {allowed}'
-    return None if _valid(expression) else "there is no such day in these months"
+            return f'the {name} "{field}" is not valid (use {allowed})'
+    return None if _valid(expression) else "these months have no such day"
 
 
 def _valid(expression: str) -> bool:
@@ -144,7 +144,7 @@ def _shows(moment: datetime, local: datetime, zone: ZoneInfo) -> bool:
 
 @dataclass(frozen=True)
 class Missed:
-    """Starts that nobody made: the first and the last of them, which may be one."""
+    """Starts that did not happen: the first and the last, which may be the same."""
 
     first: datetime
     last: datetime
@@ -152,17 +152,16 @@ class Missed:
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be done now. `start`: the planned time of the one start that is due; `missed`: to be reported."""
+    """What to do now. `start`: the planned time of the start that is due; `missed`: starts to report as missed."""
 
     start: datetime | None = None
     missed: Missed | None = None
 
 
 def due(times: Times, after: datetime, now: datetime, expires_after: timedelta) -> Due:
-    """What became due after `after`, the last time that was dealt with, up to now.
+    """What is due between `after`, the last time that was handled, and now.
 
-    Of several times that went by, the last one stands for all; where it went by longer than `expires_after` ago, it
-    is never made up for.
+    Only the last of several times is started, and only if it is not more than `expires_after` ago.
     """
     last = latest(times, after, now)
     if last is None:

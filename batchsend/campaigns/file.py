@@ -1,4 +1,4 @@
-"""Reads a campaign file: all that is wrong with it at once, in sentences that say what to do."""
+"""Reads a campaign file and reports all its problems together, in sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from batchsend.errors import CampaignError, ForbiddenFileError
 from batchsend.lists.headers import folded, match_key, nearest
 from batchsend.lists.source import LIST_ENDINGS
 
-# Notepad may have added .txt to the name of a campaign file.
+# Without .txt, which Notepad may have added to the name of a campaign file.
 _LIST_ENDINGS = frozenset(LIST_ENDINGS) - {".txt"}
-#: Far more than any campaign needs; keeps a list that was named by mistake out of the parser.
+#: More than any campaign needs. A list that was named by mistake is not parsed.
 MAX_BYTES = 1_000_000
 _CURLY = re.compile("[“”„‟‘’‚‛«»]")
 _STRAIGHT = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 _BACKSLASH = re.compile(r'"([^"]*\\[^"]*)"')
-#: What tomllib says -> what that means to somebody who does not know TOML.
+#: The beginning of tomllib's message -> the problem in plain words.
 _PLAIN = (
     (
         "Invalid value",
-        "there is no valid value here; text stands in straight quotes, and true and false in small letters",
+        "this is not a valid value; put text in straight quotes, and write true and false in small letters",
     ),
     ("Invalid statement", "every line is `key = value`, a [section] or a # comment"),
     ("Expected '=' after a key", "every line is `key = value`, a [section] or a # comment"),
     (
         "Expected newline or end of document",
-        "something is left over behind the value; text stands in straight quotes",
+        "there is something after the value; put text in straight quotes",
     ),
-    ("Cannot overwrite a value", "this key is there twice; keep one of them"),
-    ("Cannot declare", "this [section] is there twice; put its keys together under one"),
-    ("Cannot mutate", "this [section] or key is there twice; put its keys together under one"),
-    ("Duplicate inline table key", "this key is there twice; keep one of them"),
+    ("Cannot overwrite a value", "this key is in the file twice; keep one of them"),
+    ("Cannot declare", "this [section] is in the file twice; put its keys under one of them"),
+    ("Cannot mutate", "this [section] or key is in the file twice; put its keys under one of them"),
+    ("Duplicate inline table key", "this key is in the file twice; keep one of them"),
     ("Expected ']'", "a closing ] is missing"),
     ("Unclosed array", "a list has no closing ]"),
     ("Unclosed inline table", "a table in { } has no closing } on the same line"),
@@ -56,7 +56,7 @@ _PLAIN = (
 
 
 def load_campaign(path: Path) -> Campaign:
-    """Reads and checks the campaign file `path`. Its paths are resolved, not opened.
+    """Reads and checks the campaign file `path`. The files that it names are not opened.
 
     Raises `CampaignError` with every problem of the file.
     """
@@ -64,13 +64,13 @@ def load_campaign(path: Path) -> Campaign:
 
 
 def parse_campaign(path: Path, content: bytes) -> Campaign:
-    """The campaign that the file `path` would be with this content. Raises `CampaignError` with every problem."""
+    """Parses `content` as the campaign file `path`. Raises `CampaignError` with every problem."""
     try:
         data = parse(content)
     except TomlError as error:
         raise CampaignError(path, str(error)) from error
-    # The folder's links are followed, so that `..` means what the system means by it. The file's own is not:
-    # what is kept beside a campaign stays beside the name it is started by.
+    # Links of the folder are resolved, so that `..` means the same as for the system. A link to the file itself is
+    # not: ledger and results stay in the folder of the name that the campaign is started by.
     absolute = path.parent.resolve() / path.name
     origin = Origin(absolute, hashlib.sha256(content).hexdigest(), data, list_folder=absolute.parent)
     problems: list[KeyProblem] = []
@@ -104,7 +104,7 @@ def _read(path: Path) -> bytes:
 
 
 def _meant(path: Path) -> str:
-    """The campaign beside it that was probably meant."""
+    """The campaign in the same folder that the user probably meant."""
     try:
         names = sorted(file.name for file in path.parent.glob("*.toml"))
     except OSError:
@@ -113,29 +113,30 @@ def _meant(path: Path) -> str:
     return f"; did you mean {path.parent / near}?" if near else ""
 
 
-# --- rules that more than one key takes part in
+# --- rules about several keys
 
 
 def across_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
-    """Works on the file's data as it stands, so that these mistakes show beside all others."""
+    """Checks rules about several keys on the raw data, so that these mistakes are reported with all others."""
     if "template" not in data and "template_by" not in data:
         yield KeyProblem("template", f"is missing. {Campaign.model_fields['template'].description}")
     if "template" in data and "template_by" in data:
-        yield KeyProblem("template_by", "stands beside `template`; keep one of them")
+        yield KeyProblem("template_by", "cannot be used together with `template`; keep one of them")
     yield from _template_cases(data)
     yield from _who_sends(data)
     yield from _columns(data)
     if "formerly" in data and data["formerly"] == data.get("name"):
-        yield KeyProblem("formerly", "is the same as `name`; write the earlier name, or take it out")
+        yield KeyProblem("formerly", "is the same as `name`; write the earlier name or delete this line")
     recipients = _table(data, "recipients")
     for one, other in (("max_messages", "max_messages_days"), ("max_messages_days", "max_messages")):
         if one in recipients and other not in recipients:
-            yield KeyProblem(f"recipients.{one}", f"needs `{other}` beside it")
+            yield KeyProblem(f"recipients.{one}", f"needs `{other}` too")
     if isinstance(data.get("schedule"), Mapping) and len({"cron", "at"} & data["schedule"].keys()) != 1:
         yield KeyProblem("schedule", "expected either `cron` or `at`")
     if "timezone" not in data and not _local_zone_is_known():
         yield KeyProblem(
-            "timezone", 'is missing, and this computer\'s is not known; write "America/Chicago" or the like'
+            "timezone",
+            'is missing, and this computer\'s time zone is unknown; write one such as "America/Chicago"',
         )
 
 
@@ -145,7 +146,7 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _template_cases(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
-    """Each file stands once and each value has one template: of two, one would be passed over in silence."""
+    """Each template is listed once and each value has one template; a second one would be ignored silently."""
     paths: dict[str, str] = {}
     templates: dict[str, str] = {}
     for path, values in _table(_table(data, "template_by"), "cases").items():
@@ -159,7 +160,7 @@ def _template_cases(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
             if earlier != path:
                 yield KeyProblem(
                     f"template_by.cases.{path}",
-                    f'"{value}" stands under {earlier} too (letter case does not count); keep one of them',
+                    f'"{value}" is also listed for {earlier} (letter case does not matter); keep one of them',
                 )
 
 
@@ -167,10 +168,10 @@ def _who_sends(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     columns = _table(data, "columns")
     for key in ("department_uuid", "user_uuid"):
         if key in data and key in columns:
-            yield KeyProblem(key, "stands here and under [columns] too; keep one of them")
+            yield KeyProblem(key, "is set here and under [columns]; keep one of them")
         elif key not in data and key not in columns:
             yield KeyProblem(
-                key, f"is missing; write it here, or under [columns] as {key} = the name of its column"
+                key, f'is missing; write it here, or name its column under [columns]: {key} = "column name"'
             )
 
 
@@ -181,7 +182,9 @@ def _columns(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
             continue
         earlier = first.setdefault(match_key(header), key)
         if earlier != key:
-            yield KeyProblem(f"columns.{key}", f"is the same column as `{earlier}`; each needs its own")
+            yield KeyProblem(
+                f"columns.{key}", f"is the same column as `{earlier}`; each needs a different column"
+            )
 
 
 def _local_zone_is_known() -> bool:
@@ -192,11 +195,11 @@ def _local_zone_is_known() -> bool:
     return True
 
 
-# --- what is shown
+# --- how problems are shown
 
 
 def _in_order(problems: Iterable[KeyProblem], data: Mapping[str, Any]) -> list[KeyProblem]:
-    """In the order of the file; what is missing from a table comes first."""
+    """Sorts problems in the order of the file; missing keys of a table come first."""
 
     def place(problem: KeyProblem) -> list[int]:
         table: Any = data
@@ -211,7 +214,7 @@ def _in_order(problems: Iterable[KeyProblem], data: Mapping[str, Any]) -> list[K
 
 
 class TomlError(ValueError):
-    """One sentence, without the file's name."""
+    """The content is not valid TOML. The message is one sentence without the file's name."""
 
 
 def parse(content: bytes) -> dict[str, Any]:
@@ -222,12 +225,14 @@ def parse(content: bytes) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise TomlError(_explain(str(error), text)) from error
     except (RecursionError, ValueError) as error:
-        raise TomlError("it holds a number or a list of lists that no campaign needs") from error
+        raise TomlError("it has a number that is too long or lists that are nested too deeply") from error
 
 
 def _decode(content: bytes) -> str:
     if len(content) > MAX_BYTES:
-        raise TomlError("it is larger than 1 MB and so no campaign file; is it the list?")
+        raise TomlError(
+            "it is larger than 1 MB, too large for a campaign file; name the campaign file, not the list"
+        )
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or _looks_utf16(content):
         raise TomlError('it is saved as UTF-16 ("Unicode"); save it again with the encoding UTF-8')
     if b"\0" in content:
@@ -242,7 +247,7 @@ def _decode(content: bytes) -> str:
 
 
 def _looks_utf16(content: bytes) -> bool:
-    """Every other byte of Latin text without a byte order mark is zero."""
+    """Whether every other byte is zero, as in Latin text in UTF-16 without a byte order mark."""
     head = content[:200]
     return len(head) > 3 and (not any(head[1::2]) or not any(head[::2]))
 
@@ -252,7 +257,7 @@ def _explain(message: str, text: str) -> str:
     at = re.search(r"\(at line (\d+)", message)
     if at:
         number = int(at[1])
-    else:  # "at end of document": the cause stands earlier, or in the last line that says anything
+    else:  # "at end of document": the cause is an earlier line or the last line with text
         curly = (index for index, line in enumerate(lines, 1) if _has_curly_quotes(line))
         filled = [index for index, line in enumerate(lines, 1) if line.strip()]
         number = next(curly, filled[-1] if filled else 1)
@@ -266,19 +271,20 @@ def _explain(message: str, text: str) -> str:
         path = backslash[1]
         slashes = path.replace("\\", "/")
         reason = (
-            "a backslash in double quotes has a meaning of its own; "
+            "a backslash has a special meaning in double quotes; "
             f"write \"{slashes}\" or use single quotes: '{path}'"
         )
     elif _has_curly_quotes(line):
-        reason = 'curly quotes do not count as quotes; write straight ones (") around the text'
+        reason = 'these are curly quotes; put straight quotes (") around the text'
     else:
-        said = re.sub(r" \(at .*", "", message)
+        short = re.sub(r" \(at .*", "", message)
         reason = next(
-            (plain for start, plain in _PLAIN if message.startswith(start)), f"this is not valid TOML: {said}"
+            (plain for start, plain in _PLAIN if message.startswith(start)),
+            f"this is not valid TOML: {short}",
         )
     return f"line {number}: {reason}"
 
 
 def _has_curly_quotes(line: str) -> bool:
-    """Whether a curly quote stands where a straight one should: outside quoted text and comments."""
+    """Whether there is a curly quote outside quoted text and comments."""
     return bool(_CURLY.search(_STRAIGHT.sub("", line).partition("#")[0]))

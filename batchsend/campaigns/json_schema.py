@@ -1,4 +1,4 @@
-"""The campaign file's JSON Schema, so that editors complete, explain and check it."""
+"""The JSON Schema of the campaign file, with which editors complete, explain and check it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from batchsend.campaigns.campaign import Campaign
 
 
 def campaign_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a campaign file: every key with its meaning and its default."""
+    """JSON Schema (draft 2020-12) of a campaign file: every key with its description and default."""
     generated = Campaign.model_json_schema(by_alias=True, mode="validation")
     schema = _plain(generated, generated.pop("$defs", {}))
     return {
@@ -20,7 +20,7 @@ def campaign_schema() -> dict[str, Any]:
 
 
 def _plain(node: Any, definitions: dict[str, Any]) -> Any:
-    """`node` with its references written out, and without null, which TOML does not have."""
+    """`node` with its references resolved and without null, which TOML does not have."""
     if isinstance(node, list):
         return [_plain(entry, definitions) for entry in node]
     if not isinstance(node, dict):

@@ -1,6 +1,6 @@
-"""What is wrong with a campaign file, in sentences: from pydantic's errors to what a person can act on.
+"""Turns pydantic's errors about a campaign file into sentences that a person can act on.
 
-Works on any model, so that the sentences stay in one place and the models know nothing of them.
+It works with any model, so all sentences are in this module and the models do not contain any.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class KeyProblem:
         return f"`{self.key}`: {self.sentence}"
 
 
-# --- what the models know
+# --- the keys of the models
 
 
 def submodel(annotation: Any) -> type[BaseModel] | None:
-    """The model within an annotation such as `Consent | None`; None where there is none."""
+    """The model in an annotation such as `Consent | None`; `None` if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := submodel(part))), None)
 
 
 def keys_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
-    """The keys of a table as the file spells them, each with the model of its own table if it is one."""
+    """The keys of a table as the file spells them -> the model of the key if it is a table itself."""
     return {field.alias or name: submodel(field.annotation) for name, field in model.model_fields.items()}
 
 
@@ -53,20 +53,20 @@ def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
     return found
 
 
-def _homes(model: type[BaseModel]) -> dict[str, list[str]]:
-    """Every key of the top level and of the sections -> where it belongs, in words."""
-    homes: dict[str, list[str]] = {}
+def _places(model: type[BaseModel]) -> dict[str, list[str]]:
+    """Every key of the top level and of the sections -> its places, in words."""
+    places: dict[str, list[str]] = {}
     for key, section in keys_of(model).items():
-        homes.setdefault(key, []).append("at the top of the file, above the first [section]")
+        places.setdefault(key, []).append("at the top of the file, above the first [section]")
         for inner in keys_of(section) if section and key in SECTIONS else ():
-            homes.setdefault(inner, []).append(f"under [{key}]")
-    return homes
+            places.setdefault(inner, []).append(f"under [{key}]")
+    return places
 
 
-#: Tables that stand in square brackets; the others (`consent`, `template_by` ...) are written inline.
+#: Tables with a header in square brackets. The others (`consent`, `template_by` ...) are inline tables.
 SECTIONS = ("columns", "recipients", "message", "sending", "guards", "schedule", "list_options")
 
-# --- keys that do not exist
+# --- unknown keys
 
 _SETTINGS = {
     "username": "MYKAARMA_USERNAME",
@@ -78,8 +78,8 @@ _SETTINGS = {
 
 def _is_a_setting(name: str) -> str:
     return (
-        "is a setting and never stands in a campaign file: take it out, "
-        f"and set {_SETTINGS[name]} in the environment or in a file called .env beside this file"
+        "is a setting and does not belong in a campaign file: delete it, "
+        f"and set {_SETTINGS[name]} in the environment or in a file named .env in the same folder"
     )
 
 
@@ -92,19 +92,19 @@ def _unknown(model: type[BaseModel], loc: Loc) -> str:
     here = keys_of(table) if table else {}
     if fold in here:
         return f'unknown key; did you mean "{fold}"?'
-    homes = _homes(model)
-    if fold in homes:
-        return f"belongs {' or '.join(homes[fold])}"
+    places = _places(model)
+    if fold in places:
+        return f"belongs {' or '.join(places[fold])}"
     if near := nearest(key, here):
         return f'unknown key; did you mean "{near}"?'
-    if near := nearest(key, homes):
-        return f'unknown key; did you mean "{near}", which belongs {" or ".join(homes[near])}?'
+    if near := nearest(key, places):
+        return f'unknown key; did you mean "{near}", which belongs {" or ".join(places[near])}?'
     if near := nearest(bare, _SETTINGS):
         return _is_a_setting(near)
     return f"unknown key; known here: {', '.join(here)}"
 
 
-# --- values that do not fit
+# --- invalid values
 
 _EXPECTED = {
     "string_type": "text in quotes",
@@ -122,12 +122,12 @@ _EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "datetime_type": "a date and time such as 2026-12-01T10:00:00, without quotes",
-    "timezone_naive": "a date and time without an offset (the campaign's time zone is meant)",
+    "timezone_naive": "a date and time without an offset (it is in the campaign's time zone)",
 }
 
 
 def shown(value: object) -> str:
-    """A value as the file has it, shortened."""
+    """A value as the file spells it, shortened."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -144,13 +144,13 @@ def shown(value: object) -> str:
 
 
 def _hint(kind: str, value: object) -> str:
-    """How to mend the commonest slips of type."""
+    """How to fix the most common type errors."""
     if kind == "string_type" and isinstance(value, int | float):
         return f'write it in quotes: "{shown(value)}"'
     if kind == "tuple_type" and isinstance(value, str):
         return f"write [{shown(value)}]"
     if kind == "tuple_type" and isinstance(value, Mapping):
-        return "a file's name with a point in it stands in quotes"
+        return "put a file name that contains a dot in quotes"
     quoted_number = kind in ("int_type", "float_type") and _is_number(value)
     quoted_bool = kind == "bool_type" and str(value).lower() in ("true", "false")
     if isinstance(value, str) and (quoted_number or quoted_bool):
@@ -185,11 +185,11 @@ def _misfit(model: type[BaseModel], error: ErrorDetails) -> str:
     return error["msg"]
 
 
-# --- all of it
+# --- all problems
 
 
 def dotted(loc: Loc) -> str:
-    """`("recipients", "key", 1)` -> `recipients.key[1]`, counted from 1 as people do."""
+    """`("recipients", "key", 0)` -> `recipients.key[1]`: entries are counted from 1, as people do."""
     text = ""
     for part in loc:
         if isinstance(part, int):
@@ -200,10 +200,10 @@ def dotted(loc: Loc) -> str:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[KeyProblem]:
-    """Pydantic's errors about `model` as problems, in pydantic's order."""
+    """Converts pydantic's errors about `model`, in pydantic's order."""
     for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # pydantic counts only entries that fit; those that do not have errors of their own
+            continue  # pydantic counts only valid entries; each invalid one has its own error
         text = (
             _unknown(model, detail["loc"]) if detail["type"] == "extra_forbidden" else _misfit(model, detail)
         )

@@ -1,7 +1,7 @@
-"""When a recipient may be texted: quiet hours, by whose clock they count, and when they end.
+"""Quiet hours: when a recipient may be texted.
 
-A recipient's clock is one or more time zones. Where a phone's area code lies in several zones, an hour is allowed
-that all of them allow; failing that, the campaign's own zone decides, as it does where nothing is known.
+A recipient's clock is one or more time zones. If a phone's area code spans several zones, a time is allowed if it is
+allowed in all of them or in the campaign's zone. If no zone is known, the campaign's zone decides.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _MINUTE = timedelta(minutes=1)
-#: Every clock shows each time of day at least once within this time.
+#: Within this time, every clock shows each time of day at least once.
 _SEARCHED = timedelta(hours=49)
-#: Separates the zones of one clock; no zone's name holds it.
+#: Separates the zones of one clock. No zone name contains it.
 _SEPARATOR = "|"
 
 Clock = str
@@ -23,10 +23,10 @@ Clock = str
 
 @dataclass(frozen=True)
 class Hours:
-    """Quiet hours from `begins` until just before `ends`, over midnight where `ends` is earlier.
+    """Quiet hours from `begins` until just before `ends`; over midnight if `ends` is earlier.
 
-    `fallback` is the campaign's zone. `fixed`: whose clock counts for everybody; `None`: each recipient's own.
-    `lead` is how long a request may take to leave: it is not begun where quiet hours begin meanwhile.
+    `fallback`: the campaign's zone. `fixed`: the zone that applies to all recipients; `None`: each recipient's own.
+    `lead`: how long a request may take. A request does not start if quiet hours could begin while it runs.
     """
 
     begins: time
@@ -36,20 +36,22 @@ class Hours:
     lead: timedelta = timedelta(0)
 
     def allows(self, moment: datetime, clock: Clock) -> bool:
-        """May a request to a recipient with this clock begin at this moment?"""
-        return self.awake(moment, clock) and (not self.lead or self.awake(moment + self.lead, clock))
+        """Whether a request to a recipient with this clock may start at this moment."""
+        return self.is_outside(moment, clock) and (
+            not self.lead or self.is_outside(moment + self.lead, clock)
+        )
 
-    def awake(self, moment: datetime, clock: Clock) -> bool:
-        """Is this moment outside a recipient's quiet hours?"""
+    def is_outside(self, moment: datetime, clock: Clock) -> bool:
+        """Whether this moment is outside a recipient's quiet hours."""
         if self.fixed is not None:
-            return self._shows(moment, self.fixed)
+            return self._is_outside_in(moment, self.fixed)
         zones = clock.split(_SEPARATOR) if clock else []
-        if zones and all(self._shows(moment, zone) for zone in zones):
+        if zones and all(self._is_outside_in(moment, zone) for zone in zones):
             return True
-        return len(zones) != 1 and self._shows(moment, self.fallback)
+        return len(zones) != 1 and self._is_outside_in(moment, self.fallback)
 
-    def opens(self, moment: datetime, clock: Clock) -> datetime | None:
-        """The first moment from `moment` on, to the minute, at which `allows` holds; `None`: never."""
+    def next_allowed(self, moment: datetime, clock: Clock) -> datetime | None:
+        """The first allowed moment from `moment` on, to the minute; `None` if there is none."""
         if self.allows(moment, clock):
             return moment
         candidate = moment.replace(second=0, microsecond=0)
@@ -59,8 +61,8 @@ class Hours:
                 return candidate
         return None
 
-    def _shows(self, moment: datetime, zone: str) -> bool:
-        """Does this zone's clock show a time outside the quiet hours?"""
+    def _is_outside_in(self, moment: datetime, zone: str) -> bool:
+        """Whether the time in this zone is outside the quiet hours."""
         local = moment.astimezone(_zone(zone)).time()
         if self.begins < self.ends:
             return not self.begins <= local < self.ends
@@ -68,14 +70,14 @@ class Hours:
 
 
 def clock_of(zones: Iterable[str]) -> Clock:
-    """The clock of a recipient who lives in one of these zones, as the ledger keeps it; '' where none is known."""
+    """The clock of a recipient in one of these zones, as the ledger stores it; '' if none is known."""
     return _SEPARATOR.join(sorted(set(zones)))
 
 
-def first_opening(hours: Hours, moment: datetime, clocks: Iterable[Clock]) -> datetime | None:
-    """When the first of these recipients may be texted; `None` where nobody ever may, or there is nobody."""
-    openings = (hours.opens(moment, clock) for clock in clocks)
-    return min((opening for opening in openings if opening is not None), default=None)
+def first_allowed(hours: Hours, moment: datetime, clocks: Iterable[Clock]) -> datetime | None:
+    """When the first of these recipients may be texted; `None` if that is never or there are no recipients."""
+    moments = (hours.next_allowed(moment, clock) for clock in clocks)
+    return min((allowed for allowed in moments if allowed is not None), default=None)
 
 
 @lru_cache(maxsize=1024)

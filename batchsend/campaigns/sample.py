@@ -1,4 +1,4 @@
-"""`batchsend new`: a campaign, a template and a list to start from."""
+"""Writes the files of `batchsend new`: a campaign, a template and a list to start from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from batchsend.errors import BatchsendError
 
 
 def write_sample(name: str, folder: Path) -> list[Path]:
-    """Writes `name.toml`, `name.txt.j2` and `name.csv` into `folder`, the campaign first; overwrites nothing.
+    """Writes `name.toml`, `name.txt.j2` and `name.csv` into `folder`, and returns their paths, the campaign first.
 
-    Raises `BatchsendError` where a name cannot be a file's or a file is there already.
+    Raises `BatchsendError` if `name` is not a valid file name or a file already exists.
     """
     stem = name.removesuffix(".toml")
     if not re.fullmatch(r"[\w][\w .-]*", stem):
         raise BatchsendError(
-            f'"{name}" cannot be a file name everywhere. Use letters, digits, "-", "_" and blanks.'
+            f'"{name}" is not a valid file name on every system. Use letters, digits, "-", "_" and spaces.'
         )
     samples = resources.files("batchsend.campaigns") / "sample_files"
     files = {
@@ -28,7 +28,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
     present = [file.name for file in files if file.exists()]
     if present:
         raise BatchsendError(
-            f"{', '.join(present)}: already here, and nothing is overwritten. Choose another name."
+            f"{', '.join(present)}: already exists. Nothing is overwritten. Choose another name."
         )
     for file, sample in files.items():
         text = (samples / sample).read_text(encoding="utf-8")

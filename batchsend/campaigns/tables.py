@@ -1,7 +1,6 @@
-"""The tables of a campaign file as models: keys, bounds, defaults and meaning.
+"""The sections and inline tables of a campaign file as models: keys, limits, defaults and descriptions.
 
-The descriptions of the fields are the reference: editors show them by way of the JSON Schema, and the
-documentation prints them.
+The descriptions are the reference. They appear in the JSON Schema, which editors show, and in the manual.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from batchsend.campaigns.types import (
 
 
 class Table(BaseModel):
-    """A table of the file: nothing is guessed from another type, and nothing unknown is passed over."""
+    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -40,27 +39,27 @@ class Table(BaseModel):
 class TemplateBy(Table):
     """Chooses each customer's template by a column of the list."""
 
-    column: Text = Field(description="The list's column to choose by, such as the customer's language.")
-    default: FilePath = Field(description="The template for all values that no case names.")
+    column: Text = Field(description="The column to choose by, such as the customer's language.")
+    default: FilePath = Field(description="The template for values that are in none of the cases.")
     cases: Annotated[dict[FilePath, Texts], Field(min_length=1)] = Field(
-        description="Templates, each with the values of the column that it is for, in whatever letter case."
+        description="Each template with the column values that choose it. Letter case does not matter."
     )
 
 
 class Columns(Table):
-    """Which of the list's columns are what; needed only where the list's headers differ from our names."""
+    """The columns of the list. Needed only if their headers differ from the key names."""
 
     customer_uuid: Text | None = Field(default=None, description="The column with the customer's UUID.")
     phone: Text | None = Field(
         default=None,
-        description="The column with the phone to text. "
-        "Without one, myKaarma picks the customer's preferred number.",
+        description="The column with the phone number to text. "
+        "Without one, myKaarma uses the customer's preferred number.",
     )
     department_uuid: Text | None = Field(
-        default=None, description="The column with the department's UUID, where it differs from row to row."
+        default=None, description="The column with the department's UUID, if it differs from row to row."
     )
     user_uuid: Text | None = Field(
-        default=None, description="The column with the sending user's UUID, where it differs from row to row."
+        default=None, description="The column with the sending user's UUID, if it differs from row to row."
     )
     timezone: Text | None = Field(
         default=None, description="The column with the recipient's time zone (an IANA name), for quiet hours."
@@ -68,53 +67,53 @@ class Columns(Table):
 
 
 class Consent(Table):
-    """Texts only those who agreed to be texted."""
+    """Texts only customers who agreed to be texted."""
 
-    column: Text = Field(description="The list's column that says whether the customer agreed.")
+    column: Text = Field(description="The column that says whether the customer agreed.")
     yes: Texts = Field(
-        description="The values that mean yes, in whatever letter case. All others, blank too, are left out."
+        description="The values that mean yes, in any letter case. Rows with another value or none are skipped."
     )
 
 
 class Recipients(Table):
-    """Who of the list is texted, and how often."""
+    """Which customers of the list get a text, and how often."""
 
     key: Headers | None = Field(
         default=None,
-        description="The list's columns that make two messages the same message, which is sent once. "
-        "Left out: the customer's UUID.",
+        description="The columns that identify a message: rows with the same values get one text. "
+        "Default: the customer's UUID.",
     )
     consent: Consent | None = Field(
         default=None,
-        description="Texts only customers whose row says yes in a column. Left out: consent is not checked.",
+        description="Texts only customers whose row says yes in a column. Without it, consent is not checked.",
     )
     suppress: FilePaths = Field(
-        default=(), description="Files with people to leave out, each with a customer_uuid or a phone column."
+        default=(), description="Files with people to skip, each with a customer_uuid or a phone column."
     )
     duplicate_phones: Literal["skip", "allow"] = Field(
         default="skip",
-        description="What happens where one phone stands under two customers: "
-        '"skip" texts it once, "allow" texts it for each of them.',
+        description="What to do if two customers have the same phone: "
+        '"skip" texts it once, "allow" texts it for each customer.',
     )
     blank_phones: Literal["preferred", "invalid"] = Field(
         default="preferred",
-        description="What happens where the phone is blank: "
-        '"preferred" texts the customer\'s preferred number, "invalid" leaves the row unsent.',
+        description="What to do if the phone is blank: "
+        '"preferred" texts the customer\'s preferred number, "invalid" does not send the row.',
     )
     repeat_after_days: int | None = Field(
         default=None,
         ge=1,
-        description="After how many days the same message may be sent again, by the calendar. "
-        "Left out: once, ever.",
+        description="The number of calendar days after which the same message may be sent again. "
+        "Without it, a message is sent only once.",
     )
     max_messages: int | None = Field(
         default=None,
         ge=1,
-        description="How many texts a customer gets at most, over all campaigns of the ledger, "
+        description="The most texts that a customer gets from all campaigns of the ledger "
         "within max_messages_days.",
     )
     max_messages_days: int | None = Field(
-        default=None, ge=1, description="The number of days in which max_messages is counted."
+        default=None, ge=1, description="The number of days that max_messages is counted over."
     )
     default_region: Region = Field(
         default="US",
@@ -123,7 +122,7 @@ class Recipients(Table):
 
     @property
     def blank_phones_given(self) -> bool:
-        """Whether the file itself says what a blank phone means."""
+        """Whether the file sets `blank_phones`."""
         return "blank_phones" in self.model_fields_set
 
 
@@ -142,45 +141,45 @@ class MessageOptions(Table):
     )
     add_footer: bool = Field(default=False, description="Whether myKaarma appends the dealership's footer.")
     send_vcard: bool = Field(
-        default=False, description="Whether the vCard of the department's number goes with the text."
+        default=False, description="Whether the text includes a vCard with the department's number."
     )
     send_synchronously: bool = Field(
         default=False,
-        description="Whether myKaarma hands the text on before it answers (true), or queues it, "
-        "tries again where needed, and reports to callback_url (false).",
+        description="Whether myKaarma passes the text on before it answers (true), or queues it, "
+        "retries if needed, and reports to callback_url (false).",
     )
     callback_url: CallbackUrl | None = Field(
         default=None,
-        description="The https:// address that myKaarma reports to once it tried to send a text.",
+        description="The https:// address that myKaarma reports to after it tried to send a text.",
     )
     callback_metadata: Metadata = Field(
         default_factory=dict,
-        description="What myKaarma sends along with each report, beside what identifies the message: "
-        "names and texts of your choice.",
+        description="Names and texts of your choice that myKaarma includes in each report, "
+        "in addition to those that identify the message.",
     )
     smart_encoding: bool = Field(
         default=True,
-        description="Whether curly quotes, dashes and the like become plain ones "
-        "where they alone would make a text cost twice.",
+        description="Whether to replace curly quotes, dashes and similar characters with plain ones "
+        "if only they would make a text cost more.",
     )
     opt_out_line: OneLine = Field(
         default="Text STOP to opt-out",
-        description="What myKaarma appends on a line of its own where add_tcpa_footer is on; "
-        "used for counting segments only.",
+        description="The line that myKaarma appends if add_tcpa_footer is on. "
+        "It is used only for counting segments.",
     )
-    max_segments: int = Field(default=6, ge=1, description="A text of more segments than this is not sent.")
+    max_segments: int = Field(default=6, ge=1, description="A text with more segments than this is not sent.")
 
 
 class QuietHours(Table):
-    """A time of day at which nobody is texted."""
+    """The hours in which no texts are sent."""
 
-    from_: TimeOfDay = Field(alias="from", description='When the quiet hours begin, such as "21:00".')
+    from_: TimeOfDay = Field(alias="from", description='When quiet hours begin, such as "21:00".')
     to: TimeOfDay = Field(
-        description='When they end, such as "08:00"; the next morning if earlier than from.'
+        description='When quiet hours end, such as "08:00". If it is earlier than from: on the next day.'
     )
     timezone: RecipientZone = Field(
         default="recipient",
-        description='Whose clock counts: "recipient" for each one\'s own, or an IANA time zone.',
+        description='The time zone of from and to: "recipient" for each recipient\'s own, or an IANA time zone.',
     )
 
     @model_validator(mode="after")
@@ -199,46 +198,51 @@ def _quiet_hours(value: object) -> object:
 
 
 class Sending(Table):
-    """How fast texts leave, and when sending stops."""
+    """How fast texts are sent, and when sending stops."""
 
     rate: float = Field(
-        default=10, gt=0, le=10_000, description="Requests a second of one run, over all its processes."
+        default=10,
+        gt=0,
+        le=10_000,
+        description="Requests per second of one run, in all its processes together.",
     )
     concurrency: int = Field(
-        default=20, ge=1, le=1000, description="How many requests may be under way at once."
+        default=20, ge=1, le=1000, description="The most requests that may be in progress at the same time."
     )
-    timeout: float = Field(default=30, gt=0, le=3600, description="Seconds that one request may take.")
+    timeout: float = Field(
+        default=30, gt=0, le=3600, description="The most seconds that one request may take."
+    )
     stop_after_failures: int = Field(
-        default=25, ge=1, description="After how many rows in a row that went wrong alike the run stops."
+        default=25, ge=1, description="The run stops after this many rows in a row with the same problem."
     )
     give_up_after: Duration = Field(
         default="15m",
         validate_default=True,
-        description="After how long without one accepted text the run stops.",
+        description="The run stops if no text is accepted for this long.",
     )
     quiet_hours: Annotated[
         QuietHours | None, BeforeValidator(_quiet_hours, json_schema_input_type=Literal["TCPA"] | QuietHours)
     ] = Field(
         default=None,
-        description='When nobody is texted: "TCPA" (21:00 to 08:00 where the recipient is) or a table '
-        "with from, to and timezone. Left out: texts may leave at any hour.",
+        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone) or a table '
+        "with from, to and timezone. Without it, texts are sent at any hour.",
     )
     per_day: int | None = Field(
-        default=None, ge=1, description="How many texts of this campaign leave in one calendar day at most."
+        default=None, ge=1, description="The most texts of this campaign in one calendar day."
     )
 
 
 class Guards(Table):
-    """Nothing is sent where the list cannot be right."""
+    """Checks that refuse to send if the list looks wrong."""
 
     max_texts: int | None = Field(
-        default=None, ge=1, description="Nothing is sent if more texts than this would leave."
+        default=None, ge=1, description="Nothing is sent if the run has more texts than this."
     )
     min_texts: int | None = Field(
-        default=None, ge=1, description="Nothing is sent if fewer texts than this would leave."
+        default=None, ge=1, description="Nothing is sent if the run has fewer texts than this."
     )
     list_max_age: Duration | None = Field(
-        default=None, description="Nothing is sent if the list's file is older."
+        default=None, description="Nothing is sent if the list file is older than this."
     )
     empty_list: Literal["error", "ok"] = Field(
         default="error", description='Whether a list without rows is an "error" or "ok".'
@@ -258,24 +262,25 @@ class Schedule(Table):
     expires_after: Duration = Field(
         default="2h",
         validate_default=True,
-        description="A start that was missed by more than this is reported and never made up for.",
+        description="A start that is more than this late is reported as missed and is not made up.",
     )
 
 
 class ListOptionsTable(Table):
-    """How the list's file is read; needed only where it cannot be found out."""
+    """How to read the list file. Needed only if it cannot be detected."""
 
     sheet: Text | None = Field(
-        default=None, description="The workbook's sheet that holds the list. Left out: the only visible one."
+        default=None,
+        description="The sheet of the workbook that has the list. Default: the only visible one.",
     )
     hidden_rows: Literal["skip", "include"] | None = Field(
         default=None,
-        description='What happens to hidden or filtered rows: "skip" or "include". Left out: '
-        "a list that has any is refused, so that you choose.",
+        description='What to do with hidden or filtered rows: "skip" leaves them out, "include" texts them. '
+        "Required if the list has any.",
     )
     encoding: EncodingName | None = Field(
-        default=None, description="The text file's encoding, such as windows-1252. Left out: found out."
+        default=None, description="The encoding of a text file, such as windows-1252. Default: detected."
     )
     delimiter: Delimiter | None = Field(
-        default=None, description="The character between the cells of a text file. Left out: found out."
+        default=None, description="The character between the cells of a text file. Default: detected."
     )

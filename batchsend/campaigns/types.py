@@ -1,8 +1,7 @@
-"""The kinds of value that a campaign file holds: what is accepted, and the words for what was expected.
+"""The types of the values in a campaign file, with the words for what is expected.
 
-Each is an `Annotated` type whose validator turns what TOML gives into what the code wants, or raises
-`MisfitError`. Paths count from the folder that the validation context has under the field's name, else under
-`directory`.
+Each is an `Annotated` type whose validator converts a TOML value or raises `MisfitError`. The validation context
+gives the folder for relative paths, under the field's name or under `directory`.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from batchsend.utils.protected_files import refusal
 
 
 class MisfitError(ValueError):
-    """A value does not fit. `expected` completes "expected ..."; `hint` says how to mend it.
+    """A value is not valid. `expected` completes "expected ..."; `hint` says how to fix it.
 
-    `show` is off where the value must not be repeated, because it may hold a password.
+    `show` is off if the message must not repeat the value, because it may hold a password.
     """
 
     def __init__(self, expected: str, hint: str = "", *, show: bool = True) -> None:
@@ -40,7 +39,7 @@ class MisfitError(ValueError):
 
 
 class ForbiddenMisfitError(MisfitError):
-    """The path of a file that must not be read."""
+    """The path of a file that batchsend must not read."""
 
 
 def did_you_mean(name: str | None) -> str:
@@ -57,7 +56,7 @@ def _not_blank(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    # A name identifies the campaign's history: two spellings that look the same must be the same.
+    # A name identifies the campaign's history, so spellings that look the same must be the same.
     text = unicodedata.normalize("NFC", value.strip())
     if not 1 <= len(text) <= 100 or not text.isprintable():
         raise MisfitError("1 to 100 printable characters on one line")
@@ -68,7 +67,7 @@ def _uuid(value: str) -> str:
     text = value.strip()
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", text):
         raise MisfitError(
-            "1 to 128 letters, digits, hyphens or underscores", "copy it from myKaarma as it is"
+            "1 to 128 letters, digits, hyphens or underscores", "copy it from myKaarma unchanged"
         )
     return text
 
@@ -97,7 +96,7 @@ def _distinct(headers: tuple[str, ...]) -> tuple[str, ...]:
     return headers
 
 
-# TOML has lists, and frozen models want tuples: hence `strict=False` on the tuple alone.
+# TOML has lists and frozen models need tuples, so only the tuple is not strict.
 Texts = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 Headers = Annotated[Texts, AfterValidator(_distinct)]
 
@@ -125,7 +124,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
-        raise MisfitError("a path", "whose home folder `~` means is not known: write the path out") from error
+        raise MisfitError("a path", _home_hint(text)) from error
     context = info.context or {}
     directory = context.get(info.field_name) or context.get("directory")
     if not directory:
@@ -136,18 +135,25 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return whole
 
 
+def _home_hint(text: str) -> str:
+    name = Path(text).name
+    if name.startswith("~$"):
+        return f"this is Excel's lock file for an open workbook: name {name.removeprefix('~$')} instead"
+    return "the home folder in this path is unknown: write the whole path"
+
+
 FilePath = Annotated[
     Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1}, mode="validation")
 ]
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]
 
 
-#: How the ids begin that `batchsend new` writes, for people to replace.
+#: The beginning of the ids that `batchsend new` writes as placeholders.
 SAMPLE_ID = "put-your-"
 
 
 def is_pattern(path: object) -> bool:
-    """Whether `path` stands for the newest of several files. Brackets do not: downloads have them."""
+    """Whether `path` is a pattern for the newest of several files. Brackets do not count: downloads have them."""
     text = str(path) if isinstance(path, str | Path) else ""
     return "://" not in text and any(sign in text for sign in "*?")
 
@@ -181,7 +187,7 @@ _LONGEST = timedelta(days=366)
 
 
 def parse_duration(value: object) -> timedelta:
-    """`"1h30m"`, `"20h"`, `"30s"`, `"2d"` or a number of seconds; more than nothing and at most 366 days."""
+    """Parses `"1h30m"`, `"20h"`, `"30s"`, `"2d"` or a number of seconds: above 0, at most 366 days."""
     wrong = MisfitError(
         'a length of time such as "30s", "15m", "1h30m" or a number of seconds, at most 366 days'
     )
@@ -287,12 +293,12 @@ def _callback_url(value: str) -> str:
     except ValueError as error:
         raise wrong from error
     if has_user:
-        wrong.hint = "credentials never stand in a campaign file: take them out"
+        wrong.hint = "a campaign file must not hold credentials: remove them"
         raise wrong
     if not host or not url.isprintable() or " " in url or parts.scheme not in ("https", "http"):
         raise wrong
     if parts.scheme == "http" and not is_this_machine(host):
-        wrong.hint = "plain http:// is for this machine only: others on the way could read it"
+        wrong.hint = "plain http:// is not encrypted and is allowed only for this computer"
         raise wrong
     return url
 
@@ -300,7 +306,7 @@ def _callback_url(value: str) -> str:
 def _metadata(value: dict[str, str]) -> dict[str, str]:
     for key in value:
         if key.casefold().startswith("batchsend"):
-            hint = f'"{key}" is taken: names that begin with "batchsend" identify the message'
+            hint = f'"{key}" is reserved: names that begin with "batchsend" identify the message'
             raise MisfitError("other names", hint, show=False)
     return value
 

@@ -1,4 +1,4 @@
-"""Time zones by the names that people and lists give them."""
+"""Finds time zones by the names that people use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from batchsend.lists.headers import nearest
 
-# What Americans call their zones: by spelling alone, the zone nearest to CST is in Europe.
+# Names that are common in the US. By spelling alone, CST would be nearest to a zone in Europe.
 _US_ZONES: Mapping[str, str] = {
     **dict.fromkeys(("eastern", "et", "edt", "eastern time", "eastern standard time"), "America/New_York"),
     **dict.fromkeys(
@@ -24,15 +24,15 @@ _US_ZONES: Mapping[str, str] = {
 
 @functools.cache
 def _zone_names() -> frozenset[str]:
-    # tzdata's own index: the same answer on every system, and no walk through a directory of 600 files.
+    # The index of tzdata gives the same answer on every system, without a walk through 600 files.
     return frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split())
 
 
 def nearest_zone(name: str) -> str | None:
-    """The IANA zone that `name` was most likely meant to be: by US custom, by its city, by its spelling."""
+    """The IANA zone that `name` most likely means: by its US name, its spelling, or its city."""
     if zone := _US_ZONES.get(name.strip().casefold()):
         return zone
-    if re.search(r"[+\d]", name):  # an offset: no name is nearer to it than another
+    if re.search(r"[+\d]", name):  # an offset matches no name better than another
         return None
     by_city = {zone.rpartition("/")[2]: zone for zone in sorted(_zone_names()) if "/" in zone}
     city = nearest(re.split(r"[/,]", name.strip())[-1].strip().replace(" ", "_"), by_city)
@@ -40,7 +40,7 @@ def nearest_zone(name: str) -> str | None:
 
 
 def known_zone(name: str) -> str | None:
-    """The IANA zone of this name, in whatever letter case, or of what Americans call it; `None` for anything else."""
+    """The IANA zone with this name or this common US name, in any letter case; `None` for other names."""
     return _zones_by_folded_name().get(name.strip().casefold()) or _US_ZONES.get(name.strip().casefold())
 
 

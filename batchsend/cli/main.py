@@ -31,11 +31,11 @@ def cli() -> None:
 
     \b
     A first campaign:
-      batchsend new spring          a campaign, a template and a list to start from
-      batchsend preview spring.toml what would go to whom, and what is wrong
-      batchsend send spring.toml --sandbox    a rehearsal: nobody gets a text
-      batchsend send spring.toml --limit 10   the first ten, for real
-      batchsend send spring.toml    the rest
+      batchsend new spring                   a campaign, a template and a list to start from
+      batchsend preview spring.toml          see every text, and what is wrong with the list
+      batchsend send spring.toml --sandbox   full run against a stand-in; nothing is sent
+      batchsend send spring.toml --limit 10  send the first ten texts
+      batchsend send spring.toml             send the rest
     """
 
 
@@ -62,21 +62,21 @@ for _command in (
 
 
 def _defect(error: Exception) -> int:
-    """A mistake of the program's own: says so, and keeps the traceback for those who ask for it."""
+    """Reports a bug in batchsend. Shows the traceback only if `BATCHSEND_DEBUG` is set."""
     if os.environ.get("BATCHSEND_DEBUG"):
         raise error
     click.echo(
-        f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded; running "
-        f"the same command again texts nobody twice. Please report it with the lines that appear when you run it "
-        f"with BATCHSEND_DEBUG=1 set.",
+        f"This is a bug in batchsend ({type(error).__name__}). Everything sent so far is recorded; running the same "
+        f"command again texts nobody twice. Please report the bug, with the output of this command when "
+        f"BATCHSEND_DEBUG=1 is set.",
         err=True,
     )
     return Exit.STOPPED
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code; whatever a user can put right is said in a sentence."""
-    # Before the first text SIGTERM ends a command as Ctrl-C does; while sending, the runner takes both over.
+    """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
+    # SIGTERM ends a command as Ctrl-C does, until sending installs its own handlers for both.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = cli.main(list(arguments), prog_name="batchsend", standalone_mode=False)
@@ -89,6 +89,6 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever else happens, a user gets a sentence
+    except Exception as error:  # noqa: BLE001 - the user gets a sentence for any bug
         return _defect(error)
     return int(result or 0)

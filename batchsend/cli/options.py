@@ -1,7 +1,8 @@
-"""Options that several commands share."""
+"""Options and questions that several commands share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,32 +12,37 @@ if TYPE_CHECKING:
     from batchsend.campaigns.campaign import Campaign
 
 
-ledger_option = click.option("--ledger", metavar="URL", help="The ledger: a path, or a PostgreSQL URL.")
+ledger_option = click.option(
+    "--ledger", metavar="URL", help="Ledger to use: a file path or a PostgreSQL URL."
+)
 
 FILE = click.Path(path_type=Path)
 campaign_argument = click.argument("campaign", type=FILE)
-list_option = click.option("--list", "list_", type=FILE, help="This list instead of the campaign's.")
+list_option = click.option("--list", "list_", type=FILE, help="Use this list instead of the campaign's.")
 new_campaign_option = click.option(
-    "--new-campaign", is_flag=True, help="Start without the history that this file has under another name."
+    "--new-campaign", is_flag=True, help="Ignore the history that this file has under another name."
 )
 limit_option = click.option(
-    "--limit", type=click.IntRange(0), metavar="N", help="At most N texts; the others wait for another start."
+    "--limit", type=click.IntRange(0), metavar="N", help="Send at most N texts; the rest stay pending."
 )
 resend_option = click.option(
-    "--resend", metavar="WHAT", help="Send again what is 'failed', 'unconfirmed', or has this error code."
+    "--resend",
+    metavar="WHAT",
+    help="Send 'failed' or 'unconfirmed' rows again, or rows with this error code.",
 )
 customer_option = click.option("--customer", metavar="UUID", help="The customer's id in myKaarma.")
-phone_option = click.option("--phone", metavar="NUMBER", help="The phone, however it is written.")
+phone_option = click.option("--phone", metavar="NUMBER", help="The phone number, in any format.")
 region_option = click.option(
     "--region",
     default="US",
     show_default=True,
     metavar="CODE",
-    help="Country of phones without a country code.",
+    help="Country of phone numbers without a country code.",
 )
 
 
 def load_with(path: Path, **overrides: Any) -> Campaign:
+    """The campaign of a file, with the overrides that are not `None`."""
     from batchsend.runs.api import load_campaign
 
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -44,24 +50,38 @@ def load_with(path: Path, **overrides: Any) -> Campaign:
     return campaign.with_overrides(**given) if given else campaign
 
 
-def echo_lines(lines: Any) -> None:
+def echo_lines(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
 
 
+def confirm_number(number: int, action: str) -> bool:
+    """Asks for `number` to be typed; any other answer means no."""
+    try:
+        answer = click.prompt(
+            f"Type {number} to {action}, anything else to stop", default="", show_default=False
+        )
+    except click.Abort:
+        click.echo()
+        return False
+    return str(answer).strip().replace(",", "") == str(number)
+
+
 def customer_of(given: str | None) -> str:
+    """A customer id from `--customer`; empty if there is none."""
     from batchsend.planning.row_judge import API_UUID
 
     text = (given or "").strip()
     if given is not None and not API_UUID.fullmatch(text):
         raise click.UsageError(
-            f'--customer "{text}" is no customer id of myKaarma (1 to 128 letters, digits, "-" and "_"). A phone '
-            f"goes behind --phone."
+            f'--customer "{text}" is not a myKaarma customer id (1 to 128 letters, digits, "-" and "_"). For a phone '
+            f"number, use --phone."
         )
     return text
 
 
 def phone_of(given: str | None, region: str) -> str:
+    """A phone number from `--phone` in E.164; empty if there is none."""
     from batchsend.messages.phones import PhoneProblem, to_e164
 
     if given is None:

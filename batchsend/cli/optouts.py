@@ -1,4 +1,4 @@
-"""`batchsend optouts`: the ledger's own opt-outs."""
+"""`batchsend optouts`: the opt-outs in the ledger."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from batchsend.cli.options import (
     FILE,
     customer_of,
     customer_option,
+    echo_lines,
     ledger_option,
     phone_of,
     phone_option,
@@ -28,58 +29,58 @@ if TYPE_CHECKING:
 
 @click.group()
 def optouts() -> None:
-    """The ledger's own opt-outs: no campaign of this ledger texts these people.
+    """Manage the ledger's opt-outs.
 
-    Whoever myKaarma refuses as opted out comes on the list by itself.
+    No campaign of this ledger texts these people. Customers whom myKaarma refuses as opted out are
+    added automatically.
     """
 
 
 @optouts.command("list")
-@click.option("--all", "all_", is_flag=True, help="Also who was taken off the list.")
+@click.option("--all", "all_", is_flag=True, help="Include entries that were removed.")
 @ledger_option
 def list_(all_: bool, ledger: str | None) -> None:
-    """Who is on the list, since when, why and by whom."""
+    """List the opt-outs: who, since when, why and added by whom."""
     from batchsend.cli.text.ledger import opt_out_lines
     from batchsend.ledger.optouts import opt_outs, opt_outs_ever
     from batchsend.runs.lookup import find_ledger
 
     with find_ledger(None, ledger) as found:
-        for line in opt_out_lines(opt_outs_ever(found) if all_ else opt_outs(found)):
-            click.echo(line)
+        echo_lines(opt_out_lines(opt_outs_ever(found) if all_ else opt_outs(found)))
 
 
 @optouts.command()
 @customer_option
 @phone_option
-@click.option("--reason", required=True, metavar="TEXT", help='Why, such as "wrong number".')
+@click.option("--reason", required=True, metavar="TEXT", help='Reason, such as "wrong number".')
 @region_option
 @ledger_option
 def add(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
-    """Put a customer, a phone or both on the list."""
+    """Add a customer, a phone number or both."""
     from batchsend.ledger.optouts import OptOutRequest, OptOutSource, add_opt_outs
     from batchsend.utils.timestamps import now
 
     if customer is None and phone is None:
-        raise click.UsageError("Name a customer with --customer, a phone with --phone, or both.")
-    wish = OptOutRequest(customer_of(customer), phone_of(phone, region), reason.strip())
-    if not wish.reason:
-        raise click.UsageError('Say why with --reason, such as --reason "wrong number".')
+        raise click.UsageError("Name a customer with --customer, a phone number with --phone, or both.")
+    request = OptOutRequest(customer_of(customer), phone_of(phone, region), reason.strip())
+    if not request.reason:
+        raise click.UsageError('Give a reason, such as --reason "wrong number".')
     with _ledger_to_write(ledger) as found:
-        added = add_opt_outs(found, [wish], OptOutSource.ADDED, _person(), now())
+        added = add_opt_outs(found, [request], OptOutSource.ADDED, _person(), now())
         if added:
-            click.echo("Added. From the next start on, no campaign of this ledger texts them.")
+            click.echo("Added. From the next start, no campaign of this ledger texts them.")
         else:
-            click.echo("Already on the list: nothing was changed.")
+            click.echo("Already on the list; nothing was changed.")
 
 
 @optouts.command()
 @customer_option
 @phone_option
-@click.option("--reason", default="", metavar="TEXT", help='Why, such as "signed up again at the desk".')
+@click.option("--reason", default="", metavar="TEXT", help='Reason, such as "signed up again at the desk".')
 @region_option
 @ledger_option
 def remove(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
-    """Take a customer or a phone off the list: they want texts again."""
+    """Remove a customer or a phone number that wants texts again."""
     from batchsend.cli.text.ledger import named
     from batchsend.ledger.opening import open_ledger
     from batchsend.ledger.optouts import remove_opt_outs
@@ -87,7 +88,7 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
     from batchsend.utils.timestamps import now
 
     if (customer is None) == (phone is None):
-        raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
+        raise click.UsageError("Name a customer with --customer, or a phone number with --phone.")
     customer_uuid = customer_of(customer) or None
     number = phone_of(phone, region) or None
     with find_ledger(None, ledger, open_ledger) as found:
@@ -101,56 +102,60 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
         )
         if not removed:
             raise BatchsendError(
-                f"{found.where}: {customer_uuid or number} is not on the opt-outs, so there was nothing to remove. "
-                f"`batchsend optouts list` shows who is."
+                f"{found.where}: {customer_uuid or number} is not on the opt-out list; nothing was removed. "
+                f"`batchsend optouts list` shows the entries."
             )
         for entry in removed:
-            click.echo(f"Taken off: {named(entry)} (out since {entry.added_at[:10]}: {entry.reason})")
+            click.echo(f"Removed: {named(entry)} (opted out since {entry.added_at[:10]}: {entry.reason})")
     click.echo(
-        "myKaarma keeps opt-outs of its own: if it refuses the next text too, it has to be told there."
+        "myKaarma keeps its own opt-outs. If it still refuses texts to them, remove the opt-out there too."
     )
 
 
 @optouts.command("import")
 @click.argument("file", type=FILE)
-@click.option("--reason", metavar="TEXT", help="Why, for rows without a reason of their own.")
+@click.option("--reason", metavar="TEXT", help="Reason for rows that give none.")
 @region_option
 @ledger_option
 def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> None:
-    """Put everybody on the list whom a file names: any list with a column for the customer or the phone.
+    """Add the people in a file.
 
-    A column "reason" is kept. Whoever is on the list already stays as they are.
+    The file is any list with a column for the customer or the phone number. A column "reason" is kept.
+    Existing entries are unchanged.
     """
     from batchsend.errors import ListError
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs
     from batchsend.lists.source import forbidden
-    from batchsend.planning.optout_files import read_people, wishes_of
-    from batchsend.planning.suppression import no_phone_in, unnamed_rows
+    from batchsend.planning.optout_files import opt_out_requests, read_opt_outs
+    from batchsend.planning.suppression import note_on_empty_rows, note_on_invalid_phones
     from batchsend.utils.protected_files import refusal
     from batchsend.utils.timestamps import now
 
-    otherwise = (reason or "").strip() or f"from {file.name}"
+    default_reason = (reason or "").strip() or f"from {file.name}"
     if (why := refusal(file, Path.cwd())) is not None:
         raise ListError(file, forbidden(why))
-    people = list(read_people(file, region))
-    wishes = [wish for named in people for wish in wishes_of(named, otherwise)]
-    nobody = [named.row for named in people if not wishes_of(named, otherwise)]
-    no_phone = [named.row for named in people if named.unusable_phones and named.row not in nobody]
+    rows = list(read_opt_outs(file, region))
+    requests = [request for row in rows for request in opt_out_requests(row, default_reason)]
+    empty = [row.row for row in rows if not opt_out_requests(row, default_reason)]
+    invalid = [row.row for row in rows if row.invalid_phones and row.row not in empty]
     with _ledger_to_write(ledger) as found:
-        added = add_opt_outs(found, wishes, OptOutSource.IMPORTED, _person(), now())
-    known = len(wishes) - added
+        added = add_opt_outs(found, requests, OptOutSource.IMPORTED, _person(), now())
+    known = len(requests) - added
     click.echo(f"{added:,} added, {known:,} already on the list.")
-    if nobody:
-        click.echo(f"{file}: {unnamed_rows(nobody)}. These are not on the list.", err=True)
-    if no_phone:
-        click.echo(f"{file}: {no_phone_in(no_phone)}.", err=True)
+    if empty:
+        click.echo(f"{file}: {note_on_empty_rows(empty)}. They were not added.", err=True)
+    if invalid:
+        click.echo(f"{file}: {note_on_invalid_phones(invalid)}.", err=True)
 
 
 @optouts.command()
 @click.argument("file", type=FILE)
 @ledger_option
 def export(file: Path, ledger: str | None) -> None:
-    """Write the list to a file (.xlsx or .csv) that `import` and a campaign's `suppress` read again."""
+    """Write the list to a file (.xlsx or .csv).
+
+    `optouts import` and a campaign's `suppress` can read it.
+    """
     from batchsend.ledger.optouts import opt_outs
     from batchsend.reports.list_file import write_opt_outs
     from batchsend.runs.lookup import find_ledger
@@ -162,26 +167,26 @@ def export(file: Path, ledger: str | None) -> None:
     click.echo(f"{len(everywhere):,} written to {written}")
     if len(everywhere) < len(entries):
         click.echo(
-            f"{len(entries) - len(everywhere):,} skipped: a sandbox said so, and it counts only there."
+            f"{len(entries) - len(everywhere):,} skipped: they come from a sandbox and apply only there."
         )
 
 
 @contextmanager
 def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
-    """The ledger that is there; a new one only where it is named, so that no wish ends up where nobody looks."""
+    """The existing ledger; creates one only if it is named, so that no opt-out is stored in an unused ledger."""
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.lookup import find_ledger, new_ledger
 
-    made = new_ledger(option)
-    if made is None:
+    created = new_ledger(option)
+    if created is None:
         with find_ledger(None, option, open_ledger) as found:
             yield found
         return
     try:
-        click.echo(f"A new ledger was made: {made.where}", err=True)
-        yield made
+        click.echo(f"Created a new ledger: {created.where}", err=True)
+        yield created
     finally:
-        made.close()
+        created.close()
 
 
 def _person() -> Person:

@@ -54,7 +54,7 @@ class RateWindow:
         self._newest = 0
 
     def add(self, count: int, now: float) -> None:
-        """OutcomeCounts `count` events at `now`."""
+        """Counts `count` events at `now`."""
         number = self._number(now)
         if number > self._newest:
             for passed in range(max(self._newest + 1, self._oldest(number)), number + 1):
@@ -85,7 +85,7 @@ class OutcomeCounts:
         self._window = RateWindow(began)
 
     def add(self, event: Outcome | OtherOutcomes, now: float) -> None:
-        """OutcomeCounts an event in constant time."""
+        """Counts an event in constant time."""
         if isinstance(event, Outcome):
             count = 1
             self.statuses[event.status] += 1
@@ -122,10 +122,10 @@ class ProgressBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]:>8}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[message]}"),
         )
         self._screen = Progress(*columns, console=console, auto_refresh=False, get_time=clock)
-        self._task = self._screen.add_task("send", total=total, rate="", said="")
+        self._task = self._screen.add_task("send", total=total, rate="", message="")
 
     def open(self) -> None:
         self._screen.start()
@@ -142,7 +142,7 @@ class ProgressBar:
         self._screen.refresh()
 
     def close(self) -> None:
-        """Draws the last state and leaves it on the screen."""
+        """Draws the final state, which stays on the screen."""
         self._update()
         self._screen.stop()
 
@@ -152,7 +152,7 @@ class ProgressBar:
             self._task,
             completed=counts.done,
             rate=counts.rate(self._clock()),
-            said=self._pause or counts.sentence(),
+            message=self._pause or counts.sentence(),
         )
 
 
@@ -214,7 +214,7 @@ def say_on_standard_error(line: str) -> None:
 
 @contextmanager
 def dropping_closed_output() -> Iterator[None]:
-    """Lets a run go on when standard error is closed, as by `2>&1 | head` or a closed terminal.
+    """Lets a run continue when standard error is closed, as by `2>&1 | head` or a closed terminal.
 
     Later output is dropped, on standard output too where both are the same pipe or terminal.
     """

@@ -1,4 +1,4 @@
-"""The commands about runs: stop one, write its results again, list them, and show who got what."""
+"""The commands about runs: stop one, write its results again, list runs, and show who got which texts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from batchsend.cli.options import FILE, echo_lines, ledger_option, phone_of, reg
 @click.argument("target", metavar="CAMPAIGN|RUN")
 @ledger_option
 def stop(target: str, ledger: str | None) -> None:
-    """Let a running run stop as Ctrl-C would: what is in flight is finished."""
+    """Stop a running campaign cleanly. Texts in flight are finished and recorded."""
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.lookup import find_run, is_running
 
     with find_run(target, ledger, open_ledger) as found:
         if is_running(found):
             found.ledger.request_stop(found.run.id)
-            click.echo(f"Run {found.run.id} was asked to stop; what is on its way is finished and recorded.")
+            click.echo(
+                f"Run {found.run.id} was asked to stop; texts in flight are finished and recorded first."
+            )
         else:
-            click.echo(f"Run {found.run.id} is not running. Nothing to stop.")
+            click.echo(f"Run {found.run.id} is not running; nothing to stop.")
 
 
 @click.command()
 @click.argument("target", metavar="CAMPAIGN|RUN")
-@click.option("--out", type=FILE, metavar="PATH", help="Where to write (.xlsx or .csv).")
-@click.option("--only", multiple=True, metavar="STATUS", help="Only rows of this status; may be repeated.")
-@click.option("--as-list", is_flag=True, help="A list again: only the list's own columns.")
+@click.option("--out", type=FILE, metavar="PATH", help="Where to write them (.xlsx or .csv).")
+@click.option("--only", multiple=True, metavar="STATUS", help="Only rows with this status; can be repeated.")
+@click.option("--as-list", is_flag=True, help="Write a list: only the columns of the original list.")
 @ledger_option
 def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
     """Write the results of a run again."""
@@ -62,7 +64,7 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
 @click.argument("campaign", required=False, type=FILE)
 @ledger_option
 def runs(campaign: Path | None, ledger: str | None) -> None:
-    """What ran, when, by whom, with which counts."""
+    """List runs: when, by whom and with which counts."""
     from batchsend.cli.text.report import run_lines
     from batchsend.ledger.runs import overview
     from batchsend.runs.api import load_campaign
@@ -71,31 +73,28 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     with find_ledger(campaign, ledger) as found:
         name = load_campaign(campaign).name if campaign is not None else None
         listed = overview(found, name)
-        for line in run_lines(listed, report_pages(found, [run.run_id for run in listed])):
-            click.echo(line)
+        echo_lines(run_lines(listed, report_pages(found, [run.run_id for run in listed])))
 
 
 @click.command()
-@click.option("--customer", metavar="UUID", help="What this customer got.")
-@click.option("--phone", metavar="NUMBER", help="What went to this phone, as far as lists named it.")
+@click.option("--customer", metavar="UUID", help="Texts to this customer.")
+@click.option("--phone", metavar="NUMBER", help="Texts to this phone number, where the list named it.")
 @region_option
 @ledger_option
 def history(customer: str | None, phone: str | None, region: str, ledger: str | None) -> None:
-    """Who got what, when, from whom: over all campaigns of the ledger."""
-    from batchsend.cli.text.ledger import evidence_lines, opt_out_lines
+    """Show who got which texts, and when. It covers all campaigns of the ledger."""
+    from batchsend.cli.text.ledger import attempt_lines, opt_out_lines
     from batchsend.ledger.attempts import of_customer, of_phone
     from batchsend.ledger.optouts import opt_outs_of
     from batchsend.runs.lookup import find_ledger
 
     if (customer is None) == (phone is None):
-        raise click.UsageError("Name a customer with --customer, or a phone with --phone.")
+        raise click.UsageError("Name a customer with --customer, or a phone number with --phone.")
     number = phone_of(phone, region)
     with find_ledger(None, ledger) as found:
-        evidence = of_customer(found, customer) if customer is not None else of_phone(found, number)
-        for line in evidence_lines(evidence, customer or number):
-            click.echo(line)
-        wishes = list(opt_outs_of(found, customer_uuid=customer, phone=number or None))
-        if wishes:
+        attempts = of_customer(found, customer) if customer is not None else of_phone(found, number)
+        echo_lines(attempt_lines(attempts, customer or number))
+        entries = list(opt_outs_of(found, customer_uuid=customer, phone=number or None))
+        if entries:
             click.echo("Opt-outs:")
-            for line in opt_out_lines(wishes):
-                click.echo(line)
+            echo_lines(opt_out_lines(entries))

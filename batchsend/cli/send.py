@@ -14,6 +14,7 @@ import click
 from batchsend.cli.options import (
     FILE,
     campaign_argument,
+    confirm_number,
     echo_lines,
     ledger_option,
     limit_option,
@@ -143,6 +144,7 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
     """Shows the plan, asks if needed, then shows progress and the report."""
     from batchsend.cli.text.plan import first_message_lines, plan_lines
     from batchsend.cli.text.report import closing_lines, report_lines
+    from batchsend.planning.summary import summarize
     from batchsend.runs import runner
 
     rehearsal = action is runner.rehearse
@@ -150,11 +152,12 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
 
     def confirm(plan: Plan) -> bool:
         if not quiet or asks:
-            what = "rehearsal, nobody gets a text" if rehearsal else "about to send"
+            what = "rehearsal, no text goes out" if rehearsal else "about to send"
             click.echo(f"{start.campaign.name}: {what}")
-            echo_lines(plan_lines(plan, rehearsal=rehearsal))
+            summary = summarize(plan)
+            echo_lines(plan_lines(summary, rehearsal=rehearsal))
             if asks or sys.stdout.isatty():
-                echo_lines(first_message_lines(plan))
+                echo_lines(first_message_lines(summary))
         if asks and not _confirmed(plan.texts, rehearsal=rehearsal):
             return False
         progress.begin(plan.texts)
@@ -193,18 +196,7 @@ class _Progress:
 
 
 def _confirmed(texts: int, *, rehearsal: bool) -> bool:
-    """Asks for the number of texts; any other answer means no."""
-    what = "rehearse" if rehearsal else "send"
-    try:
-        answer = click.prompt(
-            f"Type {texts} to {what} {text_count(texts)}, anything else to stop",
-            default="",
-            show_default=False,
-        )
-    except click.Abort:
-        click.echo()
-        return False
-    return str(answer).strip().replace(",", "") == str(texts)
+    return confirm_number(texts, f"{'rehearse' if rehearsal else 'send'} {text_count(texts)}")
 
 
 def check_test_options(test_customer: str | None, row: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The commands of the pages in the browser: the server, and who may sign in."""
+"""The commands of the web console: the server, and who can sign in."""
 
 from __future__ import annotations
 
@@ -17,33 +17,37 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere people sign in."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; anywhere else, users must sign in.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Where to listen.  [default: 8397, or the next free one]"
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8397, or the next free one]"
 )
-@click.option("--name", "names", multiple=True, metavar="HOST", help="What a proxy in front is called.")
-@click.option("--no-open", is_flag=True, help="Do not start the browser.")
+@click.option("--name", "names", multiple=True, metavar="HOST", help="Host name of a proxy in front.")
+@click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @ledger_option
 def web(host: str, port: int | None, names: tuple[str, ...], no_open: bool, ledger: str | None) -> Exit:
-    """The same for people who would rather click: pages in the browser, for the campaigns of this folder.
+    """Run the web console for the campaigns in this folder.
 
-    It opens the browser at a link that lets you in, once. Ctrl-C or SIGTERM ends the pages; what is being sent
-    goes on.
+    It opens the browser with a link that signs you in once. Ctrl-C or SIGTERM stops the console; running campaigns
+    continue.
     """
     from batchsend.web.server import Options, serve
 
     options = Options(Path.cwd(), host, port, ledger, names, open_browser=not no_open)
     serve(options, say=click.echo)
-    click.echo("The pages have ended.")
+    click.echo("The web console has stopped.")
     return Exit.DONE
 
 
 @click.group("web-users")
 def web_users() -> None:
-    """Who may sign in to `batchsend web` of this folder: names and passwords.
+    """Manage who can sign in to the web console.
 
-    Needed where others can reach the server. A name is who ran it, in runs and results.
+    Users are needed when other computers can reach `batchsend web` of this folder. Runs and results record the user's
+    name as the sender.
     """
 
 
@@ -51,7 +55,10 @@ def web_users() -> None:
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def add(name: str, password_stdin: bool) -> None:
-    """Add a user, or give them a new password. It is asked for, and only its hash is kept."""
+    """Add a user or change their password.
+
+    It prompts for the password and stores only a hash.
+    """
     from batchsend.web.auth.users import check_name, check_password
 
     check_name(name)
@@ -61,25 +68,25 @@ def add(name: str, password_stdin: bool) -> None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     check_password(password)
     new = _users().put(name, str(password))
-    click.echo(f"{name} can sign in." if new else f"{name} has a new password; whoever was signed in is out.")
+    click.echo(f"{name} can sign in." if new else f"{name} has a new password and is signed out everywhere.")
 
 
 @web_users.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """Remove a user; if they are signed in, they are out."""
+    """Remove a user and sign them out."""
     _users().remove(name)
-    click.echo(f"{name} can sign in no more.")
+    click.echo(f"{name} can no longer sign in.")
 
 
 @web_users.command("list")
 def list_() -> None:
-    """Who may sign in."""
+    """List the users who can sign in."""
     names = _users().names()
     for name in names:
         click.echo(name)
     if not names:
-        click.echo("Nobody yet. Add somebody: batchsend web-users add NAME")
+        click.echo("No users yet. Add one: batchsend web-users add NAME")
 
 
 def _users() -> Users:

@@ -1,4 +1,4 @@
-"""Who got what, when, from whom: every attempt that the ledger knows of, over all campaigns."""
+"""Every attempt to text a customer, over all campaigns of a ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from batchsend.statuses import IN_FLIGHT, TRIED
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to text a customer: what was sent, what became of it, who did it with which files."""
+    """One attempt to text a customer: the text, its outcome, who sent it and with which files."""
 
     sent_at: str | None
     campaign: str
@@ -37,12 +37,12 @@ class Attempt:
 
 
 def of_customer(ledger: Ledger, customer_uuid: str) -> list[Attempt]:
-    """Everything about a customer, the latest first."""
+    """All attempts to text a customer, latest first."""
     return _find(ledger, lambda table: table.c.customer_uuid == customer_uuid)
 
 
 def of_phone(ledger: Ledger, phone: str) -> list[Attempt]:
-    """Everything that went to a phone (E.164) named in a list, the latest first."""
+    """All attempts to text a phone (E.164) that a list named, latest first."""
     return _find(ledger, lambda table: table.c.phone == phone)
 
 
@@ -53,7 +53,7 @@ def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> lis
             query = (
                 select(
                     table.c.sent_at,
-                    campaigns.c.name,
+                    campaigns.c.name.label("campaign"),
                     campaigns.c.base_url,
                     table.c.run_id,
                     table.c.row,
@@ -75,5 +75,5 @@ def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> lis
                 .outerjoin(starts, starts.c.id == table.c.start_id)
                 .where(wanted(table), table.c.status.in_([*TRIED, IN_FLIGHT]))
             )
-            found += [Attempt(*tuple(row)) for row in connection.execute(query)]
+            found += [Attempt(**row) for row in connection.execute(query).mappings()]
     return sorted(found, key=lambda one: (one.sent_at or "", one.run_id, one.row), reverse=True)

@@ -1,12 +1,12 @@
-"""INSERTs of whichever database a ledger is kept in: with ON CONFLICT; and statements for many rows at once."""
+"""SQL for both databases: INSERTs with ON CONFLICT, and statements for many rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,14 +25,21 @@ from sqlalchemy.dialects import sqlite
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-#: From the name of a value to what stands for it in the statement.
+T = TypeVar("T")
+#: From the name of a value to its expression in the statement.
 Given = Callable[[str], ColumnElement[Any]]
-#: Rows of one statement; SQLite takes 32,766 values.
+#: Rows of one statement; SQLite allows 32,766 values.
 _ROWS = 512
 
 
+def in_chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """`values` in sequences of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Both databases' INSERTs have the same methods here; PostgreSQL's is loaded only where it is needed."""
+    """An INSERT with `on_conflict_...` methods. PostgreSQL's is imported only for a PostgreSQL ledger."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql
@@ -43,11 +50,11 @@ def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgre
 def execute_for_all(
     connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Executes a statement once for each row: an INSERT's has every column, an UPDATE's every `bindparam`."""
+    """Executes a statement once for each row, which has every column of an INSERT or `bindparam` of an UPDATE."""
     if connection.dialect.name != "sqlite":
         connection.execute(statement, rows)
         return
-    # SQLAlchemy looks at every value of every row; the driver takes tuples as they are (`make bench`: preview, send).
+    # SQLAlchemy processes each value; the driver takes tuples as they are (`make bench`: preview, send).
     sql, order, fixed = _for_driver(statement, connection.dialect, tuple(rows[0]))
     if fixed:
         connection.exec_driver_sql(sql, [tuple(map({**fixed, **row}.__getitem__, order)) for row in rows])
@@ -58,19 +65,20 @@ def execute_for_all(
 def insert_tuples(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Adds rows to a SQLite database: tuples of values for these columns, which are in the table's order."""
+    """Adds rows to a SQLite database: tuples of values for `columns`, in the table's order."""
     statement = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
     if statement.positiontup != list(columns):
-        raise AssertionError("the columns are in the table's order")
-    connection.exec_driver_sql(str(statement), rows)
+        raise AssertionError("the columns must be in the table's order")
+    # SQLite's driver is much faster with plain tuples than with named ones (`make bench`: preview).
+    connection.exec_driver_sql(str(statement), list(map(tuple, rows)))
 
 
 @lru_cache(maxsize=32)
 def _for_driver(
     statement: Insert | Update, dialect: Dialect, given: tuple[str, ...]
 ) -> tuple[str, Sequence[str], dict[str, Any]]:
-    """The SQL, the names of its parameters in their order, and the values of those that the statement brings."""
-    # An UPDATE's own `bindparam`s are known already; an INSERT takes a column for each name that is given.
+    """The SQL, its parameters' names in order, and the values of those that the statement contains."""
+    # An INSERT gets a column for each given name; an UPDATE has its own `bindparam`s.
     columns = list(given) if isinstance(statement, Insert) else None
     compiled = statement.compile(dialect=dialect, column_keys=columns)
     order = compiled.positiontup
@@ -80,9 +88,9 @@ def _for_driver(
 
 
 class RowUpdate:
-    """An UPDATE that is made for rows which each give the values called `names`; `build` says how it reads.
+    """An UPDATE of many rows, each with its own values for `names`; `build` makes the statement.
 
-    Values that are the same for all rows are `bindparam`s of `build`'s own.
+    Values that all rows share are `bindparam`s in the statement.
     """
 
     def __init__(self, names: Sequence[str], build: Callable[[Given], Update]) -> None:
@@ -92,27 +100,27 @@ class RowUpdate:
     def execute(
         self, connection: Connection, rows: Sequence[Sequence[Any]], common: Mapping[str, Any]
     ) -> None:
-        """Updates each of `rows`, which hold the values in the order of `names`; `common`: those for all rows."""
+        """Updates rows. Each of `rows` has its values in the order of `names`; `common`: the shared values."""
         if connection.dialect.name != "sqlite":
-            # This driver sends all of them before it waits for the first answer.
+            # The driver sends all statements before it waits for the first result.
             names = [_parameter(name) for name in self._names]
             each = [{**common, **dict(zip(names, row, strict=True))} for row in rows]
             connection.execute(self._for_each, each)
             return
-        for start in range(0, len(rows), _ROWS):
-            self._at_once(connection, rows[start : start + _ROWS], common)
+        for chunk in in_chunks(rows, _ROWS):
+            self._execute_as_one(connection, chunk, common)
 
-    def _at_once(
+    def _execute_as_one(
         self, connection: Connection, rows: Sequence[Sequence[Any]], common: Mapping[str, Any]
     ) -> None:
-        # Few different statements, which the driver keeps prepared: no row has the number NULL.
+        # Padding with NULL, which matches no row, keeps the number of different prepared statements small.
         padded = 1 << (len(rows) - 1).bit_length()
-        nobody = (None,) * (len(self._names) * (padded - len(rows)))
+        padding = (None,) * (len(self._names) * (padded - len(rows)))
         sql, order, fixed = self._from_table
         values = ", ".join([f"({', '.join('?' * len(self._names))})"] * padded)
         with_values = f"WITH given ({', '.join(self._names)}) AS (VALUES {values}) {sql}"
         given = {**fixed, **common}
-        parameters = (*chain.from_iterable(rows), *nobody, *(given[name] for name in order))
+        parameters = (*chain.from_iterable(rows), *padding, *(given[name] for name in order))
         connection.exec_driver_sql(with_values, parameters)
 
     @cached_property
@@ -121,12 +129,12 @@ class RowUpdate:
 
     @cached_property
     def _from_table(self) -> tuple[str, Sequence[str], Mapping[str, Any]]:
-        """The SQL, the names of its parameters in their order, and the values of those that it brings."""
+        """The SQL, its parameters' names in order, and the values of those that the statement contains."""
         given = table("given", *(column(name) for name in self._names))
         compiled = self._build(given.c.__getitem__).compile(dialect=sqlite.dialect())
         return str(compiled), compiled.positiontup or (), compiled.params
 
 
 def _parameter(name: str) -> str:
-    # SQLAlchemy keeps the columns' own names for itself.
+    # SQLAlchemy reserves the columns' names.
     return f"given_{name}"

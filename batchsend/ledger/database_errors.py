@@ -1,4 +1,4 @@
-"""What a database's own complaint means for whoever sends, and what to do about it."""
+"""Turns errors of the database into `LedgerError`s that say what to do."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from batchsend.errors import LedgerError
 
 
 @contextmanager
-def own_errors(where: str) -> Iterator[None]:
+def ledger_errors(where: str) -> Iterator[None]:
+    """Raises database errors of the block as `LedgerError`; `where` names the ledger."""
     try:
         yield
     except DBAPIError as error:
-        # PostgreSQL's further lines may quote the row, with its phone and text.
+        # Further lines from PostgreSQL can quote the row, with its phone and text.
         raise LedgerError(f"{where}: {_sentence(_first_line(error.orig))}") from error
     except SQLAlchemyError as error:
         raise LedgerError(f"{where}: the ledger cannot be used: {error}") from error
 
 
-def not_sound(problem: str) -> str:
-    """What to do about a ledger file that is damaged."""
+def damaged(problem: str) -> str:
+    """The sentence about a damaged ledger file."""
     return (
-        f"this file is not a sound ledger ({problem}). Nothing more is sent. Keep the file, put back a backup if "
-        f"there is one, and ask for help before you start with a new ledger: a new one knows nothing of what was "
-        f"sent."
+        f"this file is damaged or not a ledger ({problem}). Nothing more is sent. Keep the file, restore a backup if "
+        f"there is one, and ask for help before you start with a new ledger: a new one does not know what was sent."
     )
 
 
@@ -35,17 +35,17 @@ def _first_line(error: BaseException | None) -> str:
 
 
 def _sentence(problem: str) -> str:
-    """What to do about the database's own words."""
-    said = problem.lower()
-    if "disk is full" in said or "disk i/o" in said or "no space left" in said:
+    """The sentence about a problem that the database reports."""
+    words = problem.lower()
+    if "disk is full" in words or "disk i/o" in words or "no space left" in words:
         return (
-            f"the ledger could not be written: the disk is full or failing ({problem}). Make room and run it "
+            f"the ledger could not be written: the disk is full or failing ({problem}). Make room and run this "
             f"again."
         )
-    if "locked" in said:
-        return "the ledger is locked by another program. Close what else has it open and run it again."
-    if "malformed" in said or "not a database" in said or "corrupt" in said:
-        return not_sound(problem)
-    if "readonly" in said or "read-only" in said:
+    if "locked" in words:
+        return "the ledger is locked by another program. Close that program and run this again."
+    if "malformed" in words or "not a database" in words or "corrupt" in words:
+        return damaged(problem)
+    if "readonly" in words or "read-only" in words:
         return "the ledger is read-only for this user. Make it writable, or name another with --ledger."
     return f"the ledger cannot be used ({problem.strip()})."

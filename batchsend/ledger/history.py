@@ -1,22 +1,23 @@
-"""Questions about what the ledger remembers: who got what before, what a run looks like now. Reads only."""
+"""Queries about the past of a campaign and of the run that a start continues. They change nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
 
+from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
-from batchsend.ledger.runs import TakenRow, _parts
+from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
 from batchsend.utils.timestamps import to_text
 
-#: Told `messages` or `superseded`, picks rows of it.
+#: Selects rows of a table: `messages` or `superseded`.
 _Condition = Callable[[Any], ColumnElement[bool]]
 
 
@@ -31,8 +32,16 @@ class Earlier:
     sent_at: str | None
 
 
+class TriedRow(NamedTuple):
+    """A row for which a request was made, without its cells."""
+
+    row: int
+    key: str
+    phone: str | None
+
+
 class History:
-    """What one ledger remembers, for one campaign (`None`: the ledger does not know it) and one run of it."""
+    """The history of one campaign (`None`: not in the ledger) and of the run that continues, if there is one."""
 
     def __init__(
         self, ledger: Ledger, campaign: CampaignRecord | None, run_id: int | None, base_url: str
@@ -43,23 +52,24 @@ class History:
         self._base_url = base_url
 
     def earlier(self, keys: Sequence[str]) -> dict[str, list[Earlier]]:
-        """What other runs of this campaign made of these keys, latest run first; only tried rows count."""
+        """The outcomes of these keys in other runs of this campaign, latest run first; only of tried rows."""
         found: dict[str, list[Earlier]] = {}
         if self._campaign is None:
             return found
-        columns = ("key", "run_id", "status", "codes", "message_uuid", "sent_at")
-        for part in _parts(keys):
-            outcomes = _last_outcomes(columns, _keys_elsewhere(self._campaign.id, self._run_id or 0, part))
+        columns = ("key", *Earlier.__slots__)
+        for chunk in in_chunks(keys, IN_VALUES):
+            outcomes = _last_outcomes(columns, _keys_elsewhere(self._campaign.id, self._run_id or 0, chunk))
             with self._ledger.read() as connection:
-                for key, *outcome in connection.execute(select(outcomes).order_by(outcomes.c.run_id.desc())):
+                query = select(outcomes).order_by(outcomes.c.run_id.desc())
+                for key, *outcome in connection.execute(query):
                     found.setdefault(key, []).append(Earlier(*outcome))
         return found
 
     def reached(self, customer_uuids: Sequence[str], since: datetime) -> dict[str, int]:
-        """How many texts each customer may have had since then, over all campaigns of this API base URL."""
+        """How many texts each customer may have received since then, over all campaigns of this API base URL."""
         counts: dict[str, int] = {}
-        for part in _parts(customer_uuids):
-            tables = [self._reached(table, part, since) for table in (messages, superseded)]
+        for chunk in in_chunks(customer_uuids, IN_VALUES):
+            tables = [self._reached(table, chunk, since) for table in (messages, superseded)]
             texts = union_all(*tables).subquery()
             query = select(texts.c.customer_uuid, func.sum(texts.c.texts)).group_by(texts.c.customer_uuid)
             with self._ledger.read() as connection:
@@ -80,7 +90,7 @@ class History:
         )
 
     def texts_since(self, since: datetime) -> int:
-        """How many texts of this campaign may have reached somebody since then."""
+        """How many texts of this campaign may have reached a customer since then."""
         if self._campaign is None:
             return 0
         count = 0
@@ -99,7 +109,7 @@ class History:
         return count
 
     def texts_by_run(self) -> list[int]:
-        """How many rows each other run of this campaign tried; runs that tried none are left out."""
+        """How many rows each other run of this campaign tried, without runs that tried none."""
         if self._campaign is None:
             return []
         query = (
@@ -115,7 +125,7 @@ class History:
             return list(connection.scalars(query))
 
     def tried_rows(self, first: int, last: int) -> dict[int, dict[str, Any]]:
-        """The continued run's rows from `first` to `last` that a request was made for, whole."""
+        """All columns of the continued run's tried rows from `first` to `last`."""
         outcomes = _last_outcomes(
             messages.columns.keys(),
             lambda table: and_(table.c.run_id == self._run_id, table.c.row.between(first, last)),
@@ -124,7 +134,7 @@ class History:
             return {row["row"]: dict(row) for row in connection.execute(select(outcomes)).mappings()}
 
     def chosen(self, first: int, last: int) -> dict[int, str]:
-        """Row -> what an earlier start's `--resend` asked for, where that start chose the row and did not send it."""
+        """Row -> the `--resend` value of an earlier start that chose the row and did not send it."""
         query = select(messages.c.row, messages.c.resend).where(
             messages.c.run_id == self._run_id,
             messages.c.row.between(first, last),
@@ -135,9 +145,9 @@ class History:
             return dict(connection.execute(query).all())
 
     def unfinished(self, resend: str) -> bool:
-        """Did an earlier start of the continued run choose rows by `resend`, and not come to its end with them?
+        """Whether an earlier start of the continued run chose rows by `resend` and did not finish them.
 
-        Then the same command goes on with its choice: what it sent is not chosen a second time.
+        The same command then continues with that choice, so that no row is chosen a second time.
         """
         waiting = select(messages.c.row).where(
             messages.c.run_id == self._run_id,
@@ -155,22 +165,22 @@ class History:
         with self._ledger.read() as connection:
             return connection.scalar(select(or_(waiting.exists(), killed.exists()))) or False
 
-    def tried_keys(self) -> Iterator[tuple[int, str, str | None]]:
-        """Row, key and phone of the continued run's tried rows, streamed."""
-        outcomes = _last_outcomes(("row", "key", "phone"), lambda table: table.c.run_id == self._run_id)
+    def tried_keys(self) -> Iterator[TriedRow]:
+        """Streams the keys and phones of the continued run's tried rows."""
+        outcomes = _last_outcomes(TriedRow._fields, lambda table: table.c.run_id == self._run_id)
         with self._ledger.read() as connection:
             found = connection.execution_options(yield_per=1000).execute(select(outcomes))
-            yield from ((row, key, phone) for row, key, phone in found)
+            yield from map(TriedRow._make, found)
 
     def tried(self, rows: Sequence[int]) -> Iterator[TakenRow]:
-        """Those of the continued run's rows with these numbers that were tried."""
-        for part in _parts(rows):
-            outcomes = _last_outcomes(TakenRow._fields, _rows_of(self._run_id, part))
+        """The tried rows of the continued run with these numbers."""
+        for chunk in in_chunks(rows, IN_VALUES):
+            outcomes = _last_outcomes(TakenRow._fields, _rows_of(self._run_id, chunk))
             with self._ledger.read() as connection:
                 yield from map(TakenRow._make, connection.execute(select(outcomes)))
 
     def sent_with_other_template(self, template_sha256: str) -> int:
-        """How many texts of the continued run were made by a template that has changed since."""
+        """How many texts of the continued run were rendered from a template that has changed since."""
         query = (
             select(func.count())
             .select_from(messages.join(starts, starts.c.id == messages.c.start_id))
@@ -185,7 +195,7 @@ class History:
 
 
 def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
-    """What the last request for each row came to; `where`, told a table, picks rows.
+    """The outcome of the last request for each row that `where` selects.
 
     A row that was opened again and not sent since has the outcome that was replaced.
     """

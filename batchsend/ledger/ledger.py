@@ -1,8 +1,8 @@
-"""The durable record of runs and messages, and the transactions that change what it knows of a run.
+"""The ledger: campaigns, runs, and the transactions that change a whole run.
 
-SQLAlchemy Core, one code path for SQLite and PostgreSQL; only the engine's set-up differs (`ledger_opening.py`).
-A commit is durable when it returns (SQLite: WAL with `synchronous=FULL`; PostgreSQL: `synchronous_commit=on`).
-What moves single messages while a run is sent is in `outbox.py`; questions about the past are in `history.py`.
+It uses SQLAlchemy Core. SQLite and PostgreSQL share all code but the setup of the engine (`opening`). A commit is
+durable when it returns (SQLite: WAL with `synchronous=FULL`; PostgreSQL: `synchronous_commit=on`). `sending.outbox`
+changes single messages while a run is sent; `history` has the queries about the past.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 
-from batchsend.ledger.database_errors import own_errors
-from batchsend.ledger.plan_import import KEPT, UNTRIED, beside_plan, store, supersede
+from batchsend.ledger.database_errors import ledger_errors
+from batchsend.ledger.plan_import import KEPT, UNTRIED, attached_plan, store_rows, supersede
 from batchsend.ledger.schema import campaigns, messages, meta, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
 
-#: The row was opened again, and this is the outcome that it had.
+#: Joins a row that was opened again with the outcome that it had before.
 REPLACED = and_(
     superseded.c.run_id == messages.c.run_id,
     superseded.c.row == messages.c.row,
@@ -43,10 +43,9 @@ REPLACED = and_(
 
 
 @dataclass(frozen=True)
-class CampaignRecord:
-    """A campaign as the ledger knows it."""
+class Identity:
+    """The name and base URL that identify a campaign, its key columns, and where it is sent from."""
 
-    id: int
     name: str
     base_url: str
     key_columns: tuple[str, ...]
@@ -55,23 +54,15 @@ class CampaignRecord:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """A run as the ledger knows it. `about` holds what the results' summary says of the campaign."""
+class CampaignRecord(Identity):
+    """A campaign in the ledger."""
 
     id: int
-    campaign_id: int
-    list_fingerprint: str
-    list_file: str
-    list_saved_at: str
-    headers: tuple[str, ...]
-    zone: str
-    about: Mapping[str, str]
-    created_at: str
 
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run is made of; `None` for `run_id` in `Ledger.store_plan` begins one."""
+    """The facts of a run about to be stored. `about`: facts about the campaign for the results' summary."""
 
     list_fingerprint: str
     list_file: str
@@ -82,19 +73,17 @@ class NewRun:
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Who a campaign is: what it must be called by to be remembered."""
+class RunRecord(NewRun):
+    """A run in the ledger. `created_at` is UTC text."""
 
-    name: str
-    base_url: str
-    key_columns: tuple[str, ...]
-    file: str
-    host: str
+    id: int
+    campaign_id: int
+    created_at: str
 
 
 @dataclass(frozen=True)
 class StartRecord:
-    """One start of `send`: who, where, with which files."""
+    """One start of `send`: who started it, where, and with which files."""
 
     os_user: str
     host: str
@@ -110,23 +99,19 @@ class StartRecord:
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """What storing a plan did: the run's number, this start's number, rows that earlier runs gave up."""
+    """The result of storing a plan: numbers of run and start, and run number -> rows closed in earlier runs."""
 
     run_id: int
     start_id: int
     closed: Mapping[int, int]
 
 
-def nothing_more(_connection: Connection, _run_id: int, _start_id: int) -> None:
-    """Only the plan itself is stored."""
-
-
 class Ledger:
-    """An open ledger. `where` is for messages and holds no password."""
+    """An open ledger. `where` names it in messages, without a password."""
 
     def __init__(self, engine: Engine, where: str, file: Path | None) -> None:
         self._engine = engine
-        # SQLite's transactions see one state of the database by themselves.
+        # A SQLite transaction always sees one state of the database.
         isolation = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reading = engine.execution_options(batchsend_reading=True, **isolation)
         self.where = where
@@ -134,7 +119,7 @@ class Ledger:
 
     @property
     def url(self) -> URL:
-        """The database's URL, password included: never shown, never logged."""
+        """The database's URL with its password: do not show or log it."""
         return self._engine.url
 
     def close(self) -> None:
@@ -143,33 +128,33 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view of the ledger. Raises `LedgerError`."""
-        with own_errors(self.where), self._reading.connect() as connection:
+        with ledger_errors(self.where), self._reading.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction, durable once the block is left. Raises `LedgerError`; then nothing was changed."""
-        with own_errors(self.where), self._engine.begin() as connection:
+        """One transaction, durable after the block. Raises `LedgerError`; then nothing was changed."""
+        with ledger_errors(self.where), self._engine.begin() as connection:
             yield connection
 
     def ledger_id(self) -> str:
-        """What tells this ledger from every other."""
+        """The unique id of this ledger."""
         with self.read() as connection:
             return str(connection.scalar(select(meta.c.value).where(meta.c.name == "ledger_id")))
 
     # Campaigns and runs
 
     def campaign(self, name: str, base_url: str) -> CampaignRecord | None:
-        """The campaign of this name at this API, if the ledger knows it."""
+        """The campaign of this name at this API, if it is in the ledger."""
         query = select(campaigns).where(campaigns.c.name == name, campaigns.c.base_url == base_url)
         with self.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else _campaign(row)
 
     def campaigns_of_file(self, file: str, host: str, base_url: str) -> list[CampaignRecord]:
-        """All campaigns that were last sent from this file of this host, in the order in which they began.
+        """All campaigns that were last sent from this file on this host, oldest first.
 
-        A ledger file is used on one computer only, so that there the host's name of today does not matter.
+        A ledger file is used on one computer only, so its host's name does not matter.
         """
         query = select(campaigns).where(campaigns.c.file == file, campaigns.c.base_url == base_url)
         if self.file is None:
@@ -189,13 +174,13 @@ class Ledger:
         return None if row is None else _run(row)
 
     def runs_of(self, campaign_id: int) -> list[RunRecord]:
-        """A campaign's runs, the latest first."""
+        """A campaign's runs, latest first."""
         query = select(runs).where(runs.c.campaign_id == campaign_id).order_by(runs.c.id.desc())
         with self.read() as connection:
             return [_run(row) for row in connection.execute(query).mappings()]
 
     def counts(self, run_id: int) -> dict[str, int]:
-        """How many rows of a run have which status."""
+        """Status -> number of rows of a run."""
         query = (
             select(messages.c.status, func.count())
             .where(messages.c.run_id == run_id)
@@ -205,14 +190,14 @@ class Ledger:
             return dict(connection.execute(query).all())
 
     def request_stop(self, run_id: int) -> None:
-        """Asks whoever sends this run to finish what is in flight and leave."""
+        """Asks the processes that send this run to finish their requests in flight and end."""
         with self.write() as connection:
             connection.execute(
                 update(runs).where(runs.c.id == run_id).values(stop_requested_at=to_text(now()))
             )
 
     def give_up(self, run_id: int) -> int:
-        """Gives up what a run has not tried; returns how many rows. Only for whoever holds the campaign's lock."""
+        """Gives up a run's untried rows and returns how many. The caller must hold the campaign's lock."""
         of_run = messages.c.run_id == run_id
         with self.write() as connection:
             restore_opened(connection, of_run)
@@ -221,15 +206,15 @@ class Ledger:
     # The transactions of one start
 
     def interrupt_claims(self, name: str, base_url: str) -> int:
-        """Rows whose request was in flight when their process ended are `unconfirmed` from now on.
+        """Makes rows `unconfirmed` whose request was in flight when its process ended. Returns how many.
 
-        Only for whoever holds the campaign's lock: then nobody else can be sending them. Returns how many.
+        The caller must hold the campaign's lock, so that no other process can be sending them.
         """
         campaign = select(campaigns.c.id).where(campaigns.c.name == name, campaigns.c.base_url == base_url)
         statement = (
             update(messages)
             .where(messages.c.campaign_id.in_(campaign), messages.c.status == IN_FLIGHT)
-            .values(status=Status.UNCONFIRMED, codes=Code.INTERRUPTED, owner=None, lease_until=None)
+            .values(status=Status.UNCONFIRMED, codes=Code.INTERRUPTED, owner=None)
         )
         with self.write() as connection:
             return connection.execute(statement).rowcount
@@ -242,20 +227,20 @@ class Ledger:
         run_id: int | None,
         run: NewRun,
         start: StartRecord,
-        also: Callable[[Connection, int, int], object] = nothing_more,
+        also: Callable[[Connection, int, int], object] | None = None,
     ) -> StoredPlan:
-        """Stores a plan, whole or not at all: from here on the run goes on from this ledger alone.
+        """Stores a plan in one transaction; after it, the run needs only this ledger.
 
-        `plan` is a scratch ledger whose only run is 0. Rows that were tried keep their outcome, except those
-        that the plan opened again (a higher `generation`); their old outcome goes to `superseded`. What an
-        earlier start had opened and not sent gets its outcome back first: the plan opens it again if it should
-        be. What the campaign's other runs had not tried is closed when a new run begins. `also` belongs to the same
-        transaction: it is told the run's and the start's number once all rows are there.
+        `plan` is a scratch ledger whose only run is 0; without a `run_id`, a new run begins and untried rows of the
+        campaign's other runs are closed. Tried rows keep their outcome, except those that the plan opened again (a
+        higher `generation`): their old outcome moves to `superseded`. Rows that an earlier start opened and did not
+        send first get their outcome back, and the plan may open them again. `also` runs in the same transaction,
+        after all rows, with the numbers of run and start.
         """
         assert plan.file is not None  # noqa: S101 - a scratch ledger is a file
         with (
-            own_errors(self.where),
-            beside_plan(self._engine, plan._engine, plan.file) as (connection, planned),
+            ledger_errors(self.where),
+            attached_plan(self._engine, plan._engine, plan.file) as (connection, planned),
         ):
             campaign_id = _store_campaign(connection, identity, campaign_id)
             closed: dict[int, int] = {}
@@ -266,20 +251,11 @@ class Ledger:
             else:
                 restore_opened(connection, messages.c.run_id == run_id)
                 supersede(connection, planned, run_id, to_text(now()))
-                connection.execute(
-                    update(runs)
-                    .where(runs.c.id == run_id)
-                    .values(
-                        stop_requested_at=None,
-                        list_file=run.list_file,
-                        list_saved_at=run.list_saved_at,
-                        zone=run.zone,
-                        about=json.dumps(dict(run.about)),
-                    )
-                )
+                _continue_run(connection, run_id, run)
             start_id = _insert_start(connection, run_id, start)
-            store(connection, planned, run_id, campaign_id)
-            also(connection, run_id, start_id)
+            store_rows(connection, planned, run_id, campaign_id)
+            if also is not None:
+                also(connection, run_id, start_id)
         return StoredPlan(run_id, start_id, closed)
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:
@@ -293,42 +269,22 @@ class Ledger:
 
 
 def _campaign(row: Mapping[Any, Any]) -> CampaignRecord:
-    return CampaignRecord(
-        row["id"],
-        row["name"],
-        row["base_url"],
-        tuple(json.loads(row["key_columns"])),
-        row["file"],
-        row["host"],
-    )
+    return CampaignRecord(**{**row, "key_columns": tuple(json.loads(row["key_columns"]))})
 
 
 def _run(row: Mapping[Any, Any]) -> RunRecord:
+    values = {field.name: row[field.name] for field in fields(RunRecord)}
     return RunRecord(
-        row["id"],
-        row["campaign_id"],
-        row["list_fingerprint"],
-        row["list_file"],
-        row["list_saved_at"],
-        tuple(json.loads(row["headers"])),
-        row["zone"],
-        json.loads(row["about"]),
-        row["created_at"],
+        **values | {"headers": tuple(json.loads(row["headers"])), "about": json.loads(row["about"])}
     )
 
 
 def _store_campaign(connection: Connection, identity: Identity, campaign_id: int | None) -> int:
-    values = {
-        "name": identity.name,
-        "base_url": identity.base_url,
-        "key_columns": json.dumps(identity.key_columns),
-        "file": identity.file,
-        "host": identity.host,
-    }
+    values = {**vars(identity), "key_columns": json.dumps(identity.key_columns)}
     if campaign_id is not None:
         connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**values))
         return campaign_id
-    statement = insert(campaigns).values(**values, created_at=to_text(now())).returning(campaigns.c.id)
+    statement = insert(campaigns).values(**values).returning(campaigns.c.id)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -336,18 +292,31 @@ def _insert_run(connection: Connection, campaign_id: int, run: NewRun) -> int:
     statement = (
         insert(runs)
         .values(
-            campaign_id=campaign_id,
-            list_fingerprint=run.list_fingerprint,
-            list_file=run.list_file,
-            list_saved_at=run.list_saved_at,
-            headers=json.dumps(run.headers),
-            zone=run.zone,
-            about=json.dumps(dict(run.about)),
-            created_at=to_text(now()),
+            {
+                **vars(run),
+                "headers": json.dumps(run.headers),
+                "about": json.dumps(dict(run.about)),
+                "campaign_id": campaign_id,
+                "created_at": to_text(now()),
+            }
         )
         .returning(runs.c.id)
     )
     return int(connection.execute(statement).scalar_one())
+
+
+def _continue_run(connection: Connection, run_id: int, run: NewRun) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            stop_requested_at=None,
+            list_file=run.list_file,
+            list_saved_at=run.list_saved_at,
+            zone=run.zone,
+            about=json.dumps(dict(run.about)),
+        )
+    )
 
 
 def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> int:
@@ -358,7 +327,7 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
 
 
 def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
-    """Gives rows that were opened again, and not sent since, the outcome back that they had."""
+    """Gives rows that were opened again and not sent since their earlier outcome back."""
     outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in KEPT}
     connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
     restored = exists().where(
@@ -371,7 +340,7 @@ def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
 
 
 def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
-    """Gives up what the campaign's runs had not tried. Returns run number -> rows closed."""
+    """Gives up the untried rows of the campaign's runs. Returns run number -> rows closed."""
     waiting = and_(messages.c.campaign_id == campaign_id, messages.c.status == Status.PENDING)
     closed = connection.execute(
         select(messages.c.run_id, func.count()).where(waiting).group_by(messages.c.run_id)

@@ -1,4 +1,4 @@
-"""Opening a ledger: for sending, for reading only, or as a throw-away for one plan."""
+"""Opens a ledger for sending or for reading, and creates the temporary ledger of a plan."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, insert, i
 from sqlalchemy.engine import URL, make_url
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.database_errors import not_sound
+from batchsend.ledger.database_errors import damaged
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import check_place
-from batchsend.ledger.migrations import bring_up
+from batchsend.ledger.migrations import upgrade_tables
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
 
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
 _LOG_ATTEMPTS = 10
-#: SQLite's log grows to 40 MB before it is copied into the ledger: copying holds up a commit, and what was written
-#: several times meanwhile is copied once (`make bench`: sending phase).
+#: SQLite's log grows to 40 MB before it is copied into the ledger: copying delays a commit, and pages that were
+#: written several times are copied once (`make bench`: sending phase).
 _LOG_PAGES = 10_000
-#: A ledger up to this size, in bytes, is checked from end to end before it is used: that takes 1 s for 100 MB.
+#: Ledgers up to this size, in bytes, are checked completely when they are opened; 100 MB take 1 s.
 _CHECKED_SIZE = 256 * 1024 * 1024
-#: PostgreSQL's advisory lock for making the tables: "batchsend" in the digits of a telephone.
+#: PostgreSQL's advisory lock for creating tables: "batchsend" on a phone's keys.
 _CREATION_LOCK = 228247363
 
 
 def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Ledger:
-    """Opens a ledger for sending; a new one is made where there is none.
+    """Opens a ledger for sending and creates it if there is none.
 
-    `url` is a SQLAlchemy URL; `busy_timeout` is how many seconds another process is waited for. Raises `LedgerError`.
+    `url` is a SQLAlchemy URL; `busy_timeout`: how many seconds to wait for another process. Raises `LedgerError`,
+    also for a ledger of another version.
     """
     return _open_and(_create_or_check, url, busy_timeout)
 
 
 def upgrade_ledger(url: str) -> tuple[Ledger, int]:
-    """Opens a ledger after bringing its tables to this version, in one transaction, and gives the version they had.
+    """Upgrades a ledger's tables in one transaction, opens it, and returns the version that they had before.
 
-    A new one is made where there is none. Raises `LedgerError`; then nothing was changed.
+    Creates the ledger if there is none. Raises `LedgerError`; then nothing was changed.
     """
     before = SCHEMA_VERSION
 
@@ -55,7 +56,7 @@ def upgrade_ledger(url: str) -> tuple[Ledger, int]:
         if inspect(connection).has_table("meta"):
             before = _stored_version(connection, where)
             if before < SCHEMA_VERSION:
-                bring_up(connection, before, where)
+                upgrade_tables(connection, before, where)
         _create_or_check(connection, where)
 
     return _open_and(upgrade, url, _BUSY_TIMEOUT_SECONDS), before
@@ -78,7 +79,7 @@ def _open_and(prepare: Callable[[Connection, str], None], url: str, busy_timeout
 
 
 def open_for_reading(url: str) -> Ledger | None:
-    """Opens an existing ledger and changes nothing; `None` where there is none. Raises `LedgerError`."""
+    """Opens an existing ledger read-only; `None` if there is none. Raises `LedgerError`."""
     parsed = make_url(url)
     file = _sqlite_file(parsed)
     if file is not None:
@@ -98,20 +99,20 @@ def open_for_reading(url: str) -> Ledger | None:
 
 
 def check_ledger_place(url: str) -> None:
-    """Raises `LedgerError` where this ledger would be refused for sending, whether or not it exists yet."""
+    """Raises `LedgerError` if this ledger, existing or not, would be refused for sending because of its place."""
     file = _sqlite_file(make_url(url))
     if file is not None:
         check_place(file)
 
 
 def scratch_ledger(folder: Path) -> Ledger:
-    """A throw-away ledger for one plan; nothing in it needs to survive a crash."""
+    """A temporary ledger for one plan; it does not need to survive a crash."""
     file = folder / "plan.db"
     _make_private_file(file)
     engine = _engine(URL.create("sqlite", database=str(file)), synchronous="OFF")
     with engine.begin() as connection:
         metadata.create_all(connection)
-        # A plan is read from its first row to its last, and by the numbers of rows.
+        # A plan is read in order and by row number only.
         for index in messages.indexes:
             index.drop(connection)
         connection.execute(insert(meta).values(name="ledger_id", value=uuid.uuid4().hex))
@@ -134,10 +135,10 @@ def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
-        # The driver's own idea of when a transaction begins would leave reads outside of it.
+        # Otherwise the driver would not begin a transaction for reads.
         connection.isolation_level = None
         cursor = connection.cursor()
-        if "uri" not in url.query:  # else it is opened for reading only
+        if "uri" not in url.query:  # else it is open read-only
             _use_write_ahead_log(cursor)
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
@@ -146,14 +147,14 @@ def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         reading = connection.get_execution_options().get("batchsend_reading", False)
-        # A writer that begins as a reader can find the ledger changed under it and fail half-way.
+        # A writer that begins as a reader fails if another process writes in between.
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
-    """SQLite does not wait for another process that is just doing the same; taking the write lock does."""
+    """Turns the log on. If another process is doing the same, SQLite waits only for the write lock."""
     for _ in range(_LOG_ATTEMPTS):
         with suppress(sqlite3.OperationalError):
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -164,14 +165,14 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
 
 
 def _server_engine(url: URL) -> Engine:
-    # A worker has a hand in many runs at once.
+    # A worker can send many runs at once.
     engine = create_engine(
         url, pool_pre_ping=True, max_overflow=50, hide_parameters=True, connect_args=server_options(url)
     )
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
-        # A server, a database or a role may be set up to commit before it is on disk.
+        # A server, database or role can be configured to commit before the data is on disk.
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) "
             "WHERE current_setting('synchronous_commit') = 'off'"
@@ -194,7 +195,7 @@ def _where(url: URL) -> str:
 
 
 def _make_private_file(file: Path) -> None:
-    """Texts and phone numbers stand in a ledger: only its owner may read it."""
+    """Creates the file if needed, readable by its owner only: a ledger contains texts and phone numbers."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
@@ -206,40 +207,41 @@ def _make_private_file(file: Path) -> None:
 
 
 def _size(file: Path) -> int:
-    """In bytes; 0 where there is no such file."""
+    """The file's size in bytes; 0 if there is no file."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise LedgerError(
-            f"{file}: the ledger cannot be read ({error.strerror}). Whoever sends the campaign has to let you "
-            f"read it."
+            f"{file}: the ledger cannot be read ({error.strerror}). Ask the person who sends the campaign for "
+            f"permission to read it."
         ) from error
 
 
 def _refuse_emptied(file: Path) -> None:
-    """A ledger without a byte is a new one, unless a campaign was locked beside it: that comes after the tables."""
+    """Refuses an empty file next to a campaign's lock: locks come after the tables, so it was not new."""
     if any(file.parent.glob(f"{glob.escape(file.stem)}-*.lock")) and _size(file) == 0:
         raise LedgerError(
             f"{file}: this ledger is empty, but campaigns were sent from it. A full disk, a broken copy or another "
-            f"program emptied it, and it no longer knows who was texted. Nothing was sent. Put back a backup. If "
-            f"there is none, delete the file and the .lock files beside it: then everybody is new."
+            f"program emptied it, and it no longer knows who was texted. Nothing was sent. Restore a backup. If "
+            f"there is none, delete the file and the .lock files next to it: then every customer counts as new."
         )
 
 
 def _refuse_damaged(ledger: Ledger) -> None:
-    """A damaged index would not find who was texted before, and SQLite itself would not notice."""
+    """Checks the file, because SQLite does not notice a damaged index, which could hide who was texted."""
     with ledger.read() as connection:
         found = str(connection.scalar(text("PRAGMA integrity_check(1)")))
     if found != "ok":
-        raise LedgerError(f"{ledger.where}: {not_sound(found.replace(chr(10), ' '))}")
+        raise LedgerError(f"{ledger.where}: {damaged(found.replace(chr(10), ' '))}")
 
 
 def _reading_mode(file: Path) -> dict[str, str]:
-    """SQLite cannot read a WAL database in a folder where it may not write, unless told that nobody writes.
+    """How to open a file read-only.
 
-    Where a log is left from a killed process or a running one, it has to be read too, and then it can be.
+    In a folder that is not writable, SQLite reads a WAL database only as "immutable". If a log file exists, from a
+    running or a killed process, it must be read too, and SQLite can do so.
     """
     if os.access(file.parent, os.W_OK) or _size(file.with_name(f"{file.name}-wal")):
         return {"mode": "ro"}
@@ -247,7 +249,7 @@ def _reading_mode(file: Path) -> dict[str, str]:
 
 
 def _wait_for_others(connection: Connection) -> None:
-    """Two processes that both find no tables would both make them; SQLite's write lock is held already."""
+    """Lets one process at a time create the tables; on SQLite, the write lock already does."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
 
@@ -271,7 +273,7 @@ def _stored_version(connection: Connection, where: str) -> int:
     version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
     if version is None or not version.isdecimal():
         raise LedgerError(
-            f"{where}: this database has a table `meta` that is not batchsend's. Name another place for the ledger "
+            f"{where}: this database has a table `meta` that is not batchsend's. Name another ledger "
             f"with --ledger or BATCHSEND_LEDGER."
         )
     return int(version)

@@ -1,7 +1,7 @@
-"""The ledger's own opt-outs: who is not to be texted, since when, why, and who said so.
+"""The ledger's opt-outs: who must not be texted, since when, why, and who recorded it.
 
-An opt-out is a person's wish, not an address's: it holds at whichever API the next campaign goes to. Only what a
-server on this machine answered holds at that address alone: that is a sandbox, which invents its answers.
+An opt-out belongs to a person, so it applies to every API that a campaign sends to. The exception is an answer from
+a server on this machine, which applies to that server only: it is a sandbox, which makes up its answers.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from batchsend.ledger.schema import campaigns, messages, optouts, starts
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 
-#: The scope of what holds at whichever API.
+#: The scope of opt-outs that apply to every API.
 EVERYWHERE = ""
-#: Wishes stored in one statement; SQLite takes 32,766 parameters.
-_AT_ONCE = 2000
+#: Opt-outs stored in one statement; SQLite allows 32,766 parameters.
+_CHUNK = 2000
 _DAY = len("2026-11-22")
 
 
 class OptOutSource(StrEnum):
-    """How the ledger came to know."""
+    """How an opt-out came into the ledger."""
 
     ANSWER = "answer"  #: myKaarma refused a text
     ADDED = "added"
@@ -40,7 +40,7 @@ class OptOutSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OptOutRequest:
-    """Somebody who is not to be texted: a customer UUID, a phone (E.164) or both; "" is not known."""
+    """A person who must not be texted: a customer UUID, a phone (E.164) or both; "" means unknown."""
 
     customer_uuid: str
     phone: str
@@ -49,7 +49,7 @@ class OptOutRequest:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who changes the list: the operating system's user, on which computer."""
+    """The operating system's user who changes the list, and the computer."""
 
     os_user: str
     host: str
@@ -57,7 +57,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """One entry of the list. Times are UTC text; `base_url` is "" where it holds everywhere."""
+    """One entry of the list. Times are UTC text; `base_url` is "" if the entry applies to every API."""
 
     customer_uuid: str
     phone: str
@@ -74,19 +74,19 @@ class OptOut:
 
 @dataclass(frozen=True)
 class OptOuts:
-    """The entries that count at one API, for looking people up."""
+    """The entries that apply to one API, by customer and by phone."""
 
     by_customer: Mapping[str, OptOut] = field(default_factory=dict)
     by_phone: Mapping[str, OptOut] = field(default_factory=dict)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
 
     @property
-    def names_anybody(self) -> bool:
-        """Is there anybody to leave out at all?"""
+    def has_entries(self) -> bool:
+        """Whether there are any entries."""
         return bool(self.by_customer or self.by_phone)
 
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
-        """Why this customer or this phone is left out, and since when; `None` where neither is."""
+        """Why and since when this customer or this phone is skipped; `None` if neither opted out."""
         entry = self.by_customer.get(customer_uuid)
         if entry is not None:
             return _because(entry, "this customer", self.zone)
@@ -97,20 +97,20 @@ class OptOuts:
 def _because(entry: OptOut, who: str, zone: ZoneInfo) -> str:
     day = for_people(from_text(entry.added_at), zone)[:_DAY]
     if entry.source == OptOutSource.ANSWER:
-        return f"myKaarma said on {day} that {who} opted out ({entry.reason})"
+        return f"myKaarma reported on {day} that {who} opted out ({entry.reason})"
     return f"{who} is on the ledger's opt-outs since {day}: {entry.reason}"
 
 
 def scope_of_answer(base_url: str) -> str:
-    """Where an opt-out holds that the API at `base_url` told us of."""
+    """The scope of an opt-out that the API at `base_url` reported."""
     return base_url if is_this_machine(urlsplit(base_url).hostname or "") else EVERYWHERE
 
 
 def load_opt_outs(ledger: Ledger, base_url: str, zone: ZoneInfo) -> OptOuts:
-    """Everybody who is not to be texted at this API; of several entries for somebody the oldest."""
+    """The opt-outs that apply to this API; of several entries for a person, the oldest."""
     by_customer: dict[str, OptOut] = {}
     by_phone: dict[str, OptOut] = {}
-    for entry in _entries(ledger, and_(_still_out, optouts.c.base_url.in_((EVERYWHERE, base_url)))):
+    for entry in _entries(ledger, and_(_is_current, optouts.c.base_url.in_((EVERYWHERE, base_url)))):
         if entry.customer_uuid:
             by_customer.setdefault(entry.customer_uuid, entry)
         if entry.phone:
@@ -119,24 +119,24 @@ def load_opt_outs(ledger: Ledger, base_url: str, zone: ZoneInfo) -> OptOuts:
 
 
 def opt_outs(ledger: Ledger) -> Iterator[OptOut]:
-    """Who is out now, the oldest first."""
-    return _entries(ledger, _still_out)
+    """The current opt-outs, oldest first."""
+    return _entries(ledger, _is_current)
 
 
 def opt_outs_ever(ledger: Ledger) -> Iterator[OptOut]:
-    """Who is or was out, the oldest first."""
+    """The current and the removed opt-outs, oldest first."""
     return _entries(ledger, optouts.c.id.is_not(None))
 
 
 def add_opt_outs(
-    ledger: Ledger, wishes: Iterable[OptOutRequest], source: OptOutSource, person: Person, moment: datetime
+    ledger: Ledger, requests: Iterable[OptOutRequest], source: OptOutSource, person: Person, moment: datetime
 ) -> int:
-    """Puts people on the list, all or none; whoever is on it already stays as they are. Returns how many are new."""
+    """Adds all people to the list or none; existing entries are unchanged. Returns how many are new."""
     added = 0
-    remaining = iter(wishes)
+    remaining = iter(requests)
     with ledger.write() as connection:
-        while some := list(islice(remaining, _AT_ONCE)):
-            added += _add(connection, some, EVERYWHERE, source, person, moment)
+        while chunk := list(islice(remaining, _CHUNK)):
+            added += _add(connection, chunk, EVERYWHERE, source, person, moment)
     return added
 
 
@@ -149,35 +149,35 @@ def remove_opt_outs(
     person: Person,
     moment: datetime,
 ) -> list[OptOut]:
-    """Ends every entry that names this customer or this phone, and returns what was ended."""
+    """Removes the entries for this customer or this phone, and returns them."""
     named = or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone)
-    ended = {
+    removal = {
         "removed_at": to_text(moment),
         "removed_by": f"{person.os_user} on {person.host}",
         "removed_because": because,
     }
-    statement = update(optouts).where(_still_out, named).values(ended).returning(*_columns)
+    statement = update(optouts).where(_is_current, named).values(removal).returning(*_columns)
     with ledger.write() as connection:
         return [OptOut(*row) for row in connection.execute(statement)]
 
 
 def opt_outs_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None) -> Iterator[OptOut]:
-    """All that is or was said of this customer, or of this phone, the oldest first."""
+    """The current and removed opt-outs of this customer or this phone, oldest first."""
     return _entries(ledger, or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone))
 
 
-def learn(connection: Connection, run_id: int, rows: Collection[int], moment: datetime) -> None:
-    """Puts the customers of these rows, and the numbers that their texts were to go to, on the list.
+def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], moment: datetime) -> None:
+    """Adds the customers and phones of these rows to the list.
 
-    For rows that myKaarma refused as opted out, in the transaction that records it. A plan's scratch ledger knows no
-    campaign, and learns nothing: it forgets everything anyway.
+    For rows that myKaarma refused as opted out, in the transaction that records the refusal. In the scratch ledger of
+    a plan, which has no campaigns, this adds nothing.
     """
     query = (
         select(
             messages.c.row,
             messages.c.customer_uuid,
             messages.c.phone,
-            campaigns.c.name,
+            campaigns.c.name.label("campaign"),
             campaigns.c.base_url,
             starts.c.os_user,
             starts.c.host,
@@ -185,18 +185,18 @@ def learn(connection: Connection, run_id: int, rows: Collection[int], moment: da
         .join(campaigns, campaigns.c.id == messages.c.campaign_id)
         .join(starts, starts.c.id == messages.c.start_id)
         .where(messages.c.run_id == run_id, messages.c.row.in_(rows))
-        # Two processes that learn the same in another order would wait for each other for ever.
+        # Two processes that add the same people in a different order could deadlock.
         .order_by(messages.c.customer_uuid)
     )
-    for row, customer_uuid, phone, campaign, base_url, os_user, host in connection.execute(query).all():
-        wish = OptOutRequest(customer_uuid or "", phone or "", f"{campaign}, run {run_id}, row {row}")
-        _add(
-            connection, [wish], scope_of_answer(base_url), OptOutSource.ANSWER, Person(os_user, host), moment
-        )
+    for row in connection.execute(query).all():
+        reason = f"{row.campaign}, run {run_id}, row {row.row}"
+        request = OptOutRequest(row.customer_uuid or "", row.phone or "", reason)
+        person = Person(row.os_user, row.host)
+        _add(connection, [request], scope_of_answer(row.base_url), OptOutSource.ANSWER, person, moment)
 
 
 _columns = [optouts.c[name] for name in OptOut.__slots__]
-_still_out = optouts.c.removed_at.is_(None)
+_is_current = optouts.c.removed_at.is_(None)
 
 
 def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]:
@@ -208,13 +208,13 @@ def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]
 
 def _add(
     connection: Connection,
-    wishes: Sequence[OptOutRequest],
+    requests: Sequence[OptOutRequest],
     scope: str,
     source: OptOutSource,
     person: Person,
     moment: datetime,
 ) -> int:
-    missing = _missing(connection, wishes, scope)
+    missing = _missing(connection, requests, scope)
     if missing:
         entry = {
             "base_url": scope,
@@ -224,19 +224,19 @@ def _add(
             "added_at": to_text(moment),
         }
         values: list[dict[str, Any]] = [
-            {**entry, "customer_uuid": wish.customer_uuid, "phone": wish.phone, "reason": wish.reason}
-            for wish in missing
+            {**entry, "customer_uuid": one.customer_uuid, "phone": one.phone, "reason": one.reason}
+            for one in missing
         ]
         connection.execute(insert_into(connection, optouts).on_conflict_do_nothing(), values)
     return len(missing)
 
 
-def _missing(connection: Connection, wishes: Sequence[OptOutRequest], scope: str) -> list[OptOutRequest]:
-    """Those that name somebody who is not on the list yet, each person once."""
-    customers = {wish.customer_uuid for wish in wishes} - {""}
-    phones = {wish.phone for wish in wishes} - {""}
+def _missing(connection: Connection, requests: Sequence[OptOutRequest], scope: str) -> list[OptOutRequest]:
+    """The requests that name a customer or phone that is not on the list yet, each once."""
+    customers = {request.customer_uuid for request in requests} - {""}
+    phones = {request.phone for request in requests} - {""}
     query = select(optouts.c.customer_uuid, optouts.c.phone).where(
-        _still_out,
+        _is_current,
         optouts.c.base_url.in_((EVERYWHERE, scope)),
         or_(optouts.c.customer_uuid.in_(customers), optouts.c.phone.in_(phones)),
     )
@@ -244,8 +244,8 @@ def _missing(connection: Connection, wishes: Sequence[OptOutRequest], scope: str
     for row in connection.execute(query):
         known.update(row)
     missing = []
-    for wish in wishes:
-        if not known.issuperset((wish.customer_uuid, wish.phone)):
-            missing.append(wish)
-            known.update((wish.customer_uuid, wish.phone))
+    for request in requests:
+        if not known.issuperset((request.customer_uuid, request.phone)):
+            missing.append(request)
+            known.update((request.customer_uuid, request.phone))
     return missing

@@ -1,7 +1,7 @@
-"""A plan's rows on their way into the real ledger: brought beside it first, then taken over in SQL.
+"""Imports the rows of a plan into the ledger with SQL statements.
 
-Row by row through Python this took as long as planning them. Only how the rows get beside the ledger differs from
-database to database: SQLite attaches the plan's file, PostgreSQL has the rows copied into a temporary table.
+Inserting them one by one from Python took as long as planning them. SQLite attaches the plan's file; on PostgreSQL,
+the rows are first copied into a temporary table. The statements are the same for both.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.schema import messages, superseded
 from batchsend.statuses import IN_FLIGHT, RESENDABLE, TRIED
 
-#: Rows copied to a server in one go.
+#: How many rows are read at a time while copying.
 _COPY_ROWS = 1000
-#: What stays with a row whatever it becomes.
+#: Columns of a row that a plan or an earlier outcome never replaces.
 KEPT = frozenset({"run_id", "row", "attempts"})
-#: No request was made for the row. Spelled out, because an `IN` cannot be used for many rows at once.
+#: No request was made for the row. Not an `IN`, because that does not work with `executemany`.
 UNTRIED = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
 
 
 @contextmanager
-def beside_plan(engine: Engine, plan: Engine, file: Path) -> Iterator[tuple[Connection, TableClause]]:
-    """One transaction of a ledger, and the rows of a plan as a table that it can read.
+def attached_plan(engine: Engine, plan: Engine, file: Path) -> Iterator[tuple[Connection, TableClause]]:
+    """A transaction of the ledger, and the rows of a plan as a table in it.
 
-    `plan` is open on `file`, a SQLite database. The transaction is durable once the block is left.
+    `plan` is open on `file`, a SQLite database. The transaction is durable after the block.
     """
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
-            # Not within a transaction: SQLite attaches nothing then.
+            # SQLite attaches no file within a transaction.
             _by_driver(connection, "ATTACH DATABASE ? AS plan", (str(file),))
             try:
                 with connection.begin():
@@ -63,7 +63,7 @@ def _plan_table(name: str, schema: str | None = None) -> TableClause:
 
 
 def _by_driver(connection: Connection, statement: str, values: tuple[str, ...] = ()) -> None:
-    """Executes a statement without the transaction that SQLAlchemy would begin for it."""
+    """Executes a statement outside of a transaction, which SQLAlchemy would begin."""
     driver: Any = connection.connection.driver_connection
     try:
         driver.execute(statement, values)
@@ -86,14 +86,14 @@ def _copy(connection: Connection, plan: Engine) -> None:
             raise DBAPIError(statement, None, error) from error
 
 
-def store(connection: Connection, plan: TableClause, run_id: int, campaign_id: int) -> None:
-    """Writes planned rows over whatever of theirs has not been tried; an outcome is never overwritten.
+def store_rows(connection: Connection, plan: TableClause, run_id: int, campaign_id: int) -> None:
+    """Writes planned rows over the run's untried rows; outcomes are not overwritten.
 
-    A row that the plan opened again (a higher `generation`) is the exception: its outcome must be in `superseded`.
+    The exception is a row that the plan opened again (a higher `generation`): its outcome must be in `superseded`.
     """
-    ours = {"run_id": literal(run_id), "campaign_id": literal(campaign_id)}
+    ids = {"run_id": literal(run_id), "campaign_id": literal(campaign_id)}
     names = messages.columns.keys()
-    planned = select(*(ours.get(name, plan.c[name]) for name in names)).where(plan.c.status.not_in(TRIED))
+    planned = select(*(ids.get(name, plan.c[name]) for name in names)).where(plan.c.status.not_in(TRIED))
     upsert = insert_into(connection, messages).from_select(names, planned)
     opened_again = and_(
         or_(*(messages.c.status == status for status in RESENDABLE)),
@@ -109,14 +109,14 @@ def store(connection: Connection, plan: TableClause, run_id: int, campaign_id: i
 
 
 def supersede(connection: Connection, plan: TableClause, run_id: int, moment: str) -> None:
-    """Copies the outcomes of the run that the plan is about to open again; `moment` is UTC text."""
+    """Copies outcomes to `superseded` for the rows that the plan opens again; `moment` is UTC text."""
     opened_again = (
         messages.c.run_id == run_id,
         messages.c.status.in_(RESENDABLE),
         plan.c.row == messages.c.row,
         plan.c.generation > messages.c.generation,
     )
-    # An update must not change an outcome between the copy and what is written over it.
+    # No update may change an outcome between the copy and the write over it.
     connection.execute(select(messages.c.row).where(*opened_again).with_for_update(of=messages))
     outcomes = select(*messages.columns, literal(moment)).where(*opened_again)
     connection.execute(insert(superseded).from_select([*messages.columns.keys(), "superseded_at"], outcomes))

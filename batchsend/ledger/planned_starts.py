@@ -1,6 +1,6 @@
-"""What the ledger knows of schedules: since when there is one, and which of its times were started or missed.
+"""Records schedules in the ledger: since when each one exists, and which of its times were started or missed.
 
-The key of a start is its campaign and its planned time, so that of several schedulers on one ledger one starts it.
+The key of a start is its campaign and its planned time, so only one of several schedulers on a ledger starts it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from batchsend.utils.timestamps import from_text, to_text
 
 
 class StartOutcome(StrEnum):
-    """What became of a planned time."""
+    """The outcome of a planned time."""
 
     STARTED = "started"
     MISSED = "missed"
@@ -27,7 +27,7 @@ class StartOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Scheduled:
-    """Whose schedule it is: a campaign's name at one API base URL."""
+    """The campaign of a schedule: its name and API base URL."""
 
     campaign: str
     base_url: str
@@ -35,7 +35,7 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class Scheduler:
-    """A process that starts campaigns: on which computer, under which number."""
+    """A process that starts campaigns: its computer and process id."""
 
     host: str
     process: int
@@ -43,16 +43,16 @@ class Scheduler:
 
 @dataclass(frozen=True)
 class LastStart:
-    """The last start of a schedule; `exit_code` is `None` where its end is not known."""
+    """The last start of a schedule; `exit_code` is `None` if its end is unknown."""
 
     planned_at: datetime
     exit_code: int | None
 
 
 def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datetime:
-    """Up to when the times of this schedule are dealt with: the last one that was, else since when it is there.
+    """The time up to which this schedule is handled: its last handled time, else the time since it exists.
 
-    A schedule that is new or was changed begins now: a time that nobody had planned was not missed.
+    A new or changed schedule begins now, so that earlier times do not count as missed.
     """
     row = {"campaign": who.campaign, "base_url": who.base_url}
     new = {"schedule": schedule, "since": to_text(now)}
@@ -63,19 +63,19 @@ def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datet
         connection.execute(insertion.on_conflict_do_nothing(), {**row, **new})
         connection.execute(update(schedules).where(of_campaign, schedules.c.schedule != schedule).values(new))
         since = str(connection.scalar(select(schedules.c.since).where(of_campaign)))
-        dealt_with = connection.scalar(latest)
-    return from_text(max(since, dealt_with or ""))
+        handled = connection.scalar(latest)
+    return from_text(max(since, handled or ""))
 
 
 def claim(
-    ledger: Ledger, who: Scheduled, planned_at: datetime, fate: StartOutcome, by: Scheduler, now: datetime
+    ledger: Ledger, who: Scheduled, planned_at: datetime, outcome: StartOutcome, by: Scheduler, now: datetime
 ) -> bool:
-    """Takes a planned time for this scheduler. False where it was dealt with before, by whomever."""
+    """Claims a planned time for this scheduler. Returns False if it was handled before, by any scheduler."""
     values = {
         "campaign": who.campaign,
         "base_url": who.base_url,
         "planned_at": to_text(planned_at),
-        "outcome": fate,
+        "outcome": outcome,
         "claimed_at": to_text(now),
         "host": by.host,
         "process": by.process,
@@ -101,10 +101,10 @@ def take_over(
     alive: Callable[[int], bool],
     now: datetime,
 ) -> datetime | None:
-    """The planned time of the last start, if a scheduler of this computer began it and ended before it did.
+    """Takes over the last start if its scheduler ran on this computer and ended before it did.
 
-    It is this scheduler's from then on. `since`: what was planned before is left alone; `alive`: is there a process
-    of this number?
+    Returns its planned time, else `None`. `since`: earlier planned times are ignored; `alive`: whether a process with
+    this id is running.
     """
     last = select(planned_starts).where(_of(who)).order_by(planned_starts.c.planned_at.desc()).limit(1)
     with ledger.write() as connection:
@@ -129,7 +129,7 @@ def take_over(
 
 
 def last_start(ledger: Ledger, who: Scheduled) -> LastStart | None:
-    """The last start that a scheduler made of this campaign."""
+    """The last start of this campaign by a scheduler."""
     query = (
         select(planned_starts.c.planned_at, planned_starts.c.exit_code)
         .where(_of(who), planned_starts.c.outcome == StartOutcome.STARTED)
@@ -138,7 +138,7 @@ def last_start(ledger: Ledger, who: Scheduled) -> LastStart | None:
     )
     with ledger.read() as connection:
         row = connection.execute(query).one_or_none()
-    return None if row is None else LastStart(from_text(row[0]), row[1])
+    return None if row is None else LastStart(from_text(row.planned_at), row.exit_code)
 
 
 def _of(who: Scheduled) -> ColumnElement[bool]:

@@ -1,10 +1,10 @@
-"""How connections to PostgreSQL are made: one that is cut off without a word must not hold anybody up for minutes."""
+"""Options of connections to PostgreSQL, which limit how long a silently lost connection can block a command."""
 
 from __future__ import annotations
 
 from sqlalchemy.engine import URL
 
-#: As libpq names them; `tcp_user_timeout` in milliseconds, the others in seconds.
+#: By their libpq names; `tcp_user_timeout` is in milliseconds, the others in seconds.
 _KEEP_ALIVE = {
     "connect_timeout": "10",
     "keepalives_idle": "5",
@@ -15,5 +15,5 @@ _KEEP_ALIVE = {
 
 
 def server_options(url: URL, **more: str) -> dict[str, str]:
-    """What a connection is made with beside its URL, which has the last word."""
+    """The connection options that the URL does not set itself."""
     return {name: value for name, value in (_KEEP_ALIVE | more).items() if name not in url.query}

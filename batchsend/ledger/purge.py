@@ -1,4 +1,4 @@
-"""Forgetting texts, phones and list cells that are older than they have to be; what guards against repeats stays."""
+"""Deletes old texts, phones and list cells, and keeps everything that prevents repeated texts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Table,
     and_,
     case,
@@ -29,22 +30,22 @@ from sqlalchemy import (
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BatchsendError, LedgerError
-from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
 _AGE = re.compile(r"([0-9]{1,3}) ?(?:(y|years?)|(mo|months?)|(d|days?))", re.IGNORECASE)
-#: Tables that hold what is forgotten.
+#: Tables that are rewritten after a purge.
 _EMPTIED = (messages, superseded, updates)
-#: How long others who read the ledger are waited for before its space is given back.
+#: How long to wait for other processes that read the ledger, before its space is freed.
 _PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Purgeable:
-    """What would be forgotten of one campaign. `texts`: of so many entries there is a text; dates are UTC text."""
+    """What a purge would delete of one campaign. `texts`: entries that have a text; dates are UTC text."""
 
     campaign: str
     base_url: str
@@ -55,7 +56,7 @@ class Purgeable:
 
 
 def cutoff_of(age: str, moment: datetime) -> datetime:
-    """The moment that lies `4y`, `18mo` or `90d` before `moment`. Raises `BatchsendError`."""
+    """The time `4y`, `18mo` or `90d` before `moment`. Raises `BatchsendError`."""
     match = _AGE.fullmatch(age.strip())
     if match is None or not int(match[1]):
         hint = (
@@ -75,7 +76,7 @@ def cutoff_of(age: str, moment: datetime) -> datetime:
 
 
 def purgeable(ledger: Ledger, cutoff: datetime) -> list[Purgeable]:
-    """What was last touched before `cutoff` and is still there, by campaign in their order."""
+    """What was last used before `cutoff` and is not purged yet, for each campaign in their order."""
     when = to_text(cutoff)
     parts = [
         select(
@@ -90,72 +91,74 @@ def purgeable(ledger: Ledger, cutoff: datetime) -> list[Purgeable]:
     old = union_all(*parts).subquery()
     query = (
         select(
-            campaigns.c.name,
+            campaigns.c.name.label("campaign"),
             campaigns.c.base_url,
-            func.count(),
-            func.sum(old.c.texts),
-            func.min(old.c.at),
-            func.max(old.c.at),
+            func.count().label("entries"),
+            func.sum(old.c.texts).label("texts"),
+            func.min(old.c.at).label("first"),
+            func.max(old.c.at).label("last"),
         )
         .join(old, old.c.campaign_id == campaigns.c.id)
         .group_by(campaigns.c.id, campaigns.c.name, campaigns.c.base_url)
         .order_by(campaigns.c.id)
     )
     with ledger.read() as connection:
-        return [
-            Purgeable(name, base_url, entries, int(texts), first, last)
-            for name, base_url, entries, texts, first, last in connection.execute(query)
-        ]
+        return [Purgeable(**row) for row in connection.execute(query).mappings()]
 
 
 def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
-    """Forgets texts, phones, list cells and descriptions of what was last touched before `cutoff`.
+    """Deletes texts, phones, list cells and descriptions last used before `cutoff`, and returns how many entries.
 
-    For whoever holds all campaigns. What waits to be sent and is that old is given up (`CLOSED`): it has no text any
-    more. Returns how many entries; all or none are purged. Afterwards nothing of it is in the database's files.
+    The caller must hold the locks of all campaigns. Waiting rows of that age are given up (`CLOSED`), because they
+    have no text any more. Either all entries are purged or none. The deleted data is then no longer in the database's
+    files.
     """
-    when = to_text(cutoff)
+    with ledger.write() as connection:
+        if connection.dialect.name == "sqlite":
+            # Overwrites the deleted data even if the disk is too full to rewrite the file.
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        purged = _purge_tables(connection, to_text(cutoff), moment)
+    try:
+        _reclaim(ledger)
+    except LedgerError as error:
+        raise LedgerError(
+            f"{error}\nThe {purged:,} entries were purged, but the database's files could not be rewritten, so they "
+            f"may still contain parts of them. Close other programs that have the ledger open, make room on the "
+            f"disk, and run the same command again."
+        ) from error
+    return purged
+
+
+def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
     waiting = messages.c.status == Status.PENDING
     given_up = {
         "status": case((waiting, literal(Status.SKIPPED)), else_=messages.c.status),
         "codes": case((waiting, literal(Code.CLOSED)), else_=messages.c.codes),
         "resend": case((waiting, null()), else_=messages.c.resend),
     }
-    with ledger.write() as connection:
-        if connection.dialect.name == "sqlite":
-            # Should the disk be too full to write the file anew, what is forgotten is overwritten all the same.
-            connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        purged = connection.execute(
-            update(messages).where(_old_message(when)).values(_forgotten(messages, moment) | given_up)
-        ).rowcount
-        purged += connection.execute(
-            update(superseded).where(_old_superseded(when)).values(_forgotten(superseded, moment))
-        ).rowcount
-        # The digest stays: it knows a repeated update again.
-        connection.execute(
-            update(updates)
-            .where(updates.c.received_at < when, updates.c.raw != "")
-            .values(raw="", descriptions="")
-        )
-    try:
-        _reclaim(ledger)
-    except LedgerError as error:
-        raise LedgerError(
-            f"{error}\nThe {purged:,} entries were purged, but the database's files were not written anew, so that "
-            f"parts of them may still be in there. Close what else has the ledger open, make room on the disk, and "
-            f"run the same command again."
-        ) from error
+    purged = connection.execute(
+        update(messages).where(_old_message(when)).values(_purged_values(messages, moment) | given_up)
+    ).rowcount
+    purged += connection.execute(
+        update(superseded).where(_old_superseded(when)).values(_purged_values(superseded, moment))
+    ).rowcount
+    # The digest stays, to recognize a repeated update.
+    connection.execute(
+        update(updates)
+        .where(updates.c.received_at < when, updates.c.raw != "")
+        .values(raw="", descriptions="")
+    )
     return purged
 
 
-def _forgotten(table: Table, moment: datetime) -> dict[str, Any]:
+def _purged_values(table: Table, moment: datetime) -> dict[str, Any]:
     return {
         "phone": None,
         "body": None,
         "cells": "[]",
-        # They quote the list, and myKaarma's may name the phone.
+        # Descriptions quote the list, and myKaarma's can name the phone.
         "descriptions": "",
-        # What was found not to be a customer id may be anything, a phone too.
+        # An invalid customer id can be anything, even a phone.
         "customer_uuid": case((table.c.status == Status.INVALID, null()), else_=table.c.customer_uuid),
         "purged_at": to_text(moment),
     }
@@ -170,7 +173,7 @@ def _old_message(when: str) -> ColumnElement[bool]:
     tried = messages.c.status.in_([*TRIED, IN_FLIGHT])
     return and_(
         messages.c.purged_at.is_(None),
-        # Each start of its run judges a row that was not tried; one that was is left alone.
+        # Each start uses the untried rows of its run again, but not the tried ones.
         or_(
             and_(tried, messages.c.sent_at < when),
             and_(or_(~tried, messages.c.sent_at.is_(None)), run_is_old),
@@ -192,12 +195,12 @@ def _no_delivery_since(table: Table, when: str) -> ColumnElement[bool]:
 
 
 def _reclaim(ledger: Ledger) -> None:
-    """Writes the tables anew, without what was deleted in them. Raises `LedgerError`."""
+    """Rewrites the tables without the deleted data. Raises `LedgerError`."""
     if ledger.file is not None:
         _reclaim_file(ledger.file, ledger.where)
         return
     engine = create_engine(ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
-    with own_errors(ledger.where), engine.connect() as connection:
+    with ledger_errors(ledger.where), engine.connect() as connection:
         connection.execute(text(f"SET lock_timeout = '{_PATIENCE_SECONDS}s'"))
         for table in _EMPTIED:
             connection.execute(text(f"VACUUM (FULL) {table.name}"))
@@ -207,16 +210,16 @@ def _reclaim_file(file: Path, where: str) -> None:
     try:
         with closing(sqlite3.connect(file, timeout=_PATIENCE_SECONDS, isolation_level=None)) as connection:
             connection.execute("VACUUM")
-            # Until the log is emptied, the old pages are in the file and the new ones in the log.
+            # Until the log is emptied, the file still has the old pages and the log has the new ones.
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:
-        raise LedgerError(f"{where}: the file could not be written anew ({error}).") from error
+        raise LedgerError(f"{where}: the file could not be rewritten ({error}).") from error
     if busy:
         raise LedgerError(f"{where}: another program is reading the ledger.")
 
 
 def purged(ledger: Ledger, run_id: int) -> tuple[int, str] | None:
-    """How many of a run's rows have lost their text, phone and cells, and when last; `None` where all are whole."""
+    """How many rows of a run were purged, and when the last one was; `None` if no row was."""
     query = select(func.count(), func.max(messages.c.purged_at)).where(
         messages.c.run_id == run_id, messages.c.purged_at.is_not(None)
     )

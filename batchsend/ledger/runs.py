@@ -1,21 +1,21 @@
-"""Queries about runs: their rows, counts, starts, and what they took."""
+"""Queries about runs: their rows, counts and starts. They change nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, union_all
 
+from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
-T = TypeVar("T")
-#: Values in one `IN (...)`; SQLite takes 32,766 parameters.
-_VALUES = 5000
+#: Values in one `IN (...)`; SQLite allows 32,766 parameters.
+IN_VALUES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,42 @@ class RunOverview:
     counts: Mapping[str, int]
 
 
+class TakenRow(NamedTuple):
+    """A row that is sent now, or was tried before. `cells`: a JSON list, as the ledger has it."""
+
+    row: int
+    key: str
+    phone: str | None
+    customer_uuid: str
+    cells: str
+
+    def texts(self) -> list[str]:
+        """The row's cells."""
+        cells: list[str] = json.loads(self.cells)
+        return cells
+
+
+class CodeCount(NamedTuple):
+    """How many rows of a run have this status with these codes."""
+
+    status: str
+    codes: str
+    rows: int
+
+
+class Departures(NamedTuple):
+    """The requests of one start in one tenth of a second; first and last time as UTC text."""
+
+    start_id: int
+    first: str
+    last: str
+    requests: int
+
+
 def run_rows(
     ledger: Ledger, run_id: int, statuses: Sequence[str] | None = None, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A run's rows in the list's order, streamed; `statuses` narrows them, `columns` what is read of each."""
+    """Streams a run's rows in list order; `statuses` limits the rows, `columns` the columns."""
     names = messages.columns.keys() if columns is None else columns
     for row in run_tuples(ledger, run_id, statuses, names):
         yield dict(zip(names, row, strict=True))
@@ -46,7 +78,7 @@ def run_rows(
 def run_tuples(
     ledger: Ledger, run_id: int, statuses: Sequence[str] | None, columns: Sequence[str]
 ) -> Iterator[Sequence[Any]]:
-    """The values of these columns of a run's rows in the list's order, streamed; `statuses` narrows the rows."""
+    """Streams the values of these columns in list order; `statuses` limits the rows."""
     query = (
         select(*(messages.c[name] for name in columns))
         .where(messages.c.run_id == run_id)
@@ -59,17 +91,17 @@ def run_tuples(
 
 
 def taken_rows(ledger: Ledger, run_id: int, rows: Sequence[int]) -> Iterator[TakenRow]:
-    """Those of a run's rows with these numbers that have a key, whatever became of them."""
-    for part in _parts(rows):
+    """The rows of a run with these numbers that have a key, in any status."""
+    for chunk in in_chunks(rows, IN_VALUES):
         query = select(*(messages.c[name] for name in TakenRow._fields)).where(
-            messages.c.run_id == run_id, messages.c.row.in_(part), messages.c.key.is_not(None)
+            messages.c.run_id == run_id, messages.c.row.in_(chunk), messages.c.key.is_not(None)
         )
         with ledger.read() as connection:
             yield from map(TakenRow._make, connection.execute(query))
 
 
-def code_counts(ledger: Ledger, run_id: int) -> list[tuple[str, str, int]]:
-    """(status, codes, rows) of a run, the most frequent first."""
+def code_counts(ledger: Ledger, run_id: int) -> list[CodeCount]:
+    """How many rows of a run have which status and codes, most frequent first."""
     query = (
         select(messages.c.status, messages.c.codes, func.count())
         .where(messages.c.run_id == run_id)
@@ -77,11 +109,11 @@ def code_counts(ledger: Ledger, run_id: int) -> list[tuple[str, str, int]]:
         .order_by(func.count().desc(), messages.c.status, messages.c.codes)
     )
     with ledger.read() as connection:
-        return [(status, codes, count) for status, codes, count in connection.execute(query)]
+        return [CodeCount._make(row) for row in connection.execute(query)]
 
 
 def rows_with(ledger: Ledger, run_id: int, status: str, codes: str, limit: int) -> list[int]:
-    """The first row numbers with this status and these codes."""
+    """The numbers of the first `limit` rows with this status and these codes."""
     query = (
         select(messages.c.row)
         .where(messages.c.run_id == run_id, messages.c.status == status, messages.c.codes == codes)
@@ -93,7 +125,7 @@ def rows_with(ledger: Ledger, run_id: int, status: str, codes: str, limit: int) 
 
 
 def first_with(ledger: Ledger, run_id: int, status: str, codes: str) -> dict[str, Any] | None:
-    """The first row with this status and these codes, whole."""
+    """All columns of the first row with this status and these codes."""
     query = (
         select(messages)
         .where(messages.c.run_id == run_id, messages.c.status == status, messages.c.codes == codes)
@@ -106,12 +138,12 @@ def first_with(ledger: Ledger, run_id: int, status: str, codes: str) -> dict[str
 
 
 def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOverview]:
-    """All runs, the latest first, each with its counts and its latest start."""
+    """All runs, latest first, each with its counts and its latest start."""
     latest = select(func.max(starts.c.id)).group_by(starts.c.run_id)
     query = (
         select(
-            runs.c.id,
-            campaigns.c.name,
+            runs.c.id.label("run_id"),
+            campaigns.c.name.label("campaign"),
             campaigns.c.base_url,
             runs.c.created_at,
             starts.c.ended_at,
@@ -134,20 +166,21 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
     with ledger.read() as connection:
         for run_id, status, count in connection.execute(by_run):
             counts.setdefault(run_id, {})[status] = count
-        return [RunOverview(*row, counts=counts.get(row[0], {})) for row in connection.execute(query)]
+        found = connection.execute(query).mappings()
+        return [RunOverview(**row, counts=counts.get(row["run_id"], {})) for row in found]
 
 
 def starts_of(ledger: Ledger, run_id: int) -> list[dict[str, Any]]:
-    """All starts of a run, the first one first, whole."""
+    """All columns of a run's starts, first start first."""
     query = select(starts).where(starts.c.run_id == run_id).order_by(starts.c.id)
     with ledger.read() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def departures(ledger: Ledger, run_id: int) -> Iterator[tuple[int, str, str, int]]:
-    """How many requests of a run left in each tenth of a second, replaced ones too, where the outcome is recorded.
+def departures(ledger: Ledger, run_id: int) -> Iterator[Departures]:
+    """Streams how many requests of a run were sent in each tenth of a second.
 
-    Gives start, first and last moment (UTC text) and requests; streamed.
+    Counts requests that have an outcome or are in flight, including those that `--resend` replaced.
     """
     tables = [
         select(table.c.start_id, table.c.sent_at).where(
@@ -164,35 +197,14 @@ def departures(ledger: Ledger, run_id: int) -> Iterator[tuple[int, str, str, int
         sent.c.start_id, func.min(sent.c.sent_at), func.max(sent.c.sent_at), func.count()
     ).group_by(sent.c.start_id, tenth)
     with ledger.read() as connection:
-        found = connection.execution_options(yield_per=1000).execute(query)
-        yield from ((start, first, last, requests) for start, first, last, requests in found)
+        yield from map(Departures._make, connection.execution_options(yield_per=1000).execute(query))
 
 
 def segments_to_send(ledger: Ledger, run_id: int, codes: Sequence[str] = (Code.STOPPED,)) -> tuple[int, int]:
-    """(texts, segments) that are waiting to be sent, with these codes."""
+    """How many texts and segments wait to be sent, with these codes."""
     query = select(func.count(), func.coalesce(func.sum(messages.c.segments), 0)).where(
         messages.c.run_id == run_id, messages.c.status == Status.PENDING, messages.c.codes.in_(codes)
     )
     with ledger.read() as connection:
         texts, segments = connection.execute(query).one()
         return texts, int(segments)
-
-
-def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), _VALUES):
-        yield values[start : start + _VALUES]
-
-
-class TakenRow(NamedTuple):
-    """A row that is sent, or was tried before. `cells`: as the ledger has them, a JSON list."""
-
-    row: int
-    key: str
-    phone: str | None
-    customer_uuid: str
-    cells: str
-
-    def texts(self) -> list[str]:
-        """The row's own cells."""
-        cells: list[str] = json.loads(self.cells)
-        return cells

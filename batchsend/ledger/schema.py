@@ -1,7 +1,7 @@
 """The ledger's tables, the same on SQLite and PostgreSQL.
 
-Times are UTC text, `2026-11-22T10:00:00.123Z`: they sort, survive every driver, and people can read them.
-Several codes stand in one text, joined by `; `, as the results show them.
+Times are UTC text such as `2026-11-22T10:00:00.123Z`, which sorts, passes every driver unchanged and is readable.
+Several codes are one text, joined by `; `, as in the results.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sqlalchemy import (
     text,
 )
 
-#: Raised by one whenever a table changes; an older ledger is brought up to it by `ledger_upgrade.py`.
-SCHEMA_VERSION = 2
+#: Raised by one for each change of a table; `migrations` upgrades an older ledger.
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
-#: `schema_version`, and `ledger_id`: which ledger a callback belongs to.
+#: `schema_version`, and `ledger_id`, which tells to which ledger a callback belongs.
 meta = Table(
     "meta",
     metadata,
@@ -38,7 +38,7 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
-#: A campaign's identity: its name at one API base URL. `file` and `host` say where it was last sent from.
+#: A campaign is identified by its name and API base URL. `file` and `host`: where it was last sent from.
 campaigns = Table(
     "campaigns",
     metadata,
@@ -48,7 +48,6 @@ campaigns = Table(
     Column("key_columns", Text, nullable=False),  # JSON list of names
     Column("file", Text, nullable=False),
     Column("host", Text, nullable=False),
-    Column("created_at", Text, nullable=False),
     UniqueConstraint("name", "base_url"),
 )
 
@@ -63,15 +62,13 @@ runs = Table(
     Column("list_saved_at", Text, nullable=False),
     Column("headers", Text, nullable=False),  # JSON list of the list's own headers
     Column("zone", Text, nullable=False),
-    Column("about", Text, nullable=False),  # JSON object: what the results' summary says of the campaign
+    Column("about", Text, nullable=False),  # JSON object: facts about the campaign for the results' summary
     Column("created_at", Text, nullable=False),
     Column("stop_requested_at", Text),
-    Column("owner", Text),
-    Column("lease_until", Text),
     Index("runs_by_campaign", "campaign_id"),
 )
 
-#: One start of `send`: who, where, with which files, and how it ended.
+#: One start of `send`: who started it, where, with which files, and how it ended.
 starts = Table(
     "starts",
     metadata,
@@ -99,7 +96,7 @@ def _message_columns() -> list[Column[object]]:
     return [
         Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
         Column("row", Integer, primary_key=True, autoincrement=False),
-        # What the row is and would say.
+        # The row and its text.
         Column("campaign_id", Integer, nullable=False),
         Column("key", Text),
         Column("customer_uuid", Text),
@@ -109,9 +106,9 @@ def _message_columns() -> list[Column[object]]:
         Column("body", Text),
         Column("segments", Integer),
         Column("encoding", Text),
-        Column("clock", Text),  # whose quiet hours count, as in `quiet_hours.py`
+        Column("clock", Text),  # the time zones that decide its quiet hours, see `campaigns.quiet_hours`
         Column("cells", Text, nullable=False),  # JSON list of the row's own cells
-        # What happened to it.
+        # Its outcome.
         Column("status", Text, nullable=False),
         Column("codes", Text, nullable=False, default=""),
         Column("descriptions", Text, nullable=False, default=""),
@@ -124,17 +121,16 @@ def _message_columns() -> list[Column[object]]:
         Column("sent_at", Text),
         Column("latency_ms", Integer),
         Column("start_id", Integer),
-        # An earlier run's outcome that decided this row: shown in its place.
+        # The earlier run whose outcome decided this row and is shown for it.
         Column("earlier_run", Integer),
-        # How often `--resend` opened the row again, and what was asked for then.
+        # How often `--resend` opened the row again, and the value of the last `--resend`.
         Column("generation", Integer, nullable=False, default=0),
         Column("resend", Text),
-        # Whose request this is, until when, and what became of it later.
+        # Who claimed the row to send it, and what a later update reported.
         Column("owner", Text),
-        Column("lease_until", Text),
         Column("delivery_at", Text),
         Column("delivery_status", Text),
-        # When text, phone and cells were forgotten.
+        # When text, phone and cells were purged.
         Column("purged_at", Text),
     ]
 
@@ -149,7 +145,7 @@ messages = Table(
     Index("messages_by_uuid", "message_uuid"),
 )
 
-#: Outcomes that `--resend` replaced: nothing that was ever sent is forgotten.
+#: Outcomes that `--resend` replaced, so that every text that was sent stays on record.
 superseded = Table(
     "superseded",
     metadata,
@@ -163,19 +159,19 @@ superseded = Table(
     Index("superseded_by_uuid", "message_uuid"),
 )
 
-#: What `batchsend callbacks` received, each different body once, and the request that it is about, if it is known.
+#: The updates that `batchsend callbacks` received, each different body once, with their request if it is known.
 updates = Table(
     "updates",
     metadata,
     Column("digest", Text, primary_key=True),  # SHA-256 of the body
     Column("received_at", Text, nullable=False),
     Column("raw", Text, nullable=False),  # the body, or its beginning
-    # What was made out of it.
+    # The facts in it.
     Column("message_uuid", Text),
     Column("status", Text),
     Column("codes", Text, nullable=False),
     Column("descriptions", Text, nullable=False),
-    # Whose it is.
+    # The request that it is about.
     Column("run_id", Integer),
     Column("row", Integer),
     Column("generation", Integer),
@@ -183,7 +179,7 @@ updates = Table(
     Index("updates_by_time", "received_at"),
 )
 
-#: Since when `batchsend schedule` knows that a campaign has this schedule: what was before was not missed.
+#: Since when a campaign has this schedule; earlier times do not count as missed.
 schedules = Table(
     "schedules",
     metadata,
@@ -193,7 +189,7 @@ schedules = Table(
     Column("since", Text, nullable=False),
 )
 
-#: What became of a schedule's times. The key is what lets one of several schedulers start a campaign, once.
+#: The planned times of schedules. The primary key lets only one of several schedulers start a campaign.
 planned_starts = Table(
     "planned_starts",
     metadata,
@@ -202,15 +198,15 @@ planned_starts = Table(
     Column("planned_at", Text, primary_key=True),
     Column("outcome", Text, nullable=False),  # started or missed
     Column("claimed_at", Text, nullable=False),
-    # Which scheduler started it, and how that ended; no ending is known where the scheduler ended first.
+    # The scheduler that started it, and how it ended; unknown if the scheduler ended first.
     Column("host", Text, nullable=False),
     Column("process", Integer, nullable=False),
     Column("ended_at", Text),
     Column("exit_code", Integer),
 )
 
-#: Who is not to be texted, by customer UUID, by phone (E.164) or by both; what is not known is "". A removal is a
-#: date: nothing is deleted. `base_url` is "" where the opt-out holds at whichever API.
+#: People who must not be texted, by customer UUID, phone (E.164) or both; "" means unknown. A removed opt-out gets a
+#: date and is not deleted. `base_url` is "" if the opt-out applies to every API.
 optouts = Table(
     "optouts",
     metadata,
@@ -232,7 +228,7 @@ optouts = Table(
 
 @event.listens_for(optouts, "after_create")
 def _each_opt_out_once(_table: Table, connection: Connection, **_options: object) -> None:
-    # Both databases take this. An `Index` with a condition for each loads all of PostgreSQL's side at each start.
+    # Both databases accept this. An `Index` with conditions would import PostgreSQL's dialect at each start.
     connection.execute(
         text(
             "CREATE UNIQUE INDEX optouts_once ON optouts (customer_uuid, phone, base_url) "
@@ -241,23 +237,23 @@ def _each_opt_out_once(_table: Table, connection: Connection, **_options: object
     )
 
 
-# Of a ledger on PostgreSQL, where several processes send a run together. Times in these tables are seconds since
-# 1970 by the server's clock, the only one that all of them share.
+# These tables are used on PostgreSQL, where several processes send one run. Their times are seconds since 1970 by the
+# server's clock, which all processes share.
 SERVER_CLOCK = cast(extract("epoch", func.clock_timestamp()), Double)
 
-#: How a run is sent, for whoever lends a hand. `open`: they may.
+#: The settings of a run for the workers that help to send it, and whether it is `open` to them.
 handovers = Table(
     "handovers",
     metadata,
     Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
     Column("start_id", Integer, nullable=False),
     Column("base_url", Text, nullable=False),
-    Column("settings", Text, nullable=False),  # JSON object, as in `handover.py`
+    Column("settings", Text, nullable=False),  # JSON object, see `sending.run_settings`
     Column("open", Boolean, nullable=False),
-    Column("stopped_because", Text),  # what one of them ran into, and all stopped
+    Column("stopped_because", Text),  # the problem at which one process stopped all of them
 )
 
-#: When the next request of a run may leave, whoever sends it.
+#: When any process may send the next request of a run.
 paces = Table(
     "paces",
     metadata,
@@ -269,14 +265,14 @@ paces = Table(
     Column("slowed_at", Double, nullable=False),
 )
 
-#: Which processes are alive, each until `lease_until` unless it renews that: `owner` is whose claims they are.
+#: The processes that are alive, each until `lease_until` unless it renews its lease. `owner` marks its claims.
 leases = Table(
     "leases",
     metadata,
     Column("owner", Text, primary_key=True),
-    Column("run_id", Integer),  # none: a worker that waits for runs
+    Column("run_id", Integer),  # NULL: a worker that waits for runs
     Column("base_url", Text, nullable=False),
-    Column("holder", Text, nullable=False),  # for people: which process on which host
+    Column("holder", Text, nullable=False),  # shown to people: the process and its host
     Column("worker", Boolean, nullable=False),
     Column("lease_until", Double, nullable=False),
     Index("leases_by_run", "run_id"),

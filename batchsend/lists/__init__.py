@@ -1,5 +1,5 @@
-"""Customer lists: from a file to numbered rows of text under known headers.
+"""Customer lists: a file becomes numbered rows of text with known headers.
 
-Begin with `customer_list.open_list`. `formats` holds one module for each file format; `headers`, `cells` and
-`damage` hold the rules for headers and cells. This package knows nothing of campaigns.
+Start with `customer_list.open_list`. `formats` has one module per file format; `headers`, `cells` and `damage` have
+the rules for headers and cells. This package knows nothing about campaigns.
 """

@@ -1,4 +1,4 @@
-"""From a stored value to the text of a cell: the same rules for every format."""
+"""Turns stored values into the text of cells, by the same rules for every format."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _ZERO_WIDTH = (
 _WHITE_SPACE = "".join(chr(i) for i in range(0x3001) if chr(i).isspace())
 _EDGES = _WHITE_SPACE + _ZERO_WIDTH
 
-#: Excel keeps 15 digits of a number; what is longer has lost some.
+#: Excel keeps 15 digits of a number; a longer number has lost some.
 _FIRST_INEXACT = 1e15
 
 
 def clean(text: str) -> str:
-    """`text` without white space, NBSP and zero-width characters around it; inside, NBSP is a space."""
+    """Strips white space, NBSP and zero-width characters from both ends; an NBSP inside becomes a space."""
     if text.isascii():
         return text.strip()
     return text.strip(_EDGES).replace("\u00a0", " ")
 
 
 def text_of(value: CellValue) -> str:
-    """The text of a workbook's stored value, as python-calamine gives it.
+    """The text of a workbook's stored value, as python-calamine returns it.
 
-    Whole numbers keep their digits, other numbers are as short as 15 digits allow, numbers too long for a spreadsheet
-    to keep come in scientific notation, so that they can be told to be damaged.
+    Whole numbers keep their digits. Other numbers are as short as 15 digits allow. Numbers with more digits than a
+    spreadsheet keeps are written in scientific notation, which `damage` recognizes.
     """
     kind = value.__class__
     if kind is str:
@@ -56,11 +56,11 @@ def _number(value: float) -> str:
     return format(value, ".15g").upper()
 
 
-# A list has many dates, and few different ones.
+# A list has many dates, but few distinct ones.
 @lru_cache(maxsize=4096)
 def _moment(value: CellValue) -> str:
     if isinstance(value, dt.datetime):
-        # Times are stored as fractions of a day: 9:30 may come back as 9:29:59.999999.
+        # Times are stored as fractions of a day: 9:30 may be read as 9:29:59.999999.
         half_up = dt.timedelta(microseconds=500_000 if value.year < dt.MAXYEAR else 0)
         rounded = (value + half_up).replace(microsecond=0)
         return str(rounded if rounded.time() != dt.time() else rounded.date())
@@ -80,7 +80,7 @@ def _clock(seconds: int) -> str:
 
 def column_letter(number: int) -> str:
     """`A` for 1, `XFD` for 16384."""
-    # openpyxl takes long to load, and most lists never need a letter.
+    # openpyxl is slow to load, and most lists never need a letter.
     from openpyxl.utils import get_column_letter
 
     return get_column_letter(number)

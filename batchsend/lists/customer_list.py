@@ -1,13 +1,14 @@
-"""Customer lists: any readable file as chunks of text cells under the spreadsheet's row numbers.
+"""Opens customer lists: any readable file becomes chunks of text cells with the spreadsheet's row numbers.
 
-Nothing is guessed into a number, a date or a missing value. What is wrong with a file as a whole is an error
-before any row is looked at; what is wrong with a row comes with the row.
+Text is never turned into a number, a date or a missing value. Problems with the whole file are raised before any row
+is returned; problems with single rows are returned with the rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.detect import Format, detect
 from batchsend.lists.header_row import Header, examine
-from batchsend.lists.source import FileSnapshot, ListOptions, Source, unreadable
+from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
 
 
 def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]:
-    """The reader of a format; only the one that is needed is loaded."""
+    """The reader for a format; only that one is imported."""
     match form:
         case Format.TEXT:
             from batchsend.lists.formats.delimited import open_text
@@ -59,22 +60,22 @@ def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a list. Blank rows are left out, but the row numbers count them."""
+    """Some rows of a list. Blank rows are omitted, but row numbers count them."""
 
     numbers: list[int]
-    #: One for each number, with a text for each of `CustomerList.headers`; "" is blank.
+    #: The cells of each numbered row, one text per header in `CustomerList.headers`; "" is blank.
     rows: Sequence[Sequence[str]]
-    #: Row number -> what is wrong with the row, to be read after "Row 7": `has 9 filled cells, the header has 7`.
+    #: Row number -> what is wrong with the row, in words that follow "Row 7": `has 9 filled cells, the header has 7`.
     malformed: Mapping[int, str]
-    #: Rows that the spreadsheet does not show, where `hidden_rows` is "skip".
+    #: The rows that the spreadsheet hides; empty unless `hidden_rows` is "skip".
     hidden: frozenset[int]
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The rows as `object` columns of str, labelled 0..n-1 like the headers; the index holds row numbers.
+        """The rows as `object` columns of str, labeled 0..n-1 like the headers; the index has the row numbers.
 
-        For questions about whole columns. Loading pandas takes as long as planning thousands of rows, so what looks
-        at rows one by one takes `rows`.
+        For work on whole columns. Code that handles one row at a time uses `rows`, because importing pandas takes as
+        long as planning thousands of rows.
         """
         import pandas as pd
 
@@ -83,15 +84,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class CustomerList:
-    """A list that was read; its rows can be asked for as often as wanted."""
+    """A list that has been read. Its rows can be read any number of times."""
 
     path: Path
     headers: tuple[str, ...]
-    notes: tuple[str, ...]  #: what was assumed, a phrase each: `read as Windows-1252`
-    saved_at: datetime  #: when the file was last changed, UTC
+    notes: tuple[str, ...]  #: detected or assumed facts, one phrase each: `read as Windows-1252`
+    saved_at: datetime  #: when the file was last modified, UTC
     sha256: str  #: of the file's bytes, hexadecimal
     rows: int  #: rows below the header that are not blank
-    hidden_rows: int  #: how many of them the spreadsheet does not show
+    hidden_rows: int  #: how many of those the spreadsheet hides
     _snapshot: FileSnapshot = field(repr=False)
     _spool: Spool = field(repr=False)
     _header: Header = field(repr=False)
@@ -101,9 +102,8 @@ class CustomerList:
     def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
         """Yields the rows in order, at most `spool.BLOCK_ROWS` at a time.
 
-        `used` holds the positions of the columns that the campaign uses, all of them if None: a row of a
-        text file that ends before the last of these is malformed. Raises ListError if the file has changed
-        since it was opened: whoever saved it anew means the new rows.
+        `used` has the positions of the columns that the campaign uses; None means all of them. A row of a text file
+        that ends before the last of these is malformed. Raises ListError if the file has changed since it was opened.
         """
         shape = _RowShape.of(self._header, range(len(self.headers)) if used is None else used)
         self._snapshot.check()
@@ -113,13 +113,13 @@ class CustomerList:
         self._snapshot.check_content()
 
     def fingerprint(self) -> str:
-        """What tells this list from another one: its rows as read, whatever the file's form."""
+        """A digest of the headers and rows as read. It does not depend on the file's format."""
         shape = _RowShape.of(self._header, ())
         digest = hashlib.sha256(repr(self.headers).encode())
         for block in self._spool.blocks():
             chunk = self._chunk(shape, block)
-            said = [repr((number, *cells)) for number, cells in zip(chunk.numbers, chunk.rows, strict=True)]
-            digest.update("".join(said).encode("utf-8", "surrogatepass"))
+            rows = [repr((number, *cells)) for number, cells in zip(chunk.numbers, chunk.rows, strict=True)]
+            digest.update("".join(rows).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def _chunk(self, shape: _RowShape, block: RowBlock) -> Chunk:
@@ -137,30 +137,27 @@ class CustomerList:
         return Chunk(block.numbers, rows, malformed, hidden)
 
 
-def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: bool = True) -> CustomerList:  # noqa: B008
-    """Reads the whole file once and finds out what it is.
+def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: bool = True) -> CustomerList:
+    """Detects the format and reads the whole file once.
 
-    With `rows_needed` false, a list that has only a header is no error. Raises ListError with everything
-    that is wrong with the file as a whole.
+    With `rows_needed=False`, a list with only a header is accepted. Raises ListError with every problem of the file
+    as a whole.
     """
     snapshot, spool = FileSnapshot.of(path), Spool()
-    try:
+    with _file_errors(path):
         source = _opener(detect(path))(path, snapshot, options)
         found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
-    except NoRoomError as error:
-        raise ListError(path, _no_room(error)) from error
-    except OSError as error:
-        raise ListError(path, unreadable(error)) from error
     header = found.header
+    headers = tuple(header.columns.values())
     if found.problems:
         refused = ListError(path, found.problems)
-        refused.headers = tuple(header.columns.values()) or None
+        refused.headers = headers or None
         raise refused
-    place = (f"the header is in row {header.row}",) if header.row > 1 else ()
+    header_note = (f"the header is in row {header.row}",) if header.row > 1 else ()
     return CustomerList(
         path=path,
-        headers=tuple(header.columns.values()),
-        notes=(*source.notes, *place),
+        headers=headers,
+        notes=(*source.notes, *header_note),
         saved_at=snapshot.saved_at,
         sha256=snapshot.sha256,
         rows=found.rows,
@@ -173,16 +170,27 @@ def open_list(path: Path, options: ListOptions = ListOptions(), *, rows_needed: 
     )
 
 
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the operating system into a ListError."""
+    try:
+        yield
+    except NoRoomError as error:
+        raise ListError(path, _no_room(error)) from error
+    except OSError as error:
+        raise ListError(path, unreadable(error)) from error
+
+
 def _no_room(error: NoRoomError) -> str:
     return (
-        f"Its rows could not be kept in {gettempdir()} while they are checked ({error.__cause__}). Free some space "
-        "there, or set TMPDIR (on Windows: TEMP) to a folder that has room."
+        f"Its rows could not be stored in {gettempdir()} while they are checked ({error.__cause__}). Free some space "
+        "there, or set TMPDIR (on Windows: TEMP) to a folder with more room."
     )
 
 
 @dataclass(frozen=True)
 class _RowShape:
-    """How wide rows are to be, and how to say that one is not."""
+    """The width of the header, and the check of a row against it."""
 
     width: int
     filled: int
@@ -197,7 +205,7 @@ class _RowShape:
         return cls(header.width, len(header.columns), last, header.columns.get(last, ""), positions)
 
     def problem(self, cells: Sequence[str], *, short_is_malformed: bool) -> str | None:
-        """What is wrong with a row that is not as wide as the header, if anything is."""
+        """What is wrong with a row that is wider or narrower than the header; None if nothing is."""
         if any(cells[self.width :]):
             filled = sum(map(bool, cells))
             if filled > self.filled:
@@ -215,6 +223,6 @@ class _RowShape:
         return None
 
     def fit(self, cells: Sequence[str]) -> list[str]:
-        """The cells under the header, made up with blank ones."""
+        """The cells under the header, padded with blanks."""
         kept = list(cells[: self.width])
         return kept + [""] * (self.width - len(kept))

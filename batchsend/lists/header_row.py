@@ -1,4 +1,4 @@
-"""The header of a list, and everything that can be wrong with a list as a whole."""
+"""Reads a list's header and finds every problem of the list as a whole."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from batchsend.lists.cells import column_letter
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
 from batchsend.lists.spool import Spool
+from batchsend.utils.wording import row_count
 
 _SHOWN_ROWS = 5
-_FIRST = ("row", "status", "messageUUID")
-_LAST_BEFORE = "message"
-_FIRST_BEHIND = "customerUUID"
-_SUFFIX = " (list)"
+_RESULTS_START = ("row", "status", "messageUUID")
+_BEFORE_LIST_COLUMNS = "message"
+_AFTER_LIST_COLUMNS = "customerUUID"
+LIST_SUFFIX = " (list)"
 
 
 @dataclass(frozen=True)
 class Header:
-    """A list's header: in which row it stands, how wide it is, and which of its columns are the list's.
+    """A list's header.
 
-    `columns` maps positions in the file to names, in order; blank headers over nothing are not among them.
+    `columns` maps positions in the file to names, in order. It omits blank headers, and our own columns in a results
+    file.
     """
 
     row: int
@@ -40,15 +42,16 @@ class Header:
 
 _PHONE = re.compile(r"[\d\s().+-]+")
 _PHONE_DIGITS = 10
-#: Nothing of the row is repeated: it would be somebody's name and phone, in a log perhaps.
+#: The message does not quote the row, because names and phone numbers must not end up in logs.
 _NO_HEADERS = (
-    "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above."
+    "Its first row looks like a customer, not headers: it has a phone number. "
+    "Add a row of column names above it."
 )
 
 
 @dataclass
 class _RowSample:
-    """Rows, however many: how many they are, and the first of them."""
+    """The number of some rows, and the first few of them."""
 
     count: int = 0
     first: list[int] = field(default_factory=list)
@@ -61,7 +64,7 @@ class _RowSample:
 
 @dataclass
 class Examination:
-    """What one reading of the whole list found. A list without any header has a problem."""
+    """The result of reading a whole list once."""
 
     header: Header = field(default_factory=lambda: Header(0, 0, {}))
     rows: int = 0
@@ -72,29 +75,29 @@ class Examination:
 def examine(
     source: Source, hidden_rows: Literal["skip", "include"] | None, spool: Spool, *, rows_needed: bool
 ) -> Examination:
-    """Reads all rows of `source` and gathers what is wrong with the list as a whole.
+    """Reads all rows of `source` and collects the problems of the list as a whole.
 
-    Rows below the header that are not blank are kept in `spool`. Raises `NoRoomError` where they cannot be.
+    Stores the rows below the header in `spool`, without blank ones. Raises `NoRoomError` if they do not fit.
     """
     rows = source.rows()
     first = next(((number, cells) for number, cells in rows if any(cells)), None)
     if first is None:
         return Examination(problems=[EMPTY])
     found = Examination(Header.of(*first))
-    if any(map(_is_data, found.header.columns.values())):
+    if any(map(_is_phone, found.header.columns.values())):
         return Examination(problems=[_NO_HEADERS])
     blank = [position for position, name in enumerate(first[1]) if not name]
-    of_rows = _examine_rows(found, rows, source.hidden, blank, spool)
-    found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *of_rows]
-    if rows_needed and not found.rows and not of_rows:
+    row_problems = _examine_rows(found, rows, source.hidden, blank, spool)
+    found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *row_problems]
+    if rows_needed and not found.rows and not row_problems:
         found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
     if found.hidden.count and hidden_rows is None:
         found.problems.append(_hidden(found.hidden))
     return found
 
 
-def _is_data(header: str) -> bool:
-    """Is this a phone and no name of a column? A date in digits, such as `2026-03-01`, is shorter."""
+def _is_phone(header: str) -> bool:
+    """Whether this is a phone number. Dates such as `2026-03-01` have fewer digits."""
     return bool(_PHONE.fullmatch(header)) and sum(map(str.isdigit, header)) >= _PHONE_DIGITS
 
 
@@ -105,7 +108,7 @@ def _examine_rows(
     blank: Sequence[int],
     spool: Spool,
 ) -> list[str]:
-    """Counts and keeps the rows below the header. `blank` are the positions of blank headers."""
+    """Counts and stores the rows below the header. `blank` has the positions of blank headers."""
     headless: dict[int, _RowSample] = defaultdict(_RowSample)
     too_long: int | None = None
     for number, cells in rows:
@@ -153,16 +156,16 @@ def _duplicate_headers(header: Header) -> list[str]:
 
 def _missing_header(position: int, rows: _RowSample) -> str:
     return (
-        f"Column {column_letter(position + 1)} has no header, but it holds values in {_rows(rows)}. "
+        f"Column {column_letter(position + 1)} has no header but has values in {_rows(rows)}. "
         "Give it a header, or delete the column."
     )
 
 
 def _hidden(rows: _RowSample) -> str:
-    hidden, them = ("row is", "it") if rows.count == 1 else ("rows are", "them")
+    are, them = ("is", "it") if rows.count == 1 else ("are", "them")
     return (
-        f"{rows.count:,} {hidden} hidden or filtered out ({_rows(rows)}). Say what is to happen with {them}: "
-        'hidden_rows = "skip" or hidden_rows = "include" under [list_options].'
+        f"{row_count(rows.count)} {are} hidden or filtered out ({_rows(rows)}). Choose under [list_options]: "
+        f'hidden_rows = "skip" leaves {them} out, hidden_rows = "include" texts {them}.'
     )
 
 
@@ -184,11 +187,11 @@ def _number(count: int) -> str:
 
 
 def columns_of_results(headers: Sequence[str]) -> dict[int, str] | None:
-    """Position and name of the list's columns in a header of our results; None for any other header."""
-    if tuple(headers[: len(_FIRST)]) != _FIRST or _LAST_BEFORE not in headers:
+    """Positions and names of the list's own columns in a results file's header; None for any other header."""
+    if tuple(headers[: len(_RESULTS_START)]) != _RESULTS_START or _BEFORE_LIST_COLUMNS not in headers:
         return None
-    start = headers.index(_LAST_BEFORE) + 1
-    if _FIRST_BEHIND not in headers[start:]:
+    start = headers.index(_BEFORE_LIST_COLUMNS) + 1
+    if _AFTER_LIST_COLUMNS not in headers[start:]:
         return None
-    end = headers.index(_FIRST_BEHIND, start)
-    return {position: headers[position].removesuffix(_SUFFIX) for position in range(start, end)}
+    end = headers.index(_AFTER_LIST_COLUMNS, start)
+    return {position: headers[position].removesuffix(LIST_SUFFIX) for position in range(start, end)}

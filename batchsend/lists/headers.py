@@ -1,4 +1,4 @@
-"""Column headers: when two spellings mean one column, and what a column is called in a template. Pure functions."""
+"""Compares column headers and derives the names of columns in templates. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _invisible = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _between_words = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 _apostrophes = re.compile("['’‘ʼ`]")
 _not_in_names = re.compile(r"[\W_]+")
-#: What exports call our columns, as match keys.
+#: Our columns and the headers that exports use for them, in lower case.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "customer_uuid": (
         "customer uuid",
@@ -43,30 +43,30 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 
 
 def clean(header: str) -> str:
-    """`header` as a person reads it: no BOM or zero-width characters, any white space one blank, none at the ends."""
+    """Removes BOM and zero-width characters, turns runs of white space into one blank and strips the ends."""
     return " ".join(_invisible.sub("", unicodedata.normalize("NFC", header)).split())
 
 
 def folded(value: str) -> str:
-    """Equal for two values of a column that people take for one: letter case and space around do not count."""
+    """A key that is equal for values that differ only in letter case or surrounding space."""
     return unicodedata.normalize("NFC", clean(value).casefold())
 
 
 def match_key(header: str) -> str:
-    """Equal for two spellings of one header: case, spaces, underscores and hyphens do not count."""
+    """A key that is equal for spellings of one header: it ignores case, spaces, underscores and hyphens."""
     return _between_words.sub("", clean(header).casefold())
 
 
 def variable_name(header: str) -> str:
     """The column's name in templates: `First Name` is `first_name`, `Customer's E-mail` is `customers_e_mail`.
 
-    May be empty or begin with a digit; such a column is reached by `row["2nd Phone"]` only.
+    May be empty or begin with a digit; templates then write `row["2nd Phone"]`.
     """
     return _not_in_names.sub("_", _apostrophes.sub("", clean(header))).strip("_").lower()
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `name` was most likely meant to be, compared as headers are; None if none is near."""
+    """The candidate closest to `name`, compared by `match_key`; None if none is close."""
     by_key: dict[str, str] = {}
     for candidate in candidates:
         by_key.setdefault(match_key(candidate), candidate)
@@ -75,7 +75,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 class ColumnIndex:
-    """Finds a list's columns by header or by template name. `headers` are the list's header texts as they stand."""
+    """Finds a list's columns by header or template name. `headers` are the header texts, unchanged."""
 
     def __init__(self, headers: Sequence[str]) -> None:
         self.headers = tuple(headers)
@@ -91,9 +91,9 @@ class ColumnIndex:
             self._by_variable_key.setdefault(match_key(variable), []).append(index)
 
     def with_header(self, text: str) -> Sequence[int]:
-        """Columns meant by `text`: those spelled exactly so, else those that match as headers do."""
+        """Columns with the header `text`: exact matches, else matches by `match_key`."""
         return self._by_header.get(clean(text)) or self._by_header_key.get(match_key(text)) or ()
 
     def with_variable(self, name: str) -> Sequence[int]:
-        """Columns meant by a template's variable: those with this name, else those it matches as headers do."""
+        """Columns with this template variable: exact matches, else matches by `match_key`."""
         return self._by_variable.get(name) or self._by_variable_key.get(match_key(name)) or ()

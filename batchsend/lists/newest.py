@@ -1,4 +1,4 @@
-"""A list named by a pattern: the newest file that matches it."""
+"""Finds the newest file that matches a pattern."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from batchsend.utils.protected_files import refusal
 
 
 def newest_match(pattern: Path) -> Path:
-    """The file saved last among those that match; of several saved at once, the last by name.
+    """The most recently saved file that matches; of files saved at the same time, the last by name.
 
-    `pattern` is absolute; `*` and `?` stand in its parts. Folders, files that must not be read and the `~$` files
-    that Office leaves beside open workbooks never match. Raises `ListError` where no file does.
+    `pattern` is an absolute path whose parts may have `*` and `?`. Folders, files that must not be read and Office's
+    `~$` lock files never match. Raises `ListError` if no file matches.
     """
     root = Path(pattern.anchor)
-    # The part without wildcards was judged with the campaign.
+    # The folders without wildcards were checked with the campaign.
     fixed = next(folder for folder in pattern.parents if not any(sign in str(folder) for sign in "*?"))
     try:
         found = [
@@ -24,11 +24,13 @@ def newest_match(pattern: Path) -> Path:
             if not path.name.startswith("~$") and refusal(path, fixed) is None and path.is_file()
         ]
     except OSError as error:
-        raise ListError(pattern, f"cannot be looked for ({error.strerror}). Is the folder there?") from error
+        raise ListError(
+            pattern, f"the folder cannot be searched ({error.strerror}). Check that it exists"
+        ) from error
     if not found:
         raise ListError(
             pattern,
-            "no file matches this pattern. Has the list been exported? Else correct `list` in the campaign file, "
-            "or name the file with --list",
+            "no file matches this pattern. Export the list, correct `list` in the campaign file, or name the file "
+            "with --list",
         )
     return max(found)[2]

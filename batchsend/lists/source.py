@@ -1,4 +1,4 @@
-"""What every format's reader hands over, and the bounds that hold for all of them."""
+"""The interface of the format readers, and the limits that apply to all of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from batchsend.utils.protected_files import refusal
 LIST_ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods")
 #: Bytes of a list file.
 MAX_FILE_SIZE = 512 * 1024 * 1024
-#: Rows of a list, blank ones included. A sheet ends at 1,048,576 by itself; text files may go on.
+#: Rows of a list, including blank ones. Sheets have at most 1,048,576; text files may have more.
 MAX_ROWS = 5_000_000
 #: Columns of a header.
 MAX_COLUMNS = 1_000
-#: Characters of a cell, which is Excel's own bound.
+#: Characters of a cell; also Excel's limit.
 MAX_CELL_LENGTH = 32_767
 
 _BLOCK = 1024 * 1024
@@ -28,7 +28,7 @@ _BLOCK = 1024 * 1024
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The campaign file's `[list_options]`; None is "find out"."""
+    """The campaign file's `[list_options]`; None means detect."""
 
     sheet: str | None = None
     hidden_rows: Literal["skip", "include"] | None = None
@@ -36,31 +36,35 @@ class ListOptions:
     delimiter: str | None = None
 
 
+#: Detect everything.
+NO_OPTIONS = ListOptions()
+
+
 class Source(Protocol):
-    """An opened list: its rows as cleaned text, from the first line on, as often as wanted."""
+    """An opened list. Its rows, as cleaned text, can be read any number of times."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was assumed about the file, a phrase each."""
+        """Detected or assumed facts about the file, one phrase each."""
 
     @property
     def hidden(self) -> frozenset[int]:
-        """The row numbers that the spreadsheet does not show."""
+        """The numbers of the rows that the spreadsheet hides."""
 
     @property
     def short_rows_are_malformed(self) -> bool:
-        """True where a row can end early: text files. A sheet's missing cells are blank cells."""
+        """True for text files, whose rows can end early. In sheets, missing cells are blank."""
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yields row numbers, rising, and cells, as many as the row has. Blank rows may be left out.
+        """Yields ascending row numbers with each row's cells. Blank rows may be omitted.
 
-        Raises ListError where the file turns out to be broken or has changed.
+        Raises ListError if the file is damaged or has changed.
         """
 
 
 @dataclass(frozen=True)
 class FileSnapshot:
-    """What a file was when it was opened, so that a change in the midst of reading does not go unseen."""
+    """Size, time and digest of a file when it was opened, to detect changes while it is read."""
 
     path: Path
     size: int
@@ -71,20 +75,13 @@ class FileSnapshot:
     def of(cls, path: Path) -> FileSnapshot:
         """Reads the whole file.
 
-        Raises ListError if it must not be read, is missing, a folder, empty, too large or changing.
+        Raises ListError if the file is protected, missing, a folder, empty, too large or changing.
         """
         if (why := refusal(path)) is not None:
             raise ListError(path, forbidden(why))
         try:
             before = path.stat()
-            if path.is_dir():
-                raise ListError(path, "This is a folder. Name the list file in it.")
-            if before.st_size > MAX_FILE_SIZE:
-                raise ListError(
-                    path,
-                    f"It is too large: {before.st_size:,} bytes; at most {MAX_FILE_SIZE:,} can be read. "
-                    "Split it into several lists.",
-                )
+            _check_size(path, before.st_size)
             digest = _digest(path)
             after = path.stat()
         except FileNotFoundError:
@@ -104,7 +101,7 @@ class FileSnapshot:
         return datetime.fromtimestamp(self.mtime_ns / 1e9, UTC)
 
     def has_changed(self) -> bool:
-        """Whether size or time of change differ by now."""
+        """Whether the size or modification time is different now."""
         try:
             now = self.path.stat()
         except OSError:
@@ -112,12 +109,12 @@ class FileSnapshot:
         return (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns)
 
     def check(self) -> None:
-        """Raises ListError if the file is not what it was, by size and time of change."""
+        """Raises ListError if the size or modification time has changed."""
         if self.has_changed():
             raise ListError(self.path, CHANGED)
 
     def check_content(self) -> None:
-        """Raises ListError if the file is not what it was, by its bytes."""
+        """Raises ListError if the bytes have changed."""
         try:
             same = _digest(self.path) == self.sha256
         except OSError:
@@ -126,29 +123,42 @@ class FileSnapshot:
             raise ListError(self.path, CHANGED)
 
 
-CHANGED = "It changed while it was read. Wait until the program that writes it is done, then try again."
+CHANGED = (
+    "It changed while it was being read. Wait until the program that writes it has finished, then try again."
+)
 EMPTY = "It is empty. Export the list again, with its header and its rows."
 
 
 def cell_too_long(row: int) -> str:
-    """The sentence for a cell beyond `MAX_CELL_LENGTH`."""
+    """The message for a cell longer than `MAX_CELL_LENGTH`."""
     return (
-        f"Row {row:,} holds a cell of more than {MAX_CELL_LENGTH:,} characters, which no spreadsheet can hold. "
-        "Put that row right, or export the list again."
+        f"Row {row:,} has a cell with more than {MAX_CELL_LENGTH:,} characters, which is too long for a spreadsheet. "
+        "Fix that row, or export the list again."
     )
 
 
 def forbidden(why: str) -> str:
-    """A sentence for a file that `protected_files` refuses."""
-    return f"It was not opened, because {why}. Name another file."
+    """The message for a file that `protected_files` refuses."""
+    return f"It was not opened because {why}. Name another file."
 
 
 def unreadable(error: OSError) -> str:
-    """A sentence for a file that the operating system does not let us read."""
+    """The message for a file that the operating system cannot read."""
     return (
         f"It cannot be read ({error.strerror or error}). "
-        "Close other programs that have it open, and check that you may read it."
+        "Close other programs that have it open, and check that you have permission to read it."
     )
+
+
+def _check_size(path: Path, size: int) -> None:
+    if path.is_dir():
+        raise ListError(path, "This is a folder. Name the list file in it.")
+    if size > MAX_FILE_SIZE:
+        raise ListError(
+            path,
+            f"It is too large: {size:,} bytes; at most {MAX_FILE_SIZE:,} can be read. "
+            "Split it into several lists.",
+        )
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The rows of a list as they were read, kept for the passes that come after: reading a file is what takes long."""
+"""Stores a list's rows for later passes, because reading the file is the slow part."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 
-#: Rows of a block, which is what is in memory at a time.
+#: Rows per block; one block is in memory at a time.
 BLOCK_ROWS = 2000
-#: Bytes up to which nothing is written to disk: most lists.
+#: Up to this many bytes, which covers most lists, nothing is written to disk.
 _IN_MEMORY = 256 * 1024
 
 
 class NoRoomError(Exception):
-    """The folder for temporary files cannot hold the rows; the cause says why."""
+    """The folder for temporary files has no room for the rows. `__cause__` is the `OSError`."""
 
 
 @dataclass
 class RowBlock:
-    """Rows below each other: their numbers, their cells, and which of the numbers are hidden."""
+    """Consecutive rows: their numbers, their cells and the numbers of hidden rows."""
 
     numbers: list[int] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
@@ -28,16 +28,16 @@ class RowBlock:
 
 
 class Spool:
-    """A file without a name that only this process can open. It is gone with the spool, or with the process."""
+    """A nameless temporary file, removed with the spool or the process."""
 
     def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(_IN_MEMORY, prefix="batchsend-")  # noqa: SIM115 - it lives as long as this
+        self._file = SpooledTemporaryFile(_IN_MEMORY, prefix="batchsend-")  # noqa: SIM115 - closed by the finalizer
         self._places: list[tuple[int, int]] = []
         self._block = RowBlock()
         weakref.finalize(self, self._file.close)
 
     def add(self, number: int, cells: list[str], *, is_hidden: bool) -> None:
-        """Keeps one more row. Raises `NoRoomError`."""
+        """Adds a row. Raises `NoRoomError`."""
         block = self._block
         block.numbers.append(number)
         block.rows.append(cells)
@@ -47,11 +47,11 @@ class Spool:
             self.finish()
 
     def finish(self) -> None:
-        """Writes down what was added; to be called behind the last row. Raises `NoRoomError`."""
+        """Stores the last rows. Call it after the last `add`. Raises `NoRoomError`."""
         block, self._block = self._block, RowBlock()
         if not block.numbers:
             return
-        # A third of the time that pickle takes, and nobody else writes into the file (`make bench`: preview).
+        # Takes a third of the time of pickle (`make bench`: preview). Only this process writes the file.
         packed = marshal.dumps((block.numbers, block.rows, block.hidden))
         try:
             self._places.append((self._file.seek(0, 2), len(packed)))
@@ -60,7 +60,7 @@ class Spool:
             raise NoRoomError from error
 
     def blocks(self) -> Iterator[RowBlock]:
-        """All rows in their order; may be asked for again, and by several at a time."""
+        """Yields all rows in order. Several readers may do so at the same time."""
         for place, size in self._places:
             self._file.seek(place)
-            yield RowBlock(*marshal.loads(self._file.read(size)))  # noqa: S302 - this process has written it
+            yield RowBlock(*marshal.loads(self._file.read(size)))  # noqa: S302 - written by this process

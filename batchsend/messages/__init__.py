@@ -1,5 +1,5 @@
-"""From a row to the text that is sent: templates, filters, SMS segments and phone numbers.
+"""Turns a row into the text that is sent: templates, filters, SMS segments and phone numbers.
 
-Begin with `template.Template` for rendering and `sms` for segments. The rules here are pure: no network, no
+Start with `template.MessageTemplate` for rendering and `sms` for segments. The rules here are pure: no network, no
 ledger.
 """

@@ -1,7 +1,8 @@
-"""Jinja's sandbox as messages need it: no HTML, no chance, blanks that are never printed, and bounds.
+"""Jinja's sandbox for messages: without HTML or random filters, with limits, and never printing blanks.
 
-Jinja's own sandbox keeps templates away from Python. It does not bound them: `{{ "a" * 10**9 }}`, or two nested loops
-over `range(99999)`, would take a machine down. `limits` has what is put in the place of such things here.
+Jinja's own sandbox keeps templates from using Python. It does not limit them: `{{ "a" * 10**9 }}`, or two nested
+loops over `range(99999)`, would overload the machine. This environment uses the bounded operations of `limits`
+instead.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from batchsend.messages import filters, limits
 
 
 class BlankCellError(UndefinedError):
-    """A template prints a blank cell. The message says which."""
+    """A template prints a blank cell, which the message names."""
 
 
 class BlankCell(Undefined):
-    """A blank cell, or a name without a value: in tests false, empty and equal to ''; `default` replaces it.
+    """A blank cell or a name without a value. It is false, empty and equal to '', and `default` replaces it.
 
-    Whatever would print it, or something made of it, raises.
+    Printing it, or a value made from it, raises `BlankCellError`.
     """
 
     __slots__ = ()
@@ -48,32 +49,32 @@ class BlankCell(Undefined):
         return hash("")
 
 
-def blank_cell(said: str) -> BlankCell:
-    """The value of a blank cell; `said` names it in the problem that printing it is."""
-    return BlankCell(hint=said, exc=BlankCellError)
+def blank_cell(message: str) -> BlankCell:
+    """The value of a blank cell. `message` is the message of the error for printing it."""
+    return BlankCell(hint=message, exc=BlankCellError)
 
 
 def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter of texts that hands a blank on, so that `or` and `default` behind it see it."""
+    """Wraps a filter of texts to return blanks unchanged, so that a later `or` or `default` applies."""
 
     @wraps(function)
-    def passing(value: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, Undefined):
             return value
         return function(limits.text_of(value), *args, **kwargs)
 
-    return passing
+    return wrapper
 
 
 def _sequence_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """One of Jinja's filters of sequences, which takes a blank for an empty one: the blank would go unnoticed."""
+    """Wraps one of Jinja's filters of sequences to return a blank unchanged instead of treating it as empty."""
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def passing(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         return args[value_at] if isinstance(args[value_at], Undefined) else function(*args, **kwargs)
 
-    return passing
+    return wrapper
 
 
 @pass_context
@@ -85,9 +86,9 @@ def _concatenated(values: Iterable[Any]) -> str:
     return limits.joined(map(limits.text_of, values))
 
 
-#: Jinja's own filters that texts have a use for. Left out: HTML (`escape`, `safe`, `tojson` ...), what lays out
-#: tables, debugging, and `random`, whose preview would not be what is sent.
-_OF_JINJA = (
+#: Jinja's own filters that are useful in texts. Left out: filters for HTML (`escape`, `safe`, `tojson` ...), tables
+#: and debugging, and `random`, because the preview would differ from the sent text.
+_JINJA_FILTERS = (
     "abs",
     "count",
     "d",
@@ -115,8 +116,8 @@ _OF_JINJA = (
     "unique",
     "wordcount",
 )
-_OF_SEQUENCES = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
-_OF_TEXTS: Mapping[str, Callable[..., str]] = {
+_SEQUENCE_FILTERS = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
+_TEXT_FILTERS: Mapping[str, Callable[..., str]] = {
     "name_case": filters.name_case,
     "phone": filters.phone,
     "date": filters.date,
@@ -184,7 +185,7 @@ _BOUNDED_METHODS: Mapping[str, Callable[..., str]] = {
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Parses and compiles templates of texts."""
+    """Parses and compiles message templates."""
 
     concat = staticmethod(limits.joined)
     intercepted_binops = frozenset({"+", "*", "**", "%"})
@@ -198,13 +199,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             undefined=BlankCell,
             finalize=limits.printable,
         )
-        of_jinja = self.filters
+        jinja_filters = self.filters
         self.filters = {
-            **{name: of_jinja[name] for name in _OF_JINJA},
-            **{name: _sequence_filter(of_jinja[name]) for name in _OF_SEQUENCES},
-            **{name: _text_filter(function) for name, function in _OF_TEXTS.items()},
-            "title": _text_filter(of_jinja["title"]),
-            "urlencode": _text_filter(of_jinja["urlencode"]),
+            **{name: jinja_filters[name] for name in _JINJA_FILTERS},
+            **{name: _sequence_filter(jinja_filters[name]) for name in _SEQUENCE_FILTERS},
+            **{name: _text_filter(function) for name, function in _TEXT_FILTERS.items()},
+            "title": _text_filter(jinja_filters["title"]),
+            "urlencode": _text_filter(jinja_filters["urlencode"]),
             **_BOUNDED_FILTERS,
             "join": self._join,
             "_concatenated": _concatenated,
@@ -231,48 +232,47 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return tree
 
     def wrap_str_format(self, value: Any) -> None:
-        """Formatting is bounded by `getattr`; where Jinja looks it up otherwise, it is refused."""
+        """Disables Jinja's wrapper: `getattr` returns the bounded version, and any other access is refused."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Methods of texts that cannot make them longer; none of numbers; of all else what Jinja allows."""
+        """Allows text methods that cannot lengthen the text, none of numbers, and else what Jinja allows."""
         if isinstance(obj, str):
             return attr in _METHODS
         return not isinstance(obj, (int, float, bytes)) and super().is_safe_attribute(obj, attr, value)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """The attribute, or the bounded version of a method of texts."""
+        """The attribute, or the bounded version of a text's method."""
         if isinstance(obj, str) and attribute in _BOUNDED_METHODS:
             return partial(_BOUNDED_METHODS[attribute], obj)
         return super().getattr(obj, attribute)
 
 
 class _TimeChecks(NodeTransformer):
-    """Makes everything that can repeat look at the clock, and `~` look at the length of what it makes."""
+    """Adds a time check to everything that can repeat, and a length check to `~`."""
 
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - the visitor's names
-        return self._with_time_check(node)
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        return self._with_time_check(node)
-
-    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:  # noqa: N802
-        return self._with_time_check(node)
-
-    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
-        return self._with_time_check(node)
-
-    def visit_Include(self, node: nodes.Include) -> list[nodes.Node]:  # noqa: N802
-        return [_time_check(node.lineno), self.generic_visit(node)]
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        values = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(values, "_concatenated", [], [], None, None, lineno=node.lineno)
+    def get_visitor(self, node: nodes.Node) -> Callable[..., Any] | None:
+        """The method that transforms `node`; None for all others."""
+        match node:
+            case nodes.For() | nodes.Macro() | nodes.CallBlock() | nodes.Block():
+                return self._with_time_check
+            case nodes.Include():
+                return self._after_time_check
+            case nodes.Concat():
+                return self._with_length_check
+        return None
 
     def _with_time_check(self, node: nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block) -> nodes.Node:
         self.generic_visit(node)
         node.body.insert(0, _time_check(node.lineno))
         return node
+
+    def _after_time_check(self, node: nodes.Include) -> list[nodes.Node]:
+        return [_time_check(node.lineno), self.generic_visit(node)]
+
+    def _with_length_check(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        values = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(values, "_concatenated", [], [], None, None, lineno=node.lineno)
 
 
 def _time_check(line: int) -> nodes.Node:

@@ -1,7 +1,7 @@
-"""What templates can do to a list's values beside Jinja's own filters: `name_case`, `phone`, `date`, `money`.
+"""The filters that templates have in addition to Jinja's: `name_case`, `phone`, `date`, `money`.
 
-Pure functions from text to text. What cannot be read is a `FilterProblem`, never a guess: a wrong date in a text is
-worse than a row that somebody looks at. Values repeat within a list, hence the caches.
+Pure functions from text to text. A value that cannot be read is a `FilterProblem`, never a guess: a wrong date in a
+text is worse than a row that needs attention. The caches help because values repeat within a list.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from babel.numbers import (
 
 from batchsend.errors import RowProblem
 from batchsend.messages.name_case import name_case
-from batchsend.messages.phones import PhoneProblem, for_people, to_e164
+from batchsend.messages.phones import PhoneProblem, display_phone, to_e164
 from batchsend.statuses import Code
 
 __all__ = ["FilterProblem", "date", "money", "name_case", "phone"]
 
 
 class FilterProblem(RowProblem):
-    """A filter cannot do this to this value; the code is TEMPLATE_ERROR."""
+    """A filter cannot format a value as asked; the code is TEMPLATE_ERROR."""
 
     def __init__(self, description: str) -> None:
         super().__init__(Code.TEMPLATE_ERROR, description)
 
 
 def phone(text: str, region: str = "US") -> str:
-    """`3125550142` -> `(312) 555-0142`; text that is no valid number is returned as it is."""
+    """`3125550142` -> `(312) 555-0142`; text that is not a valid number is returned unchanged."""
     try:
-        return for_people(to_e164(text, region))
+        return display_phone(to_e164(text, region))
     except PhoneProblem:
         return text
 
@@ -49,16 +49,16 @@ def phone(text: str, region: str = "US") -> str:
 def date(text: str, pattern: str = "MMM d", locale: str = "en_US", order: str | None = None) -> str:
     """`2026-03-01` -> `Mar 1`. `pattern` is Babel's (CLDR's): `EEEE, MMMM d`, `h:mm a`, or `short` ... `full`.
 
-    Read are `2026-03-01`, `2026-03-01 09:30:00`, `3/1/2026`, `Mar 1, 2026` and `1-Mar-26` (months in English), with
-    or without a time. Which number of `3/1/2026` is the month, the value does not say: `order`, "mdy" or "dmy", does;
-    without it, it is the month first where `locale` is of the USA or of no country (`es`: a Spanish text about an
-    American list), else as that country writes it (`en_GB`: day first). Countries that write the year first
-    (`en_CA`) have no rule for it; there, a value that could be read both ways is a problem.
+    Reads `2026-03-01`, `2026-03-01 09:30:00`, `3/1/2026`, `Mar 1, 2026` and `1-Mar-26` (months in English), with or
+    without a time. `order`, "mdy" or "dmy", says which number of `3/1/2026` is the month. The default is the month
+    first for US locales and for those without a country (`es`: a Spanish text for an American list), else the order
+    of that country (`en_GB`: day first). Countries that write the year first (`en_CA`) have no such order, so an
+    ambiguous value is a problem there.
     """
     read_locale = _locale(locale)
     prints_time = _prints_time(pattern)
     if order not in {None, "mdy", "dmy"}:
-        raise FilterProblem(f'`date` does not know the order `{order}`; it knows "mdy" and "dmy"')
+        raise FilterProblem(f'`date` has no order `{order}`; use "mdy" or "dmy"')
     value, has_time = _read_date(text, order or _order(read_locale))
     if prints_time and not has_time:
         raise FilterProblem(
@@ -73,13 +73,11 @@ def date(text: str, pattern: str = "MMM d", locale: str = "en_US", order: str | 
 def money(text: str, currency: str = "USD", locale: str = "en_US") -> str:
     """`1234.5` or `$1,234.50` -> `$1,234.50`. `currency` is an ISO 4217 code.
 
-    A plain number has a decimal point, as stored in spreadsheets; one with separators is read as `locale` writes it.
+    Plain numbers have a decimal point, as in spreadsheets. Numbers with separators are read as `locale` writes them.
     """
     read_locale = _locale(locale)
     if currency not in list_currencies():
-        raise FilterProblem(
-            f"`money` does not know the currency `{currency}`; USD and CAD are some that it knows"
-        )
+        raise FilterProblem(f"`money` has no currency `{currency}`; use a code such as USD or CAD")
     return format_currency(_read_money(text, currency, read_locale), currency, locale=read_locale)
 
 
@@ -88,7 +86,7 @@ def _locale(name: str) -> Locale:
     try:
         return Locale.parse(name.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
-        raise FilterProblem(f"there is no locale `{name}`; en_US and es_US are some that there are") from None
+        raise FilterProblem(f"there is no locale `{name}`; use one such as en_US or es_US") from None
 
 
 _NAMED_PATTERNS = frozenset({"short", "medium", "long", "full"})
@@ -108,10 +106,10 @@ def _prints_time(pattern: str) -> bool:
         raise FilterProblem(f"`date` cannot read the pattern `{pattern}`; `MMM d` prints Mar 1")
     if letters & set("YD"):
         raise FilterProblem(
-            "in a pattern of `date`, Y is the year of the week and D the day of the year; write y and d"
+            "in a `date` pattern, Y is the year of the week and D is the day of the year; write y and d"
         )
     if letters & set("zZOvVXx"):
-        raise FilterProblem("`date` cannot print a time zone: a list's times have none")
+        raise FilterProblem("`date` cannot print a time zone, because the times of a list have none")
     return not letters <= _DATE_FIELDS
 
 
@@ -138,11 +136,11 @@ _dates = tuple(
         r"(?P<day>\d{1,2})[- ](?P<name>[A-Za-z]{3,9})\.?[-, ]+(?P<year>\d{4}|\d{2})",
     )
 )
-_NO_DATE = "`date` cannot read the value: it is no date such as 2026-03-01 or 3/1/2026"
+_NO_DATE = "`date` cannot read the value: it is not a date such as 2026-03-01 or 3/1/2026"
 
 
 def _read_date(text: str, order: str | None) -> tuple[datetime, bool]:
-    """The date, at 00:00 where the value has no time, and whether it has one."""
+    """The date, at 00:00 if the value has no time, and whether it has a time."""
     for spelling in _dates:
         match = spelling.fullmatch(text.strip())
         if match is not None:
@@ -153,11 +151,11 @@ def _read_date(text: str, order: str | None) -> tuple[datetime, bool]:
     has_time = parts["hour"] is not None
     month, day = _month_and_day(parts, order)
     try:
-        value = datetime(_year(parts["year"]), month, day, *_time(parts))  # noqa: DTZ001 - printed as it stands
+        value = datetime(_year(parts["year"]), month, day, *_time(parts))  # noqa: DTZ001 - printed without a zone
     except ValueError:
         raise FilterProblem(_NO_DATE) from None
     if parts["zone"] and (value.hour or value.minute):
-        # Noon in UTC is the morning or another day where the customer is: what to print is not ours to guess.
+        # Noon in UTC is another hour or day for the customer, so do not guess.
         raise FilterProblem("`date` cannot print a time with a time zone; put local times into the list")
     return value, has_time and not parts["zone"]
 
@@ -174,21 +172,21 @@ def _month_and_day(parts: dict[str, str | None], order: str | None) -> tuple[int
     if order is None:
         if one <= 12 and other <= 12 and one != other:
             raise FilterProblem(
-                '`date` cannot tell the month from the day in the value: give it order="mdy" or order="dmy"'
+                '`date` cannot tell the month from the day in the value: write order="mdy" or order="dmy"'
             )
         return (one, other) if one <= 12 else (other, one)
     month, day = (one, other) if order == "mdy" else (other, one)
     if month > 12 >= day:
         raise FilterProblem(
-            f"`date` reads the value's {'first' if month == one else 'second'} number as the month, and there is no "
-            f'month {month}: give it order="{"dmy" if month == one else "mdy"}" if the list\'s dates are so'
+            f"`date` reads the value's {'first' if month == one else 'second'} number as the month, but there is no "
+            f'month {month}: write order="{"dmy" if month == one else "mdy"}" if that fits the list\'s dates'
         )
     return month, day
 
 
 def _year(text: str | None) -> int:
     year = int(text or 0)
-    # As POSIX has it: 69-99 are of the last century.
+    # As in POSIX, 69-99 are 1969-1999.
     return year if len(text or "") == 4 else year + (1900 if year >= 69 else 2000)
 
 
@@ -204,7 +202,7 @@ def _time(parts: dict[str, str | None]) -> tuple[int, int, int]:
 
 _amount = re.compile(r"[0-9.,'’ \u00a0\u202f]+")
 _plain_number = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_NO_AMOUNT = "`money` cannot read the value: it is no amount such as 1234.50 or $1,234.50"
+_NO_AMOUNT = "`money` cannot read the value: it is not an amount such as 1234.50 or $1,234.50"
 
 
 def _read_money(text: str, currency: str, locale: Locale) -> Decimal:

@@ -1,8 +1,8 @@
-"""What keeps the rendering of a row short and small: its budget, and bounded versions of all that makes values grow.
+"""Limits the time and size of rendering one row, with bounded versions of the operations that make values larger.
 
-Whatever can make a value larger says beforehand how large, and is refused past the bounds. Whatever can repeat looks
-at the clock each time round. All else in a template runs once, over values that are small, and takes no time to speak
-of. So neither a thread nor a signal is needed to stop it.
+Every operation that can enlarge a value computes the new size first and fails above the limit. Every construct that
+can repeat checks the time in each round. Everything else in a template runs once on small values. So no thread or
+signal is needed to stop a template.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Any
 from jinja2 import Undefined
 from jinja2.filters import do_round
 
-#: The longest text that one row, or one value on the way to it, may have; and the longest list.
+#: The maximum length of a row's text, of any value in a template, and of any list.
 MAX_CHARACTERS = 100_000
-#: What one row may compute, in seconds of processor time: a busy or sleeping machine spoils no row.
+#: Seconds of processor time per row, so that a busy or suspended machine does not fail a row.
 MAX_SECONDS = 2.0
-# All values together that one row builds, so that many of them cannot fill the memory.
+# The total size of all values that one row builds, to limit memory.
 _MAX_BUILT = 100 * MAX_CHARACTERS
 _MAX_BITS = 128
-# Each is at most MAX_CHARACTERS long; most texts have fewer.
+# Each has at most MAX_CHARACTERS; most texts have fewer chunks.
 _CHUNKS_AT_ONCE = 32
 _MAX_PLACES = 100
 
 
 class RefusedError(Exception):
-    """A template does what no text needs. The message is the end of "the template ..."."""
+    """A template exceeds a limit or does something that texts do not need. The message follows "the template"."""
 
 
 class _Budget(threading.local):
-    """What the row that this thread renders has used so far."""
+    """What the current row of this thread has used."""
 
     ends: float | None = None
     built: int = 0
@@ -45,29 +45,29 @@ _budget = _Budget()
 
 
 def reset_budget() -> None:
-    """A new row has all its time and size before it."""
+    """Starts a new row with a full budget."""
     _budget.ends = None
     _budget.built = 0
 
 
 def check_time() -> None:
-    """Refuses to go on once the row's time is used up. Counts from its first call for a row."""
+    """Raises `RefusedError` when the row's time is used up. The time starts with the first call for a row."""
     now = time.thread_time()
     if _budget.ends is None:
         _budget.ends = now + MAX_SECONDS
     elif now > _budget.ends:
-        raise RefusedError(f"takes over {MAX_SECONDS:g} seconds; look for a loop that goes round too often")
+        raise RefusedError(f"takes over {MAX_SECONDS:g} seconds; look for a loop that repeats too often")
 
 
 def _reserve(length: int) -> None:
-    """Refuses a value of `length` characters or items before it is built."""
+    """Adds a value of `length` characters or items to the budget before it is built. Raises `RefusedError`."""
     _budget.built += max(length, 0)
     if length > MAX_CHARACTERS or _budget.built > _MAX_BUILT:
         raise RefusedError(f"makes a value of over {MAX_CHARACTERS:,} characters")
 
 
 def joined(chunks: Iterable[str]) -> str:
-    """The chunks as one text, refused soon after they are too long together."""
+    """Joins the chunks of a text. Raises `RefusedError` once they are too long."""
     chunks = iter(chunks)
     text = ""
     while some := list(islice(chunks, _CHUNKS_AT_ONCE)):
@@ -78,28 +78,28 @@ def joined(chunks: Iterable[str]) -> str:
 
 
 def printable(value: Any) -> str | int | float:
-    """`value` if it has a place in a text; lists, functions, `none` and the like are slips of whoever wrote it."""
-    # Nearly all that is printed is a cell.
+    """`value`, if it may be printed. Raises `RefusedError` for lists, methods, `none` and the like."""
+    # Nearly all printed values are cells.
     if value.__class__ is str or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
         return value
     if isinstance(value, Undefined):
         return str(value)
-    raise RefusedError(f"prints {_KINDS.get(type(value), 'something that is no text')}")
+    raise RefusedError(f"prints {_KINDS.get(type(value), 'something that is not text')}")
 
 
 _KINDS: Mapping[type, str] = {
-    bool: "true or false, which is no text",
-    type(None): "`none`, which is no text",
+    bool: "true or false, which is not text",
+    type(None): "`none`, which is not text",
     list: "a list; use `join`",
     tuple: "a list; use `join`",
-    dict: "a table, which is no text",
-    type("".upper): "a method; it lacks its brackets ()",
-    partial: "a method; it lacks its brackets ()",
+    dict: "a table, which is not text",
+    type("".upper): "a method; add parentheses ()",
+    partial: "a method; add parentheses ()",
 }
 
 
 def text_of(value: Any) -> str:
-    """`value` as it is printed."""
+    """`value` as printed. Raises `RefusedError` as `printable` does."""
     return str(printable(value))
 
 
@@ -119,7 +119,7 @@ def multiply(left: Any, right: Any) -> Any:
         left, right = right, left
     if isinstance(left, (str, list, tuple)) and isinstance(right, int):
         if isinstance(left, str) and left.strip().replace(".", "").isdigit():
-            raise RefusedError("multiplies a text; make a number of it first, as in `price|float * 2`")
+            raise RefusedError("multiplies text; convert it to a number first, as in `price|float * 2`")
         _reserve(len(left) * right)
     if (
         isinstance(left, int)
@@ -138,27 +138,29 @@ def power(left: Any, right: Any) -> Any:
 
 
 def modulo(left: Any, right: Any) -> Any:
-    """`left % right`: the remainder, or the text `left` with `right` in its places."""
+    """`left % right`: the remainder, or the text `left` with `right` in its placeholders."""
     if not isinstance(left, str):
         return left % right
     values = right if isinstance(right, tuple) else right.values() if isinstance(right, Mapping) else (right,)
-    _reserve_formatted(left, _percent_places.findall(left), values)
+    _reserve_formatted(left, _percent_placeholders.findall(left), values)
     return left % right
 
 
 # Filters and methods of texts
 
-_percent_places = re.compile(r"%(?:\([^()]*\))?([^a-zA-Z%]*)")
-_brace_places = re.compile(r"\{([^{}]*\{?)")
+_percent_placeholders = re.compile(r"%(?:\([^()]*\))?([^a-zA-Z%]*)")
+_brace_placeholders = re.compile(r"\{([^{}]*\{?)")
 
 
-def _reserve_formatted(template: str, places: list[str], values: Iterable[Any]) -> None:
-    """Formatting gives at most, for each place, the width that stands there or the longest value."""
-    if any(mark in place for place in places for mark in "*{"):
+def _reserve_formatted(template: str, placeholders: list[str], values: Iterable[Any]) -> None:
+    """Adds the maximum size of a formatted text to the budget. Raises `RefusedError` if it cannot be computed."""
+    if any(mark in placeholder for placeholder in placeholders for mark in "*{"):
         raise RefusedError("formats to a width that is itself computed")
-    widths = (int(digits[:9]) for place in places for digits in re.findall(r"[0-9]+", place))
+    widths = (
+        int(digits[:9]) for placeholder in placeholders for digits in re.findall(r"[0-9]+", placeholder)
+    )
     lengths = (len(text_of(value)) for value in values)
-    _reserve(len(template) + len(places) * max(20, *widths, *lengths))
+    _reserve(len(template) + len(placeholders) * max(20, *widths, *lengths))
 
 
 def format_percent(template: Any, *args: Any, **kwargs: Any) -> str:
@@ -168,10 +170,10 @@ def format_percent(template: Any, *args: Any, **kwargs: Any) -> str:
 
 def format_braces(template: str, *args: Any, **kwargs: Any) -> str:
     """`"{} and {}".format(one, other)`, without attributes of values."""
-    places = _brace_places.findall(template)
-    if any(mark in place.partition(":")[0] for place in places for mark in ".["):
+    placeholders = _brace_placeholders.findall(template)
+    if any(mark in placeholder.partition(":")[0] for placeholder in placeholders for mark in ".["):
         raise RefusedError("formats an attribute of a value")
-    _reserve_formatted(template, places, [*args, *kwargs.values()])
+    _reserve_formatted(template, placeholders, [*args, *kwargs.values()])
     return template.format(*args, **kwargs)
 
 
@@ -182,7 +184,7 @@ def center(text: Any, width: int = 80) -> str:
 
 
 def padded(method: Callable[..., str], text: str, width: int, *fill: str) -> str:
-    """`method` of `text`, one of those that fill it up to `width` characters."""
+    """`text` padded to `width` characters by `method`, such as `str.ljust`."""
     _reserve(width)
     return method(text, width, *fill)
 
@@ -195,7 +197,7 @@ def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
 
 
 def join(separator: Any, items: Iterable[Any]) -> str:
-    """The items as one text, `separator` between them."""
+    """The items as one text, with `separator` between them."""
     between = text_of(separator)
     texts = [text_of(item) for item in islice(items, MAX_CHARACTERS + 1)]
     _reserve(sum(map(len, texts)) + len(between) * len(texts))
@@ -203,7 +205,7 @@ def join(separator: Any, items: Iterable[Any]) -> str:
 
 
 def indent(value: Any, width: int = 4) -> str:
-    """The text `value`, each line but the first moved in by `width` blanks."""
+    """The text `value` with every line except the first indented by `width` blanks."""
     text = text_of(value)
     _reserve(len(text) + (text.count("\n") + 1) * width)
     return text.replace("\n", "\n" + " " * width)
@@ -217,6 +219,6 @@ def rounded(value: float, precision: int = 0, method: str = "common") -> float:
 
 
 def summed(items: Iterable[Any]) -> float:
-    """The sum of numbers. No other start than 0: lists would grow."""
+    """The sum of numbers. It always starts at 0, because lists would grow."""
     total: float = sum(items)
     return total

@@ -1,7 +1,7 @@
-"""Names in capitals, as dealership systems export them, back in the spelling that their owners use.
+"""Converts names in capitals, as dealership systems export them, to their usual spelling.
 
-Rules, not a dictionary: `MACY` and `MACHADO` are commoner in such lists than `MacDonald`, so only `Mc` is split, and
-the initials of a company (`BMW`) cannot be told from a name. What somebody typed in mixed case is left as it is.
+Uses rules instead of a dictionary. Only `Mc` is split, because `MACY` and `MACHADO` are more common than `MacDonald`.
+A company's initials (`BMW`) are treated like a name. Names in mixed case are not changed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# An accent may stand behind its letter as a character of its own: lists from a Mac have such.
+# In lists from a Mac, an accent may be a separate character after its letter.
 _LETTERS = "(?:[^\\W\\d_][\u0300-\u036f]*)+"
 _letters = re.compile(f"{_LETTERS}(?:['’‘ʼ`]{_LETTERS})*")
 _letters_between_apostrophes = re.compile(_LETTERS)
@@ -35,8 +35,8 @@ _SPELLED = {
     "cpa": "CPA",
     "aj": "AJ",
 }
-_SPELLED_LATER = {"vi": "VI", "and": "and", "or": "or", "of": "of"}  # as a first word Vi is a woman's name
-# Two letters without a vowel are initials (TJ, JD) but for these.
+_SPELLED_LATER = {"vi": "VI", "and": "and", "or": "or", "of": "of"}  # as a first word, Vi is a woman's name
+# Two letters without a vowel are initials (TJ, JD), except these.
 _ABBREVIATIONS = frozenset({"dr", "jr", "mr", "ms", "ng", "sr", "st", "mc", "ft", "mt", "wm", "ln", "rd"})
 _PARTICLES = frozenset({"de", "del", "da", "das", "dos", "la", "las", "los", "von", "van", "der", "den", "y"})
 _AFTER_DE = frozenset({"la", "las", "los"})
@@ -47,9 +47,9 @@ _AFTER_VAN = frozenset({"de", "der", "den"})
 def name_case(text: str) -> str:
     """`JOHN O'BRIEN` -> `John O'Brien`, `MCDONALD` -> `McDonald`, `MARIA DE LA CRUZ` -> `Maria de la Cruz`.
 
-    Applies to text all in capitals or all in small letters; any other is returned as it is. A value's first word is
-    capitalised (`DE LEON` -> `De Leon`, as Americans of that name write it), except where two particles in a row open
-    a surname (`DE LA CRUZ` -> `de la Cruz`, `VAN DER BERG` -> `van der Berg`).
+    Applies to text entirely in upper or lower case; other text is returned unchanged. The first word is capitalized
+    (`DE LEON` -> `De Leon`, the usual American spelling), unless two particles begin a surname (`DE LA CRUZ` ->
+    `de la Cruz`, `VAN DER BERG` -> `van der Berg`).
     """
     if text != text.upper() and text != text.lower():
         return text
@@ -61,7 +61,7 @@ def name_case(text: str) -> str:
 
 
 def _is_particle(words: list[str], position: int) -> bool:
-    """Whether the word at `position` joins a surname together and so stays small."""
+    """Whether the word at `position` is a particle inside a surname, which is in lower case."""
     word = words[position]
     before = words[position - 1] if position else ""
     after = words[position + 1] if position + 1 < len(words) else ""
@@ -72,7 +72,7 @@ def _is_particle(words: list[str], position: int) -> bool:
     opens_a_pair = (word == "de" and after in _AFTER_DE) or (word in {"van", "von"} and after in _AFTER_VAN)
     if opens_a_pair and position + 2 < len(words):
         return True
-    # Alone, `van` and `la` are as often part of an American name (Dick Van Dyke, La Toya).
+    # A single `van` or `la` is just as often a capitalized part of a name (Dick Van Dyke, La Toya).
     return position > 0 and word in {"de", "del", "da", "das", "dos", "von", "y"}
 
 
@@ -81,7 +81,7 @@ def _spell_later(run: re.Match[str]) -> str:
 
 
 def _spell(run: re.Match[str]) -> str:
-    """Spells one run of letters, its parts joined by apostrophes."""
+    """Spells one run of letters, which may have apostrophes inside."""
     letters = run[0]
     if letters in _ORDINAL_ENDINGS and run.string[: run.start()][-1:].isdigit():
         return letters
@@ -107,7 +107,7 @@ def _spell_part(match: re.Match[str]) -> str:
 
 
 def _lower(text: str) -> str:
-    """`text` in small letters, character by character: a capital that would become two (the Turkish I) stays."""
+    """`text` in lower case, except characters whose lower case has two characters (the Turkish I)."""
     return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
 
 

@@ -1,8 +1,8 @@
-"""Phone numbers as people and spreadsheets write them -> E.164, or a sentence that says what is wrong.
+"""Converts phone numbers as people and spreadsheets write them to E.164, or says what is wrong.
 
-Whether a number exists is Google's libphonenumber's to say (the `phonenumbers` package). What is done here is to
-mend what exports do to numbers, to refuse what libphonenumber would guess at (letters, two numbers in one cell),
-and to say why. No error tells the number itself: descriptions end up in places where numbers must not.
+Google's libphonenumber (the `phonenumbers` package) decides whether a number is valid. This module repairs numbers
+that exports changed and refuses those that libphonenumber would guess (letters, two numbers in one cell). No error
+contains the number, because descriptions are shown where numbers must not be.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from batchsend.statuses import Code
 
 
 class PhoneProblem(RowProblem):
-    """This text is no phone number that can be texted; `code` is MISSING_PHONE, INVALID_PHONE or DAMAGED_VALUE."""
+    """A phone cannot be texted; `code` is MISSING_PHONE, INVALID_PHONE or DAMAGED_VALUE."""
 
 
 def to_e164(text: str, region: str) -> str:
-    """`text` in E.164 (`+13125550142`), valid to libphonenumber.
+    """`text` in E.164 (`+13125550142`), if libphonenumber finds it valid.
 
-    `region` is the ISO 3166 code of the country that numbers without a country code belong to. An extension is
-    dropped: texts cannot reach it. Raises `PhoneProblem`.
+    `region` is the ISO 3166 code of the country for numbers without a country code. An extension is dropped, because
+    texts cannot reach it. Raises `PhoneProblem`.
     """
     plain = _plain_nanp(text)
     if plain is not None and region in _PLAIN_NANP_REGIONS and _is_plain_nanp_prefix(plain[:6]):
@@ -35,8 +35,8 @@ def to_e164(text: str, region: str) -> str:
     return _by_libphonenumber(text, region)
 
 
-def for_people(e164: str) -> str:
-    """A number in E.164 as people write it: `(312) 555-0142` in the USA and Canada, else `+44 20 7946 0958`."""
+def display_phone(e164: str) -> str:
+    """Formats a number in E.164: `(312) 555-0142` for the USA and Canada, else `+44 20 7946 0958`."""
     if len(e164) == 12 and e164.startswith("+1") and _is_plain_nanp_prefix(e164[2:8]):
         return f"({e164[2:5]}) {e164[5:8]}-{e164[8:]}"
     number = phonenumbers.parse(e164, None)
@@ -47,7 +47,7 @@ def for_people(e164: str) -> str:
 
 
 def zones_of(e164: str) -> tuple[str, ...]:
-    """The time zones (IANA names) that a number's area code lies in; none where libphonenumber knows none."""
+    """The time zones (IANA names) of a number's area code; none if libphonenumber has none."""
     zones = timezone.time_zones_for_number(phonenumbers.parse(e164, None))
     return tuple(zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE)
 
@@ -59,15 +59,15 @@ _plain_nanp_spelling = re.compile(
 
 
 def _plain_nanp(text: str) -> str | None:
-    """The ten digits of a US or Canadian number in one of the usual spellings."""
+    """The ten digits of a US or Canadian number in a usual spelling, else None."""
     match = _plain_nanp_spelling.fullmatch(text)
     return "".join(filter(None, match.groups())) if match else None
 
 
 @lru_cache(maxsize=100_000)
 def _is_plain_nanp_prefix(area_and_exchange: str) -> bool:
-    # libphonenumber's patterns for these two regions leave the last four digits open (a test proves it), so that the
-    # first six decide, and six digits repeat within a list. Other regions under +1 look at the seventh digit, too.
+    # In libphonenumber's patterns for these two regions, only the first six digits matter (a test proves it), and
+    # they repeat within a list. For other regions under +1, the seventh digit also matters.
     number = PhoneNumber(country_code=1, national_number=int(area_and_exchange + "0000"))
     return phonenumbers.region_code_for_number(number) in _PLAIN_NANP_REGIONS
 
@@ -91,11 +91,11 @@ def _by_libphonenumber(text: str, region: str) -> str:
     if is_damaged(spelling):
         raise PhoneProblem(
             Code.DAMAGED_VALUE,
-            "the phone was damaged by a spreadsheet, and its digits are gone; "
-            "copy it again from where the list came from, into a column formatted as text",
+            "the phone was damaged by a spreadsheet and lost its digits; "
+            "copy it again from the source of the list, into a column formatted as text",
         )
     if _holds_two_numbers(spelling, text):
-        raise _invalid("the cell holds two phone numbers; keep the one to text")
+        raise _invalid("the cell has two phone numbers; keep the one to text")
     spelling = _extension.sub("", spelling)
     if not any(character.isdigit() for character in spelling):
         raise _invalid(_NOT_A_NUMBER)
@@ -122,7 +122,7 @@ def _cleaned(text: str) -> str:
 
 
 def _with_all_digits(spelling: str) -> str:
-    """`3.125550142E+09` is `3125550142`: where as many digits are left as the number had, none is lost."""
+    """`3.125550142E+09` -> `3125550142`, if no digit is lost."""
     match = _scientific.fullmatch(spelling)
     if match is None or len(match[3] or "") != int(match[4]):
         return spelling
@@ -131,7 +131,7 @@ def _with_all_digits(spelling: str) -> str:
 
 def _holds_two_numbers(spelling: str, text: str) -> bool:
     parts = _between_numbers.split(spelling)
-    # A line end was made a blank with all other white space; between numbers it says that there are two.
+    # `spelling` has no line ends any more, but a line end between numbers means two numbers.
     lines = text.strip().splitlines()
     return any(
         sum(sum(character.isdigit() for character in part) >= _SHORTEST_NUMBER for part in candidates) > 1
@@ -143,14 +143,16 @@ def _invalid(description: str) -> PhoneProblem:
     return PhoneProblem(Code.INVALID_PHONE, description)
 
 
-_NO_TERRITORY = "001"  # libphonenumber's region for +800 and its like; to Unicode it is the world
+_NO_TERRITORY = "001"  # libphonenumber's region for +800 and similar codes; in Unicode it means the world
 _NOT_A_NUMBER = "the phone is not a phone number"
 _UNREADABLE = {
-    NumberParseException.INVALID_COUNTRY_CODE: "no country has the country code behind the + of the phone",
-    NumberParseException.TOO_SHORT_AFTER_IDD: "the phone is too short: little is left behind its dialling prefix",
+    NumberParseException.INVALID_COUNTRY_CODE: "no country has the country code after the + of the phone",
+    NumberParseException.TOO_SHORT_AFTER_IDD: (
+        "the phone is too short: it has too few digits after its dialing prefix"
+    ),
     NumberParseException.TOO_SHORT_NSN: "the phone is too short",
     NumberParseException.TOO_LONG: (
-        "the phone is too long for one number; if the cell holds two, keep the one to text"
+        "the phone is too long for one number; if the cell has two, keep the one to text"
     ),
 }
 
@@ -177,11 +179,11 @@ def _not_valid(number: PhoneNumber, spelling: str, region: str) -> PhoneProblem:
         return _invalid(f"the phone is too long for {where}: it has {digits}{hint}")
     if reason == ValidationResult.INVALID_LENGTH:
         return _invalid(f"no phone in {where} has {digits}")
-    return _invalid(f"the phone looks right, but {where} has no such number; look for a typing error")
+    return _invalid(f"the phone looks right, but {where} has no such number; look for a typo")
 
 
 def _is_short_code(number: PhoneNumber, region: str) -> bool:
-    # Nearly any five or six digits are a short code somewhere; in a list they are a number that lost its rest.
+    # Most five or six digits are a short code somewhere, but in a list they are an incomplete number.
     digits = phonenumbers.national_significant_number(number)
     return phonenumbers.is_possible_short_number_for_region(number, region) and (
         len(digits) <= _LONGEST_SHORT_CODE or phonenumbers.is_emergency_number(digits, region)
@@ -189,7 +191,7 @@ def _is_short_code(number: PhoneNumber, region: str) -> bool:
 
 
 def _country(number: PhoneNumber, region: str) -> str:
-    """`+1 (United States)`; under a country code of several countries the list's own, else the largest."""
+    """`+1 (United States)`. If several countries share the code, the list's own region, else the largest."""
     code = number.country_code or 0
     own = code == phonenumbers.country_code_for_region(region)
     territory = region if own else phonenumbers.region_code_for_country_code(code)
@@ -199,5 +201,5 @@ def _country(number: PhoneNumber, region: str) -> str:
 
 def _digits(number: PhoneNumber) -> str:
     count = len(phonenumbers.national_significant_number(number))
-    said = f"{count} {'digit' if count == 1 else 'digits'}"
-    return f"{said}, not 10" if number.country_code == 1 else said
+    digits = f"{count} {'digit' if count == 1 else 'digits'}"
+    return f"{digits}, not 10" if number.country_code == 1 else digits

@@ -1,7 +1,7 @@
-"""What a phone network makes of a text: the body as it is sent, its encoding and its segments.
+"""The body of a text as it is sent, its encoding and its segments.
 
-Source of the alphabet: 3GPP TS 23.038 (default alphabet and its extension table), of the sizes: 3GPP TS 23.040 (a
-segment of several gives 6 of its 140 octets to the header that joins them). All functions are pure.
+Sources: 3GPP TS 23.038 for the alphabet (default alphabet and its extension table), 3GPP TS 23.040 for the sizes (in
+a text of several segments, 6 of each segment's 140 octets are a header). All functions are pure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _extension = re.compile(f"[{re.escape(_EXTENSION)}]")
 
 
 class Encoding(StrEnum):
-    """How the network carries a text: one character outside GSM-7 makes the whole text UCS-2."""
+    """The encoding of a text. One character outside GSM-7 makes the whole text UCS-2."""
 
     GSM7 = "GSM-7"
     UCS2 = "UCS-2"
@@ -35,7 +35,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SmsSize:
-    """`units` are septets (GSM-7) or UTF-16 code units (UCS-2); `segments` is what is paid for."""
+    """The size of a text: `units` are septets (GSM-7) or UTF-16 code units (UCS-2), and `segments` are billed."""
 
     encoding: Encoding
     units: int
@@ -47,7 +47,7 @@ _UCS2_SINGLE, _UCS2_PART = 70, 67
 
 
 def size(text: str) -> SmsSize:
-    """Encoding, units and segments of `text` as it stands; an empty text has 0 segments."""
+    """The size of exactly this text; an empty text has 0 segments."""
     if _all_basic(text):
         return _basic_size(len(text))
     if _all_gsm7(text):
@@ -57,13 +57,13 @@ def size(text: str) -> SmsSize:
     return SmsSize(Encoding.UCS2, len(code_units), _ucs2_segments(code_units))
 
 
-def counted(body: str, opt_out_line: str | None) -> SmsSize:
-    """The size of what leaves the API: `body`, then `opt_out_line` on a line of its own where one is added."""
+def size_with_opt_out(body: str, opt_out_line: str | None) -> SmsSize:
+    """The size of the text that myKaarma sends: `body`, then `opt_out_line` (if any) on a separate line."""
     return size(body if opt_out_line is None else f"{body}\n{opt_out_line}")
 
 
 def non_gsm7(text: str) -> tuple[str, ...]:
-    """The distinct characters that make `text` UCS-2, in the order in which they first stand there."""
+    """The distinct characters that make `text` UCS-2, in order of first appearance."""
     return tuple(dict.fromkeys(_not_gsm7.findall(text)))
 
 
@@ -92,7 +92,7 @@ def _utf16(text: str) -> memoryview:
 
 
 def _ucs2_segments(high_octets: memoryview) -> int:
-    """`high_octets` has one item per code unit: 0xD8-0xDB is the first half of a pair, 0xDC-0xDF the second."""
+    """Counts segments. Each code unit has one high octet: 0xD8-0xDB begins a surrogate pair, 0xDC-0xDF ends it."""
     if len(high_octets) <= _UCS2_SINGLE:
         return _even_segments(len(high_octets), _UCS2_SINGLE, _UCS2_PART)
     segments = start = 0
@@ -106,7 +106,7 @@ def _ucs2_segments(high_octets: memoryview) -> int:
 
 
 _line_end = re.compile(r"\r\n|[\r\v\f\x85\u2028\u2029]")
-# Half a surrogate pair is no character; it cannot even be written as UTF-8.
+# Half a surrogate pair is not a character and cannot be encoded as UTF-8.
 _control = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _blanks = re.compile(r" {2,}")
 _blanks_at_line_end = re.compile(r" ?\n ?")
@@ -116,10 +116,11 @@ _empty_lines = re.compile(r"\n{3,}")
 def normalize(text: str) -> str:
     """The body that is sent, counted and shown; idempotent.
 
-    Every Unicode line end becomes a line feed, a tab a blank; other control characters go; runs of blanks become one;
-    blanks beside a line end go; more than one empty line becomes one; the ends lose white space of any kind.
+    Line ends of any kind become line feeds and tabs become blanks. Other control characters are removed. Runs of
+    blanks become one blank, blanks next to a line end are removed, several empty lines become one, and both ends are
+    stripped.
     """
-    # Looking first costs a tenth of substituting, and most texts need little of it.
+    # A test takes a tenth of the time of a substitution, and most texts need few substitutions.
     if not text.replace("\n", "").isprintable():
         text = _control.sub("", _line_end.sub("\n", text).replace("\t", " "))
     if "  " in text:
@@ -132,7 +133,7 @@ def normalize(text: str) -> str:
 
 
 def is_blank(body: str) -> bool:
-    """Is there nothing to see in `body`: only white space and what steers other characters (zero-width ...)?"""
+    """Whether `body` has only white space and invisible characters, such as zero-width ones."""
     return all(character.isspace() or unicodedata.category(character) == "Cf" for character in body)
 
 
@@ -170,9 +171,9 @@ def _substitutes() -> dict[str, str]:
         "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff",
     }
     table = {character: plain for plain, characters in groups.items() for character in characters}
-    # Small capitals: decorated text that means the plain letters.
+    # Small capitals, used as decoration.
     table |= dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "ABCDEFGHIJKLMNOPRSTUVWYZ", strict=True))
-    # Fullwidth and small forms, halfwidth punctuation and fractions: Unicode itself says what they stand for.
+    # Fullwidth and small forms, halfwidth punctuation and fractions: Unicode defines their plain forms.
     for code in chain(
         range(0xFF01, 0xFF65), range(0xFE50, 0xFE6C), (0xBC, 0xBD, 0xBE), range(0x2150, 0x215F)
     ):
@@ -186,24 +187,22 @@ _SUBSTITUTES = _substitutes()
 
 
 def unencodable(text: str) -> tuple[str, ...]:
-    """The distinct characters that make `text` UCS-2 and that `smart_encode` has no plain ones for."""
+    """The distinct characters that make `text` UCS-2 and that `smart_encode` cannot replace."""
     return tuple(character for character in non_gsm7(text) if character not in _SUBSTITUTES)
 
 
 def _plain_for(match: re.Match[str]) -> str:
     plain = _SUBSTITUTES.get(match[0], match[0])
     after_digit = match.string[max(match.start() - 1, 0) : match.start()].isdigit()
-    return (
-        f" {plain}" if after_digit and len(plain) > 1 and plain[0].isdigit() else plain
-    )  # 2½ is 2 1/2, not 21/2
+    is_fraction = len(plain) > 1 and plain[0].isdigit()
+    return f" {plain}" if after_digit and is_fraction else plain  # 2½ is 2 1/2, not 21/2
 
 
 def smart_encode(text: str) -> str:
-    """`text` with typographic characters replaced by plain ones, if that makes the whole of it GSM-7; else `text`.
+    """Replaces typographic characters with plain ones, if that makes the whole text GSM-7; else returns `text`.
 
-    Letters keep their accents: a text with `á` or an emoji stays as it is, curly quotes and all, because it costs
-    UCS-2 anyway. Takes a body that went through `normalize` and gives one back: where a no-break space became a
-    blank, two blanks in a row or a blank beside a line end are tidied again, so the result is stable under both.
+    Letters keep their accents. A text with `á` or an emoji is not changed, even its curly quotes, because it is UCS-2
+    in any case. Takes and returns a normalized body; a no-break space that becomes a blank is normalized again.
     """
     if _all_gsm7(text):
         return text

@@ -1,8 +1,8 @@
-"""A message template: checked as a whole against the list's columns, then rendered row by row.
+"""Message templates: checked once against the list's columns, then rendered row by row.
 
-Templates are Jinja's. A column is a variable by its name in snake_case (`First Name` is `first_name`; as with
-headers, case and underscores do not count), or `row["2nd Phone"]`. A blank cell is false in a test and replaced by
-`or` and `default`; printing it is a problem of the row, because no text may ever say `Hi ,`.
+Templates use Jinja. A column is a variable in snake_case (`First Name` is `first_name`; case and underscores are
+ignored, as in headers), or `row["2nd Phone"]`. A blank cell is false in a test, and `or` and `default` replace it.
+Printing it is a problem of the row, because no text may say `Hi ,`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ __all__ = ["MessageTemplate", "RowProblem"]
 
 
 class MessageTemplate:
-    """One template, ready to render rows of one list. Made by `load`."""
+    """A template that can render the rows of one list. Create it with `load`."""
 
     #: The template's file.
     path: Path
-    #: Indexes of the list's columns that the template looks at, included files as well.
+    #: Indexes of the list's columns that the template and its included files use.
     uses: frozenset[int]
-    #: The template's names for columns, each with the column's index.
+    #: The template's variables, with the indexes of their columns.
     variables: Mapping[str, int]
-    #: Of the template and of all files that it includes: changes whenever the texts could.
+    #: A digest of the template and all included files; it changes whenever the texts could.
     source_sha256: str
 
     def __init__(self, path: Path, template: Template, columns: ColumnIndex, findings: Findings) -> None:
@@ -54,10 +54,10 @@ class MessageTemplate:
 
     @classmethod
     def load(cls, path: Path, columns: Sequence[str]) -> MessageTemplate:
-        """Reads and checks the template at `path` for a list with these headers, as they stand there.
+        """Reads the template at `path` and checks it for a list with these headers.
 
-        Raises `TemplateError` with everything that is wrong: no such file, not UTF-8, a mistake in the syntax,
-        variables that the list has no column for, unknown filters, files outside the template's folder.
+        Raises `TemplateError` with all problems: no such file, not UTF-8, syntax errors, variables without a column,
+        unknown filters, files outside the template's folder.
         """
         content, problem = read(path)
         if problem is not None:
@@ -66,7 +66,7 @@ class MessageTemplate:
 
     @classmethod
     def of(cls, path: Path, source: str, columns: Sequence[str]) -> MessageTemplate:
-        """The template that the file `path` would be with this text. Raises `TemplateError`, as `load` does."""
+        """As `load`, with `source` instead of the content of `path`. Raises `TemplateError`."""
         sources: dict[str, str] = {}
         environment = BoundedEnvironment(DictLoader(sources))
         index = ColumnIndex(columns)
@@ -74,16 +74,16 @@ class MessageTemplate:
         findings = check(environment, path.parent, path.name, source, index)
         if findings.problems:
             raise TemplateError(path, findings.problems)
-        # What was checked is what is rendered, whatever happens to the files meanwhile.
+        # Renders the checked sources, even if the files change later.
         sources.update(findings.sources)
         template = _compiled(environment, path, sources)
         return cls(path, template, index, findings)
 
     def render(self, values: Sequence[str]) -> str:
-        """The text of one row, before any tidying. `values` are its cells in the columns' order, '' for blank.
+        """The text of one row, not yet normalized. `values` are its cells in the order of the columns; '' is blank.
 
-        Raises `RowProblem`: MISSING_VALUE where a blank would be printed; TEMPLATE_ERROR where rendering fails,
-        takes over 2 seconds or gives over 100,000 characters.
+        Raises `RowProblem`: MISSING_VALUE if a blank would be printed; TEMPLATE_ERROR if rendering fails, takes more
+        than 2 seconds or produces more than 100,000 characters.
         """
         variables = self._globals.copy()
         for name, index, blank in self._variables:
@@ -93,7 +93,7 @@ class MessageTemplate:
         reset_budget()
         try:
             return joined(self._template.root_render_func(self._template.new_context(variables, shared=True)))
-        except Exception as error:  # noqa: BLE001 - whatever a template does wrong is the row's problem
+        except Exception as error:  # noqa: BLE001 - any error of a template is a problem of the row
             raise self._problem(error) from None
 
     def _problem(self, error: Exception) -> RowProblem:
@@ -105,11 +105,11 @@ class MessageTemplate:
             )
         if isinstance(error, RowProblem):
             return RowProblem(error.code, f"{where}: {error.description}")
-        said = f"the template {error}" if isinstance(error, RefusedError) else _reason(error)
-        return RowProblem(Code.TEMPLATE_ERROR, f"{where}: {said}" if where else said)
+        reason = f"the template {error}" if isinstance(error, RefusedError) else _reason(error)
+        return RowProblem(Code.TEMPLATE_ERROR, f"{where}: {reason}" if where else reason)
 
     def _where(self, traceback: TracebackType | None) -> str:
-        """`line 3`, or `line 3 of footer.j2` in a file that the template includes; '' where no line is to blame."""
+        """`line 3`, or `line 3 of footer.j2` in an included file; '' if the error has no line."""
         where = ""
         while traceback is not None:
             template = traceback.tb_frame.f_globals.get("__jinja_template__")
@@ -135,13 +135,13 @@ class _Row:
         found = self._columns.with_header(text) or self._columns.with_variable(text)
         if len(found) != 1:
             raise RefusedError(
-                f"looks for a column that the list has {'not' if not found else 'more than once'}"
+                f"looks for a column that the list {'has more than once' if found else 'does not have'}"
             )
         return self._values[found[0]] or self._blanks[found[0]]
 
 
-def _blank(said: str, header: str) -> BlankCell:
-    return blank_cell(f"{said} is blank (column {header})")
+def _blank(name: str, header: str) -> BlankCell:
+    return blank_cell(f"{name} is blank (column {header})")
 
 
 def _fingerprint(main: str, sources: dict[str, str]) -> str:
@@ -165,15 +165,15 @@ def _compiled(environment: BoundedEnvironment, path: Path, sources: dict[str, st
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in words, without the values of the row."""
+    """Explains an error without showing values of the row."""
     if isinstance(error, TypeError):
-        return "text and numbers do not mix; make numbers of cells first, as in `mileage|int > 50000`"
+        return "text and numbers do not mix; convert cells to numbers first, as in `mileage|int > 50000`"
     if isinstance(error, ZeroDivisionError):
         return "the template divides by zero"
     if isinstance(error, RecursionError):
-        return "the template calls itself without end"
+        return "the template calls itself endlessly"
     if isinstance(error, OverflowError):
         return "the template computes with too large a number"
     if isinstance(error, (SecurityError, UndefinedError)):
-        return (error.message or "the template uses something that is not there").rstrip(".")
+        return (error.message or "the template uses something that does not exist").rstrip(".")
     return f"the template cannot be rendered for this row ({type(error).__name__})"

@@ -1,7 +1,7 @@
-"""The check of a template before any row: its files, its variables against the list's columns, its filters and tests.
+"""Checks a template before any row is rendered: its files, variables, filters and tests.
 
-Everything that is wrong is found at once. What a template may refer to is therefore fixed: files by their plain names
-in the template's own folder, columns by their names.
+The check finds all problems at once. This works because references are fixed: a template names files of its own
+folder and columns of the list literally.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NAMES_SHOWN = 12
 
 @dataclass
 class Findings:
-    """What the check of the file `main` found.
+    """The result of checking the file `main`.
 
-    `sources` are its text and those of the files it refers to, by name; `variables` its names for columns; `uses` the
-    indexes of all columns it looks at.
+    `sources` has the text of `main` and of all files that it refers to, by name; `variables` maps variables to the
+    indexes of columns; `uses` has the indexes of all columns that are used.
     """
 
     main: str
@@ -42,7 +42,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Visit:
-    """One way in which a file is reached: `with_row` where it sees the row, `inherited` names set by others."""
+    """A reference to a file. `with_row`: the file can use the row; `inherited`: names set by the referring files."""
 
     name: str
     with_row: bool
@@ -50,7 +50,7 @@ class _Visit:
 
 
 def read(path: Path) -> tuple[bytes, str | None]:
-    """The file's bytes and what is wrong with them as a template, if anything."""
+    """The file's bytes, and the problem that prevents its use as a template, if any."""
     if (why := refusal(path)) is not None:
         return b"", f"{why}; name another file"
     try:
@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[bytes, str | None]:
     except OSError as error:
         return b"", f"the file cannot be read: {error.strerror}"
     if content.startswith((b"PK\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0")):
-        return b"", "this is a document of a word processor; save it as plain text in UTF-8"
+        return b"", "this is a word processor document; save it as plain text in UTF-8"
     try:
         content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -74,7 +74,7 @@ def read(path: Path) -> tuple[bytes, str | None]:
 def check(
     environment: BoundedEnvironment, folder: Path, name: str, source: str, columns: ColumnIndex
 ) -> Findings:
-    """Checks the template `name` with text `source` and all files of `folder` that it refers to."""
+    """Checks the template `name` with the text `source`, and all files of `folder` that it refers to."""
     findings = Findings(main=name, sources={name: source})
     visits = [_Visit(name, with_row=True, inherited=frozenset())]
     seen: set[_Visit] = set()
@@ -87,44 +87,37 @@ def check(
     return findings
 
 
+@dataclass
 class _FileCheck:
-    """The check of one file, reached in one way."""
+    """The check of one file for one visit."""
 
-    def __init__(
-        self,
-        environment: BoundedEnvironment,
-        folder: Path,
-        columns: ColumnIndex,
-        findings: Findings,
-        visit: _Visit,
-    ) -> None:
-        self._environment = environment
-        self._folder = folder
-        self._columns = columns
-        self._findings = findings
-        self._visit = visit
-        self._problems: list[tuple[int, str]] = []
+    environment: BoundedEnvironment
+    folder: Path
+    columns: ColumnIndex
+    findings: Findings
+    visit: _Visit
+    problems: list[tuple[int, str]] = field(default_factory=list)  #: line and problem
 
     def run(self) -> list[_Visit]:
-        """Adds to the findings; returns the files to check next."""
+        """Adds to the findings. Returns the visits to make next."""
         visits: list[_Visit] = []
         try:
             visits = self._check(
-                self._environment.parse(self._findings.sources[self._visit.name], self._visit.name)
+                self.environment.parse(self.findings.sources[self.visit.name], self.visit.name)
             )
         except TemplateSyntaxError as error:
             self._problem(error.lineno, plain_message(error))
         except RecursionError:
             self._problem(1, "the template is nested too deeply")
-        file = f"{self._visit.name}, " if self._visit.name != self._findings.main else ""
-        self._findings.problems += [f"{file}line {line}: {text}" for line, text in sorted(self._problems)]
+        file = f"{self.visit.name}, " if self.visit.name != self.findings.main else ""
+        self.findings.problems += [f"{file}line {line}: {text}" for line, text in sorted(self.problems)]
         return visits
 
     def _check(self, tree: nodes.Template) -> list[_Visit]:
         self._check_functions(tree)
         self._check_look_alikes(tree)
         self._check_columns_named_as_functions(tree)
-        known = _names_set(tree) | self._visit.inherited
+        known = _names_set(tree) | self.visit.inherited
         undeclared = meta.find_undeclared_variables(tree)
         if ROW in undeclared:
             self._check_row(tree, known)
@@ -133,64 +126,64 @@ class _FileCheck:
         return list(self._references(tree, known))
 
     def _problem(self, line: int, text: str) -> None:
-        self._problems.append((line, text))
+        self.problems.append((line, text))
 
     def _check_functions(self, tree: nodes.Template) -> None:
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             kind, known = (
-                ("filter", self._environment.filters)
+                ("filter", self.environment.filters)
                 if isinstance(node, nodes.Filter)
-                else ("test", self._environment.tests)
+                else ("test", self.environment.tests)
             )
             if node.name not in known:
                 close = nearest(node.name, [name for name in known if name[0].isalpha()])
                 hint = f"; did you mean `{close}`?" if close else ""
                 self._problem(node.lineno, f"there is no {kind} `{node.name}`{hint}")
-                # Jinja would stop at an unknown one, and what else is wrong would not be told.
+                # Jinja would stop at an unknown name and hide later problems.
                 node.name = "string"
 
     def _check_columns_named_as_functions(self, tree: nodes.Template) -> None:
         called = {id(node.node) for node in tree.find_all(nodes.Call)}
         for node in tree.find_all(nodes.Name):
-            found = self._columns.with_variable(node.name)
-            if node.name in self._environment.globals and found and id(node) not in called:
-                header = self._columns.headers[found[0]]
+            found = self.columns.with_variable(node.name)
+            if node.name in self.environment.globals and found and id(node) not in called:
+                header = self.columns.headers[found[0]]
                 self._problem(
                     node.lineno,
                     f'`{node.name}` is a function of Jinja\'s; write {ROW}["{header}"] for the column',
                 )
 
     def _check_look_alikes(self, tree: nodes.Template) -> None:
-        """Placeholders of other programs would be sent to customers as they stand."""
+        """Reports placeholders of other programs, which would be sent to customers."""
         for node in tree.find_all(nodes.TemplateData):
             for match in _LOOK_ALIKES.finditer(node.data):
                 name = next(filter(None, match.groups()))
-                found = self._columns.with_header(name) or self._columns.with_variable(name)
+                found = self.columns.with_header(name) or self.columns.with_variable(name)
                 if found:
                     self._problem(
                         node.lineno + node.data.count("\n", 0, match.start()),
-                        f"`{match[0]}` would be sent as it stands; write {{{{ {self._said(found[0])} }}}}",
+                        f"`{match[0]}` would be sent as is; write {{{{ {self._reference_to(found[0])} }}}}",
                     )
 
     def _check_variable(self, variable: str, line: int, known: frozenset[str]) -> None:
-        """A name that is looked up outside the file. `known` names are set in a branch, or by a file above."""
-        found = self._columns.with_variable(variable)
-        if found and not self._visit.with_row and variable not in known:
+        """Checks a variable. `known` names are set in some branch or by a referring file."""
+        found = self.columns.with_variable(variable)
+        if found and not self.visit.with_row and variable not in known:
             self._problem(line, _ROW_NOT_AVAILABLE.format(f"`{variable}` is a column"))
         elif len(found) > 1:
             self._problem(line, self._ambiguous(variable, found))
         elif found:
-            self._findings.variables[variable] = found[0]
-            self._findings.uses.add(found[0])
+            self.findings.variables[variable] = found[0]
+            self.findings.uses.add(found[0])
         elif variable not in known:
             self._unknown(variable, line)
 
     def _check_row(self, tree: nodes.Template, known: frozenset[str]) -> None:
         loads = [node for node in tree.find_all(nodes.Name) if node.name == ROW]
-        if not self._visit.with_row:
-            self._problem(loads[0].lineno, _ROW_NOT_AVAILABLE.format(f"`{ROW}` is not known here"))
+        if not self.visit.with_row:
+            self._problem(loads[0].lineno, _ROW_NOT_AVAILABLE.format(f"`{ROW}` is used here"))
             return
-        self._findings.needs_row = True
+        self.findings.needs_row = True
         by_header = 0
         subscripts: list[nodes.Getitem | nodes.Getattr] = [
             *tree.find_all(nodes.Getitem),
@@ -203,41 +196,41 @@ class _FileCheck:
                     by_header += 1
                     self._check_header(key, node.lineno)
         if by_header < len(loads):
-            self._findings.uses.update(range(len(self._columns.headers)))
+            self.findings.uses.update(range(len(self.columns.headers)))
 
     def _check_header(self, key: object, line: int) -> None:
         if not isinstance(key, str):
             self._problem(line, f'`{ROW}` takes the header of a column in quotes: {ROW}["First Name"]')
             return
-        found = self._columns.with_header(key) or self._columns.with_variable(key)
+        found = self.columns.with_header(key) or self.columns.with_variable(key)
         if len(found) == 1:
-            self._findings.uses.add(found[0])
+            self.findings.uses.add(found[0])
         elif found:
             self._problem(line, self._ambiguous(key, found))
         else:
             self._unknown(key, line)
 
     def _unknown(self, name: str, line: int) -> None:
-        headers = self._columns.headers
+        headers = self.columns.headers
         close = nearest(name, [*headers, *map(variable_name, headers)])
         if close is not None:
-            found = self._columns.with_header(close) or self._columns.with_variable(close)
+            found = self.columns.with_header(close) or self.columns.with_variable(close)
             index = found[0]
-            hint = f"the nearest is `{self._said(index)}` (column {headers[index]})"
+            hint = f"the nearest is `{self._reference_to(index)}` (column {headers[index]})"
         else:
             shown = ", ".join(header for header in headers[:_NAMES_SHOWN] if header)
             hint = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
         self._problem(line, f"the list has no column for `{name}`; {hint}")
 
     def _ambiguous(self, name: str, found: Sequence[int]) -> str:
-        headers = " and ".join(f'"{self._columns.headers[index]}"' for index in found)
+        headers = " and ".join(f'"{self.columns.headers[index]}"' for index in found)
         return f"`{name}` could be any of the columns {headers}; rename all but one of them"
 
-    def _said(self, index: int) -> str:
-        """The column as a template writes it."""
-        name = variable_name(self._columns.headers[index])
-        reachable = name.isidentifier() and len(self._columns.with_variable(name)) == 1 and name != ROW
-        return name if reachable else f'{ROW}["{self._columns.headers[index]}"]'
+    def _reference_to(self, index: int) -> str:
+        """How a template refers to the column."""
+        name = variable_name(self.columns.headers[index])
+        reachable = name.isidentifier() and len(self.columns.with_variable(name)) == 1 and name != ROW
+        return name if reachable else f'{ROW}["{self.columns.headers[index]}"]'
 
     def _references(self, tree: nodes.Template, known: frozenset[str]) -> Iterator[_Visit]:
         references: list[nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends] = [
@@ -249,35 +242,28 @@ class _FileCheck:
         for node in references:
             names = _file_names(node.template)
             if names is None:
-                self._problem(node.lineno, "the name of another file has to stand there in quotes")
+                self._problem(node.lineno, "write the name of the other file in quotes")
                 continue
             name = self._load_first(
                 names, node.lineno, optional=isinstance(node, nodes.Include) and node.ignore_missing
             )
             if name is not None:
-                with_row = self._visit.with_row and (isinstance(node, nodes.Extends) or node.with_context)
+                with_row = self.visit.with_row and (isinstance(node, nodes.Extends) or node.with_context)
                 yield _Visit(name, with_row, known if with_row else frozenset())
 
     def _load_first(self, names: Sequence[str], line: int, *, optional: bool) -> str | None:
-        """Reads the first of the files that is there; says why if that cannot be used."""
+        """Reads the first of the files that exists; reports it if it cannot be used."""
         for name in names:
-            if name in self._findings.sources:
+            if name in self.findings.sources:
                 return name
-            path = _inside(self._folder, name)
+            path = _inside(self.folder, name)
             if path is not None and not path.exists():
                 continue
-            content: bytes
-            problem: str | None
-            if path is None:
-                content, problem = b"", "it is not in the template's folder"
-            elif (problem := refusal(path, self._folder)) is not None:
-                content = b""
-            else:
-                content, problem = read(path)
+            content, problem = _read_inside(self.folder, path)
             if problem is not None:
                 self._problem(line, f"`{name}` cannot be used: {problem}")
                 return None
-            self._findings.sources[name] = content.decode("utf-8-sig")
+            self.findings.sources[name] = content.decode("utf-8-sig")
             return name
         if not optional:
             self._problem(
@@ -287,12 +273,21 @@ class _FileCheck:
 
 
 def _inside(folder: Path, name: str) -> Path | None:
-    """The file `name` of `folder`, or None where it is elsewhere: by `..`, a root, a drive or a link."""
+    """The file `name` of `folder`, or None if `..`, a root, a drive or a link leads elsewhere."""
     try:
         path = folder.joinpath(*split_template_path(name)).resolve()
     except (TemplateNotFound, OSError, ValueError):
         return None
     return path if path.is_relative_to(folder.resolve()) else None
+
+
+def _read_inside(folder: Path, path: Path | None) -> tuple[bytes, str | None]:
+    """As `read`, for a path from `_inside`."""
+    if path is None:
+        return b"", "it is not in the template's folder"
+    if (why := refusal(path, folder)) is not None:
+        return b"", why
+    return read(path)
 
 
 def _file_names(node: nodes.Expr) -> list[str] | None:
@@ -304,7 +299,7 @@ def _file_names(node: nodes.Expr) -> list[str] | None:
 
 
 def _constant(node: nodes.Expr) -> object:
-    """The value of an expression that is the same for each row; else None."""
+    """The value of a constant expression, else None."""
     try:
         return node.as_const()
     except nodes.Impossible:
@@ -312,7 +307,7 @@ def _constant(node: nodes.Expr) -> object:
 
 
 def _names_set(tree: nodes.Template) -> frozenset[str]:
-    """Names that the file gives a value to, anywhere."""
+    """The names that the file sets anywhere."""
     names = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     names |= {node.name for node in tree.find_all(nodes.Macro)}
     names |= {node.target for node in tree.find_all(nodes.Import)}
@@ -326,21 +321,24 @@ def _first_line(tree: nodes.Template, variable: str) -> int:
 
 
 _ROW_NOT_AVAILABLE = (
-    "{}, but the file that imports this one keeps the row to itself; "
-    "add `with context` to the import, or hand the value to the macro"
+    "{}, but the file that imports this one does not share the row; "
+    "add `with context` to the import, or pass the value to the macro"
 )
-# {first_name}, [First Name], <<First Name>>, «First Name»: what Python, Word and other senders of texts use.
+# {first_name}, [First Name], <<First Name>>, «First Name», as in Python, Word and other texting programs.
 _LOOK_ALIKES = re.compile(r"\{([^{}\n]{1,60})\}|\[([^\[\]\n]{1,60})\]|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»")
 
 _OPEN = r".*block that needs to be closed is '(.+)'"
 _PLAIN_MESSAGES: Sequence[tuple[str, str]] = (
-    (r"unexpected char '[“”‘’„«»]'", "curly quotes between the braces; type straight ones there"),
+    (r"unexpected char '[“”‘’„«»]'", "curly quotes between the braces; type straight quotes"),
     (
         r"expected token 'end of print statement', got '(.+)'",
-        r'`\1` is left over in a {{ }}; a name has no blanks and begins with a letter; else write row["2nd Phone"]',
+        (
+            r"unexpected `\1`; no spaces in names: write {{ first_name }}, "
+            r'or {{ row["2nd Phone"] }} if a name begins with a digit'
+        ),
     ),
-    (r"unexpected '}'", "a {{ is closed by two braces: }}"),
-    (r"expected token 'end of statement block', got '='", "one = sets a value; two compare: =="),
+    (r"unexpected '}'", "a {{ must be closed by two braces: }}"),
+    (r"expected token 'end of statement block', got '='", "= sets a value; write == to compare"),
     (r"unexpected end of template, expected 'end of print statement'", "a {{ is never closed by }}"),
     (r"unexpected end of template, expected 'end of statement block'", "a {% is never closed by %}"),
     (r"Unexpected end of template\. " + _OPEN, r"a {% \1 %} is never closed by {% end\1 %}"),
@@ -348,12 +346,12 @@ _PLAIN_MESSAGES: Sequence[tuple[str, str]] = (
         r"Encountered unknown tag '(.+?)'\. " + _OPEN,
         r"there is no tag `\1`; the open {% \2 %} is closed by {% end\2 %}",
     ),
-    (r"Encountered unknown tag '(.+?)'", r"there is no tag `\1` that could stand here"),
+    (r"Encountered unknown tag '(.+?)'", r"the tag `\1` does not belong here"),
 )
 
 
 def plain_message(error: TemplateSyntaxError) -> str:
-    """What a syntax error means to somebody who writes texts."""
+    """Explains a syntax error to people who write templates."""
     message = (error.message or "").rstrip(".")
     for pattern, words in _PLAIN_MESSAGES:
         if match := re.match(pattern, message):

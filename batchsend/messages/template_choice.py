@@ -1,4 +1,4 @@
-"""The templates of one campaign, and which of them a row gets: `template`, or `template_by` a column of the list."""
+"""Chooses the template of each row: the campaign's `template`, or one of `template_by` by the value of a column."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from batchsend.messages.template import MessageTemplate
 
 
 class TemplateChoice:
-    """Templates of one list. Made by `load`.
+    """The templates of one campaign for one list. Create it with `load`.
 
-    `default` is for every value that no case names; a campaign with one `template` has no cases.
+    `default` is for all values without a case. A campaign with a single `template` has no cases.
     """
 
     def __init__(
@@ -27,17 +27,17 @@ class TemplateChoice:
         cases: Sequence[tuple[MessageTemplate, Sequence[str]]] = (),
     ) -> None:
         self.default = default
-        #: The header of the column to choose by, as the campaign file has it; '' where there is only one template.
+        #: The header of the column to choose by, as written in the campaign file; '' if there is only one template.
         self.column = column
-        #: Each with the values it is for, as the campaign file has them.
+        #: Each template with its values, as written in the campaign file.
         self.cases = tuple(cases)
         self._by_value = {folded(value): template for template, values in cases for value in values}
 
     @classmethod
     def load(cls, campaign: Campaign, headers: Sequence[str]) -> TemplateChoice:
-        """Reads and checks all templates of a campaign for a list with these headers.
+        """Reads all templates of a campaign and checks them for a list with these headers.
 
-        Raises `BatchsendError` with everything that is wrong with any of them.
+        Raises `BatchsendError` with the problems of all of them.
         """
         if campaign.template is not None:
             return cls(MessageTemplate.load(campaign.template, headers))
@@ -45,39 +45,39 @@ class TemplateChoice:
         if by is None:
             raise CampaignError(campaign.path, "`template` is missing")
         loaded: dict[Path, MessageTemplate] = {}
-        wrong: list[TemplateError] = []
+        errors: list[TemplateError] = []
         for path in dict.fromkeys([by.default, *by.cases]):
             try:
                 loaded[path] = MessageTemplate.load(path, headers)
             except TemplateError as error:
-                wrong.append(error)
-        if wrong:
-            raise wrong[0] if len(wrong) == 1 else BatchsendError("\n".join(map(str, wrong)))
+                errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else BatchsendError("\n".join(map(str, errors)))
         cases = [(loaded[path], values) for path, values in by.cases.items()]
         return cls(loaded[by.default], by.column, cases)
 
     def choose(self, value: str) -> MessageTemplate:
-        """The template of a row with this value in the column to choose by, whatever its letter case."""
+        """The template of a row with this value in the column to choose by; ignores letter case."""
         return self._by_value.get(folded(value), self.default)
 
     @property
     def path(self) -> Path:
-        """The default template's file."""
+        """The file of the default template."""
         return self.default.path
 
     @property
     def uses(self) -> frozenset[int]:
-        """Indexes of the list's columns that any of the templates looks at."""
+        """Indexes of the list's columns that any template uses."""
         return frozenset().union(*(template.uses for template in self._templates()))
 
     @property
     def variables(self) -> Mapping[str, int]:
-        """The templates' names for columns, each with the column's index."""
+        """The variables of all templates, with the indexes of their columns."""
         return {name: index for template in self._templates() for name, index in template.variables.items()}
 
     @property
     def source_sha256(self) -> str:
-        """Of all templates and of what chooses among them: changes whenever the texts could."""
+        """A digest of all templates and their cases; it changes whenever the texts could."""
         if not self.cases:
             return self.default.source_sha256
         cases = sorted([value, template.source_sha256] for value, template in self._by_value.items())
@@ -85,18 +85,18 @@ class TemplateChoice:
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
     def described_files(self) -> list[str]:
-        """Each file with what it is for: `x.en.txt.j2`, `x.es.txt.j2 (Spanish, SPA, es)`."""
+        """Each file with its values: `x.en.txt.j2`, `x.es.txt.j2 (Spanish, SPA, es)`."""
         cases = (f"{template.path} ({', '.join(values)})" for template, values in self.cases)
         return [str(self.path), *cases]
 
     def unmatched(self, values: Mapping[str, int]) -> Counter[str]:
-        """Those of these values (with how often each stands in the list) that no case names; '' is blank."""
+        """The values without a case, from `values` with their counts in the list; '' is blank."""
         return Counter(
             {value: count for value, count in values.items() if folded(value) not in self._by_value}
         )
 
     def rows_by_file(self, values: Mapping[str, int]) -> Counter[Path]:
-        """How many rows each template's file gets, the default's first; 0 is there too."""
+        """The number of rows for each template file, including 0; the default template is first."""
         rows: Counter[Path] = Counter(dict.fromkeys((template.path for template in self._templates()), 0))
         for value, count in values.items():
             rows[self.choose(value).path] += count

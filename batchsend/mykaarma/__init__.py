@@ -1,5 +1,6 @@
-"""Everything we know of the myKaarma API: requests, answers, delivery updates and the HTTP client.
+"""The myKaarma API: requests, answers, delivery updates and the HTTP client.
 
-Begin with `protocol`, which builds requests and judges answers without any network, then `client`, which
-sends them. This package never imports the sandbox, so that the two can disagree.
+Begin with `protocol`, which builds requests and judges answers without any network. `client` sends them over
+`connection`, and `updates` reads what the API reports later. This package may not import the sandbox: both implement
+the API independently, so that one can reveal a mistake in the other.
 """

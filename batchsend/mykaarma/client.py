@@ -1,4 +1,4 @@
-"""The HTTP client of the send-text API: a thin shell of aiohttp around the pure functions in `api.py`."""
+"""The HTTP client of the send-text API: sends what `protocol` builds and has it judge the answers."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ from batchsend.mykaarma.protocol import (
 from batchsend.statuses import Code, Status
 from batchsend.utils.version import __version__
 
-#: When its time is up, a request waits so much longer: after a standstill of this computer (suspended, stopped) the
-#: answer may lie here and only have to be read.
-_LAST_LOOK_SECONDS = 0.25
-#: Connections that may be dropped, one after the other, before a request that waits for its moment is turned away.
+#: How much longer a request waits after its time-out. If the computer was suspended, the answer may have arrived and
+#: only needs to be read.
+_EXTRA_SECONDS = 0.25
+#: How many connections in a row may be dropped before a request is sent; then it is tried again later.
 _MOST_DROPPED = 3
 
 
 class Departure:
-    """Watches one request leave.
+    """Permits one request and records when it is sent.
 
-    `allow` is awaited when the connection is ready and nothing has been written yet; it returns when the
-    request may leave and is the last thing that is waited for before it does. Until `left_at` is set, cancelling
-    `post` makes sure that it never leaves.
+    `allow` is awaited after the connection is ready and directly before the request is written; it returns when the
+    request may be sent. While `left_at` is not set, canceling `post` ensures that the request is never sent.
     """
 
     def __init__(self, allow: Callable[[], Awaitable[None]], timeout: float) -> None:
@@ -49,33 +48,33 @@ class Departure:
         self._timeout = timeout
         self._time_is_up: asyncio.TimerHandle | None = None
         self.deadline: asyncio.Timeout | None = None
-        #: The event loop's time when the request left; `None`: it certainly has not.
+        #: The event loop's time when the request was sent; `None`: it was certainly not sent.
         self.left_at: float | None = None
         self.sent_at: datetime | None = None
 
     async def allowed(self) -> None:
-        """Waits until the request may leave."""
+        """Waits until the request may be sent."""
         await self._allow()
 
     def left(self) -> None:
-        """The request leaves now: nothing is waited for between this and its first byte."""
+        """Records that the request is sent now; its first byte is written without waiting."""
         loop = asyncio.get_running_loop()
         self.left_at = loop.time()
         self.sent_at = datetime.now(UTC)
-        self._time_is_up = loop.call_at(self.left_at + self._timeout, self._look_once_more)
+        self._time_is_up = loop.call_at(self.left_at + self._timeout, self._extend_deadline)
 
     def over(self) -> None:
-        """The request has ended; nothing limits its time any more."""
+        """Cancels the time-out after the request has ended."""
         if self._time_is_up is not None:
             self._time_is_up.cancel()
 
-    def _look_once_more(self) -> None:
+    def _extend_deadline(self) -> None:
         if self.deadline is not None:
-            self.deadline.reschedule(asyncio.get_running_loop().time() + _LAST_LOOK_SECONDS)
+            self.deadline.reschedule(asyncio.get_running_loop().time() + _EXTRA_SECONDS)
 
 
 class ApiClient:
-    """One session with one API. `timeout`: seconds for connecting, and again for a request and its answer."""
+    """A client of one API. `timeout`: seconds for connecting, and the same again for a request with its answer."""
 
     def __init__(
         self,
@@ -113,7 +112,7 @@ class ApiClient:
             await self._connections.close()
 
     async def post(self, request: Request, departure: Departure) -> Judgement:
-        """Sends one text, once, and judges the answer. Never raises for what a server or a network does."""
+        """Sends one text once and judges the answer. Problems of the server or the network never raise."""
         assert self._connections is not None  # noqa: S101
         path = request_path(request)
         data = request_json(request, self._options)
@@ -128,20 +127,21 @@ class ApiClient:
                 f"Nothing was sent to it. Check MYKAARMA_BASE_URL, this computer's clock, and your network's proxy."
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError, HttpProcessingError) as error:
-            # A status that is no success says enough, also where the rest never comes.
+            # A status that is not a success is enough, even if the rest of the answer is missing.
             if answer.status < 300:
                 return self._judge_trouble(error, departure)
         finally:
             departure.over()
-        wish, time = answer.headers.get("Retry-After"), datetime.now(UTC)
-        if wish is not None:  # nothing else needs the server's clock, and reading a date takes a while
+        retry_after, time = answer.headers.get("Retry-After"), datetime.now(UTC)
+        if retry_after is not None:  # only this needs the server's clock, and parsing a date is slow
             time = server_time(answer.headers.get("Date"), time)
-        return judge(answer.status, answer.body, wish, time, sender_per_row=self._sender_per_row)
+        return judge(answer.status, answer.body, retry_after, time, sender_per_row=self._sender_per_row)
 
     async def _ready_connection(self, connections: ApiConnections, departure: Departure) -> Connection:
-        """A connection on which the request may leave now; it counts as left.
+        """A connection on which the request is to be written now; it counts as sent.
 
-        One that the other side drops while the request waits for its moment was not written to: there are others.
+        If the server drops the connection while the request waits for permission, nothing was written to it, and
+        another one is used.
         """
         for _ in range(_MOST_DROPPED):
             connection = await connections.connect()
@@ -172,7 +172,7 @@ class ApiClient:
 
 
 def _plain(error: Exception) -> str:
-    """A network error in a few words, without addresses of Python objects."""
+    """A network error in a few words."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name cannot be found"
     if isinstance(error, TimeoutError):

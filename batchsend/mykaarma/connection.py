@@ -1,9 +1,8 @@
 """Requests to one server over aiohttp's connections, without aiohttp's session.
 
-A session does a hundred things that no request here needs, or that all of them would do the same way: cookies,
-redirects, proxies, headers put together anew. That takes longer than all the rest of sending a text (`make bench`:
-sending phase). What is used of aiohttp are its connections (pool, names, TLS) and its parser; what is left to do here
-is to write a POST and to read its answer.
+A session handles cookies, redirects, proxies and headers for each request. None of it is needed here, and it takes
+longer than the rest of sending a text (`make bench`: sending phase). This module uses aiohttp's connections (pool,
+DNS, TLS) and parser, and writes the POST and reads the answer itself.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from yarl import URL
 
-#: An answer is about a kilobyte; what is longer than this is not one.
+#: A longer body is not an answer of the API; answers have about a kilobyte.
 ANSWER_BYTES = 1_000_000
-#: A request must not meet a connection that the other side is just dropping; common servers do so after 5 s idle.
+#: An idle connection is closed after this time, before the server drops it: common servers do after 5 s.
 KEEP_ALIVE_SECONDS = 4.0
 _SWITCHING_PROTOCOLS = 101
 
-#: What an answer that breaks off, or is none, raises.
+#: Raised for an answer that breaks off or is not HTTP.
 BROKEN_ANSWER = (HttpProcessingError, aiohttp.ClientPayloadError)
 
 
 @dataclass(slots=True)
 class HttpResponse:
-    """What has come in of an answer. `status` is 0 until there is one; `body` is `None` unless it is there whole."""
+    """The received part of an answer. `status` is 0 until it arrives; `body` is `None` unless it is complete."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +38,7 @@ class HttpResponse:
 
 
 class _CleanConnector(aiohttp.TCPConnector):
-    """Gives no connection on which something arrived while nobody had asked: it would answer the next request."""
+    """Discards connections with unrequested data, which would be taken as the answer to the next request."""
 
     async def connect(  # the signature is aiohttp's
         self,
@@ -55,16 +54,16 @@ class _CleanConnector(aiohttp.TCPConnector):
 
 
 class ApiConnections:
-    """At most `limit` connections to the server of `base_url`. Belongs to the event loop in which it is made.
+    """At most `limit` connections to the server of `base_url`. Belongs to the event loop that creates it.
 
-    `headers` go with each request; `timeout`: seconds for opening a connection.
+    `headers` are sent with each request; `timeout`: seconds for opening a connection.
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str], *, limit: int, timeout: float) -> None:
         url = URL(base_url)
         self._connector = _CleanConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout)
-        #: Says to the connector where to connect to; it is never sent.
+        #: Tells the connector where to connect to; it is not sent.
         self._target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
         self._path = url.raw_path.rstrip("/")
         fixed = {"Host": url.host_port_subcomponent, "Accept-Encoding": "gzip, deflate", **headers}
@@ -74,14 +73,14 @@ class ApiConnections:
         await self._connector.close()
 
     async def connect(self) -> Connection:
-        """A connection that is ready to be written to. Raises what aiohttp raises where there is none."""
+        """A connection that is ready for writing. Raises aiohttp's errors if there is none."""
         return await self._connector.connect(self._target, [], self._timeout)
 
     async def post(self, connection: Connection, path: str, body: bytes, answer: HttpResponse) -> None:
-        """Writes one request at once, before anything is waited for, and fills `answer` with what comes back.
+        """Writes one request without waiting for anything, and fills `answer`.
 
-        `path` is encoded and stands below the base URL. Raises `aiohttp.ClientError`, `OSError` or
-        `HttpProcessingError` where the answer breaks off; `connection` is used up in any case.
+        `path` is encoded and relative to the base URL. Raises `aiohttp.ClientError`, `OSError` or
+        `HttpProcessingError` if the answer breaks off. `connection` cannot be used again in any case.
         """
         try:
             await self._exchange(connection, path, body, answer)
@@ -91,7 +90,7 @@ class ApiConnections:
         if answer.body is None:
             connection.close()
         else:
-            # Where the server wants it closed, the connector does so.
+            # The connector closes it if the server asks for that.
             connection.release()
 
     async def _exchange(self, connection: Connection, path: str, body: bytes, answer: HttpResponse) -> None:
@@ -103,7 +102,7 @@ class ApiConnections:
         transport.write(head.encode("ascii") + body)
         while True:
             message, content = await protocol.read()
-            # Others of these are an interim word before the answer.
+            # Other 1xx statuses are interim answers.
             if not 100 <= message.code < 200 or message.code == _SWITCHING_PROTOCOLS:
                 break
         answer.status, answer.headers = message.code, message.headers
@@ -111,16 +110,16 @@ class ApiConnections:
 
 
 def is_usable(connection: Connection) -> bool:
-    """Whether the other side has not dropped it or said anything since it was given out."""
+    """Whether the server has neither dropped the connection nor sent data on it."""
     protocol = connection.protocol
     return protocol is not None and protocol.is_connected() and not protocol.should_close
 
 
 async def _read(content: StreamReader) -> bytes | None:
-    """The answer's body, or `None` where it is too long, cut short or damaged while its status is known."""
+    """The answer's body; `None` if it is too long, cut short or damaged."""
     body = b""
     try:
-        # Nearly every answer is there at once and whole.
+        # Nearly every answer arrives as one complete part.
         while not content.is_eof() or not body:
             part = await content.readany()
             if not part:

@@ -1,7 +1,6 @@
-"""The myKaarma send-text API: what a request says, and what an answer means.
+"""The myKaarma send-text API: builds requests and judges answers. Pure functions.
 
-Pure functions; `api_client.py` is the shell around them that talks HTTP. Source: the API's reference page "How to
-send a text to customer" and what the service was seen to answer.
+Source: the API's reference page "How to send a text to customer", and answers observed from the service.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ import orjson
 from batchsend.campaigns.campaign import Campaign
 from batchsend.statuses import Code, Status
 
-#: The longest `Retry-After` that is believed, in seconds.
+#: A longer `Retry-After` is cut to this, in seconds.
 LONGEST_RETRY_AFTER = 3600.0
-#: An answer's codes go into a ledger and into cells of a workbook: at most so many.
+#: The most codes taken from an answer, because they go into cells of a workbook.
 _MOST_ENTRIES = 20
 
-#: Refusals that every later row would meet too.
+#: Refusals that would affect every later row too.
 _ABOUT_THE_SENDER = frozenset({"INVALID_USER", "USER_DOES_NOT_HAVE_AUTHORITY", "DEALERSHIP_HOLIDAY"})
 _SENDER_ADVICE = {
     "INVALID_USER": (
@@ -39,8 +38,8 @@ _SENDER_ADVICE = {
     ),
     "DEALERSHIP_HOLIDAY": "the dealership has a holiday today in myKaarma. Send again on a working day",
 }
-#: They go into a ledger and into cells of a workbook: at most so many characters.
-LONGEST = 500
+#: The most characters of a text in an answer, because it goes into a cell of a workbook.
+LONGEST_TEXT = 500
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class SendingAttributes:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One text: to whom, from whom, what. `identity` finds its row again when a callback brings it back."""
+    """One text with its sender and customer. Callbacks return `identity`, which identifies the row."""
 
     department_uuid: str
     user_uuid: str
@@ -71,7 +70,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outcome is known, or known to be unknown: `accepted`, `failed` or `unconfirmed`."""
+    """The outcome of a request: `accepted`, `failed` or `unconfirmed`."""
 
     status: Status
     codes: tuple[str, ...] = ()
@@ -85,9 +84,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Certainly not sent, and worth trying again later.
+    """Certainly not sent, and to be tried again later.
 
-    `retry_after`: the server's wish in seconds. `advice`: a sentence for when it lasts.
+    `retry_after`: seconds that the server asks to wait. `advice`: a sentence shown if the problem lasts.
     """
 
     reason: str
@@ -98,7 +97,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Certainly not sent, and no other row would be either: the run stops. `reason` says what to change."""
+    """Certainly not sent, and neither would be any other row, so the run stops. `reason` says what to change."""
 
     reason: str
 
@@ -107,21 +106,21 @@ Judgement = Answered | RetryLater | Refused
 
 
 def run_identity(ledger_id: str, run: str) -> dict[str, str]:
-    """What tells a run's messages from those of all others when a callback brings one back."""
+    """The metadata that identifies a run's messages in callbacks."""
     return {"batchsendLedger": ledger_id, "batchsendRun": run}
 
 
-#: What stands there instead for a test: whoever receives updates knows that it is about no row.
+#: The metadata of a test text: updates with it are about no row.
 TRIAL_IDENTITY: Mapping[str, str] = {"batchsendTest": "true"}
 
 
 def message_identity(run: Mapping[str, str], row: int, generation: int) -> dict[str, str]:
-    """What finds one message's row again. `generation`: how often `--resend` opened the row."""
+    """The metadata that identifies one message's row. `generation`: how often `--resend` opened the row."""
     return {**run, "batchsendRow": str(row), "batchsendSend": str(generation + 1)}
 
 
 def request_path(request: Request) -> str:
-    """The endpoint's path below the base URL."""
+    """The endpoint's path, relative to the base URL."""
     sender = _sender_path(request.department_uuid, request.user_uuid)
     return f"{sender}{quote(request.customer_uuid, safe='')}/message"
 
@@ -157,17 +156,17 @@ def request_body(request: Request, options: SendingAttributes) -> dict[str, Any]
 
 
 def request_json(request: Request, options: SendingAttributes) -> bytes:
-    """The body of one request as it goes over the wire, in UTF-8."""
+    """The body of one request as JSON in UTF-8."""
     return orjson.dumps(request_body(request, options))
 
 
 def judge(
     http_status: int, body: bytes | None, retry_after: str | None, now: datetime, *, sender_per_row: bool
 ) -> Judgement:
-    """What an answer means. `body` is `None` where it could not be read whole; `now` is the server's time.
+    """Judges an answer. `body` is `None` if it could not be read completely; `now` is the server's time.
 
-    `sender_per_row`: department or user come from the list's columns, so a refusal about the sender is about
-    this row only.
+    `sender_per_row`: the department or user comes from a list column, so a refusal of the sender affects this row
+    only.
     """
     answer = _json_object(body)
     if 200 <= http_status < 300:
@@ -182,9 +181,9 @@ def judge(
         return _answered(Status.UNCONFIRMED, http_status, answer)
     if http_status == 401:
         codes = _codes(answer)[0]
-        said = f" ({', '.join(codes)})" if codes else ""
+        named = f" ({', '.join(codes)})" if codes else ""
         return Refused(
-            f"myKaarma does not accept the username and password{said}. Check MYKAARMA_USERNAME and "
+            f"myKaarma does not accept the username and password{named}. Check MYKAARMA_USERNAME and "
             f"MYKAARMA_PASSWORD, and that this account may send texts (scope message.create)."
         )
     if http_status == 403 and not sender_per_row:
@@ -196,9 +195,9 @@ def judge(
 
 
 def retry_seconds(value: str | None, now: datetime) -> float | None:
-    """`Retry-After`, in seconds or as an HTTP date, as seconds from `now`; `None` where it asks for no wait.
+    """`Retry-After` (seconds or an HTTP date) as seconds from `now`; `None` if it asks for no wait.
 
-    A moment that has passed is no wish either: it may be a clock that is wrong.
+    A date in the past asks for no wait either: a clock may be wrong.
     """
     if value is None:
         return None
@@ -212,7 +211,7 @@ def retry_seconds(value: str | None, now: datetime) -> float | None:
 
 
 def server_time(date: str | None, ours: datetime) -> datetime:
-    """The server's time by its `Date` header, else ours: its dates count by its clock, whatever ours says."""
+    """The server's time from its `Date` header, else ours. Dates in an answer follow the server's clock."""
     return (_moment(date) if date is not None else None) or ours
 
 
@@ -229,12 +228,12 @@ def _moment(http_date: str) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _busy(http_status: int, wish: float | None) -> RetryLater:
+def _busy(http_status: int, retry_after: float | None) -> RetryLater:
     if http_status == 429:
         return RetryLater(
-            "myKaarma asks to slow down (HTTP 429)", "Send with a lower `rate`, or later.", True, wish
+            "myKaarma asks to slow down (HTTP 429)", "Send with a lower `rate`, or later.", True, retry_after
         )
-    return RetryLater("myKaarma is not available (HTTP 503)", "Try again later.", True, wish)
+    return RetryLater("myKaarma is not available (HTTP 503)", "Try again later.", True, retry_after)
 
 
 def _judge_success(http_status: int, answer: Mapping[str, Any] | None, *, sender_per_row: bool) -> Judgement:
@@ -258,8 +257,10 @@ def _refusal(http_status: int, answer: Mapping[str, Any] | None, *, sender_per_r
     about_sender = [code for code in codes if code in _ABOUT_THE_SENDER or code.startswith("MISSING_")]
     if about_sender and not sender_per_row:
         code = about_sender[0]
-        advice = _SENDER_ADVICE.get(code, "myKaarma misses something in the request. Please report this")
-        return Refused(f"{code}: {advice}. No text was sent for this row, and the rest waits.")
+        advice = _SENDER_ADVICE.get(
+            code, "myKaarma reports a missing value in the request. Please report this"
+        )
+        return Refused(f"{code}: {advice}. No text was sent for this row, and the other rows wait.")
     return _answered(Status.FAILED, http_status, answer)
 
 
@@ -290,7 +291,7 @@ def _codes(answer: Mapping[str, Any] | None) -> tuple[tuple[str, ...], tuple[str
 
 
 def _entries(entries: object, name: str) -> tuple[str, ...]:
-    """The texts called `name` in a list of objects, whatever else that list turns out to be."""
+    """The texts under `name` in a list of objects; other entries are ignored."""
     if not isinstance(entries, list):
         return ()
     found = (short_text(entry.get(name)) for entry in entries if isinstance(entry, Mapping))
@@ -303,7 +304,7 @@ def _json_object(body: bytes | None) -> Mapping[str, Any] | None:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        # `orjson` takes UTF-8 by the book only; an outcome is not to be lost over a byte order mark.
+        # `orjson` accepts strict UTF-8 only; `json` also accepts a byte order mark.
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):
@@ -312,7 +313,7 @@ def _json_object(body: bytes | None) -> Mapping[str, Any] | None:
 
 
 def attributes_of(campaign: Campaign) -> SendingAttributes:
-    """What the campaign file says about every message."""
+    """The attributes that the campaign file sets for every message."""
     message = campaign.message
     return SendingAttributes(
         is_manual=message.is_manual,
@@ -327,7 +328,7 @@ def attributes_of(campaign: Campaign) -> SendingAttributes:
 
 
 def request_of(row: Mapping[str, Any], run: Mapping[str, str]) -> Request:
-    """The request for one row of the ledger's `messages` that is a message; `run` as `api.run_identity` gives it."""
+    """The request for one row of the ledger's `messages` that has a text; `run`: the result of `run_identity`."""
     return Request(
         department_uuid=row["department_uuid"],
         user_uuid=row["user_uuid"],
@@ -339,13 +340,13 @@ def request_of(row: Mapping[str, Any], run: Mapping[str, str]) -> Request:
 
 
 def short_text(value: object) -> str | None:
-    """The text without what neither databases nor workbooks take (half a surrogate pair, NUL); `None` for no text."""
+    """The text, shortened, without characters that a database or workbook refuses; `None` if it is no text."""
     if not isinstance(value, str):
         return None
-    beginning = value[: 2 * LONGEST]
-    # Nearly every text is as it should be, and there are several in each answer.
+    beginning = value[: 2 * LONGEST_TEXT]
+    # A shortcut for nearly every text; each answer has several.
     if beginning.isprintable():
         printable = beginning
     else:
         printable = "".join(char if char.isprintable() else " " for char in beginning)
-    return " ".join(printable.split())[:LONGEST] or None
+    return " ".join(printable.split())[:LONGEST_TEXT] or None

@@ -1,7 +1,7 @@
-"""What an update of the API says about a text: every shape that is known, read into one. Pure functions.
+"""Reads the API's updates on a text, in every known shape, into one `Update`. Pure functions.
 
-myKaarma does not publish the shape of what it sends to `callback_url`, and its webhooks wrap the same facts in
-another one. Whatever can be made out is used; what cannot is nobody's fault, and never an error.
+myKaarma does not document what it sends to `callback_url`, and its webhooks wrap the same facts in another shape.
+Facts that are recognized are used; an unrecognized payload is ignored and is no error.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from batchsend.mykaarma.protocol import short_text
 from batchsend.statuses import OPTED_OUT, Status
 
-#: Objects in which the facts may stand, and how deep.
+#: Names of objects that can hold the facts, and how deeply they can be nested.
 _WRAPPERS = ("payload", "messagedto", "message", "data", "event", "update", "response", "result")
 _DEPTH = 4
-#: Of these, a text may hold the object as JSON. Not of `message` or `body`: those may be a customer's own words.
+#: Their value can be a text with JSON. The text of `message` or `body` is not parsed: a customer may have written it.
 _MAYBE_JSON = frozenset({"payload", "messagedto", "data", "event"})
 _METADATA = ("callbackmetadata", "metadata")
 
@@ -42,7 +42,7 @@ _MOST_ERRORS = 20
 
 @dataclass(frozen=True, slots=True)
 class SendRef:
-    """One request, as its metadata names it. `generation`: how often `--resend` had opened the row."""
+    """One request, as its metadata names it. `generation`: how often `--resend` had opened the row before."""
 
     ledger_id: str
     run_id: int
@@ -52,7 +52,7 @@ class SendRef:
 
 @dataclass(frozen=True, slots=True)
 class UpdateOutcome:
-    """What became of a text: `accepted`, `delivered` or `undelivered`. Codes and descriptions joined by `; `."""
+    """The outcome of a text: `accepted`, `delivered` or `undelivered`. Codes and descriptions are joined by `; `."""
 
     status: Status
     codes: str = ""
@@ -61,39 +61,39 @@ class UpdateOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What could be made out; `verdict` is `None` where it says nothing of what became of the text."""
+    """The recognized facts; `outcome` is `None` if the update does not report one."""
 
     send: SendRef | None
     message_uuid: str | None
-    verdict: UpdateOutcome | None
+    outcome: UpdateOutcome | None
 
 
-def prevails(new: UpdateOutcome, known: UpdateOutcome | None) -> bool:
-    """Whether `new` is to stand where `known` stood.
+def overrules(new: UpdateOutcome, known: UpdateOutcome | None) -> bool:
+    """Whether `new` replaces `known`.
 
-    A total order, so that the last word is the same in whatever order updates come: `delivered` above
-    `undelivered` (an attempt can fail before another one succeeds), and that above `accepted`.
+    This is a total order, so the final outcome does not depend on the order of updates: `delivered` overrules
+    `undelivered` (an attempt can fail before another one succeeds), and both overrule `accepted`.
     """
     return known is None or _precedence(new) > _precedence(known)
 
 
-def _precedence(verdict: UpdateOutcome) -> tuple[int, bool, str, str]:
-    opted_out = not OPTED_OUT.isdisjoint(verdict.codes.split("; "))
-    return _RANK[verdict.status], opted_out, verdict.codes, verdict.descriptions
+def _precedence(outcome: UpdateOutcome) -> tuple[int, bool, str, str]:
+    opted_out = not OPTED_OUT.isdisjoint(outcome.codes.split("; "))
+    return _RANK[outcome.status], opted_out, outcome.codes, outcome.descriptions
 
 
 def read_update(body: bytes) -> Update | None:
-    """Reads the body of a request, whatever its content type says; `None` where nothing can be made of it."""
+    """Reads a request's body, whatever its content type; `None` if it has no known fact."""
     scopes = list(_scopes(_parsed(body)))
-    update = Update(_send_ref(scopes), _message_uuid(scopes), _verdict(scopes))
+    update = Update(_send_ref(scopes), _message_uuid(scopes), _outcome(scopes))
     return None if update == Update(None, None, None) else update
 
 
-# --- finding things
+# --- finding objects and values
 
 
 def _scopes(root: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects in which facts may stand, the outermost first, each with the name it stands under."""
+    """The objects that can hold facts, outermost first, each with its name."""
     waiting = deque([("", root, 0)])
     while waiting:
         name, value, depth = waiting.popleft()
@@ -106,7 +106,7 @@ def _scopes(root: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _object(value: object, *, may_be_json: bool) -> Mapping[str, Any] | None:
-    """The object with its names in one spelling; a list of one is what it holds."""
+    """The object with normalized names; a list of one object counts as that object."""
     if may_be_json and isinstance(value, str):
         value = _parsed(value)
     if isinstance(value, list) and len(value) == 1:
@@ -139,7 +139,7 @@ def _number(value: object, least: int) -> int | None:
     return number if least <= number <= _LARGEST_NUMBER else None
 
 
-# --- whose text it is
+# --- which text it is about
 
 
 def _send_ref(scopes: list[tuple[str, Mapping[str, Any]]]) -> SendRef | None:
@@ -152,7 +152,7 @@ def _send_ref(scopes: list[tuple[str, Mapping[str, Any]]]) -> SendRef | None:
             run_id = _number(metadata.get("batchsendrun"), 1)
             row = _number(metadata.get("batchsendrow"), 1)
             send = _number(metadata.get("batchsendsend"), 1)
-            # A trial text to somebody else than the row's customer is not the row's.
+            # A test text goes to another customer, so it is about no row.
             if "batchsendtest" in metadata:
                 return None
             if ledger_id is not None and run_id is not None and row is not None and send is not None:
@@ -162,18 +162,18 @@ def _send_ref(scopes: list[tuple[str, Mapping[str, Any]]]) -> SendRef | None:
 
 def _message_uuid(scopes: list[tuple[str, Mapping[str, Any]]]) -> str | None:
     named = _values(scopes, "messageuuid")
-    own = (scope.get("uuid") for name, scope in scopes if name in ("messagedto", "message"))
-    for value in (*named, *own):
+    unnamed = (scope.get("uuid") for name, scope in scopes if name in ("messagedto", "message"))
+    for value in (*named, *unnamed):
         text = short_text(value)
         if text is not None and len(text) <= _LONGEST_UUID:
             return text
     return None
 
 
-# --- what became of it
+# --- its outcome
 
 
-def _verdict(scopes: list[tuple[str, Mapping[str, Any]]]) -> UpdateOutcome | None:
+def _outcome(scopes: list[tuple[str, Mapping[str, Any]]]) -> UpdateOutcome | None:
     delivery = _status(scopes, "deliverystatus")
     why_not = [text for text in map(short_text, _values(scopes, "twiliodeliveryfailuremessage")) if text]
     codes, descriptions = _errors(scopes)
@@ -196,7 +196,7 @@ def _status(scopes: list[tuple[str, Mapping[str, Any]]], name: str) -> Status | 
 
 
 def _errors(scopes: list[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[str]]:
-    """Codes and descriptions of the `errors`, which should be a list of objects."""
+    """Codes and descriptions in `errors`, which should be a list of objects."""
     codes: list[str | None] = []
     descriptions: list[str | None] = []
     for errors in _values(scopes, "errors"):

@@ -1,4 +1,4 @@
-"""Which of the list's columns is what: the campaign's names, else our own names and their usual aliases."""
+"""Finds the columns of the list that a campaign uses, by the campaign's names, our names or their aliases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TITLE_COLUMNS = 1
 
 @dataclass(frozen=True)
 class Roles:
-    """Positions of the columns that the campaign uses; `key_names` is how the ledger remembers the key."""
+    """Positions of the columns that the campaign uses. `key_names`: the key as the ledger stores it."""
 
     customer_uuid: int
     phone: int | None
@@ -43,7 +43,7 @@ class Roles:
 
 
 def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
-    """Finds every column that the campaign uses. Raises `ListError` with all that are missing or unclear."""
+    """Finds every column that the campaign uses. Raises `ListError` with all missing or ambiguous columns."""
     finder = _Finder(headers)
     mapped = campaign.columns
     customer_uuid = finder.needed("customer_uuid", mapped.customer_uuid)
@@ -61,13 +61,13 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         key = tuple(finder.named("recipients.key", name) for name in recipients.key)
     if finder.problems and sum(map(bool, headers)) <= _TITLE_COLUMNS:
         finder.problems.append(
-            "This looks like a title, not like headers. If the headers stand further down, delete the rows above "
+            "This looks like a title, not like headers. If the headers are further down, delete the rows above "
             "them and save the list again"
         )
     if finder.problems or customer_uuid is None:
         raise ListError(campaign.list, finder.problems)
     positions = tuple(position for position in key if position is not None)
-    # The customer's column is always remembered by one name, so that naming it as the key changes nothing.
+    # The customer's column always gets the same name, so naming it as the key does not change the key.
     names = tuple(
         "customer_uuid" if position == customer_uuid else match_key(headers[position])
         for position in positions
@@ -80,7 +80,7 @@ def _sender_column(finder: _Finder, name: str, mapped: str | None, fixed: str | 
 
 
 class _Finder:
-    """Looks columns up in one list and collects what is wrong."""
+    """Looks up columns of one list and collects the problems."""
 
     def __init__(self, headers: Sequence[str]) -> None:
         self._headers = headers
@@ -88,29 +88,30 @@ class _Finder:
         self.problems: list[str] = []
 
     def named(self, key: str, header: str) -> int | None:
-        """The column that the campaign file names at `key`."""
+        """The column that the campaign file names under `key`."""
         position = self._positions.get(match_key(header))
         if position is None:
-            self.problems.append(f'`{key}` names the column "{header}", {self._what_it_has(header)}')
+            self.problems.append(f'`{key}` names the column "{header}", {self._missing(header)}')
         return position
 
     def optional(self, name: str, mapped: str | None) -> int | None:
-        """The column of our name, by the campaign's mapping, our name itself, or an alias."""
+        """The column for `name`: by the campaign's mapping, by `name` itself, or by an alias."""
         if mapped is not None:
             return self.named(f"columns.{name}", mapped)
-        own = self._positions.get(match_key(name))
-        if own is not None:
-            return own
+        exact = self._positions.get(match_key(name))
+        if exact is not None:
+            return exact
         found = [self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions]
         if len(found) > 1:
             headers = " and ".join(f'"{self._headers[position]}"' for position in sorted(found))
             self.problems.append(
-                f"{headers} could each be `{name}`. Say which one: under [columns], "
+                f"{headers} could each be `{name}`. Name the right one under [columns], such as "
                 f'{name} = "{self._headers[min(found)]}"'
             )
         return found[0] if found else None
 
     def needed(self, name: str, mapped: str | None) -> int | None:
+        """The same as `optional`, but a missing column is a problem."""
         problems = len(self.problems)
         position = self.optional(name, mapped)
         if position is None and len(self.problems) == problems:
@@ -120,7 +121,7 @@ class _Finder:
             )
         return position
 
-    def _what_it_has(self, header: str) -> str:
+    def _missing(self, header: str) -> str:
         close = nearest(header, self._headers)
         hint = f' Did you mean "{close}"?' if close else ""
         return f"which is not in the list; it has: {self._all()}.{hint}"

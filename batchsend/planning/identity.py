@@ -1,4 +1,4 @@
-"""Is this the campaign that the ledger remembers? Whatever could make it forget is refused, with the way out."""
+"""Finds a campaign in the ledger, and refuses changes that would lose its history."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
 
+_NEW_CAMPAIGN = "--new-campaign"
+
 
 def find_campaign(
     campaign: Campaign, identity: Identity, ledger: Ledger, *, new_campaign: bool
 ) -> CampaignRecord | None:
-    """The ledger's record of this campaign, `None` where it knows nothing of it.
+    """The ledger's record of this campaign; `None` if there is none.
 
     `new_campaign`: start without the history that this file has under another name. Raises `IdentityError`.
     """
@@ -27,8 +29,8 @@ def find_campaign(
     if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
         raise IdentityError(
             f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
-            f"with {_list(record.key_columns)}: it could not be known who already got this text. Put the key back, "
-            f"or give the campaign another `name` and start without its history: --new-campaign"
+            f"with {_list(record.key_columns)}. With another key, batchsend cannot tell who already got this text. "
+            f"Change the key back, or give the campaign another `name` and start without its history: --new-campaign"
         )
     return record
 
@@ -40,25 +42,25 @@ def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:
         name = others[-1].name
         raise IdentityError(
             f'{identity.file}: this campaign was sent under the name "{name}" before. Its customers would be texted '
-            f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}". To '
-            f"start without it: --new-campaign"
+            f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}".',
+            _NEW_CAMPAIGN,
         )
 
 
 def _refuse_other_file(identity: Identity, record: CampaignRecord, ledger: Ledger) -> None:
-    # A ledger file is used on one computer only, whatever that is called today.
+    # A ledger file is used on one computer only, even if the computer's name changes.
     if record.file == identity.file or (ledger.file is None and record.host != identity.host):
         return
     other = Path(record.file)
     if _are_two(other, Path(identity.file)) and _name_of(other) in (record.name, identity.name):
         raise IdentityError(
-            f'{identity.file}: another campaign file has this name, "{record.name}": {record.file}. Two campaigns of '
-            f"one name would share their history. Give this one a `name` of its own, or delete the other file."
+            f'{identity.file}: another campaign file has this name, "{record.name}": {record.file}. Campaigns with '
+            f"the same name share their history. Give this one a different `name`, or delete the other file."
         )
 
 
 def _are_two(other: Path, file: Path) -> bool:
-    """Is `other` there, and not just another way to `file`?"""
+    """Whether `other` exists and is not the same file as `file`."""
     try:
         return other.is_file() and not other.samefile(file)
     except OSError:

@@ -1,4 +1,4 @@
-"""Files that name people who are not to be texted: suppression lists, and the ledger's opt-outs going out and in."""
+"""Reads files of people who must not be texted: suppression files, and opt-outs to import into the ledger."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from batchsend.messages.phones import PhoneProblem, to_e164
 _CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
 _PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))
 _REASON_HEADER = match_key("reason")
-_EXPORTED = ("customer_uuid", "phone", "reason", "source", "added_by", "added_at")
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """Who one row of a file names: "" and no phones (E.164) where it names nobody that could be found again."""
+class OptOutRow:
+    """The person in one row of a file: the customer UUID ("" if none) and the phones (E.164)."""
 
     row: int
     customer_uuid: str
     phones: Sequence[str]
     reason: str
-    #: How many more phones stand in the row, but are none.
-    unusable_phones: int = 0
+    #: How many other phones in the row are invalid.
+    invalid_phones: int = 0
 
 
-def read_people(path: Path, region: str) -> Iterator[Named]:
-    """Each row of a list of any format with a column for the customer or the phone. Raises `ListError`."""
+def read_opt_outs(path: Path, region: str) -> Iterator[OptOutRow]:
+    """Reads a list in any format with a column for the customer or the phone. Raises `ListError`."""
     people = _open(path)
     headers = [match_key(header) for header in people.headers]
     customer = _customer_column(people, headers)
@@ -50,69 +49,69 @@ def read_people(path: Path, region: str) -> Iterator[Named]:
 
 def _open(path: Path) -> CustomerList:
     try:
-        # Who opted out stays opted out when somebody filters the sheet.
+        # A person in a hidden or filtered row has opted out all the same.
         return open_list(path, ListOptions(hidden_rows="include"), rows_needed=False)
     except ListError as error:
         if not any("[list_options]" in problem for problem in error.problems):
             raise
         remedy = (
-            "But [list_options] is for the campaign's list: save this file anew, with one sheet as .xlsx, or as "
-            '"CSV UTF-8".'
+            "But [list_options] applies only to the campaign's list. Save this file again as .xlsx with one sheet or "
+            'as "CSV UTF-8".'
         )
         raise ListError(path, (*error.problems, remedy)) from None
 
 
 def _customer_column(people: CustomerList, headers: Sequence[str]) -> int | None:
-    own, *others = _CUSTOMER_HEADERS
-    if own in headers:
-        return headers.index(own)
+    exact, *others = _CUSTOMER_HEADERS
+    if exact in headers:
+        return headers.index(exact)
     found = [headers.index(name) for name in others if name in headers]
     if len(found) > 1:
         names = " and ".join(f'"{people.headers[position]}"' for position in sorted(found))
         raise ListError(
             people.path,
-            f"{names} could each be the customer's id in myKaarma. Call the right one customer_uuid.",
+            f"{names} could each be the customer's id in myKaarma. Rename the right one to customer_uuid.",
         )
     return found[0] if found else None
 
 
 def _named(
     people: CustomerList, customer: int | None, phones: Sequence[int], reason: int | None, region: str
-) -> Iterator[Named]:
-    # A row may end early, but one that is shifted could name another person than it means.
+) -> Iterator[OptOutRow]:
+    # Rows that end early are fine, but a row with shifted cells could name the wrong person.
     for chunk in people.chunks(used=()):
         for row, what in chunk.malformed.items():
             raise ListError(
                 people.path,
-                f"Row {row} {what}, so that nobody can tell whom it means. Put it right (a cell with a comma in it "
-                "needs quotation marks), or export the file again.",
+                f"Row {row} {what}, so it is unclear who it names. Correct it (a cell with a comma in it needs "
+                "quotation marks), or export the file again.",
             )
         for row, cells in zip(chunk.numbers, chunk.rows, strict=True):
             customer_uuid = cells[customer] if customer is not None else ""
             numbers = [number for position in phones if (number := cells[position])]
-            usable = _usable(numbers, region)
-            yield Named(
+            valid = _valid(numbers, region)
+            yield OptOutRow(
                 row,
                 "" if is_damaged(customer_uuid) else customer_uuid,
-                usable,
+                valid,
                 unescape_formula(cells[reason]) if reason is not None else "",
-                len(numbers) - len(usable),
+                len(numbers) - len(valid),
             )
 
 
-def _usable(numbers: Iterable[str], region: str) -> list[str]:
-    usable = []
+def _valid(numbers: Iterable[str], region: str) -> list[str]:
+    valid = []
     for number in numbers:
         try:
-            usable.append(to_e164(number, region))
+            valid.append(to_e164(number, region))
         except PhoneProblem:
             continue
-    return usable
+    return valid
 
 
-def wishes_of(named: Named, otherwise: str) -> list[OptOutRequest]:
-    """What the ledger keeps of a row; `otherwise` is the reason where the row gives none."""
-    reason = named.reason or otherwise
-    if named.phones:
-        return [OptOutRequest(named.customer_uuid, phone, reason) for phone in named.phones]
-    return [OptOutRequest(named.customer_uuid, "", reason)] if named.customer_uuid else []
+def opt_out_requests(row: OptOutRow, default_reason: str) -> list[OptOutRequest]:
+    """The opt-outs of a row; none if it has no customer UUID and no valid phone."""
+    reason = row.reason or default_reason
+    if row.phones:
+        return [OptOutRequest(row.customer_uuid, phone, reason) for phone in row.phones]
+    return [OptOutRequest(row.customer_uuid, "", reason)] if row.customer_uuid else []

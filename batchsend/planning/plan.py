@@ -1,12 +1,12 @@
-"""From a campaign to a plan: everything read, checked and rendered, in a throw-away ledger, before anything leaves.
+"""Turns a campaign into a plan: reads, checks and renders everything into a throw-away ledger, and sends nothing.
 
-A preview shows the plan, a rehearsal sends it to the sandbox, a real start stores it in the real ledger first.
+A preview shows the plan, a rehearsal sends it to the sandbox, and `send` first stores it in the real ledger.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,19 +28,20 @@ from batchsend.ledger.schema import messages
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
 from batchsend.planning.identity import find_campaign
-from batchsend.planning.planner import PLANNED, PlannedChunk, Planner, Remarks
-from batchsend.planning.row_judge import Judged, RowJudge
+from batchsend.planning.planned_rows import PlannedChunk, PlannedRow
+from batchsend.planning.planner import Planner, Remarks
+from batchsend.planning.row_judge import Judged
 from batchsend.planning.sources import Sources, read_sources
-from batchsend.planning.waiting import WaitRules, comes_back, mark_waiting
+from batchsend.planning.waiting import WaitRules, mark_waiting, waiting_until
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
-#: The number that a plan's only run has in its scratch ledger.
+#: The number of a plan's only run in its scratch ledger.
 SCRATCH_RUN = 0
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What one start asks for. `now` is its moment in UTC; `host` this computer's name; `wait`: for quiet hours."""
+    """What one start asks for. `now`: when it began, in UTC; `host`: this computer; `wait`: until quiet hours end."""
 
     campaign: Campaign
     base_url: str
@@ -52,35 +53,38 @@ class PlanRequest:
     wait: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A whole list, judged. The rows are in `scratch`, a ledger that lives as long as the plan is open."""
+    """A list whose rows are all judged. They are in `scratch`, a ledger that lives as long as the plan is open."""
 
     request: PlanRequest
     sources: Sources
     scratch: Ledger
     identity: Identity
+    #: The ledger's record of the campaign, and the run that continues; `None` if there is none.
     known: CampaignRecord | None
     run: RunRecord | None
     fingerprint: str
     remarks: Remarks
+    #: What this start would send.
     texts: int
     segments: int
+    #: Status -> rows, and (status, codes, rows).
     counts: dict[str, int]
-    codes: list[tuple[str, str, int]]
+    codes: Sequence[tuple[str, str, int]]
     sent_with_other_template: int
-    #: Texts of the whole run, those included that earlier starts tried and those that wait.
+    #: All texts of the run, including those that earlier starts tried and those that wait.
     texts_in_all: int
-    holding: WaitRules
-    #: A sentence, where the run comes to far more or fewer texts than any before it.
+    wait_rules: WaitRules
+    #: A sentence, if the run has far more or fewer texts than earlier runs.
     unusual: str | None
 
-    def comes_back(self) -> datetime | None:
-        """When the first of the rows that wait for a time may be sent."""
-        return comes_back(self.scratch, SCRATCH_RUN, self.holding)
+    def waiting_until(self) -> datetime | None:
+        """When the first row that waits for a time may be sent."""
+        return waiting_until(self.scratch, SCRATCH_RUN, self.wait_rules)
 
     def new_run(self) -> NewRun:
-        """What the ledger stores of the list and the campaign."""
+        """What the ledger stores about the list and the campaign."""
         campaign, customers = self.request.campaign, self.sources.customers
         return NewRun(
             list_fingerprint=self.fingerprint,
@@ -102,11 +106,11 @@ class Plan:
 
 @contextmanager
 def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
-    """Plans a start against what `ledger` remembers (`None`: there is no ledger yet). Changes nothing in it.
+    """Plans a start with the history in `ledger` (`None`: there is no ledger yet), without changing that ledger.
 
-    Raises `BatchsendError` for whatever makes the list, the template or the campaign unusable as a whole.
+    Raises `BatchsendError` if the list, a template or the campaign cannot be used as a whole.
     """
-    with frozen_garbage(), TemporaryDirectory(prefix="batchsend-") as folder:
+    with loaded_objects_frozen(), TemporaryDirectory(prefix="batchsend-") as folder:
         scratch = scratch_ledger(Path(folder))
         try:
             yield _plan(request, ledger, scratch)
@@ -117,86 +121,84 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
 def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     campaign = request.campaign
     sources = read_sources(campaign)
-    used = sources.roles.used | sources.template.uses
     fingerprint = sources.customers.fingerprint()
     identity = Identity(
         campaign.name, request.base_url, sources.roles.key_names, str(campaign.path), request.host
     )
-    known = None
+    known = run = None
     if ledger is not None:
         known = find_campaign(campaign, identity, ledger, new_campaign=request.new_campaign)
-    run = _same_list(request, ledger, known, fingerprint)
+        run = _same_list(request, ledger, known, fingerprint)
+        opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
+        sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
     history = History(
         ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
     )
-    if ledger is not None:
-        opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
-        sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
-    goes_on = run is not None and request.resend is not None and history.unfinished(request.resend)
-    planner = Planner(
-        campaign,
-        sources.customers.headers,
-        sources.roles,
-        _row_judge(campaign, sources),
-        history,
-        sources.suppression,
-        request.now,
-        partial(taken_rows, scratch, SCRATCH_RUN),
-        resend=None if goes_on else request.resend,
-        continues=run is not None,
-    )
-    for chunk in sources.customers.chunks(used):
-        _store(scratch, planner.plan(chunk))
-    if campaign.recipients.duplicate_phones == "skip":
-        skip_texted_phones(scratch, SCRATCH_RUN)
-    # The whole run's texts: what is left of a long list after a kill is no short list.
-    in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + planner.remarks.kept
-    holding = _holding(request, history)
-    mark_waiting(scratch, SCRATCH_RUN, holding)
-    texts, segments = segments_to_send(scratch, SCRATCH_RUN, holding.leaving)
+    remarks = _plan_rows(request, sources, history, scratch, continues=run is not None)
+    # A long list whose run is nearly done is still a long list.
+    in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + remarks.kept
+    wait_rules = _wait_rules(request, history)
+    mark_waiting(scratch, SCRATCH_RUN, wait_rules)
+    texts, segments = segments_to_send(scratch, SCRATCH_RUN, wait_rules.leaving)
     return Plan(
-        request,
-        sources,
-        scratch,
-        identity,
-        known,
-        run,
-        fingerprint,
-        planner.remarks,
-        texts,
-        segments,
-        scratch.counts(SCRATCH_RUN),
-        code_counts(scratch, SCRATCH_RUN),
-        history.sent_with_other_template(sources.template.source_sha256) if run else 0,
-        in_all,
-        holding,
-        unusual(in_all, history.texts_by_run()),
+        request=request,
+        sources=sources,
+        scratch=scratch,
+        identity=identity,
+        known=known,
+        run=run,
+        fingerprint=fingerprint,
+        remarks=remarks,
+        texts=texts,
+        segments=segments,
+        counts=scratch.counts(SCRATCH_RUN),
+        codes=code_counts(scratch, SCRATCH_RUN),
+        sent_with_other_template=history.sent_with_other_template(sources.template.source_sha256)
+        if run
+        else 0,
+        texts_in_all=in_all,
+        wait_rules=wait_rules,
+        unusual=unusual(in_all, history.texts_by_run()),
     )
+
+
+def _plan_rows(
+    request: PlanRequest, sources: Sources, history: History, scratch: Ledger, *, continues: bool
+) -> Remarks:
+    """Plans all rows into `scratch`."""
+    resend = request.resend
+    if continues and resend is not None and history.unfinished(resend):
+        # An earlier start chose the rows to send again, and this start finishes them.
+        resend = None
+    planner = Planner(
+        request.campaign,
+        sources,
+        history,
+        now=request.now,
+        planned_rows=partial(taken_rows, scratch, SCRATCH_RUN),
+        resend=resend,
+        continues=continues,
+    )
+    for chunk in sources.customers.chunks(sources.used):
+        _store(scratch, planner.plan(chunk))
+    if request.campaign.recipients.duplicate_phones == "skip":
+        skip_texted_phones(scratch, SCRATCH_RUN)
+    return planner.remarks
 
 
 def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
     with scratch.write() as connection:
         if chunk.rows:
-            insert_tuples(connection, messages, PLANNED, chunk.rows)
+            insert_tuples(connection, messages, PlannedRow._fields, chunk.rows)
         if chunk.kept:
             execute_for_all(connection, insert(messages), chunk.kept)
 
 
-def _row_judge(campaign: Campaign, sources: Sources) -> RowJudge:
-    return RowJudge(
-        campaign,
-        sources.customers.headers,
-        sources.roles,
-        sources.template,
-        phones_needed=sources.suppression.phones_only,
-    )
-
-
 def judge_row(plan: Plan, number: int) -> Judged | None:
-    """What one row of a plan's list says by itself, whatever its history; `None` where there is no such row."""
+    """Judges one row of a plan's list by itself, without its history; `None` if there is no such row."""
     sources = plan.sources
-    judge = _row_judge(plan.request.campaign, sources)
-    for chunk in sources.customers.chunks(sources.roles.used | sources.template.uses):
+    judge = sources.row_judge(plan.request.campaign)
+    for chunk in sources.customers.chunks(sources.used):
         if number in chunk.numbers:
             cells = chunk.rows[chunk.numbers.index(number)]
             return judge.judge(number, cells, chunk.malformed.get(number), hidden=number in chunk.hidden)
@@ -204,7 +206,7 @@ def judge_row(plan: Plan, number: int) -> Judged | None:
 
 
 def quiet_hours_of(campaign: Campaign) -> Hours | None:
-    """The campaign's quiet hours as the rule wants them; `None` where it has none."""
+    """The campaign's quiet hours; `None` if it has none."""
     quiet = campaign.sending.quiet_hours
     if quiet is None:
         return None
@@ -213,7 +215,7 @@ def quiet_hours_of(campaign: Campaign) -> Hours | None:
     return Hours(quiet.from_, quiet.to, campaign.zone.key, fixed, lead)
 
 
-def _holding(request: PlanRequest, history: History) -> WaitRules:
+def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
     campaign = request.campaign
     per_day = campaign.sending.per_day
     left_today = None
@@ -226,10 +228,10 @@ def _holding(request: PlanRequest, history: History) -> WaitRules:
 
 
 def _same_list(
-    request: PlanRequest, ledger: Ledger | None, known: CampaignRecord | None, fingerprint: str
+    request: PlanRequest, ledger: Ledger, known: CampaignRecord | None, fingerprint: str
 ) -> RunRecord | None:
-    """The run that goes on: the campaign's latest one of this list, unless it is time to repeat it."""
-    if ledger is None or known is None:
+    """The campaign's latest run of this list; `None` if there is none or `repeat_after_days` have passed."""
+    if known is None:
         return None
     run = next((run for run in ledger.runs_of(known.id) if run.list_fingerprint == fingerprint), None)
     days = request.campaign.recipients.repeat_after_days
@@ -240,11 +242,11 @@ def _same_list(
 
 
 @contextmanager
-def frozen_garbage() -> Iterator[None]:
-    """Until the block is left, what is there already is not looked at again and again.
+def loaded_objects_frozen() -> Iterator[None]:
+    """Keeps the garbage collector from scanning all objects that exist already, such as the loaded libraries.
 
-    All that the libraries consist of would be, and that takes a third of the time of planning and a tenth of that of
-    sending (`make bench`: preview, sending phase).
+    Those scans take a third of the time of planning and a tenth of the time of sending (`make bench`: preview,
+    sending phase).
     """
     gc.freeze()
     try:

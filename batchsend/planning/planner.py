@@ -1,7 +1,7 @@
-"""What a row becomes among other rows and after what went before: the one order in which verdicts apply.
+"""Decides what happens to each row of a list: the rules of `row_judge`, of the other rows and of the history.
 
-`MALFORMED_ROW`, `HIDDEN_ROW`, customer and key, `NO_CONSENT`, `SUPPRESSED`, `ALREADY_SENT` / `ALREADY_TRIED`, phone,
-template and text, `DUPLICATE`, `DUPLICATE_PHONE`, `FREQUENCY_CAP`: the first that applies counts.
+The first rule that applies counts: `MALFORMED_ROW`, `HIDDEN_ROW`, customer and key, `NO_CONSENT`, `SUPPRESSED`,
+`ALREADY_SENT` / `ALREADY_TRIED`, phone, template and text, `DUPLICATE`, `DUPLICATE_PHONE`, `FREQUENCY_CAP`.
 """
 
 from __future__ import annotations
@@ -15,177 +15,148 @@ from itertools import chain
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier, History
 from batchsend.ledger.runs import TakenRow
 from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, unencodable
-from batchsend.planning.columns import Roles
-from batchsend.planning.duplicates import Fetch, TakenRows
-from batchsend.planning.row_judge import Judged, RowIssue, RowJudge
-from batchsend.planning.suppression import Suppression
-from batchsend.statuses import (
-    IN_FLIGHT,
-    MAY_HAVE_REACHED,
-    OPTED_OUT,
-    RESENDABLE,
-    Code,
-    Status,
-)
+from batchsend.planning.duplicates import EarlierRows, Fetch
+from batchsend.planning.planned_rows import PlannedChunk, PlannedRow
+from batchsend.planning.resend import latest_outcome, matches, settled
+from batchsend.planning.row_judge import Judged, RowIssue
+from batchsend.planning.sources import Sources
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Code, Status
 from batchsend.utils.timestamps import start_of_window, to_text
 
-#: The columns of the ledger's `messages` that a planned row has; all others are for what becomes of it.
-PLANNED = (
-    "run_id",
-    "row",
-    "campaign_id",
-    "key",
-    "customer_uuid",
-    "department_uuid",
-    "user_uuid",
-    "phone",
-    "body",
-    "segments",
-    "encoding",
-    "clock",
-    "cells",
-    "status",
-    "codes",
-    "descriptions",
-    "message_uuid",
-    "attempts",
-    "sent_at",
-    "earlier_run",
-    "generation",
-    "resend",
-)
-PlannedRow = tuple[str | int | None, ...]
-_as_json_string = json.encoder.encode_basestring
-#: Examples kept for the preview of each kind of remark.
+#: How many examples of each remark a preview shows.
 _EXAMPLES = 20
+_SKIPPED_CODES = frozenset(
+    {
+        Code.HIDDEN_ROW,
+        Code.NO_CONSENT,
+        Code.SUPPRESSED,
+        Code.DUPLICATE,
+        Code.DUPLICATE_PHONE,
+        Code.FREQUENCY_CAP,
+    }
+)
+_as_json_string = json.encoder.encode_basestring
 
 
 @dataclass
 class Remarks:
-    """What a person should know about a plan beside its rows."""
+    """Counts and examples that a person should see before sending."""
 
     #: Value of the consent column -> rows.
     consent: Counter[str] = field(default_factory=Counter)
-    #: (row, row of the same key, headers in which they differ), the first few, and how many there are.
+    #: The first few duplicates that differ from the earlier row: (row, earlier row, headers that differ).
     differing: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
     differing_rows: int = 0
     #: Value of the column that `template_by` chooses by -> rows.
     template_values: Counter[str] = field(default_factory=Counter)
-    #: Character that makes a text cost more -> rows.
+    #: Character that makes a text cost more -> the first few rows, and the number of rows.
     costly: dict[str, list[int]] = field(default_factory=dict)
     costly_rows: Counter[str] = field(default_factory=Counter)
-    #: Words of the list's time zone column that name no zone -> rows.
+    #: Values of the list's time zone column that are not time zones -> rows.
     unknown_zones: Counter[str] = field(default_factory=Counter)
-    #: Rows that `--resend` opens again, those among them that may have been sent, and those it cannot open.
+    #: Rows that `--resend` sends again, the `unconfirmed` ones among them, and rows that it cannot send again.
     again: int = 0
     again_unconfirmed: int = 0
     not_again: int = 0
-    #: Texts to rows that an earlier run tried in vain, and texts to the customer's preferred number.
+    #: Texts to customers whose last text `failed` in an earlier run, and texts to the customer's preferred number.
     tried_before: int = 0
     preferred: int = 0
-    #: Rows that were tried before in this run and keep their outcome.
+    #: Rows that this run tried before; they keep their outcome.
     kept: int = 0
 
 
-@dataclass
-class PlannedChunk:
-    """Rows as the ledger keeps them; those to be sent are `pending` `STOPPED`.
+@dataclass(frozen=True, slots=True)
+class _Already:
+    """An earlier run sent this message, or may have."""
 
-    `rows` have the columns of `PLANNED`; `kept` were tried before, and are whole.
-    """
+    code: Code
+    earlier: Earlier
 
-    rows: list[PlannedRow] = field(default_factory=list)
-    kept: list[dict[str, Any]] = field(default_factory=list)
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What the ledger knows about the rows of one chunk."""
+
+    #: Key -> the outcomes in other runs.
+    earlier: Mapping[str, Sequence[Earlier]]
+    #: Customer UUID -> texts that count for `max_messages`.
+    reached: Mapping[str, int]
+    #: Row -> the row as this run tried it.
+    tried: Mapping[int, dict[str, Any]]
+    #: Row -> the `--resend` of an earlier start that has not sent the row yet.
+    chosen: Mapping[int, str]
 
 
 class Planner:
-    """Plans one list, chunk by chunk, in its order. `now` is the moment of the start, in UTC.
+    """Plans one list, chunk by chunk, in the order of its rows.
 
-    `resend`: what `--resend` asks for. `continues`: the list's run has been started before. `planned` gives rows of
-    earlier chunks back, which must have been stored by then.
+    `now`: when the start began, in UTC. `resend`: the value of `--resend`. `continues`: the list's run has been
+    started before. `planned_rows` reads rows of earlier chunks, so each chunk must be stored before the next one.
     """
 
     def __init__(
         self,
         campaign: Campaign,
-        headers: Sequence[str],
-        roles: Roles,
-        judge: RowJudge,
+        sources: Sources,
         history: History,
-        suppression: Suppression,
-        now: datetime,
-        planned: Fetch,
         *,
+        now: datetime,
+        planned_rows: Fetch,
         resend: str | None,
         continues: bool,
     ) -> None:
         self.remarks = Remarks()
-        self._headers = headers
-        self._roles = roles
-        self._judge = judge
+        self._headers = sources.customers.headers
+        self._roles = sources.roles
+        self._judge = sources.row_judge(campaign)
         self._history = history
-        self._suppression = suppression
-        self._suppresses = suppression.names_anybody
+        self._suppression = sources.suppression
+        self._suppresses = sources.suppression.has_entries
         self._resend = resend
         self._continues = continues
-        recipients = campaign.recipients
-        self._skip_duplicate_phones = recipients.duplicate_phones == "skip"
-        days = recipients.repeat_after_days
-        self._texted_since = to_text(start_of_window(now, days, campaign.zone)) if days else None
-        # A dash beside an emoji costs nothing more: smart encoding would make it plain, were it not for the emoji.
+        # With smart encoding a dash beside an emoji costs nothing extra: without the emoji it becomes a plain dash.
         self._costly = unencodable if campaign.message.smart_encoding else non_gsm7
+        recipients, zone = campaign.recipients, campaign.zone
+        self._skip_duplicate_phones = recipients.duplicate_phones == "skip"
         self._max_messages = recipients.max_messages
-        self._cap_since = (
-            start_of_window(now, recipients.max_messages_days, campaign.zone)
-            if recipients.max_messages_days
-            else None
-        )
-        self._taken = TakenRows(
-            (lambda rows: chain(history.tried(rows), planned(rows))) if continues else planned,
+        days = recipients.repeat_after_days
+        self._texted_since = to_text(start_of_window(now, days, zone)) if days else None
+        days = recipients.max_messages_days if self._max_messages is not None else None
+        self._cap_since = start_of_window(now, days, zone) if days else None
+        self._earlier_rows = EarlierRows(
+            (lambda rows: chain(history.tried(rows), planned_rows(rows))) if continues else planned_rows,
             phones=self._skip_duplicate_phones,
             customers=self._max_messages is not None,
         )
         if continues:
             for row, key, phone in history.tried_keys():
-                self._taken.tried(row, key, phone)
+                self._earlier_rows.add_tried(row, key, phone)
 
     def plan(self, chunk: Chunk) -> PlannedChunk:
-        """The chunk's rows as the ledger keeps them."""
+        """The chunk's rows as the ledger stores them."""
         planned = PlannedChunk()
         if not chunk.numbers:
             return planned
-        rows = self._judged(chunk)
-        keys = [row.key for row in rows if row.key is not None]
-        phones = [row.phone for row in rows if row.phone is not None]
-        customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
-        self._taken.begin(keys, phones, customers)
-        earlier = self._history.earlier(keys)
-        reached: dict[str, int] = {}
-        if self._max_messages is not None and self._cap_since is not None:
-            reached = self._history.reached(customers, self._cap_since)
-        tried: dict[int, dict[str, Any]] = {}
-        chosen: dict[int, str] = {}
-        if self._continues:
-            tried = self._history.tried_rows(rows[0].row, rows[-1].row)
-            chosen = self._history.chosen(rows[0].row, rows[-1].row)
+        rows = self._judge_rows(chunk)
+        past = self._look_up(rows)
         for row in rows:
-            if row.row not in tried:
-                planned.rows.append(self._plan_untried(row, chosen.get(row.row), earlier, reached))
+            outcome = past.tried.get(row.row)
+            if outcome is None:
+                planned.rows.append(self._plan_untried(row, past))
                 continue
-            again = self._plan_again(row, tried[row.row], chosen.get(row.row), earlier, reached)
+            again = self._plan_again(row, outcome, past)
             if again is not None:
                 planned.rows.append(again)
             else:
-                planned.kept.append(_kept(tried[row.row]))
+                planned.kept.append(_kept(outcome))
                 self.remarks.kept += 1
         return planned
 
-    def _judged(self, chunk: Chunk) -> list[Judged]:
+    def _judge_rows(self, chunk: Chunk) -> list[Judged]:
         for counter, position in (
             (self.remarks.consent, self._roles.consent),
             (self.remarks.template_values, self._roles.template_by),
@@ -198,41 +169,49 @@ class Planner:
             for row, cells in zip(chunk.numbers, chunk.rows, strict=True)
         ]
 
-    def _plan_again(
-        self,
-        row: Judged,
-        outcome: Mapping[str, Any],
-        chosen: str | None,
-        earlier: dict[str, list[Earlier]],
-        reached: dict[str, int],
-    ) -> PlannedRow | None:
-        """A row that was tried in this run, where `--resend` asks for it and it can be sent; else it is kept."""
-        status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
-        own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
-        latest = _latest([own, *earlier.get(outcome["key"], [])])
+    def _look_up(self, rows: Sequence[Judged]) -> _Past:
+        keys = [row.key for row in rows if row.key is not None]
+        phones = [row.phone for row in rows if row.phone is not None]
+        customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
+        self._earlier_rows.begin_chunk(keys, phones, customers)
+        history, first, last = self._history, rows[0].row, rows[-1].row
+        return _Past(
+            earlier=history.earlier(keys),
+            reached=history.reached(customers, self._cap_since) if self._cap_since is not None else {},
+            tried=history.tried_rows(first, last) if self._continues else {},
+            chosen=history.chosen(first, last) if self._continues else {},
+        )
+
+    def _plan_again(self, row: Judged, outcome: Mapping[str, Any], past: _Past) -> PlannedRow | None:
+        """A row that this run tried: planned again if `--resend` includes it and it can be sent, else `None`."""
+        status, codes = settled(outcome["status"], outcome["codes"])
+        tried = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
+        latest = latest_outcome([tried, *past.earlier.get(outcome["key"], ())])
+        chosen = past.chosen.get(row.row)
         resend = self._resend_for(chosen, latest)
         if resend is None:
             return None
-        if self._problem(row, earlier, reached, again=True) is not None:
+        if self._problem(row, past, again=True) is not None:
             self.remarks.not_again += 1
             return None
         self._note_again(latest, chosen)
         return self._message(row, generation=outcome["generation"] + 1, resend=resend)
 
-    def _plan_untried(
-        self, row: Judged, chosen: str | None, earlier: dict[str, list[Earlier]], reached: dict[str, int]
-    ) -> PlannedRow:
-        before = earlier.get(row.key, []) if row.key is not None else []
-        latest = _latest(before) if before else None
+    def _plan_untried(self, row: Judged, past: _Past) -> PlannedRow:
+        before = past.earlier.get(row.key) if row.key is not None else None
+        latest = latest_outcome(before) if before else None
+        chosen = past.chosen.get(row.row)
         resend = self._resend_for(chosen, latest) if latest is not None else None
-        problem = self._problem(row, earlier, reached, again=resend is not None)
+        problem = self._problem(row, past, again=resend is not None)
         if isinstance(problem, _Already):
-            return _planned(row, _as_json(row.cells), Status.SKIPPED, problem.code, earlier=problem.earlier)
+            return PlannedRow.of(
+                row, _as_json(row.cells), Status.SKIPPED, problem.code, earlier=problem.earlier
+            )
         if problem is not None:
             if resend is not None:
                 self.remarks.not_again += 1
             status = Status.SKIPPED if problem.code in _SKIPPED_CODES else Status.INVALID
-            return _planned(row, _as_json(row.cells), status, problem.code, problem.description)
+            return PlannedRow.of(row, _as_json(row.cells), status, problem.code, problem.description)
         if resend is not None and latest is not None:
             self._note_again(latest, chosen)
         elif latest is not None and latest.status == Status.FAILED:
@@ -240,20 +219,18 @@ class Planner:
         return self._message(row, generation=0, resend=resend)
 
     def _resend_for(self, chosen: str | None, latest: Earlier) -> str | None:
-        """What `--resend` asked for, at an earlier start (`chosen`) or now, if this last outcome fits it."""
+        """The `--resend` that includes this last outcome: an earlier start's (`chosen`) or this start's."""
         for choice in (chosen, self._resend):
-            if choice is not None and matches(choice, *_as_unconfirmed(latest.status, latest.codes)):
+            if choice is not None and matches(choice, *settled(latest.status, latest.codes)):
                 return choice
         return None
 
-    def _problem(
-        self, row: Judged, earlier: dict[str, list[Earlier]], reached: dict[str, int], *, again: bool
-    ) -> RowIssue | _Already | None:
-        """The first verdict that applies, `None` where the row can be sent."""
+    def _problem(self, row: Judged, past: _Past, *, again: bool) -> RowIssue | _Already | None:
+        """The first rule that applies; `None` if the row can be sent."""
         if row.first is not None:
             return row.first
         customer, key = row.customer_uuid or "", row.key or ""
-        before = earlier.get(key, ())
+        before = past.earlier.get(key, ())
         opted_out = self._suppression.why(customer, row.phone) if self._suppresses else None
         if opted_out is not None:
             return RowIssue(Code.SUPPRESSED, opted_out)
@@ -262,7 +239,7 @@ class Planner:
             already
             or row.then
             or self._repeated(row, key, customer)
-            or self._capped(customer, reached, again=again)
+            or self._capped(customer, past.reached, again=again)
         )
 
     def _already(self, before: Sequence[Earlier]) -> _Already | None:
@@ -280,11 +257,11 @@ class Planner:
         return None
 
     def _repeated(self, row: Judged, key: str, customer: str) -> RowIssue | None:
-        same = self._taken.by_key(key)
+        same = self._earlier_rows.first_with_key(key)
         if same is not None and same.row != row.row:
             return self._duplicate(row, same.row, same.texts())
         if row.phone is not None and self._skip_duplicate_phones:
-            other = self._taken.by_phone(row.phone)
+            other = self._earlier_rows.first_with_phone(row.phone)
             if other is not None and other.customer_uuid != customer:
                 return RowIssue(Code.DUPLICATE_PHONE, f"row {other.row} has the same phone")
         return None
@@ -302,21 +279,21 @@ class Planner:
             self.remarks.differing.append((row.row, first_row, differing))
         return RowIssue(
             Code.DUPLICATE,
-            f"the same key as row {first_row}, but another {', '.join(differing)}. If both are meant, "
-            f"name what tells them apart in `key` under [recipients]",
+            f"the same key as row {first_row}, but another {', '.join(differing)}. To text both, add a column "
+            "that differs to `key` under [recipients]",
         )
 
-    def _capped(self, customer: str, reached: dict[str, int], *, again: bool) -> RowIssue | None:
+    def _capped(self, customer: str, reached: Mapping[str, int], *, again: bool) -> RowIssue | None:
         if self._max_messages is None or again:
             return None
-        texts = reached.get(customer, 0) + self._taken.of_customer(customer)
+        texts = reached.get(customer, 0) + self._earlier_rows.count_for_customer(customer)
         if texts < self._max_messages:
             return None
         return RowIssue(Code.FREQUENCY_CAP, f"{texts} of at most {self._max_messages} texts")
 
     def _message(self, row: Judged, *, generation: int, resend: str | None) -> PlannedRow:
         cells = _as_json(row.cells)
-        self._taken.take(TakenRow(row.row, row.key or "", row.phone, row.customer_uuid or "", cells))
+        self._earlier_rows.add(TakenRow(row.row, row.key or "", row.phone, row.customer_uuid or "", cells))
         if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
             for character in self._costly(row.body):
                 self.remarks.costly_rows[character] += 1
@@ -326,113 +303,21 @@ class Planner:
         self.remarks.preferred += row.phone is None
         if row.unknown_zone is not None:
             self.remarks.unknown_zones[row.unknown_zone] += 1
-        return _planned(row, cells, Status.PENDING, Code.STOPPED, generation=generation, resend=resend)
+        return PlannedRow.of(row, cells, Status.PENDING, Code.STOPPED, generation=generation, resend=resend)
 
     def _note_again(self, latest: Earlier, chosen: str | None) -> None:
         self.remarks.again += 1
-        # What an earlier start chose was agreed to then.
+        # The user confirmed the choice of an earlier start at that time.
         if chosen is None:
             self.remarks.again_unconfirmed += latest.status in (Status.UNCONFIRMED, IN_FLIGHT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Already:
-    """Another run sent this message, or may have."""
-
-    code: Code
-    earlier: Earlier
-
-
-_SKIPPED_CODES = frozenset(
-    {
-        Code.HIDDEN_ROW,
-        Code.NO_CONSENT,
-        Code.SUPPRESSED,
-        Code.DUPLICATE,
-        Code.DUPLICATE_PHONE,
-        Code.FREQUENCY_CAP,
-    }
-)
-
-
 def _as_json(cells: Sequence[str]) -> str:
-    """What `json.dumps(cells, ensure_ascii=False)` gives, in a third of its time (`make bench`: preview)."""
+    """The same as `json.dumps(cells, ensure_ascii=False)`, in a third of the time (`make bench`: preview)."""
     return f"[{', '.join(map(_as_json_string, cells))}]"
 
 
-def _planned(
-    row: Judged,
-    cells: str,
-    status: Status,
-    code: Code,
-    description: str = "",
-    *,
-    generation: int = 0,
-    resend: str | None = None,
-    earlier: Earlier | None = None,
-) -> PlannedRow:
-    """The row as `PLANNED` says."""
-    size = row.size
-    # Plain texts: the driver looks much longer at a member of an enumeration.
-    segments, encoding = (None, None) if size is None else (size.segments, size.encoding.value)
-    uuid, sent_at, run = (
-        (None, None, None) if earlier is None else (earlier.message_uuid, earlier.sent_at, earlier.run_id)
-    )
-    return (
-        0,
-        row.row,
-        0,
-        row.key,
-        row.customer_uuid,
-        row.department_uuid,
-        row.user_uuid,
-        row.phone,
-        row.body,
-        segments,
-        encoding,
-        row.clock or None,
-        cells,
-        status.value,
-        code.value,
-        description,
-        uuid,
-        0,
-        sent_at,
-        run,
-        generation,
-        resend,
-    )
-
-
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """A row that was tried in this run, with its outcome as it is now."""
-    status, codes = _as_unconfirmed(outcome["status"], outcome["codes"])
+    """A row that this run tried, with its present outcome."""
+    status, codes = settled(outcome["status"], outcome["codes"])
     return {**outcome, "run_id": 0, "campaign_id": 0, "status": status, "codes": codes}
-
-
-def check_resend(resend: str) -> None:
-    """Raises `GuardError` where `--resend resend` can never mean any row."""
-    if resend in OPTED_OUT:
-        raise GuardError(
-            f"--resend {resend}: these customers opted out. They are never texted again. If one of them wants texts "
-            f"again, take them off with `batchsend optouts remove`; then --resend failed sends to them."
-        )
-    if not resend or (resend in set(Status) and resend not in RESENDABLE):
-        raise GuardError(
-            f"--resend {resend}: only what is `failed` or `unconfirmed` can be sent again. Write --resend failed, "
-            f"--resend unconfirmed, or an error code of the results such as --resend TIMEOUT."
-        )
-
-
-def matches(resend: str, status: str, codes: str) -> bool:
-    """Does `--resend resend` ask for a row with this outcome? Whoever is still opted out is left out all the same."""
-    return status in RESENDABLE and (resend == status or resend in codes.split("; "))
-
-
-def _latest(outcomes: Sequence[Earlier]) -> Earlier:
-    return max(outcomes, key=lambda outcome: outcome.sent_at or "")
-
-
-def _as_unconfirmed(status: str, codes: str) -> tuple[str, str]:
-    """A request that is in flight for a process that ended: what the next start makes of it."""
-    return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)

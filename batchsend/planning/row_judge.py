@@ -1,7 +1,7 @@
-"""Row -> message or problem: the only place where a single row is judged, whichever face asks.
+"""Judges one row by itself: turns it into a message or a problem.
 
-`RowJudge` looks at one row alone and keeps no state, so that rows can be judged side by side. What depends on other
-rows or on the past is decided in `verdicts.py`, in the one order that the statuses have.
+`RowJudge` sees one row at a time and keeps no state between rows. `planner` applies the rules that need other rows or
+the history.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from batchsend.campaigns.quiet_hours import Clock, clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.lists.damage import is_damaged
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
-from batchsend.messages.sms import SmsSize, counted, is_blank, normalize, smart_encode
+from batchsend.messages.sms import SmsSize, is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
 from batchsend.statuses import Code
 
-#: The API's identifiers are opaque: 1 to 128 of these characters, in their own letter case.
+#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
 API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-#: The longest text that carriers and the API take, in characters.
+#: The longest text that carriers and the API accept, in characters.
 MAX_CHARACTERS = 1600
 
 
 @dataclass(frozen=True, slots=True)
 class RowIssue:
-    """Why a row is not sent: a code, and a sentence about this row."""
+    """Why a row is not sent: a code and a sentence about this row."""
 
     code: Code
     description: str = ""
 
 
 class Judged:
-    """What one row says by itself. `cells`: text, "" where blank.
+    """One row, judged by itself. `cells`: text, "" if blank.
 
-    `first` is a problem that comes before suppression and history, `then` one that comes after. Where both are
-    `None` the row is a message: `body`, `size` and the addresses are there.
+    `first` is a problem that counts before suppression and history, `then` one that counts after them. If both are
+    `None`, the row is a message: `body`, `size` and the customer are set.
     """
 
-    # Of the class, so that a row sets only what it has (`make bench`: preview).
+    # Class attributes, so that a row sets only the values that it has (`make bench`: preview).
     first: RowIssue | None = None
     then: RowIssue | None = None
     customer_uuid: str | None = None
@@ -62,9 +62,9 @@ class Judged:
 
 
 class RowJudge:
-    """Judges rows of one list by one campaign.
+    """Judges rows of one list for one campaign.
 
-    `phones_needed`: opt-outs are known by phone only, so a row without one cannot be checked against them.
+    `phones_needed`: the suppression files hold phones only, so a row without a phone cannot be checked.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class RowJudge:
         self._clocks_count = quiet_hours is not None and quiet_hours.timezone == "recipient"
 
     def judge(self, row: int, cells: Sequence[str], malformed: str | None, *, hidden: bool) -> Judged:
-        """What `cells` (text, '' for blank, in the order of the headers) say by themselves."""
+        """Judges a row. `cells`: text in the order of the headers, "" if blank; `malformed`: its problem, if any."""
         judged = Judged(row, cells)
         if malformed is not None:
             judged.first = RowIssue(Code.MALFORMED_ROW, malformed)
@@ -106,8 +106,8 @@ class RowJudge:
         if judged.first is None and self._roles.consent is not None and self._yes is not None:
             consent = cells[self._roles.consent]
             if consent.casefold() not in self._yes:
-                said = f'says "{consent}"' if consent else "is blank"
-                judged.first = RowIssue(Code.NO_CONSENT, f"{self._headers[self._roles.consent]} {said}")
+                value = f'says "{consent}"' if consent else "is blank"
+                judged.first = RowIssue(Code.NO_CONSENT, f"{self._headers[self._roles.consent]} {value}")
         if judged.first is None:
             judged.then = self._find_phone(judged) or self._write(judged)
             if self._clocks_count:
@@ -121,14 +121,14 @@ class RowJudge:
             header = self._headers[roles.customer_uuid]
             return RowIssue(Code.MISSING_CUSTOMER_UUID, f"{header} is blank")
         judged.customer_uuid = customer
-        problem = self._damage(roles.customer_uuid, customer)
-        if problem is not None:
-            return problem
+        if is_damaged(customer):
+            return self._damage(roles.customer_uuid, customer)
         if not API_UUID.fullmatch(customer):
             return RowIssue(
                 Code.INVALID_CUSTOMER_UUID,
                 f'"{_shortened(customer)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")',
             )
+        problem = None
         judged.department_uuid, judged.user_uuid = self._department_uuid, self._user_uuid
         if roles.department_uuid is not None:
             judged.department_uuid, problem = self._sender(roles.department_uuid, cells)
@@ -147,9 +147,8 @@ class RowJudge:
                 return RowIssue(
                     Code.MISSING_VALUE, f"{self._headers[position]} is blank, and it is part of the key"
                 )
-            problem = self._damage(position, value)
-            if problem is not None:
-                return problem
+            if is_damaged(value):
+                return self._damage(position, value)
         judged.key = json.dumps(values, ensure_ascii=False)
         return None
 
@@ -178,28 +177,27 @@ class RowJudge:
         return None
 
     def _find_clock(self, judged: Judged) -> None:
-        """Whose clock the recipient lives by: the list's word for it, else the phone's area code."""
+        """Sets the recipient's clock from the list's time zone column or the phone's area code."""
         position = self._roles.timezone
-        said = judged.cells[position] if position is not None else ""
-        zone = known_zone(said) if said else None
-        if said and zone is None:
-            judged.unknown_zone = said
+        name = judged.cells[position] if position is not None else ""
+        zone = known_zone(name) if name else None
+        if name and zone is None:
+            judged.unknown_zone = name
         if zone is not None:
             judged.clock = clock_of([zone])
         elif judged.phone is not None:
             judged.clock = clock_of(zones_of(judged.phone))
 
     def _write(self, judged: Judged) -> RowIssue | None:
-        template, used = self._templates.default, self._templates.default.uses
+        cells, template, used = judged.cells, self._templates.default, self._templates.default.uses
         if self._roles.template_by is not None:
-            template = self._templates.choose(judged.cells[self._roles.template_by])
+            template = self._templates.choose(cells[self._roles.template_by])
             used = template.uses | {self._roles.template_by}
         for position in used:
-            problem = self._damage(position, judged.cells[position])
-            if problem is not None:
-                return problem
+            if is_damaged(cells[position]):
+                return self._damage(position, cells[position])
         try:
-            body = normalize(template.render(judged.cells))
+            body = normalize(template.render(cells))
         except RowProblem as problem:
             return RowIssue(problem.code, problem.description)
         if self._smart_encoding:
@@ -207,7 +205,7 @@ class RowJudge:
         if is_blank(body):
             return RowIssue(Code.EMPTY_MESSAGE, "the template gives no text for this row")
         judged.body = body
-        judged.size = counted(body, self._opt_out_line)
+        judged.size = size_with_opt_out(body, self._opt_out_line)
         if len(body) > MAX_CHARACTERS:
             return RowIssue(
                 Code.MESSAGE_TOO_LONG, f"{len(body):,} characters; at most {MAX_CHARACTERS:,} can be sent"
@@ -219,9 +217,7 @@ class RowJudge:
             )
         return None
 
-    def _damage(self, position: int, value: str) -> RowIssue | None:
-        if not is_damaged(value):
-            return None
+    def _damage(self, position: int, value: str) -> RowIssue:
         return RowIssue(
             Code.DAMAGED_VALUE,
             f'{self._headers[position]} holds "{_shortened(value)}", which a spreadsheet damaged',

@@ -1,9 +1,10 @@
-"""The files of a plan: list, template and suppression files, opened and checked together."""
+"""Opens and checks the files of a plan together: list, template and suppression files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from batchsend.campaigns.campaign import Campaign
@@ -11,6 +12,7 @@ from batchsend.errors import BatchsendError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
+from batchsend.planning.row_judge import RowJudge
 from batchsend.planning.suppression import Suppression, load_suppression
 
 T = TypeVar("T")
@@ -18,25 +20,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sources:
-    """The files of a plan, read and found sound."""
+    """The files of a plan, opened and checked."""
 
     customers: CustomerList
     roles: Roles
     template: TemplateChoice
     suppression: Suppression
 
+    @property
+    def used(self) -> frozenset[int]:
+        """Positions of the columns that the campaign or its templates use."""
+        return self.roles.used | self.template.uses
+
+    def row_judge(self, campaign: Campaign) -> RowJudge:
+        """A judge of this list's rows."""
+        return RowJudge(
+            campaign,
+            self.customers.headers,
+            self.roles,
+            self.template,
+            phones_needed=self.suppression.phones_only,
+        )
+
 
 def read_sources(campaign: Campaign) -> Sources:
-    """Opens list, template and suppression files; whatever is wrong with them is raised at once."""
+    """Opens list, template and suppression files. Raises all their problems in one `BatchsendError`."""
     problems = _Problems()
-    options = campaign.list_options
-    customers = problems.attempt(
-        lambda: open_list(
-            campaign.list,
-            ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
-            rows_needed=campaign.guards.empty_list != "ok",
-        )
-    )
+    customers = problems.attempt(lambda: open_campaign_list(campaign, campaign.list))
     recipients = campaign.recipients
     suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))
     headers = customers.headers if customers is not None else problems.headers()
@@ -47,11 +57,21 @@ def read_sources(campaign: Campaign) -> Sources:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
             if not problems.found:
                 return Sources(customers, roles, template, suppression)
-    raise problems.together()
+    raise problems.combined()
+
+
+def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
+    """Opens `path` with the campaign's `[list_options]`. Raises `ListError`."""
+    options = campaign.list_options
+    return open_list(
+        path,
+        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
+        rows_needed=campaign.guards.empty_list != "ok",
+    )
 
 
 class _Problems:
-    """Collects what is wrong with several files, so that a user can mend all of it at once."""
+    """Collects the problems of several files, so that a user can fix all of them at once."""
 
     def __init__(self) -> None:
         self.found: list[BatchsendError] = []
@@ -64,11 +84,11 @@ class _Problems:
             return None
 
     def headers(self) -> tuple[str, ...] | None:
-        """The headers of a list that cannot be used, where they could be read."""
-        found = (error.headers for error in self.found if isinstance(error, ListError))
-        return next((headers for headers in found if headers is not None), None)
+        """The headers of a list that has problems, if they could be read."""
+        headers = (error.headers for error in self.found if isinstance(error, ListError))
+        return next((some for some in headers if some is not None), None)
 
-    def together(self) -> BatchsendError:
+    def combined(self) -> BatchsendError:
         return self.found[0] if len(self.found) == 1 else BatchsendError("\n".join(map(str, self.found)))
 
 
@@ -78,7 +98,7 @@ def _check_phones_are_there(
     if suppression.phones_only and roles.phone is None and not campaign.recipients.blank_phones_given:
         raise ListError(
             customers.path,
-            "has no column for `phone`, but the suppression files know people by phone only, so nobody could be "
-            "checked against them. Add the phones to the list, or the customer ids to the suppression files, or "
-            'write blank_phones = "preferred" under [recipients] to send without that check',
+            "has no column for `phone`, but the suppression files hold phones only, so no row can be checked against "
+            "them. Add phones to the list or customer ids to the suppression files. To send without this check, "
+            'write blank_phones = "preferred" under [recipients]',
         )

@@ -1,4 +1,4 @@
-"""Who is never texted: the campaign's suppression files and the ledger's opt-outs, by customer UUID or by phone."""
+"""People who are never texted: the campaign's suppression files and the ledger's opt-outs, by customer or phone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from batchsend.errors import BatchsendError
 from batchsend.ledger.optouts import OptOuts
-from batchsend.planning.optout_files import read_people
+from batchsend.planning.optout_files import read_opt_outs
+from batchsend.utils.wording import row_count
 
 #: Row numbers that a note names before it says "...".
 _ROWS_NAMED = 5
@@ -16,9 +17,10 @@ _ROWS_NAMED = 5
 
 @dataclass(frozen=True)
 class Suppression:
-    """Customer UUIDs and E.164 phones to leave out, each with a file's name. `phones_only`: no file names customers.
+    """Customer UUIDs and E.164 phones to skip -> the name of the file that has them.
 
-    The ledger's opt-outs do not count for `phones_only`: one number on them must not hold up a whole campaign.
+    `phones_only`: the files name no customers. The ledger's opt-outs do not count for it, because a single number
+    among them must not block a whole campaign.
     """
 
     customer_uuids: Mapping[str, str] = field(default_factory=dict)
@@ -28,12 +30,12 @@ class Suppression:
     opt_outs: OptOuts = field(default_factory=OptOuts)
 
     @property
-    def names_anybody(self) -> bool:
-        """Is there anybody to leave out at all?"""
-        return bool(self.customer_uuids or self.phones or self.opt_outs.names_anybody)
+    def has_entries(self) -> bool:
+        """Whether there is any customer or phone to skip."""
+        return bool(self.customer_uuids or self.phones or self.opt_outs.has_entries)
 
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
-        """Why this customer or this phone is left out; `None` where neither is."""
+        """Why this customer or phone is skipped; `None` if it is not."""
         if customer_uuid in self.customer_uuids:
             return f"{self.customer_uuids[customer_uuid]} names this customer"
         if phone is not None and phone in self.phones:
@@ -42,7 +44,7 @@ class Suppression:
 
 
 def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
-    """Reads all suppression files. Raises what is wrong with any of them, together."""
+    """Reads all suppression files. Raises the problems of all files in one `BatchsendError`."""
     customer_uuids: dict[str, str] = {}
     phones: dict[str, str] = {}
     notes: list[str] = []
@@ -59,52 +61,46 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
 
 
 def _load(path: Path, region: str, customer_uuids: dict[str, str], phones: dict[str, str]) -> list[str]:
-    nobody: list[int] = []
-    no_phone: list[int] = []
+    """Adds the people of one file; returns notes about the file."""
+    empty_rows: list[int] = []
+    invalid_phones: list[int] = []
     customers_here: set[str] = set()
     phones_here: set[str] = set()
-    for named in read_people(path, region):
-        if named.customer_uuid:
-            customers_here.add(named.customer_uuid)
-        phones_here.update(named.phones)
-        if not named.customer_uuid and not named.phones:
-            nobody.append(named.row)
-        elif named.unusable_phones:
-            no_phone.append(named.row)
+    for row in read_opt_outs(path, region):
+        if row.customer_uuid:
+            customers_here.add(row.customer_uuid)
+        phones_here.update(row.phones)
+        if not row.customer_uuid and not row.phones:
+            empty_rows.append(row.row)
+        elif row.invalid_phones:
+            invalid_phones.append(row.row)
     customer_uuids |= dict.fromkeys(customers_here, path.name)
     phones |= dict.fromkeys(phones_here, path.name)
-    notes = [_names(len(customers_here), len(phones_here))]
-    if nobody:
-        notes.append(unnamed_rows(nobody))
-    if no_phone:
-        notes.append(no_phone_in(no_phone))
+    notes = [_contents(len(customers_here), len(phones_here))]
+    if empty_rows:
+        notes.append(note_on_empty_rows(empty_rows))
+    if invalid_phones:
+        notes.append(note_on_invalid_phones(invalid_phones))
     return [f"{path.name}: {note}" for note in notes]
 
 
-def _names(customers: int, phones: int) -> str:
-    if not customers and not phones:
-        return "names nobody"
-    ids = f"{customers:,} customer {'id' if customers == 1 else 'ids'}"
-    numbers = f"{phones:,} {'phone' if phones == 1 else 'phones'}"
-    return f"names {' and '.join(said for said, count in ((ids, customers), (numbers, phones)) if count)}"
-
-
-def _rows(rows: Sequence[int], one: str, many: str) -> str:
-    return f"{len(rows):,} {f'row {one}' if len(rows) == 1 else f'rows {many}'}"
+def _contents(customers: int, phones: int) -> str:
+    ids = f"{customers:,} customer {'id' if customers == 1 else 'ids'}" if customers else ""
+    numbers = f"{phones:,} {'phone' if phones == 1 else 'phones'}" if phones else ""
+    return " and ".join(filter(None, (ids, numbers))) or "no customer ids and no phones"
 
 
 def _numbers(rows: Sequence[int]) -> str:
     return ", ".join(map(str, rows[:_ROWS_NAMED])) + (", ..." if len(rows) > _ROWS_NAMED else "")
 
 
-def no_phone_in(rows: Sequence[int]) -> str:
-    """A note about rows of a file whose phone is of no use, beside something that is."""
-    return (
-        f"{_rows(rows, 'has', 'have')} a phone that is none, and {'is' if len(rows) == 1 else 'are'} left out by the "
-        f"rest alone: {_numbers(rows)}"
-    )
+def note_on_invalid_phones(rows: Sequence[int]) -> str:
+    """A note on rows that have an invalid phone and also a customer UUID or a valid phone."""
+    has = "has" if len(rows) == 1 else "have"
+    return f"{row_count(len(rows))} {has} an invalid phone number, only the other values are used: {_numbers(rows)}"
 
 
-def unnamed_rows(rows: Sequence[int]) -> str:
-    """A note about rows of a file that name nobody."""
-    return f"{_rows(rows, 'names', 'name')} nobody (no customer id, no usable phone): {_numbers(rows)}"
+def note_on_empty_rows(rows: Sequence[int]) -> str:
+    """A note on rows without a customer UUID and without a valid phone."""
+    has = "has" if len(rows) == 1 else "have"
+    return f"{row_count(len(rows))} {has} no customer id and no valid phone: {_numbers(rows)}"

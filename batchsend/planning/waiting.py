@@ -1,6 +1,6 @@
-"""Which of the texts that could leave have to wait: quiet hours, the daily cap, `--limit`.
+"""Decides which rows have to wait: for quiet hours, for the daily cap, or because of `--limit`.
 
-Rows that can be sent are `pending` `STOPPED`; a row that has to wait gets a code that says why.
+Rows that can be sent now are `pending` `STOPPED`. A row that has to wait gets another code, which says why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, select, update
 
-from batchsend.campaigns.quiet_hours import Hours, first_opening
+from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.errors import GuardError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import messages
@@ -21,7 +21,7 @@ from batchsend.statuses import Code, Status
 
 @dataclass(frozen=True)
 class WaitRules:
-    """What makes texts wait at one start. `left_today`: texts that the daily cap leaves; `wait`: until hours end."""
+    """What makes rows wait. `left_today`: texts left under the daily cap; `wait`: until quiet hours end."""
 
     now: datetime
     zone: ZoneInfo
@@ -32,52 +32,52 @@ class WaitRules:
 
     @property
     def leaving(self) -> tuple[Code, ...]:
-        """The codes of the rows that this start sends, now or once their quiet hours have ended."""
+        """The codes of the rows that this start sends, now or after their quiet hours."""
         return (Code.STOPPED, Code.QUIET_HOURS) if self.wait else (Code.STOPPED,)
 
 
-def mark_waiting(plan: Ledger, run_id: int, holding: WaitRules) -> None:
-    """Gives the rows of a plan that have to wait the code that says why.
+def mark_waiting(plan: Ledger, run_id: int, rules: WaitRules) -> None:
+    """Gives each row of a plan that has to wait the code that says why.
 
-    A row that waits for its hours takes none of today's cap from others, unless this start waits for it.
+    A row that waits for its quiet hours does not count for today's cap, unless this start waits for it.
     """
-    if holding.limit is not None and holding.limit < 0:
+    if rules.limit is not None and rules.limit < 0:
         raise GuardError("--limit needs a number of texts, 0 or more")
-    if not holding.wait:
-        _hold_quiet(plan, run_id, holding)
-    _hold_beyond(plan, run_id, holding.left_today, Code.DAILY_CAP)
-    _hold_beyond(plan, run_id, holding.limit, Code.HELD_BACK)
-    if holding.wait:
-        _hold_quiet(plan, run_id, holding)
+    if not rules.wait:
+        _hold_for_quiet_hours(plan, run_id, rules)
+    _hold_beyond(plan, run_id, rules.left_today, Code.DAILY_CAP)
+    _hold_beyond(plan, run_id, rules.limit, Code.HELD_BACK)
+    if rules.wait:
+        _hold_for_quiet_hours(plan, run_id, rules)
 
 
-def comes_back(ledger: Ledger, run_id: int, holding: WaitRules) -> datetime | None:
-    """When the first of the run's waiting rows may be sent, in UTC; `None` where none waits for a time."""
+def waiting_until(ledger: Ledger, run_id: int, rules: WaitRules) -> datetime | None:
+    """When the first of the run's waiting rows may be sent, in UTC; `None` if no row waits for a time."""
     moments = []
     quiet = _clocks(ledger, run_id, Code.QUIET_HOURS)
-    if holding.hours is not None and quiet:
-        moments.append(first_opening(holding.hours, holding.now, quiet))
+    if rules.hours is not None and quiet:
+        moments.append(first_allowed(rules.hours, rules.now, quiet))
     capped = _clocks(ledger, run_id, Code.DAILY_CAP)
     if capped:
-        tomorrow = next_midnight(holding.now, holding.zone)
-        if holding.hours is None:
+        tomorrow = next_midnight(rules.now, rules.zone)
+        if rules.hours is None:
             moments.append(tomorrow)
         else:
-            moments.append(first_opening(holding.hours, tomorrow, capped))
+            moments.append(first_allowed(rules.hours, tomorrow, capped))
     return min((moment for moment in moments if moment is not None), default=None)
 
 
 def next_midnight(moment: datetime, zone: ZoneInfo) -> datetime:
-    """When the next calendar day in `zone` begins, with the offset of `moment`."""
+    """The start of the next calendar day in `zone`, as a time in the zone of `moment`."""
     tomorrow = moment.astimezone(zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time.min, tzinfo=zone).astimezone(moment.tzinfo)
 
 
-def _hold_quiet(plan: Ledger, run_id: int, holding: WaitRules) -> None:
-    if holding.hours is None:
+def _hold_for_quiet_hours(plan: Ledger, run_id: int, rules: WaitRules) -> None:
+    if rules.hours is None:
         return
     asleep = [
-        clock for clock in _clocks(plan, run_id, Code.STOPPED) if not holding.hours.allows(holding.now, clock)
+        clock for clock in _clocks(plan, run_id, Code.STOPPED) if not rules.hours.allows(rules.now, clock)
     ]
     if asleep:
         _recode(plan, run_id, func.coalesce(messages.c.clock, "").in_(asleep), Code.QUIET_HOURS)

@@ -1,5 +1,5 @@
-"""What a run leaves behind: the results workbook, CSV files, lists, and advice in plain words.
+"""The files that people read after a preview or a run: workbook, CSV, lists and pages, with advice in plain words.
 
-Begin with `output_files`, which decides what goes where. `table` names the columns, `workbook` and
-`results_file` write them, and `pages` makes the HTML pages.
+Begin with `output_files`, which writes each file to its place. `table` has the columns, `run_results` their rows;
+`workbook` and `results_file` write them, and `pages` makes the HTML pages. Nothing here sends or changes a ledger.
 """

@@ -1,4 +1,4 @@
-"""Rows of a run as a list again: the list's own columns alone, to correct and to send with another campaign."""
+"""Writes lists: rows of a run with only the list's columns, to correct and send again, and exported opt-outs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rustpy_xlsxwriter import Format, write_worksheets
 from batchsend.errors import ResultsError
 from batchsend.ledger.optouts import OptOut
 from batchsend.lists.formula_guard import escape_formula
-from batchsend.planning.optout_files import _EXPORTED
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 from batchsend.utils.files import write_private
 
@@ -21,8 +20,7 @@ from batchsend.utils.files import write_private
 def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:
     """Writes headers and rows (text cells) to `path` (.xlsx or .csv); returns the path really written.
 
-    Cells come back as they were read, in CSV too: these are the user's own, and they are to be read again.
-    Raises `ResultsError`.
+    Cells are written as they were read, in CSV too, because the list will be read again. Raises `ResultsError`.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
@@ -60,6 +58,8 @@ def _write_csv(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]
         writer.writerows(rows)
 
 
+#: The import of opt-outs reads the first three columns.
+_OPT_OUT_HEADERS = ("customer_uuid", "phone", "reason", "source", "added_by", "added_at")
 _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], None]] = {
     ".xlsx": _write_xlsx,
     ".csv": _write_csv,
@@ -67,7 +67,7 @@ _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], 
 
 
 def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
-    """Writes entries as a list (.xlsx or .csv) to be read again; returns where it is. Raises `ResultsError`."""
+    """Writes opt-outs as a list (.xlsx or .csv) that can be imported; returns the path. Raises `ResultsError`."""
     rows = (
         [
             entry.customer_uuid,
@@ -80,5 +80,5 @@ def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
         for entry in entries
     )
     if path.suffix.lower() == ".csv":
-        return write_list(path, _EXPORTED, ([escape_formula(cell) for cell in row] for row in rows))
-    return write_list(path, _EXPORTED, rows)
+        return write_list(path, _OPT_OUT_HEADERS, ([escape_formula(cell) for cell in row] for row in rows))
+    return write_list(path, _OPT_OUT_HEADERS, rows)

@@ -1,17 +1,19 @@
-"""The files that a plan and a run leave: the preview's workbook, the results, and where they go."""
+"""Writes the files of a preview and of a run: workbooks, pages and lists, and decides where they go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ResultsError
-from batchsend.ledger.ledger import Ledger, RunRecord, StartRecord
+from batchsend.ledger.ledger import Ledger, NewRun, RunRecord, StartRecord
 from batchsend.ledger.purge import purged
 from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.summary import department_of, user_of
 from batchsend.reports.list_file import write_list
 from batchsend.reports.pages import preview as preview_page
 from batchsend.reports.pages import report as report_page
@@ -23,7 +25,7 @@ from batchsend.utils.timestamps import for_people, from_text, now, to_text
 
 
 def write_preview(plan: Plan, path: Path) -> Path:
-    """Writes the preview's workbook and returns where it really is. Raises `ResultsError`."""
+    """Writes the preview's workbook; returns the path written. Raises `ResultsError`."""
     run_id = plan.run.id if plan.run else None
     campaign = plan.request.campaign
     heading = [("Preview: nothing was sent", None), *plan_heading(plan, run_id, api=plan.request.base_url)]
@@ -36,11 +38,11 @@ def write_preview(plan: Plan, path: Path) -> Path:
 
 
 def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequence[str]) -> Path:
-    """Writes the preview's page, which names `workbook`; returns where it really is. Raises `ResultsError`.
+    """Writes the preview's page, which names `workbook`; returns the path written. Raises `ResultsError`.
 
     `refusals`: sentences that say why `send` would be refused.
     """
-    facts = preview_page.gather(plan, os_user(), str(workbook), refusals)
+    facts = preview_page.gather(plan, str(workbook), refusals)
     return write_page(path, preview_page.page(facts))
 
 
@@ -53,40 +55,34 @@ def write_send_page(
     workbook: Path,
     ending: str | None,
 ) -> Path:
-    """Writes the report page of a start that has just ended; returns where it really is.
+    """Writes the report page of a start that has just ended; returns the path written.
 
-    `ending`: why it stopped early. A start whose `run_id` is the plan's own was a rehearsal. Raises `BatchsendError`.
+    `run_id`: `SCRATCH_RUN` for a rehearsal; `ending`: why it stopped early. Raises `BatchsendError`.
     """
-    campaign, sources = plan.request.campaign, plan.sources
-    rehearsal = run_id == SCRATCH_RUN
-    about = plan.new_run().about
-    heading = report_page.RunHeading(
-        campaign=campaign.name,
-        number=None if rehearsal else run_id,
-        department=about["department"],
-        user=about["user"],
-        base_url=plan.request.base_url,
-        list_file=str(sources.customers.path),
-        list_saved=for_people(sources.customers.saved_at, campaign.zone),
-        template=about["template"],
-        zone=campaign.zone,
-        headers=sources.customers.headers,
+    sources = plan.sources
+    is_rehearsal = run_id == SCRATCH_RUN
+    heading = replace(
+        _run_heading(plan.new_run(), None if is_rehearsal else run_id, workbook),
         customer=sources.roles.customer_uuid,
         phone=sources.roles.phone,
-        workbook=str(workbook),
         ending=ending,
-        callback=campaign.message.callback_url is not None,
-        starts=[_rehearsed(start, plan, ending)] if rehearsal else [],
+        callback=plan.request.campaign.message.callback_url is not None,
+        starts=[_rehearsed(start, plan, ending)] if is_rehearsal else [],
     )
     return write_page(path, report_page.page(report_page.gather(ledger, run_id, heading)))
 
 
 def write_run_page(ledger: Ledger, run: RunRecord, path: Path, workbook: Path) -> Path:
-    """Writes the report page of any run again; returns where it really is. Raises `BatchsendError`."""
+    """Writes the report page of any run again; returns the path written. Raises `BatchsendError`."""
+    heading = _run_heading(run, run.id, workbook)
+    return write_page(path, report_page.page(report_page.gather(ledger, run.id, heading)))
+
+
+def _run_heading(run: NewRun, number: int | None, workbook: Path) -> report_page.RunHeading:
     zone = ZoneInfo(run.zone)
-    heading = report_page.RunHeading(
+    return report_page.RunHeading(
         campaign=run.about.get("campaign", ""),
-        number=run.id,
+        number=number,
         department=run.about.get("department", ""),
         user=run.about.get("user", ""),
         base_url=run.about.get("base_url", ""),
@@ -95,15 +91,12 @@ def write_run_page(ledger: Ledger, run: RunRecord, path: Path, workbook: Path) -
         template=run.about.get("template", ""),
         zone=zone,
         headers=run.headers,
-        customer=None,
-        phone=None,
         workbook=str(workbook),
     )
-    return write_page(path, report_page.page(report_page.gather(ledger, run.id, heading)))
 
 
 def _rehearsed(start: StartRecord, plan: Plan, ending: str | None) -> dict[str, Any]:
-    """A rehearsal as the ledger would have recorded it."""
+    """The start of a rehearsal, in the form in which the ledger records starts."""
     return {
         **vars(start),
         "id": 0,
@@ -114,7 +107,7 @@ def _rehearsed(start: StartRecord, plan: Plan, ending: str | None) -> dict[str, 
 
 
 def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | None) -> Path:
-    """Writes the results of any run again, or those of some statuses `only`; returns where they really are.
+    """Writes the results of any run again, all or with `only` these statuses; returns the path written.
 
     Raises `ResultsError`.
     """
@@ -135,7 +128,7 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
 
 
 def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | None) -> Path:
-    """Writes rows of a run as a list again, the list's own columns alone. Raises `ResultsError`."""
+    """Writes rows of a run as a list with only the list's columns. Raises `ResultsError`."""
     results = RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id, only)
     if not results.row_count:
         raise ResultsError(
@@ -143,8 +136,8 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
         )
     if purged(ledger, run.id) is not None:
         raise ResultsError(
-            f"Run {run.id} was purged: the list's columns are gone, so that it cannot be a list again. Nothing was "
-            f"written. Without --as-list its results can be written, with what is left."
+            f"Run {run.id} was purged: the list's columns are gone, so it cannot be written as a list. Nothing was "
+            f"written. Leave --as-list out to write what is left of its results."
         )
     refuse_inputs(path, _inputs_of_run(run))
     check_writable(path)
@@ -152,13 +145,13 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
 
 
 def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
-    """Raises `ResultsError` where results, or the page beside them, would be written over what a campaign reads."""
+    """Raises `ResultsError` if the results or their page would overwrite a file that the campaign reads."""
     for written in (path, path.with_suffix(".html")):
         for file in inputs:
             if written.resolve() == file.resolve():
                 raise ResultsError(
-                    f"{path}: {written.name} is a file that the campaign reads, and the results would be written "
-                    f"over it. Nothing was written. Choose another name."
+                    f"{path}: {written.name} is a file that the campaign reads, and the results would "
+                    f"overwrite it. Nothing was written. Choose another name."
                 )
 
 
@@ -178,27 +171,27 @@ def _inputs_of_run(run: RunRecord) -> list[Path]:
 
 
 def results_path(campaign: Campaign, run_id: int | None) -> Path:
-    """Where the results of a run go; `None`: of a rehearsal."""
+    """Returns the path for the results of a run; `run_id` is `None` for a rehearsal."""
     suffix = "rehearsal" if run_id is None else str(run_id)
     return campaign.directory / "results" / f"{campaign.stem}-{suffix}.xlsx"
 
 
 def preview_path(campaign: Campaign, folder: Path | None) -> Path:
-    """Where the preview goes."""
+    """Returns the path for the preview's workbook."""
     return (folder or campaign.directory / "previews") / f"{campaign.stem}.xlsx"
 
 
 def plan_heading(plan: Plan, run_id: int | None, *, api: str) -> SummaryLines:
-    """What the summary sheet says of a plan, above the counts. `api`: who takes the texts, in words."""
+    """The lines of the summary sheet above the counts. `api`: where the texts go, in words."""
     campaign, customers = plan.request.campaign, plan.sources.customers
     return [
         ("Campaign", campaign.name),
         *([("Run", run_id)] if run_id is not None else []),
         ("List", str(customers.path)),
         ("List saved", for_people(customers.saved_at, campaign.zone)),
-        *(("Template", said) for said in plan.sources.template.described_files()),
-        ("Department", campaign.department_label or campaign.department_uuid or "from the list"),
-        ("User", campaign.user_uuid or "from the list"),
+        *(("Template", file) for file in plan.sources.template.described_files()),
+        ("Department", department_of(campaign)),
+        ("User", campaign.user_uuid or user_of(campaign)),
         ("myKaarma", api),
         ("Started by", f"{os_user()} on {plan.request.host}"),
         ("Started", for_people(plan.request.now, campaign.zone)),

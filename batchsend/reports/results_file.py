@@ -1,4 +1,4 @@
-"""Writing the results: which form, where, and what to say when that does not work."""
+"""Writes the results as a workbook or as CSV, and explains why a file cannot be written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from pathlib import Path
 
 from batchsend.errors import ResultsError
 from batchsend.lists.formula_guard import escape_formula
-from batchsend.reports.table import RESULT_COLUMNS, ResultRow, ResultsSource, column_headers, values
+from batchsend.reports.table import ResultsSource, Value, column_headers, values
 from batchsend.reports.workbook import write_xlsx
 from batchsend.utils.files import check_folder, write_private
-
-__all__ = [
-    "RESULT_COLUMNS",
-    "ResultRow",
-    "ResultsSource",
-    "check_writable",
-    "column_headers",
-    "write_results",
-]
 
 _WINDOWS_DISK_FULL = 112
 
@@ -28,8 +19,8 @@ _WINDOWS_DISK_FULL = 112
 def write_results(path: Path, source: ResultsSource) -> Path:
     """Writes a workbook (`.xlsx`) or CSV (`.csv`) and returns the path really written.
 
-    The file is readable by its owner only and appears at once, whole. Where a workbook at `path` is open in Excel and
-    cannot be replaced, it is `name (2).xlsx` and so on. Raises `ResultsError`.
+    Only its owner can read the file, and it replaces an older one in one step. If a workbook at `path` is open in
+    Excel and cannot be replaced, the new one is named `name (2).xlsx` and so on. Raises `ResultsError`.
     """
     writer = _writer(path)
     try:
@@ -40,9 +31,9 @@ def write_results(path: Path, source: ResultsSource) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Makes sure, before the first text leaves, that results can be written to `path`. Raises `ResultsError`.
+    """Checks, before the first text is sent, that results can be written to `path`. Raises `ResultsError`.
 
-    Makes the folder where it is missing.
+    Creates the folder if it is missing.
     """
     _writer(path)
     try:
@@ -73,7 +64,7 @@ def _sentence(path: Path, error: OSError) -> str:
         full = f" (in {error.filename})" if error.filename else ""
         return (
             f"{path}: there is no room left on the disk{full}, so the results could not be written. "
-            "Free some space and run the command again; nobody is texted twice by that."
+            "Free some space and run the command again; no customer is texted twice by that."
         )
     reason = error.strerror or str(error)
     return (
@@ -83,7 +74,7 @@ def _sentence(path: Path, error: OSError) -> str:
 
 
 def _is_disk_full(error: OSError) -> bool:
-    """The workbook's library passes the system's number on only in its text."""
+    """The workbook's library names the system's error number only in its message."""
     full = (errno.ENOSPC, errno.EDQUOT, _WINDOWS_DISK_FULL)
     return error.errno in full or any(
         f"os error {number})" in str(error) or f"code: {number}," in str(error) for number in full
@@ -98,13 +89,10 @@ def write_csv(path: Path, source: ResultsSource) -> None:
         writer.writerows(_lines(source))
 
 
-def _lines(source: ResultsSource) -> Iterator[list[str | int | None]]:
-    zone, width = source.zone, len(source.headers)
-    for result in source.rows():
-        yield [
-            escape_formula(value) if isinstance(value, str) else value
-            for value in values(result, zone, width)
-        ]
+def _lines(source: ResultsSource) -> Iterator[list[Value]]:
+    width = len(source.headers)
+    for row in source.rows():
+        yield [escape_formula(value) if isinstance(value, str) else value for value in values(row, width)]
 
 
 _WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}

@@ -1,48 +1,32 @@
-"""A run, or a plan, as the results show it."""
+"""The rows and the summary of a run or a plan, as the results show them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import starmap
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purge import purged
 from batchsend.ledger.runs import code_counts, run_tuples
-from batchsend.reports.results_file import ResultRow
+from batchsend.ledger.schema import messages
+from batchsend.reports.table import ResultRow, local_time
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import row_count
 
-#: (label, value); a value of `None` makes the label a heading.
+#: (label, value); a label with the value `None` is a heading.
 SummaryLines = Sequence[tuple[str, str | int | None]]
 
-#: What the results show of the ledger's `messages`; the first ones in the order of `ResultRow`.
-_COLUMNS = (
-    "row",
-    "status",
-    "message_uuid",
-    "codes",
-    "descriptions",
-    "phone",
-    "body",
-    "cells",
-    "customer_uuid",
-    "segments",
-    "encoding",
-    "api_status",
-    "http_status",
-    "request_uuid",
-    "warning_codes",
-    "attempts",
-    "sent_at",
-    "latency_ms",
-    "earlier_run",
-    "purged_at",
+#: The columns of the ledger's `messages` that the results are made from: first the fields of `ResultRow`.
+_COLUMNS = (*(name for name in ResultRow._fields if name in messages.columns), "earlier_run", "purged_at")
+#: Where those are that are not shown as they are stored. A dictionary for each row would take three times as long.
+_STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
+    _COLUMNS.index, ("status", "codes", "descriptions", "cells", "attempts", "sent_at")
 )
-# `json.loads` looks for white space before and behind, and for what a text may be instead.
-_cells_of = json.JSONDecoder().raw_decode
+# `json.loads` looks for white space around the text and for other types; every row is decoded.
+_decode_cells = json.JSONDecoder().raw_decode
 
 #: What a status means, in a few words.
 STATUS_WORDS = {
@@ -52,17 +36,17 @@ STATUS_WORDS = {
     Status.DELIVERED: "delivered to the phone",
     Status.UNDELIVERED: "accepted, but not delivered",
     Status.FAILED: "refused, nothing was sent",
-    Status.UNCONFIRMED: "nobody knows whether it was sent",
-    Status.INVALID: "could not be made into a text",
-    Status.SKIPPED: "skipped",
+    Status.UNCONFIRMED: "unknown whether it was sent",
+    Status.INVALID: "could not be turned into a text",
+    Status.SKIPPED: "not sent on purpose",
 }
 
 
 class RunResults:
-    """The rows of one run of a ledger, with what stands on the summary sheet above their counts.
+    """The rows of a run in a ledger, and the lines of the summary sheet.
 
-    `number`: the run's number as shown beside the rows that it tried; `None` where it has none (yet).
-    `only`: rows of these statuses alone.
+    `heading`: the lines above the counts; `number`: the number shown in the column `run`, `None` if the run has none
+    yet; `only`: only rows with these statuses.
     """
 
     def __init__(
@@ -79,7 +63,7 @@ class RunResults:
         # A row in flight is shown as `unconfirmed`.
         self._only = [*only, IN_FLIGHT] if only is not None and Status.UNCONFIRMED in only else only
         self.headers = headers
-        self.zone = zone
+        self._zone = zone
         self._ledger = ledger
         self._run_id = run_id
         self._counts = ledger.counts(run_id)
@@ -89,69 +73,32 @@ class RunResults:
         self.summary = [*heading, *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
-        return starmap(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
+        return map(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
 
     def problems(self) -> Iterator[ResultRow]:
         statuses = [*NEEDS_YOU, IN_FLIGHT]
         if self._only is not None:
             statuses = [status for status in statuses if status in self._only]
-        return starmap(self._result, run_tuples(self._ledger, self._run_id, statuses, _COLUMNS))
+        return map(self._result, run_tuples(self._ledger, self._run_id, statuses, _COLUMNS))
 
-    def _result(
-        self,
-        row: int,
-        status: str,
-        message_uuid: str | None,
-        codes: str,
-        descriptions: str,
-        phone: str | None,
-        body: str | None,
-        cells: str,
-        customer_uuid: str | None,
-        segments: int | None,
-        encoding: str | None,
-        api_status: str | None,
-        http_status: int | None,
-        request_uuid: str | None,
-        warning_codes: str | None,
-        attempts: int,
-        sent_at: str | None,
-        latency_ms: int | None,
-        earlier_run: int | None,
-        purged_at: str | None,
-    ) -> ResultRow:
+    def _result(self, stored: Sequence[Any]) -> ResultRow:
         """Takes the values of `_COLUMNS`."""
-        status, codes = self._shown(status, codes)
+        *fields, earlier_run, purged_at = stored
+        fields[_STATUS], fields[_CODES] = self._shown(fields[_STATUS], fields[_CODES])
+        fields[_CELLS] = _decode_cells(fields[_CELLS])[0]
+        sent_at = fields[_SENT_AT]
         if purged_at is not None:
-            descriptions = f"the text, the phone and the list's columns were purged on {self._day(purged_at)}"
-        tried = attempts > 0 or sent_at is not None
-        return ResultRow(
-            row,
-            status,
-            message_uuid,
-            codes,
-            descriptions,
-            phone,
-            body,
-            _cells_of(cells)[0],
-            customer_uuid,
-            segments,
-            encoding,
-            api_status,
-            http_status,
-            request_uuid,
-            warning_codes,
-            attempts,
-            sent_at,
-            latency_ms,
-            earlier_run or (self._number if tried else None),
-        )
+            day = self._day(purged_at)
+            fields[_DESCRIPTIONS] = f"the text, the phone and the list's columns were purged on {day}"
+        was_tried = fields[_ATTEMPTS] > 0 or sent_at is not None
+        run = earlier_run or (self._number if was_tried else None)
+        return ResultRow._make([*fields, local_time(sent_at, self._zone), run])
 
     def _day(self, moment: str) -> str:
-        return for_people(from_text(moment), self.zone)[: len("2026-11-22")]
+        return for_people(from_text(moment), self._zone)[: len("2026-11-22")]
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
-        """Plain texts, as the ledger's are."""
+        """Status and codes as results show them. Plain texts, like those of the ledger."""
         if status == IN_FLIGHT:
             return Status.UNCONFIRMED.value, Code.INTERRUPTED.value
         return status, codes
@@ -183,7 +130,7 @@ class RunResults:
 
 
 class PlanResults(RunResults):
-    """The rows of a plan: what would be sent is `ready`."""
+    """The rows of a plan: what can be sent is `ready`."""
 
     def _shown(self, status: str, codes: str) -> tuple[str, str]:
         if status == Status.PENDING and codes == Code.STOPPED:

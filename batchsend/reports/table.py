@@ -1,47 +1,32 @@
-"""The results as a table: one row for each row of the list, and which columns it has in which order.
+"""The columns of the results, one line each, and the rows below them.
 
-Both forms of the results, the workbook and the CSV, are this table.
+The sheet `Results` and the CSV are derived from `COLUMNS`, and the tests compare `docs/results.md` with it. The
+list's own columns are between the leading and the folded ones, where `lists.header_row` finds them again when results
+are used as a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from enum import Enum
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-#: Our columns before the list's own.
-LEADING_COLUMNS = ("row", "status", "messageUUID", "errorCodes", "errorDescriptions", "phone", "message")
-#: Our columns after the list's own; folded away in the workbook.
-TRAILING_COLUMNS = (
-    "customerUUID",
-    "segments",
-    "encoding",
-    "apiStatus",
-    "httpStatus",
-    "requestUUID",
-    "warningCodes",
-    "attempts",
-    "sentAtUTC",
-    "sentAt",
-    "latencyMs",
-    "run",
-)
-RESULT_COLUMNS = LEADING_COLUMNS + TRAILING_COLUMNS
+from batchsend.lists.header_row import LIST_SUFFIX
 
-#: Stands behind a list's header that would otherwise be one of ours.
-LIST_SUFFIX = " (list)"
-#: Several codes, or descriptions, of one row are joined by this.
-JOINED_BY = "; "
+Value = str | int | None
 
 
 class ResultRow(NamedTuple):
     """One row of the list with all that is known about it.
 
-    `row` is numbered as the spreadsheet shows it; `codes` and `descriptions` are joined by `JOINED_BY`; `cells` are
-    the list's own, in the order of its headers, `""` where blank; `sent_at_utc` looks like
-    `2026-11-22T10:00:00.123Z`; `latency_ms` is in milliseconds.
+    `row` is numbered as in the spreadsheet; `codes` and `descriptions` are joined by `advice.JOINED_BY`; `cells` are
+    the list's own, in the order of its headers, `""` if blank; `sent_at` looks like `2026-11-22T10:00:00.123Z`,
+    `sent_at_local` like `2026-11-22 04:00:00`; `latency_ms` is in milliseconds; `run` is the run that tried the row.
+    Fields with the name of a column of the ledger's `messages` are read from it.
     """
 
     row: int
@@ -50,7 +35,7 @@ class ResultRow(NamedTuple):
     codes: str
     descriptions: str
     phone: str | None
-    message: str | None
+    body: str | None
     cells: Sequence[str]
     customer_uuid: str | None
     segments: int | None
@@ -60,24 +45,72 @@ class ResultRow(NamedTuple):
     request_uuid: str | None
     warning_codes: str | None
     attempts: int
-    sent_at_utc: str | None
+    sent_at: str | None
     latency_ms: int | None
+    sent_at_local: str | None
     run: int | None
 
 
+class Place(Enum):
+    """Where a column is: before the list's own columns, or behind them and folded (`ANSWER`: myKaarma's answer)."""
+
+    LEADING = "leading"
+    FOLDED = "folded"
+    ANSWER = "answer"
+
+
+class Column(NamedTuple):
+    """A column: its header, width in characters, the field or property of `ResultRow` it shows, and its place.
+
+    `docs/results.md` explains it.
+    """
+
+    header: str
+    width: int
+    field: str
+    place: Place
+
+
+_LEADING, _FOLDED, _ANSWER = Place
+#: In the order of the sheet; `ANSWER` columns are next to each other.
+COLUMNS: tuple[Column, ...] = (
+    Column("row", 7, "row", _LEADING),
+    Column("status", 13, "status", _LEADING),
+    Column("messageUUID", 16, "message_uuid", _LEADING),
+    Column("errorCodes", 28, "codes", _LEADING),
+    Column("errorDescriptions", 40, "descriptions", _LEADING),
+    Column("phone", 16, "phone", _LEADING),
+    Column("message", 70, "body", _LEADING),
+    Column("customerUUID", 16, "customer_uuid", _FOLDED),
+    Column("segments", 12, "segments", _FOLDED),
+    Column("encoding", 12, "encoding", _FOLDED),
+    Column("apiStatus", 13, "api_status", _ANSWER),
+    Column("httpStatus", 14, "http_status", _ANSWER),
+    Column("requestUUID", 16, "request_uuid", _ANSWER),
+    Column("warningCodes", 20, "warning_codes", _ANSWER),
+    Column("attempts", 12, "attempts", _FOLDED),
+    Column("sentAtUTC", 26, "sent_at", _FOLDED),
+    Column("sentAt", 20, "sent_at_local", _FOLDED),
+    Column("latencyMs", 13, "latency_ms", _FOLDED),
+    Column("run", 12, "run", _FOLDED),
+)
+LEADING_COLUMNS = tuple(column for column in COLUMNS if column.place is Place.LEADING)
+FOLDED_COLUMNS = tuple(column for column in COLUMNS if column.place is not Place.LEADING)
+_leading_values, _folded_values = (
+    attrgetter(*(column.field for column in part)) for part in (LEADING_COLUMNS, FOLDED_COLUMNS)
+)
+ANSWER_COLUMNS = tuple(column for column in COLUMNS if column.place is Place.ANSWER)
+
+
 class ResultsSource(Protocol):
-    """Where the results come from: a ledger's run, or a preview."""
+    """Where the results come from: a run of a ledger, or a preview."""
 
     @property
     def headers(self) -> Sequence[str]:
         """The list's own headers."""
 
     @property
-    def zone(self) -> ZoneInfo:
-        """The campaign's zone, for the `sentAt` column."""
-
-    @property
-    def summary(self) -> Sequence[tuple[str, str | int | None]]:
+    def summary(self) -> Sequence[tuple[str, Value]]:
         """The lines of the `Summary` sheet: label and value; a line without a value is a heading."""
 
     @property
@@ -91,17 +124,20 @@ class ResultsSource(Protocol):
         """The `failed`, `undelivered`, `unconfirmed` and `invalid` rows; may be called more than once."""
 
 
+def column(header: str) -> Column:
+    """The column with this header."""
+    return next(one for one in COLUMNS if one.header == header)
+
+
 def column_headers(list_headers: Iterable[str]) -> list[str]:
-    """The header row of the results: our columns around the list's own, every name once.
-
-    A header of the list that is one of ours, in whatever case, gets `LIST_SUFFIX` behind it.
-    """
-    return [*LEADING_COLUMNS, *unlike(RESULT_COLUMNS, list_headers), *TRAILING_COLUMNS]
+    """The header row of the results: our columns around the list's own, every name once."""
+    own = distinct_headers([one.header for one in COLUMNS], list_headers)
+    return [*(one.header for one in LEADING_COLUMNS), *own, *(one.header for one in FOLDED_COLUMNS)]
 
 
-def unlike(ours: Iterable[str], list_headers: Iterable[str]) -> list[str]:
-    """`list_headers`, each with as many `LIST_SUFFIX` behind it as it takes to be unlike all others and `ours`."""
-    taken = {name.casefold() for name in ours}
+def distinct_headers(ours: Iterable[str], list_headers: Iterable[str]) -> list[str]:
+    """`list_headers`, with `LIST_SUFFIX` added until each differs, in any letter case, from `ours` and the others."""
+    taken = {header.casefold() for header in ours}
     headers = []
     for header in list_headers:
         name = header
@@ -112,31 +148,22 @@ def unlike(ours: Iterable[str], list_headers: Iterable[str]) -> list[str]:
     return headers
 
 
-def values(result: ResultRow, zone: ZoneInfo, width: int) -> list[str | int | None]:
+def values(row: ResultRow, width: int) -> list[Value]:
     """The cells of one row, one for each of `column_headers`; `width` is the number of the list's own headers."""
-    # The fields of a `ResultRow` are in the order of the columns.
-    fields: tuple[Any, ...] = result
-    return [
-        *fields[: len(LEADING_COLUMNS)],
-        *own_cells(result, width),
-        *fields[len(LEADING_COLUMNS) + 1 : -2],
-        local_time(result.sent_at_utc, zone) if result.sent_at_utc else None,
-        result.latency_ms,
-        result.run,
-    ]
+    return [*_leading_values(row), *list_cells(row, width), *_folded_values(row)]
 
 
-def own_cells(result: ResultRow, width: int) -> Sequence[str]:
-    """Exactly `width` cells: a row that is too long or too short must not shift our columns behind it."""
-    cells = result.cells
+def list_cells(row: ResultRow, width: int) -> Sequence[str]:
+    """Exactly `width` cells of the list: a row that is too long or too short must not shift the columns behind it."""
+    cells = row.cells
     if len(cells) == width:
         return cells
     return [*cells[:width], *[""] * (width - len(cells))]
 
 
-def local_time(utc: str, zone: ZoneInfo) -> str:
-    """`2026-11-22T10:00:00.123Z` as the clock on the wall showed it in `zone`: `2026-11-22 04:00:00`."""
-    return _local_second(utc[:19], zone)
+def local_time(utc: str | None, zone: ZoneInfo) -> str | None:
+    """`2026-11-22T10:00:00.123Z` by the clock in `zone`: `2026-11-22 04:00:00`."""
+    return _local_second(utc[:19], zone) if utc else None
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.ledger import Ledger, nothing_more
+from batchsend.ledger.ledger import Ledger
 from batchsend.planning.plan import Plan
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 from batchsend.sending.cluster.open_runs import hand_over
@@ -17,13 +17,13 @@ from batchsend.sending.run_settings import RunSettings
 def run_settings(plan: Plan) -> RunSettings:
     """The settings that every process of this plan's run uses."""
     request = plan.request
-    return RunSettings.of(request.campaign, request.base_url, plan.holding.hours, wait=request.wait)
+    return RunSettings.of(request.campaign, request.base_url, plan.wait_rules.hours, wait=request.wait)
 
 
-def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object]:
+def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object] | None:
     """A function that stores the run's settings and jobs in the plan's transaction; only for PostgreSQL."""
     if ledger.file is not None or not plan.texts:
-        return nothing_more
+        return None
     settings = run_settings(plan)
 
     def store(connection: Connection, run_id: int, start_id: int) -> None:
@@ -49,8 +49,8 @@ def check_detachable(ledger: Ledger) -> None:
     """Raises `LedgerError` if a run cannot be handed over to workers."""
     if ledger.file is not None:
         raise LedgerError(
-            f"{ledger.where}: --detach hands a run over to workers, and they need a ledger on PostgreSQL. Nothing "
-            f"was sent. Leave --detach out, or name one: BATCHSEND_LEDGER=postgresql://user@host/database"
+            f"{ledger.where}: --detach hands a run over to workers, which need a ledger on PostgreSQL. Nothing was "
+            f"sent. Omit --detach, or name a ledger: BATCHSEND_LEDGER=postgresql://user@host/database"
         )
     if not has_cluster():
         raise LedgerError(f"--detach hands a run over to workers. {CLUSTER_MISSING} Nothing was sent.")

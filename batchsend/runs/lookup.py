@@ -1,4 +1,4 @@
-"""Which ledger and which run a command means."""
+"""Finds the ledger and the run that a command is about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.sending.locks import campaign_lock
 from batchsend.settings import load_settings
 
-#: Opens the ledger of a URL; `None` where there is none yet.
+#: Opens the ledger at a URL; returns `None` if there is none yet.
 Opener = Callable[[str], Ledger | None]
 
 
@@ -33,14 +33,12 @@ class Found:
 
 @contextmanager
 def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_reading) -> Iterator[Found]:
-    """The run that `target`, a run's number or a campaign file, means: of a campaign the latest one."""
+    """Finds the run that `target` names: a run number, or a campaign file for its latest run."""
     if target.isdecimal() and not Path(target).exists():
         with find_ledger(None, ledger_option, open_it) as ledger:
             run = ledger.run(int(target))
             if run is None:
-                raise LedgerError(
-                    f"{ledger.where}: has no run {target}. `batchsend runs` shows which there are."
-                )
+                raise LedgerError(f"{ledger.where}: has no run {target}. `batchsend runs` lists the runs.")
             yield Found(ledger, ledger.campaign_by_id(run.campaign_id), run)
         return
     campaign = load_campaign(Path(target))
@@ -51,7 +49,7 @@ def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_
         if record is None or not runs:
             raise LedgerError(
                 f'{ledger.where}: "{campaign.name}" was never sent to {base_url} from this ledger. '
-                f"`batchsend runs` shows what was."
+                f"`batchsend runs` lists what was sent."
             )
         yield Found(ledger, record, runs[0])
 
@@ -60,7 +58,7 @@ def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_
 def find_ledger(
     campaign: Path | None, option: str | None, open_it: Opener = open_for_reading
 ) -> Iterator[Ledger]:
-    """The ledger of a campaign file, or without one that of the settings, of `.` or of `./campaigns`."""
+    """Finds the ledger of a campaign file; without one, the ledger of the settings, of `.` or of `./campaigns`."""
     here = Path.cwd()
     directory = campaign.absolute().parent if campaign is not None else here
     settings = load_settings(directory, here, os.environ)
@@ -71,8 +69,8 @@ def find_ledger(
     if ledger is None:
         places = " or ".join(str(folder / ".batchsend") for folder in folders)
         raise BatchsendError(
-            f"There is no ledger in {places}: nothing was sent from here. Go to the folder of the campaign, name the "
-            f"campaign file, or name the ledger with --ledger."
+            f"There is no ledger in {places}: nothing has been sent from here. Change to the campaign's folder, name "
+            f"the campaign file, or name the ledger with --ledger."
         )
     try:
         yield ledger
@@ -81,7 +79,7 @@ def find_ledger(
 
 
 def new_ledger(option: str | None) -> Ledger | None:
-    """A ledger that is named by `--ledger` or `BATCHSEND_LEDGER` and does not exist yet, made; else `None`."""
+    """Creates the ledger that `--ledger` or `BATCHSEND_LEDGER` names; `None` if it exists or none is named."""
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
     if option is None and settings.ledger_url is None:
@@ -101,7 +99,7 @@ def _may_exist(url: str) -> bool:
 
 
 def is_running(found: Found) -> bool:
-    """Is some process sending this run's campaign right now?"""
+    """Whether a process is sending this run's campaign right now."""
     try:
         with campaign_lock(found.ledger, found.campaign.name, found.campaign.base_url):
             return False
@@ -110,14 +108,14 @@ def is_running(found: Found) -> bool:
 
 
 def report_pages(ledger: Ledger, run_ids: Iterable[int]) -> dict[int, Path]:
-    """Run number -> its report page, where there is one in the usual place."""
+    """Run number -> its report page, for runs that have one in the usual place."""
     runs = (ledger.run(run_id) for run_id in run_ids)
     pages = {run.id: results_file(run, (), as_list=False).with_suffix(".html") for run in runs if run}
     return {run_id: page for run_id, page in pages.items() if page.exists()}
 
 
 def results_file(run: RunRecord, only: Sequence[str], *, as_list: bool) -> Path:
-    """Where the results of a run go: beside its campaign file, or here where that folder is gone."""
+    """Where the results of a run go: next to its campaign file, or here if that folder is gone."""
     folder = Path(run.about["file"]).parent
     base = folder if folder.is_dir() else Path.cwd()
     name = "-".join([run.about["stem"], str(run.id), *only, *(["list"] if as_list else [])])

@@ -1,9 +1,9 @@
-"""How a start went."""
+"""The report of a start: how it ended, with which counts, and where its results are."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from batchsend.utils.timestamps import to_text
 
 
 def summary_of(report: Report) -> dict[str, Any]:
-    """How a start went, as one JSON object."""
+    """The report as one JSON object."""
     counts: Counter[str] = Counter()
     for status, _, count in report.codes:
         counts[status] += count
@@ -28,7 +28,7 @@ def summary_of(report: Report) -> dict[str, Any]:
         "codes": [{"status": status, "codes": codes, "rows": count} for status, codes, count in report.codes],
         "planned": report.planned,
         "unusual": report.unusual,
-        "comes_back": to_text(report.comes_back) if report.comes_back is not None else None,
+        "comes_back": to_text(report.waiting_until) if report.waiting_until is not None else None,
         "closed": {str(run): rows for run, rows in report.closed.items()},
         "left_to": list(report.workers) if report.workers is not None else None,
         "results": str(report.results) if report.results is not None else None,
@@ -38,25 +38,25 @@ def summary_of(report: Report) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Report:
-    """How a start went.
+    """How a start ended.
 
-    `codes`: (status, codes, rows) of the whole run; `planned`: texts that this start was to send; `results`:
-    where the workbook really is; `page`: where the report page is, else `page_problem` says why it is not there;
-    `comes_back`: when the first row that waits for a time may be sent; `unusual`: a
-    sentence, where the run is far larger or smaller than any before it; `closed`: earlier run -> rows that were given
-    up for this one; `workers`: where the run was left to workers, those that are there.
+    `codes`: (status, codes, rows) of the whole run; `ending`: why it stopped early; `results`: where the workbook is,
+    if it could be written; `page`: where the report page is, else `page_problem` says why there is none; `planned`:
+    texts that this start was to send; `waiting_until`: when the first waiting row may be sent; `unusual`: a
+    sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this
+    one; `workers`: the workers that were there when the run was handed over to them.
     """
 
     exit: Exit
     run_id: int | None
     tally: Tally
-    codes: list[tuple[str, str, int]]
-    ending: str | None
-    results: Path | None
+    codes: Sequence[tuple[str, str, int]]
+    ending: str | None = None
+    results: Path | None = None
     page: Path | None = None
     page_problem: str | None = None
     planned: int = 0
-    comes_back: datetime | None = None
+    waiting_until: datetime | None = None
     zone: ZoneInfo | None = None
     unusual: str | None = None
     closed: Mapping[int, int] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +19,11 @@ from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan, frozen_garbage, make_plan
-from batchsend.planning.waiting import comes_back
+from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
+from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
-from batchsend.reports.run_results import RunResults
+from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.handover import check_detachable, forget_jobs, handover_of, run_settings
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
@@ -38,9 +38,10 @@ from batchsend.runs.start import (
 )
 from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
 from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
@@ -72,6 +73,18 @@ class _Run:
     def id(self) -> int:
         return self.stored.run_id
 
+    @property
+    def number(self) -> int | None:
+        """The run's number for people; a rehearsal has none."""
+        return None if self.id == SCRATCH_RUN else self.id
+
+    def outbox(self) -> Outbox:
+        return Outbox(self.ledger, self.id, self.stored.start_id, uuid.uuid4().hex)
+
+    def identity(self) -> Mapping[str, str]:
+        """What identifies the run's messages in updates."""
+        return run_identity(self.ledger.ledger_id(), str(self.id))
+
 
 def send(
     start: Start, *, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None = None
@@ -94,11 +107,11 @@ def send(
                 run = _store(start, plan, ledger)
             if start.options.detach:
                 return _report_handover(run)
-            with _ledger_errors_stop_the_run(), frozen_garbage():
-                ending = _send_stored(run, Api(request.base_url, credentials), listener, ask)
+            with _ledger_errors_stop_the_run(), loaded_objects_frozen():
+                ending = _send_stored(run, credentials, listener, ask)
                 if ending.left:
                     return _report_handover(run)
-                report = _report(run, ending, _heading(run))
+                report = _report(run, ending)
                 ledger.end_start(run.stored.start_id, report.exit, report.ending or "done")
             return _with_page(report, run)
 
@@ -116,47 +129,45 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
         require_confirmation(plan.texts == 0 or confirm(plan))
         run = _Run(plan, plan.scratch, StoredPlan(SCRATCH_RUN, 0, {}), results)
         ending = asyncio.run(_send_to_sandbox(run, listener)) if plan.texts else Ending()
-        report = _with_page(_report(run, ending, _rehearsal_heading(plan)), run)
-        return replace(report, run_id=None)
+        return _with_page(_report(run, ending), run)
 
 
 def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
     stored = ledger.store_plan(
         plan.scratch,
         plan.identity,
-        plan.known.id if plan.known else None,
-        plan.run.id if plan.run else None,
-        plan.new_run(),
-        _start_record(plan),
-        handover_of(ledger, plan),
+        campaign_id=plan.known.id if plan.known else None,
+        run_id=plan.run.id if plan.run else None,
+        run=plan.new_run(),
+        start=_start_record(plan),
+        also=handover_of(ledger, plan),
     )
     return _Run(plan, ledger, stored, start.results_path(stored.run_id))
 
 
-def _send_stored(run: _Run, api: Api, listener: Listener, ask: AskWhetherToStop | None) -> Ending:
+def _send_stored(
+    run: _Run, credentials: Credentials, listener: Listener, ask: AskWhetherToStop | None
+) -> Ending:
     """Sends a stored run: alone, or from a ledger on PostgreSQL together with workers."""
     plan = run.plan
     if not plan.texts:
         return Ending()
-    identity = run_identity(run.ledger.ledger_id(), str(run.id))
-    sending = Sending(plan.request.campaign, *api, identity, plan.holding.hours, plan.request.wait)
+    settings = run_settings(plan)
     if run.ledger.file is not None:
-        outbox = Outbox(run.ledger, run.id, run.stored.start_id, uuid.uuid4().hex)
-        return asyncio.run(dispatch(sending, outbox, listener))
-    open_run = OpenRun(run.id, run.stored.start_id, run_settings(plan))
-    ending = asyncio.run(dispatch_together(sending, open_run, run.ledger, listener, ask))
+        return asyncio.run(dispatch(settings, run.identity(), credentials, run.outbox(), listener))
+    open_run = OpenRun(run.id, run.stored.start_id, settings)
+    ending = asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask))
     if not ending.left:
         forget_jobs(run.ledger, run.id)
     return ending
 
 
 async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:
-    outbox = Outbox(run.ledger, run.id, run.stored.start_id, uuid.uuid4().hex)
-    outbox.wake(outbox.sleeping())
-    identity = run_identity(run.ledger.ledger_id(), str(run.id))
+    outbox = run.outbox()
+    outbox.end_quiet_hours(outbox.quiet_clocks())
     async with sandbox_api() as api:
-        sending = Sending(run.plan.request.campaign, *api, identity, hours=None, wait=False)
-        return await dispatch(sending, outbox, listener)
+        settings = RunSettings.of(run.plan.request.campaign, api.base_url)
+        return await dispatch(settings, run.identity(), api.credentials, outbox, listener)
 
 
 @asynccontextmanager
@@ -183,12 +194,10 @@ def _ledger_errors_stop_the_run() -> Iterator[None]:
 def _report_handover(run: _Run) -> Report:
     """The report of a start that leaves its run to workers."""
     return Report(
-        Exit.DONE,
-        run.id,
-        Tally.of(run.ledger.counts(run.id)),
-        code_counts(run.ledger, run.id),
-        None,
-        None,
+        exit=Exit.DONE,
+        run_id=run.id,
+        tally=Tally.of(run.ledger.counts(run.id)),
+        codes=code_counts(run.ledger, run.id),
         planned=run.plan.texts,
         unusual=run.plan.unusual,
         closed=run.stored.closed,
@@ -196,15 +205,13 @@ def _report_handover(run: _Run) -> Report:
     )
 
 
-def _report(run: _Run, ending: Ending, heading: Sequence[tuple[str, str | int | None]]) -> Report:
+def _report(run: _Run, ending: Ending) -> Report:
     """Writes the results and returns the report, still without its page."""
     plan, ledger = run.plan, run.ledger
     codes = code_counts(ledger, run.id)
     exit_code, reason = _exit(ending, codes), ending.reason
-    number = None if run.id == SCRATCH_RUN else run.id
-    results = RunResults(
-        ledger, run.id, plan.sources.customers.headers, plan.request.campaign.zone, heading, number
-    )
+    zone, headers = plan.request.campaign.zone, plan.sources.customers.headers
+    results = RunResults(ledger, run.id, headers, zone, _heading(run), run.number)
     written: Path | None = None
     try:
         written = write_results(run.results, results)
@@ -212,15 +219,15 @@ def _report(run: _Run, ending: Ending, heading: Sequence[tuple[str, str | int | 
         exit_code = Exit.STOPPED if exit_code is not Exit.INTERRUPTED else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
     return Report(
-        exit_code,
-        run.id,
-        Tally.of(ledger.counts(run.id)),
-        codes,
-        reason,
-        written,
+        exit=exit_code,
+        run_id=run.number,
+        tally=Tally.of(ledger.counts(run.id)),
+        codes=codes,
+        ending=reason,
+        results=written,
         planned=plan.texts,
-        comes_back=comes_back(ledger, run.id, replace(plan.holding, now=now())),
-        zone=plan.holding.zone,
+        waiting_until=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
+        zone=plan.wait_rules.zone,
         unusual=plan.unusual,
         closed=run.stored.closed,
     )
@@ -234,13 +241,13 @@ def _exit(ending: Ending, codes: Sequence[tuple[str, str, int]]) -> Exit:
     return exit_of_rows({(status, code): count for status, code, count in codes})
 
 
-def _heading(run: _Run) -> Sequence[tuple[str, str | int | None]]:
-    return plan_heading(run.plan, run.id, api=run.plan.request.base_url)
-
-
-def _rehearsal_heading(plan: Plan) -> Sequence[tuple[str, str | int | None]]:
-    api = f"a stand-in on this computer; the history is that of {plan.request.base_url}"
-    return [("Rehearsal: nothing was sent to anybody", None), *plan_heading(plan, None, api=api)]
+def _heading(run: _Run) -> SummaryLines:
+    """The lines above the counts of the results."""
+    base_url = run.plan.request.base_url
+    if run.number is not None:
+        return plan_heading(run.plan, run.number, api=base_url)
+    api = f"a stand-in on this computer; the history is that of {base_url}"
+    return [("Rehearsal: no text was sent", None), *plan_heading(run.plan, None, api=api)]
 
 
 def _with_page(report: Report, run: _Run) -> Report:

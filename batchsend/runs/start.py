@@ -1,4 +1,4 @@
-"""One start of a campaign: what it asks for, its guards, and the plan it makes."""
+"""One start of a campaign: its options, its guards and its plan."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
-from batchsend.ledger.opening import open_for_reading
+from batchsend.ledger.opening import check_ledger_place, open_for_reading
 from batchsend.lists.newest import newest_match
 from batchsend.planning.guards import Bounds, Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
-from batchsend.planning.planner import check_resend
+from batchsend.planning.resend import check_resend
 from batchsend.reports.output_files import inputs_of, refuse_inputs, results_path
 from batchsend.reports.results_file import check_writable
 from batchsend.settings import Settings
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import now
+from batchsend.utils.wording import text_count
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def require_confirmation(confirmed: bool) -> None:
 
 @contextmanager
 def planned(start: Start) -> Iterator[Plan]:
-    """The plan of a start, made without changing anything. Raises `BatchsendError`."""
+    """Makes the plan of a start without changing anything. Raises `BatchsendError`."""
     request = plan_request(start)
     ledger = open_for_reading(start.ledger_url)
     try:
@@ -82,7 +83,7 @@ def planned(start: Start) -> Iterator[Plan]:
 
 
 def plan_request(start: Start) -> PlanRequest:
-    """What the plan is made from. Raises `BatchsendError` where the list or `--resend` cannot be used."""
+    """The request for the plan of a start. Raises `BatchsendError` if the list or `--resend` cannot be used."""
     options = start.options
     if options.resend is not None:
         check_resend(options.resend)
@@ -99,13 +100,16 @@ def plan_request(start: Start) -> PlanRequest:
 
 
 def check_target(campaign: Campaign, target: Path) -> None:
-    """Results can be written, and over nothing that is needed. The campaign names its list, not a pattern."""
+    """Raises `ResultsError` if results cannot be written or would overwrite a file that the campaign reads.
+
+    The campaign must name its list, not a pattern.
+    """
     refuse_inputs(target, inputs_of(campaign))
     check_writable(target)
 
 
 def refuse_sample_ids(campaign: Campaign) -> None:
-    """Raises `CampaignError` where the ids of department or user are those that `batchsend new` writes."""
+    """Raises `CampaignError` if the department or user id is still the one that `batchsend new` writes."""
     samples = [
         key
         for key, value in (("department_uuid", campaign.department_uuid), ("user_uuid", campaign.user_uuid))
@@ -114,19 +118,30 @@ def refuse_sample_ids(campaign: Campaign) -> None:
     if samples:
         raise CampaignError(
             campaign.path,
-            [f"`{key}` is still the sample's: put in your own, which myKaarma gives you" for key in samples],
+            [f"`{key}` is still the sample id: put in your own, from myKaarma support" for key in samples],
         )
 
 
 def with_newest_list(campaign: Campaign) -> Campaign:
-    """The campaign with the newest file that matches, where it names its list by a pattern."""
+    """The campaign, with a list pattern replaced by the newest file that matches it."""
     if not is_pattern(campaign.list):
         return campaign
     return campaign.model_copy(update={"list": newest_match(campaign.list)})
 
 
+def start_refusals(start: Start, plan: Plan) -> list[str]:
+    """Why `send` would refuse this start, a sentence each; empty if it would not."""
+    found = []
+    try:
+        check_ledger_place(start.ledger_url)
+        refuse_sample_ids(start.campaign)
+    except BatchsendError as error:
+        found.append(str(error))
+    return [*found, *guard_refusals(plan)]
+
+
 def guard_refusals(plan: Plan) -> list[str]:
-    """Why the campaign's `[guards]` refuse this plan, a sentence each; empty where they do not."""
+    """Why the campaign's `[guards]` refuse this plan, a sentence each; empty if they do not."""
     if plan.texts_in_all == plan.remarks.kept:
         return []
     campaign = plan.request.campaign
@@ -136,23 +151,24 @@ def guard_refusals(plan: Plan) -> list[str]:
 
 
 def check_guards(plan: Plan, options: StartOptions) -> None:
-    """Raises `GuardError` where `[guards]` or an option refuses this plan."""
+    """Raises `GuardError` if the campaign's `[guards]` or an option refuses this plan."""
     refused = guard_refusals(plan)
     if refused:
         raise GuardError("\n".join([*refused, "Nothing was sent."]))
     invalid = plan.counts.get(Status.INVALID, 0)
     if options.strict and invalid:
         raise GuardError(
-            f"{plan.sources.customers.path}: {invalid:,} {'row is' if invalid == 1 else 'rows are'} invalid, and "
-            f"--strict sends nothing then. `batchsend preview` shows which; correct the list, or leave --strict out."
+            f"{plan.sources.customers.path}: {invalid:,} {'row is' if invalid == 1 else 'rows are'} invalid, so "
+            f"--strict sends nothing. `batchsend preview` shows them; correct the list, or omit --strict."
         )
     if options.expect is not None and options.expect != plan.texts:
         raise GuardError(
-            f"--expect {options.expect:,}, but this start would send {plan.texts:,} texts. Nothing was sent. Look at "
-            f"`batchsend preview`; if the number is right, expect {plan.texts}."
+            f"--expect {options.expect:,}, but {text_count(plan.texts)} would be sent now. Nothing was sent. Check "
+            f"`batchsend preview`; if the number is right, use --expect {plan.texts}."
         )
     if plan.remarks.again_unconfirmed and options.unattended and options.expect is None:
         raise GuardError(
             f"--resend {plan.request.resend}: {plan.remarks.again_unconfirmed:,} of these rows may have been sent "
-            f"already, and nobody is asked here. Nothing was sent. Add --expect {plan.texts} if you are sure."
+            f"already, and there is no terminal to ask on. Nothing was sent. If you are sure, add "
+            f"--expect {plan.texts}."
         )

@@ -1,7 +1,7 @@
-"""A test to oneself: the text of one row goes to a customer of one's own choice, and counts for nothing.
+"""A test: sends the text of one row to a customer of the user's choice.
 
-It never goes to the row's phone or customer. The request says that it is a test, so that no update about it is taken
-for one about the row. It is kept in a throw-away ledger: history, runs and results know nothing of it.
+It never goes to the row's phone or customer. The request is marked as a test, so that updates about it are not taken
+for updates about the row. It is recorded in a throw-away ledger only, so it is not in the history, runs or results.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.planning.row_judge import API_UUID, Judged
 from batchsend.runs.runner import Api, Listener, sandbox_api
 from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
-from batchsend.sending.dispatch import Sending, dispatch
+from batchsend.sending.dispatch import dispatch
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
 from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
@@ -37,7 +38,7 @@ from batchsend.statuses import Code, Status
 
 @dataclass(frozen=True)
 class Trial:
-    """The one text of a test: row `row`'s, for `customer_uuid`."""
+    """The text of a test: that of row `row`, for customer `customer_uuid`."""
 
     plan: Plan
     customer_uuid: str
@@ -50,14 +51,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """How a test went. `row` is what the throw-away ledger has of it, by its columns; `ending` why it stopped."""
+    """How a test ended. `row`: its columns in the throw-away ledger; `ending`: why sending stopped early."""
 
     exit: Exit
     row: Mapping[str, Any]
     ending: str | None
 
 
-#: Asked with the text before it leaves; anything but `True` sends nothing.
+#: Called with the text before it is sent; anything but `True` sends nothing.
 ConfirmTrial = Callable[[Trial], bool]
 
 
@@ -86,54 +87,49 @@ def send_trial(
 def _trial(plan: Plan, customer_uuid: str, row: int | None) -> Trial:
     if not API_UUID.fullmatch(customer_uuid):
         raise GuardError(
-            f'--test-customer: "{customer_uuid[:128]}" is not a customer id of myKaarma (1 to 128 letters, digits, '
-            f'"-" and "_"). Copy your own from myKaarma as it is.'
+            f'--test-customer: "{customer_uuid[:128]}" is not a myKaarma customer id (1 to 128 letters, digits, "-" '
+            f'and "_"). Copy yours from myKaarma unchanged.'
         )
     why_not = plan.sources.suppression.why(customer_uuid, None)
     if why_not is not None:
         raise GuardError(
-            f"--test-customer {customer_uuid}: {why_not}. Nothing was "
-            f"sent. Choose a customer who may be texted."
+            f"--test-customer {customer_uuid}: {why_not}. Nothing was sent. Choose a customer who may be texted."
         )
     judged = judge_row(plan, row if row is not None else _first_row(plan))
     if judged is None:
         raise GuardError(f"--row {row}: {plan.sources.customers.path} has no such row. The header is row 1.")
-    return _of(plan, customer_uuid, judged)
+    return _trial_of(plan, customer_uuid, judged)
 
 
 def _first_row(plan: Plan) -> int:
     first = next(run_rows(plan.scratch, SCRATCH_RUN, [Status.PENDING]), None)
     if first is None:
         raise GuardError(
-            "No row would be sent now, so there is no first one to test with. Name a row whose text you want, "
-            "such as --row 2; `batchsend preview` says why each row is left out."
+            "No row would be sent now, so there is no first text to test with. Choose a row, such as --row 2; "
+            "`batchsend preview` shows why each row is skipped."
         )
     return int(first["row"])
 
 
-def _of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
+def _trial_of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
     problem = judged.first or judged.then
     if problem is not None:
         because = f": {problem.description}" if problem.description else ""
         raise GuardError(
-            f"--row {judged.row}: this row has no text to send ({problem.code}{because}). Choose another row, or "
+            f"--row {judged.row}: this row has no text to send ({problem.code}{because}). Choose another row or "
             f"correct this one."
         )
-    if (
-        judged.body is None
-        or judged.size is None
-        or judged.department_uuid is None
-        or judged.user_uuid is None
-    ):
-        raise AssertionError("a row without a problem is a message")
+    body, size, department, user = judged.body, judged.size, judged.department_uuid, judged.user_uuid
+    if body is None or size is None or department is None or user is None:
+        raise AssertionError("a row without a problem has a text and a sender")
     return Trial(
-        plan,
-        customer_uuid,
-        judged.row,
-        judged.body,
-        judged.size,
-        judged.department_uuid,
-        judged.user_uuid,
+        plan=plan,
+        customer_uuid=customer_uuid,
+        row=judged.row,
+        body=body,
+        size=size,
+        department_uuid=department,
+        user_uuid=user,
     )
 
 
@@ -144,8 +140,8 @@ async def _send(trial: Trial, api: Api | None, listener: Listener) -> TrialRepor
             connection.execute(insert(messages), _message(trial))
         outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)
         async with sandbox_api() if api is None else nullcontext(api) as target:
-            sending = Sending(trial.plan.request.campaign, *target, TRIAL_IDENTITY, hours=None, wait=False)
-            ending = await dispatch(sending, outbox, listener)
+            settings = RunSettings.of(trial.plan.request.campaign, target.base_url)
+            ending = await dispatch(settings, TRIAL_IDENTITY, target.credentials, outbox, listener)
         row = next(run_rows(ledger, SCRATCH_RUN))
     return TrialReport(_exit(row["status"], ending), row, ending.reason)
 

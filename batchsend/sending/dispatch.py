@@ -1,126 +1,106 @@
-"""A run's sending on this machine: one session, one pace, signals, and the nights in between where it waits."""
+"""Sends a run from this process alone: one session, one rate limit, signals, and the wait for quiet hours to end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from zoneinfo import ZoneInfo
 
-from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.quiet_hours import Hours, first_opening
-from batchsend.mykaarma.client import ApiClient
-from batchsend.mykaarma.protocol import attributes_of
+from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer
-from batchsend.sending.sender import Ending, Event, Pacing, Poster, Sender, SendOptions, Waiting
+from batchsend.sending.run_settings import RunSettings
+from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Pacing, Poster, Sender, Waiting
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now
 
-#: How often somebody who waits for the morning looks at the clock: it jumps when a computer wakes up.
-_LOOK_SECONDS = 1.0
+#: How often to check the clock while waiting for quiet hours to end: it jumps when a computer wakes up.
+_CHECK_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Sending:
-    """What one start sends, and how. `hours`: the quiet hours to keep; `wait`: until they end."""
+async def dispatch(
+    settings: RunSettings,
+    identity: Mapping[str, str],
+    credentials: Credentials,
+    outbox: Outbox,
+    listener: Callable[[Event], None],
+) -> Ending:
+    """Sends the outbox's rows. Ctrl-C and SIGTERM end it once the requests in flight are finished.
 
-    campaign: Campaign
-    base_url: str
-    credentials: Credentials
-    identity: Mapping[str, str]
-    hours: Hours | None
-    wait: bool
-
-
-async def dispatch(sending: Sending, outbox: Outbox, listener: Callable[[Event], None]) -> Ending:
-    """Sends what the outbox holds. Ctrl-C and SIGTERM end it once what is in flight is finished."""
-    campaign = sending.campaign
-    client = ApiClient(
-        sending.base_url,
-        sending.credentials.username,
-        sending.credentials.password,
-        options=attributes_of(campaign),
-        timeout=campaign.sending.timeout,
-        connections=campaign.sending.concurrency,
-        sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
-    )
-    async with client:
-        shifts = SendLoop(sending, outbox, client, Pacer(campaign.sending.rate), listener)
+    `identity` is what the callback metadata of every request carries in addition to its row.
+    """
+    async with settings.client(credentials) as client:
+        loop = SendLoop(outbox, client, Pacer(settings.rate), settings, identity, listener)
         interrupted = Ending("interrupted", interrupted=True)
-        with finishing_on_signals(lambda _number: shifts.stop(interrupted)):
-            return await shifts.run()
+        with finishing_on_signals(lambda _number: loop.stop(interrupted)):
+            return await loop.run()
 
 
 class SendLoop:
-    """Sends until nothing is left, or only rows whose time has not come; then waits for it where that is asked."""
+    """Sends until no row is left or all have to wait for quiet hours; with `wait`, waits for these to end."""
 
     def __init__(
         self,
-        sending: Sending,
         outbox: Outbox,
         poster: Poster,
         pacer: Pacing,
+        settings: RunSettings,
+        identity: Mapping[str, str],
         listener: Callable[[Event], None],
     ) -> None:
-        self._sending = sending
         self._outbox = outbox
-        self._poster = poster
+        self._settings = settings
         self._listener = listener
-        self._pacer = pacer
+        self._new_sender = partial(Sender, outbox, poster, pacer, settings, identity, listener)
         self._sender: Sender | None = None
         self._ending: Ending | None = None
         self._stopped = asyncio.Event()
 
     def stop(self, ending: Ending) -> None:
-        """No further request leaves."""
+        """Sends no further request; requests in flight are finished and recorded."""
         self._ending = ending
         self._stopped.set()
         if self._sender is not None:
             self._sender.stop(ending)
 
     async def run(self) -> Ending:
+        """Sends until nothing is left or something stops it. Raises as `Sender.run` does."""
+        hours = self._settings.hours
         while True:
-            self._sender = Sender(self._outbox, self._poster, self._pacer, self._options(), self._listener)
-            if self._ending is not None:
-                self._sender.stop(self._ending)
-            ending = await self._sender.run()
-            hours = self._sending.hours
-            if ending.reason is not None or hours is None or not self._sending.wait:
+            ending = await self._send_once()
+            if ending.reason is not None or hours is None or not self._settings.wait:
                 return ending
-            clocks = await asyncio.to_thread(self._outbox.sleeping)
-            opening = first_opening(hours, now(), clocks)
+            clocks = await asyncio.to_thread(self._outbox.quiet_clocks)
+            opening = first_allowed(hours, now(), clocks)
             if opening is None:
                 return ending
-            ended = await self._wait_until(opening)
-            if ended is not None:
-                return ended
-            awake = [clock for clock in clocks if hours.allows(now(), clock)]
-            await asyncio.to_thread(self._outbox.wake, awake)
+            stopped = await self._wait_until(opening, hours)
+            if stopped is not None:
+                return stopped
+            open_clocks = [clock for clock in clocks if hours.allows(now(), clock)]
+            await asyncio.to_thread(self._outbox.end_quiet_hours, open_clocks)
 
-    async def _wait_until(self, opening: datetime) -> Ending | None:
+    async def _send_once(self) -> Ending:
+        self._sender = self._new_sender()
+        if self._ending is not None:
+            self._sender.stop(self._ending)
+        return await self._sender.run()
+
+    async def _wait_until(self, opening: datetime, hours: Hours) -> Ending | None:
+        """Waits until this moment. Returns the ending where the run is stopped meanwhile."""
         left = (opening - now()).total_seconds()
         if left > 0:
-            until = for_people(opening, self._sending.campaign.zone)
+            until = for_people(opening, ZoneInfo(hours.fallback))
             self._listener(Waiting(left, f"quiet hours until {until}"))
         while (left := (opening - now()).total_seconds()) > 0:
             try:
-                await asyncio.wait_for(self._stopped.wait(), min(left, _LOOK_SECONDS))
+                await asyncio.wait_for(self._stopped.wait(), min(left, _CHECK_SECONDS))
             except TimeoutError:
                 if await asyncio.to_thread(self._outbox.stop_requested):
-                    return Ending("somebody asked this run to stop", asked=True)
+                    return STOP_REQUESTED
             else:
                 return self._ending
         return None
-
-    def _options(self) -> SendOptions:
-        settings, hours = self._sending.campaign.sending, self._sending.hours
-        return SendOptions(
-            concurrency=settings.concurrency,
-            timeout=settings.timeout,
-            stop_after_failures=settings.stop_after_failures,
-            give_up_after=settings.give_up_after.total_seconds(),
-            identity=self._sending.identity,
-            may_leave=lambda clock: hours is None or hours.allows(now(), clock),
-        )

@@ -1,37 +1,76 @@
-"""When do failures in a row mean that something is wrong with the run, and not with the customers?"""
+"""When to stop a run whose problem is not its customers: a streak of failures, or no accepted text for too long."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchsend.mykaarma.protocol import RetryLater
 from batchsend.statuses import Code, Status
+from batchsend.utils.wording import time_span
 
-#: These are about one customer each, however many of them follow one another.
+#: These codes are about one customer each, however many rows in a row have them.
 _ABOUT_CUSTOMERS = frozenset({"OPTED_OUT_COMMUNICATION_VALUE", "INVALID_COMMUNICATION_VALUE"})
 _OUR_CODES = frozenset(Code)
 
 
 class FailureStreak:
-    """Counts outcomes in a row that are `unconfirmed`, have no code of the API, or all have one and the same."""
+    """Counts outcomes in a row that are `unconfirmed`, have no API code, or all have the same one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._unexplained = 0
-        self._same: dict[str, int] = {}
+        self._by_code: dict[str, int] = {}
 
     def add(self, status: Status, codes: Sequence[str]) -> str | None:
         """Counts one outcome. Returns why the run should stop now, or `None`."""
-        theirs = [code for code in codes if code not in _OUR_CODES and not code.startswith("HTTP_")]
+        api_codes = [code for code in codes if code not in _OUR_CODES and not code.startswith("HTTP_")]
         failed = status in (Status.FAILED, Status.UNCONFIRMED)
-        unexplained = status is Status.UNCONFIRMED or (failed and not theirs)
+        unexplained = status is Status.UNCONFIRMED or (failed and not api_codes)
         self._unexplained = self._unexplained + 1 if unexplained else 0
-        self._same = {
-            code: self._same.get(code, 0) + 1 for code in theirs if failed and code not in _ABOUT_CUSTOMERS
+        self._by_code = {
+            code: self._by_code.get(code, 0) + 1
+            for code in api_codes
+            if failed and code not in _ABOUT_CUSTOMERS
         }
-        for code, rows in self._same.items():
+        for code, rows in self._by_code.items():
             if rows >= self._limit:
                 return f"{rows} rows in a row were refused with {code}"
         if self._unexplained >= self._limit:
             last = "; ".join(codes)
             return f"{self._unexplained} rows in a row failed without a reason from myKaarma (last: {last})"
         return None
+
+
+class GiveUpTimer:
+    """Says when to give up because requests have to be retried and nothing was accepted. Times are in seconds."""
+
+    def __init__(self, give_up_after: float) -> None:
+        self._give_up_after = give_up_after
+        self._last_retry: RetryLater | None = None
+        self._since: float | None = None
+
+    def retried(self, moment: float, retry: RetryLater) -> None:
+        """A request has to be sent again later."""
+        self._last_retry = retry
+        if self._since is None:
+            self._since = moment
+
+    def answered(self, *, accepted: bool) -> None:
+        """A request got an answer that need not be retried."""
+        self._last_retry = None
+        if accepted:
+            self._since = None
+
+    def skip(self, seconds: float) -> None:
+        """Does not count this much time: the computer was suspended."""
+        if self._since is not None:
+            self._since += seconds
+
+    def reason(self, moment: float) -> str | None:
+        """Why the run should stop now, or `None`."""
+        retry, since = self._last_retry, self._since
+        if retry is None or since is None or moment - since < self._give_up_after:
+            return None
+        return (
+            f"{retry.reason}, and no text was accepted for {time_span(self._give_up_after)}. {retry.advice}"
+        )

@@ -1,4 +1,4 @@
-"""One process at a time sends a campaign. The lock dies with its process, so that a restart never waits for it."""
+"""Locks, so that only one process sends a campaign. A lock ends with its process, so restarts never wait for it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
-from batchsend.ledger.database_errors import own_errors
+from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import campaigns
-from batchsend.sending.cluster.open_runs import refuse_shared, take_back
+from batchsend.sending.cluster.open_runs import busy_error, check_not_shared, reclaim_campaign
 
 
 @contextmanager
 def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str) -> Iterator[None]:
-    """Holds the campaign for this process while it sends it. Raises `BusyError` where another one does.
+    """Locks the campaign while this process sends it. Raises `BusyError` where another process sends it.
 
-    The ledger may still know it by the name that it had before, and another process send it under that. What was in
-    flight when an earlier process ended is `unconfirmed` from here on.
+    Locks the campaign's former name too, as long as the ledger has no run under the new one. Requests that were in
+    flight when an earlier process ended become `unconfirmed`.
     """
     with ExitStack() as locks:
         names = [name]
@@ -32,19 +32,19 @@ def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str)
         if formerly is not None and ledger.campaign(name, base_url) is None:
             locks.enter_context(_process_lock(ledger, formerly, base_url))
             names.append(formerly)
-        for held in names:
+        for locked in names:
             if ledger.file is None:
-                take_back(ledger, held, base_url)
-            ledger.interrupt_claims(held, base_url)
+                reclaim_campaign(ledger, locked, base_url)
+            ledger.interrupt_claims(locked, base_url)
         yield
 
 
 @contextmanager
 def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
-    """Holds the campaign for this process. Raises `BusyError` where another one has it, or workers send it."""
+    """Locks the campaign. Raises `BusyError` where another process has locked it, or workers send it."""
     with _process_lock(ledger, name, base_url):
         if ledger.file is None:
-            refuse_shared(ledger, name, base_url)
+            check_not_shared(ledger, name, base_url)
         yield
 
 
@@ -60,18 +60,18 @@ def _process_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
 
 @contextmanager
 def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
-    """The operating system drops the lock when the process ends, however it ends."""
-    # A ledger that is reached by a link has its locks where the ledger really is.
+    """A file lock. The operating system releases it when the process ends in any way."""
+    # A ledger behind a symbolic link has its locks in the folder of the real file.
     file = ledger_file.resolve()
     lock = FileLock(file.with_name(f"{file.stem}-{digest.hex()[:16]}.lock"), mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise _busy(name) from error
+        raise busy_error(name) from error
     except (OSError, NotImplementedError) as error:
         raise LedgerError(
-            f"{lock.lock_file}: the campaign cannot be locked here ({error}), so that two processes could send it at "
-            f"once. Nothing was sent. Make the folder writable, or name another place with --ledger or "
+            f"{lock.lock_file}: the campaign cannot be locked here ({error}), so two processes could send it at the "
+            f"same time. Nothing was sent. Make the folder writable, or choose another ledger with --ledger or "
             f"BATCHSEND_LEDGER."
         ) from error
     try:
@@ -82,27 +82,20 @@ def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
 
 @contextmanager
 def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
-    """PostgreSQL drops the lock when the connection ends."""
+    """An advisory lock. PostgreSQL releases it when the connection ends."""
     number = int.from_bytes(digest[:8], signed=True)
     engine = create_engine(
         ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=server_options(ledger.url)
     )
-    with own_errors(ledger.where), engine.connect() as connection:
+    with ledger_errors(ledger.where), engine.connect() as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
-            raise _busy(name)
+            raise busy_error(name)
         yield
-
-
-def _busy(name: str) -> BusyError:
-    return BusyError(
-        f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run this '
-        f"again. Nothing was sent by this start."
-    )
 
 
 @contextmanager
 def all_campaigns_locked(ledger: Ledger) -> Iterator[None]:
-    """Holds all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
+    """Locks all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
     with ledger.read() as connection:
         known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all()
     with ExitStack() as locks:
@@ -111,7 +104,7 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[None]:
                 locks.enter_context(campaign_lock(ledger, name, base_url))
             except BusyError as error:
                 raise BusyError(
-                    f'"{name}" is being sent at the moment. Nothing was purged. Let it finish, or stop it with '
+                    f'"{name}" is being sent right now. Nothing was purged. Let it finish, or stop it with '
                     f'"batchsend stop", then run this again.'
                 ) from error
         yield

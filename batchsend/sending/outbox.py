@@ -1,12 +1,12 @@
-"""The ledger's side of sending: the few statements that move a message from state to state.
+"""The outbox: the statements that move a row of the ledger from state to state while it is sent.
 
     pending ──claim──▶ in_flight ──record──▶ accepted | failed | unconfirmed
        ▲                   │
        └─────release───────┘   (certainly not sent)
 
-A claim is committed before its request leaves; an outcome is written only over one's own claim, and never over what
-an update said (`deliveries.py`), which may come before our own answer. Who turns out to have opted out is put on the
-ledger's opt-outs in the same commit.
+A claim is committed before its request leaves. An outcome is only written over this process's own claim, and never
+over a delivery update (`ledger/deliveries.py`), which may come before the answer. A customer who turns out to have
+opted out is added to the ledger's opt-outs in the same commit.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
 
 from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import learn
+from batchsend.ledger.optouts import add_opted_out
 from batchsend.ledger.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.utils.timestamps import now, to_text
@@ -28,7 +28,7 @@ from batchsend.utils.timestamps import now, to_text
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message that this process, and nobody else, may send now. `attempts`: requests made for it before."""
+    """A row that only this process may send now. `attempts`: requests made for it before."""
 
     row: int
     customer_uuid: str
@@ -43,7 +43,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a claimed message. `sent_at` is UTC text, `latency_ms` the time to the answer."""
+    """The outcome of a claimed row. `sent_at` is UTC text, `latency_ms` the time to the answer in milliseconds."""
 
     row: int
     status: Status
@@ -83,7 +83,7 @@ def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
 
 
 def _recorded(given: Given) -> Update:
-    # What an update has said already stands; it may be here before our answer (`deliveries.py`).
+    # A delivery update may come before the answer; it is kept.
     unless_updated = {
         name: case((messages.c.delivery_status.is_(None), given(name)), else_=messages.c[name])
         for name in ("status", "codes", "descriptions")
@@ -95,7 +95,7 @@ def _recorded(given: Given) -> Update:
             {name: given(name) for name in _RECORDED}
             | unless_updated
             | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
-            | {"owner": None, "lease_until": None}
+            | {"owner": None}
         )
     )
 
@@ -118,15 +118,18 @@ _record = RowUpdate(Outcome.__slots__, _recorded)
 _release = RowUpdate(("row", "attempts"), _released)
 _values = attrgetter(*Outcome.__slots__)
 
-# Rows are claimed in order, so the search never walks over what is done already.
+#: Conditions on `messages`: rows that can be claimed, and rows that wait for quiet hours to end.
+OPEN_ROW = and_(messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
+QUIET_ROW = and_(messages.c.status == Status.PENDING, messages.c.codes == Code.QUIET_HOURS)
+
+# Rows are claimed in order, so the search never passes over rows that are done.
 _open = (
     messages.c.run_id == bindparam("of_run"),
     messages.c.row > bindparam("after"),
     messages.c.row <= bindparam("last"),
-    messages.c.status == Status.PENDING,
-    messages.c.codes == Code.STOPPED,
+    OPEN_ROW,
 )
-_taken = {
+_claim_values = {
     "status": IN_FLIGHT,
     "owner": bindparam("of_owner"),
     "start_id": bindparam("of_start"),
@@ -134,7 +137,7 @@ _taken = {
 }
 _following = select(*_claimed_columns).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
 
-# Where several processes claim at once, each skips what another one has just locked.
+# Where several processes claim at the same time, each skips rows that another one has just locked.
 _locked = (
     _following.with_only_columns(messages.c.row)
     .with_for_update(skip_locked=True)
@@ -144,24 +147,24 @@ _locked = (
 _claim = (
     update(messages)
     .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_locked.c.row)))
-    .values(_taken)
+    .values(_claim_values)
     .returning(*_claimed_columns)
 )
 
-# SQLite's writer is alone: what it finds is what it claims. It takes a step for each row that it returns, with the
-# effect that `row_updates.py` tells of, so that it returns all of them as one.
+# SQLite has one writer, so the rows that it finds are the rows that it claims. It takes one step for each row that it
+# returns, which is slow (see `ledger/bulk.py`), so it returns all of them as one JSON array.
 _found = _following.subquery()
 _find = select(func.json_group_array(func.json_array(*_found.c)))
-_claim_found = update(messages).where(*_open).values(_taken)
+_claim_found = update(messages).where(*_open).values(_claim_values)
 _row_of = attrgetter("row")
 #: No list has a row beyond this one.
 LAST_ROW = 2**31 - 1
 
 
 class Outbox:
-    """The messages of one run that are still to be sent, for one sending process.
+    """The open rows of one run, for one sending process.
 
-    `owner` tells this process's claims from all others. Every method is one transaction and may block on the
+    `owner` distinguishes this process's claims from all others. Every method is one transaction and may block on the
     disk: call it from a thread. Raises `LedgerError`; then nothing of the call was stored.
     """
 
@@ -170,12 +173,12 @@ class Outbox:
         self._run_id = run_id
         self._start_id = start_id
         self._owner = owner
-        #: What tells this process's claims in a statement.
+        #: Parameters of statements about this process's claims.
         self._own = {"of_run": run_id, "of_owner": owner}
         self._after = 0
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
-        """Stores outcomes and claims up to `claims` further messages, in the list's order, in one commit."""
+        """Stores outcomes and claims up to `claims` more rows, in the list's order, in one commit."""
         with self._ledger.write() as connection:
             self._store(connection, outcomes)
             if claims <= 0:
@@ -188,58 +191,55 @@ class Outbox:
     def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
-        opted_out = self._own_claims_among(connection, [o.row for o in outcomes if _opted_out(o)])
+        opted_out = self._claimed_here(connection, [o.row for o in outcomes if _opted_out(o)])
         _record.execute(connection, list(map(_values, outcomes)), self._own)
         if opted_out:
-            learn(connection, self._run_id, opted_out, now())
+            add_opted_out(connection, self._run_id, opted_out, now())
 
     def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
         where = {"of_run": self._run_id, "after": after, "last": last}
-        taken = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
+        claim = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
         if connection.dialect.name != "sqlite":
-            rows = connection.execute(_claim, {**where, **taken, "claims": claims})
+            rows = connection.execute(_claim, {**where, **claim, "claims": claims})
             return sorted((Claimed(*row) for row in rows), key=_row_of)
         found = connection.scalar(_find, {**where, "claims": claims})
         claimed = [Claimed(*row) for row in orjson.loads(found or "[]")]
         if claimed:
-            connection.execute(_claim_found, {**where, **taken, "last": claimed[-1].row})
+            connection.execute(_claim_found, {**where, **claim, "last": claimed[-1].row})
         return claimed
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
-        """Gives back messages that were certainly not sent; they are `pending` again, with this code."""
+        """Gives back rows that were certainly not sent; they are `pending` again, with this code."""
         if not claimed:
             return
         rows = [(c.row, c.attempts) for c in claimed]
         with self._ledger.write() as connection:
             _release.execute(connection, rows, {**self._own, "code": code})
 
-    def sleeping(self) -> list[str]:
-        """The clocks of those who wait for their quiet hours to end, as `quiet_hours.py` has them."""
-        query = select(messages.c.clock).where(*self._asleep()).distinct()
+    def quiet_clocks(self) -> list[str]:
+        """The clocks of recipients whose rows wait for quiet hours to end, as in `campaigns/quiet_hours.py`."""
+        query = select(messages.c.clock).where(messages.c.run_id == self._run_id, QUIET_ROW).distinct()
         with self._ledger.read() as connection:
             return [clock or "" for clock in connection.scalars(query)]
 
-    def wake(self, clocks: Sequence[str]) -> None:
-        """Lets the messages to recipients with these clocks be claimed again."""
-        awake = func.coalesce(messages.c.clock, "").in_(clocks)
+    def end_quiet_hours(self, clocks: Sequence[str]) -> None:
+        """Lets the rows of recipients with these clocks be claimed again."""
+        ended = (
+            messages.c.run_id == self._run_id,
+            QUIET_ROW,
+            func.coalesce(messages.c.clock, "").in_(clocks),
+        )
         with self._ledger.write() as connection:
-            connection.execute(update(messages).where(*self._asleep(), awake).values(codes=Code.STOPPED))
+            connection.execute(update(messages).where(*ended).values(codes=Code.STOPPED))
         self._after = 0
 
-    def _asleep(self) -> tuple[ColumnElement[bool], ...]:
-        return (
-            messages.c.run_id == self._run_id,
-            messages.c.status == Status.PENDING,
-            messages.c.codes == Code.QUIET_HOURS,
-        )
-
     def stop_requested(self) -> bool:
-        """Has somebody asked this run to stop?"""
+        """Whether this run is to stop."""
         with self._ledger.read() as connection:
             query = select(runs.c.stop_requested_at).where(runs.c.id == self._run_id)
             return connection.scalar(query) is not None
 
-    def _own_claims_among(self, connection: Connection, rows: Sequence[int]) -> list[int]:
+    def _claimed_here(self, connection: Connection, rows: Sequence[int]) -> list[int]:
         if not rows:
             return []
         query = select(messages.c.row).where(

@@ -1,4 +1,4 @@
-"""When may the next request leave? The rate limit of one run, and the one pause for everybody."""
+"""Pacing of one run in one process: the rate limit, and the back-off that all requests wait for."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-#: After a refusal that asks to slow down, the rate is multiplied by this, ...
+#: After an answer that asks to slow down, the rate is multiplied by this, ...
 SLOW_DOWN = 0.5
-#: ... but never below this share of the configured rate, ...
+#: ... but never below this share of the configured rate.
 SLOWEST_SHARE = 0.05
-#: ... and it recovers by this share of the configured rate ...
+#: It recovers by this share of the configured rate ...
 RECOVERY_SHARE = 0.1
-#: ... for every so many seconds without another such refusal.
+#: ... after each of these periods without another such answer, in seconds.
 RECOVERY_SECONDS = 5.0
-#: A wake-up of the event loop that comes this late does not cost a slot.
+#: A wake-up of the event loop that is this late does not lose a slot.
 _LATE_SECONDS = 0.01
 #: The share of the rate that is really used.
 _PACE = 0.985
-#: Exponential back-off with full jitter: the longest wait doubles from the first to the last of these seconds.
+#: Exponential back-off with full jitter: the longest wait doubles from the first to the second of these, in seconds.
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
 
@@ -29,34 +29,34 @@ LONGEST_BACKOFF = 60.0
 def bucket(rate: float) -> AsyncLimiter:
     """A leaky bucket: at most `ceil(rate * w) + 1` requests get through in any window of w >= 1 seconds.
 
-    A bucket of `rate` in one second would let twice the rate through in its first second. This one holds one
-    request and what comes due in ten milliseconds, so that a late wake-up loses nothing, and it leaks a little
-    slower than `rate`, which pays for that and for the moment between a slot and its request.
+    A bucket for `rate` requests in one second would let twice the rate through in its first second. This one holds
+    one request and those of ten milliseconds, so that a late wake-up loses nothing. It leaks a little slower than
+    `rate` to make up for that and for the time between a slot and its request.
     """
     capacity = 1 + rate * _LATE_SECONDS
     return AsyncLimiter(capacity, capacity / (rate * _PACE))
 
 
 def backoff(refusals: int, jitter: random.Random) -> float:
-    """How many seconds to wait after so many refusals in a row."""
+    """The seconds to wait after so many refusals in a row."""
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (refusals - 1))
     return jitter.uniform(0, longest)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Everybody waits for so many seconds, because of `reason` (a sentence for people)."""
+    """All requests wait for so many seconds, because of `reason` (a sentence for people)."""
 
     seconds: float
     reason: str
 
 
 class Pacer:
-    """Hands out the slots of one run: at the run's rate, and not while everybody waits.
+    """Gives slots to the requests of one run: at the run's rate, and none during a pause.
 
-    A slot says that a request may be prepared. Opening its connection takes some time or none, so slots well
-    apart can end in requests close together: `departure` is what keeps the limit, at the moment of leaving.
-    `rate` is in requests a second. Belongs to one event loop.
+    With a slot, a request may be prepared. Opening its connection takes some time or none, so slots far apart can
+    lead to requests close together. `departure` therefore keeps the limit when the request leaves. `rate` is in
+    requests a second. Belongs to one event loop.
     """
 
     def __init__(self, rate: float, jitter: random.Random | None = None) -> None:
@@ -72,11 +72,11 @@ class Pacer:
 
     @property
     def rate(self) -> float:
-        """The present rate: the configured one, or less after being told to slow down."""
+        """The present rate: the configured one, or less after an answer that asked to slow down."""
         return self._rate
 
     async def slot(self) -> float:
-        """Waits for a slot and returns when it was given (the event loop's time)."""
+        """Waits for a slot and returns its time (the event loop's)."""
         loop = asyncio.get_running_loop()
         while True:
             # The pause may have grown in the meantime.
@@ -94,11 +94,11 @@ class Pacer:
     def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
-        """A request was certainly not taken: everybody waits.
+        """Makes all requests wait, because one was certainly not taken.
 
-        `departed` is when it left; of the many that were on their way at once only the first one counts.
-        `retry_after` is the server's own wish in seconds. `slow_down`: it was the rate that was refused.
-        Returns the pause that begins now, or `None` where a longer one is already under way.
+        `departed` is when it left: of many that were in flight together, only the first one counts. `retry_after` is
+        what the server asked for, in seconds. `slow_down`: it refused the rate. Returns the pause that begins now, or
+        `None` during a longer one.
         """
         time = asyncio.get_running_loop().time()
         if departed >= self._paused_until:
@@ -112,8 +112,8 @@ class Pacer:
         self._slowed_at = max(self._slowed_at, self._paused_until)
         return Pause(wait, reason)
 
-    def taken(self) -> None:
-        """A request was answered for good: the next refusal begins with the shortest back-off again."""
+    def reset_backoff(self) -> None:
+        """Makes the next refusal begin with the shortest back-off, because a request got a final answer."""
         self._refusals = 0
 
     def _slow_down(self, time: float) -> None:
@@ -134,8 +134,8 @@ class Pacer:
 
 
 def _full(limiter: AsyncLimiter) -> AsyncLimiter:
-    """A bucket with no room left: a change of rate must not begin with a burst of its own."""
-    # `acquire` with room left returns without waiting, so the coroutine ends at its first step.
+    """Fills a bucket, because a change of the rate must not allow a burst."""
+    # `acquire` does not wait while the bucket has room, so the coroutine ends at its first step.
     filling = limiter.acquire(limiter.max_rate)
     with suppress(StopIteration):
         filling.send(None)

@@ -1,4 +1,4 @@
-"""How a run is sent: the settings that every process of the run shares."""
+"""The settings of one run, shared by all processes that send it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.mykaarma.client import ApiClient
-from batchsend.mykaarma.protocol import SendingAttributes, attributes_of, run_identity
-from batchsend.sending.sender import SendOptions
+from batchsend.mykaarma.protocol import SendingAttributes, attributes_of
 from batchsend.settings import Credentials
 from batchsend.utils.timestamps import now
 
-#: Seconds between two commits at most.
+#: The longest time between two commits, in seconds.
 _MAX_COMMIT_INTERVAL = 0.05
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run is sent, whoever sends it: what its campaign file said when it was planned.
+    """How a run is sent: what its campaign file said when the run was planned.
 
-    `sender_per_row`: departments or users come from the list; `wait`: for quiet hours to end.
+    `rate` is in requests a second, `timeout` and `give_up_after` are in seconds. `sender_per_row`: departments or
+    users come from the list. `hours`: the quiet hours to keep; `wait`: stay until they end.
     """
 
     base_url: str
@@ -34,23 +34,46 @@ class RunSettings:
     give_up_after: float
     attributes: SendingAttributes
     sender_per_row: bool
-    hours: Hours | None
-    wait: bool
+    hours: Hours | None = None
+    wait: bool = False
 
     @classmethod
-    def of(cls, campaign: Campaign, base_url: str, hours: Hours | None, *, wait: bool) -> RunSettings:
+    def of(
+        cls, campaign: Campaign, base_url: str, hours: Hours | None = None, *, wait: bool = False
+    ) -> RunSettings:
         sending = campaign.sending
         return cls(
-            base_url,
-            sending.rate,
-            sending.concurrency,
-            sending.timeout,
-            sending.stop_after_failures,
-            sending.give_up_after.total_seconds(),
-            attributes_of(campaign),
-            campaign.department_uuid is None or campaign.user_uuid is None,
-            hours,
-            wait,
+            base_url=base_url,
+            rate=sending.rate,
+            concurrency=sending.concurrency,
+            timeout=sending.timeout,
+            stop_after_failures=sending.stop_after_failures,
+            give_up_after=sending.give_up_after.total_seconds(),
+            attributes=attributes_of(campaign),
+            sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
+            hours=hours,
+            wait=wait,
+        )
+
+    @property
+    def min_commit_interval(self) -> float:
+        """Seconds between two commits of one process: at most the time to send half of what it may have claimed."""
+        return min(_MAX_COMMIT_INTERVAL, self.concurrency / (2 * self.rate))
+
+    def may_send(self, clock: str) -> bool:
+        """Whether a request to a recipient with this clock may begin now."""
+        return self.hours is None or self.hours.allows(now(), clock)
+
+    def client(self, credentials: Credentials) -> ApiClient:
+        """The HTTP client for this run."""
+        return ApiClient(
+            self.base_url,
+            credentials.username,
+            credentials.password,
+            options=self.attributes,
+            timeout=self.timeout,
+            connections=self.concurrency,
+            sender_per_row=self.sender_per_row,
         )
 
     def to_json(self) -> str:
@@ -77,32 +100,3 @@ class RunSettings:
                 }
             )
         return cls(**{**fields, "attributes": SendingAttributes(**fields["attributes"]), "hours": hours})
-
-
-def client_of(settings: RunSettings, credentials: Credentials) -> ApiClient:
-    return ApiClient(
-        settings.base_url,
-        credentials.username,
-        credentials.password,
-        options=settings.attributes,
-        timeout=settings.timeout,
-        connections=settings.concurrency,
-        sender_per_row=settings.sender_per_row,
-    )
-
-
-def min_commit_interval(settings: RunSettings) -> float:
-    """Seconds between two commits of one process: no more than it takes to send half of what it may have claimed."""
-    return min(_MAX_COMMIT_INTERVAL, settings.concurrency / (2 * settings.rate))
-
-
-def send_options(settings: RunSettings, ledger_id: str, run_id: int) -> SendOptions:
-    hours = settings.hours
-    return SendOptions(
-        concurrency=settings.concurrency,
-        timeout=settings.timeout,
-        stop_after_failures=settings.stop_after_failures,
-        give_up_after=settings.give_up_after,
-        identity=run_identity(ledger_id, str(run_id)),
-        may_leave=lambda clock: hours is None or hours.allows(now(), clock),
-    )

@@ -1,8 +1,8 @@
-"""Sending: claim rows, wait for slots, POST, record. Knows nothing of files, terminals or machines.
+"""Sends the messages of one run: claims rows, waits for slots, posts requests, records outcomes.
 
-One bookkeeper talks to the ledger, one commit at a time: it stores the outcomes that have come in and claims
-what is to leave next. One dispatcher gives each claimed message a slot and a task of its own. Nobody waits for
-anybody's commit, and no more than twice `concurrency` messages are ever claimed without an outcome.
+One task uses the ledger, one commit at a time: it stores the outcomes that have come in and claims the rows to send
+next. Another task gives each claimed row a slot and a request of its own. Requests never wait for commits, and no
+more than twice `concurrency` rows are ever claimed without an outcome.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from batchsend.mykaarma.client import Departure
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater, message_identity
-from batchsend.sending.failure_streak import FailureStreak
+from batchsend.mykaarma.protocol import Answered, Judgement, Request, RetryLater, message_identity
+from batchsend.sending.failure_streak import FailureStreak, GiveUpTimer
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pause
+from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import to_text
 
-#: Claims are made this many seconds ahead of their slots, so that a commit does not eat them.
+T = TypeVar("T")
+
+#: Rows are claimed this many seconds ahead of their slots, so that commits do not use up slots.
 _CLAIM_AHEAD_SECONDS = 0.2
-#: How often it is looked whether the run has to stop: the ledger is asked, and the time.
+#: How often to check for a stop request or the deadline.
 _WATCH_SECONDS = 0.5
-#: Waking up so much too late means that the computer stood still (suspended, stopped): no time to give up in.
-_STANDSTILL_SECONDS = 5.0
+#: A later wake-up means the machine was suspended; that time does not count.
+_SUSPENDED_SECONDS = 5.0
 
 
 class MessageStore(Protocol):
-    """Where messages come from and outcomes go: `outbox.Outbox`."""
+    """Where claims come from and outcomes go: `outbox.Outbox`."""
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]: ...
     def release(self, claimed: Sequence[Claimed], code: Code = ...) -> None: ...
@@ -40,13 +43,13 @@ class MessageStore(Protocol):
 
 
 class Poster(Protocol):
-    """Who makes the request: `api_client.ApiClient`."""
+    """Makes requests: `mykaarma.client.ApiClient`."""
 
     async def post(self, request: Request, departure: Departure) -> Judgement: ...
 
 
 class Pacing(Protocol):
-    """When the next request may leave: `limiter.Pacer`, or `shared_pace.SharedPacer` for several processes."""
+    """Says when the next request may leave: `pacing.Pacer`, or `cluster.pacing.SharedPacer` for several processes."""
 
     @property
     def rate(self) -> float: ...
@@ -55,27 +58,12 @@ class Pacing(Protocol):
     def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None: ...
-    def taken(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class SendOptions:
-    """`identity` is what every request's callback metadata carries beside its row.
-
-    `may_leave` is asked with a recipient's clock before each request: not at quiet hours.
-    """
-
-    concurrency: int
-    timeout: float
-    stop_after_failures: int
-    give_up_after: float
-    identity: Mapping[str, str]
-    may_leave: Callable[[str], bool] = lambda _clock: True
+    def reset_backoff(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Everybody waits `seconds`, because of `reason`."""
+    """Sending pauses for `seconds`, because of `reason`."""
 
     seconds: float
     reason: str
@@ -83,20 +71,20 @@ class Waiting:
 
 @dataclass(frozen=True)
 class OtherOutcomes:
-    """Other processes that send the same run have stored outcomes: status -> how many more of them."""
+    """Outcomes that other processes of the run have stored: status -> how many more of them."""
 
     outcomes: Mapping[str, int]
 
 
-#: What a listener hears: outcomes, each after it is on disk, and pauses.
+#: What a listener gets: outcomes, each after it is on disk, and pauses.
 Event = Outcome | Waiting | OtherOutcomes
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Why sending ended. `reason` is `None` where every message was tried.
+    """Why sending ended. `reason` is `None` where every row was tried.
 
-    `left`: only this process has ended; workers continue the run.
+    `asked`: a stop was requested. `left`: only this process has ended; workers continue the run.
     """
 
     reason: str | None = None
@@ -105,9 +93,12 @@ class Ending:
     left: bool = False
 
 
+STOP_REQUESTED = Ending("a stop was requested", asked=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Underway:
-    """A message between its slot (the event loop's time) and its outcome."""
+    """A row between its slot (the event loop's time) and its outcome."""
 
     message: Claimed
     slot: float
@@ -115,65 +106,67 @@ class _Underway:
 
 
 class Sender:
-    """Sends the open messages of one run, once. Belongs to one event loop."""
+    """Sends the open rows of one run, once. Belongs to one event loop.
+
+    `identity` is what the callback metadata of every request carries in addition to its row.
+    """
 
     def __init__(
         self,
         store: MessageStore,
         poster: Poster,
         pacer: Pacing,
-        options: SendOptions,
+        settings: RunSettings,
+        identity: Mapping[str, str],
         listener: Callable[[Event], None],
     ) -> None:
         self._store = store
         self._poster = poster
         self._pacer = pacer
-        self._options = options
+        self._settings = settings
+        self._identity = identity
         self._listener = listener
-        self._streak = FailureStreak(options.stop_after_failures)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._streak = FailureStreak(settings.stop_after_failures)
+        self._give_up_timer = GiveUpTimer(settings.give_up_after)
         self._ready: deque[Claimed] = deque()
-        self._asleep: list[Claimed] = []
+        self._quiet: list[Claimed] = []
         self._underway: dict[asyncio.Task[Judgement], _Underway] = {}
         self._outcomes: list[Outcome] = []
         self._pauses: list[Waiting] = []
         self._claimed = 0
         self._exhausted = False
-        self._trouble: RetryLater | None = None
-        self._nothing_taken_since: float | None = None
         self._ending: Ending | None = None
         self._crash: BaseException | None = None
         self._changed = asyncio.Event()
         self._may_dispatch = asyncio.Event()
-        self._free = asyncio.Semaphore(options.concurrency)
+        self._free = asyncio.Semaphore(settings.concurrency)
 
     def _stopping(self) -> bool:
         return self._ending is not None
 
     def stop(self, ending: Ending) -> None:
-        """No further request leaves; what is in flight is finished and recorded."""
+        """Sends no further request; requests in flight are finished and recorded."""
         if self._ending is None:
             self._ending = ending
-        self._call_back()
+        self._cancel_unsent()
         self._changed.set()
         self._may_dispatch.set()
 
     async def run(self) -> Ending:
         """Sends until nothing is left or something stops it.
 
-        Raises `LedgerError` where the ledger fails, and whatever else goes wrong inside, after the answers under way
-        have come in and were stored if they could be.
+        Raises `LedgerError` where the ledger fails, and any other error from inside, after the answers to the
+        requests in flight have come in and were stored if possible.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread:
-            helpers = [
-                asyncio.create_task(self._dispatch()),
-                asyncio.create_task(self._watch(thread)),
-            ]
+        with self._thread:
+            helpers = [asyncio.create_task(self._dispatch()), asyncio.create_task(self._watch())]
             for helper in helpers:
                 helper.add_done_callback(self._notice_crash)
             try:
-                await self._keep_books(thread)
+                await self._serve_ledger()
             except Exception:
-                await self._save_what_is_known(thread)
+                await self._save_outcomes()
                 raise
             finally:
                 tasks = [*helpers, *self._underway]
@@ -182,72 +175,88 @@ class Sender:
                 await asyncio.gather(*tasks, return_exceptions=True)
         return self._ending or Ending()
 
-    async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
+    # Using the ledger
+
+    async def _in_thread(self, action: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
+
+    async def _serve_ledger(self) -> None:
         while True:
             if self._crash is not None:
                 raise self._crash
             while self._pauses:
                 self._listener(self._pauses.pop(0))
-            if self._asleep:
-                asleep = list(self._asleep)
-                await loop.run_in_executor(thread, self._store.release, asleep, Code.QUIET_HOURS)
-                del self._asleep[: len(asleep)]
-                self._claimed -= len(asleep)
-            outcomes = list(self._outcomes)
-            wanted = self._claims_wanted(len(outcomes))
-            if outcomes or wanted:
-                claimed = await loop.run_in_executor(thread, self._store.exchange, outcomes, wanted)
-                del self._outcomes[: len(outcomes)]
-                self._claimed += len(claimed) - len(outcomes)
-                self._exhausted = self._exhausted or len(claimed) < wanted
-                for message in claimed:
-                    (self._ready if self._may_leave(message) else self._asleep).append(message)
-                self._may_dispatch.set()
-                for outcome in outcomes:
-                    self._listener(outcome)
+            await self._release_quiet()
+            if await self._exchange():
                 continue
             if self._stopping() and self._ready:
-                # At once, not after the last answer: a second Ctrl-C then leaves only what is in flight.
-                await self._release(thread)
+                # Before the last answer comes: a second Ctrl-C then leaves only requests in flight unconfirmed.
+                await self._release_ready()
                 continue
-            if self._stopping() and not self._underway:
-                return
-            if self._exhausted and self._claimed == 0:
+            if self._finished():
                 return
             await self._changed.wait()
             self._changed.clear()
 
-    async def _save_what_is_known(self, thread: ThreadPoolExecutor) -> None:
-        """Something broke: no more requests; the answers under way get one more chance to be stored."""
-        self.stop(Ending())
-        if self._underway:
-            await asyncio.wait(self._underway)
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(thread, self._store.exchange, self._outcomes, 0)
-        finally:
-            await loop.run_in_executor(thread, self._store.release, list(self._asleep))
-            await self._release(thread)
+    def _finished(self) -> bool:
+        return (self._stopping() and not self._underway) or (self._exhausted and self._claimed == 0)
 
-    async def _release(self, thread: ThreadPoolExecutor) -> None:
-        """Gives back to the ledger what is claimed and has certainly not left."""
-        given_back = list(self._ready)
-        await asyncio.get_running_loop().run_in_executor(thread, self._store.release, given_back)
-        for _ in given_back:
-            # What has come back in the meantime stands in front.
-            self._ready.pop()
-        self._claimed -= len(given_back)
+    async def _exchange(self) -> bool:
+        """Stores outcomes and claims rows in one commit. Returns whether there was anything to do."""
+        outcomes = list(self._outcomes)
+        wanted = self._claims_wanted(len(outcomes))
+        if not outcomes and not wanted:
+            return False
+        claimed = await self._in_thread(self._store.exchange, outcomes, wanted)
+        del self._outcomes[: len(outcomes)]
+        self._claimed += len(claimed) - len(outcomes)
+        self._exhausted = self._exhausted or len(claimed) < wanted
+        for message in claimed:
+            (self._ready if self._may_send(message) else self._quiet).append(message)
+        self._may_dispatch.set()
+        for outcome in outcomes:
+            self._listener(outcome)
+        return True
 
     def _claims_wanted(self, outcomes: int) -> int:
         if self._stopping() or self._exhausted:
             return 0
-        concurrency = self._options.concurrency
+        concurrency = self._settings.concurrency
         ahead = min(concurrency, max(1, math.ceil(self._pacer.rate * _CLAIM_AHEAD_SECONDS)))
         if len(self._ready) * 2 > ahead:
             return 0
         room = 2 * concurrency - (self._claimed - outcomes)
         return max(0, min(ahead - len(self._ready), room))
+
+    async def _release_quiet(self) -> None:
+        """Gives back rows whose recipients have quiet hours now."""
+        quiet = list(self._quiet)
+        if quiet:
+            await self._in_thread(self._store.release, quiet, Code.QUIET_HOURS)
+            del self._quiet[: len(quiet)]
+            self._claimed -= len(quiet)
+
+    async def _release_ready(self) -> None:
+        """Gives back claimed rows whose requests have certainly not left."""
+        released = list(self._ready)
+        await self._in_thread(self._store.release, released)
+        for _ in released:
+            # Rows that were given back meanwhile are at the left.
+            self._ready.pop()
+        self._claimed -= len(released)
+
+    async def _save_outcomes(self) -> None:
+        """After an error: sends nothing more, waits for the requests in flight and tries once to store outcomes."""
+        self.stop(Ending())
+        if self._underway:
+            await asyncio.wait(self._underway)
+        try:
+            await self._in_thread(self._store.exchange, self._outcomes, 0)
+        finally:
+            await self._in_thread(self._store.release, list(self._quiet))
+            await self._release_ready()
+
+    # Making requests
 
     async def _dispatch(self) -> None:
         while not self._stopping():
@@ -261,36 +270,38 @@ class Sender:
                 self._free.release()
                 continue
             message = self._ready.popleft()
-            if not self._may_leave(message):
+            if self._may_send(message):
+                self._start_request(message, slot)
+            else:
                 self._free.release()
-                self._asleep.append(message)
-                self._changed.set()
-                continue
-            departure = Departure(self._pacer.departure, self._options.timeout)
-            task = asyncio.create_task(self._poster.post(self._request(message), departure))
-            self._underway[task] = _Underway(message, slot, departure)
-            task.add_done_callback(self._over)
+                self._quiet.append(message)
             self._changed.set()
 
-    def _may_leave(self, message: Claimed) -> bool:
-        return self._options.may_leave(message.clock or "")
+    def _start_request(self, message: Claimed, slot: float) -> None:
+        departure = Departure(self._pacer.departure, self._settings.timeout)
+        task = asyncio.create_task(self._poster.post(self._request(message), departure))
+        self._underway[task] = _Underway(message, slot, departure)
+        task.add_done_callback(self._request_done)
 
-    def _call_back(self) -> None:
-        """What has not left yet does not leave now: it waits with the others, as if it had not been tried."""
+    def _may_send(self, message: Claimed) -> bool:
+        return self._settings.may_send(message.clock or "")
+
+    def _cancel_unsent(self) -> None:
+        """Puts requests that have not left back into the queue, as if they had not been tried."""
         for task, underway in self._underway.items():
             if underway.departure.left_at is None:
                 task.cancel()
 
-    def _over(self, task: asyncio.Task[Judgement]) -> None:
+    def _request_done(self, task: asyncio.Task[Judgement]) -> None:
         underway = self._underway.pop(task)
         self._free.release()
         self._notice_crash(task)
         if not task.cancelled() and task.exception() is None:
             self._settle(underway, task.result())
         elif underway.departure.left_at is None:
-            self._give_back(underway.message)
+            self._requeue(underway.message)
         else:
-            self._answered(underway, Answered(Status.UNCONFIRMED, (Code.INTERRUPTED,)))
+            self._record(underway, Answered(Status.UNCONFIRMED, (Code.INTERRUPTED,)))
         self._changed.set()
 
     def _notice_crash(self, task: asyncio.Task[Any]) -> None:
@@ -299,89 +310,60 @@ class Sender:
             self._changed.set()
 
     def _settle(self, underway: _Underway, judgement: Judgement) -> None:
-        match judgement:
-            case Answered():
-                self._answered(underway, judgement)
-            case RetryLater():
-                self._give_back(_tried_once_more(underway.message))
-                self._retry_later(underway, judgement)
-            case Refused():
-                self._give_back(_tried_once_more(underway.message))
-                self.stop(Ending(judgement.reason))
+        if isinstance(judgement, Answered):
+            self._record(underway, judgement)
+            return
+        self._requeue(replace(underway.message, attempts=underway.message.attempts + 1))
+        if isinstance(judgement, RetryLater):
+            self._back_off(underway, judgement)
+        else:
+            self.stop(Ending(judgement.reason))
 
-    def _give_back(self, message: Claimed) -> None:
+    def _requeue(self, message: Claimed) -> None:
         self._ready.appendleft(message)
         self._may_dispatch.set()
 
-    def _answered(self, underway: _Underway, answer: Answered) -> None:
-        message, departure = underway.message, underway.departure
-        answered = answer.http_status is not None
-        latency = None
-        if answered and departure.left_at is not None:
-            latency = round((asyncio.get_running_loop().time() - departure.left_at) * 1000)
-        self._outcomes.append(
-            Outcome(
-                row=message.row,
-                status=answer.status,
-                codes="; ".join(answer.codes),
-                descriptions="; ".join(answer.descriptions),
-                warning_codes="; ".join(answer.warning_codes) or None,
-                message_uuid=answer.message_uuid,
-                request_uuid=answer.request_uuid,
-                api_status=answer.api_status,
-                http_status=answer.http_status,
-                attempts=message.attempts + 1,
-                sent_at=to_text(departure.sent_at) if departure.sent_at is not None else None,
-                latency_ms=latency,
-            )
-        )
-        if answered:
-            self._pacer.taken()
-            self._trouble = None
-        if answer.status is Status.ACCEPTED:
-            self._nothing_taken_since = None
+    def _record(self, underway: _Underway, answer: Answered) -> None:
+        self._outcomes.append(_outcome(underway, answer, asyncio.get_running_loop().time()))
+        if answer.http_status is not None:
+            self._pacer.reset_backoff()
+            self._give_up_timer.answered(accepted=answer.status is Status.ACCEPTED)
         too_many = self._streak.add(answer.status, answer.codes)
         if too_many is not None:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
-    def _retry_later(self, underway: _Underway, judgement: RetryLater) -> None:
-        self._trouble = judgement
-        if self._nothing_taken_since is None:
-            self._nothing_taken_since = asyncio.get_running_loop().time()
+    def _back_off(self, underway: _Underway, retry: RetryLater) -> None:
+        self._give_up_timer.retried(asyncio.get_running_loop().time(), retry)
         left_at = underway.departure.left_at
         pause = self._pacer.back_off(
             underway.slot if left_at is None else left_at,
-            judgement.retry_after,
-            slow_down=judgement.slow_down,
-            reason=judgement.reason,
+            retry.retry_after,
+            slow_down=retry.slow_down,
+            reason=retry.reason,
         )
         if pause is not None:
             self._pauses.append(Waiting(pause.seconds, pause.reason))
-            # A connection that was opened for a request could be dropped by the other side during the pause.
-            self._call_back()
-        self._give_up_in_time()
+            # The server could drop a connection that was opened for a request and is idle during the pause.
+            self._cancel_unsent()
+        self._check_deadline()
 
-    def _give_up_in_time(self) -> None:
-        trouble, since = self._trouble, self._nothing_taken_since
-        give_up_after = self._options.give_up_after
-        if trouble is None or since is None:
-            return
-        if asyncio.get_running_loop().time() - since >= give_up_after:
-            reason = f"{trouble.reason}, and nothing was taken for {_span(give_up_after)}. {trouble.advice}"
+    def _check_deadline(self) -> None:
+        reason = self._give_up_timer.reason(asyncio.get_running_loop().time())
+        if reason is not None:
             self.stop(Ending(reason))
 
-    async def _watch(self, thread: ThreadPoolExecutor) -> None:
-        """Sees to it that a run ends in time: when somebody asks for it, and when waiting has no end."""
+    async def _watch(self) -> None:
+        """Stops the run at a stop request, and when there was no accepted text for `give_up_after`."""
         loop = asyncio.get_running_loop()
         while True:
-            asleep = loop.time()
+            began = loop.time()
             await asyncio.sleep(_WATCH_SECONDS)
-            late = loop.time() - asleep - _WATCH_SECONDS
-            if late > _STANDSTILL_SECONDS and self._nothing_taken_since is not None:
-                self._nothing_taken_since += late
-            self._give_up_in_time()
-            if await loop.run_in_executor(thread, self._store.stop_requested):
-                self.stop(Ending("somebody asked this run to stop", asked=True))
+            late = loop.time() - began - _WATCH_SECONDS
+            if late > _SUSPENDED_SECONDS:
+                self._give_up_timer.skip(late)
+            self._check_deadline()
+            if await self._in_thread(self._store.stop_requested):
+                self.stop(STOP_REQUESTED)
 
     def _request(self, message: Claimed) -> Request:
         return Request(
@@ -390,17 +372,27 @@ class Sender:
             customer_uuid=message.customer_uuid,
             phone=message.phone,
             body=message.body,
-            identity=message_identity(self._options.identity, message.row, message.generation),
+            identity=message_identity(self._identity, message.row, message.generation),
         )
 
 
-def _tried_once_more(message: Claimed) -> Claimed:
-    return replace(message, attempts=message.attempts + 1)
-
-
-def _span(seconds: float) -> str:
-    """`15 minutes`, `1 hour`, `90 seconds`."""
-    sizes = {"hour": 3600, "minute": 60}
-    unit = next((unit for unit, size in sizes.items() if seconds % size == 0), "second")
-    count = seconds / sizes.get(unit, 1)
-    return f"{count:g} {unit}{'' if count == 1 else 's'}"
+def _outcome(underway: _Underway, answer: Answered, ended: float) -> Outcome:
+    """The outcome of a request that ended at this time of the event loop."""
+    message, departure = underway.message, underway.departure
+    latency = None
+    if answer.http_status is not None and departure.left_at is not None:
+        latency = round((ended - departure.left_at) * 1000)
+    return Outcome(
+        row=message.row,
+        status=answer.status,
+        codes="; ".join(answer.codes),
+        descriptions="; ".join(answer.descriptions),
+        warning_codes="; ".join(answer.warning_codes) or None,
+        message_uuid=answer.message_uuid,
+        request_uuid=answer.request_uuid,
+        api_status=answer.api_status,
+        http_status=answer.http_status,
+        attempts=message.attempts + 1,
+        sent_at=to_text(departure.sent_at) if departure.sent_at is not None else None,
+        latency_ms=latency,
+    )

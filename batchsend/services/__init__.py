@@ -1,4 +1,5 @@
-"""What runs on and on: the scheduler, the receiver of delivery updates and the worker.
+"""The services, which run until they are stopped: the scheduler, the receiver of delivery updates and the worker.
 
-Begin with `scheduler`, `callbacks` or `worker`. Each service starts the same runs as the command line does.
+Begin with `scheduler`, `callbacks` or `worker`. Services send runs as the command line does, and know nothing of
+terminals or web pages.
 """

@@ -1,4 +1,4 @@
-"""The campaign files that a scheduler looks after: which there are, and what changed since it last looked."""
+"""The campaign files of a scheduler: finds them, and notices which are new, changed or removed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, CampaignError
 
-#: A file that says this is meant for the scheduler, even where it cannot be read as a campaign.
+#: A file that matches is meant for the scheduler, even if it cannot be read as a campaign.
 _MENTIONS_SCHEDULE = re.compile(rb"^\s*(\[\s*schedule\s*\]|schedule\s*[.=])", re.MULTILINE)
 _ENDING = "*.toml"
 
-#: What tells a file from what it was: time, size and place on the disk.
+#: Changes with the file: modification time, size and inode.
 _Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A file that is new, changed or gone. `campaign`: as it is now, where it can be run at times of its own.
+    """A file that is new, changed or removed. `campaign`: its campaign, if it can be started at set times.
 
-    `problem`: why it cannot. Neither: it is gone, or has no schedule any more (`exists`).
+    `problem`: why it cannot be. Without either, the file was removed, or (`exists`) has no schedule any more.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class Change:
 
 
 class CampaignFiles:
-    """The files that are named, or without names all that have a schedule in these folders."""
+    """The named files; where none are named, all files in `folders` that have a schedule."""
 
     def __init__(self, named: Sequence[Path], folders: Sequence[Path]) -> None:
         self._named = [Path(normpath(path.absolute())) for path in named]
@@ -43,8 +43,8 @@ class CampaignFiles:
         self._absent: set[Path] = set()
 
     def changes(self) -> Iterator[Change]:
-        """What is new, changed or gone since the last time; the first time everything that is there."""
-        present = {path: seen for path in self._paths() if (seen := _signature(path)) is not None}
+        """The files that are new, changed or removed since the last call; at the first call, all of them."""
+        present = {path: found for path in self._paths() if (found := _signature(path)) is not None}
         for path in [path for path in self._known if path not in present]:
             del self._known[path]
             self._absent.add(path)
@@ -59,7 +59,7 @@ class CampaignFiles:
                 yield self._read(path)
 
     def forget(self, path: Path) -> None:
-        """The file counts as new the next time."""
+        """Makes the next call of `changes` report the file again."""
         self._known.pop(path, None)
 
     def _paths(self) -> list[Path]:
@@ -76,26 +76,26 @@ class CampaignFiles:
             return Change(path, problem=str(error))
         except OSError as error:
             return Change(path, problem=f"{path}: it cannot be read: {error.strerror or error}")
-        except Exception as error:  # noqa: BLE001 - whatever is in one file, the others start
+        except Exception as error:  # noqa: BLE001 - a problem in one file must not keep the others from starting
             return Change(path, problem=f"{path}: it could not be read ({type(error).__name__}).")
         if campaign is not None and campaign.schedule is None:
             if not self._named:
                 return Change(path)
-            return Change(path, problem=f"{path}: it has no [schedule], so that it has no times to start at")
+            return Change(path, problem=f"{path}: it has no [schedule], so it has no times to start at")
         return Change(path, campaign)
 
 
 def usual_folders() -> list[Path]:
-    """Where campaigns are looked for if none are named."""
+    """Where to find campaigns if none are named."""
     return [Path.cwd(), Path.cwd() / "campaigns"]
 
 
 def nothing_to_start(named: Sequence[Path]) -> BatchsendError:
-    """What is wrong where there is no campaign that has times."""
+    """The error where no campaign has times to start at."""
     if named:
         names = ", ".join(str(path) for path in named)
         return BatchsendError(
-            f"None of these can be started at a time: {names}. Put them right and run this again."
+            f"None of these can be started at set times: {names}. Correct them and run this again."
         )
     places = " or ".join(str(folder) for folder in usual_folders())
     return BatchsendError(

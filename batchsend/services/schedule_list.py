@@ -1,8 +1,9 @@
-"""`batchsend schedule --list`: when campaigns start next, and how they last did, for people."""
+"""`batchsend schedule --list`: when campaigns start next and how their last starts ended, for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +16,13 @@ from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, nothing_to_start, usual_folders
 from batchsend.utils.timestamps import for_people, now
 
-#: How many of its next times are shown of each campaign.
+#: How many of each campaign's next times are shown.
 _SHOWN_TIMES = 3
 
 
 @dataclass(frozen=True)
 class ScheduleOverview:
-    """`lines`: the campaigns with their times; `problems`: of files that cannot be started at any."""
+    """`lines`: the campaigns with their times; `problems`: why files cannot be started."""
 
     lines: list[str]
     problems: list[str]
@@ -51,10 +52,8 @@ def _last_start(campaign: Campaign, ledger_option: str | None) -> LastStart | No
     ledger = open_for_reading(start.ledger_url)
     if ledger is None:
         return None
-    try:
+    with closing(ledger):
         return last_start(ledger, Scheduled(campaign.name, start.settings.base_url))
-    finally:
-        ledger.close()
 
 
 def _lines(campaign: Campaign, last: LastStart | None, moment: datetime) -> Iterator[str]:
@@ -62,11 +61,11 @@ def _lines(campaign: Campaign, last: LastStart | None, moment: datetime) -> Iter
     yield f"{campaign.name} ({campaign.path.name}): {schedule_words(campaign)}"
     following = times.after(moment)
     if following is None:
-        yield "  no start lies ahead"
+        yield "  no further start"
     for _ in range(_SHOWN_TIMES):
         if following is not None:
             yield f"  next {following.astimezone(zone):%a} {for_people(following, zone)}"
             following = times.after(following)
     if last is not None:
-        ended = "its end is not known" if last.exit_code is None else f"exit code {last.exit_code}"
+        ended = "how it ended is unknown" if last.exit_code is None else f"exit code {last.exit_code}"
         yield f"  last {last.planned_at.astimezone(zone):%a} {for_people(last.planned_at, zone)}, {ended}"

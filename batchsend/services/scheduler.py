@@ -1,12 +1,12 @@
-"""`batchsend schedule`: starts campaigns at their times, each in a process of its own.
+"""`batchsend schedule`: starts campaigns at their times, each in a separate process.
 
-What it says are JSON objects, a line each, as those of its children (`job_log.py`): `time`, `event`, `campaign`,
-`file`, `message`, and where they are known `planned` (the time that a start was for), `next` and `exit`.
+Its log is JSON objects, one a line, like that of the started processes (`cli/json_log.py`): `time`, `event`,
+`campaign`, `file`, `message`, and where they are known `planned` (the time of a start), `next` and `exit`.
 
-- `watching`, `removed`, `problem`: of a campaign file
-- `started`, `goes_on`, `finished`: of a start
-- `missed`: nobody made this start, and nobody will; `already`: it was made before, or by another scheduler
-- `stopping`, `stopped`: of the scheduler
+- `watching`, `removed`, `problem`: about a campaign file
+- `started`, `goes_on` (resumed), `finished`: about a start
+- `missed`: this start was not made and will not be; `already`: it was made before, or by another scheduler
+- `stopping`, `stopped`: about the scheduler
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
-from batchsend.campaigns.cron import OneTime, Times, due
+from batchsend.campaigns.cron import Missed, OneTime, Times, due
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
@@ -34,13 +34,13 @@ from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, 
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
 from batchsend.utils.processes import Child, ChildProcess, Launch
-from batchsend.utils.signals import counting_signals
+from batchsend.utils.signals import handling_signals
 from batchsend.utils.timestamps import for_people, now, to_text
 
-#: Seconds between two looks at the clock, the files and the children.
-_LOOK_SECONDS = 0.5
-#: After a ledger could not be used, it is tried again.
-_AGAIN = timedelta(seconds=60)
+#: How often to check the clock, the files and the started processes.
+_CHECK_SECONDS = 0.5
+#: How long to wait after an error, such as a ledger that cannot be used.
+_RETRY_AFTER = timedelta(seconds=60)
 _INSTANT = timedelta(microseconds=1)
 
 Say = Callable[[str], None]
@@ -48,14 +48,15 @@ Say = Callable[[str], None]
 
 @dataclass
 class _Watched:
-    """A campaign with its times. `handled`: up to when they are dealt with; `None` until the ledger was asked."""
+    """A campaign file with its times. Starts up to `handled` are done; `None` until it was read from the ledger."""
 
+    path: Path
     campaign: Campaign
     times: Times
     handled: datetime | None = None
     next: datetime | None = None
     not_before: datetime | None = None
-    complained: str | None = None
+    last_problem: str | None = None
 
     @property
     def expires_after(self) -> timedelta:
@@ -63,10 +64,18 @@ class _Watched:
         return self.campaign.schedule.expires_after
 
 
+class _Turn(NamedTuple):
+    """One check of a campaign: its ledger, the campaign there, and the time."""
+
+    ledger: Ledger
+    scheduled: Scheduled
+    moment: datetime
+
+
 @dataclass
 class _Running:
     campaign: Campaign
-    who: Scheduled
+    scheduled: Scheduled
     planned: datetime
     child: Child
     interrupted: bool = False
@@ -74,7 +83,7 @@ class _Running:
 
 @dataclass
 class Service:
-    """Looks after campaign files and starts them. `turn` does what is to be done now, and waits for nothing."""
+    """Watches campaign files and starts them. `turn` does everything that is due now, without waiting."""
 
     files: CampaignFiles
     ledger_option: str | None
@@ -84,30 +93,30 @@ class Service:
     scheduler: Scheduler = field(default_factory=lambda: Scheduler(socket.gethostname(), os.getpid()))
     _watched: dict[Path, _Watched] = field(default_factory=dict)
     _running: dict[Path, _Running] = field(default_factory=dict)
-    #: Files whose campaign has the name of another one.
+    #: Files whose campaign has the same name as another one.
     _clashing: set[Path] = field(default_factory=set)
 
     @property
     def watching(self) -> bool:
-        """Is there any campaign that has times?"""
+        """Whether any campaign has times."""
         return bool(self._watched)
 
     @property
     def running(self) -> bool:
-        """Is any campaign being sent?"""
+        """Whether any campaign is being sent."""
         return bool(self._running)
 
     def turn(self) -> None:
         self.reap()
-        self.look()
-        for path in list(self._watched):
-            self._attend(path, self._watched[path])
+        self.read_files()
+        for watched in list(self._watched.values()):
+            self._check(watched)
 
-    def look(self) -> None:
+    def read_files(self) -> None:
         """Notices new, changed and removed campaign files."""
         changes = list(self.files.changes())
         if any(change.path not in self._clashing for change in changes):
-            # Whatever changed may have been what was in their way.
+            # One of the changed files may have had the same name.
             for path in self._clashing:
                 self.files.forget(path)
         for change in changes:
@@ -115,15 +124,17 @@ class Service:
             before = self._watched.pop(change.path, None)
             problem = change.problem or self._same_name(change)
             if problem is not None:
-                self._say(
-                    "problem", f"{problem}\nIt is not started until that is put right.", path=change.path
+                self._log(
+                    "problem", f"{problem}\nIt is not started until that is corrected.", path=change.path
                 )
             elif change.campaign is not None:
-                self._watched[change.path] = _Watched(change.campaign, times_of(change.campaign))
+                self._watched[change.path] = _Watched(change.path, change.campaign, times_of(change.campaign))
             elif before is not None:
-                why = "has no [schedule] any more" if change.exists else "is gone"
-                self._say(
-                    "removed", f"{change.path}: the file {why}: it is not started any more.", before.campaign
+                why = "has no [schedule] any more" if change.exists else "was removed"
+                self._log(
+                    "removed",
+                    f"{change.path}: the file {why}, so the campaign is not started any more.",
+                    before.campaign,
                 )
 
     def _same_name(self, change: Change) -> str | None:
@@ -131,158 +142,159 @@ class Service:
         for path, other in self._watched.items():
             if path.parent == change.path.parent and other.campaign.name == name:
                 self._clashing.add(change.path)
-                return f'{change.path}: {path.name} has the name "{name}" too; give one of them another name.'
+                return (
+                    f'{change.path}: {path.name} has the same name "{name}". Give one of them another name.'
+                )
         return None
 
     def reap(self) -> None:
-        """Records how children ended."""
+        """Records how started processes ended."""
         for path, running in list(self._running.items()):
             exit_code = running.child.poll()
             if exit_code is None:
                 continue
             del self._running[path]
-            self._say(
+            self._log(
                 "finished",
-                f"It ended with exit code {exit_code}.",
+                f"Finished with exit code {exit_code}.",
                 running.campaign,
                 planned=to_text(running.planned),
                 exit=exit_code,
             )
             if running.interrupted and exit_code == Exit.INTERRUPTED:
-                continue  # the next scheduler goes on with it
+                continue  # the next scheduler resumes it
             try:
-                with self._ledger(running.campaign) as (ledger, who):
-                    end(ledger, who, running.planned, exit_code, self.clock())
+                with self._ledger(running.campaign) as (ledger, scheduled):
+                    end(ledger, scheduled, running.planned, exit_code, self.clock())
             except BatchsendError as error:
-                self._say("problem", str(error), running.campaign)
+                self._log("problem", str(error), running.campaign)
 
     def interrupt(self) -> None:
-        """Lets every child finish what is in flight and end."""
+        """Stops every started process; each finishes its requests in flight first."""
         for running in self._running.values():
             running.interrupted = True
             running.child.interrupt()
 
-    def _attend(self, path: Path, watched: _Watched) -> None:
+    def _check(self, watched: _Watched) -> None:
         moment = self.clock()
         if watched.not_before is not None and moment < watched.not_before:
             return
         if watched.handled is not None and (watched.next is None or moment < watched.next):
             return
         try:
-            with self._ledger(watched.campaign) as (ledger, who):
+            with self._ledger(watched.campaign) as (ledger, scheduled):
+                turn = _Turn(ledger, scheduled, moment)
                 if watched.handled is None:
-                    self._begin(path, watched, ledger, who, moment)
+                    self._begin(watched, turn)
                 else:
-                    self._start_due(path, watched, ledger, who, moment)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one campaign, the others start
-            said = str(error) if isinstance(error, BatchsendError) else f"{path}: {type(error).__name__}"
-            watched.not_before = moment + _AGAIN
-            if said != watched.complained:
-                self._say("problem", f"{said}\nIt is tried again every minute.", watched.campaign)
-            watched.complained = said
+                    self._start_due(watched, turn)
+        except Exception as error:  # noqa: BLE001 - a problem of one campaign must not stop the others
+            problem = (
+                str(error) if isinstance(error, BatchsendError) else f"{watched.path}: {type(error).__name__}"
+            )
+            watched.not_before = moment + _RETRY_AFTER
+            if problem != watched.last_problem:
+                self._log("problem", f"{problem}\nIt is retried every minute.", watched.campaign)
+            watched.last_problem = problem
         else:
-            watched.not_before = watched.complained = None
+            watched.not_before = watched.last_problem = None
 
-    def _begin(self, path: Path, watched: _Watched, ledger: Ledger, who: Scheduled, moment: datetime) -> None:
-        handled = watch(ledger, who, schedule_words(watched.campaign), moment)
+    def _begin(self, watched: _Watched, turn: _Turn) -> None:
+        handled = watch(turn.ledger, turn.scheduled, schedule_words(watched.campaign), turn.moment)
         if isinstance(watched.times, OneTime):
-            # It was written down as a date: whether somebody was watching by then does not matter.
+            # A single start is made even if no scheduler ran at that time.
             handled = watched.times.at - _INSTANT
-        watched.handled, watched.next = handled, watched.times.after(handled)
-        ahead = watched.times.after(moment)
-        said = f"next start {self._local(watched, ahead)}" if ahead else "no start lies ahead"
-        self._say(
+        self._mark_handled(watched, handled)
+        ahead = watched.times.after(turn.moment)
+        upcoming = f"next start {self._local(watched, ahead)}" if ahead else "no further start"
+        self._log(
             "watching",
-            f"{schedule_words(watched.campaign)}: {said}",
+            f"{schedule_words(watched.campaign)}: {upcoming}",
             watched.campaign,
             next=to_text(ahead) if ahead else None,
         )
-        if not self._start_due(path, watched, ledger, who, moment) and all(
-            running.who != who for running in self._running.values()
-        ):
-            self._go_on(path, watched, ledger, who, moment)
+        started = self._start_due(watched, turn)
+        if not started and all(running.scheduled != turn.scheduled for running in self._running.values()):
+            self._resume(watched, turn)
 
-    def _start_due(
-        self, path: Path, watched: _Watched, ledger: Ledger, who: Scheduled, moment: datetime
-    ) -> bool:
-        """Starts what is due, and says what was missed. Gives whether it started it."""
-        assert watched.handled is not None  # noqa: S101 - the ledger was asked first
-        found = due(watched.times, watched.handled, moment, watched.expires_after)
+    def _start_due(self, watched: _Watched, turn: _Turn) -> bool:
+        """Starts the campaign if a start is due and logs missed starts. Returns whether it was started."""
+        assert watched.handled is not None  # noqa: S101 - it was read from the ledger before
+        found = due(watched.times, watched.handled, turn.moment, watched.expires_after)
         if found.missed is not None:
-            last = found.missed.last
-            if claim(ledger, who, last, StartOutcome.MISSED, self.scheduler, moment):
-                first = found.missed.first
-                span = f"{self._local(watched, first)} to " if first < last else ""
-                self._say(
-                    "missed",
-                    f"Missed: {span}{self._local(watched, last)}. It is not made up for.",
-                    watched.campaign,
-                    planned=to_text(last),
-                    first=to_text(first),
-                )
-            self._handled(watched, last)
+            self._skip(watched, turn, found.missed)
         if found.start is None:
             return False
         planned, when = found.start, self._local(watched, found.start)
-        if path in self._running:
-            claim(ledger, who, planned, StartOutcome.MISSED, self.scheduler, moment)
-            self._say(
-                "missed",
-                f"Missed: {when}, because the start before it still runs.",
-                watched.campaign,
-                planned=to_text(planned),
-            )
-        elif claim(ledger, who, planned, StartOutcome.STARTED, self.scheduler, moment):
-            late = "" if moment - planned < _AGAIN else ", late: nobody could start it then"
-            self._launch(path, watched, who, planned, "started", f"Started for {when}{late}.")
-            self._handled(watched, planned)
-            return True
+        started = watched.path not in self._running and self._claim(turn, planned, StartOutcome.STARTED)
+        if started:
+            late = "" if turn.moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
+            self._launch(watched, turn.scheduled, planned, "started", f"Started for {when}{late}.")
+        elif watched.path in self._running:
+            self._claim(turn, planned, StartOutcome.MISSED)
+            message = f"Missed: {when}, because the previous start still runs."
+            self._log("missed", message, watched.campaign, planned=to_text(planned))
         else:
-            said = f"The start of {when} was made before, or by another scheduler of this ledger."
-            self._say("already", said, watched.campaign, planned=to_text(planned))
-        self._handled(watched, planned)
-        return False
+            message = f"The start of {when} was made before, or by another scheduler of this ledger."
+            self._log("already", message, watched.campaign, planned=to_text(planned))
+        self._mark_handled(watched, planned)
+        return started
 
-    def _go_on(self, path: Path, watched: _Watched, ledger: Ledger, who: Scheduled, moment: datetime) -> None:
-        since = moment - watched.expires_after
-        planned = take_over(ledger, who, since, self.scheduler, psutil.pid_exists, moment)
-        if planned is not None:
-            when = self._local(watched, planned)
-            self._launch(
-                path, watched, who, planned, "goes_on", f"The start of {when} was cut short: it goes on."
+    def _skip(self, watched: _Watched, turn: _Turn, missed: Missed) -> None:
+        """Logs missed starts that expired."""
+        first, last = missed.first, missed.last
+        if self._claim(turn, last, StartOutcome.MISSED):
+            span = f"{self._local(watched, first)} to " if first < last else ""
+            self._log(
+                "missed",
+                f"Missed: {span}{self._local(watched, last)}. Missed starts are skipped.",
+                watched.campaign,
+                planned=to_text(last),
+                first=to_text(first),
             )
+        self._mark_handled(watched, last)
+
+    def _claim(self, turn: _Turn, planned: datetime, outcome: StartOutcome) -> bool:
+        return claim(turn.ledger, turn.scheduled, planned, outcome, self.scheduler, turn.moment)
+
+    def _resume(self, watched: _Watched, turn: _Turn) -> None:
+        since = turn.moment - watched.expires_after
+        planned = take_over(
+            turn.ledger, turn.scheduled, since, self.scheduler, psutil.pid_exists, turn.moment
+        )
+        if planned is not None:
+            message = f"The start of {self._local(watched, planned)} was interrupted and is resumed."
+            self._launch(watched, turn.scheduled, planned, "goes_on", message)
 
     def _launch(
-        self, path: Path, watched: _Watched, who: Scheduled, planned: datetime, event: str, message: str
+        self, watched: _Watched, scheduled: Scheduled, planned: datetime, event: str, message: str
     ) -> None:
+        path = watched.path
         ledger = ["--ledger", self.ledger_option] if self.ledger_option is not None else []
         arguments = ["send", str(path), "--yes", "--log-format", "json", *ledger]
-        self._say(event, message, watched.campaign, planned=to_text(planned))
+        self._log(event, message, watched.campaign, planned=to_text(planned))
         try:
             child = self.launch(arguments)
         except OSError as error:
-            self._say("problem", f"{path}: it could not be started ({error.strerror}).", watched.campaign)
+            self._log("problem", f"{path}: it could not be started ({error.strerror}).", watched.campaign)
             return
-        self._running[path] = _Running(watched.campaign, who, planned, child)
+        self._running[path] = _Running(watched.campaign, scheduled, planned, child)
 
     @staticmethod
-    def _handled(watched: _Watched, planned: datetime) -> None:
+    def _mark_handled(watched: _Watched, planned: datetime) -> None:
         watched.handled, watched.next = planned, watched.times.after(planned)
 
     @contextmanager
     def _ledger(self, campaign: Campaign) -> Iterator[tuple[Ledger, Scheduled]]:
         start = prepare(campaign, ledger=self.ledger_option)
-        ledger = open_ledger(start.ledger_url)
-        try:
+        with closing(open_ledger(start.ledger_url)) as ledger:
             yield ledger, Scheduled(campaign.name, start.settings.base_url)
-        finally:
-            ledger.close()
 
     @staticmethod
     def _local(watched: _Watched, moment: datetime) -> str:
         return for_people(moment, watched.campaign.zone)
 
-    def _say(
+    def _log(
         self,
         event: str,
         message: str,
@@ -291,38 +303,39 @@ class Service:
         path: Path | None = None,
         **facts: Any,
     ) -> None:
-        about: Mapping[str, Any] = {}
+        subject: Mapping[str, Any] = {}
         if campaign is not None:
-            about = {"campaign": campaign.name, "file": str(campaign.path)}
+            subject = {"campaign": campaign.name, "file": str(campaign.path)}
         elif path is not None:
-            about = {"file": str(path)}
-        said = {"time": to_text(self.clock()), "event": event, **about, "message": message, **facts}
-        self.log(json.dumps(said, ensure_ascii=False))
+            subject = {"file": str(path)}
+        entry = {"time": to_text(self.clock()), "event": event, **subject, "message": message, **facts}
+        self.log(json.dumps(entry, ensure_ascii=False))
 
 
 def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
-    """Runs campaigns at their times until a signal ends it. Raises `BatchsendError` where there are none."""
+    """Starts campaigns at their times until a signal stops it. Raises `BatchsendError` where there are none."""
     service = Service(CampaignFiles(named, usual_folders()), ledger_option, log)
-    service.look()
+    service.read_files()
     if not service.watching:
         raise nothing_to_start(named)
-    cut_short = False
-    with counting_signals() as signals:
-        while not signals.count:
+    interrupted_runs = False
+    signals: list[int] = []
+    with handling_signals(signals.append):
+        while not signals:
             service.turn()
-            time.sleep(_LOOK_SECONDS)
-        passed_on = 0
+            time.sleep(_CHECK_SECONDS)
+        forwarded = 0
         if service.running:
-            cut_short = True
-            log(_json_line("stopping", "Stopping: what is in flight is finished and recorded first."))
+            interrupted_runs = True
+            log(_json_line("stopping", "Stopping: requests in flight are finished and recorded first."))
         while service.running:
-            if passed_on < signals.count:
-                passed_on = signals.count
+            if forwarded < len(signals):
+                forwarded = len(signals)
                 service.interrupt()
-            time.sleep(_LOOK_SECONDS / 5)
+            time.sleep(_CHECK_SECONDS / 5)
             service.reap()
-    log(_json_line("stopped", "The scheduler has ended. Nothing starts at its time until it runs again."))
-    return Exit.INTERRUPTED if cut_short else Exit.DONE
+    log(_json_line("stopped", "The scheduler has stopped. No campaign starts until it runs again."))
+    return Exit.INTERRUPTED if interrupted_runs else Exit.DONE
 
 
 def _json_line(event: str, message: str) -> str:

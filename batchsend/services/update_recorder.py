@@ -1,4 +1,4 @@
-"""Between a listener and its ledger: many updates share a commit, and each is answered once its commit is done."""
+"""Stores updates for the listener: many share one commit, and each is answered once its commit is done."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.utils.timestamps import now, to_text
 
-#: Updates of one commit at most.
-_MOST_TOGETHER = 500
-#: Bytes that may wait for their commit; what comes beyond is to be sent again later.
-_MOST_WAITING = 64_000_000
-#: Seconds until what could not be stored is tried again.
-_PAUSE = 0.25
-#: Seconds between two commits: more updates share the next one, and whoever sends meanwhile gets at the ledger.
-_BREATH = 0.02
-#: Seconds between looks for the rows of updates that had none, and how long such an update is looked at so often.
+#: The most updates in one commit.
+_MAX_BATCH = 500
+#: How many bytes may wait for their commit. Updates beyond that are refused and have to be sent again.
+_MAX_WAITING = 64_000_000
+#: Seconds until a failed commit is retried.
+_RETRY_SECONDS = 0.25
+#: Seconds between two commits: more updates share the next one, and a sending process can use the ledger meanwhile.
+_MIN_COMMIT_INTERVAL = 0.02
+#: How often, in seconds, updates without a row are matched again, and how old such an update may be.
 _MATCH_SECONDS = 2.0
 _MATCH_RECENT = timedelta(minutes=10)
-#: Seconds between the tidying up, which also looks at all that have no row.
-_TIDY_SECONDS = 3600.0
+#: How often, in seconds, old updates are deleted and all updates without a row are matched again.
+_CLEANUP_SECONDS = 3600.0
 _KEEP_FOR = timedelta(days=90)
-_KEEP_MOST = 1_000_000
+_MAX_KEPT = 1_000_000
 
 
 @dataclass
 class UpdateCounts:
-    """What was recorded since the start; `unmatched`: different ones that no row is known for, once it has ended."""
+    """`recorded`: updates since the start; `unmatched`: how many different ones have no row, known at the end."""
 
     recorded: int = 0
     unmatched: int = 0
@@ -47,9 +47,9 @@ class _Waiting:
 
 
 class Recorder:
-    """Stores updates in the order in which they come, as many in one commit as are waiting.
+    """Stores updates in the order in which they arrive, all that are waiting in one commit.
 
-    `complain` hears a sentence when the ledger begins to fail. Belongs to one event loop.
+    `complain` is called with a sentence when the ledger begins to fail. Belongs to one event loop.
     """
 
     def __init__(self, deliveries: Deliveries, complain: Callable[[str], None]) -> None:
@@ -59,68 +59,74 @@ class Recorder:
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._closing = False
-        self._together = _MOST_TOGETHER
-        self._trouble = False
+        self._batch_size = _MAX_BATCH
+        self._failing = False
         self._unmatched_at: str | None = None
         self._began = to_text(now())
         self.counts = UpdateCounts()
 
-    async def record(self, body: bytes, patience: float) -> bool:
-        """Whether the update is on disk within `patience` seconds. If not, it is stored later if that can be done."""
-        if self._closing or self._waiting_bytes + len(body) > _MOST_WAITING:
+    async def record(self, body: bytes, seconds: float) -> bool:
+        """Stores an update. Returns whether it is on disk within so many `seconds`; else it may be stored later."""
+        if self._closing or self._waiting_bytes + len(body) > _MAX_WAITING:
             return False
         waiting = _Waiting(ReceivedUpdate.of(body, to_text(now())), len(body))
         self._waiting.append(waiting)
         self._waiting_bytes += len(body)
         self._arrived.set()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(seconds):
                 await waiting.stored.wait()
         except TimeoutError:
             return False
         return True
 
     def close(self) -> None:
-        """Nothing more is taken; `run` ends once what is waiting is stored."""
+        """Accepts no more updates; `run` ends once the waiting ones are stored."""
         self._closing = True
         self._arrived.set()
 
     @property
     def left(self) -> int:
-        """Updates that are not stored yet."""
+        """How many updates are not stored yet."""
         return len(self._waiting)
 
     async def run(self) -> None:
-        """Stores until it is closed. What the ledger does not take when it is closed is given up."""
+        """Stores updates until `close` is called. Drops the ones that the ledger refuses after that."""
         loop = asyncio.get_running_loop()
-        match_at = tidy_at = loop.time()
+        match_at = cleanup_at = loop.time()
         with ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread:
             while self._waiting or not self._closing:
                 moment = loop.time()
                 try:
-                    if moment >= tidy_at:
-                        tidy_at = moment + _TIDY_SECONDS
-                        await loop.run_in_executor(thread, self._tidy)
+                    if moment >= cleanup_at:
+                        cleanup_at = moment + _CLEANUP_SECONDS
+                        await loop.run_in_executor(thread, self._clean_up)
                     elif moment >= match_at and self._unmatched_at is not None:
                         match_at = moment + _MATCH_SECONDS
                         await loop.run_in_executor(thread, self._match)
                     elif not self._waiting:
-                        await self._arrival((match_at if self._unmatched_at else tidy_at) - moment)
+                        await self._wait_for_update((match_at if self._unmatched_at else cleanup_at) - moment)
                     else:
-                        await asyncio.sleep(_BREATH if await self._store(thread) else _PAUSE)
-                    self._trouble = False
-                except Exception as error:  # noqa: BLE001 - whatever one update does, the others are recorded
+                        await asyncio.sleep(
+                            _MIN_COMMIT_INTERVAL if await self._store(thread) else _RETRY_SECONDS
+                        )
+                    self._failing = False
+                except Exception as error:  # noqa: BLE001 - one bad update must not stop the others
                     if self._closing:
-                        self._complain(f"{_said(error)} {len(self._waiting):,} updates were not recorded.")
+                        self._complain(
+                            f"{_sentence(error)} {len(self._waiting):,} updates were not recorded."
+                        )
                         return
-                    if not self._trouble:
-                        self._complain(f"{_said(error)} Updates are answered with 503 until it can be.")
-                    self._trouble = True
-                    await asyncio.sleep(_PAUSE)
+                    if not self._failing:
+                        self._complain(
+                            f"{_sentence(error)} Updates are answered with 503 until the ledger works again."
+                        )
+                    self._failing = True
+                    await asyncio.sleep(_RETRY_SECONDS)
             with suppress(LedgerError):
-                await loop.run_in_executor(thread, self._conclude)
+                await loop.run_in_executor(thread, self._finish)
 
-    async def _arrival(self, seconds: float) -> None:
+    async def _wait_for_update(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._arrived.wait()
@@ -129,18 +135,18 @@ class Recorder:
         self._arrived.clear()
 
     async def _store(self, thread: ThreadPoolExecutor) -> bool:
-        """Stores the next ones in one commit; False where some of them have to wait for another process."""
-        batch = [self._waiting.popleft() for _ in range(min(self._together, len(self._waiting)))]
+        """Stores the next updates in one commit. Returns False where some have to wait for another process."""
+        batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
         try:
             recorded = await asyncio.get_running_loop().run_in_executor(
                 thread, self._deliveries.record, [one.received for one in batch]
             )
         except BaseException:
-            # Behind all others and in smaller lots: one that the ledger never takes must not hold up the rest.
+            # Retry these last and in smaller batches: an update that always fails must not block the others.
             self._waiting.extend(batch)
-            self._together = max(1, self._together // 2)
+            self._batch_size = max(1, self._batch_size // 2)
             raise
-        self._together = min(_MOST_TOGETHER, self._together * 2)
+        self._batch_size = min(_MAX_BATCH, self._batch_size * 2)
         self.counts.recorded += sum(one.received.digest not in recorded.busy for one in batch)
         if recorded.unmatched:
             self._unmatched_at = to_text(now())
@@ -162,16 +168,16 @@ class Recorder:
         while self._deliveries.match_again(since):
             continue
 
-    def _conclude(self) -> None:
+    def _finish(self) -> None:
         self._match()
         self.counts.unmatched = self._deliveries.unmatched(self._began)
 
-    def _tidy(self) -> None:
+    def _clean_up(self) -> None:
         self._match_since("")
-        self._deliveries.forget(to_text(now() - _KEEP_FOR), _KEEP_MOST)
+        self._deliveries.forget(to_text(now() - _KEEP_FOR), _MAX_KEPT)
 
 
-def _said(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     if isinstance(error, LedgerError):
         return str(error)
     return f"An update could not be recorded ({type(error).__name__})."

@@ -1,11 +1,13 @@
-"""`batchsend worker`: a process that lends a hand with the runs of a PostgreSQL ledger until a signal ends it."""
+"""`batchsend worker`: helps to send the runs of a PostgreSQL ledger until a signal stops it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchsend.errors import LedgerError
 from batchsend.exits import Exit
@@ -17,49 +19,51 @@ from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
 
+if TYPE_CHECKING:
+    from batchsend.sending.cluster.queue import WorkerOptions
+
 
 def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[[str], None]) -> Exit:
-    """Works until a signal ends it. Raises `BatchsendError` where it cannot begin."""
+    """Works until a signal stops it. Raises `BatchsendError` where it cannot start."""
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
     credentials = require_credentials(settings)
     if not has_cluster():
         raise LedgerError(CLUSTER_MISSING)
 
-    from batchsend.sending.cluster.queue import WorkerOptions, queue_is_ready, work
+    from batchsend.sending.cluster.queue import WorkerOptions, queue_is_ready
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
         raise LedgerError(
-            "Workers need a ledger on PostgreSQL, which other computers can reach too. Name it with --ledger or "
-            "BATCHSEND_LEDGER: postgresql://user@host/database"
+            "Workers need a ledger on PostgreSQL, which other computers can reach too. Set --ledger or "
+            "BATCHSEND_LEDGER to its URL: postgresql://user@host/database"
         )
-    ledger = open_ledger(url)
-    try:
+    with closing(open_ledger(url)) as ledger:
         with ledger.read() as connection:
             if not queue_is_ready(connection):
                 raise LedgerError(no_queue(ledger.where))
-        team = WorkerRuns(ledger, credentials, settings.base_url, name, say)
-
-        async def run() -> None:
-            stopping = asyncio.Event()
-
-            def stop(_number: int) -> None:
-                say("Ending: what is in flight is finished and recorded first.")
-                team.leave()
-                stopping.set()
-
-            with finishing_on_signals(stop):
-                async with team:
-                    say(
-                        f"Worker {name} waits for runs to {settings.base_url} in {ledger.where}. Ctrl-C ends it."
-                    )
-                    await work(team, WorkerOptions(concurrency, name), stopping)
-
-        # The database driver cannot wait on Windows' usual loop.
+        runs = WorkerRuns(ledger, credentials, settings.base_url, name, say)
+        # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(run())
-    finally:
-        ledger.close()
-    say(f"Worker {name} has ended.")
+            runner.run(_work(runs, WorkerOptions(concurrency, name)))
+    say(f"Worker {name} has stopped.")
     return Exit.DONE
+
+
+async def _work(runs: WorkerRuns, options: WorkerOptions) -> None:
+    from batchsend.sending.cluster.queue import work
+
+    stopping = asyncio.Event()
+
+    def stop(_number: int) -> None:
+        runs.say("Stopping: requests in flight are finished and recorded first.")
+        runs.leave()
+        stopping.set()
+
+    with finishing_on_signals(stop):
+        async with runs:
+            runs.say(
+                f"Worker {options.name} waits for runs to {runs.base_url} in {runs.ledger.where}. Ctrl-C stops it."
+            )
+            await work(runs, options, stopping)

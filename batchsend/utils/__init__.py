@@ -1,1 +1,4 @@
-"""Small helpers that know nothing of texting: files, network addresses, processes, signals, timestamps, wording."""
+"""Small helpers without any rule of texting: files, network addresses, processes, signals, timestamps, wording.
+
+Each module stands alone. They may import nothing of batchsend but `errors`, `exits`, `settings` and `statuses`.
+"""

@@ -1,4 +1,4 @@
-"""Files that hold customers' data: readable by their owner only, and whole or not there at all."""
+"""Writes files with customers' data: readable by their owner only, and complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 
 _PREFIX = ".batchsend-"
 _SUFFIX = ".tmp"
-#: A temporary file this old, in seconds, is what a killed process left behind.
+#: A temporary file older than this, in seconds, is from a killed process.
 _LEFT_BEHIND = 3600
 _MOST_NAMES = 100
-#: A file that somebody holds, or that belongs to somebody else; on a network drive it is `EBUSY` or `ETXTBSY`.
+#: The file is open in another program or belongs to another user; network drives use `EBUSY` and `ETXTBSY`.
 _HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
 
 
 def write_private(path: Path, write: Callable[[Path], None]) -> Path:
-    """Has `write` fill a temporary file beside `path`, then moves it into place.
+    """Lets `write` fill a temporary file next to `path`, and moves it to `path`.
 
-    Returns the path that was really written: where something holds `path` (Excel does while it shows a file), that is
-    `name (2).xlsx`, `name (3).xlsx` ... Raises `OSError`; then nothing is left behind and an older file is untouched.
+    Returns the path that was written: if another program has `path` open (as Excel does), that is `name (2).xlsx`,
+    `name (3).xlsx` ... Raises `OSError`; then no new file remains and an older one is unchanged.
     """
     temporary = _new_file(path.parent)
     try:
@@ -36,14 +36,14 @@ def write_private(path: Path, write: Callable[[Path], None]) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Makes `folder` and a file in it, which is removed again. Raises `OSError` where that cannot be done."""
+    """Creates `folder` and, to check it, a file in it that is removed again. Raises `OSError`."""
     _new_file(folder).unlink()
 
 
 def _new_file(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _remove_left_behind(folder)
-    # mkstemp makes it readable by its owner only from the start.
+    # `mkstemp` creates the file readable by its owner only.
     descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
     os.close(descriptor)
     return Path(name)
@@ -55,7 +55,7 @@ def _remove_left_behind(folder: Path) -> None:
         try:
             if file.stat().st_mtime < oldest:
                 file.unlink()
-        except OSError:  # somebody else was faster, or owns it
+        except OSError:  # another process removed it, or another user owns it
             continue
 
 
@@ -67,7 +67,7 @@ def _move_into_place(temporary: Path, path: Path) -> Path:
             raise
         for number in range(2, _MOST_NAMES):
             other = path.with_name(f"{path.stem} ({number}){path.suffix}")
-            # Never over another file: it may be somebody's own.
+            # Do not replace another file, which may be the user's.
             if not other.exists():
                 temporary.replace(other)
                 return other

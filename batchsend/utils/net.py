@@ -1,4 +1,4 @@
-"""What servers of ours share: where they listen, why they cannot, and how they are ended."""
+"""Helpers for servers: the host in their URL, and why they cannot listen on an address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ipaddress
 
 
 def in_url(host: str) -> str:
-    """`host` as it stands in a URL; what means every address is this machine's own."""
+    """`host` as part of a URL; a host that means every address becomes this machine's address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -28,9 +28,7 @@ def cannot_listen(
         return f"{where}: another program uses it, {suspect}. Stop that one, or choose another --port."
     if error.errno == errno.EACCES:
         return f"{where}: this user may not use it. Choose a port above 1023."
-    return (
-        f"{where}: this computer has no such address. Use 127.0.0.1, or one of the computer's own addresses."
-    )
+    return f"{where}: this computer has no such address. Use 127.0.0.1, or one of this computer's addresses."
 
 
 def is_this_machine(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Campaigns in processes of their own."""
+"""Starts batchsend commands as separate processes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Protocol
 
 
 class Child(Protocol):
-    """A started campaign."""
+    """A process that runs a campaign."""
 
     def poll(self) -> int | None:
-        """Its exit code; `None` while it runs."""
+        """The exit code; `None` while the process runs."""
 
     def interrupt(self) -> None:
-        """Lets it finish what is in flight; a second time: lets it leave at once."""
+        """Makes it finish its requests in flight and end; a second call makes it end immediately."""
 
 
-#: Starts the command with these arguments. Raises `OSError`.
+#: Starts the batchsend command with these arguments. Raises `OSError`.
 Launch = Callable[[Sequence[str]], Child]
 
 
 class ChildProcess:
-    """The installed command in a process of its own, out of reach of this terminal's Ctrl-C.
+    """The installed command as a separate process that does not receive this terminal's Ctrl-C.
 
-    That would come twice otherwise, once from the terminal and once from here, and the second one means "at once".
-    `module` is run instead of the command; `environment`: instead of this process's own; `silent`: what it prints is
-    dropped, so that it does not depend on anybody who reads it.
+    Otherwise it would receive two, from the terminal and from this process, and the second one ends it immediately.
+    `module` is run instead of the command, and `environment` replaces this process's environment. `silent` discards
+    the output, so that the process does not depend on a reader of it.
     """
 
     def __init__(
@@ -39,31 +39,23 @@ class ChildProcess:
         environment: Mapping[str, str] | None = None,
         silent: bool = False,
     ) -> None:
-        # -P: a file `json.py` in the current folder is nobody's module.
+        # -P: a file such as `json.py` in the current folder is not imported.
         command = [sys.executable, "-P", "-m", module, *arguments]
         output = subprocess.DEVNULL if silent else None
-        if sys.platform == "win32":
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-            )
-        else:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            # Each of the two has an effect on its own system only.
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            start_new_session=True,
+        )
 
     @property
     def number(self) -> int:
-        """The process's number."""
+        """The process id."""
         return self._process.pid
 
     def poll(self) -> int | None:

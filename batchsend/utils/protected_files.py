@@ -1,7 +1,7 @@
-"""Says which files are never read as a list, a template or a suppression file, because they hold secrets.
+"""Decides which files are never read as a list, template or suppression file, because they may contain secrets.
 
-A campaign file can be written by people who may not see this computer's passwords, and its list and its texts are
-shown to everybody who checks it. The rule is applied twice: when a campaign file is read, and when a file is opened.
+People who may not see this computer's passwords can write a campaign file, and its list and texts are shown to
+everyone who checks it. The rule is applied twice: when a campaign file is read, and when a file is opened.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from os.path import normcase, normpath
 from pathlib import Path
 
-#: They hold accounts, the environment of processes and secrets of services. A campaign that lies below one may read
-#: its neighbors there.
+#: They contain accounts, environments of processes and secrets of services. A campaign inside one of them may read
+#: the files next to it.
 _SYSTEM_FOLDERS = tuple(
     map(Path, ("/etc", "/private/etc", "/proc", "/sys", "/run/secrets", "/run/credentials"))
 )
@@ -38,16 +38,16 @@ _only_below: Path | None = None
 
 
 def read_only_below(folder: Path | str | None) -> None:
-    """From now on this process refuses files outside that folder; `None`: no such bound."""
-    global _only_below  # noqa: PLW0603 - a bound of the process, like its current folder
+    """Makes this process refuse files outside of that folder; `None` removes the limit."""
+    global _only_below  # noqa: PLW0603 - a property of the process, like its current folder
     _only_below = None if folder is None else Path(folder).resolve()
 
 
 def refusal(path: Path, folder: Path | None = None) -> str | None:
-    """Why a campaign in `folder` must not read this file, to be read after "because"; `None` where it may.
+    """Why a campaign in `folder` must not read this file, as a clause after "because"; `None` if it may.
 
-    Both the path as given and the file that its links lead to are judged. Hidden folders count only where the
-    campaign does not lie in them too. `folder` left out: the path's own folder, for a path that was judged before.
+    The path and the file that its links lead to are both checked. A hidden folder counts unless the campaign is in it
+    too. Without `folder`, the path's folder is used, for a path that was checked before.
     """
     given = Path(normpath(Path.cwd() / path))
     try:
@@ -67,7 +67,7 @@ def refusal(path: Path, folder: Path | None = None) -> str | None:
 
 
 def outside(path: Path, root: Path) -> str | None:
-    """Why a file may not be read where only those below `root` may; `None` where it lies there."""
+    """Why a file that must be inside `root` may not be read; `None` if it is there."""
     if path.resolve().is_relative_to(root.resolve()):
         return None
     return (
@@ -100,7 +100,7 @@ def _is_of_the_system(real: Path, home: Path) -> bool:
 
 
 def _shared(file: Path, home: Path) -> int:
-    """How many parts, from the root on, both have alike."""
+    """How many leading parts both paths share."""
     pairs = zip(file.parent.parts, home.parts, strict=False)
     return next(
         (index for index, (one, other) in enumerate(pairs) if normcase(one) != normcase(other)),

@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and a closed terminal do while work is under way."""
+"""What Ctrl-C, SIGTERM and a closed terminal do while the program works."""
 
 from __future__ import annotations
 
@@ -8,82 +8,57 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from batchsend.exits import Exit
 
+#: A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+
 
 @contextmanager
-def finishing_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is in flight finish; a second one leaves at once.
+def handling_signals(handle: Callable[[int], object]) -> Iterator[None]:
+    """Calls `handle` with the number of each signal that asks this process to end, while the block runs.
 
-    `stop` is told the first one's number, in the event loop.
+    Only the main thread gets signals; in other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    loop = asyncio.get_running_loop()
-    received = 0
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received > 1:
-            # What was in flight becomes `unconfirmed` with the next start.
-            os._exit(Exit.INTERRUPTED)
-        loop.call_soon_threadsafe(stop, number)
-
-    # A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # What is ignored stays ignored: `nohup` asks for that.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in heeded}
+    numbers: list[signal.Signals] = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    # Ignored signals stay ignored: that is what `nohup` is for.
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before: dict[signal.Signals, Any] = {
+        number: signal.signal(number, lambda received, _frame: handle(received)) for number in handled
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def finishing_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """The first signal calls `stop` with its number in the event loop; a second one ends the process immediately."""
+    loop = asyncio.get_running_loop()
+    received = 0
+
+    def handle(number: int) -> None:
+        nonlocal received
+        received += 1
+        if received > 1:
+            # The next start makes the requests in flight `unconfirmed`.
+            os._exit(Exit.INTERRUPTED)
+        loop.call_soon_threadsafe(stop, number)
+
+    with handling_signals(handle):
+        yield
 
 
 @contextmanager
 def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed window set `stop` while the block runs. For the main thread."""
+    """Every signal sets `stop` in the event loop."""
     loop = asyncio.get_running_loop()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stop.set)
-
-    # On Windows a closed window is SIGBREAK; it does not exist elsewhere.
-    names = ("SIGINT", "SIGTERM", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
+    with handling_signals(lambda _number: loop.call_soon_threadsafe(stop.set)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class Signals:
-    count = 0
-
-
-@contextmanager
-def counting_signals() -> Iterator[Signals]:
-    signals = Signals()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        signals.count += 1
-
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    numbers: list[signal.Signals] = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # What is ignored stays ignored: `nohup` asks for that.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in heeded}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Times as the ledger keeps them and as people read them."""
+"""Times as the ledger stores them and as people read them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from zoneinfo import ZoneInfo
 
 
 def now() -> datetime:
-    """The present moment, in UTC."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 def to_text(moment: datetime) -> str:
-    """`2026-11-22T10:00:00.123Z`; such texts sort as their moments do."""
+    """`2026-11-22T10:00:00.123Z`; such texts sort in order of time."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def from_text(text: str) -> datetime:
-    """The moment of `to_text`'s form, in UTC."""
+    """The time of a text from `to_text`, in UTC."""
     return datetime.fromisoformat(text)
 
 
@@ -29,9 +29,9 @@ def for_people(moment: datetime, zone: ZoneInfo) -> str:
 
 
 def start_of_window(moment: datetime, days: int, zone: ZoneInfo) -> datetime:
-    """When the last `days` calendar days in `zone`, today included, began.
+    """When the last `days` calendar days in `zone`, including today, began.
 
-    With calendar days a weekly text on Mondays at ten is not late for being sent three seconds earlier.
+    Calendar days let a weekly text go out a few seconds earlier than the week before.
     """
     first_day = moment.astimezone(zone).date() - timedelta(days=days - 1)
     return datetime.combine(first_day, time.min, tzinfo=zone).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Numbers in words, the same in the terminal and on the pages. Pure functions."""
+"""Formats numbers, times and ranges for people. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ def segment_count(count: int) -> str:
     return f"{count:,} {'segment' if count == 1 else 'segments'}"
 
 
+def time_span(seconds: float) -> str:
+    """`12 seconds`, `1.5 hours`, `3 days`; tenths only below 10."""
+    units = (("day", 86_400, 172_800), ("hour", 3600, 3600), ("minute", 60, 60))
+    unit, size = next(((unit, size) for unit, size, least in units if seconds >= least), ("second", 1))
+    value = seconds / size
+    count = f"{value:,.1f}".removesuffix(".0") if value < 9.95 else f"{value:,.0f}"
+    return f"{count} {unit}{'' if count == '1' else 's'}"
+
+
 def duration(seconds: float) -> str:
-    """`about 12 s`, `about 7 minutes`, `about 2.5 hours`."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} minutes"
-    return f"about {seconds / 3600:.1f} hours"
+    """An estimate: `about 12 seconds`, `about 2.5 hours`."""
+    return f"about {time_span(max(1, round(seconds)))}"
 
 
 def age(seconds: float) -> str:
-    """How long ago something was, coarsely: `just now`, `3 hours`, `12 days`."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count = int(max(0, seconds) // size)
-        if count:
-            return f"{count:,} {unit}{'' if count == 1 else 's'}"
-    return "just now"
+    """How long ago: `just now`, `3 hours`, `12 days`."""
+    return "just now" if seconds < 60 else time_span(seconds)
 
 
 def ranges(numbers: Sequence[int]) -> list[str]:
-    """Ascending numbers with runs of three and more joined: 2, 5–9, 12."""
+    """Ascending numbers, with three or more in a row joined: 2, 5–9, 12."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -54,7 +55,7 @@ def ranges(numbers: Sequence[int]) -> list[str]:
 
 
 def storable(text: str) -> str:
-    """`text` without what no file can hold: half of a character (a lone surrogate) becomes U+FFFD."""
+    """`text` with each lone surrogate, which no file can store, replaced by U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,5 +1,6 @@
-"""The same tool in a browser: pages on the Python API, with no rules of their own.
+"""The web console: `batchsend web` shows the Python API as pages in the browser.
 
-`server` listens; `auth` lets in who may come in; `folder` says which campaigns there are. Whatever reads lists,
-plans or sends runs in a process of its own (`jobs`, `readers`), so that no list and no run can hold up the pages.
+`server` lists the pages; `views` has a module for each, and `auth` decides who may see them. Anything that reads
+lists, plans or sends runs in its own process (`jobs`), so no list and no run holds up the pages. Decisions about rows
+belong to `planning` and `sending`: the console has no rules of its own.
 """

@@ -1,4 +1,4 @@
-"""Where the pages look: the folder that the server was started in, its campaigns, and what is kept for the pages."""
+"""The folder that the server was started in: its campaigns, and the files that the web console keeps."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import inputs_of
 from batchsend.utils.protected_files import outside
 
-#: How a page's address calls the folders in which campaigns are looked for.
+#: The names of the folders that have campaigns, in a page's address: the folder itself and its `campaigns`.
 HERE, CAMPAIGNS = "here", "campaigns"
-#: Any campaign has one of these; other TOML files (of other programs) do not.
-_OF_A_CAMPAIGN = re.compile(
+#: Every campaign file has one of these keys; other programs' TOML files do not.
+_CAMPAIGN_KEY = re.compile(
     rb"^\s*(\[\s*)?(list|template|template_by|department_uuid|user_uuid)\s*[=\].]", re.MULTILINE
 )
-_LOOKED_AT = 200_000
+#: Bytes of a file that are searched for one.
+_SEARCHED = 200_000
 
 
 @dataclass(frozen=True)
 class CampaignFile:
-    """A campaign file that the pages show. `folder` and `stem` are what its address has of it."""
+    """A campaign file. `folder` and `stem` name it in its page's address."""
 
     path: Path
     folder: str
@@ -38,13 +39,16 @@ class CampaignFile:
         return f"/campaign/{self.folder}/{quote(self.stem, safe='')}"
 
     def load(self) -> Campaign:
-        """Reads and checks it. Raises `CampaignError`."""
+        """Reads and checks the file. Raises `CampaignError`."""
         return load_campaign(self.path)
 
 
 @dataclass(frozen=True)
 class WebFolder:
-    """`root`: absolute; `ledger`: as `--ledger`; `shared`: others than this computer's user may come in."""
+    """The folder of a server.
+
+    `root`: an absolute path. `ledger`: as `--ledger`. `shared`: people sign in from other computers.
+    """
 
     root: Path
     ledger: str | None = None
@@ -52,21 +56,17 @@ class WebFolder:
 
     @property
     def state(self) -> Path:
-        """What the pages keep: readable by its owner only."""
+        """The folder of the jobs' files."""
         return self.root / ".batchsend" / "web"
 
     @property
-    def users_file(self) -> Path:
-        return users_file(self.root)
-
-    @property
     def new_folder(self) -> Path:
-        """Where a new campaign goes."""
+        """The folder for a new campaign."""
         campaigns = self.root / CAMPAIGNS
         return campaigns if campaigns.is_dir() else self.root
 
     def campaigns(self) -> list[CampaignFile]:
-        """The campaign files of the folder and of its subfolder `campaigns`, by name."""
+        """Returns the campaign files of the folder and of its subfolder `campaigns`, by name."""
         found = [
             CampaignFile(path, name)
             for name, folder in ((HERE, self.root), (CAMPAIGNS, self.root / CAMPAIGNS))
@@ -76,18 +76,18 @@ class WebFolder:
         return sorted(found, key=lambda file: (file.stem.casefold(), file.folder))
 
     def campaign(self, folder: str, stem: str) -> CampaignFile:
-        """One of them: nothing that an address says becomes a path. Raises `NotFoundError`."""
+        """Returns one of the campaign files, so an address never becomes a path. Raises `NotFoundError`."""
         for file in self.campaigns():
             if (file.folder, file.stem) == (folder, stem):
                 return file
         raise NotFoundError(
-            f'There is no campaign "{stem}" here (any more). The list of campaigns has those there are.'
+            f'There is no campaign "{stem}" here. The page "Campaigns" lists the ones that exist.'
         )
 
     def check(self, campaign: Campaign) -> None:
-        """Raises `BatchsendError` where a campaign reads files that these pages may not show.
+        """Raises `BatchsendError` if the campaign reads files that the console may not show.
 
-        Users who sign in from elsewhere have no right to this computer's other files; a user who sits at it has.
+        Users who sign in from elsewhere may not see files outside the folder; the user of this computer may.
         """
         root = self.root.resolve()
         for file in inputs_of(campaign):
@@ -95,29 +95,29 @@ class WebFolder:
             inside = whole.is_relative_to(root)
             if inside and any(part.startswith(".") for part in whole.relative_to(root).parts):
                 raise BatchsendError(
-                    f"{file}: is hidden, and hidden files are not shown here. Name another file."
+                    f"{file}: this file is hidden, and hidden files are not shown here. Name another file."
                 )
             if self.shared and (why := outside(whole, root)) is not None:
                 raise BatchsendError(f"{file}: {why}.")
 
     @property
     def only_below(self) -> Path | None:
-        """The folder that the processes of these pages are confined to; `None`: they are not."""
+        """The only folder in which jobs may read files; `None`: no limit."""
         return self.root if self.shared else None
 
 
 class NotFoundError(BatchsendError):
-    """What an address names is not there."""
+    """The page's address names something that does not exist."""
 
 
 def users_file(root: Path) -> Path:
-    """Where the named users of a folder's pages are kept."""
+    """Returns the file with the users of a folder's web console."""
     return root / ".batchsend" / "web-users.json"
 
 
 def _is_campaign(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return _OF_A_CAMPAIGN.search(file.read(_LOOKED_AT)) is not None
+            return _CAMPAIGN_KEY.search(file.read(_SEARCHED)) is not None
     except OSError:
         return False

@@ -35,7 +35,6 @@ class RunSnapshot:
     the last seconds. `left`: the time left, in words.
     """
 
-    counts: Mapping[str, int]
     tally: Tally
     bar: list[Share]
     sending: bool
@@ -96,11 +95,8 @@ def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> 
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)
     left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
-    tally = Tally.of(counts)
-    if sending:
-        # A text under way needs no attention yet.
-        tally = replace(tally, needs_you=tally.needs_you - in_flight, waits=tally.waits + in_flight)
-    return RunSnapshot(counts, tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
+    tally = tally_of(counts, sending=sending)
+    return RunSnapshot(tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
 
 
 def _rate(before: deque[tuple[float, int]], done: int) -> float:
@@ -115,11 +111,18 @@ def _rate(before: deque[tuple[float, int]], done: int) -> float:
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 
 
+def tally_of(counts: Mapping[str, int], *, sending: bool) -> Tally:
+    """Groups a run's counts (status -> rows). While the run is sent, texts under way count as waiting."""
+    tally = Tally.of(counts)
+    in_flight = counts.get(IN_FLIGHT, 0) if sending else 0
+    return replace(tally, needs_you=tally.needs_you - in_flight, waits=tally.waits + in_flight)
+
+
 def bar_of(tally: Tally) -> list[Share]:
     """The shares of a run's rows, for the bar. The words also fit while the run is being sent."""
     return shares(
         ("ready", "accepted by myKaarma", tally.taken),
         ("out", "skipped", tally.left_out),
-        ("look", "need attention", tally.needs_you),
+        ("attention", "need attention", tally.needs_you),
         ("wait", "waiting", tally.waits),
     )

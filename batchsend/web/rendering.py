@@ -1,9 +1,8 @@
-"""Pages from templates: those of the pages that people look at before and after sending, and those of the server."""
+"""Renders the console's pages from templates: its own, and those of the preview and the report."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -13,6 +12,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
+from batchsend.errors import BatchsendError, BusyError, IdentityError
 from batchsend.lists.source import LIST_ENDINGS
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
@@ -20,7 +20,7 @@ from batchsend.utils.version import __version__
 from batchsend.web.auth.middleware import AUTH
 
 _HTMX, _SSE = "htmx-2.0.11.min.js", "htmx-ext-sse-2.2.4.min.js"
-#: What is served: name in the address -> content type.
+#: The static files: name in the address -> content type.
 STATIC_FILES: Mapping[str, str] = {
     "page.css": "text/css",
     "page.js": "text/javascript",
@@ -31,29 +31,23 @@ STATIC_FILES: Mapping[str, str] = {
     "icon.svg": "image/svg+xml",
     "LICENSES.txt": "text/plain",
 }
-_OF_PAGES = frozenset({"page.css", "page.js"})
-#: Stands between the parts of a page that is put into ours; nothing that is escaped can hold it.
-_BETWEEN = "<!-- part -->"
-#: Sentences that are written for the command line -> what to do here.
-_WORDS = (
-    (re.compile(r" \(or with `--resend \w+` for the rows with this code only\)"), ""),
-    (re.compile(r"`--resend (\w+)`"), "the button “Send again” on the page of the run"),
-    (re.compile(r"`--limit` held it back"), "only the first ones were to be sent"),
-    (re.compile(r"without `--limit` it sends all that are left"), "“All” sends all that are left"),
-    (re.compile(r", or start it with `--wait`"), ""),
-    (re.compile(r"\(the last lines of the run say what\)"), "(it stands at the top of the run’s page)"),
-    (re.compile(r"Run the same command again"), "Check the campaign and send again"),
-    (re.compile(r"run the same command again"), "check the campaign and send again"),
-    (re.compile(r"`batchsend preview`"), "The check"),
-    (
-        re.compile(r"stop it with \"batchsend stop\", then run this again"),
-        "pause it on its page, then check again",
-    ),
-)
+_REPORT_FILES = frozenset({"page.css", "page.js"})
+#: Separates the parts of a page in `fragments.html.j2`. Escaped text cannot contain it.
+_SEPARATOR = "<!-- part -->"
+
+
+def message_of(error: BatchsendError) -> str:
+    """Returns an error's sentence for a page, which has buttons in place of commands."""
+    if isinstance(error, BusyError):
+        return (
+            "This campaign is being sent by another process. Let it finish, or pause it on the page of its run, then "
+            "check again."
+        )
+    return error.problem if isinstance(error, IdentityError) else str(error)
 
 
 def page(request: web.Request, name: str, /, *, status: int = 200, **values: Any) -> web.Response:
-    """A whole page for whoever asks."""
+    """Renders a page as a response to this request."""
     session = request.get("session")
     html = _render(
         name,
@@ -70,31 +64,31 @@ def page(request: web.Request, name: str, /, *, status: int = 200, **values: Any
 
 
 def part(name: str, /, **values: Any) -> str:
-    """A part of a page, as HTML."""
+    """Renders a part of a page, as HTML."""
     return _render(name, **values)
 
 
 def fragments(name: str, /, **values: Any) -> list[str]:
-    """The header, the main part and the data of one of the pages that stand alone, to be put into ours."""
-    made = _alone().get_template(name).render(version=__version__, **values)
-    return made.split(_BETWEEN)
+    """Renders the header, the main part and the data of a report page, to be put into a page of the console."""
+    html = _fragment_environment().get_template(name).render(version=__version__, **values)
+    return html.split(_SEPARATOR)
 
 
 def trusted(html: str) -> Markup:
-    """HTML that `fragments` made."""
-    return Markup(html)  # noqa: S704 - escaped when it was made
+    """Marks HTML that `fragments` or `part` rendered, so that it is not escaped again."""
+    return Markup(html)  # noqa: S704 - it was escaped when it was rendered
 
 
 @cache
 def static(name: str) -> bytes:
-    """The content of one of `STATIC_FILES`."""
-    if name in _OF_PAGES:
+    """Returns the content of one of `STATIC_FILES`."""
+    if name in _REPORT_FILES:
         return base.source(name).encode()
     return (files("batchsend.web") / "static" / name).read_bytes()
 
 
 def _static_url(name: str) -> str:
-    """An address that changes with the file, so that browsers can keep it."""
+    """Returns an address that changes with the file, so that browsers can cache the file for good."""
     return f"/static/{name}?{hashlib.sha256(static(name)).hexdigest()[:12]}"
 
 
@@ -103,37 +97,27 @@ def _render(name: str, /, **values: Any) -> str:
 
 
 def _source(name: str) -> str:
-    own = files("batchsend.web") / "templates" / name
-    return own.read_text(encoding="utf-8") if own.is_file() else base.source(name)
+    template = files("batchsend.web") / "templates" / name
+    return template.read_text(encoding="utf-8") if template.is_file() else base.source(name)
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    made = base.environment(_source)
-    made.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=LIST_ENDINGS)
-    made.filters.update(time=_time, here=_in_words_of_here, percent=_percent)
-    return made
+    environment = base.environment(_source)
+    environment.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=LIST_ENDINGS)
+    environment.filters.update(time=_time)
+    return environment
 
 
 @cache
-def _alone() -> jinja2.Environment:
-    """The pages that stand alone, in parts instead of around their own style sheet."""
+def _fragment_environment() -> jinja2.Environment:
+    """Renders the report pages in parts, without their own style sheet and script."""
     return base.environment(lambda name: _source("fragments.html.j2" if name == "base.html.j2" else name))
 
 
 def _time(moment: str | None) -> Markup:
-    """A moment of the ledger; a script turns it into the viewer's own time."""
+    """Renders a UTC time of the ledger. A script in the browser shows it in the user's time zone."""
     if not moment:
         return Markup("–")
-    said = f"{from_text(moment):%Y-%m-%d %H:%M} UTC"
-    return Markup('<time datetime="{}">{}</time>').format(moment, said)
-
-
-def _in_words_of_here(text: str) -> str:
-    for pattern, words in _WORDS:
-        text = pattern.sub(words, text)
-    return text
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f}" if whole else "0"
+    utc = f"{from_text(moment):%Y-%m-%d %H:%M} UTC"
+    return Markup('<time datetime="{}">{}</time>').format(moment, utc)

@@ -1,4 +1,4 @@
-"""The server: where it listens, which address has which page, and what is said where a page fails."""
+"""The server: the address it listens on, the address of each page, and the error pages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import errno
 import os
 import socket
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -34,24 +34,24 @@ from batchsend.web.jobs.list_process import LIST_READER, ListReader
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns
-from batchsend.web.rendering import STATIC_FILES, page, static
+from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import campaigns, editing, login, run_actions
 from batchsend.web.views import check as checking
 from batchsend.web.views import history as history_page
 from batchsend.web.views import run as run_page
 
-#: WEB's neighbours on a telephone's keypad are taken by the sandbox and the listener for updates.
+#: The sandbox and the update receiver have the next two ports.
 DEFAULT_PORT = 8397
-#: Further ports that are tried where none is asked for.
+#: More ports to try if no port was given.
 _MORE_PORTS = 20
-#: Seconds for requests under way when the server ends.
+#: Seconds that requests under way get when the server stops.
 _CLOSING = 2.0
-#: Bytes of a form without a file.
+#: The largest form without a file, in bytes.
 _LARGEST_FORM = 4_000_000
-#: The file of ours that sends the browser to the link.
+#: The file that sends the browser to the link.
 _OPENER = "open.html"
-#: The addresses of a campaign, of a check of it and its tests, of a run.
+#: The addresses of a campaign, a check, its tests, and a run.
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
 CHECK = CAMPAIGN + "/check/{check}"
 TESTS = f"(?:{checking.TRIAL}|{checking.REHEARSAL})-[A-Za-z0-9_-]+"
@@ -62,7 +62,7 @@ RUN = CAMPAIGN + r"/run/{number:\d{1,9}}"
 class Options:
     """How the server is started.
 
-    `port`: `None` for the usual one or the next that is free; `names`: what a proxy in front is called.
+    `port`: `None` for the default or the next free one. `names`: the host names of a proxy in front.
     """
 
     root: Path
@@ -74,18 +74,18 @@ class Options:
 
     @property
     def shared(self) -> bool:
-        """Can others than this computer's user come in?"""
+        """Can people reach the server from other computers?"""
         return bool(self.names) or not is_this_machine(self.host)
 
 
 def serve(options: Options, *, say: Callable[[str], None]) -> None:
-    """The server as a process: until Ctrl-C or SIGTERM. Raises `BatchsendError`."""
+    """Runs the server until Ctrl-C or SIGTERM. `say`: prints a line. Raises `BatchsendError`."""
     users = Users(users_file(options.root))
     if options.shared and not users.names():
         option = f"--host {options.host}" if not options.names else f"--name {options.names[0]}"
         raise SettingsError(
-            f"{option}: others could reach this computer's campaigns there, so that people have to sign "
-            f"in with a name and a password. Add them first: batchsend web-users add NAME"
+            f"{option}: other people could reach this computer's campaigns, so they must sign in with a name and a "
+            f"password. Add them first: batchsend web-users add NAME"
         )
     asyncio.run(_run(options, users, say))
 
@@ -95,47 +95,38 @@ async def _run(options: Options, users: Users, say: Callable[[str], None]) -> No
     async with _listening(options, users) as (auth, url):
         link: str | None = None
         with stopping_on_signals(stop):
-            say(f"The pages for {options.root} are at {url}")
+            say(f"The web console for {options.root} is at {url}")
             if not options.shared:
                 link = f"{url}/enter?token={auth.links.issue()}"
-                say(f"This link lets you in, once: {link}")
+                say(f"This link signs you in, once: {link}")
             else:
                 say(
-                    "Others can reach this server: put a proxy with TLS (https) in front of it, or passwords and "
-                    "customers' data travel readable to everybody on the way. docs/web.md says how."
+                    "Other people can reach this server. Put a proxy with TLS (https) in front of it, or others on "
+                    "the network can read passwords and customers' data. docs/web.md shows how."
                 )
-            say("Ctrl-C ends the pages. What is being sent goes on.")
+            say("Ctrl-C stops the web console. Campaigns that are being sent continue.")
             with _opened(link if options.open_browser else None):
                 await stop.wait()
 
 
-class _listening:  # noqa: N801 - used as a function is
-    """The listening server, and its auth and address."""
-
-    def __init__(self, options: Options, users: Users) -> None:
-        self._options = options
-        self._users = users
-        self._runner: web.AppRunner | None = None
-
-    async def __aenter__(self) -> tuple[Auth, str]:
-        options = self._options
-        listening = _free_socket(options.host, options.port)
-        port = listening.getsockname()[1]
-        auth = Auth(self._users, _names(options), port, any_address=not is_this_machine(options.host))
-        app = application(options, auth)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSING)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
-        return auth, f"http://{in_url(options.host)}:{port}"
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+@asynccontextmanager
+async def _listening(options: Options, users: Users) -> AsyncIterator[tuple[Auth, str]]:
+    """Runs the listening server; yields its `Auth` and its address."""
+    listening = _free_socket(options.host, options.port)
+    port = listening.getsockname()[1]
+    auth = Auth(users, _names(options), port, any_address=not is_this_machine(options.host))
+    runner = web.AppRunner(application(options, auth), access_log=None, shutdown_timeout=_CLOSING)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        yield auth, f"http://{in_url(options.host)}:{port}"
+    finally:
+        await runner.cleanup()
 
 
 def application(options: Options, auth: Auth) -> web.Application:
-    """All pages, behind the auth."""
-    app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_in_words, guard])
+    """Makes the application with all pages."""
+    app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_show_errors, guard])
     app[AUTH] = auth
     app[campaigns.FOLDER] = folder = WebFolder(options.root, options.ledger, options.shared)
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
@@ -150,44 +141,46 @@ def application(options: Options, auth: Auth) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
-    app.add_routes(
-        [
-            web.get("/health", _health),
-            web.get("/static/{name}", _static),
-            web.get("/login", login.ask),
-            web.post("/login", login.sign_in),
-            web.get("/enter", login.enter, allow_head=False),
-            web.post("/logout", login.leave),
-            web.post("/link", login.another_browser),
-            web.get("/", campaigns.show),
-            web.post("/campaigns", campaigns.make),
-            web.get(CAMPAIGN, campaign_page.show),
-            web.post(f"{CAMPAIGN}/list", editing.new_list),
-            web.post(f"{CAMPAIGN}/columns", editing.columns),
-            web.post(f"{CAMPAIGN}/sender", editing.sender),
-            web.post(f"{CAMPAIGN}/text", editing.template),
-            web.post(f"{CAMPAIGN}/text/try", editing.try_text),
-            web.post(f"{CAMPAIGN}/file", editing.campaign_file),
-            web.post(f"{CAMPAIGN}/file/try", editing.try_file),
-            web.post(f"{CAMPAIGN}/check", checking.begin),
-            web.get(CHECK, checking.show),
-            web.get(f"{CHECK}/look", checking.look),
-            web.post(f"{CHECK}/send", checking.send),
-            web.post(f"{CHECK}/trial", checking.trial),
-            web.post(f"{CHECK}/rehearse", checking.rehearse),
-            web.get(f"{CHECK}/{checking.SENT}", checking.sent),
-            web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
-            web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/look", checking.look),
-            web.get(RUN, run_page.show),
-            web.get(f"{RUN}/events", run_page.events),
-            web.post(f"{RUN}/pause", run_actions.pause),
-            web.post(f"{RUN}/stop", run_actions.stop),
-            web.get(f"{RUN}/workbook", run_actions.workbook),
-            web.get(f"{RUN}/report", run_actions.report),
-            web.get("/history", history_page.show),
-        ]
-    )
+    app.add_routes(_routes())
     return app
+
+
+def _routes() -> list[web.RouteDef]:
+    return [
+        web.get("/health", _health),
+        web.get("/static/{name}", _static),
+        web.get("/login", login.show),
+        web.post("/login", login.sign_in),
+        web.get("/enter", login.enter, allow_head=False),
+        web.post("/logout", login.sign_out),
+        web.post("/link", login.another_browser),
+        web.get("/", campaigns.show),
+        web.post("/campaigns", campaigns.create),
+        web.get(CAMPAIGN, campaign_page.show),
+        web.post(f"{CAMPAIGN}/list", editing.new_list),
+        web.post(f"{CAMPAIGN}/columns", editing.columns),
+        web.post(f"{CAMPAIGN}/sender", editing.sender),
+        web.post(f"{CAMPAIGN}/text", editing.template),
+        web.post(f"{CAMPAIGN}/text/try", editing.try_text),
+        web.post(f"{CAMPAIGN}/file", editing.campaign_file),
+        web.post(f"{CAMPAIGN}/file/try", editing.try_file),
+        web.post(f"{CAMPAIGN}/check", checking.begin),
+        web.get(CHECK, checking.show),
+        web.get(f"{CHECK}/progress", checking.progress),
+        web.post(f"{CHECK}/send", checking.send),
+        web.post(f"{CHECK}/trial", checking.trial),
+        web.post(f"{CHECK}/rehearse", checking.rehearse),
+        web.get(f"{CHECK}/{checking.SENT}", checking.sent),
+        web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
+        web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/progress", checking.progress),
+        web.get(RUN, run_page.show),
+        web.get(f"{RUN}/events", run_page.events),
+        web.post(f"{RUN}/pause", run_actions.pause),
+        web.post(f"{RUN}/stop", run_actions.stop),
+        web.get(f"{RUN}/workbook", run_actions.workbook),
+        web.get(f"{RUN}/report", run_actions.report),
+        web.get("/history", history_page.show),
+    ]
 
 
 async def _end_streams(app: web.Application) -> None:
@@ -205,52 +198,56 @@ async def _health(_request: web.Request) -> web.Response:
 async def _static(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name not in STATIC_FILES:
-        raise NotFoundError("There is no such file.")
+        raise NotFoundError("There is no such file. Go back to the campaigns.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_string else {}
     return web.Response(body=static(name), content_type=STATIC_FILES[name], charset="utf-8", headers=headers)
 
 
 @web.middleware
-async def _in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is said in a sentence, on a page of ours."""
+async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Shows every error as a sentence on a page."""
     try:
         return await handler(request)
     except RequestRefusedError as error:
-        return _turned_away(request, error)
+        return _refused(request, error)
     except NotFoundError as error:
-        return _sorry(request, 404, str(error))
+        return _error_page(request, 404, str(error))
     except BatchsendError as error:
-        return _sorry(request, 400, str(error))
+        return _error_page(request, 400, message_of(error))
     except web.HTTPNotFound:
-        return _sorry(request, 404, "There is no such page. It may have had another address before.")
+        return _error_page(
+            request, 404, "There is no such page. It may have a new address: go back to the campaigns."
+        )
     except web.HTTPRequestEntityTooLarge:
-        return _sorry(request, 413, "That is too much at once. Nothing was changed.")
+        return _error_page(
+            request, 413, "That is too large, and nothing was changed. Shorten the text and try again."
+        )
     except (web.HTTPException, ConnectionError, asyncio.CancelledError):
         raise
     except Exception as error:
         if os.environ.get("BATCHSEND_DEBUG"):
             raise
-        return _sorry(
+        return _error_page(
             request,
             500,
-            f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded, and "
-            f"nobody is texted twice. Please report it, with what you did last.",
+            f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded, and no "
+            f"one is texted twice. Please report it, and say what you did last.",
         )
 
 
-def _sorry(request: web.Request, status: int, said: str) -> web.Response:
-    return page(request, "error.html.j2", status=status, said=said)
+def _error_page(request: web.Request, status: int, message: str) -> web.Response:
+    return page(request, "error.html.j2", status=status, message=message)
 
 
-def _turned_away(request: web.Request, error: RequestRefusedError) -> web.Response:
-    # No session and no host that is ours: as little of a page as possible.
+def _refused(request: web.Request, error: RequestRefusedError) -> web.Response:
+    # The host is unknown, so the answer shows as little as possible.
     if error.status == 421:
         return web.Response(status=421, text=f"{error}\n", headers=HEADERS)
-    return _sorry(request, error.status, str(error))
+    return _error_page(request, error.status, str(error))
 
 
 def _names(options: Options) -> frozenset[str]:
-    """By which names browsers may call this server."""
+    """Returns the names by which browsers may call this server."""
     names = {name.lower().rstrip(".") for name in options.names}
     if is_this_machine(options.host):
         return frozenset({*names, "127.0.0.1", "localhost", "::1", options.host.lower()})
@@ -258,7 +255,7 @@ def _names(options: Options) -> frozenset[str]:
 
 
 def _free_socket(host: str, port: int | None) -> socket.socket:
-    """A listening socket. Raises `BatchsendError`."""
+    """Returns a listening socket. Raises `BatchsendError`."""
     ports = [port] if port is not None else [DEFAULT_PORT + number for number in range(_MORE_PORTS)]
     for number in ports:
         try:
@@ -268,16 +265,17 @@ def _free_socket(host: str, port: int | None) -> socket.socket:
             in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             if in_use and number != ports[-1]:
                 continue
-            suspect = "perhaps `batchsend web` itself"
+            suspect = "perhaps another `batchsend web`"
             raise BatchsendError(cannot_listen(host, number, error, suspect)) from error
     raise AssertionError("there is at least one port")
 
 
 @contextmanager
 def _opened(link: str | None) -> Iterator[None]:
-    """Opens the browser at the link.
+    """Opens the link in the browser.
 
-    By a file that its owner alone can read: what a browser is started with, others on this computer can see.
+    Other users of this computer can see a browser's command line. So the browser gets a file that only its owner can
+    read, and the file leads to the link.
     """
     if link is None:
         yield

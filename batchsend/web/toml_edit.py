@@ -1,4 +1,4 @@
-"""Changes single keys of a campaign file and leaves everything else as it stands, comments too. Pure functions."""
+"""Changes single keys of a campaign file and keeps everything else, including comments. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tomlkit.exceptions import TOMLKitError
 
 from batchsend.errors import BatchsendError
 
-#: A dotted key as its parts -> its new value; `None` takes it out.
+#: The parts of a dotted key -> the new value; `None` removes the key.
 Changes = Mapping[tuple[str, ...], Any]
 
 
 def edited(content: bytes, changes: Changes) -> bytes:
-    """The file's content with these changes. Raises `BatchsendError` where that cannot be done safely."""
+    """Returns the file's content with these changes. Raises `BatchsendError` if that would change anything else."""
     by_hand = BatchsendError(
-        "The campaign file could not be changed here without changing more than was asked for, so it was left as it "
-        "is. Change it in the editor for the campaign file, at the end of the page."
+        "This form could not change the campaign file without changing other lines, so the file is unchanged. Edit "
+        "the campaign file itself, at the end of the page."
     )
     try:
         text = content.decode("utf-8-sig")
@@ -27,8 +27,8 @@ def edited(content: bytes, changes: Changes) -> bytes:
         document = tomlkit.parse(text)
         for key, value in changes.items():
             _change(document, key, value)
-        made = tomlkit.dumps(document)
-        after = tomllib.loads(made)
+        changed = tomlkit.dumps(document)
+        after = tomllib.loads(changed)
     except (
         UnicodeDecodeError,
         tomllib.TOMLDecodeError,
@@ -42,7 +42,7 @@ def edited(content: bytes, changes: Changes) -> bytes:
         _change(before, key, value)
     if after != before:
         raise by_hand
-    return made.encode()
+    return changed.encode()
 
 
 def _change(table: Any, key: tuple[str, ...], value: Any) -> None:
@@ -60,9 +60,9 @@ def _change(table: Any, key: tuple[str, ...], value: Any) -> None:
 
 
 def _inline(value: Any) -> Any:
-    """A table on one line, as campaign files have them."""
+    """Returns a table as an inline table, on one line."""
     if not isinstance(value, dict):
         return value
-    made = tomlkit.inline_table()
-    made.update(value)
-    return made
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table

@@ -1,4 +1,4 @@
-"""Files that the pages change or take in: never over what somebody else saved meanwhile, never out of the folder."""
+"""Saves edited files and uploaded lists. A save never overwrites another user's change, an upload no file at all."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from aiohttp import BodyPartReader
 from batchsend.errors import BatchsendError
 from batchsend.lists.source import LIST_ENDINGS
 
-#: Bytes of a list that is taken in.
+#: The largest list, in bytes.
 LARGEST_LIST = 50 * 1024 * 1024
 _UNWANTED = re.compile(r"[^\w .()+,-]")
-#: Names that mean devices on Windows.
+#: Names of devices on Windows.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _LONGEST_NAME = 100
 _MOST_NAMES = 1000
 
 
 class ChangedMeanwhileError(BatchsendError):
-    """Somebody saved the file after this page was made."""
+    """The file was saved by someone else after the page was loaded."""
 
 
 def fingerprint(content: bytes) -> str:
-    """What tells one state of a file from another."""
+    """Returns a value that changes with the file's content."""
     return hashlib.sha256(content).hexdigest()
 
 
-def save(path: Path, text: str, *, was: str) -> None:
-    """Writes a file that was edited, whole or not at all. `was`: the fingerprint of what it was made from.
+def save(path: Path, text: str, *, loaded: str) -> None:
+    """Saves an edited file, completely or not at all. `loaded`: the fingerprint of the file that was edited.
 
-    Raises `ChangedMeanwhileError`, or `BatchsendError` where it cannot be written; then it is as it was.
+    Raises `ChangedMeanwhileError`, or `BatchsendError` if the file cannot be written; then it is unchanged.
     """
     try:
         present = path.read_bytes()
     except OSError as error:
-        raise BatchsendError(f"{path}: it cannot be read ({error.strerror}). Nothing was saved.") from error
-    if fingerprint(present) != was:
+        raise BatchsendError(f"{path}: cannot be read ({error.strerror}). Nothing was saved.") from error
+    if fingerprint(present) != loaded:
         raise ChangedMeanwhileError(
-            f"{path.name} was changed meanwhile, by somebody else or in another tab, so that yours was not saved. It "
-            f"still stands below: compare it with the file, and save again to put it over what is there now."
+            f"{path.name} was not saved, because it was changed by someone else or in another tab. Your version is "
+            f"still below: compare it with the file, then save again to overwrite the file."
         )
     lines = "\r\n" if b"\r\n" in present else "\n"
-    replace(path, lines.join(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")).encode())
+    replace_content(path, lines.join(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")).encode())
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Puts new content in the place of a file, which keeps its permissions. Raises `BatchsendError`."""
+def replace_content(path: Path, content: bytes) -> None:
+    """Replaces a file's content and keeps its permissions. Raises `BatchsendError`."""
     temporary: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=".batchsend-", suffix=".tmp", dir=path.parent)
@@ -66,13 +66,13 @@ def replace(path: Path, content: bytes) -> None:
         if temporary is not None:
             _remove(temporary)
         raise BatchsendError(
-            f"{path}: it cannot be written ({error.strerror or error}), and is as it was. Close it where it is open, "
-            f"or have its permissions changed."
+            f"{path}: cannot be written ({error.strerror or error}); it is unchanged. Close it in other programs, or "
+            f"fix its permissions."
         ) from error
 
 
-async def take_in(part: BodyPartReader, folder: Path) -> Path:
-    """Keeps a file that was sent to us beside the campaign; overwrites nothing. Raises `BatchsendError`."""
+async def save_upload(part: BodyPartReader, folder: Path) -> Path:
+    """Saves an uploaded list in the campaign's folder; returns its path. Raises `BatchsendError`."""
     name = safe_name(part.filename or "")
     size = 0
     descriptor, temporary_name = tempfile.mkstemp(prefix=".batchsend-", suffix=".tmp", dir=folder)
@@ -83,25 +83,25 @@ async def take_in(part: BodyPartReader, folder: Path) -> Path:
                 size += len(chunk)
                 if size > LARGEST_LIST:
                     raise BatchsendError(
-                        f"{name}: has more than {LARGEST_LIST // 1024 // 1024} MB, and was not taken. Save the list "
-                        f"alone, without pictures and other sheets, or as CSV."
+                        f"{name}: has more than {LARGEST_LIST // 1024 // 1024} MB and was not saved. Save the list "
+                        f"without pictures and other sheets, or as CSV."
                     )
                 file.write(chunk)
         if size == 0:
-            raise BatchsendError(f"{name}: is empty, and was not taken. Choose the file again.")
+            raise BatchsendError(f"{name}: is empty and was not saved. Choose the file again.")
         return _put(temporary, folder, name)
     finally:
         _remove(temporary)
 
 
 def safe_name(given: str) -> str:
-    """A plain file name, whatever a browser says it is called. Raises `BatchsendError` for what is no list."""
+    """Returns a safe file name for an upload. Raises `BatchsendError` for other endings than a list's."""
     name = unicodedata.normalize("NFC", given).replace("\\", "/").rpartition("/")[2]
     name = " ".join(_UNWANTED.sub("_", name).split()).lstrip(".").rstrip(". ")
     stem, dot, ending = name.rpartition(".")
     if not dot or f".{ending.lower()}" not in LIST_ENDINGS:
         raise BatchsendError(
-            f'"{name[:60] or given[:60]}" is not a list that can be read. Save it as .xlsx or .csv, and drop that.'
+            f'"{name[:60] or given[:60]}" is not a list that can be read. Save it as .xlsx or .csv and choose that.'
         )
     if not stem.strip(" .") or _DEVICES.fullmatch(name):
         stem = "list"
@@ -119,7 +119,7 @@ def _put(temporary: Path, folder: Path, name: str) -> Path:
     for number in range(1, _MOST_NAMES):
         path = folder / (name if number == 1 else f"{stem} ({number}).{ending}")
         try:
-            # Made here and now, so that two people with one name do not write into one file.
+            # Creating the file reserves the name: two uploads with one name get two files.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             if path.is_file() and not path.is_symlink() and fingerprint(path.read_bytes()) == digest:
@@ -127,4 +127,6 @@ def _put(temporary: Path, folder: Path, name: str) -> Path:
             continue
         temporary.replace(path)
         return path
-    raise BatchsendError(f"{name}: there are too many files of this name. Give it another one.")
+    raise BatchsendError(
+        f"{name}: there are too many files with this name. Rename the list and choose it again."
+    )

@@ -1,8 +1,8 @@
 """Makes the pictures of the manual: `python docs/images/make_pictures.py`.
 
-`demo.svg` is what `make demo` really prints on a terminal, `workbook.png` and `results.png` what LibreOffice makes of
-the workbook that it really writes, `preview.png` and `report.png` what Chromium makes of the pages. Needs a system
-with pseudo-terminals, LibreOffice, poppler's pdftoppm, Chromium and `pip install -e ".[system]"`.
+`demo.svg` shows the real output of `make demo` on a terminal. `workbook.png` and `results.png` show its workbook in
+LibreOffice, `preview.png` and `report.png` its pages in Chromium. Needs pseudo-terminals, LibreOffice, poppler's
+pdftoppm, Chromium and `pip install -e ".[system]"`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ COMMAND = ["make", "--no-print-directory", "demo"]
 
 COLUMNS, LINES = 100, 60
 DPI = 110
-#: Points around what is shown, in pixels.
+#: Pixels around the content.
 MARGIN = 8
 
 _WEB_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _FONTS = "ui-monospace, Consolas, Menlo, 'DejaVu Sans Mono', monospace"
-#: What a terminal obeys and a picture needs not show: the cursor, the title.
+#: Control sequences without a visible effect in a picture: the cursor, the title.
 _IGNORED = re.compile(r"\x1b\[\?\d+[hl]|\x1b\]0;.*?\x07")
 _CONTROL = re.compile(r"\r\n|\n|\r|\x1b\[2K|\x1b\[(\d*)A")
 
 
 def on_a_terminal(command: list[str]) -> str:
-    """All that `command` writes to a terminal of this size, in colour."""
-    import pty  # there is none on Windows
+    """The output of `command` on a terminal of this size, in color."""
+    import pty  # not available on Windows
 
     env = os.environ | {
         "COLUMNS": str(COLUMNS),
@@ -49,7 +49,7 @@ def on_a_terminal(command: list[str]) -> str:
         "LOGNAME": "dana",
     }
     leader, follower = pty.openpty()
-    with subprocess.Popen(  # noqa: S603 - our own command
+    with subprocess.Popen(  # noqa: S603 - a fixed command
         command, cwd=ROOT, env=env, stdin=follower, stdout=follower, stderr=follower
     ):
         os.close(follower)
@@ -57,7 +57,7 @@ def on_a_terminal(command: list[str]) -> str:
         while True:
             try:
                 part = os.read(leader, 65536)
-            except OSError:  # how Linux says that everybody has closed the terminal
+            except OSError:  # on Linux, the terminal was closed
                 break
             if not part:
                 break
@@ -67,7 +67,7 @@ def on_a_terminal(command: list[str]) -> str:
 
 
 def screen(output: str) -> list[str]:
-    """The lines that stand on the terminal in the end; colours stay in them."""
+    """The lines on the terminal at the end, with their colors."""
     output = _IGNORED.sub("", output)
     lines, at, position = [""], 0, 0
     for control in _CONTROL.finditer(output):
@@ -86,19 +86,20 @@ def screen(output: str) -> list[str]:
 
 
 def shortened(lines: list[str]) -> list[str]:
-    """Without most of the broken rows, which the picture of the workbook shows; dots stand in their place."""
+    """Replaces most of the bad rows by dots; the picture of the workbook shows them."""
     plain = [Text.from_ansi(line).plain for line in lines]
 
     def find(beginning: str) -> int:
         return next(number for number, line in enumerate(plain) if line.startswith(beginning))
 
-    gaps = ((find("  invalid") + 3, find("  first text")), (find("  sending") + 4, find("What to do about")))
+    gaps = ((find("  invalid") + 3, find("  first text")), (find("  sending") + 4, find("See the Problems")))
     for begin, end in reversed(gaps):
         lines[begin:end] = ["                  ..."]
     return lines
 
 
 def draw_terminal(lines: list[str], picture: Path) -> None:
+    """Draws the command and these lines as an SVG."""
     console = Console(
         record=True, width=COLUMNS, file=StringIO(), force_terminal=True, color_system="truecolor"
     )
@@ -111,7 +112,7 @@ def draw_terminal(lines: list[str], picture: Path) -> None:
 
 
 def draw_sheet(name: str, last_column: str, last_row: int, picture: Path) -> None:
-    """The upper left of a sheet as LibreOffice prints it, with the spreadsheet's own headings around it."""
+    """Draws the top left of a sheet as LibreOffice prints it, with the row numbers and column letters."""
     book = load_workbook(RESULTS)
     for sheet in book.worksheets:
         if sheet.title != name:
@@ -141,7 +142,7 @@ def draw_sheet(name: str, last_column: str, last_row: int, picture: Path) -> Non
 
 
 def inked(ppm: bytes) -> tuple[int, int, int, int]:
-    """x, y, width and height of what is not white in a binary PPM, in pixels, with a margin."""
+    """The x, y, width and height of the part of a binary PPM that is not white, in pixels, with a margin."""
     _, size, _, pixels = ppm.split(b"\n", 3)
     width, height = map(int, size.split())
     stride = 3 * width
@@ -155,7 +156,7 @@ def inked(ppm: bytes) -> tuple[int, int, int, int]:
 
 
 def draw_page(page: Path, picture: Path, height: int) -> None:
-    """The top of a page, in light colours."""
+    """Draws the top of a page, in light colors."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -180,7 +181,7 @@ def run(*command: str) -> None:
 
 
 def draw_pages() -> None:
-    """The pages of the sample campaign; exit code 1 is as it should be, its list has broken rows."""
+    """Draws the pages of the sample campaign. Exit code 1 is expected: its list has bad rows."""
     subprocess.run([sys.executable, "-m", "batchsend", "preview", SAMPLE], cwd=ROOT, check=False)  # noqa: S603
     draw_page(ROOT / "campaigns" / "previews" / "spring_service.html", HERE / "preview.png", 900)
     draw_page(RESULTS.with_suffix(".html"), HERE / "report.png", 900)

@@ -1,6 +1,6 @@
-"""Makes the manual's pictures of the pages in the browser: `python docs/images/make_web_pictures.py`.
+"""Makes the manual's pictures of the web console: `python docs/images/make_web_pictures.py`.
 
-Clicks through `batchsend web` with made-up customers and the sandbox, at a desk and on a phone. Needs Chromium and
+Clicks through `batchsend web` with made-up customers and the sandbox, on a desktop and on a phone. Needs Chromium and
 `pip install -e ".[system]"`.
 """
 
@@ -23,12 +23,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "batchsend"]
 LISTENING = re.compile(r"http://127\.0\.0\.1:\d+[^\s]*")
-DESK, PHONE = (1000, 760), (375, 760)
+DESKTOP, PHONE = (1000, 760), (375, 760)
 CUSTOMERS, BROKEN = 240, 17
 NAMES = ("Anna", "Luis", "Maya", "Owen", "Priya", "Sam", "Tessa", "Viktor", "Wendy", "Zoë")
 MODELS = ("Civic", "CR-V", "Accord", "Pilot", "Fit", "Odyssey")
-#: Customers for whom the sandbox answers as myKaarma sometimes does.
-ODD = {"sandbox-500-1": "Rosa", "sandbox-locked-1": "Ben"}
+#: Customers who get an error from the sandbox.
+FAILING = {"sandbox-500-1": "Rosa", "sandbox-locked-1": "Ben"}
 
 CAMPAIGN = """
 name = "{name}"
@@ -51,15 +51,15 @@ TEXT = (
 
 
 def write_campaigns(folder: Path) -> None:
-    """Three campaigns: one that was sent, one that is to be sent, one whose list is not there yet."""
+    """Writes three campaigns: one to send beforehand, one to send in the pictures, one without a list."""
     (folder / "service.txt.j2").write_text(TEXT, encoding="utf-8")
     rows = [
         [f"lk{number:05}", NAMES[number % 10].upper(), MODELS[number % 6], f"(312) 500-{number:04}"]
         for number in range(CUSTOMERS)
     ]
     rows[BROKEN][3] = "555-0142"
-    odd = [[name, first, "Fit", ""] for name, first in ODD.items()]
-    write_list(folder / "may_service.csv", [*rows[:150], *odd])
+    failing = [[name, first, "Fit", ""] for name, first in FAILING.items()]
+    write_list(folder / "may_service.csv", [*rows[:150], *failing])
     write_list(folder / "june_service.csv", rows)
     for stem, name, found, rate in (
         ("may_service", "May service", "may_service.csv", 50),
@@ -77,22 +77,23 @@ def write_list(path: Path, rows: list[list[str]]) -> None:
 
 @contextmanager
 def running(*arguments: str, folder: Path, base_url: str = "") -> Iterator[str]:
-    """One of our servers, for as long as it is needed; what it printed of its address."""
-    with subprocess.Popen(  # noqa: S603 - our own command
+    """Runs one of batchsend's servers. Yields the first lines of its output, which have its address."""
+    with subprocess.Popen(  # noqa: S603 - a fixed command
         [*COMMAND, *arguments], cwd=folder, env=environment(base_url), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            said = ""
+            output = ""
             for line in process.stdout or ():
-                said += line
+                output += line
                 if "Ctrl-C" in line:
                     break
-            yield said
+            yield output
         finally:
             process.terminate()
 
 
 def environment(base_url: str) -> dict[str, str]:
+    """The environment without settings from outside, and with made-up ones."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("MYKAARMA", "BATCHSEND"))
     }
@@ -106,8 +107,8 @@ def environment(base_url: str) -> dict[str, str]:
     }
 
 
-def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESK) -> None:
-    """What stands on the screen once it is at a place of the page."""
+def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESKTOP) -> None:
+    """Takes a picture of the page, scrolled to the element `at`."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     if at:
         page.locator(at).evaluate("one => one.scrollIntoView({block: 'start', behavior: 'instant'})")
@@ -115,25 +116,25 @@ def draw(page: Page, name: str, at: str = "", size: tuple[int, int] = DESK) -> N
         page.evaluate("window.scrollTo(0, 0)")
     suffix = "-phone" if size is PHONE else ""
     page.screenshot(path=HERE / f"web-{name}{suffix}.png")
-    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
 
 
 def click_through(browser: Browser, link: str) -> None:
-    """From the campaigns to somebody's history, with a picture of each page."""
-    more: dict[str, Any] = {"color_scheme": "light", "timezone_id": "America/Chicago", "locale": "en-US"}
-    page = browser.new_context(**more).new_page()
+    """Goes from the list of campaigns to a customer's history, with a picture of each page."""
+    settings: dict[str, Any] = {"color_scheme": "light", "timezone_id": "America/Chicago", "locale": "en-US"}
+    page = browser.new_context(**settings).new_page()
     page.set_default_timeout(60_000)
     page.goto(link)
-    for size in (DESK, PHONE):
+    for size in (DESKTOP, PHONE):
         draw(page, "campaigns", size=size)
     page.get_by_role("link", name="June service").click()
     expect(page.locator("#tried .bubble")).to_be_visible()
-    for size in (DESK, PHONE):
+    for size in (DESKTOP, PHONE):
         draw(page, "campaign", "#text", size)
     page.get_by_role("button", name="Check and send").click()
     question = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
     expect(question).to_be_visible(timeout=60_000)
-    for size in (DESK, PHONE):
+    for size in (DESKTOP, PHONE):
         draw(page, "check", size=size)
         draw(page, "question", "#question", size)
     number = re.sub(r"\D", "", question.inner_text())
@@ -141,15 +142,15 @@ def click_through(browser: Browser, link: str) -> None:
     page.get_by_label("Type the number of texts").fill(number)
     page.get_by_role("button", name="Send the texts").click()
     expect(page.locator("#progress .said")).to_contain_text(re.compile(r"[4-9]\d of"), timeout=60_000)
-    for size in (DESK, PHONE):
+    for size in (DESKTOP, PHONE):
         draw(page, "sending", size=size)
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("link", name="Campaigns").first.click()
     page.get_by_role("link", name="Run 1").click()
-    for size in (DESK, PHONE):
+    for size in (DESKTOP, PHONE):
         draw(page, "run", size=size)
     page.goto(f"{link.partition('/enter')[0]}/history?q=312+500+0021")
-    for size in (DESK, PHONE):
+    for size in (DESKTOP, PHONE):
         draw(page, "history", size=size)
 
 
@@ -164,9 +165,9 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
         )
-        with running("sandbox", "--port", "0", "--latency", "0.05", folder=folder) as said:
-            base_url = LISTENING.findall(said)[0].rstrip(".,/")
-            subprocess.run(  # noqa: S603 - our own command
+        with running("sandbox", "--port", "0", "--latency", "0.05", folder=folder) as output:
+            base_url = LISTENING.findall(output)[0].rstrip(".,/")
+            subprocess.run(  # noqa: S603 - a fixed command
                 [*COMMAND, "send", "may_service.toml", "--yes", "--quiet"],
                 cwd=folder,
                 env=environment(base_url),

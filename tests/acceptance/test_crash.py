@@ -10,7 +10,7 @@ from world import running_sandbox
 
 
 @pytest.mark.parametrize("seed", range(len(STAGES)), ids=STAGES)
-def test_killed_at_any_stage_nobody_is_texted_twice_and_nobody_is_lost(tmp_path: Path, seed: int) -> None:
+def test_killed_at_any_stage_no_row_is_sent_twice_or_lost(tmp_path: Path, seed: int) -> None:
     with running_sandbox(tmp_path, "--latency", "0.02") as sandbox:
         verdict = play(tmp_path, sandbox, 120, seed)
     assert verdict.complaints == []

@@ -1,7 +1,7 @@
-"""A month of daily appointment reminders, in March 2026 in Chicago: everybody is reminded once per appointment.
+"""A month of daily appointment reminders, in March 2026 in Chicago: one reminder for each appointment.
 
 Each morning at ten there is a new list with the appointments of tomorrow and of the day after, so that each
-appointment stands in two lists. All days run on a clock of their own against a real sandbox.
+appointment is in two lists. All days run with a fake clock against a real sandbox.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHICAGO = ZoneInfo("America/Chicago")
 DAYS = range(1, 32)
 # What happens on which day.
 OFF, STALE, EMPTY, TENFOLD, COLLEAGUE, KILLED = 9, 10, 17, 20, 24, 26
-HELD_UP = 13  # somebody opts out
+HELD_UP = 13  # a customer opts out
 OPTED_OUT = "sandbox-opted-out-7"
 
 CAMPAIGN = """
@@ -53,7 +53,7 @@ empty_list = "ok"
 """
 TEMPLATE = "Hi {{ first_name }}, we expect you on {{ appointment_date }}."
 
-#: The clock of a process of its own: it goes on from FAKE_NOW.
+#: The clock of a separate process: it continues from FAKE_NOW.
 CLOCK = """
 import os
 from datetime import UTC, datetime
@@ -97,7 +97,7 @@ def at(day: int, hour: int = 10) -> datetime:
 
 
 def appointments() -> dict[int, list[Appointment]]:
-    """Day -> who has an appointment then. Some come again, in the same month or on the next day."""
+    """Day -> customers with an appointment then. Some come again, in the same month or on the next day."""
     random_ = random.Random(20260301)
     people = [f"customer-{number}" for number in range(60)]
     days = {
@@ -114,7 +114,7 @@ def appointments() -> dict[int, list[Appointment]]:
 
 
 class Dealership:
-    """The folder, its exports, and what was told to whom."""
+    """The folder, its exports, and the texts that customers got."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, clock: type[Clock]) -> None:
         self.world = World(folder, sandbox.base_url)
@@ -143,7 +143,7 @@ class Dealership:
         return run(["send", "campaign.toml", "--yes", "--quiet", "--log-format", "json", *options])
 
     def start_elsewhere(self, day: int) -> Any:
-        """The same start in a process of its own, slowly."""
+        """The same start in a separate process, slowly."""
         (self.world.folder / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
         self.world.environment = {
             "PYTHONPATH": str(self.world.folder),
@@ -154,7 +154,7 @@ class Dealership:
         self.sandbox.wait_for(before + 2)
         return process
 
-    def told(self) -> Counter[str]:
+    def received(self) -> Counter[str]:
         """Text -> how often it left."""
         return Counter(f"{r['customerUUID']}: {r['body']}" for r in self.sandbox.requests() if r["textLeft"])
 
@@ -195,11 +195,9 @@ def test_a_month_of_reminders(
         elif day == EMPTY:
             dealership.export(day, [])
             exits[day] = [dealership.send(day)]
-        elif (
-            day == TENFOLD
-        ):  # the whole customer base instead of the appointments, until somebody corrects it
-            everybody = [(f"stranger-{number}", day + 1) for number in range(10 * len(listed))]
-            dealership.export(day, [*listed, *everybody])
+        elif day == TENFOLD:  # the whole customer base instead of the appointments, until it is corrected
+            everyone_else = [(f"stranger-{number}", day + 1) for number in range(10 * len(listed))]
+            dealership.export(day, [*listed, *everyone_else])
             exits[day] = [dealership.send(day)]
             dealership.export(day, listed, hour=11)
             exits[day].append(dealership.send(day, hour=12))
@@ -224,7 +222,7 @@ def test_a_month_of_reminders(
         else:
             dealership.export(day, listed)
             exits[day] = [dealership.send(day)]
-        if day % 7 == 0:  # somebody runs it again, to be sure
+        if day % 7 == 0:  # it is run again, to be sure
             exits[day].append(dealership.send(day, hour=14))
 
     expected = {day: [Exit.DONE] * (2 if day % 7 == 0 else 1) for day in DAYS if day != OFF}
@@ -235,19 +233,19 @@ def test_a_month_of_reminders(
     expected[HELD_UP] = [Exit.ATTENTION]
     assert exits == expected
 
-    told = dealership.told()
+    received = dealership.received()
     reminders = {
         f"{who}: Hi {who.title()}, we expect you on {date_of(day)}.": (who, date_of(day))
         for everyone in due.values()
         for who, day in everyone
         if who != OPTED_OUT
     }
-    assert set(told) <= set(reminders)
-    assert set(told.values()) == {1}
-    # What a kill left open is named, is at most 2 x concurrency, and is nobody else's loss.
+    assert set(received) <= set(reminders)
+    assert set(received.values()) == {1}
+    # Rows that a kill left open are reported, are at most 2 x concurrency, and are the only ones without a text.
     assert 1 <= len(in_doubt) <= 2
-    assert {reminders[text] for text in set(reminders) - set(told)} <= in_doubt
-    # Who opted out was tried once, and never again.
+    assert {reminders[text] for text in set(reminders) - set(received)} <= in_doubt
+    # The customer who opted out was tried once, and never again.
     assert sum(r["customerUUID"] == OPTED_OUT for r in sandbox.requests()) == 1
     said = capsys.readouterr().err
     assert "guards.list_max_age is " in said

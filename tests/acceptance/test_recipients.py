@@ -1,4 +1,4 @@
-"""`[recipients]`: who is texted and who is not, as the preview says it in the terminal and in its workbook."""
+"""`[recipients]`: who is texted and who is not, as the preview shows it in the terminal and in its workbook."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PHONE = "(312) 555-0{:03}"
 
 @pytest.fixture
 def dealership(tmp_path: Path) -> World:
-    """A folder in which nothing is sent."""
+    """A folder without a sandbox; nothing is sent from it."""
     return World(tmp_path)
 
 
@@ -36,7 +36,7 @@ def row(number: int, **other: str) -> dict[str, str]:
 
 
 def preview(world: World) -> tuple[str, dict[int, str]]:
-    """What the terminal says, in one line, and each row's code, or else its status."""
+    """The terminal's output in one line, and each row's code or, without a code, its status."""
     done = world.run("preview", "campaign.toml")
     assert done.err == ""
     rows = read_results(world.folder / "previews" / "campaign.xlsx")
@@ -57,8 +57,8 @@ def test_consent_is_counted_value_by_value(dealership: World) -> None:
         [row(number, OK_to_Text=value) for number, value in enumerate(values)],
         campaign='[recipients]\nconsent = { column = "ok to text", yes = ["Y", "Yes"] }\n',
     )
-    said, codes = preview(dealership)
-    assert 'consent "Y" 2, "yes" 1, "YES" 1, "N" 1, blank 1, "1" 1' in said
+    output, codes = preview(dealership)
+    assert 'consent "Y" 2, "yes" 1, "YES" 1, "N" 1, blank 1, "1" 1' in output
     assert codes == dict.fromkeys((2, 3, 4, 8), "ready") | dict.fromkeys((5, 6, 7), "NO_CONSENT")
 
 
@@ -68,7 +68,7 @@ def test_opt_outs_from_files_of_any_format_by_id_and_by_any_spelling_of_the_phon
     (folder / "phones.xls").write_bytes(
         b"<table><tr><th>Name<th>Mobile<tr><td>x<td>1.312.555.0002<tr><td>y<td>+44 20 7946 0958</table>"
     )
-    # Somebody filtered this one, and whom they do not see has still opted out.
+    # A filtered row is invisible in the spreadsheet but still an opt-out.
     filtered = ods_row("tel:312-555-0003", attributes='table:visibility="filter"')
     (folder / "filtered.ods").write_bytes(ods(ods_row("Phone Number") + filtered))
     (folder / "none.csv").write_bytes(b"customer_uuid,phone\n")
@@ -76,13 +76,13 @@ def test_opt_outs_from_files_of_any_format_by_id_and_by_any_spelling_of_the_phon
         [row(number) for number in range(5)],
         campaign='[recipients]\nsuppress = ["ids.csv", "phones.xls", "filtered.ods", "none.csv"]\n',
     )
-    said, codes = preview(dealership)
+    output, codes = preview(dealership)
     assert codes == {2: "ready", 3: "SUPPRESSED", 4: "SUPPRESSED", 5: "SUPPRESSED", 6: "ready"}
-    assert "ids.csv: names 1 customer id phones.xls: names 2 phones filtered.ods: names 1 phone" in said
-    assert "none.csv: names nobody" in said
+    assert "ids.csv: 1 customer id phones.xls: 2 phones filtered.ods: 1 phone" in output
+    assert "none.csv: no customer ids and no phones" in output
 
 
-def test_files_that_know_phones_only_need_phones_in_the_list(dealership: World) -> None:
+def test_opt_out_files_with_phones_only_need_phones_in_the_list(dealership: World) -> None:
     (dealership.folder / "o.csv").write_bytes(b"phone\n3125550001\n")
     rows = [row(0), row(1), row(2, Phone="")]
     dealership.write(rows, campaign='[recipients]\nsuppress = ["o.csv"]\n')
@@ -94,7 +94,7 @@ def test_files_that_know_phones_only_need_phones_in_the_list(dealership: World) 
     )
     refused = dealership.run("preview", "campaign.toml")
     assert refused.code == 2
-    assert "has no column for `phone`, but the suppression files know people by phone only" in refused.err
+    assert "has no column for `phone`, but the suppression files hold phones only" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -105,35 +105,33 @@ def test_files_that_know_phones_only_need_phones_in_the_list(dealership: World) 
         ('blank_phones = "invalid"', {2: "ready", 3: "DUPLICATE_PHONE", 4: "MISSING_PHONE", 5: "DUPLICATE"}),
     ],
 )
-def test_phones_that_stand_twice_and_phones_that_are_blank(
-    dealership: World, settings: str, codes: dict[int, str]
-) -> None:
+def test_duplicate_and_blank_phones(dealership: World, settings: str, codes: dict[int, str]) -> None:
     rows = [row(0), row(1, Phone="312.555.0000"), row(2, Phone=""), row(0)]
     dealership.write(rows, campaign=f"[recipients]\n{settings}\n")
     assert preview(dealership)[1] == codes
 
 
-def test_problems_are_grouped_and_each_says_what_to_do(dealership: World) -> None:
+def test_problems_are_grouped_with_what_to_do(dealership: World) -> None:
     rows = [row(number) for number in range(14)]
     for number in range(2, 13):
         rows[number]["Customer UUID"] = ""
     rows[0]["Phone"], rows[1]["Phone"], rows[13]["Phone"] = "312 555", "+999 312 555 0142", "911"
     dealership.write(rows)
-    said, _ = preview(dealership)
-    assert "11 MISSING_CUSTOMER_UUID: rows 4, 5, 6, 7, 8, 9, 10, 11, ..." in said
-    assert "3 INVALID_PHONE: rows 2, 3, 15." in said
+    output, _ = preview(dealership)
+    assert "11 MISSING_CUSTOMER_UUID: rows 4, 5, 6, 7, 8, 9, 10, 11, ..." in output
+    assert "3 INVALID_PHONE: rows 2, 3, 15." in output
     problems = problems_sheet(dealership.folder / "previews" / "campaign.xlsx")
     assert list(problems) == list(range(2, 16))
     assert all(problem["what it means"] and problem["what to do"] for problem in problems.values())
     assert problems[4]["errorDescriptions"] == "Customer UUID is blank"
     assert [problems[number]["errorDescriptions"] for number in (2, 3, 15)] == [
         "the phone is too short for +1 (United States): it has 6 digits, not 10",
-        "no country has the country code behind the + of the phone",
+        "no country has the country code after the + of the phone",
         "the phone is an emergency or other short number, not a customer's",
     ]
 
 
-def test_what_is_wrong_with_files_is_said_at_once_and_before_any_row(dealership: World) -> None:
+def test_all_problems_of_files_are_reported_together_before_any_row(dealership: World) -> None:
     dealership.write(
         [{"Name": "Ann", "Phone": "x"}],
         campaign='[recipients]\nsuppress = ["gone.csv"]\nconsent = { column = "OK", yes = ["Y"] }\n',
@@ -141,13 +139,13 @@ def test_what_is_wrong_with_files_is_said_at_once_and_before_any_row(dealership:
     )
     refused = dealership.run("preview", "campaign.toml")
     assert refused.code == 2
-    for said in (
+    for problem in (
         "gone.csv: There is no such file",
         "needs a column for `customer_uuid`",
         '"OK"',
         "frist_name",
     ):
-        assert said in refused.err
+        assert problem in refused.err
     assert "INVALID_PHONE" not in refused.err + refused.out
 
 

@@ -1,4 +1,4 @@
-"""What starting `send` again does, with the installed command; the simpler cases are in `test_send.py`."""
+"""Starting `send` again, with the installed command. The simpler cases are in `test_send.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from openpyxl import Workbook
-from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
+from world import CAMPAIGN, Sandbox, World, customers, running_world
 
 from batchsend.utils.timestamps import start_of_window, to_text
 
@@ -40,7 +40,7 @@ def requests_for(sandbox: Sandbox) -> Counter[str]:
     return Counter(request["customerUUID"] for request in sandbox.requests())
 
 
-def test_the_same_list_goes_on_and_judges_anew_whoever_was_not_tried(world: World, sandbox: Sandbox) -> None:
+def test_the_same_list_resumes_its_run_and_checks_untried_rows_again(world: World, sandbox: Sandbox) -> None:
     rows = [
         person("customer-ok"),
         person("sandbox-locked-1"),
@@ -61,8 +61,8 @@ def test_the_same_list_goes_on_and_judges_anew_whoever_was_not_tried(world: Worl
     (world.folder / "opt_outs.csv").write_text("customer_uuid\ncustomer-held\n", encoding="utf-8")
     world.write(campaign=suppress, template="Dear {{ first_name | default('customer') }}, please call.")
     done = world.send()
-    assert "goes on: the same list" in done.out
-    assert "template changed: 2 already got the old text" in done.out
+    assert "continues: the list is the same" in done.out
+    assert "The template has changed: 2 texts already went out with the old one." in done.out
     assert outcomes(world, 1) == [*tried, ("accepted", None), ("accepted", None), ("skipped", "SUPPRESSED")]
     assert "Dear customer, please call." in [request["body"] for request in sandbox.requests()]
     assert requests_for(sandbox) == {
@@ -75,7 +75,7 @@ def test_the_same_list_goes_on_and_judges_anew_whoever_was_not_tried(world: Worl
     assert [file.name for file in (world.folder / "results").glob("*.xlsx")] == ["campaign-1.xlsx"]
 
 
-def test_another_list_knows_what_became_of_everybody_before(world: World, sandbox: Sandbox) -> None:
+def test_another_list_uses_the_outcomes_of_the_list_before(world: World, sandbox: Sandbox) -> None:
     before = [
         person("customer-ok"),
         person("sandbox-500-1"),
@@ -92,7 +92,7 @@ def test_another_list_knows_what_became_of_everybody_before(world: World, sandbo
         ("accepted", None),
         ("skipped", "ALREADY_SENT"),
         ("skipped", "ALREADY_TRIED"),
-        # What failed is tried again, and fails again.
+        # A failed row is tried again, and fails again.
         ("failed", "CUSTOMER_LOCKED"),
         ("skipped", "SUPPRESSED"),
     ]
@@ -102,15 +102,15 @@ def test_another_list_knows_what_became_of_everybody_before(world: World, sandbo
         assert shown == {column: first[row - 1][column] for column in ("messageUUID", "sentAtUTC", "run")}
         assert shown["run"] == 1
         assert shown["sentAtUTC"]
-    # In whichever run the latest outcome is: what run 1 left unconfirmed is sent again under run 2, and once.
+    # Run 2 sends the row again that is unconfirmed in run 1, and only once.
     again = world.send("--resend", "unconfirmed", "--expect", "1")
     assert again.code == 1
     assert outcomes(world, 2)[2] == ("unconfirmed", "INTERNAL_SERVER_ERROR")
-    # An error code, with suppression applied: nobody is left to be sent.
+    # Resend by error code, with suppression applied: no row is left to send.
     (world.folder / "opt_outs.csv").write_text("customer_uuid\nsandbox-locked-1\n", encoding="utf-8")
     world.write(campaign='[recipients]\nsuppress = ["opt_outs.csv"]\n')
-    nobody = world.send("--resend", "CUSTOMER_LOCKED")
-    assert "Nothing was left to send." in nobody.out
+    suppressed = world.send("--resend", "CUSTOMER_LOCKED")
+    assert "Nothing was left to send." in suppressed.out
     assert outcomes(world, 2)[3] == ("failed", "CUSTOMER_LOCKED")
     assert requests_for(sandbox) == {
         "customer-ok": 1,
@@ -119,7 +119,7 @@ def test_another_list_knows_what_became_of_everybody_before(world: World, sandbo
         "sandbox-locked-1": 2,
         "sandbox-opted-out-1": 1,
     }
-    # The first list once more is its own run, under its own number; what was closed is sent now.
+    # The first list resumes run 1; its closed row is sent now.
     world.write(before)
     world.send()
     assert outcomes(world, 1)[4] == ("accepted", None)
@@ -127,10 +127,8 @@ def test_another_list_knows_what_became_of_everybody_before(world: World, sandbo
     assert requests_for(sandbox)["sandbox-locked-1"] == 2
 
 
-def test_a_resend_that_was_killed_is_finished_by_any_start_and_done_once(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+def test_the_next_start_finishes_a_killed_resend_and_repeats_nothing(tmp_path: Path) -> None:
+    with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):
         locked = [person(f"sandbox-locked-{number}") for number in range(30)]
         options = "[sending]\nstop_after_failures = 1000\nconcurrency = 2\n"
         world.write(locked, campaign=options + "rate = 200\n")
@@ -140,7 +138,7 @@ def test_a_resend_that_was_killed_is_finished_by_any_start_and_done_once(tmp_pat
         sandbox.wait_for(34)
         process.kill()
         process.communicate()
-        # Nothing is asked for this time: what was chosen then is sent all the same.
+        # This start has no --resend; the stored choice is finished anyway.
         world.write(campaign=options + "rate = 200\n")
         done = world.send()
         assert "30 rows = 0 accepted by myKaarma + 0 skipped + 30 need attention + 0 waiting" in done.out
@@ -157,7 +155,7 @@ def test_a_resend_that_was_killed_is_finished_by_any_start_and_done_once(tmp_pat
 
 
 def days_ago(world: World, run: int, moment: datetime) -> None:
-    """As if the run had been sent then."""
+    """Changes the ledger as if the run had been sent at this moment."""
     with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as ledger, ledger:
         ledger.execute("UPDATE runs SET created_at = ? WHERE id = ?", (to_text(moment), run))
         ledger.execute(
@@ -165,7 +163,7 @@ def days_ago(world: World, run: int, moment: datetime) -> None:
         )
 
 
-def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbox: Sandbox) -> None:
+def test_a_text_is_repeated_after_repeat_after_days(world: World, sandbox: Sandbox) -> None:
     # A zone in which it is about noon: no day ends while the test runs. Etc/GMT+5 is five hours behind UTC.
     zone = ZoneInfo(f"Etc/GMT{datetime.now(UTC).hour - 12:+}")
     campaign = CAMPAIGN.replace("America/Chicago", zone.key)
@@ -173,18 +171,18 @@ def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbo
     world.send()
     today = datetime.now(zone).date()
     midnight = datetime.combine(today - timedelta(days=6), datetime.min.time(), zone)
-    # The first moment of the sixth day before: still within seven calendar days.
+    # Sent in the first moment six days ago: still within seven calendar days.
     days_ago(world, 1, midnight)
     world.write_list(customers(2))
     second = world.send()
     assert "customer-1" in sandbox.texts()
     assert outcomes(world, 2) == [("skipped", "ALREADY_SENT"), ("accepted", None)]
-    assert "a new run" in second.out
-    # The last moment of the seventh: the list that was sent then begins a new run, and everybody is texted again.
+    assert "A new run" in second.out
+    # Sent a second earlier: the list starts a new run, and all customers are texted again.
     days_ago(world, 1, midnight - timedelta(seconds=1))
     days_ago(world, 2, midnight - timedelta(seconds=1))
     third = world.send()
-    assert "a new run" in third.out
+    assert "A new run" in third.out
     assert outcomes(world, 3) == [("accepted", None)] * 2
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 2}
 
@@ -192,33 +190,31 @@ def test_a_text_may_be_repeated_after_so_many_calendar_days(world: World, sandbo
 @pytest.mark.parametrize(
     ("moment", "days", "began"),
     [
-        # Seven calendar days: a weekly text on Mondays at ten is not late for three seconds.
+        # Seven calendar days at any hour: a weekly text on Mondays is due all day.
         ("2026-11-23T16:00:00Z", 7, "2026-11-17T06:00:00.000Z"),
-        ("2026-11-24T05:59:59Z", 7, "2026-11-17T06:00:00.000Z"),
-        ("2026-11-24T06:00:00Z", 7, "2026-11-18T06:00:00.000Z"),
+        ("2026-11-24T05:59:59Z", 7, "2026-11-17T06:00:00.000Z"),  # the last second of the same day
+        ("2026-11-24T06:00:00Z", 7, "2026-11-18T06:00:00.000Z"),  # midnight in Chicago
         ("2026-11-24T06:00:00Z", 1, "2026-11-24T06:00:00.000Z"),
-        # Over the end of summer time, days are what the calendar says and not 24 hours.
+        # A change of daylight saving time: calendar days, not 24 hours.
         ("2026-11-02T12:00:00Z", 2, "2026-11-01T05:00:00.000Z"),
         ("2026-03-09T12:00:00Z", 2, "2026-03-08T06:00:00.000Z"),
     ],
 )
-def test_calendar_days_are_those_of_the_campaigns_zone(moment: str, days: int, began: str) -> None:
+def test_calendar_days_follow_the_campaigns_zone(moment: str, days: int, began: str) -> None:
     start = start_of_window(datetime.fromisoformat(moment).astimezone(UTC), days, ZONE)
     assert to_text(start) == began
 
 
-def test_a_phone_that_another_customer_of_the_list_was_texted_on_is_not_texted_again(
-    world: World, sandbox: Sandbox
-) -> None:
+def test_a_phone_is_not_texted_again_for_another_customer_of_the_list(world: World, sandbox: Sandbox) -> None:
     husband, wife, other = customers(3)
     wife["Phone"] = husband["Phone"]
     world.write([husband, wife])
     assert world.send().code == 0
     assert sandbox.texts() == {"customer-0": 1}
-    # A row more is another list: who has the text is passed over, wherever in the list it stands.
+    # One more row makes another list. The customer who has the text is skipped, at any place in the list.
     world.write_list([wife, other, husband])
     assert world.send().code == 0
     assert sandbox.texts() == {"customer-0": 1, "customer-2": 1}
     rows = world.workbook(2)
     assert (rows[2]["errorCodes"], rows[4]["errorCodes"]) == ("DUPLICATE_PHONE", "ALREADY_SENT")
-    assert rows[2]["errorDescriptions"] == "row 4 has the same phone, and the text already"
+    assert rows[2]["errorDescriptions"] == "row 4 has the same phone and already got the text"

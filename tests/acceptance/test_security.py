@@ -1,4 +1,4 @@
-"""Lists, templates and settings that mean harm, and secrets that must not get out, with the installed command."""
+"""Malicious lists, templates and settings, and secrets that must not leak, with the installed command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
+from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, running_world
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, ForbiddenFileError, ListError
@@ -22,7 +22,7 @@ from batchsend.utils.protected_files import refusal
 
 SECRETS = (PASSWORD, USERNAME, base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode())
 
-#: What a row's `Trick` makes the template try: reach Python's insides, never end, or grow without end.
+#: A row's `Trick` makes the template reach into Python, loop forever or grow without limit.
 TRICKS = """
 {%- if trick == "item" %}{{ ""["__cl" ~ "ass__"]["__mro__"] }}
 {%- elif trick == "format" %}{{ "{0.__class__.__init__.__globals__}".format(row) }}
@@ -33,7 +33,7 @@ TRICKS = """
 {%- endif %}Hi {{ first_name }}"""
 
 
-def test_no_row_gets_out_of_its_template_or_holds_the_others_up(world: World, sandbox: Sandbox) -> None:
+def test_no_row_escapes_the_template_sandbox_or_blocks_the_others(world: World, sandbox: Sandbox) -> None:
     tricks = ["", "item", "format", "range", "endless", "giant", "growing", ""]
     rows = [{**row, "Trick": trick} for row, trick in zip(customers(len(tricks)), tricks, strict=True)]
     world.write(rows, template=TRICKS)
@@ -63,12 +63,12 @@ FORMULAS = [
 ]
 
 
-def test_what_strangers_typed_into_a_form_is_no_formula(world: World, sandbox: Sandbox) -> None:
+def test_customers_input_never_becomes_a_formula(world: World, sandbox: Sandbox) -> None:
     rows = [{**row, "Note": value} for row, value in zip(customers(len(FORMULAS)), FORMULAS, strict=True)]
     rows[0]["=Header()"] = "x"
     world.write([{"=Header()": "", **row} for row in rows], template="{{ note }} says {{ first_name }}")
     assert world.send("--results", "results.csv").code == 0
-    # Surrounding white space goes when a list is read.
+    # Reading a list strips surrounding white space.
     typed = [value.strip() for value in FORMULAS]
     with (world.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         found = list(csv.DictReader(file))
@@ -86,7 +86,7 @@ def test_what_strangers_typed_into_a_form_is_no_formula(world: World, sandbox: S
 
 # --- secrets
 
-#: Python runs this when it starts: after the third answer, the command meets a mistake of its own.
+#: Python runs this at startup; after the third answer, the command fails with a bug.
 DEFECT = """
 import sys
 if "send" in sys.argv:
@@ -110,10 +110,8 @@ def assert_no_secret(content: bytes, where: object) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
-def test_neither_a_kill_nor_a_traceback_leaves_a_secret_behind(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+def test_neither_a_kill_nor_a_traceback_leaks_a_secret(tmp_path: Path) -> None:
+    with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):
         for name in ("tmp", "defect"):
             (world.folder / name).mkdir()
         world.environment = {"TMPDIR": str(world.folder / "tmp"), "BATCHSEND_DEBUG": "1"}
@@ -124,31 +122,31 @@ def test_neither_a_kill_nor_a_traceback_leaves_a_secret_behind(tmp_path: Path) -
         if sys.platform == "linux":
             assert_no_secret(Path(f"/proc/{process.pid}/cmdline").read_bytes(), "the command line")
         process.kill()
-        said = "".join(process.communicate())
+        output = "".join(process.communicate())
         (world.folder / "defect" / "sitecustomize.py").write_text(DEFECT, encoding="utf-8")
         theirs.add(world.folder / "defect" / "sitecustomize.py")
         world.environment["PYTHONPATH"] = str(world.folder / "defect")
         broken = world.run_cold("send", "campaign.toml", "--yes")
         assert "Traceback" in broken.err
         assert "a mistake" in broken.err
-        assert_no_secret((said + broken.out + broken.err).encode(), "what was shown")
+        assert_no_secret((output + broken.out + broken.err).encode(), "the output")
         assert max(sandbox.texts().values()) == 1
     files = {file for file in world.folder.rglob("*") if file.is_file()} - theirs
     ours = {file for file in files if "__pycache__" not in file.parts}
     assert {file.name for file in ours} >= {"ledger.db"}
     for file in ours:
         assert_no_secret(file.read_bytes(), file)
-        # The ledger, its log, plans and half a workbook: everything that holds texts and phones.
+        # The ledger, its log, plans and a partial workbook all hold texts and phones.
         assert file.stat().st_mode & 0o077 == 0, file
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        # Names that only begin like this machine, and another way to write an address that programs read differently.
+        # Names that only begin like this machine, and an address that programs read differently.
         "http://localhost.evil.example:{port}",
         "http://127.1:{port}",
-        # The host is what stands behind the @.
+        # The host is the part after the @.
         "http://localhost:{port}@evil.example",
     ],
 )
@@ -158,14 +156,14 @@ def test_the_password_goes_to_no_other_machine_unprotected(world: World, sandbox
     done = world.send()
     assert done.code == 2
     assert "MYKAARMA_BASE_URL" in done.err
-    assert_no_secret((done.out + done.err).encode(), "what was shown")
+    assert_no_secret((done.out + done.err).encode(), "the output")
     assert sandbox.requests() == []
     assert not (world.folder / ".batchsend").exists()
 
 
 # --- files that hold secrets
 
-#: A file with the API's password, which is a template and a list as well.
+#: A file with the API's password that is also a valid template and list.
 ENV_FILE = f"Customer UUID,First Name,Phone\n{USERNAME},MYKAARMA_PASSWORD={PASSWORD},(312) 555-0101\n"
 OF_TEMPLATES = """
 name = "Spring"
@@ -175,7 +173,7 @@ department_uuid = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e"
 user_uuid = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
 timezone = "America/Chicago"
 """
-#: Key that the error names -> the campaign file that names the secret there.
+#: Key in the error -> a campaign file that names the secret under this key.
 NAMED_AS = {
     "template": lambda name: CAMPAIGN.replace("message.txt.j2", name),
     "list": lambda name: CAMPAIGN.replace("customers.csv", name),
@@ -186,7 +184,7 @@ NAMED_AS = {
 
 
 def write_secrets(folder: Path) -> None:
-    """One secret in a hidden file, under other names, in a hidden folder, and behind links."""
+    """Writes one secret to a hidden file, under other names, to a hidden folder, and behind links."""
     for name in (".env", "prod.env", ".batchsend/secret.csv"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(ENV_FILE, encoding="utf-8")
@@ -204,10 +202,10 @@ def test_a_campaign_reads_no_secret(world: World, key: str, name: str) -> None:
     world.write(customers(2), campaign=NAMED_AS[key](name))
     with pytest.raises(ForbiddenFileError) as refused:
         load_campaign(world.folder / "campaign.toml")
-    said = str(refused.value)
-    assert f"`{key}" in said
-    assert name in said
-    assert "name another file" in said
+    error = str(refused.value)
+    assert f"`{key}" in error
+    assert name in error
+    assert "name another file" in error
 
 
 @pytest.mark.parametrize("command", ["preview", "send"])
@@ -218,7 +216,7 @@ def test_no_command_shows_or_sends_a_secret(world: World, sandbox: Sandbox, comm
     done = world.run(command, "campaign.toml", *(("--yes",) if command == "send" else ()))
     assert done.code == 2
     assert "hidden files hold settings and passwords" in done.err
-    assert_no_secret((done.out + done.err).encode(), "what was shown")
+    assert_no_secret((done.out + done.err).encode(), "the output")
     assert sandbox.requests() == []
     assert not (world.folder / "previews").exists()
 
@@ -249,19 +247,19 @@ def test_no_option_and_no_import_reads_a_secret(world: World, sandbox: Sandbox) 
     ],
 )
 @pytest.mark.parametrize("name", [".env", "link.csv", "prod.env", ".batchsend/secret.csv"])
-def test_no_template_takes_a_secret_in(world: World, tag: str, name: str) -> None:
+def test_no_template_includes_a_secret(world: World, tag: str, name: str) -> None:
     write_secrets(world.folder)
     world.write(customers(2), template=tag.replace("NAME", name))
     with pytest.raises(BatchsendError) as refused:
         read_sources(load_campaign(world.folder / "campaign.toml"))
-    said = str(refused.value)
-    assert "cannot be used: " in said
-    assert "hold" in said, "the reason"
-    assert_no_secret(said.encode(), "the error")
+    error = str(refused.value)
+    assert "cannot be used: " in error
+    assert "hold" in error, "the reason"
+    assert_no_secret(error.encode(), "the error")
 
 
 @pytest.mark.parametrize("key", ["list", "template", "suppress"])
-def test_a_link_that_is_turned_to_a_secret_after_the_check_is_refused(world: World, key: str) -> None:
+def test_a_link_that_changes_to_a_secret_after_the_check_is_refused(world: World, key: str) -> None:
     write_secrets(world.folder)
     world.write(customers(2), campaign=NAMED_AS["recipients.suppress"]("people.csv"))
     world.write_list(customers(1), "people.csv")
@@ -282,12 +280,12 @@ def test_no_schedule_starts_a_campaign_that_names_a_secret(world: World) -> None
     write_secrets(world.folder)
     schedule = '[schedule]\ncron = "* * * * *"\n'
     world.write(customers(2), campaign=NAMED_AS["template"](".env") + schedule)
-    said: list[str] = []
+    log: list[str] = []
     started: list[object] = []
     file = world.folder / "campaign.toml"
-    service = Service(CampaignFiles([file], []), None, said.append, launch=started.append)  # type: ignore[arg-type]
+    service = Service(CampaignFiles([file], []), None, log.append, launch=started.append)  # type: ignore[arg-type]
     service.turn()
-    assert "hidden files hold settings and passwords" in "".join(said)
+    assert "hidden files hold settings and passwords" in "".join(log)
     assert started == []
     assert not service.watching
 
@@ -308,7 +306,7 @@ def test_a_pattern_finds_no_secret(world: World) -> None:
         "{home}/.x/list.csv",
         "{home}/../.ssh/config",
         "/elsewhere/.aws/list.csv",
-        # Names by which credentials go, as Windows reads them too.
+        # Usual names of credential files, also as Windows reads them.
         "{home}/prod.env",
         "{home}/Prod.ENV",
         "{home}/env.txt",
@@ -323,14 +321,14 @@ def test_a_pattern_finds_no_secret(world: World) -> None:
         "{home}/client_secret_4711.json",
         "{home}/secrets.toml",
         "{home}/passwd",
-        # What belongs to the system, and how it can be written otherwise.
+        # System files, also written as other paths.
         "/etc/passwd",
         "/etc/ssl/openssl.cnf",
         "/proc/self/environ",
         "{home}/../../../../../../../etc/group",
     ],
 )
-def test_what_is_refused(tmp_path: Path, path: str) -> None:
+def test_protected_files_are_refused(tmp_path: Path, path: str) -> None:
     home = tmp_path / "shop"
     home.mkdir()
     assert refusal(Path(path.format(home=home)), home) is not None
@@ -352,8 +350,8 @@ def test_what_is_refused(tmp_path: Path, path: str) -> None:
         "opt_outs..csv",
     ],
 )
-def test_what_is_not_refused(tmp_path: Path, home: str, path: str) -> None:
-    """A hidden folder that the campaign itself lies in is the user's own affair."""
+def test_ordinary_files_are_allowed(tmp_path: Path, home: str, path: str) -> None:
+    """A campaign in a hidden folder may name files there."""
     folder = tmp_path / home
     folder.mkdir(parents=True)
     assert refusal(folder / path, folder) is None

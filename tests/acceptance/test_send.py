@@ -1,4 +1,4 @@
-"""The main job with the installed command: a campaign goes out, and what starting it again does."""
+"""The main job with the installed command: sending a campaign, and starting it again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from world import PASSWORD, USERNAME, Sandbox, World, customers, read_results, running_sandbox
+from world import PASSWORD, USERNAME, Sandbox, World, customers, read_results, running_sandbox, running_world
 
 BROKEN = [
     {"Customer UUID": "", "First Name": "Nobody", "Phone": "(312) 555-0190"},
@@ -22,7 +22,7 @@ def statuses(world: World, number: int = 1) -> dict[int, tuple[str, str | None]]
     return {row: (values["status"], values["errorCodes"]) for row, values in world.workbook(number).items()}
 
 
-def test_every_row_stands_once_with_its_outcome(world: World, sandbox: Sandbox) -> None:
+def test_every_row_is_in_the_results_once_with_its_outcome(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3) + BROKEN)
     done = world.send()
     assert done.code == 1
@@ -78,10 +78,8 @@ def test_a_row_added_is_one_text_more(world: World, sandbox: Sandbox) -> None:
     )
 
 
-def test_killed_and_started_again_nobody_is_texted_twice_and_nobody_is_lost(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Path) -> None:
+    with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):
         world.write(customers(200), campaign="[sending]\nrate = 400\nconcurrency = 10\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(50)
@@ -95,22 +93,20 @@ def test_killed_and_started_again_nobody_is_texted_twice_and_nobody_is_lost(tmp_
         assert len(interrupted) <= 20
         assert set(outcome.values()) <= {("accepted", None), ("unconfirmed", "INTERRUPTED")}
         assert done.code == (1 if interrupted else 0)
-        # Whoever is not interrupted was texted, and by the server's own record.
+        # The server's record has a text to every customer who was not interrupted.
         texted = set(sandbox.texts())
         assert {f"customer-{row - 2}" for row in outcome if row not in interrupted} <= texted
 
 
-def test_interrupted_it_finishes_what_is_in_flight_and_goes_on_later(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.2") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+def test_an_interrupt_finishes_texts_in_flight_and_the_next_start_sends_the_rest(tmp_path: Path) -> None:
+    with running_world(tmp_path, "--latency", "0.2") as (world, sandbox):
         world.write(customers(60), campaign="[sending]\nrate = 50\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(10)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "Run the same command again to go on." in out
+        assert "Run the same command again to continue." in out
         counts = [status for status, _ in statuses(world).values()]
         assert set(counts) == {"accepted", "pending"}
         assert {codes for status, codes in statuses(world).values() if status == "pending"} == {"STOPPED"}
@@ -130,7 +126,7 @@ def test_wrong_credentials_stop_the_run_at_the_first_answer(world: World, sandbo
     assert len(sandbox.requests()) == 1
 
 
-def test_the_credentials_are_nowhere(world: World, sandbox: Sandbox) -> None:
+def test_the_credentials_are_in_no_output_and_no_file(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3) + BROKEN)
     outputs = [
         world.send(),
@@ -160,12 +156,12 @@ def test_limit_holds_the_others_back(world: World, sandbox: Sandbox) -> None:
     assert sandbox.texts() == {f"customer-{number}": 1 for number in range(5)}
 
 
-def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox: Sandbox) -> None:
+def test_a_changed_template_is_reported_and_used_for_the_rest(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3))
     world.send("--limit", "1")
     world.write(template="Dear {{ first_name }}, please call us.")
     done = world.send()
-    assert "template changed: 1 already got the old text" in done.out
+    assert "The template has changed: 1 text already went out with the old one." in done.out
     assert [request["body"] for request in sandbox.requests()] == [
         "Hi Name0, it is time for your service.",
         "Dear Name1, please call us.",
@@ -173,12 +169,12 @@ def test_a_changed_template_is_said_and_used_for_the_rest(world: World, sandbox:
     ]
 
 
-def test_another_list_closes_what_the_run_before_had_not_tried(world: World, sandbox: Sandbox) -> None:
+def test_another_list_closes_the_untried_rows_of_the_run_before(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3))
     world.send("--limit", "1")
     world.write_list(customers(2, prefix="other"))
     done = world.send()
-    assert "Run 1 had 2 rows not yet tried. This is a new list, so they were given up (CLOSED)." in done.out
+    assert "Run 1 had 2 rows not yet tried. This is a new list, so they were closed (CLOSED)." in done.out
     world.run("results", "1")
     assert statuses(world, 1) == {
         2: ("accepted", None),
@@ -205,7 +201,7 @@ def test_resend_sends_the_failed_again_but_never_the_opted_out(world: World, san
     assert received.count("customer-1") == 1
     unattended = world.send("--resend", "unconfirmed")
     assert unattended.code == 2
-    assert "may have been sent already, and nobody is asked here" in unattended.err
+    assert "may have been sent already, and there is no terminal to ask on" in unattended.err
     assert world.send("--resend", "unconfirmed", "--expect", "1").code == 1
     received = [request["customerUUID"] for request in sandbox.requests()]
     assert received.count("sandbox-500-1") == 2
@@ -234,10 +230,8 @@ def test_a_rehearsal_needs_no_credentials_and_no_ledger(tmp_path: Path) -> None:
     assert not (tmp_path / ".batchsend").exists()
 
 
-def test_two_starts_at_once_the_second_one_leaves(tmp_path: Path) -> None:
-    with running_sandbox(tmp_path, "--latency", "0.5") as sandbox:
-        world = World(tmp_path / "dealership", sandbox.base_url)
-        world.folder.mkdir()
+def test_a_second_start_during_the_first_is_refused(tmp_path: Path) -> None:
+    with running_world(tmp_path, "--latency", "0.5") as (world, sandbox):
         world.write(customers(60), campaign="[sending]\nrate = 1\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(1)
@@ -250,7 +244,7 @@ def test_two_starts_at_once_the_second_one_leaves(tmp_path: Path) -> None:
         process.communicate(timeout=60)
         assert process.returncode == 130
         idle = world.run("stop", "1")
-        assert idle.out == "Run 1 is not running. Nothing to stop.\n"
+        assert idle.out == "Run 1 is not running; nothing to stop.\n"
 
 
 def test_without_a_terminal_yes_is_needed(world: World, sandbox: Sandbox) -> None:
@@ -265,7 +259,7 @@ def test_expect_guards_the_number_of_texts(world: World, sandbox: Sandbox) -> No
     world.write(customers(3))
     refused = world.send("--expect", "4")
     assert refused.code == 2
-    assert "--expect 4, but this start would send 3 texts. Nothing was sent." in refused.err
+    assert "--expect 4, but 3 texts would be sent now. Nothing was sent." in refused.err
     assert sandbox.requests() == []
     assert world.send("--expect", "3").code == 0
 
@@ -274,23 +268,23 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
     world.write(customers(3) + BROKEN)
     done = world.send("--strict")
     assert done.code == 2
-    assert "3 rows are invalid, and --strict sends nothing then." in done.err
+    assert "3 rows are invalid, so --strict sends nothing." in done.err
     assert sandbox.requests() == []
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        # A renamed campaign would text everybody again.
+        # A renamed campaign would text all customers again.
         ({"campaign": 'name = "Summer"'}, 'this campaign was sent under the name "Spring" before'),
-        # Another key could not tell who already got it.
+        # With another key, it is unknown who already has the text.
         (
             {"campaign": '[recipients]\nkey = ["Customer UUID", "Phone"]\n'},
-            "it could not be known who already got",
+            "batchsend cannot tell who already got",
         ),
     ],
 )
-def test_what_could_make_the_ledger_forget_is_refused(
+def test_changes_that_would_lose_the_history_are_refused(
     world: World, sandbox: Sandbox, change: dict[str, str], sentence: str
 ) -> None:
     world.write(customers(2))
@@ -350,12 +344,12 @@ def test_the_history_counts_for_one_base_url_only(world: World, sandbox: Sandbox
 @pytest.mark.parametrize(
     ("answer", "code", "texts"),
     [
-        ("3", 0, 3),
-        # Anything but the number of texts sends nothing.
+        ("3", 0, 3),  # the number of texts
+        # Any other answer sends nothing.
         ("y", 2, 0),
         ("yes", 2, 0),
         ("", 2, 0),
-        ("30", 2, 0),
+        ("30", 2, 0),  # it begins with the number
     ],
 )
 def test_a_terminal_asks_for_the_number_of_texts(
@@ -365,8 +359,8 @@ def test_a_terminal_asks_for_the_number_of_texts(
     done = world.ask("send", "campaign.toml", answer=answer)
     assert done.code == code
     assert "Hi Name0, it is time for your service." in done.out
-    assert "the ledger knows nothing of this campaign yet: everybody is new" in done.out
+    assert "This campaign has never been sent." in done.out
     assert len(sandbox.requests()) == texts
     if code:
-        # A refused question leaves no trace.
-        assert "Nothing was sent yet." in world.run("runs").out
+        # A declined start is not recorded.
+        assert "Nothing has been sent yet." in world.run("runs").out

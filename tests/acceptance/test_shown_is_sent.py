@@ -1,4 +1,4 @@
-"""What a preview shows for a row is byte for byte what the server receives for it, however nasty the text."""
+"""A preview shows each row's text byte for byte as the server receives it, even for difficult texts."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ NASTY = [
 def seen(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[int, str]]:
-    """Each text by its row, wherever it is shown and where it arrives; with smart encoding on and off."""
+    """Where a text is shown or received -> row -> text; with smart encoding on and off."""
     folder = tmp_path_factory.mktemp("shown")
     with running_sandbox(folder) as sandbox:
         world = World(folder / "dealership", sandbox.base_url)
         world.folder.mkdir()
         rows = [{"Customer UUID": f"c-{number}", "Number": str(number)} for number in range(len(NASTY))]
-        # In the template and not in the list, whose cells are tidied when they are read.
+        # The texts are in the template, because reading a list tidies its cells.
         texts = json.dumps(NASTY, ensure_ascii=False).replace("{", "\\x7b")
         world.write(
             rows,
@@ -82,25 +82,27 @@ def seen(
 
 
 def _messages(workbook: Path) -> dict[int, str]:
-    # openpyxl does not read the escapes of its own format.
+    # openpyxl does not decode the escapes of the format.
     return {row: unescape(values["message"]) for row, values in read_results(workbook).items()}
 
 
 def _body(row: list[Any]) -> str:
-    """What the page makes a row's bubble of, when somebody looks the row up."""
+    """The text from which the page builds a row's bubble."""
     request = next(part for part in row if isinstance(part, str) and part.startswith("{"))
     return str(json.loads(request)["messageAttributes"]["body"])
 
 
 @pytest.mark.parametrize("place", ["preview", "page", "results"])
-def test_it_is_byte_for_byte_what_arrives(seen: dict[str, dict[int, str]], place: str) -> None:
+def test_the_shown_text_is_byte_for_byte_the_received_one(
+    seen: dict[str, dict[int, str]], place: str
+) -> None:
     assert len(seen["received"]) == len(NASTY)
     assert {row: text.encode() for row, text in seen[place].items()} == {
         row: text.encode() for row, text in seen["received"].items()
     }
 
 
-def test_nothing_is_lost_that_somebody_could_miss(seen: dict[str, dict[int, str]]) -> None:
+def test_no_visible_character_is_lost(seen: dict[str, dict[int, str]]) -> None:
     received = {NASTY[row - 2]: text for row, text in seen["received"].items()}
     for text in (
         "=1+1",

@@ -1,4 +1,4 @@
-"""What happens to the process from outside: signals, a closed terminal, a standstill, a wrong clock."""
+"""Events outside the process: signals, a closed terminal, suspension, a wrong clock."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_what_is_in_flight_is_finished_and_the_rest_waits(
     held.set()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Run the same command again to go on." in out
+    assert "Run the same command again to continue." in out
     assert "Traceback" not in err
     assert outcomes(world) == HALF_DONE
     assert len(bench.received) == 3
@@ -97,7 +97,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_sent_twice(
 
 @contextmanager
 def _someone_watching(terminal: int) -> Iterator[None]:
-    """Reads what a terminal shows, so that nobody waits for it."""
+    """Reads the output of a terminal, so that the command never waits for it."""
     leaves = threading.Event()
 
     def watch() -> None:
@@ -117,9 +117,9 @@ def _someone_watching(terminal: int) -> Iterator[None]:
 
 
 def _on_a_terminal(world: World) -> tuple[subprocess.Popen[bytes], int]:
-    """The command on a terminal of its own. Gives the other end of it."""
+    """Starts the command on a separate terminal. Returns the other end of it."""
     ours, theirs = os.openpty()
-    # A session's leader that opens a terminal gets it as its own, with all its signals.
+    # A session leader that opens a terminal gets its signals.
     process = subprocess.Popen(
         ["sh", "-c", 'exec "$@" <"$TTY" >"$TTY" 2>&1', "sh", *BATCHSEND, "send", "campaign.toml", "--yes"],
         cwd=world.folder,
@@ -134,7 +134,7 @@ def test_a_closed_terminal_loses_nothing(world: World, bench: Misbehaving, held:
     process, terminal = _on_a_terminal(world)
     with _someone_watching(terminal):
         bench.wait_for_requests(3)
-    # Whoever closes a terminal's window leaves its programs with SIGHUP and with nowhere to write to.
+    # Closing a terminal's window sends SIGHUP to its programs and takes away their output.
     os.close(terminal)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)
@@ -157,7 +157,7 @@ def test_nohup_is_heeded(world: World, bench: Misbehaving, held: threading.Event
 
 
 def test_a_reader_that_leaves_loses_nothing(world: World, bench: Misbehaving, held: threading.Event) -> None:
-    """`batchsend send ... 2>&1 | head -1`: the run goes on without its audience, with much to tell."""
+    """`batchsend send ... 2>&1 | head -1`: the run continues although its output is not read."""
     bench.scripts["customer-3"] = [[says(answer(429))], [says(answer(200, success()))]]
     ours, theirs = os.pipe()
     process = subprocess.Popen(
@@ -259,7 +259,7 @@ def test_a_clock_that_is_set_back_again_and_again_does_not_matter(world: World, 
     assert outcomes(world) == ["accepted"] * 6
     at = [request.at for request in bench.received if request.customer == "customer-1"]
     assert all(before + 1 <= after for before, after in pairwise(at))
-    # The history is what the ledger says, whatever the time: nobody is new.
+    # The history comes from the ledger, at any time: all have been texted.
     assert world.send().code == 0
     assert len(bench.received) == 8
     latencies = [values["latencyMs"] for values in world.workbook().values()]

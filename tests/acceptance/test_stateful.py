@@ -1,4 +1,4 @@
-"""Starts, claims, answers, kills, other lists and `--resend` in any order, beside a simple model of the promise.
+"""Starts, claims, answers, kills, other lists and `--resend` in any order, compared with a simple model.
 
 The lists are real files and the plans are made as for a real start; only the requests are played.
 """
@@ -162,13 +162,13 @@ class Sending(RuleBasedStateMachine):
     ) -> tuple[set[int], dict[int, str]]:
         """Customers whom a start should text, and those among them that were chosen to be texted again."""
         run = self.runs[number] if number is not None else Run(rows)
-        # The same command once more goes on with its choice and chooses nothing a second time.
-        goes_on = resend is not None and (resend in run.chosen.values() or resend in run.killed)
+        # The same command again continues with its choice and chooses nothing a second time.
+        resumes = resend is not None and (resend in run.chosen.values() or resend in run.killed)
         texts: set[int] = set()
         chosen: dict[int, str] = {}
         for customer in {customer for customer, good in rows if good}:
             elsewhere = {answer for _, answer in self.answers_of(customer, without=number)}
-            choices = [run.chosen.get(customer), None if goes_on else resend]
+            choices = [run.chosen.get(customer), None if resumes else resend]
             last = self.last_answer(customer)
             choice = next((choice for choice in choices if choice and fits(choice, last)), None)
             tried_here = run.tried_row(customer) is not None
@@ -303,7 +303,7 @@ class Sending(RuleBasedStateMachine):
 
     @precondition(lambda self: self.active is not None and self.active.claims)
     @rule(data=st.data(), answer=st.sampled_from(sorted(ANSWERS)), count=st.integers(0, 2))
-    def hear(self, data: st.DataObject, answer: str, count: int) -> None:
+    def receive_update(self, data: st.DataObject, answer: str, count: int) -> None:
         """An answer comes in; with it, further rows may be claimed."""
         assert self.active is not None
         row = data.draw(st.sampled_from(sorted(self.active.claims)))
@@ -320,7 +320,7 @@ class Sending(RuleBasedStateMachine):
 
     @precondition(lambda self: self.active is not None)
     @rule(row=st.integers(2, 6), answer=st.sampled_from(sorted(ANSWERS)))
-    def hear_what_is_not_ones_own(self, row: int, answer: str) -> None:
+    def receive_update_of_another_row(self, row: int, answer: str) -> None:
         """The invariants say that nothing came of it."""
         assert self.active is not None
         stranger = Outbox(self.ledger, self.active.number, self.active.start, "stranger")
@@ -335,7 +335,7 @@ class Sending(RuleBasedStateMachine):
         for one in claimed:
             customer = run.customer(one.row)
             choice = run.chosen.pop(customer, None)
-            # The promise itself, whatever the plan said: nobody a second time who was not chosen for it.
+            # The promise: no customer gets a second text without being chosen for it.
             allowed = (None, FAILED) if choice is None else (FAILED, UNCONFIRMED)
             assert self.last_answer(customer) in allowed
             assert customer in self.active.texts
@@ -401,11 +401,11 @@ def play(new_url: Callable[[Path], str], stories: int) -> None:
     )
 
 
-def test_nobody_twice_and_nobody_lost_on_sqlite() -> None:
+def test_no_text_twice_and_no_row_lost_on_sqlite() -> None:
     play(lambda folder: f"sqlite:///{folder / 'ledger.db'}", STORIES)
 
 
-def test_nobody_twice_and_nobody_lost_on_postgresql(postgres_server: PostgresServer) -> None:
+def test_no_text_twice_and_no_row_lost_on_postgresql(postgres_server: PostgresServer) -> None:
     def new_url(_folder: Path) -> str:
         name = f"story_{uuid4().hex}"
         with psycopg.connect(

@@ -1,17 +1,20 @@
-"""Storage that fails, with the installed command: a clear sentence, and the server's record agrees with the ledger.
+"""Storage that fails, with the installed command: a clear message, and the server's record agrees with the ledger.
 
-What a damaged file is refused for is a table in `test_ledger.py`.
+The errors for damaged files are a table in `tests/ledger/test_opening.py`.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from limits import read_only, run_with, small_disk, without_special_rights
+from misbehaving import answer, misbehaving, says, success, waits_until
 from world import Finished, Sandbox, World, customers, read_results
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither file modes nor limits of this kind")
@@ -25,11 +28,13 @@ def refused(done: Finished, *sentences: str) -> None:
     assert "Traceback" not in done.out + done.err
 
 
-def check_against_the_record(world: World, sandbox: Sandbox, rows: int, path: Path | None = None) -> int:
-    """Nobody twice, every row once, and each outcome as the server knows it. Returns the `unconfirmed` rows."""
+def check_against_the_record(world: World, texts: Counter[str], rows: int, path: Path | None = None) -> int:
+    """Checks that no customer got two texts, every row is there once, and outcomes agree with the server's record.
+
+    `texts`: customer -> texts that the server received. Returns the number of `unconfirmed` rows.
+    """
     outcome = read_results(path) if path is not None else world.workbook()
     assert sorted(outcome) == list(range(2, rows + 2))
-    texts = sandbox.texts()
     assert max(texts.values()) == 1
     unconfirmed = [row["customerUUID"] for row in outcome.values() if row["status"] == "unconfirmed"]
     accepted = [row["customerUUID"] for row in outcome.values() if row["status"] == "accepted"]
@@ -42,21 +47,36 @@ def check_against_the_record(world: World, sandbox: Sandbox, rows: int, path: Pa
 
 
 @posix
-def test_a_disk_that_fills_up_under_the_ledger(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
-    world.write(customers(400), campaign=FAST)
-    with small_disk(tmp_path / "disk", 600_000) as disk:
-        ledger = ("--ledger", str(disk.folder / "ledger.db"))
-        stopped = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
-        assert stopped.code == 3
-        assert "the disk is full or failing" in stopped.err
-        assert "Sending stopped." in stopped.err
-        assert 0 < len(sandbox.texts()) < 400
+def test_a_disk_that_fills_up_under_the_ledger(tmp_path: Path) -> None:
+    release = threading.Event()
+    with misbehaving() as bench, small_disk(tmp_path / "disk", 4_000_000) as disk:
+        # The first hundred are answered; then ten requests wait for their answers while the disk fills up.
+        held = [[waits_until(release), says(answer(200, success()))]]
+        bench.scripts = {f"customer-{number}": held for number in range(100, 400)}
+        world = World(tmp_path, bench.base_url)
+        world.write(customers(400), campaign=FAST)
+        ledger = disk.folder / "ledger.db"
+        process = world.start("send", "campaign.toml", "--yes", "--ledger", str(ledger))
+        bench.wait_for_requests(110)
+        bench.wait_for(lambda: accepted_in(ledger) == 100, "a hundred stored outcomes")
+        disk.fill(process.pid)
+        release.set()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 3
+        assert "the disk is full or failing" in err
+        assert "Sending stopped." in err
+        # Only rows that were claimed before may have left since.
+        assert 110 <= len(bench.customers()) <= 120
         disk.make_room()
-        again = world.send(*ledger)
-        # At most what was on its way when the disk was full; on some disks the last outcomes still fit.
-        unconfirmed = check_against_the_record(world, sandbox, 400)
-        assert unconfirmed <= 20
-        assert again.code == (1 if unconfirmed else 0)
+        assert world.send("--ledger", str(ledger)).code == 1
+        # The ten requests, and rows that were claimed to follow them.
+        assert 10 <= check_against_the_record(world, bench.customers(), 400) <= 20
+
+
+def accepted_in(ledger: Path) -> int:
+    with closing(sqlite3.connect(ledger)) as connection:
+        count = connection.execute("SELECT count(*) FROM messages WHERE status = 'accepted'").fetchone()[0]
+    return int(count)
 
 
 @posix
@@ -67,7 +87,7 @@ def test_a_disk_without_room_for_a_ledger_sends_nothing(
     with small_disk(tmp_path / "disk", 48 * 1024) as disk:
         ledger = ("--ledger", str(disk.folder / "ledger.db"))
         done = run_with(world, disk.prepare, "send", "campaign.toml", "--yes", *ledger)
-        refused(done, "the disk is full or failing", "Make room and run it again.")
+        refused(done, "the disk is full or failing", "Make room and run this again.")
     assert sandbox.requests() == []
 
 
@@ -88,7 +108,7 @@ def test_a_disk_without_room_for_the_results(world: World, sandbox: Sandbox, tmp
         done = world.send("--results", str(path))
         assert done.code == 0
         assert "Nothing was left to send." in done.out
-        assert check_against_the_record(world, sandbox, 400, path) == 0
+        assert check_against_the_record(world, sandbox.texts(), 400, path) == 0
 
 
 def test_a_ledger_that_fails_after_the_last_text_is_a_stop_and_no_refusal(
@@ -106,11 +126,11 @@ def test_a_ledger_that_fails_after_the_last_text_is_a_stop_and_no_refusal(
     assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
 
 
-# --- what may only be read
+# --- read-only folders
 
 
 @posix
-def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: World, sandbox: Sandbox) -> None:
+def test_in_read_only_folders_preview_and_history_work(world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.send("--limit", "1")
     folders = (world.folder, world.folder / ".batchsend", world.folder / "results")
@@ -118,8 +138,8 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
         looked = run_with(world, without_special_rights, "preview", "campaign.toml")
         assert looked.code == 0
         assert "2 rows = 1 accepted by myKaarma + 1 ready to send + 0 skipped" in looked.out
-        assert "goes on: the same list" in looked.out
-        assert "There is no preview to open, --out names another folder for it." in looked.err
+        assert "continues: the list is the same" in looked.out
+        assert "Couldn't write the preview; choose a folder with --out." in looked.err
         assert run_with(world, without_special_rights, "runs").out.startswith("run 1  Spring")
         sending = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
         refused(sending, "the results cannot be written here (Permission denied)")
@@ -127,9 +147,7 @@ def test_where_one_may_only_look_a_preview_and_the_history_are_there(world: Worl
 
 
 @posix
-def test_what_a_killed_process_left_in_the_log_is_seen_where_one_may_only_look(
-    world: World, sandbox: Sandbox
-) -> None:
+def test_in_read_only_folders_the_log_of_a_killed_process_is_read(world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.send("--limit", "1")
     file = world.folder / ".batchsend" / "ledger.db"
@@ -148,14 +166,14 @@ def test_results_that_cannot_be_replaced_get_another_name(world: World, sandbox:
     world.write(customers(2))
     world.send("--limit", "1")
     results = world.folder / "results"
-    # Somebody else's file in a folder where only its owner may replace it.
+    # A file of another user in a folder where only its owner may replace it.
     os.chown(results / "campaign-1.xlsx", 65534, 65534)
     os.chown(results, 65534, 0)
     results.chmod(0o1777)
     done = run_with(world, without_special_rights, "send", "campaign.toml", "--yes")
     assert done.code == 0
     assert "Results: results/campaign-1 (2).xlsx\n" in done.out
-    assert check_against_the_record(world, sandbox, 2, results / "campaign-1 (2).xlsx") == 0
+    assert check_against_the_record(world, sandbox.texts(), 2, results / "campaign-1 (2).xlsx") == 0
 
 
 # --- ledgers that cannot be relied on
@@ -169,7 +187,7 @@ def test_a_ledger_that_is_not_sound_sends_nothing_and_stays_as_it_is(world: Worl
     sound = file.read_bytes()
     middle = len(sound) // 2 // 4096 * 4096
     for content, sentence in (
-        (sound[:middle] + bytes(4096) + sound[middle + 4096 :], "this file is not a sound ledger"),
+        (sound[:middle] + bytes(4096) + sound[middle + 4096 :], "this file is damaged or not a ledger"),
         # As a full disk or a broken copy leaves it: SQLite takes it for a new one.
         (b"", "this ledger is empty, but campaigns were sent from it."),
     ):
@@ -193,10 +211,10 @@ def test_a_damaged_index_is_found_before_it_hides_who_was_texted(world: World, s
         ]
     page = content[(root - 1) * 4096 : root * 4096]
     assert b"customer-0" in page
-    # One letter: SQLite would find nobody under the right name, and say nothing.
+    # One letter: SQLite would not find the right name, without an error.
     file.write_bytes(content.replace(page, page.replace(b"customer-0", b"custOmer-0")))
     world.write_list([*customers(2), *customers(1, "new")])
-    refused(world.send(), "this file is not a sound ledger (row 1 missing from index messages_by_key)")
+    refused(world.send(), "this file is damaged or not a ledger (row 1 missing from index messages_by_key)")
     assert len(sandbox.requests()) == 2
 
 
@@ -210,14 +228,14 @@ def test_a_ledger_that_another_program_holds_for_a_while_is_waited_for(
         other.isolation_level = None
         other.execute("BEGIN EXCLUSIVE")
         claimed = other.execute("SELECT count(*) FROM messages WHERE status <> 'pending'").fetchone()[0]
-        # Nothing leaves that is not recorded, however long it takes.
+        # No request leaves without a recorded claim, however long it takes.
         held = len(sandbox.requests())
         assert held <= claimed
-        # What had been claimed leaves; then everybody waits for the ledger.
+        # Claimed rows are sent; then all wait for the ledger.
         sandbox.wait_for(claimed)
         assert len(sandbox.requests()) == claimed
         other.execute("ROLLBACK")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "30 rows = 30 accepted by myKaarma" in out
-    assert check_against_the_record(world, sandbox, 30) == 0
+    assert check_against_the_record(world, sandbox.texts(), 30) == 0

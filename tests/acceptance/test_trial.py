@@ -1,4 +1,4 @@
-"""A test to oneself: `send --test-customer`, by the server's record and by what is not remembered."""
+"""`send --test-customer`: what the server gets, and that nothing is recorded."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ CALLBACK = (
 
 @pytest.fixture
 def inside(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """The world, with commands in this process."""
+    """The world, with commands run in this process."""
     monkeypatch.chdir(world.folder)
     for name, value in world.env().items():
         monkeypatch.setenv(name, value)
     return world
 
 
-def test_it_goes_to_the_test_customer_and_counts_for_nothing(inside: World, sandbox: Sandbox) -> None:
+def test_the_test_customer_gets_the_text_and_nothing_is_recorded(inside: World, sandbox: Sandbox) -> None:
     world = inside.write(customers(3), campaign=CALLBACK)
     assert world.send("--limit", "1").code == 0
     first = world.send("--test-customer", "-me_1")
     assert first.code == 0
-    again = world.send("--test-customer", "-me_1", "--row", "2")  # a row that was sent has a text, too
+    again = world.send("--test-customer", "-me_1", "--row", "2")  # a sent row still has a text
     assert again.code == 0
     before, test, of_sent_row = sandbox.requests()
     assert (test["customerUUID"], test["phone"], test["body"]) == (
         "-me_1",
-        None,  # row 3 has a phone, which is the customer's and not ours
+        None,  # row 3 has a phone, but it is the customer's
         "Hi Name1, it is time for your service.",
     )
     assert of_sent_row["body"] == before["body"]
@@ -60,7 +60,7 @@ def test_it_goes_to_the_test_customer_and_counts_for_nothing(inside: World, sand
     assert sandbox.texts() == {"customer-0": 1, "customer-1": 1, "customer-2": 1, "-me_1": 2}
 
 
-def test_a_customer_of_the_list_still_gets_the_own_text(inside: World, sandbox: Sandbox) -> None:
+def test_a_test_customer_on_the_list_still_gets_the_campaigns_text(inside: World, sandbox: Sandbox) -> None:
     inside.write(customers(2))
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "customer-1"]) == 0
     assert not (inside.folder / ".batchsend").exists()
@@ -70,7 +70,7 @@ def test_a_customer_of_the_list_still_gets_the_own_text(inside: World, sandbox: 
 
 
 @pytest.mark.parametrize(
-    ("customer", "code", "said"),
+    ("customer", "code", "output"),
     [
         ("sandbox-opted-out-1", 1, "failed OPTED_OUT_COMMUNICATION_VALUE: "),
         ("sandbox-500-1", 1, "unconfirmed INTERNAL_SERVER_ERROR: "),
@@ -81,18 +81,18 @@ def test_a_customer_of_the_list_still_gets_the_own_text(inside: World, sandbox: 
         ),
     ],
 )
-def test_what_became_of_it(
-    inside: World, capfd: pytest.CaptureFixture[str], customer: str, code: int, said: str
+def test_the_outcome_is_shown(
+    inside: World, capfd: pytest.CaptureFixture[str], customer: str, code: int, output: str
 ) -> None:
     inside.write(customers(1))
     assert run(["send", "campaign.toml", "--yes", "--quiet", "--test-customer", customer]) == code
-    assert capfd.readouterr().out.startswith(said)
-    # An opt-out of the test's customer is no answer to a text of the campaign.
+    assert capfd.readouterr().out.startswith(output)
+    # An opted-out test customer is not recorded as an opt-out: no campaign text was refused.
     assert not (inside.folder / ".batchsend").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "error"),
     [
         (["--row", "2"], "--row names the row for a test: add --test-customer UUID."),
         (["--test-customer", "me", "--limit", "1"], "sends one text and no run: leave --limit out"),
@@ -100,15 +100,15 @@ def test_what_became_of_it(
             ["--test-customer", "me", "--log-format", "json"],
             "sends one text and no run: leave --log-format out",
         ),
-        (["--test-customer", "me@example.com"], "is not a customer id of myKaarma"),
+        (["--test-customer", "me@example.com"], "is not a myKaarma customer id"),
         (["--test-customer", "out"], "--test-customer out: out.csv names this customer."),
         (["--test-customer", "me", "--row", "9"], "--row 9: "),
         (["--test-customer", "me", "--row", "3"], "--row 3: this row has no text to send (MISSING_VALUE"),
         (["--test-customer", "me", "--row", "4"], "--row 4: this row has no text to send (INVALID_PHONE"),
     ],
 )
-def test_refused(
-    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], options: list[str], said: str
+def test_wrong_options_and_rows_without_a_text_are_refused(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], options: list[str], error: str
 ) -> None:
     rows = customers(3)
     rows[1]["First Name"] = ""
@@ -116,11 +116,11 @@ def test_refused(
     inside.write(rows, campaign='[recipients]\nsuppress = ["out.csv"]\n')
     (inside.folder / "out.csv").write_text("customer_uuid\nout\n", encoding="utf-8")
     assert run(["send", "campaign.toml", "--yes", *options]) == 2
-    assert said in capfd.readouterr().err
+    assert error in capfd.readouterr().err
     assert sandbox.requests() == []
 
 
-def test_whoever_opted_out_by_the_ledger_is_no_test_customer(
+def test_a_customer_whom_the_ledger_has_opted_out_is_refused(
     inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
     inside.write([{**customers(1)[0], "Customer UUID": "sandbox-opted-out-1"}, customers(2)[1]])
@@ -132,27 +132,25 @@ def test_whoever_opted_out_by_the_ledger_is_no_test_customer(
     assert len(sandbox.requests()) == 2
 
 
-def test_without_a_row_to_send_one_has_to_be_named(
+def test_without_a_sendable_row_the_row_must_be_named(
     inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
     inside.write([{"Customer UUID": "", "First Name": "A", "Phone": ""}])
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
-    assert "No row would be sent now, so there is no first one to test with." in capfd.readouterr().err
+    assert "No row would be sent now, so there is no first text to test with." in capfd.readouterr().err
     assert sandbox.requests() == []
 
 
-def test_the_ids_of_the_sample_are_refused(
-    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_sample_ids_are_refused(inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
     inside.write(
         customers(1), campaign=re.sub("user_uuid = .*", 'user_uuid = "put-your-user-uuid-here"', CAMPAIGN)
     )
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 2
-    assert "`user_uuid` is still the sample's" in capfd.readouterr().err
+    assert "`user_uuid` is still the sample id" in capfd.readouterr().err
     assert sandbox.requests() == []
 
 
-def test_quiet_hours_do_not_hold_up_a_test(inside: World, sandbox: Sandbox) -> None:
+def test_quiet_hours_do_not_delay_a_test(inside: World, sandbox: Sandbox) -> None:
     hours = '[sending]\nquiet_hours = { from = "00:00", to = "23:59", timezone = "America/Chicago" }\n'
     inside.write(customers(1), campaign=hours)
     assert run(["send", "campaign.toml", "--yes", "--test-customer", "me"]) == 0
@@ -165,7 +163,7 @@ def test_a_rehearsal_of_a_test_needs_no_credentials(tmp_path: Path) -> None:
     world.write(customers(1))
     done = world.send("--sandbox", "--test-customer", "me")
     assert done.code == 0
-    assert "Spring: rehearsal of a test, nobody gets a text; it counts for nothing\n" in done.out
+    assert "Spring: rehearsal of a test, no text goes out; it isn't recorded\n" in done.out
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "campaign.toml",
         "customers.csv",
@@ -173,9 +171,11 @@ def test_a_rehearsal_of_a_test_needs_no_credentials(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own needs POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal needs POSIX")
 @pytest.mark.parametrize(("answer", "code", "texts"), [("1\n", 0, {"me": 1}), ("yes\n", 2, {})])
-def test_it_asks(world: World, sandbox: Sandbox, answer: str, code: int, texts: dict[str, int]) -> None:
+def test_a_terminal_asks_before_a_test(
+    world: World, sandbox: Sandbox, answer: str, code: int, texts: dict[str, int]
+) -> None:
     world.write(customers(3))
     ours, theirs = os.openpty()
     with subprocess.Popen(

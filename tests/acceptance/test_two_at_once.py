@@ -1,4 +1,7 @@
-"""Several processes at one ledger at once. The same campaign twice, and `stop` by its file, are in `test_send.py`."""
+"""Several processes with one ledger at the same time.
+
+The same campaign twice, and `stop` by its file, are in `test_send.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ ROWS = 300
 
 @contextmanager
 def under_way(world: World, *names: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """These campaign files are being sent; whatever still runs at the end is ended."""
+    """Sends these campaign files; ends the processes that still run at the end."""
     processes = [world.start("send", name, "--yes", "--quiet") for name in names]
     try:
         yield processes
@@ -25,7 +28,7 @@ def under_way(world: World, *names: str) -> Iterator[list[subprocess.Popen[str]]
             process.communicate()
 
 
-def test_a_run_can_be_looked_at_and_stopped_while_it_goes_on(tmp_path: Path) -> None:
+def test_a_run_can_be_shown_and_stopped_while_it_is_sent(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.05") as sandbox:
         world = World(tmp_path / "dealership", sandbox.base_url)
         world.folder.mkdir()
@@ -39,7 +42,7 @@ def test_a_run_can_be_looked_at_and_stopped_while_it_goes_on(tmp_path: Path) -> 
             assert {"accepted", "pending"} <= set(so_far) <= {"accepted", "pending", "unconfirmed"}
             preview = world.run("preview", "campaign.toml")
             assert preview.code == 0
-            assert "goes on: the same list" in preview.out
+            assert "continues: the list is the same" in preview.out
             assert "not ended: running, or its process was killed" in world.run("runs").out
             # Under another name it is the same campaign still, and a second process has to wait.
             world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Spring"'))
@@ -71,6 +74,6 @@ def test_two_campaigns_share_a_ledger_at_full_speed(tmp_path: Path) -> None:
                 assert f"{ROWS} rows = {ROWS} accepted by myKaarma" in out
         assert set(sandbox.texts().values()) == {1}
         assert len(sandbox.texts()) == 2 * ROWS
-        # Each run has its own number, its own rows and its own results.
+        # Each run has a separate number, separate rows and separate results.
         numbers = {file.stem for file in (world.folder / "results").glob("*.xlsx")}
         assert numbers in ({"campaign-1", "summer-2"}, {"campaign-2", "summer-1"})

@@ -1,4 +1,4 @@
-"""The campaign file: what is accepted, what it becomes, and every sentence about what is wrong with it."""
+"""The campaign file: what is accepted, what it becomes, and every sentence about its problems."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def write(folder: Path, text: str | bytes, name: str = "spring.toml") -> Path:
 
 
 def with_line(line: str) -> str:
-    """The smallest campaign in which `line` stands instead of the top-level key that it sets, or at the end."""
+    """The smallest campaign with `line` in place of the top-level key that it sets, or at the end."""
     key = line.partition("=")[0].strip()
     kept = [other for other in SMALLEST.strip().splitlines() if other.partition("=")[0].strip() != key]
     return "\n".join([*kept, line])
@@ -252,7 +252,7 @@ def test_left_out_timezone_where_this_computer_has_none(
     monkeypatch.setattr("tzlocal.get_localzone", unknown)
 
     assert problems(tmp_path, SMALLEST.replace('timezone = "America/Chicago"', "")) == (
-        '`timezone`: is missing, and this computer\'s is not known; write "America/Chicago" or the like',
+        '`timezone`: is missing, and this computer\'s time zone is unknown; write one such as "America/Chicago"',
     )
 
 
@@ -386,7 +386,7 @@ def test_duration(value: object, seconds: float) -> None:
     "value",
     [
         *("", "soon", "15", "m", "15 minutes", "-15m", "1.5h", "30m1h", "١٥m"),
-        # Nothing at all would give up at once, and forever is a slip.
+        # Zero would give up immediately, and a very long time is a typo.
         *("0s", 0, -1, "9999999999d", "367d", 1e300, float("nan"), float("inf")),
         *(True, None, ["15m"]),
     ],
@@ -420,7 +420,7 @@ def test_nearest_zone(meant: str, zone: str | None) -> None:
     assert nearest_zone(meant) == zone
 
 
-# --- what is wrong, word for word
+# --- problems, word for word
 
 PATH_HINT = (
     "in double quotes \\n and \\t are a line break and a tab; write C:/lists/x.csv or use single quotes"
@@ -461,20 +461,20 @@ WRONG: list[tuple[str, str]] = [
     (
         with_line('password = "s3cret"'),
         (
-            "`password`: is a setting and never stands in a campaign file: take it out, and set "
+            "`password`: is a setting and does not belong in a campaign file: delete it, and set "
             "MYKAARMA_PASSWORD in the "
-            "environment or in a file called .env beside this file"
+            "environment or in a file named .env in the same folder"
         ),
     ),
     (
         with_line('MYKAARMA_USERNAME = "s3cret"'),
         (
-            "`MYKAARMA_USERNAME`: is a setting and never stands in a campaign file: take it out, and set "
+            "`MYKAARMA_USERNAME`: is a setting and does not belong in a campaign file: delete it, and set "
             "MYKAARMA_USERNAME "
-            "in the environment or in a file called .env beside this file"
+            "in the environment or in a file named .env in the same folder"
         ),
     ),
-    # wrong types, with the way to mend the commonest slips
+    # wrong types, with the fix for the most common mistakes
     (with_line("name = 5"), '`name`: expected text in quotes, but it is 5; write it in quotes: "5"'),
     (
         SMALLEST + '[sending]\nrate = "20"',
@@ -515,7 +515,7 @@ WRONG: list[tuple[str, str]] = [
         "`sending.concurrency`: expected at most 1,000, but it is 1001",
     ),
     (SMALLEST + "[sending]\ntimeout = 0", "`sending.timeout`: expected a number above 0, but it is 0"),
-    # somebody thought of milliseconds
+    # milliseconds by mistake
     (
         SMALLEST + "[sending]\ntimeout = 30000",
         "`sending.timeout`: expected at most 3,600, but it is 30000",
@@ -578,19 +578,19 @@ WRONG: list[tuple[str, str]] = [
         with_line('department_uuid = "a b"'),
         (
             '`department_uuid`: expected 1 to 128 letters, digits, hyphens or underscores, but it is "a b"; '
-            "copy it from myKaarma as it is"
+            "copy it from myKaarma unchanged"
         ),
     ),
     (
         with_line('user_uuid = ""'),
         (
             '`user_uuid`: expected 1 to 128 letters, digits, hyphens or underscores, but it is ""; '
-            "copy it from myKaarma as it is"
+            "copy it from myKaarma unchanged"
         ),
     ),
     (
         with_line('formerly = "Spring"'),
-        "`formerly`: is the same as `name`; write the earlier name, or take it out",
+        "`formerly`: is the same as `name`; write the earlier name or delete this line",
     ),
     # zones, countries, encodings
     (
@@ -643,7 +643,22 @@ WRONG: list[tuple[str, str]] = [
     ),
     # paths
     (with_line('list = ""'), '`list`: expected the path of a file, but it is ""'),
-    # valid TOML, and not the path that was meant
+    # Excel makes such a file while a workbook is open; Python takes the name for a home folder.
+    (
+        with_line('list = "~$march.xlsx"'),
+        (
+            '`list`: expected a path, but it is "~$march.xlsx"; '
+            "this is Excel's lock file for an open workbook: name march.xlsx instead"
+        ),
+    ),
+    (
+        with_line('list = "~nosuchuser/x.csv"'),
+        (
+            '`list`: expected a path, but it is "~nosuchuser/x.csv"; '
+            "the home folder in this path is unknown: write the whole path"
+        ),
+    ),
+    # valid TOML, but with a line break and a tab in the path
     (
         with_line('list = "C:\\new\\table.csv"'),
         f'`list`: expected a path without control characters, but it is "C:\\new\\table.csv"; {PATH_HINT}',
@@ -658,7 +673,7 @@ WRONG: list[tuple[str, str]] = [
         (
             "`message.callback_url`: expected a web address that begins with https://, but it is "
             '"http://example.com/x"; '
-            "plain http:// is for this machine only: others on the way could read it"
+            "plain http:// is not encrypted and is allowed only for this computer"
         ),
     ),
     (
@@ -666,14 +681,14 @@ WRONG: list[tuple[str, str]] = [
         (
             "`message.callback_url`: expected a web address that begins with https://, "
             'but it is "http://127.0.0.1.example.com/"; '
-            "plain http:// is for this machine only: others on the way could read it"
+            "plain http:// is not encrypted and is allowed only for this computer"
         ),
     ),
     (
         SMALLEST + '[message]\ncallback_url = "https://me:s3cret@example.com/"',
         (
             "`message.callback_url`: expected a web address that begins with https://; "
-            "credentials never stand in a campaign file: take them out"
+            "a campaign file must not hold credentials: remove them"
         ),
     ),
     (
@@ -683,7 +698,7 @@ WRONG: list[tuple[str, str]] = [
     (
         SMALLEST + '[message]\ncallback_metadata = { Batchsend_run = "1" }',
         (
-            '`message.callback_metadata`: expected other names; "Batchsend_run" is taken: names that begin with '
+            '`message.callback_metadata`: expected other names; "Batchsend_run" is reserved: names that begin with '
             '"batchsend" identify the message'
         ),
     ),
@@ -698,19 +713,19 @@ WRONG: list[tuple[str, str]] = [
     # keys that go together
     (
         SMALLEST + "[recipients]\nmax_messages = 2",
-        "`recipients.max_messages`: needs `max_messages_days` beside it",
+        "`recipients.max_messages`: needs `max_messages_days` too",
     ),
     (
         SMALLEST + "[recipients]\nmax_messages_days = 2",
-        "`recipients.max_messages_days`: needs `max_messages` beside it",
+        "`recipients.max_messages_days`: needs `max_messages` too",
     ),
     (
         SMALLEST + '[columns]\nuser_uuid = "Advisor"',
-        "`user_uuid`: stands here and under [columns] too; keep one of them",
+        "`user_uuid`: is set here and under [columns]; keep one of them",
     ),
     (
         SMALLEST + '[columns]\ncustomer_uuid = "ID"\nphone = "id"',
-        "`columns.phone`: is the same column as `customer_uuid`; each needs its own",
+        "`columns.phone`: is the same column as `customer_uuid`; each needs a different column",
     ),
 ]
 
@@ -737,11 +752,11 @@ WRONG_TIMES = [
     (
         '[sending]\nquiet_hours = { from = "20:00" }',
         (
-            '`sending.quiet_hours.to`: is missing. When they end, such as "08:00"; the next morning if '
-            "earlier than from."
+            '`sending.quiet_hours.to`: is missing. When quiet hours end, such as "08:00". If it is earlier than '
+            "from: on the next day."
         ),
     ),
-    # nobody can say whether that is all day or never
+    # this could mean all day or never
     (
         '[sending]\nquiet_hours = { from = "20:00", to = "20:00" }',
         "`sending.quiet_hours`: expected quiet hours that begin and end at different times",
@@ -758,7 +773,7 @@ WRONG_TIMES = [
         '[schedule]\ncron = "61 10 * * *"',
         (
             '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is '
-            '"61 10 * * *"; the minute "61" is not of 0 to 59'
+            '"61 10 * * *"; the minute "61" is not valid (use 0 to 59)'
         ),
     ),
     ('[schedule]\nexpires_after = "2h"', "`schedule`: expected either `cron` or `at`"),
@@ -776,7 +791,7 @@ WRONG_TIMES = [
     (
         "[schedule]\nat = 2026-12-01T10:00:00Z",
         (
-            "`schedule.at`: expected a date and time without an offset (the campaign's time zone is meant), "
+            "`schedule.at`: expected a date and time without an offset (it is in the campaign's time zone), "
             "but it is 2026-12-01T10:00:00+00:00"
         ),
     ),
@@ -791,25 +806,27 @@ def test_wrong_times(tmp_path: Path, line: str, sentence: str) -> None:
 
 def test_template_and_template_by(tmp_path: Path) -> None:
     both = with_line('template_by = { column = "L", default = "x", cases = { "y" = ["es"] } }')
-    assert problems(tmp_path, both) == ("`template_by`: stands beside `template`; keep one of them",)
+    assert problems(tmp_path, both) == (
+        "`template_by`: cannot be used together with `template`; keep one of them",
+    )
 
 
 WRONG_CASES = [
-    # Two spellings of one file, or one value under two files: one of the two would be passed over in silence.
+    # Two spellings of one file, or one value for two files: one of them would be ignored silently.
     (
         'cases = { "es.j2" = ["SPA"], "./es.j2" = ["es"] }',
         "`template_by.cases../es.j2`: is the same file as es.j2; write it once",
     ),
     (
         'cases = { "es.j2" = ["SPA", "es"], "vi.j2" = ["vi", " Es "] }',
-        '`template_by.cases.vi.j2`: " Es " stands under es.j2 too (letter case does not count); keep one of them',
+        '`template_by.cases.vi.j2`: " Es " is also listed for es.j2 (letter case does not matter); keep one of them',
     ),
-    # Without quotes, TOML takes the point for a table.
+    # Without quotes, TOML reads the dot as a table.
     (
         'cases = { es.j2 = ["SPA"] }',
         (
             "`template_by.cases.es`: expected a list in square brackets, but it is a table; "
-            "a file's name with a point in it stands in quotes"
+            "put a file name that contains a dot in quotes"
         ),
     ),
     (
@@ -832,7 +849,7 @@ def test_template_by_needs_a_default(tmp_path: Path) -> None:
         'template = "spring.txt.j2"', 'template_by = { column = "Language", cases = { "es.j2" = ["SPA"] } }'
     )
     assert problems(tmp_path, text) == (
-        "`template_by.default`: is missing. The template for all values that no case names.",
+        "`template_by.default`: is missing. The template for values that are in none of the cases.",
     )
 
 
@@ -842,15 +859,15 @@ def test_an_empty_file_says_all_that_is_missing(tmp_path: Path) -> None:
         load_campaign(path)
     assert str(caught.value) == (
         f"{path}: 5 problems\n"
-        "  - `name`: is missing. The campaign's name. The ledger knows the campaign by it: a new name "
-        "is a new campaign,"
-        " without history.\n"
-        "  - `list`: is missing. The customers: a CSV file or a workbook, as a path relative to the campaign file.\n"
-        "  - `template`: is missing. The text's template, as a path relative to the campaign file; "
-        "needed where there is no template_by.\n"
-        "  - `department_uuid`: is missing; write it here, or under [columns] as department_uuid = the name of its"
-        " column\n"
-        "  - `user_uuid`: is missing; write it here, or under [columns] as user_uuid = the name of its column"
+        "  - `name`: is missing. The campaign's name. It identifies the campaign in the ledger: a new name is a new "
+        "campaign without history.\n"
+        "  - `list`: is missing. The customer list: a CSV file or a workbook. The path is relative to the campaign "
+        "file.\n"
+        "  - `template`: is missing. The template of the text. The path is relative to the campaign file. "
+        "Required unless template_by is set.\n"
+        "  - `department_uuid`: is missing; write it here, or name its column under [columns]: "
+        'department_uuid = "column name"\n'
+        '  - `user_uuid`: is missing; write it here, or name its column under [columns]: user_uuid = "column name"'
     )
 
 
@@ -886,7 +903,7 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
     (
         'name = "x"\nlist = "C:\\lists\\x.csv"',
         (
-            "line 2: a backslash in double quotes has a meaning of its own; "
+            "line 2: a backslash has a special meaning in double quotes; "
             "write \"C:/lists/x.csv\" or use single quotes: 'C:\\lists\\x.csv'"
         ),
     ),
@@ -894,47 +911,47 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
     (
         'list = "C:\\users\\x.csv"',
         (
-            "line 1: a backslash in double quotes has a meaning of its own; "
+            "line 1: a backslash has a special meaning in double quotes; "
             "write \"C:/users/x.csv\" or use single quotes: 'C:\\users\\x.csv'"
         ),
     ),
-    # nothing of a password's line is repeated
+    # a line with a password is not repeated
     ('password = "abc\\def"', "line 1: this is not valid TOML: Unescaped '\\' in a string"),
     (
         "name = “Spring”",
-        'line 1: curly quotes do not count as quotes; write straight ones (") around the text',
+        'line 1: these are curly quotes; put straight quotes (") around the text',
     ),
     (
         'name = "Spring”\nlist = "x.csv"',
-        'line 1: curly quotes do not count as quotes; write straight ones (") around the text',
+        'line 1: these are curly quotes; put straight quotes (") around the text',
     ),
     (
         "yes = [\n  “Y”]",
-        'line 2: curly quotes do not count as quotes; write straight ones (") around the text',
+        'line 2: these are curly quotes; put straight quotes (") around the text',
     ),
     # curly quotes in a text or a comment are not to blame
     (
         'name = "It’s “spring”" x # “”',
-        "line 1: something is left over behind the value; text stands in straight quotes",
+        "line 1: there is something after the value; put text in straight quotes",
     ),
     (
         "name = Spring",
-        "line 1: there is no valid value here; text stands in straight quotes, and true and false in small letters",
+        "line 1: this is not a valid value; put text in straight quotes, and write true and false in small letters",
     ),
     (
         "[message]\nis_manual = True\n",
-        "line 2: there is no valid value here; text stands in straight quotes, and true and false in small letters",
+        "line 2: this is not a valid value; put text in straight quotes, and write true and false in small letters",
     ),
     ('name = "Spring\nlist = "x"', "line 1: a closing quote is missing at the end of the line"),
     ("name: Spring\n", "line 1: every line is `key = value`, a [section] or a # comment"),
-    ("a = 1\na = 2\n", "line 2: this key is there twice; keep one of them"),
-    ("[a]\n[a]\n", "line 2: this [section] is there twice; put its keys together under one"),
+    ("a = 1\na = 2\n", "line 2: this key is in the file twice; keep one of them"),
+    ("[a]\n[a]\n", "line 2: this [section] is in the file twice; put its keys under one of them"),
     ("[sending\nrate = 1\n", "line 1: a closing ] is missing"),
     ('key = ["x"', "line 1: a list has no closing ]"),
-    ("at = 2026-13-01\n", "line 1: something is left over behind the value; text stands in straight quotes"),
-    # Python refuses to read such numbers and lists in a way of its own
-    ("x = 1" + "1" * 5000, "it holds a number or a list of lists that no campaign needs"),
-    ("x = " + "[" * 5000, "it holds a number or a list of lists that no campaign needs"),
+    ("at = 2026-13-01\n", "line 1: there is something after the value; put text in straight quotes"),
+    # Python has its own errors for such numbers and lists
+    ("x = 1" + "1" * 5000, "it has a number that is too long or lists that are nested too deeply"),
+    ("x = " + "[" * 5000, "it has a number that is too long or lists that are nested too deeply"),
     # encodings
     (SMALLEST.encode("utf-16"), 'it is saved as UTF-16 ("Unicode"); save it again with the encoding UTF-8'),
     (
@@ -945,12 +962,15 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
         b'# x\nname = "Fr\xfchling"',
         "line 2 holds a character that is not UTF-8; save the file again with the encoding UTF-8",
     ),
-    # somebody names the wrong file
+    # the wrong file
     (
         b"PK\x03\x04\x14\x00\x06\x00",
         "it is not a text file; name the campaign file, a text file that ends in .toml",
     ),
-    (b"x" * 1_000_001, "it is larger than 1 MB and so no campaign file; is it the list?"),
+    (
+        b"x" * 1_000_001,
+        "it is larger than 1 MB, too large for a campaign file; name the campaign file, not the list",
+    ),
 ]
 
 
@@ -960,7 +980,7 @@ def test_unreadable(tmp_path: Path, content: str | bytes, sentence: str) -> None
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-def test_whatever_a_file_holds_the_error_is_ours(
+def test_any_content_gives_one_of_our_errors(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, "any.toml")
@@ -982,7 +1002,7 @@ _KEYS = sorted(
 
 
 @given(st.dictionaries(st.sampled_from([*_KEYS, "sending", "recipients", "message"]), _SCALARS, max_size=8))
-def test_whatever_a_value_is_it_fits_or_the_error_is_ours(
+def test_any_value_is_valid_or_gives_one_of_our_errors(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
     def toml(value: Any) -> str:

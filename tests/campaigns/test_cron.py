@@ -200,7 +200,7 @@ def week_around(expression: str, zone: str, change: datetime) -> list[datetime]:
 def test_the_next_time_lies_ahead_and_nothing_lies_between(
     change: tuple[str, datetime], expression: str, offset: int, seconds: int
 ) -> None:
-    """From whatever moment it is asked, the answer is the first of the times that any earlier moment gives."""
+    """From any moment, the result is the first later one of the times found from an earlier moment."""
     zone, moment = change
     asked = moment + offset * MINUTE + timedelta(seconds=seconds)
     from_before = week_around(expression, zone, moment)
@@ -233,23 +233,26 @@ def test_a_single_time_in_its_zone(zone: str, written: str, moment: str) -> None
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [
-        ("61 10 * * *", 'the minute "61" is not of 0 to 59'),
-        ("0 24 * * *", 'the hour "24" is not of 0 to 23'),
-        ("0 10 0 * *", 'the day of the month "0" is not of 1 to 31'),
-        ("0 10 L * *", 'the day of the month "L" is not of 1 to 31'),
-        ("0 10 * 13 *", 'the month "13" is not of 1 to 12 or JAN to DEC'),
-        ("0 10 * MON *", 'the month "MON" is not of 1 to 12 or JAN to DEC'),
-        ("0 10 * * 8", 'the weekday "8" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
-        ("0 10 * * MONDAY", 'the weekday "MONDAY" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
-        ("0 10 * * 5L", 'the weekday "5L" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday'),
+        ("61 10 * * *", 'the minute "61" is not valid (use 0 to 59)'),
+        ("0 24 * * *", 'the hour "24" is not valid (use 0 to 23)'),
+        ("0 10 0 * *", 'the day of the month "0" is not valid (use 1 to 31)'),
+        ("0 10 L * *", 'the day of the month "L" is not valid (use 1 to 31)'),
+        ("0 10 * 13 *", 'the month "13" is not valid (use 1 to 12 or JAN to DEC)'),
+        ("0 10 * MON *", 'the month "MON" is not valid (use 1 to 12 or JAN to DEC)'),
+        ("0 10 * * 8", 'the weekday "8" is not valid (use 0 to 7 or SUN to SAT, where 0 and 7 are Sunday)'),
+        (
+            "0 10 * * MONDAY",
+            'the weekday "MONDAY" is not valid (use 0 to 7 or SUN to SAT, where 0 and 7 are Sunday)',
+        ),
+        ("0 10 * * 5L", 'the weekday "5L" is not valid (use 0 to 7 or SUN to SAT, where 0 and 7 are Sunday)'),
         (
             "0 10 * * FRI-MON",
-            'the weekday "FRI-MON" is not of 0 to 7 or SUN to SAT, where 0 and 7 are Sunday',
+            'the weekday "FRI-MON" is not valid (use 0 to 7 or SUN to SAT, where 0 and 7 are Sunday)',
         ),
-        ("0 */0 * * *", 'the hour "*/0" is not of 0 to 23'),
-        (", 10 * * *", 'the minute "," is not of 0 to 59'),
-        ("0 10 30 2 *", "there is no such day in these months"),
-        ("0 10 31 4,6 *", "there is no such day in these months"),
+        ("0 */0 * * *", 'the hour "*/0" is not valid (use 0 to 23)'),
+        (", 10 * * *", 'the minute "," is not valid (use 0 to 59)'),
+        ("0 10 30 2 *", "these months have no such day"),
+        ("0 10 31 4,6 *", "these months have no such day"),
         ("0 10 30 2 MON", None),  # Mondays in February
         ("*/15 8-18 1,15 jan-jun Mon-Fri", None),
     ],
@@ -283,7 +286,7 @@ def ten(day: int) -> datetime:
         (ten(23), ten(24), Due(ten(24))),
         (ten(23), ten(24) + TWO_HOURS, Due(ten(24))),
         (ten(23), ten(24) + TWO_HOURS + timedelta(seconds=1), Due(missed=Missed(ten(24), ten(24)))),
-        # Several days off: the last one is made up for, if it can be, and the others are said.
+        # Several days off: the last one is started if it is not too late, and the others are reported.
         (ten(21), ten(24) + timedelta(hours=1), Due(ten(24), Missed(ten(22), ten(23)))),
         (ten(22), ten(24) + timedelta(hours=1), Due(ten(24), Missed(ten(23), ten(23)))),
         (ten(21), ten(24) + timedelta(hours=5), Due(missed=Missed(ten(22), ten(24)))),
@@ -309,7 +312,7 @@ def test_a_minute_by_minute_schedule_that_slept_for_a_year_is_judged_quickly() -
 def test_no_time_is_started_twice_and_none_is_passed_over_in_silence(
     looks: list[int], expires: timedelta
 ) -> None:
-    """However irregularly somebody looks, each time is started or missed, exactly once."""
+    """At any intervals between checks, each time is started or missed exactly once."""
     times = CronTimes("0 10,22 * * *", ZoneInfo(CHICAGO))
     begin = now = handled = utc("2026-10-30T00:00-05:00")
     seen: list[datetime] = []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.campaigns.quiet_hours import Hours, clock_of, first_opening
+from batchsend.campaigns.quiet_hours import Hours, clock_of, first_allowed
 from batchsend.messages.phones import zones_of
 
 CHICAGO, NEW_YORK, LOS_ANGELES = "America/Chicago", "America/New_York", "America/Los_Angeles"
@@ -87,15 +87,15 @@ def test_a_fixed_zone_counts_for_everybody() -> None:
 )
 def test_when_the_hours_end(zone: str, begins: time, ends: time, moment: str, opening: str) -> None:
     hours = Hours(begins, ends, fallback=zone)
-    assert hours.opens(datetime.fromisoformat(moment).astimezone(UTC), zone) == datetime.fromisoformat(
+    assert hours.next_allowed(datetime.fromisoformat(moment).astimezone(UTC), zone) == datetime.fromisoformat(
         opening
     )
 
 
 def test_the_first_of_several_recipients() -> None:
     early = at("2026-11-24 05:00")
-    assert first_opening(TCPA, early, [LOS_ANGELES, NEW_YORK, CHICAGO]) == at("2026-11-24 08:00", NEW_YORK)
-    assert first_opening(TCPA, early, []) is None
+    assert first_allowed(TCPA, early, [LOS_ANGELES, NEW_YORK, CHICAGO]) == at("2026-11-24 08:00", NEW_YORK)
+    assert first_allowed(TCPA, early, []) is None
 
 
 minutes = st.integers(0, 24 * 60 - 1).map(lambda minute: time(minute // 60, minute % 60))
@@ -121,7 +121,7 @@ def test_an_opening_is_allowed_and_nothing_before_it_is(
     if begins == ends:
         return
     hours = Hours(begins, ends, fallback=campaign)
-    opening = hours.opens(moment, clock)
+    opening = hours.next_allowed(moment, clock)
     if opening is None:
         return
     assert opening >= moment
@@ -131,9 +131,9 @@ def test_an_opening_is_allowed_and_nothing_before_it_is(
 
 
 @given(zones, clocks, moments)
-def test_nobody_waits_longer_than_a_night_of_one_clock(campaign: str, clock: str, moment: datetime) -> None:
+def test_no_recipient_waits_longer_than_one_night(campaign: str, clock: str, moment: datetime) -> None:
     hours = Hours(time(21), time(8), fallback=campaign)
-    opening = hours.opens(moment, clock)
+    opening = hours.next_allowed(moment, clock)
     assert opening is not None
     assert opening - moment <= timedelta(hours=12)
 

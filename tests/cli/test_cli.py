@@ -1,4 +1,4 @@
-"""The other commands, as their users start them."""
+"""The commands other than `send`, as users run them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,25 +26,25 @@ def test_help_does_not_load_the_heavy_libraries(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_new_campaign_can_be_rehearsed_and_not_sent_until_its_ids_are_filled_in(tmp_path: Path) -> None:
+def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_path: Path) -> None:
     world = World(tmp_path)
     made = world.run("new", "spring")
     assert made.code == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["spring.csv", "spring.toml", "spring.txt.j2"]
     again = world.run("new", "spring")
     assert again.code == 2
-    assert "spring.toml, spring.txt.j2, spring.csv: already here, and nothing is overwritten." in again.err
+    assert "spring.toml, spring.txt.j2, spring.csv: already exists. Nothing is overwritten." in again.err
     rehearsed = world.run("send", "spring.toml", "--sandbox", "--yes")
     assert "3 rows = 2 accepted by myKaarma + 1 skipped + 0 need attention + 0 waiting" in rehearsed.out
     assert rehearsed.code == 0
-    assert "by a stand-in" in rehearsed.out
+    assert "through a stand-in" in rehearsed.out
     sent = world.run("send", "spring.toml", "--yes")
     assert sent.code == 2
-    assert "`department_uuid` is still the sample's: put in your own" in sent.err
-    assert "`user_uuid` is still the sample's" in sent.err
+    assert "`department_uuid` is still the sample id: put in your own" in sent.err
+    assert "`user_uuid` is still the sample id" in sent.err
 
 
-def test_quiet_says_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:
+def test_quiet_prints_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:
     world.environment["MYKAARMA_PASSWORD"] = "wrong"
     world.write(customers(3))
     stopped = world.send("--quiet")
@@ -85,7 +86,7 @@ def test_preview_shows_earlier_outcomes_as_send_would(world: World) -> None:
     rows = read_results(world.folder / "elsewhere" / "campaign.xlsx")
     assert [row["status"] for row in rows.values()] == ["accepted", "ready"]
     assert rows[2]["run"] == 1
-    assert "goes on: the same list" in done.out
+    assert "continues: the list is the same" in done.out
 
 
 def test_results_can_be_written_again_at_any_time(world: World) -> None:
@@ -104,10 +105,10 @@ def test_results_can_be_written_again_at_any_time(world: World) -> None:
     )
     unknown = world.run("results", "99")
     assert unknown.code == 2
-    assert "has no run 99. `batchsend runs` shows which there are." in unknown.err
+    assert "has no run 99. `batchsend runs` lists the runs." in unknown.err
 
 
-def test_those_who_got_the_wrong_text_can_be_written_to_again(world: World, sandbox: Sandbox) -> None:
+def test_accepted_rows_can_be_the_list_of_another_campaign(world: World, sandbox: Sandbox) -> None:
     rows = [*customers(2), {"Customer UUID": "sandbox-locked-1", "First Name": "=1+1", "Phone": ""}]
     world.write(rows)
     world.send()
@@ -131,7 +132,7 @@ def test_those_who_got_the_wrong_text_can_be_written_to_again(world: World, sand
     assert "sent is not a status" in world.run("results", "1", "--only", "sent").err
 
 
-def test_runs_shows_what_ran_and_by_whom(world: World) -> None:
+def test_runs_lists_each_run_with_its_counts(world: World) -> None:
     assert "There is no ledger in" in world.run("runs").err
     world.write(customers(2))
     world.send()
@@ -145,7 +146,7 @@ def test_runs_shows_what_ran_and_by_whom(world: World) -> None:
     assert "ended: done" in done.out
 
 
-def test_history_says_who_got_what_from_whom(world: World, sandbox: Sandbox) -> None:
+def test_history_shows_the_texts_to_a_customer_or_phone(world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.send()
     for option in (("--customer", "customer-1"), ("--phone", "(312) 500-0001")):
@@ -155,9 +156,9 @@ def test_history_says_who_got_what_from_whom(world: World, sandbox: Sandbox) -> 
         assert "| Hi Name1, it is time for your service." in done.out
         assert sandbox.requests()[1]["messageUUID"] in done.out
         assert "Name0" not in done.out
-    nobody = world.run("history", "--customer", "stranger")
-    assert nobody.out == "This ledger knows of no text to stranger.\n"
-    assert "Name a customer with --customer, or a phone with --phone." in world.run("history").err
+    stranger = world.run("history", "--customer", "stranger")
+    assert stranger.out == "This ledger has no text to stranger.\n"
+    assert "Name a customer with --customer, or a phone number with --phone." in world.run("history").err
 
 
 def test_schema_is_json_for_editors(tmp_path: Path) -> None:
@@ -168,18 +169,25 @@ def test_schema_is_json_for_editors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        # A mistyped file name is the commonest mistake of all.
+        # A mistyped file name is the most common mistake.
         (["preview", "nowhere.toml"], "nowhere.toml"),
         (["send", "nowhere.toml", "--yes"], "nowhere.toml"),
+        # Mistakes that click finds.
         (["send"], "Missing argument 'CAMPAIGN'"),
         (["sned"], "No such command 'sned'"),
-        (["send", "campaign.toml", "--yes", "--resend", "accepted"], "--resend accepted: only what is"),
+        # What can never be sent again.
+        (
+            ["send", "campaign.toml", "--yes", "--resend", "accepted"],
+            "--resend accepted: only `failed` and `unconfirmed` rows can be sent again.",
+        ),
         (
             ["send", "campaign.toml", "--yes", "--resend", "OPTED_OUT_COMMUNICATION_VALUE"],
-            "these customers opted out. They are never texted again.",
+            "these customers opted out and are never texted again.",
         ),
+        # Values that no start can use.
         (["send", "campaign.toml", "--yes", "--rate", "0"], "--rate"),
         (["send", "campaign.toml", "--yes", "--results", "x.pdf"], ".xlsx or .csv"),
+        # A password in an argument is visible to other users of the computer.
         (
             ["send", "campaign.toml", "--yes", "--ledger", "postgresql://u:secret@h/db"],
             "--ledger holds a password",
@@ -195,7 +203,7 @@ def test_bad_usage_is_exit_2_with_a_sentence(tmp_path: Path, arguments: list[str
     assert not (tmp_path / ".batchsend").exists()
 
 
-def test_all_files_problems_come_at_once(tmp_path: Path) -> None:
+def test_problems_of_all_files_are_reported_together(tmp_path: Path) -> None:
     world = World(tmp_path).write(
         [{"Name": "A", "Phone": ""}],
         campaign='[recipients]\nsuppress = ["no_such_file.csv"]\n',
@@ -211,7 +219,7 @@ def test_all_files_problems_come_at_once(tmp_path: Path) -> None:
         assert sentence in done.err
 
 
-def test_missing_credentials_say_how_to_set_them(tmp_path: Path) -> None:
+def test_missing_credentials_are_an_error_that_tells_how_to_set_them(tmp_path: Path) -> None:
     world = World(tmp_path).write(customers(1))
     world.environment = {"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": ""}
     done = world.send()
@@ -221,7 +229,7 @@ def test_missing_credentials_say_how_to_set_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of this kind")
-def test_ledger_results_and_previews_are_for_their_owner_only(world: World) -> None:
+def test_only_the_owner_can_read_ledger_results_and_previews(world: World) -> None:
     world.write(customers(1))
     world.send()
     world.run("preview", "campaign.toml")
@@ -234,7 +242,7 @@ def test_ledger_results_and_previews_are_for_their_owner_only(world: World) -> N
     assert {file.stat().st_mode & 0o077 for file in private} == {0}
 
 
-def test_the_sandbox_that_cannot_listen_says_so(world: World) -> None:
+def test_a_sandbox_on_a_used_port_is_an_error(world: World) -> None:
     port = world.base_url.rsplit(":", 1)[1]
     done = subprocess.run([*BATCHSEND, "sandbox", "--port", port], capture_output=True, encoding="utf-8")
     assert done.returncode == 2
@@ -242,7 +250,7 @@ def test_the_sandbox_that_cannot_listen_says_so(world: World) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_results_are_never_written_over_what_the_campaign_reads(world: World, sandbox: Sandbox) -> None:
+def test_results_never_overwrite_a_file_that_the_campaign_reads(world: World, sandbox: Sandbox) -> None:
     world.write(customers(1))
     before = (world.folder / "customers.csv").read_bytes()
     refused = world.send("--results", "customers.csv")
@@ -253,9 +261,9 @@ def test_results_are_never_written_over_what_the_campaign_reads(world: World, sa
     )
     campaign = world.folder / "campaign.toml"
     campaign.write_text(campaign.read_text().replace("message.txt.j2", "message.html"), encoding="utf-8")
-    beside = world.send("--results", "message.xlsx")
-    assert beside.code == 2
-    assert "message.html is a file that the campaign reads" in beside.err
+    page = world.send("--results", "message.xlsx")
+    assert page.code == 2
+    assert "message.html is a file that the campaign reads" in page.err
     assert sandbox.requests() == []
     assert world.send().code == 0
     again = world.run("results", "campaign.toml", "--out", "customers.csv", "--as-list")
@@ -263,41 +271,85 @@ def test_results_are_never_written_over_what_the_campaign_reads(world: World, sa
     assert (world.folder / "customers.csv").read_bytes() == before
 
 
-def test_a_list_without_headers_is_told_without_repeating_anybody(world: World) -> None:
+def test_the_error_for_a_list_without_headers_repeats_no_customer(world: World) -> None:
     world.write(customers(2))
     lines = (world.folder / "customers.csv").read_text(encoding="utf-8").splitlines()[1:]
     (world.folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
     refused = world.send("--log-format", "json")
     assert refused.code == 2
-    assert "Its first row is a customer, not headers" in refused.err
+    assert "Its first row looks like a customer, not headers" in refused.err
     assert "Name0" not in refused.err + refused.out
 
 
-def test_all_that_is_wrong_with_list_and_template_is_said_at_once(world: World) -> None:
+def test_problems_of_list_and_template_are_reported_together(world: World) -> None:
     world.write(
         [{"Name": "a", "first_name": "b", "First Name": "c"}], template="Hi {{ fist_name }}, {{ nobody }}"
     )
     refused = world.send()
     assert refused.code == 2
-    for said in (
+    for problem in (
         "headers mean the same column",
         "needs a column for `customer_uuid`",
         "`fist_name`",
         "`nobody`",
     ):
-        assert said in refused.err, said
+        assert problem in refused.err, problem
 
 
-def test_without_a_terminal_nobodys_text_is_printed(world: World) -> None:
+def test_without_a_terminal_no_text_is_printed(world: World) -> None:
     world.write(customers(2))
     assert "Hi Name0" in world.run("preview", "campaign.toml").out
     assert "Hi Name0" not in world.send().out
 
 
-def test_what_a_dry_run_cannot_do_is_refused(world: World, sandbox: Sandbox) -> None:
+def test_options_without_effect_on_a_dry_run_are_refused(world: World, sandbox: Sandbox) -> None:
     world.write(customers(1))
     refused = world.send("--dry-run", "--expect", "9")
     assert refused.code == 2
     assert "--dry-run is `batchsend preview`, which has no --expect: leave it out." in refused.err
     assert world.send("--dry-run").code == 0
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Options about sending: a preview sends nothing.
+        ["--strict"],
+        ["--rate", "1"],
+        ["--concurrency", "1"],
+        ["--wait"],
+        ["--detach"],
+        ["--sandbox"],
+        # Options about output that a preview does not have.
+        ["--results", "x.csv"],
+        ["--quiet"],
+        ["--log-format", "json"],
+    ],
+)
+def test_every_option_that_preview_lacks_is_refused_with_dry_run(tmp_path: Path, options: list[str]) -> None:
+    world = World(tmp_path).write(customers(1))
+    refused = world.send("--dry-run", *options)
+    assert refused.code == 2
+    assert f"which has no {options[0]}: leave it out." in refused.err
+
+
+def test_options_of_preview_go_with_dry_run(tmp_path: Path) -> None:
+    world = World(tmp_path).write(customers(2))
+    (tmp_path / "customers.csv").rename(tmp_path / "other.csv")
+    done = world.send(
+        "--dry-run", "--list", "other.csv", "--limit", "1", "--ledger", "l.db", "--new-campaign"
+    )
+    assert done.code == 0, done.err
+    assert "+ 1 ready to send" in done.out
+
+
+def test_a_rehearsal_says_that_it_does_not_wait_for_quiet_hours(tmp_path: Path) -> None:
+    moment = datetime.now(UTC)
+    begins, ends = (f"{moment + timedelta(hours=hours):%H:%M}" for hours in (-1, 2))
+    hours = f'quiet_hours = {{ from = "{begins}", to = "{ends}", timezone = "UTC" }}'
+    world = World(tmp_path).write(customers(1), campaign=f"[sending]\n{hours}\n")
+    done = world.send("--sandbox")
+    assert done.code == 0, done.err
+    assert "The rehearsal does not wait." in " ".join(done.out.split())
+    assert "1 row = 1 accepted by myKaarma" in done.out

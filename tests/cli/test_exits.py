@@ -1,4 +1,4 @@
-"""The exit code of a run that came to its end."""
+"""The exit code of a run that was not stopped."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from batchsend.statuses import IN_FLIGHT
     [
         ([], 0),
         ([("accepted", ""), ("delivered", ""), ("skipped", "NO_CONSENT"), ("skipped", "CLOSED")], 0),
-        # Held back on purpose.
+        # Held back by --limit, which is what the user wanted.
         ([("accepted", ""), ("pending", "HELD_BACK")], 0),
         ([("accepted", ""), ("failed", "CUSTOMER_LOCKED")], 1),
         ([("undelivered", "")], 1),
         ([("unconfirmed", "TIMEOUT")], 1),
         ([("invalid", "MISSING_VALUE"), ("skipped", "DUPLICATE")], 1),
-        # A row whose outcome is not known needs somebody, however the ledger calls it.
+        # A row that is still in flight has an unknown outcome and needs attention.
         ([(IN_FLIGHT, "STOPPED")], 1),
-        # These come by themselves, later.
+        # These can be sent later.
         ([("accepted", ""), ("pending", "QUIET_HOURS")], 5),
         ([("pending", "DAILY_CAP"), ("pending", "HELD_BACK")], 5),
-        # Where both hold, somebody is needed first.
+        # If both apply, attention comes first.
         ([("pending", "QUIET_HOURS"), ("failed", "CUSTOMER_LOCKED")], 1),
     ],
 )
-def test_what_the_rows_make_of_the_exit_code(rows: list[tuple[str, str]], code: int) -> None:
+def test_the_rows_decide_the_exit_code(rows: list[tuple[str, str]], code: int) -> None:
     assert exit_of_rows(dict.fromkeys(rows, 1)) == code
 
 
-def test_the_codes_are_those_of_the_contract() -> None:
+def test_the_exit_codes_of_the_contract() -> None:
     assert {code.name: code.value for code in Exit} == {
         "DONE": 0,
         "ATTENTION": 1,

@@ -1,4 +1,4 @@
-"""What an unattended start says: JSON alone, and nothing of anybody."""
+"""The log of an unattended start: only JSON, and no personal data."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def test_a_line_for_each_event_and_one_object_for_the_end(world: World, sandbox:
     assert summary["statuses"] == {"accepted": 2, "failed": 1}
     assert {"status": "failed", "codes": "CUSTOMER_LOCKED", "rows": 1} in summary["codes"]
     assert summary["results"].endswith("campaign-1.xlsx")
-    said = done.out + done.err
+    output = done.out + done.err
     for person in people:
-        assert person["Phone"][-4:] not in said
-        assert person["First Name"] not in said
-    assert PASSWORD not in said
-    # A start that finds nothing to do says so in the same form.
+        assert person["Phone"][-4:] not in output
+        assert person["First Name"] not in output
+    assert PASSWORD not in output
+    # A start with nothing to send reports in the same form.
     again = world.send(*JOB)
     assert [event["event"] for event in events(again)] == ["ended"]
     assert json.loads(again.out)["planned"] == 0
 
 
-def test_what_refuses_a_start_is_an_event_with_its_sentence(world: World, sandbox: Sandbox) -> None:
+def test_a_refused_start_is_an_event_with_its_reason(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3), campaign="[guards]\nmax_texts = 2\n")
     refused = world.send(*JOB)
     assert refused.code == 2
     first, ended = events(refused)
     assert first["event"] == "refused"
-    assert "guards.max_texts is 2, but 3 texts would leave." in first["message"]
+    assert "guards.max_texts is 2, but 3 texts would be sent." in first["message"]
     assert ended["exit"] == 2
     assert json.loads(refused.out)["exit"] == 2
     assert sandbox.requests() == []
@@ -98,8 +98,8 @@ def test_progress_is_a_line_every_ten_seconds_with_all_counts_so_far(world: Worl
 
     start = partial(prepare, load_campaign(world.folder / "campaign.toml"))
     assert run_as_job(start, sends, log.append, log.append, clock=lambda: seconds) == 2
-    told = [event for event in map(json.loads, log) if event.get("event") == "progress"]
-    assert [(event["done"], event["rows"]) for event in told] == [
+    progress = [event for event in map(json.loads, log) if event.get("event") == "progress"]
+    assert [(event["done"], event["rows"]) for event in progress] == [
         (1001, {"accepted": 1001}),
         (2001, {"accepted": 2001}),
         (2107, {"accepted": 2100, "failed": 7}),

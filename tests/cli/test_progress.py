@@ -1,4 +1,4 @@
-"""Progress costs the same however many texts there are, and the last state is always shown. The clock is faked."""
+"""Progress has a constant cost per text and always shows the final state. The clock is faked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAILED = Outcome(3, Status.FAILED)
 
 @dataclass
 class FakeClock:
-    """Seconds that pass only when a test says so."""
+    """A clock that only a test advances."""
 
     seconds: float = 0.0
 
@@ -34,7 +34,7 @@ class FakeClock:
 
 @dataclass
 class Screen:
-    """A terminal as wide as it takes, and what was written to it."""
+    """A wide terminal that keeps the text written to it."""
 
     written: io.StringIO = field(default_factory=io.StringIO)
 
@@ -46,11 +46,11 @@ class Screen:
 
 
 def ticks(count: int) -> float:
-    """Times that a float holds exactly, so that a bound can be checked to the last bit."""
+    """Times that a float holds exactly, so that bounds can be checked exactly."""
     return count / 64
 
 
-#: Events as (ticks since the one before, how many at once).
+#: Events as (ticks since the previous one, how many together).
 ARRIVALS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 500)), max_size=60)
 
 
@@ -89,7 +89,7 @@ def test_the_rate_is_the_events_of_the_window_over_its_span(
         10.0**7,  # four months: every event finds only old buckets
     ],
 )
-def test_what_is_kept_does_not_grow_with_the_events(seconds: float) -> None:
+def test_memory_does_not_grow_with_the_events(seconds: float) -> None:
     clock = FakeClock()
     counts = OutcomeCounts(began=0.0)
     many = 100_000
@@ -109,7 +109,7 @@ def test_outcomes_of_other_processes_count_in_one_step() -> None:
     assert counts.rate(2.0) == "5000001.5/s"
 
 
-def test_events_alone_write_nothing_and_a_drawing_shows_them_all() -> None:
+def test_only_drawing_writes_and_it_shows_all_events() -> None:
     clock, screen = FakeClock(), Screen()
     shown = ProgressBar(20_000, screen.console(), clock)
     shown.open()
@@ -132,7 +132,7 @@ def test_a_pause_is_shown_until_the_next_outcome() -> None:
     shown.open()
     shown.listen(Waiting(12, "myKaarma asks for fewer requests"))
     shown.draw()
-    assert "waiting about 12 s: myKaarma asks for fewer requests" in screen.text()
+    assert "waiting about 12 seconds: myKaarma asks for fewer requests" in screen.text()
     shown.listen(TAKEN)
     drawn = len(screen.text())
     shown.draw()
@@ -142,7 +142,7 @@ def test_a_pause_is_shown_until_the_next_outcome() -> None:
 
 
 @pytest.mark.parametrize("ends", [None, KeyboardInterrupt])
-def test_the_last_state_is_shown_however_the_run_ends(ends: type[BaseException] | None) -> None:
+def test_the_final_state_is_shown_even_after_an_interrupt(ends: type[BaseException] | None) -> None:
     screen = Screen()
 
     def sends() -> None:
@@ -165,24 +165,24 @@ def test_the_last_state_is_shown_however_the_run_ends(ends: type[BaseException] 
 
 def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
     clock = FakeClock()
-    said: list[str] = []
-    with progress.lines(3000, said.append, clock) as listen:
+    lines: list[str] = []
+    with progress.lines(3000, lines.append, clock) as listen:
         for number in range(2501):
             clock.seconds = number / 100
             listen(TAKEN)
         listen(Waiting(90, "quiet hours until 9:00 AM"))
-    assert said == [
+    assert lines == [
         "1,001 of 3,000 (1,001 accepted), 100.2/s",
         "2,001 of 3,000 (2,001 accepted), 100.2/s",
-        "waiting about 2 minutes: quiet hours until 9:00 AM",
+        "waiting about 1.5 minutes: quiet hours until 9:00 AM",
     ]
 
 
 def test_a_line_without_a_rate_ends_with_the_counts() -> None:
     clock = FakeClock()
-    said: list[str] = []
+    lines: list[str] = []
     listen: Callable[..., None]
-    with progress.lines(2, said.append, clock) as listen:
+    with progress.lines(2, lines.append, clock) as listen:
         clock.seconds = 60.0
         listen(TAKEN)
-    assert said == ["1 of 2 (1 accepted)"]
+    assert lines == ["1 of 2 (1 accepted)"]

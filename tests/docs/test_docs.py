@@ -1,4 +1,4 @@
-"""The manual tells the truth: its examples run, its links lead somewhere, its reference is what the code says."""
+"""The manual is correct: its examples run, its links work, and its reference matches the code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FENCE = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page, without its indentation; `shows` is the `text` block right behind it, if any."""
+    """A fenced block of a page, without its indentation; `shows` is the `text` block right after it, if any."""
 
     page: Path
     line: int
@@ -102,17 +102,17 @@ REFERENCE = make_reference()
 
 
 @pytest.mark.parametrize("name", REFERENCE.PAGES)
-def test_the_reference_is_what_the_code_says(name: str) -> None:
-    # Mended by: python docs/make_reference.py
+def test_the_reference_matches_the_code(name: str) -> None:
+    # To update the pages: python docs/make_reference.py
     assert text_of(DOCS / name) == REFERENCE.PAGES[name]()
 
 
-def test_the_reference_explains_every_code_of_ours_once() -> None:
+def test_the_reference_explains_each_of_our_codes_once() -> None:
     listed = [code for codes in REFERENCE.CODES.values() for code in codes]
     assert sorted(listed) == sorted(Code)
 
 
-def test_the_exit_codes_are_all_explained() -> None:
+def test_all_exit_codes_are_explained() -> None:
     section = text_of(DOCS / "results.md").partition("## Exit codes")[2]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == set(Exit)
 
@@ -140,7 +140,7 @@ def test_campaign_files_in_the_manual_load(block: Block, tmp_path: Path) -> None
 
 
 def sample_list(page: Path) -> tuple[list[str], list[str]]:
-    """Headers and first row of the list that the page shows, else of the one that `batchsend new` writes."""
+    """Headers and first row of the list on the page, or else of the one that `batchsend new` writes."""
     shown = [block.text for block in blocks("csv") if block.page == page]
     text = (
         shown[0]
@@ -158,7 +158,7 @@ def rendered(template: str, headers: list[str], row: list[str], folder: Path) ->
 
 
 @pytest.mark.parametrize("block", blocks("jinja"), ids=str)
-def test_templates_in_the_manual_give_the_text_that_stands_below_them(block: Block, tmp_path: Path) -> None:
+def test_templates_in_the_manual_give_the_text_below_them(block: Block, tmp_path: Path) -> None:
     text = rendered(block.text, *sample_list(block.page), tmp_path)
     assert text
     if block.shows is not None:
@@ -178,11 +178,11 @@ def filter_rows() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "given", "expected"), filter_rows())
-def test_filters_do_what_their_table_says(name: str, given: str, expected: str, tmp_path: Path) -> None:
+def test_filters_match_their_table(name: str, given: str, expected: str, tmp_path: Path) -> None:
     assert rendered(f"{{{{ value | {name} }}}}", ["Value"], [given], tmp_path) == expected
 
 
-def test_python_examples_run_and_print_what_stands_below_them(tmp_path: Path) -> None:
+def test_python_examples_print_the_text_below_them(tmp_path: Path) -> None:
     for folder in ("campaigns", "templates", "sample_data"):
         ignored = shutil.ignore_patterns(".batchsend", "results", "previews", ".env")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
@@ -212,7 +212,7 @@ def test_the_demo_ends_with_the_line_that_the_manual_shows(page: Path, demo_summ
 
 @pytest.fixture(scope="module")
 def demo_summary(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The summary line of the rehearsal that `make demo` is, at full speed."""
+    """The summary line of `make demo`, sent at full speed."""
     results = tmp_path_factory.mktemp("demo") / "results.xlsx"
     done = subprocess.run(
         [
@@ -236,7 +236,7 @@ def demo_summary(tmp_path_factory: pytest.TempPathFactory) -> str:
     return next(line for line in done.stdout.splitlines() if " rows = " in line)
 
 
-# --- what is named exists
+# --- names
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -267,7 +267,7 @@ def test_commands_and_options_exist(page: str, line: str) -> None:
     assert used <= option_names(command), page
 
 
-def test_options_that_stand_alone_exist() -> None:
+def test_options_exist() -> None:
     known = set().union(*(option_names(command) for _, command in REFERENCE.commands_of(cli)))
     named = {(page, code.split()[0]) for page, code in inline_code() if code.startswith("--")}
     assert named
@@ -279,7 +279,7 @@ def keys_of(schema: dict[str, Any]) -> set[str]:
     return set(properties).union(*map(keys_of, properties.values()))
 
 
-def test_keys_and_settings_that_are_named_exist() -> None:
+def test_keys_and_settings_exist() -> None:
     keys = keys_of(campaign_schema())
     named = {(page, match[1]) for page, code in inline_code() if (match := re.match(r"([a-z_]+) = ", code))}
     assert named
@@ -299,7 +299,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_work(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text_of(page))):
         if target.startswith("https://"):
             continue

@@ -1,4 +1,4 @@
-"""The examples for pipelines run."""
+"""The examples for pipelines work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def step(world: World) -> Finished:
 
 def test_a_campaign_as_a_step_of_a_pipeline(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3))
-    for _ in range(2):  # a step that is run again sends nothing again
+    for _ in range(2):  # running a step again sends nothing twice
         done = step(world)
         assert done.code == 0, done.err
         result = ast.literal_eval(done.out)
@@ -34,21 +34,21 @@ def test_a_campaign_as_a_step_of_a_pipeline(world: World, sandbox: Sandbox) -> N
         assert result["summary"].startswith("3 rows = 3 accepted by myKaarma")
     assert set(sandbox.texts().values()) == {1}
 
-    # What needs somebody fails the step, and so does a guard.
+    # The step fails if a row needs attention or a guard refuses the list.
     people = customers(2, "other")
     people[1]["Customer UUID"] = "sandbox-locked-1"
     world.write(people)
     failed = step(world)
     assert failed.code == 1
-    assert "RuntimeError: Spring needs somebody: 2 rows = 1 accepted by myKaarma" in failed.err
+    assert "RuntimeError: Spring needs attention: 2 rows = 1 accepted by myKaarma" in failed.err
     world.write(customers(9, "more"), campaign="[guards]\nmax_texts = 5\n")
     refused = step(world)
     assert refused.code == 1
-    assert "guards.max_texts is 5, but 9 texts would leave." in refused.err
+    assert "guards.max_texts is 5, but 9 texts would be sent." in refused.err
     assert len(sandbox.texts()) == 4
 
 
-def test_the_airflow_example_is_python_and_calls_what_there_is() -> None:
+def test_the_airflow_example_is_valid_and_calls_the_step() -> None:
     tree = ast.parse((EXAMPLES / "airflow_dag.py").read_text(encoding="utf-8"))
     imported = [
         node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "batch_job"

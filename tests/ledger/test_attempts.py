@@ -1,4 +1,4 @@
-"""`batchsend history`: who got what when, for whoever has to answer for it years later."""
+"""`batchsend history`: who was sent what, when and by whom."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def test_all_campaigns_and_replaced_sends_with_text_sender_and_hashes(world: Wor
     assert "customer-0" not in done.out
 
 
-def test_a_phone_that_is_none_is_told() -> None:
+def test_an_invalid_phone_is_refused() -> None:
     with pytest.raises(click.UsageError, match="--phone: the phone is"):
         cli.main(["history", "--phone", "12"], standalone_mode=False)

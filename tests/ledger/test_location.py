@@ -1,4 +1,4 @@
-"""A ledger where two computers could get at it is refused, with the way out."""
+"""A ledger in a place that two computers can reach is refused with a message that says what to do."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 import pytest
 from world import Sandbox, World, customers
 
-from batchsend.ledger.location import Mount, is_on_network, synchronised_by
+from batchsend.ledger.location import Mount, is_on_network, synchronized_by
 
 
 @pytest.mark.parametrize(
     ("path", "service"),
     [
         (PureWindowsPath(r"C:\Users\Anna\OneDrive\campaigns\.batchsend\ledger.db"), "OneDrive"),
-        # The name of the firm stands behind it.
+        # The company's name follows.
         (PureWindowsPath(r"C:\Users\Anna\OneDrive - Lakeside Honda\ledger.db"), "OneDrive"),
         (PurePosixPath("/Users/anna/Dropbox (Personal)/x/ledger.db"), "Dropbox"),
         (PureWindowsPath(r"G:\My Drive\texts\ledger.db"), "Google Drive"),
         (PurePosixPath("/Users/anna/Library/Mobile Documents/com~apple~CloudDocs/ledger.db"), "iCloud"),
         (PurePosixPath("/Users/anna/Library/CloudStorage/Box-Box/ledger.db"), "a cloud service"),
         (PurePosixPath("/home/anna/nextcloud/ledger.db"), "a cloud service"),
-        # A folder about a service is not the service's folder, and a file's own name says nothing.
+        # Other folders can contain a service's name, and the file's name does not count.
         (PurePosixPath("/home/anna/dropbox-campaigns/ledger.db"), None),
         (PurePosixPath("/home/anna/Dropbox"), None),
         (PureWindowsPath(r"C:\Users\Anna\Documents\boxes\ledger.db"), None),
     ],
 )
-def test_synchronised_folders_are_known_by_their_names(path: PurePath, service: str | None) -> None:
-    assert synchronised_by(path) == service
+def test_synchronized_folders_are_recognized_by_name(path: PurePath, service: str | None) -> None:
+    assert synchronized_by(path) == service
 
 
 MOUNTS = [
@@ -55,11 +55,11 @@ MOUNTS = [
         (PureWindowsPath(r"\\server\share\ledger.db"), True),
     ],
 )
-def test_network_drives_are_known_by_their_file_system(path: PurePath, network: bool) -> None:
+def test_network_drives_are_recognized_by_file_system(path: PurePath, network: bool) -> None:
     assert is_on_network(path, MOUNTS) is network
 
 
-def test_a_campaign_in_a_synchronised_folder_says_where_the_ledger_can_be(
+def test_a_campaign_in_a_synchronized_folder_is_told_where_to_put_the_ledger(
     world: World, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     world.folder = tmp_path / "OneDrive - Lakeside Honda" / "campaigns"
@@ -67,11 +67,11 @@ def test_a_campaign_in_a_synchronised_folder_says_where_the_ledger_can_be(
     world.write(customers(1))
     refused = world.send()
     assert refused.code == 2
-    assert "this ledger lies in a folder that OneDrive synchronises." in refused.err
+    assert "this ledger is in a folder that OneDrive synchronizes." in refused.err
     assert "write BATCHSEND_LEDGER=" in refused.err
     assert sandbox.requests() == []
     assert not (world.folder / ".batchsend").exists()
-    # Looking at what would be sent needs no ledger; what is ahead is said all the same.
+    # A preview needs no ledger, but reports that `send` will be refused.
     looked = world.run("preview", "campaign.toml")
     assert looked.code == 2
     assert "1 row = 0 accepted by myKaarma + 1 ready to send" in looked.out

@@ -1,55 +1,173 @@
-"""A ledger of the first version is brought up to this one; nothing in it is forgotten."""
+"""Ledgers of earlier versions are upgraded to this one, and nothing in them is lost."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from ledgers import everything, planned, store_plan, stored
+from ledgers import BASE_URL, identity, planned, send_all, store_plan, stored
 from procrastinate.schema import SchemaManager
-from sqlalchemy import text, update
+from sqlalchemy import create_engine, inspect, text, update
 from world import Sandbox, World, customers
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.opening import open_ledger, upgrade_ledger
-from batchsend.ledger.schema import SCHEMA_VERSION, handovers, leases, meta, paces
+from batchsend.ledger.history import History
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_for_reading, open_ledger, upgrade_ledger
+from batchsend.ledger.schema import SCHEMA_VERSION, meta, metadata
 from batchsend.sending.cluster.queue import has_queue, queue_is_ready, upgrade_queue
 
-NEW_TABLES = (paces, handovers, leases)
+SCHEMAS = Path(__file__).with_name("schemas")
+#: What SQLite and PostgreSQL call differently.
+POSTGRESQL_TYPES = {" id INTEGER": " id SERIAL", "DOUBLE": "DOUBLE PRECISION"}
+#: Columns that version 3 dropped.
+DROPPED = {
+    "campaigns": {"created_at"},
+    "runs": {"owner", "lease_until"},
+    "messages": {"lease_until"},
+    "superseded": {"lease_until"},
+}
+
+Contents = dict[str, list[dict[str, Any]]]
 
 
-def make_first_version(url: str) -> int:
-    """A ledger as version 1 left it, with one run; returns its number."""
-    ledger = open_ledger(url)
-    stored_plan = store_plan(ledger, [planned(2), planned(3)])
-    with ledger.write() as connection:
-        for table in NEW_TABLES:
-            table.drop(connection)
-        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="1"))
+def write_version(url: str, version: int) -> None:
+    """Writes a ledger with the literal SQL of an earlier version."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for script in range(1, version + 1):
+            sql = (SCHEMAS / f"version_{script}.sql").read_text(encoding="utf-8")
+            if engine.dialect.name == "postgresql":
+                for name, other in POSTGRESQL_TYPES.items():
+                    sql = sql.replace(name, other)
+            for statement in sql.split(";\n"):
+                if statement.strip():
+                    connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def contents(url: str) -> Contents:
+    """Every row of every table in the database."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = {
+            table: [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()]
+            for table in inspect(connection).get_table_names()
+        }
+    engine.dispose()
+    return {table: sorted(rows, key=repr) for table, rows in found.items()}
+
+
+def upgraded_contents(before: Contents) -> Contents:
+    """What an upgrade makes of them: no row changes, columns of `DROPPED` go, and new tables are empty."""
+    after = {
+        table: sorted(
+            ({name: row[name] for name in row if name not in DROPPED.get(table, ())} for row in rows),
+            key=repr,
+        )
+        for table, rows in before.items()
+    }
+    for row in after["meta"]:
+        if row["name"] == "schema_version":
+            row["value"] = str(SCHEMA_VERSION)
+    return {"handovers": [], "leases": [], "paces": []} | after
+
+
+def shape(ledger: Ledger) -> dict[str, Any]:
+    """Columns, keys and indexes of all tables as the database has them."""
+    with ledger.read() as connection:
+        found = inspect(connection)
+        return {
+            table: (
+                [
+                    (column["name"], str(column["type"]), column["nullable"])
+                    for column in found.get_columns(table)
+                ],
+                found.get_pk_constraint(table)["constrained_columns"],
+                sorted((str(index["name"]), index["unique"]) for index in found.get_indexes(table)),
+            )
+            for table in found.get_table_names()
+        }
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
+    write_version(ledger_url, version)
+    before = contents(ledger_url)
+    assert {len(before["messages"]), len(before["superseded"])} == {6, 1}
+    for refusing in (open_ledger, open_for_reading):
+        with pytest.raises(LedgerError, match="Run `batchsend ledger upgrade`"):
+            refusing(ledger_url)
+    assert contents(ledger_url) == before
+
+    ledger, found = upgrade_ledger(ledger_url)
+    assert found == version
     ledger.close()
-    return stored_plan.run_id
-
-
-def test_a_ledger_of_the_first_version_keeps_everything(ledger_url: str) -> None:
-    run_id = make_first_version(ledger_url)
-    with pytest.raises(LedgerError, match="Run `batchsend ledger upgrade`"):
-        open_ledger(ledger_url)
-    ledger, before = upgrade_ledger(ledger_url)
-    assert before == 1
-    assert stored(ledger, run_id) == {2: ("pending", "STOPPED"), 3: ("pending", "STOPPED")}
-    contents = everything(ledger)
+    after = contents(ledger_url)
+    assert after == upgraded_contents(before)
+    # A second upgrade changes nothing.
+    ledger, found = upgrade_ledger(ledger_url)
+    assert found == SCHEMA_VERSION
     ledger.close()
-    # As good as one that was made by this version, and a second time changes nothing.
-    open_ledger(ledger_url).close()
-    again, before = upgrade_ledger(ledger_url)
-    assert before == SCHEMA_VERSION
-    assert everything(again) == contents
-    again.close()
+    assert contents(ledger_url) == after
 
 
-def test_a_version_that_never_was_is_left_alone(ledger_url: str) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
+    new = open_ledger(ledger_url)
+    expected = shape(new)
+    with new.write() as connection:
+        metadata.drop_all(connection)
+    new.close()
+    write_version(ledger_url, version)
+    ledger, _ = upgrade_ledger(ledger_url)
+    assert shape(ledger) == expected
+    ledger.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
+    write_version(ledger_url, version)
+    ledger, _ = upgrade_ledger(ledger_url)
+    campaign = ledger.campaign("Winter tires", BASE_URL)
+    assert campaign is not None
+    known = History(ledger, campaign, None, BASE_URL).earlier(["alpha", "beta", "gamma", "delta"])
+    assert {key: [(one.run_id, one.status) for one in outcomes] for key, outcomes in known.items()} == {
+        "alpha": [(1, "delivered")],
+        "beta": [(1, "accepted")],
+        "delta": [(2, "in_flight")],
+    }
+    assert ledger.interrupt_claims("Winter tires", BASE_URL) == 1
+    assert stored(ledger, 2) == {
+        2: ("skipped", "ALREADY_SENT"),
+        3: ("unconfirmed", "INTERRUPTED"),
+        4: ("pending", "STOPPED"),
+    }
+    again = store_plan(
+        ledger, [planned(4, key="epsilon")], run_id=2, who=identity("Winter tires"), campaign_id=campaign.id
+    )
+    send_all(ledger, again)
+    assert stored(ledger, 2)[4] == ("accepted", "")
+    assert stored(ledger, store_plan(ledger, [planned(2)]).run_id) == {2: ("pending", "STOPPED")}
+    ledger.close()
+
+
+def test_an_upgrade_that_fails_changes_nothing(ledger_url: str) -> None:
+    write_version(ledger_url, 1)
+    engine = create_engine(ledger_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE superseded DROP COLUMN lease_until")
+    engine.dispose()
+    before = contents(ledger_url)
+    with pytest.raises(LedgerError, match="the ledger cannot be used"):
+        upgrade_ledger(ledger_url)
+    assert contents(ledger_url) == before
+
+
+def test_an_unknown_version_is_not_changed(ledger_url: str) -> None:
     ledger = open_ledger(ledger_url)
     with ledger.write() as connection:
         connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="0"))
@@ -62,12 +180,12 @@ def test_the_queue_is_made_once(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     with ledger.read() as connection:
         assert not has_queue(connection)
-    assert upgrade_queue(ledger).startswith("made, as of Procrastinate 3.")
-    assert upgrade_queue(ledger).startswith("up to date, as of Procrastinate 3.")
+    assert upgrade_queue(ledger).startswith("created, for Procrastinate 3.")
+    assert upgrade_queue(ledger).startswith("up to date, for Procrastinate 3.")
     ledger.close()
 
 
-def test_a_queue_of_an_older_procrastinate_gets_the_migrations_that_it_lacks(postgres_url: str) -> None:
+def test_a_queue_of_an_older_procrastinate_gets_its_missing_migrations(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     scripts = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
     older = [script for script in scripts if script.name < "03.03"]
@@ -79,23 +197,23 @@ def test_a_queue_of_an_older_procrastinate_gets_the_migrations_that_it_lacks(pos
     with ledger.read() as reading:
         assert has_queue(reading)
         assert not queue_is_ready(reading)
-    assert upgrade_queue(ledger).startswith("brought up to Procrastinate 3.")
+    assert upgrade_queue(ledger).startswith("upgraded to Procrastinate 3.")
     with ledger.read() as reading:
         assert queue_is_ready(reading)
     assert upgrade_queue(ledger).startswith("up to date")
-    # As good as one that was made by this version.
+    # It now equals a queue that was created by this version.
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-    assert upgrade_queue(ledger).startswith("found as made by somebody else")
+    assert upgrade_queue(ledger).startswith("found as another program created it")
     ledger.close()
 
 
-def test_a_queue_of_somebody_else_is_used_if_it_is_new_enough(postgres_url: str) -> None:
+def test_a_queue_made_by_another_program_is_used_if_it_is_new_enough(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     upgrade_queue(ledger)
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-    assert upgrade_queue(ledger).startswith("found as made by somebody else")
+    assert upgrade_queue(ledger).startswith("found as another program created it")
     with ledger.write() as connection:
         connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
         connection.execute(text("DROP FUNCTION procrastinate_retry_job_v2"))
@@ -109,20 +227,20 @@ def test_a_queue_of_somebody_else_is_used_if_it_is_new_enough(postgres_url: str)
 def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url: str) -> None:
     world.environment["BATCHSEND_LEDGER"] = ledger_url
     world.write(customers(2))
-    make_first_version(ledger_url)
+    write_version(ledger_url, 1)
     refused = world.send()
     assert refused.code == 2
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "brought from version 1 to version 2" in upgraded.out
-    assert ("Queue for workers: made" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 2)" in world.run("ledger", "upgrade").out
+    assert "upgraded from version 1 to version 3" in upgraded.out
+    assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
+    assert "up to date (version 3)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 
 
-def test_where_there_is_no_ledger_none_is_upgraded(tmp_path: Path) -> None:
+def test_without_a_ledger_nothing_is_upgraded(tmp_path: Path) -> None:
     done = World(tmp_path).run("ledger", "upgrade")
     assert done.code == 2
     assert "There is no ledger in" in done.err

@@ -1,10 +1,9 @@
-"""Forgetting what is old: nothing of it stays in the files, and everything stays that guards against repeats."""
+"""Purging old texts: nothing of them stays in the files, and everything that prevents repeats stays."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,15 +35,8 @@ CUTOFF = datetime(2022, 3, 2, 12, tzinfo=UTC)
 OUT = "OPTED_OUT_COMMUNICATION_VALUE"
 
 
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url)
-    yield opened
-    opened.close()
-
-
 def made_then(ledger: Ledger, run_id: int, moment: str) -> None:
-    """Makes a run one that was begun, started and ended at `moment`."""
+    """Changes a run so that it was created, started and ended at `moment`."""
     with ledger.write() as connection:
         connection.execute(update(runs).where(runs.c.id == run_id).values(created_at=moment))
         connection.execute(
@@ -68,7 +60,7 @@ def secret(row: int) -> dict[str, Any]:
 
 
 def an_old_run(ledger: Ledger) -> int:
-    """A run of 2020: accepted, opted out, unconfirmed, left out, invalid, held back."""
+    """A run of 2020 with rows that are accepted, opted out, unconfirmed, skipped, invalid and held back."""
     stored_plan = store_plan(
         ledger,
         [
@@ -98,14 +90,14 @@ def an_old_run(ledger: Ledger) -> int:
     return stored_plan.run_id
 
 
-# --- how old
+# --- ages
 
 
 @pytest.mark.parametrize(
     ("age", "cutoff"),
     [
         ("4y", "2020-02-29"),
-        ("1 year", "2023-02-28"),  # there is no 29th that year
+        ("1 year", "2023-02-28"),  # that February has 28 days
         ("18mo", "2022-08-29"),
         ("2 months", "2023-12-29"),
         ("90d", "2023-12-01"),
@@ -123,15 +115,15 @@ def test_other_ages_are_refused(age: str) -> None:
         cutoff_of(age, NOW)
 
 
-def test_m_is_not_guessed_at() -> None:
+def test_an_age_in_m_is_ambiguous() -> None:
     with pytest.raises(BatchsendError, match='"6m" could be minutes or months; for months write 6mo'):
         cutoff_of("6m", NOW)
 
 
-# --- what goes and what stays
+# --- what is deleted and what stays
 
 
-def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger: Ledger) -> None:
+def test_texts_phones_and_cells_are_deleted_and_what_prevents_repeats_stays(ledger: Ledger) -> None:
     run_id = an_old_run(ledger)
     before = whole(ledger)
     assert purge(ledger, CUTOFF, NOW) == 6
@@ -141,7 +133,7 @@ def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger:
         for name in ("key", "message_uuid", "sent_at", "attempts", "segments", "start_id", "generation"):
             assert row[name] == before[place][name]
     assert whole(ledger)[run_id, 2]["customer_uuid"] == "customer-2"
-    # What was no customer id may be a phone; what waits without a text can never be sent.
+    # An invalid customer id may be a phone. A waiting row without a text can never be sent.
     assert whole(ledger)[run_id, 6]["customer_uuid"] is None
     assert stored(ledger, run_id) == {
         2: ("accepted", ""),
@@ -164,9 +156,9 @@ def test_texts_phones_and_cells_go_and_what_guards_against_repeats_stays(ledger:
     assert purge(ledger, CUTOFF, NOW) == 0
 
 
-def test_what_is_younger_is_left_alone(ledger: Ledger) -> None:
+def test_newer_entries_stay(ledger: Ledger) -> None:
     run_id = an_old_run(ledger)
-    # A later start of the same list judged the untried rows again; row 4 was delivered late.
+    # A later start of the same list used the untried rows again; row 4 was delivered late.
     store_plan(
         ledger,
         [planned(row, **secret(row), status=Status.SKIPPED, codes="NO_CONSENT") for row in (5, 7)],
@@ -184,7 +176,7 @@ def test_what_is_younger_is_left_alone(ledger: Ledger) -> None:
     assert left == {(run_id, 4), (run_id, 5), (run_id, 6), (run_id, 7), (young.run_id, 2)}
 
 
-def test_sends_that_a_resend_replaced_are_forgotten_as_well(ledger: Ledger) -> None:
+def test_sends_that_a_resend_replaced_are_purged_too(ledger: Ledger) -> None:
     first = store_plan(ledger, [planned(2, **secret(2))])
     send_all(ledger, first, came_to(2, Status.FAILED, "CUSTOMER_LOCKED", sent_at=OLD))
     again = store_plan(ledger, [planned(2, **secret(2), generation=1)], run_id=first.run_id, resend="failed")
@@ -217,7 +209,7 @@ def test_updates_that_quote_the_text_are_emptied(ledger: Ledger) -> None:
         assert found.all() == [("a", "", "delivered"), ("b", "secret", "delivered")]
 
 
-# --- nothing is left in the files
+# --- the files
 
 
 def test_no_byte_is_left_in_the_file_or_its_log(tmp_path: Path) -> None:
@@ -232,14 +224,14 @@ def test_no_byte_is_left_in_the_file_or_its_log(tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as checkpointing:
         checkpointing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = file.stat().st_size
-    # Another program has the ledger open, as a run's results page or a viewer may.
+    # Another program has the ledger open, such as a database viewer.
     other = sqlite3.connect(file)
     other.execute("SELECT count(*) FROM messages").fetchone()
     assert purge(ledger, CUTOFF, NOW) == 1498
     after = content(file)
     assert b"kept text" in after
-    for forgotten in (b"secret text", b"secret cell", b"+1312555", b"1312555"):
-        assert forgotten not in after.replace(b"+13125550002", b"")
+    for purged in (b"secret text", b"secret cell", b"+1312555", b"1312555"):
+        assert purged not in after.replace(b"+13125550002", b"")
     assert file.stat().st_size < size
     assert other.execute("PRAGMA freelist_count").fetchone() == (0,)
     other.close()
@@ -247,11 +239,11 @@ def test_no_byte_is_left_in_the_file_or_its_log(tmp_path: Path) -> None:
 
 
 def content(file: Path) -> bytes:
-    """All that SQLite keeps on the disk."""
+    """The bytes of all files of the ledger."""
     return b"".join(one.read_bytes() for one in file.parent.iterdir() if one.name.startswith(file.name))
 
 
-def test_a_reader_that_keeps_old_pages_alive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_keeps_old_pages_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchsend.ledger.purge._PATIENCE_SECONDS", 0)
     file = tmp_path / "ledger.db"
     ledger = open_ledger(f"sqlite:///{file}")
@@ -262,14 +254,14 @@ def test_a_reader_that_keeps_old_pages_alive_is_told(tmp_path: Path, monkeypatch
     with pytest.raises(BatchsendError, match="The 6 entries were purged, but"):
         purge(ledger, CUTOFF, NOW)
     reader.execute("COMMIT")
-    # The same command again finishes what was left.
+    # The same command again finishes the purge.
     assert purge(ledger, CUTOFF, NOW) == 0
     assert b"secret" not in content(file)
     reader.close()
     ledger.close()
 
 
-def test_postgresql_has_the_tables_written_anew(postgres_url: str) -> None:
+def test_postgresql_rewrites_the_tables(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     an_old_run(ledger)
     plain = postgres_url.replace("postgresql+psycopg", "postgresql")
@@ -289,7 +281,7 @@ def test_postgresql_has_the_tables_written_anew(postgres_url: str) -> None:
     ledger.close()
 
 
-# --- while a run goes on
+# --- while a campaign is being sent
 
 
 def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: str) -> None:
@@ -298,7 +290,7 @@ def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: s
     try:
         with (
             campaign_lock(other, "Spring", BASE_URL),
-            pytest.raises(BusyError, match='"Spring" is being sent at the moment'),
+            pytest.raises(BusyError, match='"Spring" is being sent right now'),
             all_campaigns_locked(ledger),
         ):
             pass
@@ -310,15 +302,15 @@ def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: s
         other.close()
 
 
-# --- what people see of it
+# --- what people see
 
 
 def test_results_of_a_purged_run_say_so(ledger: Ledger) -> None:
     run_id = an_old_run(ledger)
     purge(ledger, CUTOFF, NOW)
     results = RunResults(ledger, run_id, ["Customer UUID"], ZoneInfo("America/Chicago"), [], run_id)
-    said = "the text, the phone and the list's columns were purged on 2026-03-02"
-    assert {(row.descriptions, row.message, row.phone) for row in results.rows()} == {(said, None, None)}
+    expected = "the text, the phone and the list's columns were purged on 2026-03-02"
+    assert {(row.descriptions, row.body, row.phone) for row in results.rows()} == {(expected, None, None)}
     assert ("Purged", "texts, phones and the list's columns of 6 rows, last on 2026-03-02") in results.summary
 
 
@@ -335,14 +327,15 @@ def test_purge_with_the_installed_command(tmp_path: Path) -> None:
     done = world.ask("purge", "--older-than", "4y", answer="6")
     assert done.code == 0
     assert (
-        "Spring, by api.example.com: 6 entries, each with its text, from 2020-03-02 to 2020-03-02" in done.out
+        "Spring, through api.example.com: 6 entries, each with its text, from 2020-03-02 to 2020-03-02"
+        in done.out
     )
-    assert "With them goes the evidence of what was written" in done.out
-    assert "6 entries purged, and their space was given back." in done.out
+    assert "You will no longer be able to show what was sent" in done.out
+    assert "6 entries purged; their disk space is free again." in done.out
     assert b"secret" not in content(file)
 
 
-def test_what_is_left_can_be_shown_and_says_what_is_gone(
+def test_history_and_results_say_what_was_purged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = open_ledger(f"sqlite:///{tmp_path / '.batchsend' / 'ledger.db'}")
@@ -354,7 +347,7 @@ def test_what_is_left_can_be_shown_and_says_what_is_gone(
         cli.main(["purge", "--older-than", "4y"], standalone_mode=False)
     for _ in range(2):
         cli.main(["purge", "--older-than", "4y", "--yes"], standalone_mode=False)
-    assert "Nothing to purge: nothing was last touched before " in capsys.readouterr().out
+    assert "Nothing to purge: no text was last used before " in capsys.readouterr().out
     cli.main(["history", "--customer", "customer-2"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "the text and the phone were purged on " in shown
@@ -365,7 +358,7 @@ def test_what_is_left_can_be_shown_and_says_what_is_gone(
         cli.main(["results", "1", "--as-list", "--out", "list.xlsx"], standalone_mode=False)
 
 
-def test_the_command_on_either_ledger(
+def test_the_command_on_both_databases(
     ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     an_old_run(ledger)

@@ -1,4 +1,4 @@
-"""From stored values to the text of a cell."""
+"""The text of stored values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from batchsend.lists.damage import is_damaged
     ("text", "cleaned"),
     [
         ("  Ann \t\r\n", "Ann"),
-        ("\u00a0Ann\u00a0Lee\u00a0", "Ann Lee"),  # NBSP around goes, inside it is a space
-        ("\u200bAnn\u200d\ufeff", "Ann"),  # zero-width characters come with text from web pages
-        (
-            "\u202a+1 312 555 0142\u202c",
-            "+1 312 555 0142",
-        ),  # direction marks come with phones from contact programs
-        ("\u200b \u00a0\u200b", ""),  # nothing that anyone could see
-        ("a\u200bb", "a\u200bb"),  # inside they may mean something
+        ("\u00a0Ann\u00a0Lee\u00a0", "Ann Lee"),  # NBSP is removed at the ends, and becomes a space inside
+        ("\u200bAnn\u200d\ufeff", "Ann"),  # zero-width characters from web pages
+        # Direction marks around phones from contact programs.
+        ("\u202a+1 312 555 0142\u202c", "+1 312 555 0142"),
+        ("\u200b \u00a0\u200b", ""),  # nothing visible
+        ("a\u200bb", "a\u200bb"),  # inside a text they may have a meaning
         ("🧑\u200d🔧", "🧑\u200d🔧"),
         ("NA", "NA"),
         ("007", "007"),
@@ -41,11 +39,11 @@ def test_clean(text: str, cleaned: str) -> None:
         (-5.0, "-5"),
         (0.0, "0"),
         (999999999999999.0, "999999999999999"),  # fifteen digits are what Excel keeps
-        (1e15, "1E+15"),  # beyond, digits are lost, and that can be seen
+        (1e15, "1E+15"),  # larger numbers lost digits, and show it
         (123456789012345680.0, "1.23456789012346E+17"),
         (0.1 + 0.2, "0.3"),  # as short as fifteen digits allow
         (19.99, "19.99"),
-        (1e-07, "0.0000001"),  # small is not damaged
+        (1e-07, "0.0000001"),  # a small number is not damaged
         (float("inf"), "#NUM!"),
         (float("nan"), "#NUM!"),
         (True, "TRUE"),

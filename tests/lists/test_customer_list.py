@@ -1,4 +1,4 @@
-"""Lists as a whole: what is read, row by row, and every sentence about a file that cannot be used."""
+"""Whole lists: the rows that are read, and the message for every file that is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "list.csv"
 
 
-def test_a_list_is_read_as_text_under_the_spreadsheets_row_numbers(path: Path) -> None:
+def test_a_list_is_read_as_text_with_the_spreadsheets_row_numbers(path: Path) -> None:
     path.write_bytes(b"Name,Phone\nNull,007\n\nNA,TRUE\n")
     os.utime(path, (1_767_225_600, 1_767_225_600))
     customers = open_list(path)
@@ -36,7 +36,7 @@ def test_a_list_is_read_as_text_under_the_spreadsheets_row_numbers(path: Path) -
     assert customers.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_chunks_come_in_order_and_as_often_as_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_come_in_order_and_any_number_of_times(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "BLOCK_ROWS", 10)
     path.write_text("Name\n" + "".join(f"c{i}\n" for i in range(25)), encoding="utf-8")
     customers = open_list(path)
@@ -49,18 +49,18 @@ def test_chunks_come_in_order_and_as_often_as_wanted(path: Path, monkeypatch: py
     [
         (b"A,B\n1,2\n \t,\xc2\xa0\n3,4\n", {2: ["1", "2"], 4: ["3", "4"]}),  # a blank row is counted
         (b"\n\nA,B\n1,2\n", {4: ["1", "2"]}),  # a header further down
-        (
-            b'A,B\n"1\n\n1",2\n3,4\n',
-            {2: ["1\n\n1", "2"], 3: ["3", "4"]},
-        ),  # a quoted newline is within one row
+        # A quoted line end is part of the row.
+        (b'A,B\n"1\n\n1",2\n3,4\n', {2: ["1\n\n1", "2"], 3: ["3", "4"]}),
         (b'A,B\n"say ""hi""",2\n', {2: ['say "hi"', "2"]}),  # doubled quotes
-        (b'A,B\n5" pipe,2\n', {2: ['5" pipe', "2"]}),  # a quotation mark inside of a cell is just one
-        (b'A,B\n"x"y,2\n', {2: ["xy", "2"]}),  # what Excel makes of it
+        # A quotation mark inside an unquoted cell is an ordinary character.
+        (b'A,B\n5" pipe,2\n', {2: ['5" pipe', "2"]}),
+        (b'A,B\n"x"y,2\n', {2: ["xy", "2"]}),  # as Excel reads it
         (b"A,B\r\n1,2\r\n3,4", {2: ["1", "2"], 3: ["3", "4"]}),  # no newline at the end
         (b"A,B\r1,2\r3,4\r", {2: ["1", "2"], 3: ["3", "4"]}),  # old Macs
         (b"A,B\n1,2\n\x1a", {2: ["1", "2"]}),  # old DOS programs end a text with Ctrl-Z
         (b"sep=;\nA;B\n1;2\n", {2: ["1", "2"]}),  # Excel never shows that line
-        (b"A,B,\n1,2,\n", {2: ["1", "2"]}),  # a comma at every line's end: no header over nothing is nothing
+        # A comma at the end of every line: a blank header without values is ignored.
+        (b"A,B,\n1,2,\n", {2: ["1", "2"]}),
         (b"A,,B\n1,,2\n", {2: ["1", "2"]}),  # the same in the middle
         (b"A\n=1+1\n+1\n@x\n", {2: ["=1+1"], 3: ["+1"], 4: ["@x"]}),  # text, never a formula
     ],
@@ -79,9 +79,9 @@ def test_a_header_further_down_is_noted(path: Path) -> None:
     ("row", "used", "problem", "cells"),
     [
         ("1,2,3,4", {0}, "has 4 filled cells, the header has 3", ["1", "2", "3"]),
-        ("1,2,3,,", {0}, None, ["1", "2", "3"]),  # more cells, but blank ones
+        ("1,2,3,,", {0}, None, ["1", "2", "3"]),  # the extra cells are blank
         ("1,,,4", {0}, "has a value in column D, but the header ends in column C", ["1", "", ""]),
-        ("1", {0}, None, ["1", "", ""]),  # cells after the last column that is used may be missing
+        ("1", {0}, None, ["1", "", ""]),  # cells after the last used column may be missing
         ("1", {1}, 'ends in column A, but the campaign uses "B" in column B', ["1", "", ""]),
         ("1,", {1}, None, ["1", "", ""]),  # blank is not missing
         ("1,2", None, 'ends in column B, but the campaign uses "C" in column C', ["1", "2", ""]),
@@ -111,7 +111,7 @@ EMPTY = "It is empty. Export the list again, with its header and its rows."
     ("content", "problems"),
     [
         (b"", [EMPTY]),
-        (b"\xef\xbb\xbf", [EMPTY]),  # nothing but a byte order mark
+        (b"\xef\xbb\xbf", [EMPTY]),  # only a byte order mark
         (b"\r\n , \r\n", [EMPTY]),
         (b"A,B\n\n", ["It has only a header and no rows. Export the list again, with its rows."]),
         (
@@ -125,14 +125,14 @@ EMPTY = "It is empty. Export the list again, with its header and its rows."
         ),
         (
             b"A,,B,A\n1,2,3,4\n1,,3,4\n1,2,3,4\n",
-            # All at once.
+            # All problems at once.
             [
                 (
                     'Two headers mean the same column: "A" (column A) and "A" (column D). '
                     "Rename or delete all but one of them."
                 ),
                 (
-                    "Column B has no header, but it holds values in rows 2 and 4. "
+                    "Column B has no header but has values in rows 2 and 4. "
                     "Give it a header, or delete the column."
                 ),
             ],
@@ -141,19 +141,19 @@ EMPTY = "It is empty. Export the list again, with its header and its rows."
             b"A,\n" + b"1,2\n" * 9,
             [
                 (
-                    "Column B has no header, but it holds values in rows 2, 3, 4, 5, 6 and 4 more. "
+                    "Column B has no header but has values in rows 2, 3, 4, 5, 6 and 4 more. "
                     "Give it a header, or delete the column."
                 )
             ],
         ),
         (
             b'A,B\n1,2\n"3,4\n5,6\n',
-            # Without a word, row 3 would be the last one.
+            # Otherwise row 3 would silently be the last one.
             [
                 (
-                    "The quotation marks in row 3 do not match up: a cell begins with one and it is never closed, "
-                    'so that the rows below would be lost. Put the row right (a " inside of a cell is written '
-                    "twice, with one more around the cell), or export the list again."
+                    "The quotation marks in row 3 do not match: a cell opens one and never closes it, so the rows "
+                    'below would be lost. Fix the row (write a " inside a cell twice, and put one at each end of '
+                    "the cell), or export the list again."
                 )
             ],
         ),
@@ -161,31 +161,31 @@ EMPTY = "It is empty. Export the list again, with its header and its rows."
             b"A,B\n1," + b"x" * 40_000 + b"\n",
             [
                 (
-                    "Row 2 holds a cell of more than 32,767 characters, which no spreadsheet can hold. "
-                    "Put that row right, or export the list again."
+                    "Row 2 has a cell with more than 32,767 characters, which is too long for a spreadsheet. "
+                    "Fix that row, or export the list again."
                 )
             ],
         ),
         (
-            b"A,B\n1," + b"x" * 400_000 + b"\n",  # more than the csv module takes
+            b"A,B\n1," + b"x" * 400_000 + b"\n",  # more than the csv module accepts
             [
                 (
-                    "Row 2 holds a cell of more than 32,767 characters, which no spreadsheet can hold. "
-                    "Put that row right, or export the list again."
+                    "Row 2 has a cell with more than 32,767 characters, which is too long for a spreadsheet. "
+                    "Fix that row, or export the list again."
                 )
             ],
         ),
         (
             b"A,B\n1," + b"x" * 5_000_000,
             [
-                "Line 2 is longer than 4,194,304 characters, which is no list's line. Export the list again.",
+                "Line 2 is longer than 4,194,304 characters, which is too long for a list. Export the list again.",
             ],
         ),
         (
             b"A,B\n1,2\n3,\x004\n",
             [
                 (
-                    "It holds NUL bytes (the first in line 3), which no text has: it is damaged, or not a list. "
+                    "It has NUL bytes (the first in line 3), which text never has: it is damaged or not a list. "
                     "Export it again."
                 )
             ],
@@ -201,7 +201,7 @@ EMPTY = "It is empty. Export the list again, with its header and its rows."
         ),
     ],
 )
-def test_what_is_wrong_with_the_file_as_a_whole(path: Path, content: bytes, problems: list[str]) -> None:
+def test_problems_of_the_whole_file(path: Path, content: bytes, problems: list[str]) -> None:
     path.write_bytes(content)
     assert list(problems_of(path)) == problems
 
@@ -209,7 +209,7 @@ def test_what_is_wrong_with_the_file_as_a_whole(path: Path, content: bytes, prob
 @pytest.mark.parametrize(
     "content",
     [
-        b'A,B\n1,2\n"3,4\n"5",6\n',  # closed by the next row's opening mark
+        b'A,B\n1,2\n"3,4\n"5",6\n',  # closed by the opening mark of the next row
         b'A,B\n1,2\n"3,4\n5,"6"\n',
         b'A,B\n1,2\n"3,4\n' + b"5,6\n" * 50_000,  # longer than any cell
     ],
@@ -217,10 +217,10 @@ def test_what_is_wrong_with_the_file_as_a_whole(path: Path, content: bytes, prob
 def test_a_stray_quotation_mark_never_swallows_rows(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     (problem,) = problems_of(path)
-    assert problem.startswith("The quotation marks in row 3 do not match up")
+    assert problem.startswith("The quotation marks in row 3 do not match:")
 
 
-def test_a_list_without_rows_is_accepted_where_rows_are_not_needed(path: Path) -> None:
+def test_a_list_without_rows_is_accepted_if_rows_are_not_needed(path: Path) -> None:
     path.write_bytes(b"A,B\n")
     customers = open_list(path, rows_needed=False)
     assert (customers.headers, customers.rows, list(customers.chunks())) == (("A", "B"), 0, [])
@@ -252,7 +252,9 @@ def test_too_many_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-CHANGED = "It changed while it was read. Wait until the program that writes it is done, then try again."
+CHANGED = (
+    "It changed while it was being read. Wait until the program that writes it has finished, then try again."
+)
 
 
 def test_a_file_that_grows_between_two_readings(path: Path) -> None:
@@ -263,9 +265,7 @@ def test_a_file_that_grows_between_two_readings(path: Path) -> None:
         list(customers.chunks())
 
 
-def test_a_file_that_changes_while_its_rows_are_looked_at(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_changes_while_its_rows_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "BLOCK_ROWS", 2)
     path.write_bytes(b"A\n" + b"1\n" * 10)
     customers = open_list(path)
@@ -276,7 +276,7 @@ def test_a_file_that_changes_while_its_rows_are_looked_at(
         list(chunks)
 
 
-def test_a_change_that_the_files_times_do_not_show(path: Path) -> None:
+def test_a_change_that_does_not_change_the_modification_time(path: Path) -> None:
     path.write_bytes(b"A\n1\n")
     customers = open_list(path)
     stat = path.stat()
@@ -291,16 +291,16 @@ def test_a_change_that_the_files_times_do_not_show(path: Path) -> None:
     [
         (
             ListOptions(sheet="Customers"),
-            "It is a text file, which has no sheets. Take out `sheet` under [list_options].",
+            "It is a text file, which has no sheets. Remove `sheet` from [list_options].",
         ),
         (
             ListOptions(encoding="utf8x"),
-            '`encoding = "utf8x"` under [list_options] is not known. Did you mean "utf-8"?',
+            '`encoding = "utf8x"` under [list_options] is not a known encoding. Did you mean "utf-8"?',
         ),
         (
             ListOptions(encoding="base64"),
             (
-                '`encoding = "base64"` under [list_options] is not known. '
+                '`encoding = "base64"` under [list_options] is not a known encoding. '
                 "Usual ones are utf-8, utf-16, windows-1252, mac-roman, iso-8859-1."
             ),
         ),
@@ -313,12 +313,12 @@ def test_a_change_that_the_files_times_do_not_show(path: Path) -> None:
         ),
     ],
 )
-def test_options_that_do_not_fit(path: Path, options: ListOptions, problem: str) -> None:
+def test_options_that_do_not_apply(path: Path, options: ListOptions, problem: str) -> None:
     path.write_bytes(b"A,B\n1,2\n")
     assert problems_of(path, options) == (problem,)
 
 
-def test_results_as_csv_are_a_list_again(path: Path) -> None:
+def test_a_results_csv_is_read_as_a_list(path: Path) -> None:
     path.write_text(
         "row,status,messageUUID,errorCodes,errorDescriptions,phone,message,Customer ID,Phone (list),"
         "customerUUID,run\n"

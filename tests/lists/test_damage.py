@@ -1,4 +1,4 @@
-"""Which texts are values that a spreadsheet damaged."""
+"""Values that a spreadsheet damaged, and similar ones that are not."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from batchsend.lists.damage import is_damaged
 @pytest.mark.parametrize(
     "text",
     [
-        "#N/A",  # a lookup that found nothing
-        "#n/a",  # some exports write it in lower case
+        "#N/A",  # a failed lookup
+        "#n/a",  # as some exports write it
         "#REF!",
         "#DIV/0!",
         "#NAME?",
-        "#CALC!",  # also what we give for a formula that was never calculated
+        "#CALC!",  # also our text for a formula that was never calculated
         "Err:502",  # LibreOffice
-        "##########",  # a column too narrow for its number, saved as shown
+        "##########",  # a column too narrow for its number, exported as shown
         "1.5551E+10",  # Excel
         "1.5551E10",  # without the exponent's sign
         "1.5551e+10",  # other programs
@@ -42,11 +42,11 @@ def test_damaged(text: str) -> None:
         "E10",
         "5E",
         "5e" + "0" * 62,  # 64 hex digits
-        "1.5551E+1000",  # no spreadsheet's number is as large
+        "1.5551E+1000",  # too large for a spreadsheet
         "#12 Main St",  # an address
         "#1",
         "#",
-        "N/A",  # what a person typed
+        "N/A",  # typed by a person
         "NA",
         "2125550123",
         "0.5",

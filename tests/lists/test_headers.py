@@ -1,4 +1,4 @@
-"""Headers: which spellings mean one column, and what a column is called in templates."""
+"""Spellings of one header, and the names of columns in templates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from batchsend.lists.headers import ColumnIndex, clean, match_key, nearest, vari
         ("First Name", "firstname", "first_name"),
         ("first_name", "firstname", "first_name"),
         ("FIRST-NAME", "firstname", "first_name"),
-        ("FirstName", "firstname", "firstname"),  # one word as far as anybody can tell
-        (
-            "\ufeffFirst\u00a0Name\u200b ",
-            "firstname",
-            "first_name",
-        ),  # BOM, no-break and zero-width spaces of exports
+        ("FirstName", "firstname", "firstname"),  # looks like one word
+        # BOM, no-break and zero-width spaces from exports.
+        ("\ufeffFirst\u00a0Name\u200b ", "firstname", "first_name"),
         ("First–Name", "firstname", "first_name"),  # Word's dash
         ("First\nName", "firstname", "first_name"),  # Alt+Enter in Excel
         ("2nd Phone", "2ndphone", "2nd_phone"),
@@ -37,7 +34,7 @@ def test_names_of_columns(header: str, key: str, variable: str) -> None:
 
 
 @given(st.text(max_size=20))
-def test_cleaning_changes_nothing_that_counts(header: str) -> None:
+def test_cleaning_does_not_change_the_key_or_the_variable(header: str) -> None:
     assert clean(clean(header)) == clean(header)
     assert match_key(clean(header)) == match_key(header)
     assert variable_name(clean(header)) == variable_name(header)
@@ -46,10 +43,10 @@ def test_cleaning_changes_nothing_that_counts(header: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("frist_name", "First Name"),  # two letters changed places
+        ("frist_name", "First Name"),  # two letters swapped
         ("firstname", "First Name"),
         ("lastnam", "LAST_NAME"),
-        ("vehicle", None),  # nothing is near: no suggestion is better than a wrong one
+        ("vehicle", None),  # nothing is close: no suggestion is better than a wrong one
     ],
 )
 def test_nearest(name: str, expected: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What was read once is there again, as often as wanted, and gone with the list."""
+"""Rows can be read back any number of times, and are removed with the list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = st.lists(st.tuples(st.lists(st.text(st.characters()), max_size=4), st.boo
 
 
 @given(rows=ROWS, block=st.integers(1, 7), memory=st.sampled_from([10, 10_000]))
-def test_rows_come_back_as_they_were_and_by_several_readers(
+def test_rows_come_back_unchanged_for_several_readers(
     rows: list[tuple[list[str], bool]], block: int, memory: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -39,9 +39,7 @@ def test_rows_come_back_as_they_were_and_by_several_readers(
     assert found == [(number, cells, is_hidden) for number, (cells, is_hidden) in enumerate(rows, 2)]
 
 
-def test_nothing_is_left_behind_not_even_by_a_list_that_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_file_is_left_even_by_a_refused_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "_IN_MEMORY", 1)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -56,7 +54,7 @@ def test_nothing_is_left_behind_not_even_by_a_list_that_is_refused(
     assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_no_room_for_the_rows_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "list.csv"
     path.write_text("A\n1\n", encoding="utf-8")
@@ -64,6 +62,6 @@ def test_no_room_for_the_rows_says_where(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(spool, "SpooledTemporaryFile", lambda *_, **__: full)
         with pytest.raises(ListError) as caught:
             open_list(path)
-    assert f"{path}: Its rows could not be kept in {tempfile.gettempdir()}" in str(caught.value)
+    assert f"{path}: Its rows could not be stored in {tempfile.gettempdir()}" in str(caught.value)
     assert os.strerror(errno.ENOSPC) in str(caught.value)
     assert "Free some space there" in str(caught.value)

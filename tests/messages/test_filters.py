@@ -1,4 +1,4 @@
-"""What templates can do to values: names, phones, dates and money, and the sentences where a value cannot be read."""
+"""The filters for names, phones, dates and money, and their messages for values that cannot be read."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from batchsend.statuses import Code
         ("JOHN O'BRIEN", "John O'Brien"),
         ("O’NEIL", "O’Neil"),  # a curly apostrophe
         ("D'ANGELO", "D'Angelo"),
-        ("JOHN'S AUTO", "John's Auto"),  # a genitive, not a name behind an apostrophe
+        ("JOHN'S AUTO", "John's Auto"),  # a possessive, not a name after an apostrophe
         ("MCDONALD", "McDonald"),
         ("MCGEE", "McGee"),
-        ("MACY", "Macy"),  # Mac is not split: Macy, Mack and Machado are commoner
+        ("MACY", "Macy"),  # Mac is not split: Macy, Mack and Machado are more common
         ("SMITH-JONES", "Smith-Jones"),
         ("MARY-KATE", "Mary-Kate"),
-        ("GARCIA/LOPEZ", "Garcia/Lopez"),
-        ("DE LA CRUZ", "de la Cruz"),  # two particles open a surname
+        ("GARCIA/LOPEZ", "Garcia/Lopez"),  # two surnames
+        ("DE LA CRUZ", "de la Cruz"),  # two particles begin a surname
         ("VAN DER BERG", "van der Berg"),
-        ("DE LEON", "De Leon"),  # one alone is capitalised at the start
+        ("DE LEON", "De Leon"),  # a single one is capitalized at the beginning
         ("MARIA DE LA CRUZ", "Maria de la Cruz"),
         ("OSCAR DE LEON", "Oscar de Leon"),
         ("ORTEGA Y GASSET", "Ortega y Gasset"),
-        ("DICK VAN DYKE", "Dick Van Dyke"),  # as Americans of that name write it
-        ("DE", "De"),  # a particle with nothing behind it is a name
+        ("DICK VAN DYKE", "Dick Van Dyke"),  # the usual American spelling
+        ("DE", "De"),  # a particle at the end is a name
         ("HENRY FORD III", "Henry Ford III"),
         ("III", "III"),  # a column of suffixes
         ("JOHN SMITH IV", "John Smith IV"),
         ("VI NGUYEN", "Vi Nguyen"),  # a woman's name, not a sixth
         ("JOHN SMITH JR.", "John Smith Jr."),
         ("ACME AUTO LLC", "Acme Auto LLC"),
-        ("ACME INC", "Acme Inc"),
+        ("ACME INC", "Acme Inc"),  # an ordinary word, not initials
         ("JANE DOE MD", "Jane Doe MD"),
         ("J.R. SMITH", "J.R. Smith"),
         ("TJ", "TJ"),  # initials: no vowel
@@ -48,7 +48,7 @@ from batchsend.statuses import Code
         ("ST. CLAIR", "St. Clair"),
         ("JOHN AND MARY", "John and Mary"),
         ("JOHN & MARY", "John & Mary"),
-        ("3RD STREET", "3rd Street"),
+        ("3RD STREET", "3rd Street"),  # an ordinal
         ("JOSÉ NÚÑEZ", "José Núñez"),
         ("O'BRIEN-MCDONALD", "O'Brien-McDonald"),
         ("MCDONALD'S", "McDonald's"),
@@ -66,12 +66,12 @@ from batchsend.statuses import Code
         ("ELIZABETH II", "Elizabeth II"),
         ("JOHN (JACK) SMITH", "John (Jack) Smith"),
         ("7-ELEVEN", "7-Eleven"),
-        ("JOHN  PAUL", "John  Paul"),  # blanks are the body's business
+        ("JOHN  PAUL", "John  Paul"),  # blanks are normalized later, with the body
         ("E\u0301MILE NU\u0301N\u0303EZ", "E\u0301mile Nu\u0301n\u0303ez"),  # as a Mac writes it
-        ("İPEK", "İpek"),  # whose small letter would be two characters
+        ("İPEK", "İpek"),  # its lower case has two characters
         ("ßA", "ßA"),
-        ("ßa", "ßa"),  # and whose capital would be
-        ("李明", "李明"),  # a script without capitals
+        ("ßa", "ßa"),  # and its upper case
+        ("李明", "李明"),  # a script without upper case
         ("DeShawn", "DeShawn"),  # mixed case was typed on purpose
         ("LaToya McKINLEY", "LaToya McKINLEY"),
         ("", ""),
@@ -95,8 +95,8 @@ def test_name_case_changes_nothing_but_case(text: str) -> None:
         ("312.555.0142", "(312) 555-0142"),
         ("+523312345678", "+52 33 1234 5678"),
         ("5550142", "5550142"),  # without its area code
-        ("(312) 555-0142 / (312) 555-0143", "(312) 555-0142 / (312) 555-0143"),  # two are none
-        ("ask Bob", "ask Bob"),  # what is no number is printed as it is: phones are judged elsewhere
+        ("(312) 555-0142 / (312) 555-0143", "(312) 555-0142 / (312) 555-0143"),  # two numbers are not one
+        ("ask Bob", "ask Bob"),  # other text is printed unchanged; the phone column is checked elsewhere
     ],
 )
 def test_phone(text: str, shown: str) -> None:
@@ -111,9 +111,9 @@ def test_phone_of_another_country() -> None:
     "text",
     [
         "2026-03-01",
-        "2026-03-01 09:30:00",  # as a spreadsheet's date with a time is read
+        "2026-03-01 09:30:00",  # a spreadsheet's date with a time
         "2026-03-01T09:30",
-        "2026-03-01T00:00:00Z",  # a mere date, as programs export it
+        "2026-03-01T00:00:00Z",  # a date as programs export it
         "3/1/2026",
         "03/01/26",
         "3-1-2026",
@@ -141,26 +141,26 @@ def test_dates_that_are_read(text: str) -> None:
         ("2026-03-09", {"pattern": "full", "locale": "fr_CA"}, "lundi 9 mars 2026"),
         ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es_MX"}, "3 de abril"),  # as Mexico writes it
         ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es_US"}, "4 de marzo"),  # an American list
-        # Of no country: a Spanish text about an American list.
+        # No country: a Spanish text for an American list.
         ("3/4/2026", {"pattern": "d 'de' MMMM", "locale": "es"}, "4 de marzo"),
         ("3/4/2026", {"pattern": "d MMM", "locale": "en-GB"}, "3 Apr"),
         ("3/4/2026", {"order": "dmy"}, "Apr 3"),
-        ("13/4/2026", {"locale": "en_CA"}, "Apr 13"),  # no order is needed where only one fits
-        ("5/5/2026", {"locale": "en_CA"}, "May 5"),
-        ("1/1/69", {"pattern": "yyyy"}, "1969"),
+        ("13/4/2026", {"locale": "en_CA"}, "Apr 13"),  # only one order fits
+        ("5/5/2026", {"locale": "en_CA"}, "May 5"),  # both orders mean the same day
+        ("1/1/69", {"pattern": "yyyy"}, "1969"),  # two-digit years from 69 on are in the 1900s
         ("1/1/68", {"pattern": "yyyy"}, "2068"),
-        ("3/1/2026 12:15 AM", {"pattern": "H:mm"}, "0:15"),
+        ("3/1/2026 12:15 AM", {"pattern": "H:mm"}, "0:15"),  # 12 AM is midnight
     ],
 )
-def test_dates_as_they_are_printed(text: str, arguments: dict[str, str], printed: str) -> None:
+def test_printed_dates(text: str, arguments: dict[str, str], printed: str) -> None:
     assert date(text, **arguments) == printed
 
 
-NO_DATE = "`date` cannot read the value: it is no date such as 2026-03-01 or 3/1/2026"
+NO_DATE = "`date` cannot read the value: it is not a date such as 2026-03-01 or 3/1/2026"
 
 NO_MONTH = (
-    "`date` reads the value's {} number as the month, and there is no month 25: "
-    'give it order="{}" if the list\'s dates are so'
+    "`date` reads the value's {} number as the month, but there is no month 25: "
+    'write order="{}" if that fits the list\'s dates'
 )
 
 
@@ -168,19 +168,19 @@ NO_MONTH = (
     ("text", "arguments", "description"),
     [
         ("tomorrow", {}, NO_DATE),
-        ("46082", {}, NO_DATE),  # a spreadsheet's day number could be a mileage as well
-        ("2026-02-30", {}, NO_DATE),
-        ("1-Mai-2026", {}, NO_DATE),
+        ("46082", {}, NO_DATE),  # a spreadsheet's day number could also be a mileage
+        ("2026-02-30", {}, NO_DATE),  # no such day
+        ("1-Mai-2026", {}, NO_DATE),  # a German month
         ("3/1/2026 13:30 PM", {}, NO_DATE),
-        ("13/13/2026", {}, NO_DATE),
+        ("13/13/2026", {}, NO_DATE),  # no month in either order
         ("25/12/2026", {}, NO_MONTH.format("first", "dmy")),
         ("12/25/2026", {"locale": "en_GB"}, NO_MONTH.format("second", "mdy")),
         (
             "3/4/2026",
             {"locale": "en_CA"},
-            '`date` cannot tell the month from the day in the value: give it order="mdy" or order="dmy"',
+            '`date` cannot tell the month from the day in the value: write order="mdy" or order="dmy"',
         ),
-        ("2026-03-01", {"order": "ymd"}, '`date` does not know the order `ymd`; it knows "mdy" and "dmy"'),
+        ("2026-03-01", {"order": "ymd"}, '`date` has no order `ymd`; use "mdy" or "dmy"'),
         (
             "2026-03-01",
             {"pattern": "h:mm a"},
@@ -197,20 +197,20 @@ NO_MONTH = (
             {"pattern": "MMMMMMM"},
             "`date` cannot read the pattern `MMMMMMM`; `MMM d` prints Mar 1",
         ),
-        (  # in late December Y is already the next year
+        (  # in late December, Y is the next year
             "2026-12-31",
             {"pattern": "YYYY-MM-DD"},
-            "in a pattern of `date`, Y is the year of the week and D the day of the year; write y and d",
+            "in a `date` pattern, Y is the year of the week and D is the day of the year; write y and d",
         ),
         (
             "2026-03-01 09:30:00",
             {"pattern": "h:mm a z"},
-            "`date` cannot print a time zone: a list's times have none",
+            "`date` cannot print a time zone, because the times of a list have none",
         ),
         (
             "2026-03-01",
             {"locale": "american"},
-            "there is no locale `american`; en_US and es_US are some that there are",
+            "there is no locale `american`; use one such as en_US or es_US",
         ),
     ],
 )
@@ -228,7 +228,7 @@ def test_dates_that_are_refused(text: str, arguments: dict[str, str], descriptio
         ("1,234", {}, "$1,234.00"),
         ("USD 50", {}, "$50.00"),
         ("-$5", {}, "-$5.00"),
-        ("0.1", {}, "$0.10"),
+        ("0.1", {}, "$0.10"),  # cents
         ("1234.5", {"locale": "es_ES", "currency": "EUR"}, "1.234,50\u00a0€"),  # stored numbers have a point
         ("1.234.567,5", {"locale": "de_DE", "currency": "EUR"}, "1.234.567,50\u00a0€"),
         ("1234.5", {"locale": "es_US"}, "$1,234.50"),
@@ -241,7 +241,7 @@ def test_money(text: str, arguments: dict[str, str], printed: str) -> None:
     assert money(text, **arguments) == printed
 
 
-NO_AMOUNT = "`money` cannot read the value: it is no amount such as 1234.50 or $1,234.50"
+NO_AMOUNT = "`money` cannot read the value: it is not an amount such as 1234.50 or $1,234.50"
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ NO_AMOUNT = "`money` cannot read the value: it is no amount such as 1234.50 or $
     [
         ("free", {}, NO_AMOUNT),
         ("1,23", {}, NO_AMOUNT),  # a decimal comma in an American list: 1.23 or 123?
-        ("($5.00)", {}, NO_AMOUNT),
-        ("€50", {}, NO_AMOUNT),  # another currency than the one that would be printed
+        ("($5.00)", {}, NO_AMOUNT),  # accounting style
+        ("€50", {}, NO_AMOUNT),  # not the currency that would be printed
         ("1e5", {}, NO_AMOUNT),
         ("nan", {}, NO_AMOUNT),
         (
@@ -261,7 +261,7 @@ NO_AMOUNT = "`money` cannot read the value: it is no amount such as 1234.50 or $
         (
             "5",
             {"currency": "usd"},
-            "`money` does not know the currency `usd`; USD and CAD are some that it knows",
+            "`money` has no currency `usd`; use a code such as USD or CAD",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Phone numbers: what is mended, what is refused and in which words, and that the short way equals the long one."""
+"""Phone numbers: accepted spellings, messages for refused ones, and the fast path compared with libphonenumber."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from batchsend.messages.phones import (
     PhoneProblem,
     _by_libphonenumber,
     _is_plain_nanp_prefix,
-    for_people,
+    display_phone,
     to_e164,
 )
 from batchsend.statuses import Code
@@ -29,7 +29,7 @@ from batchsend.statuses import Code
         "312.555.0142",
         "312/555-0142",
         "1-312-555-0142",
-        "13125550142",  # the + is lost; eleven digits that begin with 1 are no other country's
+        "13125550142",  # the + is lost; eleven digits that begin with 1 are American
         "+1 312 555 0142",
         "312–555–0142",  # Word's dashes
         "312\u00a0555\u202f0142",  # web pages' spaces
@@ -43,8 +43,8 @@ from batchsend.statuses import Code
         "Phone: 312-555-0142",
         "'3125550142",  # Excel's mark for text
         '="3125550142"',  # the same in CSV
-        "3125550142.0",  # a number once, by way of a program that reads numbers as floats
-        "3.125550142E+09",  # in scientific notation, but every digit is there
+        "3125550142.0",  # from a program that reads numbers as floats
+        "3.125550142E+09",  # scientific notation that has every digit
         "1.3125550142E10",
         "312-555-0142.",
     ],
@@ -57,13 +57,13 @@ def test_spellings_of_one_number(text: str) -> None:
     ("text", "region", "e164"),
     [
         ("+44 (0)20 7946 0958", "US", "+442079460958"),  # foreign numbers stay foreign
-        ("011 44 20 7946 0958", "US", "+442079460958"),  # dialled from the USA
-        ("020 7946 0958", "GB", "+442079460958"),
+        ("011 44 20 7946 0958", "US", "+442079460958"),  # as dialed from the USA
+        ("020 7946 0958", "GB", "+442079460958"),  # a national number of the region
         ("442079460958", "GB", "+442079460958"),
         ("+13125550142", "GB", "+13125550142"),
-        ("+1.3125550142E+10", "GB", "+13125550142"),  # the + survives the mending
-        ("+1 876 555 0142", "US", "+18765550142"),
-        ("416-555-0142", "US", "+14165550142"),
+        ("+1.3125550142E+10", "GB", "+13125550142"),  # the + is kept
+        ("+1 876 555 0142", "US", "+18765550142"),  # Jamaica
+        ("416-555-0142", "US", "+14165550142"),  # Canada
     ],
 )
 def test_countries(text: str, region: str, e164: str) -> None:
@@ -71,13 +71,13 @@ def test_countries(text: str, region: str, e164: str) -> None:
 
 
 DAMAGED = (
-    "the phone was damaged by a spreadsheet, and its digits are gone; "
-    "copy it again from where the list came from, into a column formatted as text"
+    "the phone was damaged by a spreadsheet and lost its digits; "
+    "copy it again from the source of the list, into a column formatted as text"
 )
-TWO = "the cell holds two phone numbers; keep the one to text"
+TWO = "the cell has two phone numbers; keep the one to text"
 LETTERS = "the phone has letters in it; write it in digits only"
 NOT_A_NUMBER = "the phone is not a phone number"
-NO_SUCH = "the phone looks right, but +1 (United States) has no such number; look for a typing error"
+NO_SUCH = "the phone looks right, but +1 (United States) has no such number; look for a typo"
 SHORT_NUMBER = "the phone is an emergency or other short number, not a customer's"
 FOREIGN = ". A number from another country needs a + and its country code in front"
 
@@ -87,26 +87,26 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
     [
         ("", Code.MISSING_PHONE, "the phone is blank"),
         (" \u00a0", Code.MISSING_PHONE, "the phone is blank"),
-        ("5.55123E+09", Code.DAMAGED_VALUE, DAMAGED),
+        ("5.55123E+09", Code.DAMAGED_VALUE, DAMAGED),  # ten digits became six
         ("+1.5551E+10", Code.DAMAGED_VALUE, DAMAGED),
-        ("#N/A", Code.DAMAGED_VALUE, DAMAGED),
+        ("#N/A", Code.DAMAGED_VALUE, DAMAGED),  # a failed lookup
         ("n/a", Code.INVALID_PHONE, NOT_A_NUMBER),
         ("-", Code.INVALID_PHONE, NOT_A_NUMBER),
         ("0", Code.INVALID_PHONE, NOT_A_NUMBER),
-        ("1-800-FLOWERS", Code.INVALID_PHONE, LETTERS),  # a vanity number is a company's
-        ("Bob 312-555-0142", Code.INVALID_PHONE, LETTERS),
+        ("1-800-FLOWERS", Code.INVALID_PHONE, LETTERS),  # vanity numbers belong to companies
+        ("Bob 312-555-0142", Code.INVALID_PHONE, LETTERS),  # a name in front
         ("312-555-0142 / 312-555-0143", Code.INVALID_PHONE, TWO),
         ("312-555-0142 or 312-555-0143", Code.INVALID_PHONE, TWO),
-        ("312-555-0142\n312-555-0143", Code.INVALID_PHONE, TWO),
+        ("312-555-0142\n312-555-0143", Code.INVALID_PHONE, TWO),  # on two lines of a cell
         ("312-555-0142, 5550143", Code.INVALID_PHONE, TWO),  # not an extension of seven digits
         (
             "3125550142 3125550143",
             Code.INVALID_PHONE,
-            "the phone is too long for one number; if the cell holds two, keep the one to text",
+            "the phone is too long for one number; if the cell has two, keep the one to text",
         ),
-        ("+999 123 456 789", Code.INVALID_PHONE, "no country has the country code behind the + of the phone"),
+        ("+999 123 456 789", Code.INVALID_PHONE, "no country has the country code after the + of the phone"),
         ("911", Code.INVALID_PHONE, SHORT_NUMBER),
-        ("411", Code.INVALID_PHONE, SHORT_NUMBER),
+        ("411", Code.INVALID_PHONE, SHORT_NUMBER),  # directory assistance
         (
             "12345",
             Code.INVALID_PHONE,
@@ -124,7 +124,7 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
             Code.INVALID_PHONE,
             "the phone is too long for +1 (United States): it has 11 digits, not 10" + FOREIGN,
         ),
-        (  # British without its +: never made a local number
+        (  # a British number without its + must not become a local one
             "442079460958",
             Code.INVALID_PHONE,
             "the phone is too long for +1 (United States): it has 12 digits, not 10" + FOREIGN,
@@ -134,13 +134,13 @@ FOREIGN = ". A number from another country needs a + and its country code in fro
             Code.INVALID_PHONE,
             "the phone is too long for +52 (Mexico): it has 11 digits",
         ),
-        ("0000000000", Code.INVALID_PHONE, NO_SUCH),
-        ("112-555-0142", Code.INVALID_PHONE, NO_SUCH),
+        ("0000000000", Code.INVALID_PHONE, NO_SUCH),  # a placeholder
+        ("112-555-0142", Code.INVALID_PHONE, NO_SUCH),  # no area code begins with 1
         ("312-155-0142", Code.INVALID_PHONE, NO_SUCH),  # no exchange begins with 1
         ("999-555-0142", Code.INVALID_PHONE, NO_SUCH),  # no such area code
     ],
 )
-def test_what_is_wrong(text: str, code: Code, description: str) -> None:
+def test_refused_phones(text: str, code: Code, description: str) -> None:
     with pytest.raises(PhoneProblem) as caught:
         to_e164(text, "US")
     assert (caught.value.code, caught.value.description) == (code, description)
@@ -151,17 +151,17 @@ def test_what_is_wrong(text: str, code: Code, description: str) -> None:
     [
         ("+13125550142", "(312) 555-0142"),
         ("+14165550142", "(416) 555-0142"),
-        ("+18765550142", "+1 876-555-0142"),  # Jamaica is another country, whatever its code
+        ("+18765550142", "+1 876-555-0142"),  # Jamaica, another country under +1
         ("+442079460958", "+44 20 7946 0958"),
-        ("+80012345678", "+800 1234 5678"),  # a freephone number of no country
+        ("+80012345678", "+800 1234 5678"),  # an international freephone number
     ],
 )
-def test_for_people(e164: str, shown: str) -> None:
-    assert for_people(e164) == shown
+def test_display_phone(e164: str, shown: str) -> None:
+    assert display_phone(e164) == shown
 
 
 def digit_sequences(tree: re._parser.SubPattern) -> list[list[frozenset[int]]]:
-    """Every way through a pattern of digits, classes, groups, branches and fixed repeats, as sets of digits."""
+    """All sequences of digit sets that match a pattern of digits, classes, groups, branches and fixed repeats."""
     ways: list[list[frozenset[int]]] = [[]]
     for operation, argument in tree:
         if operation is re._constants.LITERAL:
@@ -195,7 +195,7 @@ def digits_of(operation: re._constants._NamedIntConstant, argument: object) -> f
 
 @pytest.mark.parametrize("region", ["US", "CA"])
 def test_six_digits_decide_whether_a_north_american_number_is_valid(region: str) -> None:
-    """Proof over libphonenumber's own patterns: none of these two regions says anything of the last four digits."""
+    """libphonenumber's patterns for these two regions accept any last four digits."""
     metadata = PhoneMetadata.metadata_for_region(region)
     types = [
         "fixed_line",
@@ -228,7 +228,7 @@ def is_valid_in_us_or_canada(digits: str) -> bool:
 
 @settings(max_examples=800)
 @given(st.integers(200, 999), st.integers(200, 999), st.integers(0, 9999))
-def test_the_prefix_says_what_libphonenumber_says(area: int, exchange: int, subscriber: int) -> None:
+def test_the_prefix_check_matches_libphonenumber(area: int, exchange: int, subscriber: int) -> None:
     assert _is_plain_nanp_prefix(f"{area}{exchange}") == is_valid_in_us_or_canada(
         f"{area}{exchange}{subscriber:04}"
     )
@@ -251,7 +251,7 @@ def outcome(rule: object, text: str, region: str) -> object:
     st.integers(0, 9999),
     st.sampled_from(["US", "CA", "GB", "JM"]),
 )
-def test_the_short_way_gives_what_the_long_way_gives(
+def test_the_fast_path_matches_libphonenumber(
     prefix: str, spelling: str, area: object, exchange: int, subscriber: int, region: str
 ) -> None:
     text = prefix + spelling.format(area, f"{exchange:03}", f"{subscriber:04}")
@@ -259,7 +259,7 @@ def test_the_short_way_gives_what_the_long_way_gives(
 
 
 @given(st.text(max_size=30) | st.text(st.sampled_from("+()-. x0123456789E/,\n٣"), max_size=25))
-def test_any_text_gives_a_valid_number_or_a_sentence(text: str) -> None:
+def test_any_text_is_a_valid_number_or_a_problem(text: str) -> None:
     try:
         e164 = to_e164(text, "US")
     except PhoneProblem as problem:
@@ -267,4 +267,4 @@ def test_any_text_gives_a_valid_number_or_a_sentence(text: str) -> None:
     else:
         assert re.fullmatch(r"\+[0-9]{7,15}", e164)
         assert to_e164(e164, "GB") == e164
-        assert to_e164(for_people(e164), "US") == e164
+        assert to_e164(display_phone(e164), "US") == e164

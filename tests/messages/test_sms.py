@@ -1,4 +1,4 @@
-"""Bodies, encodings and segments, against the tables of the standards and a walk that counts one unit at a time."""
+"""Bodies, encodings and segments, compared with the tables of the standards and with a slow count unit by unit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from batchsend.messages.sms import (
     Encoding,
     SmsSize,
-    counted,
     is_blank,
     non_gsm7,
     normalize,
     size,
+    size_with_opt_out,
     smart_encode,
 )
 
@@ -37,8 +37,8 @@ any_texts = st.one_of(gsm7_texts, ucs2_texts, st.text(max_size=250))
 messy_texts = st.text(st.sampled_from(" \n\t\r\v\x00a“…\u00a0\u2009\u2028\u200b½2é\u0301"), max_size=40)
 
 
-def walked(text: str) -> SmsSize:
-    """Puts one character after the other into the segment that has room for all of it."""
+def counted_slowly(text: str) -> SmsSize:
+    """Counts segments by placing one character at a time."""
     if all(character in BASIC + EXTENSION for character in text):
         encoding, single, part = Encoding.GSM7, 160, 153
         widths = [2 if character in EXTENSION else 1 for character in text]
@@ -67,36 +67,32 @@ def test_the_alphabet_is_complete() -> None:
     ("text", "encoding", "units", "segments"),
     [
         ("", Encoding.GSM7, 0, 0),
-        ("a" * 160, Encoding.GSM7, 160, 1),  # the last that fits one
-        ("a" * 161, Encoding.GSM7, 161, 2),  # from here on each segment gives 7 septets to its header
+        ("a" * 160, Encoding.GSM7, 160, 1),  # the longest text in one segment
+        ("a" * 161, Encoding.GSM7, 161, 2),  # from here on, each segment has a header of 7 septets
         ("a" * 306, Encoding.GSM7, 306, 2),
         ("a" * 307, Encoding.GSM7, 307, 3),
         ("a" * 459, Encoding.GSM7, 459, 3),
         ("€" * 80, Encoding.GSM7, 160, 1),  # two septets each
         ("a" * 159 + "€", Encoding.GSM7, 161, 2),
         ("€" * 81, Encoding.GSM7, 162, 2),
-        (
-            "a" * 152 + "€" + "a" * 152,
-            Encoding.GSM7,
-            306,
-            3,
-        ),  # the sign would straddle: 152 + 153 + 1, not 153 + 153
+        # The sign cannot straddle two segments: 152 + 153 + 1, not 153 + 153.
+        ("a" * 152 + "€" + "a" * 152, Encoding.GSM7, 306, 3),
         ("a" * 151 + "€" + "a" * 153, Encoding.GSM7, 306, 2),  # it ends the first segment exactly
-        ("a" * 153 + "€" + "a" * 151, Encoding.GSM7, 306, 2),  # it begins the second
-        ("€" * 153, Encoding.GSM7, 306, 3),  # 76 a segment, one septet wasted in each
+        ("a" * 153 + "€" + "a" * 151, Encoding.GSM7, 306, 2),  # it begins the second segment
+        ("€" * 153, Encoding.GSM7, 306, 3),  # 76 per segment, with one septet unused
         ("á" * 70, Encoding.UCS2, 70, 1),  # á is not in GSM-7
         ("á" * 71, Encoding.UCS2, 71, 2),
         ("á" * 134, Encoding.UCS2, 134, 2),
         ("á" * 135, Encoding.UCS2, 135, 3),
-        ("a" * 69 + "“", Encoding.UCS2, 70, 1),  # one curly quote makes all of it UCS-2
+        ("a" * 69 + "“", Encoding.UCS2, 70, 1),  # one curly quote makes the whole text UCS-2
         ("😀" * 35, Encoding.UCS2, 70, 1),
         ("😀" * 36, Encoding.UCS2, 72, 2),
-        ("a" * 66 + "😀" + "a" * 66, Encoding.UCS2, 134, 3),  # the pair would straddle: 66 + 67 + 1
+        ("a" * 66 + "😀" + "a" * 66, Encoding.UCS2, 134, 3),  # the pair cannot straddle: 66 + 67 + 1
         ("a" * 65 + "😀" + "a" * 67, Encoding.UCS2, 134, 2),  # the pair ends the first segment
         ("a" * 67 + "😀" + "a" * 65, Encoding.UCS2, 134, 2),  # the pair begins the second
-        ("\ud83d" * 71, Encoding.UCS2, 71, 2),  # halves that make no pair stand alone
-        ("a\x1b", Encoding.UCS2, 2, 1),  # an escape is no character of the alphabet
-        ("ñ é ü ¿ ¡ ò Ç", Encoding.GSM7, 13, 1),  # Spanish that costs nothing extra
+        ("\ud83d" * 71, Encoding.UCS2, 71, 2),  # unpaired halves
+        ("a\x1b", Encoding.UCS2, 2, 1),  # an escape is not a character of the alphabet
+        ("ñ é ü ¿ ¡ ò Ç", Encoding.GSM7, 13, 1),  # Spanish in GSM-7
     ],
 )
 def test_boundaries(text: str, encoding: Encoding, units: int, segments: int) -> None:
@@ -106,17 +102,17 @@ def test_boundaries(text: str, encoding: Encoding, units: int, segments: int) ->
 @given(any_texts)
 @example("a" * 152 + "€" * 200)
 @example("a" * 66 + "😀" * 100)
-def test_segments_equal_those_of_the_walk(text: str) -> None:
-    assert size(text) == walked(text)
+def test_segments_match_the_slow_count(text: str) -> None:
+    assert size(text) == counted_slowly(text)
 
 
-def test_the_opt_out_line_counts_on_a_line_of_its_own() -> None:
-    assert counted("a" * 139, "Text STOP to opt-out") == SmsSize(Encoding.GSM7, 160, 1)
-    assert counted("a" * 140, "Text STOP to opt-out") == SmsSize(Encoding.GSM7, 161, 2)
-    assert counted("a" * 160, None) == SmsSize(Encoding.GSM7, 160, 1)
+def test_the_opt_out_line_counts_on_a_separate_line() -> None:
+    assert size_with_opt_out("a" * 139, "Text STOP to opt-out") == SmsSize(Encoding.GSM7, 160, 1)
+    assert size_with_opt_out("a" * 140, "Text STOP to opt-out") == SmsSize(Encoding.GSM7, 161, 2)
+    assert size_with_opt_out("a" * 160, None) == SmsSize(Encoding.GSM7, 160, 1)
 
 
-def test_the_characters_that_cost() -> None:
+def test_characters_outside_gsm7() -> None:
     assert non_gsm7("“Olá”, “José” – ñ é €") == ("“", "á", "”", "–")
     assert non_gsm7("plain {text} €") == ()
 
@@ -125,19 +121,19 @@ def test_the_characters_that_cost() -> None:
     ("text", "body"),
     [
         ("a\r\nb\rc\nd", "a\nb\nc\nd"),  # Windows, old Mac, Unix
-        ("a\u2028b\x85c\vd", "a\nb\nc\nd"),  # what Word and Excel leave for a line end
+        ("a\u2028b\x85c\vd", "a\nb\nc\nd"),  # line ends of Word and Excel
         ("a\tb", "a b"),
         ("a\x00b\x7fc\x9bd", "abcd"),
         ("a \t  b", "a b"),
         ("a \n b", "a\nb"),
-        ("a \x00 b", "a b"),  # what stands around a character that goes becomes one run
+        ("a \x00 b", "a b"),  # blanks around a removed character become one
         ("a\n\n\n\nb", "a\n\nb"),
         ("a\n \n\t\nb", "a\n\nb"),  # lines of blanks are empty lines
         (" \n a \n ", "a"),
-        ("\u00a0 a\u00a0", "a"),  # white space of any kind goes at the ends ...
-        ("a\u00a0b", "a\u00a0b"),  # ... and stays inside
+        ("\u00a0 a\u00a0", "a"),  # white space of any kind is removed at the ends ...
+        ("a\u00a0b", "a\u00a0b"),  # ... and kept inside
         ("\ud83d", ""),  # half an emoji cannot be sent
-        ("👩\u200d🔧", "👩\u200d🔧"),  # the joiner inside an emoji is no control character
+        ("👩\u200d🔧", "👩\u200d🔧"),  # the joiner inside an emoji is not a control character
         ("", ""),
     ],
 )
@@ -146,7 +142,7 @@ def test_bodies(text: str, body: str) -> None:
 
 
 @given(st.one_of(messy_texts, st.text(max_size=60)))
-def test_a_body_is_tidy_and_stays_as_it_is(text: str) -> None:
+def test_a_body_is_normalized_and_stable(text: str) -> None:
     body = normalize(text)
     assert normalize(body) == body
     assert body == body.strip()
@@ -161,11 +157,11 @@ def test_a_body_is_tidy_and_stays_as_it_is(text: str) -> None:
         ("10:00\u202fAM – 2\u00a0PM", "10:00 AM - 2 PM"),
         ("• oil\n• tires", "- oil\n- tires"),
         ("Ｈｅｌｌｏ！", "Hello!"),
-        ("cafe\u0301", "café"),  # as a Mac writes it: two characters that GSM-7 has as one
+        ("cafe\u0301", "café"),  # as a Mac writes it: two characters for one of GSM-7
         ("2½ hours, ½ price", "2 1/2 hours, 1/2 price"),  # never 21/2
         ("a\u200bb\ufeff", "ab"),
-        ("a \u00a0 b\u00a0\nc", "a b\nc"),  # blanks that were no-break spaces are tidied like others
-        ("“Olá”", "“Olá”"),  # á stays, so the quotes change nothing and stay too
+        ("a \u00a0 b\u00a0\nc", "a b\nc"),  # no-break spaces become ordinary blanks
+        ("“Olá”", "“Olá”"),  # á is kept, so replacing the quotes would not help
         ("“Hi” 😀", "“Hi” 😀"),
         ("plain €", "plain €"),
     ],
@@ -178,18 +174,18 @@ def test_smart_encoding(text: str, encoded: str) -> None:
     ("body", "blank"),
     [
         ("", True),
-        ("\u200b", True),  # a text of which nothing is seen is no text
+        ("\u200b", True),  # an invisible text
         ("\u200e \u2060\u00a0\n", True),
         (".", False),
         ("\u200b😀", False),
     ],
 )
-def test_a_body_of_which_nothing_is_seen(body: str, blank: bool) -> None:
+def test_invisible_bodies_are_blank(body: str, blank: bool) -> None:
     assert is_blank(body) is blank
 
 
 @given(st.one_of(messy_texts, any_texts))
-def test_smart_encoding_gives_a_final_body(text: str) -> None:
+def test_smart_encoding_is_stable(text: str) -> None:
     body = normalize(text)
     encoded = smart_encode(body)
     assert smart_encode(encoded) == normalize(encoded) == encoded

@@ -1,4 +1,4 @@
-"""One campaign in several languages: which row gets which template, and what is said of the others."""
+"""One campaign in several languages: the template of each row, and the report on rows without a case."""
 
 from __future__ import annotations
 
@@ -55,10 +55,14 @@ def test_each_row_gets_the_template_of_its_language(world: World, sandbox: Sandb
     write(world, languages)
     shown = world.run("preview", "campaign.toml")
     assert shown.code == 0
+    words = " ".join(shown.out.split())
     assert (
         "templates by Language: en.j2 for 4 rows Spanish, SPA, Español: es.j2 for 4 rows Vietnamese: vi.j2 for 1 row "
-        'without a case, and so with en.j2: "Farsi" 2, "English" 1, blank 1 '
-    ) in " ".join(shown.out.split())
+        "to send "
+    ) in words
+    assert (
+        'No template is set for these values, so they get en.j2: "Farsi" 2, "English" 1, blank 1. ' in words
+    )
     assert world.send().code == 0
     assert [request["body"] for request in sandbox.requests()] == [
         "Hello Name0",
@@ -81,7 +85,7 @@ def test_each_row_gets_the_template_of_its_language(world: World, sandbox: Sandb
     } <= summary
 
 
-def test_a_change_of_what_makes_the_texts_is_said(
+def test_a_change_that_could_change_texts_is_reported(
     world: World, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     languages = ["English", "Spanish", "English"]
@@ -112,13 +116,13 @@ def problems(world: World) -> str:
 
 
 def test_all_templates_are_checked_before_any_row(tmp_path: Path) -> None:
-    # Nobody speaks Spanish here, and its template is checked all the same.
+    # No row is Spanish, but the Spanish template is checked too.
     world = write(World(tmp_path), ["English"], es="Hola {{ nombre }}", vi="{% if %}")
     (tmp_path / "en.j2").unlink()
-    said = problems(world)
-    assert "en.j2: there is no such file" in said
-    assert "es.j2: line 1: the list has no column for `nombre`" in said
-    assert "vi.j2: line 1: " in said
+    found = problems(world)
+    assert "en.j2: there is no such file" in found
+    assert "es.j2: line 1: the list has no column for `nombre`" in found
+    assert "vi.j2: line 1: " in found
 
 
 def test_the_column_to_choose_by_is_in_the_list(tmp_path: Path) -> None:
@@ -136,18 +140,18 @@ def test_a_row_needs_only_what_its_own_template_uses(world: World, sandbox: Sand
     rows = world.workbook()
     assert [(row["status"], row["errorCodes"]) for row in rows.values()] == [
         ("accepted", None),
-        ("invalid", "DAMAGED_VALUE"),  # the Spanish text has the model in it
-        ("invalid", "DAMAGED_VALUE"),  # nobody knows the language
+        ("invalid", "DAMAGED_VALUE"),  # the Spanish text uses the model
+        ("invalid", "DAMAGED_VALUE"),  # the language is damaged
     ]
 
 
 @given(st.sampled_from(["Spanish", "SPA", "Español"]), st.lists(st.booleans(), min_size=8, max_size=8))
-def test_letter_case_and_space_around_do_not_count(value: str, upper: list[bool]) -> None:
+def test_letter_case_and_surrounding_space_are_ignored(value: str, upper: list[bool]) -> None:
     letters = (a.upper() if up else a.lower() for a, up in zip(value, upper, strict=False))
     assert folded(f" {''.join(letters)}\u00a0") == folded(value)
 
 
-def test_a_dear_character_of_the_opt_out_line_is_said(tmp_path: Path) -> None:
+def test_a_ucs2_character_in_the_opt_out_line_is_reported(tmp_path: Path) -> None:
     world = write(World(tmp_path), ["English"])
     file = tmp_path / "campaign.toml"
     file.write_text(

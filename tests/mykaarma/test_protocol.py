@@ -1,4 +1,4 @@
-"""What every answer means, as the contract says: pure, without a network. `test_faults.py` does it on the wire."""
+"""How every kind of answer is judged. `tests/acceptance/test_faults.py` tests the same over a network."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def errors(*codes: str, **rest: Any) -> dict[str, Any]:
     return {"errors": [{"errorCode": code, "errorDescription": f"About {code}"} for code in codes], **rest}
 
 
-def verdict(status: int, body: object, *, sender_per_row: bool = False) -> Judgement:
+def judged(status: int, body: object, *, sender_per_row: bool = False) -> Judgement:
     content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     return judge(status, content, None, NOW, sender_per_row=sender_per_row)
 
 
 def short(judgement: Judgement) -> tuple[str, ...]:
-    """A judgement in a line of a table."""
+    """A judgement as it is written in the tables."""
     match judgement:
         case Answered():
             return (judgement.status, *judgement.codes)
@@ -56,7 +56,7 @@ TABLE = [
     (200, SUCCESS, ("accepted",)),
     (201, SUCCESS, ("accepted",)),
     (202, {"status": "SUCCESS"}, ("accepted",)),
-    # Accepted all the same: its codes are recorded.
+    # Accepted with codes, which are recorded.
     (200, errors("TWILIO_SENDING_FAILURE", status="SUCCESS"), ("accepted", "TWILIO_SENDING_FAILURE")),
     # 2xx FAILURE, or errors without a status
     (200, errors("INVALID_CUSTOMER", status="FAILURE"), ("failed", "INVALID_CUSTOMER")),
@@ -101,7 +101,7 @@ TABLE = [
     (413, b"", ("failed", "HTTP_413")),
     (422, {}, ("failed", "HTTP_422")),
     (418, None, ("failed", "HTTP_418")),
-    # A refusal is one even where it says SUCCESS.
+    # A 4xx is a refusal even if it says SUCCESS.
     (400, SUCCESS, ("failed", "HTTP_400")),
     # about the account
     (401, errors("WRONG_CREDENTIAL"), ("stops",)),
@@ -116,16 +116,16 @@ TABLE = [
     (400, errors("MISSING_MESSAGE_ATTRIBUTES"), ("stops",)),
     (422, errors("MISSING_MESSAGE_TYPE"), ("stops",)),
     (200, errors("MISSING_SOMETHING_NEW"), ("stops",)),
-    # where it is one of several reasons, too
+    # the same as one of several reasons
     (400, errors("INVALID_CUSTOMER", "INVALID_USER"), ("stops",)),
     # wait
     (429, b"", ("waits",)),
     (429, errors("INVALID_USER"), ("waits",)),
     (503, b"<html>", ("waits",)),
-    # nobody knows
+    # the outcome is unknown
     (500, errors("INTERNAL_SERVER_ERROR"), ("unconfirmed", "INTERNAL_SERVER_ERROR")),
     (500, b"<html>", ("unconfirmed", "HTTP_500")),
-    # As a 5xx it is no refusal: nobody knows whether the text was sent.
+    # A 5xx is not a refusal: the text may have been sent.
     (500, errors("MISSING_MESSAGE_ATTRIBUTES"), ("unconfirmed", "MISSING_MESSAGE_ATTRIBUTES")),
     (500, SUCCESS, ("unconfirmed", "HTTP_500")),
     (502, b"<html>", ("unconfirmed", "HTTP_502")),
@@ -134,7 +134,7 @@ TABLE = [
     (999, b"", ("unconfirmed", "HTTP_999")),
 ]
 
-#: Where department or user come from the list, what is about the sender is about that row.
+#: If the department or user comes from the list, a refusal of the sender affects one row only.
 SENDER_PER_ROW = [
     (403, b"", ("failed", "HTTP_403")),
     (403, errors("USER_DOES_NOT_HAVE_AUTHORITY"), ("failed", "USER_DOES_NOT_HAVE_AUTHORITY")),
@@ -142,7 +142,7 @@ SENDER_PER_ROW = [
     (400, errors("USER_DOES_NOT_HAVE_AUTHORITY"), ("failed", "USER_DOES_NOT_HAVE_AUTHORITY")),
     (400, errors("DEALERSHIP_HOLIDAY"), ("failed", "DEALERSHIP_HOLIDAY")),
     (400, errors("MISSING_MESSAGE_BODY"), ("failed", "MISSING_MESSAGE_BODY")),
-    # The credentials are everybody's.
+    # All rows use the same credentials.
     (401, errors("WRONG_CREDENTIAL"), ("stops",)),
     (503, b"", ("waits",)),
     (200, SUCCESS, ("accepted",)),
@@ -151,22 +151,22 @@ SENDER_PER_ROW = [
 
 @pytest.mark.parametrize(("status", "body", "expected"), TABLE)
 def test_an_answer(status: int, body: object, expected: tuple[str, ...]) -> None:
-    assert short(verdict(status, body)) == expected
+    assert short(judged(status, body)) == expected
 
 
 @pytest.mark.parametrize(("status", "body", "expected"), SENDER_PER_ROW)
-def test_an_answer_where_the_sender_comes_from_columns(
+def test_an_answer_if_the_sender_comes_from_columns(
     status: int, body: object, expected: tuple[str, ...]
 ) -> None:
-    assert short(verdict(status, body, sender_per_row=True)) == expected
+    assert short(judged(status, body, sender_per_row=True)) == expected
 
 
-def test_all_that_an_answer_says_is_kept() -> None:
+def test_everything_in_an_answer_is_kept() -> None:
     warned = {
         **SUCCESS,
         "warnings": [{"warningCode": "W_1", "warningDescription": "?"}, {"warningCode": "W_2"}],
     }
-    assert verdict(200, warned) == Answered(
+    assert judged(200, warned) == Answered(
         Status.ACCEPTED,
         warning_codes=("W_1", "W_2"),
         message_uuid="m-1",
@@ -174,7 +174,7 @@ def test_all_that_an_answer_says_is_kept() -> None:
         api_status="SUCCESS",
         http_status=200,
     )
-    refused = verdict(400, {**errors("A", "B"), "requestUUID": "r-2", "messageUUID": None})
+    refused = judged(400, {**errors("A", "B"), "requestUUID": "r-2", "messageUUID": None})
     assert refused == Answered(
         Status.FAILED, ("A", "B"), ("About A", "About B"), request_uuid="r-2", http_status=400
     )
@@ -190,14 +190,14 @@ def test_all_that_an_answer_says_is_kept() -> None:
         [{"errorCode": None}, {"errorCode": 17}, {"errorCode": ""}, {"errorCode": ["X"]}, {"code": "X"}],
     ],
 )
-def test_errors_in_other_shapes_are_no_codes(entries: object) -> None:
-    assert short(verdict(400, {"errors": entries})) == ("failed", "HTTP_400")
+def test_errors_in_other_shapes_give_no_codes(entries: object) -> None:
+    assert short(judged(400, {"errors": entries})) == ("failed", "HTTP_400")
 
 
-def test_what_is_stored_is_bounded_and_can_be_stored() -> None:
+def test_stored_codes_are_limited_and_storable() -> None:
     body = errors(*[f"CODE_{number}" for number in range(1000)])
     body["errors"][0] = {"errorCode": "\ud800A\x00B\r\nC", "errorDescription": "long " * 10_000}
-    judgement = verdict(400, body)
+    judgement = judged(400, body)
     assert isinstance(judgement, Answered)
     assert judgement.codes[:2] == ("A B C", "CODE_1")
     assert len(judgement.codes) == 20
@@ -221,7 +221,7 @@ def test_what_is_stored_is_bounded_and_can_be_stored() -> None:
     ],
 )
 def test_a_stop_says_what_to_change(status: int, body: object, words: list[str]) -> None:
-    judgement = verdict(status, body)
+    judgement = judged(status, body)
     assert isinstance(judgement, Refused)
     for word in words:
         assert word in judgement.reason
@@ -249,7 +249,7 @@ def test_a_stop_says_what_to_change(status: int, body: object, words: list[str])
     ),
     sender_per_row=st.booleans(),
 )
-def test_no_answer_is_too_odd_and_only_success_is_accepted(
+def test_any_answer_is_judged_and_only_success_is_accepted(
     status: int, body: bytes | None, sender_per_row: bool
 ) -> None:
     judgement = judge(status, body, "nonsense", NOW, sender_per_row=sender_per_row)
@@ -259,7 +259,7 @@ def test_no_answer_is_too_odd_and_only_success_is_accepted(
     elif isinstance(judgement, Answered):
         assert judgement.status in (Status.FAILED, Status.UNCONFIRMED)
         assert judgement.codes
-        # Nothing that may have been sent is called a refusal.
+        # A text that may have been sent is not called refused.
         assert judgement.status is Status.UNCONFIRMED or status < 500
 
 
@@ -274,7 +274,7 @@ def test_no_answer_is_too_odd_and_only_success_is_accepted(
         ("Sunday, 01-Mar-26 12:00:30 GMT", 30),
         ("Sun Mar  1 12:00:30 2026", 30),
         ("Sun, 01 Mar 2026 13:00:30 +0100", 30),
-        # no wish to wait
+        # no request to wait
         ("0", None),
         ("-5", None),
         ("Sun, 01 Mar 2026 11:59:00 GMT", None),
@@ -283,7 +283,7 @@ def test_no_answer_is_too_odd_and_only_success_is_accepted(
         ("nan", None),
         ("inf", None),
         ("Sun, 99 Mar 2026 12:00:30 GMT", None),
-        # not believed
+        # cut to the longest wait
         ("86400", LONGEST_RETRY_AFTER),
         ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER),
     ],
@@ -295,13 +295,13 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 @given(st.text(max_size=40))
 @example("Mon, 01 Jan 0001 00:00:00 +2359")
 @example("9" * 400)
-def test_whatever_retry_after_says_the_wait_is_bounded(header: str) -> None:
+def test_the_wait_of_any_retry_after_is_limited(header: str) -> None:
     seconds = retry_seconds(header, NOW)
     assert seconds is None or 0 < seconds <= LONGEST_RETRY_AFTER
 
 
 @pytest.mark.parametrize("wrong_by", [timedelta(hours=-3), timedelta(hours=3)])
-def test_dates_count_by_the_servers_clock_where_ours_is_wrong(wrong_by: timedelta) -> None:
+def test_dates_follow_the_servers_clock_if_ours_is_wrong(wrong_by: timedelta) -> None:
     now = server_time("Sun, 01 Mar 2026 12:00:00 GMT", NOW + wrong_by)
     assert retry_seconds("Sun, 01 Mar 2026 12:00:30 GMT", now) == 30
 
@@ -314,11 +314,11 @@ def test_without_a_usable_date_our_clock_counts(date: str | None) -> None:
 REQUEST = Request("dep", "-user_", "a/b?c", "+13125550190", 'Hi "Ann" — ok?', {"batchsendRow": "2"})
 
 
-def test_a_path_names_department_user_and_customer_whatever_they_are() -> None:
+def test_a_path_names_department_user_and_customer() -> None:
     assert request_path(REQUEST) == "/communications/department/dep/user/-user_/customer/a%2Fb%3Fc/message"
 
 
-def test_a_request_says_what_the_reference_page_asks_for() -> None:
+def test_a_request_has_the_shape_of_the_reference_page() -> None:
     assert request_body(REQUEST, SendingAttributes(callback_url="https://x.example/y")) == {
         "messageAttributes": {
             "body": 'Hi "Ann" — ok?',
@@ -346,7 +346,7 @@ def test_without_a_phone_the_api_chooses_it() -> None:
     assert "callbackURL" not in sending
 
 
-def test_what_identifies_a_message_cannot_be_overwritten() -> None:
+def test_the_metadata_that_identifies_a_message_cannot_be_overwritten() -> None:
     options = SendingAttributes(callback_metadata={"batchsendRow": "mine", "source": "spring"})
     sending = request_body(REQUEST, options)["messageSendingAttributes"]
     assert sending["callbackMetaData"] == {"batchsendRow": "2", "source": "spring"}

@@ -1,4 +1,4 @@
-"""Reading updates: every known shape, and whatever else may come."""
+"""Reading updates in every known shape, and ignoring everything else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, prevails, read_update
+from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, overrules, read_update
 from batchsend.statuses import Status
 
 METADATA = {
@@ -92,27 +92,27 @@ SHAPES: list[tuple[str, Any, Update | None]] = [
         Update(None, "m", undelivered("", "30003")),
     ),
     (
-        "a failure's reason beside the word of an earlier stage",
+        "a reason of failure next to the status of an earlier stage",
         {"messageDTO": {"uuid": "m", "deliveryStatus": "SENT", "twilioDeliveryFailureMessage": "30003"}},
         Update(None, "m", undelivered("", "30003")),
     ),
     (
-        "what the phone network says counts for more than what the service says",
+        "the phone network's status overrules the service's status",
         {"status": "SUCCESS", "messageDTO": {"uuid": "m", "deliveryStatus": "undelivered"}},
         Update(None, "m", undelivered()),
     ),
     (
-        "an unknown word says nothing, but whose text it is may still be told",
+        "an unknown status is ignored, but the metadata is used",
         {"messageUUID": "m", "status": "HALF_WAY", "callbackMetaData": METADATA},
         Update(SEND, "m", None),
     ),
     (
-        "a trial text is nobody's row",
+        "a test text is about no row",
         {"messageUUID": "m", "status": "SUCCESS", "callbackMetaData": {**METADATA, "batchsendTest": "1"}},
         Update(None, "m", ACCEPTED),
     ),
     (
-        "a customer's own words are never read",
+        "JSON in the text of a message is not parsed",
         {
             "messageDTO": {
                 "uuid": "m",
@@ -132,11 +132,11 @@ SHAPES: list[tuple[str, Any, Update | None]] = [
     ("nothing that is known", {"hello": "world", "uuid": "m"}, None),
     ("no object", [1, 2], None),
     (
-        "what neither a database nor a workbook takes",
+        "characters that a database or workbook refuses",
         {"messageUUID": "m\0\ud800", "errors": [{"errorCode": "\0A\nB\udfff"}]},
         Update(None, "m", undelivered("A B")),
     ),
-    ("an id that is none", {"messageUUID": "m" * 129, "status": "SENT"}, Update(None, None, ACCEPTED)),
+    ("an id that is too long", {"messageUUID": "m" * 129, "status": "SENT"}, Update(None, None, ACCEPTED)),
 ]
 
 
@@ -155,7 +155,7 @@ def test_a_body_in_another_encoding_is_read(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{", b"[" * 200_000, b'{"a":' * 100_000, b"9" * 10_000])
-def test_what_is_no_json_is_not_understood(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_ignored(body: bytes) -> None:
     assert read_update(body) is None
 
 
@@ -182,18 +182,18 @@ TREES = st.recursive(
 
 
 @given(TREES)
-def test_whatever_the_facts_are_wrapped_in_reading_them_never_fails(tree: Any) -> None:
+def test_reading_never_fails(tree: Any) -> None:
     update = read_update(json.dumps(tree).encode())
     if update is None:
         return
-    verdict = update.verdict or UpdateOutcome(Status.ACCEPTED)
-    texts = [update.message_uuid or "", verdict.codes, verdict.descriptions]
-    # As both databases take them.
+    outcome = update.outcome or UpdateOutcome(Status.ACCEPTED)
+    texts = [update.message_uuid or "", outcome.codes, outcome.descriptions]
+    # Both databases accept them.
     assert all("\0" not in text and text.encode() for text in texts if text)
     assert update.send is None or (update.send.run_id >= 1 and update.send.generation >= 0)
 
 
-VERDICTS = st.builds(
+OUTCOMES = st.builds(
     UpdateOutcome,
     st.sampled_from([Status.ACCEPTED, Status.UNDELIVERED, Status.DELIVERED]),
     st.sampled_from(["", "A", "OPTED_OUT_COMMUNICATION_VALUE", "TWILIO_SENDING_FAILURE; A"]),
@@ -201,16 +201,14 @@ VERDICTS = st.builds(
 )
 
 
-@given(VERDICTS, VERDICTS, VERDICTS)
-def test_which_verdict_stands_is_one_order_of_all_verdicts(
-    a: UpdateOutcome, b: UpdateOutcome, c: UpdateOutcome
-) -> None:
-    assert prevails(a, None) and not prevails(a, a)
-    assert (a == b) or (prevails(a, b) != prevails(b, a))
-    assert not (prevails(a, b) and prevails(b, c)) or prevails(a, c)
+@given(OUTCOMES, OUTCOMES, OUTCOMES)
+def test_outcomes_have_a_total_order(a: UpdateOutcome, b: UpdateOutcome, c: UpdateOutcome) -> None:
+    assert overrules(a, None) and not overrules(a, a)
+    assert (a == b) or (overrules(a, b) != overrules(b, a))
+    assert not (overrules(a, b) and overrules(b, c)) or overrules(a, c)
 
 
-def test_what_is_final_stands_above_what_is_not_and_an_opt_out_above_other_reasons() -> None:
+def test_final_outcomes_overrule_others_and_an_opt_out_overrules_other_reasons() -> None:
     opted_out = undelivered("OPTED_OUT_COMMUNICATION_VALUE")
     order = [ACCEPTED, undelivered(), undelivered("TWILIO_SENDING_FAILURE"), opted_out, DELIVERED]
-    assert all(prevails(later, earlier) for earlier, later in pairwise(order))
+    assert all(overrules(later, earlier) for earlier, later in pairwise(order))

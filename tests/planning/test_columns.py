@@ -29,7 +29,7 @@ def found(folder: Path, headers: list[str], more: str = "", campaign: str = CAMP
         (["Customer ID", "Customer UUID", "Cell", "Phone"], 1, 3),
         # A list without phones: myKaarma picks the preferred number.
         (["Customer UUID", "First Name"], 0, None),
-        # A column without a header is nobody's.
+        # A column without a header has no meaning.
         (["", "Customer UUID"], 1, None),
     ],
 )
@@ -81,7 +81,7 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
     columns = '[columns]\ndepartment_uuid = "Dept ID"\nuser_uuid = "User ID"\n'
     roles = found(tmp_path, ["Customer UUID", "Dept ID", "User ID"], columns, without)
     assert (roles.department_uuid, roles.user_uuid) == (1, 2)
-    # A column of that name alone changes nobody's sender.
+    # A column with that name does not change the sender unless [columns] names it.
     assert found(tmp_path, ["Customer UUID", "Dept ID", "User ID"]).department_uuid is None
 
 
@@ -99,7 +99,7 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
         (
             ["Customer ID", "Cell", "Mobile"],
             "",
-            '"Cell" and "Mobile" could each be `phone`. Say which one: under [columns], phone = "Cell"',
+            '"Cell" and "Mobile" could each be `phone`. Name the right one under [columns], such as phone = "Cell"',
         ),
         (
             ["Customer ID", "Vin No"],
@@ -123,6 +123,6 @@ def test_a_title_above_the_headers_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(ListError) as caught:
         found(tmp_path, ["Lakeside Motors - Spring tires 2026", "", ""], "")
     assert caught.value.problems[-1] == (
-        "This looks like a title, not like headers. If the headers stand further down, delete the rows above them "
+        "This looks like a title, not like headers. If the headers are further down, delete the rows above them "
         "and save the list again"
     )

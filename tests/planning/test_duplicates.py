@@ -1,4 +1,4 @@
-"""What earlier rows have taken is found exactly as a plain dictionary of all rows would find it."""
+"""Earlier rows are found exactly as a plain dictionary of all rows would find them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.ledger.runs import TakenRow
-from batchsend.planning import duplicates as rows_by_value
-from batchsend.planning.duplicates import RowsByValue, TakenRows
+from batchsend.planning import duplicates as duplicates_module
+from batchsend.planning.duplicates import EarlierRows, RowsByValue
 
 VALUES = st.sampled_from(["", "a", "b", "c", "d", "é", "+13125550142"])
 #: Key, phone, customer; and whether an earlier start tried the row.
@@ -21,9 +21,9 @@ ROWS = st.lists(st.tuples(VALUES, st.none() | VALUES, VALUES, st.booleans()), ma
 
 @pytest.fixture(params=["spread", "colliding"], autouse=True)
 def _hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything also holds where different values have the same hash."""
+    """Runs each test a second time with different values that share a hash."""
     if request.param == "colliding":
-        monkeypatch.setattr(rows_by_value, "hash", lambda value: len(value) << 24, raising=False)
+        monkeypatch.setattr(duplicates_module, "hash", lambda value: len(value) << 24, raising=False)
 
 
 @given(
@@ -36,7 +36,7 @@ def test_every_row_of_a_value_is_among_the_candidates(
 ) -> None:
     rows = RowsByValue()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows_by_value, "RECENT", recent)
+        patch.setattr(duplicates_module, "RECENT", recent)
         for value, row in added:
             rows.add(value, row)
     found = rows.candidates(asked)
@@ -46,7 +46,7 @@ def test_every_row_of_a_value_is_among_the_candidates(
 
 
 class Stored:
-    """Rows that can be asked for by their numbers, and a plain idea of what they have taken."""
+    """Rows that can be fetched by number, and plain dictionaries of the ones that are sent."""
 
     def __init__(self, rows: list[tuple[str, str | None, str, bool]]) -> None:
         self.rows = [
@@ -60,7 +60,7 @@ class Stored:
     def fetch(self, numbers: Sequence[int]) -> Iterator[TakenRow]:
         return (taken for taken, _ in self.rows if taken.row in numbers)
 
-    def take(self, taken: TakenRow) -> None:
+    def add(self, taken: TakenRow) -> None:
         self.by_key.setdefault(taken.key, taken)
         if taken.phone is not None:
             self.by_phone.setdefault(taken.phone, taken)
@@ -72,25 +72,25 @@ def test_chunk_by_chunk_the_same_rows_are_found(
 ) -> None:
     plain = Stored(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows_by_value, "RECENT", recent)
-        known = TakenRows(plain.fetch, phones=True, customers=True)
+        patch.setattr(duplicates_module, "RECENT", recent)
+        known = EarlierRows(plain.fetch, phones=True, customers=True)
         for taken, tried in plain.rows:
             if tried:
-                known.tried(taken.row, taken.key, taken.phone)
-                plain.take(taken)
+                known.add_tried(taken.row, taken.key, taken.phone)
+                plain.add(taken)
         for start in range(0, len(plain.rows), chunk):
             part = plain.rows[start : start + chunk]
-            known.begin(
+            known.begin_chunk(
                 [taken.key for taken, _ in part],
                 [taken.phone for taken, _ in part if taken.phone is not None],
                 [taken.customer_uuid for taken, _ in part],
             )
             for taken, tried in part:
-                assert known.by_key(taken.key) == plain.by_key.get(taken.key)
+                assert known.first_with_key(taken.key) == plain.by_key.get(taken.key)
                 if taken.phone is not None:
-                    assert known.by_phone(taken.phone) == plain.by_phone.get(taken.phone)
-                assert known.of_customer(taken.customer_uuid) == plain.by_customer[taken.customer_uuid]
+                    assert known.first_with_phone(taken.phone) == plain.by_phone.get(taken.phone)
+                assert known.count_for_customer(taken.customer_uuid) == plain.by_customer[taken.customer_uuid]
                 if not tried:
-                    known.take(taken)
-                    plain.take(taken)
+                    known.add(taken)
+                    plain.add(taken)
                     plain.by_customer[taken.customer_uuid] += 1

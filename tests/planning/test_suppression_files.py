@@ -1,4 +1,4 @@
-"""Suppression files: any list format, and nobody's opt-out gets lost in one."""
+"""Suppression files: any list format, and no opt-out gets lost."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: by
     path.write_bytes(content)
     suppression = load_suppression([path], "US")
     assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})
-    assert suppression.notes == (f"{name}: names 1 customer id and 1 phone",)
+    assert suppression.notes == (f"{name}: 1 customer id and 1 phone",)
 
 
 @pytest.mark.parametrize("name", ["only_a_header.xls", "only_a_header.ods"])
-def test_a_file_in_which_nobody_has_opted_out_yet(name: str) -> None:
+def test_a_file_without_opt_outs(name: str) -> None:
     suppression = load_suppression([HERE / name], "US")
     assert (suppression.customer_uuids, suppression.phones) == ({}, {})
-    assert suppression.notes == (f"{name}: names nobody",)
+    assert suppression.notes == (f"{name}: no customer ids and no phones",)
 
 
 def hidden_xlsx(path: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_opt_out_that_is_filtered_away_is_still_an_opt_out(
     assert set(load_suppression([tmp_path / name], "US").customer_uuids) == {"c1", "c2"}
 
 
-def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
+def test_a_row_with_damaged_values_is_reported(tmp_path: Path) -> None:
     workbook = openpyxl.Workbook()
     assert workbook.active is not None
     for row in (["customer_uuid", "phone"], ["c1", ""], ["1.5E+20", "5.55E+20"]):
@@ -79,18 +79,18 @@ def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
     suppression = load_suppression([tmp_path / "o.xlsx"], "US")
     assert set(suppression.customer_uuids) == {"c1"}
     assert suppression.notes == (
-        "o.xlsx: names 1 customer id",
-        "o.xlsx: 1 row names nobody (no customer id, no usable phone): 3",
+        "o.xlsx: 1 customer id",
+        "o.xlsx: 1 row has no customer id and no valid phone: 3",
     )
 
 
-def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
+def test_an_invalid_phone_of_a_customer_is_reported(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
     assert set(suppression.customer_uuids) == {"c1", "c2"}
     assert suppression.notes == (
-        "o.csv: names 2 customer ids and 1 phone",
-        "o.csv: 1 row has a phone that is none, and is left out by the rest alone: 2",
+        "o.csv: 2 customer ids and 1 phone",
+        "o.csv: 1 row has an invalid phone number, only the other values are used: 2",
     )
 
 
@@ -101,24 +101,27 @@ def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
         (
             b"name,phone\nBo,3125550143\nLee, Ann,3125550142\n",
             (
-                "Row 3 has 3 filled cells, the header has 2, so that nobody can tell whom it means. Put it right "
-                "(a cell with a comma in it needs quotation marks), or export the file again."
+                "Row 3 has 3 filled cells, the header has 2, so it is unclear who it names. Correct it (a cell with "
+                "a comma in it needs quotation marks), or export the file again."
             ),
         ),
-        # A bare column of numbers: the first one stands where the header should be.
+        # A column of numbers without a header: the first number is where the header should be.
         (
             b"3125550142\n3125550143\n",
-            "Its first row is a customer, not headers: it holds a phone. Write the columns' names in a row above.",
+            (
+                "Its first row looks like a customer, not headers: it has a phone number. "
+                "Add a row of column names above it."
+            ),
         ),
         # The number in the dealer's system, and the id in myKaarma: which is which?
         (
             b"Customer ID,Customer GUID\n1,c1\n",
             (
                 '"Customer ID" and "Customer GUID" could each be the customer\'s id in myKaarma. '
-                "Call the right one customer_uuid."
+                "Rename the right one to customer_uuid."
             ),
         ),
-        # A job that failed leaves nothing, and nothing is not "nobody".
+        # An export that failed leaves an empty file, which does not mean that there are no opt-outs.
         (b"", "It is empty. Export the list again, with its header and its rows."),
     ],
 )
@@ -134,12 +137,12 @@ def test_options_of_the_list_do_not_help_a_file_of_opt_outs(tmp_path: Path) -> N
     with pytest.raises(ListError) as caught:
         load_suppression([HERE / "two_sheets.ods"], "US")
     assert caught.value.problems[-1] == (
-        "But [list_options] is for the campaign's list: save this file anew, with one sheet as .xlsx, or as "
-        '"CSV UTF-8".'
+        "But [list_options] applies only to the campaign's list. Save this file again as .xlsx with one sheet or "
+        'as "CSV UTF-8".'
     )
 
 
-def test_a_row_that_ends_early_still_names_somebody(tmp_path: Path) -> None:
+def test_a_row_that_ends_early_still_names_a_person(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid,name,phone\nc1\n,,3125550142\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
     assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})

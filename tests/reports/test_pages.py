@@ -27,7 +27,7 @@ from batchsend import load_campaign, preview
 from batchsend.reports.output_files import write_preview_page
 from batchsend.reports.pages.charts import charts, shares
 from batchsend.reports.pages.html import marked, script_json
-from batchsend.reports.pages.sample_messages import Picker, Sample
+from batchsend.reports.pages.sample_messages import EvenSample, MessageSampler
 from batchsend.utils.wording import age, ranges
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -40,7 +40,7 @@ OPTIONAL = (
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "words"),
     [
         ([], []),
         ([2], ["2"]),
@@ -49,16 +49,16 @@ OPTIONAL = (
         ([2, 3, 4, 9, 11, 12, 13, 14], ["2–4", "9", "11–14"]),
     ],
 )
-def test_row_numbers_in_a_row_are_joined(numbers: list[int], said: list[str]) -> None:
-    assert ranges(numbers) == said
+def test_row_numbers_in_a_row_are_joined(numbers: list[int], words: list[str]) -> None:
+    assert ranges(numbers) == words
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "words"),
     [(-5, "just now"), (59, "just now"), (60, "1 minute"), (7300, "2 hours"), (86400 * 3, "3 days")],
 )
-def test_ages(seconds: float, said: str) -> None:
-    assert age(seconds) == said
+def test_ages(seconds: float, words: str) -> None:
+    assert age(seconds) == words
 
 
 @given(st.lists(st.integers(0, 100_000), min_size=1, max_size=6))
@@ -72,7 +72,7 @@ def test_a_bar_is_filled_and_every_part_of_it_can_be_seen(counts: list[int]) -> 
 
 @given(st.lists(st.integers(1, 40), max_size=300), st.integers(40, 400))
 def test_a_sample_keeps_to_its_budget_and_spreads_evenly(sizes: list[int], budget: int) -> None:
-    sample: Sample[int] = Sample(budget)
+    sample: EvenSample[int] = EvenSample(budget)
     for number, size in enumerate(sizes):
         sample.add(lambda number=number, size=size: (number, size))
     kept = sample.items
@@ -83,14 +83,14 @@ def test_a_sample_keeps_to_its_budget_and_spreads_evenly(sizes: list[int], budge
         assert kept == list(range(len(sizes)))
 
 
-def test_rows_that_are_not_taken_are_not_even_made() -> None:
+def test_items_that_are_not_kept_are_never_made() -> None:
     made = []
 
     def make(number: int) -> tuple[int, int]:
         made.append(number)
         return number, 1
 
-    sample: Sample[int] = Sample(10)
+    sample: EvenSample[int] = EvenSample(10)
     for number in range(1000):
         sample.add(lambda number=number: make(number))
     assert len(made) < 100
@@ -113,40 +113,40 @@ def _message(
     return {"row": row, "phone": phone, "body": body, "segments": segments, "encoding": "GSM-7"}
 
 
-def test_the_messages_worth_a_look_are_found() -> None:
-    picker = Picker(["First Name", "Model"], [0, 1], phone_in_list=True)
+def test_the_messages_worth_checking_are_found() -> None:
+    sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=True)
     for row in range(2, 40):
-        picker.add(_message(row, f"Hi Ann{row}"), ["Ann", "Civic"], [0, 1], "a")
-    picker.add(_message(40, "Hi there"), ["", "Civic"], [0, 1], "a")
-    picker.add(_message(41, "Hi", phone=None), ["Bo", ""], [0, 1], "a")
-    picker.add(_message(42, "Hi " + "x" * 200, segments=2), ["Bo", "Civic"], [0, 1], "a")
-    picker.add(_message(43, "Hi y"), ["Wolfeschlegelsteinhausenbergerdorff", "Civic"], [0, 1], "a")
-    picked = picker.picked()
-    assert [one.row for one in picked.first] == [2, 3, 4]
-    assert [(one.row, one.why) for one in picked.extreme] == [
+        sampler.add(_message(row, f"Hi Ann{row}"), ["Ann", "Civic"], [0, 1], "a")
+    sampler.add(_message(40, "Hi there"), ["", "Civic"], [0, 1], "a")
+    sampler.add(_message(41, "Hi", phone=None), ["Bo", ""], [0, 1], "a")
+    sampler.add(_message(42, "Hi " + "x" * 200, segments=2), ["Bo", "Civic"], [0, 1], "a")
+    sampler.add(_message(43, "Hi y"), ["Wolfeschlegelsteinhausenbergerdorff", "Civic"], [0, 1], "a")
+    samples = sampler.samples()
+    assert [one.row for one in samples.first] == [2, 3, 4]
+    assert [(one.row, one.why) for one in samples.extreme] == [
         (42, ["the longest", "among the most expensive"])
     ]
-    assert [(one.row, one.why) for one in picked.odd] == [
+    assert [(one.row, one.why) for one in samples.odd] == [
         (40, ["First Name is blank"]),
         (41, ["Model is blank", "the phone is blank: goes to the preferred number"]),
         (43, ["a very long value in First Name"]),
     ]
-    assert (picker.blanks(0), picker.blanks(1), picker.preferred) == (1, 1, 1)
+    assert (sampler.blanks(0), sampler.blanks(1), sampler.preferred) == (1, 1, 1)
 
 
 def test_of_several_templates_each_is_shown_and_its_own_columns_count() -> None:
-    picker = Picker(["First Name", "Model"], [0, 1], phone_in_list=False)
+    sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=False)
     for row in range(2, 9):
-        picker.add(_message(row, "Hi"), ["Ann", ""], [0], "en.txt.j2")
-    picker.add(_message(9, "Hola"), ["Ana", "Civic"], [0, 1], "es.txt.j2")
-    picked = picker.picked()
-    assert [(one.row, one.why) for one in picked.first] == [
-        (2, ["made by en.txt.j2"]),
+        sampler.add(_message(row, "Hi"), ["Ann", ""], [0], "en.txt.j2")
+    sampler.add(_message(9, "Hola"), ["Ana", "Civic"], [0, 1], "es.txt.j2")
+    samples = sampler.samples()
+    assert [(one.row, one.why) for one in samples.first] == [
+        (2, ["from en.txt.j2"]),
         (3, []),
         (4, []),
-        (9, ["made by es.txt.j2", "the longest"]),
+        (9, ["from es.txt.j2", "the longest"]),
     ]
-    assert picked.odd == []
+    assert samples.odd == []
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def _rows() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A folder after a preview and a start that held texts back, went on, and had trouble with two rows."""
+    """A folder after a preview, a start with a limit, and a second start with trouble in two rows."""
     folder = tmp_path_factory.mktemp("sent")
     with running_sandbox(folder) as sandbox:
         world = World(folder / "dealership", sandbox.base_url)
@@ -242,7 +242,7 @@ def report_page(sent: World) -> Page:
     "sentence",
     [
         "6 texts ready to send. 2 rows need attention. 1 row skipped.",
-        "The ledger knows nothing of this campaign yet: everybody counts as new.",
+        "This campaign has never been sent.",
         'Phone holds "555"',
         "Customer UUID is blank",
         "First Name is blank",
@@ -325,7 +325,7 @@ def test_runs_names_the_report_and_results_writes_it_again_without_the_list(sent
 
 
 def test_what_the_preview_shows_of_a_row_is_what_the_api_receives_byte_for_byte(tmp_path: Path) -> None:
-    """All but the two values that are given only when sending starts: which ledger, and which run."""
+    """Except for the two values that are known only when sending starts: the ledger and the run."""
     rows = [*customers(3), {"Customer UUID": "a_b-C", "First Name": "D’Ándre ☂\tx", "Phone": ""}]
     with recording_api() as (base_url, received):
         world = World(tmp_path, base_url)
@@ -343,7 +343,7 @@ def test_what_the_preview_shows_of_a_row_is_what_the_api_receives_byte_for_byte(
 
 @contextmanager
 def recording_api() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Its base URL, and (path, body) of each request that it took."""
+    """Yields the base URL of a server, and (path, body) of each request that it received."""
     received: list[tuple[str, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -385,14 +385,14 @@ def test_a_long_list_makes_a_page_that_opens_at_once(tmp_path: Path) -> None:
     assert len(page.source.encode()) < 2_000_000
     assert 500 < len(page.data["rows"]) < 6000
     assert not page.data["complete"]
-    # Whoever needs somebody can be looked up whatever the sample.
+    # Every row that needs attention can be looked up.
     assert page.row(5002)[1] == "invalid"
-    assert f"This page carries {len(page.data['rows']):,} of the 6,000 rows" in page.text
+    assert f"This page has {len(page.data['rows']):,} of the 6,000 rows" in page.text
 
 
-def test_the_preview_page_says_that_send_would_be_refused(tmp_path: Path) -> None:
+def test_the_preview_page_shows_why_nothing_can_be_sent(tmp_path: Path) -> None:
     page = _page_of(World(tmp_path).write(customers(3)), ["campaign.toml: 3 texts are too many"])
-    assert "Nothing to send: send would be refused." in page.text
+    assert "Nothing can be sent as it is." in page.text
     assert "campaign.toml: 3 texts are too many" in page.text
 
 
@@ -415,24 +415,24 @@ def test_open_shows_the_page_in_the_browser(tmp_path: Path) -> None:
     assert opened == (world.folder / "previews" / "campaign.html").as_uri()
 
 
-def test_where_no_browser_starts_it_is_said(tmp_path: Path) -> None:
+def test_it_is_printed_that_no_browser_could_be_started(tmp_path: Path) -> None:
     world = World(tmp_path).write(customers(1))
     world.environment = {"BROWSER": "no-such-browser-anywhere", "PATH": str(world.folder)}
     done = world.run("preview", "campaign.toml", "--open")
     assert done.code == 0
-    assert done.err == "No browser could be started here. Open the page yourself.\n"
+    assert done.err == "Couldn't start a browser. Open the page yourself.\n"
 
 
-def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:
+def test_the_report_of_a_rehearsal_says_that_it_is_one(tmp_path: Path) -> None:
     world = World(tmp_path).write(customers(2))
     done = world.run("send", "campaign.toml", "--sandbox", "--yes")
     assert done.out.endswith(f"Report: {Path('results/campaign-rehearsal.html')}\n")
     page = Page.read(world.folder / "results" / "campaign-rehearsal.html")
     for sentence in (
-        "Rehearsal · nobody got a text",
+        "Rehearsal · no text was sent",
         "2 texts accepted by the stand-in for myKaarma.",
         "This rehearsal:",
-        "How fast it went",
+        "Sending rate",
     ):
         assert sentence in page.text
 
@@ -443,6 +443,6 @@ def test_a_page_that_cannot_be_written_fails_no_run(world: World) -> None:
     page.mkdir(parents=True)
     done = world.send()
     assert done.code == 0
-    assert f"There is no report page, the results are not touched by that. {page}: " in done.out
+    assert f"Couldn't write the report page; the results are unaffected. {page}: " in done.out
     assert list(world.workbook()) == [2]
     assert done.out.endswith(f"Results: {Path('results/campaign-1.xlsx')}\n")

@@ -1,7 +1,7 @@
-"""Kill, stop and cut off whoever sends a shared run, and let the server's record be the judge.
+"""Kills, suspends and cuts off processes that send a shared run, and checks the server's record.
 
 `make crash-cluster` runs it with `--rounds 20`. A round is one campaign that `send` and
-three workers send from a PostgreSQL ledger while something happens to them; then whoever is left carries on, and a
+three workers send from a PostgreSQL ledger while something happens to them; then the remaining ones continue, and a
 last `send` writes the workbook. Everything happens from outside: nothing in the product knows of these tests.
 """
 
@@ -30,7 +30,7 @@ from world import BATCHSEND, Sandbox, World, customers, running_sandbox
 CONCURRENCY = 20
 WORKERS = 3
 #: Longer than a lease lasts.
-STANDSTILL_SECONDS = (11.0, 15.0)
+SUSPENDED_SECONDS = (11.0, 15.0)
 _PATIENCE_SECONDS = 240.0
 
 
@@ -67,7 +67,7 @@ class Database:
 
 @dataclass
 class Verdict:
-    """What a round came to. `texts`: received by the server; `harm`: how often something was done to somebody."""
+    """The result of a round. `texts`: received by the server; `harm`: how often a process was harmed."""
 
     kind: str
     harm: int
@@ -80,7 +80,7 @@ class Verdict:
 
 
 class Round:
-    """One campaign with its workers, in a database of its own."""
+    """One campaign with its workers, in a separate database."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, database: Database, rows: int, seed: int) -> None:
         self.random = random.Random(seed)
@@ -155,11 +155,11 @@ class Round:
             self.sender.kill()
             self.sender.wait()
 
-    def stand_still(self) -> None:
+    def suspend(self) -> None:
         alive = [p for p in [*self.workers, self.sender] if p is not None and p.poll() is None]
         victim = self.random.choice(alive)
         victim.send_signal(signal.SIGSTOP)
-        time.sleep(self.random.uniform(*STANDSTILL_SECONDS))
+        time.sleep(self.random.uniform(*SUSPENDED_SECONDS))
         victim.send_signal(signal.SIGCONT)
 
     def kill_database(self) -> None:
@@ -171,7 +171,7 @@ class Round:
         one = {
             "worker": self.kill_worker,
             "send": self.kill_sender,
-            "standstill": self.stand_still,
+            "standstill": self.suspend,
             "database": self.kill_database,
         }
         if kind != "all":
@@ -182,7 +182,7 @@ class Round:
         yield from every
 
     def come_to_an_end(self) -> str:
-        """Whoever is left carries on; then a last `send` writes the workbook. What it said, if it went wrong."""
+        """Waits for the remaining processes, then writes the workbook with `send`. Returns the output on failure."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.is_done():
             if time.monotonic() > deadline:

@@ -45,7 +45,7 @@ class Verdict:
 
 
 class Round:
-    """One campaign of its own, killed some times and then left to end."""
+    """One campaign, killed a few times and then sent to its end."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, rows: int, seed: int) -> None:
         self.random = random.Random(seed)
@@ -77,7 +77,7 @@ class Round:
         ]
 
     def received(self) -> int:
-        """Requests of this round that have arrived, texts or not; reads only what was added since the last time."""
+        """Requests of this round that have arrived, texts or not; reads only the lines added since the last call."""
         mark = f"{self.prefix}customer".encode()
         with suppress(FileNotFoundError), self.sandbox.record.open("rb") as record:
             record.seek(self._read)
@@ -138,7 +138,7 @@ class Round:
         return lambda: self.in_flight() == 0 and self.received() > 0 and any(results.glob(".batchsend-*.tmp"))
 
     def judge(self, stage: str, kills: int, interrupted: list[int]) -> Verdict:
-        """The last start has ended: what the server received against what the results say."""
+        """After the last start, compares the server's record with the results."""
         complaints = []
         texts = Counter(self.mine())
         duplicates = sum(count - 1 for count in texts.values())

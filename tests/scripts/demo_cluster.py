@@ -1,6 +1,6 @@
 """What `make demo-cluster` shows: the sample campaign by a PostgreSQL and three workers, one of them killed half-way.
 
-Everything happens on this computer, and the API is the sandbox: nobody gets a text.
+Everything runs on this computer, and the API is the sandbox: no text is sent.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
             while sending.poll() is None:
                 arrived = len(sandbox.requests())
                 sharing = ", ".join(row[0] for row in shared.ask(_SHARING))
-                print(f"  {arrived:>3} requests have arrived; sending now: {sharing or 'nobody'}", flush=True)
+                print(f"  {arrived:>3} requests have arrived; sending now: {sharing or 'none'}", flush=True)
                 if arrived > 200 and not killed:
                     workers[1].kill()
                     killed = True

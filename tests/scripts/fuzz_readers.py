@@ -1,8 +1,7 @@
-"""Damages lists of every format at random and reads them: `make fuzz MINUTES=10`.
+"""Reads randomly damaged lists of every format: `make fuzz MINUTES=10`.
 
-Whatever the bytes are, a list is read or refused with a ListError, within bounded time and memory. The reading is
-done in a child process, so that an abort or a hang is seen as well. Each file comes from a seed: `--seed N` does it
-again.
+Any bytes must be read or refused with a ListError, within limits of time and memory. A child process reads the files,
+so that aborts and hangs are also found. Each file comes from a seed; `--seed N` repeats it.
 """
 
 # ruff: noqa: T201
@@ -27,19 +26,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from odd_lists import ODD_LISTS, in_html, in_text, write
-from same_table import texts
+from list_cases import write
+from odd_lists import ODD_LISTS
+from same_table import in_html, in_text, texts
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.formats.xlsx import reader
 
-#: Seconds for one file, bytes for the process that reads them all.
+#: Seconds per file, and bytes for the process that reads all files.
 MAX_SECONDS = 30
 MAX_MEMORY = 1_500_000_000
 
-LARGE = reader._CHUNKED_ABOVE
+CHUNKED_ABOVE = reader._CHUNKED_ABOVE
 
 TOKENS = [
     b'table:number-rows-repeated="1048576"',
@@ -86,7 +86,7 @@ TOKENS = [
 
 
 def samples(folder: Path) -> list[tuple[str, bytes]]:
-    """Valid and odd files of all formats."""
+    """Valid and unusual files of all formats, with their names."""
     found = [(odd.name, write(folder, odd).read_bytes()) for odd in ODD_LISTS]
     cells = "".join(ods_row(*(text.replace("&", "").replace("<", "") for text in row)) for row in texts())
     rows = "".join(
@@ -103,21 +103,21 @@ def samples(folder: Path) -> list[tuple[str, bytes]]:
 
 
 def damaged(content: bytes, other: bytes, chance: random.Random) -> bytes:
-    """`content` after a few accidents; a zip's parts have them within, else its checksums would find them all."""
+    """`content` with random damage. Most zips are damaged inside a part, because checksums find other damage."""
     if content.startswith(b"PK\x03\x04") and chance.random() < 0.8:
         try:
-            return _in_a_part(content, chance)
+            return _damaged_part(content, chance)
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, NotImplementedError, RuntimeError):
             pass
-    return _accidents(content, other, chance)
+    return _damaged_bytes(content, other, chance)
 
 
-def _in_a_part(content: bytes, chance: random.Random) -> bytes:
+def _damaged_part(content: bytes, chance: random.Random) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     likely = [name for name in parts if name.endswith((".xml", ".rels"))]
     name = chance.choice(likely or list(parts))
-    parts[name] = _accidents(parts[name], chance.choice(list(parts.values())), chance)
+    parts[name] = _damaged_bytes(parts[name], chance.choice(list(parts.values())), chance)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for part, data in parts.items():
@@ -125,7 +125,7 @@ def _in_a_part(content: bytes, chance: random.Random) -> bytes:
     return packed.getvalue()
 
 
-def _accidents(content: bytes, other: bytes, chance: random.Random) -> bytes:
+def _damaged_bytes(content: bytes, other: bytes, chance: random.Random) -> bytes:
     data = bytearray(content)
     for _ in range(chance.choice([1, 1, 2, 3, 8, 30])):
         at = chance.randrange(len(data) + 1)
@@ -161,9 +161,9 @@ def file_of(seed: int, found: list[tuple[str, bytes]], folder: Path) -> Path:
 
 
 def read(path: Path, seed: int) -> tuple[str, str]:
-    """What came of it, in a word, and a traceback if it is one that must not be."""
-    # Some as if they were large, and so read in chunks.
-    reader._CHUNKED_ABOVE = -1 if seed % 5 < 2 else LARGE
+    """The outcome in a word, with details if it is a failure."""
+    # Reads some files in chunks, as if they were large.
+    reader._CHUNKED_ABOVE = -1 if seed % 5 < 2 else CHUNKED_ABOVE
     options = ListOptions(hidden_rows="skip") if seed % 2 else ListOptions(hidden_rows="include")
     try:
         customers = open_list(path, options, rows_needed=bool(seed % 3))
@@ -172,13 +172,13 @@ def read(path: Path, seed: int) -> tuple[str, str]:
             return "rows lost", f"{rows} of {customers.rows}"
     except ListError:
         return "refused", ""
-    except BaseException:  # noqa: BLE001 - a panic in Rust is what is looked for
+    except BaseException:  # noqa: BLE001 - also finds panics in Rust
         return "another error", traceback.format_exc()
     return "read", ""
 
 
 def child(seed: int) -> None:
-    """Reads file after file, and says before and after each which one and what came of it."""
+    """Reads one file after the other. Prints the seed before each file and the outcome after it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found = samples(folder)
@@ -192,7 +192,7 @@ def child(seed: int) -> None:
 
 
 def peak_memory() -> int:
-    """The most memory this process has held, in bytes; 0 where the operating system does not tell (Windows)."""
+    """The peak memory of this process in bytes; 0 if the operating system does not report it (Windows)."""
     try:
         import resource
     except ImportError:
@@ -202,23 +202,23 @@ def peak_memory() -> int:
 
 
 class Watch:
-    """A child and what it says."""
+    """A child process and its output."""
 
     def __init__(self, seed: int) -> None:
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--child", str(seed)], stdout=subprocess.PIPE, text=True
         )
         self.lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read_lines, daemon=True).start()
 
-    def _listen(self) -> None:
+    def _read_lines(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.put(line)
         self.lines.put("")
 
     def next(self, seconds: float) -> dict[str, object] | None:
-        """What it says next; None if it has died. Raises queue.Empty if it says nothing in time."""
+        """The next report of the child; None if it ended. Raises queue.Empty after `seconds`."""
         line = self.lines.get(timeout=seconds)
         found: dict[str, object] | None = json.loads(line) if line else None
         return found
@@ -229,9 +229,9 @@ class Watch:
 
 
 def fuzz(minutes: float, seed: int) -> int:
-    """Reads damaged files until the time is up, and prints the counts. 1 if anything went wrong."""
+    """Reads damaged files until the time is up and prints the counts. Returns 1 if anything failed."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    wrong: list[str] = []
+    failures: list[str] = []
     slowest, memory, files = 0.0, 0, 0
     end = time.monotonic() + minutes * 60
     while time.monotonic() < end:
@@ -241,7 +241,7 @@ def fuzz(minutes: float, seed: int) -> int:
             while time.monotonic() < end:
                 begun = watch.next(MAX_SECONDS * 4)
                 if begun is None:
-                    wrong.append(f"seed {seed}: the process ended between two files")
+                    failures.append(f"seed {seed}: the process ended between two files")
                     break
                 seed, ending = int(str(begun["seed"])), str(begun["ending"])
                 start = time.monotonic()
@@ -251,14 +251,14 @@ def fuzz(minutes: float, seed: int) -> int:
                 files += 1
                 counts[ending, outcome] += 1
                 if done is None or outcome not in {"read", "refused"}:
-                    wrong.append(f"seed {seed} ({ending}): {outcome} {done and done['details']}")
+                    failures.append(f"seed {seed} ({ending}): {outcome} {done and done['details']}")
                 if done is None:
                     break
                 if int(str(done["memory"])) > MAX_MEMORY >= memory:
-                    wrong.append(f"seed {seed} ({ending}): {done['memory']:,} bytes of memory")
+                    failures.append(f"seed {seed} ({ending}): {done['memory']:,} bytes of memory")
                 memory = max(memory, int(str(done["memory"])))
         except queue.Empty:
-            wrong.append(f"seed {seed} ({ending}): not done in {MAX_SECONDS} seconds")
+            failures.append(f"seed {seed} ({ending}): not finished in {MAX_SECONDS} seconds")
             counts[ending, "too slow"] += 1
         finally:
             watch.end()
@@ -266,13 +266,13 @@ def fuzz(minutes: float, seed: int) -> int:
     print(f"{files:,} files; slowest {slowest:.1f} s; most memory {memory / 1e6:,.0f} MB; next seed {seed}")
     for (ending, outcome), count in sorted(counts.items()):
         print(f"  {ending or '(none)':10} {outcome:14} {count:8,}")
-    print(f"{len(wrong)} went wrong")
-    for problem in wrong:
+    print(f"{len(failures)} failures")
+    for problem in failures:
         print(f"- {problem}")
-    return 1 if wrong else 0
+    return 1 if failures else 0
 
 
-def again(seed: int) -> None:
+def repeat(seed: int) -> None:
     """Makes the file of one seed in the current folder and reads it."""
     with tempfile.TemporaryDirectory() as folder:
         found = samples(Path(folder))
@@ -290,7 +290,7 @@ def main() -> None:
     if arguments.child is not None:
         child(arguments.child)
     elif arguments.seed is not None:
-        again(arguments.seed)
+        repeat(arguments.seed)
     else:
         sys.exit(fuzz(arguments.minutes, arguments.start))
 

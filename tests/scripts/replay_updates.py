@@ -1,4 +1,4 @@
-"""Answers and updates of one run in any order, with repeats: the ledger ends the same.
+"""Replays answers and updates of one run in several orders, with repeats: the ledger must end the same.
 
 `make replay` runs it with `--updates 100000`; `test_deliveries.py` runs a short
 one on both kinds of ledger.
@@ -21,17 +21,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from ledgers import outbox, planned, store_plan
-from sqlalchemy import select
+from sqlalchemy import Column, select
 
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Ledger, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, updates
 from batchsend.sandbox.updates import Text, TextOutcome, updates_of
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.statuses import Status
 
-#: What the server's answer comes to; `LOST` never comes.
+#: The server's answers; a `LOST` one never arrives.
 ACCEPTED, FAILED, UNCONFIRMED, LOST = "accepted", "failed", "unconfirmed", "lost"
 ANSWERS = (ACCEPTED, ACCEPTED, ACCEPTED, UNCONFIRMED, LOST, FAILED)
 OUTCOMES = (
@@ -47,7 +47,7 @@ Step = tuple[int, str] | bytes
 
 @dataclass(frozen=True)
 class Story:
-    """What happened to a run, in no order. `ends`: row -> the status that it must end with."""
+    """The unordered events of a run. `ends`: row -> its final status."""
 
     rows: int
     answers: dict[int, str]
@@ -77,7 +77,7 @@ def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
             TextOutcome.UNDELIVERED: Status.UNDELIVERED,
             TextOutcome.NOT_SENT: Status.UNDELIVERED,
         }.get(outcome, "in_flight" if answer == LOST else answer)
-    # Of other ledgers, of other senders' messages, and nothing that can be read.
+    # From other ledgers, about other senders' messages, and unreadable ones.
     bodies += [
         body.replace(ledger_id.encode(), b"another") for body in bodies[:50] if ledger_id.encode() in body
     ]
@@ -91,10 +91,10 @@ def tell(ledger_id: str, run_id: int, rows: int, most: int, seed: int) -> Story:
 
 
 def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
-    """Tells a story to a ledger whose run has its rows in flight, in the order that the seed makes."""
+    """Claims all rows of a run and plays the story's events in a random order."""
     chance = random.Random(seed)
     run_id, start_id = run
-    sender = outbox(ledger, _Adopted(run_id, start_id))  # type: ignore[arg-type]
+    sender = outbox(ledger, StoredPlan(run_id, start_id, {}))
     claimed = {one.row: one for one in _claim_all(sender)}
     assert len(claimed) == story.rows
     steps: list[Step] = [*story.answers.items(), *story.updates]
@@ -115,9 +115,13 @@ def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
         continue
 
 
+def _compared_columns() -> list[Column[Any]]:
+    return [column for column in messages.columns if column.name not in ("owner", "sent_at", "start_id")]
+
+
 def end(ledger: Ledger, run_id: int) -> dict[str, list[tuple[Any, ...]]]:
-    """All that the story may have changed, in a form to compare; who claimed a row is not part of it."""
-    columns = [c for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")]
+    """The final content of the tables, for comparison; without the claims of rows."""
+    columns = _compared_columns()
     with ledger.read() as connection:
         return {
             "messages": [
@@ -131,28 +135,20 @@ def end(ledger: Ledger, run_id: int) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def begin(ledger: Ledger, rows: int) -> tuple[int, int]:
-    """A run of so many rows that wait to be sent: its number and its start's."""
+    """Stores a run with this many waiting rows. Returns the numbers of run and start."""
     stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     return stored_plan.run_id, stored_plan.start_id
 
 
 def complaints(ended: dict[str, list[tuple[Any, ...]]], story: Story) -> list[str]:
-    """Rows that did not end as the story says."""
-    names = [
-        c.name for c in messages.columns if c.name not in ("owner", "sent_at", "start_id", "lease_until")
-    ]
+    """The rows with another final status than the story gives them."""
+    names = [column.name for column in _compared_columns()]
     found = []
     for row in ended["messages"]:
         values = dict(zip(names, row, strict=True))
         if values["status"] != story.ends[values["row"]]:
             found.append(f"row {values['row']}: {values['status']}, not {story.ends[values['row']]}")
     return found
-
-
-@dataclass(frozen=True)
-class _Adopted:
-    run_id: int
-    start_id: int
 
 
 def _claim_all(sender: Any) -> Iterator[Claimed]:

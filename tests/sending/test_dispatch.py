@@ -1,4 +1,4 @@
-"""Quiet hours while a run is sent: nobody is texted in them, and nobody is forgotten over them."""
+"""Quiet hours while a run is sent: no text leaves in them, and every row is sent after them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.mykaarma.client import Departure
 from batchsend.mykaarma.protocol import Answered, Judgement, Request
-from batchsend.planning.waiting import WaitRules, comes_back, mark_waiting, next_midnight
+from batchsend.planning.waiting import WaitRules, mark_waiting, next_midnight, waiting_until
 from batchsend.sending import dispatch as dispatching
 from batchsend.sending import outbox as outboxes
+from batchsend.sending import run_settings
 from batchsend.sending import sender as senders
-from batchsend.sending.dispatch import Sending
+from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.pacing import Pacer
+from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
-from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import start_of_window, to_text
 
@@ -53,7 +54,7 @@ ZONE = "America/Chicago"
 
 
 class InlineLoop(VirtualTimeLoop):
-    """Work for threads is done at once: no time passes while it is."""
+    """Does the work for threads immediately, so that it takes no virtual time."""
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
@@ -64,7 +65,7 @@ class InlineLoop(VirtualTimeLoop):
 
 
 class Recipients:
-    """Takes every text after `latency` seconds and remembers when which request left."""
+    """Accepts every text after `latency` seconds and records when each request left."""
 
     def __init__(self, now: Callable[[], datetime], latency: float) -> None:
         self.left: list[tuple[str, datetime]] = []
@@ -113,24 +114,22 @@ def send_at(
     scratch.close()
     stored_plan = store_plan(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
     recipients = Recipients(now, latency)
-    sending = Sending(
-        campaign(folder, rate), "https://api.example.com", Credentials("a", "b"), {}, hours, wait=wait
-    )
-    pacer = Pacer(sending.campaign.sending.rate)
-    shifts = dispatching.SendLoop(
-        sending, outbox(ledger, stored_plan), recipients, pacer, lambda _event: None
+    settings = RunSettings.of(campaign(folder, rate), "https://api.example.com", hours, wait=wait)
+    send_loop = SendLoop(
+        outbox(ledger, stored_plan), recipients, Pacer(settings.rate), settings, {}, lambda _event: None
     )
 
     async def story() -> Ending:
         if stop_at is not None:
-            loop.call_later(stop_at, shifts.stop, Ending("interrupted", interrupted=True))
-        return await shifts.run()
+            loop.call_later(stop_at, send_loop.stop, Ending("interrupted", interrupted=True))
+        return await send_loop.run()
 
     with (
         patch.object(dispatching, "now", now),
+        patch.object(run_settings, "now", now),
         patch.object(outboxes, "now", now),
-        # In a night of virtual seconds nobody needs to look at the clock in each of them.
-        patch.object(dispatching, "_LOOK_SECONDS", 60.0),
+        # Checking the clock in each virtual second of a night would take long.
+        patch.object(dispatching, "_CHECK_SECONDS", 60.0),
         patch.object(senders, "_WATCH_SECONDS", 60.0),
         asyncio.Runner(loop_factory=lambda: loop) as runner,
     ):
@@ -181,15 +180,15 @@ def test_no_request_leaves_in_a_recipients_quiet_hours(
     assert ending.reason is None
     by_customer = {f"customer-{row}": clock for row, clock in enumerate(clocks, 2)}
     for customer, left in recipients.left:
-        assert hours.awake(left, by_customer[customer]), (customer, left)
-    # Nobody twice, nobody lost: who was not texted waits for the hours to end, and only without `wait`.
+        assert hours.is_outside(left, by_customer[customer]), (customer, left)
+    # No text twice and no row lost: rows without a text wait for the hours to end, and only without `wait`.
     assert len({customer for customer, _ in recipients.left}) == len(recipients.left)
-    taken = {row for row, (status, _) in outcome.items() if status == Status.ACCEPTED}
-    assert {f"customer-{row}" for row in taken} == {customer for customer, _ in recipients.left}
-    waiting = {row: found for row, found in outcome.items() if row not in taken}
+    accepted = {row for row, (status, _) in outcome.items() if status == Status.ACCEPTED}
+    assert {f"customer-{row}" for row in accepted} == {customer for customer, _ in recipients.left}
+    waiting = {row: found for row, found in outcome.items() if row not in accepted}
     assert set(waiting.values()) <= {(Status.PENDING, Code.QUIET_HOURS)}
     assert not (wait and waiting)
-    # Whose hour it was at the end and all along is not among those who wait.
+    # Rows of recipients without quiet hours all along and at the end do not wait.
     for row in waiting:
         assert not all(
             hours.allows(moment, clocks[row - 2]) for moment in (begin, begin + (end - begin) / 2, end)
@@ -233,7 +232,7 @@ def test_without_wait_the_rest_stays_pending_and_the_moment_to_come_back_is_said
     assert set(waiting) == {(Status.PENDING, Code.QUIET_HOURS)}
     assert len(waiting) + len(recipients.left) == 20
     holding = WaitRules(end, campaign(tmp_path, 1).zone, TCPA)
-    assert comes_back(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
+    assert waiting_until(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
 
 
 def test_ctrl_c_ends_the_wait(ledger: Ledger, tmp_path: Path) -> None:
@@ -256,12 +255,12 @@ def test_the_daily_cap_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
     codes = [code for _, (_, code) in sorted(stored(scratch, 0).items())]
     assert codes == ["STOPPED"] * 3 + ["HELD_BACK"] + ["DAILY_CAP"] * 6
     # Tomorrow, and not at midnight: the hours are quiet then.
-    assert comes_back(scratch, 0, holding) == datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
-    assert comes_back(scratch, 0, replace(holding, hours=None)) == datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+    assert waiting_until(scratch, 0, holding) == datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
+    assert waiting_until(scratch, 0, replace(holding, hours=None)) == datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
     scratch.close()
 
 
-def test_who_waits_for_the_morning_takes_nothing_of_todays_cap(tmp_path: Path) -> None:
+def test_rows_that_wait_for_the_morning_do_not_count_for_todays_cap(tmp_path: Path) -> None:
     scratch = scratch_ledger(tmp_path)
     clocks = ["Pacific/Honolulu", "America/New_York", "Pacific/Honolulu", "America/New_York"]
     with scratch.write() as connection:

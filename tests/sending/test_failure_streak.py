@@ -1,4 +1,4 @@
-"""When a row of failures stops a run."""
+"""When failures in a row stop a run."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def stops(outcomes: Outcomes, limit: int = 3) -> list[str | None]:
 @pytest.mark.parametrize(
     ("outcomes", "reason"),
     [
-        # One and the same code of the API.
+        # The same code of the API.
         ([LOCKED] * 3, "3 rows in a row were refused with CUSTOMER_LOCKED"),
-        # It is enough that all of them share one code.
+        # One code that all of them share is enough.
         (
             [LOCKED, (FAILED, ("X", "CUSTOMER_LOCKED")), (FAILED, ("CUSTOMER_LOCKED", "Y"))],
             "3 rows in a row were refused with CUSTOMER_LOCKED",
         ),
-        # Nobody said why.
+        # Without a code of the API.
         ([REDIRECTED] * 3, "3 rows in a row failed without a reason from myKaarma (last: HTTP_302)"),
         ([TIMEOUT] * 3, "3 rows in a row failed without a reason from myKaarma (last: TIMEOUT)"),
-        # `unconfirmed` counts whatever its code, and together with what has none.
+        # `unconfirmed` counts with any code, and together with outcomes that have none.
         (
             [BROKEN, TIMEOUT, REDIRECTED],
             "3 rows in a row failed without a reason from myKaarma (last: HTTP_302)",
@@ -48,29 +48,29 @@ def stops(outcomes: Outcomes, limit: int = 3) -> list[str | None]:
         ([BROKEN] * 3, "3 rows in a row were refused with INTERNAL_SERVER_ERROR"),
         # Different refusals are about different customers.
         ([LOCKED, (FAILED, ("INVALID_CUSTOMER",)), LOCKED, (FAILED, ("INVALID_CUSTOMER",))], None),
-        # A list of people who opted out, or of wrong numbers, is nobody's fault.
+        # Opted-out customers and wrong numbers are about the list, not about the run.
         ([OPTED_OUT] * 9, None),
         ([WRONG_NUMBER] * 9, None),
-        # What is taken in between ends the row, with a code too.
+        # An accepted text in between ends the streak, even with a code.
         ([LOCKED, LOCKED, SENT, LOCKED, LOCKED], None),
         ([LOCKED, LOCKED, SENT_WITH_CODE, LOCKED, LOCKED], None),
         ([TIMEOUT, TIMEOUT, SENT, TIMEOUT, TIMEOUT], None),
-        # A customer's own refusal ends a row of failures without a reason: the API is there.
+        # A refusal about one customer ends a streak without a reason: the API works.
         ([TIMEOUT, TIMEOUT, OPTED_OUT, TIMEOUT, TIMEOUT], None),
     ],
 )
 def test_what_stops_a_run(outcomes: Outcomes, reason: str | None) -> None:
-    said = stops(outcomes)
-    assert said[-1] == reason
-    assert set(said[:-1]) == {None}
+    reasons = stops(outcomes)
+    assert reasons[-1] == reason
+    assert set(reasons[:-1]) == {None}
 
 
 @given(st.lists(st.sampled_from([LOCKED, OPTED_OUT, REDIRECTED, TIMEOUT, BROKEN, SENT])), st.integers(1, 5))
 def test_a_run_stops_at_its_limit_and_not_before(outcomes: Outcomes, limit: int) -> None:
-    for length, said in enumerate(stops(outcomes, limit), start=1):
+    for length, reason in enumerate(stops(outcomes, limit), start=1):
         last = outcomes[max(0, length - limit) : length]
         alike = len(last) == limit and (
             all(status is UNCONFIRMED or codes == ("HTTP_302",) for status, codes in last)
             or (len(set(last)) == 1 and last[0] in (LOCKED, BROKEN))
         )
-        assert (said is not None) is alike
+        assert (reason is not None) is alike

@@ -1,4 +1,4 @@
-"""The rate limit is a limit, whatever the computer is doing; and everybody waits when somebody is turned away."""
+"""The rate limit holds even when the process stalls, and all requests wait after a refused one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from batchsend.sending.pacing import Pacer
 
 
 async def slots(pacer: Pacer, count: int, stalls: list[float] | None = None) -> list[float]:
-    """When `count` slots were given; before some of them the whole process stands still for a while."""
+    """The times of `count` slots; the whole process stalls for a while before some of them."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     given_at = []
@@ -43,7 +43,7 @@ def test_the_rate_is_used(rate: float) -> None:
     assert (len(times) - 1) / (times[-1] - times[0]) >= 0.97 * rate
 
 
-def test_a_wish_to_wait_is_kept_by_everybody_and_slows_down() -> None:
+def test_all_requests_wait_for_a_retry_after_and_the_rate_drops() -> None:
     async def story() -> None:
         pacer = Pacer(100)
         departed = await pacer.slot()
@@ -52,7 +52,7 @@ def test_a_wish_to_wait_is_kept_by_everybody_and_slows_down() -> None:
         assert pause.seconds == 7.0
         assert await pacer.slot() >= departed + 7.0
         assert pacer.rate == 50
-        # Recovers step by step, and only to what was configured.
+        # It recovers in steps, up to the configured rate.
         rates = []
         for _ in range(4000):
             await pacer.slot()
@@ -87,10 +87,10 @@ def test_backing_off_doubles_up_to_a_minute_with_full_jitter() -> None:
             pause = pacer.back_off(await pacer.slot(), None, slow_down=False, reason="no network")
             assert pause is not None
             waits.append(pause.seconds)
-        pacer.taken()
+        pacer.reset_backoff()
         pause = pacer.back_off(await pacer.slot(), None, slow_down=False, reason="no network")
         assert pause is not None
-        # A network that is down is no reason to send more slowly afterwards.
+        # A network that is down does not reduce the rate afterwards.
         assert pacer.rate == 100
         return [*waits, pause.seconds]
 

@@ -1,4 +1,4 @@
-"""Sending in virtual time, with a store and an API that do as they are told: hours of trouble take no time here."""
+"""Sending in virtual time with a scripted store and API, so that hours of problems take no time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,31 @@ from hypothesis import strategies as st
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.mykaarma.client import Departure
-from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater
+from batchsend.mykaarma.protocol import (
+    Answered,
+    Judgement,
+    Refused,
+    Request,
+    RetryLater,
+    SendingAttributes,
+)
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pacer
-from batchsend.sending.sender import Ending, Event, Sender, SendOptions, Waiting
+from batchsend.sending.run_settings import RunSettings
+from batchsend.sending.sender import Ending, Event, Sender, Waiting
 from batchsend.statuses import Code, Status
 
-OPTIONS = SendOptions(
-    concurrency=20, timeout=30, stop_after_failures=25, give_up_after=900, identity={"batchsendRun": "1"}
+SETTINGS = RunSettings(
+    base_url="https://api.example.com",
+    rate=50,
+    concurrency=20,
+    timeout=30,
+    stop_after_failures=25,
+    give_up_after=900,
+    attributes=SendingAttributes(),
+    sender_per_row=False,
 )
+IDENTITY = {"batchsendRun": "1"}
 
 ACCEPTED = Answered(Status.ACCEPTED, http_status=200)
 BUSY = RetryLater("myKaarma asks to slow down (HTTP 429)", "Later.", slow_down=True)
@@ -40,7 +56,7 @@ def unconfirmed(*codes: str, http_status: int | None = None) -> Answered:
 
 
 class Store:
-    """A ledger in memory that is strict about what may follow what."""
+    """A ledger in memory that checks every change of state."""
 
     def __init__(self, rows: int) -> None:
         self.state: dict[int, str] = dict.fromkeys(range(2, rows + 2), "pending")
@@ -130,7 +146,7 @@ def play(
     *,
     rows: int = 100,
     rate: float = 50,
-    options: SendOptions = OPTIONS,
+    settings: RunSettings = SETTINGS,
     during: Callable[[Sender, Store], None] | None = None,
     jitter: random.Random | None = None,
 ) -> Story:
@@ -139,7 +155,7 @@ def play(
     async def run() -> Story:
         store, events = Store(rows), list[Event]()
         pacer = Pacer(rate, jitter or random.Random(1))
-        sender = Sender(store, api, pacer, options, events.append)
+        sender = Sender(store, api, pacer, settings, IDENTITY, events.append)
         if during is not None:
             during(sender, store)
         ending = await sender.run()
@@ -154,17 +170,17 @@ def within(after: float, before: float, then: Judgement) -> Callable[[int, float
 
 
 def check_nothing_lost(story: Story) -> None:
-    """Every row has an outcome or waits; nobody whose request may have been taken was asked for again."""
+    """Checks that every row has an outcome or waits, and that each outcome was reported once."""
     assert "in_flight" not in story.store.counts()
-    heard = Counter(event.row for event in story.events if isinstance(event, Outcome))
-    assert set(heard.values()) <= {1}
-    assert set(heard) == set(story.store.outcomes)
+    reported = Counter(event.row for event in story.events if isinstance(event, Outcome))
+    assert set(reported.values()) <= {1}
+    assert set(reported) == set(story.store.outcomes)
 
 
 # When all is well
 
 
-def test_every_row_is_sent_once_and_heard_of_after_it_is_stored() -> None:
+def test_every_row_is_sent_once_and_reported_after_it_is_stored() -> None:
     story = play(Api(within(0, 0, BUSY)))
     assert story.ending == Ending()
     assert story.store.counts() == {"accepted": 100}
@@ -182,7 +198,7 @@ def test_every_row_is_sent_once_and_heard_of_after_it_is_stored() -> None:
     busy=st.lists(st.tuples(st.floats(0, 20), st.sampled_from([None, 0.5, 3.0])), max_size=3),
     width=st.sampled_from([1.0, 1.7, 5.0]),
 )
-def test_the_rate_is_a_limit_whatever_connections_and_answers_take(
+def test_the_rate_limit_holds_for_any_duration_of_connections_and_answers(
     rate: float,
     concurrency: int,
     connecting: list[float],
@@ -191,9 +207,9 @@ def test_the_rate_is_a_limit_whatever_connections_and_answers_take(
     width: float,
 ) -> None:
     def behaviour(_: int, time: float) -> Judgement:
-        for begins, wish in busy:
+        for begins, retry_after in busy:
             if begins <= time < begins + 0.5:
-                return replace(BUSY, retry_after=wish)
+                return replace(BUSY, retry_after=retry_after)
         return ACCEPTED
 
     api = Api(
@@ -202,7 +218,7 @@ def test_the_rate_is_a_limit_whatever_connections_and_answers_take(
         answering=lambda row: answering[row % len(answering)],
     )
     rows = min(150, 20 + round(4 * rate))
-    story = play(api, rows=rows, rate=rate, options=replace(OPTIONS, concurrency=concurrency))
+    story = play(api, rows=rows, rate=rate, settings=replace(SETTINGS, concurrency=concurrency))
     times = story.times
     most = max(sum(1 for time in times if start <= time < start + width) for start in times)
     assert most <= math.ceil(rate * width) + 1
@@ -212,7 +228,7 @@ def test_the_rate_is_a_limit_whatever_connections_and_answers_take(
     check_nothing_lost(story)
 
 
-# Turned away: everybody waits, then again, however often
+# Refused for now: all requests wait and are retried, however often
 
 
 @pytest.mark.parametrize("trouble", [BUSY, DOWN, NO_NAME], ids=["429", "503", "no-name"])
@@ -221,30 +237,30 @@ def test_ten_minutes_without_the_api_cost_no_row(trouble: RetryLater) -> None:
     assert story.ending == Ending()
     assert story.store.counts() == {"accepted": 500}
     check_nothing_lost(story)
-    # What left in that time was few: the back-off holds the others.
+    # Only few requests left in that time: the back-off holds the others.
     refused = [time for time in story.times if 2 <= time < 602]
-    assert len(refused) < 2 * OPTIONS.concurrency + 60
-    # It is noticed within the longest wait that it is back.
+    assert len(refused) < 2 * SETTINGS.concurrency + 60
+    # Sending resumes within the longest wait.
     assert any(602 <= time < 602 + 61 for time in story.times)
 
 
-def test_attempts_count_what_was_refused() -> None:
+def test_refused_requests_count_as_attempts() -> None:
     asked = Counter[int]()
 
     def twice_busy(row: int, _: float) -> Judgement:
         asked[row] += 1
         return BUSY if asked[row] <= 2 else ACCEPTED
 
-    story = play(Api(twice_busy), rows=3, options=replace(OPTIONS, concurrency=1))
+    story = play(Api(twice_busy), rows=3, settings=replace(SETTINGS, concurrency=1))
     assert {outcome.attempts for outcome in story.store.outcomes.values()} == {3}
 
 
-def test_a_wish_to_wait_is_kept_by_everybody() -> None:
+def test_all_requests_wait_for_a_retry_after() -> None:
     answers = within(1, 1.05, replace(BUSY, retry_after=120.0))
     story = play(Api(answers, answering=lambda _: 0.2), rows=200)
     assert [pause.seconds for pause in story.pauses][:1] == [120.0]
     begins = next(time for time in story.times if time >= 1) + 0.2
-    # What was on its way when the wish came is all that is between.
+    # Only requests that were in flight when the answer came left in between.
     assert not [time for time in story.times if begins < time < begins + 120]
     assert story.store.counts() == {"accepted": 200}
 
@@ -282,8 +298,8 @@ def test_a_network_that_is_down_is_no_reason_to_slow_down() -> None:
     assert sum(1 for time in story.times if back + 1 <= time < back + 2) > 90
 
 
-def test_what_has_not_left_waits_with_the_others() -> None:
-    # Row 2 is refused while all others still connect: they must not meet the busy server in its pause.
+def test_requests_that_have_not_left_wait_too() -> None:
+    # Row 2 is refused while all others still connect: they must not reach the busy server during its pause.
     api = Api(
         within(0, 0.5, replace(BUSY, retry_after=60.0)),
         connecting=lambda row: 0.0 if row == 2 else 5.0,
@@ -300,20 +316,22 @@ def test_what_has_not_left_waits_with_the_others() -> None:
 @pytest.mark.parametrize("trouble", [BUSY, DOWN, NO_NAME], ids=["429", "503", "no-name"])
 def test_nothing_taken_for_give_up_after_stops_the_run(trouble: RetryLater) -> None:
     story = play(Api(within(10, math.inf, trouble)), rows=1000, rate=20)
-    assert story.ending.reason == f"{trouble.reason}, and nothing was taken for 15 minutes. {trouble.advice}"
+    assert (
+        story.ending.reason == f"{trouble.reason}, and no text was accepted for 15 minutes. {trouble.advice}"
+    )
     assert 900 <= story.lasted - 10 < 902
     assert set(story.store.counts()) == {"accepted", "pending"}
     check_nothing_lost(story)
 
 
-def test_a_wish_longer_than_give_up_after_ends_in_time() -> None:
+def test_a_retry_after_longer_than_give_up_after_ends_in_time() -> None:
     story = play(Api(within(0, math.inf, replace(DOWN, retry_after=3600.0))), rows=5)
     assert story.ending.reason is not None
     assert 900 <= story.lasted < 902
     assert len(story.times) <= 5
 
 
-def test_something_taken_now_and_then_is_no_reason_to_give_up() -> None:
+def test_an_accepted_text_now_and_then_is_no_reason_to_give_up() -> None:
     def mostly_busy(_: int, time: float) -> Judgement:
         return ACCEPTED if time % 600 < 90 else BUSY
 
@@ -323,8 +341,8 @@ def test_something_taken_now_and_then_is_no_reason_to_give_up() -> None:
     assert story.store.counts() == {"accepted": 400}
 
 
-def test_a_computer_that_stood_still_has_not_waited() -> None:
-    """Suspended for hours during a pause, the run goes on where it was."""
+def test_time_in_suspension_does_not_count() -> None:
+    """Suspended for hours during a pause, the run continues where it was."""
 
     def suspend(_: Sender, __: Store) -> None:
         loop = asyncio.get_running_loop()
@@ -339,36 +357,36 @@ def test_a_computer_that_stood_still_has_not_waited() -> None:
 # Failures in a row
 
 ROWS = 200
-IN_A_ROW = replace(OPTIONS, concurrency=1, stop_after_failures=5)
+IN_A_ROW = replace(SETTINGS, concurrency=1, stop_after_failures=5)
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "reason"),
     [
         (unconfirmed(Code.TIMEOUT), "5 rows in a row failed without a reason from myKaarma (last: TIMEOUT)"),
         (unconfirmed("HTTP_502", http_status=502), "(last: HTTP_502)"),
-        # `unconfirmed` is enough, whatever its codes.
+        # `unconfirmed` counts with any code.
         (unconfirmed("INTERNAL_SERVER_ERROR", http_status=500), "refused with INTERNAL_SERVER_ERROR"),
         (failed("HTTP_404"), "5 rows in a row failed without a reason from myKaarma (last: HTTP_404)"),
         (failed("CUSTOMER_LOCKED"), "5 rows in a row were refused with CUSTOMER_LOCKED"),
         (failed("OTHER", "CUSTOMER_LOCKED"), "5 rows in a row were refused with"),
     ],
 )
-def test_failures_in_a_row_stop_the_run(bad: Answered, said: str) -> None:
-    story = play(Api(lambda row, _: bad if row >= 12 else ACCEPTED), rows=ROWS, options=IN_A_ROW)
+def test_failures_in_a_row_stop_the_run(bad: Answered, reason: str) -> None:
+    story = play(Api(lambda row, _: bad if row >= 12 else ACCEPTED), rows=ROWS, settings=IN_A_ROW)
     assert story.ending.reason is not None
-    assert said in story.ending.reason
+    assert reason in story.ending.reason
     assert story.store.counts() == {"accepted": 10, bad.status: 5, "pending": ROWS - 15}
 
 
-def test_failures_without_a_reason_add_up_whatever_they_are() -> None:
+def test_different_failures_without_a_reason_add_up() -> None:
     kinds = [unconfirmed(Code.TIMEOUT), failed("HTTP_404"), unconfirmed("ODD", http_status=500)]
-    story = play(Api(lambda row, _: kinds[row % 3]), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: kinds[row % 3]), rows=ROWS, settings=IN_A_ROW)
     assert len(story.store.outcomes) == 5
 
 
 def test_one_code_that_all_have_is_found_among_others() -> None:
-    story = play(Api(lambda row, _: failed(f"ROW_{row}", "LOCKED")), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: failed(f"ROW_{row}", "LOCKED")), rows=ROWS, settings=IN_A_ROW)
     assert story.ending.reason is not None
     assert "5 rows in a row were refused with LOCKED" in story.ending.reason
 
@@ -381,13 +399,13 @@ def test_one_code_that_all_have_is_found_among_others() -> None:
         [failed("A"), failed("B")],
         [failed("A"), failed("A"), failed("A"), failed("A"), ACCEPTED],
         [*[unconfirmed(Code.TIMEOUT)] * 4, ACCEPTED],
-        # That a customer was refused for a reason of their own shows that the API works.
+        # A refusal that is about one customer shows that the API works.
         [*[unconfirmed(Code.TIMEOUT)] * 4, failed("INVALID_CUSTOMER")],
         [*[failed("HTTP_404")] * 4, failed("OPTED_OUT_COMMUNICATION_VALUE")],
     ],
 )
 def test_failures_that_are_about_customers_do_not_stop_it(answers: list[Answered]) -> None:
-    story = play(Api(lambda row, _: answers[row % len(answers)]), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(lambda row, _: answers[row % len(answers)]), rows=ROWS, settings=IN_A_ROW)
     assert story.ending == Ending()
     assert len(story.store.outcomes) == ROWS
 
@@ -396,7 +414,7 @@ def test_a_pause_in_between_does_not_end_a_row_of_failures() -> None:
     def behaviour(row: int, time: float) -> Judgement:
         return BUSY if 0.1 < time < 0.15 else unconfirmed(Code.CONNECTION_LOST)
 
-    story = play(Api(behaviour), rows=ROWS, options=IN_A_ROW)
+    story = play(Api(behaviour), rows=ROWS, settings=IN_A_ROW)
     assert len(story.store.outcomes) == 5
 
 
@@ -407,7 +425,7 @@ def test_a_refusal_of_the_sender_stops_at_once_and_keeps_that_row() -> None:
     story = play(
         Api(lambda row, _: Refused("Correct `user_uuid`.") if row >= 10 else ACCEPTED),
         rows=ROWS,
-        options=replace(OPTIONS, concurrency=1),
+        settings=replace(SETTINGS, concurrency=1),
     )
     assert story.ending == Ending("Correct `user_uuid`.")
     assert story.store.counts() == {"accepted": 8, "pending": ROWS - 8}
@@ -415,7 +433,7 @@ def test_a_refusal_of_the_sender_stops_at_once_and_keeps_that_row() -> None:
     assert len(story.times) == 9
 
 
-def test_what_is_in_flight_when_it_stops_is_finished_and_recorded() -> None:
+def test_requests_in_flight_at_a_stop_are_finished_and_recorded() -> None:
     def interrupt(sender: Sender, _: Store) -> None:
         ending = Ending("interrupted", interrupted=True)
         asyncio.get_running_loop().call_later(2.0, sender.stop, ending)
@@ -427,8 +445,8 @@ def test_what_is_in_flight_when_it_stops_is_finished_and_recorded() -> None:
     check_nothing_lost(story)
 
 
-def test_when_it_stops_nothing_stays_claimed_but_what_is_in_flight() -> None:
-    """Whoever leaves with a second Ctrl-C then leaves nothing `unconfirmed` that had not left."""
+def test_after_a_stop_only_requests_in_flight_stay_claimed() -> None:
+    """A second Ctrl-C then makes no row `unconfirmed` whose request had not left."""
     claimed: list[int] = []
 
     def interrupt(sender: Sender, store: Store) -> None:
@@ -436,12 +454,12 @@ def test_when_it_stops_nothing_stays_claimed_but_what_is_in_flight() -> None:
         loop.call_later(2.0, sender.stop, Ending("interrupted", interrupted=True))
         loop.call_later(2.5, lambda: claimed.append(store.counts()["in_flight"]))
 
-    options = replace(OPTIONS, concurrency=4)
-    story = play(Api(within(0, 0, BUSY), answering=lambda _: 9.0), options=options, during=interrupt)
+    settings = replace(SETTINGS, concurrency=4)
+    story = play(Api(within(0, 0, BUSY), answering=lambda _: 9.0), settings=settings, during=interrupt)
     assert claimed == [4] == [len(story.times)]
 
 
-def test_a_pause_does_not_hold_back_who_wants_to_stop() -> None:
+def test_a_pause_does_not_delay_a_stop() -> None:
     def interrupt(sender: Sender, _: Store) -> None:
         ending = Ending("interrupted", interrupted=True)
         asyncio.get_running_loop().call_later(30.0, sender.stop, ending)
@@ -462,7 +480,7 @@ def test_another_process_can_ask_it_to_stop() -> None:
     check_nothing_lost(story)
 
 
-def test_a_store_that_fails_ends_it_and_keeps_what_is_known() -> None:
+def test_a_store_that_fails_ends_it_and_keeps_the_known_outcomes() -> None:
     class Full(Store):
         broken = False
 
@@ -474,7 +492,7 @@ def test_a_store_that_fails_ends_it_and_keeps_what_is_known() -> None:
 
     async def run() -> Full:
         store = Full(ROWS)
-        sender = Sender(store, api, Pacer(50), OPTIONS, lambda _: None)
+        sender = Sender(store, api, Pacer(50), SETTINGS, IDENTITY, lambda _: None)
         with pytest.raises(OSError, match="no space left"):
             await sender.run()
         return store

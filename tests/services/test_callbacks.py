@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import http.client
 import json
 import os
 import random
@@ -13,21 +12,18 @@ import re
 import signal
 import sqlite3
 import stat
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from ledgers import planned, send_all, store_plan
 from raw_posts import post_all
+from update_listener import LEDGER, listening
 from world import World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
@@ -36,71 +32,6 @@ from batchsend.statuses import Status
 
 #: Malformed bodies; `make replay` takes 10,000.
 MALFORMED = int(os.environ.get("BATCHSEND_MALFORMED", "2000"))
-LEDGER = ("--ledger", ".batchsend/ledger.db")
-
-
-@dataclass
-class Listening:
-    """A running listener. `url` is where updates go, `greeting` what it said when it began to listen."""
-
-    process: subprocess.Popen[str]
-    greeting: str
-    url: str
-    file: Path
-
-    @property
-    def port(self) -> int:
-        return urlsplit(self.url).port or 0
-
-    @property
-    def path(self) -> str:
-        return urlsplit(self.url).path
-
-    def request(
-        self,
-        method: str = "POST",
-        path: str | None = None,
-        body: bytes = b"{}",
-        headers: dict[str, str] | None = None,
-    ) -> int:
-        """The HTTP status of one request."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(method, self.path if path is None else path, body, headers or {})
-            response = connection.getresponse()
-            response.read()
-            return response.status
-
-    def tell(self, **body: Any) -> int:
-        return self.request(body=json.dumps(body).encode())
-
-    def query(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(self.file)) as ledger:
-            return ledger.execute(statement).fetchall()
-
-    def statuses(self) -> Counter[str]:
-        return Counter(status for (status,) in self.query("SELECT status FROM messages"))
-
-    def end(self) -> tuple[str, str]:
-        """Ends it as a service manager does. Returns what it said."""
-        self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0, err
-        return out, err
-
-
-@contextmanager
-def listening(folder: Path, *options: str, **environment: str) -> Iterator[Listening]:
-    world = World(folder, environment={"PYTHONUNBUFFERED": "1", **environment})
-    process = world.start("callbacks", "--port", "0", *(options or LEDGER))
-    try:
-        assert process.stdout is not None
-        greeting = "".join(process.stdout.readline() for _ in range(3))
-        url = re.search(r"http://\S+", greeting)
-        assert url, (greeting, process.communicate())
-        yield Listening(process, greeting, url[0], folder / ".batchsend" / "ledger.db")
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -111,7 +42,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def sent_run(folder: Path, rows: int) -> None:
-    """A ledger whose rows 2, 3 ... were sent and never answered."""
+    """A ledger whose rows 2, 3 ... were sent and got no answer."""
     ledger = open_ledger(f"sqlite:///{folder / '.batchsend' / 'ledger.db'}")
     stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     lost = [
@@ -122,7 +53,7 @@ def sent_run(folder: Path, rows: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp_path: Path) -> None:
+def test_every_row_of_a_run_gets_its_update_even_if_its_answer_was_lost(tmp_path: Path) -> None:
     people = customers(1000)
     for number, person in enumerate(people):
         name = {
@@ -144,22 +75,22 @@ def test_every_row_of_a_run_is_heard_of_those_whose_answer_was_lost_included(tmp
         assert world.send("--quiet").code == 1
         until(
             lambda: listener.statuses() == {"delivered": 900, "undelivered": 100},
-            "not every row was heard of",
+            "not every row got its update",
         )
         out, err = listener.end()
-    assert (re.search(r"for (\d+) of them", out) or [""])[1] == "0", out
+    assert (re.search(r"(\d+) of them", out) or [""])[1] == "0", out
     assert err == ""
     done = world.run("results", "campaign.toml")
     assert "1,000 rows = 900 accepted by myKaarma + 0 skipped + 100 need attention + 0 waiting" in done.out
     assert "900 delivered, 100 undelivered, 0 not known yet" in done.out
     assert "900 delivered, 100 undelivered" in world.run("runs").out
-    told = Counter((row["status"], row["errorCodes"]) for row in world.workbook().values())
-    assert told == {
+    results = Counter((row["status"], row["errorCodes"]) for row in world.workbook().values())
+    assert results == {
         ("delivered", None): 900,
         ("undelivered", None): 50,
         ("undelivered", "TWILIO_SENDING_FAILURE"): 50,
     }
-    # Nothing is left to send, and somebody has to look at the undelivered ones.
+    # Nothing is left to send, and the undelivered ones need attention.
     assert world.send("--quiet").code == 1
 
 
@@ -283,7 +214,7 @@ def test_malformed_bodies_do_not_bring_it_down_and_lose_nothing(tmp_path: Path) 
         assert listener.query("SELECT count(*) FROM updates") == [(MALFORMED + 100,)]
         out, err = listener.end()
     assert (answers, strangers) == ({200}, {404})
-    assert f"for {MALFORMED:,} of them no row was known" in out
+    assert f"{MALFORMED:,} of them matched no row" in out
     assert err == ""
 
 
@@ -315,7 +246,7 @@ def test_killed_between_commit_and_answer_the_repeat_is_harmless(tmp_path: Path)
         listener.process.kill()
         first = posting.result()
     recorded = listener.query("SELECT count(*) FROM updates")[0][0]
-    # What was answered was on disk.
+    # Every answered update was on disk.
     assert first.count(200) <= recorded < len(bodies)
     with listening(tmp_path) as listener:
         repeated = [body for body, status in zip(bodies, first, strict=True) if status != 200]

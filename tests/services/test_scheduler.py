@@ -1,4 +1,4 @@
-"""`batchsend schedule`: each time starts its campaign once, whatever happens to files, clocks and processes."""
+"""`batchsend schedule`: each time starts its campaign once, despite changes of files, clocks and processes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Place:
         for service in services:
             service.turn()
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def logged(self, event: str) -> list[dict[str, Any]]:
         return [one for one in self.events if one["event"] == event]
 
     def times(self, zone: str = "America/Chicago") -> list[str]:
@@ -128,22 +128,29 @@ def test_each_day_once_over_restarts_and_with_two_schedulers(any_place: Place) -
     place.run(other, one, until="2026-11-24T12:00-06:00", step=HOUR)
     assert place.times() == ["23 10:00 -0600", "24 10:00 -0600"]
     # On the first day the other one saw the start taken; on the second it came to a ledger that knew of it.
-    assert [said["planned"] for said in place.said("already")] == ["2026-11-23T16:00:00.000Z"]
-    assert [said["exit"] for said in place.said("finished")] == [0, 0]
+    assert [entry["planned"] for entry in place.logged("already")] == ["2026-11-23T16:00:00.000Z"]
+    assert [entry["exit"] for entry in place.logged("finished")] == [0, 0]
 
 
 def test_of_many_at_the_same_moment_one_gets_the_start(ledger_url: str) -> None:
-    moment, who = utc("2026-11-23T10:00-06:00"), Scheduled("Spring", "http://127.0.0.1:9")
+    moment, entry = utc("2026-11-23T10:00-06:00"), Scheduled("Spring", "http://127.0.0.1:9")
     barrier = threading.Barrier(6)
     ledgers = [open_ledger(ledger_url) for _ in range(6)]
 
     def take(number: int) -> bool:
         barrier.wait()
-        return claim(ledgers[number], who, moment, StartOutcome.STARTED, Scheduler("here", number), moment)
+        return claim(
+            ledgers[number],
+            entry,
+            moment,
+            StartOutcome.STARTED,
+            Scheduler("here", number),
+            moment,
+        )
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(take, range(6))) == [False] * 5 + [True]
-    assert watch(ledgers[0], who, "0 10 * * *", moment - HOUR) == moment
+    assert watch(ledgers[0], entry, "0 10 * * *", moment - HOUR) == moment
     for ledger in ledgers:
         ledger.close()
 
@@ -153,7 +160,7 @@ def test_of_many_at_the_same_moment_one_gets_the_start(ledger_url: str) -> None:
     [
         ("2026-11-23T12:00-06:00", ["23 12:00 -0600"], []),
         ("2026-11-23T12:01-06:00", [], ["2026-11-23T16:00:00.000Z"]),
-        # Four days off: the last is made up for, those before are said.
+        # Four days off: the last start is made up for, the earlier ones are logged.
         ("2026-11-27T11:00-06:00", ["27 11:00 -0600"], ["2026-11-26T16:00:00.000Z"]),
         ("2026-11-27T15:00-06:00", [], ["2026-11-27T16:00:00.000Z"]),
     ],
@@ -165,10 +172,10 @@ def test_a_start_that_was_missed(place: Place, back_at: str, started: list[str],
     again = place.scheduler()
     place.run(again, until=place.now + 3 * MINUTE, step=MINUTE)
     assert place.times() == started
-    assert [said["planned"] for said in place.said("missed")] == missed
-    # It is said once, not again by the next scheduler.
+    assert [entry["planned"] for entry in place.logged("missed")] == missed
+    # It is logged once, not again by the next scheduler.
     place.scheduler().turn()
-    assert len(place.said("missed")) == len(missed)
+    assert len(place.logged("missed")) == len(missed)
     assert place.times() == started
 
 
@@ -179,22 +186,22 @@ def test_a_computer_that_slept_is_one_that_was_off(place: Place) -> None:
     place.now += timedelta(days=2, hours=2)
     service.turn()
     assert place.times() == ["25 11:00 -0600"]
-    assert place.said("missed")[0]["first"] == "2026-11-23T16:00:00.000Z"
-    assert place.said("missed")[0]["planned"] == "2026-11-24T16:00:00.000Z"
+    assert place.logged("missed")[0]["first"] == "2026-11-23T16:00:00.000Z"
+    assert place.logged("missed")[0]["planned"] == "2026-11-24T16:00:00.000Z"
 
 
-def test_what_nobody_had_planned_was_not_missed(place: Place) -> None:
+def test_times_before_the_schedule_existed_were_not_missed(place: Place) -> None:
     place.now = utc("2026-11-23T10:30-06:00")
     place.write(TEN)
     service = place.scheduler()
     service.turn()
-    # Nor is a time that somebody writes down when it has gone by, the scheduler running or not.
+    # Nor was a time that had passed when it was written down, with or without a running scheduler.
     place.write('cron = "15 10 * * *"')
     service.turn()
     place.write('cron = "20 10 * * *"')
     place.run(place.scheduler(), until="2026-11-24T10:30-06:00", step=HOUR)
     assert place.times() == ["24 10:30 -0600"]
-    assert place.said("missed") == []
+    assert place.logged("missed") == []
 
 
 @pytest.mark.parametrize(
@@ -215,10 +222,10 @@ def test_the_nights_when_clocks_change(
     place.now = utc(begin)
     service = place.scheduler()
     place.run(service, until=place.now + 20 * HOUR)
-    # Whoever restarts it within the hour that comes twice starts nothing again.
+    # A restart within the hour that comes twice starts nothing again.
     place.run(place.scheduler(), until=place.now + 20 * HOUR)
     assert place.times(zone) == starts
-    assert place.said("missed") == []
+    assert place.logged("missed") == []
 
 
 def test_a_single_time(place: Place) -> None:
@@ -231,7 +238,7 @@ def test_a_single_time(place: Place) -> None:
     place.write("at = 2026-11-26T08:30:00", "Too late")
     place.scheduler().turn()
     assert place.started[1:] == [("late", place.now)]
-    assert [(said["campaign"], said["planned"]) for said in place.said("missed")] == [
+    assert [(entry["campaign"], entry["planned"]) for entry in place.logged("missed")] == [
         ("Too late", "2026-11-26T14:30:00.000Z")
     ]
 
@@ -248,8 +255,8 @@ def test_files_come_change_and_go_and_a_bad_one_stops_no_other(place: Place) -> 
         ("spring", utc("2026-11-23T10:00-06:00")),
         ("added", utc("2026-11-23T10:05-06:00")),
     ]
-    (problem,) = place.said("problem")
-    assert 'the minute "61" is not of 0 to 59' in problem["message"]
+    (problem,) = place.logged("problem")
+    assert 'the minute "61" is not valid (use 0 to 59)' in problem["message"]
     assert problem["file"].endswith("bad.toml")
 
     # Mended, changed, gone.
@@ -259,10 +266,10 @@ def test_files_come_change_and_go_and_a_bad_one_stops_no_other(place: Place) -> 
     place.run(service, until="2026-11-24T11:00-06:00")
     assert [name for name, _ in place.started[2:]] == ["bad", "added"]
     assert place.times()[2:] == ["23 12:30 -0600", "23 12:45 -0600"]
-    assert place.said("removed")[0]["campaign"] == "Spring"
+    assert place.logged("removed")[0]["campaign"] == "Spring"
     changed.write_text(CAMPAIGN, encoding="utf-8")
     place.run(service, until="2026-11-24T12:31-06:00")
-    assert "has no [schedule] any more" in place.said("removed")[1]["message"]
+    assert "has no [schedule] any more" in place.logged("removed")[1]["message"]
     assert [name for name, _ in place.started[4:]] == ["bad"]
 
 
@@ -285,18 +292,18 @@ def test_two_files_of_one_name(place: Place) -> None:
     second.write_text(first.read_text(encoding="utf-8"), encoding="utf-8")
     service = place.scheduler()
     place.run(service, until="2026-11-23T09:30-06:00")
-    assert [said["file"] for said in place.said("problem")] == [str(second)]
+    assert [entry["file"] for entry in place.logged("problem")] == [str(second)]
     place.write(TEN, "Other").replace(first)
     place.run(service, until="2026-11-23T10:00-06:00")
     assert sorted(name for name, _ in place.started) == ["a", "b"]
-    assert len(place.said("problem")) == 1
+    assert len(place.logged("problem")) == 1
 
 
 def test_a_file_that_is_named_and_not_there_is_said_and_waited_for(place: Place) -> None:
     sound, missing = place.write(TEN), place.folder / "later.toml"
     service = place.scheduler(sound, missing)
     place.run(service, until="2026-11-23T09:30-06:00")
-    assert [said["file"] for said in place.said("problem")] == [str(missing)]
+    assert [entry["file"] for entry in place.logged("problem")] == [str(missing)]
     place.write(TEN, "Later")
     place.run(service, until="2026-11-23T10:00-06:00")
     assert len(place.started) == 2
@@ -308,7 +315,7 @@ def test_a_campaign_that_still_runs_is_not_started_a_second_time(place: Place) -
     service = place.scheduler()
     place.run(service, until="2026-11-23T11:30-06:00")
     assert place.times() == ["23 10:00 -0600"]
-    assert "still runs" in place.said("missed")[0]["message"]
+    assert "still runs" in place.logged("missed")[0]["message"]
     place.children[0].exit_code = 0
     place.run(service, until="2026-11-23T12:00-06:00")
     assert len(place.started) == 2
@@ -321,8 +328,8 @@ def test_a_start_that_crashes_stops_neither_the_others_nor_the_next_one(place: P
     service = place.scheduler()
     place.run(service, until="2026-11-24T11:00-06:00", step=HOUR)
     assert sorted(name for name, _ in place.started) == ["other", "other", "spring", "spring"]
-    assert [said["exit"] for said in place.said("finished")] == [-9] * 4
-    assert place.said("goes_on") == []
+    assert [entry["exit"] for entry in place.logged("finished")] == [-9] * 4
+    assert place.logged("goes_on") == []
 
 
 @pytest.mark.parametrize(
@@ -335,7 +342,7 @@ def test_a_start_that_crashes_stops_neither_the_others_nor_the_next_one(place: P
         ("here", NO_SUCH_PROCESS, 121, False),
     ],
 )
-def test_what_a_killed_scheduler_had_begun_goes_on(
+def test_starts_of_a_killed_scheduler_are_resumed(
     place: Place, host: str, process: int, minutes: int, goes_on: bool
 ) -> None:
     place.exit_code = None
@@ -346,7 +353,7 @@ def test_what_a_killed_scheduler_had_begun_goes_on(
     place.exit_code = 0
     for _ in range(2):
         place.run(place.scheduler(), until=place.now + 2 * MINUTE, step=MINUTE)
-    assert [said["planned"] for said in place.said("goes_on")] == ["2026-11-23T16:00:00.000Z"] * goes_on
+    assert [entry["planned"] for entry in place.logged("goes_on")] == ["2026-11-23T16:00:00.000Z"] * goes_on
     assert len(place.started) == 1 + goes_on
 
 
@@ -360,10 +367,10 @@ def test_a_ledger_that_cannot_be_used_is_tried_again_and_the_others_go_on(place:
     service = place.scheduler(place.folder / "spring.toml", file)
     place.run(service, until="2026-11-23T10:00-06:00", step=MINUTE)
     assert [name for name, _ in place.started] == ["spring"]
-    assert len(place.said("problem")) == 1
+    assert len(place.logged("problem")) == 1
     (locked / ".batchsend").unlink()
     place.run(service, until="2026-11-23T10:02-06:00", step=MINUTE)
-    assert place.said("watching")[-1]["campaign"] == "Locked"
+    assert place.logged("watching")[-1]["campaign"] == "Locked"
 
 
 # --- the command itself
@@ -384,10 +391,10 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 class Watching:
-    """A scheduler in a process of its own, and what it said so far."""
+    """A scheduler in a separate process, and its log so far."""
 
     def __init__(self, world: World, *arguments: str) -> None:
-        # As in a terminal, a group of its own: what is typed there reaches all of it.
+        # A separate process group, as in a terminal: Ctrl-C reaches all of it.
         self.process = subprocess.Popen(
             [*BATCHSEND, "schedule", *arguments],
             cwd=world.folder,
@@ -445,19 +452,19 @@ def test_two_schedulers_send_once(world: World, sandbox: Sandbox) -> None:
     assert [event["exit"] for event in events if event["event"] == "finished"] == [0]
     assert [event["event"] for event in events if event["event"] in ("started", "already")] != []
     assert sum(event["event"] == "started" for event in events) == 1
-    assert sum(event["event"] == "planned" for event in events) == 1  # the child's own line
+    assert sum(event["event"] == "planned" for event in events) == 1  # the line of the started process
     assert sandbox.texts() == {f"customer-{number}": 1 for number in range(3)}
     listed = world.run("schedule", "--list")
     assert listed.code == 0
     assert "Spring (campaign.toml): 20" in listed.out
-    assert "no start lies ahead" in listed.out
+    assert "no further start" in listed.out
     assert listed.out.rstrip().endswith("exit code 0")
 
 
 @posix
 @pytest.mark.parametrize("end", ["Ctrl-C", "kill -9"])
-def test_ended_in_the_middle_it_goes_on_with_the_next_scheduler(tmp_path: Path, end: str) -> None:
-    """Ctrl-C finishes what is in flight; a kill leaves the child alone. Nobody is lost, nobody is texted twice."""
+def test_ended_in_the_middle_a_start_is_resumed_by_the_next_scheduler(tmp_path: Path, end: str) -> None:
+    """Ctrl-C finishes requests in flight; a kill leaves the started process running. No row is lost or sent twice."""
     with misbehaving() as bench:
         held = threading.Event()
         bench.scripts["customer-2"] = [[waits_until(held), says(answer(200, success()))]]
@@ -482,7 +489,7 @@ def test_ended_in_the_middle_it_goes_on_with_the_next_scheduler(tmp_path: Path, 
         with watching(world) as again:
             finished = again.until("finished")
             assert "goes_on" in [event["event"] for event in again.events]
-            # After the kill its child may still be sending: then it is left to.
+            # After the kill, its started process may still be sending; then it is not started again.
             assert finished["exit"] in ((0, 4) if end == "kill -9" else (0,))
             bench.wait_for_requests(6)
             assert again.stop() == 0
@@ -490,7 +497,7 @@ def test_ended_in_the_middle_it_goes_on_with_the_next_scheduler(tmp_path: Path, 
     assert len(bench.customers()) == 6
 
 
-def test_nothing_to_watch_is_said(world: World) -> None:
+def test_nothing_to_start_is_an_error(world: World) -> None:
     nothing = world.run("schedule")
     assert nothing.code == 2
     assert "There is no campaign with a [schedule] in" in nothing.err
@@ -498,7 +505,7 @@ def test_nothing_to_watch_is_said(world: World) -> None:
     nothing = world.run("schedule", "campaign.toml", "nowhere.toml")
     assert nothing.code == 2
     assert "it has no [schedule]" in nothing.err
-    assert "None of these can be started at a time: campaign.toml, nowhere.toml." in nothing.err
+    assert "None of these can be started at set times: campaign.toml, nowhere.toml." in nothing.err
 
 
 def test_the_list_of_next_times(world: World) -> None:

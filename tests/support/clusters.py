@@ -1,4 +1,4 @@
-"""A PostgreSQL ledger with workers in real processes, and looks at it from outside."""
+"""A PostgreSQL ledger with workers in real processes, and queries to it from outside."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Shared:
     def workers(
         self, count: int, *options: str, **environment: str
     ) -> Iterator[list[subprocess.Popen[bytes]]]:
-        """So many workers, all of them waiting for runs; killed at the end."""
+        """Starts `count` workers and waits until all of them wait for runs. Kills them at the end."""
         env = self.world.env() | environment
         before = self.ask("SELECT count(*) FROM leases WHERE worker AND run_id IS NULL")[0][0]
         processes = [
@@ -78,7 +78,7 @@ class Shared:
 
 
 def a_run(ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False) -> OpenRun:
-    """A run of so many rows that was planned and handed over."""
+    """A planned run of `rows` rows that workers may send."""
     settings = RunSettings(BASE_URL, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
     stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     with ledger.write() as connection:

@@ -1,4 +1,4 @@
-"""Plans by hand and what becomes of them, for tests of the ledger."""
+"""Builds plans, stores and sends them, for tests of the ledger."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.engine import URL
 
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
@@ -19,6 +20,11 @@ from batchsend.statuses import Status
 
 BASE_URL = "https://api.example.com"
 HOST = "this-computer"
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a ledger in this file."""
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def planned(row: int, **values: Any) -> dict[str, Any]:
@@ -127,11 +133,11 @@ def came_to(
 
 
 def send_all(ledger: Ledger, stored_plan: StoredPlan, *outcomes: Outcome) -> None:
-    """Claims whatever waits; rows without an outcome of their own are accepted."""
+    """Claims and sends all waiting rows; rows that `outcomes` does not name are accepted."""
     sender = outbox(ledger, stored_plan)
-    own = {outcome.row: outcome for outcome in outcomes}
+    by_row = {outcome.row: outcome for outcome in outcomes}
     claimed = sender.exchange([], 1000)
-    sender.exchange([own.get(c.row, came_to(c)) for c in claimed], 0)
+    sender.exchange([by_row.get(c.row, came_to(c)) for c in claimed], 0)
 
 
 def history(ledger: Ledger, run_id: int | None = None, name: str = "Spring") -> History:
@@ -146,7 +152,7 @@ def stored(ledger: Ledger, run_id: int) -> dict[int, tuple[str, str]]:
 
 
 def everything(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
-    """The whole ledger's content."""
+    """The content of all tables."""
     with ledger.read() as connection:
         return {
             name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)

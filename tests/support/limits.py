@@ -1,4 +1,4 @@
-"""Commands with little room or few rights: small disks, folders that may only be read. For Linux and macOS."""
+"""Commands with little room or few rights: small disks, read-only folders. For Linux and macOS."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from world import BATCHSEND, Finished, World
 
 _PR_CAPBSET_DROP = 24
@@ -33,7 +34,7 @@ def run_with(world: World, prepare: Callable[[], None] | None, *arguments: str) 
 
 
 def without_special_rights() -> None:
-    """Root may write where it may not: that right goes. Everybody else has none to lose."""
+    """Takes away root's right to write anywhere. Other users do not have it."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in range(_CAPABILITIES):
@@ -54,19 +55,33 @@ def read_only(*folders: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A folder with little room, and what has to be done in a process that is to feel it."""
+    """A folder with little room. `prepare`: called in a new process so that the limit applies to it."""
 
     folder: Path
     prepare: Callable[[], None] | None
 
+    def fill(self, pid: int) -> None:
+        """Leaves no room for anything more that a running process writes."""
+        if self.prepare is None:
+            with suppress(OSError), (self.folder / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(4096))
+        else:
+            import resource
+
+            if not hasattr(resource, "prlimit"):
+                pytest.skip("here, no other process's files can be limited")
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
+
     def make_room(self) -> None:
         if self.prepare is None:
+            (self.folder / "filler").unlink(missing_ok=True)
             _mount(self.folder, "remount,size=64m")
 
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
-    """`size` bytes: a file system of its own where one may be mounted, else the largest size of any file."""
+    """A folder with `size` bytes: a mounted file system where possible, else a limit on the size of each file."""
     folder.mkdir()
     try:
         _mount(folder, f"size={size}")

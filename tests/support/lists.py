@@ -1,4 +1,4 @@
-"""Reading lists in tests."""
+"""Helpers that read lists in tests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.source import NO_OPTIONS
 
 
 def rows_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, list[str]]:
-    """All rows under their numbers."""
+    """All rows by row number."""
     return {
         number: list(cells)
         for chunk in customers.chunks(used)
@@ -21,11 +22,14 @@ def rows_of(customers: CustomerList, used: Collection[int] | None = None) -> dic
 
 
 def malformed_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, str]:
-    return {number: what for chunk in customers.chunks(used) for number, what in chunk.malformed.items()}
+    """The problems of malformed rows by row number."""
+    return {
+        number: problem for chunk in customers.chunks(used) for number, problem in chunk.malformed.items()
+    }
 
 
-def problems_of(path: Path, options: ListOptions = ListOptions()) -> tuple[str, ...]:  # noqa: B008
-    """What is wrong with a list as a whole."""
+def problems_of(path: Path, options: ListOptions = NO_OPTIONS) -> tuple[str, ...]:
+    """The problems for which a list is refused."""
     with pytest.raises(ListError) as caught:
         open_list(path, options)
     assert caught.value.path == path

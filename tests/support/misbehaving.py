@@ -1,6 +1,6 @@
-"""A server that misbehaves by instruction, on raw sockets, and remembers what it truly received.
+"""A server that misbehaves as scripted, on raw sockets, and records the requests that it received.
 
-It listens in a thread of its own. What a request gets is decided by its customer UUID: a list of scripts, one for the
+It listens in a separate thread. The customer UUID decides the answer to a request: a list of scripts, one for the
 first request for that customer, one for the second, and so on; the last one repeats. A script is a sequence of acts;
 where it ends without closing, the connection is kept alive for the next request. A customer without a script is
 answered with `SUCCESS`.
@@ -26,10 +26,10 @@ from urllib.parse import unquote
 
 T = TypeVar("T")
 
-#: A certificate, with its key, that nobody has signed, for a host that nobody asked for.
+#: A self-signed certificate with its key, for another host.
 WRONG_CERTIFICATE = Path(__file__).with_name("wrong_certificate.pem")
 
-_PATIENCE_SECONDS = 60.0
+_TIME_LIMIT = 60.0
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Connection:
             await self.writer.wait_closed()
 
     def reset(self) -> None:
-        """Ends with RST: whatever was not read or sent is lost."""
+        """Ends with RST: unread and unsent data is lost."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -80,11 +80,11 @@ class Received:
     at: float
 
 
-# What a script is made of.
+# Acts of a script
 
 
 def says(*parts: bytes) -> Act:
-    """Sends these bytes, whatever they are."""
+    """Sends these bytes as they are."""
 
     async def act(connection: Connection) -> None:
         for part in parts:
@@ -102,7 +102,7 @@ def waits_until(event: threading.Event) -> Act:
 
 
 async def never(connection: Connection) -> None:
-    """Says nothing more, until the client leaves."""
+    """Sends nothing more until the client closes the connection."""
     await connection.until_the_client_leaves()
 
 
@@ -113,7 +113,7 @@ async def closes(connection: Connection) -> None:
 
 
 async def half_closes(connection: Connection) -> None:
-    """Sends FIN and goes on reading."""
+    """Sends FIN and continues to read."""
     connection.writer.write_eof()
 
 
@@ -128,7 +128,7 @@ async def resets_at_reuse(connection: Connection) -> None:
 
 
 def drips(data: bytes, seconds: float) -> Act:
-    """One byte at a time, for as long as the client listens."""
+    """Sends one byte at a time, as long as the client reads."""
 
     async def act(connection: Connection) -> None:
         for byte in data:
@@ -139,7 +139,7 @@ def drips(data: bytes, seconds: float) -> Act:
 
 
 def endless(chunk: bytes) -> Act:
-    """The same chunk for ever."""
+    """Sends the same chunk for ever."""
 
     async def act(connection: Connection) -> None:
         while True:
@@ -149,11 +149,11 @@ def endless(chunk: bytes) -> Act:
 
 
 def answer(status: int, body: bytes | object = b"", *headers: str, length: int | None = None) -> bytes:
-    """A whole answer; `length` is a lie about the body's length. What is not bytes becomes JSON."""
+    """A whole answer; `length` is a wrong Content-Length. A body that is not bytes becomes JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     kind = "text/html" if content.startswith(b"<") else "application/json"
     lines = [
-        f"HTTP/1.1 {status} Whatever",
+        f"HTTP/1.1 {status} Reason",
         f"Content-Type: {kind}",
         f"Content-Length: {len(content) if length is None else length}",
         *headers,
@@ -171,7 +171,7 @@ def refusal(*codes: str, status: str | None = "FAILURE") -> dict[str, Any]:
 
 
 class Misbehaving:
-    """The running bench, as tests see it."""
+    """The running server and its record."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self.scripts: dict[str, Sequence[Script]] = {}
@@ -196,21 +196,21 @@ class Misbehaving:
         return Counter(request.customer for request in self.received)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        """Waits until `condition` holds; `what` says it in words."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        """Waits until `condition` holds; `what` describes it."""
+        deadline = time.monotonic() + _TIME_LIMIT
         while not condition():
-            assert time.monotonic() < deadline, f"it never came to this: {what}"
+            assert time.monotonic() < deadline, f"this never happened: {what}"
             time.sleep(0.005)
 
     def wait_for_requests(self, count: int) -> None:
         self.wait_for(lambda: len(self.received) >= count, f"{count} requests")
 
     def listen(self) -> None:
-        """From now on connections are accepted; before, they are refused."""
+        """Accepts connections from now on; before, they are refused."""
         self._run(self._listen())
 
     def refuse(self) -> None:
-        """From now on connections are refused, and those there are are reset."""
+        """Refuses connections from now on, and resets open ones."""
         self._run(self._refuse())
 
     def start(self) -> None:
@@ -223,7 +223,7 @@ class Misbehaving:
         self._loop.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_PATIENCE_SECONDS)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_TIME_LIMIT)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(
@@ -251,7 +251,7 @@ class Misbehaving:
             await self._serve(connection)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
-        except Exception as error:  # noqa: BLE001 - the bench's own mistakes fail the test
+        except Exception as error:  # noqa: BLE001 - errors of the bench itself fail the test
             self.mistakes.append(error)
         finally:
             self._handlers.discard(task)

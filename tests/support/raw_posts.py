@@ -1,4 +1,4 @@
-"""POSTs over bare connections: as fast as a listener can be asked, so that the asker is not what is measured."""
+"""Posts over plain sockets, fast enough that the client does not limit what is measured."""
 
 from __future__ import annotations
 

@@ -1,10 +1,14 @@
-"""One table, as every format has it."""
+"""One table that is written in every format."""
 
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
-#: As a workbook stores it; row 4 is blank.
+import xlsxwriter
+from workbooks import new_workbook
+
+#: The values in a workbook; row 4 is blank.
 TABLE = [
     ["Customer ID", "First Name", "Phone", "Last Visit", "Due", "Note"],
     ["c-001", "Ann", 2125550123, dt.date(2026, 3, 1), 12.5, 'likes <b> & "quotes"'],
@@ -16,7 +20,7 @@ TABLE = [
 
 HEADERS = ("Customer ID", "First Name", "Phone", "Last Visit", "Due", "Note")
 
-#: As it is read from any of them.
+#: The rows as read from any format.
 ROWS = {
     2: ["c-001", "Ann", "2125550123", "2026-03-01", "12.5", 'likes <b> & "quotes"'],
     3: ["c-002", "José", "(312) 555-0142", "2026-12-24", "0", "12 Main St\nApt 4"],
@@ -39,6 +43,56 @@ RESULTS_HEADER = [
 
 
 def texts() -> list[list[str]]:
-    """The table's rows from the header on, as text formats have them."""
+    """The header and rows as text formats store them."""
     blank = [""] * len(HEADERS)
     return [list(HEADERS), *(ROWS.get(number, blank) for number in range(2, 7))]
+
+
+def html(rows: str) -> bytes:
+    return f"<html><head><meta charset=utf-8></head><body><table>{rows}</table></body></html>".encode()
+
+
+def in_text(delimiter: str, encoding: str = "utf-8") -> bytes:
+    def quoted(cell: str) -> str:
+        return '"' + cell.replace('"', '""') + '"'
+
+    return "".join(delimiter.join(map(quoted, row)) + "\r\n" for row in texts()).encode(encoding)
+
+
+def escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "&#10;")
+
+
+def in_html() -> bytes:
+    def row(cells: list[str]) -> str:
+        return (
+            "<tr>" + "".join(f"<td>{escaped(cell).replace('&#10;', '<br>')}</td>" for cell in cells) + "</tr>"
+        )
+
+    return html("".join(map(row, texts())))
+
+
+def in_xlsxwriter(path: Path) -> None:
+    with xlsxwriter.Workbook(path, {"default_date_format": "m/d/yy"}) as workbook:
+        sheet = workbook.add_worksheet()
+        for number, row in enumerate(TABLE):
+            for column, value in enumerate(row):
+                if value is not None:
+                    sheet.write(number, column, value)
+
+
+def in_results(path: Path) -> None:
+    workbook, summary = new_workbook([["rows", 4]])
+    summary.title = "Summary"
+    sheet = workbook.create_sheet("Results")
+    header, *rows = texts()
+    sheet.append(
+        [
+            *RESULTS_HEADER[:7],
+            *(f"{name} (list)" if name == "Phone" else name for name in header),
+            "customerUUID",
+        ]
+    )
+    for row in rows:
+        sheet.append(["2", "accepted", "m", "", "", "", "Hi", *row, "c"] if any(row) else [])
+    workbook.save(path)

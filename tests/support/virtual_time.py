@@ -1,4 +1,4 @@
-"""An event loop in which waiting takes no time: its clock jumps to whatever comes next."""
+"""An event loop in which waiting takes no time: its clock jumps to the next event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _JumpingSelector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "everything waits, and nothing would ever end that"
+            assert timeout is not None, "all tasks wait, and no event would ever end that"
             # Time passes in every turn of a real loop; without that, rounding could keep one turning for ever.
             self.now += max(timeout, _TURN_SECONDS)
         return ready
@@ -41,7 +41,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: object, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Runs `func` here and now: a thread's real time would be no time at all on this clock."""
+        """Runs `func` immediately: a thread's real time does not exist on this clock."""
         future: asyncio.Future[T] = self.create_future()
         try:
             result = func(*args)

@@ -1,10 +1,10 @@
-"""The command in real processes that start at once: forked from one that has loaded the libraries already.
+"""Starts commands fast: forks real processes from one that has already loaded the libraries.
 
-Loading them takes a second and a half of a processor, and the tests run hundreds of commands. Everything else is as
-in any process: its own memory, files, environment and end. Signals, crashes, terminals and faults are tested on
-processes that are started as users start them (`World.start`, `World.ask`).
+Loading them takes 1.5 seconds of processor time, and the tests run hundreds of commands. A forked process has its own
+memory, files, environment and exit code. Tests of signals, crashes, terminals and faults start Python as users do
+(`World.start`, `World.ask`).
 
-Run as a program, this is the process that is forked. Where there is no `fork` (Windows), commands start cold.
+Run as a program, this is the process that is forked. Without `fork` (Windows), commands start cold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 class WarmStart:
-    """Asks the loaded process for new ones."""
+    """Requests new processes from the loaded one."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -39,7 +39,7 @@ class WarmStart:
         environment: Mapping[str, str],
         streams: Mapping[str, Path],
     ) -> WarmProcess:
-        """Starts a command. `streams`: which files its stdin, stdout and stderr are."""
+        """Starts a command. `streams`: the files for its stdin, stdout and stderr."""
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self._address)
         request = {
@@ -54,7 +54,7 @@ class WarmStart:
 
 
 class WarmProcess:
-    """A command that was started; its end is heard of through the connection."""
+    """A started command. The connection reports when it ends."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -62,7 +62,7 @@ class WarmProcess:
         self.pid = int(self._answers.readline())
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, negative for a signal. Raises `TimeoutError` after so many seconds."""
+        """The exit code, negative for a signal. Raises `TimeoutError` after `timeout` seconds."""
         self._connection.settimeout(timeout)
         code = int(self._answers.readline())
         self._answers.close()
@@ -76,7 +76,7 @@ class WarmProcess:
 
 @contextmanager
 def warm_start() -> Iterator[WarmStart | None]:
-    """The loaded process, until the block is left; `None` where processes cannot be forked."""
+    """Runs the loaded process during the block; gives `None` if processes cannot be forked."""
     if not hasattr(os, "fork"):
         yield None
         return
@@ -104,7 +104,7 @@ def _serve(address: str) -> None:
     while True:
         readable, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in readable:
-            # The tests have ended, and with them the other end of the pipe.
+            # The tests have ended and closed the other end of the pipe.
             return
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -115,7 +115,7 @@ def _serve(address: str) -> None:
 
 
 def _watch(connection: socket.socket) -> NoReturn:
-    """Starts one command and tells how it ended."""
+    """Starts one command and reports its exit code."""
     with connection.makefile("rw", encoding="utf-8") as file:
         request = json.loads(file.readline())
         pid = os.fork()

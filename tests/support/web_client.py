@@ -1,4 +1,4 @@
-"""`batchsend web` in a real process, and a browser without scripts that clicks through its pages."""
+"""Runs `batchsend web` in a real process, and a browser without scripts that clicks through its pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BOUNDARY = "----the-boundary-of-a-form"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response. `url`: the path of the request; `cookies`: its `Set-Cookie` headers."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,7 +34,7 @@ class Answer:
 
     @property
     def plain(self) -> str:
-        """The text as people read it."""
+        """The text without markup, as people read it."""
         return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", self.text)).split())
 
     @property
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass
 class Clicker:
-    """A browser: keeps cookies, says where requests come from, follows redirects."""
+    """A browser that keeps cookies, sends an Origin and follows redirects."""
 
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Clicker:
     def raw(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request, with these headers instead of or beside a browser's own."""
+        """Sends one request. `headers` add to a browser's usual headers or replace them."""
         usual = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if method not in ("GET", "HEAD"):
             usual["Origin"] = self.origin
@@ -90,13 +90,13 @@ class Clicker:
         return self._follow(self.raw("GET", path))
 
     def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
-        """Sends a form of the page that is shown, or of the first page."""
+        """Sends a form with the token of the current page, or of the first page."""
         return self._follow(self.submit(path, fields, token=token))
 
     def submit(
         self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None
     ) -> Answer:
-        """The same without following the redirect."""
+        """Sends a form and does not follow the redirect."""
         token = self.token() if token is None else token
         body = urlencode({"csrf": token, **(fields or {})}).encode()
         return self.raw("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
@@ -119,7 +119,7 @@ class Clicker:
         return (self.page or self.get("/")).csrf
 
     def wait(self, path: str, until: str, seconds: float = 60) -> Answer:
-        """Loads a page until something stands there."""
+        """Loads a page until it contains this text."""
         deadline = time.monotonic() + seconds
         while until not in (answer := self.get(path)).plain:
             assert time.monotonic() < deadline, answer.plain
@@ -127,7 +127,7 @@ class Clicker:
         return answer
 
     def check(self, campaign: str, **fields: str) -> tuple[str, Answer]:
-        """Has a campaign checked, and waits for what it finds. The check's address, and its page."""
+        """Checks a campaign; returns the check's address and its finished page."""
         begun = self.submit(f"{campaign}/check", fields)
         assert begun.status == 303, begun.plain
         address = begun.headers["Location"]
@@ -138,7 +138,7 @@ class Clicker:
         return address, answer
 
     def wait_for_run(self, address: str) -> Answer:
-        """The page that a start leads to: its run's, or why nothing was sent."""
+        """Returns the page after a start of sending: the run's, or the reason that nothing was sent."""
         deadline = time.monotonic() + 60
         while "About to send" in (answer := self.get(f"{address}/sent")).plain:
             assert time.monotonic() < deadline, answer.plain
@@ -146,7 +146,7 @@ class Clicker:
         return answer
 
     def wait_for_end(self, run: str) -> Answer:
-        """A run's page once nobody sends it any more."""
+        """Returns a run's page once the run is no longer being sent."""
         deadline = time.monotonic() + 90
         while "Closing this page stops nothing" in (answer := self.get(run)).plain:
             assert time.monotonic() < deadline, answer.plain
@@ -156,32 +156,33 @@ class Clicker:
 
 @dataclass
 class Served:
-    """A running server. `link` lets a browser in once; '' where people sign in."""
+    """A running server. `output`: what it printed; `first`: the browser that used the printed link."""
 
     process: WarmProcess | subprocess.Popen[bytes]
-    said: str
+    output: str
     port: int
     first: Clicker | None = None
 
     @property
     def link(self) -> str:
-        found = re.search(r"/enter\?token=\S+", self.said)
+        """The printed link; "" if users sign in with a password."""
+        found = re.search(r"/enter\?token=\S+", self.output)
         return found[0] if found else ""
 
     def clicker(self) -> Clicker:
-        """A browser that is not in."""
+        """Returns a browser that is not signed in."""
         return Clicker(self.port)
 
-    def inside(self) -> Clicker:
-        """A browser that came in by a link: the first one by that which was printed, others by further ones."""
+    def signed_in(self) -> Clicker:
+        """Returns a browser that is signed in: the first one by the printed link, the others by new links."""
         clicker = self.clicker()
-        link = self.link if self.first is None else self.further_link()
+        link = self.link if self.first is None else self.new_link()
         answer = clicker.get(link)
         assert answer.status == 200, answer.plain
         self.first = self.first or clicker
         return clicker
 
-    def further_link(self) -> str:
+    def new_link(self) -> str:
         assert self.first is not None
         found = re.search(r"/enter\?token=[\w-]+", self.first.post("/link").text)
         assert found is not None
@@ -193,25 +194,25 @@ class Served:
 
 @contextmanager
 def serving(world: World, *options: str) -> Iterator[Served]:
-    """`batchsend web` in a user's folder, on a free port."""
+    """Runs `batchsend web` in a user's folder, on a free port."""
     arguments = ["web", "--no-open", *(() if "--port" in options else ("--port", "0")), *options]
     environment = {**world.env(), "PYTHONUNBUFFERED": "1"}
     warm = STARTER.get()
     with TemporaryDirectory(prefix="web-") as name:
-        said, nothing = Path(name) / "said", Path(os.devnull)
-        said.touch()
+        output, nothing = Path(name) / "output", Path(os.devnull)
+        output.touch()
         process: WarmProcess | subprocess.Popen[bytes]
         if warm is None:
-            with said.open("wb") as out:
+            with output.open("wb") as out:
                 process = subprocess.Popen(
                     [*BATCHSEND, *arguments], cwd=world.folder, env=environment, stdout=out, stderr=out
                 )
         else:
-            streams = {"stdin": nothing, "stdout": said, "stderr": said}
+            streams = {"stdin": nothing, "stdout": output, "stderr": output}
             process = warm.begin(arguments, world.folder, environment, streams)
         try:
             deadline = time.monotonic() + 60
-            while "Ctrl-C ends" not in (text := said.read_text(encoding="utf-8")):
+            while "Ctrl-C stops" not in (text := output.read_text(encoding="utf-8")):
                 assert time.monotonic() < deadline, text
                 time.sleep(0.02)
             found = re.search(r"at http://\S+:(\d+)", text)
@@ -224,7 +225,7 @@ def serving(world: World, *options: str) -> Iterator[Served]:
 
 
 def refuse_to_start(world: World, *options: str) -> str:
-    """What the command says instead of listening."""
+    """Returns what the command prints when it refuses to start."""
     done = world.run("web", "--no-open", "--port", "0", *options)
     assert done.code == 2, done.out
     return done.err

@@ -1,4 +1,4 @@
-"""Workbooks for tests, written by real writers, or with a sheet whose XML is given as it stands."""
+"""Workbooks for tests, written by real libraries or from given XML."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def with_part(path: Path, part: str, content: bytes) -> Path:
 
 
 def with_sheet_xml(path: Path, xml: str | bytes) -> Path:
-    """A workbook whose only sheet is `xml`: either the whole part, or what stands in its `sheetData`."""
+    """A workbook whose only sheet is `xml`: the whole part, or the rows inside its `sheetData`."""
     workbook, _ = new_workbook([["x"]])
     workbook.save(path)
     if isinstance(xml, str) and xml.startswith("<row"):
@@ -50,6 +50,9 @@ def text_cell(reference: str, text: str) -> str:
     return f'<c r="{reference}" t="str"><v>{text}</v></c>'
 
 
+#: A row with the headers A and B, for `with_sheet_xml`.
+HEADER_ROW = f'<row r="1">{text_cell("A1", "A")}{text_cell("B1", "B")}</row>'
+
 _ODS_NAMESPACES = " ".join(
     f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
     for prefix, name in {"office": "office", "table": "table", "text": "text", "style": "style"}.items()
@@ -58,7 +61,7 @@ ODS_TYPE = "application/vnd.oasis.opendocument.spreadsheet"
 
 
 def ods(tables: str, mimetype: str = ODS_TYPE) -> bytes:
-    """An OpenDocument spreadsheet. `tables`: what stands in `office:spreadsheet`, or rows of a sheet `Customers`."""
+    """An OpenDocument spreadsheet. `tables`: the content of `office:spreadsheet`, or rows of a sheet `Customers`."""
     if not tables.startswith("<table:table "):
         tables = f'<table:table table:name="Customers">{tables}</table:table>'
     content = (
@@ -67,7 +70,7 @@ def ods(tables: str, mimetype: str = ODS_TYPE) -> bytes:
     )
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        # The default time is a fixed one, so that the same table gives the same bytes.
+        # The default time is fixed, so that the same table has the same bytes.
         archive.writestr(zipfile.ZipInfo("mimetype"), mimetype)
         archive.writestr(zipfile.ZipInfo("content.xml"), content, zipfile.ZIP_DEFLATED)
     return packed.getvalue()

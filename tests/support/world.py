@@ -22,7 +22,7 @@ import pytest
 from openpyxl import load_workbook
 from warm_start import WarmProcess, WarmStart
 
-#: What starts processes quickly, while the tests run.
+#: Starts processes fast while the tests run.
 STARTER: ContextVar[WarmStart | None] = ContextVar("STARTER", default=None)
 
 BATCHSEND = (sys.executable, "-m", "batchsend")
@@ -57,20 +57,20 @@ class Sandbox:
     record: Path
 
     def requests(self) -> list[dict[str, Any]]:
-        """Every request that arrived, in order."""
+        """The requests that arrived, in order."""
         if not self.record.exists():
             return []
         return [json.loads(line) for line in self.record.read_text(encoding="utf-8").splitlines()]
 
     def wait_for(self, count: int) -> None:
-        """Waits until so many requests have arrived."""
+        """Waits until `count` requests have arrived."""
         deadline = time.monotonic() + 60
         while not self.record.exists() or self.record.read_bytes().count(b"\n") < count:
             assert time.monotonic() < deadline, f"fewer than {count} requests arrived"
             time.sleep(0.005)
 
     def texts(self) -> Counter[str]:
-        """Customer -> texts that left for them."""
+        """Customer -> texts sent to them."""
         return Counter(r["customerUUID"] for r in self.requests() if r["textLeft"])
 
 
@@ -90,7 +90,10 @@ class World:
         template: str = TEMPLATE,
         list_name: str = "customers.csv",
     ) -> World:
-        """Writes campaign, template and list; `campaign` is added to (or, with `name =`, replaces) the usual one."""
+        """Writes campaign, template and list.
+
+        `campaign` is appended to the usual one, or replaces it if it has `name =`.
+        """
         text = campaign if "name =" in campaign else CAMPAIGN + campaign
         (self.folder / "campaign.toml").write_text(text, encoding="utf-8")
         (self.folder / "message.txt.j2").write_text(template, encoding="utf-8")
@@ -132,13 +135,13 @@ class World:
             except TimeoutError:
                 process.kill()
                 raise
-            # Newlines as `subprocess` gives them: as text, whatever they were.
+            # Text mode translates newlines, as `subprocess` does.
             return Finished(
                 code, *(streams[name].read_text(encoding="utf-8") for name in ("stdout", "stderr"))
             )
 
     def run_cold(self, *arguments: str, answer: str | None = None) -> Finished:
-        """Runs a command to its end in a process that is started as users start it."""
+        """Runs a command to its end in a new Python process, as users do."""
         done = subprocess.run(
             [*BATCHSEND, *arguments],
             cwd=self.folder,
@@ -163,7 +166,7 @@ class World:
         )
 
     def ask(self, *arguments: str, answer: str) -> Finished:
-        """Runs a command on a pseudo-terminal, with `answer` typed once it asks; all it prints is in `out`."""
+        """Runs a command on a pseudo-terminal and types `answer` when it asks; `out` has all of its output."""
         pty = pytest.importorskip("pty", reason="a pseudo-terminal")
         leader, follower = pty.openpty()
         process = subprocess.Popen(
@@ -200,7 +203,7 @@ class World:
 
 
 def read_results(path: Path) -> dict[int, dict[str, Any]]:
-    """The sheet `Results`, by row number; a row that stands twice is an error."""
+    """The sheet `Results`: row number -> column -> value. Fails if a row is there twice."""
     book = load_workbook(path, read_only=True)
     header, *rows = book["Results"].iter_rows(values_only=True)
     book.close()
@@ -214,7 +217,7 @@ def read_results(path: Path) -> dict[int, dict[str, Any]]:
 
 
 def customers(count: int, prefix: str = "customer") -> list[dict[str, str]]:
-    """So many sound rows."""
+    """This many valid rows."""
     return [
         {
             "Customer UUID": f"{prefix}-{number}",
@@ -227,33 +230,42 @@ def customers(count: int, prefix: str = "customer") -> list[dict[str, str]]:
 
 @contextmanager
 def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
-    """`batchsend sandbox` in a process of its own, on a free port."""
+    """Runs `batchsend sandbox` in its own process, on a free port."""
     record = folder / "sandbox.jsonl"
     arguments = ("sandbox", "--port", "0", "--record", str(record), *options)
     warm = STARTER.get()
     with TemporaryDirectory(prefix="sandbox-") as name:
-        said = Path(name) / "said"
-        said.touch()
+        output = Path(name) / "output"
+        output.touch()
         process: WarmProcess | subprocess.Popen[bytes]
         if warm is None:
-            with said.open("ab") as out:
+            with output.open("ab") as out:
                 process = subprocess.Popen([*BATCHSEND, *arguments], stdout=out, stderr=out)
         else:
-            nothing = Path(os.devnull)
+            null = Path(os.devnull)
             process = warm.begin(
-                arguments, folder, os.environ, {"stdin": nothing, "stdout": said, "stderr": said}
+                arguments, folder, os.environ, {"stdin": null, "stdout": output, "stderr": output}
             )
         try:
-            yield Sandbox(_address(said), record)
+            yield Sandbox(_address(output), record)
         finally:
             process.kill()
             process.wait()
 
 
-def _address(said: Path) -> str:
-    """Waits until a sandbox says where it listens."""
+@contextmanager
+def running_world(folder: Path, *options: str) -> Iterator[tuple[World, Sandbox]]:
+    """A user's folder and its own sandbox, with options such as `--latency`."""
+    with running_sandbox(folder, *options) as sandbox:
+        world = World(folder / "dealership", sandbox.base_url)
+        world.folder.mkdir()
+        yield world, sandbox
+
+
+def _address(output: Path) -> str:
+    """Waits until a sandbox prints its address."""
     deadline = time.monotonic() + 60
-    while not (listening := re.search(r"http://[0-9.]+:\d+", said.read_text(encoding="utf-8"))):
-        assert time.monotonic() < deadline, said.read_text(encoding="utf-8")
+    while not (listening := re.search(r"http://[0-9.]+:\d+", output.read_text(encoding="utf-8"))):
+        assert time.monotonic() < deadline, output.read_text(encoding="utf-8")
         time.sleep(0.005)
     return listening[0]

@@ -1,4 +1,4 @@
-"""These tests need programs and packages that `make test` does without: then they are not even looked at."""
+"""Skips this folder in `make test`, which has neither the programs nor the packages that these tests import."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import pytest
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Another answer than None is final."""
+    """Ignores everything here if pytest runs with `-m "not system"`; None leaves the decision to others."""
     return True if config.option.markexpr == "not system" else None

@@ -1,7 +1,7 @@
-"""Lets LibreOffice open, filter and save spreadsheets. Runs in the Python that knows its interface, `uno`.
+"""Lets LibreOffice open, filter and save spreadsheets. Runs in the system's Python, which has its interface `uno`.
 
 Reads jobs from standard input, as JSON: a list of `{"open": PATH, "filter": {"column": 0, "values": [...]} or null,
-"save": [{"path": PATH, "password": TEXT or null}]}`. The ending of a path says in which format it is saved.
+"save": [{"path": PATH, "password": TEXT or null}]}`. The suffix of a path decides the format.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ FORMATS = {
     ".xlsx": ("Calc MS Excel 2007 XML", ""),
 }
 PIPE = "batchsend-tests"
-SECONDS = 60
+TIMEOUT = 60  # seconds
 
 
 def properties(**values: object) -> tuple[Any, ...]:
     return tuple(PropertyValue(Name=name, Value=value) for name, value in values.items())
 
 
-def protection(path: Path, password: str) -> dict[str, object]:
-    """What has a file encrypted; Microsoft's newer formats are asked for it in a way of their own."""
+def encryption(path: Path, password: str) -> dict[str, object]:
+    """The save options that encrypt a file; .xlsx needs different ones."""
     if path.suffix != ".xlsx":
         return {"Password": password}
-    how = (NamedValue("CryptoType", "Standard"), NamedValue("OOXPassword", password))
-    return {"EncryptionData": uno.Any("[]com.sun.star.beans.NamedValue", how)}
+    data = (NamedValue("CryptoType", "Standard"), NamedValue("OOXPassword", password))
+    return {"EncryptionData": uno.Any("[]com.sun.star.beans.NamedValue", data)}
 
 
 def connect(office: subprocess.Popen[bytes], pipe: str) -> Any:
+    """The desktop of a LibreOffice that is starting. Raises NoConnectException if it ends or takes too long."""
     context = uno.getComponentContext()
     resolver = context.ServiceManager.createInstanceWithContext("com.sun.star.bridge.UnoUrlResolver", context)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             found = resolver.resolve(f"uno:pipe,name={pipe};urp;StarOffice.ComponentContext")
@@ -61,7 +62,7 @@ def connect(office: subprocess.Popen[bytes], pipe: str) -> Any:
 
 
 def set_filter(document: Any, column: int, values: list[str]) -> None:
-    """What a person does by the arrow in the header: tick some values of one column."""
+    """Ticks some values of one column, as a person does with the arrow in the header."""
     sheet = document.Sheets.getByIndex(0)
     cursor = sheet.createCursor()
     cursor.gotoEndOfUsedArea(True)
@@ -79,18 +80,19 @@ def set_filter(document: Any, column: int, values: list[str]) -> None:
     area.refresh()
 
 
-def do(desktop: Any, job: dict[str, Any]) -> None:
+def run_job(desktop: Any, job: dict[str, Any]) -> None:
+    """Opens the file of a job, filters it if asked for, and saves its copies."""
     document = desktop.loadComponentFromURL(Path(job["open"]).as_uri(), "_blank", 0, properties(Hidden=True))
     try:
         if job["filter"] is not None:
             set_filter(document, job["filter"]["column"], job["filter"]["values"])
         for copy in job["save"]:
             path = Path(copy["path"])
-            name, options = FORMATS[path.suffix]
-            how: dict[str, object] = {"FilterName": name, "FilterOptions": options}
+            name, format_options = FORMATS[path.suffix]
+            options: dict[str, object] = {"FilterName": name, "FilterOptions": format_options}
             if copy["password"] is not None:
-                how |= protection(path, copy["password"])
-            document.storeToURL(path.as_uri(), properties(**how))
+                options |= encryption(path, copy["password"])
+            document.storeToURL(path.as_uri(), properties(**options))
     finally:
         document.close(True)
 
@@ -98,7 +100,7 @@ def do(desktop: Any, job: dict[str, Any]) -> None:
 def main() -> None:
     jobs = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
-        # A profile and a pipe of its own: no LibreOffice that is open meanwhile is disturbed.
+        # With its own profile and pipe, it does not disturb a LibreOffice that is already open.
         pipe = f"{PIPE}-{Path(folder).name}"
         office = subprocess.Popen(
             [
@@ -114,13 +116,13 @@ def main() -> None:
         try:
             desktop = connect(office, pipe)
             for job in jobs:
-                do(desktop, job)
+                run_job(desktop, job)
         finally:
             if desktop is not None:
                 desktop.terminate()
             else:
                 office.terminate()
-            office.wait(SECONDS)
+            office.wait(TIMEOUT)
 
 
 if __name__ == "__main__":

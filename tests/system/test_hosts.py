@@ -28,7 +28,7 @@ ROWS = 600
 CONCURRENCY = 10
 #: Longer than a lease lasts, and than it takes until its jobs go to others.
 CUT_SECONDS = 30
-#: Plain http goes to this computer alone: each host has the API's address on its own loopback.
+#: Plain http is allowed to this computer only: each host has the API's address on its loopback.
 FORWARDER = """
 import asyncio, sys
 host, port = sys.argv[1], int(sys.argv[2])
@@ -64,7 +64,7 @@ def ip(*arguments: str) -> None:
 
 
 class Hosts:
-    """Namespaces `db`, `api`, `one` and `two`; each of the last two has a link of its own to each of the first."""
+    """Namespaces `db`, `api`, `one` and `two`; each of the last two has a separate link to each of the first two."""
 
     def __init__(self) -> None:
         self.mark = uuid4().hex[:5]
@@ -123,7 +123,7 @@ def hosts() -> Iterator[Hosts]:
 
 @contextmanager
 def database(hosts: Hosts) -> Iterator[Cluster]:
-    # Not below pytest's own folder, which is closed to the user that PostgreSQL wants.
+    # Not below pytest's folder, which PostgreSQL's user cannot read.
     with TemporaryDirectory(prefix="batchsend-postgres-", ignore_cleanup_errors=True) as name:
         cluster = Cluster(Path(name), find_binaries())
         user = [f"--reuid={UNPRIVILEGED_USER}", "--regid=nogroup", "--clear-groups"]
@@ -210,12 +210,12 @@ def test_a_host_that_is_cut_off_and_comes_back_sends_nothing_twice(hosts: Hosts,
         sandbox.wait_for(60)
 
         hosts.cut(off=True)
-        # Its lease runs out, and somebody says so.
+        # Its lease expires, and another process marks its claims.
         wait_until("SELECT count(*) = 0 FROM leases WHERE holder = 'one'", CUT_SECONDS)
         sent_by_now = len(sandbox.requests())
         taken_off = ask("SELECT count(*) FROM messages WHERE status = 'unconfirmed'")
         assert taken_off <= 2 * CONCURRENCY
-        # The other one goes on alone.
+        # The other one continues alone.
         sandbox.wait_for(sent_by_now + 40)
         hosts.cut(off=False)
         # It comes back by itself, and has a hand in the run again.

@@ -1,4 +1,4 @@
-"""The manual's nginx lines, in a real nginx in front of a real listener."""
+"""The nginx configuration in the manual, in a real nginx in front of a real listener."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from test_callbacks import Listening, listening
+from update_listener import Listening, listening
 
 pytestmark = pytest.mark.system
 
@@ -23,7 +23,7 @@ MANUAL = Path(__file__).parents[2] / "docs" / "callbacks.md"
 
 
 def location(port: int) -> str:
-    """The `location` that the manual shows, for a listener at this port."""
+    """The `location` block in the manual, for a listener on this port."""
     shown = re.search(r"```nginx\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
     assert shown is not None
     return textwrap.dedent(shown[1]).replace(":8399", f":{port}")
@@ -31,7 +31,7 @@ def location(port: int) -> str:
 
 @contextmanager
 def nginx(folder: Path, listener: Listening) -> Iterator[int]:
-    """The port of an nginx that passes updates on."""
+    """The port of an nginx that forwards updates."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
@@ -39,7 +39,7 @@ def nginx(folder: Path, listener: Listening) -> Iterator[int]:
     temporary = "\n".join(
         f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    # As root it would take another user, who may not write here.
+    # Started as root, nginx would switch to another user, who may not write here.
     user = "user root; " if os.geteuid() == 0 else ""
     configuration.write_text(
         f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
@@ -62,7 +62,7 @@ def nginx(folder: Path, listener: Listening) -> Iterator[int]:
         server.wait()
 
 
-def test_updates_come_through_nginx_and_the_secret_is_not_logged(tmp_path: Path) -> None:
+def test_nginx_forwards_updates_and_does_not_log_the_secret(tmp_path: Path) -> None:
     folder = tmp_path / "nginx"
     folder.mkdir()
     with listening(tmp_path) as listener, nginx(folder, listener) as port:

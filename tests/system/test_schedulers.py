@@ -134,7 +134,7 @@ def test_cron_starts_it_twice_at_once_after_a_kill_and_after_a_missed_start(
 
         def endings() -> list[int]:
             text = log.read_text(encoding="utf-8") if log.exists() else ""
-            # A line that is just being written is no line yet; of a kill the shell writes a line of its own.
+            # The last line may be incomplete, and the shell writes a line about a kill.
             written = [part for part in text.split("\n")[:-1] if part != "Killed"]
             events: list[dict[str, Any]] = [json.loads(part) for part in written]
             return [event["exit"] for event in events if event.get("event") == "ended"]
@@ -154,7 +154,7 @@ def test_cron_starts_it_twice_at_once_after_a_kill_and_after_a_missed_start(
         assert (len(bench.received), endings()) == (3, [4])
         with cron(tmp_path, crontab):
             until(lambda: len(endings()) >= 3)
-    # Whichever of the two came first sent the rest. What the kill left open is named, and needs somebody.
+    # The first of the two sent the rest. Rows that the kill left open are reported and need attention.
     assert endings()[0] == 4
     assert set(endings()[1:3]) in ({1, 4}, {1})
     rows = read_results(at_home.folder / "results" / "appointments-1.xlsx").values()

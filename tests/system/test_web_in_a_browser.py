@@ -1,6 +1,6 @@
-"""`batchsend web` in a real browser: from an empty folder to results by clicks alone, and whatever people do to it.
+"""`batchsend web` in a real browser: from an empty folder to results by clicks alone, accessibility, and attacks.
 
-With `BATCHSEND_PICTURES=FOLDER` set, what the browser shows is kept there.
+With `BATCHSEND_PICTURES=FOLDER` set, a picture of each page is saved there.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from browsing import SIZES, browser
 from openpyxl import load_workbook
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from web_client import Clicker, Served, serving
-from world import World, customers, running_sandbox
+from world import Sandbox, World, customers, running_sandbox
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 DEPARTMENT, USER = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e", "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
-EVERYBODY = [f"customer-{number}" for number in range(30)]
-#: Milliseconds; a check starts a process of its own.
-PATIENTLY = 60_000
-expect.set_options(timeout=PATIENTLY)
+CUSTOMERS = [f"customer-{number}" for number in range(30)]
+#: Milliseconds; a check first starts a process.
+TIMEOUT = 60_000
+expect.set_options(timeout=TIMEOUT)
 
 
 @dataclass
 class Tab:
-    """A tab of a browser that is in, and what it complained about or asked others for."""
+    """A tab of a browser that is signed in. `errors`: its console's; `foreign`: requests to other servers."""
 
     page: Page
     context: BrowserContext
     served: Served
-    complaints: list[str]
+    errors: list[str]
     foreign: list[str]
 
     def go(self, path: str) -> Page:
@@ -57,19 +57,21 @@ def tab_of(
     link: str = "",
     **more: Any,
 ) -> Iterator[Tab]:
-    """A browser of its own that comes in by a link."""
+    """Opens a new browser that signs in by a link."""
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)
     try:
         page = context.new_page()
-        page.set_default_timeout(PATIENTLY)
+        page.set_default_timeout(TIMEOUT)
         tab = Tab(page, context, served, [], [])
-        page.on("console", lambda said: tab.complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        page.on(
+            "console", lambda message: tab.errors.append(message.text) if message.type == "error" else None
+        )
+        page.on("pageerror", lambda error: tab.errors.append(str(error)))
         origin = f"http://127.0.0.1:{served.port}/"
         page.on(
             "request",
-            lambda asked: None if asked.url.startswith(origin) else tab.foreign.append(asked.url),
+            lambda request: None if request.url.startswith(origin) else tab.foreign.append(request.url),
         )
         tab.go(link or served.link)
         yield tab
@@ -89,8 +91,8 @@ def empty_folder(tmp_path: Path, base_url: str) -> World:
     return World(folder, base_url)
 
 
-def send_what_is_shown(page: Page, texts: int) -> None:
-    """Answers the question of a check."""
+def confirm(page: Page, texts: int) -> None:
+    """Confirms the number of texts of a check."""
     expect(page.get_by_role("heading", name=f"Send {texts} texts?")).to_be_visible()
     page.get_by_role("radio", name="All: ").check()
     page.get_by_label("Type the number of texts").fill(str(texts))
@@ -98,134 +100,158 @@ def send_what_is_shown(page: Page, texts: int) -> None:
 
 
 def edit(page: Page, selector: str, change: Any) -> None:
-    """Changes what stands in an editor, as somebody who types does."""
+    """Changes the text of an editor, as a user does who types."""
     text = page.locator(selector).input_value()
     page.locator(selector).fill(change(text))
+
+
+def write_lists(folder: Path) -> tuple[Path, Path]:
+    """Writes a list with a broken phone in its last row, and the corrected list."""
+    headers = ["Account", "First Name", "Model", "Mobile", "OK to Text"]
+    good = [[f"customer-{n}", f"NAME{n}", "Civic", f"(312) 500-{n:04}", "Y"] for n in range(29)]
+    last = ["customer-29", "X", "Fit", "(312) 500-0029", "Y"]
+    broken = write_rows(folder / "may.csv", headers, [*good, [*last[:3], "555-0142", "Y"]])
+    return broken, write_rows(folder / "may-fixed.csv", headers, [*good, last])
+
+
+def use_list(page: Page, path: Path) -> None:
+    page.get_by_label("A new list").set_input_files(path)
+    page.get_by_role("button", name="Use this list").click()
+
+
+def create_campaign(page: Page, unreadable: Path, broken: Path) -> None:
+    """Creates the campaign and gives it a list, columns and a sender."""
+    expect(page.get_by_role("heading", name="No campaigns yet")).to_be_visible()
+    page.get_by_label("Name").fill("May service")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", level=1, name="May service")).to_be_visible()
+
+    # An unreadable list is refused, and the campaign keeps its previous list.
+    use_list(page, unreadable)
+    expect(page.get_by_role("alert").first).to_contain_text("photo.xlsx")
+    expect(page.get_by_role("alert").first).to_contain_text("still uses its previous list")
+
+    use_list(page, broken)
+    expect(page.get_by_text("Choose the columns")).to_be_visible()
+    page.get_by_label("The customer’s id in myKaarma").select_option("Account")
+    page.get_by_role("button", name="Save the columns").click()
+    expect(page.get_by_text("The columns are saved")).to_be_visible()
+
+    page.get_by_label("Department id").fill(DEPARTMENT)
+    page.get_by_label("User id").fill(USER)
+    page.get_by_role("button", name="Save the sender").click()
+    expect(page.get_by_text("The sender is saved")).to_be_visible()
+
+
+def write_text(page: Page) -> None:
+    """Edits the text; every change is tried on a row before it is saved."""
+    expect(page.locator("#tried .bubble")).to_contain_text("Hi Name0")
+    edit(page, "#template", lambda _: "Hi {{ first_nam }}")
+    expect(page.locator("#tried")).to_contain_text("the nearest is first_name")
+    edit(
+        page,
+        "#template",
+        lambda _: "Hi {{ first_name | name_case }}, your {{ model }} waits 🙂 call us",
+    )
+    expect(page.locator("#tried .cost")).to_contain_text("UCS-2")
+    edit(page, "#template", lambda text: text.replace("🙂", "-"))
+    expect(page.locator("#tried .cost")).to_contain_text("1 segment, GSM-7")
+    page.get_by_role("button", name="Next row").click()
+    expect(page.locator("#tried .bubble")).to_contain_text("Hi Name1")
+    page.get_by_role("button", name="Save the text").click()
+    expect(page.get_by_text("May service.txt.j2 is saved")).to_be_visible()
+
+
+def edit_campaign_file(page: Page) -> None:
+    """Makes a mistake, which is shown while it is typed, and corrects it."""
+    edit(page, "#file-text", lambda text: text.replace("rate = 10 ", 'rate = "fast" '))
+    expect(page.locator("#file-problems .problem")).to_contain_text("rate")
+    # Quiet hours would make this test depend on the time of day.
+    edit(
+        page,
+        "#file-text",
+        lambda text: re.sub(r"quiet_hours.*|\"fast\"", "", text).replace("rate = ", "rate = 10"),
+    )
+    expect(page.locator("#file-problems .problem")).to_have_count(0)
+    page.get_by_role("button", name="Save the campaign file").click()
+    expect(page.get_by_text("May service.toml is saved")).to_be_visible()
+
+
+def check_and_fix_the_list(page: Page, fixed: Path) -> None:
+    """The check finds the broken row; the corrected list has none."""
+    page.get_by_role("button", name="Check and send").click()
+    expect(page.get_by_role("heading", name="Send 29 texts?")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("INVALID_PHONE")
+    page.get_by_role("link", name="May service").first.click()
+    use_list(page, fixed)
+    expect(page.get_by_text("may-fixed.csv is now the campaign's list")).to_be_visible()
+    page.get_by_role("button", name="Check and send").click()
+    expect(page.get_by_role("heading", name="Send 30 texts?")).to_be_visible()
+
+
+def send_once(page: Page, sandbox: Sandbox) -> None:
+    """A wrong number sends nothing. The right number sends once, in spite of a double click and the back button."""
+    check = page.url
+    page.get_by_role("radio", name="All: ").check()
+    page.get_by_label("Type the number of texts").fill("29")
+    page.get_by_role("button", name="Send the texts").click()
+    expect(page.get_by_role("alert").first).to_contain_text("Nothing was sent: you typed")
+    assert sandbox.requests() == []
+    page.goto(check)
+    page.get_by_role("radio", name="All: ").check()
+    page.get_by_label("Type the number of texts").fill("30")
+    page.get_by_role("button", name="Send the texts").dblclick()
+    expect(page.get_by_role("heading", name="Run 1")).to_be_visible()
+    expect(page.get_by_role("heading", name="This run is over")).to_be_visible()
+    assert sandbox.texts() == dict.fromkeys(CUSTOMERS, 1)
+
+    page.go_back()
+    page.reload()
+    if page.get_by_role("button", name="Send the texts").count():
+        page.get_by_role("button", name="Send the texts").click()
+    expect(page.locator("body")).to_contain_text(re.compile("already used|This run is over"))
+    assert sandbox.texts() == dict.fromkeys(CUSTOMERS, 1)
+
+
+def look_at_the_results(page: Page, workbook: Path) -> None:
+    """Downloads the workbook, finds a row, and looks a customer up."""
+    page.get_by_role("link", name="Run 1").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the workbook").click()
+    download.value.save_as(workbook)
+    book = load_workbook(workbook, read_only=True)
+    assert book["Results"].max_row == 31
+    book.close()
+    page.get_by_label("Find").fill("customer-17")
+    expect(page.locator("#rows tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="History").click()
+    page.get_by_label("Phone or customer id").fill("312 500 0017")
+    page.get_by_role("button", name="Look up").click()
+    expect(page.locator("main")).to_contain_text("Hi Name17, your Civic waits")
 
 
 def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Browser, tmp_path: Path) -> None:
     with running_sandbox(tmp_path) as sandbox:
         world = empty_folder(tmp_path, sandbox.base_url)
-        good = [[f"customer-{n}", f"NAME{n}", "Civic", f"(312) 500-{n:04}", "Y"] for n in range(29)]
-        headers = ["Account", "First Name", "Model", "Mobile", "OK to Text"]
-        broken = write_rows(
-            tmp_path / "may.csv", headers, [*good, ["customer-29", "X", "Fit", "555-0142", "Y"]]
-        )
-        mended = tmp_path / "may-mended.csv"
-        write_rows(mended, headers, [*good, ["customer-29", "X", "Fit", "(312) 500-0029", "Y"]])
+        broken, fixed = write_lists(tmp_path)
         unreadable = tmp_path / "photo.xlsx"
         unreadable.write_bytes(b"\x89PNG not a list")
         with serving(world) as served, tab_of(browser, served, accept_downloads=True) as tab:
-            page = tab.page
-            expect(page.get_by_role("heading", name="No campaign here yet")).to_be_visible()
-            page.get_by_label("Name").fill("May service")
-            page.get_by_role("button", name="Make it").click()
-            expect(page.get_by_role("heading", level=1, name="May service")).to_be_visible()
-
-            # A list that is none is refused with the way out, and the campaign keeps its own.
-            page.get_by_label("A new list").set_input_files(unreadable)
-            page.get_by_role("button", name="Use this list").click()
-            expect(page.get_by_role("alert").first).to_contain_text("photo.xlsx")
-            expect(page.get_by_role("alert").first).to_contain_text("still has the list that it had")
-
-            page.get_by_label("A new list").set_input_files(broken)
-            page.get_by_role("button", name="Use this list").click()
-            expect(page.get_by_text("The columns are not clear yet")).to_be_visible()
-            page.get_by_label("The customer’s id in myKaarma").select_option("Account")
-            page.get_by_role("button", name="Save the columns").click()
-            expect(page.get_by_text("The columns are as you said")).to_be_visible()
-
-            page.get_by_label("Department id").fill(DEPARTMENT)
-            page.get_by_label("User id").fill(USER)
-            page.get_by_role("button", name="Save who sends").click()
-            expect(page.get_by_text("Who sends is saved")).to_be_visible()
-
-            # The text is tried as it is typed, on any row, before it is saved.
-            expect(page.locator("#tried .bubble")).to_contain_text("Hi Name0")
-            edit(page, "#template", lambda _: "Hi {{ first_nam }}")
-            expect(page.locator("#tried")).to_contain_text("the nearest is first_name")
-            edit(
-                page,
-                "#template",
-                lambda _: "Hi {{ first_name | name_case }}, your {{ model }} waits 🙂 call us",
-            )
-            expect(page.locator("#tried .cost")).to_contain_text("UCS-2")
-            edit(page, "#template", lambda text: text.replace("🙂", "-"))
-            expect(page.locator("#tried .cost")).to_contain_text("1 segment, GSM-7")
-            page.get_by_role("button", name="Next row").click()
-            expect(page.locator("#tried .bubble")).to_contain_text("Hi Name1")
-            page.get_by_role("button", name="Save the text").click()
-            expect(page.get_by_text("May service.txt.j2 is saved")).to_be_visible()
-
-            # The campaign file's mistakes are the command line's.
-            edit(page, "#file-text", lambda text: text.replace("rate = 10 ", 'rate = "fast" '))
-            expect(page.locator("#file-problems .problem")).to_contain_text("rate")
-            # Quiet hours would make this test depend on the time of day.
-            edit(
-                page,
-                "#file-text",
-                lambda text: re.sub(r"quiet_hours.*|\"fast\"", "", text).replace("rate = ", "rate = 10"),
-            )
-            expect(page.locator("#file-problems .problem")).to_have_count(0)
-            page.get_by_role("button", name="Save the campaign file").click()
-            expect(page.get_by_text("May service.toml is saved")).to_be_visible()
-
-            # The check finds the broken row; a mended list has none.
-            page.get_by_role("button", name="Check and send").click()
-            expect(page.get_by_role("heading", name="Send 29 texts?")).to_be_visible()
-            expect(page.locator("main")).to_contain_text("INVALID_PHONE")
-            page.get_by_role("link", name="May service").first.click()
-            page.get_by_label("A new list").set_input_files(mended)
-            page.get_by_role("button", name="Use this list").click()
-            expect(page.get_by_text("may-mended.csv is the campaign's list now")).to_be_visible()
-            page.get_by_role("button", name="Check and send").click()
-            expect(page.get_by_role("heading", name="Send 30 texts?")).to_be_visible()
+            create_campaign(tab.page, unreadable, broken)
+            write_text(tab.page)
+            edit_campaign_file(tab.page)
+            check_and_fix_the_list(tab.page, fixed)
             assert sandbox.requests() == []
-            question = page.url
-
-            # Another number sends nothing; the right one, with a double click, sends once.
-            page.get_by_role("radio", name="All: ").check()
-            page.get_by_label("Type the number of texts").fill("29")
-            page.get_by_role("button", name="Send the texts").click()
-            expect(page.get_by_role("alert").first).to_contain_text("Nothing was sent: you typed")
-            page.goto(question)
-            page.get_by_role("radio", name="All: ").check()
-            page.get_by_label("Type the number of texts").fill("30")
-            page.get_by_role("button", name="Send the texts").dblclick()
-            expect(page.get_by_role("heading", name="Run 1")).to_be_visible()
-            expect(page.get_by_role("heading", name="This run is over")).to_be_visible()
-            assert sandbox.texts() == dict.fromkeys(EVERYBODY, 1)
-
-            # Back to the question, which is no question any more.
-            page.go_back()
-            page.reload()
-            if page.get_by_role("button", name="Send the texts").count():
-                page.get_by_role("button", name="Send the texts").click()
-            expect(page.locator("body")).to_contain_text(re.compile("used already|This run is over"))
-            assert sandbox.texts() == dict.fromkeys(EVERYBODY, 1)
-
+            send_once(tab.page, sandbox)
             tab.go("/")
-            page.get_by_role("link", name="Run 1").click()
-            with page.expect_download() as download:
-                page.get_by_role("link", name="Download the workbook").click()
-            kept = tmp_path / "downloaded.xlsx"
-            download.value.save_as(kept)
-            book = load_workbook(kept, read_only=True)
-            assert book["Results"].max_row == 31
-            book.close()
-            page.get_by_label("Find").fill("customer-17")
-            expect(page.locator("#rows tbody tr")).to_have_count(1)
-            page.get_by_role("link", name="History").click()
-            page.get_by_label("Phone, or the customer’s id").fill("312 500 0017")
-            page.get_by_role("button", name="Look up").click()
-            expect(page.locator("main")).to_contain_text("Hi Name17, your Civic waits")
+            look_at_the_results(tab.page, tmp_path / "downloaded.xlsx")
             assert tab.foreign == []
-            # A browser tells of every answer that is not a success: the wrong number's is the only one.
-            assert all("400 (Bad Request)" in said for said in tab.complaints), tab.complaints
+            # The browser logs every response that is an error. The answer to the wrong number is the only one.
+            assert all("400 (Bad Request)" in error for error in tab.errors), tab.errors
         assert "30 accepted by myKaarma" in world.run("runs").out
 
 
-def test_paused_killed_started_again_and_gone_on_with(browser: Browser, tmp_path: Path) -> None:
+def test_a_run_is_paused_and_continued_after_the_server_was_killed(browser: Browser, tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.02") as sandbox:
         world = empty_folder(tmp_path, sandbox.base_url)
         world.write(customers(150), campaign="\n[sending]\nrate = 10\n")
@@ -233,38 +259,38 @@ def test_paused_killed_started_again_and_gone_on_with(browser: Browser, tmp_path
             page = tab.page
             page.get_by_role("link", name="Spring").click()
             page.get_by_role("button", name="Check and send").click()
-            send_what_is_shown(page, 150)
+            confirm(page, 150)
             expect(page.locator("#progress .said")).to_contain_text(
                 re.compile(r"[1-9]\d* of 150 texts tried")
             )
             page.get_by_role("button", name="Pause").click()
-            expect(page.get_by_role("button", name="Go on")).to_be_visible()
+            expect(page.get_by_role("button", name="Continue")).to_be_visible()
             sent = len(sandbox.requests())
             assert 0 < sent < 150
             served.kill()
         with serving(world) as served, tab_of(browser, served) as tab:
             page = tab.page
-            expect(page.locator("main")).to_contain_text(f"{150 - sent} rows wait")
+            expect(page.locator("main")).to_contain_text(f"{150 - sent} rows waiting")
             page.get_by_role("link", name="Run 1").click()
-            page.get_by_role("button", name="Go on").click()
-            send_what_is_shown(page, 150 - sent)
+            page.get_by_role("button", name="Continue").click()
+            confirm(page, 150 - sent)
             expect(page.get_by_role("heading", name="This run is over")).to_be_visible()
         assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(150)), 1)
 
 
-def test_a_wrong_link_and_other_people_s_pages_get_nowhere(browser: Browser, tmp_path: Path) -> None:
+def test_a_wrong_link_and_other_websites_can_do_nothing(browser: Browser, tmp_path: Path) -> None:
     with running_sandbox(tmp_path) as sandbox:
         world = empty_folder(tmp_path, sandbox.base_url).write(customers(3))
         with serving(world) as served:
             with tab_of(browser, served, link="/enter?token=guessed") as tab:
-                expect(tab.page.get_by_role("alert")).to_contain_text("This link does not let anybody in")
+                expect(tab.page.get_by_role("alert")).to_contain_text("This link does not work")
                 tab.go("/campaign/here/campaign")
                 expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible()
             with tab_of(browser, served) as tab:
                 link = served.link
                 with tab_of(browser, served, link=link) as second:
                     expect(second.page.get_by_role("alert")).to_contain_text("works once")
-                # A page of somebody else's, in the browser that is in, posts to ours: as a form and by a script.
+                # Another website in the same browser posts to the console, by a script and by a form.
                 address = f"http://127.0.0.1:{served.port}/campaign/here/campaign/check"
                 evil = tab.context.new_page()
                 evil.route(
@@ -275,12 +301,12 @@ def test_a_wrong_link_and_other_people_s_pages_get_nowhere(browser: Browser, tmp
                     ),
                 )
                 evil.goto("http://evil.example/")
-                said = evil.evaluate(
+                outcome = evil.evaluate(
                     "address => fetch(address, {method: 'POST', credentials: 'include'})"
                     ".then(() => 'read', () => 'refused')",
                     address,
                 )
-                assert said == "refused"
+                assert outcome == "refused"
                 with evil.expect_response(address) as refused:
                     evil.get_by_role("button", name="Win").click()
                 assert refused.value.status in (401, 403)
@@ -291,8 +317,8 @@ def test_a_wrong_link_and_other_people_s_pages_get_nowhere(browser: Browser, tmp
 
 
 @dataclass
-class Places:
-    """A server with something on each of its pages. `pages`: a name for each, and its address."""
+class Site:
+    """A server with content on each of its pages. `pages`: name -> address."""
 
     served: Served
     cookies: list[Any]
@@ -300,7 +326,7 @@ class Places:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("web")
     with running_sandbox(folder) as sandbox:
         world = empty_folder(folder, sandbox.base_url)
@@ -321,7 +347,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
         failing = slow.replace('"Slow"', '"Failing"').replace("message.txt.j2", "gone.txt.j2")
         (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             new, _ = clicker.check("/campaign/here/new")
             used, _ = clicker.check("/campaign/here/slow")
             clicker.submit(f"{used}/send", {"choice": "all", "number": "300"})
@@ -347,15 +373,15 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
                 "sending": "/campaign/here/slow/run/2",
                 "rehearsed": rehearsed,
                 "history": "/history?q=customer-3",
-                "nobody": "/history?q=unknown",
+                "unknown": "/history?q=unknown",
                 "missing": "/nothing",
             }
-            yield Places(served, cookies, pages)
+            yield Site(served, cookies, pages)
             clicker.post("/campaign/here/slow/run/2/pause")
 
 
 def rehearsal(clicker: Clicker, check: str) -> str:
-    """A rehearsal of a check, once it is over: its address."""
+    """Rehearses a check; returns the address of the finished rehearsal."""
     nonce = clicker.get(check).hidden("nonce")
     address = str(clicker.submit(f"{check}/rehearse", {"nonce": nonce}).headers["Location"])
     clicker.wait(address, "No text left this computer")
@@ -364,15 +390,17 @@ def rehearsal(clicker: Clicker, check: str) -> str:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_for_everybody(browser: Browser, places: Places, size: str, scheme: str) -> None:
+def test_every_page_fits_the_screen_and_is_accessible(
+    browser: Browser, site: Site, size: str, scheme: str
+) -> None:
     pictures = os.environ.get("BATCHSEND_PICTURES")
     found = []
-    # The pages' own policy would keep axe out.
-    with tab_of(browser, places.served, size, scheme, link="/login", bypass_csp=True) as tab:
-        pages = {"login": "/login", "wrong": "/enter?token=guessed", **places.pages}
+    # The pages' security policy would block axe.
+    with tab_of(browser, site.served, size, scheme, link="/login", bypass_csp=True) as tab:
+        pages = {"login": "/login", "wrong": "/enter?token=guessed", **site.pages}
         for name, address in pages.items():
             if name == "campaigns":
-                tab.context.add_cookies(places.cookies)
+                tab.context.add_cookies(site.cookies)
             page = tab.go(address)
             if name == "campaign":
                 expect(page.locator("#tried .bubble")).to_be_visible()
@@ -388,10 +416,10 @@ def test_every_page_is_for_everybody(browser: Browser, places: Places, size: str
     assert not found, "\n".join(found)
 
 
-def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, places: Places) -> None:
-    with tab_of(browser, places.served, link="/login") as tab:
-        tab.context.add_cookies(places.cookies)
-        page = tab.go(places.pages["check"])
+def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, site: Site) -> None:
+    with tab_of(browser, site.served, link="/login") as tab:
+        tab.context.add_cookies(site.cookies)
+        page = tab.go(site.pages["check"])
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         reached: set[str] = set()
@@ -400,5 +428,5 @@ def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, places: 
             reached.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
         assert {"choice", "number", "SUMMARY"} <= reached
         page.get_by_label("Type the number of texts").press("Enter")
-        # Nothing was chosen and nothing typed: the browser itself stays on the question.
+        # Nothing was chosen or typed, so the browser does not send the form.
         expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()

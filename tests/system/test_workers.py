@@ -1,4 +1,4 @@
-"""Whoever leaves, stops or runs into something while others send the same run: real workers and a real database."""
+"""Processes that leave, stop or fail while others send the same run: real workers and a real database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_detached_run_outlives_a_killed_worker(shared: Shared, sandbox: Sandbo
     with shared.workers(2) as workers:
         detached = world.run("send", "campaign.toml", "--yes", "--detach")
         assert detached.code == 0, detached.err
-        assert "Run 1 is left to 2 workers (w0, w1)." in detached.out
+        assert "Run 1 was handed over to 2 workers (w0, w1)." in detached.out
         assert "Results:" not in detached.out
         sandbox.wait_for(60)
         again = world.send()
@@ -93,7 +93,7 @@ def test_a_laptop_that_is_shut_down_leaves_the_run_to_workers(shared: Shared, sa
         sent.send_signal(signal.SIGTERM)
         out, _ = sent.communicate(timeout=60)
         assert sent.returncode == 0
-        assert "Run 1 is left to a worker (w0)." in out
+        assert "Run 1 was handed over to a worker (w0)." in out
         shared.wait_for_the_end(1)
     assert shared.statuses(1) == {"accepted": 120}
     assert set(sandbox.texts().values()) == {1}
@@ -115,7 +115,7 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
         terminal.read_until("Type `leave`")
         assert "A worker is sending this run too (w0)." in terminal.seen
         terminal.type(answer)
-        terminal.read_until("wait\r\n")
+        terminal.read_until("waiting\r\n")
         assert terminal.process.wait(60) == (0 if answer == "leave" else 130)
         if answer == "leave":
             shared.wait_for_the_end(1)

@@ -1,4 +1,4 @@
-"""Who is let in to the pages: the rules alone, with a clock of our own."""
+"""The rules for signing in: sessions, links, passwords, host names and uploaded file names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from batchsend.web.uploads import safe_name
 
 
 class Clock:
-    """Time that passes when we say so."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -35,7 +35,7 @@ def users(tmp_path: Path) -> Users:
     return Users(tmp_path / ".batchsend" / "web-users.json")
 
 
-def test_a_link_lets_one_in(clock: Clock) -> None:
+def test_a_link_works_once(clock: Clock) -> None:
     links = Links(clock)
     token = links.issue()
     clock.now += 1_000_000
@@ -44,14 +44,14 @@ def test_a_link_lets_one_in(clock: Clock) -> None:
     assert not links.redeem(token)
 
 
-def test_a_further_link_ends_by_itself(clock: Clock) -> None:
+def test_a_link_made_on_a_page_expires(clock: Clock) -> None:
     links = Links(clock)
     token = links.issue(lasts=LINK_LASTS)
     clock.now += LINK_LASTS
     assert not links.redeem(token)
 
 
-def test_a_session_ends_when_nobody_uses_it(clock: Clock) -> None:
+def test_an_unused_session_ends(clock: Clock) -> None:
     sessions = Sessions(clock)
     cookie, session = sessions.begin("dana", None)
     clock.now += IDLE - 1
@@ -72,7 +72,7 @@ def test_a_session_ends_after_a_week_of_use(clock: Clock) -> None:
     assert sessions.find(cookie) is None
 
 
-def test_wrong_passwords_make_one_wait_ever_longer(clock: Clock) -> None:
+def test_each_wrong_password_doubles_the_delay(clock: Clock) -> None:
     attempts = Attempts(clock)
     for _ in range(4):
         attempts.failed("name dana")
@@ -90,30 +90,40 @@ def test_wrong_passwords_make_one_wait_ever_longer(clock: Clock) -> None:
     assert attempts.wait("name dana") == 0
 
 
-def test_passwords_are_kept_as_hashes_for_their_owner_only(users: Users, tmp_path: Path) -> None:
+def test_passwords_are_stored_as_hashes_in_a_private_file(users: Users, tmp_path: Path) -> None:
     assert users.put("dana", "four words are good")
     assert users.put("lee", "four words are good")
     file = tmp_path / ".batchsend" / "web-users.json"
     assert b"four words" not in file.read_bytes()
-    assert users.mark("dana") != users.mark("lee"), "each has a salt of their own"
+    assert users.password_version("dana") != users.password_version("lee"), "each hash has its own salt"
     if sys.platform != "win32":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert users.verify("dana", "four words are good")
     assert not users.verify("dana", "four words are bad")
-    assert not users.verify("nobody", "four words are good")
+    assert not users.verify("stranger", "four words are good")
 
 
-def test_a_new_password_ends_what_the_old_one_began(users: Users) -> None:
+def test_a_new_password_changes_the_password_version(users: Users) -> None:
     users.put("dana", "four words are good")
-    before = users.mark("dana")
+    before = users.password_version("dana")
     assert not users.put("dana", "other words are good")
-    assert users.mark("dana") not in (None, before)
+    assert users.password_version("dana") not in (None, before)
     users.remove("dana")
-    assert users.mark("dana") is None
+    assert users.password_version("dana") is None
 
 
-@pytest.mark.parametrize("name", ["", "../dana", "dana lee", "a" * 65, "dana\n", "-dana"])
-def test_names_that_nobody_has(users: Users, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "../dana",  # a path
+        "dana lee",  # a space
+        "a" * 65,  # one character too many
+        "dana\n",
+        "-dana",  # could be an option on a command line
+    ],
+)
+def test_an_invalid_name_is_refused(users: Users, name: str) -> None:
     with pytest.raises(BatchsendError, match="cannot be a user's name"):
         users.put(name, "four words are good")
 
@@ -123,9 +133,9 @@ def test_a_short_password_is_refused(users: Users) -> None:
         users.put("dana", "short")
 
 
-def test_two_spellings_of_a_name_are_one_person(users: Users) -> None:
+def test_upper_and_lower_case_are_the_same_name(users: Users) -> None:
     users.put("dana", "four words are good")
-    with pytest.raises(BatchsendError, match='There is a user "dana" already'):
+    with pytest.raises(BatchsendError, match='There is already a user "dana"'):
         users.put("Dana", "four words are good")
 
 
@@ -134,19 +144,19 @@ def test_two_spellings_of_a_name_are_one_person(users: Users) -> None:
     [
         ("127.0.0.1:8397", True),
         ("localhost:8397", True),
-        ("LOCALHOST:8397", True),
+        ("LOCALHOST:8397", True),  # names ignore case
         ("[::1]:8397", True),
-        ("127.0.0.1:8398", False),  # another server of this computer
-        ("evil.example:8397", False),  # a name that somebody made mean this computer
-        ("127.0.0.1.evil.example:8397", False),
-        ("192.168.1.5:8397", False),
-        ("localhost", False),
+        ("127.0.0.1:8398", False),  # another server on this computer
+        ("evil.example:8397", False),  # a foreign name that points to this computer
+        ("127.0.0.1.evil.example:8397", False),  # only begins like one of our names
+        ("192.168.1.5:8397", False),  # this computer's address in the office
+        ("localhost", False),  # port 80
         ("", False),
-        ("127.0.0.1:8397@evil.example", False),
+        ("127.0.0.1:8397@evil.example", False),  # our name as the user of a foreign host
         ("127.0.0.1:x", False),
     ],
 )
-def test_hosts_of_a_server_for_this_computer(users: Users, host: str, ours: bool) -> None:
+def test_host_names_of_a_private_server(users: Users, host: str, ours: bool) -> None:
     auth = Auth(users, frozenset({"127.0.0.1", "localhost", "::1"}), 8397)
     assert auth.is_our_host(host) is ours
 
@@ -156,53 +166,62 @@ def test_hosts_of_a_server_for_this_computer(users: Users, host: str, ours: bool
     [
         ("texts.dealer.example", True),  # the proxy's own port
         ("texts.dealer.example:8443", True),
-        ("192.168.1.5:8397", True),
-        ("192.168.1.5:80", False),
+        ("192.168.1.5:8397", True),  # without the proxy, by address
+        ("192.168.1.5:80", False),  # another server on this computer
         ("evil.example:8397", False),
     ],
 )
-def test_hosts_of_a_server_for_the_office(users: Users, host: str, ours: bool) -> None:
+def test_host_names_of_a_shared_server(users: Users, host: str, ours: bool) -> None:
     auth = Auth(users, frozenset({"texts.dealer.example"}), 8397, any_address=True)
     assert auth.is_our_host(host) is ours
 
 
 @pytest.mark.parametrize(
-    ("given", "goes_to"),
+    ("given", "target"),
     [
         ("/campaign/here/spring?text=1", "/campaign/here/spring?text=1"),
-        ("//evil.example", "/"),
-        ("/\\evil.example", "/"),
+        ("//evil.example", "/"),  # browsers read this as another host
+        ("/\\evil.example", "/"),  # and this
         ("https://evil.example", "/"),
-        ("/a\r\nSet-Cookie: x", "/"),
+        ("/a\r\nSet-Cookie: x", "/"),  # a second header
         ("", "/"),
         (None, "/"),
     ],
 )
-def test_signing_in_never_leads_elsewhere(given: str | None, goes_to: str) -> None:
-    assert local_path(given) == goes_to
+def test_signing_in_leads_only_to_our_own_pages(given: str | None, target: str) -> None:
+    assert local_path(given) == target
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "saved_as"),
     [
         ("spring.csv", "spring.csv"),
         ("Spring List (2).XLSX", "Spring List (2).xlsx"),
-        ("../../etc/passwd.csv", "passwd.csv"),
-        ("C:\\Users\\dana\\list.csv", "list.csv"),
+        ("../../etc/passwd.csv", "passwd.csv"),  # a path
+        ("C:\\Users\\dana\\list.csv", "list.csv"),  # a path that Windows browsers send
         (".hidden.csv", "hidden.csv"),
-        ("con.csv", "list.csv"),
+        ("con.csv", "list.csv"),  # a device on Windows
         ("a\x00b\n.csv", "a_b_.csv"),
-        ("Lucía.csv", "Lucía.csv"),
-        ("x" * 300 + ".csv", "x" * 100 + ".csv"),
+        ("Lucía.csv", "Lucía.csv"),  # letters of other languages stay
+        ("x" * 300 + ".csv", "x" * 100 + ".csv"),  # too long for a file system
     ],
 )
-def test_what_is_sent_to_us_gets_a_plain_name(given: str, kept: str) -> None:
-    assert safe_name(given) == kept
+def test_an_upload_gets_a_safe_name(given: str, saved_as: str) -> None:
+    assert safe_name(given) == saved_as
 
 
 @pytest.mark.parametrize(
-    "given", ["", "passwd", "run.exe", "campaign.toml", ".env", "x.csv.html", "x.csv/.."]
+    "given",
+    [
+        "",
+        "passwd",
+        "run.exe",
+        "campaign.toml",  # would become a campaign
+        ".env",  # would become the settings
+        "x.csv.html",  # only the last ending counts
+        "x.csv/..",
+    ],
 )
-def test_what_is_no_list_is_not_taken(given: str) -> None:
+def test_an_upload_that_is_not_a_list_is_refused(given: str) -> None:
     with pytest.raises(BatchsendError, match="not a list that can be read"):
         safe_name(given)

@@ -1,4 +1,4 @@
-"""The pages against those who should not come in, and against pages of somebody else's: a real server, real HTTP."""
+"""Attacks on the web console: without a session, from other websites, and by file names. A real server, real HTTP."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from world import World, customers
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import read_list
 from batchsend.web.jobs.list_process import ListReader
-from batchsend.web.jobs.registry import JobRequest, Jobs, State
+from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.uploads import fingerprint
 
 
 @dataclass(frozen=True)
-class Own:
-    """A campaign file, and its page's address."""
+class EditedCampaign:
+    """A campaign that one test may change. `url`: the address of its page."""
 
     file: Path
     url: str
@@ -39,7 +39,7 @@ PASSWORD = "four words are good"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A campaign that nobody sends: no sandbox is needed."""
+    """A campaign that is never sent, so it needs no sandbox."""
     folder = tmp_path_factory.mktemp("web") / "dealership"
     folder.mkdir()
     return World(folder).write(customers(3))
@@ -47,56 +47,52 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def served(world: World) -> Iterator[Served]:
-    """One server for all tests that leave it as it was."""
+    """One server for all tests that do not change it."""
     with serving(world) as server:
-        server.inside()
+        server.signed_in()
         yield server
 
 
 @pytest.fixture
 def new_world(tmp_path: Path) -> World:
-    """A folder of one's own, for servers of one's own."""
+    """A new folder, for tests that start their own server."""
     folder = tmp_path / "dealership"
     folder.mkdir()
     return World(folder).write(customers(3))
 
 
 @pytest.fixture
-def own(world: World) -> Iterator[Own]:
-    """A campaign of one's own in the folder."""
-    stem = f"own-{next(_NUMBERS)}"
+def edited(world: World) -> Iterator[EditedCampaign]:
+    """A new campaign in the folder of the shared server."""
+    stem = f"edited-{next(_NUMBERS)}"
     file = world.folder / f"{stem}.toml"
     text = (world.folder / "campaign.toml").read_text(encoding="utf-8")
     file.write_text(text.replace("Spring", stem), encoding="utf-8")
-    yield Own(file, f"/campaign/here/{stem}")
+    yield EditedCampaign(file, f"/campaign/here/{stem}")
     file.unlink()
 
 
-def test_the_link_lets_one_browser_in(new_world: World) -> None:
+def test_the_link_signs_one_browser_in(new_world: World) -> None:
     with serving(new_world) as served:
-        lets_one_browser_in(served)
-
-
-def lets_one_browser_in(served: Served) -> None:
-    first, second = served.clicker(), served.clicker()
-    assert first.raw("HEAD", served.link).status == 405, "whoever only looks at a link does not use it up"
-    entered = first.raw("GET", served.link)
-    assert entered.status == 303
-    (cookie,) = entered.cookies
-    assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
-    assert "Path=/" in cookie
-    assert first.get("/").status == 200
-    late = second.get(served.link)
-    assert late.status == 403
-    assert "it works once" in late.plain
-    assert second.get("/").status == 401
-    # Who is in already may use it again: nothing happens.
-    assert first.get(served.link).status == 200
+        first, second = served.clicker(), served.clicker()
+        assert first.raw("HEAD", served.link).status == 405, "a preview of the link does not use it up"
+        entered = first.raw("GET", served.link)
+        assert entered.status == 303
+        (cookie,) = entered.cookies
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert "Path=/" in cookie
+        assert first.get("/").status == 200
+        late = second.get(served.link)
+        assert late.status == 403
+        assert "Each link works once" in late.plain
+        assert second.get("/").status == 401
+        # A browser that is signed in may open the link again.
+        assert first.get(served.link).status == 200
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "%00", "x" * 5000])
-def test_a_wrong_token_lets_nobody_in(served: Served, token: str) -> None:
+def test_a_wrong_token_signs_no_one_in(served: Served, token: str) -> None:
     clicker = served.clicker()
     answer = clicker.get(f"/enter?token={token}")
     assert answer.status == 403
@@ -104,8 +100,8 @@ def test_a_wrong_token_lets_nobody_in(served: Served, token: str) -> None:
     assert clicker.cookies == {}
 
 
-def test_a_further_link_for_another_browser(served: Served) -> None:
-    link = served.further_link()
+def test_a_new_link_signs_another_browser_in(served: Served) -> None:
+    link = served.new_link()
     assert served.clicker().get(link).status == 200
     assert served.clicker().get(link).status == 403
 
@@ -113,7 +109,7 @@ def test_a_further_link_for_another_browser(served: Served) -> None:
 @pytest.mark.parametrize(
     "path", ["/", SPRING, "/history?q=customer-1", f"{SPRING}/run/1/workbook", "/nothing"]
 )
-def test_nobody_sees_a_page_without_coming_in(served: Served, path: str) -> None:
+def test_no_page_is_shown_without_a_session(served: Served, path: str) -> None:
     clicker = served.clicker()
     answer = clicker.raw("GET", path)
     assert answer.status == 303
@@ -122,7 +118,7 @@ def test_nobody_sees_a_page_without_coming_in(served: Served, path: str) -> None
     assert clicker.raw("GET", path, headers={"Cookie": f"batchsend-{served.port}=guessed"}).status == 303
 
 
-def test_nobody_changes_anything_without_coming_in(served: Served, world: World) -> None:
+def test_nothing_is_changed_without_a_session(served: Served, world: World) -> None:
     answer = served.clicker().submit("/campaigns", {"name": "mine"}, token="x")
     assert answer.status == 401
     assert "nothing was done" in answer.plain
@@ -133,19 +129,17 @@ def test_nobody_changes_anything_without_coming_in(served: Served, world: World)
     "headers",
     [
         {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://127.0.0.1"},
+        {"Origin": "null"},  # a file, or a frame without rights
+        {"Origin": "http://127.0.0.1"},  # another port of this computer
         {"Origin": "http://127.0.0.1:1"},
-        {"Origin": ""},  # none at all
+        {"Origin": ""},  # no header: not a browser
         {"Origin": "", "Sec-Fetch-Site": "cross-site"},
-        {"Origin": "", "Sec-Fetch-Site": "same-site"},
+        {"Origin": "", "Sec-Fetch-Site": "same-site"},  # a subdomain, not our own page
     ],
 )
-def test_a_page_of_somebody_else_can_do_nothing(
-    served: Served, world: World, headers: dict[str, str]
-) -> None:
-    """Even with the cookie and the form's token."""
-    clicker = served.inside()
+def test_another_website_can_do_nothing(served: Served, world: World, headers: dict[str, str]) -> None:
+    """Even if it has the cookie and the form's token."""
+    clicker = served.signed_in()
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     body = f"csrf={clicker.token()}&name=mine".encode()
     answer = clicker.raw("POST", "/campaigns", body, {**form, **headers})
@@ -154,30 +148,30 @@ def test_a_page_of_somebody_else_can_do_nothing(
     assert not (world.folder / "mine.toml").exists()
 
 
-@pytest.mark.parametrize("token", ["", "wrong", "é"])
+@pytest.mark.parametrize("token", ["", "wrong", "é"])  # not ASCII, so it cannot be compared as text
 def test_a_form_without_the_sessions_token_does_nothing(served: Served, world: World, token: str) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     assert clicker.submit("/campaigns", {"name": "mine"}, token=token).status == 403
     assert clicker.upload(f"{SPRING}/list", "mine.csv", b"a,b\n1,2\n", token=token).status == 403
     assert not list(world.folder.glob("mine*"))
-    other = served.inside()
+    other = served.signed_in()
     assert other.submit("/campaigns", {"name": "mine"}, token=clicker.token()).status == 403, (
-        "another session's"
+        "the token of another session"
     )
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "localhost.evil.example"])
-def test_a_name_that_is_not_ours_is_not_answered(served: Served, host: str) -> None:
-    """Somebody can make a name of their own mean this computer, and read our pages as theirs."""
-    clicker = served.inside()
+def test_an_unknown_host_name_is_refused(served: Served, host: str) -> None:
+    """Otherwise a website whose name points to this computer could read our pages as its own."""
+    clicker = served.signed_in()
     for path in ("/", "/login", "/static/web.js", "/health"):
         answer = clicker.raw("GET", path, headers={"Host": host})
         assert answer.status == 421
         assert "Campaigns" not in answer.text
 
 
-def test_what_every_page_carries(served: Served) -> None:
-    clicker = served.inside()
+def test_every_page_has_the_security_headers(served: Served) -> None:
+    clicker = served.signed_in()
     for path in ("/", SPRING, "/history", "/login", "/nothing"):
         answer = clicker.raw("GET", path)
         policy = answer.headers["Content-Security-Policy"]
@@ -191,8 +185,8 @@ def test_what_every_page_carries(served: Served) -> None:
         assert answer.headers["Referrer-Policy"] == "same-origin"
 
 
-def test_no_page_has_a_script_or_style_of_its_own_or_from_elsewhere(served: Served) -> None:
-    clicker = served.inside()
+def test_no_page_has_inline_or_foreign_scripts_and_styles(served: Served) -> None:
+    clicker = served.signed_in()
     _, checked = clicker.check(SPRING)
     pages = [checked, clicker.get("/"), clicker.get(SPRING), clicker.get("/history?q=customer-1")]
     for page in pages:
@@ -204,7 +198,7 @@ def test_no_page_has_a_script_or_style_of_its_own_or_from_elsewhere(served: Serv
             assert not address.startswith("//"), address
 
 
-def test_only_our_own_files_are_served(served: Served) -> None:
+def test_only_the_listed_static_files_are_served(served: Served) -> None:
     clicker = served.clicker()
     for name in ("htmx-2.0.11.min.js", "htmx-ext-sse-2.2.4.min.js", "LICENSES.txt"):
         assert clicker.raw("GET", f"/static/{name}").status == 200
@@ -215,111 +209,116 @@ def test_only_our_own_files_are_served(served: Served) -> None:
 @pytest.mark.parametrize("stem", ["..%2fsecret", "%2e%2e", "nothing", ".env", "..%5csecret", "%00"])
 def test_an_address_never_becomes_a_path(served: Served, world: World, stem: str) -> None:
     (world.folder.parent / "secret.toml").write_text('name = "x"\nlist = "y"\n', encoding="utf-8")
-    answer = served.inside().get(f"/campaign/here/{stem}")
+    answer = served.signed_in().get(f"/campaign/here/{stem}")
     assert answer.status == 404
     assert "no campaign" in answer.plain or "no such page" in answer.plain
 
 
 def test_uploads_stay_beside_the_campaign_and_overwrite_nothing(
-    served: Served, world: World, own: Own
+    served: Served, world: World, edited: EditedCampaign
 ) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     before = (world.folder / "customers.csv").read_bytes()
-    new = b"Customer UUID,First Name,Phone\nsomebody-new,Ann,(312) 555-0101\n"
-    answer = clicker.upload(f"{own.url}/list", "../../customers.csv", new)
-    assert "customers (2).csv is the campaign" in answer.plain
+    new = b"Customer UUID,First Name,Phone\ncustomer-new,Ann,(312) 555-0101\n"
+    answer = clicker.upload(f"{edited.url}/list", "../../customers.csv", new)
+    assert "customers (2).csv is now the campaign" in answer.plain
     assert (world.folder / "customers.csv").read_bytes() == before
     assert (world.folder / "customers (2).csv").read_bytes() == new
     assert not list(world.folder.parent.glob("*.csv"))
-    again = clicker.upload(f"{own.url}/list", "customers.csv", new)
-    assert "customers (2).csv is the campaign" in again.plain, "the same file is kept once"
+    again = clicker.upload(f"{edited.url}/list", "customers.csv", new)
+    assert "customers (2).csv is now the campaign" in again.plain, "the same file is kept once"
     assert not (world.folder / "customers (3).csv").exists()
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Not the folders: a check of another test may still write its preview."""
+    """Without folders, because another test's check may still be writing its preview."""
     return sorted(file for file in folder.iterdir() if file.is_file())
 
 
-def test_an_upload_that_is_too_large_leaves_nothing(served: Served, world: World, own: Own) -> None:
-    clicker = served.inside()
+def test_an_upload_that_is_too_large_leaves_nothing(
+    served: Served, world: World, edited: EditedCampaign
+) -> None:
+    clicker = served.signed_in()
     before = files_in(world.folder)
-    answer = clicker.upload(f"{own.url}/list", "huge.csv", b"x" * (50 * 1024 * 1024 + 1))
+    answer = clicker.upload(f"{edited.url}/list", "huge.csv", b"x" * (50 * 1024 * 1024 + 1))
     assert "more than 50 MB" in answer.plain
     assert files_in(world.folder) == before
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
-        ("picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(100), "picture.csv"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(100), "picture.csv"),  # the content counts, not the name
         ("empty.csv", b"", "is empty"),
-        ("header.csv", b"Customer UUID,First Name\n", "header"),
+        ("header.csv", b"Customer UUID,First Name\n", "header"),  # no rows
         ("run.exe", b"MZ", "not a list that can be read"),
     ],
 )
-def test_what_cannot_be_the_list_is_not_kept(
-    served: Served, world: World, own: Own, name: str, content: bytes, said: str
+def test_an_unusable_list_is_not_saved(
+    served: Served, world: World, edited: EditedCampaign, name: str, content: bytes, message: str
 ) -> None:
-    answer = served.inside().upload(f"{own.url}/list", name, content)
-    assert said in answer.plain
-    assert "still has the list that it had" in answer.plain
+    answer = served.signed_in().upload(f"{edited.url}/list", name, content)
+    assert message in answer.plain
+    assert "still uses its previous list" in answer.plain
     assert not (world.folder / name).exists()
-    assert 'list = "customers.csv"' in own.file.read_text(encoding="utf-8")
+    assert 'list = "customers.csv"' in edited.file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("key", ["template", "list"])
-def test_hidden_files_are_not_shown(served: Served, world: World, own: Own, key: str) -> None:
-    """Or a campaign file in the editor would be a way to the credentials."""
+def test_hidden_files_are_not_shown(served: Served, world: World, edited: EditedCampaign, key: str) -> None:
+    """Otherwise the editor for the campaign file would give access to the credentials."""
     (world.folder / ".env").write_text("MYKAARMA_PASSWORD=very,secret\nx,y\n", encoding="utf-8")
-    file = own.file
+    file = edited.file
     text = file.read_text(encoding="utf-8")
     file.write_text(re.sub(rf"^{key} = .*$", f'{key} = ".env"', text, flags=re.MULTILINE), encoding="utf-8")
-    clicker = served.inside()
-    answer = clicker.get(own.url)
+    clicker = served.signed_in()
+    answer = clicker.get(edited.url)
     assert "hidden files hold settings and passwords" in answer.plain
     assert "secret" not in answer.text
     fields = {"text": "{{ first_name }}", "number": "0", "row": "2"}
-    assert "secret" not in clicker.submit(f"{own.url}/text/try", fields).text
+    assert "secret" not in clicker.submit(f"{edited.url}/text/try", fields).text
     assert (
-        "secret" not in clicker.submit(f"{own.url}/file/try", {"text": file.read_text(encoding="utf-8")}).text
+        "secret"
+        not in clicker.submit(f"{edited.url}/file/try", {"text": file.read_text(encoding="utf-8")}).text
     )
-    refused = clicker.submit(f"{own.url}/check")
+    refused = clicker.submit(f"{edited.url}/check")
     assert refused.status == 400
     assert "secret" not in refused.text
 
 
-def naming(own: Path, key: str, file: str) -> str:
-    """The campaign file with another file under this key."""
-    text = own.read_text(encoding="utf-8")
+def naming(campaign: Path, key: str, file: str) -> str:
+    """Returns the campaign file with another file under this key."""
+    text = campaign.read_text(encoding="utf-8")
     if key == "suppress":
         return f'{text}[recipients]\nsuppress = ["{file}"]\n'
     return re.sub(rf"^{key} = .*$", f'{key} = "{file}"', text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])
-@pytest.mark.parametrize("name", [".env", "link.txt", "prod.env", "/proc/self/environ"])
+@pytest.mark.parametrize(
+    "name", [".env", "link.txt", "prod.env", "/proc/self/environ"]
+)  # the link leads to .env
 def test_a_campaign_that_names_a_secret_is_not_saved(
-    served: Served, world: World, own: Own, key: str, name: str
+    served: Served, world: World, edited: EditedCampaign, key: str, name: str
 ) -> None:
-    """Otherwise a scheduler would start it."""
+    """Otherwise the scheduler could start it."""
     for secret in (".env", "prod.env"):
         (world.folder / secret).write_text("MYKAARMA_PASSWORD=very,secret\nx,y\n", encoding="utf-8")
     if not (world.folder / "link.txt").is_symlink():
         (world.folder / "link.txt").symlink_to(".env")
-    before = own.file.read_bytes()
-    fields = {"text": naming(own.file, key, name), "was": fingerprint(before)}
-    answer = served.inside().submit(f"{own.url}/file", fields)
+    before = edited.file.read_bytes()
+    fields = {"text": naming(edited.file, key, name), "loaded": fingerprint(before)}
+    answer = served.signed_in().submit(f"{edited.url}/file", fields)
     assert answer.status == 409
     assert "name another file" in answer.plain
     assert "secret" not in answer.text
-    assert own.file.read_bytes() == before
+    assert edited.file.read_bytes() == before
 
 
-def checked_in_its_process(world: World, campaign: str, only_below: Path | None = None) -> tuple[State, bool]:
-    """What the process of a check says about a campaign file that was changed after the server looked at it.
+def checked_by_its_job(world: World, campaign: str, only_below: Path | None = None) -> tuple[JobState, bool]:
+    """Runs a check's job for a campaign file that was changed after the server had checked it.
 
-    And whether it kept a page.
+    Returns the job's last state, and whether it saved a page.
     """
     file = world.folder / "swapped.toml"
     file.write_text(campaign, encoding="utf-8")
@@ -338,63 +337,63 @@ def checked_in_its_process(world: World, campaign: str, only_below: Path | None 
 
 
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])
-def test_a_campaign_that_is_swapped_after_the_check_of_the_server_shows_nothing(
+def test_a_campaign_file_swapped_after_the_server_checked_it_shows_nothing(
     new_world: World, key: str
 ) -> None:
     (new_world.folder / ".env").write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, ".env")
-    state, has_page = checked_in_its_process(new_world, swapped)
-    assert "hidden files hold settings and passwords" in state.said
-    assert "secret" not in state.said
+    state, has_page = checked_by_its_job(new_world, swapped)
+    assert "hidden files hold settings and passwords" in state.message
+    assert "secret" not in state.message
     assert not has_page
 
 
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])
-def test_the_process_of_a_shared_console_stays_in_its_folder(new_world: World, key: str) -> None:
+def test_a_job_of_a_shared_console_reads_only_its_folder(new_world: World, key: str) -> None:
     elsewhere = new_world.folder.parent / "elsewhere.csv"
     elsewhere.write_text((new_world.folder / "customers.csv").read_text(encoding="utf-8"), encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, "../elsewhere.csv")
-    state, has_page = checked_in_its_process(new_world, swapped, new_world.folder)
-    assert "outside the folder" in state.said
-    assert "customer-1" not in state.said
+    state, has_page = checked_by_its_job(new_world, swapped, new_world.folder)
+    assert "outside the folder" in state.message
+    assert "customer-1" not in state.message
     assert not has_page
-    # The same campaign may be checked by a user who sits at the computer.
-    assert checked_in_its_process(new_world, swapped)[1]
+    # The user of this computer may check the same campaign.
+    assert checked_by_its_job(new_world, swapped)[1]
 
 
-def test_the_reader_of_a_shared_console_stays_in_its_folder(new_world: World) -> None:
+def test_the_list_reader_of_a_shared_console_reads_only_its_folder(new_world: World) -> None:
     campaign = new_world.folder / "campaign.toml"
     elsewhere = new_world.folder.parent / "elsewhere.csv"
     elsewhere.write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
     content = naming(campaign, "list", "../elsewhere.csv").encode()
 
-    async def look(only_below: Path | None) -> str:
-        reading = ListReader(only_below)
+    async def read(only_below: Path | None) -> str:
+        reader = ListReader(only_below)
         try:
-            return str(await reading.run(read_list, campaign, content))
+            return str(await reader.run(read_list, campaign, content))
         except BatchsendError as error:
             return str(error)
         finally:
-            reading.close()
+            reader.close()
 
-    shared = asyncio.run(look(new_world.folder))
+    shared = asyncio.run(read(new_world.folder))
     assert "outside the folder" in shared
     assert "secret" not in shared
-    assert "secret" in asyncio.run(look(None))
+    assert "secret" in asyncio.run(read(None))
 
 
-def test_text_of_customers_is_never_markup(served: Served, world: World, own: Own) -> None:
+def test_customers_data_is_never_markup(served: Served, world: World, edited: EditedCampaign) -> None:
     hostile = "<script>alert(1)</script><b onclick=x>"
     rows = customers(2)
     rows[0]["First Name"] = hostile
     world.write_list(rows, "hostile.csv")
-    text = own.file.read_text(encoding="utf-8")
-    own.file.write_text(text.replace("customers.csv", "hostile.csv"), encoding="utf-8")
-    clicker = served.inside()
-    _, checked = clicker.check(own.url)
-    pages = [clicker.get(own.url), checked, clicker.get(f"/history?q={quote(hostile)}")]
+    text = edited.file.read_text(encoding="utf-8")
+    edited.file.write_text(text.replace("customers.csv", "hostile.csv"), encoding="utf-8")
+    clicker = served.signed_in()
+    _, checked = clicker.check(edited.url)
+    pages = [clicker.get(edited.url), checked, clicker.get(f"/history?q={quote(hostile)}")]
     pages.append(
-        clicker.submit(f"{own.url}/text/try", {"text": "Hi {{ first_name }}", "number": "0", "row": "2"})
+        clicker.submit(f"{edited.url}/text/try", {"text": "Hi {{ first_name }}", "number": "0", "row": "2"})
     )
     for page in pages:
         assert "<script>alert" not in page.text
@@ -402,15 +401,15 @@ def test_text_of_customers_is_never_markup(served: Served, world: World, own: Ow
     assert hostile in pages[-1].plain or "&lt;script&gt;alert(1)" in pages[-1].text
 
 
-def test_where_others_can_come_in_they_sign_in(new_world: World) -> None:
+def test_users_of_a_shared_server_sign_in(new_world: World) -> None:
     assert "Add them first: batchsend web-users add NAME" in refuse_to_start(new_world, "--host", "0.0.0.0")
     assert "Add them first" in refuse_to_start(new_world, "--name", "texts.dealer.example")
     added = new_world.run("web-users", "add", "dana", "--password-stdin", answer=PASSWORD + "\n")
     assert (added.code, added.out) == (0, "dana can sign in.\n")
     assert new_world.run("web-users", "list").out == "dana\n"
     with serving(new_world, "--name", "texts.dealer.example") as served:
-        assert "TLS" in served.said
-        assert served.link == "", "nobody comes in by a link"
+        assert "TLS" in served.output
+        assert served.link == "", "a shared server has no link"
         clicker = served.clicker()
         answer = clicker.raw("GET", "/", headers={"Host": "texts.dealer.example"})
         assert answer.status == 303
@@ -422,18 +421,18 @@ def test_where_others_can_come_in_they_sign_in(new_world: World) -> None:
             file.read_text(encoding="utf-8").replace('"customers.csv"', '"../elsewhere.csv"'), "utf-8"
         )
         assert "lies outside the folder" in clicker.get(SPRING).plain
-        for name, said in (("/etc/passwd", "operating system"), ("../elsewhere.csv", "outside the folder")):
+        for name, reason in (("/etc/passwd", "operating system"), ("../elsewhere.csv", "outside the folder")):
             before = file.read_bytes()
-            fields = {"text": naming(file, "list", name), "was": fingerprint(before)}
+            fields = {"text": naming(file, "list", name), "loaded": fingerprint(before)}
             refused = clicker.submit(f"{SPRING}/file", fields)
-            assert (refused.status, said in refused.plain) == (409, True)
+            assert (refused.status, reason in refused.plain) == (409, True)
             assert file.read_bytes() == before
-        # Whoever is removed is out at once.
+        # Removing a user ends their sessions.
         assert new_world.run("web-users", "remove", "dana").code == 0
         assert clicker.raw("GET", "/").status == 303
 
 
-def test_guessing_passwords_is_slow(new_world: World) -> None:
+def test_guessing_passwords_is_slowed_down(new_world: World) -> None:
     new_world.run("web-users", "add", "dana", "--password-stdin", answer=PASSWORD + "\n")
     with serving(new_world) as served:
         clicker = served.clicker()
@@ -441,10 +440,10 @@ def test_guessing_passwords_is_slow(new_world: World) -> None:
         assert [answer.status for answer in answers[:5]] == [403] * 5
         assert answers[5].status == 429
         assert "Too many wrong passwords" in answers[5].plain
-        assert sign_in(clicker, "dana", PASSWORD).status == 429, "not even the right one"
+        assert sign_in(clicker, "dana", PASSWORD).status == 429, "even the right password has to wait"
 
 
-def test_a_cookie_travels_over_tls_only_where_there_is_tls(new_world: World) -> None:
+def test_behind_tls_the_cookie_is_sent_only_over_tls(new_world: World) -> None:
     new_world.run("web-users", "add", "dana", "--password-stdin", answer=PASSWORD + "\n")
     with serving(new_world, "--name", "texts.dealer.example") as served:
         clicker = served.clicker()
@@ -469,7 +468,7 @@ def sign_in(clicker: Clicker, name: str, password: str) -> Answer:
 
 
 def test_signing_out_ends_the_session(served: Served) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     cookies = dict(clicker.cookies)
     clicker.post("/logout")
     assert clicker.get("/").status == 401

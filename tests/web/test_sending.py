@@ -1,7 +1,8 @@
-"""Sending by the pages: only what was seen, once, whoever else clicks; and the command line sees all of it."""
+"""Sending from the web console: only what the user saw, and only once. The command line sees all of it."""
 
 from __future__ import annotations
 
+import http.client
 import re
 import signal
 import time
@@ -26,7 +27,7 @@ def served(world: World) -> Iterator[Served]:
 
 
 def send(clicker: Clicker, texts: int, choice: str = "all", **fields: str) -> str:
-    """Checks the campaign and answers the question; the check's address."""
+    """Checks the campaign and confirms the number of texts; returns the check's address."""
     address, checked = clicker.check(SPRING, **fields)
     assert f"Send {texts:,} text" in checked.plain or choice == "first", checked.plain
     answer = clicker.submit(f"{address}/send", {"choice": choice, "number": f"{texts:,}", "sure": "yes"})
@@ -44,7 +45,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
     folder.mkdir()
     world = World(folder, sandbox.base_url, {"BATCHSEND_LEDGER": ledger_url}).write(customers(12))
     with serving(world) as served:
-        clicker = served.inside()
+        clicker = served.signed_in()
         assert "Never sent" in clicker.get("/").plain
         address = send(clicker, 10, "first")
         page = clicker.wait_for_run(address)
@@ -53,12 +54,12 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         assert "2 rows wait" in page.plain
         assert sorted(sandbox.texts().values()) == [1] * 10
 
-        # The command line sees it, and goes on with it.
+        # The command line sees the run and continues it.
         assert "12 rows = 10 accepted by myKaarma" in world.run("runs").out
         assert world.send().code == 0
         assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(12)), 1)
 
-        # And the pages see what the command line did.
+        # The console sees what the command line did.
         assert "12 texts accepted by myKaarma" in clicker.get(RUN).plain
         assert "This run is over" in clicker.get(RUN).plain
         assert "Done" in clicker.get("/").plain
@@ -75,9 +76,9 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
 
 
 def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     address, _ = clicker.check(SPRING)
-    for typed in ("", "11", "1", "12 texts", "twelve", "-12"):
+    for typed in ("", "11", "1", "12 texts", "twelve", "-12"):  # only "12" means yes
         answer = clicker.submit(f"{address}/send", {"choice": "all", "number": typed})
         assert answer.status == 400
         assert "Nothing was sent" in answer.plain
@@ -87,8 +88,8 @@ def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> Non
 
 
 def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: Sandbox) -> None:
-    """All at the same time, on one check and on two."""
-    first, second = served.inside(), served.inside()
+    """All click at the same time, on the same check and on two checks."""
+    first, second = served.signed_in(), served.signed_in()
     one, _ = first.check(SPRING)
     other, _ = second.check(SPRING)
     clicks = [(first, one), (first, one), (second, one), (second, other), (first, other)]
@@ -108,9 +109,11 @@ def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: S
     assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(12)), 1)
     refused = [page.plain for page in pages if "Nothing was sent" in page.plain]
     assert len(refused) == 1
-    assert "not as it was when you looked" in refused[0] or "being sent by another process" in refused[0]
-    # The page that was gone back to says so, and its form does nothing.
-    assert "This check was used already" in first.get(one).plain
+    assert (
+        "Something has changed since the check" in refused[0] or "being sent by another process" in refused[0]
+    )
+    # The used check says so, and its form does nothing.
+    assert "This check was already used" in first.get(one).plain
     again = first.submit(f"{one}/send", {"choice": "all", "number": "12"})
     assert again.headers["Location"] == f"{one}/sent"
     first.get(f"{one}/sent")
@@ -121,10 +124,10 @@ def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: S
     "which",
     [pytest.param(("list", "opt_out")), pytest.param(("text", "campaign", "swap"), marks=pytest.mark.system)],
 )
-def test_what_is_not_as_it_was_seen_is_not_sent(
+def test_nothing_is_sent_if_anything_has_changed_since_the_check(
     world: World, served: Served, sandbox: Sandbox, which: tuple[str, ...]
 ) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     ledger = ("--ledger", ".batchsend/ledger.db")
     file = world.folder / "campaign.toml"
 
@@ -150,11 +153,11 @@ def test_what_is_not_as_it_was_seen_is_not_sent(
         "list": (change_list, "The list was changed"),
         "text": (change_text, "The text was changed"),
         "campaign": (change_campaign, "The campaign file was changed"),
-        "opt_out": (opt_out, "It would be 11 texts now, and you said 12"),
+        "opt_out": (opt_out, "You confirmed 12 texts, but 11 would be sent now"),
         "swap": (swap, "Other customers would be texted"),
     }
     texts = 11 if "swap" in which else 12
-    for change, said in (changes[name] for name in which):
+    for change, difference in (changes[name] for name in which):
         world.write(customers(12))
         address, checked = clicker.check(SPRING)
         assert f"Send {texts} texts?" in checked.plain
@@ -162,14 +165,14 @@ def test_what_is_not_as_it_was_seen_is_not_sent(
         answer = clicker.submit(f"{address}/send", {"choice": "all", "number": str(texts)})
         assert answer.status == 303
         page = clicker.wait_for_run(address)
-        assert "not as it was when you looked" in page.plain
-        assert said in page.plain
+        assert "Something has changed since the check" in page.plain
+        assert difference in page.plain
     assert sandbox.requests() == []
 
 
-def test_what_the_command_line_refuses_is_refused_in_the_same_words(world: World, served: Served) -> None:
+def test_refusals_have_the_same_words_as_on_the_command_line(world: World, served: Served) -> None:
     world.write(campaign="\n[guards]\nmax_texts = 5\n")
-    clicker = served.inside()
+    clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     (line,) = [line for line in world.send().err.splitlines() if "max_texts" in line]
     assert line in checked.plain
@@ -181,14 +184,14 @@ def test_what_the_command_line_refuses_is_refused_in_the_same_words(world: World
 
 
 @pytest.mark.system
-def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) -> None:
-    """Paused by a click; gone on with; the server killed: sending goes on; its successor sees it and can pause it."""
+def test_a_run_can_be_paused_and_continued_and_survives_its_server(tmp_path: Path) -> None:
+    """The server is killed while the run is sent. The next server sees the run, and the command line can stop it."""
     with running_sandbox(tmp_path, "--latency", "0.02") as sandbox:
         folder = tmp_path / "dealership"
         folder.mkdir()
         world = World(folder, sandbox.base_url).write(customers(400), campaign="\n[sending]\nrate = 40\n")
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             address = send(clicker, 400)
             sandbox.wait_for(20)
             page = clicker.wait_for_run(address)
@@ -198,7 +201,7 @@ def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) ->
             assert "of 400 texts tried" in events
             clicker.post(f"{RUN}/pause")
             page = clicker.wait_for_end(RUN)
-            assert "somebody asked this run to stop" in page.plain
+            assert "a stop was requested" in page.plain
             sent = len(sandbox.requests())
             assert sent < 400
             send(clicker, 400 - sent)
@@ -207,9 +210,9 @@ def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) ->
         seen = len(sandbox.requests())
         sandbox.wait_for(seen + 20)
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             assert "Sending now" in clicker.get("/").plain
-            # The command line stops what the pages began.
+            # The command line stops a run that the console started.
             assert "was asked to stop" in world.run("stop", "campaign.toml").out
             clicker.wait_for_end(RUN)
             left = 400 - len(sandbox.requests())
@@ -220,7 +223,7 @@ def test_a_run_is_paused_gone_on_with_and_survives_its_server(tmp_path: Path) ->
 
 
 @pytest.mark.system
-def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_whose_process_was_killed_can_be_continued(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.3") as sandbox:
         folder = tmp_path / "dealership"
         folder.mkdir()
@@ -231,9 +234,9 @@ def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path
         sender.send_signal(signal.SIGKILL)
         sender.communicate()
         with serving(world) as served:
-            clicker = served.inside()
+            clicker = served.signed_in()
             page = clicker.get(RUN)
-            assert "Its process was killed" in page.plain
+            assert "The process that sent it was killed" in page.plain
             address, checked = clicker.check(SPRING)
             number = re.search(r"Send (\d+) texts\?", checked.plain)
             assert number is not None
@@ -246,25 +249,25 @@ def test_a_sender_that_is_killed_is_seen_as_dead_and_gone_on_with(tmp_path: Path
 
 @pytest.mark.system
 def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+    clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 10, "first"))
     clicker.wait_for_end(RUN)
     page = clicker.post(f"{RUN}/stop")
-    assert "2 texts that had not left were given up" in page.plain
+    assert "2 texts given up" in page.plain
     assert "This run is over" in page.plain
     assert "2 skipped" in world.run("runs").out
-    # It is not for ever: the same list offers them again.
+    # A new check of the same list offers them again.
     _, checked = clicker.check(SPRING)
     assert "Send 2 texts?" in checked.plain
     assert len(sandbox.requests()) == 10
 
 
 @pytest.mark.system
-def test_stopping_for_good_finishes_what_is_on_its_way_and_gives_up_the_rest(
+def test_stopping_for_good_finishes_the_texts_under_way_and_gives_up_the_rest(
     world: World, served: Served, sandbox: Sandbox
 ) -> None:
     world.write(customers(300), campaign="\n[sending]\nrate = 20\n")
-    clicker = served.inside()
+    clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 300))
     sandbox.wait_for(5)
     assert "the rest is given up" in clicker.post(f"{RUN}/stop").plain
@@ -275,19 +278,19 @@ def test_stopping_for_good_finishes_what_is_on_its_way_and_gives_up_the_rest(
 
 
 @pytest.mark.system
-def test_each_resend_has_its_own_question(world: World, served: Served, sandbox: Sandbox) -> None:
+def test_each_resend_is_confirmed_separately(world: World, served: Served, sandbox: Sandbox) -> None:
     doubtful = [
         {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": ""} for what in ("500", "locked")
     ]
     world.write_list([*customers(1), *doubtful])
-    clicker = served.inside()
+    clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 3))
     page = clicker.wait_for_end(RUN)
-    assert "Send the 1 row again that is “failed”?" in page.plain
-    assert "Send the 1 row again that is “unconfirmed”?" in page.plain
+    assert "Send 1 “failed” row again?" in page.plain
+    assert "Send 1 “unconfirmed” row again?" in page.plain
     assert "--resend" not in page.plain
     address, checked = clicker.check(SPRING, resend="unconfirmed")
-    assert "1 text of them may have arrived the first time" in checked.plain
+    assert "1 text of these may have arrived the first time" in checked.plain
     unsure = clicker.submit(f"{address}/send", {"choice": "all", "number": "1"})
     assert unsure.status == 400
     assert "looked these customers up" in unsure.plain
@@ -298,8 +301,8 @@ def test_each_resend_has_its_own_question(world: World, served: Served, sandbox:
     assert [request["customerUUID"] for request in sandbox.requests()[before:]] == ["sandbox-500-1"]
 
 
-def test_a_test_to_oneself_goes_to_nobody_else(served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
+    clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     nonce = checked.hidden("nonce")
     wrong = clicker.submit(f"{address}/trial", {"customer": "not an id!", "nonce": nonce})
@@ -313,8 +316,8 @@ def test_a_test_to_oneself_goes_to_nobody_else(served: Served, sandbox: Sandbox)
 
 
 @pytest.mark.system
-def test_a_rehearsal_reaches_nobody(served: Served, sandbox: Sandbox) -> None:
-    clicker = served.inside()
+def test_a_rehearsal_sends_nothing(served: Served, sandbox: Sandbox) -> None:
+    clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     begun = clicker.submit(f"{address}/rehearse", {"nonce": checked.hidden("nonce")})
     page = clicker.wait(begun.headers["Location"], "12 rows = 12 accepted")
@@ -323,7 +326,7 @@ def test_a_rehearsal_reaches_nobody(served: Served, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.system
-def test_who_signed_in_is_who_sent(tmp_path: Path, world: World, sandbox: Sandbox) -> None:
+def test_the_signed_in_user_is_the_sender(tmp_path: Path, world: World, sandbox: Sandbox) -> None:
     world.write(customers(2))
     world.run("web-users", "add", "dana.k", "--password-stdin", answer="four words are good\n")
     with serving(world, "--name", "texts.dealer.example") as served:
@@ -338,9 +341,7 @@ def test_who_signed_in_is_who_sent(tmp_path: Path, world: World, sandbox: Sandbo
 
 
 def clicker_events(clicker: Clicker, run: str) -> str:
-    """The first of a run's events."""
-    import http.client
-
+    """Returns a run's events up to the first progress."""
     connection = http.client.HTTPConnection("127.0.0.1", clicker.port, timeout=30)
     cookies = "; ".join(f"{name}={value}" for name, value in clicker.cookies.items())
     connection.request("GET", f"{run}/events", headers={"Cookie": cookies})

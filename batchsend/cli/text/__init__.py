@@ -1,4 +1,4 @@
-"""What the terminal shows: pure functions from facts to lines.
+"""The lines that the terminal shows, made by pure functions.
 
 `plan` shows a plan before sending, `report` shows how a start went, and `ledger` shows runs and history.
 """

@@ -1,4 +1,4 @@
-"""Lines of the terminal: labels, widths and paths."""
+"""Layout of terminal lines: labels, widths and paths."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _WIDEST, _NARROWEST = 100, 60
 
 
 def _width() -> int:
-    """As wide as the terminal, within what can be read well; the widest where there is none."""
+    """The terminal's width, within readable limits; the widest without a terminal."""
     return max(_NARROWEST, min(_WIDEST, get_terminal_size((_WIDEST, 0)).columns - 1))
 
 
 def shown_path(path: Path) -> str:
-    """A path as people like it: relative where it is below the current folder."""
+    """The path, relative if it is below the current folder."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
@@ -24,7 +24,7 @@ def shown_path(path: Path) -> str:
 
 
 def labeled(label: str, text: str) -> str:
-    """A labelled line, or several: what is long goes on below its beginning."""
+    """A labeled text; a long one is wrapped and indented."""
     first = f"  {label:<{_LABEL_WIDTH}}  "
     return fill(
         text,
@@ -39,7 +39,7 @@ def labeled(label: str, text: str) -> str:
 
 
 def counted_line(label: str, count: int, text: str) -> str:
-    """A labelled line that begins with a number; what is long goes on below the text."""
+    """A labeled text with a number in front; a long one is wrapped and indented."""
     first = f"  {label:<{_LABEL_WIDTH}}  {count:>5,}  "
     return fill(
         text, _width(), initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False

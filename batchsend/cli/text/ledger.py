@@ -1,4 +1,4 @@
-"""What the terminal says of a ledger's opt-outs and of a purge: pure functions from facts to lines."""
+"""Terminal lines about a ledger's opt-outs, its history and a purge. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from batchsend.cli.text.plan import host_of
 from batchsend.ledger.attempts import Attempt
 from batchsend.ledger.optouts import OptOut, OptOutSource
 from batchsend.ledger.purge import Purgeable
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 _DAY = len("2026-11-22")
 
 
 def opt_out_lines(entries: Iterable[OptOut]) -> Iterator[str]:
-    """Who is out, since when and why; who was taken off the list, and when."""
+    """The opt-outs: who, since when and why; for removed entries, when they were removed."""
     empty = True
     for entry in entries:
         empty = False
@@ -28,33 +28,33 @@ def opt_out_lines(entries: Iterable[OptOut]) -> Iterator[str]:
             yield f"  {entry.reason} ({entry.source} by {entry.os_user} on {entry.host}){scope}"
         if entry.removed_at is not None:
             because = f": {entry.removed_because}" if entry.removed_because else ""
-            yield f"  taken off on {entry.removed_at[:_DAY]} by {entry.removed_by}{because}"
+            yield f"  removed on {entry.removed_at[:_DAY]} by {entry.removed_by}{because}"
     if empty:
-        yield "Nobody is on this ledger's opt-outs."
+        yield "This ledger has no opt-outs."
 
 
 def named(entry: OptOut) -> str:
     """`customer abc, (312) 555-0142`."""
     parts = [
         f"customer {entry.customer_uuid}" if entry.customer_uuid else "",
-        phone_for_people(entry.phone) if entry.phone else "",
+        display_phone(entry.phone) if entry.phone else "",
     ]
     return ", ".join(filter(None, parts))
 
 
 def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iterator[str]:
-    """What would be forgotten, and what goes with it."""
-    yield f"{where}: what was last touched before {cutoff_day}"
+    """What a purge would delete, and what that means."""
+    yield f"{where}: texts last used before {cutoff_day}"
     for one in found:
         texts = f"{one.texts:,} with a text" if one.texts != one.entries else "each with its text"
         yield (
-            f"  {one.campaign}, by {one.base_url.split('://', 1)[-1]}: {entry_count(one.entries)}, {texts}, "
+            f"  {one.campaign}, through {one.base_url.split('://', 1)[-1]}: {entry_count(one.entries)}, {texts}, "
             f"from {one.first[:_DAY]} to {one.last[:_DAY]}"
         )
-    yield "Removed for good: the texts, the phone numbers, the lists' own columns and the descriptions of errors."
-    yield "With them goes the evidence of what was written to these customers, and to which number."
-    yield "What is kept: customer ids, keys, statuses, codes, times, message ids, who sent, the hashes of the files,"
-    yield "and all opt-outs. Nobody is texted twice for it."
+    yield "Permanently deleted: texts, phone numbers, list columns and error descriptions."
+    yield "You will no longer be able to show what was sent to these customers, or to which number."
+    yield "Kept: customer ids, keys, statuses, codes, times, message ids, who sent, file hashes and all opt-outs."
+    yield "Nobody is texted twice because of a purge."
 
 
 def entry_count(count: int) -> str:
@@ -62,17 +62,17 @@ def entry_count(count: int) -> str:
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
-def evidence_lines(evidence: Sequence[Attempt], whom: str) -> Iterator[str]:
-    """What somebody got, the latest first, with who sent it and from which files."""
-    if not evidence:
-        yield f"This ledger knows of no text to {whom}."
-    for one in evidence:
+def attempt_lines(attempts: Sequence[Attempt], recipient: str) -> Iterator[str]:
+    """The texts to a recipient, the latest first, with who sent them and from which files."""
+    if not attempts:
+        yield f"This ledger has no text to {recipient}."
+    for one in attempts:
         when = f"{one.sent_at[:19].replace('T', ' ')} UTC" if one.sent_at else "at an unknown time"
         status, codes = (
             (Status.UNCONFIRMED, Code.INTERRUPTED) if one.status == IN_FLIGHT else (one.status, one.codes)
         )
         yield f"{when}  {status}{f' {codes}' if codes else ''}  {one.campaign}, run {one.run_id}, row {one.row}"
-        yield labeled("to", f"{one.customer_uuid}, {_number_of(one)}, by {host_of(one.base_url)}")
+        yield labeled("to", f"{one.customer_uuid}, {_number_of(one)}, through {host_of(one.base_url)}")
         if one.message_uuid:
             yield labeled("message", one.message_uuid)
         if one.purged_at is not None:

@@ -1,4 +1,4 @@
-"""What the terminal shows of a start that ended, of runs and of deliveries."""
+"""Terminal lines about a start that has ended, about runs and about deliveries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.runs import RunOverview
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.runs.report import Report
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
@@ -16,14 +16,14 @@ from batchsend.utils.wording import row_count as _rows
 
 
 def report_lines(report: Report) -> Iterator[str]:
-    """How a start went, what to do next, and where the results are."""
+    """The report of a start: what happened, what to do next, and where the results are."""
     for run_id, rows in report.closed.items():
-        yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were given up (CLOSED)."
+        yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
-        yield counted_line(status, count, f"{codes}: {meaning(status, codes.split('; '))}")
+        yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
     if problems and report.results is not None and report.results.suffix == ".xlsx":
-        yield 'What to do about each of these rows stands in the sheet "Problems" of the results.'
+        yield "See the Problems sheet of the results for what to do."
     yield from closing_lines(report)
 
 
@@ -34,7 +34,7 @@ def closing_lines(report: Report) -> Iterator[str]:
     yield report.tally.sentence()
     yield from _what_next(report)
     if report.page_problem is not None:
-        yield f"There is no report page, the results are not touched by that. {report.page_problem}"
+        yield f"Couldn't write the report page; the results are unaffected. {report.page_problem}"
     if report.results is not None:
         yield f"Results: {shown_path(report.results)}"
     if report.page is not None:
@@ -42,15 +42,14 @@ def closing_lines(report: Report) -> Iterator[str]:
 
 
 def trial_report_lines(report: TrialReport) -> Iterator[str]:
-    """What became of a test."""
+    """The outcome of a test."""
     status, codes = report.row["status"], report.row["codes"]
     if report.exit in (Exit.STOPPED, Exit.INTERRUPTED):
         yield "The test was not sent."
         if report.ending is not None:
             yield f"Stopped: {report.ending}"
     else:
-        said = f" {codes}" if codes else ""
-        yield f"{status}{said}: {meaning(status, codes.split('; ') if codes else [])}"
+        yield f"{status} {codes}".rstrip() + f": {advise(status, codes).meaning}"
         if report.row["descriptions"]:
             yield labeled("because", report.row["descriptions"])
     if report.row["message_uuid"]:
@@ -58,9 +57,9 @@ def trial_report_lines(report: TrialReport) -> Iterator[str]:
 
 
 def run_lines(overview: Sequence[RunOverview], pages: Mapping[int, Path]) -> Iterator[str]:
-    """All runs, the latest first; `pages`: run number -> its report page, of those that have one."""
+    """The runs, the latest first. `pages`: run number -> its report page, if it has one."""
     if not overview:
-        yield "Nothing was sent yet."
+        yield "Nothing has been sent yet."
     for run in overview:
         began = run.created_at[:16].replace("T", " ")
         yield f"run {run.run_id}  {run.campaign}  {began} UTC  by {run.os_user} on {run.host}  to {run.base_url}"
@@ -72,44 +71,44 @@ def run_lines(overview: Sequence[RunOverview], pages: Mapping[int, Path]) -> Ite
 
 
 def delivery_lines(counts: Mapping[str, int]) -> Iterator[str]:
-    """What updates said of the texts that myKaarma took, if they said anything. `counts`: status -> rows."""
-    delivered, undelivered, taken = (
+    """Deliveries that updates reported, if there are any. `counts`: status -> rows."""
+    delivered, undelivered, accepted = (
         counts.get(status, 0) for status in (Status.DELIVERED, Status.UNDELIVERED, Status.ACCEPTED)
     )
     if delivered or undelivered:
-        yield f"{delivered:,} delivered, {undelivered:,} undelivered, {taken:,} not known yet"
+        yield f"{delivered:,} delivered, {undelivered:,} undelivered, {accepted:,} not known yet"
 
 
 def _what_next(report: Report) -> Iterator[str]:
     if report.workers is not None:
-        yield _left_to(report.workers, report.run_id)
+        yield _handed_over(report.workers, report.run_id)
         return
     if report.exit is Exit.INTERRUPTED:
-        yield "Interrupted: what was on its way was finished and recorded. Run the same command again to go on."
+        yield "Interrupted: texts in flight were finished and recorded. Run the same command again to continue."
     elif report.exit is Exit.STOPPED:
         yield f"Stopped: {report.ending}"
-        yield "Run the same command again to go on; nobody is texted twice."
+        yield "Run the same command again to continue; nobody is texted twice."
     elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
         yield "Nothing was left to send."
-    if report.comes_back is not None:
-        local = report.comes_back.astimezone(report.zone)
+    if report.waiting_until is not None:
+        local = report.waiting_until.astimezone(report.zone)
         zone = f" ({report.zone.key})" if report.zone is not None else ""
-        yield f"Some rows wait for their time: run the same command again from {local:%Y-%m-%d %H:%M}{zone} on."
+        yield f"Some rows are waiting: run the same command again from {local:%Y-%m-%d %H:%M}{zone}."
     held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)
     if held_back:
         yield f"{_rows(held_back)} held back by --limit: run it again without --limit to send them."
 
 
-def _left_to(workers: Sequence[str], run_id: int | None) -> str:
+def _handed_over(workers: Sequence[str], run_id: int | None) -> str:
     if workers:
         named = f"{'a worker' if len(workers) == 1 else f'{len(workers)} workers'} ({', '.join(workers)})"
-        said = f"Run {run_id} is left to {named}."
+        handed_over = f"Run {run_id} was handed over to {named}."
     else:
-        said = (
-            f"Run {run_id} is left to workers, but none is running: nothing is sent until one is started with "
+        handed_over = (
+            f"Run {run_id} was handed over to workers, but none is running: nothing is sent until you start one with "
             f"`batchsend worker`."
         )
     return (
-        f"{said} `batchsend results {run_id}` writes where it stands at any time; `batchsend stop {run_id}` stops "
-        f"it."
+        f"{handed_over} `batchsend results {run_id}` writes the results so far; `batchsend stop {run_id}` stops the "
+        f"run."
     )

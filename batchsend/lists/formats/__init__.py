@@ -1,1 +1,4 @@
-"""One module per list format. Each turns a file into a `Source`: numbered rows of cleaned text."""
+"""One module per list format. Each opens a file as a `Source`: numbered rows of cleaned text.
+
+Start with `detect.detect`, which picks the format by the file's content.
+"""

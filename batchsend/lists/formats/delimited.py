@@ -1,7 +1,7 @@
-"""Lists in text files: comma, semicolon, tab or pipe between the cells, in any usual encoding.
+"""Reads text files: cells separated by comma, semicolon, tab or pipe, in any usual encoding.
 
-RepeatedRow are numbered as a spreadsheet program numbers them when it opens the file: a record is a row, however many
-lines its quoted cells span, and so is a blank line.
+Rows have the numbers that a spreadsheet program shows for the file: a record is one row, even if its quoted cells
+span several lines, and so is a blank line.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from batchsend.lists.cells import clean
 from batchsend.lists.formats.delimiters import (
     DELIMITERS,
     delimiter_of_sep_line,
-    find_delimiter,
-    wanted_delimiter,
+    delimiter_option,
+    detect_delimiter,
 )
-from batchsend.lists.formats.encodings import find_encoding
+from batchsend.lists.formats.encodings import detect_encoding
 from batchsend.lists.source import FileSnapshot, ListOptions, cell_too_long
 
-#: Characters of one line; a line that goes on longer is read no further.
+#: Characters of a line; a longer line is an error.
 MAX_LINE_LENGTH = 4 * 1024 * 1024
 
 _SAMPLE_LINES = 200
-# Comes after the last line. Where the csv module takes it for a line of its own, all quotation marks were closed.
+# Follows the last line. If the csv module returns it as a record, all quotation marks were closed.
 _END = "\0end of file\0"
 # Some old programs write Ctrl-Z at the end of a text.
 _CTRL_Z = ["\x1a"]
@@ -38,7 +38,7 @@ _BUFFER = 256 * 1024
 
 @dataclass(frozen=True)
 class TextSource:
-    """A text file with its encoding and delimiter known."""
+    """A text file whose encoding and delimiter are known."""
 
     path: Path
     snapshot: FileSnapshot
@@ -50,12 +50,12 @@ class TextSource:
     short_rows_are_malformed: bool = True
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """See `Source.rows`; memory does not grow with the file."""
+        """See `Source.rows`. Memory does not grow with the file."""
         self.snapshot.check()
         try:
             yield from self._rows()
         except (UnicodeError, OSError, csv.Error):
-            # What was read soundly when the file was opened can only fail now if it is another file by now.
+            # Opening read the whole file without an error, so the file must have changed.
             self.snapshot.check()
             self.snapshot.check_content()
             raise
@@ -73,7 +73,7 @@ class TextSource:
                 number += 1
                 try:
                     record = next(reader)
-                except csv.Error:  # a cell longer than the csv module takes
+                except csv.Error:  # a cell longer than the csv module accepts
                     problem = _unclosed(number) if len(lines.of_record) > 1 else cell_too_long(number)
                     raise ListError(self.path, problem) from None
                 is_ascii = lines.of_record[0].isascii()
@@ -83,13 +83,13 @@ class TextSource:
                 elif lines.of_record[0] is _END:
                     return
                 lines.of_record.clear()
-                # What `clean` does to a cell of ASCII, for a whole row at once.
+                # The same as `clean` for ASCII cells, but faster.
                 cells = list(map(str.strip if is_ascii else clean, record))
                 if cells != _CTRL_Z:
                     yield number, cells
 
     def _check_quotes(self, lines: list[str], number: int) -> None:
-        """A record of several lines must be quoted by the book, or a stray quotation mark swallowed rows."""
+        """Refuses a record of several lines that is not strictly quoted: a stray quotation mark swallowed rows."""
         try:
             sound = lines[-1] is not _END and list(csv.reader(lines, delimiter=self.delimiter, strict=True))
         except csv.Error:
@@ -99,21 +99,19 @@ class TextSource:
 
 
 def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextSource:
-    """Finds out encoding and delimiter. Raises ListError if the file is no text or the options do not fit."""
+    """Detects encoding and delimiter. Raises ListError if the file is not text or an option does not apply."""
     if options.sheet is not None:
-        raise ListError(
-            path, "It is a text file, which has no sheets. Take out `sheet` under [list_options]."
-        )
-    encoding, note = find_encoding(path, options.encoding)
+        raise ListError(path, "It is a text file, which has no sheets. Remove `sheet` from [list_options].")
+    encoding, note = detect_encoding(path, options.encoding)
     with _open(path, encoding) as file:
         lines = list(islice(_Lines(path, file), _SAMPLE_LINES))
     if lines[-1] is _END:
         lines.pop()
     by_sep_line = delimiter_of_sep_line(lines[0]) if lines else None
     delimiter = (
-        wanted_delimiter(path, options.delimiter)
+        delimiter_option(path, options.delimiter)
         if options.delimiter is not None
-        else by_sep_line or find_delimiter(path, lines)
+        else by_sep_line or detect_delimiter(path, lines)
     )
     name = DELIMITERS.get(delimiter) if delimiter != "," else None
     return TextSource(
@@ -127,13 +125,13 @@ def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextS
 
 
 def _open(path: Path, encoding: str) -> TextIO:
-    # newline="" leaves line ends within quoted cells as they are.
+    # newline="" preserves line ends in quoted cells.
     return io.TextIOWrapper(path.open("rb", buffering=_BUFFER), encoding=encoding, newline="")
 
 
 @dataclass
 class _Lines:
-    """The lines of a file, then `_END`; those since `of_record` was last cleared can be looked at again."""
+    """The lines of a file, then `_END`. `of_record` collects the lines since it was last cleared."""
 
     path: Path
     file: TextIO
@@ -148,7 +146,7 @@ class _Lines:
             if len(line) == MAX_LINE_LENGTH:
                 raise ListError(
                     self.path,
-                    f"Line {count:,} is longer than {MAX_LINE_LENGTH:,} characters, which is no list's line. "
+                    f"Line {count:,} is longer than {MAX_LINE_LENGTH:,} characters, which is too long for a list. "
                     "Export the list again.",
                 )
             keep(line)
@@ -159,7 +157,7 @@ class _Lines:
 
 def _unclosed(number: int) -> str:
     return (
-        f"The quotation marks in row {number:,} do not match up: a cell begins with one and it is never closed, so "
-        'that the rows below would be lost. Put the row right (a " inside of a cell is written twice, with one more '
-        "around the cell), or export the list again."
+        f"The quotation marks in row {number:,} do not match: a cell opens one and never closes it, so the rows "
+        'below would be lost. Fix the row (write a " inside a cell twice, and put one at each end of the cell), or '
+        "export the list again."
     )

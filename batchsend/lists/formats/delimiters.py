@@ -1,4 +1,4 @@
-"""Which character separates the cells of a text file: found out from its first records, or as the options say."""
+"""Finds the character that separates the cells of a text file, from its first records or from the options."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean
 
-#: Delimiters and what people call them.
+#: Delimiters and their names.
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 _RECORDS = 50
-# Excel's own mark, in the first line: it says the delimiter and is never shown.
+# In the first line, Excel takes this for the delimiter and does not show it.
 _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 
 
-def wanted_delimiter(path: Path, wanted: str) -> str:
-    """The delimiter that `delimiter` of the list's options asks for, by itself or by its name."""
+def delimiter_option(path: Path, wanted: str) -> str:
+    """The delimiter for the `delimiter` option, which is the character or its name."""
     by_name = {name: delimiter for delimiter, name in DELIMITERS.items()}
     delimiter = by_name.get(wanted.strip().lower(), wanted)
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
@@ -38,11 +38,11 @@ def delimiter_of_sep_line(line: str) -> str | None:
     return match[1] if match else None
 
 
-def find_delimiter(path: Path, lines: Sequence[str]) -> str:
-    """The delimiter that makes of `lines`, the first ones of the file, a table. One-column files get a comma.
+def detect_delimiter(path: Path, lines: Sequence[str]) -> str:
+    """The delimiter of `lines`, the first lines of the file; a comma if there is only one column.
 
-    The one whose quotation marks are sound, by which most rows are as wide as the header, and which gives the
-    most columns wins. Raises ListError where two do equally well.
+    The best delimiter has valid quotation marks, then the most rows as wide as the header, then the most columns.
+    Raises ListError if two are equally good.
     """
     ranked = sorted(((_fitness(lines, delimiter), delimiter) for delimiter in DELIMITERS), reverse=True)
     (best, delimiter), (second, other) = ranked[:2]
@@ -51,14 +51,14 @@ def find_delimiter(path: Path, lines: Sequence[str]) -> str:
     if best == second:
         raise ListError(
             path,
-            f"Its columns could be separated by {DELIMITERS[delimiter]} or by {DELIMITERS[other]}. Say which: "
+            f"Its columns could be separated by {DELIMITERS[delimiter]} or by {DELIMITERS[other]}. Choose one: "
             f'delimiter = "{DELIMITERS[delimiter]}" under [list_options].',
         )
     return delimiter
 
 
 def _fitness(lines: Sequence[str], delimiter: str) -> tuple[bool, bool, float, int]:
-    """Splits the header at all, sound quotes, share of rows as wide as the header, width of the header."""
+    """Whether it splits the header, whether quotes are valid, share of rows as wide as the header, header width."""
     records, sound = _records(lines, delimiter)
     filled = [record for record in records if any(map(clean, record))]
     if not filled or len(filled[0]) < 2:
@@ -70,18 +70,18 @@ def _fitness(lines: Sequence[str], delimiter: str) -> tuple[bool, bool, float, i
 
 def _records(lines: Sequence[str], delimiter: str) -> tuple[list[list[str]], bool]:
     records, error = _split(lines, delimiter, strict=True)
-    # The sample may end within a quoted cell, which is no fault of the delimiter.
+    # The sample may end inside a quoted cell.
     if not error or "unexpected end of data" in error:
         return records, True
     return _split(lines, delimiter, strict=False)[0], False
 
 
 def _split(lines: Sequence[str], delimiter: str, *, strict: bool) -> tuple[list[list[str]], str]:
-    """The first records up to one that is wrong, and what is wrong with it."""
+    """The first records, up to the first invalid one, and its error."""
     records: list[list[str]] = []
     try:
         for record in islice(csv.reader(lines, delimiter=delimiter, strict=strict), _RECORDS):
-            records.append(record)  # noqa: PERF402 keeps those before the error
+            records.append(record)  # noqa: PERF402 keeps the records before the error
     except csv.Error as error:
         return records, str(error)
     return records, ""

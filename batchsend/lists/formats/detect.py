@@ -1,4 +1,4 @@
-"""Which format a file is, by its content; its name may say anything."""
+"""Detects the format of a file from its content; the name is ignored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
 
 
 class Format(Enum):
@@ -31,8 +31,8 @@ _SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
 _DAMAGED_ZIP = "It is a workbook that was cut short or damaged. Copy, download or export it again."
 _FROM_NUMBERS = "Open it in Numbers and export it as Excel or CSV."
 
-# (how a file begins, what it is)
-_OTHER_FORMATS = (
+# (first bytes, description)
+_REFUSED_FORMATS = (
     (b"\x89PNG\r\n\x1a\n", "a picture (PNG)"),
     (b"\xff\xd8\xff", "a picture (JPEG)"),
     (b"GIF87a", "a picture (GIF)"),
@@ -64,12 +64,12 @@ _HTML = re.compile(rb"<(?:html|table)\b", re.IGNORECASE)
 _WEB_ARCHIVE = re.compile(rb"MIME-Version:|From: <Saved by", re.IGNORECASE)
 _GOOGLE_LINK = re.compile(rb'\s*\{[^}]*(?:docs\.google\.com|"doc_id")')
 _JSON = re.compile(rb'\s*(?:\[\s*)?\{\s*"')
-# A part that only this format has, and what it is.
-_OTHER_ZIPS = (
+# (a part that only this format has, description, what to do)
+_REFUSED_ZIPS = (
     ("xl/workbook.bin", "a binary workbook (.xlsb)", _SAVE_AS),
     ("word/document.xml", "a Word document", _SAVE_AS),
     ("ppt/presentation.xml", "a PowerPoint presentation", _SAVE_AS),
-    ("content.xml", "an OpenDocument file, but no spreadsheet", _SAVE_AS),
+    ("content.xml", "an OpenDocument file other than a spreadsheet", _SAVE_AS),
     ("index/document.iwa", "a Numbers document", _FROM_NUMBERS),
     ("index.zip", "a Numbers document", _FROM_NUMBERS),
 )
@@ -77,10 +77,11 @@ _ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 
 
 def detect(path: Path) -> Format:
-    """The format of a file that exists and is not empty. Raises ListError if it is none that can be read."""
+    """The format of an existing, non-empty file. Raises ListError if it cannot be read."""
     if path.name.startswith("~$"):
         raise ListError(
-            path, "It only marks that somebody has a workbook open. Name the workbook itself, without ~$."
+            path,
+            f"It is Excel's lock file for an open workbook. Name {path.name.removeprefix('~$')} instead.",
         )
     with path.open("rb") as file:
         start = file.read(4096)
@@ -88,7 +89,7 @@ def detect(path: Path) -> Format:
         return _detect_zip(path)
     if start.startswith(_OLE):
         return _detect_ole(path)
-    for signature, what in _OTHER_FORMATS:
+    for signature, what in _REFUSED_FORMATS:
         if start.startswith(signature):
             raise ListError(path, f"It is {what}, not a list. Export the list as .xlsx or .csv.")
     return _detect_text(path, start.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"").lstrip(b"\xff\xfe"))
@@ -99,7 +100,7 @@ def _detect_text(path: Path, start: bytes) -> Format:
         if _SPREADSHEETML.search(start):
             return Format.SPREADSHEETML
         if _XML.match(start) and not _HTML.search(start):
-            raise ListError(path, f"It is an XML document, whatever its name says. {_SAVE_AS}")
+            raise ListError(path, f"It is an XML document, not a list. {_SAVE_AS}")
         return Format.HTML
     if _WEB_ARCHIVE.match(start):
         raise ListError(
@@ -108,8 +109,8 @@ def _detect_text(path: Path, start: bytes) -> Format:
     if _GOOGLE_LINK.match(start):
         raise ListError(
             path,
-            "It is only a link to a sheet at Google. Open the sheet, choose File, Download, Microsoft Excel, and "
-            "name what was downloaded.",
+            "It is only a link to a Google sheet. Open the sheet, choose File > Download > Microsoft Excel, and name "
+            "the downloaded file.",
         )
     if _JSON.match(start):
         raise ListError(path, "It is a JSON document, not a list. Export the list as .xlsx or .csv.")
@@ -126,18 +127,18 @@ def _detect_zip(path: Path) -> Format:
     names = {member.filename.casefold() for member in members}
     if "xl/workbook.xml" in names:
         if any(member.flag_bits & 1 for member in members):
-            raise ListError(path, PASSWORD)
+            raise ListError(path, LOCKED)
         return Format.XLSX
     if kind.startswith(_ODS_TYPE):
         return Format.ODS
-    for part, what, remedy in _OTHER_ZIPS:
+    for part, what, remedy in _REFUSED_ZIPS:
         if part in names:
             raise ListError(path, f"It is {what}, which cannot be read. {remedy}")
     raise ListError(path, "It is a zip archive, not a list. Unpack it and name the list inside.")
 
 
 def _opendocument_type(archive: zipfile.ZipFile) -> bytes:
-    """What an OpenDocument file says to be; empty for others."""
+    """The type that an OpenDocument file declares; empty for other files."""
     if "mimetype" not in archive.namelist():
         return b""
     with archive.open("mimetype") as part:
@@ -147,16 +148,16 @@ def _opendocument_type(archive: zipfile.ZipFile) -> bytes:
 def _detect_ole(path: Path) -> Format:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
-            raise ListError(path, PASSWORD)
+            raise ListError(path, LOCKED)
         if content.find("Workbook".encode("utf-16-le")) >= 0 or content.find("Book".encode("utf-16-le")) >= 0:
             return Format.XLS
         if _directory_is_missing(content[:52], len(content)):
             raise ListError(path, DAMAGED)
-    raise ListError(path, "It is an Office document, but no workbook. Export the list as .xlsx or .csv.")
+    raise ListError(path, "It is an Office document, but not a workbook. Export the list as .xlsx or .csv.")
 
 
 def _directory_is_missing(header: bytes, size: int) -> bool:
-    """Whether the file ends before the list of what it holds."""
+    """Whether the file ends before its directory."""
     if len(header) < 52:
         return True
     sector_size = 1 << min(int.from_bytes(header[30:32], "little"), 16)

@@ -1,4 +1,4 @@
-"""How the characters of a text file are encoded: found out from all of its bytes, or as the options say."""
+"""Finds the encoding of a text file, from all of its bytes or from the options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 1024 * 1024
 _SAMPLE = 64 * 1024
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -21,10 +21,10 @@ _USUAL = ("utf-8", "utf-16", "windows-1252", "mac-roman", "iso-8859-1")
 _SAVE_AS_UTF8 = 'save it again as "CSV UTF-8"'
 
 
-def find_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
-    """The codec that decodes the whole file, and a note where it had to be assumed.
+def detect_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
+    """The codec that decodes the whole file, and a note if it was assumed.
 
-    `wanted` is `encoding` of the list's options. Raises ListError if the file is no text, or in another encoding.
+    `wanted` is the `encoding` option. Raises ListError if the file is not text or has another encoding.
     """
     with path.open("rb") as file:
         sample = file.read(_SAMPLE)
@@ -35,8 +35,8 @@ def find_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
             named = marked
         _check(path, named, f'`encoding = "{wanted}"` under [list_options] does not fit')
         return named, None
-    if found := marked or _utf16_by_its_nuls(sample):
-        _check(path, found, f"It begins like a {found.removesuffix('-sig').upper()} text, but is none")
+    if found := marked or _utf16_without_mark(sample):
+        _check(path, found, f"It looks like {found.removesuffix('-sig').upper()} text, but is not")
         return found, None
     bad_line = _first_undecodable(path, "utf-8")
     return ("utf-8", None) if bad_line is None else _windows_1252(path, bad_line)
@@ -44,17 +44,19 @@ def find_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
 
 def _known(path: Path, name: str) -> str:
     try:
-        # Refuses codecs that are not for text, such as base64.
+        # Fails for codecs that are not for text, such as base64.
         " ".encode(name)
         return codecs.lookup(name).name
     except (LookupError, ValueError):
         near = difflib.get_close_matches(name.lower(), _USUAL, 1)
         hint = f' Did you mean "{near[0]}"?' if near else f" Usual ones are {', '.join(_USUAL)}."
-        raise ListError(path, f'`encoding = "{name}"` under [list_options] is not known.{hint}') from None
+        raise ListError(
+            path, f'`encoding = "{name}"` under [list_options] is not a known encoding.{hint}'
+        ) from None
 
 
-def _utf16_by_its_nuls(sample: bytes) -> str | None:
-    """Texts in Western languages have a NUL for every other byte in UTF-16; nothing else that is text has any."""
+def _utf16_without_mark(sample: bytes) -> str | None:
+    """Recognizes UTF-16 by its NULs: every other byte in Western languages. Other text has none."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if (even + odd) * 5 < len(sample):
         return None
@@ -69,9 +71,8 @@ def _windows_1252(path: Path, bad_line: int) -> tuple[str, str]:
     if _has_utf8_characters(path):
         raise ListError(
             path,
-            f"It is UTF-8 text, but line {bad_line} holds a byte that is not. Put that line right, or "
-            f'{_SAVE_AS_UTF8}. If it is another encoding throughout, name it: encoding = "windows-1252" '
-            "under [list_options].",
+            f"It is UTF-8 text, but line {bad_line} has a byte that is not UTF-8. Fix that line, or {_SAVE_AS_UTF8}. "
+            'If the whole file has another encoding, name it: encoding = "windows-1252" under [list_options].',
         )
     line = _first_undecodable(path, "cp1252")
     if line is not None:
@@ -83,16 +84,16 @@ def _windows_1252(path: Path, bad_line: int) -> tuple[str, str]:
     return "cp1252", "read as Windows-1252"
 
 
-def _check(path: Path, encoding: str, otherwise: str) -> None:
+def _check(path: Path, encoding: str, problem: str) -> None:
     line = _first_undecodable(path, encoding)
     if line is not None:
         raise ListError(
-            path, f"{otherwise}: line {line} cannot be decoded. Open it in a spreadsheet and {_SAVE_AS_UTF8}."
+            path, f"{problem}: line {line} cannot be decoded. Open it in a spreadsheet and {_SAVE_AS_UTF8}."
         )
 
 
 def _first_undecodable(path: Path, encoding: str) -> int | None:
-    """The number of the first line that does not decode, None if all do."""
+    """The number of the first line that cannot be decoded; None if all can."""
     decoder = codecs.getincrementaldecoder(encoding)()
     lines = 1
     with path.open("rb") as file:
@@ -110,7 +111,7 @@ def _first_undecodable(path: Path, encoding: str) -> int | None:
 
 
 def _has_utf8_characters(path: Path) -> bool:
-    """Whether any character beyond ASCII is valid UTF-8; in Windows-1252 texts that hardly ever happens by chance."""
+    """Whether any non-ASCII character is valid UTF-8, which is very rare by chance in Windows-1252 text."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -122,6 +123,6 @@ def _has_utf8_characters(path: Path) -> bool:
 
 def _nuls(line: int) -> str:
     return (
-        f"It holds NUL bytes (the first in line {line}), which no text has: it is damaged, or not a list. "
+        f"It has NUL bytes (the first in line {line}), which text never has: it is damaged or not a list. "
         "Export it again."
     )

@@ -1,4 +1,4 @@
-"""Lists in a web page's table, which many export buttons write under the name .xls."""
+"""Reads a web page's table, which many programs export under the name .xls."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formats.encodings import find_encoding
+from batchsend.lists.formats.encodings import detect_encoding
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
-from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
+from batchsend.lists.source import MAX_CELL_LENGTH, NO_OPTIONS, FileSnapshot, ListOptions
 
 _BLOCK = 64 * 1024
-#: Characters that the parser may hold back: a tag or a script that goes on for longer is no list's.
+#: Characters that the parser may buffer; a longer tag or script does not belong to a list.
 _MAX_UNFINISHED = 1024 * 1024
 
 _SAVE_AS = "Open it in Excel or LibreOffice and save it as .xlsx."
-_NO_TABLE = f"It is a web page without a table, whatever its name says. {_SAVE_AS}"
+_NO_TABLE = f"It is a web page without a table, not a list. {_SAVE_AS}"
 _NESTED = f"It is a web page with tables within tables, which cannot be read as a list. {_SAVE_AS}"
 _CUT_SHORT = "It is a web page that was cut short: its table has no end. Export the list again."
-_DAMAGED = "It is a web page, but no sound one. Export the list again, as .xlsx or .csv."
+_DAMAGED = "It is a damaged web page. Export the list again, as .xlsx or .csv."
 
 _CHARSET = re.compile(rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)", re.IGNORECASE)
@@ -38,25 +38,25 @@ _NEW_LINE = frozenset({"br", "p", "div", "li"})
 
 
 def open_html(path: Path, snapshot: FileSnapshot, options: ListOptions) -> StreamedSource:
-    """Reads the page's one table. Raises ListError if there is none or several, or if an option does not fit."""
+    """Reads the page's only table. Raises ListError if there is none or several, or if an option does not apply."""
     for key in ("sheet", "delimiter"):
         if getattr(options, key) is not None:
             raise ListError(
-                path, f"It is a web page, whatever its name says. Take out `{key}` under [list_options]."
+                path, f"It is a web page, so `{key}` does not apply. Remove `{key}` from [list_options]."
             )
     encoding, note = _encoding(path, options.encoding)
     notes = ["read as a web page's table", *([note] if note else [])]
-    return open_streamed(path, snapshot, ListOptions(), partial(_read, path, encoding), notes)
+    return open_streamed(path, snapshot, NO_OPTIONS, partial(_read, path, encoding), notes)
 
 
 def _encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
     if wanted is None and (named := _named_encoding(path)):
         try:
-            return find_encoding(path, named)
+            return detect_encoding(path, named)
         except ListError:
-            # Many a page says what it is not; its bytes know better.
+            # Many pages name the wrong encoding, so detect it from the bytes.
             pass
-    return find_encoding(path, wanted)
+    return detect_encoding(path, wanted)
 
 
 def _named_encoding(path: Path) -> str | None:
@@ -68,7 +68,7 @@ def _named_encoding(path: Path) -> str | None:
         name = codecs.lookup(match[1].decode("ascii")).name
     except LookupError:
         return None
-    # What the HTML standard makes of these names; a page in which `charset` can be found is no UTF-16.
+    # By the HTML standard, these names mean cp1252. A page in which `charset` can be found is not UTF-16.
     return {"iso8859-1": "cp1252", "ascii": "cp1252"}.get(name, None if name.startswith("utf-16") else name)
 
 
@@ -95,7 +95,7 @@ def _read(path: Path, encoding: str, sheets: list[StreamedSheet]) -> Iterator[Re
 
 @dataclass
 class _HtmlTable:
-    """The table that the parser is in."""
+    """The state of the table that is being parsed."""
 
     is_hidden: bool
     section_is_hidden: bool = False
@@ -104,14 +104,14 @@ class _HtmlTable:
     in_row: bool = False
     cells: list[str] = field(default_factory=list)
     column: int = 0
-    #: Column -> in how many more rows it is taken by a cell from above.
-    taken: dict[int, int] = field(default_factory=dict)
+    #: Column -> for how many more rows a cell from above occupies it.
+    occupied: dict[int, int] = field(default_factory=dict)
     has_rows: bool = False
     cell: Mapping[str, str | None] | None = None
 
 
 class _Page(HTMLParser):
-    """Gathers the rows of the page's table, end tags or not."""
+    """Collects the rows of the page's table. End tags are optional."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
@@ -144,12 +144,12 @@ class _Page(HTMLParser):
         elif tag in _SECTIONS:
             self._end_row(table)
             table.section_is_hidden = _is_hidden(dict(attrs))
-            table.taken.clear()
+            table.occupied.clear()
         elif tag in _NEW_LINE:
             self._add("\n")
 
     def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        # HTML knows no empty elements but its own: `<td/>` opens a cell like `<td>`, and so on.
+        # In HTML, `<td/>` opens a cell just like `<td>`.
         self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
@@ -189,7 +189,7 @@ class _Page(HTMLParser):
         if "\n" in text:
             text = "\n".join(line for line in map(clean, text.split("\n")) if line)
         text = _stored(table.cell, clean(text))
-        while table.column in table.taken:
+        while table.column in table.occupied:
             table.column += 1
         columns, rows = _span(table.cell, "colspan", LAST_COLUMN), _span(table.cell, "rowspan", LAST_ROW)
         if table.column + columns > LAST_COLUMN:
@@ -198,7 +198,7 @@ class _Page(HTMLParser):
             table.cells += [""] * (table.column - len(table.cells))
             table.cells.append(text)
         if rows > 1:
-            table.taken.update(dict.fromkeys(range(table.column, table.column + columns), rows))
+            table.occupied.update(dict.fromkeys(range(table.column, table.column + columns), rows))
         table.column += columns
         table.cell = None
 
@@ -214,10 +214,10 @@ class _Page(HTMLParser):
                 table.has_rows = True
                 self.tables += 1
                 if self.tables > 1:
-                    raise ListError(self.path, _several())
+                    raise ListError(self.path, _several_tables())
             is_hidden = table.is_hidden or table.section_is_hidden or table.row_is_hidden
             self.rows.append(RepeatedRow(0, table.row, table.cells, is_hidden))
-        table.taken = {column: rows - 1 for column, rows in table.taken.items() if rows > 1}
+        table.occupied = {column: rows - 1 for column, rows in table.occupied.items() if rows > 1}
 
 
 def _start_row(table: _HtmlTable, attributes: Mapping[str, str | None]) -> None:
@@ -232,7 +232,7 @@ def _is_hidden(attributes: Mapping[str, str | None]) -> bool:
 
 
 def _span(attributes: Mapping[str, str | None], name: str, most: int) -> int:
-    """How many columns or rows a cell takes. Nonsense is one, as browsers have it; 0 is "all that are left"."""
+    """How many columns or rows a cell spans. As in browsers, 0 means all the rest and invalid values mean 1."""
     written = (attributes.get(name) or "").strip()
     if not written.isdecimal() or len(written) > len(str(LAST_ROW)):
         return 1
@@ -240,7 +240,7 @@ def _span(attributes: Mapping[str, str | None], name: str, most: int) -> int:
 
 
 def _stored(attributes: Mapping[str, str | None], shown: str) -> str:
-    """What the page shows, but for digits that it does not show and Excel keeps beside it."""
+    """The shown text, or the number that Excel stores in an attribute if the shown text lost digits."""
     stored = attributes.get("x:num")
     if stored and is_damaged(shown):
         try:
@@ -250,8 +250,8 @@ def _stored(attributes: Mapping[str, str | None], shown: str) -> str:
     return shown
 
 
-def _several() -> str:
+def _several_tables() -> str:
     return (
-        "It is a web page with several tables, and nothing says which one is the list. Open it in Excel or "
-        "LibreOffice, delete all but the list and save it as .xlsx."
+        "It is a web page with several tables, and any of them could be the list. Open it in Excel or LibreOffice, "
+        "delete all but the list and save it as .xlsx."
     )

@@ -1,8 +1,7 @@
-"""Lists in OpenDocument spreadsheets (.ods): rows, values and what is hidden, from `content.xml` as it streams by.
+"""Reads OpenDocument spreadsheets (.ods): streams rows, values and hidden rows from `content.xml`.
 
-One pass for everything, because only the XML knows hidden rows and failed formulas, and because it runs cells and
-rows together ("1,048,566 rows like this one"), for which a reader that makes a rectangle of them asks for more memory
-than there is.
+Reads the XML itself, because libraries do not report hidden rows and failed formulas. They also expand repeated rows
+and cells ("1,048,566 rows like this one") into a rectangle that can exceed all memory.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
-from batchsend.lists.damage import is_damaged
+from batchsend.lists.damage import FORMULA_ERROR, is_damaged
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import PASSWORD, open_package
+from batchsend.lists.formats.xlsx.package import LOCKED, open_package
 from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
@@ -41,7 +40,7 @@ _CELLS = frozenset({f"{_T}table-cell", f"{_T}covered-table-cell"})
 _COLUMNS_REPEATED, _ROWS_REPEATED = f"{_T}number-columns-repeated", f"{_T}number-rows-repeated"
 _PARAGRAPH, _VALUE_TYPE, _FORMULA = f"{_X}p", f"{_O}value-type", f"{_T}formula"
 _SPACES, _TAB, _LINE_BREAK = f"{_X}s", f"{_X}tab", f"{_X}line-break"
-# Reading aids, footnotes and remarks are no part of a cell's text.
+# Phonetic guides, footnotes and comments are not part of a cell's text.
 _NO_TEXT = frozenset({f"{_X}ruby-text", f"{_X}note", f"{_O}annotation"})
 
 _NUMBERS = frozenset({"float", "percentage", "currency"})
@@ -49,16 +48,15 @@ _HIDDEN = frozenset({"collapse", "filter"})
 _DURATION = re.compile(
     r"(-?)P(?:(\d{1,7})D)?(?:T(?:(\d{1,7})H)?(?:(\d{1,7})M)?(?:(\d{1,9}(?:[.,]\d{1,9})?)S)?)?"
 )
-# What LibreOffice makes of a boolean cell that comes from Excel.
+# How LibreOffice stores a boolean cell from Excel.
 _BOOLEANS = {"of:=TRUE()": "TRUE", "of:=FALSE()": "FALSE"}
-_FAILED = "#ERROR!"
 
 
 def open_ods(path: Path, snapshot: FileSnapshot, options: ListOptions) -> StreamedSource:
-    """See `open_streamed`. Raises ListError for a password, too."""
+    """See `open_streamed`. Also raises ListError if the file has a password."""
     with open_package(path) as archive:
         if _MANIFEST in archive.namelist() and b"encryption-data" in archive.read(_MANIFEST):
-            raise ListError(path, PASSWORD)
+            raise ListError(path, LOCKED)
     return open_streamed(path, snapshot, options, partial(_read, path))
 
 
@@ -105,7 +103,7 @@ class _OdsContent:
         is_hidden = element.get(f"{_T}visibility") in _HIDDEN or any(
             around.get(f"{_T}display") == "false" for around in self.opened[1:]
         )
-        # What has been read is forgotten; what is yet to come will be added again.
+        # Frees the row; the parser adds the next ones.
         del self.opened[-1][:]
         if not cells:
             return None
@@ -133,7 +131,7 @@ def _cells(row: Element) -> list[str]:
 
 
 def _shown(cell: Element) -> str:
-    """What the spreadsheet showed."""
+    """The text that the spreadsheet shows."""
     if len(cell) == 1 and cell[0].tag == _PARAGRAPH and not len(cell[0]):
         return cell[0].text or ""
     return "\n".join("".join(_texts(part)) for part in cell if part.tag == _PARAGRAPH)
@@ -154,7 +152,7 @@ def _texts(part: Element) -> Iterator[str]:
 
 
 def _count(element: Element, name: str) -> int:
-    """How often something is to be repeated; no sheet is larger than what a million covers."""
+    """The repeat count in attribute `name`. Raises BadZipFile if it exceeds any sheet."""
     written = element.get(name)
     if written is None:
         return 1
@@ -173,7 +171,7 @@ def _value(cell: Element) -> str:
     formula = cell.get(_FORMULA)
     if formula in _BOOLEANS:
         return _BOOLEANS[formula]
-    # Excel stores 0 for a formula that failed, and shows what happened.
+    # Excel stores 0 for a failed formula, and the shown text has the error.
     if formula and _is_error(_shown(cell)):
         return clean(_shown(cell))
     try:
@@ -191,14 +189,14 @@ def _value(cell: Element) -> str:
 
 
 def _is_error(shown: str) -> bool:
-    """Whether a cell shows that its formula failed, rather than a number in scientific notation."""
+    """Whether the shown text is the error of a formula, not a number in scientific notation."""
     shown = clean(shown)
     return shown.startswith(("#", "Err:")) and is_damaged(shown)
 
 
 def _failure(shown: str) -> str:
-    # A LibreOffice in another language has other names for the errors.
-    return clean(shown) if _is_error(shown) else _FAILED
+    # LibreOffice translates the names of errors.
+    return clean(shown) if _is_error(shown) else FORMULA_ERROR
 
 
 def _date(written: str) -> str:

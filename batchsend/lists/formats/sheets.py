@@ -1,4 +1,4 @@
-"""Which sheet of a workbook is the list."""
+"""Chooses the sheet of a workbook that is the list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWN_SHEETS = re.compile(r"Summary|Problems|Results(?: \d+)?")
 
 
 class Tab(Protocol):
-    """What a sheet is chosen by."""
+    """The properties by which a sheet is chosen."""
 
     @property
     def name(self) -> str: ...
@@ -35,16 +35,14 @@ def sheets_of_list(
     options: ListOptions,
     first_row: Callable[[SheetT], Sequence[str]],
 ) -> list[SheetT]:
-    """The sheets that make up the list: several in results of ours, else one.
+    """The sheets that make up the list: one, or several in a results workbook of ours.
 
-    `first_row` gives a sheet's first filled row. Raises ListError if there is no such sheet, if it has to be said
-    which one is meant, and for options of text files.
+    `first_row` returns a sheet's first filled row. Raises ListError if no sheet or several could be the list, and for
+    options that apply to text files only.
     """
     for key in ("encoding", "delimiter"):
         if getattr(options, key) is not None:
-            raise ListError(
-                path, f"It is a workbook, not a text file. Take out `{key}` under [list_options]."
-            )
+            raise ListError(path, f"It is a workbook, not a text file. Remove `{key}` from [list_options].")
     results = _sheets_of_results(sheets) if options.sheet is None else []
     if results and columns_of_results(first_row(results[0])) is not None:
         return results
@@ -52,28 +50,36 @@ def sheets_of_list(
 
 
 def notes_of(sheets: Sequence[Tab], chosen: Sequence[Tab]) -> list[str]:
-    """Which sheets are read, where there are others."""
+    """Notes that name the chosen sheets, if there are others."""
     return [f'sheet "{sheet.name}"' for sheet in chosen if len(sheets) > 1]
 
 
+def merged_note(count: int) -> list[str]:
+    """A note about the merged areas of a list, if there are any."""
+    if not count:
+        return []
+    areas = "1 merged area" if count == 1 else f"{count:,} merged areas"
+    return [f"{areas}: only the top left cell of a merged area has a value"]
+
+
 def _choose(path: Path, sheets: Sequence[SheetT], wanted: str | None) -> list[SheetT]:
-    """The sheet named `wanted`, else the only visible one. Raises ListError if there is no such sheet, or several."""
+    """The sheet named `wanted`, else the only visible one. Raises ListError if there is none or several."""
     if wanted is not None:
         return [_named(path, sheets, wanted)]
     visible = [sheet for sheet in sheets if sheet.is_visible]
     if not visible:
-        raise ListError(path, "It has no visible sheet. Unhide the sheet that holds the list.")
+        raise ListError(path, "It has no visible sheet. Unhide the sheet with the list.")
     if len(visible) > 1:
         raise ListError(
             path,
-            f"It has {len(visible)} visible sheets: {_quoted(visible)}. Say which one is the list: "
+            f"It has {len(visible)} visible sheets: {_quoted(visible)}. Choose the one with the list: "
             f'sheet = "{visible[0].name}" under [list_options].',
         )
     return visible
 
 
 def _sheets_of_results(sheets: Sequence[SheetT]) -> list[SheetT]:
-    """The sheets with results, if the visible sheets are named as in a results workbook of ours; else none."""
+    """The results sheets, if all visible sheets are named as in a results workbook of ours; else none."""
     visible = [sheet for sheet in sheets if sheet.is_visible]
     names = [sheet.name for sheet in visible]
     if names[:2] != ["Summary", "Results"] or not all(map(_OWN_SHEETS.fullmatch, names)):

@@ -1,4 +1,4 @@
-"""Lists as "XML Spreadsheet 2003", which many programs write under the name .xls."""
+"""Reads "XML Spreadsheet 2003", which many programs export under the name .xls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHEET, _TABLE, _ROW, _CELL, _DATA = (
 _VISIBLE = "{urn:schemas-microsoft-com:office:excel}Visible"
 _INDEX, _TYPE, _MERGED = f"{_SS}Index", f"{_SS}Type", f"{_SS}MergeAcross"
 _CONTAINERS = frozenset({_SHEET, _TABLE, _ROW})
-# Times of day are stored as a time on the day before the first one.
+# Times of day are stored as a time on this date, the day before the first one.
 _NO_DAY = dt.date(1899, 12, 31)
 
 
@@ -76,7 +76,7 @@ class _XmlContent:
         self.number = _place(element, self.number + self.covered, LAST_ROW)
         self.covered = _number(element.get(f"{_SS}Span", "0"), LAST_ROW)
         cells = _cells(element)
-        # What has been read is forgotten; what is yet to come will be added again.
+        # Frees the row; the parser adds the next ones.
         del self.table[:]
         is_hidden = element.get(f"{_SS}Hidden") == "1" or element.get(f"{_SS}Height") == "0"
         return RepeatedRow(len(self.sheets) - 1, self.number, cells, is_hidden) if cells else None
@@ -100,7 +100,7 @@ def _cells(row: Element) -> list[str]:
 
 
 def _place(element: Element, before: int, last: int) -> int:
-    """The number of a row or cell: the one it says, else the next one."""
+    """The number of a row or cell: its index if it has one, else the next number."""
     written = element.get(_INDEX)
     place = before + 1 if written is None else _number(written, last)
     if not before < place <= last:
@@ -116,7 +116,7 @@ def _number(written: str, most: int) -> int:
 
 def _value(data: Element) -> str:
     kind = data.get(_TYPE)
-    # Parts of a text may be formatted, each within an element of its own.
+    # A formatted part of the text is an element of its own.
     text = clean("".join(data.itertext()) if len(data) else data.text or "")
     try:
         if kind == "Number":

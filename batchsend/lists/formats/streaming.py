@@ -1,4 +1,4 @@
-"""Tables that are read as they stand in the file, from its first byte to its last: memory does not grow with them."""
+"""Tables read as a stream from the first byte to the last, so that memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from batchsend.lists.formats.sheets import notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
 from batchsend.lists.source import FileSnapshot, ListOptions
 
-#: Cells of a sheet: of each row as many as stand left of its last filled one, that one included.
+#: Cells of a sheet, counting each row up to its last filled cell.
 MAX_CELLS = 50_000_000
-# Cells, filled or not, that are kept from opening to reading; XML takes long to read.
+# Cells, filled or not, cached between opening and reading, because parsing XML is slow.
 _MAX_CACHED_CELLS = 500_000
-# XML cannot hold it, and other lists hardly ever do.
+# Not allowed in XML, and very rare in other lists.
 _SEPARATOR = "\x1f"
 
 
 @dataclass
 class StreamedSheet:
-    """A sheet as it is come upon; whether its tab is shown may be said only behind its rows."""
+    """A sheet. Some formats say only after its rows whether it is visible."""
 
     name: str
     is_visible: bool = True
@@ -31,7 +31,7 @@ class StreamedSheet:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedRow:
-    """Rows below each other that are alike, with at least one filled cell; most often just one row."""
+    """Equal consecutive rows with at least one filled cell; usually a single row."""
 
     sheet: int  #: position among the sheets, from 0
     first: int  #: the first row's number, from 1
@@ -40,14 +40,14 @@ class RepeatedRow:
     count: int = 1
 
 
-#: Reads the whole file, adds each sheet to the given list as it comes, and yields all rows in order.
-#: Raises ListError where the file is damaged.
+#: Reads the whole file, appends each sheet to the given list as it begins, and yields all rows in order.
+#: Raises ListError if the file is damaged.
 Read = Callable[[list[StreamedSheet]], Iterator[RepeatedRow]]
 
 
 @dataclass
 class _PackedRows:
-    """Rows, packed: as lists of texts they would take four times as much."""
+    """Rows stored in a quarter of the memory that lists of texts would take."""
 
     rows: list[tuple[int, int, str, bool, int]] = field(default_factory=list)
 
@@ -61,26 +61,26 @@ class _PackedRows:
 
 @dataclass
 class _RowCache:
-    """Keeps rows as long as they are few."""
+    """Caches the rows of a small file; `rows` becomes None when the file is too large."""
 
-    kept: _PackedRows | None = field(default_factory=_PackedRows)
+    rows: _PackedRows | None = field(default_factory=_PackedRows)
     cells: int = 0
 
     def add(self, rows: RepeatedRow) -> None:
         self.cells += len(rows.cells)
         if self.cells > _MAX_CACHED_CELLS or any(_SEPARATOR in cell for cell in rows.cells):
-            self.kept = None
-        elif self.kept is not None:
-            self.kept.add(rows)
+            self.rows = None
+        elif self.rows is not None:
+            self.rows.add(rows)
 
 
 @dataclass(frozen=True)
 class StreamedSource:
-    """See `Source`. `kept` are all rows of a small file, whose later readings need not read it again."""
+    """See `Source`. `cached` has all rows of a small file, which is then read only once."""
 
     snapshot: FileSnapshot
     read: Read
-    kept: _PackedRows | None
+    cached: _PackedRows | None
     chosen: Sequence[int]
     notes: tuple[str, ...]
     hidden: frozenset[int]
@@ -89,17 +89,17 @@ class StreamedSource:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """See `Source.rows`. The rows of a second results sheet follow on from a full first sheet."""
         self.snapshot.check()
-        places = {sheet: index for index, sheet in enumerate(self.chosen)}
+        indices = {sheet: index for index, sheet in enumerate(self.chosen)}
         try:
-            for rows in self.read([]) if self.kept is None else self.kept.all():
-                index = places.get(rows.sheet)
+            for rows in self.read([]) if self.cached is None else self.cached.all():
+                index = indices.get(rows.sheet)
                 if index is None:
                     continue
                 for number in range(rows.first, rows.first + rows.count):
                     if index == 0 or number > 1:
                         yield number + index * LAST_ROW, rows.cells.copy()
         except ListError:
-            # What was sound when the file was opened is most likely another file by now.
+            # The file was valid when it was opened, so it has probably changed.
             self.snapshot.check()
             raise
         self.snapshot.check()
@@ -108,7 +108,7 @@ class StreamedSource:
 
 @dataclass
 class _SheetSummary:
-    """What is to be known of a sheet before one is chosen."""
+    """The facts about a sheet that are needed to choose one."""
 
     first_row: list[str] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
@@ -128,9 +128,9 @@ class _SheetSummary:
 def open_streamed(
     path: Path, snapshot: FileSnapshot, options: ListOptions, read: Read, notes: Sequence[str] = ()
 ) -> StreamedSource:
-    """Reads the whole file once and finds the list's sheet.
+    """Reads the whole file once and chooses the list's sheet.
 
-    Raises ListError if it is too large, and as `sheets_of_list` does.
+    Raises ListError if the sheet is too large, and as `sheets_of_list` does.
     """
     sheets: list[StreamedSheet] = []
     summaries: dict[int, _SheetSummary] = defaultdict(_SheetSummary)
@@ -146,7 +146,7 @@ def open_streamed(
             raise ListError(path, _too_large(summaries[index]))
     hidden = (row + at * LAST_ROW for at, index in enumerate(indices) for row in summaries[index].hidden)
     return StreamedSource(
-        snapshot, read, cached.kept, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
+        snapshot, read, cached.rows, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
     )
 
 

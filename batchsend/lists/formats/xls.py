@@ -1,4 +1,4 @@
-"""Lists in workbooks of Excel 97 to 2003 (.xls), read by xlrd, which also knows hidden rows and failed formulas."""
+"""Reads workbooks of Excel 97 to 2003 (.xls) with xlrd, which also reports hidden rows and failed formulas."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from xlrd.sheet import Sheet
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import text_of
-from batchsend.lists.formats.sheets import notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.package import DAMAGED, PASSWORD
+from batchsend.lists.damage import FORMULA_ERROR
+from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
+from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
 from batchsend.lists.formats.xlsx.scan import LAST_ROW
 from batchsend.lists.source import FileSnapshot, ListOptions
 
-#: Bytes. A full sheet of twelve columns has 12 million; loaded it takes five times as much.
+#: Bytes. A full sheet of twelve columns has 12 million, and takes five times as much memory.
 MAX_XLS_SIZE = 128 * 1024 * 1024
 
-# Hours, minutes or seconds that do not begin anew after 24 or 60.
+# Hours, minutes or seconds that do not wrap around at 24 or 60.
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
-_FAILED = "#ERROR!"
-#: What a compound document calls an entry of its directory that holds data.
+#: The type of an entry with data in the directory of a compound document.
 _STREAM = 2
 _NO_CELLS = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
 
@@ -45,7 +45,7 @@ class _Tab:
 
 @dataclass(frozen=True)
 class XlsSource:
-    """A workbook's list; its sheets, which have 65,536 rows at most, stay in memory."""
+    """A workbook's list. Its sheets have at most 65,536 rows and stay in memory."""
 
     snapshot: FileSnapshot
     book: Book
@@ -55,7 +55,7 @@ class XlsSource:
     short_rows_are_malformed: bool = field(default=False, init=False)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """See `Source.rows`. Rows of a second sheet of results are numbered as in an .xlsx."""
+        """See `Source.rows`. The rows of a second results sheet are numbered as in an .xlsx."""
         self.snapshot.check()
         for index, sheet in enumerate(self.sheets):
             for position in range(sheet.nrows):
@@ -66,7 +66,7 @@ class XlsSource:
 
 
 def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
-    """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large, locked or one of several."""
+    """Loads the list's sheet. Raises ListError if it is damaged, too large, locked or one of several."""
     if snapshot.size > MAX_XLS_SIZE:
         raise ListError(
             path,
@@ -78,9 +78,9 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
     except (ListError, OSError):
         raise
     except XLRDError as error:
-        raise ListError(path, PASSWORD if "encrypted" in str(error) else DAMAGED) from error
+        raise ListError(path, LOCKED if "encrypted" in str(error) else DAMAGED) from error
     except Exception as error:
-        # Damage meets xlrd wherever it happens to be, and shows as any error of Python's own.
+        # On damaged files, xlrd can fail with any of Python's own exceptions.
         raise ListError(path, DAMAGED) from error
     snapshot.check()
     snapshot.check_content()
@@ -89,7 +89,7 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
 
 def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
     _check_chains(path)
-    # Hidden rows are part of the formatting; ragged rows keep a stray cell from costing more than itself.
+    # Hidden rows are part of the formatting. With ragged rows, a stray cell takes no extra memory.
     book = xlrd.open_workbook(
         str(path), logfile=io.StringIO(), on_demand=True, formatting_info=True, ragged_rows=True
     )
@@ -104,41 +104,36 @@ def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource
         chosen = sheets_of_list(path, tabs, options, lambda tab: _first_row(book, load(tab.index)))
         sheets = [load(tab.index) for tab in chosen]
     hidden = (row + index * LAST_ROW for index, sheet in enumerate(sheets) for row in _hidden(sheet))
-    return XlsSource(snapshot, book, sheets, (*notes_of(tabs, chosen), *_merged(sheets)), frozenset(hidden))
+    merged = sum(len(sheet.merged_cells) for sheet in sheets)
+    return XlsSource(
+        snapshot, book, sheets, (*notes_of(tabs, chosen), *merged_note(merged)), frozenset(hidden)
+    )
 
 
 def _check_chains(path: Path) -> None:
-    """Raises XLRDError where the sectors of a short stream run in circles.
+    """Raises XLRDError if the sectors of a short stream form a loop.
 
     xlrd follows the chain of such a stream to its end, and a circle has none.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        # It takes whatever can be sliced, and has more attributes than its stubs know.
+        # It accepts anything that can be sliced, and has attributes that its stubs lack.
         compound: Any = CompDoc(content, logfile=io.StringIO())  # type: ignore[arg-type]
         following: Sequence[int] = compound.SSAT
         for entry in compound.dirlist:
             if entry.etype == _STREAM and entry.tot_size < compound.min_size_std_stream:
-                passed: set[int] = set()
+                visited: set[int] = set()
                 sector = entry.first_SID
                 while 0 <= sector < len(following):
-                    if sector in passed:
-                        raise XLRDError("a stream's sectors run in circles")
-                    passed.add(sector)
+                    if sector in visited:
+                        raise XLRDError("a stream's sectors form a loop")
+                    visited.add(sector)
                     sector = following[sector]
 
 
 def _visibility(book: Book) -> list[int]:
-    """0 for each sheet that is shown; xlrd gives it away only with the sheet, which would have to be loaded."""
+    """0 for each visible sheet. xlrd's public API has this only on the sheet, which would have to be loaded."""
     visibility: list[int] = book._sheet_visibility  # type: ignore[attr-defined]  # noqa: SLF001
     return visibility
-
-
-def _merged(sheets: Sequence[Sheet]) -> list[str]:
-    count = sum(len(sheet.merged_cells) for sheet in sheets)
-    if not count:
-        return []
-    areas = "1 merged area" if count == 1 else f"{count:,} merged areas"
-    return [f"{areas}: only the top left cell of a merged area has a value"]
 
 
 def _hidden(sheet: Sheet) -> Iterator[int]:
@@ -158,7 +153,7 @@ def _first_row(book: Book, sheet: Sheet) -> list[str]:
 
 
 def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
-    """The row's cells up to the last filled one."""
+    """The row's cells, up to the last filled one."""
     cells = []
     values: Sequence[Any] = sheet.row_values(position)
     for column, (kind, value) in enumerate(zip(sheet.row_types(position), values, strict=True)):
@@ -171,17 +166,19 @@ def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
         elif kind == xlrd.XL_CELL_BOOLEAN:
             cells.append("TRUE" if value else "FALSE")
         else:
-            cells.append(xlrd.error_text_from_code.get(value, _FAILED))
+            cells.append(xlrd.error_text_from_code.get(value, FORMULA_ERROR))
     while cells and not cells[-1]:
         cells.pop()
     return cells
 
 
 def _moment(book: Book, sheet: Sheet, row: int, column: int, value: float) -> str:
-    """A number in a cell that shows it as a date, a time of day or a span of time."""
-    shown_as = book.format_map[book.xf_list[sheet.cell_xf_index(row, column)].format_key].format_str or ""
+    """The text of a number that is formatted as a date, a time of day or a duration."""
+    number_format = (
+        book.format_map[book.xf_list[sheet.cell_xf_index(row, column)].format_key].format_str or ""
+    )
     try:
-        if _ELAPSED.search(shown_as):
+        if _ELAPSED.search(number_format):
             return text_of(dt.timedelta(days=value))
         moment = xlrd.xldate_as_datetime(value, book.datemode)
         return text_of(moment.time() if 0 <= value < 1 else moment)

@@ -1,4 +1,5 @@
-"""The pages that people look at before and after sending: one self-contained HTML file each.
+"""The pages that people read before and after sending: one self-contained HTML file each.
 
-`preview_facts` and `report_facts` read; `preview_page` and `report_page` turn what was read into HTML.
+Begin with `preview` and `report`: each reads a plan or a run once and fills its template in `templates/`. `html` has
+what both pages share. The console shows parts of the same pages.
 """

@@ -1,4 +1,4 @@
-"""How fast texts left, as bars: pure functions from moments to what the page draws."""
+"""The sending rate as bars: pure functions from moments to the numbers that the page draws."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from zoneinfo import ZoneInfo
 
 from batchsend.utils.timestamps import from_text
 
-#: Bars in one chart at most, and how many seconds one may stand for.
+#: The most bars in a chart, and the spans in seconds that one may have.
 _MOST_BARS = 60
 _SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-#: What the axis may end in, times a power of ten.
+#: The axis ends in one of these numbers, times a power of ten.
 _ROUND = (1, 2, 5, 10)
-#: What is there must be seen: the least width of a share, in hundredths of the bar.
+#: The least width of a share that can be seen, in hundredths of the bar.
 _LEAST = 1.2
 
 
 @dataclass(frozen=True)
 class Bar:
-    """Requests of one span. `rate` is a second; `height` in hundredths of the chart."""
+    """Requests in one span. `rate` is per second; `height` is in hundredths of the chart."""
 
     begins: str
     requests: int
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """The requests of one start over time. `span`: seconds for each bar; `top`: the axis' end, a second."""
+    """The requests of one start over time. `span`: seconds per bar; `top`: the end of the axis, per second."""
 
     start: int
     requests: int
@@ -44,7 +44,7 @@ class Chart:
 
 
 class Moments:
-    """Counts requests by start and tenth of a second: never more numbers than requests."""
+    """Counts requests by start and tenth of a second."""
 
     def __init__(self) -> None:
         self._tenths: dict[int, dict[str, int]] = {}
@@ -58,7 +58,7 @@ class Moments:
         self._ends[start] = (min(earliest, first), max(latest, last))
 
     def charts(self, zone: ZoneInfo) -> list[Chart]:
-        """A chart for each start that sent something, in their order."""
+        """Returns a chart for each start that sent something, in order."""
         return [self._chart(start, zone) for start in sorted(self._tenths)]
 
     def _chart(self, start: int, zone: ZoneInfo) -> Chart:

@@ -1,4 +1,4 @@
-"""Rows of one status and with the same codes, as the pages show them: how many, which, and a few as examples."""
+"""Rows with the same status and codes, as the pages show them: how many, which, and a few examples."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import Advice, advise
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
-#: Rows of a group whose numbers are named, and rows that are shown.
+#: How many row numbers of a group are listed, and how many rows are shown.
 NUMBERS_NAMED = 200
 EXAMPLES = 8
-#: Cells and characters that show who a row is.
+#: How many cells, and characters of each, show whose row it is.
 _CELLS = 3
 _CHARACTERS = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a group. `who`: its first cells; `said`: what is wrong with this row in particular."""
+    """One row of a group. `who`: its first cells; `problem`: what is wrong with this row in particular."""
 
     row: int
     who: str
-    said: str
+    problem: str
 
 
 @dataclass
@@ -38,15 +38,8 @@ class Group:
     examples: list[Example] = field(default_factory=list)
 
     @property
-    def meaning(self) -> str:
-        return meaning(self.status, self._codes())
-
-    @property
-    def what_to_do(self) -> str:
-        return what_to_do(self.status, self._codes())
-
-    def _codes(self) -> list[str]:
-        return self.codes.split("; ") if self.codes else []
+    def advice(self) -> Advice:
+        return advise(self.status, self.codes)
 
 
 class Groups:
@@ -62,17 +55,15 @@ class Groups:
         self._groups: dict[tuple[str, str], Group] = {}
 
     def add(self, status: str, codes: str, row: Mapping[str, Any]) -> None:
-        """Counts one row of the ledger's `messages` under the status and codes that it is shown with."""
+        """Adds a row of the ledger's `messages` under the status and codes that it is shown with."""
         group = self._groups.setdefault((status, codes), Group(status, codes))
         group.count += 1
         if len(group.numbers) < NUMBERS_NAMED:
             group.numbers.append(row["row"])
         if len(group.examples) < EXAMPLES:
             cells = json.loads(row["cells"])
-            said = row["descriptions"] or self._value(codes, cells)
-            if codes == Code.INVALID_PHONE:
-                said = "; ".join(filter(None, (self._value(codes, cells), row["descriptions"])))
-            group.examples.append(Example(row["row"], self._who(cells), said))
+            problem = "; ".join(filter(None, (self._value(codes, cells), row["descriptions"])))
+            group.examples.append(Example(row["row"], self._who(cells), problem))
 
     def of(self, *statuses: str) -> list[Group]:
         """The groups of these statuses, the largest first."""
@@ -84,7 +75,7 @@ class Groups:
         return " · ".join(map(_shortened, filled[:_CELLS]))
 
     def _value(self, codes: str, cells: Sequence[str]) -> str:
-        """The cell that the codes are about, where a description does not tell it."""
+        """The cell that the code is about, if the description does not name it."""
         if codes != Code.INVALID_PHONE or self._phone is None or self._phone >= len(cells):
             return ""
         return f'{self._headers[self._phone]} holds "{_shortened(cells[self._phone])}"'

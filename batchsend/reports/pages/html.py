@@ -1,7 +1,7 @@
-"""What all pages share: Jinja with autoescape, one style sheet, one script, and the file at the end.
+"""What all pages share: Jinja with autoescape, one style sheet, one script, and writing the file.
 
-A page loads nothing from anywhere. Its Content-Security-Policy allows our own style sheet and script, by their
-hashes, and nothing else: text of a customer that got past all escaping would still not run.
+A page loads nothing from other places. Its Content-Security-Policy allows its style sheet and script, by their
+hashes, and nothing else: even if a customer's text got past all escaping, it would not run.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ import jinja2
 from markupsafe import Markup
 
 from batchsend.errors import ResultsError
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.messages.sms import non_gsm7
 from batchsend.utils.files import write_private
 from batchsend.utils.version import __version__
 from batchsend.utils.wording import ranges, row_count, segment_count, storable, text_count
 
-#: In a script element these could end it, or, in older browsers, a line of it.
+#: These could end a script element or, in older browsers, a line of it.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The one answer at the top: `tone` is `go`, `look` or `none`."""
+    """The answer at the top of a page: `tone` is `go`, `attention` or `none`."""
 
     tone: str
-    said: str
+    headline: str
     more: str
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that `template` makes of `values`."""
+    """Renders `template` with `values` as a page."""
     style, script = source("page.css"), source("page.js")
     policy = (
         "default-src 'none'; "
@@ -61,7 +61,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def write_page(path: Path, html: str) -> Path:
-    """Writes a page for its owner only and returns where it really is. Raises `ResultsError`."""
+    """Writes a page that only its owner can read, and returns the path written. Raises `ResultsError`."""
     content = storable(html).encode("utf-8")
     try:
         return write_private(path, lambda temporary: _write(temporary, content))
@@ -73,7 +73,7 @@ def write_page(path: Path, html: str) -> Path:
 
 
 def script_json(value: Any) -> Markup:
-    """`value` as JSON that is safe inside a script element, whatever texts it holds."""
+    """`value` as JSON that is safe inside a script element, with any texts in it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
     return Markup(text)  # noqa: S704 - nothing in it can end the element
 
@@ -107,31 +107,31 @@ def _environment() -> jinja2.Environment:
 
 
 def environment(load: Callable[[str], str]) -> jinja2.Environment:
-    """Jinja with autoescape and what the pages' templates use. `load`: the text of a template by its name."""
-    made = jinja2.Environment(
+    """Jinja with autoescape and the filters of the pages' templates. `load`: returns the text of a template."""
+    jinja = jinja2.Environment(
         loader=jinja2.FunctionLoader(load),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
+    jinja.filters.update(
         number="{:,}".format,
         row_count=row_count,
         text_count=text_count,
         segment_count=segment_count,
-        phone=phone_for_people,
+        phone=display_phone,
         ranges=ranges,
         script_json=script_json,
         marked=marked,
         codes=_with_code,
         capitalize_first=lambda text: text[:1].upper() + text[1:],
     )
-    return made
+    return jinja
 
 
 def _with_code(text: str) -> Markup:
-    """A sentence of ours in which `backticks` mark what is typed."""
+    """One of our sentences, with `backticks` turned into code."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return Markup("{}").format(text)

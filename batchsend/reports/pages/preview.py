@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from batchsend.ledger.runs import run_rows
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.summary import PlanSummary, summarize
+from batchsend.reports.advice import advise
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Headline, render
-from batchsend.reports.pages.sample_messages import Picked, Picker, Sample
-from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status, Tally
-from batchsend.utils.net import is_this_machine
-from batchsend.utils.timestamps import for_people, from_text
-from batchsend.utils.wording import age, duration, row_count, text_count
+from batchsend.reports.pages.sample_messages import EvenSample, MessageSampler, SampleMessages
+from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status
+from batchsend.utils.timestamps import for_people
+from batchsend.utils.wording import age, row_count, text_count
 
-# `json.loads` looks for white space before and behind, and for what a text may be instead.
-_cells_of = json.JSONDecoder().raw_decode
-#: What is looked at of each row.
+# `json.loads` looks for white space around the text and for other types; every row is decoded.
+_decode_cells = json.JSONDecoder().raw_decode
+#: The columns that are read of each row.
 _COLUMNS = (
     "row",
     "status",
@@ -41,33 +40,23 @@ _COLUMNS = (
     "customer_uuid",
     "generation",
 )
-#: Octets of rows that the page carries for looking them up: those that need somebody, and all others.
+#: Bytes of rows that the page carries for the row look-up: rows that need attention, and all others.
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
+#: Takes the place of a value that is known only once sending starts.
+GIVEN_LATER = "(given when sending starts)"
 #: Values of the consent column that are named.
 _VALUES_NAMED = 12
-#: What stands where a value is given only once sending starts.
-GIVEN_LATER = "(given when sending starts)"
 TEMPLATE = "preview.html.j2"
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One name in the template: the column that fills it, a value for example, messages in which it is blank."""
+    """A name in the template: the column that fills it, an example, and in how many messages it is blank."""
 
     name: str
     header: str
     example: str
     blank: int
-
-
-@dataclass(frozen=True)
-class Costly:
-    """A character that makes texts UCS-2: what it is called, how many texts, and the first of their rows."""
-
-    character: str
-    name: str
-    count: int
-    rows: list[int]
 
 
 @dataclass(frozen=True)
@@ -81,52 +70,24 @@ class ExactRequest:
 
 @dataclass(frozen=True)
 class Preview:
-    """All that the preview page says. Groups are the largest first; texts are as they would be sent."""
+    """Everything on the preview page. Groups are the largest first; texts are as they would be sent.
 
-    campaign: str
-    command: str
-    made_at: str
-    made_by: str
-    department: str
-    user: str
-    base_url: str
-    this_machine: bool
-    list_file: str
-    list_name: str
-    list_saved: str
-    list_saved_at: str
-    list_age: str
-    notes: tuple[str, ...]
-    templates: list[str]
-    hours: str
-    remarks: list[str]
+    `refusals`: why `send` would be refused; `in_console`: shown on a page of the console, which has buttons instead
+    of commands; `rows`: for the row look-up, all of them if `rows_complete`; `files`: (what it is, path, SHA-256).
+    """
+
+    summary: PlanSummary
     refusals: Sequence[str]
-    zone: str
-    tally: Tally
-    texts: int
-    segments: int
-    rate: float
-    lasts: str
-    history: str
-    known: bool
-    limit: int | None
-    resend: str | None
-    again: int
-    not_again: int
+    campaign_file: str
+    workbook: str
+    list_age: str
     problems: list[Group]
-    left_out: list[Group]
+    skipped: list[Group]
     waiting: list[Group]
     tried: list[Group]
-    picked: Picked
-    opt_out_line: str | None
+    samples: SampleMessages
     preferred: int
     ucs2: int
-    consent_column: str | None
-    consent: list[tuple[str, int, bool]]
-    costly: list[Costly]
-    differing: list[tuple[int, int, tuple[str, ...]]]
-    differing_rows: int
-    key: tuple[str, ...]
     variables: list[Variable]
     customer_column: str
     phone_column: str | None
@@ -134,114 +95,65 @@ class Preview:
     rows: list[list[Any]]
     rows_complete: bool
     reasons: dict[str, str]
-    workbook: str
     files: list[tuple[str, str, str]]
+    in_console: bool = False
 
 
-def gather(plan: Plan, made_by: str, workbook: str, refusals: Sequence[str] = ()) -> Preview:
+def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
     """Reads the plan's rows, in one pass and with bounded memory.
 
-    `workbook` is what the page calls it; `refusals`: sentences that say why `send` would be refused.
+    `workbook`: what the page calls it; `refusals`: sentences that say why `send` would be refused.
     """
-    request, sources, remarks = plan.request, plan.sources, plan.remarks
-    campaign, customers, roles = request.campaign, sources.customers, sources.roles
-    headers, template = customers.headers, sources.template
-    reading = _Reading(plan)
+    sources, campaign = plan.sources, plan.request.campaign
+    headers, roles = sources.customers.headers, sources.roles
+    reader = _RowReader(plan)
     for row in run_rows(plan.scratch, SCRATCH_RUN, columns=_COLUMNS):
-        reading.add(row)
-    groups, picker = reading.groups, reading.picker
-    counts = {**plan.counts, Status.READY: plan.texts}
-    counts[Status.PENDING] = counts.get(Status.PENDING, 0) - plan.texts
-    consent = campaign.recipients.consent
-    yes = frozenset(value.casefold() for value in consent.yes) if consent else frozenset()
-    host = urlsplit(request.base_url).hostname
-    problems = groups.of(*NEEDS_YOU - TRIED)
+        reader.add(row)
     return Preview(
-        campaign=campaign.name,
-        command=f"batchsend preview {campaign.path.name}",
-        made_at=for_people(request.now, campaign.zone),
-        made_by=f"{made_by} on {request.host}",
-        department=campaign.department_label or campaign.department_uuid or "the departments in the list",
-        user=campaign.user_uuid or "the users in the list",
-        base_url=request.base_url,
-        this_machine=host is not None and is_this_machine(host),
-        list_file=str(customers.path),
-        list_name=customers.path.name,
-        list_saved=for_people(customers.saved_at, campaign.zone),
-        list_saved_at=customers.saved_at.isoformat(),
-        list_age=_ago(customers.saved_at, request.now),
-        notes=(*customers.notes, *sources.suppression.notes),
-        templates=template.described_files(),
-        hours=_hours(plan),
-        remarks=_remarks(plan),
+        summary=summarize(plan),
         refusals=refusals,
-        zone=campaign.zone.key,
-        tally=Tally.of(counts),
-        texts=plan.texts,
-        segments=plan.segments,
-        rate=campaign.sending.rate,
-        lasts=duration(plan.texts / campaign.sending.rate),
-        history=_history(plan),
-        known=plan.known is not None,
-        limit=request.limit,
-        resend=request.resend,
-        again=remarks.again,
-        not_again=remarks.not_again,
-        problems=problems,
-        left_out=groups.of(Status.SKIPPED),
-        waiting=groups.of(Status.PENDING),
-        tried=groups.of(*TRIED),
-        picked=picker.picked(),
-        opt_out_line=campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None,
-        preferred=picker.preferred,
-        ucs2=picker.ucs2,
-        consent_column=headers[roles.consent] if roles.consent is not None else None,
-        consent=[
-            (value, count, value.casefold() in yes)
-            for value, count in remarks.consent.most_common(_VALUES_NAMED)
-        ],
-        costly=[
-            Costly(character, _called(character), count, remarks.costly[character])
-            for character, count in remarks.costly_rows.most_common()
-        ],
-        differing=remarks.differing,
-        differing_rows=remarks.differing_rows,
-        key=tuple(headers[position] for position in roles.key),
-        variables=[
-            Variable(name, headers[index], reading.examples.get(index, ""), picker.blanks(index))
-            for name, index in template.variables.items()
-        ],
+        campaign_file=campaign.path.name,
+        workbook=workbook,
+        list_age=_age(sources.customers.saved_at, plan.request.now),
+        problems=reader.groups.of(*NEEDS_YOU - TRIED),
+        skipped=reader.groups.of(Status.SKIPPED),
+        waiting=reader.groups.of(Status.PENDING),
+        tried=reader.groups.of(*TRIED),
+        samples=reader.sampler.samples(),
+        preferred=reader.sampler.preferred,
+        ucs2=reader.sampler.ucs2,
+        variables=reader.variables(),
         customer_column=headers[roles.customer_uuid],
         phone_column=headers[roles.phone] if roles.phone is not None else None,
-        request=reading.request,
-        rows=[*reading.problem_rows.items, *reading.other_rows.items],
-        rows_complete=reading.problem_rows.complete and reading.other_rows.complete,
-        reasons=reading.reasons,
-        workbook=workbook,
+        request=reader.request,
+        rows=[*reader.problem_rows.items, *reader.other_rows.items],
+        rows_complete=reader.problem_rows.complete and reader.other_rows.complete,
+        reasons=reader.reasons,
         files=[
             ("campaign", str(campaign.path), campaign.sha256),
-            ("list", str(customers.path), customers.sha256),
-            ("template", str(template.path), template.source_sha256),
+            ("list", str(sources.customers.path), sources.customers.sha256),
+            ("template", str(sources.template.path), sources.template.source_sha256),
         ],
     )
 
 
-class _Reading:
-    """What is kept while the rows go by."""
+class _RowReader:
+    """Keeps what the page shows, while the rows are read."""
 
     def __init__(self, plan: Plan) -> None:
         sources = plan.sources
         roles, headers = sources.roles, sources.customers.headers
         self.groups = Groups(headers, roles.customer_uuid, roles.phone)
-        self.picker = Picker(headers, sources.template.uses, phone_in_list=roles.phone is not None)
-        self.problem_rows: Sample[list[Any]] = Sample(PROBLEM_ROWS_BYTES)
-        self.other_rows: Sample[list[Any]] = Sample(ROWS_BYTES)
+        self.sampler = MessageSampler(headers, sources.template.uses, phone_in_list=roles.phone is not None)
+        self.problem_rows: EvenSample[list[Any]] = EvenSample(PROBLEM_ROWS_BYTES)
+        self.other_rows: EvenSample[list[Any]] = EvenSample(ROWS_BYTES)
         self.reasons: dict[str, str] = {}
-        self.examples: dict[int, str] = {}
         self.request: ExactRequest | None = None
+        self._headers = headers
         self._template = sources.template
         self._only_template = sources.template.path.name, sources.template.default.uses
         self._columns_used = len(sources.template.uses)
+        self._examples: dict[int, str] = {}
         self._template_by = roles.template_by
         self._base_url = plan.request.base_url
         self._attributes = attributes_of(plan.request.campaign)
@@ -250,46 +162,47 @@ class _Reading:
     def add(self, row: Mapping[str, Any]) -> None:
         if row["status"] == Status.PENDING and row["codes"] == Code.STOPPED:
             self._add_ready(row)
-            return
+        else:
+            self._add_other(row)
+
+    def variables(self) -> list[Variable]:
+        """The columns that the templates use."""
+        return [
+            Variable(name, self._headers[index], self._examples.get(index, ""), self.sampler.blanks(index))
+            for name, index in self._template.variables.items()
+        ]
+
+    def _add_other(self, row: Mapping[str, Any]) -> None:
         status, codes = shown(row["status"], row["codes"])
         self.groups.add(status, codes, row)
         reason = f"{status} {codes}".strip()
         if reason not in self.reasons:
-            group = Group(status, codes)
-            self.reasons[reason] = f"{group.meaning} {group.what_to_do}".strip()
+            advice = advise(status, codes)
+            self.reasons[reason] = f"{advice.meaning} {advice.what_to_do}"
         sample = self.problem_rows if status == Status.INVALID else self.other_rows
         sample.add(
             lambda: _sized([row["row"], status, reason, row["descriptions"], _phone(row), row["body"] or ""])
         )
 
     def _add_ready(self, row: Mapping[str, Any]) -> None:
-        cells = _cells_of(row["cells"])[0]
+        cells = _decode_cells(row["cells"])[0]
         template, used = self._template_of(cells)
-        self.picker.add(row, cells, used, template)
-        if len(self.examples) < self._columns_used:
+        self.sampler.add(row, cells, used, template)
+        if len(self._examples) < self._columns_used:
             for position in used:
                 if cells[position]:
-                    self.examples.setdefault(position, cells[position])
+                    self._examples.setdefault(position, cells[position])
         if self.request is None:
             path, body = self._request(row)
             self.request = ExactRequest(row["row"], self._base_url + path, body)
-        self.other_rows.add(
-            lambda: _sized(
-                [
-                    row["row"],
-                    Status.READY,
-                    "",
-                    "",
-                    _phone(row),
-                    *reversed(self._request(row)),
-                    row["segments"],
-                    row["encoding"],
-                ]
-            )
-        )
+        self.other_rows.add(lambda: _sized(self._ready_row(row)))
+
+    def _ready_row(self, row: Mapping[str, Any]) -> list[Any]:
+        path, body = self._request(row)
+        return [row["row"], Status.READY, "", "", _phone(row), body, path, row["segments"], row["encoding"]]
 
     def _template_of(self, cells: Sequence[str]) -> tuple[str, Collection[int]]:
-        """The name of the row's template, and the columns that it looks at."""
+        """The name of the row's template, and the columns that it uses."""
         if self._template_by is None:
             return self._only_template
         template = self._template.choose(cells[self._template_by])
@@ -302,68 +215,18 @@ class _Reading:
 
 
 def _phone(row: Mapping[str, Any]) -> str:
-    return phone_for_people(row["phone"]) if row["phone"] else ""
+    return display_phone(row["phone"]) if row["phone"] else ""
 
 
-def _sized(known: list[Any]) -> tuple[list[Any], int]:
-    """What the page knows of a row, and about how many octets that adds: JSON, escaped as HTML needs it."""
-    text = json.dumps(known, ensure_ascii=False)
-    return known, len(text.encode("utf-8", "replace")) + 5 * sum(map(text.count, "<>&"))
+def _sized(values: list[Any]) -> tuple[list[Any], int]:
+    """What the page keeps of a row, and about how many bytes that adds: JSON, escaped as HTML needs it."""
+    text = json.dumps(values, ensure_ascii=False)
+    return values, len(text.encode("utf-8", "replace")) + 5 * sum(map(text.count, "<>&"))
 
 
-def _called(character: str) -> str:
-    return unicodedata.name(character, f"U+{ord(character):04X}").lower()
-
-
-def _ago(moment: datetime, now: datetime) -> str:
-    said = age((now - moment).total_seconds())
-    return said if said == "just now" else f"{said} before this preview"
-
-
-def _hours(plan: Plan) -> str:
-    hours = plan.holding.hours
-    if hours is None:
-        return "No quiet hours are set: texts may leave at any hour of the day or night."
-    whose = "each recipient’s time" if hours.fixed is None else hours.fixed
-    return f"Nobody is texted from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {whose}."
-
-
-def _remarks(plan: Plan) -> list[str]:
-    """What else somebody should know before saying yes."""
-    zone, remarks = plan.request.campaign.zone, plan.remarks
-    said = [plan.unusual] if plan.unusual is not None else []
-    if plan.sent_with_other_template:
-        said.append(
-            f"The template has changed since: {plan.sent_with_other_template:,} already got the old text."
-        )
-    if remarks.again_unconfirmed:
-        said.append(f"{text_count(remarks.again_unconfirmed)} of these may have arrived the first time.")
-    if remarks.tried_before:
-        said.append(f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed.")
-    if plan.sources.roles.phone is not None and remarks.preferred:
-        said.append(f"{text_count(remarks.preferred)} without a phone: to the customer’s preferred number.")
-    for word, count in remarks.unknown_zones.most_common(5):
-        said.append(f'"{word}" is no time zone: {row_count(count)} go by the phone’s area code.')
-    template = plan.sources.template
-    for value, count in template.unmatched(remarks.template_values).items() if template.cases else ():
-        what = f'"{value}"' if value else "a blank"
-        said.append(f"No template is named for {what}, so {row_count(count)} get {template.path.name}.")
-    moment = plan.comes_back()
-    if moment is not None:
-        said.append(f"Some rows wait, the first until {for_people(moment, zone)} ({zone.key}).")
-    return said
-
-
-def _history(plan: Plan) -> str:
-    if plan.run is not None:
-        began = for_people(from_text(plan.run.created_at), plan.request.campaign.zone)
-        return f"Run {plan.run.id} of {began} goes on: this is the same list."
-    if plan.known is not None:
-        return (
-            "The ledger knows this campaign. This list is another one than before, so this would be a new run; "
-            "whoever has the text already is left out."
-        )
-    return "The ledger knows nothing of this campaign yet: everybody counts as new."
+def _age(moment: datetime, now: datetime) -> str:
+    ago = age((now - moment).total_seconds())
+    return ago if ago == "just now" else f"{ago} before this preview"
 
 
 def page(preview: Preview) -> str:
@@ -372,9 +235,13 @@ def page(preview: Preview) -> str:
 
 
 def values(preview: Preview) -> dict[str, Any]:
-    """What the template is made of."""
+    """The values that the template needs."""
+    summary = preview.summary
     return {
         "p": preview,
+        "s": summary,
+        "values_named": _VALUES_NAMED,
+        "made_at": for_people(summary.made_at, summary.zone),
         "verdict": verdict(preview),
         "bar": bar(preview),
         "lookup": {"rows": preview.rows, "reasons": preview.reasons, "complete": preview.rows_complete},
@@ -382,31 +249,28 @@ def values(preview: Preview) -> dict[str, Any]:
 
 
 def verdict(preview: Preview) -> Headline:
-    """What somebody should know if they read no further."""
-    needs_you, left_out = preview.tally.needs_you, preview.tally.left_out
-    out = f"{row_count(left_out)} skipped."
-    more = f"{_need(needs_you)} {out}" if needs_you else out
+    """The answer at the top of the page."""
+    tally, texts = preview.summary.tally, preview.summary.texts
+    skipped = f"{row_count(tally.left_out)} skipped."
+    attention = f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} attention."
+    more = f"{attention} {skipped}" if tally.needs_you else skipped
     if preview.refusals:
-        return Headline("look", "Nothing to send: `send` would be refused.", more)
-    if not preview.texts:
-        return Headline("look" if needs_you else "none", "Nothing to send.", more)
-    said = f"{text_count(preview.texts)} ready to send."
-    return (
-        Headline("look", said, more) if needs_you else Headline("go", said, f"No row needs attention. {out}")
-    )
+        return Headline("attention", "Nothing can be sent as it is.", more)
+    if not texts:
+        return Headline("attention" if tally.needs_you else "none", "Nothing to send.", more)
+    ready = f"{text_count(texts)} ready to send."
+    if tally.needs_you:
+        return Headline("attention", ready, more)
+    return Headline("go", ready, f"No row needs attention. {skipped}")
 
 
 def bar(preview: Preview) -> list[Share]:
-    """How the rows of the list divide, for the bar under the answer."""
-    tally = preview.tally
+    """How the rows of the list divide, for the bar below the verdict."""
+    tally = preview.summary.tally
     return shares(
         ("ready", "ready to send", tally.ready),
         ("taken", "accepted by myKaarma before", tally.taken),
         ("out", "skipped", tally.left_out),
-        ("look", "need attention", tally.needs_you),
+        ("attention", "need attention", tally.needs_you),
         ("wait", "waiting", tally.waits),
     )
-
-
-def _need(count: int) -> str:
-    return f"{row_count(count)} {'needs' if count == 1 else 'need'} attention."

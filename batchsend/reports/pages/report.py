@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import departures, run_rows, starts_of
-from batchsend.messages.phones import for_people as phone_for_people
+from batchsend.messages.phones import display_phone
 from batchsend.reports.pages.charts import Chart, Share, charts, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Headline, render
@@ -18,20 +19,21 @@ from batchsend.statuses import NEEDS_YOU, TAKEN, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text, now
 from batchsend.utils.wording import row_count, text_count
 
-#: What is looked at of each row.
+#: The columns that are read of each row.
 _COLUMNS = ("row", "status", "codes", "descriptions", "phone", "cells", "customer_uuid", "sent_at")
-#: Rows that may or may not have been sent that are shown; the workbook has all of them.
+#: How many of the rows that may have been sent are shown; the workbook has all of them.
 _UNCONFIRMED_SHOWN = 200
-#: Starts that have a chart of their own: the latest ones.
+#: How many of the latest starts have a chart.
 _CHARTS = 4
 
 
 @dataclass(frozen=True)
 class RunHeading:
-    """What a report says of a run beside its rows.
+    """What the report shows of a run besides its rows.
 
     `number`: `None` for a rehearsal; `ending`: why the run stopped early; `callback`: does myKaarma report back,
-    `None` where that is not known; `starts`: of a rehearsal, which has none in a ledger.
+    `None` if unknown; `starts`: the start of a rehearsal, which is not in a ledger; `customer`, `phone`: positions of
+    these columns in the list, if known.
     """
 
     campaign: str
@@ -44,9 +46,9 @@ class RunHeading:
     template: str
     zone: ZoneInfo
     headers: Sequence[str]
-    customer: int | None
-    phone: int | None
     workbook: str
+    customer: int | None = None
+    phone: int | None = None
     ending: str | None = None
     callback: bool | None = None
     starts: Sequence[Mapping[str, Any]] = ()
@@ -67,8 +69,8 @@ class StartFacts:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """A row of which nobody knows whether it was sent."""
+class UnconfirmedRow:
+    """A row that may or may not have been sent."""
 
     row: int
     customer_uuid: str
@@ -79,7 +81,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class RunReport:
-    """All that the report page says."""
+    """Everything on the report page. Groups are the largest first."""
 
     heading: RunHeading
     made_at: str
@@ -87,8 +89,8 @@ class RunReport:
     counts: dict[str, int]
     problems: list[Group]
     unconfirmed: list[Group]
-    doubts: list[Doubt]
-    left_out: list[Group]
+    unconfirmed_rows: list[UnconfirmedRow]
+    skipped: list[Group]
     waiting: list[Group]
     charts: list[Chart]
     more_charts: int
@@ -98,33 +100,29 @@ class RunReport:
 def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
     """Reads a run in one pass and with bounded memory. `run_id` is its number in `ledger`."""
     groups = Groups(heading.headers, heading.customer, heading.phone)
-    doubts: list[Doubt] = []
+    unconfirmed_rows: list[UnconfirmedRow] = []
     stored = ledger.counts(run_id)
     others = [status for status in stored if status not in TAKEN]
     for row in run_rows(ledger, run_id, others, _COLUMNS):
         status, codes = shown(row["status"], row["codes"])
         groups.add(status, codes, row)
-        if status == Status.UNCONFIRMED and len(doubts) < _UNCONFIRMED_SHOWN:
-            doubts.append(_doubt(row, codes, heading.zone))
-    counts: dict[str, int] = {}
-    for status, count in stored.items():
-        shown_as = shown(status, "")[0]
-        counts[shown_as] = counts.get(shown_as, 0) + count
+        if status == Status.UNCONFIRMED and len(unconfirmed_rows) < _UNCONFIRMED_SHOWN:
+            unconfirmed_rows.append(_unconfirmed_row(row, codes, heading.zone))
     starts = starts_of(ledger, run_id) or heading.starts
     known = {start["id"] for start in starts}
     drawn = charts(
-        (one for one in departures(ledger, run_id) if one[0] in known),
+        (one for one in departures(ledger, run_id) if one.start_id in known),
         heading.zone,
     )
     return RunReport(
         heading=heading,
         made_at=for_people(now(), heading.zone),
         tally=Tally.of(stored),
-        counts=counts,
+        counts=_shown_counts(stored),
         problems=groups.of(*NEEDS_YOU - {Status.UNCONFIRMED}),
         unconfirmed=groups.of(Status.UNCONFIRMED),
-        doubts=doubts,
-        left_out=groups.of(Status.SKIPPED),
+        unconfirmed_rows=unconfirmed_rows,
+        skipped=groups.of(Status.SKIPPED),
         waiting=groups.of(Status.PENDING),
         charts=drawn[-_CHARTS:],
         more_charts=max(0, len(drawn) - _CHARTS),
@@ -132,11 +130,19 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
     )
 
 
-def _doubt(row: Mapping[str, Any], codes: str, zone: ZoneInfo) -> Doubt:
-    return Doubt(
+def _shown_counts(stored: Mapping[str, int]) -> dict[str, int]:
+    """Rows by the status that they are shown with."""
+    counts: Counter[str] = Counter()
+    for status, count in stored.items():
+        counts[shown(status, "")[0]] += count
+    return dict(counts)
+
+
+def _unconfirmed_row(row: Mapping[str, Any], codes: str, zone: ZoneInfo) -> UnconfirmedRow:
+    return UnconfirmedRow(
         row["row"],
         row["customer_uuid"] or "",
-        phone_for_people(row["phone"]) if row["phone"] else "the preferred number",
+        display_phone(row["phone"]) if row["phone"] else "the preferred number",
         for_people(from_text(row["sent_at"]), zone) if row["sent_at"] else "at an unknown time",
         codes,
     )
@@ -174,10 +180,10 @@ def page(report: RunReport) -> str:
 
 
 def verdict(report: RunReport) -> Headline:
-    """What somebody should know if they read no further."""
+    """The answer at the top of the page."""
     tally = report.tally
-    taker = "the stand-in for myKaarma" if report.heading.number is None else "myKaarma"
-    said = f"{text_count(tally.taken)} accepted by {taker}."
+    receiver = "the stand-in for myKaarma" if report.heading.number is None else "myKaarma"
+    accepted = f"{text_count(tally.taken)} accepted by {receiver}."
     parts = []
     if tally.needs_you:
         parts.append(f"{row_count(tally.needs_you)} {'needs' if tally.needs_you == 1 else 'need'} attention.")
@@ -187,33 +193,33 @@ def verdict(report: RunReport) -> Headline:
         parts.append(f"{row_count(tally.waits)} waiting for another start.")
     if tally.left_out:
         parts.append(f"{row_count(tally.left_out)} skipped.")
-    tone = "look" if tally.needs_you or tally.waits or report.heading.ending else "go"
-    return Headline(tone, said, " ".join(parts))
+    tone = "attention" if tally.needs_you or tally.waits or report.heading.ending else "go"
+    return Headline(tone, accepted, " ".join(parts))
 
 
 def bar(report: RunReport) -> list[Share]:
-    """How the rows of the list divide."""
+    """How the rows of the list divide, for the bar below the verdict."""
     tally = report.tally
     return shares(
         ("ready", "accepted by myKaarma", tally.taken),
         ("out", "skipped", tally.left_out),
-        ("look", "need attention", tally.needs_you),
+        ("attention", "need attention", tally.needs_you),
         ("wait", "waiting", tally.waits),
     )
 
 
 def delivery(report: RunReport) -> str:
-    """What is known of the texts' way from myKaarma to the phones."""
+    """What is known about the delivery of the texts to the phones."""
     delivered = report.counts.get(Status.DELIVERED, 0)
     undelivered = report.counts.get(Status.UNDELIVERED, 0)
     accepted = report.counts.get(Status.ACCEPTED, 0)
     if report.heading.number is None:
-        return "This was a rehearsal: no text left this computer."
+        return "This was a rehearsal: no text was sent."
     if delivered or undelivered:
         known = f"{text_count(delivered)} reached the phone, {undelivered:,} did not"
-        return f"{known}; of {accepted:,} more it is not known." if accepted else f"{known}."
+        return f"{known}; {accepted:,} more are not known yet." if accepted else f"{known}."
     if not accepted:
         return ""
     if report.heading.callback:
-        return "Taken is not yet delivered: no report of a delivery has come back so far."
-    return "Taken is not yet delivered: myKaarma passes the texts on, and delivery is not known here."
+        return "Accepted does not mean delivered: myKaarma has not reported any delivery so far."
+    return "Accepted does not mean delivered: myKaarma passes the texts on, and delivery is not known here."

@@ -1,4 +1,4 @@
-"""Which messages a person should look at, of all that would leave: found in one pass, without keeping the rows.
+"""Picks the messages that a person should check, of all that are ready: in one pass, without keeping the rows.
 
 The first ones show that it works; the longest, the most expensive and the odd ones show where it might not.
 """
@@ -15,17 +15,17 @@ from batchsend.messages.sms import Encoding
 
 T = TypeVar("T")
 
-#: Messages shown as the first ones and as the most expensive ones.
+#: How many of the first and of the most expensive messages are shown.
 FIRST, DEAREST = 3, 2
-#: Columns of which an odd row is shown.
+#: Columns for which a row with a blank value is shown.
 _ODD_COLUMNS = 6
-#: A value is very long with so many characters, if it also has this many times the average.
+#: A value is very long from this many characters on, if it also has this many times the average.
 _LONG_VALUE, _TIMES_AVERAGE = 20, 2
 
 
 @dataclass
 class Bubble:
-    """A message as it arrives on a phone. `phone`: E.164, `None` for the customer's preferred number."""
+    """A message as it appears on the phone. `phone`: E.164, `None` for the customer's preferred number."""
 
     row: int
     phone: str | None
@@ -40,8 +40,8 @@ class Bubble:
 
 
 @dataclass
-class Picked:
-    """The messages to show; each stands in one list only, with every reason that it was picked for."""
+class SampleMessages:
+    """The messages to show. Each is in one list only, with all reasons why it is shown."""
 
     first: list[Bubble]
     extreme: list[Bubble]
@@ -57,8 +57,8 @@ class _Column:
     longest: tuple[str, Bubble] | None = None
 
 
-class Picker:
-    """Looks at each message once. `used`: positions of the columns that the text is made of."""
+class MessageSampler:
+    """Sees each message once. `used`: positions of the columns that the texts use."""
 
     def __init__(self, headers: Sequence[str], used: Collection[int], *, phone_in_list: bool) -> None:
         self._headers = headers
@@ -73,11 +73,11 @@ class Picker:
         self.ucs2 = 0
 
     def add(self, row: Mapping[str, Any], cells: Sequence[str], used: Collection[int], template: str) -> None:
-        """Looks at one row of the ledger's `messages` that would be sent.
+        """Adds a row of the ledger's `messages` that is ready to send.
 
-        `used`: the columns that its own template, called `template`, looks at.
+        `used`: the columns that its template, called `template`, uses.
         """
-        # A list may be long, and hardly any of its messages are kept.
+        # Hardly any messages of a long list are kept, so a bubble is made only when needed.
         bubble = partial(_bubble, row)
         body, segments = row["body"], row["segments"]
         self.ucs2 += row["encoding"] == Encoding.UCS2
@@ -93,9 +93,9 @@ class Picker:
         if template not in self._of_template:
             self._of_template[template] = bubble()
         for position in used:
-            self._look(self._columns[position], cells[position], bubble)
+            self._add_value(self._columns[position], cells[position], bubble)
 
-    def _look(self, column: _Column, value: str, bubble: Callable[[], Bubble]) -> None:
+    def _add_value(self, column: _Column, value: str, bubble: Callable[[], Bubble]) -> None:
         if not value:
             column.blank += 1
             column.blank_example = column.blank_example or bubble()
@@ -106,18 +106,20 @@ class Picker:
             column.longest = (value, bubble())
 
     def blanks(self, position: int) -> int:
-        """Messages in which this column of the text is blank."""
+        """Returns the number of messages in which this column is blank."""
         return self._columns[position].blank if position in self._columns else 0
 
-    def picked(self) -> Picked:
-        """The messages to show, once all were looked at."""
-        shelf = _Shelf()
-        first = shelf.put((bubble, "") for bubble in self._first)
+    def samples(self) -> SampleMessages:
+        """Returns the messages to show, after all have been added."""
+        distinct = _Distinct()
+        first = distinct.add((bubble, "") for bubble in self._first)
         if len(self._of_template) > 1:
-            first += shelf.put((bubble, f"made by {name}") for name, bubble in self._of_template.items())
+            first += distinct.add((bubble, f"from {name}") for name, bubble in self._of_template.items())
         longest = [(self._longest, "the longest")] if self._longest is not None else []
-        extreme = shelf.put([*longest, *((bubble, "among the most expensive") for bubble in self._dearest)])
-        return Picked(first, extreme, shelf.put(self._odd()))
+        extreme = distinct.add(
+            [*longest, *((bubble, "among the most expensive") for bubble in self._dearest)]
+        )
+        return SampleMessages(first, extreme, distinct.add(self._odd()))
 
     def _odd(self) -> list[tuple[Bubble, str]]:
         odd: list[tuple[Bubble, str]] = []
@@ -143,13 +145,13 @@ def _bubble(row: Mapping[str, Any]) -> Bubble:
     return Bubble(row["row"], row["phone"], row["body"], row["segments"], row["encoding"])
 
 
-class _Shelf:
-    """Sorts messages out: one that is there already only gets a further reason."""
+class _Distinct:
+    """Keeps each message once: adding it again only adds a reason."""
 
     def __init__(self) -> None:
         self._known: dict[int, Bubble] = {}
 
-    def put(self, chosen: Iterable[tuple[Bubble, str]]) -> list[Bubble]:
+    def add(self, chosen: Iterable[tuple[Bubble, str]]) -> list[Bubble]:
         new = []
         for bubble, why in chosen:
             if bubble.row not in self._known:
@@ -164,10 +166,10 @@ def _cost(bubble: Bubble) -> tuple[int, bool, int, int]:
     return bubble.segments, bubble.is_ucs2, len(bubble.body), -bubble.row
 
 
-class Sample(Generic[T]):
-    """As many items as fit, spread evenly over all: every one, else every second, every fourth ...
+class EvenSample(Generic[T]):
+    """As many items as fit, spread evenly over all: every item, or every second, every fourth ...
 
-    `budget` is in the units of `size`; holds no more than that at any moment.
+    `budget` is in the unit of the items' sizes; the sample never exceeds it.
     """
 
     def __init__(self, budget: int) -> None:
@@ -178,7 +180,7 @@ class Sample(Generic[T]):
         self._kept: list[tuple[int, int, T]] = []
 
     def add(self, make: Callable[[], tuple[T, int]]) -> None:
-        """Takes the next item, or passes it over; `make` gives the item and its size, and is asked only if taken."""
+        """Keeps or skips the next item. `make` returns the item and its size; it is called only if needed."""
         place = self._seen
         self._seen += 1
         if place % self._step:
@@ -199,5 +201,5 @@ class Sample(Generic[T]):
 
     @property
     def complete(self) -> bool:
-        """Were all items taken?"""
+        """Have all items been kept?"""
         return len(self._kept) == self._seen

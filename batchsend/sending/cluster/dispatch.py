@@ -1,6 +1,6 @@
-"""A run's sending from a ledger on PostgreSQL: this process does its share, workers may do theirs, all in one rate.
+"""Sends a run from a ledger on PostgreSQL, together with workers where there are any, within one rate limit.
 
-It stays until the whole run is done, also where others do most of it, and shows what they do.
+`send` stays until the whole run is done, even where workers send most of it, and shows their outcomes too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +16,7 @@ from typing import TypeVar
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
-from batchsend.mykaarma.client import ApiClient
-from batchsend.sending.cluster.leases import LeasedPacer, LeaseKeeper, LeaseLostError, interrupt_dead
+from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     active_workers,
@@ -28,85 +26,72 @@ from batchsend.sending.cluster.open_runs import (
     run_progress,
     stopped_because,
 )
-from batchsend.sending.cluster.outbox import RowRange, SharedOutbox, may_pass
-from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.dispatch import Sending, SendLoop
+from batchsend.sending.cluster.outbox import RowRange, retry
+from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.run_settings import client_of, min_commit_interval
-from batchsend.sending.sender import Ending, Event, OtherOutcomes
+from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
+from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 
 T = TypeVar("T")
 
-#: How often it is looked how far the others are; it may be longer, ...
-_LOOK_SECONDS = 0.5
-#: ... so that looking takes this share of the time at most.
-_LOOK_SHARE = 0.05
-#: From an outcome's commit until the listener has heard of it.
-_HEARING_SECONDS = 0.1
-#: A database that cannot be reached is waited for so long.
-_PATIENCE_SECONDS = 60.0
+#: How often to check what the other processes have done: every so many seconds, or more rarely, ...
+_CHECK_SECONDS = 0.5
+#: ... so that checking takes at most this share of the time.
+_CHECK_SHARE = 0.05
+#: The longest time from an outcome's commit to its event, in seconds.
+_EVENT_SECONDS = 0.1
 
-#: Asked at Ctrl-C where workers lend a hand: is the whole run to stop (`True`), or only this process to leave?
+#: Asks at Ctrl-C, with the names of the workers: stop the whole run (`True`) or only leave it (`False`)?
 AskWhetherToStop = Callable[[list[str]], bool]
 
 
 async def dispatch_together(
-    sending: Sending,
     run: OpenRun,
     ledger: Ledger,
+    credentials: Credentials,
     listener: Callable[[Event], None],
     ask: AskWhetherToStop | None,
 ) -> Ending:
     """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
     holder = f"send on {socket.gethostname()} ({os.getpid()})"
     async with (
-        client_of(run.settings, sending.credentials) as client,
-        SlotBook(ledger.url) as book,
-        LeaseKeeper(ledger, sending.base_url, holder, worker=False) as keeper,
+        run.settings.client(credentials) as client,
+        ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process,
     ):
-        share = _Share(sending, run, ledger, listener, ask, client, book, keeper)
+        outcomes = _Outcomes(ledger, run, listener)
+        share = _Share(ledger, run, RunSender(process, run, client, outcomes.add_own), outcomes, ask)
         with finishing_on_signals(share.interrupt):
             return await share.run()
 
 
 class _Share:
+    """The part of a run that `send` does: it sends rows, waits for the workers' rows, and closes the run."""
+
     def __init__(
         self,
-        sending: Sending,
-        run: OpenRun,
         ledger: Ledger,
-        listener: Callable[[Event], None],
+        run: OpenRun,
+        sender: RunSender,
+        outcomes: _Outcomes,
         ask: AskWhetherToStop | None,
-        client: ApiClient,
-        book: SlotBook,
-        keeper: LeaseKeeper,
     ) -> None:
-        self._sending = sending
         self._ledger = ledger
         self._run_id = run.run_id
-        self._start_id = run.start_id
-        self._listener = listener
+        self._sender = sender
+        self._outcomes = outcomes
         self._ask = ask
-        self._client = client
-        self._keeper = keeper
-        self._min_commit_interval = min_commit_interval(run.settings)
-        self._pacer = SharedPacer(book, run.run_id, run.settings.rate)
-        self._loop: SendLoop | None = None
         self._ending: Ending | None = None
         self._leaving = False
-        self._quit = threading.Event()
-        self._own: Counter[str] = Counter()
-        self._others: Counter[str] = Counter()
         self._asking: asyncio.Task[None] | None = None
 
     def interrupt(self, number: int) -> None:
-        """Ctrl-C, SIGTERM and the like."""
+        """Handles Ctrl-C, SIGTERM and a closed terminal."""
         if self._asking is None:
             self._asking = asyncio.create_task(self._decide(number))
 
     async def run(self) -> Ending:
-        watching = asyncio.create_task(self._watch_others())
+        watching = asyncio.create_task(self._outcomes.watch())
         try:
             ending = await self._send()
         finally:
@@ -114,17 +99,17 @@ class _Share:
             await asyncio.gather(watching, return_exceptions=True)
         if self._has_left():
             return Ending(left=True)
-        await self._show_others()
+        await self._outcomes.report_others()
         return ending
 
     async def _send(self) -> Ending:
         while True:
-            ending = await self._send_under_a_lease()
+            ending = await self._send_open_rows()
             if self._has_left():
                 return ending
             if ending.reason is not None:
                 return await self._stop_others(ending)
-            # What is left is claimed by others, or was given back by them.
+            # Other processes have claimed the remaining rows, or have given some back.
             while not (state := await self._retry(run_progress, self._ledger, self._run_id)).open_rows:
                 if state.done:
                     await self._retry(close_run, self._ledger, self._run_id)
@@ -133,46 +118,32 @@ class _Share:
                     return ending
                 if self._ending is not None:
                     return await self._stop_others(self._ending)
-                await asyncio.sleep(_LOOK_SECONDS)
-                await self._retry(interrupt_dead, self._ledger, self._run_id)
+                await asyncio.sleep(_CHECK_SECONDS)
+                await self._retry(interrupt_expired, self._ledger, self._run_id)
 
     def _has_left(self) -> bool:
-        """Does the run go on without this process?"""
+        """Whether the run continues without this process."""
         return self._leaving
 
-    async def _send_under_a_lease(self) -> Ending:
-        lease = await self._retry(self._keeper.take_now, self._run_id, self._start_id)
-        if lease is None:
-            return await self._why_over()
-        outbox = SharedOutbox(
-            self._ledger, self._run_id, self._start_id, lease, self._quit, self._min_commit_interval
-        )
-        outbox.add(RowRange())
-        pacer = LeasedPacer(self._pacer, lease)
-        self._loop = SendLoop(self._sending, outbox, self._client, pacer, self._hear)
-        if self._ending is not None:
-            self._loop.stop(self._ending)
+    async def _send_open_rows(self) -> Ending:
         try:
-            ending = await self._loop.run()
+            ending = await self._sender.send([RowRange()])
         except LeaseLostError:
             return Ending()
-        finally:
-            self._loop = None
-            await self._keeper.give_up(lease, settled=outbox.settled)
-        return await self._why_over() if ending.asked else ending
+        return await self._why_stopped() if ending is None or ending.asked else ending
 
-    async def _why_over(self) -> Ending:
-        """Somebody stopped the run: a person, or a process that ran into something."""
+    async def _why_stopped(self) -> Ending:
+        """Why the run was stopped: by a request, or by a process that ran into a problem."""
         reason = await self._retry(stopped_because, self._ledger, self._run_id)
-        return Ending(reason) if reason is not None else Ending("somebody asked this run to stop", asked=True)
+        return Ending(reason) if reason is not None else STOP_REQUESTED
 
     async def _stop_others(self, ending: Ending) -> Ending:
-        """The run stops for everybody; what they have in flight is waited for."""
+        """Stops the run for all processes and waits for their requests in flight."""
         because = None if ending.interrupted or ending.asked else ending.reason
         await self._retry(close_run, self._ledger, self._run_id, because)
         while await self._retry(is_being_sent, self._ledger, self._run_id):
-            await asyncio.sleep(_LOOK_SECONDS)
-            await self._retry(interrupt_dead, self._ledger, self._run_id)
+            await asyncio.sleep(_CHECK_SECONDS)
+            await self._retry(interrupt_expired, self._ledger, self._run_id)
         return ending
 
     async def _decide(self, number: int) -> None:
@@ -182,44 +153,47 @@ class _Share:
         if workers and number == signal.SIGINT and self._ask is not None:
             self._leaving = not await asyncio.to_thread(self._ask, workers)
         elif workers and number != signal.SIGINT:
-            # The computer is being shut down, or the terminal was closed: the others go on.
+            # The computer shuts down or the terminal was closed: workers continue.
             self._leaving = True
         self._ending = Ending("interrupted", interrupted=True)
-        if self._loop is not None:
-            self._loop.stop(self._ending)
+        self._sender.stop(self._ending)
 
-    def _hear(self, event: Event) -> None:
+    async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
+        """Calls `action` in a thread, again while the database restarts, for a minute at most."""
+        return await asyncio.to_thread(retry, lambda: action(*arguments), lambda: self._ending is not None)
+
+
+class _Outcomes:
+    """Reports outcomes to the listener: this process's own as they come, and the numbers of all others."""
+
+    def __init__(self, ledger: Ledger, run: OpenRun, listener: Callable[[Event], None]) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._listener = listener
+        self._own: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
+
+    def add_own(self, event: Event) -> None:
         if isinstance(event, Outcome):
             self._own[event.status] += 1
         self._listener(event)
 
-    async def _watch_others(self) -> None:
+    async def watch(self) -> None:
+        """Reports the outcomes of other processes until it is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             with suppress(LedgerError):
-                await self._show_others()
-            await asyncio.sleep(max(_LOOK_SECONDS, (loop.time() - began) / _LOOK_SHARE))
+                await self.report_others()
+            await asyncio.sleep(max(_CHECK_SECONDS, (loop.time() - began) / _CHECK_SHARE))
 
-    async def _show_others(self) -> None:
+    async def report_others(self) -> None:
         all_outcomes = Counter(
-            await asyncio.to_thread(outcomes_of, self._ledger, self._run_id, self._start_id)
+            await asyncio.to_thread(outcomes_of, self._ledger, self._run.run_id, self._run.start_id)
         )
-        # Our own are heard of a moment after they are stored, and must not be taken for somebody else's.
-        await asyncio.sleep(_HEARING_SECONDS)
+        # Events of this process's own outcomes come a moment after their commit and must not count as others'.
+        await asyncio.sleep(_EVENT_SECONDS)
         news = all_outcomes - self._own - self._others
         if news:
             self._others += news
             self._listener(OtherOutcomes(dict(news)))
-
-    async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
-        """Calls it in a thread, again and again while the database restarts, for a minute at most."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return await asyncio.to_thread(action, *arguments)
-            except LedgerError as error:
-                if not may_pass(error) or self._ending is not None or loop.time() > deadline:
-                    raise
-                await asyncio.sleep(_LOOK_SECONDS)

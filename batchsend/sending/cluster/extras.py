@@ -1,13 +1,13 @@
-"""Which libraries that are not always installed are here."""
+"""Checks whether the optional libraries for workers are installed."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
-#: How to get what workers need.
-CLUSTER_MISSING = 'Procrastinate is not installed here: `pip install "batchsend[cluster]"` brings it.'
+#: How to install what workers need.
+CLUSTER_MISSING = 'Procrastinate is not installed here. Install it: `pip install "batchsend[cluster]"`.'
 
 
 def has_cluster() -> bool:
-    """Can `cluster.py` be imported?"""
+    """Whether `queue.py` can be imported."""
     return find_spec("procrastinate") is not None

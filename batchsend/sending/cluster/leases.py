@@ -1,8 +1,8 @@
-"""Who is alive, where several processes send one run: a claim lasts as long as its owner's lease.
+"""Leases: which of several processes may send a run. A claim lasts as long as its owner's lease.
 
-Every process that sends renews its lease in time. Where it does not (killed, stopped, cut off), others mark what it
-had claimed as `unconfirmed`; it may have been sent, so nobody sends it again. A process whose lease has run out sends
-nothing, by whichever of its clocks says so first, until it has renewed it, or has seen that it is too late for that.
+Every sending process renews its lease in time. If it does not (killed, suspended, cut off), other processes mark its
+claims as `unconfirmed`: these texts may have been sent and are not sent again. A process whose lease has expired by
+either of its clocks sends nothing until it has renewed the lease, or has found that it lost it.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from sqlalchemy import (
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
-from batchsend.sending.cluster.pacing import step_back
+from batchsend.sending.cluster.pacing import requeue_request
 from batchsend.sending.pacing import Pause
 from batchsend.sending.sender import Pacing
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
-#: A lease lasts so long unless it is renewed, ...
+#: How long a lease lasts unless it is renewed.
 LEASE_SECONDS = 10.0
-#: ... which is tried so often, ...
+#: How often it is renewed ...
 _RENEW_SECONDS = 2.5
-#: ... and after a failure so often.
-_AGAIN_SECONDS = 0.5
-#: Its owner takes it for over so much sooner: a request that is just leaving needs a moment.
+#: ... and how soon a failed renewal is retried.
+_RETRY_SECONDS = 0.5
+#: Its owner stops this much earlier, because a request that is just leaving needs a moment.
 _MARGIN_SECONDS = 1.0
 
 ALIVE = leases.c.lease_until > SERVER_CLOCK
 _server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double)
-#: How often somebody who waits for a renewal looks.
-_LOOK_SECONDS = 0.05
+#: How often to check whether an expired lease was renewed.
+_CHECK_SECONDS = 0.05
 
 
 class LeaseLostError(LedgerError):
-    """Others have taken this process for dead, and what it had claimed is `unconfirmed`."""
+    """Other processes took this one for dead and marked its claims as `unconfirmed`."""
 
 
 class Lease:
-    """One process's right to send one run. May be asked from any thread."""
+    """One process's right to send one run. May be used from any thread."""
 
     def __init__(self, owner: str, run_id: int | None) -> None:
         self.owner = owner
@@ -70,19 +70,19 @@ class Lease:
         self._until = (0.0, 0.0)
 
     def extend(self, began: Moment) -> None:
-        """It was taken or renewed by a statement that began at this moment, so the server counts from later on."""
+        """Notes that a statement that began at this moment took or renewed it. The server's time starts later."""
         lasts = LEASE_SECONDS - _MARGIN_SECONDS
         monotonic, wall = self._until
         self._until = (max(monotonic, began.monotonic + lasts), max(wall, began.wall + lasts))
 
     def valid(self) -> bool:
-        """A clock of ours may stand still (suspended) or be set: each of the two may end it."""
+        """Whether it lasts by both clocks: one may stop while the machine is suspended, the other may be set."""
         monotonic, wall = self._until
         return not self.lost and time.monotonic() < monotonic and time.time() < wall
 
 
 class Moment:
-    """Now, by both clocks."""
+    """The current time by both clocks."""
 
     def __init__(self) -> None:
         self.monotonic = time.monotonic()
@@ -92,8 +92,8 @@ class Moment:
 class LeaseKeeper:
     """Takes leases for this process and renews them. Belongs to one event loop.
 
-    `holder` says to people which process it is. A worker has a lease of its own, beside those of the runs that it
-    sends: it says that somebody waits for runs.
+    `holder` names the process for people. A worker has one more lease than the runs that it sends: it shows that the
+    worker waits for runs.
     """
 
     def __init__(self, ledger: Ledger, base_url: str, holder: str, *, worker: bool) -> None:
@@ -122,36 +122,43 @@ class LeaseKeeper:
             await self._in_thread(self._give_up_all)
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def take(self, run_id: int, start_id: int) -> Lease | None:
-        """The right to send this run, as this start planned it; `None` where nobody may any more."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.take_now, run_id, start_id)
-
     async def give_up(self, lease: Lease, *, settled: bool) -> None:
-        """Nothing is sent under it any more. Where that cannot be said now, it runs out by itself.
+        """Gives a lease up. If the ledger cannot be reached, the lease expires by itself.
 
-        `settled`: nothing is claimed under it either; else that is `unconfirmed` from now on.
+        `settled`: no row is claimed under it; otherwise such rows become `unconfirmed`.
         """
         with suppress(LedgerError):
             await self._in_thread(lambda: self._give_up([lease], settled=settled))
 
-    def take_now(self, run_id: int, start_id: int) -> Lease | None:
-        """As `take`, from any thread."""
+    def take(self, run_id: int, start_id: int) -> Lease | None:
+        """Takes a lease on this run as this start planned it. May be called from any thread.
+
+        `None`: the run was closed, stopped or planned again, so that it may not be sent any more.
+        """
         with self._ledger.write() as connection:
-            may = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
-            allowed = may.where(
+            run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
+            allowed = run.where(
                 handovers.c.run_id == run_id,
                 handovers.c.start_id == start_id,
                 handovers.c.open,
                 runs.c.stop_requested_at.is_(None),
             )
-            # Whoever takes the run back waits for this transaction, or this one for theirs.
+            # A process that reclaims the campaign waits for this transaction, or this one waits for its.
             if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
                 return None
-            return self._insert(connection, run_id)
+            lease = self._insert(connection, run_id)
+        self._register(lease)
+        return lease
 
     def _take_presence(self) -> None:
         with self._ledger.write() as connection:
-            self._insert(connection, None)
+            lease = self._insert(connection, None)
+        self._register(lease)
+
+    def _register(self, lease: Lease) -> None:
+        # Only after its commit: a renewal that does not find it in the database would take it for lost.
+        with self._lock:
+            self._leases[lease.owner] = lease
 
     def _insert(self, connection: Connection, run_id: int | None) -> Lease:
         lease = Lease(uuid.uuid4().hex, run_id)
@@ -166,8 +173,6 @@ class LeaseKeeper:
                 lease_until=SERVER_CLOCK + LEASE_SECONDS,
             )
         )
-        with self._lock:
-            self._leases[lease.owner] = lease
         return lease
 
     def _give_up(self, given_up: list[Lease], *, settled: bool) -> None:
@@ -189,7 +194,7 @@ class LeaseKeeper:
             try:
                 await self._in_thread(self._renew)
             except LedgerError:
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
             else:
                 await asyncio.sleep(_RENEW_SECONDS)
 
@@ -216,7 +221,7 @@ class LeaseKeeper:
 
 
 def _renewal(which: ColumnElement[bool]) -> Update:
-    """The statement that renews leases that are still there: also those that have run out and nobody has noticed."""
+    """The statement that renews leases, including expired ones that are still in the database."""
     return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
 
 
@@ -225,50 +230,52 @@ def renew_in(connection: Connection, lease: Lease) -> None:
     began = Moment()
     if connection.execute(_renewal(leases.c.owner == lease.owner)).rowcount != 1:
         lease.lost = True
-        raise lease_lost()
+        raise lease_lost_error()
     lease.extend(began)
 
 
-def interrupt_dead(ledger: Ledger, run_id: int | None = None) -> int:
-    """Marks as `unconfirmed` what processes had claimed whose lease has run out. Returns how many rows.
+def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
+    """Deletes expired leases and marks the rows claimed under them as `unconfirmed`. Returns how many rows.
 
-    After a restart of the database everybody gets the time to renew theirs first. `run_id`: of this run alone, and
-    also what belongs to nobody any more.
+    After the database restarted, all processes first get the time to renew their leases. With `run_id`, it does so
+    for this run only, and also marks rows that were claimed under a lease that is gone.
     """
-    dead = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
+    expired = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
     if run_id is not None:
-        dead = and_(dead, leases.c.run_id == run_id)
+        expired = and_(expired, leases.c.run_id == run_id)
     with ledger.write() as connection:
-        gone = connection.execute(delete(leases).where(dead).returning(leases.c.owner, leases.c.run_id)).all()
+        gone = connection.execute(
+            delete(leases).where(expired).returning(leases.c.owner, leases.c.run_id)
+        ).all()
         owners: dict[int, list[str]] = {}
         for owner, of_run in gone:
             if of_run is not None:
                 owners.setdefault(of_run, []).append(owner)
         rows = sum(
-            _interrupt(connection, of_run, messages.c.owner.in_(mine)) for of_run, mine in owners.items()
+            _interrupt(connection, of_run, messages.c.owner.in_(own)) for of_run, own in owners.items()
         )
         if run_id is not None:
             holders = select(leases.c.owner).where(leases.c.run_id == run_id)
-            nobodys = or_(messages.c.owner.is_(None), messages.c.owner.not_in(holders))
-            rows += _interrupt(connection, run_id, nobodys)
+            orphaned = or_(messages.c.owner.is_(None), messages.c.owner.not_in(holders))
+            rows += _interrupt(connection, run_id, orphaned)
         return rows
 
 
-def _interrupt(connection: Connection, run_id: int, whose: ColumnElement[bool]) -> int:
-    claimed = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, whose)
+def _interrupt(connection: Connection, run_id: int, owners: ColumnElement[bool]) -> int:
+    claimed = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, owners)
     interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
     return connection.execute(update(messages).where(*claimed).values(interrupted)).rowcount
 
 
-def lease_lost() -> LeaseLostError:
+def lease_lost_error() -> LeaseLostError:
     return LeaseLostError(
-        "This process stood still or could not reach the ledger for so long that others went on without it. What it "
-        "had on its way is `unconfirmed`."
+        "This process was suspended or could not reach the ledger for so long that others continued without it. Its "
+        "requests in flight are now `unconfirmed`."
     )
 
 
 class LeasedPacer:
-    """A pacer whose requests leave only while a lease lasts."""
+    """A pacer whose requests leave only while a lease is valid."""
 
     def __init__(self, pacer: Pacing, lease: Lease) -> None:
         self._pacer = pacer
@@ -280,7 +287,7 @@ class LeasedPacer:
 
     async def slot(self) -> float:
         while True:
-            await self._valid_lease()
+            await self._wait_until_valid()
             slot = await self._pacer.slot()
             if self._lease.valid():
                 return slot
@@ -288,20 +295,20 @@ class LeasedPacer:
     async def departure(self) -> None:
         await self._pacer.departure()
         if self._lease.lost:
-            raise lease_lost()
+            raise lease_lost_error()
         if not self._lease.valid():
-            await step_back()
+            await requeue_request()
 
     def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
         return self._pacer.back_off(departed, retry_after, slow_down=slow_down, reason=reason)
 
-    def taken(self) -> None:
-        self._pacer.taken()
+    def reset_backoff(self) -> None:
+        self._pacer.reset_backoff()
 
-    async def _valid_lease(self) -> None:
+    async def _wait_until_valid(self) -> None:
         while not self._lease.valid():
             if self._lease.lost:
-                raise lease_lost()
-            await asyncio.sleep(_LOOK_SECONDS)
+                raise lease_lost_error()
+            await asyncio.sleep(_CHECK_SECONDS)

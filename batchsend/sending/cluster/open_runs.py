@@ -1,7 +1,7 @@
-"""What a run's processes on several hosts have to know of it and of each other; all of it stands in the ledger.
+"""Shared state of a run that several processes send. All of it is in the ledger.
 
-A run is *open* from the moment at which its plan is stored until it has ended: as long, workers may lend a hand, and
-they carry on where the `send` that planned it leaves or dies. Whoever plans it anew takes it back first.
+A run is *open* from the moment its plan is stored until it ends. While it is open, workers may help to send it, and
+they continue if the `send` that planned it leaves or dies. A start that plans it again reclaims it first.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
 from batchsend.sending.cluster.leases import ALIVE
+from batchsend.sending.outbox import OPEN_ROW, QUIET_ROW
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import now
 
-#: A run at which nobody has worked for so long is left alone by workers: whoever wants it sent starts it again.
+#: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
-_LOOK_SECONDS = 0.25
-#: To be sent, and not claimed by anybody.
-OPEN_ROW = and_(messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
+_CHECK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that workers may send, as the start `start_id` planned it."""
+    """A run that workers may send, as planned by the start `start_id`."""
 
     run_id: int
     start_id: int
@@ -43,7 +42,7 @@ class OpenRun:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """Where a run stands: whether rows are left to claim, and whether somebody's claims have no outcome yet."""
+    """Whether rows are left to claim, and whether claimed rows have no outcome yet."""
 
     open_rows: bool
     in_flight: bool
@@ -54,7 +53,7 @@ class RunProgress:
 
 
 def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
-    """Opens a run that was just planned, in the transaction that stores its plan."""
+    """Opens a run for workers, in the transaction that stores its plan."""
     values = {
         "run_id": run_id,
         "start_id": start_id,
@@ -72,7 +71,7 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         "paused_until": 0.0,
         "slowed_at": 0.0,
     }
-    # The slots that are given away stay given away, whoever starts the run again.
+    # Slots that are reserved stay reserved when the run is started again.
     _replace(connection, paces, fresh, kept=("next_slot", "paused_until", "slowed_at"))
     moved = func.greatest(paces.c.next_slot, SERVER_CLOCK)
     connection.execute(update(paces).where(paces.c.run_id == run_id).values(next_slot=moved))
@@ -85,7 +84,7 @@ def _replace(connection: Connection, table: Any, values: Mapping[str, Any], kept
 
 
 def close_run(ledger: Ledger, run_id: int, because: str | None = None) -> None:
-    """Nobody claims anything of it any more. `because`: what somebody ran into, for the others to say."""
+    """Closes a run, so that no process claims more rows. `because`: the problem that the others should report."""
     values: dict[str, Any] = {"open": False}
     if because is not None:
         values["stopped_because"] = func.coalesce(handovers.c.stopped_because, because)
@@ -94,21 +93,21 @@ def close_run(ledger: Ledger, run_id: int, because: str | None = None) -> None:
 
 
 def stopped_because(ledger: Ledger, run_id: int) -> str | None:
-    """What stopped a run, where one of its processes ran into something."""
+    """The problem that stopped a run, if one of its processes had one."""
     with ledger.read() as connection:
         query = select(handovers.c.stopped_because).where(handovers.c.run_id == run_id)
         return connection.scalar(query)
 
 
 def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
-    """The run, if workers may send it."""
+    """The run, or `None` where workers may not send it."""
     with ledger.read() as connection:
         row = connection.execute(_open_runs().where(handovers.c.run_id == run_id)).one_or_none()
     return None if row is None else OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings))
 
 
 def open_runs(ledger: Ledger, base_url: str) -> list[OpenRun]:
-    """All runs at this API that workers may send."""
+    """All runs to this API that workers may send."""
     query = _open_runs().where(handovers.c.base_url == base_url).order_by(handovers.c.run_id)
     with ledger.read() as connection:
         rows = connection.execute(query).all()
@@ -120,12 +119,12 @@ def _open_runs() -> Any:
         select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings)
         .join(runs, runs.c.id == handovers.c.run_id)
         .join(paces, paces.c.run_id == handovers.c.run_id)
-        .where(_carried_on())
+        .where(_workers_continue())
     )
 
 
-def _carried_on() -> ColumnElement[bool]:
-    """Of `handovers`, `runs` and `paces`: workers go on with this run."""
+def _workers_continue() -> ColumnElement[bool]:
+    """A condition on `handovers`, `runs` and `paces`: workers may continue this run."""
     return and_(
         handovers.c.open,
         runs.c.stop_requested_at.is_(None),
@@ -134,7 +133,7 @@ def _carried_on() -> ColumnElement[bool]:
 
 
 def run_progress(ledger: Ledger, run_id: int) -> RunProgress:
-    """Where the run stands, over all of its processes."""
+    """The progress of a run over all of its processes."""
     of_run = messages.c.run_id == run_id
     query = select(exists().where(of_run, OPEN_ROW), exists().where(of_run, messages.c.status == IN_FLIGHT))
     with ledger.read() as connection:
@@ -143,13 +142,13 @@ def run_progress(ledger: Ledger, run_id: int) -> RunProgress:
 
 
 def is_being_sent(ledger: Ledger, run_id: int) -> bool:
-    """May a request of this run still leave, or be under way? Once it is closed and nobody does, nobody ever will."""
+    """Whether a process may still send this run. Once a closed run has no such process, it never has one again."""
     with ledger.read() as connection:
         return bool(connection.scalar(select(exists().where(leases.c.run_id == run_id))))
 
 
 def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
-    """How many texts of one start came to what, whichever process sent them."""
+    """The outcomes of one start over all processes: status -> number of texts."""
     query = (
         select(messages.c.status, func.count())
         .where(messages.c.run_id == run_id, messages.c.start_id == start_id, messages.c.status.in_(TRIED))
@@ -158,21 +157,21 @@ def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
     found: dict[str, int] = {}
     with ledger.read() as connection:
         for status, count in connection.execute(query):
-            # What an update said since is no other outcome of sending.
+            # A delivery update does not change the outcome of sending.
             sent = Status.ACCEPTED if status in (Status.DELIVERED, Status.UNDELIVERED) else status
             found[sent] = found.get(sent, 0) + count
     return found
 
 
 def active_workers(ledger: Ledger, run_id: int) -> list[str]:
-    """The workers that have a hand in this run just now."""
+    """The workers that are sending this run now."""
     query = select(leases.c.holder).where(leases.c.run_id == run_id, leases.c.worker, ALIVE)
     with ledger.read() as connection:
         return sorted(connection.scalars(query))
 
 
 def waiting_workers(ledger: Ledger, base_url: str) -> list[str]:
-    """The workers that are there for runs at this API."""
+    """The workers that wait for runs to this API."""
     with ledger.read() as connection:
         return sorted(connection.scalars(_presences(base_url)))
 
@@ -181,47 +180,47 @@ def _presences(base_url: ColumnElement[str] | str) -> Any:
     return select(leases.c.holder).where(leases.c.run_id.is_(None), leases.c.base_url == base_url, ALIVE)
 
 
-def refuse_shared(ledger: Ledger, name: str, base_url: str) -> None:
-    """Raises `BusyError` where workers, or a process that lost its lock with the database, send this campaign."""
+def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
+    """Raises `BusyError` where workers, or a process that lost its lock in the database, send this campaign."""
     with ledger.read() as connection:
-        _refuse_carried(connection, name, base_url)
+        _check_no_workers(connection, name, base_url)
         if _live_leases(connection, name, base_url):
-            raise _busy(name, None)
+            raise busy_error(name)
 
 
-def take_back(ledger: Ledger, name: str, base_url: str) -> None:
-    """Makes sure that no other process sends anything of this campaign: for whoever is about to plan it.
+def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
+    """Makes sure that no other process sends this campaign, so that it can be planned again.
 
-    A process that was killed a moment ago still seems to be alive; it is waited for as long as its lease lasts.
-    Raises `BusyError` where one is.
+    A process that was killed a moment ago still has a lease; this waits until it expires. Raises `BusyError` where a
+    process renews its lease.
     """
     seen: dict[str, float] | None = None
     while True:
         with ledger.write() as connection:
             of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
-            # Whoever takes a lease waits for this transaction, or it waits for theirs.
+            # A process that takes a lease waits for this transaction, or this one waits for its.
             connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
-            _refuse_carried(connection, name, base_url)
-            # Whoever renews after this sees that it is too late; whoever did so before is alive.
+            _check_no_workers(connection, name, base_url)
+            # A process that renews after this finds its lease gone; one that renewed before is alive.
             connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), ~ALIVE))
             live = _live_leases(connection, name, base_url)
             if not live:
                 connection.execute(update(handovers).where(of_campaign).values(open=False))
                 return
         if seen is not None and any(until != seen.get(owner) for owner, until in live.items()):
-            raise _busy(name, None)
+            raise busy_error(name)
         seen = live
-        clock.sleep(_LOOK_SECONDS)
+        clock.sleep(_CHECK_SECONDS)
 
 
-def _refuse_carried(connection: Connection, name: str, base_url: str) -> None:
+def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
     query = (
         select(handovers.c.run_id)
         .join(runs, runs.c.id == handovers.c.run_id)
         .join(paces, paces.c.run_id == handovers.c.run_id)
         .where(
             handovers.c.run_id.in_(_runs_of(name, base_url)),
-            _carried_on(),
+            _workers_continue(),
             _presences(handovers.c.base_url).exists(),
             exists().where(
                 messages.c.run_id == handovers.c.run_id, or_(OPEN_ROW, messages.c.status == IN_FLIGHT)
@@ -230,7 +229,7 @@ def _refuse_carried(connection: Connection, name: str, base_url: str) -> None:
     )
     run_id = connection.scalar(query)
     if run_id is not None:
-        raise _busy(name, run_id)
+        raise _sent_by_workers(name, run_id)
 
 
 def _live_leases(connection: Connection, name: str, base_url: str) -> dict[str, float]:
@@ -248,32 +247,31 @@ def _runs_of(name: str, base_url: str) -> Any:
     )
 
 
-def _busy(name: str, run_id: int | None) -> BusyError:
-    if run_id is None:
-        return BusyError(
-            f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run '
-            f"this again. Nothing was sent by this start."
-        )
+def busy_error(name: str) -> BusyError:
+    """The error where another process sends this campaign."""
+    return BusyError(
+        f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run this '
+        f"again. Nothing was sent by this start."
+    )
+
+
+def _sent_by_workers(name: str, run_id: int) -> BusyError:
     return BusyError(
         f'"{name}" is being sent by workers: run {run_id} was handed over to them. `batchsend results {run_id}` '
-        f"writes where it stands; `batchsend stop {run_id}` stops it, and then this goes on with it. Nothing was "
-        f"sent by this start."
+        f"writes its results so far. To send the rest from here, stop it with `batchsend stop {run_id}` and run this "
+        f"again. Nothing was sent by this start."
     )
 
 
-def conclude(ledger: Ledger, run: OpenRun) -> bool:
-    """Ends a run of which nothing is left to send, unless somebody waits for its end. Returns whether it did.
+def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
+    """Ends a run that has nothing left to send, unless a `send` waits for its end. Returns whether it ended it.
 
-    Rows that wait for quiet hours keep a run open that is to wait for them.
+    With `wait`, rows in quiet hours keep the run open.
     """
     attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
-    asleep = exists().where(
-        messages.c.run_id == run.run_id,
-        messages.c.status == Status.PENDING,
-        messages.c.codes == Code.QUIET_HOURS,
-    )
+    waiting = exists().where(messages.c.run_id == run.run_id, QUIET_ROW)
     with ledger.write() as connection:
-        if connection.scalar(select(attended)) or (run.settings.wait and connection.scalar(select(asleep))):
+        if connection.scalar(select(attended)) or (run.settings.wait and connection.scalar(select(waiting))):
             return False
         closed = update(handovers).where(
             handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id, handovers.c.open
@@ -285,21 +283,17 @@ def conclude(ledger: Ledger, run: OpenRun) -> bool:
     return True
 
 
-def wake_sleepers(ledger: Ledger, run: OpenRun) -> None:
-    """Lets those be sent again whose quiet hours have ended."""
+def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
+    """Lets the rows be claimed again whose quiet hours have ended."""
     hours = run.settings.hours
     if hours is None:
         return
-    asleep = (
-        messages.c.run_id == run.run_id,
-        messages.c.status == Status.PENDING,
-        messages.c.codes == Code.QUIET_HOURS,
-    )
+    waiting = (messages.c.run_id == run.run_id, QUIET_ROW)
     with ledger.write() as connection:
         clocks = [
-            clock or "" for clock in connection.scalars(select(messages.c.clock).where(*asleep).distinct())
+            clock or "" for clock in connection.scalars(select(messages.c.clock).where(*waiting).distinct())
         ]
-        awake = [clock for clock in clocks if hours.allows(now(), clock)]
-        if awake:
-            woken = func.coalesce(messages.c.clock, "").in_(awake)
-            connection.execute(update(messages).where(*asleep, woken).values(codes=Code.STOPPED))
+        ended = [clock for clock in clocks if hours.allows(now(), clock)]
+        if ended:
+            of_clocks = func.coalesce(messages.c.clock, "").in_(ended)
+            connection.execute(update(messages).where(*waiting, of_clocks).values(codes=Code.STOPPED))

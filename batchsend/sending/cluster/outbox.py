@@ -1,7 +1,7 @@
-"""An outbox for one of several processes that send a run together: claims under a lease, and within its own chunks.
+"""The outbox of one of several processes that send a run: it claims under a lease, and only within its chunks.
 
-A database that restarts is waited for. Where a commit's fate is unknown, what it may have claimed is given back: it
-was never handed to anybody, so it has certainly not been sent.
+It waits for a database that restarts. Where it is unknown whether a commit was made, the rows that it may have
+claimed are given back: the sender never got them, so they have certainly not been sent.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import handovers, messages, runs
 from batchsend.sending.cluster.leases import Lease, LeaseLostError, renew_in
+from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.outbox import LAST_ROW, Claimed, Outbox, Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 T = TypeVar("T")
 
-#: A database that cannot be reached is waited for so long.
-_PATIENCE_SECONDS = 60.0
-_AGAIN_SECONDS = 0.25
+#: A database that cannot be reached is retried for this long ...
+_RETRY_SECONDS = 60.0
+#: ... with this pause between attempts.
+_RETRY_INTERVAL = 0.25
 
 
 @dataclass(eq=False)
 class RowRange:
-    """Rows from `first` to `last`. `exhausted`: nothing of it was left to claim when it was last looked at."""
+    """Rows from `first` to `last`. `exhausted`: the last claim found fewer rows than it wanted."""
 
     first: int = 0
     last: int = LAST_ROW
@@ -39,36 +41,38 @@ class RowRange:
     exhausted: bool = False
 
     def __post_init__(self) -> None:
-        self.after = self.first - 1
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begins again with the first row."""
+        self.after, self.exhausted = self.first - 1, False
 
 
 class SharedOutbox(Outbox):
-    """The messages of one run, or of some chunks of it, for one sending process and its lease.
+    """The open rows of one run, or of some chunks of it, for one sending process and its lease.
 
-    `leaving`: once it is set, nobody waits for a database that cannot be reached. `min_commit_interval`:
-    seconds between two commits at least, so that several outcomes share one. `on_done` hears of each chunk that
-    nothing is left of here; it is called from whichever thread the outbox is used in.
+    `leaving`: once it is set, a database that cannot be reached is not waited for. Commits are at least the run's
+    `min_commit_interval` apart, so that several outcomes share one. `on_done` gets each chunk that has nothing left
+    to claim and no claim without an outcome, in the thread that uses the outbox.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        run_id: int,
-        start_id: int,
+        run: OpenRun,
         lease: Lease,
         leaving: threading.Event,
-        min_commit_interval: float,
         on_done: Callable[[RowRange], None] = lambda _chunk: None,
     ) -> None:
-        super().__init__(ledger, run_id, start_id, lease.owner)
+        super().__init__(ledger, run.run_id, run.start_id, lease.owner)
         self._lease = lease
         self._leaving = leaving
-        self._min_commit_interval = min_commit_interval
+        self._min_commit_interval = run.settings.min_commit_interval
         self._committed_at = 0.0
         self._on_done = on_done
         self._chunks: list[RowRange] = []
         self._lock = threading.Lock()
-        #: Claimed and handed out, without an outcome yet.
+        #: Rows claimed and passed to the sender, without an outcome yet.
         self._held: set[int] = set()
         #: A commit failed, and may have been made all the same.
         self._unsure = False
@@ -76,18 +80,19 @@ class SharedOutbox(Outbox):
     def add(self, chunk: RowRange) -> None:
         """Lets the outbox claim the rows of this chunk too. May be called from any thread."""
         with self._lock:
+            chunk.rewind()
             self._chunks.append(chunk)
 
     @property
     def settled(self) -> bool:
-        """Is certainly nothing claimed here that has no outcome?"""
+        """Whether certainly no row is claimed here without an outcome."""
         return not self._held and not self._unsure
 
     def rewind(self) -> None:
-        """Looks at all rows again: some may have been given back since."""
+        """Begins again with the first rows: some may have been given back since."""
         with self._lock:
             for chunk in self._chunks:
-                chunk.after, chunk.exhausted = chunk.first - 1, False
+                chunk.rewind()
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         if (wait := self._committed_at + self._min_commit_interval - time.monotonic()) > 0:
@@ -95,37 +100,37 @@ class SharedOutbox(Outbox):
         self._committed_at = time.monotonic()
         claimed = self._retry(lambda: self._exchange(outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
-        self._tell_done()
+        self._report_done()
         return claimed
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         release = super().release
         self._retry(lambda: release(claimed, code))
         self._held.difference_update(message.row for message in claimed)
-        self._tell_done()
+        self._report_done()
 
-    def wake(self, clocks: Sequence[str]) -> None:
-        wake = super().wake
-        self._retry(lambda: wake(clocks))
+    def end_quiet_hours(self, clocks: Sequence[str]) -> None:
+        end_quiet_hours = super().end_quiet_hours
+        self._retry(lambda: end_quiet_hours(clocks))
         self.rewind()
 
-    def sleeping(self) -> list[str]:
-        return self._retry(super().sleeping)
+    def quiet_clocks(self) -> list[str]:
+        return self._retry(super().quiet_clocks)
 
     def stop_requested(self) -> bool:
-        """Has somebody asked this run to stop, or taken it back to plan it anew?"""
+        """Whether this run is to stop, or was taken back to be planned again."""
         query = (
             select(runs.c.stop_requested_at, handovers.c.open, handovers.c.start_id)
             .join(handovers, handovers.c.run_id == runs.c.id)
             .where(runs.c.id == self._run_id)
         )
 
-        def ask() -> bool:
+        def read() -> bool:
             with self._ledger.read() as connection:
                 stopped, is_open, start_id = connection.execute(query).one()
             return stopped is not None or not is_open or start_id != self._start_id
 
-        return self._retry(ask)
+        return self._retry(read)
 
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         claimed: list[Claimed] = []
@@ -137,7 +142,7 @@ class SharedOutbox(Outbox):
                 renew_in(connection, self._lease)
             self._store(connection, outcomes)
             if self._unsure:
-                self._give_back_unknown(connection)
+                self._release_unknown(connection)
             for chunk in chunks:
                 wanted = claims - len(claimed)
                 if wanted <= 0:
@@ -153,7 +158,7 @@ class SharedOutbox(Outbox):
         self._held.update(message.row for message in claimed)
         return claimed
 
-    def _give_back_unknown(self, connection: Connection) -> None:
+    def _release_unknown(self, connection: Connection) -> None:
         unknown = (
             messages.c.run_id == self._run_id,
             messages.c.owner == self._owner,
@@ -164,7 +169,7 @@ class SharedOutbox(Outbox):
         if connection.execute(update(messages).where(*unknown).values(given_back)).rowcount:
             self.rewind()
 
-    def _tell_done(self) -> None:
+    def _report_done(self) -> None:
         with self._lock:
             done = [
                 chunk
@@ -175,27 +180,40 @@ class SharedOutbox(Outbox):
             self._on_done(chunk)
 
     def remove(self, chunk: RowRange) -> None:
-        """The outbox claims nothing of this chunk any more."""
+        """Claims no further rows of this chunk."""
         with self._lock:
             self._chunks.remove(chunk)
 
     def _retry(self, action: Callable[[], T]) -> T:
-        """Tries again while the database cannot be reached, for a minute at most."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
+        def attempt() -> T:
             try:
                 return action()
             except LeaseLostError:
                 raise
-            except LedgerError as error:
-                if not may_pass(error) or self._leaving.is_set() or time.monotonic() > deadline:
-                    raise
+            except LedgerError:
+                # The commit may have been made all the same.
                 self._unsure = True
-                self._leaving.wait(_AGAIN_SECONDS)
+                raise
+
+        return retry(attempt, self._leaving.is_set)
 
 
-def may_pass(error: LedgerError) -> bool:
-    """Is this a fault of the way to the database, or of its being restarted, rather than of what was asked?"""
+def retry(action: Callable[[], T], give_up: Callable[[], bool]) -> T:
+    """Calls `action` again while the database cannot be reached, for a minute at most, unless it is to give up."""
+    deadline = time.monotonic() + _RETRY_SECONDS
+    while True:
+        try:
+            return action()
+        except LeaseLostError:
+            raise
+        except LedgerError as error:
+            if not _is_outage(error) or give_up() or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_INTERVAL)
+
+
+def _is_outage(error: LedgerError) -> bool:
+    """Whether the database could not be reached or was restarted, rather than refused a statement."""
     cause = error.__cause__
     return isinstance(cause, (OperationalError, InterfaceError)) or (
         isinstance(cause, DBAPIError) and cause.connection_invalidated

@@ -1,7 +1,7 @@
-"""When may the next request leave, where several processes on several hosts send one run? The one rate of all.
+"""Pacing of one run in several processes on several hosts: one rate limit for all of them.
 
-The database holds a row per run: when its next slot is. A process reserves a few slots at once (about 50 ms worth)
-and uses them by its own clock. A slot that is missed is gone, never made up for: the process reserves another one.
+The database has a row for each run with the time of its next slot. A process reserves a few slots together (about
+50 ms worth) and uses them by its own clock. A missed slot is lost: the process reserves another one.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from batchsend.sending.pacing import (
     backoff,
 )
 
-#: The share of the rate that is really used: it pays for departures that are up to `_LATE_SECONDS` behind their
-#: slots, and for hosts that take the server's clock to be a few milliseconds apart. In a window of w >= 1 s there are
-#: then at most `0.97 * rate * (w + 0.03) + 1` departures, which is less than `rate * w + 1`.
+#: The share of the rate that is really used. The rest allows for departures up to `_LATE_SECONDS` after their slots,
+#: and for hosts whose estimates of the server's clock differ by a few milliseconds. A window of w >= 1 s then has at
+#: most `0.97 * rate * (w + 0.03) + 1` departures, which is less than `rate * w + 1`.
 _PACE = 0.97
-#: A slot that is missed by more than this is gone.
+#: A slot that is missed by more than this is lost.
 _LATE_SECONDS = 0.02
-#: So much of the run's time is reserved at once.
+#: How much of the run's time is reserved at most in one statement.
 _BLOCK_SECONDS = 0.05
-#: A request is prepared so long before its slot.
+#: How long before its slot a request is prepared.
 _LEAD_SECONDS = 0.02
-#: Whoever would have to wait longer than this with an open connection goes back into the line.
-_PATIENCE_SECONDS = 1.0
-#: The quickest answers of the last so many seconds tell how the server's clock and ours go together.
+#: Requeue requests that would hold a connection longer than this.
+_MAX_HOLD_SECONDS = 1.0
+#: The quickest answer of the last so many seconds tells how far the server's clock is from ours.
 _CLOCK_SECONDS = 30.0
-#: Seconds until a database that cannot be reached is asked again.
-_AGAIN_SECONDS = 0.25
+#: Seconds until a database that cannot be reached is retried.
+_RETRY_SECONDS = 0.25
 
 _recovered = case(
     (
@@ -68,7 +68,7 @@ _reserve = (
     .returning(paces.c.next_slot, paces.c.rate, SERVER_CLOCK)
 )
 _until = SERVER_CLOCK + bindparam("wait", type_=Double)
-#: Of the many requests that were on their way at once, whichever process made them, only the first one slows down.
+#: Of many requests in flight together in any of the processes, only the first refused one slows down.
 _first = bindparam("slow_down", type_=Boolean) & (bindparam("departed", type_=Double) >= paces.c.paused_until)
 _push = (
     update(paces)
@@ -97,7 +97,7 @@ class SlotBook:
     """Reserves slots for all runs of this process, over one connection of its own. Belongs to one event loop."""
 
     def __init__(self, url: URL) -> None:
-        # No slot has to survive a crash of the database: while it is down the clock goes past all of them.
+        # Slots need not survive a crash of the database: their times are over when it is back.
         options = server_options(url, options="-c synchronous_commit=off")
         self._engine = create_engine(
             url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=options
@@ -112,41 +112,41 @@ class SlotBook:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.submit(self._hang_up)
+        self._thread.submit(self._disconnect)
         await asyncio.to_thread(self._thread.shutdown)
 
     async def reserve(self, run_id: int, count: int) -> SlotBlock:
-        """The run's next `count` slots. Waits as long as the database cannot be reached."""
+        """Reserves the run's next `count` slots. Waits while the database cannot be reached."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 return await loop.run_in_executor(self._thread, self._reserve, run_id, count)
             except SQLAlchemyError:
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def push(self, run_id: int, departed: float, wait: float, *, slow_down: bool) -> None:
-        """Nobody's next slot comes before `wait` seconds have passed. `departed`: when the refused request left."""
+        """Moves all following slots to after `wait` seconds. `departed`: when the refused request left."""
         loop = asyncio.get_running_loop()
         with suppress(SQLAlchemyError):
             await loop.run_in_executor(self._thread, self._push, run_id, departed, wait, slow_down)
 
     @property
     def round_trip(self) -> float:
-        """Seconds that a reservation takes at present."""
+        """How many seconds a reservation takes at present."""
         return self._clock.round_trip
 
     def _reserve(self, run_id: int, count: int) -> SlotBlock:
         began = time.monotonic()
         end, rate, server_time = self._execute(_reserve, {"of_run": run_id, "count": float(count)}).one()
-        self._clock.hear(server_time, began, time.monotonic())
+        self._clock.measure(server_time, began, time.monotonic())
         period = 1 / (rate * _PACE)
-        first = self._clock.here(end) - count * period
+        first = self._clock.to_local(end) - count * period
         return SlotBlock([first + number * period for number in range(count)], rate)
 
     def _push(self, run_id: int, departed: float, wait: float, slow_down: bool) -> None:
         values = {
             "of_run": run_id,
-            "departed": self._clock.there(departed),
+            "departed": self._clock.to_server(departed),
             "wait": wait,
             "slow_down": slow_down,
         }
@@ -158,10 +158,10 @@ class SlotBook:
                 self._connection = self._engine.connect()
             return self._connection.execute(statement, values)
         except SQLAlchemyError:
-            self._hang_up()
+            self._disconnect()
             raise
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(SQLAlchemyError):
@@ -169,31 +169,31 @@ class SlotBook:
 
 
 class _ServerClock:
-    """How the database's clock and this process's monotonic one go together."""
+    """Converts between the database's clock and this process's monotonic clock."""
 
     def __init__(self) -> None:
-        self._heard: deque[tuple[float, float]] = deque()
+        self._measured: deque[tuple[float, float]] = deque()
         self.round_trip = 0.0
 
-    def hear(self, server_time: float, began: float, ended: float) -> None:
-        """The server's time came with an answer; the quickest answer is the nearest to the truth."""
+    def measure(self, server_time: float, began: float, ended: float) -> None:
+        """Adds the server's time from an answer. The quickest answer gives the best estimate."""
         self.round_trip += 0.1 * (ended - began - self.round_trip)
-        self._heard.append((ended, ended - server_time))
-        while self._heard[0][0] < ended - _CLOCK_SECONDS:
-            self._heard.popleft()
+        self._measured.append((ended, ended - server_time))
+        while self._measured[0][0] < ended - _CLOCK_SECONDS:
+            self._measured.popleft()
 
-    def here(self, server_time: float) -> float:
+    def to_local(self, server_time: float) -> float:
         return server_time + self._ahead()
 
-    def there(self, moment: float) -> float:
+    def to_server(self, moment: float) -> float:
         return moment - self._ahead()
 
     def _ahead(self) -> float:
-        return min((ahead for _, ahead in self._heard), default=time.monotonic() - time.time())
+        return min((ahead for _, ahead in self._measured), default=time.monotonic() - time.time())
 
 
 class SharedPacer:
-    """One process's share of a run's slots, with the methods of `limiter.Pacer`. Belongs to one event loop."""
+    """One process's share of a run's slots, used like `pacing.Pacer`. Belongs to one event loop."""
 
     def __init__(self, book: SlotBook, run_id: int, rate: float, jitter: random.Random | None = None) -> None:
         self._book = book
@@ -201,7 +201,7 @@ class SharedPacer:
         self._rate = rate
         # Spreads retries out; nothing secret depends on it.
         self._jitter = jitter or random.Random()  # noqa: S311
-        #: Reserved and not given away; given away, and its request has not left.
+        #: Reserved and not used; used by a request that has not left.
         self._reserved: deque[float] = deque()
         self._due: deque[float] = deque()
         self._block = 1
@@ -230,14 +230,14 @@ class SharedPacer:
                 return loop.time()
 
     async def departure(self) -> None:
-        """Waits until a request may leave. Where that would take long, the request is called back instead."""
+        """Waits until a request may leave. Requeues the request instead where that would take long."""
         loop = asyncio.get_running_loop()
         while True:
             _drop_missed(self._due, loop.time())
             slot = self._due.popleft() if self._due else await self._next_slot()
-            if slot - loop.time() > _PATIENCE_SECONDS:
+            if slot - loop.time() > _MAX_HOLD_SECONDS:
                 self._reserved.appendleft(slot)
-                await step_back()
+                await requeue_request()
             if (wait := slot - loop.time()) > 0:
                 await asyncio.sleep(wait)
             if loop.time() <= slot + _LATE_SECONDS and self._paused_until <= loop.time():
@@ -246,7 +246,7 @@ class SharedPacer:
     def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
     ) -> Pause | None:
-        """As `pacing.Pacer.back_off`, and the run's other processes wait too."""
+        """As `pacing.Pacer.back_off`; the run's other processes wait too."""
         moment = asyncio.get_running_loop().time()
         if departed >= self._paused_until:
             self._refusals += 1
@@ -261,8 +261,8 @@ class SharedPacer:
         push.add_done_callback(self._pushes.discard)
         return Pause(wait, reason)
 
-    def taken(self) -> None:
-        """A request was answered for good: the next refusal begins with the shortest back-off again."""
+    def reset_backoff(self) -> None:
+        """As `pacing.Pacer.reset_backoff`."""
         self._refusals = 0
 
     async def _next_slot(self) -> float:
@@ -272,7 +272,7 @@ class SharedPacer:
             if self._reserved:
                 self._used += 1
                 return self._reserved.popleft()
-            # Whoever uses all of a block may have a larger one; who lets slots pass takes them from the others.
+            # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
             most = max(1, round(self._rate * _PACE * _BLOCK_SECONDS))
             self._block = min(most, self._block * 2 if self._used >= self._block else max(1, self._used))
             self._used = 0
@@ -281,8 +281,8 @@ class SharedPacer:
             self._reserved.extend(block.slots)
 
 
-async def step_back() -> NoReturn:
-    """Ends the present task as if it had been cancelled: a request that has not left goes back into the line."""
+async def requeue_request() -> NoReturn:
+    """Cancels the current task, so that its request, which has not left, goes back into the queue."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - requests leave from tasks
     task.cancel()

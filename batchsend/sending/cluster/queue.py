@@ -1,8 +1,8 @@
-"""The queue of a ledger on PostgreSQL: the only module that knows Procrastinate.
+"""The Procrastinate queue of a ledger on PostgreSQL. No other module uses Procrastinate.
 
-A job is a chunk of a run's rows: "lend a hand with these". It may come twice, late or never: what is sent, and by
-whom, the ledger alone decides. A job whose worker was killed goes to another one; rows that are left without a job
-get a new one.
+A job is a chunk of a run's rows that workers may help to send. It may come twice, late or never: only the ledger
+decides which process sends a row. A job whose worker was killed goes to another worker; open rows without a job get a
+new one.
 """
 
 from __future__ import annotations
@@ -28,45 +28,46 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import messages, meta
-from batchsend.sending.cluster.leases import interrupt_dead
-from batchsend.sending.cluster.open_runs import OPEN_ROW, conclude, open_runs, run_progress, wake_sleepers
+from batchsend.sending.cluster.leases import interrupt_expired
+from batchsend.sending.cluster.open_runs import end_if_done, end_quiet_hours, open_runs, run_progress
 from batchsend.sending.cluster.worker import ChunkResult, WorkerRuns
+from batchsend.sending.outbox import OPEN_ROW
 
 if TYPE_CHECKING:
     import psycopg
 
 #: Rows of one job.
 _CHUNK_ROWS = 200
-#: Jobs that are made in one statement.
-_JOBS_AT_ONCE = 1000
-#: What Procrastinate knows our tasks by.
+#: Jobs that are inserted in one statement.
+_JOBS_PER_STATEMENT = 1000
+#: The names of our tasks in Procrastinate.
 _CHUNK, _SWEEP = "batchsend.send_chunk", "batchsend.sweep"
-#: Every ten seconds, by one worker for all: with a sixth field, that one counts seconds.
+#: Every ten seconds, by one worker for all. The sixth field counts seconds.
 _SWEEP_TIMES = "* * * * * */10"
-#: Before any chunk.
+#: Higher than the priority of any chunk.
 _SWEEP_PRIORITY = 1000
 _HEARTBEAT_SECONDS = 5.0
-#: A worker without a heartbeat for so long is dead, and its jobs go to others.
+#: A worker without a heartbeat for this long is dead, and its jobs go to others.
 _STALLED_SECONDS = 20.0
-#: A job that was given back tells nobody: it is found by looking.
-_LOOK_SECONDS = 2.0
-#: Under this name `meta` says up to which of Procrastinate's migrations its tables are.
+#: How often to look for jobs that were given back, which send no notification.
+_POLL_SECONDS = 2.0
+#: The name in `meta` of the newest of Procrastinate's migrations that its tables have.
 _MIGRATED = "queue_migration"
 
 
 class _LeftError(Exception):
-    """This worker ends before the chunk is done: another one has to go on."""
+    """This worker ends before the chunk is done, so another one has to send the rest."""
 
 
 def queue_of(base_url: str) -> str:
-    """The queue of all runs at one API. PostgreSQL's channels, which are called after it, have short names."""
+    """The queue of all runs to one API, hashed because PostgreSQL's channels, named after it, have short names."""
     return f"batchsend-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
 
 def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: str) -> int:
     """Makes a job for each chunk of the run's open rows, in the connection's transaction. Returns how many.
 
-    Jobs of an earlier start, and of runs that are over, go.
+    Deletes the jobs of earlier starts and of runs that are over.
     """
     connection.execute(
         text(
@@ -76,11 +77,30 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
         ),
         {"task": _CHUNK, "run": run_id},
     )
-    numbered = (
-        select(
-            messages.c.row,
-            ((func.row_number().over(order_by=messages.c.row) - 1) // _CHUNK_ROWS).label("chunk"),
+    queue = queue_of(base_url)
+    jobs = [
+        Job(
+            queue=queue,
+            task_name=_CHUNK,
+            lock=None,
+            queueing_lock=None,
+            # The first chunks of all runs come before the second ones, so that a large run does not delay others.
+            priority=-number,
+            task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
         )
+        for number, (first, last) in enumerate(_open_chunks(connection, run_id))
+    ]
+    manager = App(connector=PsycopgConnector()).job_manager
+    for begin in range(0, len(jobs), _JOBS_PER_STATEMENT):
+        manager.batch_defer_jobs(jobs[begin : begin + _JOBS_PER_STATEMENT], connection=_driver(connection))
+    return len(jobs)
+
+
+def _open_chunks(connection: Connection, run_id: int) -> list[tuple[int, int]]:
+    """The first and the last row of each chunk of a run's open rows."""
+    number = func.row_number().over(order_by=messages.c.row) - 1
+    numbered = (
+        select(messages.c.row, (number // _CHUNK_ROWS).label("chunk"))
         .where(messages.c.run_id == run_id, OPEN_ROW)
         .subquery()
     )
@@ -89,26 +109,11 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
         .group_by(numbered.c.chunk)
         .order_by(numbered.c.chunk)
     )
-    chunks = [
-        Job(
-            queue=queue_of(base_url),
-            task_name=_CHUNK,
-            lock=None,
-            queueing_lock=None,
-            # The first chunks of all runs come before the second ones: no large run holds up the others.
-            priority=-number,
-            task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
-        )
-        for number, (first, last) in enumerate(connection.execute(bounds))
-    ]
-    manager = App(connector=PsycopgConnector()).job_manager
-    for begin in range(0, len(chunks), _JOBS_AT_ONCE):
-        manager.batch_defer_jobs(chunks[begin : begin + _JOBS_AT_ONCE], connection=_driver(connection))
-    return len(chunks)
+    return [(first, last) for first, last in connection.execute(bounds)]
 
 
 def forget_chunks(ledger: Ledger, run_id: int) -> None:
-    """Deletes the jobs of a run that has ended and that nobody has begun."""
+    """Deletes the waiting jobs of a run that has ended."""
     query = text(
         "DELETE FROM procrastinate_jobs WHERE task_name = :task AND status = 'todo' "
         "AND CAST(args->>'run_id' AS integer) = :run"
@@ -120,63 +125,67 @@ def forget_chunks(ledger: Ledger, run_id: int) -> None:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """`concurrency`: chunks at once; `name`: what people and the database's logs know the worker by."""
+    """`concurrency`: chunks at the same time; `name`: the worker's name for people and in the database's logs."""
 
     concurrency: int
     name: str
 
 
-async def work(team: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event) -> None:
-    """Works off jobs until `stopping` is set, over any number of restarts of the database."""
-    # Their tracebacks are not for those who look after workers; that the database is away is said below.
+async def work(runs: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event) -> None:
+    """Works on jobs until `stopping` is set, across any number of restarts of the database."""
+    # Their tracebacks do not help the people who run workers; the messages below say that the database is away.
     for logger in ("procrastinate", "psycopg.pool", "psycopg"):
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
-    asyncio.get_running_loop().set_exception_handler(_pass_over)
+    asyncio.get_running_loop().set_exception_handler(_ignore)
     away = False
     while not stopping.is_set():
-        queue = queue_of(team.base_url)
-        app = _app_of(team, queue, options)
+        app = _app_of(runs, queue_of(runs.base_url), options)
         try:
             async with app.open_async():
                 if away:
-                    team.say("The database is back.")
+                    runs.say("The database is back.")
                 away = False
-                worker = asyncio.create_task(
-                    app.run_worker_async(
-                        queues=[queue],
-                        name=options.name,
-                        concurrency=options.concurrency,
-                        delete_jobs="always",
-                        install_signal_handlers=False,
-                        update_heartbeat_interval=_HEARTBEAT_SECONDS,
-                        stalled_worker_timeout=_STALLED_SECONDS,
-                        fetch_job_polling_interval=_LOOK_SECONDS,
-                    )
-                )
-                stopped = asyncio.create_task(stopping.wait())
-                await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
-                stopped.cancel()
-                worker.cancel()
-                await asyncio.gather(worker, return_exceptions=True)
-        except Exception:  # noqa: BLE001, S110 - whatever the library's connection runs into, the worker goes on
+                await _run_worker(app, queue_of(runs.base_url), options, stopping)
+        except Exception:  # noqa: BLE001, S110 - the worker survives all errors of the library's connection
             pass
         if not stopping.is_set():
             if not away:
-                team.say("The database went away. Trying again until it is back.")
+                runs.say("The database cannot be reached. Retrying until it is back.")
             away = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 1.0)
 
 
-def _pass_over(_loop: object, _context: object) -> None:
-    """A job whose end could not be told to the database: it comes again, and finds nothing to send."""
+async def _run_worker(app: App, queue: str, options: WorkerOptions, stopping: asyncio.Event) -> None:
+    """Runs Procrastinate's worker until it ends or `stopping` is set."""
+    worker = asyncio.create_task(
+        app.run_worker_async(
+            queues=[queue],
+            name=options.name,
+            concurrency=options.concurrency,
+            delete_jobs="always",
+            install_signal_handlers=False,
+            update_heartbeat_interval=_HEARTBEAT_SECONDS,
+            stalled_worker_timeout=_STALLED_SECONDS,
+            fetch_job_polling_interval=_POLL_SECONDS,
+        )
+    )
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
 
 
-def _app_of(team: WorkerRuns, queue: str, options: WorkerOptions) -> App:
+def _ignore(_loop: object, _context: object) -> None:
+    """Ignores that the end of a job could not be stored: the job comes again and finds nothing to send."""
+
+
+def _app_of(runs: WorkerRuns, queue: str, options: WorkerOptions) -> App:
     app = App(
         connector=PsycopgConnector(
-            conninfo=_conninfo(team.ledger.url),
-            kwargs=server_options(team.ledger.url, application_name=f"batchsend {options.name}"),
+            conninfo=_conninfo(runs.ledger.url),
+            kwargs=server_options(runs.ledger.url, application_name=f"batchsend {options.name}"),
             min_size=1,
             max_size=4,
             timeout=15.0,
@@ -185,7 +194,7 @@ def _app_of(team: WorkerRuns, queue: str, options: WorkerOptions) -> App:
 
     @app.task(name=_CHUNK, queue=queue, retry=RetryStrategy(max_attempts=5, wait=1, linear_wait=2))
     async def send_chunk(run_id: int, start_id: int, first: int, last: int) -> None:
-        if await team.work(run_id, start_id, first, last) is ChunkResult.LEFT:
+        if await runs.work(run_id, start_id, first, last) is ChunkResult.LEFT:
             raise _LeftError
 
     @app.periodic(cron=_SWEEP_TIMES, periodic_id=queue)
@@ -193,38 +202,38 @@ def _app_of(team: WorkerRuns, queue: str, options: WorkerOptions) -> App:
         name=_SWEEP, queue=queue, queueing_lock=f"{queue} sweep", priority=_SWEEP_PRIORITY, pass_context=True
     )
     async def sweep(context: JobContext, timestamp: int) -> None:  # noqa: ARG001 - Procrastinate gives it
-        await _sweep(context.app, team, queue)
+        await _sweep(context.app, runs, queue)
 
     return app
 
 
-async def _sweep(app: App, team: WorkerRuns, queue: str) -> None:
-    """Puts right what killed processes left behind."""
-    await asyncio.to_thread(interrupt_dead, team.ledger)
+async def _sweep(app: App, runs: WorkerRuns, queue: str) -> None:
+    """Cleans up after killed processes: their claims, their jobs and their runs."""
+    await asyncio.to_thread(interrupt_expired, runs.ledger)
     stalled = await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_STALLED_SECONDS)
     for job in stalled:
-        # Its worker may have come back and finished it just now.
+        # Its worker may have recovered and finished it just now.
         with suppress(ProcrastinateException):
             await app.job_manager.retry_job(job)
-    await asyncio.to_thread(_look_after_runs, team)
+    await asyncio.to_thread(_maintain_runs, runs)
 
 
-def _look_after_runs(team: WorkerRuns) -> None:
-    """Rows without a job get a new one; runs that are done are ended."""
-    ledger = team.ledger
-    for run in open_runs(ledger, team.base_url):
+def _maintain_runs(runs: WorkerRuns) -> None:
+    """Makes jobs for open rows without one, and ends runs that are done."""
+    ledger = runs.ledger
+    for run in open_runs(ledger, runs.base_url):
         if run.settings.wait:
-            wake_sleepers(ledger, run)
+            end_quiet_hours(ledger, run)
         if _has_chunks(ledger, run.run_id):
             continue
         state = run_progress(ledger, run.run_id)
         if state.in_flight:
-            interrupt_dead(ledger, run.run_id)
+            interrupt_expired(ledger, run.run_id)
         if state.open_rows:
             with ledger.write() as connection:
-                defer_chunks(connection, run.run_id, run.start_id, team.base_url)
+                defer_chunks(connection, run.run_id, run.start_id, runs.base_url)
         elif state.done:
-            conclude(ledger, run)
+            end_if_done(ledger, run)
 
 
 def _has_chunks(ledger: Ledger, run_id: int) -> bool:
@@ -241,9 +250,9 @@ def _conninfo(url: URL) -> str:
 
 
 def upgrade_queue(ledger: Ledger) -> str:
-    """Makes Procrastinate's tables in the ledger's database, or brings those that are there to this version.
+    """Creates Procrastinate's tables in the ledger's database, or upgrades existing ones to this version.
 
-    Returns a sentence that says what was done. Raises `LedgerError`; then nothing was changed.
+    Returns what was done, for people. Raises `LedgerError`; then nothing was changed.
     """
     migrations = _migrations()
     newest = migrations[-1].name
@@ -252,15 +261,15 @@ def upgrade_queue(ledger: Ledger) -> str:
         before = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED).with_for_update())
         if not has_queue(connection):
             _run(connection, SchemaManager.get_schema())
-            done = f"made, as of {known}"
+            done = f"created, for {known}"
         elif before is None:
             _refuse_older(connection, ledger.where)
-            done = f"found as made by somebody else, as of {known}"
+            done = f"found as another program created it, for {known}"
         else:
             missing = [file for file in migrations if file.name > before]
             for file in missing:
                 _run(connection, file.read_text(encoding="utf-8"))
-            done = f"brought up to {known}" if missing else f"up to date, as of {known}"
+            done = f"upgraded to {known}" if missing else f"up to date, for {known}"
         if before is None:
             connection.execute(insert(meta).values(name=_MIGRATED, value=newest))
         elif before < newest:
@@ -269,12 +278,12 @@ def upgrade_queue(ledger: Ledger) -> str:
 
 
 def has_queue(connection: Connection) -> bool:
-    """Are Procrastinate's tables in this database?"""
+    """Whether this database has Procrastinate's tables."""
     return connection.scalar(text("SELECT to_regclass('procrastinate_jobs')")) is not None
 
 
 def queue_is_ready(connection: Connection) -> bool:
-    """Are they there, and as new as the Procrastinate that is installed here?"""
+    """Whether its tables exist and are as new as the Procrastinate that is installed here."""
     migrated = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED))
     return migrated is not None and migrated >= _migrations()[-1].name and has_queue(connection)
 
@@ -284,7 +293,7 @@ def _migrations() -> list[Path]:
 
 
 def _refuse_older(connection: Connection, where: str) -> None:
-    """Which migrations tables have seen stands nowhere; that all functions of the present ones exist can be seen."""
+    """Raises `LedgerError` where functions are missing: tables do not say which migrations they have had."""
     wanted = set(re.findall(r"CREATE FUNCTION (\w+)", SchemaManager.get_schema()))
     query = text("SELECT proname FROM pg_proc WHERE proname IN :names").bindparams(
         bindparam("names", expanding=True)
@@ -292,9 +301,9 @@ def _refuse_older(connection: Connection, where: str) -> None:
     missing = wanted - set(connection.scalars(query, {"names": sorted(wanted)}))
     if missing:
         raise LedgerError(
-            f"{where}: this database has tables of an older Procrastinate, which another program made "
-            f"({', '.join(sorted(missing))} missing). Nothing was changed. Bring them up to Procrastinate "
-            f"{version('procrastinate')} with its own migrations, or use a database of batchsend's own."
+            f"{where}: this database has tables of an older Procrastinate that another program created "
+            f"({', '.join(sorted(missing))} missing). Nothing was changed. Upgrade them to Procrastinate "
+            f"{version('procrastinate')} with its migrations, or use a separate database for batchsend."
         )
 
 
@@ -304,5 +313,5 @@ def _run(connection: Connection, script: str) -> None:
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:
-    """The driver's own connection, within the same transaction."""
+    """The driver's connection, within the same transaction."""
     return cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)

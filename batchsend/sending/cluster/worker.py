@@ -1,203 +1,155 @@
-"""A worker's share of runs: for each run one sender in this process, which works off the chunks that come to it.
+"""A worker's part in runs: one `RunSender` for each run, which sends the chunks that jobs bring.
 
-Knows nothing of how chunks come here (`cluster.py`). One sender for each run, however many of its chunks are here, so
-that no more than twice the run's `concurrency` rows are claimed by one process.
+There is one sender for each run, however many of its chunks are here, so that one process claims no more than twice
+the run's `concurrency` rows. How jobs come here is the business of `queue.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from dataclasses import replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
 from batchsend.ledger.ledger import Ledger
-from batchsend.mykaarma.client import ApiClient
-from batchsend.sending.cluster.leases import LeasedPacer, LeaseKeeper, LeaseLostError
+from batchsend.sending.cluster.leases import LeaseLostError
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, open_run
-from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
-from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
-from batchsend.sending.run_settings import client_of, min_commit_interval, send_options
-from batchsend.sending.sender import Ending, Sender
+from batchsend.sending.cluster.outbox import RowRange
+from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
+from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials
 
 Say = Callable[[str], None]
 
 
 class ChunkResult(StrEnum):
-    """What became of a chunk here."""
+    """How this worker ended its work on a chunk."""
 
     DONE = "done"  # nothing of it is left to claim
-    OVER = "over"  # the run has ended, was stopped or planned anew: nobody has to send this any more
-    LEFT = "left"  # this process ends: somebody else has to go on with it
+    OVER = "over"  # the run has ended, was stopped or planned again: the chunk is not needed any more
+    LEFT = "left"  # this worker ends: another one has to send the rest
 
 
 class WorkerRuns:
-    """All runs that this process has a hand in. Belongs to one event loop; `say` hears a sentence now and then."""
+    """All runs that this worker sends. Belongs to one event loop; `say` prints a sentence."""
 
     def __init__(self, ledger: Ledger, credentials: Credentials, base_url: str, name: str, say: Say) -> None:
+        self.process = ClusterProcess(ledger, credentials, base_url, name, worker=True)
         self.ledger = ledger
         self.base_url = base_url
-        self.credentials = credentials
         self.say = say
-        self.leaving = threading.Event()
-        self.book = SlotBook(ledger.url)
-        self.keeper = LeaseKeeper(ledger, base_url, name, worker=True)
-        self.ledger_id = ""
-        self._hands: dict[int, RunSender] = {}
-        self._stack = AsyncExitStack()
+        self._runs: dict[int, _WorkerRun] = {}
 
     async def __aenter__(self) -> Self:
-        self.ledger_id = await asyncio.to_thread(self.ledger.ledger_id)
-        await self._stack.enter_async_context(self.book)
-        await self._stack.enter_async_context(self.keeper)
+        await self.process.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
-        await asyncio.gather(*(hand.ended() for hand in list(self._hands.values())), return_exceptions=True)
-        await self._stack.aclose()
+        await asyncio.gather(*(run.ended() for run in list(self._runs.values())), return_exceptions=True)
+        await self.process.__aexit__(kind, error, trace)
 
     def leave(self) -> None:
-        """No further request leaves here; what is in flight is finished and recorded."""
-        self.leaving.set()
-        for hand in self._hands.values():
-            hand.stop(Ending("this worker ends", interrupted=True))
+        """Sends no further request from here; requests in flight are finished and recorded."""
+        self.process.leaving.set()
+        for run in self._runs.values():
+            run.sender.stop(Ending("this worker ends", interrupted=True))
 
     async def work(self, run_id: int, start_id: int, first: int, last: int) -> ChunkResult:
-        """Sends what is left of these rows. Raises `LedgerError`, and whatever goes wrong inside."""
-        if self.leaving.is_set():
+        """Sends what is left of these rows. Raises `LedgerError`, and any other error from inside."""
+        if self.process.leaving.is_set():
             return ChunkResult.LEFT
-        hand = self._hands.get(run_id)
-        if hand is None or hand.over or hand.start_id != start_id:
+        known = self._runs.get(run_id)
+        if known is None or known.over or known.start_id != start_id:
             run = await asyncio.to_thread(open_run, self.ledger, run_id)
             if run is None or run.start_id != start_id or run.settings.base_url != self.base_url:
                 return ChunkResult.OVER
-            hand = self._hands.get(run_id)
-            if hand is not None and hand.start_id != start_id:
-                # It notices by itself that its plan is out of date, and ends.
-                await hand.ended()
-                hand = None
-            if hand is None or hand.over:
-                hand = self._hands[run_id] = RunSender(self, run)
+            known = self._runs.get(run_id)
+            if known is not None and known.start_id != start_id:
+                # It ends by itself once it sees that its plan is out of date.
+                await known.ended()
+                known = None
+            if known is None or known.over:
+                known = self._runs[run_id] = _WorkerRun(self, run)
         try:
-            return await hand.work(RowRange(first, last))
+            return await known.work(RowRange(first, last))
         finally:
-            if hand.over and self._hands.get(run_id) is hand:
-                del self._hands[run_id]
+            if known.over and self._runs.get(run_id) is known:
+                del self._runs[run_id]
 
 
-class RunSender:
-    """This process's sender of one run, as long as there are chunks of it here."""
+class _WorkerRun:
+    """One run that this worker sends, as long as there are chunks of it here."""
 
-    def __init__(self, team: WorkerRuns, run: OpenRun) -> None:
-        self._team = team
+    def __init__(self, runs: WorkerRuns, run: OpenRun) -> None:
+        self._runs = runs
         self._run = run
         self.start_id = run.start_id
         self.over = False
-        self._waiting: dict[RowRange, asyncio.Future[ChunkResult]] = {}
-        self._outbox: SharedOutbox | None = None
-        self._sender: Sender | None = None
-        self._ending: Ending | None = None
+        self._chunks: dict[RowRange, asyncio.Future[ChunkResult]] = {}
+        # The end of quiet hours is for the sweep: a worker has no time to wait for it.
+        self._client = run.settings.client(runs.process.credentials)
+        sent = replace(run, settings=replace(run.settings, wait=False))
+        self.sender = RunSender(runs.process, sent, self._client, _ignore)
         self._task = asyncio.create_task(self._send())
 
     async def work(self, chunk: RowRange) -> ChunkResult:
         future: asyncio.Future[ChunkResult] = asyncio.get_running_loop().create_future()
-        self._waiting[chunk] = future
-        if self._outbox is not None:
-            self._outbox.add(chunk)
+        self._chunks[chunk] = future
+        self.sender.add(chunk)
         return await asyncio.shield(future)
-
-    def stop(self, ending: Ending) -> None:
-        self._ending = ending
-        if self._sender is not None:
-            self._sender.stop(ending)
 
     async def ended(self) -> None:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _send(self) -> None:
-        came_to: ChunkResult | Exception = ChunkResult.LEFT
+        result: ChunkResult | Exception = ChunkResult.LEFT
         try:
-            came_to = await self._send_all()
-        except Exception as error:  # noqa: BLE001 - those who wait for their chunks have to hear of it
-            came_to = error
+            result = await self._send_chunks()
+        except Exception as error:  # noqa: BLE001 - it is raised in the jobs that wait for their chunks
+            result = error
         finally:
             self.over = True
-            for future in self._waiting.values():
+            for future in self._chunks.values():
                 if future.done():
                     continue
-                if isinstance(came_to, ChunkResult):
-                    future.set_result(came_to)
+                if isinstance(result, ChunkResult):
+                    future.set_result(result)
                 else:
-                    future.set_exception(came_to)
-            self._waiting.clear()
+                    future.set_exception(result)
+            self._chunks.clear()
 
-    async def _send_all(self) -> ChunkResult:
-        settings, team = self._run.settings, self._team
-        pacer = SharedPacer(team.book, self._run.run_id, settings.rate)
-        team.say(f"Run {self._run.run_id}: lending a hand.")
-        async with client_of(settings, team.credentials) as client:
-            while self._waiting:
-                ending = await self._send_under_a_lease(client, pacer)
+    async def _send_chunks(self) -> ChunkResult:
+        run_id, say = self._run.run_id, self._runs.say
+        say(f"Run {run_id}: helping to send it.")
+        async with self._client:
+            while self._chunks:
+                try:
+                    ending = await self.sender.send(self._chunks, self._chunk_done)
+                except LeaseLostError:
+                    say(f"Run {run_id}: this worker was suspended for too long and starts again.")
+                    continue
                 if ending is None or ending.asked:
                     return ChunkResult.OVER
                 if ending.interrupted:
                     return ChunkResult.LEFT
                 if ending.reason is not None:
-                    team.say(f"Run {self._run.run_id}: stopped: {ending.reason}")
-                    await asyncio.to_thread(close_run, team.ledger, self._run.run_id, ending.reason)
+                    say(f"Run {run_id}: stopped: {ending.reason}")
+                    await asyncio.to_thread(close_run, self._runs.ledger, run_id, ending.reason)
                     return ChunkResult.OVER
-            # From here on chunks go to another hand; the client takes a moment to close.
+            # Closing the client takes a moment: from here on, chunks go to a new sender.
             self.over = True
         return ChunkResult.DONE
 
-    async def _send_under_a_lease(self, client: ApiClient, pacer: SharedPacer) -> Ending | None:
-        """Sends until the chunks that are here are done; `None`: nobody may any more."""
-        team, run = self._team, self._run
-        lease = await team.keeper.take(run.run_id, run.start_id)
-        if lease is None:
-            return None
-        loop = asyncio.get_running_loop()
-
-        def on_done(chunk: RowRange) -> None:
-            outbox.remove(chunk)
-            loop.call_soon_threadsafe(self._chunk_done, chunk)
-
-        interval = min_commit_interval(run.settings)
-        outbox = SharedOutbox(team.ledger, run.run_id, run.start_id, lease, team.leaving, interval, on_done)
-        for chunk in self._waiting:
-            chunk.after, chunk.exhausted = chunk.first - 1, False
-            outbox.add(chunk)
-        self._outbox = outbox
-        try:
-            options = send_options(run.settings, team.ledger_id, run.run_id)
-            while self._waiting:
-                self._sender = Sender(outbox, client, LeasedPacer(pacer, lease), options, _nobody_listens)
-                if self._ending is not None:
-                    self._sender.stop(self._ending)
-                ending = await self._sender.run()
-                # What the ledger's thread has said of chunks comes first.
-                await asyncio.sleep(0)
-                if ending != Ending():
-                    return ending
-        except LeaseLostError:
-            team.say(f"Run {run.run_id}: this worker stood still for too long; it begins anew.")
-        finally:
-            self._outbox = self._sender = None
-            await team.keeper.give_up(lease, settled=outbox.settled)
-        return Ending()
-
     def _chunk_done(self, chunk: RowRange) -> None:
-        future = self._waiting.pop(chunk, None)
+        future = self._chunks.pop(chunk, None)
         if future is not None and not future.done():
             future.set_result(ChunkResult.DONE)
 
 
-def _nobody_listens(_event: object) -> None:
+def _ignore(_event: object) -> None:
     return None

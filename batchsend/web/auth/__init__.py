@@ -1,4 +1,5 @@
-"""Who may use the web console: `middleware` checks every request.
+"""Who may use the web console.
 
-`users` keeps names and password hashes, `sessions` keeps who is signed in. The sign-in page is in `web/views/login`.
+`middleware` checks every request, `users` keeps names and password hashes, and `sessions` keeps who is signed in. The
+sign-in page is in `web/views/login`. Nothing here knows about campaigns.
 """

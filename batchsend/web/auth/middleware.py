@@ -1,7 +1,7 @@
-"""Who is let in, and what every answer carries.
+"""Checks every request, and adds the security headers to every response.
 
-Each request has to name a host that is ours (a page of somebody else's whose name suddenly means this computer does
-not), each one that changes anything has to come from our own pages and carry the session's token.
+A request must name one of this server's hosts: that stops another website whose name is made to point to this
+computer. A request that changes anything must also come from one of our own pages and carry the session's token.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from batchsend.web.auth.users import Users
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: What a form's token is called, and the header that carries it where a script sends.
+#: The form field that carries the token, and the header that carries it in a script's request.
 TOKEN_FIELD, TOKEN_HEADER = "csrf", "X-CSRF-Token"
 _SAFE = frozenset({"GET", "HEAD"})
-#: Reached without a session.
+#: Addresses that need no session.
 _OPEN = frozenset({"/login", "/enter", "/health"})
 STATIC = "/static/"
 
@@ -33,7 +33,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # `no-referrer` would take the Origin away from our own forms.
+    # With `no-referrer`, browsers would send our own forms without an Origin.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -43,7 +43,10 @@ HEADERS = {
 
 @dataclass
 class Auth:
-    """`hosts`: names by which this server may be called; addresses of this computer's are, where `any_address`."""
+    """What decides who may come in.
+
+    `hosts`: the names of this server. `any_address`: requests may also name it by an IP address and its port.
+    """
 
     users: Users
     hosts: frozenset[str]
@@ -55,37 +58,37 @@ class Auth:
 
     @property
     def cookie(self) -> str:
-        """Browsers keep cookies by host and not by port: each server has a name of its own."""
+        """The name of the session's cookie. Browsers share cookies between ports, so the port is part of it."""
         return f"batchsend-{self.port}"
 
     def session_of(self, request: web.Request) -> Session | None:
         session = self.sessions.find(request.cookies.get(self.cookie))
-        if session is not None and session.mark is not None and self.users.mark(session.user) != session.mark:
-            return None
-        return session
+        if session is None or session.password_version is None:
+            return session
+        return session if session.password_version == self.users.password_version(session.user) else None
 
     def is_our_host(self, host: str) -> bool:
-        """Is this one of our names? `host` is what stands in the header."""
+        """Is this one of the server's names? `host`: the value of the `Host` header."""
         name, port = _split(host)
         if name is None:
             return False
         if name in self.hosts:
-            # A proxy in front has a port of its own; on this computer's own names it has to be ours.
+            # A proxy has its own port; with a name of this computer the port must be the server's.
             return port == self.port if is_this_machine(name) else True
         return self.any_address and port == self.port and _is_address(name)
 
-    def let_in(self, response: web.StreamResponse, request: web.Request, cookie: str) -> None:
-        """Gives the browser its session."""
+    def set_cookie(self, response: web.StreamResponse, request: web.Request, cookie: str) -> None:
+        """Gives the browser its session's cookie."""
         response.set_cookie(
             self.cookie, cookie, httponly=True, samesite="Lax", path="/", secure=_is_secure(request)
         )
 
 
 class RequestRefusedError(Exception):
-    """A request that is not answered. `status` is HTTP's."""
+    """A request that is refused. `status`: the HTTP status."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
@@ -94,17 +97,17 @@ AUTH = web.AppKey("auth", Auth)
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Lets a request through to its page, or not. Raises `RequestRefusedError`."""
+    """Lets a request through to its page. Raises `RequestRefusedError`."""
     auth = request.app[AUTH]
     if not auth.is_our_host(request.headers.get("Host", "")):
         raise RequestRefusedError(
             421,
-            "This address is not one that these pages are known by. Use the link that `batchsend web` printed; where "
-            "a proxy stands in front, start it with --name and the proxy's name.",
+            "This server does not have that name. Use the link that `batchsend web` printed. If a proxy is in front, "
+            "start `batchsend web` with --name and the proxy's name.",
         )
     if request.method not in _SAFE and not _is_ours(request):
         raise RequestRefusedError(
-            403, "This request came from another page, and nothing was done. Open our page again."
+            403, "This request came from another page, and nothing was done. Open the web console again."
         )
     if request.path in _OPEN or request.path.startswith(STATIC):
         return await handler(request)
@@ -119,16 +122,16 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def check_token(given: str | None, session: Session) -> None:
-    """Raises `RequestRefusedError` where a form was not made for this session."""
+    """Raises `RequestRefusedError` if the form was not made for this session."""
     if not is_token(given, session):
         raise RequestRefusedError(
             403,
-            "This form is from before you came in, and nothing was done. Go back, load the page again, and repeat.",
+            "This form is from an earlier session, and nothing was done. Go back, reload the page and try again.",
         )
 
 
 async def check_token_part(part: object, session: Session) -> None:
-    """The same for a form with a file in it, whose first field has to be the token."""
+    """Does the same for a form with a file. Its first field must be the token."""
     given = None
     if isinstance(part, BodyPartReader) and part.name == TOKEN_FIELD:
         given = (await part.read_chunk(256)).decode("ascii", "replace")
@@ -136,22 +139,22 @@ async def check_token_part(part: object, session: Session) -> None:
 
 
 def session(request: web.Request) -> Session:
-    """Whose request this is."""
+    """Returns the session of a request."""
     found = request["session"]
     if not isinstance(found, Session):
-        raise TypeError("a page behind the auth has a session")
+        raise TypeError("only a request with a session reaches this page")
     return found
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries; a file of ours may be kept, a page never."""
+    """Adds the security headers. Browsers may keep our static files, but no page."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
 
 
 def local_path(given: str | None) -> str:
-    """A page of ours to go to, whatever was given."""
+    """Returns the given address if it is one of our own pages, else the first page."""
     if not given or not given.startswith("/") or given.startswith(("//", "/\\")) or not given.isprintable():
         return "/"
     return given
@@ -163,14 +166,14 @@ def _to_login(request: web.Request) -> web.StreamResponse:
     if request.method not in _SAFE:
         raise RequestRefusedError(
             401,
-            "You are not signed in (any more), and nothing was done. Sign in, then go back and repeat it.",
+            "You are not signed in, and nothing was done. Sign in, then go back and try again.",
         )
     where = "" if request.path_qs == "/" else f"?next={quote(request.path_qs, safe='')}"
     raise web.HTTPSeeOther(f"/login{where}")
 
 
 def _is_ours(request: web.Request) -> bool:
-    """Did one of our own pages send this? Browsers say so, and a page of somebody else's cannot make them lie."""
+    """Did one of our own pages send this? Browsers set these headers themselves, so no page can forge them."""
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
@@ -203,5 +206,5 @@ def _is_address(name: str) -> bool:
 
 
 def _is_secure(request: web.Request) -> bool:
-    """Does the browser speak TLS, to us or to a proxy? Who lies about it spoils only their own cookie."""
+    """Does the browser use TLS, to this server or to a proxy? A false header harms only the sender's own cookie."""
     return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"

@@ -1,4 +1,4 @@
-"""Who has come in: sessions, links that work once, and how often somebody may guess. All of it is in memory."""
+"""Sessions, links that work once, and the delay after wrong passwords. All of it is kept in memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-#: Seconds without a request, and seconds in all, after which somebody has to come in again.
+#: A session ends after this many seconds without a request, and after this many seconds in all.
 IDLE, LONGEST = 12 * 3600.0, 7 * 86400.0
-#: How long a link works that was asked for on a page; the server's first one works until it is used.
+#: Seconds that a link made on a page works. The server's first link works until it is used.
 LINK_LASTS = 600.0
 _MOST_SESSIONS, _MOST_LINKS, _MOST_KEYS = 1000, 20, 10_000
-#: Wrong passwords until somebody has to wait, and the longest wait in seconds.
+#: Wrong passwords before the first delay, and the longest delay in seconds.
 _FREE_GUESSES, _LONGEST_WAIT = 5, 60.0
-#: Many people may come from one address: that of a proxy.
+#: The same for an address: many people can share one, for example a proxy's.
 FREE_GUESSES_OF_ADDRESS = 50
 
 Clock = Callable[[], float]
@@ -24,50 +24,54 @@ Clock = Callable[[], float]
 
 @dataclass
 class Session:
-    """Somebody in one browser. `mark` changes with their password; `None` for who came in by the link."""
+    """A user in one browser.
+
+    `password_version`: changes with the user's password; `None` for a user who came in by a link. `notices`: a CSS
+    class and a sentence each, for the next page.
+    """
 
     user: str
     csrf: str
-    mark: str | None
+    password_version: str | None
     began: float
     seen: float
     notices: list[tuple[str, str]] = field(default_factory=list)
 
-    def say(self, sentence: str) -> None:
-        """On the next page, once."""
+    def notify(self, sentence: str) -> None:
+        """Shows a sentence on the next page, once."""
         self.notices.append(("", sentence))
 
     def warn(self, sentence: str) -> None:
-        """The same for what went wrong."""
+        """Shows a problem on the next page, once."""
         self.notices.append(("problem", sentence))
 
     def take_notices(self) -> list[tuple[str, str]]:
-        """What is to be said on the page that is made now: how it looks, and a sentence."""
-        said, self.notices = self.notices, []
-        return said
+        """Returns the notices and forgets them."""
+        taken, self.notices = self.notices, []
+        return taken
 
 
 class Sessions:
-    """Sessions by what their cookie holds, of which only a hash is kept."""
+    """The sessions, by a hash of their cookie."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
 
-    def begin(self, user: str, mark: str | None) -> tuple[str, Session]:
-        """A new session, and what its cookie holds."""
+    def begin(self, user: str, password_version: str | None) -> tuple[str, Session]:
+        """Begins a session; returns the cookie's value and the session."""
         now = self._clock()
         self._drop_old(now)
         cookie = secrets.token_urlsafe(32)
-        session = Session(user, secrets.token_urlsafe(32), mark, now, now)
+        session = Session(user, secrets.token_urlsafe(32), password_version, now, now)
         self._sessions[_digest(cookie)] = session
         return cookie, session
 
     def find(self, cookie: str | None) -> Session | None:
-        """The session of a cookie, unless it has ended."""
+        """Returns the session of a cookie, unless it has ended."""
         now = self._clock()
         session = self._sessions.get(_digest(cookie)) if cookie else None
-        if session is None or now - session.seen > IDLE or now - session.began > LONGEST:
+        if session is None or _has_ended(session, now):
             return None
         session.seen = now
         return session
@@ -78,21 +82,21 @@ class Sessions:
 
     def _drop_old(self, now: float) -> None:
         for key, session in list(self._sessions.items()):
-            if now - session.seen > IDLE or now - session.began > LONGEST:
+            if _has_ended(session, now):
                 del self._sessions[key]
         while len(self._sessions) >= _MOST_SESSIONS:
             del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].seen)]
 
 
 class Links:
-    """Tokens that let somebody in once."""
+    """Tokens that let one browser in, once."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._links: dict[str, float | None] = {}
 
     def issue(self, *, lasts: float | None = None) -> str:
-        """A new token; `lasts` seconds, `None`: until it is used."""
+        """Returns a new token that works for `lasts` seconds; `None`: until it is used."""
         while len(self._links) >= _MOST_LINKS:
             del self._links[next(iter(self._links))]
         token = secrets.token_urlsafe(32)
@@ -100,7 +104,7 @@ class Links:
         return token
 
     def redeem(self, token: str) -> bool:
-        """Lets somebody in by this token, if nobody has come in by it before."""
+        """Uses a token up; returns whether it was valid."""
         try:
             until = self._links.pop(_digest(token))
         except KeyError:
@@ -109,14 +113,14 @@ class Links:
 
 
 class Attempts:
-    """How long somebody has to wait after wrong passwords: twice as long after each, a minute at most."""
+    """The delay after wrong passwords: it doubles with each one, up to a minute."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[str, tuple[int, float]] = {}
 
     def wait(self, key: str) -> float:
-        """Seconds until the next attempt of `key` is looked at."""
+        """Returns the seconds until the next password for `key` is checked."""
         _, until = self._failures.get(key, (0, 0.0))
         return max(0.0, until - self._clock())
 
@@ -133,8 +137,12 @@ class Attempts:
 
 
 def is_token(given: str | None, session: Session) -> bool:
-    """Was this form made for this session?"""
+    """Is this the session's form token?"""
     return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf.encode())
+
+
+def _has_ended(session: Session, now: float) -> bool:
+    return now - session.seen > IDLE or now - session.began > LONGEST
 
 
 def _digest(secret: str) -> str:

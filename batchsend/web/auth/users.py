@@ -1,4 +1,4 @@
-"""Named users and their passwords, hashed with scrypt (RFC 7914) and a salt of their own."""
+"""The users who may sign in, with their passwords as salted scrypt hashes (RFC 7914)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAME = re.compile(r"[\w][\w.@-]{0,63}")
 #: scrypt's cost, block size and parallelism: 32 MiB and about a tenth of a second for each guess.
 _N, _R, _P = 2**15, 8, 1
 _MEMORY = 64 * 1024 * 1024
-#: Checked where there is no such user, so that a wrong name takes as long as a wrong password.
-_NOBODY = {"salt": base64.b64encode(bytes(16)).decode(), "hash": base64.b64encode(bytes(32)).decode()}
+#: Checked if there is no such user, so that a wrong name takes as long as a wrong password.
+_NO_USER = {"salt": base64.b64encode(bytes(16)).decode(), "hash": base64.b64encode(bytes(32)).decode()}
 
 
 class Users:
-    """The users of one folder's pages, in a file that its owner alone can read. Raises `SettingsError`."""
+    """The users of one folder's web console, in a file that only its owner can read. Raises `SettingsError`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -34,14 +34,14 @@ class Users:
         return sorted(self._read())
 
     def put(self, name: str, password: str) -> bool:
-        """Adds a user, or gives them another password; returns whether they are new. Raises `BatchsendError`."""
+        """Adds a user or changes their password; returns whether they are new. Raises `BatchsendError`."""
         check_name(name)
         check_password(password)
         users = dict(self._read())
         same = [known for known in users if known.casefold() == name.casefold() and known != name]
         if same:
             raise BatchsendError(
-                f'There is a user "{same[0]}" already: use that spelling, or remove it first.'
+                f'There is already a user "{same[0]}". Use that spelling, or remove that user first.'
             )
         new = name not in users
         salt = secrets.token_bytes(16)
@@ -53,7 +53,7 @@ class Users:
         return new
 
     def remove(self, name: str) -> None:
-        """Raises `BatchsendError` where there is no such user."""
+        """Removes a user. Raises `BatchsendError` if there is no such user."""
         users = dict(self._read())
         if name not in users:
             raise BatchsendError(
@@ -63,14 +63,14 @@ class Users:
         self._write(users)
 
     def verify(self, name: str, password: str) -> bool:
-        """Is this their password? Takes a tenth of a second: call it from a thread."""
+        """Is this the user's password? Takes a tenth of a second, so call it from a thread."""
         kept = self._read().get(name)
-        found = kept or _NOBODY
+        found = kept or _NO_USER
         given = _hash(password[:_LONGEST_PASSWORD], base64.b64decode(found["salt"]))
         return hmac.compare_digest(given, base64.b64decode(found["hash"])) and kept is not None
 
-    def mark(self, name: str) -> str | None:
-        """Changes with a user's password; `None` where there is no such user (any more)."""
+    def password_version(self, name: str) -> str | None:
+        """Returns a value that changes with the user's password; `None` if there is no such user."""
         kept = self._read().get(name)
         return None if kept is None else hashlib.sha256(kept["hash"].encode()).hexdigest()
 
@@ -81,8 +81,8 @@ class Users:
             return {}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(
-                f"{self._file}: the users cannot be read. Have the file's permissions put right, or delete it and "
-                f"add the users again: batchsend web-users add NAME"
+                f"{self._file}: the users cannot be read. Fix the file's permissions, or delete the file and add the "
+                f"users again: batchsend web-users add NAME"
             ) from error
         return users if isinstance(users, dict) else {}
 
@@ -92,24 +92,24 @@ class Users:
             write_private(self._file, lambda path: _write_text(path, text))
         except OSError as error:
             raise SettingsError(
-                f"{self._file}: the users cannot be kept here ({error.strerror or error}). Make the folder writable."
+                f"{self._file}: the users cannot be saved ({error.strerror or error}). Make the folder writable."
             ) from error
 
 
 def check_name(name: str) -> None:
-    """Raises `BatchsendError` where this cannot be a user's name."""
+    """Raises `BatchsendError` if this cannot be a user's name."""
     if not _NAME.fullmatch(name):
         raise BatchsendError(
-            f'"{name[:64]}" cannot be a user\'s name. Use letters, digits, ".", "-", "_" and "@", 64 at most.'
+            f'"{name[:64]}" cannot be a user\'s name. Use up to 64 letters, digits, ".", "-", "_" and "@".'
         )
 
 
 def check_password(password: str) -> None:
-    """Raises `BatchsendError` where a password is too easily guessed to guard other people's phones."""
+    """Raises `BatchsendError` if the password is too short or too long."""
     if not SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD:
         raise BatchsendError(
-            f"A password has {SHORTEST_PASSWORD} characters or more, {_LONGEST_PASSWORD:,} at most. Four words are "
-            f"good, and easy to remember."
+            f"A password needs {SHORTEST_PASSWORD} characters or more, up to {_LONGEST_PASSWORD:,}. Four words make "
+            f"a good one that is easy to remember."
         )
 
 

@@ -1,5 +1,6 @@
-"""Work that the web console runs in processes of its own, so that no list can hold up the pages.
+"""The processes that the web console starts, so that no list and no run holds up the pages.
 
-`registry` starts and watches jobs, `process` is what runs in the child process, and `confirmation` binds a
-confirmed number of texts to what was shown. `list_preview` and `list_process` read lists for the editor.
+`registry` starts jobs and finds them again, `process` is the program of a job, and `confirmation` checks that what is
+sent is what the user saw. `list_process` runs the functions of `list_preview` for the editor. Nothing here knows
+about HTTP.
 """

@@ -1,4 +1,4 @@
-"""What somebody saw before they said yes, and whether it still holds when the first text is about to leave."""
+"""What a check showed, and whether it still holds just before the first text is sent."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
 from batchsend.utils.wording import text_count
 
-#: How many texts "the first ones" are.
+#: How many texts "The first ..." sends.
 FIRST = 10
-#: What of a row makes its text this text to this person from this sender.
-_OF_A_TEXT = ("row", "key", "customer_uuid", "department_uuid", "user_uuid", "phone", "body", "generation")
+#: The columns of a row that decide which text goes to whom, and from whom.
+_TEXT_COLUMNS = ("row", "key", "customer_uuid", "department_uuid", "user_uuid", "phone", "body", "generation")
 
 
 @dataclass(frozen=True)
 class CheckedPlan:
-    """What a check showed. `digest`: of every text that would leave, and to whom; `first_`: of the first ones.
+    """What a check showed.
 
-    `again_unconfirmed`: texts among them that may have arrived before.
+    `digest`: of all texts and their recipients; `first_`: of the first ones only. `again_unconfirmed`: texts that may
+    have arrived before.
     """
 
     texts: int
@@ -42,13 +43,13 @@ class CheckedPlan:
 
 
 def checked_plan(plan: Plan) -> CheckedPlan:
-    """What this plan would do. Reads its texts once."""
+    """Summarizes what this plan would send. Reads its texts once."""
     every, first = hashlib.sha256(), hashlib.sha256()
     count = 0
     for row in run_rows(plan.scratch, SCRATCH_RUN, [Status.PENDING]):
         if row["codes"] != Code.STOPPED:
             continue
-        line = json.dumps([row[name] for name in _OF_A_TEXT]).encode()
+        line = json.dumps([row[name] for name in _TEXT_COLUMNS]).encode()
         every.update(line)
         if count < FIRST:
             first.update(line)
@@ -68,21 +69,24 @@ def checked_plan(plan: Plan) -> CheckedPlan:
     )
 
 
-def differences(promised: Mapping[str, Any], plan: Plan, *, first: bool) -> list[str]:
-    """What is not as it was shown, a sentence each; empty where everything is. `first`: only the first ones go."""
-    was, now = CheckedPlan(**promised), checked_plan(plan)
-    texts, digest = (was.first_texts, was.first_digest) if first else (was.texts, was.digest)
+def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[str]:
+    """Returns a sentence for each difference between what was shown and this plan.
+
+    `checked`: a stored `CheckedPlan`. `first`: only the first texts are sent.
+    """
+    before, now = CheckedPlan(**checked), checked_plan(plan)
+    texts, digest = (before.first_texts, before.first_digest) if first else (before.texts, before.digest)
     found = []
-    if now.base_url != was.base_url:
-        found.append(f"Texts would go through {now.base_url}, not {was.base_url}.")
-    if now.campaign_sha256 != was.campaign_sha256:
+    if now.base_url != before.base_url:
+        found.append(f"Texts would now go through {now.base_url}, not {before.base_url}.")
+    if now.campaign_sha256 != before.campaign_sha256:
         found.append("The campaign file was changed.")
-    if (now.list_file, now.list_sha256) != (was.list_file, was.list_sha256):
+    if (now.list_file, now.list_sha256) != (before.list_file, before.list_sha256):
         found.append("The list was changed.")
-    if now.template_sha256 != was.template_sha256:
+    if now.template_sha256 != before.template_sha256:
         found.append("The text was changed.")
     if now.texts != texts:
-        found.append(f"It would be {text_count(now.texts)} now, and you said {texts:,}.")
+        found.append(f"You confirmed {text_count(texts)}, but {now.texts:,} would be sent now.")
     elif now.digest != digest and not found:
-        found.append("Other customers would be texted, or with other words, than those that you saw.")
+        found.append("Other customers would be texted than you saw, or the texts would be different.")
     return found

@@ -1,44 +1,47 @@
-"""What is read and tried while somebody edits a campaign. Runs in a process of its own; see `reading`.
+"""Reads the list and tries the text while a campaign is edited. Runs in the process of `list_process`.
 
-A list can be large or hostile, and a template slow: none of that may hold up the pages or end them.
+A list can be large or malicious and a template slow. In a separate process, neither can hold up the pages.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, FileError, ListError
-from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import counted, normalize, smart_encode
+from batchsend.messages.sms import SmsSize, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_judge import RowIssue, RowJudge
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.planning.sources import open_campaign_list
+from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
 
-#: Rows of a list that are kept in memory, and lists.
+#: Rows of a list that are kept in memory, and how many lists.
 _ROWS_KEPT, _LISTS_KEPT = 2000, 4
-#: Rows of a list that its page shows.
+#: Rows of a list that the page shows.
 _ROWS_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class ListView:
-    """A list as its page shows it. `problems`: why it cannot be used; then only `path` and perhaps `headers` hold.
+    """A list as the page shows it.
 
-    `roles`: our name for a column -> the list's header, of those that were found.
+    `problems`: why the list cannot be used; then only `path` and perhaps `headers` are set. `roles`: our name for a
+    column -> the list's header, for the columns that were found. `variables`: how a template writes each column.
     """
 
     path: Path
@@ -55,9 +58,9 @@ class ListView:
 
 @dataclass(frozen=True)
 class RowText:
-    """The text of one row, or what is in its way. `problems` are the template's, `problem` is the row's.
+    """The text of one row, or why it has none. `problems` concern the list or the template, `problem` the row.
 
-    `row` is `None` where the list has no rows; `earlier` and `later` are the rows beside it.
+    `row` is `None` if the list has no rows. `earlier` and `later`: the numbers of the neighboring rows.
     """
 
     problems: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ class RowText:
 
 @dataclass
 class _CachedList:
-    """A list that was read a moment ago, and its first rows."""
+    """A list that was read a moment ago, and its first rows by their numbers."""
 
     customers: CustomerList
     rows: dict[int, Sequence[str]]
@@ -85,89 +88,80 @@ class _CachedList:
     hidden: frozenset[int]
 
 
+class _Row(NamedTuple):
+    """A row of a list. `malformed`: why it cannot be used."""
+
+    number: int
+    cells: Sequence[str]
+    malformed: str | None = None
+    hidden: bool = False
+
+
 _lists: OrderedDict[tuple[object, ...], _CachedList] = OrderedDict()
 
 
 def read_list(path: Path, content: bytes) -> ListView:
-    """The list of the campaign file `path` with this content. Raises `BatchsendError` for the campaign's own."""
+    """Reads the list of a campaign file. Raises `BatchsendError` if the campaign file is wrong.
+
+    `path` and `content`: the campaign file's.
+    """
     campaign = parse_campaign(path, content)
     try:
         file = _list_file(campaign)
-        kept = _list(campaign, file)
+        cached = _list(campaign, file)
     except ListError as error:
         return ListView(error.path, error.headers or (), problems=error.problems)
-    customers = kept.customers
-    problems = _roles(campaign, customers.headers)[1]
+    customers = cached.customers
+    roles, problems = _roles(campaign, customers.headers)
     return ListView(
         path=file,
         headers=customers.headers,
         rows=customers.rows,
         saved_at=customers.saved_at.isoformat(),
         notes=customers.notes,
-        first=list(islice(kept.rows.items(), _ROWS_SHOWN)),
+        first=list(islice(cached.rows.items(), _ROWS_SHOWN)),
         column_problems=problems,
-        roles=_found(campaign, customers.headers),
+        roles=_found(roles, customers.headers),
         variables=tuple(_variables(customers.headers)),
     )
 
 
 def check_list(path: Path, campaign_path: Path, content: bytes) -> None:
-    """Raises `ListError` where this file could not be the campaign's list, whatever its columns are called."""
+    """Raises `ListError` if this file could not be the campaign's list, whatever its columns are called."""
     _list(parse_campaign(campaign_path, content), path)
 
 
 def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
-    """What this template, as it stands in the editor, makes of a row; `None`: of the first one."""
+    """Renders a row with the text in the editor. `wanted`: the row's number; `None`: the first row.
+
+    `path` and `content`: the campaign file's. `template` and `source`: the template's, as it is in the editor.
+    """
     campaign = parse_campaign(path, content)
     try:
-        kept = _list(campaign, _list_file(campaign))
+        cached = _list(campaign, _list_file(campaign))
     except ListError as error:
         return RowText(problems=error.problems)
-    headers = kept.customers.headers
+    headers = cached.customers.headers
     try:
-        made = MessageTemplate.of(template, source, headers)
+        compiled = MessageTemplate.of(template, source, headers)
     except FileError as error:
         return RowText(problems=error.problems)
-    row, cells, malformed, hidden = _row(kept, wanted)
+    row = _row(cached, wanted)
     if row is None:
         return RowText()
-    numbers = list(kept.rows)
-    earlier = max((number for number in numbers if number < row), default=None)
-    later = min(
-        (number for number in numbers if number > row), default=row + 1 if row >= numbers[-1] else None
-    )
-    if row - 1 > numbers[-1]:
-        earlier = row - 1
-    if later is not None and row >= numbers[-1] and len(numbers) == kept.customers.rows:
-        later = None
-    line = campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None
-    beside = RowText(
-        row=row,
+    earlier, later = _neighbors(cached, row.number)
+    empty = RowText(
+        row=row.number,
         earlier=earlier,
         later=later,
-        opt_out_line=line,
-        cells=tuple((headers[index], cells[index]) for index in sorted(made.uses)),
+        opt_out_line=campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None,
+        cells=tuple((headers[index], row.cells[index]) for index in sorted(compiled.uses)),
     )
-    roles, _ = _roles(campaign, headers)
-    if roles is None:
-        return _text_alone(campaign, made, cells, beside)
-    judge = RowJudge(campaign, headers, roles, TemplateChoice(made), phones_needed=False)
-    judged = judge.judge(row, cells, malformed, hidden=hidden)
-    problem = judged.first or judged.then
-    if judged.body is None and judged.first is not None and not malformed:
-        # Left out before a text is made; somebody who edits the text wants to see it all the same.
-        alone = _text_alone(campaign, made, cells, beside)
-        return alone if alone.code else _with_problem(alone, problem)
-    size = judged.size
-    shown = _with_body(
-        beside, judged.body, (size.segments, size.encoding, size.units) if size else (0, "", 0)
-    )
-    shown = RowText(**{**vars(shown), "phone": judged.phone})
-    return _with_problem(shown, problem)
+    return _with_text(campaign, headers, compiled, row, empty)
 
 
 def file_problems(path: Path, content: bytes) -> list[str]:
-    """All that the command line would say against a campaign with this file."""
+    """Returns what the command line would say is wrong with a campaign file of this content."""
     try:
         campaign = parse_campaign(path, content)
     except FileError as error:
@@ -178,12 +172,12 @@ def file_problems(path: Path, content: bytes) -> list[str]:
     except FileError as error:
         found += error.problems
     try:
-        kept = _list(campaign, _list_file(campaign))
+        headers = _list(campaign, _list_file(campaign)).customers.headers
     except BatchsendError as error:
         return [*found, *str(error).splitlines()]
-    found += _roles(campaign, kept.customers.headers)[1]
+    found += _roles(campaign, headers)[1]
     try:
-        TemplateChoice.load(campaign, kept.customers.headers)
+        TemplateChoice.load(campaign, headers)
     except BatchsendError as error:
         found += str(error).splitlines()
     return found
@@ -194,20 +188,15 @@ def _list_file(campaign: Campaign) -> Path:
 
 
 def _list(campaign: Campaign, file: Path) -> _CachedList:
-    options = campaign.list_options
     try:
         stat = file.stat()
     except OSError:
         stat = None
-    key = (file, stat and stat.st_mtime_ns, stat and stat.st_size, options.model_dump_json())
+    key = (file, stat and stat.st_mtime_ns, stat and stat.st_size, campaign.list_options.model_dump_json())
     if key in _lists:
         _lists.move_to_end(key)
         return _lists[key]
-    customers = open_list(
-        file,
-        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
-        rows_needed=campaign.guards.empty_list != "ok",
-    )
+    customers = open_campaign_list(campaign, file)
     rows: dict[int, Sequence[str]] = {}
     malformed: dict[int, str] = {}
     hidden: set[int] = set()
@@ -223,29 +212,41 @@ def _list(campaign: Campaign, file: Path) -> _CachedList:
     return _lists[key]
 
 
-def _row(kept: _CachedList, wanted: int | None) -> tuple[int | None, Sequence[str], str | None, bool]:
-    """A row by its number, or the next one that is there: its number, cells, what is malformed, is it hidden."""
-    near = next((number for number in kept.rows if wanted is None or number >= wanted), None)
-    if near is not None:
-        return near, kept.rows[near], kept.malformed.get(near), near in kept.hidden
-    for chunk in kept.customers.chunks(()):
+def _row(cached: _CachedList, wanted: int | None) -> _Row | None:
+    """Returns the row with this number or the next one; past the end, the last row in memory. `None`: no rows."""
+    for number, cells in cached.rows.items():
+        if wanted is None or number >= wanted:
+            return _Row(number, cells, cached.malformed.get(number), number in cached.hidden)
+    for chunk in cached.customers.chunks(()):
         for number, cells in zip(chunk.numbers, chunk.rows, strict=True):
             if wanted is not None and number >= wanted:
-                return number, cells, chunk.malformed.get(number), number in chunk.hidden
-    last = next(reversed(kept.rows), None)
-    return (None, (), None, False) if last is None else (last, kept.rows[last], None, False)
+                return _Row(number, cells, chunk.malformed.get(number), number in chunk.hidden)
+    last = next(reversed(cached.rows), None)
+    return None if last is None else _Row(last, cached.rows[last])
+
+
+def _neighbors(cached: _CachedList, row: int) -> tuple[int | None, int | None]:
+    """Returns the numbers of the rows before and after a row. Past the rows in memory they are guessed."""
+    numbers = list(cached.rows)
+    if row > numbers[-1]:
+        return (max(row - 1, numbers[-1])), row + 1
+    earlier = max((number for number in numbers if number < row), default=None)
+    later = min((number for number in numbers if number > row), default=None)
+    if later is None and len(numbers) < cached.customers.rows:
+        later = row + 1
+    return earlier, later
 
 
 def _roles(campaign: Campaign, headers: Sequence[str]) -> tuple[Roles | None, tuple[str, ...]]:
+    """Returns the columns' roles, or the problems in finding them."""
     try:
         return find_columns(campaign, headers), ()
     except ListError as error:
         return None, error.problems
 
 
-def _found(campaign: Campaign, headers: Sequence[str]) -> dict[str, str]:
-    """Our names for the columns -> the headers that were found for them; whatever else is wrong with others."""
-    roles, _ = _roles(campaign, headers)
+def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:
+    """Returns our names for columns -> the headers that were found for them."""
     if roles is None:
         return {}
     names = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "consent")
@@ -254,7 +255,7 @@ def _found(campaign: Campaign, headers: Sequence[str]) -> dict[str, str]:
 
 
 def _variables(headers: Sequence[str]) -> list[str]:
-    """How a template writes each column that has a name."""
+    """Returns how a template writes each column that has a header."""
     index = ColumnIndex(headers)
     found = []
     for header in headers:
@@ -265,30 +266,43 @@ def _variables(headers: Sequence[str]) -> list[str]:
     return found
 
 
-def _text_alone(campaign: Campaign, made: MessageTemplate, cells: Sequence[str], beside: RowText) -> RowText:
-    """The text of a row whose customer cannot be known yet."""
+def _with_text(
+    campaign: Campaign, headers: Sequence[str], compiled: MessageTemplate, row: _Row, empty: RowText
+) -> RowText:
+    """Adds the row's text, or the reason that it would not be sent."""
+    roles, _ = _roles(campaign, headers)
+    if roles is None:
+        return _rendered(campaign, compiled, row.cells, empty)
+    judge = RowJudge(campaign, headers, roles, TemplateChoice(compiled), phones_needed=False)
+    judged = judge.judge(row.number, row.cells, row.malformed, hidden=row.hidden)
+    issue = judged.first or judged.then
+    if judged.body is None and judged.first is not None and not row.malformed:
+        # The row is skipped before its text is made, but the person who edits the text wants to see it.
+        rendered = _rendered(campaign, compiled, row.cells, empty)
+        return rendered if rendered.code else _with_issue(rendered, issue)
+    shown = replace(empty, body=judged.body, phone=judged.phone)
+    return _with_issue(shown if judged.size is None else _with_size(shown, judged.size), issue)
+
+
+def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str], empty: RowText) -> RowText:
+    """Renders a row without judging it."""
     try:
-        body = normalize(made.render(cells))
+        body = normalize(compiled.render(cells))
     except RowProblem as problem:
-        return _with_problem(beside, RowIssue(problem.code, problem.description))
+        return _with_issue(empty, RowIssue(problem.code, problem.description))
     if campaign.message.smart_encoding:
         body = smart_encode(body)
-    size = counted(body, beside.opt_out_line)
-    return _with_body(beside, body, (size.segments, size.encoding, size.units))
+    return _with_size(replace(empty, body=body), size_with_opt_out(body, empty.opt_out_line))
 
 
-def _with_body(shown: RowText, body: str | None, size: tuple[int, str, int]) -> RowText:
-    segments, encoding, units = size
-    values = {"body": body, "segments": segments, "encoding": str(encoding), "units": units}
-    return RowText(**{**vars(shown), **values})
+def _with_size(shown: RowText, size: SmsSize) -> RowText:
+    return replace(shown, segments=size.segments, encoding=str(size.encoding), units=size.units)
 
 
-def _with_problem(shown: RowText, problem: RowIssue | None) -> RowText:
-    if problem is None:
+def _with_issue(shown: RowText, issue: RowIssue | None) -> RowText:
+    if issue is None:
         return shown
-    status = Status.INVALID
-    said = problem.description or meaning(status, [problem.code])
-    advice = what_to_do(status, [problem.code])
-    return RowText(
-        **{**vars(shown), "code": str(problem.code), "problem": f"{said}. {advice}".replace("..", ".")}
-    )
+    advice = advise(Status.INVALID, issue.code)
+    sentence = issue.description or advice.meaning
+    problem = f"{sentence.removesuffix('.')}. {advice.what_to_do}"
+    return replace(shown, code=str(issue.code), problem=problem)

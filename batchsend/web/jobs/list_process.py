@@ -1,4 +1,4 @@
-"""The process that reads lists and tries templates for the pages: one, and another one where it breaks."""
+"""The process that reads lists and tries templates for the pages. If it breaks, another one takes its place."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from batchsend.utils.protected_files import read_only_below
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Seconds for one question; a list of a million rows takes half of that.
+#: Seconds for one call; a list of a million rows takes half of that.
 _LONGEST = 60.0
 
 
 class ListReader:
-    """Runs functions of `readers` in a process of its own, which is started when it is first needed.
+    """Runs functions in a separate process, which is started when it is first needed.
 
     The process reads no list and no template outside the folder `only_below`, if there is one.
     """
@@ -32,22 +32,22 @@ class ListReader:
         self._only_below = only_below
         self._pool: ProcessPoolExecutor | None = None
 
-    async def run(self, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
-        """What the function returns or raises. Raises `BatchsendError` where its process breaks or takes too long."""
-        if more:
-            raise TypeError("only positional arguments travel to the process")
+    async def run(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Returns what the function returns. Raises `BatchsendError`, also if the process crashes or is too slow."""
+        if named:
+            raise TypeError("only positional arguments can be sent to the process")
         pool = self._started()
         future = asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
         try:
             return await asyncio.wait_for(asyncio.shield(future), _LONGEST)
         except BrokenProcessPool as error:
-            self._forget(pool)
+            self._end(pool)
             raise BatchsendError(
-                "The list could not be read: the program that reads it broke on it. Open the list in a spreadsheet, "
-                "save it again as .xlsx or .csv, and drop that."
+                "The list could not be read: it made the program that reads lists crash. Open the list in a "
+                "spreadsheet, save it again as .xlsx or .csv, and choose that file."
             ) from error
         except TimeoutError as error:
-            self._forget(pool)
+            self._end(pool)
             raise BatchsendError(
                 f"The list could not be read within {_LONGEST:.0f} seconds. Save it as .csv, which is read faster, "
                 f"or use the command line."
@@ -55,7 +55,7 @@ class ListReader:
 
     def close(self) -> None:
         if self._pool is not None:
-            self._forget(self._pool)
+            self._end(self._pool)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -64,12 +64,12 @@ class ListReader:
             )
         return self._pool
 
-    def _forget(self, pool: ProcessPoolExecutor) -> None:
+    def _end(self, pool: ProcessPoolExecutor) -> None:
         if self._pool is pool:
             self._pool = None
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - a process that hangs has to go
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - a process that hangs must be killed
             process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-LIST_READER = web.AppKey("reading", ListReader)
+LIST_READER = web.AppKey("list_reader", ListReader)

@@ -1,6 +1,6 @@
-"""A process of its own for one check, one start or one test: `python -m batchsend.web.jobs.process FILE`.
+"""The program of a job: one check, one start of sending or one test. `python -m batchsend.web.jobs.process FILE`
 
-`jobs` starts it and reads what it writes. What it does, it does through the same functions as the command line.
+`registry` starts it and reads the state that it writes. It uses the same functions as the command line.
 """
 
 from __future__ import annotations
@@ -12,117 +12,112 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError, GuardError
+from batchsend.errors import BatchsendError, BusyError, GuardError, IdentityError
 from batchsend.exits import Exit
-from batchsend.ledger.opening import check_ledger_place, open_for_reading
+from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
 from batchsend.reports.output_files import preview_path, write_preview
-from batchsend.reports.pages import preview as preview_facts
 from batchsend.reports.pages import preview as preview_page
 from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
-from batchsend.runs.report import Report, summary_of
+from batchsend.runs.report import Report
 from batchsend.runs.start import (
     DeclinedError,
     Start,
     StartOptions,
-    guard_refusals,
     planned,
-    refuse_sample_ids,
+    start_refusals,
 )
 from batchsend.runs.trial import Trial, send_trial
-from batchsend.sending.sender import Event, Waiting
-from batchsend.settings import os_user
-from batchsend.utils.files import write_private
+from batchsend.sending.sender import Event
 from batchsend.utils.protected_files import read_only_below
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
-from batchsend.web.jobs.registry import ENDED, JobRequest, State, beside, own_process, write_state
-from batchsend.web.rendering import fragments
+from batchsend.web.jobs.registry import (
+    ENDED,
+    JobRequest,
+    JobState,
+    job_file,
+    this_process,
+    write_json,
+    write_state,
+)
+from batchsend.web.rendering import fragments, message_of
 
-#: Somebody who only looks whether a campaign is being sent holds it for an instant.
+#: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
-#: What is on the button that makes a check again.
-_AGAIN = "Check again"
 
 
-class _JobProcess:
-    """What is asked for, and what is said of it."""
+class _Job:
+    """The job of this process: its request, and the state that it reports."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self.request = JobRequest(**json.loads(file.read_text(encoding="utf-8")))
-        process, began = own_process()
-        self._state = State("reading", process=process, began=began)
+        process, began = this_process()
+        self._state = JobState("reading", process=process, began=began)
         self._write()
 
-    def says(self, state: str, **facts: Any) -> None:
-        """What it does from now on."""
+    def report(self, state: str, **facts: Any) -> None:
+        """Reports the present step, and adds facts."""
         self._state = replace(self._state, state=state, facts={**self._state.facts, **facts})
         self._write()
 
-    def ends(self, exit_code: int, said: str = "", **facts: Any) -> None:
-        self._state = replace(self._state, exit=exit_code, said=said)
-        self.says(ENDED, **facts)
+    def end(self, exit_code: int, message: str = "", **facts: Any) -> None:
+        self._state = replace(self._state, exit=exit_code, message=message)
+        self.report(ENDED, **facts)
 
-    def keep_page(self, parts: list[str]) -> None:
-        """The page of a check, for the server."""
-        text = json.dumps(parts, ensure_ascii=False).encode("utf-8", "replace")
-        write_private(beside(self._file, "html"), lambda path: _write(path, text))
+    def save_page(self, parts: list[str]) -> None:
+        """Saves the page of a check for the server."""
+        write_json(job_file(self._file, "html"), parts)
 
     def _write(self) -> None:
-        # A full disk must not end what is being sent; the ledger has what counts.
+        # A full disk must not stop the sending. The ledger has what matters.
         with suppress(OSError):
-            write_state(beside(self._file, "state"), self._state)
+            write_state(job_file(self._file, "state"), self._state)
 
 
-def check(job: _JobProcess) -> None:
-    """The dry run: what `batchsend preview` writes, and its page for ours."""
+def check(job: _Job) -> None:
+    """Makes the dry run: writes the files of `batchsend preview`, and saves the page for the console."""
     campaign, start = _start(job.request)
-    refused: list[str] = []
-    try:
-        check_ledger_place(start.ledger_url)
-        refuse_sample_ids(campaign)
-    except BatchsendError as error:
-        refused.append(str(error))
     with planned(start) as plan:
-        refused += guard_refusals(plan)
-        job.says("writing", texts=plan.texts)
+        refused = start_refusals(start, plan)
+        job.report("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
-        facts = preview_facts.gather(plan, os_user(), str(workbook), refused)
+        facts = preview_page.gather(plan, str(workbook), refused)
         write_page(preview_path(campaign, None).with_suffix(".html"), preview_page.page(facts))
-        here = replace(facts, command=_AGAIN)
-        job.keep_page(fragments(preview_page.TEMPLATE, **preview_page.values(here)))
-        first = facts.picked.first[0] if facts.picked.first else None
-        job.ends(
+        in_console = replace(facts, in_console=True)
+        job.save_page(fragments(preview_page.TEMPLATE, **preview_page.values(in_console)))
+        summary = facts.summary
+        first = summary.first_message
+        job.end(
             Exit.DONE,
             checked=checked_plan(plan).stored(),
             refused=refused,
             made_at=to_text(now()),
-            department=facts.department,
-            list_name=facts.list_name,
+            department=summary.department,
+            list_name=summary.list_file.name,
             segments=plan.segments,
-            this_machine=facts.this_machine,
-            base_url=facts.base_url,
-            lasts=facts.lasts,
-            known=facts.known,
-            waits=facts.tally.waits,
+            this_machine=summary.is_local,
+            base_url=summary.base_url,
+            lasts=summary.duration,
+            known=summary.is_known,
+            waits=summary.tally.waits,
             first_body=first.body if first else "",
-            opt_out_line=facts.opt_out_line,
+            opt_out_line=summary.opt_out_line,
         )
 
 
-def send(job: _JobProcess) -> None:
-    """Sends, if everything is still as it was shown."""
+def send(job: _Job) -> None:
+    """Sends, if everything is still as the check showed it."""
     request = job.request
     _, start = _start(request)
     changed: list[str] = []
@@ -131,98 +126,85 @@ def send(job: _JobProcess) -> None:
         changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if changed:
             return False
-        job.says(
+        job.report(
             "sending",
             texts=plan.texts,
-            goes_on=plan.run.id if plan.run else None,
+            continues=plan.run.id if plan.run else None,
             last_start=_last_start(start),
         )
         return True
 
-    listener = _Listener(job)
+    def start_sending() -> Report:
+        return runner.send(_guarded(start, request), confirm=confirm, listener=_ignore)
+
     try:
-        report = _patiently(lambda: runner.send(_guarded(start, request), confirm=confirm, listener=listener))
+        report = _retry(start_sending)
     except GuardError:
         with planned(start) as plan:
             changed[:] = differences(request.checked, plan, first=request.limit is not None)
         if not changed:
             raise
-        job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
+        job.end(Exit.REFUSED, "\n".join(changed), changed=True)
         return
     except DeclinedError:
-        job.ends(Exit.REFUSED, "\n".join(changed), changed=True)
+        job.end(Exit.REFUSED, "\n".join(changed), changed=True)
         return
-    job.ends(report.exit, report.ending or "", **_summary(report), waiting=None)
+    job.end(report.exit, report.ending or "", run=report.run_id)
 
 
 def _guarded(start: Start, request: JobRequest) -> Start:
-    """This start, with the number that was promised as a guard.
+    """Adds the confirmed number of texts as a guard.
 
-    Where nothing is left to send nobody is asked, and this is what refuses it.
+    The runner asks `confirm` only if there is something to send. If nothing is left, the guard refuses the start.
     """
-    promised = CheckedPlan(**request.checked)
-    texts = promised.texts if request.limit is None else promised.first_texts
+    checked = CheckedPlan(**request.checked)
+    texts = checked.texts if request.limit is None else checked.first_texts
     return replace(start, options=replace(start.options, expect=texts))
 
 
-def rehearse(job: _JobProcess) -> None:
-    """Does the same with the stand-in for myKaarma: nobody gets a text."""
+def rehearse(job: _Job) -> None:
+    """Sends to the sandbox, so no customer gets a text."""
     _, start = _start(job.request)
 
     def confirm(plan: Plan) -> bool:
-        job.says("sending", texts=plan.texts)
+        job.report("sending", texts=plan.texts)
         return True
 
-    report = runner.rehearse(start, confirm=confirm, listener=_Listener(job))
-    job.ends(report.exit, report.ending or "", **_summary(report))
+    report = runner.rehearse(start, confirm=confirm, listener=_ignore)
+    job.end(
+        report.exit,
+        report.ending or "",
+        tally=report.tally.sentence(),
+        results=str(report.results) if report.results is not None else None,
+    )
 
 
-def trial(job: _JobProcess) -> None:
-    """One text to somebody who is not on the list."""
+def trial(job: _Job) -> None:
+    """Sends one text to the user."""
     request = job.request
     _, start = _start(request)
-    shown: dict[str, Any] = {}
 
     def confirm(found: Trial) -> bool:
-        shown.update(row=found.row, body=found.body)
-        job.says("sending", **shown)
+        job.report("sending", row=found.row, body=found.body)
         return True
 
-    report = send_trial(start, request.customer or "", request.row, confirm=confirm, listener=_nobody)
+    report = send_trial(start, request.customer or "", request.row, confirm=confirm, listener=_ignore)
     row = report.row
-    job.ends(
+    job.end(
         report.exit,
         report.ending or "",
         status=row["status"],
         codes=row["codes"],
         descriptions=row["descriptions"],
-        message_uuid=row["message_uuid"],
     )
 
 
-_KINDS: Mapping[str, Callable[[_JobProcess], None]] = {
+_KINDS: Mapping[str, Callable[[_Job], None]] = {
     "check": check,
     "send": send,
     "rehearse": rehearse,
     "trial": trial,
 }
-
-
-class _Listener:
-    """Says when everybody waits, and until when."""
-
-    def __init__(self, job: _JobProcess) -> None:
-        self._job = job
-        self._waits = False
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Waiting):
-            self._waits = True
-            until = to_text(now() + timedelta(seconds=event.seconds))
-            self._job.says("sending", waiting={"until": until, "reason": event.reason})
-        elif self._waits:
-            self._waits = False
-            self._job.says("sending", waiting=None)
 
 
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
@@ -231,17 +213,17 @@ def _start(request: JobRequest) -> tuple[Campaign, Start]:
     return campaign, prepare(campaign, options, ledger=request.ledger)
 
 
-def _patiently(send_it: Callable[[], Report]) -> Report:
+def _retry(start_sending: Callable[[], Report]) -> Report:
     for _ in range(_TRIES - 1):
         try:
-            return send_it()
+            return start_sending()
         except BusyError:
             time.sleep(_PAUSE)
-    return send_it()
+    return start_sending()
 
 
 def _last_start(start: Start) -> int:
-    """The number of the ledger's latest start: this one gets a higher one."""
+    """Returns the number of the ledger's latest start. The start of this job gets a higher one."""
     ledger = open_for_reading(start.ledger_url)
     if ledger is None:
         return 0
@@ -252,38 +234,30 @@ def _last_start(start: Start) -> int:
         ledger.close()
 
 
-def _summary(report: Report) -> dict[str, Any]:
-    said = summary_of(report)
-    return {**said, "tally": report.tally.sentence(), "page_problem": report.page_problem}
-
-
-def _nobody(_event: Event) -> None:
+def _ignore(_event: Event) -> None:
     return None
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
 def main(arguments: list[str]) -> int:
-    """Does what the file asks for. Whatever goes wrong is said in the file beside it."""
-    # Before the first text SIGTERM ends it as Ctrl-C does; while sending, the runner takes both over.
+    """Does the job of the request file. Every error ends up in the job's state, as a sentence."""
+    # Until sending begins, SIGTERM ends the job as Ctrl-C does; then the runner handles both.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    job = _JobProcess(Path(arguments[0]))
+    job = _Job(Path(arguments[0]))
     read_only_below(job.request.only_below)
     try:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
-        job.ends(int(error.exit_code), str(error))
+        anew = isinstance(error, IdentityError) and bool(error.option)
+        job.end(int(error.exit_code), message_of(error), can_start_anew=anew)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        job.ends(Exit.INTERRUPTED, "It was interrupted before the first text.")
+        job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever else happens, somebody waits for a sentence
-        job.ends(
+    except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
+        job.end(
             Exit.STOPPED,
-            f"batchsend made a mistake of its own ({type(error).__name__}). What was sent until now is recorded; "
-            f"checking and sending again texts nobody twice. Please report it.",
+            f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded; checking "
+            f"and sending again texts no one twice. Please report it.",
         )
         return Exit.STOPPED
     return Exit.DONE

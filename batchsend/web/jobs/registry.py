@@ -1,8 +1,8 @@
-"""What takes long runs in processes of its own, which the server starts and finds again: checks, sending, tests.
+"""The jobs: checks, sending and tests, which the server starts in separate processes and finds again.
 
-A process of its own goes on when the browser is closed, when the server ends and when it is killed. What is asked of
-it and what became of it stands in two files, that its owner alone can read. A name is used once: of two clicks, two
-tabs or a page that was gone back to, the second one finds what the first one began.
+A job continues when the browser is closed, and when the server is stopped or killed. Its request and its state
+are two files that only their owner can read. A job's name is used once, so of two clicks, the second one finds the
+job that the first one started.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,23 @@ from aiohttp import web
 from batchsend.errors import BatchsendError
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
-from batchsend.web.folder import CampaignFile, NotFoundError
+from batchsend.web.folder import NotFoundError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
-#: Checks hold customers' texts and phones: they are deleted after so many seconds.
+#: Seconds after which a job's files are deleted: they hold customers' texts and phones.
 _KEPT = 2 * 86400.0
-#: A process that was started this many seconds ago and has said nothing has failed.
+#: A job without a state has failed after so many seconds.
 _SILENT = 60.0
 _STARTING, ENDED = "starting", "ended"
+_NOT_KEPT = "This check is no longer kept. Check the campaign again."
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a process is to do. `campaign`: the file; `checked`: what was shown of a plan, by `promises.CheckedPlan`.
+    """What a job is to do.
 
-    `only_below`: the folder outside which the process reads no list, template or suppression file.
+    `campaign`: the campaign file. `checked`: a stored `CheckedPlan`. `only_below`: the folder outside which the job
+    reads no list, template or suppression file.
     """
 
     kind: str
@@ -55,15 +57,16 @@ class JobRequest:
 
 
 @dataclass(frozen=True)
-class State:
-    """What became of it. `state`: `starting`, what it does, or `ended`; `said`: why it did not do what it was to do.
+class JobState:
+    """How far a job has come.
 
-    `facts`: what it found out; `lost`: its process is gone, and nothing was said of an end.
+    `state`: `starting`, a word for its present step, or `ended`. `message`: why it failed. `facts`: its results.
+    `lost`: its process is gone although it has not ended.
     """
 
     state: str = _STARTING
     exit: int | None = None
-    said: str = ""
+    message: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     process: int | None = None
     began: float = 0.0
@@ -75,7 +78,7 @@ class State:
 
 
 class Jobs:
-    """The processes of one server's folder. `only_below`: as in `JobRequest`, for all of them."""
+    """The jobs of one server. `folder`: where their files are; `only_below`: as in `JobRequest`, for all of them."""
 
     def __init__(self, folder: Path, only_below: Path | None = None) -> None:
         self._folder = folder
@@ -86,7 +89,7 @@ class Jobs:
         return secrets.token_urlsafe(16)
 
     def start(self, name: str, request: JobRequest, environment: Mapping[str, str]) -> bool:
-        """Starts a process; `False` where this name was used before. Raises `BatchsendError`."""
+        """Starts a job; returns `False` if the name has been used before. Raises `BatchsendError`."""
         file = self._file(name, "request")
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -95,7 +98,7 @@ class Jobs:
             return False
         except OSError as error:
             raise BatchsendError(
-                f"{file.parent}: cannot be written ({error.strerror}), so that nothing was begun. Make it writable."
+                f"{file.parent}: cannot be written ({error.strerror}), so nothing was started. Make it writable."
             ) from error
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             only_below = str(self._only_below) if self._only_below is not None else None
@@ -109,47 +112,49 @@ class Jobs:
             )
         except OSError as error:
             raise BatchsendError(
-                f"No process could be started ({error.strerror}): nothing was begun."
+                f"No process could be started ({error.strerror}), so nothing was started. Close other programs and "
+                f"check again."
             ) from error
         return True
 
     def request(self, name: str) -> JobRequest:
-        """What was asked for under a name. Raises `NotFoundError`."""
+        """Returns a job's request. Raises `NotFoundError`."""
         try:
             return JobRequest(**json.loads(self._file(name, "request").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise NotFoundError("This check is not kept any more. Check the campaign again.") from error
+            raise NotFoundError(_NOT_KEPT) from error
 
     def is_used(self, name: str) -> bool:
         return self._file(name, "request").exists()
 
-    def state(self, name: str) -> State:
-        """What has become of it. Raises `NotFoundError` where nothing has this name."""
+    def state(self, name: str) -> JobState:
+        """Returns how far a job has come. Raises `NotFoundError`."""
         child = self._children.get(name)
         running = child is not None and child.poll() is None
-        asked_at = _changed_at(self._file(name, "request"))
-        if asked_at is None:
-            raise NotFoundError("This check is not kept any more. Check the campaign again.")
-        state = read_state(self._file(name, "state"))
+        requested_at = _changed_at(self._file(name, "request"))
+        if requested_at is None:
+            raise NotFoundError(_NOT_KEPT)
+        file = self._file(name, "state")
+        state = read_state(file)
         if state is None:
-            # Its process may have come from a server that was killed since.
-            lost = not running and (child is not None or time.time() - asked_at > _SILENT)
-            return State(lost=lost)
+            # A job without a child process was started by an earlier server.
+            lost = not running and (child is not None or time.time() - requested_at > _SILENT)
+            return JobState(lost=lost)
         if state.is_over or running or _is_alive(state):
             return state
-        # It may have ended between the two looks.
-        state = read_state(self._file(name, "state")) or state
-        return state if state.is_over else State(**{**asdict(state), "lost": True})
+        # It may have ended after its state was read.
+        state = read_state(file) or state
+        return state if state.is_over else replace(state, lost=True)
 
     def html(self, name: str) -> str:
-        """The page that a check made. Raises `NotFoundError`."""
+        """Returns the parts of a check's page, as JSON. Raises `NotFoundError`."""
         try:
             return self._file(name, "html").read_text(encoding="utf-8")
         except OSError as error:
-            raise NotFoundError("This check is not kept any more. Check the campaign again.") from error
+            raise NotFoundError(_NOT_KEPT) from error
 
-    def forget_old(self) -> None:
-        """Deletes what is no longer needed."""
+    def delete_old(self) -> None:
+        """Deletes the files of old jobs."""
         for file in self._folder.glob("*.*"):
             changed_at = _changed_at(file)
             if changed_at is not None and time.time() - changed_at > _KEPT:
@@ -163,39 +168,40 @@ class Jobs:
 
 
 def environment_of(user: str, *, named: bool) -> dict[str, str]:
-    """The environment of a process that somebody starts: a named user is who ran it, wherever that is recorded."""
-    # What `whoami.os_user` looks at first, on every system.
+    """Returns the environment of a user's job. A `named` user, who signed in, is recorded as the sender."""
+    # `os_user` reads LOGNAME first, on every system.
     return {**os.environ, **({"LOGNAME": user} if named else {})}
 
 
-def request_for(file: CampaignFile, kind: str, ledger: str | None, user: str, **more: Any) -> JobRequest:
-    return JobRequest(kind=kind, campaign=str(file.path), ledger=ledger, user=user, **more)
-
-
-def beside(request_file: Path, what: str) -> Path:
-    """Another file of the process that was started with this one."""
+def job_file(request_file: Path, what: str) -> Path:
+    """Returns another file of the job with this request file."""
     return request_file.with_name(f"{request_file.name.removesuffix('.request.json')}.{what}.json")
 
 
-def read_state(file: Path) -> State | None:
+def read_state(file: Path) -> JobState | None:
     try:
-        return State(**json.loads(file.read_text(encoding="utf-8")))
+        return JobState(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write_state(file: Path, state: State) -> None:
-    """Whole or not at all. Raises `OSError`."""
-    text = json.dumps(asdict(state), ensure_ascii=False)
-    write_private(file, lambda path: _write_text(path, text))
+def write_state(file: Path, state: JobState) -> None:
+    """Writes a state, completely or not at all. Raises `OSError`."""
+    write_json(file, asdict(state))
 
 
-def own_process() -> tuple[int, float]:
-    """This process's number, and when it began: numbers are used again."""
+def write_json(file: Path, value: Any) -> None:
+    """Writes a private file of a job. Raises `OSError`."""
+    content = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    write_private(file, lambda path: _write(path, content))
+
+
+def this_process() -> tuple[int, float]:
+    """Returns this process's id and start time. The time is needed because systems reuse ids."""
     return os.getpid(), psutil.Process().create_time()
 
 
-def _is_alive(state: State) -> bool:
+def _is_alive(state: JobState) -> bool:
     try:
         process = psutil.Process(state.process)
         return abs(process.create_time() - state.began) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
@@ -210,8 +216,8 @@ def _changed_at(file: Path) -> float | None:
         return None
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 JOBS = web.AppKey("jobs", Jobs)

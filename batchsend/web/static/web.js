@@ -1,5 +1,5 @@
 "use strict";
-// What HTML and htmx do not do by themselves. Nothing here is needed to send or to stop.
+// Adds what HTML and htmx lack. Sending and stopping work without it.
 (() => {
   const times = (root) => {
     for (const one of root.querySelectorAll("time[datetime]:not([data-local])")) {
@@ -13,20 +13,20 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
-  // A run as it goes: said aloud now and then, not every second; the page is made anew when it ends.
+  // Reads a run's progress aloud now and then, not every second. Reloads the page when the run ends.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
   document.addEventListener("htmx:sseMessage", () => {
     if (!spoken || Date.now() - spokenAt < 1000 * Number(spoken.dataset.every)) return;
     spokenAt = Date.now();
-    const words = [...document.querySelectorAll("#progress .said, #progress .more")];
+    const words = [...document.querySelectorAll("#progress .headline, #progress .more")];
     spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
   });
   document.addEventListener("htmx:sseClose", (event) => {
     if (event.detail.type === "message") window.location.reload();
   });
 
-  // What was typed into an editor and not saved is not lost without a question.
+  // Asks before a text that was not saved is lost.
   const changed = new Set();
   document.addEventListener("input", (event) => {
     if (event.target.matches("textarea")) changed.add(event.target.form);
@@ -36,7 +36,7 @@
     if (changed.size) event.preventDefault();
   });
 
-  // A file that is dropped on the field is sent at once.
+  // Uploads a file as soon as it is dropped on the field.
   for (const form of document.querySelectorAll("form[data-drop]")) {
     const input = form.querySelector("input[type=file]");
     for (const name of ["dragover", "dragleave", "drop"]) {
@@ -67,7 +67,7 @@
     }
   });
 
-  // One click, one request: the server makes sure of it anyway, this shows it.
+  // Disables the buttons of a form that was sent. The server ignores a second click in any case.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.hasAttribute("hx-get") || form.hasAttribute("hx-post") || form.method !== "post") return;

@@ -1,8 +1,9 @@
-"""The page of a campaign: its list, its text, who sends, its file, its runs."""
+"""The page of a campaign: its list, its text, its sender, its runs and its file."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +15,23 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
-from batchsend.statuses import Tally
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 from batchsend.web.jobs.list_preview import ListView, read_list
 from batchsend.web.jobs.list_process import LIST_READER
-from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import ActiveRuns, campaign_ledger
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
-from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LastRun
+from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, RunOverview, run_overview
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
-#: Octets of a text in an editor.
+#: Bytes of a text in the editor.
 LARGEST_TEXT = 1_000_000
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A campaign file as it is now. `campaign`: `None` where it cannot be used, and `problems` say why."""
+class OpenCampaign:
+    """A campaign file as it is now. `campaign` is `None` if it cannot be used; `problems` say why."""
 
     file: CampaignFile
     content: bytes
@@ -46,53 +45,58 @@ class Opened:
 
 @dataclass(frozen=True)
 class Editor:
-    """A file in an editor. `was`: its fingerprint when the page was made; `problem`: why it was not saved."""
+    """A file in an editor. `loaded`: the fingerprint of the file on disk; `problem`: why it was not saved."""
 
     name: str
     text: str
-    was: str
+    loaded: str
     problem: str | None = None
 
 
-def opened(request: web.Request) -> Opened:
-    """The campaign that an address names. Raises `NotFoundError`. Blocks for a small file."""
-    file = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
-    return open_file(file)
+def campaign_file_of(request: web.Request) -> CampaignFile:
+    """Returns the campaign file that the address names. Raises `NotFoundError`."""
+    return request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
 
 
-def open_file(file: CampaignFile) -> Opened:
-    """Reads a campaign file, however it is. Raises `BatchsendError` where it cannot be read."""
+def open_campaign(request: web.Request) -> OpenCampaign:
+    """Reads the campaign file that the address names. Raises `NotFoundError`."""
+    return open_file(campaign_file_of(request))
+
+
+def open_file(file: CampaignFile) -> OpenCampaign:
+    """Reads a campaign file, even one with errors. Raises `BatchsendError` if the file cannot be read."""
     try:
         content = file.path.read_bytes()
     except OSError as error:
-        raise BatchsendError(f"{file.path}: it cannot be read ({error.strerror}).") from error
+        raise BatchsendError(
+            f"{file.path}: cannot be read ({error.strerror}). Fix its permissions and reload the page."
+        ) from error
     try:
-        return Opened(file, content, parse_campaign(file.path, content), ())
+        return OpenCampaign(file, content, parse_campaign(file.path, content), ())
     except BatchsendError as error:
-        return Opened(file, content, None, getattr(error, "problems", (str(error),)))
+        return OpenCampaign(file, content, None, getattr(error, "problems", (str(error),)))
 
 
 def usable_campaign(request: web.Request) -> tuple[CampaignFile, Campaign]:
-    """The same for pages that need a campaign that can be used. Raises `CampaignError`, `BatchsendError`."""
-    folder = request.app[FOLDER]
-    file = folder.campaign(request.match_info["folder"], request.match_info["stem"])
+    """Reads a campaign that the page cannot do without. Raises `BatchsendError` if it cannot be used."""
+    file = campaign_file_of(request)
     campaign = file.load()
-    folder.check(campaign)
+    request.app[FOLDER].check(campaign)
     return file, campaign
 
 
 def templates_of(campaign: Campaign) -> list[Path]:
-    """The files that the text is made of, the usual one first."""
+    """Returns the campaign's template files, the default first."""
     if campaign.template_by is not None:
         return list(dict.fromkeys([campaign.template_by.default, *campaign.template_by.cases]))
     return [campaign.template] if campaign.template is not None else []
 
 
 def template_of(campaign: Campaign, number: str) -> Path:
-    """One of them by its number on the page. Raises `NotFoundError`."""
+    """Returns a template file by its number on the page. Raises `NotFoundError`."""
     files = templates_of(campaign)
     if not number.isdecimal() or int(number) >= len(files):
-        raise NotFoundError("The campaign has another text now. Load its page again.")
+        raise NotFoundError("The campaign now has another text. Reload its page.")
     return files[int(number)]
 
 
@@ -107,9 +111,9 @@ async def campaign_page(
     template_draft: Editor | None = None,
     file_draft: Editor | None = None,
 ) -> web.Response:
-    """The page; a draft is what somebody wrote that could not be saved."""
+    """Shows the page. A draft is a text that could not be saved."""
     folder = request.app[FOLDER]
-    found = await asyncio.to_thread(opened, request)
+    found = await asyncio.to_thread(open_campaign, request)
     campaign = found.campaign
     view: ListView | None = None
     outside: str | None = None
@@ -136,7 +140,7 @@ async def campaign_page(
         runs=runs,
         ledger_problem=ledger_problem,
         sample_ids=_sample_ids(campaign),
-        settings=_settings_said(campaign),
+        settings=_settings_summary(campaign),
         template=template_draft or text,
         number=number,
         templates=[file.name for file in templates_of(campaign)] if campaign else [],
@@ -148,25 +152,27 @@ def _template(campaign: Campaign, number: str) -> Editor:
     try:
         file = template_of(campaign, number)
         if file.stat().st_size > LARGEST_TEXT:
-            return Editor(file.name, "", "", f"{file.name}: is too large for a text.")
+            return Editor(file.name, "", "", f"{file.name}: is too large to edit here.")
         content = file.read_bytes()
         return Editor(file.name, content.decode("utf-8-sig").replace("\r\n", "\n"), fingerprint(content))
     except (OSError, UnicodeDecodeError, NotFoundError) as error:
-        return Editor("", "", "", f"The text cannot be shown here: {error}")
+        return Editor("", "", "", f"The text cannot be shown: {error}")
 
 
 def _runs(
     folder: WebFolder, active: ActiveRuns, campaign: Campaign | None
-) -> tuple[Sequence[LastRun], str | None]:
+) -> tuple[Sequence[RunOverview], str | None]:
     if campaign is None:
         return [], None
-    found: list[LastRun] = []
+    found: list[RunOverview] = []
     try:
-        with campaign_ledger(folder, campaign) as known:
-            for run in known.runs()[:_RUNS] if known is not None else []:
-                tally = Tally.of(known.ledger.counts(run.id)) if known is not None else Tally.of({})
-                sending = known is not None and not found and active.is_sending(known, run)
-                found.append(LastRun(run.id, run.created_at, tally, sending, bar_of(tally)))
+        with campaign_ledger(folder, campaign) as opened:
+            if opened is None:
+                return [], None
+            for run in opened.runs()[:_RUNS]:
+                # Only the latest run can be under way.
+                sending = not found and active.is_sending(opened, run)
+                found.append(run_overview(opened, run, sending=sending))
     except BatchsendError as error:
         return found, str(error)
     return found, None
@@ -178,23 +184,21 @@ def _sample_ids(campaign: Campaign | None) -> bool:
 
 
 @dataclass(frozen=True)
-class SettingsSaid:
-    """Where texts go, and whether this computer may send them. Never the credentials themselves."""
+class SettingsSummary:
+    """Where texts are sent, and whether this computer has credentials. Never the credentials themselves."""
 
     base_url: str
     has_credentials: bool
     env_file: Path
 
 
-def _settings_said(campaign: Campaign | None) -> SettingsSaid | None:
-    import os
-
+def _settings_summary(campaign: Campaign | None) -> SettingsSummary | None:
     if campaign is None:
         return None
     try:
         settings = load_settings(campaign.directory, Path.cwd(), os.environ)
     except BatchsendError:
         return None
-    return SettingsSaid(
+    return SettingsSummary(
         settings.base_url, bool(settings.username and settings.password), settings.folders[0] / ".env"
     )

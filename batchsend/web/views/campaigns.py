@@ -1,4 +1,4 @@
-"""The page of all campaigns: what each is, how its last run went, when it starts next; a new one."""
+"""The first page: all campaigns with their last runs and next starts, and the form for a new one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from aiohttp import web
 from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
+from batchsend.ledger.ledger import RunRecord
 from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder
-from batchsend.web.live_runs import bar_of
-from batchsend.web.queries import ActiveRuns, campaign_ledger
+from batchsend.web.live_runs import bar_of, tally_of
+from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger
 from batchsend.web.rendering import page
 
 FOLDER = web.AppKey("folder", WebFolder)
@@ -24,8 +25,8 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 
 @dataclass(frozen=True)
-class LastRun:
-    """The latest run of a campaign. `bar`: how its rows divide."""
+class RunOverview:
+    """A run in a list. `began`: UTC text; `bar`: the shares of its rows."""
 
     number: int
     began: str
@@ -36,34 +37,40 @@ class LastRun:
 
 @dataclass(frozen=True)
 class CampaignOverview:
-    """A campaign in the list. `problem`: why it cannot be used as it stands; `next_start`: UTC text."""
+    """A campaign in the list. `problem`: why it cannot be used; `next_start`: UTC text."""
 
     file: CampaignFile
     name: str
     department: str
     problem: str | None = None
-    last: LastRun | None = None
+    last: RunOverview | None = None
     next_start: str | None = None
 
 
+def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> RunOverview:
+    """Returns a run as lists show it."""
+    tally = tally_of(found.ledger.counts(run.id), sending=sending)
+    return RunOverview(run.id, run.created_at, tally, sending, bar_of(tally))
+
+
 async def show(request: web.Request) -> web.Response:
-    """The list of campaigns."""
+    """Shows the campaigns."""
     return await _page(request)
 
 
-async def make(request: web.Request) -> web.Response:
-    """A new campaign from the sample."""
+async def create(request: web.Request) -> web.Response:
+    """Creates a campaign from the sample."""
     folder = request.app[FOLDER]
     name = str((await request.post()).get("name", "")).strip()
     try:
         files = await asyncio.to_thread(write_sample, name, folder.new_folder)
     except BatchsendError as error:
         return await _page(request, name=name, problem=str(error))
-    made = next(file for file in folder.campaigns() if file.path == files[0])
-    session(request).say(
-        f"{made.stem} is there, made from the sample. Now put in what is yours: the list, the text, and who sends."
+    created = next(file for file in folder.campaigns() if file.path == files[0])
+    session(request).notify(
+        f"{created.stem} was created from the sample. Now add your own list, text and sender."
     )
-    raise web.HTTPSeeOther(made.url)
+    raise web.HTTPSeeOther(created.url)
 
 
 async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
@@ -85,18 +92,15 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
         campaign = file.load()
     except BatchsendError as error:
         return CampaignOverview(file, file.stem, "", problem=str(error))
-    starts = times_of(campaign).after(now()) if campaign.schedule is not None else None
-    next_start = to_text(starts) if starts is not None else None
+    starts_at = times_of(campaign).after(now()) if campaign.schedule is not None else None
+    next_start = to_text(starts_at) if starts_at is not None else None
     department = campaign.department_label or ""
     try:
         with campaign_ledger(folder, campaign) as found:
             runs = found.runs() if found is not None else []
             if found is None or not runs:
                 return CampaignOverview(file, campaign.name, department, next_start=next_start)
-            tally = Tally.of(found.ledger.counts(runs[0].id))
-            last = LastRun(
-                runs[0].id, runs[0].created_at, tally, active.is_sending(found, runs[0]), bar_of(tally)
-            )
+            last = run_overview(found, runs[0], sending=active.is_sending(found, runs[0]))
             return CampaignOverview(file, campaign.name, department, last=last, next_start=next_start)
     except BatchsendError as error:
         return CampaignOverview(file, campaign.name, department, problem=str(error), next_start=next_start)

@@ -1,6 +1,6 @@
-"""Check and send: the dry run's page, then the question; a test to oneself, the first ten, or all.
+"""The check page: the dry run, and the form that sends all texts, the first ten, a test or a rehearsal.
 
-A check is good for one start of sending: its name is the start's, so that whoever asks twice finds the first one.
+A check is good for one start of sending: the job that sends has the check's name, so a second click finds the first.
 """
 
 from __future__ import annotations
@@ -9,57 +9,74 @@ import asyncio
 import json
 import re
 import secrets
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
-from batchsend.planning.planner import check_resend
+from batchsend.planning.resend import check_resend
 from batchsend.planning.row_judge import API_UUID
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotFoundError
 from batchsend.web.jobs.confirmation import FIRST
-from batchsend.web.jobs.registry import JOBS, JobRequest, Jobs, State, environment_of, request_for
+from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_of
 from batchsend.web.queries import campaign_ledger
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.views.campaign import usable_campaign
 from batchsend.web.views.campaigns import FOLDER
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
+_CUSTOMER_COOKIE = "batchsend-test-customer"
 SENT, TRIAL, REHEARSAL = "sent", "trial", "rehearsal"
 
 
+@dataclass(frozen=True)
+class _Check:
+    """The check that a page's address names."""
+
+    file: CampaignFile
+    campaign: Campaign
+    name: str
+    request: JobRequest
+
+    @property
+    def url(self) -> str:
+        return f"{self.file.url}/check/{self.name}"
+
+
 async def begin(request: web.Request) -> web.Response:
-    """Begins a check."""
+    """Starts a check."""
     file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     resend = str(form.get("resend", "")) or None
     if resend is not None:
         check_resend(resend)
-    folder, jobs = request.app[FOLDER], request.app[JOBS]
+    jobs = request.app[JOBS]
     name = jobs.new_name()
-    asked = request_for(
-        file,
-        "check",
-        folder.ledger,
-        session(request).user,
+    job = JobRequest(
+        kind="check",
+        campaign=str(file.path),
+        ledger=request.app[FOLDER].ledger,
+        user=session(request).user,
         resend=resend,
         new_campaign=form.get("new_campaign") == "yes",
     )
-    await asyncio.to_thread(jobs.forget_old)
-    await asyncio.to_thread(jobs.start, name, asked, _environment(request))
+    await asyncio.to_thread(jobs.delete_old)
+    await asyncio.to_thread(jobs.start, name, job, _environment(request))
     raise web.HTTPSeeOther(f"{file.url}/check/{name}")
 
 
 async def show(request: web.Request) -> web.Response:
-    """The check: that it goes on, what it found, or why it could not be done."""
+    """Shows the check: that it is under way, what it found, or why it failed."""
     return await _page(request)
 
 
-async def look(request: web.Request) -> web.Response:
-    """How far a check, a start or a test has come: a part of a page that is loaded again at the end."""
+async def progress(request: web.Request) -> web.Response:
+    """Returns how far a job has come, as a part of a page. The page is loaded again once the job has ended."""
     jobs = request.app[JOBS]
     name = request.match_info["check"]
     if (what := request.match_info.get("what")) is not None:
@@ -72,62 +89,49 @@ async def look(request: web.Request) -> web.Response:
 
 
 async def _page(request: web.Request, *, problem: str | None = None, typed: str = "") -> web.Response:
-    file, campaign, jobs, name, asked = await asyncio.to_thread(_asked, request)
-    state = await asyncio.to_thread(jobs.state, name)
+    check = await asyncio.to_thread(_check, request)
+    jobs = request.app[JOBS]
+    state = await asyncio.to_thread(jobs.state, check.name)
     if not state.is_over:
-        return page(
+        return _wait(request, check, state, "Checking the campaign", "Nothing is sent by a check.")
+    if state.lost or state.message:
+        message = state.message or "The check's process was stopped before it was done. Check again."
+        return _check_page(
             request,
-            "wait.html.j2",
-            file=file,
-            name=campaign.name,
-            state=state,
-            title="Checking the campaign",
-            look=f"{file.url}/check/{name}/look",
-            reassure="Nothing is sent by a check.",
-        )
-    if state.lost or state.said:
-        said = state.said or "The check ended before it was done: its process was stopped. Check again."
-        return page(
-            request,
+            check,
             "check_failed.html.j2",
-            file=file,
-            name=campaign.name,
-            said=said,
-            asked=asked,
-            other_campaign="--new-campaign" in said,
+            message=message,
+            can_start_anew=bool(state.facts.get("can_start_anew")),
         )
-    header, main, data = json.loads(await asyncio.to_thread(jobs.html, name))
-    return page(
+    header, main, data = json.loads(await asyncio.to_thread(jobs.html, check.name))
+    return _check_page(
         request,
+        check,
         "check.html.j2",
         status=400 if problem else 200,
-        file=file,
-        name=campaign.name,
         header=trusted(header),
         main=trusted(main),
         data=trusted(data),
         facts=state.facts,
-        asked=asked,
         checked=state.facts["checked"],
-        check=name,
         problem=problem,
         typed=typed,
         first=FIRST,
-        used=await asyncio.to_thread(jobs.is_used, f"{name}.{SENT}"),
+        used=await asyncio.to_thread(jobs.is_used, f"{check.name}.{SENT}"),
         nonce=secrets.token_urlsafe(8),
-        customer=request.cookies.get("batchsend-test-customer", ""),
+        customer=request.cookies.get(_CUSTOMER_COOKIE, ""),
     )
 
 
 async def send(request: web.Request) -> web.Response:
-    """The answer to the question: starts sending, once, if the number is right."""
-    file, _, jobs, name, asked = await asyncio.to_thread(_asked, request)
-    state = await asyncio.to_thread(jobs.state, name)
-    url = f"{file.url}/check/{name}/{SENT}"
-    if await asyncio.to_thread(jobs.is_used, f"{name}.{SENT}"):
-        raise web.HTTPSeeOther(url)
-    if not state.is_over or state.lost or state.said:
-        raise web.HTTPSeeOther(f"{file.url}/check/{name}")
+    """Starts sending, once, if the number that the user typed is right."""
+    check = await asyncio.to_thread(_check, request)
+    jobs = request.app[JOBS]
+    state = await asyncio.to_thread(jobs.state, check.name)
+    if await asyncio.to_thread(jobs.is_used, f"{check.name}.{SENT}"):
+        raise web.HTTPSeeOther(f"{check.url}/{SENT}")
+    if not state.is_over or state.lost or state.message:
+        raise web.HTTPSeeOther(check.url)
     form = await request.post()
     checked = state.facts["checked"]
     first = form.get("choice") == "first"
@@ -135,88 +139,75 @@ async def send(request: web.Request) -> web.Response:
     typed = str(form.get("number", ""))
     if problem := _refusal(state, texts, typed, sure=form.get("sure") == "yes"):
         return await _page(request, problem=problem, typed=typed)
-    start = request_for(
-        file,
-        "send",
-        asked.ledger,
-        session(request).user,
-        resend=asked.resend,
-        new_campaign=asked.new_campaign,
+    raise await _start(
+        request,
+        check,
+        SENT,
+        kind="send",
+        resend=check.request.resend,
+        new_campaign=check.request.new_campaign,
         limit=FIRST if first else None,
         checked=checked,
     )
-    await asyncio.to_thread(jobs.start, f"{name}.{SENT}", start, _environment(request))
-    raise web.HTTPSeeOther(url)
 
 
-def _refusal(state: State, texts: int, typed: str, *, sure: bool) -> str | None:
+def _refusal(state: JobState, texts: int, typed: str, *, sure: bool) -> str | None:
     if state.facts["refused"]:
-        return "Nothing was sent: what stands against it has to be put right first."
+        return "Nothing was sent: fix the problems below first."
     if not texts:
         return "Nothing was sent: there is nothing to send."
     number = re.sub(r"[\s,.'’]", "", typed)
     if number != str(texts):
-        said = f'"{typed.strip()[:20]}"' if typed.strip() else "nothing"
-        return f"Nothing was sent: you typed {said}. To send, type {texts}."
+        answer = f'"{typed.strip()[:20]}"' if typed.strip() else "nothing"
+        return f"Nothing was sent: you typed {answer}. To send, type {texts}."
     if state.facts["checked"]["again_unconfirmed"] and not sure:
-        return "Nothing was sent: say that you have looked these customers up in myKaarma."
+        return "Nothing was sent: confirm that you have looked these customers up in myKaarma."
     return None
 
 
 async def sent(request: web.Request) -> web.Response:
-    """What has become of a start: its run's page as soon as there is one."""
-    file, campaign, jobs, name, asked = await asyncio.to_thread(_asked, request)
-    state = await asyncio.to_thread(jobs.state, f"{name}.{SENT}")
+    """Leads to the page of the run that was started, as soon as there is one."""
+    check = await asyncio.to_thread(_check, request)
+    state = await asyncio.to_thread(request.app[JOBS].state, f"{check.name}.{SENT}")
     number = await asyncio.to_thread(_run_of, request, state)
     if number is not None:
-        raise web.HTTPSeeOther(f"{file.url}/run/{number}")
+        raise web.HTTPSeeOther(f"{check.file.url}/run/{number}")
     if not state.is_over:
-        return page(
-            request,
-            "wait.html.j2",
-            file=file,
-            name=campaign.name,
-            state=state,
-            title="About to send",
-            look=f"{file.url}/check/{name}/{SENT}/look",
-            reassure="All is read once more and compared with what you saw. You can close this page: it goes on.",
+        reassurance = (
+            "Everything is read again and compared with what you saw. You can close this page; it continues."
         )
-    return page(
+        return _wait(request, check, state, "About to send", reassurance, SENT)
+    return _check_page(
         request,
+        check,
         "not_sent.html.j2",
-        file=file,
-        name=campaign.name,
-        asked=asked,
         changed=bool(state.facts.get("changed")),
-        said=state.said.splitlines(),
+        sentences=state.message.splitlines(),
     )
 
 
 async def trial(request: web.Request) -> web.Response:
-    """One text to oneself."""
-    file, _, jobs, name, asked = await asyncio.to_thread(_asked, request)
+    """Sends one text to the user."""
+    check = await asyncio.to_thread(_check, request)
     form = await request.post()
     customer, row = str(form.get("customer", "")).strip(), str(form.get("row", "")).strip()
     if not API_UUID.fullmatch(customer):
         return await _page(
             request,
-            problem="No test was sent: put in your own id as a customer of myKaarma, as it stands there.",
+            problem="No test was sent: copy your own customer id from myKaarma exactly.",
         )
     if row and not (row.isdecimal() and int(row[:9]) > 1):
         return await _page(request, problem=f'No test was sent: the list has no row "{row[:20]}".')
-    start = request_for(
-        file,
-        "trial",
-        asked.ledger,
-        session(request).user,
+    response = await _start(
+        request,
+        check,
+        f"{TRIAL}-{_nonce(str(form.get('nonce', '')))}",
+        kind="trial",
         customer=customer,
         row=int(row[:9]) if row else None,
     )
-    what = f"{TRIAL}-{_nonce(str(form.get('nonce', '')))}"
-    await asyncio.to_thread(jobs.start, f"{name}.{what}", start, _environment(request))
-    response = web.HTTPSeeOther(f"{file.url}/check/{name}/{what}")
     response.set_cookie(
-        "batchsend-test-customer",
+        _CUSTOMER_COOKIE,
         customer,
         httponly=True,
         samesite="Strict",
@@ -227,65 +218,96 @@ async def trial(request: web.Request) -> web.Response:
 
 
 async def rehearse(request: web.Request) -> web.Response:
-    """Everything as in real life, with the stand-in."""
-    file, _, jobs, name, asked = await asyncio.to_thread(_asked, request)
+    """Starts a rehearsal with the sandbox."""
+    check = await asyncio.to_thread(_check, request)
     form = await request.post()
-    start = request_for(
-        file,
-        "rehearse",
-        asked.ledger,
-        session(request).user,
-        resend=asked.resend,
-        new_campaign=asked.new_campaign,
+    raise await _start(
+        request,
+        check,
+        f"{REHEARSAL}-{_nonce(str(form.get('nonce', '')))}",
+        kind="rehearse",
+        resend=check.request.resend,
+        new_campaign=check.request.new_campaign,
     )
-    what = f"{REHEARSAL}-{_nonce(str(form.get('nonce', '')))}"
-    await asyncio.to_thread(jobs.start, f"{name}.{what}", start, _environment(request))
-    raise web.HTTPSeeOther(f"{file.url}/check/{name}/{what}")
 
 
 async def tested(request: web.Request) -> web.Response:
-    """What has become of a test or a rehearsal."""
-    file, campaign, jobs, name, _ = await asyncio.to_thread(_asked, request)
+    """Shows the outcome of a test or a rehearsal."""
+    check = await asyncio.to_thread(_check, request)
     what = request.match_info["what"]
-    state = await asyncio.to_thread(jobs.state, f"{name}.{what}")
+    state = await asyncio.to_thread(request.app[JOBS].state, f"{check.name}.{what}")
     if not state.is_over:
         title = "Sending the test" if what.startswith(TRIAL) else "Rehearsing"
-        return page(
-            request,
-            "wait.html.j2",
-            file=file,
-            name=campaign.name,
-            state=state,
-            title=title,
-            look=f"{file.url}/check/{name}/{what}/look",
-            reassure="It counts for nothing.",
-        )
+        return _wait(request, check, state, title, "It isn't recorded.", what)
     status, codes = str(state.facts.get("status", "")), str(state.facts.get("codes", ""))
-    return page(
+    return _check_page(
         request,
+        check,
         "tested.html.j2",
-        file=file,
-        name=campaign.name,
-        check=name,
         state=state,
         is_trial=what.startswith(TRIAL),
         outcome=status,
-        meaning=meaning(status, codes.split("; ") if codes else []) if status else "",
+        meaning=advise(status, codes).meaning if status else "",
     )
 
 
-def _asked(request: web.Request) -> tuple[CampaignFile, Campaign, Jobs, str, JobRequest]:
-    """The campaign and the check that an address names. Raises `BatchsendError`."""
+async def _start(
+    request: web.Request, check: _Check, what: str, *, kind: str, **more: Any
+) -> web.HTTPSeeOther:
+    """Starts a job of a check, unless it was started before; returns the redirect to its page."""
+    job = JobRequest(
+        kind=kind,
+        campaign=str(check.file.path),
+        ledger=check.request.ledger,
+        user=session(request).user,
+        **more,
+    )
+    await asyncio.to_thread(request.app[JOBS].start, f"{check.name}.{what}", job, _environment(request))
+    return web.HTTPSeeOther(f"{check.url}/{what}")
+
+
+def _wait(
+    request: web.Request, check: _Check, state: JobState, title: str, reassurance: str, what: str = ""
+) -> web.Response:
+    url = f"{check.url}/{what}" if what else check.url
+    return _check_page(
+        request,
+        check,
+        "wait.html.j2",
+        state=state,
+        title=title,
+        progress_url=f"{url}/progress",
+        reassurance=reassurance,
+    )
+
+
+def _check_page(
+    request: web.Request, check: _Check, template: str, *, status: int = 200, **values: Any
+) -> web.Response:
+    return page(
+        request,
+        template,
+        status=status,
+        file=check.file,
+        name=check.campaign.name,
+        check_url=check.url,
+        resend=check.request.resend,
+        **values,
+    )
+
+
+def _check(request: web.Request) -> _Check:
+    """Returns the check that the address names. Raises `BatchsendError`."""
     file, campaign = usable_campaign(request)
-    jobs, name = request.app[JOBS], request.match_info["check"]
-    asked = jobs.request(name)
-    if asked.kind != "check" or asked.campaign != str(file.path):
-        raise NotFoundError("There is no such check of this campaign. Check it again.")
-    return file, campaign, jobs, name, asked
+    name = request.match_info["check"]
+    job = request.app[JOBS].request(name)
+    if job.kind != "check" or job.campaign != str(file.path):
+        raise NotFoundError("This campaign has no such check. Check it again.")
+    return _Check(file, campaign, name, job)
 
 
-def _run_of(request: web.Request, state: State) -> int | None:
-    """The run that a start sends, as soon as the ledger has the start."""
+def _run_of(request: web.Request, state: JobState) -> int | None:
+    """Returns the number of the run that a job sends, as soon as the ledger has it."""
     facts = state.facts
     if facts.get("run") is not None:
         return int(facts["run"])
@@ -296,8 +318,8 @@ def _run_of(request: web.Request, state: State) -> int | None:
         with campaign_ledger(request.app[FOLDER], campaign) as found:
             if found is None:
                 return None
-            goes_on = facts["goes_on"]
-            numbers = [int(goes_on)] if goes_on is not None else [run.id for run in found.runs()[:1]]
+            continues = facts["continues"]
+            numbers = [int(continues)] if continues is not None else [run.id for run in found.runs()[:1]]
             for number in numbers:
                 starts = starts_of(found.ledger, number)
                 if starts and starts[-1]["id"] > facts["last_start"]:
@@ -309,10 +331,10 @@ def _run_of(request: web.Request, state: State) -> int | None:
 
 def _nonce(given: str) -> str:
     if not _NONCE.fullmatch(given):
-        raise BatchsendError("This form is incomplete, and nothing was done. Load the page again.")
+        raise BatchsendError("This form is incomplete, and nothing was done. Reload the page.")
     return given
 
 
 def _environment(request: web.Request) -> dict[str, str]:
-    asking = session(request)
-    return environment_of(asking.user, named=asking.mark is not None)
+    current = session(request)
+    return environment_of(current.user, named=current.password_version is not None)

@@ -1,4 +1,4 @@
-"""What changes a campaign: a new list, its columns, who sends, the text, the file; and trying a text out."""
+"""The forms that change a campaign: its list, columns, sender, text and file. They also try a text out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
+from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import BatchsendError, ForbiddenFileError
 from batchsend.web.auth.middleware import check_token_part, session
 from batchsend.web.folder import CampaignFile, WebFolder
@@ -17,58 +18,60 @@ from batchsend.web.jobs.list_preview import check_list, file_problems, render_ro
 from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
-from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace, save, take_in
+from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace_content, save, save_upload
 from batchsend.web.views.campaign import (
     Editor,
+    campaign_file_of,
     campaign_page,
+    open_campaign,
     open_file,
-    opened,
     template_of,
     usable_campaign,
 )
 from batchsend.web.views.campaigns import FOLDER
 
-#: One change of a campaign file at a time: two of this server's never write over each other.
+#: Held while a campaign file is changed, so that two requests do not overwrite each other's changes.
 CHANGING = web.AppKey("changing", asyncio.Lock)
 _COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone")
+_SENDER = ("department_uuid", "user_uuid", "department_label")
 
 
 async def new_list(request: web.Request) -> web.Response:
-    """Takes a list in, and makes it the campaign's."""
-    file = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
+    """Saves an uploaded list and makes it the campaign's list."""
+    file = campaign_file_of(request)
     reader = await request.multipart()
     await check_token_part(await reader.next(), session(request))
-    sent = await reader.next()
-    if not isinstance(sent, BodyPartReader) or not sent.filename:
-        session(request).warn("No file was chosen. Choose your list, or drop it on the field.")
+    upload = await reader.next()
+    if not isinstance(upload, BodyPartReader) or not upload.filename:
+        session(request).warn("No file was chosen. Choose your list or drop it on the field.")
         raise web.HTTPSeeOther(f"{file.url}#list")
     try:
-        taken = await take_in(sent, file.path.parent)
-        await _use_list(request, file, taken)
+        saved = await save_upload(upload, file.path.parent)
+        await _use_list(request, file, saved)
     except BatchsendError as error:
-        session(request).warn(f"{error}\nThe campaign still has the list that it had.")
+        session(request).warn(f"{error}\nThe campaign still uses its previous list.")
     raise web.HTTPSeeOther(f"{file.url}#list")
 
 
-async def _use_list(request: web.Request, file: CampaignFile, taken: Path) -> None:
+async def _use_list(request: web.Request, file: CampaignFile, saved: Path) -> None:
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
         if present.campaign is None:
             raise BatchsendError(
-                f"{taken.name} was kept beside the campaign, but the campaign file has to be put right first."
+                f"{saved.name} was saved next to the campaign, but the campaign file must be fixed first."
             )
         try:
-            await request.app[LIST_READER].run(check_list, taken, file.path, present.content)
+            await request.app[LIST_READER].run(check_list, saved, file.path, present.content)
         except BatchsendError:
-            if taken != present.campaign.list:
-                await asyncio.to_thread(taken.unlink, missing_ok=True)
+            if saved != present.campaign.list:
+                await asyncio.to_thread(saved.unlink, missing_ok=True)
             raise
-        await asyncio.to_thread(_change, file, present.content, {("list",): _as_written(taken, file)})
-    session(request).say(f"{taken.name} is the campaign's list now.")
+        await asyncio.to_thread(_change, file, present.content, {("list",): _relative(saved, file)})
+    session(request).notify(f"{saved.name} is now the campaign's list.")
 
 
 async def columns(request: web.Request) -> web.Response:
-    """Which column of the list is what, chosen by hand."""
+    """Saves which column of the list is what."""
     file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     changes: dict[tuple[str, ...], Any] = {}
@@ -77,7 +80,7 @@ async def columns(request: web.Request) -> web.Response:
             changes["columns", name] = str(form[f"column.{name}"]) or None
     if "consent" in form:
         changes["recipients", "consent"] = _consent(str(form["consent"]), str(form.get("yes", "")))
-    await _changed(request, file, changes, "The columns are as you said.")
+    await _apply(request, file, changes, "The columns are saved.")
     raise web.HTTPSeeOther(f"{file.url}#list")
 
 
@@ -89,15 +92,13 @@ def _consent(column: str, yes: str) -> dict[str, Any] | None:
 
 
 async def sender(request: web.Request) -> web.Response:
-    """Which department and which user send."""
+    """Saves the department and the user that send."""
     file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
     changes: dict[tuple[str, ...], Any] = {
-        (name,): str(form[name]).strip() or None
-        for name in ("department_uuid", "user_uuid", "department_label")
-        if name in form
+        (name,): str(form[name]).strip() or None for name in _SENDER if name in form
     }
-    await _changed(request, file, changes, "Who sends is saved.")
+    await _apply(request, file, changes, "The sender is saved.")
     raise web.HTTPSeeOther(f"{file.url}#sender")
 
 
@@ -105,45 +106,46 @@ async def template(request: web.Request) -> web.Response:
     """Saves the text."""
     file, campaign = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
-    number, text, was = (str(form.get(name, "")) for name in ("number", "text", "was"))
+    number, text, loaded = (str(form.get(name, "")) for name in ("number", "text", "loaded"))
     path = template_of(campaign, number)
     try:
-        await asyncio.to_thread(save, path, text, was=was)
+        await asyncio.to_thread(save, path, text, loaded=loaded)
     except BatchsendError as error:
-        now = was
-        if isinstance(error, ChangedMeanwhileError):
-            now = fingerprint(await asyncio.to_thread(path.read_bytes))
-        draft = Editor(path.name, _lines(text), now, str(error))
+        draft = await _draft(path, text, loaded, error)
         return await campaign_page(request, status=409, template_draft=draft)
-    session(request).say(f"{path.name} is saved.")
+    session(request).notify(f"{path.name} is saved.")
     raise web.HTTPSeeOther(f"{file.url}{f'?text={number}' if number != '0' else ''}#text")
 
 
 async def campaign_file(request: web.Request) -> web.Response:
-    """Saves the campaign file, also where something is wrong with it: the page says what.
+    """Saves the campaign file, even one with errors; the page shows them.
 
-    A file that names files which may not be shown is not saved: the scheduler could start it.
+    A file that names files which may not be shown is not saved, because the scheduler could start it.
     """
-    found = await asyncio.to_thread(opened, request)
+    file = (await asyncio.to_thread(open_campaign, request)).file
     form = await request.post()
-    text, was = str(form.get("text", "")), str(form.get("was", ""))
+    text, loaded = str(form.get("text", "")), str(form.get("loaded", ""))
     try:
-        await asyncio.to_thread(_check_files, request.app[FOLDER], found.file, _lines(text).encode())
+        await asyncio.to_thread(_check_files, request.app[FOLDER], file, _lines(text).encode())
         async with request.app[CHANGING]:
-            await asyncio.to_thread(save, found.file.path, text, was=was)
+            await asyncio.to_thread(save, file.path, text, loaded=loaded)
     except BatchsendError as error:
-        now = was
-        if isinstance(error, ChangedMeanwhileError):
-            now = fingerprint(await asyncio.to_thread(found.file.path.read_bytes))
-        draft = Editor(found.file.path.name, _lines(text), now, str(error))
+        draft = await _draft(file.path, text, loaded, error)
         return await campaign_page(request, status=409, file_draft=draft)
-    session(request).say(f"{found.file.path.name} is saved.")
-    raise web.HTTPSeeOther(f"{found.file.url}#file")
+    session(request).notify(f"{file.path.name} is saved.")
+    raise web.HTTPSeeOther(f"{file.url}#file")
+
+
+async def _draft(path: Path, text: str, loaded: str, error: BatchsendError) -> Editor:
+    """Returns the editor with a text that was not saved. If the file has changed, saving again overwrites it."""
+    if isinstance(error, ChangedMeanwhileError):
+        loaded = fingerprint(await asyncio.to_thread(path.read_bytes))
+    return Editor(path.name, _lines(text), loaded, str(error))
 
 
 async def try_text(request: web.Request) -> web.Response:
-    """What the text in the editor makes of a row; a part of the page."""
-    found = await asyncio.to_thread(opened, request)
+    """Shows a row's text as the editor's template makes it, as a part of the page."""
+    found = await asyncio.to_thread(open_campaign, request)
     form = await request.post()
     if found.campaign is None:
         return _part("text.html.j2", t=None)
@@ -157,21 +159,19 @@ async def try_text(request: web.Request) -> web.Response:
 
 
 async def try_file(request: web.Request) -> web.Response:
-    """What is wrong with the campaign file in the editor; a part of the page."""
-    found = await asyncio.to_thread(opened, request)
+    """Shows what is wrong with the campaign file in the editor, as a part of the page."""
+    file = (await asyncio.to_thread(open_campaign, request)).file
     content = _lines(str((await request.post()).get("text", ""))).encode()
     try:
-        await asyncio.to_thread(_check_files, request.app[FOLDER], found.file, content)
-        problems = await request.app[LIST_READER].run(file_problems, found.file.path, content)
+        await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
+        problems = await request.app[LIST_READER].run(file_problems, file.path, content)
     except BatchsendError as error:
         problems = [str(error)]
     return _part("file_problems.html.j2", problems=problems)
 
 
 def _check_files(folder: WebFolder, file: CampaignFile, content: bytes) -> None:
-    """Raises `BatchsendError` where the file with this content would name files that may not be shown."""
-    from batchsend.campaigns.file import parse_campaign
-
+    """Raises `BatchsendError` if the campaign file with this content names files that may not be shown."""
     try:
         campaign = parse_campaign(file.path, content)
     except ForbiddenFileError:
@@ -181,9 +181,10 @@ def _check_files(folder: WebFolder, file: CampaignFile, content: bytes) -> None:
     folder.check(campaign)
 
 
-async def _changed(
-    request: web.Request, file: CampaignFile, changes: Mapping[tuple[str, ...], Any], said: str
+async def _apply(
+    request: web.Request, file: CampaignFile, changes: Mapping[tuple[str, ...], Any], notice: str
 ) -> None:
+    """Changes keys of the campaign file, and tells the user on the next page."""
     try:
         async with request.app[CHANGING]:
             present = await asyncio.to_thread(open_file, file)
@@ -191,22 +192,20 @@ async def _changed(
     except BatchsendError as error:
         session(request).warn(str(error))
     else:
-        session(request).say(said)
+        session(request).notify(notice)
 
 
 def _change(file: CampaignFile, content: bytes, changes: Changes) -> None:
-    """Changes keys of a campaign file, unless it could not be used then. Raises `BatchsendError`."""
-    from batchsend.campaigns.file import parse_campaign
-
-    made = edited(content, changes)
-    if made == content:
+    """Changes keys of a campaign file. Raises `BatchsendError` if the file could not be used after that."""
+    changed = edited(content, changes)
+    if changed == content:
         return
-    parse_campaign(file.path, made)
-    replace(file.path, made)
+    parse_campaign(file.path, changed)
+    replace_content(file.path, changed)
 
 
-def _as_written(path: Path, file: CampaignFile) -> str:
-    """A path as it stands in a campaign file."""
+def _relative(path: Path, file: CampaignFile) -> str:
+    """Returns a path as a campaign file writes it."""
     return PurePath(relpath(path, file.path.parent)).as_posix()
 
 

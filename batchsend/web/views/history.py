@@ -1,4 +1,4 @@
-"""Who got what, by customer or phone, over all campaigns of the folder's ledgers."""
+"""The history page: the texts to one customer or phone, from all ledgers that the folder's campaigns use."""
 
 from __future__ import annotations
 
@@ -14,97 +14,101 @@ from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.row_judge import API_UUID
-from batchsend.reports.advice import meaning
+from batchsend.reports.advice import advise
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare
 from batchsend.web.folder import WebFolder
 from batchsend.web.rendering import page
 from batchsend.web.views.campaigns import FOLDER
 
-#: Texts to one customer that are shown, the latest ones.
+#: Texts that the page shows, the latest ones.
 _SHOWN = 200
+#: Characters of a search.
 _LONGEST = 130
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One attempt to text somebody, and what became of it in words."""
+    """One text to the customer, and its outcome in words."""
 
-    evidence: Attempt
+    attempt: Attempt
     status: str
     codes: str
     meaning: str
 
 
 @dataclass
-class PersonHistory:
-    """What is known of somebody. `said`: whom it is about; `problem`: why that cannot be looked up."""
+class CustomerHistory:
+    """What was found. `title`: the phone or customer id; `more`: earlier texts that are not shown."""
 
-    said: str = ""
+    title: str = ""
     entries: list[Entry] = field(default_factory=list)
     more: int = 0
-    wishes: list[OptOut] = field(default_factory=list)
+    opt_outs: list[OptOut] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     ledgers: int = 0
 
 
 async def show(request: web.Request) -> web.Response:
-    """The page, with an answer where something was asked."""
-    asked = request.query.get("q", "").strip()[:_LONGEST]
+    """Shows the page, with what was found if there was a search."""
+    search = request.query.get("q", "").strip()[:_LONGEST]
     folder = request.app[FOLDER]
-    answer = await asyncio.to_thread(_answer, folder, asked) if asked else None
-    return page(request, "history.html.j2", asked=asked, answer=answer)
+    history = await asyncio.to_thread(_history, folder, search) if search else None
+    return page(request, "history.html.j2", search=search, history=history)
 
 
-def _answer(folder: WebFolder, asked: str) -> PersonHistory:
-    customer, phone = _meant(asked)
-    answer = PersonHistory(said=phone or customer or asked)
+def _history(folder: WebFolder, search: str) -> CustomerHistory:
+    customer, phone = _customer_or_phone(search)
+    history = CustomerHistory(title=phone or customer or search)
     if customer is None and phone is None:
-        answer.problems.append(
-            f'"{asked}" is neither a phone nor a customer id of myKaarma (1 to 128 letters, digits, "-" and "_").'
+        history.problems.append(
+            f'"{search}" is neither a phone number nor a myKaarma customer id (1 to 128 letters, digits, "-", "_").'
         )
-        return answer
+        return history
     urls, problems = _ledger_urls(folder)
-    answer.problems += problems
+    history.problems += problems
     for url in urls:
         try:
-            ledger = open_for_reading(url)
+            _add_ledger(history, url, customer, phone)
         except BatchsendError as error:
-            answer.problems.append(str(error))
-            continue
-        if ledger is None:
-            continue
-        answer.ledgers += 1
-        try:
-            _look(ledger, customer, phone, answer)
-        except BatchsendError as error:
-            answer.problems.append(str(error))
-        finally:
-            ledger.close()
-    answer.entries.sort(key=lambda one: one.evidence.sent_at or "", reverse=True)
-    answer.more = max(0, len(answer.entries) - _SHOWN)
-    del answer.entries[_SHOWN:]
-    return answer
+            history.problems.append(str(error))
+    history.entries.sort(key=lambda entry: entry.attempt.sent_at or "", reverse=True)
+    history.more = max(0, len(history.entries) - _SHOWN)
+    del history.entries[_SHOWN:]
+    return history
 
 
-def _look(ledger: Ledger, customer: str | None, phone: str | None, answer: PersonHistory) -> None:
-    found = of_phone(ledger, phone) if phone is not None else of_customer(ledger, customer or "")
-    for one in found:
-        status, codes = shown(one.status, one.codes)
-        answer.entries.append(Entry(one, status, codes, meaning(status, codes.split("; ") if codes else [])))
-    answer.wishes += opt_outs_of(ledger, customer_uuid=customer, phone=phone)
-
-
-def _meant(asked: str) -> tuple[str | None, str | None]:
-    """A customer's id, or a phone as E.164; an id of digits alone may look like a phone, and is one then."""
+def _add_ledger(history: CustomerHistory, url: str, customer: str | None, phone: str | None) -> None:
+    """Adds what one ledger knows. Raises `BatchsendError`."""
+    ledger = open_for_reading(url)
+    if ledger is None:
+        return
+    history.ledgers += 1
     try:
-        return None, to_e164(asked, "US")
+        _add_attempts(history, ledger, customer, phone)
+        history.opt_outs += opt_outs_of(ledger, customer_uuid=customer, phone=phone)
+    finally:
+        ledger.close()
+
+
+def _add_attempts(history: CustomerHistory, ledger: Ledger, customer: str | None, phone: str | None) -> None:
+    found = of_phone(ledger, phone) if phone is not None else of_customer(ledger, customer or "")
+    for attempt in found:
+        status, codes = shown(attempt.status, attempt.codes)
+        words = advise(status, codes).meaning
+        history.entries.append(Entry(attempt, status, codes, words))
+
+
+def _customer_or_phone(search: str) -> tuple[str | None, str | None]:
+    """Returns the customer id or the phone as E.164. Digits that could be either are a phone."""
+    try:
+        return None, to_e164(search, "US")
     except PhoneProblem:
-        return (asked, None) if API_UUID.fullmatch(asked) else (None, None)
+        return (search, None) if API_UUID.fullmatch(search) else (None, None)
 
 
 def _ledger_urls(folder: WebFolder) -> tuple[list[str], list[str]]:
-    """The ledgers of the folder's campaigns, each once, and what is wrong with campaigns that do not tell theirs."""
+    """Returns the ledgers of the folder's campaigns, each once, and the problems of campaigns that cannot be read."""
     urls: dict[str, None] = {}
     problems = []
     for file in folder.campaigns():

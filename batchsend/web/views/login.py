@@ -1,4 +1,4 @@
-"""Coming in: by a link that works once, or with a name and a password; and leaving."""
+"""The pages for signing in, by a link that works once or with a name and a password, and for signing out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from batchsend.web.auth.middleware import AUTH, local_path, session
 from batchsend.web.auth.sessions import FREE_GUESSES_OF_ADDRESS, LINK_LASTS
 from batchsend.web.rendering import page
 
-#: Passwords that are checked at once: each takes 32 MiB.
+#: Passwords that are checked at the same time; each takes 32 MiB.
 _AT_ONCE = 2
 CHECKING = web.AppKey("checking", asyncio.Semaphore)
-#: May people come in by a link, as whoever started the server?
+#: Does a link sign a browser in, as the user who started the server?
 BY_LINK = web.AppKey("by_link", bool)
 
 
@@ -22,15 +22,15 @@ def checking() -> asyncio.Semaphore:
     return asyncio.Semaphore(_AT_ONCE)
 
 
-async def ask(request: web.Request) -> web.Response:
-    """The page of those who are not in."""
+async def show(request: web.Request) -> web.Response:
+    """Shows the sign-in page."""
     if request.app[AUTH].session_of(request) is not None:
         raise web.HTTPSeeOther(local_path(request.query.get("next")))
     return _page(request)
 
 
 async def enter(request: web.Request) -> web.Response:
-    """Lets the first one in who has this link."""
+    """Signs in the first browser that opens this link."""
     auth = request.app[AUTH]
     if auth.session_of(request) is not None:
         raise web.HTTPSeeOther("/")
@@ -38,12 +38,12 @@ async def enter(request: web.Request) -> web.Response:
         return _page(request, status=403, wrong_link=True)
     cookie, _ = auth.sessions.begin(os_user(), None)
     response = web.HTTPSeeOther("/")
-    auth.let_in(response, request, cookie)
+    auth.set_cookie(response, request, cookie)
     raise response
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    """With a name and a password."""
+    """Signs in with a name and a password."""
     auth = request.app[AUTH]
     form = await request.post()
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
@@ -51,7 +51,7 @@ async def sign_in(request: web.Request) -> web.Response:
     wait = max(auth.attempts.wait(key) for key in keys)
     if wait > 0:
         return _page(request, status=429, name=name, wait=round(wait + 0.5))
-    # Counted before the check, so that many guesses at once are as slow as one after another.
+    # Counted before the password is checked, so that parallel guesses are no faster.
     auth.attempts.failed(keys[0])
     auth.attempts.failed(keys[1], FREE_GUESSES_OF_ADDRESS)
     async with request.app[CHECKING]:
@@ -60,13 +60,13 @@ async def sign_in(request: web.Request) -> web.Response:
         return _page(request, status=403, name=name, wrong=True)
     for key in keys:
         auth.attempts.succeeded(key)
-    cookie, _ = auth.sessions.begin(name, auth.users.mark(name))
+    cookie, _ = auth.sessions.begin(name, auth.users.password_version(name))
     response = web.HTTPSeeOther(local_path(request.query.get("next")))
-    auth.let_in(response, request, cookie)
+    auth.set_cookie(response, request, cookie)
     raise response
 
 
-async def leave(request: web.Request) -> web.Response:
+async def sign_out(request: web.Request) -> web.Response:
     """Ends the session."""
     auth = request.app[AUTH]
     auth.sessions.end(request.cookies.get(auth.cookie))
@@ -76,23 +76,32 @@ async def leave(request: web.Request) -> web.Response:
 
 
 async def another_browser(request: web.Request) -> web.Response:
-    """A further link that works once, for whoever came in by one."""
+    """Shows another link that works once, to a user who came in by a link."""
     auth = request.app[AUTH]
-    if not request.app[BY_LINK] or session(request).mark is not None:
+    if not request.app[BY_LINK] or session(request).password_version is not None:
         raise web.HTTPSeeOther("/")
     token = auth.links.issue(lasts=LINK_LASTS)
     return page(request, "link.html.j2", link=f"{request.scheme}://{request.host}/enter?token={token}")
 
 
-def _page(request: web.Request, *, status: int = 401, **values: object) -> web.Response:
-    auth = request.app[AUTH]
-    usual: dict[str, object] = {"name": "", "wait": 0, "wrong": False, "wrong_link": False}
+def _page(
+    request: web.Request,
+    *,
+    status: int = 401,
+    name: str = "",
+    wait: int = 0,
+    wrong: bool = False,
+    wrong_link: bool = False,
+) -> web.Response:
     return page(
         request,
         "login.html.j2",
         status=status,
         by_link=request.app[BY_LINK],
-        by_name=bool(auth.users.names()),
+        by_name=bool(request.app[AUTH].users.names()),
         next=request.query_string,
-        **{**usual, **values},
+        name=name,
+        wait=wait,
+        wrong=wrong,
+        wrong_link=wrong_link,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +14,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import code_counts, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.reports.advice import meaning, what_to_do
+from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
@@ -28,7 +28,7 @@ from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
 _EVERY, _KEEP_ALIVE = 1.0, 15.0
 #: Groups that the page shows; the table has all rows.
 _GROUPS = 12
-#: What needs somebody comes first.
+#: The groups that need attention come first.
 _GROUP_ORDER: Mapping[str, int] = {
     Status.UNCONFIRMED: 0,
     Status.FAILED: 1,
@@ -172,7 +172,7 @@ def _is_under_way(status: str, codes: str) -> bool:
     return status == IN_FLIGHT or (status == Status.PENDING and codes == Code.STOPPED)
 
 
-def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
+def _groups(url: str, counts: Sequence[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
     """Returns the groups of rows that myKaarma did not accept, the most urgent first."""
     merged: dict[tuple[str, str], int] = {}
     for status, codes, count in counts:
@@ -187,14 +187,14 @@ def _groups(url: str, counts: list[tuple[str, str, int]], *, is_latest: bool) ->
 
 
 def _group(url: str, status: str, codes: str, count: int, *, is_latest: bool) -> OutcomeGroup:
-    listed = codes.split("; ") if codes else []
-    can_resend = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(listed)
+    can_resend = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(codes.split(JOINED_BY))
+    advice = advise(status, codes)
     return OutcomeGroup(
         status=status,
         codes=codes,
         count=count,
-        meaning=meaning(status, listed),
-        what_to_do=what_to_do(status, listed),
+        meaning=advice.meaning,
+        what_to_do=advice.what_to_do,
         resend=status if can_resend else None,
         rows_url=f"{url}?{urlencode({'status': status, 'code': codes})}#table",
     )
@@ -240,15 +240,13 @@ def _table(run: RunRef, rows: RowPage, *, sending: bool) -> str:
         {
             **row,
             **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True)),
-            "leaving": sending and row["status"] == IN_FLIGHT,
+            "sending": sending and row["status"] == IN_FLIGHT,
         }
         for row in rows.rows
     ]
     return part(
         "rows.html.j2",
         rows=shown_rows,
-        query=query,
-        words=STATUS_WORDS,
         earlier=at("before", rows.earlier),
         later=at("after", rows.later),
         first=run.url,

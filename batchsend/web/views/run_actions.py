@@ -16,6 +16,7 @@ from batchsend.reports.output_files import write_run, write_run_page
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import results_file
 from batchsend.sending.locks import sending_lock
+from batchsend.utils.wording import text_count
 from batchsend.web.auth.middleware import session
 from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.queries import RunRef, existing_ledger, request_stop
@@ -33,7 +34,7 @@ async def pause(request: web.Request) -> web.Response:
     """Finishes the texts under way; the rest waits until the run is continued."""
     run, started = await _request_stop(request)
     if started is not None:
-        session(request).say("Asked to pause: what is on its way is finished and recorded, the rest waits.")
+        session(request).notify("Pausing: texts under way are finished and recorded, the rest waits.")
     raise web.HTTPSeeOther(run.url)
 
 
@@ -42,14 +43,12 @@ async def stop(request: web.Request) -> web.Response:
     run, started = await _request_stop(request)
     if started is None:
         given_up = await _retry_give_up(run, _REPORTING)
-        session(request).say(f"Stopped: {given_up:,} texts that had not left were given up.")
+        session(request).notify(f"Stopped: {text_count(given_up)} given up.")
     else:
         task = asyncio.create_task(_give_up_later(run, started))
         request.app[TASKS].add(task)
         task.add_done_callback(request.app[TASKS].discard)
-        session(request).say(
-            "Asked to stop: what is on its way is finished and recorded, the rest is given up."
-        )
+        session(request).notify("Stopping: texts under way are finished and recorded, the rest is given up.")
     raise web.HTTPSeeOther(run.url)
 
 

@@ -1,4 +1,4 @@
-"""Text files: any encoding, any dialect, cell for cell."""
+"""Text files in any encoding and dialect, cell by cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JOSE = "Name,Ciudad\nJosé,Peñón\n"
         (JOSE.encode("cp1252"), ("read as Windows-1252",)),  # Excel's "CSV"
         (codecs.BOM_UTF16_LE + JOSE.encode("utf-16-le"), ()),  # Excel's "Unicode Text"
         (codecs.BOM_UTF16_BE + JOSE.encode("utf-16-be"), ()),
-        (JOSE.encode("utf-16-le"), ()),  # PowerShell, and database exports, without a mark
+        (JOSE.encode("utf-16-le"), ()),  # PowerShell and database exports, without a mark
         (JOSE.encode("utf-16-be"), ()),
         (JOSE.encode("utf-32"), ()),
     ],
@@ -44,17 +44,17 @@ def test_encodings(tmp_path: Path, content: bytes, notes: tuple[str, ...]) -> No
 @pytest.mark.parametrize(
     ("content", "options", "problem"),
     [
-        # A file put together from two: read as Windows-1252 it would say "JosÃ©" to people.
+        # A file made from two: read as Windows-1252, it would have "JosÃ©".
         (
             "Name\nJosé\n".encode() + "Zoë\n".encode("cp1252"),
             ListOptions(),
             (
-                "It is UTF-8 text, but line 3 holds a byte that is not. Put that line right, or save it again as "
-                '"CSV UTF-8". If it is another encoding throughout, name it: encoding = "windows-1252" '
+                "It is UTF-8 text, but line 3 has a byte that is not UTF-8. Fix that line, or save it again as "
+                '"CSV UTF-8". If the whole file has another encoding, name it: encoding = "windows-1252" '
                 "under [list_options]."
             ),
         ),
-        # 0x81 means nothing in Windows-1252: most likely an old Mac's or DOS's encoding.
+        # 0x81 is undefined in Windows-1252: probably an old Mac or DOS encoding.
         (
             b"Name\nJ\x81rgen\n",
             ListOptions(),
@@ -67,7 +67,7 @@ def test_encodings(tmp_path: Path, content: bytes, notes: tuple[str, ...]) -> No
             codecs.BOM_UTF16_LE + "Name\nAnn\n".encode("utf-16-le") + b"\n",
             ListOptions(),
             (
-                "It begins like a UTF-16 text, but is none: line 3 cannot be decoded. "
+                "It looks like UTF-16 text, but is not: line 3 cannot be decoded. "
                 'Open it in a spreadsheet and save it again as "CSV UTF-8".'
             ),
         ),
@@ -81,14 +81,15 @@ def test_encodings(tmp_path: Path, content: bytes, notes: tuple[str, ...]) -> No
         ),
     ],
 )
-def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, options: ListOptions, problem: str) -> None:
+def test_text_that_cannot_be_decoded(
+    tmp_path: Path, content: bytes, options: ListOptions, problem: str
+) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(content)
-    # A BOM alone does not end a line: the broken half character stands in the line it is found in.
     assert problems_of(path, options) == (problem,)
 
 
-def test_an_encoding_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_encoding_option(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes("Name\nJürgen\n".encode("cp850"))
     assert rows_of(open_list(path, ListOptions(encoding="cp850"))) == {2: ["Jürgen"]}
@@ -102,15 +103,14 @@ def test_an_encoding_that_is_asked_for(tmp_path: Path) -> None:
         ("A\tB\n1\t2\n", ("A", "B")),
         ("A|B\n1|2\n", ("A", "B")),
         ("A\n1\n", ("A",)),  # one column
-        ("Customer ID\nab,c\n", ("Customer ID",)),  # a comma in the rows alone makes no second column
-        ('"Last, First";Phone\n"Lee, Ann";1\n', ("Last, First", "Phone")),  # quoted: no delimiter
-        (
-            "Last, First;Phone;Paid\nLee, Ann;1;2\nBo;2;3\n",
-            ("Last, First", "Phone", "Paid"),
-        ),  # only one fits the rows
+        ("Customer ID\nab,c\n", ("Customer ID",)),  # a comma in the rows only does not make a second column
+        # A quoted comma is not a delimiter.
+        ('"Last, First";Phone\n"Lee, Ann";1\n', ("Last, First", "Phone")),
+        # Only the semicolon fits the rows.
+        ("Last, First;Phone;Paid\nLee, Ann;1;2\nBo;2;3\n", ("Last, First", "Phone", "Paid")),
         ("Price, USD;Id\n1,5;a\n2,5;b\n3;c\n", ("Price, USD", "Id")),  # decimal commas
-        ("A,B;C,D\n1,2;3,4\n", ("A", "B;C", "D")),  # the one that makes more columns
-        ("sep=|\nA|B,C\n1|2\n", ("A", "B,C")),  # said in so many words
+        ("A,B;C,D\n1,2;3,4\n", ("A", "B;C", "D")),  # the one with more columns wins
+        ("sep=|\nA|B,C\n1|2\n", ("A", "B,C")),  # Excel's sep= line names it
     ],
 )
 def test_delimiters(tmp_path: Path, text: str, headers: tuple[str, ...]) -> None:
@@ -125,12 +125,12 @@ def test_delimiters_other_than_commas_are_noted(tmp_path: Path) -> None:
     assert open_list(path).notes == ("separated by semicolons",)
 
 
-def test_two_delimiters_that_do_equally_well(tmp_path: Path) -> None:
+def test_two_equally_good_delimiters(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("A,B;C\n1,2;3\n", encoding="utf-8")
     assert problems_of(path) == (
         (
-            "Its columns could be separated by semicolon or by comma. Say which: "
+            "Its columns could be separated by semicolon or by comma. Choose one: "
             'delimiter = "semicolon" under [list_options].'
         ),
     )
@@ -138,7 +138,7 @@ def test_two_delimiters_that_do_equally_well(tmp_path: Path) -> None:
     assert open_list(path, ListOptions(delimiter=",")).headers == ("A", "B;C")
 
 
-# Printable text with everything that matters to a CSV file; line ends are compared as they are.
+# Printable text with every character that is special in a CSV file.
 PRINTABLE = st.text(
     st.one_of(
         st.characters(exclude_categories=("Cc", "Cs")),
@@ -167,7 +167,7 @@ def written(table: list[list[str]], delimiter: str, line_end: str, quoting: int)
 
 
 def expected(table: list[list[str]]) -> dict[int, list[str]]:
-    """Every row that is not blank, cleaned, under the number it would have in a spreadsheet."""
+    """The cleaned rows that are not blank, by the row numbers of a spreadsheet."""
     cleaned = {number: [clean(cell) for cell in row] for number, row in enumerate(table, 1)}
     return {number: row for number, row in cleaned.items() if number > 1 and any(row)}
 
@@ -179,27 +179,27 @@ def expected(table: list[list[str]]) -> dict[int, list[str]]:
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]),
 )
-def test_any_table_comes_back_cell_for_cell(
+def test_any_table_comes_back_cell_by_cell(
     tmp_path: Path, table: list[list[str]], delimiter: str, line_end: str, quoting: int, encoding: str
 ) -> None:
-    # A table of one column shows no delimiter; only a comma is split at then.
+    # In a table with one column, only a comma is a delimiter.
     assume(len(table[0]) > 1 or delimiter == "," or quoting == csv.QUOTE_ALL)
-    # Python's writer leaves a line end of another kind than the file's without quotation marks.
+    # Python's writer does not quote line ends other than the file's own.
     assume(quoting == csv.QUOTE_ALL or not any(set(cell) & {"\r", "\n"} for row in table for cell in row))
     path = tmp_path / "list.csv"
     path.write_bytes(written(table, delimiter, line_end, quoting).encode(encoding))
-    # UTF-16 without a mark is known by the NULs of Western characters, of which a small table may have few.
+    # UTF-16 without a mark is recognized by the NULs of Western characters; a small table may have few.
     options = ListOptions(encoding="utf-16-le") if encoding == "utf-16-le" else ListOptions()
     assert rows_of(open_list(path, options)) == expected(table)
 
 
 @given(table=tables(IN_WINDOWS_1252), delimiter=st.sampled_from(list(DELIMITERS)))
-def test_any_table_in_windows_1252_comes_back_cell_for_cell(
+def test_any_table_in_windows_1252_comes_back_cell_by_cell(
     tmp_path: Path, table: list[list[str]], delimiter: str
 ) -> None:
     content = written(table, delimiter, "\r\n", csv.QUOTE_ALL).encode("cp1252")
     path = tmp_path / "list.csv"
     path.write_bytes(content)
-    # "Ã©" in Windows-1252 is "é" in UTF-8; such a file is refused, or read as UTF-8, and not what is asked here.
+    # "Ã©" in Windows-1252 is "é" in UTF-8, so such a file is not read as Windows-1252.
     assume(content.isascii() or content.decode("utf-8", "ignore").isascii())
     assert rows_of(open_list(path)) == expected(table)

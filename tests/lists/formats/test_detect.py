@@ -1,4 +1,4 @@
-"""Files that are no list are named as what they are, whatever their names say."""
+"""Files that are not lists are recognized by their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
 
 SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
-# Sectors of 512 bytes, the first of which lists what there is.
+# Sectors of 512 bytes; the first one is the directory.
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(22) + b"\x09" + bytes(481)
 
 
@@ -21,7 +21,7 @@ def zip_of(*names: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name in names:
-            # The default time is a fixed one, so that every pytest process has the same cases.
+            # The default time is fixed, so that every pytest process has the same cases.
             archive.writestr(zipfile.ZipInfo(name), "x")
     return content.getvalue()
 
@@ -41,13 +41,13 @@ def zip_of(*names: str) -> bytes:
             b"%PDF-1.7\n",
             "It is a PDF document, not a list. Export the list as .xlsx or .csv.",
         ),
-        # What an overnight job may leave behind.
+        # From an overnight job.
         (
             "list.csv",
             gzip.compress(b"a,b\n1,2\n", mtime=0),
             "It is a compressed file (gzip), not a list. Export the list as .xlsx or .csv.",
         ),
-        # The list, packed for an email.
+        # The list, zipped for an email.
         (
             "list.xlsx",
             zip_of("list.csv"),
@@ -64,13 +64,13 @@ def zip_of(*names: str) -> bytes:
             zip_of("Index/Document.iwa"),
             "It is a Numbers document, which cannot be read. Open it in Numbers and export it as Excel or CSV.",
         ),
-        # A download that broke off: the zip's directory, which stands at its end, is missing.
+        # An incomplete download: the zip's directory at the end is missing.
         (
             "list.xlsx",
             zip_of("xl/workbook.xml")[:60],
             "It is a workbook that was cut short or damaged. Copy, download or export it again.",
         ),
-        # Excel puts encrypted workbooks into a container of the old kind.
+        # Excel puts encrypted workbooks into an OLE container.
         (
             "list.xlsx",
             OLE + "EncryptedPackage".encode("utf-16-le"),
@@ -79,11 +79,11 @@ def zip_of(*names: str) -> bytes:
         (
             "list.doc",
             OLE + "WordDocument".encode("utf-16-le") + bytes(512),
-            "It is an Office document, but no workbook. Export the list as .xlsx or .csv.",
+            "It is an Office document, but not a workbook. Export the list as .xlsx or .csv.",
         ),
     ],
 )
-def test_what_is_no_list(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+def test_files_that_are_not_lists(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ListError) as caught:
@@ -91,7 +91,7 @@ def test_what_is_no_list(tmp_path: Path, name: str, content: bytes, sentence: st
     assert str(caught.value) == f"{path}: {sentence}"
 
 
-def test_a_csv_called_xlsx_is_read_as_what_it_is(tmp_path: Path) -> None:
+def test_a_csv_file_named_xlsx_is_read_as_csv(tmp_path: Path) -> None:
     path = tmp_path / "list.xlsx"
     path.write_bytes(b"Name\nAnn\n")
     assert open_list(path).headers == ("Name",)

@@ -1,28 +1,16 @@
-"""Lists as programs really write them, each with the rows it gives or the reason why it is refused."""
+"""Lists as real programs write them, with the rows that are read or the reason why they are refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from list_cases import Content, Read, Refused, made, write
 from lists import malformed_of, problems_of, rows_of
-from odd_lists import (
-    ODD_LISTS,
-    ROW,
-    Content,
-    Read,
-    Refused,
-    escaped,
-    in_html,
-    in_results,
-    in_text,
-    in_xlsxwriter,
-    made,
-    plain,
-    write,
-)
-from same_table import HEADERS, ROWS, TABLE, texts
-from workbooks import ods, ods_row, spreadsheetml
+from odd_lists import ODD_LISTS
+from odd_workbooks import plain
+from same_table import HEADERS, ROWS, TABLE, escaped, in_html, in_results, in_text, in_xlsxwriter, texts
+from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.lists.customer_list import open_list
 from batchsend.lists.formats import streaming, xls
@@ -35,7 +23,7 @@ def test_odd_lists(tmp_path: Path, odd: Read | Refused) -> None:
         assert problems_of(path, odd.options) == odd.sentences
         return
     customers = open_list(path, odd.options)
-    # Twice, because the second reading may come from elsewhere than the first.
+    # Twice, because the second reading may come from a cache.
     assert rows_of(customers) == rows_of(customers) == odd.rows
     assert frozenset().union(*(chunk.hidden for chunk in customers.chunks())) == odd.hidden
     assert tuple(malformed_of(customers)) == odd.malformed
@@ -66,7 +54,7 @@ def test_there_are_many_odd_lists() -> None:
         ("libreoffice.xls", made("same_table.xls")),
         ("libreoffice.ods", made("same_table.ods")),
         ("by_hand.ods", ods("".join(ods_row(*map(escaped, row)) for row in texts()))),
-        ("2003.xls", spreadsheetml("".join(ROW(*map(escaped, row)) for row in texts()))),
+        ("2003.xls", spreadsheetml("".join(spreadsheetml_row(*map(escaped, row)) for row in texts()))),
         ("results.xlsx", in_results),
     ],
 )
@@ -91,21 +79,21 @@ def test_an_old_workbook_that_is_too_large(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", ["values.ods", "same_table.html"])
-def test_a_list_too_large_to_be_kept_is_read_again_to_the_same_rows(
+def test_a_list_too_large_for_the_cache_is_read_again_with_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(made(name))
-    kept = rows_of(open_list(path))
+    cached = rows_of(open_list(path))
     monkeypatch.setattr(streaming, "_MAX_CACHED_CELLS", 5)
-    assert rows_of(open_list(path)) == kept
+    assert rows_of(open_list(path)) == cached
 
 
-def test_a_large_list_that_is_another_one_by_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_list_that_has_been_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_MAX_CACHED_CELLS", 5)
     path = tmp_path / "list.ods"
     path.write_bytes(made("values.ods"))
     customers = open_list(path)
     path.write_bytes(made("values.ods")[:-30])
-    with pytest.raises(Exception, match="It changed while it was read"):
+    with pytest.raises(Exception, match="It changed while it was being read"):
         rows_of(customers)

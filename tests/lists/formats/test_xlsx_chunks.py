@@ -1,4 +1,4 @@
-"""Large sheets are read in chunks, to the same rows as at once."""
+"""Large sheets are read in chunks, with the same rows as when loaded as a whole."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import pytest
 import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from list_cases import Read, write
 from lists import rows_of
-from odd_lists import WORKBOOKS, Read, write
+from odd_workbooks import WORKBOOKS
 from workbooks import NAMESPACE, new_workbook, text_cell, with_part, with_sheet_xml
 
 from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
 from batchsend.lists.formats.xlsx import reader, scan
 
-TEXTS = "xl/sharedStrings.xml"
+SHARED_STRINGS = "xl/sharedStrings.xml"
 
 
 @pytest.fixture
 def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every sheet is large, and a piece is a few rows."""
+    """Makes every sheet large and every chunk a few rows."""
     monkeypatch.setattr(reader, "_CHUNKED_ABOVE", -1)
     monkeypatch.setattr(scan, "_BLOCK", 600)
 
@@ -49,7 +50,7 @@ CELLS = st.one_of(
     shared=st.booleans(),
     gap=st.integers(1, 9),
 )
-def test_pieces_give_what_the_whole_gives(
+def test_chunks_have_the_same_rows_as_the_whole_sheet(
     tmp_path: Path, rows: list[list[object]], shared: bool, gap: int
 ) -> None:
     path = tmp_path / "list.xlsx"
@@ -72,7 +73,9 @@ def test_pieces_give_what_the_whole_gives(
 def shared(path: Path, texts: str, *numbers: int) -> Path:
     cells = "".join(f'<row r="{r}"><c r="A{r}" t="s"><v>{n}</v></c></row>' for r, n in enumerate(numbers, 1))
     with_sheet_xml(path, cells)
-    return with_part(path, TEXTS, f'<?xml version="1.0"?><sst xmlns="{NAMESPACE}">{texts}</sst>'.encode())
+    return with_part(
+        path, SHARED_STRINGS, f'<?xml version="1.0"?><sst xmlns="{NAMESPACE}">{texts}</sst>'.encode()
+    )
 
 
 @pytest.mark.usefixtures("chunks")
@@ -80,40 +83,40 @@ def shared(path: Path, texts: str, *numbers: int) -> Path:
     ("texts", "row"),
     [
         ("<si><t>A</t></si><si><t>one</t></si>", ["one"]),
-        # A word in bold, and how it is pronounced.
+        # A word with bold letters and a phonetic guide.
         (
             "<si><t>A</t></si><si><r><t>o</t></r><r><rPr><b/></rPr><t>ne</t></r><rPh><t>x</t></rPh></si>",
             ["one"],
         ),
-        # Texts that are no plain XML are left to calamine.
+        # Strings with unusual XML are read by calamine as a whole.
         ("<si><t>A</t></si><!-- <si> --><si><t>one</t></si>", ["one"]),
         ('<si><t>A</t></si><si x="1"><t>one</t></si>', ["one"]),
     ],
 )
-def test_texts_by_number(tmp_path: Path, texts: str, row: list[str]) -> None:
+def test_shared_strings(tmp_path: Path, texts: str, row: list[str]) -> None:
     assert rows_of(open_list(shared(tmp_path / "list.xlsx", texts, 0, 1))) == {2: row}
 
 
 @pytest.mark.usefixtures("chunks")
-def test_a_number_that_no_text_has(tmp_path: Path) -> None:
+def test_a_reference_to_a_missing_string(tmp_path: Path) -> None:
     with pytest.raises(ListError, match="cut short or damaged"):
         open_list(shared(tmp_path / "list.xlsx", "<si><t>A</t></si>", 0, 7))
 
 
 @pytest.mark.usefixtures("chunks")
-def test_another_workbook_by_now(tmp_path: Path) -> None:
+def test_a_workbook_that_has_been_replaced(tmp_path: Path) -> None:
     path = tmp_path / "list.xlsx"
     new_workbook([["A"], ["1"]])[0].save(path)
     customers = open_list(path)
     new_workbook([["A"], ["1"], ["2"]])[0].save(path)
-    with pytest.raises(ListError, match="It changed while it was read"):
+    with pytest.raises(ListError, match="It changed while it was being read"):
         rows_of(customers)
 
 
 @pytest.mark.usefixtures("chunks")
-def test_a_sheet_without_shared_texts(tmp_path: Path) -> None:
+def test_a_sheet_without_shared_strings(tmp_path: Path) -> None:
     rows = "".join(f'<row r="{r}">{text_cell(f"A{r}", f"c{r}")}</row>' for r in range(1, 40))
     path = with_sheet_xml(tmp_path / "list.xlsx", rows)
     with zipfile.ZipFile(path) as archive:
-        assert TEXTS not in archive.namelist()
+        assert SHARED_STRINGS not in archive.namelist()
     assert rows_of(open_list(path)) == {r: [f"c{r}"] for r in range(2, 40)}

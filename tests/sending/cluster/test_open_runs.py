@@ -1,4 +1,4 @@
-"""Who may send a shared run, and what becomes of what the dead had claimed."""
+"""Which processes may send a shared run, and what happens to the claims of dead ones."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from batchsend.sending.cluster.leases import (
     LeaseKeeper,
     LeaseLostError,
     Moment,
-    interrupt_dead,
+    interrupt_expired,
 )
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     active_workers,
+    check_not_shared,
     close_run,
-    conclude,
+    end_if_done,
+    end_quiet_hours,
     hand_over,
     open_run,
     open_runs,
     outcomes_of,
-    refuse_shared,
+    reclaim_campaign,
     run_progress,
     stopped_because,
-    take_back,
     waiting_workers,
-    wake_sleepers,
 )
 from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
 from batchsend.sending.pacing import Pacer
@@ -74,23 +74,23 @@ def ledger(postgres_url: str) -> Iterator[Ledger]:
 
 
 def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
-    """A lease that nobody renews any more."""
-    lease = LeaseKeeper(ledger, BASE_URL, name, worker=worker).take_now(run.run_id, run.start_id)
+    """A lease that is not renewed."""
+    lease = LeaseKeeper(ledger, BASE_URL, name, worker=worker).take(run.run_id, run.start_id)
     assert lease is not None
     return lease
 
 
 def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: RowRange) -> SharedOutbox:
-    made = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0)
+    made = SharedOutbox(ledger, run, lease, threading.Event())
     for chunk in chunks or [RowRange()]:
         made.add(chunk)
     return made
 
 
-def run_out(ledger: Ledger, lease: Lease) -> None:
-    """Lets a lease run out, by the server's clock."""
+def expire(ledger: Ledger, lease: Lease) -> None:
+    """Lets a lease expire by the server's clock."""
     with ledger.write() as connection:
-        # Long enough after the server's start that everybody could have renewed theirs.
+        # Long enough after the server's start for all processes to renew their leases.
         started = select(func.extract("epoch", func.pg_postmaster_start_time())).scalar_subquery()
         age = connection.scalar(select(SERVER_CLOCK - started))
         assert age is not None
@@ -105,7 +105,7 @@ def test_settings_come_back_from_the_ledger_as_they_were() -> None:
     assert RunSettings.from_json(SETTINGS.to_json()) == SETTINGS
 
 
-def test_a_run_is_open_until_somebody_closes_it_and_the_first_reason_counts(ledger: Ledger) -> None:
+def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Ledger) -> None:
     run = a_run(ledger)
     assert open_run(ledger, run.run_id) == run
     assert open_runs(ledger, BASE_URL) == [run]
@@ -117,34 +117,34 @@ def test_a_run_is_open_until_somebody_closes_it_and_the_first_reason_counts(ledg
     assert stopped_because(ledger, run.run_id) == "the password is wrong"
 
 
-def test_nobody_begins_with_a_run_that_was_stopped_or_planned_anew(ledger: Ledger) -> None:
+def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
     run = a_run(ledger)
     keeper = LeaseKeeper(ledger, BASE_URL, "w", worker=True)
-    assert keeper.take_now(run.run_id, run.start_id) is not None
-    assert keeper.take_now(run.run_id, run.start_id + 1) is None
+    assert keeper.take(run.run_id, run.start_id) is not None
+    assert keeper.take(run.run_id, run.start_id + 1) is None
     ledger.request_stop(run.run_id)
-    assert keeper.take_now(run.run_id, run.start_id) is None
+    assert keeper.take(run.run_id, run.start_id) is None
     assert open_run(ledger, run.run_id) is None
 
 
-def test_a_run_that_was_left_alone_for_a_day_is_not_taken_up(ledger: Ledger) -> None:
+def test_a_run_that_was_not_sent_for_a_day_is_not_open(ledger: Ledger) -> None:
     run = a_run(ledger)
     with ledger.write() as connection:
         connection.execute(update(paces).values(next_slot=SERVER_CLOCK - 24.1 * 3600))
     assert open_run(ledger, run.run_id) is None
 
 
-def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_count(ledger: Ledger) -> None:
+def test_claims_of_dead_processes_are_unconfirmed_and_their_late_results_do_not_count(ledger: Ledger) -> None:
     run = a_run(ledger)
     paused, alive = take(ledger, run), take(ledger, run)
     dead = outbox(ledger, run, paused)
     [first, second] = dead.exchange([], 2)
     [third] = outbox(ledger, run, alive).exchange([], 1)
-    assert interrupt_dead(ledger) == 0
-    run_out(ledger, paused)
-    assert interrupt_dead(ledger) == 2
-    assert interrupt_dead(ledger) == 0
-    # It wakes up: its result comes too late, and it may claim nothing more.
+    assert interrupt_expired(ledger) == 0
+    expire(ledger, paused)
+    assert interrupt_expired(ledger) == 2
+    assert interrupt_expired(ledger) == 0
+    # It resumes: its result comes too late, and it may not claim more rows.
     dead.exchange([came_to(first)], 0)
     with pytest.raises(LeaseLostError):
         dead.exchange([], 1)
@@ -156,12 +156,12 @@ def test_what_the_dead_had_claimed_is_unconfirmed_and_their_late_results_do_not_
     }
 
 
-def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> None:
+def test_giving_up_a_lease_makes_its_claims_unconfirmed(ledger: Ledger) -> None:
     run = a_run(ledger)
 
     async def story() -> None:
         async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
-            lease = await keeper.take(run.run_id, run.start_id)
+            lease = await asyncio.to_thread(keeper.take, run.run_id, run.start_id)
             assert lease is not None
             mine = outbox(ledger, run, lease)
             [claimed] = mine.exchange([], 1)
@@ -172,27 +172,27 @@ def test_who_gives_up_with_claims_leaves_them_unconfirmed(ledger: Ledger) -> Non
     asyncio.run(story())
 
 
-def test_what_belongs_to_nobody_is_found(ledger: Ledger) -> None:
+def test_claims_without_a_lease_are_found(ledger: Ledger) -> None:
     run = a_run(ledger)
     lost, alive = take(ledger, run), take(ledger, run)
     [first] = outbox(ledger, run, lost).exchange([], 1)
     [second] = outbox(ledger, run, alive).exchange([], 1)
     with ledger.write() as connection:
         connection.execute(leases.delete().where(leases.c.owner == lost.owner))
-    assert interrupt_dead(ledger) == 0
-    assert interrupt_dead(ledger, run.run_id) == 1
+    assert interrupt_expired(ledger) == 0
+    assert interrupt_expired(ledger, run.run_id) == 1
     assert stored(ledger, run.run_id)[first.row] == ("unconfirmed", "INTERRUPTED")
     assert stored(ledger, run.run_id)[second.row] == ("in_flight", "STOPPED")
 
 
-def test_a_lease_that_ran_out_unnoticed_can_be_renewed(ledger: Ledger) -> None:
+def test_an_expired_lease_can_be_renewed_before_it_is_noticed(ledger: Ledger) -> None:
     run = a_run(ledger)
     lease = take(ledger, run)
     mine = outbox(ledger, run, lease)
     [first] = mine.exchange([], 1)
-    run_out(ledger, lease)
+    expire(ledger, lease)
     assert len(mine.exchange([came_to(first)], 1)) == 1
-    assert interrupt_dead(ledger) == 0
+    assert interrupt_expired(ledger) == 0
     assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
 
 
@@ -206,13 +206,13 @@ def test_a_request_leaves_only_while_the_lease_lasts() -> None:
         lease.extend(Moment())
         await waiting
         await pacer.departure()
-        # It runs out between the slot and the departure: the request goes back into the line.
+        # It expires between the slot and the departure: the request goes back into the queue.
         lease._until = (0.0, 0.0)
         request = asyncio.create_task(pacer.departure())
         await asyncio.wait([request])
         assert request.cancelled()
         lease.lost = True
-        with pytest.raises(LeaseLostError, match="stood still"):
+        with pytest.raises(LeaseLostError, match="was suspended"):
             await pacer.slot()
         with pytest.raises(LeaseLostError):
             await pacer.departure()
@@ -230,11 +230,11 @@ def test_either_clock_ends_a_lease() -> None:
         assert not lease.valid()
 
 
-def test_a_chunk_is_all_that_is_claimed_and_is_done_when_its_outcomes_are_there(ledger: Ledger) -> None:
+def test_only_chunks_are_claimed_and_they_are_done_with_their_outcomes(ledger: Ledger) -> None:
     run = a_run(ledger, rows=9)
     done: list[RowRange] = []
     lease = take(ledger, run)
-    mine = SharedOutbox(ledger, run.run_id, run.start_id, lease, threading.Event(), 0.0, done.append)
+    mine = SharedOutbox(ledger, run, lease, threading.Event(), done.append)
     first, second = RowRange(3, 4), RowRange(7, 8)
     mine.add(first)
     mine.add(second)
@@ -250,12 +250,12 @@ def test_a_chunk_is_all_that_is_claimed_and_is_done_when_its_outcomes_are_there(
     assert stored(ledger, run.run_id)[8] == ("pending", "STOPPED")
 
 
-def test_what_a_lost_commit_may_have_claimed_is_given_back(ledger: Ledger) -> None:
+def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger) -> None:
     run = a_run(ledger)
     lease = take(ledger, run)
     mine = outbox(ledger, run, lease)
     [first] = mine.exchange([], 1)
-    # The commit is made, and its answer never comes: nobody knows of the second row.
+    # The commit is made but its answer is lost, so the outbox does not know of the second row.
     exchange, faults = mine._exchange, [True]
 
     def lose_the_answer(outcomes, claims):  # type: ignore[no-untyped-def]
@@ -274,14 +274,14 @@ def test_what_a_lost_commit_may_have_claimed_is_given_back(ledger: Ledger) -> No
     assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
 
 
-def test_who_plans_anew_waits_for_the_dead_and_not_for_the_living(ledger: Ledger) -> None:
+def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: Ledger) -> None:
     run = a_run(ledger)
     dead = take(ledger, run, worker=False)
     [claimed] = outbox(ledger, run, dead).exchange([], 1)
     with pytest.raises(BusyError, match="is being sent by another process"):
-        refuse_shared(ledger, "Spring", BASE_URL)
-    run_out(ledger, dead)
-    take_back(ledger, "Spring", BASE_URL)
+        check_not_shared(ledger, "Spring", BASE_URL)
+    expire(ledger, dead)
+    reclaim_campaign(ledger, "Spring", BASE_URL)
     assert ledger.interrupt_claims("Spring", BASE_URL) == 1
     assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
     assert open_run(ledger, run.run_id) is None
@@ -291,54 +291,54 @@ def test_who_plans_anew_waits_for_the_dead_and_not_for_the_living(ledger: Ledger
     async def while_it_lives() -> None:
         again = a_run(ledger)
         async with LeaseKeeper(ledger, BASE_URL, "laptop", worker=False) as keeper:
-            assert await keeper.take(again.run_id, again.start_id) is not None
+            assert await asyncio.to_thread(keeper.take, again.run_id, again.start_id) is not None
             with pytest.raises(BusyError, match="is being sent by another process"):
-                await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
-        # It has given up its lease: nobody has to be waited for.
-        await asyncio.to_thread(take_back, ledger, "Spring", BASE_URL)
+                await asyncio.to_thread(reclaim_campaign, ledger, "Spring", BASE_URL)
+        # It has given up its lease, so there is nothing to wait for.
+        await asyncio.to_thread(reclaim_campaign, ledger, "Spring", BASE_URL)
 
     asyncio.run(while_it_lives())
 
 
-def test_a_run_that_workers_carry_on_is_theirs(ledger: Ledger) -> None:
+def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None:
     run = a_run(ledger)
 
     async def story() -> None:
         async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
             assert waiting_workers(ledger, BASE_URL) == ["w1"]
             assert active_workers(ledger, run.run_id) == []
-            for refusing in (refuse_shared, take_back):
+            for refusing in (check_not_shared, reclaim_campaign):
                 with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
                     await asyncio.to_thread(refusing, ledger, "Spring", BASE_URL)
-            # Nothing is left of it: then it is nobody's.
-            lease = await keeper.take(run.run_id, run.start_id)
+            # Once nothing is left of it, it can be.
+            lease = await asyncio.to_thread(keeper.take, run.run_id, run.start_id)
             assert lease is not None
             assert active_workers(ledger, run.run_id) == ["w1"]
             mine = outbox(ledger, run, lease)
             mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
             await keeper.give_up(lease, settled=mine.settled)
             assert run_progress(ledger, run.run_id).done
-            await asyncio.to_thread(refuse_shared, ledger, "Spring", BASE_URL)
+            await asyncio.to_thread(check_not_shared, ledger, "Spring", BASE_URL)
         assert waiting_workers(ledger, BASE_URL) == []
 
     asyncio.run(story())
 
 
-def test_the_last_worker_ends_a_run_that_nobody_waits_for(ledger: Ledger) -> None:
+def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> None:
     run = a_run(ledger)
     sender = take(ledger, run, worker=False)
     mine = outbox(ledger, run, sender)
     mine.exchange([came_to(message, Status.FAILED, "CUSTOMER_LOCKED") for message in mine.exchange([], 9)], 0)
     assert outcomes_of(ledger, run.run_id, run.start_id) == {"failed": 4}
-    assert not conclude(ledger, run)
-    run_out(ledger, sender)
-    assert conclude(ledger, run)
-    assert not conclude(ledger, run)
+    assert not end_if_done(ledger, run)
+    expire(ledger, sender)
+    assert end_if_done(ledger, run)
+    assert not end_if_done(ledger, run)
     with ledger.read() as connection:
         assert connection.execute(select(starts.c.exit_code, starts.c.ending)).one() == (1, "done")
 
 
-def test_who_sleeps_is_woken_and_keeps_the_run_open_until_then(ledger: Ledger) -> None:
+def test_rows_in_quiet_hours_keep_a_run_open_and_are_sent_afterwards(ledger: Ledger) -> None:
     settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, HOURS, True)
     stored_plan = store_plan(
         ledger, [planned(2, codes="QUIET_HOURS", clock=""), planned(3, codes="QUIET_HOURS", clock="UTC")]
@@ -346,12 +346,12 @@ def test_who_sleeps_is_woken_and_keeps_the_run_open_until_then(ledger: Ledger) -
     run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
     with ledger.write() as connection:
         hand_over(connection, run.run_id, run.start_id, settings)
-    assert not conclude(ledger, run)
+    assert not end_if_done(ledger, run)
     never = Hours(time(0), time(23, 59, 59, 999999), "UTC")
-    wake_sleepers(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
+    end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "QUIET_HOURS")}
     always = Hours(time(0), time(0, 0, 0, 1), "UTC")
-    wake_sleepers(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, always)))
+    end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, always)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "STOPPED")}
 
 

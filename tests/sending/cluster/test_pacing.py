@@ -1,4 +1,4 @@
-"""One rate for all processes of a run, whatever their computers and the way to the database are doing."""
+"""One rate limit for all processes of a run, even when they stall or the database answers slowly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook
 
 
 class Book:
-    """The database's row as one of several hosts sees it: answers take a while, and its clock is read a bit late."""
+    """The database's row as one of several hosts sees it: answers take a while, so its clock is read a bit late."""
 
     next_slot = 0.0
     pushed: list[float]
@@ -36,7 +36,7 @@ class Book:
         self.round_trip = 2 * delay
         self.row: Book = self
 
-    def beside(self, delay: float) -> Book:
+    def seen_with(self, delay: float) -> Book:
         other = Book(self.rate, delay)
         other.row = self.row
         return other
@@ -55,14 +55,14 @@ class Book:
         self.row.next_slot = max(self.row.next_slot, moment + wait)
 
 
-#: Seconds, of the virtual ones.
-_LONG_ENOUGH = 300.0
+#: In virtual seconds.
+_TIME_LIMIT = 300.0
 
 
 async def departures(
     pacer: SharedPacer, count: int, chance: random.Random, stalls: list[float], connecting: list[float]
 ) -> list[float]:
-    """When `count` requests of one process left; its computer stands still at times, or connecting takes a while."""
+    """The times at which `count` requests of one process left. It stalls at times, or connecting takes a while."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     left: list[float] = []
@@ -73,15 +73,15 @@ async def departures(
         left.append(loop.time())
 
     waiting: set[asyncio.Task[None]] = set()
-    # A computer that stands still at each slot misses all of them, and would go on for ever.
-    while len(left) < count and loop.time() < _LONG_ENOUGH:
+    # A computer that stalls at each slot misses all of them and would never end.
+    while len(left) < count and loop.time() < _TIME_LIMIT:
         if len(waiting) + len(left) < count:
             await pacer.slot()
             loop.stall(chance.choice(stalls))
             waiting.add(asyncio.create_task(request()))
         else:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        # Who was called back goes into the line again.
+        # A cancelled request is made again.
         waiting = {task for task in waiting if not task.done()}
     for task in waiting:
         task.cancel()
@@ -101,12 +101,12 @@ async def all_together(pacers: list[SharedPacer], count: int, *how: Any) -> list
     width=st.sampled_from([1.0, 1.3, 2.0, 3.7]),
     seed=st.integers(0, 1000),
 )
-def test_no_window_holds_more_than_the_limit_whatever_the_number_of_processes(
+def test_no_window_holds_more_than_the_limit_for_any_number_of_processes(
     rate: float, delays: list[float], stalls: list[float], width: float, seed: int
 ) -> None:
     async def story() -> list[float]:
         row = Book(rate, 0)
-        pacers = [SharedPacer(row.beside(delay), 1, rate) for delay in delays]  # type: ignore[arg-type]
+        pacers = [SharedPacer(row.seen_with(delay), 1, rate) for delay in delays]  # type: ignore[arg-type]
         connecting = [0, 0, 0.001, 0.05]
         return await all_together(pacers, min(300, 30 + round(rate)), random.Random(seed), stalls, connecting)
 
@@ -119,23 +119,23 @@ def test_no_window_holds_more_than_the_limit_whatever_the_number_of_processes(
 def test_the_rate_is_used(rate: float, processes: int) -> None:
     async def story() -> list[float]:
         row = Book(rate, 0)
-        pacers = [SharedPacer(row.beside(0.001), 1, rate) for _ in range(processes)]  # type: ignore[arg-type]
+        pacers = [SharedPacer(row.seen_with(0.001), 1, rate) for _ in range(processes)]  # type: ignore[arg-type]
         return await all_together(pacers, round(rate * 6), random.Random(1), [0.0], [0.0])
 
     times = run_virtually(story())
-    # At first each process finds out how much it can use, and at the end some have nothing left to send.
+    # At first each process finds its block size, and at the end some have nothing left to send.
     steady = [moment for moment in times if times[0] + 1 < moment < times[-1] - 1]
     assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 0.955 * rate
 
 
-def test_who_would_wait_long_with_an_open_connection_goes_back_into_the_line() -> None:
+def test_a_request_that_would_hold_a_connection_long_is_requeued() -> None:
     async def story() -> None:
         row = Book(0.2, 0)
         pacer = SharedPacer(row, 1, 0.2)  # type: ignore[arg-type]
         await pacer.slot()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        loop.stall(0.1)  # its slot is gone, and the next one is five seconds away
+        loop.stall(0.1)  # its slot is lost, and the next one is five seconds away
         request = asyncio.create_task(pacer.departure())
         await asyncio.wait([request])
         assert request.cancelled()
@@ -173,19 +173,19 @@ def slots_of(ledger: Ledger, run_id: int, processes: int, blocks: int) -> list[l
     return asyncio.run(all_of_them())
 
 
-def test_no_slot_is_given_away_twice(run: tuple[Ledger, int]) -> None:
+def test_no_slot_is_reserved_twice(run: tuple[Ledger, int]) -> None:
     ledger, run_id = run
     found = slots_of(ledger, run_id, processes=3, blocks=10)
     slots = sorted(slot for blocks in found for block in blocks for slot in block.slots)
     assert len(slots) == 3 * 10 * 4
-    # Each process reads the server's clock by answers of its own, which are a little late.
+    # Each process reads the server's clock from its answers, which are a little late.
     gaps = [later - earlier for earlier, later in pairwise(slots)]
     assert min(gaps) > 0
     assert (slots[-1] - slots[0]) / (len(slots) - 1) == pytest.approx(1 / 97, rel=0.05)
     ledger.close()
 
 
-def test_a_refusal_holds_up_everybody_and_slows_down_once(run: tuple[Ledger, int]) -> None:
+def test_a_refusal_delays_all_processes_and_slows_down_once(run: tuple[Ledger, int]) -> None:
     ledger, run_id = run
 
     async def story() -> float:
@@ -194,7 +194,7 @@ def test_a_refusal_holds_up_everybody_and_slows_down_once(run: tuple[Ledger, int
             await mine.reserve(run_id, 1)
             await others.reserve(run_id, 1)
             departed = loop.time()
-            # Two processes are turned away at once.
+            # Requests of two processes are refused at the same time.
             await mine.push(run_id, departed, 30.0, slow_down=True)
             await others.push(run_id, departed, 10.0, slow_down=True)
             block = await others.reserve(run_id, 1)
@@ -222,7 +222,7 @@ def test_the_rate_recovers_step_by_step(run: tuple[Ledger, int]) -> None:
     ledger.close()
 
 
-def test_starting_again_gives_no_slot_away_a_second_time(run: tuple[Ledger, int]) -> None:
+def test_starting_again_reserves_no_slot_a_second_time(run: tuple[Ledger, int]) -> None:
     ledger, run_id = run
     slots_of(ledger, run_id, processes=1, blocks=100)
     with ledger.write() as connection:

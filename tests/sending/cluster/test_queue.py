@@ -1,4 +1,4 @@
-"""Runs that several processes send together: real workers, a real database, and the server's record as judge."""
+"""Runs that several processes send together, with real workers, a real database and the server's record."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def shared(world: World, postgres_url: str) -> Shared:
     return Shared(world, postgres_url)
 
 
-def test_workers_lend_a_hand_and_every_row_stands_once(shared: Shared, sandbox: Sandbox) -> None:
+def test_workers_help_and_every_row_is_in_the_results_once(shared: Shared, sandbox: Sandbox) -> None:
     world = shared.world
     world.write(customers(450), campaign="[sending]\nrate = 200\nconcurrency = 10\n")
     with shared.workers(2) as workers:
         sent = world.start("send", "campaign.toml", "--yes")
-        # All three have something on its way at the same time.
+        # All three send at the same time.
         shared.wait_until("SELECT count(*) = 3 FROM leases WHERE run_id = 1")
         out, err = sent.communicate(timeout=90)
         assert sent.returncode == 0, err
@@ -36,7 +36,7 @@ def test_workers_lend_a_hand_and_every_row_stands_once(shared: Shared, sandbox: 
         assert set(sandbox.texts().values()) == {1}
         assert {row["status"] for row in world.workbook().values()} == {"accepted"}
         assert len(world.workbook()) == 450
-        # Finished jobs are gone, and so is everybody's hand in the run.
+        # Finished jobs are gone, and so are all leases of the run.
         shared.wait_until(
             "SELECT count(*) = 0 FROM procrastinate_jobs WHERE task_name = 'batchsend.send_chunk'"
         )
@@ -72,7 +72,7 @@ def test_without_workers_two_laptops_share_the_ledger(tmp_path: Path, postgres_u
         finally:
             sending.kill()
             sending.communicate()
-        # Its process is dead, and what it had on its way may have been sent.
+        # Its process is dead, and its requests in flight may have been sent.
         ann.write(campaign="[sending]\nrate = 1000\n")
         done = ann.send()
         assert done.code in (0, 1), done.err
@@ -93,15 +93,15 @@ def test_where_there_is_no_queue_nothing_is_handed_over(
     worker = world.run("worker")
     assert (refused.code, worker.code) == (2, 2)
     if ledger == "sqlite":
-        assert "--detach hands a run over to workers, and they need a ledger on PostgreSQL." in refused.err
+        assert "--detach hands a run over to workers, which need a ledger on PostgreSQL." in refused.err
         assert "Workers need a ledger on PostgreSQL" in worker.err
     else:
-        for said in (refused.err, worker.err):
+        for message in (refused.err, worker.err):
             assert (
                 "has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`"
-                in said
+                in message
             )
-        # Without workers none is needed.
+        # Without workers, no queue is needed.
         assert world.send().code == 0
         assert len(sandbox.texts()) == 2
 
@@ -113,15 +113,15 @@ def test_a_rehearsal_has_no_workers(world: World) -> None:
     assert "leave --detach or --sandbox out" in refused.err
 
 
-def test_jobs_are_chunks_in_turns_with_those_of_other_runs(postgres_url: str) -> None:
+def test_jobs_are_chunks_that_alternate_with_those_of_other_runs(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     upgrade_queue(ledger)
     run = a_run(ledger, rows=450)
     with ledger.write() as connection:
-        # Only rows that are to be sent count.
+        # Only open rows count.
         connection.execute(update(messages).where(messages.c.row.between(100, 149)).values(status="accepted"))
         assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
-        # A second time takes the place of the first.
+        # A second call replaces the jobs of the first.
         assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
         jobs = text("SELECT args->'first', args->'last', priority FROM procrastinate_jobs ORDER BY id")
         assert connection.execute(jobs).all() == [(2, 251, 0), (252, 451, -1)]

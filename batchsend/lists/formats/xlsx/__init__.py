@@ -1,5 +1,5 @@
-"""Excel workbooks: `reader` gives the rows, and the other modules help it.
+"""Excel workbooks (.xlsx, .xlsm). Start with `reader`, which returns the rows.
 
-`package` opens the ZIP archive, `scan` looks at a sheet before it is read, `chunks` reads long sheets in
-chunks, and `normalize` rewrites workbooks of unusual programs into the form that the reader understands.
+`package` opens the ZIP archive, `scan` searches a sheet's XML before it is read, `chunks` splits large sheets, and
+`normalize` rewrites unusual XML and sparse sheets into a plain workbook.
 """

@@ -1,7 +1,7 @@
-"""A large sheet in chunks, each small enough to be a workbook of its own that python-calamine reads.
+"""Reads a large sheet in chunks. Each chunk becomes a small workbook for python-calamine.
 
-calamine holds all cells of a sheet at once, more than 1 KB for each row. Here only the texts that the cells share
-stay in memory, packed; each piece gets those that it uses written into its cells.
+calamine holds all cells of a sheet in memory, more than 1 KB per row. Here only the shared strings stay in memory,
+packed, and each chunk gets those that it uses written into its cells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from batchsend.lists.formats.xlsx.scan import MAIN_NAMESPACE, whole_rows
 
 _OPENING = f'<worksheet xmlns="{MAIN_NAMESPACE}"><sheetData>'.encode()
 _CLOSING = b"</sheetData></worksheet>"
-_TEXTS = "xl/sharedstrings.xml"
+_SHARED_STRINGS = "xl/sharedstrings.xml"
 _SMALL_PARTS = (
     "[content_types].xml",
     "_rels/.rels",
@@ -33,17 +33,19 @@ _SMALL_PARTS = (
 _BLOCK = 1024 * 1024
 
 _TEXT = re.compile(rb"<si>(.*?)</si>|<si\s*/>", re.DOTALL)
-# Comments and the like could hide an end tag; prefixes would hide them all.
-_ODD_TEXTS = re.compile(rb"""<!|<\w+:si\b|<si\s+[^/]|<\?xml[^>]*encoding=["'](?!utf-8["'])""", re.IGNORECASE)
-_BY_NUMBER = re.compile(rb' t="s"((?: [a-z]+="\w*")*) ?><v>([0-9]{1,10})</v></c>')
+# Comments could hide an end tag, and prefixed names would not match.
+_UNUSUAL_STRINGS = re.compile(
+    rb"""<!|<\w+:si\b|<si\s+[^/]|<\?xml[^>]*encoding=["'](?!utf-8["'])""", re.IGNORECASE
+)
+_REFERENCE = re.compile(rb' t="s"((?: [a-z]+="\w*")*) ?><v>([0-9]{1,10})</v></c>')
 
 
 @dataclass
 class SharedStrings:
-    """The texts of a workbook as their XML, one behind the other."""
+    """The shared strings of a workbook, as one block of XML."""
 
     packed: bytearray = field(default_factory=bytearray)
-    #: Text number i begins at `bounds[i]` and ends at `bounds[i + 1]`.
+    #: String number i begins at `bounds[i]` and ends at `bounds[i + 1]`.
     bounds: array[int] = field(default_factory=lambda: array("Q", [0]))
 
     def __len__(self) -> int:
@@ -54,10 +56,10 @@ class SharedStrings:
         self.bounds.append(len(self.packed))
 
     def inlined(self, xml: bytes) -> bytes:
-        """Cells with the texts that they name by number. Raises IndexError for a number that no text has."""
+        """`xml` with each reference to a string replaced by the string. Raises IndexError for an unknown number."""
         packed, bounds = self.packed, self.bounds
-        # What stands between cells that name a text, their other attributes, the numbers.
-        parts: list[bytes] = _BY_NUMBER.split(xml)
+        # Repeats: the XML before a reference, the attributes of its cell, its number.
+        parts: list[bytes] = _REFERENCE.split(xml)
         parts[1::3] = [b' t="inlineStr"' + attributes for attributes in parts[1::3]]
         parts[2::3] = [
             b"><is>" + packed[bounds[number] : bounds[number + 1]] + b"</is></c>"
@@ -68,16 +70,16 @@ class SharedStrings:
 
 @dataclass(frozen=True)
 class SheetChunks:
-    """What every piece of a sheet needs."""
+    """The parts that every chunk of a sheet needs."""
 
     sheet: Sheet
     small_parts: dict[str, bytes]
     texts: SharedStrings
 
     def rows(self, archive: zipfile.ZipFile) -> Iterator[tuple[int, int, list[CellValue]]]:
-        """Yields row number, number of blank cells in front, and values.
+        """Yields row numbers, the number of blank cells at the left, and values.
 
-        Raises zipfile.BadZipFile and calamine's errors where the sheet is damaged.
+        Raises zipfile.BadZipFile and calamine's errors if the sheet is damaged.
         """
         with archive.open(self.sheet.part) as stream:
             for block in whole_rows(stream):
@@ -109,9 +111,9 @@ class SheetChunks:
 
 
 def split_into_chunks(archive: zipfile.ZipFile, sheet: Sheet) -> SheetChunks | None:
-    """What is needed to read the plain `sheet` in chunks; None if its texts are not plain enough for that."""
+    """Prepares to read a plain `sheet` in chunks. None if its shared strings or references have unusual XML."""
     parts = {name.casefold(): name for name in archive.namelist()}
-    texts = _shared_strings(archive, parts[_TEXTS]) if _TEXTS in parts else SharedStrings()
+    texts = _shared_strings(archive, parts[_SHARED_STRINGS]) if _SHARED_STRINGS in parts else SharedStrings()
     if texts is None or not _references_are_plain(archive, sheet):
         return None
     small = {parts[name]: archive.read(parts[name]) for name in _SMALL_PARTS if name in parts}
@@ -128,7 +130,7 @@ def _shared_strings(archive: zipfile.ZipFile, part: str) -> SharedStrings | None
                 return None
             end = max(rest.rfind(b"</si>") + len(b"</si>"), 0)
             whole, rest = rest[:end], rest[end:]
-            if _ODD_TEXTS.search(whole):
+            if _UNUSUAL_STRINGS.search(whole):
                 return None
             for match in _TEXT.finditer(whole):
                 texts.add(match[1] or b"")
@@ -137,6 +139,6 @@ def _shared_strings(archive: zipfile.ZipFile, part: str) -> SharedStrings | None
 
 
 def _references_are_plain(archive: zipfile.ZipFile, sheet: Sheet) -> bool:
-    """Whether every cell that names a text by its number will get it."""
+    """Whether every reference to a shared string has the form that is replaced."""
     with archive.open(sheet.part) as stream:
-        return all(block.count(b' t="s"') == len(_BY_NUMBER.findall(block)) for block in whole_rows(stream))
+        return all(block.count(b' t="s"') == len(_REFERENCE.findall(block)) for block in whole_rows(stream))

@@ -1,4 +1,4 @@
-"""A plain copy of a workbook with one sheet: for sheets of unusual XML, and for those with cells far apart."""
+"""Rewrites a workbook into a plain one with a single sheet, for unusual XML and for cells that are far apart."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _FLUSH_ABOVE = 4096
 
 @dataclass(frozen=True)
 class KeptCells:
-    """Which rows and columns are to stay, rising. In the copy they are numbered from 1, without gaps."""
+    """The rows and columns to keep, ascending. In the copy they are numbered from 1 without gaps."""
 
     rows: Sequence[int]
     columns: Sequence[int]
 
 
-def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: KeptCells | None = None) -> IO[bytes]:
-    """A copy of the workbook, in a plain form and with only that sheet; with `places`, only what stands there.
+def rewrite(archive: zipfile.ZipFile, sheet: Sheet, kept: KeptCells | None = None) -> IO[bytes]:
+    """A plain copy of the workbook with only that sheet and, if `kept` is given, only those cells.
 
-    Raises zipfile.BadZipFile if the sheet's cells stand in places that no sheet has.
+    Raises zipfile.BadZipFile if a cell's position is invalid.
     """
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
@@ -41,7 +41,7 @@ def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: KeptCells | None = N
             name = member.filename.casefold()
             if member.filename == sheet.part:
                 with archive.open(member) as source, target.open(sheet.part, "w", force_zip64=True) as part:
-                    _SheetCopier(part, places).copy(source)
+                    _SheetCopier(part, kept).copy(source)
             elif not name.startswith("xl/worksheets/") and name.endswith((".xml", ".rels")):
                 with (
                     archive.open(member) as source,
@@ -55,10 +55,10 @@ def rewrite(archive: zipfile.ZipFile, sheet: Sheet, places: KeptCells | None = N
 
 @dataclass
 class _SheetCopier:
-    """Writes rows and cells as they come, under explicit positions."""
+    """Writes rows and cells in order, with explicit positions."""
 
     part: IO[bytes]
-    places: KeptCells | None
+    kept: KeptCells | None
     row: int = 0
     column: int = 0
     inside: list[str] = field(default_factory=list)
@@ -66,10 +66,8 @@ class _SheetCopier:
     skipping: bool = False
 
     def __post_init__(self) -> None:
-        self.new_rows = {old: new for new, old in enumerate(self.places.rows, 1)} if self.places else None
-        self.new_columns = (
-            {old: new for new, old in enumerate(self.places.columns, 1)} if self.places else None
-        )
+        self.new_rows = {old: new for new, old in enumerate(self.kept.rows, 1)} if self.kept else None
+        self.new_columns = {old: new for new, old in enumerate(self.kept.columns, 1)} if self.kept else None
 
     def copy(self, source: IO[bytes]) -> None:
         self.written.append(_OPENING)
@@ -91,7 +89,7 @@ class _SheetCopier:
             self.written.append(f'<{tag} xml:space="preserve">' if tag == "t" else f"<{tag}>")
             self.inside.append(tag)
         elif self.inside:
-            # Phonetic readings and extensions are no part of the text.
+            # Phonetic guides and extensions are not part of the text.
             self.inside.append("")
 
     def on_end(self, name: str) -> None:
@@ -119,10 +117,7 @@ class _SheetCopier:
         self.row, self.column = row, 0
         new = self.kept_row(row)
         if new is not None:
-            kept = "".join(
-                f" {key}={quoteattr(attributes[key])}" for key in ("hidden", "ht") if key in attributes
-            )
-            self.written.append(f'<row r="{new}"{kept}>')
+            self.written.append(f'<row r="{new}"{_copied(attributes, "hidden", "ht")}>')
 
     def start_cell(self, attributes: Mapping[str, str]) -> None:
         row, column = self.row, self.column + 1
@@ -139,11 +134,16 @@ class _SheetCopier:
         new_row, new_column = self.kept_row(row), self.kept_column(column)
         self.skipping = new_row is None or new_column is None
         if new_row is not None and new_column is not None:
-            kept = "".join(f" {key}={quoteattr(attributes[key])}" for key in ("s", "t") if key in attributes)
-            self.written.append(f'<c r="{get_column_letter(new_column)}{new_row}"{kept}>')
+            reference = f"{get_column_letter(new_column)}{new_row}"
+            self.written.append(f'<c r="{reference}"{_copied(attributes, "s", "t")}>')
 
     def kept_row(self, row: int) -> int | None:
         return row if self.new_rows is None else self.new_rows.get(row)
 
     def kept_column(self, column: int) -> int | None:
         return column if self.new_columns is None else self.new_columns.get(column)
+
+
+def _copied(attributes: Mapping[str, str], *names: str) -> str:
+    """Those of the named attributes that are present, as XML."""
+    return "".join(f" {name}={quoteattr(attributes[name])}" for name in names if name in attributes)

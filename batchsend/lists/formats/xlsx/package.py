@@ -1,4 +1,4 @@
-"""A workbook's zip package: opened with care, its parts bounded, its sheets found."""
+"""Opens a workbook's zip package, checks its size and lists its sheets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from xml.parsers import expat
 
 from batchsend.errors import ListError
 
-#: Bytes of all parts of a workbook, unpacked.
+#: Bytes of all parts of a workbook together, unpacked.
 MAX_UNPACKED_SIZE = 4 * 1024 * 1024 * 1024
-#: Unpacked bytes for each packed one; real sheets stay below 60, a zip bomb is above 900.
+#: Unpacked bytes per packed byte; real sheets stay below 60, and zip bombs are above 900.
 MAX_RATIO = 300
-# The ratio of small parts says nothing.
-_RATIO_MATTERS_FROM = 64 * 1024 * 1024
+# Below this size the ratio is not checked.
+_RATIO_CHECKED_ABOVE = 64 * 1024 * 1024
 
 _BLOCK = 256 * 1024
 _WORKBOOK = "xl/workbook.xml"
@@ -30,9 +30,8 @@ _RELATIONS = "xl/_rels/workbook.xml.rels"
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
 )
-PASSWORD = "It is protected by a password. Open it in Excel, save it without a password, and try again."  # noqa: S105
-#: What the readers of zip and XML raise where a file is damaged. LookupError: a part that is not there, or an
-#: encoding that there is not.
+LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
+#: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding.
 DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -48,7 +47,7 @@ _BOMB = "It is too large: unpacked it would take {:,} bytes. Export only the lis
 
 @dataclass(frozen=True)
 class Sheet:
-    """A worksheet of the workbook: its name, whether its tab is shown, and the package's part that holds it."""
+    """A worksheet. `part` is the name of its file in the package."""
 
     name: str
     is_visible: bool
@@ -57,7 +56,7 @@ class Sheet:
 
 @contextmanager
 def open_package(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The package of the workbook at `path`; whatever is wrong with the zip, on opening or later, is a ListError."""
+    """Opens the package of the workbook at `path`. Any damage found while it is open becomes a ListError."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(path, archive)
@@ -65,7 +64,7 @@ def open_package(path: Path) -> Iterator[zipfile.ZipFile]:
     except DAMAGE_ERRORS as error:
         raise ListError(path, DAMAGED) from error
     except OSError as error:
-        if error.errno == errno.EINVAL:  # the zip's directory points to before the file's beginning
+        if error.errno == errno.EINVAL:  # the zip's directory points to a place before the file
             raise ListError(path, DAMAGED) from error
         raise
 
@@ -74,16 +73,16 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
     members = archive.infolist()
     total = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
-    if total > MAX_UNPACKED_SIZE or (total > _RATIO_MATTERS_FROM and total > MAX_RATIO * packed):
+    if total > MAX_UNPACKED_SIZE or (total > _RATIO_CHECKED_ABOVE and total > MAX_RATIO * packed):
         raise ListError(path, _BOMB.format(total))
     names = [member.filename.casefold() for member in members]
     if len(set(names)) < len(names):
-        # Two readers could take two different parts of one name.
+        # Different readers could choose different parts.
         raise zipfile.BadZipFile
 
 
 def worksheets(archive: zipfile.ZipFile) -> list[Sheet]:
-    """The worksheets in the order of their tabs; chart sheets and the like are left out."""
+    """The worksheets in the order of their tabs, without chart sheets and the like."""
     targets: dict[str, str] = {}
 
     def relation(name: str, attributes: Mapping[str, str]) -> None:
@@ -112,7 +111,7 @@ def worksheets(archive: zipfile.ZipFile) -> list[Sheet]:
 
 
 def check_shared_parts(archive: zipfile.ZipFile) -> None:
-    """Reads what every sheet needs, so that a part that is damaged or longer than it claims is found here."""
+    """Reads the parts that all sheets share, to find damage and wrong sizes early."""
     for member in archive.infolist():
         if member.filename.casefold() in {"xl/sharedstrings.xml", "xl/styles.xml"}:
             with archive.open(member) as stream:
@@ -124,7 +123,7 @@ def check_shared_parts(archive: zipfile.ZipFile) -> None:
 
 
 def parse(stream: IO[bytes], on_start: object = None, on_end: object = None, on_text: object = None) -> None:
-    """Parses XML with expat's handlers for start tags, end tags and text. Document types are refused."""
+    """Parses XML with handlers for start tags, end tags and text. Refuses document types."""
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _refuse

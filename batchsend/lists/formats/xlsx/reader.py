@@ -1,4 +1,4 @@
-"""Lists in workbooks (.xlsx, .xlsm): values by python-calamine, the rest from the sheet's own XML."""
+"""Reads workbooks (.xlsx, .xlsm): values with python-calamine, everything else from the sheet's XML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import CellValue, column_letter, text_of
-from batchsend.lists.formats.sheets import notes_of, sheets_of_list
+from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.chunks import SheetChunks, split_into_chunks
 from batchsend.lists.formats.xlsx.normalize import KeptCells, rewrite
 from batchsend.lists.formats.xlsx.package import (
@@ -30,23 +30,23 @@ from batchsend.lists.source import FileSnapshot, ListOptions
 
 #: Cells of the rectangle that calamine allocates.
 MAX_AREA = 50_000_000
-#: Cells; a sheet with more is read in chunks, which takes longer and less memory.
+#: Cells; a larger sheet is read in chunks, which is slower but takes less memory.
 _CHUNKED_ABOVE = 100_000
-# Up to here, and up to so many times the filled cells, the rectangle may be mostly empty.
+# The rectangle may have this many cells, or this many times the filled cells.
 _SMALL_AREA = 1_000_000
-_SPARSE = 8
+_MAX_AREA_RATIO = 8
 
 
-#: Row number, number of blank cells in front, and values.
+#: Row number, number of blank cells at the left, and values.
 _Values = Iterator[tuple[int, int, list[CellValue]]]
 
 
 @dataclass
 class _LoadedSheet:
-    """A sheet that calamine loads at once.
+    """A sheet that calamine loads as a whole.
 
-    What was loaded is kept for one more reading: a sheet's first row may say whether it is the list, and loading is
-    what takes long.
+    The loaded sheet is kept for one more reading, because loading is slow and choosing a sheet may read its first
+    row.
     """
 
     load: Callable[[], CalamineSheet]
@@ -57,14 +57,14 @@ class _LoadedSheet:
             self.kept = sheet = self.load()
         else:
             sheet, self.kept = self.kept, None
-        # iter_rows begins at the sheet's top, but at its first filled column.
+        # iter_rows begins at the top row, but at the first filled column.
         indent = sheet.start[1] if sheet.start else 0
         return ((number, indent, values) for number, values in enumerate(sheet.iter_rows(), 1))
 
 
 @dataclass(frozen=True)
 class _ChunkedSheet:
-    """A large sheet, of which calamine sees a piece at a time."""
+    """A large sheet that calamine loads one chunk at a time."""
 
     snapshot: FileSnapshot
     chunks: SheetChunks
@@ -78,43 +78,43 @@ class _ChunkedSheet:
 
 @dataclass(frozen=True)
 class _XlsxSheet:
-    """One sheet: how it is built, and how to come by its values."""
+    """One sheet: its scan and a way to read its values."""
 
     scan: SheetScan
     values: Callable[[], _Values]
     check: Callable[[], None]
-    #: Where the loaded rows and columns really stand, if the sheet had to be drawn together.
-    places: KeptCells | None = None
+    #: The real rows and columns of the loaded cells, if blank ones were removed.
+    kept: KeptCells | None = None
 
     def first_row(self) -> list[str]:
         return next((cells for _, cells in self.rows()), [])
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        failures, places = self.scan.failures, self.places
-        given = 0
+        failures, kept = self.scan.failures, self.kept
+        returned = 0
         for number, indent, values in self.values():
             cells = _texts(values)
             if indent:
                 cells = [""] * indent + cells
             row = number
-            if places is not None:
-                row = places.rows[number - 1]
-                cells = _spread(cells, places.columns)
+            if kept is not None:
+                row = kept.rows[number - 1]
+                cells = _spread(cells, kept.columns)
             if row in failures:
                 _put(cells, failures[row])
             while cells and not cells[-1]:
                 cells.pop()
             if cells:
-                given += 1
+                returned += 1
                 yield row, cells
-        if given < len(self.scan.rows):
-            # Rows of blank texts, most likely; but calamine also passes over what it cannot make sense of.
+        if returned < len(self.scan.rows):
+            # Probably rows of blank text. But calamine also skips XML that it cannot parse, so check.
             self.check()
 
 
 @dataclass
 class XlsxSource:
-    """A workbook's list. A reading uses what opening has loaded, if it has; else it loads the sheet again."""
+    """A workbook's list. The first reading uses the sheets that opening loaded; later ones load them again."""
 
     snapshot: FileSnapshot
     tables: list[_XlsxSheet]
@@ -138,23 +138,19 @@ class XlsxSource:
 
 
 def open_xlsx(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsxSource:
-    """Finds the list's sheet and loads it. Raises ListError if it is damaged, too large or one of several."""
+    """Loads the list's sheet. Raises ListError if it is damaged, too large or one of several."""
     with open_package(path) as archive:
         sheets = worksheets(archive)
         check_shared_parts(archive)
         opened = cache(partial(_open_sheet, snapshot, archive))
         chosen = sheets_of_list(path, sheets, options, lambda sheet: opened(sheet).first_row())
         tables = [opened(sheet) for sheet in chosen]
-    notes = notes_of(sheets, chosen)
     merged = sum(table.scan.merged for table in tables)
-    if merged:
-        areas = "1 merged area" if merged == 1 else f"{merged:,} merged areas"
-        notes.append(f"{areas}: only the top left cell of a merged area has a value")
-    return XlsxSource(snapshot, tables, tuple(notes))
+    return XlsxSource(snapshot, tables, (*notes_of(sheets, chosen), *merged_note(merged)))
 
 
 def _open_sheet(snapshot: FileSnapshot, archive: zipfile.ZipFile, sheet: Sheet) -> _XlsxSheet:
-    """Looks at how the sheet is built, and sees to it that calamine meets only what it can read in bounded memory."""
+    """Scans the sheet, and rewrites it if calamine could not read it in bounded memory."""
     copy: IO[bytes] | None = None
     check = partial(_check_xml, snapshot.path, sheet)
     try:
@@ -162,17 +158,17 @@ def _open_sheet(snapshot: FileSnapshot, archive: zipfile.ZipFile, sheet: Sheet) 
     except NotPlainError:
         copy = rewrite(archive, sheet)
         scan = _scan_copy(copy, sheet)
-    if scan.area <= max(_SMALL_AREA, min(MAX_AREA, _SPARSE * scan.filled)):
+    if scan.area <= max(_SMALL_AREA, min(MAX_AREA, _MAX_AREA_RATIO * scan.filled)):
         chunks = split_into_chunks(archive, sheet) if copy is None and scan.filled > _CHUNKED_ABOVE else None
         if chunks is not None:
             return _XlsxSheet(scan, _ChunkedSheet(snapshot, chunks), check)
         return _XlsxSheet(scan, _LoadedSheet(partial(_load, snapshot, sheet, copy)), check)
-    places = KeptCells(scan.rows, sorted(scan.columns))
-    area = len(places.rows) * len(places.columns)
-    if area > max(_SMALL_AREA, min(MAX_AREA, _SPARSE * scan.filled)):
+    kept = KeptCells(scan.rows, sorted(scan.columns))
+    area = len(kept.rows) * len(kept.columns)
+    if area > max(_SMALL_AREA, min(MAX_AREA, _MAX_AREA_RATIO * scan.filled)):
         raise ListError(snapshot.path, _too_large(scan))
-    copy = rewrite(archive, sheet, places)
-    return _XlsxSheet(scan, _LoadedSheet(partial(_load, snapshot, sheet, copy)), check, places)
+    copy = rewrite(archive, sheet, kept)
+    return _XlsxSheet(scan, _LoadedSheet(partial(_load, snapshot, sheet, copy)), check, kept)
 
 
 def _scan(archive: zipfile.ZipFile, sheet: Sheet) -> SheetScan:
@@ -189,7 +185,7 @@ def _scan_copy(copy: IO[bytes], sheet: Sheet) -> SheetScan:
 
 
 def _load(snapshot: FileSnapshot, sheet: Sheet, copy: IO[bytes] | None) -> CalamineSheet:
-    """The values of a sheet whose scan is known, from `copy` if there is one."""
+    """Loads a scanned sheet, from `copy` if there is one."""
     snapshot.check()
     snapshot.check_content()
     with _damage_as_list_error(snapshot):
@@ -204,14 +200,14 @@ def _load(snapshot: FileSnapshot, sheet: Sheet, copy: IO[bytes] | None) -> Calam
 
 @contextmanager
 def _damage_as_list_error(snapshot: FileSnapshot) -> Iterator[None]:
-    """Makes a ListError of whatever calamine says of a damaged workbook."""
+    """Turns calamine's errors for a damaged workbook into a ListError."""
     try:
         yield
     except (CalamineError, OSError, ValueError) as error:
         snapshot.check()
         raise ListError(snapshot.path, DAMAGED) from error
     except BaseException as error:
-        # A panic in calamine's Rust code derives from BaseException, so that nobody catches it by chance.
+        # A panic in calamine's Rust code derives from BaseException.
         if type(error).__name__ == "PanicException":
             raise ListError(snapshot.path, DAMAGED) from error
         raise
@@ -235,9 +231,9 @@ def _too_large(scan: SheetScan) -> str:
 def _texts(values: list[CellValue]) -> list[str]:
     try:
         if "".join(values).isascii():  # type: ignore[arg-type]
-            # What `text_of` does to a text of ASCII, for a whole row at once.
+            # The same as `text_of` for ASCII text, but faster.
             return list(map(str.strip, values))  # type: ignore[arg-type]
-    except TypeError:  # numbers, dates and the like among them
+    except TypeError:  # some are numbers, dates and the like
         pass
     return [
         value.strip() if isinstance(value, str) and value.isascii() else text_of(value) for value in values
@@ -245,7 +241,7 @@ def _texts(values: list[CellValue]) -> list[str]:
 
 
 def _spread(cells: list[str], columns: Sequence[int]) -> list[str]:
-    """Puts cells that were drawn together where they stood."""
+    """Moves the cells of a copy without blank columns back to their columns."""
     spread: list[str] = []
     for column, cell in zip(columns, cells, strict=False):
         if cell:

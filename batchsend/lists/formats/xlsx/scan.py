@@ -1,12 +1,12 @@
-"""What a sheet's XML says and python-calamine does not: hidden rows, failed formulas, and where its cells are.
+"""Searches a sheet's XML for what python-calamine does not report: hidden rows, failed formulas and cell positions.
 
-It must be known before calamine reads the sheet, because calamine allocates the rectangle that holds all filled
-cells at once, and a stray cell in the far corner makes that more than any computer has.
+This happens before calamine reads the sheet, because calamine allocates the whole rectangle around the filled cells,
+and a stray cell in the far corner would exceed any computer's memory.
 
-Plain sheets, which is what Excel, LibreOffice and the usual libraries write, are searched with regular
-expressions: in well-formed XML without comments, CDATA and processing instructions a `<` always opens a tag.
-Expat's callbacks for every cell would take longer than all the rest of the reading. A sheet that is not plain in
-any way is a `NotPlainError`, and its reader has it rewritten first (see `rewrite.py`).
+Excel, LibreOffice and the usual libraries write plain sheets, which are searched with regular expressions: in
+well-formed XML without comments, CDATA and processing instructions, a `<` always opens a tag. Expat's callbacks for
+every cell would take longer than everything else. Any other sheet is a `NotPlainError`, and the reader rewrites it
+first (see `normalize.py`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import IO
 
 from openpyxl.utils import column_index_from_string
 
-#: What Excel can hold.
+#: The limits of Excel.
 LAST_ROW = 1_048_576
 LAST_COLUMN = 16_384
 MAIN_NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
-#: Stands for a formula that was never calculated: Excel's own name for a calculation that failed.
+#: The text for a formula that was never calculated; Excel's name for a failed calculation.
 UNCALCULATED = "#CALC!"
 
 _BLOCK = 1024 * 1024
@@ -37,13 +37,13 @@ _OPENING = re.compile(
     rb"""(?:\xef\xbb\xbf)?(?:<\?xml(?![^>]*encoding=["'](?!utf-8["']))[^>]*\?>)?\s*(?=<worksheet\s)""",
     re.IGNORECASE,
 )
-# What a plain sheet has none of; the first of each pair is quick and the second sure.
-_ODD = (
+# Not allowed in a plain sheet. The first of each pair is quick, the second is exact.
+_NOT_PLAIN = (
     (re.compile(rb"<[!?]"), re.compile(rb"<[!?]")),
     (re.compile(rb":(?:row|c)[\s/>]"), re.compile(rb"<[\w.-]+:(?:row|c)[\s/>]")),
     (re.compile(rb"<(?:row|c)[\t\r\n/>]"), re.compile(rb"<(?:row|c)[\t\r\n/>]")),
 )
-# Every row's and cell's tag must match one of these to the letter.
+# Every tag of a row or cell must match one of these exactly.
 _ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: [\w:.]+="[^"<>]*")*) ?/?>')
 _FILLED = re.compile(rb'<c r="([A-Z]{1,3}[0-9]{1,7})"(?: [a-z]+="\w*")* ?>')
 _UNFILLED = re.compile(rb'<c r="[A-Z]{1,3}[0-9]{1,7}"(?: [a-z]+="\w*")* ?/>')
@@ -59,36 +59,36 @@ _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class NotPlainError(Exception):
-    """The sheet is XML of an unusual kind, or its rows are out of order."""
+    """The sheet has unusual XML, or its rows are out of order."""
 
 
 @dataclass
 class SheetScan:
-    """Rows and columns are numbered as the spreadsheet shows them: from 1."""
+    """The result of a scan. Rows and columns are numbered from 1, as the spreadsheet shows them."""
 
     hidden: set[int] = field(default_factory=set)
-    #: Row -> column -> what stands in cells that calamine gives as blank.
+    #: Row -> column -> text of cells that calamine returns as blank.
     failures: dict[int, dict[int, str]] = field(default_factory=dict)
-    #: Rows with cells that may be filled.
+    #: The rows with cells that may be filled.
     rows: array[int] = field(default_factory=lambda: array("L"))
-    columns: set[int] = field(default_factory=set)  #: columns with cells that may be filled
+    columns: set[int] = field(default_factory=set)  #: the columns with cells that may be filled
     filled: int = 0  #: how many cells may be filled
-    merged: int = 0  #: merged areas
+    merged: int = 0  #: how many merged areas
 
     @property
     def area(self) -> int:
-        """Cells of the rectangle that holds all filled cells."""
+        """The number of cells in the rectangle around all filled cells."""
         if not self.rows:
             return 0
         return (self.rows[-1] - self.rows[0] + 1) * (max(self.columns) - min(self.columns) + 1)
 
 
 def scan_sheet(stream: IO[bytes]) -> SheetScan:
-    """Searches the XML of a sheet. Raises NotPlainError if that cannot be done safely."""
+    """Searches the XML of a sheet. Raises NotPlainError if it is not plain."""
     scan = SheetScan()
     letters: set[bytes] = set()
     for block in whole_rows(stream):
-        _search(block, scan, letters)
+        _scan_block(block, scan, letters)
     scan.columns = {_column(name) for name in letters}
     if scan.columns and max(scan.columns) > LAST_COLUMN:
         raise NotPlainError
@@ -96,9 +96,9 @@ def scan_sheet(stream: IO[bytes]) -> SheetScan:
 
 
 def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
-    """Blocks of a sheet's XML that end with a row's end, so that no cell is cut in two.
+    """Yields blocks of a sheet's XML that end with the end of a row.
 
-    Raises NotPlainError if it does not begin as a plain sheet does.
+    Raises NotPlainError if the XML does not begin like a plain sheet.
     """
     opening = _OPENING.match(rest := stream.read(_BLOCK))
     if not opening:
@@ -115,14 +115,14 @@ def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _search(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
-    if any(quick.search(block) and sure.search(block) for quick, sure in _ODD):
+def _scan_block(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
+    if any(quick.search(block) and sure.search(block) for quick, sure in _NOT_PLAIN):
         raise NotPlainError
     rows = _ROW.findall(block)
     references = _FILLED.findall(block)
     cells = block.count(b"<c ")
     unfilled = len(_UNFILLED.findall(block)) if len(references) < cells else 0
-    # The last comparison finds a tag with two positions.
+    # The last comparison detects tags with two positions.
     if (
         len(rows) != block.count(b"<row ")
         or len(references) + unfilled != cells
@@ -141,6 +141,11 @@ def _search(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
             scan.hidden.add(number)
     _check_order(scan, numbers, filled_rows)
     scan.rows.extend(filled_rows)
+    scan.merged += block.count(b"<mergeCell ")
+    _find_failures(block, scan)
+
+
+def _find_failures(block: bytes, scan: SheetScan) -> None:
     if b't="e"' in block:
         for column, row, content in _ERROR.findall(block):
             value = _ERROR_VALUE.search(content)
@@ -148,11 +153,10 @@ def _search(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
     if b"<f" in block:
         for column, row in _UNCALCULATED.findall(block):
             _add_failure(scan, row, column, UNCALCULATED)
-    scan.merged += block.count(b"<mergeCell ")
 
 
 def _check_order(scan: SheetScan, numbers: list[int], filled_rows: list[int]) -> None:
-    """Rows must rise, and cells must stand in the row that their name says, or nothing here can be trusted."""
+    """Raises NotPlainError unless rows ascend and every cell is in the row of its reference."""
     rising = all(a < b for a, b in pairwise(numbers))
     if not rising or not set(filled_rows) <= set(numbers):
         raise NotPlainError

@@ -1,5 +1,5 @@
 "use strict";
-// Any row by its number. Everything is put in as text, never as HTML.
+// Shows any row by its number. Values are inserted as text, never as HTML.
 (() => {
   const source = document.getElementById("rows");
   const form = document.getElementById("lookup");
@@ -34,9 +34,9 @@
       exact,
     ];
   };
-  const other = ([number, status, reason, said, phone, body]) => {
+  const other = ([number, status, reason, problem, phone, body]) => {
     const parts = [element("p", `Row ${number} is ${status}${phone ? ", phone " + phone : ""}`, "to")];
-    parts.push(element("p", [data.reasons[reason], said && `In this row: ${said}.`].filter(Boolean).join(" ")));
+    parts.push(element("p", [data.reasons[reason], problem && `In this row: ${problem}.`].filter(Boolean).join(" ")));
     if (body) parts.push(bubble(body));
     return parts;
   };
@@ -44,8 +44,8 @@
     const row = rows.get(number);
     if (row) return found.replaceChildren(...(row[1] === "ready" ? ready(row) : other(row)));
     const missing = data.complete
-      ? `The list has no row ${number}, or the row is blank. Its numbers are the spreadsheet’s; the header counts.`
-      : `Row ${number} is not one of the ${rows.size.toLocaleString("en")} rows in this page. The workbook has all of them.`;
+      ? `The list has no row ${number}, or the row is blank. Row numbers are those of the spreadsheet; the header is row 1.`
+      : `Row ${number} is not among the ${rows.size.toLocaleString("en")} rows on this page. The workbook has all of them.`;
     return found.replaceChildren(element("p", missing));
   };
 

@@ -1,7 +1,7 @@
-"""Makes the workbooks of this folder that LibreOffice wrote: `python make_files.py`, where `soffice` is installed.
+"""Makes the LibreOffice files of this folder: `python make_files.py`. Needs `soffice`.
 
-They are checked in, so that the tests read what a real program writes without needing it. Each workbook is put
-together with openpyxl and saved in other formats by LibreOffice, which calculates its formulas.
+The files are checked in, so that the tests can read a real program's files without that program. openpyxl makes each
+workbook, and LibreOffice calculates its formulas and saves it in other formats.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def values() -> openpyxl.Workbook:
             ["false", False],
             ["time", dt.time(9, 30)],
             ["span", dt.timedelta(hours=30)],
-            ["date and time", dt.datetime(2026, 3, 1, 9, 30)],  # noqa: DTZ001 - spreadsheets know no zones
+            ["date and time", dt.datetime(2026, 3, 1, 9, 30)],  # noqa: DTZ001 - spreadsheets have no time zones
             ["fraction", 0.1],
             ["long number", 123456789012345680],
             ["leading zeros", "007"],
@@ -92,7 +92,7 @@ def two_sheets(state: str) -> openpyxl.Workbook:
     return workbook
 
 
-def remarks() -> openpyxl.Workbook:
+def comments() -> openpyxl.Workbook:
     workbook, sheet = workbook_of([["A", "B"], ["1", "2"], ["", "3"]])
     sheet["A2"].comment = Comment("call her first", "Bo")
     sheet.merge_cells("A2:A3")
@@ -111,7 +111,7 @@ def results() -> openpyxl.Workbook:
     return workbook
 
 
-# name -> the workbook and the formats that it is saved in
+# name -> workbook and the formats to save it in
 FILES = {
     "same_table": (same_table(), ["xls", "ods", "xlsm", "xlsx", "html"]),
     "values": (values(), ["xls", "ods", "xlsx"]),
@@ -120,7 +120,7 @@ FILES = {
     "far_cell": (far_cell("IV65536"), ["xls", "ods", "xlsx"]),
     "two_sheets": (two_sheets("visible"), ["xls", "ods"]),
     "hidden_sheet": (two_sheets("hidden"), ["xls", "ods"]),
-    "remarks": (remarks(), ["xls", "ods", "xlsx"]),
+    "remarks": (comments(), ["xls", "ods", "xlsx"]),
     "results": (results(), ["xls", "ods"]),
     "only_a_header": (workbook_of([["customer_uuid", "phone"]])[0], ["xls", "ods"]),
     "nothing": (workbook_of([])[0], ["xls", "ods"]),

@@ -1,0 +1,332 @@
+"""Summarizes a plan: the facts, and the sentences that terminal, pages and web console share.
+
+A face (`cli.text`, `reports.pages`, `web`, the JSON log) only lays them out. It adds what only its readers can use,
+such as a command line or the name of a button.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.quiet_hours import Hours
+from batchsend.ledger.ledger import RunRecord
+from batchsend.ledger.runs import first_with, rows_with
+from batchsend.messages.sms import non_gsm7
+from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.settings import os_user
+from batchsend.statuses import Code, Status, Tally
+from batchsend.utils.net import is_this_machine
+from batchsend.utils.timestamps import for_people, from_text
+from batchsend.utils.wording import duration, row_count, segment_count, text_count
+
+#: Row numbers kept of each group, and different values of a column that are named.
+ROWS_NAMED, VALUES_NAMED = 8, 8
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """Rows with the same status and codes. `rows`: their first row numbers, for `invalid` rows only."""
+
+    status: str
+    codes: str
+    count: int
+    rows: tuple[int, ...] = ()
+
+
+class TemplateUse(NamedTuple):
+    """A template file, the list's values that choose it (none for the default), and the rows that get it."""
+
+    path: Path
+    values: tuple[str, ...]
+    rows: int
+
+
+class ConsentValue(NamedTuple):
+    """A value of the consent column, and whether it counts as an opt-in."""
+
+    value: str
+    rows: int
+    is_yes: bool
+
+
+class CostlyCharacter(NamedTuple):
+    """A character that leaves room for 70 characters in a segment, not 160. `rows`: the first rows that have it."""
+
+    character: str
+    name: str
+    texts: int
+    rows: tuple[int, ...]
+
+
+class DifferingDuplicate(NamedTuple):
+    """A row that is skipped as a duplicate of `first`, although the two differ in `columns`."""
+
+    row: int
+    first: int
+    columns: tuple[str, ...]
+
+
+class FirstMessage(NamedTuple):
+    """The first text to be sent. `phone`: E.164, `None` for the customer's preferred number."""
+
+    row: int
+    phone: str | None
+    body: str
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """The summary of a plan. Times are UTC; counts are rows unless their name says otherwise.
+
+    `department`, `user`: who sends, in words; `counts`: status -> rows; `groups`: the largest first; `wait`: this
+    start waits for quiet hours to end; `waiting_until`: when the first row that waits may be sent; `run`: the run
+    that continues; `is_known`: the campaign has been sent before; `again`: texts that `resend` sends again;
+    `preferred`: texts to the customer's preferred number although the list has phones; `remarks`: sentences.
+    """
+
+    campaign: str
+    department: str
+    user: str
+    base_url: str
+    started_by: str
+    made_at: datetime
+    zone: ZoneInfo
+    list_file: Path
+    list_saved_at: datetime
+    list_notes: tuple[str, ...]
+    template_by: str | None
+    templates: tuple[TemplateUse, ...]
+    texts: int
+    segments: int
+    rate: float
+    limit: int | None
+    counts: Mapping[str, int]
+    groups: tuple[RowGroup, ...]
+    quiet_hours: Hours | None
+    wait: bool
+    waiting_until: datetime | None
+    run: RunRecord | None
+    is_known: bool
+    resend: str | None
+    again: int
+    again_unconfirmed: int
+    preferred: int
+    consent_column: str | None
+    consent: tuple[ConsentValue, ...]
+    opt_out_line: str | None
+    costly: tuple[CostlyCharacter, ...]
+    key: tuple[str, ...]
+    differing: tuple[DifferingDuplicate, ...]
+    differing_rows: int
+    first_message: FirstMessage | None
+    unusual: str | None
+    remarks: tuple[str, ...]
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The rows by outcome; texts to send count as ready, not as waiting."""
+        counts = {**self.counts, Status.READY: self.texts}
+        counts[Status.PENDING] = counts.get(Status.PENDING, 0) - self.texts
+        return Tally.of(counts)
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the texts go to a stand-in on this computer, not to myKaarma."""
+        host = urlsplit(self.base_url).hostname
+        return host is not None and is_this_machine(host)
+
+    @property
+    def size(self) -> str:
+        """`239 texts, 240 segments, about 12 seconds at 20 a second`."""
+        return f"{text_count(self.texts)}, {segment_count(self.segments)}, {self.duration} at {self.rate:g} a second"
+
+    @property
+    def duration(self) -> str:
+        """How long sending takes, in words."""
+        return duration(self.texts / self.rate)
+
+    @property
+    def list_saved(self) -> str:
+        """When the list was saved, in the campaign's zone."""
+        return for_people(self.list_saved_at, self.zone)
+
+    @property
+    def hours(self) -> str:
+        """When texts may go out."""
+        hours = self.quiet_hours
+        if hours is None:
+            return "No quiet hours are set: texts may go out at any hour of the day or night."
+        clock = "each recipient's time" if hours.fixed is None else hours.fixed
+        return f"No texts from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {clock}."
+
+    @property
+    def first_wait(self) -> str | None:
+        """Until when the first of the waiting rows has to wait; `None` if no row waits for a time."""
+        if self.waiting_until is None:
+            return None
+        moment = for_people(self.waiting_until, self.zone)
+        return f"Some rows have to wait, the first until {moment} ({self.zone.key})."
+
+    @property
+    def history(self) -> str:
+        """What has been sent before."""
+        if self.run is not None:
+            began = for_people(from_text(self.run.created_at), self.zone)
+            return f"Run {self.run.id} of {began} continues: the list is the same."
+        if self.is_known:
+            return "A new run: this list differs from the last one. Customers who already got the text are skipped."
+        return "This campaign has never been sent."
+
+    def groups_of(self, *statuses: str) -> list[RowGroup]:
+        """The groups with one of these statuses, the rows that are ready to send aside."""
+        return [group for group in self.groups if group.status in statuses and group.codes != Code.STOPPED]
+
+    def as_json(self) -> dict[str, Any]:
+        """What the JSON log says of a plan."""
+        return {
+            "texts": self.texts,
+            "segments": self.segments,
+            "rows": dict(self.counts),
+            "goes_on": self.run.id if self.run is not None else None,
+            "unusual": self.unusual,
+        }
+
+    @property
+    def costly_in_opt_out_line(self) -> list[str]:
+        """The characters of the opt-out line that make every text cost more."""
+        return list(non_gsm7(self.opt_out_line)) if self.opt_out_line else []
+
+
+def summarize(plan: Plan) -> PlanSummary:
+    """Summarizes `plan`."""
+    request, sources, remarks = plan.request, plan.sources, plan.remarks
+    campaign, customers, roles = request.campaign, sources.customers, sources.roles
+    message = campaign.message
+    return PlanSummary(
+        campaign=campaign.name,
+        department=department_of(campaign),
+        user=user_of(campaign),
+        base_url=request.base_url,
+        started_by=f"{os_user()} on {request.host}",
+        made_at=request.now,
+        zone=campaign.zone,
+        list_file=customers.path,
+        list_saved_at=customers.saved_at,
+        list_notes=(*customers.notes, *sources.suppression.notes),
+        template_by=sources.template.column if sources.template.cases else None,
+        templates=_templates(plan),
+        texts=plan.texts,
+        segments=plan.segments,
+        rate=campaign.sending.rate,
+        limit=request.limit,
+        counts=plan.counts,
+        groups=tuple(_group(plan, *group) for group in plan.codes),
+        quiet_hours=plan.wait_rules.hours,
+        wait=plan.wait_rules.wait,
+        waiting_until=plan.waiting_until(),
+        run=plan.run,
+        is_known=plan.known is not None,
+        resend=request.resend,
+        again=remarks.again,
+        again_unconfirmed=remarks.again_unconfirmed,
+        preferred=remarks.preferred if roles.phone is not None else 0,
+        consent_column=customers.headers[roles.consent] if roles.consent is not None else None,
+        consent=_consent(plan),
+        opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
+        costly=tuple(
+            CostlyCharacter(character, character_name(character), count, tuple(remarks.costly[character]))
+            for character, count in remarks.costly_rows.most_common()
+        ),
+        key=tuple(customers.headers[position] for position in roles.key),
+        differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
+        differing_rows=remarks.differing_rows,
+        first_message=_first_message(plan),
+        unusual=plan.unusual,
+        remarks=tuple(_remarks(plan)),
+    )
+
+
+def department_of(campaign: Campaign) -> str:
+    """The department that texts come from, in words."""
+    return campaign.department_label or campaign.department_uuid or "the departments in the list"
+
+
+def user_of(campaign: Campaign) -> str:
+    """The user that texts come from, in words."""
+    return f"user {campaign.user_uuid}" if campaign.user_uuid else "the users in the list"
+
+
+def character_name(character: str) -> str:
+    """Its Unicode name, in small letters."""
+    return unicodedata.name(character, f"U+{ord(character):04X}").lower()
+
+
+def _templates(plan: Plan) -> tuple[TemplateUse, ...]:
+    choice = plan.sources.template
+    rows = choice.rows_by_file(plan.remarks.template_values)
+    cases = [(template.path, tuple(values)) for template, values in choice.cases]
+    return tuple(TemplateUse(path, values, rows[path]) for path, values in [(choice.path, ()), *cases])
+
+
+def _group(plan: Plan, status: str, codes: str, count: int) -> RowGroup:
+    named = (
+        rows_with(plan.scratch, SCRATCH_RUN, status, codes, ROWS_NAMED) if status == Status.INVALID else ()
+    )
+    return RowGroup(status, codes, count, tuple(named))
+
+
+def _consent(plan: Plan) -> tuple[ConsentValue, ...]:
+    consent = plan.request.campaign.recipients.consent
+    yes = {value.casefold() for value in consent.yes} if consent else set()
+    return tuple(
+        ConsentValue(value, count, value.casefold() in yes)
+        for value, count in plan.remarks.consent.most_common()
+    )
+
+
+def _first_message(plan: Plan) -> FirstMessage | None:
+    row = first_with(plan.scratch, SCRATCH_RUN, Status.PENDING, Code.STOPPED)
+    return None if row is None else FirstMessage(row["row"], row["phone"], row["body"])
+
+
+def _remarks(plan: Plan) -> Iterator[str]:
+    """What else a person should know before sending."""
+    remarks = plan.remarks
+    if plan.unusual is not None:
+        yield plan.unusual
+    if plan.sent_with_other_template:
+        sent = text_count(plan.sent_with_other_template)
+        yield f"The template has changed: {sent} already went out with the old one."
+    if remarks.again_unconfirmed:
+        yield f"{text_count(remarks.again_unconfirmed)} of those sent again may have arrived the first time."
+    if remarks.not_again:
+        yield f"{row_count(remarks.not_again)} of those to send again cannot be sent now."
+    if remarks.tried_before:
+        yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
+    if plan.sources.roles.phone is not None and remarks.preferred:
+        yield f"{text_count(remarks.preferred)} without a phone: sent to the customer's preferred number."
+    for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
+        yield f'"{word}" is not a time zone: {row_count(count)} use the phone\'s area code.'
+    template = plan.sources.template
+    unmatched = template.unmatched(remarks.template_values) if template.cases else None
+    if unmatched:
+        yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
+
+
+def named_values(counts: Mapping[str, int]) -> str:
+    """Values of a column, the most frequent first: `"Y" 310, blank 4`."""
+    named = ", ".join(
+        f'"{value}" {count:,}' if value else f"blank {count:,}"
+        for value, count in Counter(counts).most_common(VALUES_NAMED)
+    )
+    return f"{named}, ..." if len(counts) > VALUES_NAMED else named

@@ -1,0 +1,119 @@
+"""Sends one run from one of several processes: takes a lease, claims rows under it, sends, gives the lease up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from batchsend.ledger.ledger import Ledger
+from batchsend.mykaarma.client import ApiClient
+from batchsend.mykaarma.protocol import run_identity
+from batchsend.sending.cluster.leases import Lease, LeasedPacer, LeaseKeeper
+from batchsend.sending.cluster.open_runs import OpenRun
+from batchsend.sending.cluster.outbox import RowRange, SharedOutbox, retry
+from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
+from batchsend.sending.dispatch import SendLoop
+from batchsend.sending.sender import Ending, Event
+from batchsend.settings import Credentials
+
+
+class ClusterProcess:
+    """This process as one that sends runs of a PostgreSQL ledger: its leases, its slots and its credentials.
+
+    `holder` names the process for people. `leaving`: once it is set, a database that cannot be reached is not waited
+    for. Belongs to one event loop.
+    """
+
+    def __init__(
+        self, ledger: Ledger, credentials: Credentials, base_url: str, holder: str, *, worker: bool
+    ) -> None:
+        self.ledger = ledger
+        self.credentials = credentials
+        self.base_url = base_url
+        self.leaving = threading.Event()
+        self.book = SlotBook(ledger.url)
+        self.keeper = LeaseKeeper(ledger, base_url, holder, worker=worker)
+        self.ledger_id = ""
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.ledger_id = await asyncio.to_thread(self.ledger.ledger_id)
+        await self._stack.enter_async_context(self.book)
+        await self._stack.enter_async_context(self.keeper)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+class RunSender:
+    """Sends one run from this process. Belongs to one event loop."""
+
+    def __init__(
+        self, process: ClusterProcess, run: OpenRun, client: ApiClient, listener: Callable[[Event], None]
+    ) -> None:
+        self._process = process
+        self._run = run
+        self._client = client
+        self._listener = listener
+        self._identity = run_identity(process.ledger_id, str(run.run_id))
+        self._pacer = SharedPacer(process.book, run.run_id, run.settings.rate)
+        self._outbox: SharedOutbox | None = None
+        self._loop: SendLoop | None = None
+        self._ending: Ending | None = None
+
+    def stop(self, ending: Ending) -> None:
+        """Sends no further request; requests in flight are finished and recorded."""
+        self._ending = ending
+        if self._loop is not None:
+            self._loop.stop(ending)
+
+    def add(self, chunk: RowRange) -> None:
+        """Sends these rows too, if it is sending at the moment."""
+        if self._outbox is not None:
+            self._outbox.add(chunk)
+
+    async def send(
+        self, chunks: Iterable[RowRange], on_done: Callable[[RowRange], None] | None = None
+    ) -> Ending | None:
+        """Sends what is left of these rows, under a lease of its own; `None`: the run may not be sent any more.
+
+        `on_done` gets each chunk of which nothing is left, in the event loop. Raises `LeaseLostError` where other
+        processes took this one for dead, `LedgerError`, and any other error from inside.
+        """
+        process, run = self._process, self._run
+        lease = await asyncio.to_thread(retry, self._take_lease, lambda: self._ending is not None)
+        if lease is None:
+            return None
+        events = asyncio.get_running_loop()
+
+        def report(chunk: RowRange) -> None:
+            if on_done is not None:
+                outbox.remove(chunk)
+                events.call_soon_threadsafe(on_done, chunk)
+
+        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, report)
+        for chunk in chunks:
+            outbox.add(chunk)
+        self._outbox = outbox
+        pacer = LeasedPacer(self._pacer, lease)
+        self._loop = SendLoop(outbox, self._client, pacer, run.settings, self._identity, self._listener)
+        try:
+            if self._ending is not None:
+                self._loop.stop(self._ending)
+            ending = await self._loop.run()
+            # Calls of `on_done` from the ledger's thread come first.
+            await asyncio.sleep(0)
+            return ending
+        finally:
+            self._outbox = self._loop = None
+            await process.keeper.give_up(lease, settled=outbox.settled)
+
+    def _take_lease(self) -> Lease | None:
+        return self._process.keeper.take(self._run.run_id, self._run.start_id)

@@ -1,0 +1,222 @@
+"""The check of a template and its files, before any row."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from template_cases import COLUMNS, JOHN, Load, problems
+
+from batchsend.errors import TemplateError
+from batchsend.messages.template import MessageTemplate
+
+HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
+SPACE_IN_NAME = (
+    "line 1: unexpected `name`; no spaces in names: write {{ first_name }}, "
+    'or {{ row["2nd Phone"] }} if a name begins with a digit'
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (  # all problems together, by line
+            "Hi\n{{ frist_name }},\n{{ vehicle }} {{ first_name|nam_case }} {% if price is ood %}{% endif %}",
+            [
+                "line 2: the list has no column for `frist_name`; the nearest is `first_name` (column First Name)",
+                "line 3: the list has no column for `vehicle`; " + HAS,
+                "line 3: there is no filter `nam_case`; did you mean `name_case`?",
+                "line 3: there is no test `ood`; did you mean `odd`?",
+            ],
+        ),
+        (  # in a branch that is never taken
+            "{% if false %}{{ prise }}{% endif %}",
+            ["line 1: the list has no column for `prise`; the nearest is `price` (column Price)"],
+        ),
+        (
+            "{{ today() }}",
+            ["line 1: the list has no column for `today`; " + HAS],
+        ),  # a function that does not exist
+        (
+            '{{ row["2nd Fone"] }}{{ row.frist_name }}{{ row[0] }}',
+            [
+                'line 1: `row` takes the header of a column in quotes: row["First Name"]',
+                'line 1: the list has no column for `2nd Fone`; the nearest is `row["2nd Phone"]` (column 2nd Phone)',
+                "line 1: the list has no column for `frist_name`; the nearest is `first_name` (column First Name)",
+            ],
+        ),
+        ("{{ range }}", ['line 1: `range` is a function of Jinja\'s; write row["Range"] for the column']),
+        ("{{ first_name|escape }}", ["line 1: there is no filter `escape`"]),  # texts are not HTML
+        # The preview would differ from the sent text.
+        ("{{ [1, 2]|random }}", ["line 1: there is no filter `random`"]),
+        ("{{ first name }}", [SPACE_IN_NAME]),
+        ("\n{{ first_name", ["line 2: a {{ is never closed by }}"]),
+        ("{{ first_name }", ["line 1: a {{ must be closed by two braces: }}"]),
+        ("{% if first_name", ["line 1: a {% is never closed by %}"]),
+        ("{% if first_name %}Hi", ["line 1: a {% if %} is never closed by {% endif %}"]),
+        ("{% if price = 1 %}{% endif %}", ["line 1: = sets a value; write == to compare"]),
+        (
+            "{{ first_name|default(“you”) }}",
+            ["line 1: curly quotes between the braces; type straight quotes"],
+        ),
+        (
+            "{% if price %}{% endfi %}{% endif %}",
+            ["line 1: there is no tag `endfi`; the open {% if %} is closed by {% endif %}"],
+        ),
+        ("{% endfor %}", ["line 1: the tag `endfor` does not belong here"]),
+        (
+            "{# note",
+            ["line 1: this cannot be read: Missing end of comment tag"],
+        ),  # no plain message for this one
+        ("{{" + "(" * 500 + "1" + ")" * 500 + "}}", ["line 1: the template is nested too deeply"]),
+        # Too deep for the Python compiler.
+        ("{% for a in '1' %}" * 30 + "{% endfor %}" * 30, ["the template is nested too deeply"]),
+        (  # placeholders of other programs
+            "Hi {first_name},\n[First Name] <<Price>> «2nd phone» {other} [x]",
+            [
+                "line 1: `{first_name}` would be sent as is; write {{ first_name }}",
+                "line 2: `<<Price>>` would be sent as is; write {{ price }}",
+                "line 2: `[First Name]` would be sent as is; write {{ first_name }}",
+                'line 2: `«2nd phone»` would be sent as is; write {{ row["2nd Phone"] }}',
+            ],
+        ),
+    ],
+)
+def test_all_problems_are_found_before_any_row(load: Load, source: str, expected: list[str]) -> None:
+    assert problems(load, source) == expected
+
+
+def test_two_columns_with_one_name(load: Load) -> None:
+    columns = ["Phone #", "phone?", "Name"]
+    # No problem if the template does not use them.
+    assert load("{{ name }}", columns=columns).render(["1", "2", "Jo"]) == "Jo"
+    assert load('{{ row["Phone #"] }}{{ row["phone?"] }}', columns=columns).render(["1", "2", ""]) == "12"
+    assert problems(load, "{{ phone }}", columns=columns) == [
+        'line 1: `phone` could be any of the columns "Phone #" and "phone?"; rename all but one of them'
+    ]
+    # An underscore is enough to tell two columns apart.
+    assert load("{{ phone_1 }}{{ phone1 }}", columns=["Phone 1", "Phone1"]).render(["a", "b"]) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem_text"),
+    [
+        ("Hi\nJosé".encode("cp1252"), "line 2: the file is not in UTF-8; save it as plain text in UTF-8"),
+        # "Unicode" in Windows Notepad.
+        ("Hi".encode("utf-16"), "line 1: the file is not in UTF-8; save it as plain text in UTF-8"),
+        (b"PK\x03\x04", "this is a word processor document; save it as plain text in UTF-8"),  # Word
+        (b"{\\rtf1 Hi}", "this is a word processor document; save it as plain text in UTF-8"),  # WordPad
+        (b"x" * 1_000_001, "the file is too large for a template: it has more than 1,000,000 bytes"),
+    ],
+)
+def test_files_that_are_not_templates(tmp_path: Path, content: bytes, problem_text: str) -> None:
+    path = tmp_path / "text.j2"
+    path.write_bytes(content)
+    with pytest.raises(TemplateError) as caught:
+        MessageTemplate.load(path, COLUMNS)
+    assert str(caught.value) == f"{path}: {problem_text}"
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError) as caught:
+        MessageTemplate.load(tmp_path / "none.j2", COLUMNS)
+    assert str(caught.value) == f"{tmp_path / 'none.j2'}: there is no such file"
+    with pytest.raises(TemplateError) as caught:
+        MessageTemplate.load(tmp_path, COLUMNS)
+    assert str(caught.value) == f"{tmp_path}: this is not a file"
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "text.j2"
+    path.write_bytes("\ufeffHi {{ first_name }}\r\nBye".encode())
+    assert MessageTemplate.load(path, COLUMNS).render(JOHN) == "Hi JOHN\nBye"
+
+
+# Other files of the folder
+
+GREETING = "{% macro hi(name) %}Hi {{ name }}{% endmacro %}"
+PRIVATE_ROW = (
+    "m.j2, line 1: `first_name` is a column, but the file that imports this one does not share the row; "
+    "add `with context` to the import, or pass the value to the macro"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "text"),
+    [
+        ("{% include 'a.j2' %}", {"a.j2": "Hi {{ first_name }}"}, "Hi JOHN"),
+        ("{% include 'sub/a.j2' %}", {"sub/a.j2": "x"}, "x"),
+        ("{% include 'none.j2' ignore missing %}ok", {}, "ok"),
+        ("{% include ['none.j2', 'a.j2'] %}", {"a.j2": "x"}, "x"),
+        # A name set by the including file.
+        ("{% set q = 'x' %}{% include 'a.j2' %}", {"a.j2": "{{ q }}"}, "x"),
+        ("{% from 'm.j2' import hi %}{{ hi(first_name) }}", {"m.j2": GREETING}, "Hi JOHN"),
+        (
+            "{% import 'm.j2' as m with context %}{{ m.hi() }}",
+            {"m.j2": "{% macro hi() %}Hi {{ first_name }}{% endmacro %}"},
+            "Hi JOHN",
+        ),
+        (
+            "{% extends 'base.j2' %}{% block b %}{{ first_name }}{% endblock %}",
+            {"base.j2": "[{% block b %}{% endblock %}] {{ price }}"},
+            "[JOHN] 10",
+        ),
+    ],
+)
+def test_other_files(load: Load, source: str, files: dict[str, str], text: str) -> None:
+    assert load(source, files).render(JOHN) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "expected"),
+    [
+        (
+            "\n{% include 'none.j2' %}",
+            {},
+            "line 2: `none.j2` cannot be used: there is no such file in the template's folder",
+        ),
+        (
+            "{% include '../secret.j2' %}",
+            {},
+            "line 1: `../secret.j2` cannot be used: it is not in the template's folder",
+        ),
+        (
+            "{% include '.env' %}",
+            {".env": "MYKAARMA_PASSWORD=secret"},
+            "line 1: `.env` cannot be used: it is hidden, and hidden files hold settings and passwords",
+        ),
+        ("{% include first_name %}", {}, "line 1: write the name of the other file in quotes"),
+        (
+            "{% include 'a.j2' %}",
+            {"a.j2": "\n{{ prise }}"},
+            "a.j2, line 2: the list has no column for `prise`; the nearest is `price` (column Price)",
+        ),
+        (
+            "{% include 'a.j2' %}",
+            {"a.j2": "{% if price %}"},
+            "a.j2, line 1: a {% if %} is never closed by {% endif %}",
+        ),
+        (
+            "{% from 'm.j2' import hi %}{{ hi() }}",
+            {"m.j2": "{% macro hi() %}{{ first_name }}{% endmacro %}"},
+            PRIVATE_ROW,
+        ),
+    ],
+)
+def test_other_files_that_cannot_be_used(
+    load: Load, source: str, files: dict[str, str], expected: str
+) -> None:
+    assert problems(load, source, files=files) == [expected]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_out_of_the_folder_is_not_followed(load: Load, tmp_path: Path) -> None:
+    secret = tmp_path.parent / "secret.j2"
+    secret.write_text("secret", encoding="utf-8")
+    (tmp_path / "link.j2").symlink_to(secret)
+    (tmp_path / "up").symlink_to(tmp_path.parent)
+    for name in ("link.j2", "up/secret.j2"):
+        assert problems(load, "{% include '" + name + "' %}") == [
+            f"line 1: `{name}` cannot be used: it is not in the template's folder"
+        ]

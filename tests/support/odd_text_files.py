@@ -1,0 +1,184 @@
+"""Unusual text files."""
+
+from __future__ import annotations
+
+from list_cases import EMPTY, ONLY_HEADER, Read, Refused
+from same_table import RESULTS_HEADER
+
+from batchsend.lists.customer_list import ListOptions
+
+TEXT_FILES = [
+    # Excel on a Mac writes "CSV (Macintosh)" with the line ends of old Macs.
+    Read("mac.csv", b"Name,Phone\rAnn,1\rBo,2\r", {2: ["Ann", "1"], 3: ["Bo", "2"]}),
+    # Excel in Germany separates by semicolons and writes decimal commas.
+    Read(
+        "german.csv",
+        "Name;Betrag\nJürgen;1,5\nBo;2,5\n".encode("cp1252"),
+        {2: ["Jürgen", "1,5"], 3: ["Bo", "2,5"]},
+        notes=("read as Windows-1252", "separated by semicolons"),
+    ),
+    # Excel's "Unicode Text": UTF-16 with tabs, often under the name .csv.
+    Read("unicode.csv", "Name\tPhone\r\nЗоя\t1\r\n".encode("utf-16"), {2: ["Зоя", "1"]}),
+    # A mainframe's export, separated by pipes.
+    Read("mainframe.txt", b"NAME|PHONE\nANN|1\nBO|2\n", {2: ["ANN", "1"], 3: ["BO", "2"]}),
+    # Tab-separated text that a program exports as a "workbook".
+    Read("export.xls", b"Name\tPhone\r\nAnn\t1\r\n", {2: ["Ann", "1"]}, notes=("separated by tabs",)),
+    # The same in UTF-16, as ASP pages often write it.
+    Read("export.xls", "Name\tPhone\r\nAnn\t1\r\n".encode("utf-16"), {2: ["Ann", "1"]}),
+    # A CSV file renamed so that Excel opens it.
+    Read("renamed.xlsx", b"Name,Phone\nAnn,1\n", {2: ["Ann", "1"]}),
+    # No ending, as some SFTP jobs name files.
+    Read("EXPORT_20261122", b"Name,Phone\nAnn,1\n", {2: ["Ann", "1"]}),
+    # A list of only ids has no delimiter.
+    Read("ids.csv", b"Customer ID\nc1\nc2\n", {2: ["c1"], 3: ["c2"]}),
+    # Excel's line that names the delimiter.
+    Read("sep.csv", b"sep=;\nName;Phone\nAnn;1\n", {2: ["Ann", "1"]}),
+    # An address with two lines in one cell is one row, as in the spreadsheet.
+    Read("address.csv", b'A,B\n"1 Main St\nApt 2",x\nc,d\n', {2: ["1 Main St\nApt 2", "x"], 3: ["c", "d"]}),
+    # Quotation marks inside a cell are doubled.
+    Read("nick.csv", b'Name,X\n"Bob ""The Hammer"" Lee",1\n', {2: ['Bob "The Hammer" Lee', "1"]}),
+    # Inches: a quotation mark inside an unquoted cell is an ordinary character.
+    Read("inches.csv", b'Size,X\n19" rims,1\n', {2: ['19" rims', "1"]}),
+    # Blank lines above, between and below; row numbers are the spreadsheet's.
+    Read("gaps.csv", b"\nName\n\nAnn\n\n\n", {4: ["Ann"]}, notes=("the header is in row 2",)),
+    # Excel saves a blank row as a line of commas.
+    Read("commas.csv", b"A,B\n,\n1,2\n,\n", {3: ["1", "2"]}),
+    # A comma at the end of each line.
+    Read("tail.csv", b"A,B,\n1,2,\n", {2: ["1", "2"]}, headers=("A", "B")),
+    # Values that other programs read as missing.
+    Read("null.csv", b"A,B\nNull,NA\nNone,nan\n", {2: ["Null", "NA"], 3: ["None", "nan"]}),
+    # Phones and ids that Excel damaged are read as they are; a campaign that uses them reports the damage.
+    Read("digits.csv", b"A,B\n5.55123E+09,1.2E-5\n", {2: ["5.55123E+09", "1.2E-5"]}),
+    # An apostrophe keeps Excel from changing a number; some exports write it out.
+    Read("apostrophe.csv", b"A,B\n'007,x\n", {2: ["'007", "x"]}),
+    # Text that begins like a formula is text.
+    Read("formulas.csv", b"A,B\n=1+1,@x\n+1,-1\n", {2: ["=1+1", "@x"], 3: ["+1", "-1"]}),
+    # NBSP and zero-width characters around text copied from web pages; an NBSP inside is a space.
+    Read(
+        "web.csv",
+        "\ufeff\u200bName\u00a0,B\n\u00a0Ann\u00a0Lee\u200b,\u202a555\u202c\n".encode(),
+        {2: ["Ann Lee", "555"]},
+    ),
+    # An unquoted comma in a name shifts the cells: the row is kept and marked as malformed.
+    Read("shifted.csv", b"A,B\nLee, Ann,1\nBo,2\n", {2: ["Lee", "Ann"], 3: ["Bo", "2"]}, malformed=(2,)),
+    # A row that ends before the last column.
+    Read("short.csv", b"A,B,C\n1\n1,2,3\n", {2: ["1", "", ""], 3: ["1", "2", "3"]}, malformed=(2,)),
+    # Old DOS programs end a file with Ctrl-Z.
+    Read("dos.csv", b"A,B\n1,2\n\x1a", {2: ["1", "2"]}),
+    # A database export in an old DOS encoding, which has to be named.
+    Read(
+        "dos850.csv", "A,B\nJürgen,2\n".encode("cp850"), {2: ["Jürgen", "2"]}, ListOptions(encoding="cp850")
+    ),
+    # A results file is recognized by its header and read as the original list.
+    Read(
+        "results.csv",
+        (",".join(RESULTS_HEADER) + "\n2,accepted,m,,,,Hi,c1,555,c1\n").encode(),
+        {2: ["c1", "555"]},
+        headers=("Customer ID", "Phone"),
+    ),
+    # An export with no customers, or one that failed.
+    Refused("empty.csv", b"", EMPTY),
+    # The same from a program that writes the UTF-8 mark before it looks for rows.
+    Refused("bom.csv", b"\xef\xbb\xbf", EMPTY),
+    # A report without customers still has its header.
+    Refused("header.csv", b"Name,Phone\n", ONLY_HEADER),
+    # A file in which an editor saved one line in another encoding.
+    Refused(
+        "mixed.csv",
+        "A,B\nJosé,1\n".encode() + "Zoë,2\n".encode("cp1252"),
+        (
+            (
+                "It is UTF-8 text, but line 3 has a byte that is not UTF-8. Fix that line, or save it again as "
+                '"CSV UTF-8". If the whole file has another encoding, name it: encoding = "windows-1252" under '
+                "[list_options]."
+            ),
+        ),
+    ),
+    # An unclosed quotation mark would swallow all rows below.
+    Refused(
+        "unclosed.csv",
+        b'A,B\n"1,2\n3,4\n',
+        (
+            (
+                "The quotation marks in row 2 do not match: a cell opens one and never closes it, so the rows below "
+                'would be lost. Fix the row (write a " inside a cell twice, and put one at each end of the cell), or '
+                "export the list again."
+            ),
+        ),
+    ),
+    # A crash during the export leaves NUL bytes.
+    Refused(
+        "nul.csv",
+        b"A,B\n1,2\n" + bytes(200),
+        (
+            (
+                "It has NUL bytes (the first in line 3), which text never has: it is damaged or not a list. "
+                "Export it again."
+            ),
+        ),
+    ),
+    # Two columns with one name: either could be the phone.
+    Refused(
+        "twice.csv",
+        b"Phone,Name,PHONE\n1,Ann,2\n",
+        (
+            (
+                'Two headers mean the same column: "Phone" (column A) and "PHONE" (column C). '
+                "Rename or delete all but one of them."
+            ),
+        ),
+    ),
+    # A column without a header has values.
+    Refused(
+        "headless.csv",
+        b"Name,,Phone\nAnn,x,1\n",
+        ("Column B has no header but has values in row 2. Give it a header, or delete the column.",),
+    ),
+    # With a title above the header, only the first column seems to have a header.
+    Refused(
+        "title.csv",
+        b"Customers of May,\nName,Phone\nAnn,1\n",
+        (("Column B has no header but has values in rows 2 and 3. Give it a header, or delete the column."),),
+    ),
+    # A whole text file in one cell, which Excel would cut silently.
+    Refused(
+        "essay.csv",
+        b"A,B\n1," + b"x" * 32_768 + b"\n",
+        (
+            (
+                "Row 2 has a cell with more than 32,767 characters, which is too long for a spreadsheet. "
+                "Fix that row, or export the list again."
+            ),
+        ),
+    ),
+    # A transposed table has a column for each customer.
+    Refused(
+        "sideways.csv",
+        ",".join(f"c{i}" for i in range(1_001)).encode() + b"\n1\n",
+        (
+            (
+                "Its header has 1,001 columns; at most 1,000 can be read. Delete the columns that the campaign does "
+                "not need."
+            ),
+        ),
+    ),
+    # Several problems are reported together.
+    Refused(
+        "several.csv",
+        b"Cell Phone,cell_phone,\n1,2,3\n",
+        (
+            (
+                'Two headers mean the same column: "Cell Phone" (column A) and "cell_phone" (column B). Rename or '
+                "delete all but one of them."
+            ),
+            ("Column C has no header but has values in row 2. Give it a header, or delete the column."),
+        ),
+    ),
+    # An option that applies to the other kind of file.
+    Refused(
+        "list.csv",
+        b"A,B\n1,2\n",
+        ("It is a text file, which has no sheets. Remove `sheet` from [list_options].",),
+        ListOptions(sheet="May"),
+    ),
+]

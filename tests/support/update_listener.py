@@ -1,0 +1,86 @@
+"""`batchsend callbacks` as a process, for tests that post updates to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from world import World
+
+LEDGER = ("--ledger", ".batchsend/ledger.db")
+
+
+@dataclass
+class Listening:
+    """A running listener. `url` receives the updates; `greeting` is the first lines that it printed."""
+
+    process: subprocess.Popen[str]
+    greeting: str
+    url: str
+    file: Path
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.url).path
+
+    def request(
+        self,
+        method: str = "POST",
+        path: str | None = None,
+        body: bytes = b"{}",
+        headers: dict[str, str] | None = None,
+    ) -> int:
+        """The HTTP status of one request."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, self.path if path is None else path, body, headers or {})
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+    def tell(self, **body: Any) -> int:
+        return self.request(body=json.dumps(body).encode())
+
+    def query(self, statement: str) -> list[Any]:
+        with closing(sqlite3.connect(self.file)) as ledger:
+            return ledger.execute(statement).fetchall()
+
+    def statuses(self) -> Counter[str]:
+        return Counter(status for (status,) in self.query("SELECT status FROM messages"))
+
+    def end(self) -> tuple[str, str]:
+        """Ends it as a service manager does. Returns its output and its errors."""
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, err
+        return out, err
+
+
+@contextmanager
+def listening(folder: Path, *options: str, **environment: str) -> Iterator[Listening]:
+    """`batchsend callbacks` in a process, with `options` (default: the ledger of `folder`)."""
+    world = World(folder, environment={"PYTHONUNBUFFERED": "1", **environment})
+    process = world.start("callbacks", "--port", "0", *(options or LEDGER))
+    try:
+        assert process.stdout is not None
+        greeting = "".join(process.stdout.readline() for _ in range(3))
+        url = re.search(r"http://\S+", greeting)
+        assert url, (greeting, process.communicate())
+        yield Listening(process, greeting, url[0], folder / ".batchsend" / "ledger.db")
+    finally:
+        process.kill()
+        process.communicate()
