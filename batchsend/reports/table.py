@@ -51,7 +51,7 @@ class ResultRow(NamedTuple):
     run: int | None
 
 
-class Place(Enum):
+class ColumnPlace(Enum):
     """Where a column is: before the list's own columns, or behind them and folded (`ANSWER`: myKaarma's answer)."""
 
     LEADING = "leading"
@@ -68,10 +68,10 @@ class Column(NamedTuple):
     header: str
     width: int
     field: str
-    place: Place
+    place: ColumnPlace
 
 
-_LEADING, _FOLDED, _ANSWER = Place
+_LEADING, _FOLDED, _ANSWER = ColumnPlace
 #: In the order of the sheet; `ANSWER` columns are next to each other.
 COLUMNS: tuple[Column, ...] = (
     Column("row", 7, "row", _LEADING),
@@ -94,12 +94,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("latencyMs", 13, "latency_ms", _FOLDED),
     Column("run", 12, "run", _FOLDED),
 )
-LEADING_COLUMNS = tuple(column for column in COLUMNS if column.place is Place.LEADING)
-FOLDED_COLUMNS = tuple(column for column in COLUMNS if column.place is not Place.LEADING)
+LEADING_COLUMNS = tuple(column for column in COLUMNS if column.place is ColumnPlace.LEADING)
+FOLDED_COLUMNS = tuple(column for column in COLUMNS if column.place is not ColumnPlace.LEADING)
 _leading_values, _folded_values = (
     attrgetter(*(column.field for column in part)) for part in (LEADING_COLUMNS, FOLDED_COLUMNS)
 )
-ANSWER_COLUMNS = tuple(column for column in COLUMNS if column.place is Place.ANSWER)
+ANSWER_COLUMNS = tuple(column for column in COLUMNS if column.place is ColumnPlace.ANSWER)
 
 
 class ResultsSource(Protocol):

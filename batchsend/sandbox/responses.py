@@ -15,7 +15,7 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 _HTML_HEADERS = {"Content-Type": "text/html; charset=utf-8"}
 
 
-class Ending(Enum):
+class ResponseEnding(Enum):
     """How a request ends for the client."""
 
     ANSWERED = auto()
@@ -33,7 +33,7 @@ class Response:
     codes: tuple[str, ...] = ()
     #: Set if a text was sent, even if the client never learns it.
     message_uuid: str | None = None
-    ending: Ending = Ending.ANSWERED
+    ending: Ending = ResponseEnding.ANSWERED
     #: Seconds before the response, in addition to the sandbox's latency.
     delay: float = 0.0
 

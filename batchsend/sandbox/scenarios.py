@@ -13,8 +13,8 @@ from email.utils import format_datetime
 from batchsend.sandbox.checks import Fault
 from batchsend.sandbox.responses import (
     JSON_HEADERS,
-    Ending,
     Response,
+    ResponseEnding,
     accepted,
     failure,
     gateway_page,
@@ -230,14 +230,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "sandbox-dropped",
         "The request is read, then the connection is dropped.",
-        lambda _: Response(None, ending=Ending.DROPPED),
+        lambda _: Response(None, ending=ResponseEnding.DROPPED),
         outcome_unknown=True,
         common=True,
     ),
     Scenario(
         "sandbox-no-answer",
         "No answer comes, and the connection stays open.",
-        lambda _: Response(None, ending=Ending.NEVER),
+        lambda _: Response(None, ending=ResponseEnding.NEVER),
         outcome_unknown=True,
     ),
     Scenario(

@@ -20,7 +20,7 @@ from batchsend.sandbox.options import DEFAULT_HOST, SandboxOptions
 from batchsend.sandbox.pages import of_customer, texts_page
 from batchsend.sandbox.request_log import ReceivedRequest, RequestLog, Submission
 from batchsend.sandbox.responder import IncomingRequest, Responder
-from batchsend.sandbox.responses import Ending, Response, gateway_page
+from batchsend.sandbox.responses import Response, ResponseEnding, gateway_page
 from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
@@ -173,9 +173,9 @@ class Sandbox:
         self._callbacks.schedule(received)
         if delay:
             await self._wait(delay)
-        if response.ending is Ending.NEVER:
+        if response.ending is ResponseEnding.NEVER:
             await self._closing.wait()
-        if response.ending is not Ending.ANSWERED and request.transport:
+        if response.ending is not ResponseEnding.ANSWERED and request.transport:
             request.transport.abort()
         return _web_response(response)
 

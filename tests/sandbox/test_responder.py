@@ -10,7 +10,7 @@ from sandbox_requests import CUSTOMER, asynchronous, codes, incoming, running
 
 from batchsend.sandbox.options import SandboxOptions
 from batchsend.sandbox.responder import Responder, TokenBucket
-from batchsend.sandbox.responses import Ending
+from batchsend.sandbox.responses import ResponseEnding
 
 
 @asynchronous
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
     http_status: int | None
     codes: tuple[str, ...]
-    ending: Ending
+    ending: ResponseEnding
     text_sent: bool
     delay: float
 
@@ -90,7 +90,7 @@ def test_error_rate_is_the_share_of_errors_and_they_are_mixed() -> None:
     assert {one.text_sent for one in errors if one.http_status == 400} == {False}
     # Random errors never stop a whole run (401, a holiday) and never hang.
     assert {one.http_status for one in errors} == {None, 200, 400, 429, 500, 502, 503, 504}
-    assert Ending.NEVER not in {one.ending for one in errors}
+    assert ResponseEnding.NEVER not in {one.ending for one in errors}
 
 
 def test_a_second_request_can_get_another_response() -> None:

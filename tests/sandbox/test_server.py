@@ -15,7 +15,7 @@ from sandbox_requests import Client, asynchronous, running, until
 import batchsend.sandbox
 from batchsend.errors import BatchsendError
 from batchsend.sandbox.options import SandboxOptions
-from batchsend.sandbox.responses import Ending
+from batchsend.sandbox.responses import ResponseEnding
 from batchsend.sandbox.server import Sandbox, serve
 
 
@@ -43,7 +43,7 @@ async def test_a_client_that_gives_up_stays_on_record() -> None:
         await asyncio.wait([sending])
         # No client waits any more, so the server must not wait either.
         await until(lambda: len(asyncio.all_tasks()) == idle)
-        assert sandbox.requests[0].response.ending is Ending.NEVER
+        assert sandbox.requests[0].response.ending is ResponseEnding.NEVER
         assert sandbox.texts_per_customer() == {"sandbox-no-answer-sent": 1}
         assert (await client.send())[0] == 200
 
