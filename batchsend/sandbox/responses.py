@@ -33,7 +33,7 @@ class Response:
     codes: tuple[str, ...] = ()
     #: Set if a text was sent, even if the client never learns it.
     message_uuid: str | None = None
-    ending: Ending = ResponseEnding.ANSWERED
+    ending: ResponseEnding = ResponseEnding.ANSWERED
     #: Seconds before the response, in addition to the sandbox's latency.
     delay: float = 0.0
 
