@@ -141,7 +141,7 @@ def click_through(browser: Browser, link: str) -> None:
     page.get_by_role("radio", name="All: ").check()
     page.get_by_label("Type the number of texts").fill(number)
     page.get_by_role("button", name="Send the texts").click()
-    expect(page.locator("#progress .said")).to_contain_text(re.compile(r"[4-9]\d of"), timeout=60_000)
+    expect(page.locator("#progress .headline")).to_contain_text(re.compile(r"[4-9]\d of"), timeout=60_000)
     for size in (DESKTOP, PHONE):
         draw(page, "sending", size=size)
     page.get_by_role("button", name="Pause").click()

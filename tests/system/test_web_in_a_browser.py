@@ -260,7 +260,7 @@ def test_a_run_is_paused_and_continued_after_the_server_was_killed(browser: Brow
             page.get_by_role("link", name="Spring").click()
             page.get_by_role("button", name="Check and send").click()
             confirm(page, 150)
-            expect(page.locator("#progress .said")).to_contain_text(
+            expect(page.locator("#progress .headline")).to_contain_text(
                 re.compile(r"[1-9]\d* of 150 texts tried")
             )
             page.get_by_role("button", name="Pause").click()
