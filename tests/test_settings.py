@@ -280,7 +280,7 @@ NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.
                 "allowed only for this computer. Write https://api.mykaarma.com/x"
             ),
         ),
-        # not this machine, whatever it looks like
+        # looks like this computer, but is not
         (
             "http://127.0.0.1.example.com",
             (

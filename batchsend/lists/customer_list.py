@@ -88,7 +88,7 @@ class CustomerList:
 
     path: Path
     headers: tuple[str, ...]
-    notes: tuple[str, ...]  #: what was detected or assumed, one phrase each: `read as Windows-1252`
+    notes: tuple[str, ...]  #: detected or assumed facts, one phrase each: `read as Windows-1252`
     saved_at: datetime  #: when the file was last modified, UTC
     sha256: str  #: of the file's bytes, hexadecimal
     rows: int  #: rows below the header that are not blank

@@ -45,7 +45,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was detected or assumed about the file, one phrase each."""
+        """Detected or assumed facts about the file, one phrase each."""
 
     @property
     def hidden(self) -> frozenset[int]:

@@ -279,8 +279,8 @@ class Planner:
             self.remarks.differing.append((row.row, first_row, differing))
         return RowIssue(
             Code.DUPLICATE,
-            f"the same key as row {first_row}, but another {', '.join(differing)}. If both are meant, "
-            f"name what tells them apart in `key` under [recipients]",
+            f"the same key as row {first_row}, but another {', '.join(differing)}. To text both, add a column "
+            "that differs to `key` under [recipients]",
         )
 
     def _capped(self, customer: str, reached: Mapping[str, int], *, again: bool) -> RowIssue | None:

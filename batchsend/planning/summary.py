@@ -1,4 +1,4 @@
-"""What a plan comes to: the facts, and the sentences that are the same in the terminal, on pages and in the console.
+"""Summarizes a plan: the facts, and the sentences that terminal, pages and web console share.
 
 A face (`cli.text`, `reports.pages`, `web`, the JSON log) only lays them out. It adds what only its readers can use,
 such as a command line or the name of a button.
@@ -86,7 +86,7 @@ class FirstMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """What a plan comes to. Times are UTC, counts are rows unless their name says otherwise.
+    """The summary of a plan. Times are UTC; counts are rows unless their name says otherwise.
 
     `department`, `user`: who sends, in words; `counts`: status -> rows; `groups`: the largest first; `wait`: this
     start waits for quiet hours to end; `waiting_until`: when the first row that waits may be sent; `run`: the run
@@ -141,13 +141,13 @@ class PlanSummary:
 
     @cached_property
     def is_local(self) -> bool:
-        """Do the texts go to a stand-in on this computer, not to myKaarma?"""
+        """Whether the texts go to a stand-in on this computer, not to myKaarma."""
         host = urlsplit(self.base_url).hostname
         return host is not None and is_this_machine(host)
 
     @property
     def size(self) -> str:
-        """`239 texts, 240 segments, about 12 s at 20 a second`."""
+        """`239 texts, 240 segments, about 12 seconds at 20 a second`."""
         return f"{text_count(self.texts)}, {segment_count(self.segments)}, {self.duration} at {self.rate:g} a second"
 
     @property
@@ -171,7 +171,7 @@ class PlanSummary:
 
     @property
     def first_wait(self) -> str | None:
-        """Until when the first of the rows that wait for a time has to wait; `None` where none does."""
+        """Until when the first of the waiting rows has to wait; `None` if no row waits for a time."""
         if self.waiting_until is None:
             return None
         moment = for_people(self.waiting_until, self.zone)
@@ -208,7 +208,7 @@ class PlanSummary:
 
 
 def summarize(plan: Plan) -> PlanSummary:
-    """Works out what `plan` comes to."""
+    """Summarizes `plan`."""
     request, sources, remarks = plan.request, plan.sources, plan.remarks
     campaign, customers, roles = request.campaign, sources.customers, sources.roles
     message = campaign.message

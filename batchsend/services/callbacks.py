@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -155,11 +155,8 @@ def _ledger_of(option: str | None) -> Iterator[Ledger]:
         with find_ledger(None, None, _open) as ledger:
             yield ledger
         return
-    ledger = _open(resolve_ledger_url(option, settings, here))
-    try:
+    with closing(_open(resolve_ledger_url(option, settings, here))) as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 def _open(url: str) -> Ledger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,10 +52,8 @@ def _last_start(campaign: Campaign, ledger_option: str | None) -> LastStart | No
     ledger = open_for_reading(start.ledger_url)
     if ledger is None:
         return None
-    try:
+    with closing(ledger):
         return last_start(ledger, Scheduled(campaign.name, start.settings.base_url))
-    finally:
-        ledger.close()
 
 
 def _lines(campaign: Campaign, last: LastStart | None, moment: datetime) -> Iterator[str]:

@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -287,11 +287,8 @@ class Service:
     @contextmanager
     def _ledger(self, campaign: Campaign) -> Iterator[tuple[Ledger, Scheduled]]:
         start = prepare(campaign, ledger=self.ledger_option)
-        ledger = open_ledger(start.ledger_url)
-        try:
+        with closing(open_ledger(start.ledger_url)) as ledger:
             yield ledger, Scheduled(campaign.name, start.settings.base_url)
-        finally:
-            ledger.close()
 
     @staticmethod
     def _local(watched: _Watched, moment: datetime) -> str:

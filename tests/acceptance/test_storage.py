@@ -29,7 +29,7 @@ def refused(done: Finished, *sentences: str) -> None:
 
 
 def check_against_the_record(world: World, texts: Counter[str], rows: int, path: Path | None = None) -> int:
-    """Checks that nobody got two texts, every row is there once, and each outcome agrees with the server's record.
+    """Checks that no customer got two texts, every row is there once, and outcomes agree with the server's record.
 
     `texts`: customer -> texts that the server received. Returns the number of `unconfirmed` rows.
     """

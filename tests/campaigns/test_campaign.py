@@ -1,4 +1,4 @@
-"""The campaign file: what is accepted, what it becomes, and every sentence about what is wrong with it."""
+"""The campaign file: what is accepted, what it becomes, and every sentence about its problems."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def write(folder: Path, text: str | bytes, name: str = "spring.toml") -> Path:
 
 
 def with_line(line: str) -> str:
-    """The smallest campaign in which `line` stands instead of the top-level key that it sets, or at the end."""
+    """The smallest campaign with `line` in place of the top-level key that it sets, or at the end."""
     key = line.partition("=")[0].strip()
     kept = [other for other in SMALLEST.strip().splitlines() if other.partition("=")[0].strip() != key]
     return "\n".join([*kept, line])
@@ -386,7 +386,7 @@ def test_duration(value: object, seconds: float) -> None:
     "value",
     [
         *("", "soon", "15", "m", "15 minutes", "-15m", "1.5h", "30m1h", "١٥m"),
-        # Nothing at all would give up at once, and forever is a slip.
+        # Zero would give up immediately, and a very long time is a typo.
         *("0s", 0, -1, "9999999999d", "367d", 1e300, float("nan"), float("inf")),
         *(True, None, ["15m"]),
     ],
@@ -420,7 +420,7 @@ def test_nearest_zone(meant: str, zone: str | None) -> None:
     assert nearest_zone(meant) == zone
 
 
-# --- what is wrong, word for word
+# --- problems, word for word
 
 PATH_HINT = (
     "in double quotes \\n and \\t are a line break and a tab; write C:/lists/x.csv or use single quotes"
@@ -474,7 +474,7 @@ WRONG: list[tuple[str, str]] = [
             "in the environment or in a file named .env in the same folder"
         ),
     ),
-    # wrong types, with the way to mend the commonest slips
+    # wrong types, with the fix for the most common mistakes
     (with_line("name = 5"), '`name`: expected text in quotes, but it is 5; write it in quotes: "5"'),
     (
         SMALLEST + '[sending]\nrate = "20"',
@@ -515,7 +515,7 @@ WRONG: list[tuple[str, str]] = [
         "`sending.concurrency`: expected at most 1,000, but it is 1001",
     ),
     (SMALLEST + "[sending]\ntimeout = 0", "`sending.timeout`: expected a number above 0, but it is 0"),
-    # somebody thought of milliseconds
+    # milliseconds by mistake
     (
         SMALLEST + "[sending]\ntimeout = 30000",
         "`sending.timeout`: expected at most 3,600, but it is 30000",
@@ -658,7 +658,7 @@ WRONG: list[tuple[str, str]] = [
             "the home folder in this path is unknown: write the whole path"
         ),
     ),
-    # valid TOML, and not the path that was meant
+    # valid TOML, but with a line break and a tab in the path
     (
         with_line('list = "C:\\new\\table.csv"'),
         f'`list`: expected a path without control characters, but it is "C:\\new\\table.csv"; {PATH_HINT}',
@@ -756,7 +756,7 @@ WRONG_TIMES = [
             "from: on the next day."
         ),
     ),
-    # nobody can say whether that is all day or never
+    # this could mean all day or never
     (
         '[sending]\nquiet_hours = { from = "20:00", to = "20:00" }',
         "`sending.quiet_hours`: expected quiet hours that begin and end at different times",
@@ -812,7 +812,7 @@ def test_template_and_template_by(tmp_path: Path) -> None:
 
 
 WRONG_CASES = [
-    # Two spellings of one file, or one value under two files: one of the two would be passed over in silence.
+    # Two spellings of one file, or one value for two files: one of them would be ignored silently.
     (
         'cases = { "es.j2" = ["SPA"], "./es.j2" = ["es"] }',
         "`template_by.cases../es.j2`: is the same file as es.j2; write it once",
@@ -821,7 +821,7 @@ WRONG_CASES = [
         'cases = { "es.j2" = ["SPA", "es"], "vi.j2" = ["vi", " Es "] }',
         '`template_by.cases.vi.j2`: " Es " is also listed for es.j2 (letter case does not matter); keep one of them',
     ),
-    # Without quotes, TOML takes the point for a table.
+    # Without quotes, TOML reads the dot as a table.
     (
         'cases = { es.j2 = ["SPA"] }',
         (
@@ -915,7 +915,7 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
             "write \"C:/users/x.csv\" or use single quotes: 'C:\\users\\x.csv'"
         ),
     ),
-    # nothing of a password's line is repeated
+    # a line with a password is not repeated
     ('password = "abc\\def"', "line 1: this is not valid TOML: Unescaped '\\' in a string"),
     (
         "name = “Spring”",
@@ -949,7 +949,7 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
     ("[sending\nrate = 1\n", "line 1: a closing ] is missing"),
     ('key = ["x"', "line 1: a list has no closing ]"),
     ("at = 2026-13-01\n", "line 1: there is something after the value; put text in straight quotes"),
-    # Python refuses to read such numbers and lists in a way of its own
+    # Python has its own errors for such numbers and lists
     ("x = 1" + "1" * 5000, "it has a number that is too long or lists that are nested too deeply"),
     ("x = " + "[" * 5000, "it has a number that is too long or lists that are nested too deeply"),
     # encodings
@@ -962,7 +962,7 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
         b'# x\nname = "Fr\xfchling"',
         "line 2 holds a character that is not UTF-8; save the file again with the encoding UTF-8",
     ),
-    # somebody names the wrong file
+    # the wrong file
     (
         b"PK\x03\x04\x14\x00\x06\x00",
         "it is not a text file; name the campaign file, a text file that ends in .toml",
@@ -980,7 +980,7 @@ def test_unreadable(tmp_path: Path, content: str | bytes, sentence: str) -> None
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-def test_whatever_a_file_holds_the_error_is_ours(
+def test_any_content_gives_one_of_our_errors(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, "any.toml")
@@ -1002,7 +1002,7 @@ _KEYS = sorted(
 
 
 @given(st.dictionaries(st.sampled_from([*_KEYS, "sending", "recipients", "message"]), _SCALARS, max_size=8))
-def test_whatever_a_value_is_it_fits_or_the_error_is_ours(
+def test_any_value_is_valid_or_gives_one_of_our_errors(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
     def toml(value: Any) -> str:

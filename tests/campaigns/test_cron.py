@@ -200,7 +200,7 @@ def week_around(expression: str, zone: str, change: datetime) -> list[datetime]:
 def test_the_next_time_lies_ahead_and_nothing_lies_between(
     change: tuple[str, datetime], expression: str, offset: int, seconds: int
 ) -> None:
-    """From whatever moment it is asked, the answer is the first of the times that any earlier moment gives."""
+    """From any moment, the result is the first later one of the times found from an earlier moment."""
     zone, moment = change
     asked = moment + offset * MINUTE + timedelta(seconds=seconds)
     from_before = week_around(expression, zone, moment)
@@ -286,7 +286,7 @@ def ten(day: int) -> datetime:
         (ten(23), ten(24), Due(ten(24))),
         (ten(23), ten(24) + TWO_HOURS, Due(ten(24))),
         (ten(23), ten(24) + TWO_HOURS + timedelta(seconds=1), Due(missed=Missed(ten(24), ten(24)))),
-        # Several days off: the last one is made up for, if it can be, and the others are said.
+        # Several days off: the last one is started if it is not too late, and the others are reported.
         (ten(21), ten(24) + timedelta(hours=1), Due(ten(24), Missed(ten(22), ten(23)))),
         (ten(22), ten(24) + timedelta(hours=1), Due(ten(24), Missed(ten(23), ten(23)))),
         (ten(21), ten(24) + timedelta(hours=5), Due(missed=Missed(ten(22), ten(24)))),
@@ -312,7 +312,7 @@ def test_a_minute_by_minute_schedule_that_slept_for_a_year_is_judged_quickly() -
 def test_no_time_is_started_twice_and_none_is_passed_over_in_silence(
     looks: list[int], expires: timedelta
 ) -> None:
-    """However irregularly somebody looks, each time is started or missed, exactly once."""
+    """At any intervals between checks, each time is started or missed exactly once."""
     times = CronTimes("0 10,22 * * *", ZoneInfo(CHICAGO))
     begin = now = handled = utc("2026-10-30T00:00-05:00")
     seen: list[datetime] = []

@@ -131,7 +131,7 @@ def test_an_opening_is_allowed_and_nothing_before_it_is(
 
 
 @given(zones, clocks, moments)
-def test_nobody_waits_longer_than_a_night_of_one_clock(campaign: str, clock: str, moment: datetime) -> None:
+def test_no_recipient_waits_longer_than_one_night(campaign: str, clock: str, moment: datetime) -> None:
     hours = Hours(time(21), time(8), fallback=campaign)
     opening = hours.next_allowed(moment, clock)
     assert opening is not None

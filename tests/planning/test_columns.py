@@ -29,7 +29,7 @@ def found(folder: Path, headers: list[str], more: str = "", campaign: str = CAMP
         (["Customer ID", "Customer UUID", "Cell", "Phone"], 1, 3),
         # A list without phones: myKaarma picks the preferred number.
         (["Customer UUID", "First Name"], 0, None),
-        # A column without a header is nobody's.
+        # A column without a header has no meaning.
         (["", "Customer UUID"], 1, None),
     ],
 )
@@ -81,7 +81,7 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
     columns = '[columns]\ndepartment_uuid = "Dept ID"\nuser_uuid = "User ID"\n'
     roles = found(tmp_path, ["Customer UUID", "Dept ID", "User ID"], columns, without)
     assert (roles.department_uuid, roles.user_uuid) == (1, 2)
-    # A column of that name alone changes nobody's sender.
+    # A column with that name does not change the sender unless [columns] names it.
     assert found(tmp_path, ["Customer UUID", "Dept ID", "User ID"]).department_uuid is None
 
 

@@ -45,7 +45,7 @@ def test_what_refuses(bounds: Bounds, judged: Facts, refused: list[str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("age", "said"),
+    ("age", "sentence"),
     [
         (timedelta(days=3), "saved 3 days ago"),
         (timedelta(hours=30), "saved 30 hours ago"),
@@ -57,12 +57,12 @@ def test_what_refuses(bounds: Bounds, judged: Facts, refused: list[str]) -> None
         (timedelta(seconds=61), "saved 1 minute ago"),
     ],
 )
-def test_ages_are_said_as_people_say_them(age: timedelta, said: str) -> None:
-    assert said in refusals(Bounds(list_max_age=timedelta(minutes=1)), facts(age=age))[0]
+def test_ages_are_worded_as_people_say_them(age: timedelta, sentence: str) -> None:
+    assert sentence in refusals(Bounds(list_max_age=timedelta(minutes=1)), facts(age=age))[0]
 
 
 @pytest.mark.parametrize(
-    ("texts", "earlier", "said"),
+    ("texts", "earlier", "warns"),
     [
         (1000, [], False),
         (1000, [10, 12], False),  # two runs say little
@@ -75,8 +75,8 @@ def test_ages_are_said_as_people_say_them(age: timedelta, said: str) -> None:
         (25, [10, 12, 0], False),  # an empty day is no run of texts
     ],
 )
-def test_far_more_or_fewer_than_ever(texts: int, earlier: list[int], said: bool) -> None:
-    assert (unusual(texts, earlier) is not None) is said
+def test_far_more_or_fewer_than_ever(texts: int, earlier: list[int], warns: bool) -> None:
+    assert (unusual(texts, earlier) is not None) is warns
 
 
 def test_the_newest_of_several_lists(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ user_uuid = "u"
     done = world.send()
     assert done.code == 0
     assert "due-2.csv" in done.out
-    # What the pattern stands for is a file that the campaign reads, like any other.
+    # The file that matches the pattern is one that the campaign reads, so results must not overwrite it.
     for rehearsal in ((), ("--sandbox",)):
         refused = world.send("--results", "due-2.csv", *rehearsal)
         assert refused.code == 2
@@ -184,7 +184,7 @@ def test_the_daily_cap_counts_over_starts(world: World, sandbox: Sandbox) -> Non
     assert again.code == 5
     assert "Nothing was left to send." not in again.out
     assert len(sandbox.requests()) == 3
-    # The cap is the campaign's, whatever list it comes with.
+    # The cap applies to the campaign, with any list.
     world.write_list(customers(7, "other"))
     assert world.send().code == 5
     assert len(sandbox.requests()) == 3

@@ -1,4 +1,4 @@
-"""What could make the ledger forget who was texted, with the installed command: said or refused, never overlooked.
+"""Changes that would lose the history, with the installed command: reported or refused.
 
 A copied file, a changed name and a changed key are in `test_send.py`.
 """
@@ -92,7 +92,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("host", ["this-computer", "this-computer.local"])
-def test_a_ledger_file_knows_its_computer_by_whatever_name(files: tuple[Path, Path], host: str) -> None:
+def test_a_ledger_file_knows_its_computer_by_any_name(files: tuple[Path, Path], host: str) -> None:
     """Computers change their names with the network that they are in; a ledger file stays on its computer."""
     mine, theirs = files
     ledger = open_ledger(f"sqlite:///{mine.parent / 'ledger.db'}")

@@ -1,4 +1,4 @@
-"""What a row becomes: the one order of the verdicts, and which of several rows of one customer is sent."""
+"""What happens to a row: the order of the rules, and which of several rows of one customer is sent."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def verdicts(folder: Path, ledger: Ledger) -> list[tuple[str, str, str]]:
     request = PlanRequest(load_campaign(folder / "campaign.toml"), BASE_URL, "here", NOW)
     query = select(messages.c.status, messages.c.codes, messages.c.descriptions).order_by(messages.c.row)
     with make_plan(request, ledger) as plan, plan.scratch.read() as connection:
-        return [(status, codes, said) for status, codes, said in connection.execute(query)]
+        return [(status, codes, sentence) for status, codes, sentence in connection.execute(query)]
 
 
 def write(folder: Path, rows: list[list[str]], options: str = OPTIONS) -> None:
@@ -164,7 +164,7 @@ def test_of_several_rows_with_one_key_the_first_that_can_be_sent_is_sent(
     judged = verdicts(tmp_path, ledger)
     assert [codes for _, codes, _ in judged[:3]] == ["MISSING_VALUE", "INVALID_PHONE", "NO_CONSENT"]
     same_key = (
-        "the same key as row 5, but another First Name. If both are meant, name what tells them apart in `key` "
+        "the same key as row 5, but another First Name. To text both, add a column that differs to `key` "
         "under [recipients]"
     )
     assert judged[3:] == [

@@ -1,4 +1,4 @@
-"""Suppression files: any list format, and nobody's opt-out gets lost in one."""
+"""Suppression files: any list format, and no opt-out gets lost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: by
 
 
 @pytest.mark.parametrize("name", ["only_a_header.xls", "only_a_header.ods"])
-def test_a_file_in_which_nobody_has_opted_out_yet(name: str) -> None:
+def test_a_file_without_opt_outs(name: str) -> None:
     suppression = load_suppression([HERE / name], "US")
     assert (suppression.customer_uuids, suppression.phones) == ({}, {})
     assert suppression.notes == (f"{name}: no customer ids and no phones",)
@@ -70,7 +70,7 @@ def test_an_opt_out_that_is_filtered_away_is_still_an_opt_out(
     assert set(load_suppression([tmp_path / name], "US").customer_uuids) == {"c1", "c2"}
 
 
-def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
+def test_a_row_with_damaged_values_is_reported(tmp_path: Path) -> None:
     workbook = openpyxl.Workbook()
     assert workbook.active is not None
     for row in (["customer_uuid", "phone"], ["c1", ""], ["1.5E+20", "5.55E+20"]):
@@ -84,7 +84,7 @@ def test_a_row_with_damaged_values_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
+def test_an_invalid_phone_of_a_customer_is_reported(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
     assert set(suppression.customer_uuids) == {"c1", "c2"}
@@ -105,7 +105,7 @@ def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
                 "a comma in it needs quotation marks), or export the file again."
             ),
         ),
-        # A bare column of numbers: the first one stands where the header should be.
+        # A column of numbers without a header: the first number is where the header should be.
         (
             b"3125550142\n3125550143\n",
             (
@@ -121,7 +121,7 @@ def test_a_phone_that_is_none_beside_a_customer_is_told(tmp_path: Path) -> None:
                 "Rename the right one to customer_uuid."
             ),
         ),
-        # A job that failed leaves nothing, and nothing is not "nobody".
+        # An export that failed leaves an empty file, which does not mean that there are no opt-outs.
         (b"", "It is empty. Export the list again, with its header and its rows."),
     ],
 )
@@ -142,7 +142,7 @@ def test_options_of_the_list_do_not_help_a_file_of_opt_outs(tmp_path: Path) -> N
     )
 
 
-def test_a_row_that_ends_early_still_names_somebody(tmp_path: Path) -> None:
+def test_a_row_that_ends_early_still_names_a_person(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid,name,phone\nc1\n,,3125550142\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
     assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})

@@ -1,4 +1,4 @@
-"""What people read about a row: every code has its sentence, and none sends anybody into texting a customer twice."""
+"""What people read about a row: every code has its sentence, and none leads to texting a customer twice."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
 @pytest.mark.parametrize(
     ("status", "codes", "explained", "todo"),
     [
-        # The word for people: taken is not yet delivered.
+        # Accepted is not yet delivered.
         (
             "accepted",
             "",
             "Accepted by myKaarma, which now passes it on to the customer's phone.",
             "Nothing.",
         ),
-        # A text may be on the phone already: nothing is sent again before somebody looked.
+        # The text may be on the phone already: look the customer up before sending again.
         (
             "unconfirmed",
             "TIMEOUT",
@@ -66,7 +66,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
                 "line: `--resend unconfirmed`, or `--resend TIMEOUT` for the rows with this code only."
             ),
         ),
-        # A 500 with a code that otherwise means a refusal: still nobody knows.
+        # With a 500, a code that otherwise means a refusal leaves it unknown, too.
         (
             "unconfirmed",
             "INVALID_CUSTOMER",
@@ -87,7 +87,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
                 "it again. On the command line: `--resend unconfirmed`."
             ),
         ),
-        # The opted-out are left alone, whatever the status.
+        # Opted-out customers are never texted again, with any status.
         (
             "failed",
             "OPTED_OUT_COMMUNICATION_VALUE",
@@ -100,7 +100,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             "This customer has opted out of texts.",
             "Nothing. This customer must not be texted.",
         ),
-        # myKaarma took it, so `--resend failed` would not send it: it must not be recommended.
+        # myKaarma accepted it, so `--resend failed` would not send it and must not be recommended.
         (
             "undelivered",
             "TWILIO_SENDING_FAILURE",
@@ -121,7 +121,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
                 "`--resend failed`."
             ),
         ),
-        # Two codes that mean the same are said once.
+        # Two codes with the same meaning give one sentence.
         (
             "failed",
             "MISSING_MESSAGE_TYPE; MISSING_MESSAGE_BODY",
@@ -131,7 +131,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
                 "`requestUUID` of this row."
             ),
         ),
-        # A code that nobody has seen yet is shown as it came.
+        # An unknown code is shown as it came.
         (
             "failed",
             "SOLAR_FLARE",
@@ -183,7 +183,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
                 "line: `--resend unconfirmed`, or `--resend HTTP_502` for the rows with this code only."
             ),
         ),
-        # A warning's code beside a success does not turn it into a problem.
+        # A warning's code does not turn a success into a problem.
         (
             "delivered",
             "INVALID_CUSTOMER",

@@ -40,7 +40,7 @@ OPTIONAL = (
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "words"),
     [
         ([], []),
         ([2], ["2"]),
@@ -49,16 +49,16 @@ OPTIONAL = (
         ([2, 3, 4, 9, 11, 12, 13, 14], ["2–4", "9", "11–14"]),
     ],
 )
-def test_row_numbers_in_a_row_are_joined(numbers: list[int], said: list[str]) -> None:
-    assert ranges(numbers) == said
+def test_row_numbers_in_a_row_are_joined(numbers: list[int], words: list[str]) -> None:
+    assert ranges(numbers) == words
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "words"),
     [(-5, "just now"), (59, "just now"), (60, "1 minute"), (7300, "2 hours"), (86400 * 3, "3 days")],
 )
-def test_ages(seconds: float, said: str) -> None:
-    assert age(seconds) == said
+def test_ages(seconds: float, words: str) -> None:
+    assert age(seconds) == words
 
 
 @given(st.lists(st.integers(0, 100_000), min_size=1, max_size=6))
@@ -83,7 +83,7 @@ def test_a_sample_keeps_to_its_budget_and_spreads_evenly(sizes: list[int], budge
         assert kept == list(range(len(sizes)))
 
 
-def test_rows_that_are_not_taken_are_not_even_made() -> None:
+def test_items_that_are_not_kept_are_never_made() -> None:
     made = []
 
     def make(number: int) -> tuple[int, int]:
@@ -113,7 +113,7 @@ def _message(
     return {"row": row, "phone": phone, "body": body, "segments": segments, "encoding": "GSM-7"}
 
 
-def test_the_messages_worth_a_look_are_found() -> None:
+def test_the_messages_worth_checking_are_found() -> None:
     sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=True)
     for row in range(2, 40):
         sampler.add(_message(row, f"Hi Ann{row}"), ["Ann", "Civic"], [0, 1], "a")
@@ -212,7 +212,7 @@ def _rows() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A folder after a preview and a start that held texts back, went on, and had trouble with two rows."""
+    """A folder after a preview, a start with a limit, and a second start with trouble in two rows."""
     folder = tmp_path_factory.mktemp("sent")
     with running_sandbox(folder) as sandbox:
         world = World(folder / "dealership", sandbox.base_url)
@@ -325,7 +325,7 @@ def test_runs_names_the_report_and_results_writes_it_again_without_the_list(sent
 
 
 def test_what_the_preview_shows_of_a_row_is_what_the_api_receives_byte_for_byte(tmp_path: Path) -> None:
-    """All but the two values that are given only when sending starts: which ledger, and which run."""
+    """Except for the two values that are known only when sending starts: the ledger and the run."""
     rows = [*customers(3), {"Customer UUID": "a_b-C", "First Name": "D’Ándre ☂\tx", "Phone": ""}]
     with recording_api() as (base_url, received):
         world = World(tmp_path, base_url)
@@ -343,7 +343,7 @@ def test_what_the_preview_shows_of_a_row_is_what_the_api_receives_byte_for_byte(
 
 @contextmanager
 def recording_api() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Its base URL, and (path, body) of each request that it took."""
+    """Yields the base URL of a server, and (path, body) of each request that it received."""
     received: list[tuple[str, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -385,12 +385,12 @@ def test_a_long_list_makes_a_page_that_opens_at_once(tmp_path: Path) -> None:
     assert len(page.source.encode()) < 2_000_000
     assert 500 < len(page.data["rows"]) < 6000
     assert not page.data["complete"]
-    # Whoever needs somebody can be looked up whatever the sample.
+    # Every row that needs attention can be looked up.
     assert page.row(5002)[1] == "invalid"
     assert f"This page has {len(page.data['rows']):,} of the 6,000 rows" in page.text
 
 
-def test_the_preview_page_says_that_send_would_be_refused(tmp_path: Path) -> None:
+def test_the_preview_page_shows_why_nothing_can_be_sent(tmp_path: Path) -> None:
     page = _page_of(World(tmp_path).write(customers(3)), ["campaign.toml: 3 texts are too many"])
     assert "Nothing can be sent as it is." in page.text
     assert "campaign.toml: 3 texts are too many" in page.text
@@ -415,7 +415,7 @@ def test_open_shows_the_page_in_the_browser(tmp_path: Path) -> None:
     assert opened == (world.folder / "previews" / "campaign.html").as_uri()
 
 
-def test_where_no_browser_starts_it_is_said(tmp_path: Path) -> None:
+def test_it_is_printed_that_no_browser_could_be_started(tmp_path: Path) -> None:
     world = World(tmp_path).write(customers(1))
     world.environment = {"BROWSER": "no-such-browser-anywhere", "PATH": str(world.folder)}
     done = world.run("preview", "campaign.toml", "--open")
@@ -423,7 +423,7 @@ def test_where_no_browser_starts_it_is_said(tmp_path: Path) -> None:
     assert done.err == "Couldn't start a browser. Open the page yourself.\n"
 
 
-def test_a_rehearsal_has_a_report_that_says_so(tmp_path: Path) -> None:
+def test_the_report_of_a_rehearsal_says_that_it_is_one(tmp_path: Path) -> None:
     world = World(tmp_path).write(customers(2))
     done = world.run("send", "campaign.toml", "--sandbox", "--yes")
     assert done.out.endswith(f"Report: {Path('results/campaign-rehearsal.html')}\n")

@@ -189,7 +189,7 @@ def test_the_columns_are_those_of_the_manual_in_its_order() -> None:
 @pytest.mark.parametrize(
     ("own", "shown"),
     [
-        # One of ours, in whatever case.
+        # One of ours, in any letter case.
         (["Phone", "STATUS", "customeruuid"], ["Phone (list)", "STATUS (list)", "customeruuid (list)"]),
         # A results workbook that is used as a list: its suffix must not bring two columns together.
         (["phone (list)", "phone"], ["phone (list)", "phone (list) (list)"]),
@@ -417,7 +417,7 @@ def test_half_a_character_does_not_cost_the_file(tmp_path: Path) -> None:
     ],
     ids=["fits", "too long", "emoji fit", "too many emoji", "escaped"],
 )
-def test_a_cell_that_excel_cannot_hold_is_cut_and_says_so(tmp_path: Path, text: str, kept: int) -> None:
+def test_a_text_that_is_too_long_for_a_cell_is_cut_and_marked(tmp_path: Path, text: str, kept: int) -> None:
     source = with_cells([text, "next"], headers=["Note", "Other"])
 
     ((note, other),) = under(table(write_results(tmp_path / "r.xlsx", source)), "Note", "Other")
@@ -471,7 +471,7 @@ def test_a_list_without_rows_still_has_its_header(tmp_path: Path) -> None:
         (7, {"Results": [2, 3, 4], "Results 2": [5, 6, 7], "Results 3": [8]}),
     ],
 )
-def test_what_one_sheet_cannot_hold_goes_on_in_the_next(
+def test_rows_that_do_not_fit_on_a_sheet_continue_on_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, sheets: dict[str, list[int]]
 ) -> None:
     monkeypatch.setattr(results_xlsx, "MAX_SHEET_ROWS", 4)
@@ -488,7 +488,7 @@ def test_what_one_sheet_cannot_hold_goes_on_in_the_next(
         assert workbook[name].freeze_panes == "A2"
 
 
-def test_a_wrong_count_loses_nobody(tmp_path: Path) -> None:
+def test_a_wrong_count_loses_no_row(tmp_path: Path) -> None:
     source = Source([ACCEPTED._replace(row=number) for number in range(2, 12)], counted=4)
 
     assert [row[0] for row in table(write_results(tmp_path / "r.xlsx", source))[1:]] == list(range(2, 12))
@@ -664,7 +664,7 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> Non
 
     for name in ("r.xlsx", "r.csv"):
         (tmp_path / name).write_text("older", encoding="utf-8")
-        # What is wrong with the source is the source's to say.
+        # An error of the source is passed on as it is.
         with pytest.raises(LedgerError, match="the ledger went away"):
             write_results(tmp_path / name, Broken([]))
 
@@ -675,17 +675,17 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["spring-3.xlsx", "spring-3.csv"])
-def test_a_file_that_is_open_in_excel_gets_a_neighbour(
+def test_results_get_another_name_if_the_file_is_open_in_excel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     target = tmp_path / name
     target.write_text("open in Excel", encoding="utf-8")
     second = target.with_stem("spring-3 (2)")
-    second.write_text("somebody's own", encoding="utf-8")
+    second.write_text("another file", encoding="utf-8")
     really_replace = Path.replace
 
     def held_by_excel(self: Path, other: Path) -> Path:
-        # What Windows says of a file that another program holds.
+        # What Windows reports for a file that another program has open.
         if other == target:
             raise PermissionError(errno.EACCES, "The process cannot access the file", str(other))
         return really_replace(self, other)
@@ -697,11 +697,11 @@ def test_a_file_that_is_open_in_excel_gets_a_neighbour(
     assert written == target.with_stem("spring-3 (3)")
     assert written.stat().st_size > 0
     assert target.read_text(encoding="utf-8") == "open in Excel"
-    assert second.read_text(encoding="utf-8") == "somebody's own"
+    assert second.read_text(encoding="utf-8") == "another file"
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:
     left, fresh = tmp_path / ".batchsend-left.tmp", tmp_path / ".batchsend-fresh.tmp"
     for file in (left, fresh):
         file.touch()
@@ -709,7 +709,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
 
     write_results(tmp_path / "r.csv", Source([ACCEPTED]))
 
-    # The other one may be a neighbour that is writing at this moment.
+    # The fresh one may belong to a process that is writing right now.
     assert {file.name for file in tmp_path.iterdir()} == {"r.csv", ".batchsend-fresh.tmp"}
 
 
@@ -745,13 +745,13 @@ def test_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_what_can_be_written_is_said_beforehand_and_leaves_no_file(tmp_path: Path) -> None:
+def test_checking_a_path_leaves_no_file(tmp_path: Path) -> None:
     check_writable(tmp_path / "results" / "r.xlsx")
 
     assert list((tmp_path / "results").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_said_beforehand(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused_beforehand(tmp_path: Path) -> None:
     # A file is where the folder should be; unlike missing permissions this stops root too.
     (tmp_path / "results").write_text("a file", encoding="utf-8")
     path = tmp_path / "results" / "r.xlsx"
@@ -777,7 +777,7 @@ class DiskUsage(NamedTuple):
 
 
 @pytest.mark.parametrize("full", ["results", "temporary"])
-def test_a_disk_that_fills_up_is_seen_before_the_library_panics(
+def test_a_disk_that_fills_up_is_noticed_before_the_library_panics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], full: str
 ) -> None:
     folders = {"results": tmp_path, "temporary": Path(tempfile.gettempdir())}

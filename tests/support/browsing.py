@@ -1,4 +1,4 @@
-"""The browser of the tests, and what counts as a phone and as a desk."""
+"""The browser of the tests, and the screen sizes of a phone and a desktop."""
 
 from __future__ import annotations
 

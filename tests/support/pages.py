@@ -1,4 +1,4 @@
-"""Reading our own HTML pages back."""
+"""Reads our HTML pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VOID = frozenset({"meta", "input", "br", "link"})
 
 @dataclass
 class Page:
-    """A page's text without scripts and styles, all its start tags, and the JSON that it carries."""
+    """A page's text without scripts and styles, all its start tags, and its JSON data."""
 
     source: str
     text: str = ""
@@ -38,7 +38,7 @@ class Page:
         return page
 
     def row(self, number: int) -> list[Any]:
-        """What the page carries of a row for looking it up."""
+        """Returns what the page has for the row look-up."""
         return next(row for row in self.data["rows"] if row[0] == number)
 
 
@@ -69,7 +69,7 @@ class _Reader(HTMLParser):
 
 
 def outside_addresses(source: str) -> list[str]:
-    """Attributes by which a page would load something."""
+    """Attributes that make a browser load something."""
     return [
         value
         for name, value in re.findall(r"\b(src|href|action|srcset|data)=[\"']([^\"']*)", source)

@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 OFFICE = Path(__file__).with_name("office.py")
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "spring_service.xlsx"
-#: The column that is filtered, and what is ticked in it, in whatever case.
+#: The column that is filtered, and the values ticked in it, in any letter case.
 COLUMN, TICKED = "OK to Text", ["y", "yes"]
 
-#: The sample's columns, a template without conditions, and no consent column: only the filter leaves people out.
+#: The sample's columns, a template without conditions, and no consent column: only the filter skips rows.
 CAMPAIGN = """
 name = "Filtered"
 list = "customers{ending}"
@@ -94,7 +94,7 @@ def ticked_rows() -> list[dict[str, str]]:
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sample of 500 customers, filtered, in three formats."""
     folder = tmp_path_factory.mktemp("filtered")
-    # LibreOffice leaves a mark beside each file that it opens.
+    # LibreOffice writes a lock file next to each file that it opens.
     sample = shutil.copy(SAMPLE, folder)
     libreoffice(
         job(Path(sample), *(folder / f"customers{e}" for e in (".xlsx", ".ods", ".xls")), tick=TICKED)
@@ -111,7 +111,7 @@ def test_a_filtered_list_is_refused_until_it_is_said_what_to_do_and_then_only_wh
     with running_sandbox(tmp_path) as sandbox:
         world = World(tmp_path, sandbox.base_url)
         template = "Hola {{ first_name | default('amigo') }}."
-        # What somebody would get who copied the visible rows into a list of their own.
+        # For comparison: the visible rows copied into a list.
         world.write(campaign=CAMPAIGN.format(ending=".csv"), template=template)
         with (tmp_path / "customers.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(ticked[0]))

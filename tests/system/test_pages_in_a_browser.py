@@ -52,7 +52,7 @@ class Opened:
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             world.run("preview", "campaign.toml")
             found[f"preview-{name}"] = world.folder / "previews" / "campaign.html"
         world = World(folder / "3", sandbox.base_url)
-        # Somebody whom the sandbox leaves in doubt, and somebody whom it refuses.
+        # A customer whose text stays unconfirmed, and one whose text is refused.
         doubtful = [
             {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": "", "Model": "Fit"}
             for what in ("500", "locked")
@@ -120,18 +120,18 @@ def report_of_a_long_run(folder: Path) -> Path:
 def opened(context: BrowserContext, file: Path) -> Opened:
     found = Opened(context.new_page())
     found.page.on("request", lambda request: found.requests.append(request.url))
-    found.page.on("console", lambda message: found.complaints.append(message.text))
-    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    found.page.on("console", lambda message: found.log.append(message.text))
+    found.page.on("pageerror", lambda error: found.log.append(str(error)))
     found.page.goto(file.as_uri())
     return found
 
 
 @pytest.fixture
-def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
+def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Opens a page at a size and in a colour scheme."""
     contexts: list[BrowserContext] = []
 
-    def look(file: Path, size: str = "desktop", scheme: Any = "light", **more: Any) -> Opened:
+    def open_page(file: Path, size: str = "desktop", scheme: Any = "light", **more: Any) -> Opened:
         width, height = SIZES[size]
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, **more
@@ -139,7 +139,7 @@ def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
         contexts.append(context)
         return opened(context, file)
 
-    yield look
+    yield open_page
     for context in contexts:
         context.close()
 
@@ -147,19 +147,19 @@ def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_loads_nothing_fits_and_is_for_everybody(
-    files: dict[str, Path], look: Any, name: str, size: str, scheme: str
+def test_a_page_loads_nothing_fits_the_screen_and_is_accessible(
+    files: dict[str, Path], open_page: Any, name: str, size: str, scheme: str
 ) -> None:
-    shown = look(files[name], size, scheme)
+    shown = open_page(files[name], size, scheme)
     assert shown.requests == [files[name].as_uri()]
-    assert shown.complaints == []
+    assert shown.log == []
     assert shown.page.title() != "owned"
     assert shown.page.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
     pictures = os.environ.get("BATCHSEND_PICTURES")
     if pictures:
         shown.page.screenshot(path=Path(pictures) / f"{name}-{size}-{scheme}.png", full_page=True)
     # The page's own policy would keep axe out.
-    for_axe = look(files[name], size, scheme, bypass_csp=True).page
+    for_axe = open_page(files[name], size, scheme, bypass_csp=True).page
     for details in for_axe.query_selector_all("details"):
         details.evaluate("one => { one.open = true; }")
     checked = Axe().run(for_axe)
@@ -171,8 +171,8 @@ def test_a_page_stays_small(files: dict[str, Path], name: str) -> None:
     assert files[name].stat().st_size < 2_000_000
 
 
-def test_text_of_customers_is_shown_as_it_is(files: dict[str, Path], look: Any) -> None:
-    page = look(files["preview-3"]).page
+def test_text_of_customers_is_shown_as_it_is(files: dict[str, Path], open_page: Any) -> None:
+    page = open_page(files["preview-3"]).page
     assert page.locator(".bubble").first.inner_text().startswith(f"Hi {HOSTILE}, it is time")
     page.fill("input[name=row]", "2")
     page.press("input[name=row]", "Enter")
@@ -181,8 +181,8 @@ def test_text_of_customers_is_shown_as_it_is(files: dict[str, Path], look: Any) 
     assert page.locator("img").count() == 0
 
 
-def test_any_row_by_its_number(files: dict[str, Path], look: Any) -> None:
-    page = look(files["preview-100000"]).page
+def test_any_row_by_its_number(files: dict[str, Path], open_page: Any) -> None:
+    page = open_page(files["preview-100000"]).page
     page.click("#problems a[data-row] >> nth=0")
     assert "INVALID_PHONE" not in page.locator("#found").inner_text()
     assert "Row 12 is invalid" in page.locator("#found").inner_text()
@@ -191,8 +191,8 @@ def test_any_row_by_its_number(files: dict[str, Path], look: Any) -> None:
     assert "Row 100999 is not among the" in page.locator("#found").inner_text()
 
 
-def test_the_keyboard_gets_everywhere(files: dict[str, Path], look: Any) -> None:
-    page = look(files["preview-3"]).page
+def test_the_keyboard_gets_everywhere(files: dict[str, Path], open_page: Any) -> None:
+    page = open_page(files["preview-3"]).page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
@@ -203,8 +203,8 @@ def test_the_keyboard_gets_everywhere(files: dict[str, Path], look: Any) -> None
     assert {"INPUT", "BUTTON", "SUMMARY"} <= reached
 
 
-def test_without_scripts_nothing_that_needs_them_is_shown(files: dict[str, Path], look: Any) -> None:
-    page = look(files["preview-3"], java_script_enabled=False).page
+def test_without_scripts_nothing_that_needs_them_is_shown(files: dict[str, Path], open_page: Any) -> None:
+    page = open_page(files["preview-3"], java_script_enabled=False).page
     assert not page.locator("#lookup").is_visible()
     assert page.locator(".bubble").first.is_visible()
     assert page.locator("h1").inner_text() == "Spring"
