@@ -28,7 +28,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
     present = [file.name for file in files if file.exists()]
     if present:
         raise BatchsendError(
-            f"{', '.join(present)}: already exists. Nothing is overwritten. Choose another name."
+            f"{', '.join(present)}: already there. Nothing is overwritten. Choose another name."
         )
     for file, sample in files.items():
         text = (samples / sample).read_text(encoding="utf-8")

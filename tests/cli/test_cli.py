@@ -33,7 +33,7 @@ def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_pa
     assert sorted(file.name for file in tmp_path.iterdir()) == ["spring.csv", "spring.toml", "spring.txt.j2"]
     again = world.run("new", "spring")
     assert again.code == 2
-    assert "spring.toml, spring.txt.j2, spring.csv: already exists. Nothing is overwritten." in again.err
+    assert "spring.toml, spring.txt.j2, spring.csv: already there. Nothing is overwritten." in again.err
     rehearsed = world.run("send", "spring.toml", "--sandbox", "--yes")
     assert "3 rows = 2 accepted by myKaarma + 1 skipped + 0 need attention + 0 waiting" in rehearsed.out
     assert rehearsed.code == 0

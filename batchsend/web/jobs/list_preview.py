@@ -88,7 +88,7 @@ class _CachedList:
     hidden: frozenset[int]
 
 
-class _Row(NamedTuple):
+class _PreviewRow(NamedTuple):
     """A row of a list. `malformed`: why it cannot be used."""
 
     number: int
@@ -212,17 +212,17 @@ def _list(campaign: Campaign, file: Path) -> _CachedList:
     return _lists[key]
 
 
-def _row(cached: _CachedList, wanted: int | None) -> _Row | None:
+def _row(cached: _CachedList, wanted: int | None) -> _PreviewRow | None:
     """Returns the row with this number or the next one; past the end, the last row in memory. `None`: no rows."""
     for number, cells in cached.rows.items():
         if wanted is None or number >= wanted:
-            return _Row(number, cells, cached.malformed.get(number), number in cached.hidden)
+            return _PreviewRow(number, cells, cached.malformed.get(number), number in cached.hidden)
     for chunk in cached.customers.chunks(()):
         for number, cells in zip(chunk.numbers, chunk.rows, strict=True):
             if wanted is not None and number >= wanted:
-                return _Row(number, cells, chunk.malformed.get(number), number in chunk.hidden)
+                return _PreviewRow(number, cells, chunk.malformed.get(number), number in chunk.hidden)
     last = next(reversed(cached.rows), None)
-    return None if last is None else _Row(last, cached.rows[last])
+    return None if last is None else _PreviewRow(last, cached.rows[last])
 
 
 def _neighbors(cached: _CachedList, row: int) -> tuple[int | None, int | None]:
@@ -267,7 +267,7 @@ def _variables(headers: Sequence[str]) -> list[str]:
 
 
 def _with_text(
-    campaign: Campaign, headers: Sequence[str], compiled: MessageTemplate, row: _Row, empty: RowText
+    campaign: Campaign, headers: Sequence[str], compiled: MessageTemplate, row: _PreviewRow, empty: RowText
 ) -> RowText:
     """Adds the row's text, or the reason that it would not be sent."""
     roles, _ = _roles(campaign, headers)

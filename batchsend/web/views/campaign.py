@@ -21,7 +21,7 @@ from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.queries import ActiveRuns, campaign_ledger
 from batchsend.web.rendering import page
 from batchsend.web.uploads import fingerprint
-from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, RunOverview, run_overview
+from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_overview
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
@@ -161,10 +161,10 @@ def _template(campaign: Campaign, number: str) -> Editor:
 
 def _runs(
     folder: WebFolder, active: ActiveRuns, campaign: Campaign | None
-) -> tuple[Sequence[RunOverview], str | None]:
+) -> tuple[Sequence[LatestRun], str | None]:
     if campaign is None:
         return [], None
-    found: list[RunOverview] = []
+    found: list[LatestRun] = []
     try:
         with campaign_ledger(folder, campaign) as opened:
             if opened is None:

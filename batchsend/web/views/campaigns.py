@@ -25,7 +25,7 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 
 @dataclass(frozen=True)
-class RunOverview:
+class LatestRun:
     """A run in a list. `began`: UTC text; `bar`: the shares of its rows."""
 
     number: int
@@ -43,14 +43,14 @@ class CampaignOverview:
     name: str
     department: str
     problem: str | None = None
-    last: RunOverview | None = None
+    last: LatestRun | None = None
     next_start: str | None = None
 
 
-def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> RunOverview:
+def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> LatestRun:
     """Returns a run as lists show it."""
     tally = tally_of(found.ledger.counts(run.id), sending=sending)
-    return RunOverview(run.id, run.created_at, tally, sending, bar_of(tally))
+    return LatestRun(run.id, run.created_at, tally, sending, bar_of(tally))
 
 
 async def show(request: web.Request) -> web.Response:
