@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from world import Sandbox, World, customers
 
-from batchsend.errors import ListError
-from batchsend.lists.newest import newest_match
 from batchsend.planning.guards import Bounds, Facts, refusals, unusual
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -77,35 +73,6 @@ def test_ages_are_worded_as_people_say_them(age: timedelta, sentence: str) -> No
 )
 def test_far_more_or_fewer_than_ever(texts: int, earlier: list[int], warns: bool) -> None:
     assert (unusual(texts, earlier) is not None) is warns
-
-
-def test_the_newest_of_several_lists(tmp_path: Path) -> None:
-    for name, age in (
-        ("a-2026-11-21.csv", 3),
-        ("a-2026-11-22.csv", 1),
-        ("a-2026-11-23.csv", 2),
-        ("b.csv", 0),
-    ):
-        file = tmp_path / name
-        file.write_text("x", encoding="utf-8")
-        moment = NOW.timestamp() - age
-        os.utime(file, (moment, moment))
-    # What Office leaves beside an open workbook, and a folder of that name.
-    (tmp_path / "~$a-9.csv").write_text("x", encoding="utf-8")
-    (tmp_path / "a-9.csv").mkdir()
-    assert newest_match(tmp_path / "a-*.csv").name == "a-2026-11-22.csv"
-    assert newest_match(tmp_path / "a-2026-11-2?.csv").name == "a-2026-11-22.csv"
-    with pytest.raises(ListError, match="no file matches this pattern"):
-        newest_match(tmp_path / "c-*.csv")
-    with pytest.raises(ListError, match="no file matches this pattern"):
-        newest_match(tmp_path / "nowhere" / "a-*.csv")
-
-
-def test_lists_saved_at_once_go_by_name(tmp_path: Path) -> None:
-    for name in ("a-1.csv", "a-3.csv", "a-2.csv"):
-        (tmp_path / name).write_text("x", encoding="utf-8")
-        os.utime(tmp_path / name, (NOW.timestamp(), NOW.timestamp()))
-    assert newest_match(tmp_path / "*.csv").name == "a-3.csv"
 
 
 def test_a_guard_refuses_before_anything_is_sent_and_the_preview_says_so(
