@@ -26,6 +26,7 @@ from batchsend import load_campaign
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.cli.main import cli
 from batchsend.exits import Exit
+from batchsend.messages.environment import _TEXT_FILTERS
 from batchsend.messages.sms import normalize
 from batchsend.messages.template import MessageTemplate
 from batchsend.settings import VARIABLES
@@ -99,6 +100,12 @@ def make_reference() -> ModuleType:
 
 
 REFERENCE = make_reference()
+
+
+@pytest.mark.parametrize("name", _TEXT_FILTERS)
+def test_the_manual_explains_every_filter(name: str) -> None:
+    rows = [line.split("|")[1] for line in text_of(DOCS / "templates.md").splitlines() if line[:1] == "|"]
+    assert any(re.search(rf"`{name}\b", first_cell) for first_cell in rows)
 
 
 @pytest.mark.parametrize("name", REFERENCE.PAGES)
