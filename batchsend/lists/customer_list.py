@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
+
+#: Blocks of the spool in a chunk: 50,000 rows, so that the memory of a plan does not grow with the list.
+CHUNK_BLOCKS = 25
+
+
+def _batched(blocks: Iterator[RowBlock], size: int) -> Iterator[list[RowBlock]]:
+    while some := list(islice(blocks, size)):
+        yield some
 
 
 def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]:
@@ -62,24 +70,12 @@ def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]
 class Chunk:
     """Some rows of a list. Blank rows are omitted, but row numbers count them."""
 
-    numbers: list[int]
-    #: The cells of each numbered row, one text per header in `CustomerList.headers`; "" is blank.
-    rows: Sequence[Sequence[str]]
+    #: Text cells, "" if blank: `object` columns with the list's headers; the index has the row numbers.
+    frame: pd.DataFrame
     #: Row number -> what is wrong with the row, in words that follow "Row 7": `has 9 filled cells, the header has 7`.
     malformed: Mapping[int, str]
     #: The rows that the spreadsheet hides; empty unless `hidden_rows` is "skip".
     hidden: frozenset[int]
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """The rows as `object` columns of str, labeled 0..n-1 like the headers; the index has the row numbers.
-
-        For work on whole columns. Code that handles one row at a time uses `rows`, because importing pandas takes as
-        long as planning thousands of rows.
-        """
-        import pandas as pd
-
-        return pd.DataFrame(self.rows, index=pd.Index(self.numbers, dtype="int64"), dtype=object)
 
 
 @dataclass(frozen=True)
@@ -100,15 +96,15 @@ class CustomerList:
     _skip_hidden: bool = field(repr=False)
 
     def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
-        """Yields the rows in order, at most `spool.BLOCK_ROWS` at a time.
+        """Yields the rows in order, at most 50,000 at a time.
 
         `used` has the positions of the columns that the campaign uses; None means all of them. A row of a text file
         that ends before the last of these is malformed. Raises ListError if the file has changed since it was opened.
         """
         shape = _RowShape.of(self._header, range(len(self.headers)) if used is None else used)
         self._snapshot.check()
-        for block in self._spool.blocks():
-            yield self._chunk(shape, block)
+        for blocks in _batched(self._spool.blocks(), CHUNK_BLOCKS):
+            yield self._chunk(shape, blocks)
         self._snapshot.check()
         self._snapshot.check_content()
 
@@ -117,12 +113,29 @@ class CustomerList:
         shape = _RowShape.of(self._header, ())
         digest = hashlib.sha256(repr(self.headers).encode())
         for block in self._spool.blocks():
-            chunk = self._chunk(shape, block)
-            rows = [repr((number, *cells)) for number, cells in zip(chunk.numbers, chunk.rows, strict=True)]
+            self._fit(shape, block)
+            rows = [repr((number, *cells)) for number, cells in zip(block.numbers, block.rows, strict=True)]
             digest.update("".join(rows).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    def _chunk(self, shape: _RowShape, block: RowBlock) -> Chunk:
+    def _chunk(self, shape: _RowShape, blocks: Sequence[RowBlock]) -> Chunk:
+        import pandas as pd
+
+        malformed: dict[int, str] = {}
+        for block in blocks:
+            malformed |= self._fit(shape, block)
+        numbers = [number for block in blocks for number in block.numbers]
+        frame = pd.DataFrame(
+            [cells for block in blocks for cells in block.rows],
+            index=pd.Index(numbers, dtype="int64", name="row"),
+            columns=pd.Index(self.headers, dtype=object),
+            dtype=object,
+        )
+        hidden = (row for block in blocks for row in block.hidden) if self._skip_hidden else ()
+        return Chunk(frame, malformed, frozenset(hidden))
+
+    def _fit(self, shape: _RowShape, block: RowBlock) -> dict[int, str]:
+        """Fits the block's rows to the header; returns what is wrong with malformed rows, by row number."""
         malformed: dict[int, str] = {}
         rows = block.rows
         for index, cells in enumerate(rows):
@@ -132,9 +145,8 @@ class CustomerList:
                     malformed[block.numbers[index]] = problem
                 rows[index] = shape.fit(cells)
         if len(shape.positions) != shape.width:
-            rows = [[cells[position] for position in shape.positions] for cells in rows]
-        hidden = frozenset(block.hidden if self._skip_hidden else ())
-        return Chunk(block.numbers, rows, malformed, hidden)
+            block.rows = [[cells[position] for position in shape.positions] for cells in rows]
+        return malformed
 
 
 def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: bool = True) -> CustomerList:

@@ -86,7 +86,7 @@ def _named(
                 f"Row {row} {what}, so it is unclear who it names. Correct it (a cell with a comma in it needs "
                 "quotation marks), or export the file again.",
             )
-        for row, cells in zip(chunk.numbers, chunk.rows, strict=True):
+        for row, *cells in chunk.frame.itertuples():
             customer_uuid = cells[customer] if customer is not None else ""
             numbers = [number for position in phones if (number := cells[position])]
             valid = _valid(numbers, region)

@@ -199,8 +199,8 @@ def judge_row(plan: Plan, number: int) -> Judged | None:
     sources = plan.sources
     judge = sources.row_judge(plan.request.campaign)
     for chunk in sources.customers.chunks(sources.used):
-        if number in chunk.numbers:
-            cells = chunk.rows[chunk.numbers.index(number)]
+        if number in chunk.frame.index:
+            (cells,) = chunk.frame.loc[[number]].to_numpy().tolist()
             return judge.judge(number, cells, chunk.malformed.get(number), hidden=number in chunk.hidden)
     return None
 

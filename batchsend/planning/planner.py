@@ -139,7 +139,7 @@ class Planner:
     def plan(self, chunk: Chunk) -> PlannedChunk:
         """The chunk's rows as the ledger stores them."""
         planned = PlannedChunk()
-        if not chunk.numbers:
+        if chunk.frame.empty:
             return planned
         rows = self._judge_rows(chunk)
         past = self._look_up(rows)
@@ -162,11 +162,11 @@ class Planner:
             (self.remarks.template_values, self._roles.template_by),
         ):
             if position is not None:
-                counter.update([cells[position] for cells in chunk.rows])
+                counter.update(chunk.frame.iloc[:, position])
         judge, malformed, hidden = self._judge.judge, chunk.malformed, chunk.hidden
         return [
             judge(row, cells, malformed.get(row), hidden=row in hidden)
-            for row, cells in zip(chunk.numbers, chunk.rows, strict=True)
+            for row, cells in zip(chunk.frame.index, chunk.frame.to_numpy().tolist(), strict=True)
         ]
 
     def _look_up(self, rows: Sequence[Judged]) -> _Past:

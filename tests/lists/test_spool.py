@@ -47,7 +47,7 @@ def test_no_file_is_left_even_by_a_refused_list(tmp_path: Path, monkeypatch: pyt
     sound.write_text("A\n1\n2\n", encoding="utf-8")
     broken.write_text('A\n1\n"2\n', encoding="utf-8")
     customers = open_list(sound)
-    assert [row for chunk in customers.chunks() for row in chunk.rows] == [["1"], ["2"]]
+    assert [row for chunk in customers.chunks() for row in chunk.frame.to_numpy().tolist()] == [["1"], ["2"]]
     del customers
     with pytest.raises(ListError):
         open_list(broken)

@@ -167,7 +167,7 @@ def read(path: Path, seed: int) -> tuple[str, str]:
     options = ListOptions(hidden_rows="skip") if seed % 2 else ListOptions(hidden_rows="include")
     try:
         customers = open_list(path, options, rows_needed=bool(seed % 3))
-        rows = sum(len(chunk.rows) for chunk in customers.chunks())
+        rows = sum(len(chunk.frame) for chunk in customers.chunks())
         if rows != customers.rows:
             return "rows lost", f"{rows} of {customers.rows}"
     except ListError:

@@ -14,11 +14,7 @@ from batchsend.lists.source import NO_OPTIONS
 
 def rows_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, list[str]]:
     """All rows by row number."""
-    return {
-        number: list(cells)
-        for chunk in customers.chunks(used)
-        for number, cells in zip(chunk.numbers, chunk.rows, strict=True)
-    }
+    return {number: cells for chunk in customers.chunks(used) for number, *cells in chunk.frame.itertuples()}
 
 
 def malformed_of(customers: CustomerList, used: Collection[int] | None = None) -> dict[int, str]:

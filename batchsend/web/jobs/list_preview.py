@@ -201,7 +201,7 @@ def _list(campaign: Campaign, file: Path) -> _CachedList:
     malformed: dict[int, str] = {}
     hidden: set[int] = set()
     for chunk in customers.chunks(()):
-        rows.update(zip(chunk.numbers, chunk.rows, strict=True))
+        rows.update({row: cells for row, *cells in chunk.frame.itertuples()})
         malformed.update(chunk.malformed)
         hidden.update(chunk.hidden)
         if len(rows) >= _ROWS_KEPT:
@@ -218,7 +218,7 @@ def _row(cached: _CachedList, wanted: int | None) -> _PreviewRow | None:
         if wanted is None or number >= wanted:
             return _PreviewRow(number, cells, cached.malformed.get(number), number in cached.hidden)
     for chunk in cached.customers.chunks(()):
-        for number, cells in zip(chunk.numbers, chunk.rows, strict=True):
+        for number, *cells in chunk.frame.itertuples():
             if wanted is not None and number >= wanted:
                 return _PreviewRow(number, cells, chunk.malformed.get(number), number in chunk.hidden)
     last = next(reversed(cached.rows), None)

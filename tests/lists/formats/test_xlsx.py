@@ -141,7 +141,7 @@ def test_hidden_rows_are_read_and_marked(path: Path, choice: Any, hidden: set[in
     filtered(path)
     customers = open_list(path, ListOptions(hidden_rows=choice))
     (chunk,) = customers.chunks()
-    assert list(chunk.frame[0]) == [str(i) for i in range(2, 10)]
+    assert list(chunk.frame.iloc[:, 0]) == [str(i) for i in range(2, 10)]
     assert chunk.hidden == hidden
     assert customers.hidden_rows == 2
 

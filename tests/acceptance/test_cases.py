@@ -1,0 +1,43 @@
+"""Lists from real trouble, each with its right outcome.
+
+A folder in `cases` has a campaign, its list and its template, and `outcome.toml`:
+
+    about = "what the list has, and why it matters"
+    exit = 1                                # of `batchsend preview`; 0 if it is not given
+    says = ["a part of the output"]         # of what the terminal shows
+    never_says = ["another part"]
+
+    [rows.2]                                # the row's values in the preview's workbook, by column
+    status = "ready"
+    message = "Hi Ann"
+    errorCodes = "MALFORMED_ROW"
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+from world import World, read_results
+
+CASES = Path(__file__).parent / "cases"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir()))
+def test_a_list_from_real_trouble_has_its_right_outcome(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    shutil.copytree(CASES / name, folder)
+    outcome = tomllib.loads((folder / "outcome.toml").read_text(encoding="utf-8"))
+    done = World(folder).run("preview", "campaign.toml")
+    said = " ".join((done.out + done.err).split())
+    assert done.code == outcome.get("exit", 0), said
+    assert [part for part in outcome.get("says", ()) if part not in said] == [], said
+    assert [part for part in outcome.get("never_says", ()) if part in said] == [], said
+    expected = {int(row): values for row, values in outcome.get("rows", {}).items()}
+    if expected:
+        found = read_results(folder / "previews" / "campaign.xlsx")
+        assert {
+            row: {column: found[row][column] for column in values} for row, values in expected.items()
+        } == expected
