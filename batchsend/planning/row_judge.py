@@ -6,7 +6,6 @@ the history.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Clock, clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.lists.damage import is_damaged
+from batchsend.messages.keys import key_of
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import SmsSize, is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import RowProblem
@@ -134,13 +134,10 @@ class RowJudge:
             judged.department_uuid, problem = self._sender(roles.department_uuid, cells)
         if problem is None and roles.user_uuid is not None:
             judged.user_uuid, problem = self._sender(roles.user_uuid, cells)
-        return problem or self._find_key(judged, customer)
+        return problem or self._find_key(judged)
 
-    def _find_key(self, judged: Judged, customer: str) -> RowIssue | None:
+    def _find_key(self, judged: Judged) -> RowIssue | None:
         roles = self._roles
-        if roles.key == (roles.customer_uuid,):
-            judged.key = customer
-            return None
         values = [judged.cells[position] for position in roles.key]
         for position, value in zip(roles.key, values, strict=True):
             if not value:
@@ -149,7 +146,7 @@ class RowJudge:
                 )
             if is_damaged(value):
                 return self._damage(position, value)
-        judged.key = json.dumps(values, ensure_ascii=False)
+        judged.key = key_of(values, self._region, roles.customer_in_key)
         return None
 
     def _sender(self, position: int, cells: Sequence[str]) -> tuple[str | None, RowIssue | None]:
