@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
 from dotenv.parser import parse_stream
 
 from batchsend.errors import SettingsError
-from batchsend.utils.net import is_this_machine
+from batchsend.utils.net import is_this_machine, web_address
 
 BASE_URL = "MYKAARMA_BASE_URL"
 USERNAME = "MYKAARMA_USERNAME"
@@ -188,7 +187,11 @@ def normalize_base_url(url: str, name: str = BASE_URL) -> str:
             f"{name} contains a username or password. Write only the address, "
             "and the credentials in MYKAARMA_USERNAME and MYKAARMA_PASSWORD."
         )
-    parts, host, port = _split(text, name)
+    try:
+        parts = web_address(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} is not a web address. Write it like {DEFAULT_BASE_URL}") from error
+    host, port = (parts.hostname or "").rstrip("."), parts.port
     if "?" in text or "#" in text:
         raise SettingsError(f"{name} contains a ? or #. Write only the address: {re.split('[?#]', text)[0]}")
     if "/communications/" in f"{parts.path}/":
@@ -203,23 +206,6 @@ def normalize_base_url(url: str, name: str = BASE_URL) -> str:
     default_port = 443 if parts.scheme == "https" else 80
     shown_port = "" if port in (None, default_port) else f":{port}"
     return f"{parts.scheme}://{bracketed}{shown_port}{parts.path.rstrip('/')}"
-
-
-def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
-    wrong = f"{name} is not a web address. Write it like {DEFAULT_BASE_URL}"
-    # urlsplit() silently drops line breaks and tabs.
-    if not text.isprintable() or " " in text or "\\" in text:
-        raise SettingsError(wrong)
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-        # A name with an empty or very long part cannot be encoded and so cannot be looked up.
-        host.encode("idna")
-    except ValueError as error:
-        raise SettingsError(wrong) from error
-    if parts.scheme not in ("https", "http") or not host:
-        raise SettingsError(wrong)
-    return parts, host.rstrip("."), port
 
 
 def os_user() -> str:

@@ -264,6 +264,7 @@ NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.
         # no name can be looked up that has an empty part or one of more than 63 characters
         ("https://.", NO_ADDRESS),
         ("https://./x", NO_ADDRESS),
+        ("https://<host>", NO_ADDRESS),
         ("https://api..mykaarma.com", NO_ADDRESS),
         ("https://api.mykaarma.com..", NO_ADDRESS),
         ("https://\N{IDEOGRAPHIC FULL STOP}", NO_ADDRESS),

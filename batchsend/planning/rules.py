@@ -9,7 +9,6 @@ numbers. Whole columns are compared by pandas. Only phones, conditions and texts
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from batchsend.campaigns.quiet_hours import clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.ledger.history import Earlier, History
 from batchsend.lists.damage import is_damaged
+from batchsend.messages.keys import keys_of
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
@@ -216,11 +216,8 @@ def damaged_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     """Adds the key, and the earlier outcomes of the rows that have it."""
     roles = context.roles
-    if roles.key == (roles.customer_uuid,):
-        keys = rows["customer_uuid"]
-    else:
-        values = rows[list(roles.key)].to_numpy().tolist()
-        keys = pd.Series([json.dumps(some, ensure_ascii=False) for some in values], rows.index, dtype=object)
+    region = context.campaign.recipients.default_region
+    keys = keys_of(rows[list(roles.key)], region, roles.customer_in_key)
     earlier = context.history.earlier(keys.tolist()) if context.history is not None else {}
     if not earlier:
         return columns(rows, key=keys)
