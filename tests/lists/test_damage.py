@@ -7,6 +7,8 @@ import pytest
 
 from batchsend.lists.damage import UNCALCULATED, damage, damaged
 
+AS_TEXT = "format the column as text and export it again"
+
 
 @pytest.mark.parametrize(
     "text",
@@ -79,11 +81,7 @@ def test_sound(text: str) -> None:
     ("text", "what"),
     [
         ("#REF!", "which is the error of a formula: correct the formula, or replace it by its value"),
-        (
-            "1.5E+10",
-            "which is a number that a spreadsheet shortened, so digits are lost: "
-            + "format the column as text and export it again",
-        ),
+        ("1.5E+10", f"which is a number that a spreadsheet shortened, so digits are lost: {AS_TEXT}"),
         (UNCALCULATED, "which is a formula that was never calculated: open the file in Excel and save it"),
         ("###", "which stands for a value that did not fit its column: widen the column and export it again"),
         ("Jos\ufffd", 'which has lost characters: export the list again as "CSV UTF-8" or .xlsx'),
