@@ -27,7 +27,9 @@ from batchsend.campaigns.types import (
     Text,
     Texts,
     TimeOfDay,
+    did_you_mean,
 )
+from batchsend.lists.headers import nearest
 
 
 class Table(BaseModel):
@@ -194,7 +196,8 @@ def _quiet_hours(value: object) -> object:
         return {"from": "21:00", "to": "08:00"}
     if isinstance(value, Mapping | None):
         return value
-    raise MisfitError('"TCPA" or a table')
+    near = nearest(value, ["TCPA"]) if isinstance(value, str) else None
+    raise MisfitError('"TCPA" or a table', did_you_mean(near))
 
 
 class Sending(Table):

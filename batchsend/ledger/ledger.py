@@ -151,6 +151,12 @@ class Ledger:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else _campaign(row)
 
+    def campaign_names(self, base_url: str) -> list[str]:
+        """The names of all campaigns at this API, oldest first."""
+        query = select(campaigns.c.name).where(campaigns.c.base_url == base_url).order_by(campaigns.c.id)
+        with self.read() as connection:
+            return list(connection.scalars(query))
+
     def campaigns_of_file(self, file: str, host: str, base_url: str) -> list[CampaignRecord]:
         """All campaigns that were last sent from this file on this host, oldest first.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import func, select, union, union_all
 
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Ledger
@@ -110,6 +110,13 @@ def code_counts(ledger: Ledger, run_id: int) -> list[CodeCount]:
     )
     with ledger.read() as connection:
         return [CodeCount._make(row) for row in connection.execute(query)]
+
+
+def recorded_codes(ledger: Ledger) -> set[str]:
+    """The codes that any row of any run has, or had before it was sent again."""
+    query = union(select(messages.c.codes), select(superseded.c.codes))
+    with ledger.read() as connection:
+        return {code for codes in connection.scalars(query) for code in codes.split("; ")}
 
 
 def rows_with(ledger: Ledger, run_id: int, status: str, codes: str, limit: int) -> list[int]:

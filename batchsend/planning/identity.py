@@ -7,6 +7,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
+from batchsend.lists.headers import nearest
 
 _NEW_CAMPAIGN = "--new-campaign"
 
@@ -24,6 +25,7 @@ def find_campaign(
     if record is None:
         if not new_campaign:
             _refuse_other_name(identity, ledger)
+            _refuse_misspelled_name(campaign, identity, ledger)
         return None
     _refuse_other_file(identity, record, ledger)
     if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
@@ -43,6 +45,19 @@ def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:
         raise IdentityError(
             f'{identity.file}: this campaign was sent under the name "{name}" before. Its customers would be texted '
             f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}".',
+            _NEW_CAMPAIGN,
+        )
+
+
+def _refuse_misspelled_name(campaign: Campaign, identity: Identity, ledger: Ledger) -> None:
+    """Refuses a `formerly` that is nearly a name in the ledger: the history that it should keep would not count."""
+    if campaign.formerly is None:
+        return
+    near = nearest(campaign.formerly, ledger.campaign_names(identity.base_url))
+    if near is not None:
+        raise IdentityError(
+            f'{campaign.path}: `formerly` is "{campaign.formerly}", but the ledger has no campaign of this name. Did '
+            f'you mean formerly = "{near}"? Its customers would be texted again as "{identity.name}".',
             _NEW_CAMPAIGN,
         )
 

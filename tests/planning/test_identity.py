@@ -59,6 +59,22 @@ def test_a_kill_is_not_forgotten_by_a_new_name(world: World, sandbox: Sandbox) -
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 1}
 
 
+def test_a_misspelled_former_name_is_refused(world: World, sandbox: Sandbox) -> None:
+    """The campaign is in another file now, so only `formerly` leads to its history."""
+    world.write(customers(2))
+    world.send()
+    (world.folder / "campaign.toml").unlink()
+    world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Sprng"'))
+    (world.folder / "campaign.toml").rename(world.folder / "summer.toml")
+    refused = world.run("send", "summer.toml", "--yes")
+    assert refused.code == 2
+    assert '`formerly` is "Sprng", but the ledger has no campaign of this name.' in refused.err
+    assert 'Did you mean formerly = "Spring"?' in refused.err
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
+    preview = world.run("preview", "summer.toml", "--new-campaign")
+    assert "2 rows = 0 accepted by myKaarma + 2 ready to send" in preview.out
+
+
 def test_a_trial_at_the_sandbox_counts_for_nothing_but_the_sandbox(
     world: World, sandbox: Sandbox, tmp_path: Path
 ) -> None:
