@@ -52,6 +52,9 @@ def test_quiet_prints_the_summary_line_and_why_a_run_stopped(world: World, sandb
     first, *_, last = stopped.out.splitlines()
     assert first == "3 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 3 waiting"
     assert "Stopped: myKaarma does not accept the username and password (WRONG_CREDENTIAL)." in stopped.out
+    assert (
+        "MYKAARMA_USERNAME comes from the environment, MYKAARMA_PASSWORD from the environment." in stopped.out
+    )
     assert last.startswith("Report: ")
     assert len(sandbox.requests()) == 1
     assert "wrong" not in (world.folder / "results" / "campaign-1.html").read_text(encoding="utf-8")
