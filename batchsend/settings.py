@@ -9,16 +9,18 @@ from __future__ import annotations
 import codecs
 import getpass
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
 from batchsend.errors import SettingsError
-from batchsend.utils.net import is_this_machine
+from batchsend.utils.net import is_this_machine, web_address
 
 BASE_URL = "MYKAARMA_BASE_URL"
 USERNAME = "MYKAARMA_USERNAME"
@@ -36,6 +38,8 @@ class Settings:
     """The settings of one command.
 
     `sources`: for each variable that is set, the path of its `.env` file, or `None` for the environment.
+    `places`: for each variable, every place that sets it, in words; the first one counts. `misspelled`: for a
+    variable that is not set, the place of a name that was probably meant to be this one.
     """
 
     base_url: str
@@ -47,6 +51,8 @@ class Settings:
     cwd: Path
     callback_secret: str | None = field(default=None, repr=False)
     callback_signing_key: str | None = field(default=None, repr=False)
+    places: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+    misspelled: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -60,27 +66,40 @@ class Settings:
 
 @dataclass(frozen=True)
 class Credentials:
-    """The username and password of a service subscriber, for HTTP Basic."""
+    """The username and password of a service subscriber, for HTTP Basic. `origin`: where they are set, a sentence."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
+    origin: str = field(default="", repr=False)
+
+
+class _Entry(NamedTuple):
+    """A name that the environment or a `.env` file sets. `place` never contains the value."""
+
+    name: str
+    value: str
+    place: str
 
 
 def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> Settings:
-    """Reads the settings. Raises `SettingsError` if a value is not valid."""
+    """Reads the settings. Raises `SettingsError` if a value or a name is not valid."""
     campaign_dir, cwd = campaign_dir.absolute(), cwd.absolute()
-    env_files = dict.fromkeys((campaign_dir / ".env", cwd / ".env"))
-    places: list[tuple[Path | None, Mapping[str, str]]] = [(None, environ)]
-    places += [(path, _read_env_file(path)) for path in env_files]
+    entries: list[tuple[Path | None, _Entry]] = [
+        (None, _Entry(name, value, f"the environment variable {name}")) for name, value in environ.items()
+    ]
+    for path in dict.fromkeys((campaign_dir / ".env", cwd / ".env")):
+        # In a file, the last line with a name counts. A blank value counts as not set.
+        entries += [(path, entry) for entry in reversed(_read_env_file(path))]
     found: dict[str, str] = {}
     sources: dict[str, Path | None] = {}
-    for variable in VARIABLES:
-        for source, values in places:
-            # A blank value in a .env file counts as not set.
-            if value := values.get(variable, "").strip():
-                found[variable] = values[variable] if variable == PASSWORD else value
-                sources[variable] = source
-                break
+    places: dict[str, list[str]] = {}
+    for source, (variable, value, place) in entries:
+        if variable in VARIABLES and value.strip():
+            found.setdefault(variable, value if variable == PASSWORD else value.strip())
+            sources.setdefault(variable, source)
+            places.setdefault(variable, []).append(place)
+    for variable, value in found.items():
+        _refuse_curly_quotes(variable, value, places[variable][0])
     return Settings(
         base_url=normalize_base_url(found.get(BASE_URL, DEFAULT_BASE_URL), _name_of(BASE_URL, sources)),
         username=found.get(USERNAME),
@@ -91,6 +110,8 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
         cwd=cwd,
         callback_secret=found.get(CALLBACK_SECRET),
         callback_signing_key=found.get(CALLBACK_SIGNING_KEY),
+        places=places,
+        misspelled=_misspelled(entries, found),
     )
 
 
@@ -101,17 +122,40 @@ def _name_of(variable: str, sources: Mapping[str, Path | None]) -> str:
 
 # --- .env files
 
+_NAME = re.compile(r"\s*(?:export\s+|set\s+|setx\s+|\$env:)?(\w[\w .-]*?)\s*[=:]", re.IGNORECASE)
 
-def _read_env_file(path: Path) -> dict[str, str]:
+
+def _read_env_file(path: Path) -> list[_Entry]:
+    """The lines of a `.env` file in order. A line that cannot be read has no value."""
+    entries = []
+    for binding in parse_stream(StringIO(_env_text(path))):
+        line = binding.original.string.lstrip()
+        blank = binding.original.string.removesuffix(line)
+        number = binding.original.line + blank.count("\n")
+        if binding.error and any(variable in line for variable in VARIABLES):
+            raise SettingsError(
+                f"{path}: line {number} cannot be read. Write NAME=value; a value that begins with"
+                " a quote must end with the same one."
+            )
+        named = _NAME.match(line)
+        name = binding.key or (named[1] if named else None)
+        if name is not None:
+            entries.append(_Entry(name, binding.value or "", f"{path}, line {number}"))
+    return entries
+
+
+def _env_text(path: Path) -> str:
     try:
         if path.is_dir() or not path.exists():  # some virtual environments are folders of this name
-            return {}
+            return ""
         content = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: it cannot be read: {error.strerror or error}.") from error
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in content and not utf16:
+        raise SettingsError(f"{path}: it is saved as UTF-16. Save the file again with the encoding UTF-8.")
     try:
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         # `from None`, because the cause contains the content of the file, including passwords.
@@ -119,19 +163,56 @@ def _read_env_file(path: Path) -> dict[str, str]:
             f"{path}: line {line} has a character that is not UTF-8. "
             "Save the file again with the encoding UTF-8."
         ) from None
-    values = {}
-    for binding in parse_stream(StringIO(text)):
-        if binding.error and any(variable in binding.original.string for variable in VARIABLES):
-            raise SettingsError(
-                f"{path}: line {binding.original.line} cannot be read. Write NAME=value; a value that begins with"
-                " a quote must end with the same one."
-            )
-        if binding.key is not None and binding.value is not None:
-            values[binding.key] = binding.value
-    return values
+
+
+def _refuse_curly_quotes(variable: str, value: str, place: str) -> None:
+    text = value.strip()
+    if len(text) > 1 and {text[0], text[-1]} & _CURLY and {text[0], text[-1]} <= _CURLY | {'"', "'"}:
+        raise SettingsError(
+            f"{place}: the value of {variable} is in curly quotes, which a word processor makes. Write straight "
+            f'quotes (") or none.'
+        )
+
+
+_CURLY = frozenset("“”„‟‘’‚‛«»")
+#: How alike two names must be, from 0 to 1, for one to be a misspelling of the other.
+_ALIKE = 0.8
+#: The same for the names of credentials in a `.env` file, where `PASSWORD` and `API_USER` are for them too.
+_SOMEWHAT_ALIKE = 0.6
+_FOR_CREDENTIALS = (USERNAME, PASSWORD)
+
+
+def _misspelled(entries: Iterable[tuple[Path | None, _Entry]], found: Mapping[str, str]) -> dict[str, str]:
+    """For variables that are not set: the place of a name that was probably meant to be this one."""
+    places: dict[str, str] = {}
+    for source, (name, _, place) in entries:
+        near = _nearest(name, VARIABLES, _ALIKE)
+        if near is None and source is not None:
+            near = _nearest(name, _FOR_CREDENTIALS, _SOMEWHAT_ALIKE)
+        if near is not None and near not in (*found, name):
+            places.setdefault(near, place)
+    for variable in places.keys() - set(_FOR_CREDENTIALS):
+        # Another ledger or API would not know who was texted.
+        raise SettingsError(f"{places[variable]}: {_MISSPELLED} {variable}")
+    return places
+
+
+_MISSPELLED = "this name is not known. You probably meant"
+
+
+def _nearest(name: str, variables: Sequence[str], cutoff: float) -> str | None:
+    by_letters = {variable.replace("_", ""): variable for variable in variables}
+    letters = re.sub(r"[\W_]", "", name).upper()
+    near = get_close_matches(letters, by_letters, 1, cutoff)
+    return by_letters[near[0]] if near else None
 
 
 # --- credentials
+
+_PLACEHOLDER = re.compile(
+    r"<.*>|\[.*\]|\.{2,}|…|x{3,}|\*{3,}|(put[-_ ])?your[-_ ].*|change[-_ ]?(me|this)",
+    re.IGNORECASE,
+)
 
 
 def require_credentials(settings: Settings) -> Credentials:
@@ -150,7 +231,28 @@ def require_credentials(settings: Settings) -> Credentials:
                 f"{settings.name_of(variable)} contains a line break or another control character. "
                 "Set it again without it. A line break at the end of a file is often copied by mistake."
             )
-    return Credentials(username, password)
+        if _PLACEHOLDER.fullmatch(value.strip()) and not is_this_machine(
+            urlsplit(settings.base_url).hostname or ""
+        ):
+            raise SettingsError(
+                f"{settings.places[variable][0]}: the value of {variable} is a placeholder. Write your own, from "
+                f"myKaarma, in its place."
+            )
+    return Credentials(username, password, " ".join(_origin(settings, username, password)))
+
+
+def _origin(settings: Settings, username: str, password: str) -> Iterator[str]:
+    """Where the credentials are set, and what may be wrong with them, in sentences."""
+    user, word = (
+        "the environment" if settings.sources[variable] is None else settings.places[variable][0]
+        for variable in _FOR_CREDENTIALS
+    )
+    yield f"{USERNAME} comes from {user}, {PASSWORD} from {word}."
+    for variable, value in ((USERNAME, username), (PASSWORD, password)):
+        if others := settings.places[variable][1:]:
+            yield f"{variable} is set in {' and '.join(others)} too, which does not count."
+        if value.strip("\"' ") != value:
+            yield f"The value of {variable} begins or ends with a quotation mark or a space."
 
 
 def _how_to_set(settings: Settings) -> str:
@@ -167,11 +269,27 @@ def _how_to_set(settings: Settings) -> str:
         *(f"      {variable}=..." for variable in missing),
     ]
     lines += [
-        f"There is a file {folder / '.env.txt'}: rename it to .env (its .txt may be hidden)."
+        f"{settings.misspelled[variable]}: {_MISSPELLED} {variable}"
+        for variable in missing
+        if variable in settings.misspelled
+    ]
+    lines += [
+        f"There is a file {file}: rename it to .env{' (its .txt may be hidden)' if file.suffix else ''}."
         for folder in settings.folders
-        if (folder / ".env.txt").exists()
+        for file in _misnamed_env_files(folder)
     ]
     return "\n".join(lines)
+
+
+_MISNAMED = re.compile(r"[._]?(dot)?env(\.txt|\.env)*", re.IGNORECASE)
+
+
+def _misnamed_env_files(folder: Path) -> list[Path]:
+    try:
+        names = [path for path in sorted(folder.iterdir()) if _MISNAMED.fullmatch(path.name)]
+    except OSError:
+        return []
+    return [path for path in names if path.name != ".env" and path.is_file()]
 
 
 # --- base URL
@@ -188,7 +306,11 @@ def normalize_base_url(url: str, name: str = BASE_URL) -> str:
             f"{name} contains a username or password. Write only the address, "
             "and the credentials in MYKAARMA_USERNAME and MYKAARMA_PASSWORD."
         )
-    parts, host, port = _split(text, name)
+    try:
+        parts = web_address(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} is not a web address. Write it like {DEFAULT_BASE_URL}") from error
+    host, port = (parts.hostname or "").rstrip("."), parts.port
     if "?" in text or "#" in text:
         raise SettingsError(f"{name} contains a ? or #. Write only the address: {re.split('[?#]', text)[0]}")
     if "/communications/" in f"{parts.path}/":
@@ -203,23 +325,6 @@ def normalize_base_url(url: str, name: str = BASE_URL) -> str:
     default_port = 443 if parts.scheme == "https" else 80
     shown_port = "" if port in (None, default_port) else f":{port}"
     return f"{parts.scheme}://{bracketed}{shown_port}{parts.path.rstrip('/')}"
-
-
-def _split(text: str, name: str) -> tuple[SplitResult, str, int | None]:
-    wrong = f"{name} is not a web address. Write it like {DEFAULT_BASE_URL}"
-    # urlsplit() silently drops line breaks and tabs.
-    if not text.isprintable() or " " in text or "\\" in text:
-        raise SettingsError(wrong)
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-        # A name with an empty or very long part cannot be encoded and so cannot be looked up.
-        host.encode("idna")
-    except ValueError as error:
-        raise SettingsError(wrong) from error
-    if parts.scheme not in ("https", "http") or not host:
-        raise SettingsError(wrong)
-    return parts, host.rstrip("."), port
 
 
 def os_user() -> str:

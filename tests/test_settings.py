@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,172 @@ def test_misnamed_env_file_does_not_matter_where_nothing_is_missing(beside: Path
     assert require_credentials(load_settings(beside, here, CREDENTIALS)).username == "me"
 
 
+@pytest.mark.parametrize(
+    "name", ["env", "env.txt", ".env.txt", "_env", ".ENV", ".env.env", "Env.TXT", "dotenv"]
+)
+def test_env_files_under_other_names_are_named(beside: Path, here: Path, name: str) -> None:
+    (beside / name).write_text("MYKAARMA_PASSWORD=s3cret", encoding="utf-8")
+    assert f"There is a file {beside / name}: rename it to .env" in missing(beside, here)
+
+
+def test_a_virtual_environment_is_no_misnamed_env_file(beside: Path, here: Path) -> None:
+    (beside / "env").mkdir()
+    (beside / "environment.txt").touch()
+    assert "rename it" not in missing(beside, here)
+
+
+def missing(beside: Path, here: Path, environ: Mapping[str, str] | None = None) -> str:
+    """The error about credentials that are not set; it never has a value."""
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, environ or {}))
+    assert "s3cret" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("MYKARMA_PASSWORD=s3cret", "MYKAARMA_PASSWORD"),
+        ("MYKAARMA-PASSWORD=s3cret", "MYKAARMA_PASSWORD"),
+        ("MYKAARMA PASSWORD=s3cret", "MYKAARMA_PASSWORD"),
+        ("mykaarma_password = s3cret", "MYKAARMA_PASSWORD"),
+        ("export MYKARMA_PASSWORD=s3cret", "MYKAARMA_PASSWORD"),
+        ("$env:MYKARMA_PASSWORD='s3cret'", "MYKAARMA_PASSWORD"),
+        ("set MyKarma_Password=s3cret", "MYKAARMA_PASSWORD"),
+        ("MYKARMA_PASSWORD: s3cret", "MYKAARMA_PASSWORD"),
+        ('MYKARMA_PASSWORD="s3cret', "MYKAARMA_PASSWORD"),
+        ("MYKAARMA_PASS=s3cret", "MYKAARMA_PASSWORD"),
+        ("PASSWORD=s3cret", "MYKAARMA_PASSWORD"),
+        ("MYKAARMA_USER=s3cret", "MYKAARMA_USERNAME"),
+        ("API_USERNAME=s3cret", "MYKAARMA_USERNAME"),
+    ],
+)
+def test_misspelled_names_of_credentials_are_named_by_their_lines(
+    beside: Path, here: Path, line: str, meant: str
+) -> None:
+    (beside / ".env").write_text(f"# ours\n\n\n{line}\n", encoding="utf-8")
+    found = missing(beside, here)
+    assert found.splitlines()[-1] == (
+        f"{beside / '.env'}, line 4: this name is not known. You probably meant {meant}"
+    )
+
+
+def test_a_line_that_may_be_a_secret_is_not_shown(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text("MYKARMA_PASSWORD s3cret==\n", encoding="utf-8")
+    missing(beside, here)
+
+
+def test_a_misspelled_variable_of_the_environment_is_named(beside: Path, here: Path) -> None:
+    # Windows sets USERNAME for every user.
+    found = missing(beside, here, {"MYKARMA_PASSWORD": "s3cret", "USERNAME": "s3cret"})
+    assert "the environment variable MYKARMA_PASSWORD: this name is not known." in found
+    assert "variable USERNAME" not in found
+
+
+def test_other_names_are_not_ours(beside: Path, here: Path) -> None:
+    names = ("BATCHSEND_DEBUG", "BATCHSEND_PICTURES", "DATABASE_URL", "BASE_URL", "MY_USERNAME", "LEDGER")
+    assert load_settings(beside, here, dict.fromkeys(names, "1")).misspelled == {}
+
+
+def test_misspelled_names_do_not_matter_where_nothing_is_missing(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text("MYKAARMA_PASSWORD_OLD=x\nBATCHSEND_LEDGER2=y\n", encoding="utf-8")
+    environ = {
+        **CREDENTIALS,
+        "BATCHSEND_LEDGER": "/x/ledger.db",
+    }
+    assert require_credentials(load_settings(beside, here, environ)).username == "me"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BATCHSEND_LEGDER", "BATCHSEND_LEDGER"),
+        ("BATCHSEND-LEDGER", "BATCHSEND_LEDGER"),
+        ("BATCHSEND_LEDGER_URL", "BATCHSEND_LEDGER"),
+        ("MYKARMA_BASE_URL", "MYKAARMA_BASE_URL"),
+        ("MYKAARMA_BASEURL", "MYKAARMA_BASE_URL"),
+        ("MYKAARMA_URL", "MYKAARMA_BASE_URL"),
+    ],
+)
+def test_another_ledger_or_api_by_a_misspelled_name_is_refused(
+    beside: Path, here: Path, name: str, meant: str
+) -> None:
+    (beside / ".env").write_text(f"{name}=postgresql://u:s3cret@host/d\n", encoding="utf-8")
+    found = missing(beside, here)
+    assert found == f"{beside / '.env'}, line 1: this name is not known. You probably meant {meant}"
+
+
+@pytest.mark.parametrize("value", ["“s3cret”", "‘s3cret’", '“s3cret"', "«s3cret»", "„s3cret“"])
+def test_curly_quotes_around_a_value_are_refused(beside: Path, here: Path, value: str) -> None:
+    (beside / ".env").write_text(f"MYKAARMA_USERNAME=me\nMYKAARMA_PASSWORD={value}\n", encoding="utf-8")
+    assert missing(beside, here) == (
+        f"{beside / '.env'}, line 2: the value of MYKAARMA_PASSWORD is in curly quotes, which a word processor "
+        'makes. Write straight quotes (") or none.'
+    )
+
+
+@pytest.mark.parametrize("value", ["s3“cret”x", "it’s", "”"])
+def test_curly_quotes_inside_a_password_come_through(beside: Path, here: Path, value: str) -> None:
+    environ = {**CREDENTIALS, "MYKAARMA_PASSWORD": value}
+    assert require_credentials(load_settings(beside, here, environ)).password == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "your-username",
+        "your_password",
+        "Your Password",
+        "changeme",
+        "<password>",
+        "...",
+        "xxxx",
+        "put-your-key",
+    ],
+)
+def test_placeholders_are_refused_except_by_a_stand_in(beside: Path, here: Path, value: str) -> None:
+    environ = {**CREDENTIALS, "MYKAARMA_PASSWORD": value}
+    with pytest.raises(SettingsError) as caught:
+        require_credentials(load_settings(beside, here, environ))
+    assert str(caught.value) == (
+        "the environment variable MYKAARMA_PASSWORD: the value of MYKAARMA_PASSWORD is a placeholder. Write your "
+        "own, from myKaarma, in its place."
+    )
+    sandbox = {**environ, "MYKAARMA_BASE_URL": "http://127.0.0.1:8398"}
+    assert require_credentials(load_settings(beside, here, sandbox)).password == value
+
+
+@pytest.mark.parametrize("value", ["youR9secret", "x", "secret", "ab...", "<ab", "password1"])
+def test_passwords_that_only_look_a_little_like_placeholders_come_through(
+    beside: Path, here: Path, value: str
+) -> None:
+    environ = {**CREDENTIALS, "MYKAARMA_PASSWORD": value}
+    assert require_credentials(load_settings(beside, here, environ)).password == value
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_said(beside: Path, here: Path, encoding: str) -> None:
+    (beside / ".env").write_bytes("MYKAARMA_PASSWORD=s3cret\n".encode(encoding))
+    assert missing(beside, here) == (
+        f"{beside / '.env'}: it is saved as UTF-16. Save the file again with the encoding UTF-8."
+    )
+
+
+def test_where_refused_credentials_come_from(beside: Path, here: Path) -> None:
+    (beside / ".env").write_text('\nMYKAARMA_USERNAME=me\nMYKAARMA_PASSWORD=s3cret"\n', encoding="utf-8")
+    (here / ".env").write_text("MYKAARMA_USERNAME=other\n", encoding="utf-8")
+    assert require_credentials(load_settings(beside, here, {})).origin == (
+        f"MYKAARMA_USERNAME comes from {beside / '.env'}, line 2, MYKAARMA_PASSWORD from {beside / '.env'}, line 3. "
+        f"MYKAARMA_USERNAME is set in {here / '.env'}, line 1 too, which does not count. "
+        f"The value of MYKAARMA_PASSWORD begins or ends with a quotation mark or a space."
+    )
+    environ = {"MYKAARMA_PASSWORD": "new"}
+    assert require_credentials(load_settings(beside, beside, environ)).origin == (
+        f"MYKAARMA_USERNAME comes from {beside / '.env'}, line 2, MYKAARMA_PASSWORD from the environment. "
+        f"MYKAARMA_PASSWORD is set in {beside / '.env'}, line 3 too, which does not count."
+    )
+
+
 def test_colon_in_username(beside: Path, here: Path) -> None:
     (beside / ".env").write_text("MYKAARMA_USERNAME=me:s3cret\nMYKAARMA_PASSWORD=x", encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
@@ -264,6 +431,7 @@ NO_ADDRESS = "MYKAARMA_BASE_URL is not a web address. Write it like https://api.
         # no name can be looked up that has an empty part or one of more than 63 characters
         ("https://.", NO_ADDRESS),
         ("https://./x", NO_ADDRESS),
+        ("https://<host>", NO_ADDRESS),
         ("https://api..mykaarma.com", NO_ADDRESS),
         ("https://api.mykaarma.com..", NO_ADDRESS),
         ("https://\N{IDEOGRAPHIC FULL STOP}", NO_ADDRESS),

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from batchsend.campaigns.types import MisfitError
+from batchsend.campaigns.types import MisfitError, did_you_mean
 from batchsend.lists.headers import nearest
 
 Loc = tuple[str | int, ...]
@@ -143,6 +143,12 @@ def shown(value: object) -> str:
     return str(value)[:60]
 
 
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "y", "on"), "true"),
+    **dict.fromkeys(("false", "no", "n", "off"), "false"),
+}
+
+
 def _hint(kind: str, value: object) -> str:
     """How to fix the most common type errors."""
     if kind == "string_type" and isinstance(value, int | float):
@@ -152,9 +158,10 @@ def _hint(kind: str, value: object) -> str:
     if kind == "tuple_type" and isinstance(value, Mapping):
         return "put a file name that contains a dot in quotes"
     quoted_number = kind in ("int_type", "float_type") and _is_number(value)
-    quoted_bool = kind == "bool_type" and str(value).lower() in ("true", "false")
-    if isinstance(value, str) and (quoted_number or quoted_bool):
-        return f"write it without the quotes: {value.strip().lower()}"
+    if isinstance(value, str) and quoted_number:
+        return f"write it without the quotes: {value.strip()}"
+    if kind == "bool_type" and (meant := _BOOLEANS.get(str(value).strip().lower())):
+        return f"write it without the quotes: {meant}"
     if kind == "model_type" and isinstance(value, list):
         return "write its name in single brackets"
     return ""
@@ -179,7 +186,9 @@ def _misfit(model: type[BaseModel], error: ErrorDetails) -> str:
     if kind == "value_error" and isinstance(wrong := context.get("error"), MisfitError):
         return sentence(wrong.expected, value, wrong.hint, show=wrong.show)
     if kind == "literal_error":
-        return sentence(str(context["expected"]).replace("'", '"'), value)
+        expected = str(context["expected"]).replace("'", '"')
+        near = nearest(value, re.findall('"([^"]*)"', expected)) if isinstance(value, str) else None
+        return sentence(expected, value, did_you_mean(near))
     if kind in _EXPECTED:
         return sentence(_EXPECTED[kind].format(**context), value, _hint(kind, value))
     return error["msg"]

@@ -27,7 +27,9 @@ from batchsend.campaigns.types import (
     Text,
     Texts,
     TimeOfDay,
+    did_you_mean,
 )
+from batchsend.lists.headers import nearest
 
 
 class Table(BaseModel):
@@ -80,7 +82,7 @@ class Recipients(Table):
 
     key: Headers | None = Field(
         default=None,
-        description="The columns that identify a message: rows with the same values get one text. "
+        description="The columns that identify a message: rows with the same values, in any spelling, get one text. "
         "Default: the customer's UUID.",
     )
     where: Text | None = Field(
@@ -122,7 +124,8 @@ class Recipients(Table):
     )
     default_region: Region = Field(
         default="US",
-        description="The country of phone numbers without a country code, as two capital letters.",
+        description="The country of phone numbers without a country code, as two capital letters. It also decides "
+        "whether `3/5/2026` in a key is March 5 (US) or May 3 (other countries).",
     )
 
     @property
@@ -199,7 +202,8 @@ def _quiet_hours(value: object) -> object:
         return {"from": "21:00", "to": "08:00"}
     if isinstance(value, Mapping | None):
         return value
-    raise MisfitError('"TCPA" or a table')
+    near = nearest(value, ["TCPA"]) if isinstance(value, str) else None
+    raise MisfitError('"TCPA" or a table', did_you_mean(near))
 
 
 class Sending(Table):

@@ -13,15 +13,15 @@ from datetime import time, timedelta
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from batchsend.campaigns.cron import cron_problem
 from batchsend.campaigns.zones import known_zone, nearest_zone
-from batchsend.lists.headers import match_key
-from batchsend.utils.net import is_this_machine
+from batchsend.lists.headers import match_key, nearest
+from batchsend.utils.near_files import lock_target
+from batchsend.utils.net import is_this_machine, web_address
 from batchsend.utils.protected_files import refusal
 
 
@@ -121,10 +121,16 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise MisfitError(
             "the path of a file", "a web address cannot be read: save the file first", show=False
         )
+    if (locked := lock_target(Path(text))) is not None:
+        raise MisfitError(
+            "a path", f"this is a lock file, which exists while {locked} is open: name {locked}"
+        )
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
-        raise MisfitError("a path", _home_hint(text)) from error
+        raise MisfitError(
+            "a path", "the home folder in this path is unknown: write the whole path"
+        ) from error
     context = info.context or {}
     directory = context.get(info.field_name) or context.get("directory")
     if not directory:
@@ -133,13 +139,6 @@ def _path(value: object, info: ValidationInfo) -> Path:
     if (why := refusal(whole, context.get("directory"))) is not None:
         raise ForbiddenMisfitError("a file that may be shown and sent", f"{why}: name another file")
     return whole
-
-
-def _home_hint(text: str) -> str:
-    name = Path(text).name
-    if name.startswith("~$"):
-        return f"this is Excel's lock file for an open workbook: name {name.removeprefix('~$')} instead"
-    return "the home folder in this path is unknown: write the whole path"
 
 
 FilePath = Annotated[
@@ -158,17 +157,51 @@ def is_pattern(path: object) -> bool:
     return "://" not in text and any(sign in text for sign in "*?")
 
 
+#: The encodings that lists come in, by Python's names and by those of Excel and Notepad.
+_ENCODINGS = {
+    "utf-8": "utf-8",
+    "utf-8-bom": "utf-8",
+    "utf-16": "utf-16",
+    "unicode": "utf-16",
+    "windows-1252": "windows-1252",
+    "win-1252": "windows-1252",
+    "ansi": "windows-1252",
+    "western european": "windows-1252",
+    "iso-8859-1": "iso-8859-1",
+    "latin-1": "latin-1",
+    "ascii": "ascii",
+    "mac-roman": "mac-roman",
+    "macintosh": "mac-roman",
+}
+#: Names of delimiters -> how a campaign file writes the delimiter.
+_DELIMITERS = {
+    "\\t": "\\t",
+    "tab": "\\t",
+    "tabulator": "\\t",
+    "comma": ",",
+    "semicolon": ";",
+    "pipe": "|",
+    "vertical bar": "|",
+    "colon": ":",
+    "space": " ",
+}
+
+
 def _encoding(value: str) -> str:
     try:
         "".encode(codecs.lookup(value).name)
     except (LookupError, ValueError) as error:
-        raise MisfitError("a text encoding such as utf-8, windows-1252 or utf-16") from error
+        meant = _ENCODINGS.get(near) if (near := nearest(value, _ENCODINGS)) else None
+        raise MisfitError(
+            "a text encoding such as utf-8, windows-1252 or utf-16", did_you_mean(meant)
+        ) from error
     return value
 
 
 def _delimiter(value: str) -> str:
-    if value == "\\t":
-        raise MisfitError("one character", 'for a tab write "\\t" in double quotes')
+    if sign := _DELIMITERS.get(value.strip().casefold()):
+        name = "tab" if sign == "\\t" else value.strip().casefold()
+        raise MisfitError("one character", f'for a {name} write "{sign}" in double quotes')
     if len(value) != 1 or value.isalnum() or value in "\"'\r\n":
         raise MisfitError('one character such as "," or ";" or "\\t"')
     return value
@@ -254,7 +287,9 @@ def _recipient_zone(value: str) -> str:
     try:
         return _zone(value)
     except MisfitError as error:
-        raise MisfitError(f'"recipient" or {error.expected}', error.hint) from error
+        near = nearest(value, ["recipient"])
+        hint = did_you_mean(near) if near else error.hint
+        raise MisfitError(f'"recipient" or {error.expected}', hint) from error
 
 
 ZoneName = Annotated[str, AfterValidator(_zone)]
@@ -274,12 +309,12 @@ _REGIONS = {
 }
 
 
-def _region(value: str) -> str:
+def region_of(value: str) -> str:
+    """The ISO 3166 code of a country that phone numbers are known for. Raises `MisfitError` with the one meant."""
     region = value.strip()
     if region not in SUPPORTED_REGIONS:
-        meant = _REGIONS.get(region.upper()) or (
-            region.upper() if region.upper() in SUPPORTED_REGIONS else None
-        )
+        plain = region.upper().replace(".", "")
+        meant = plain if plain in SUPPORTED_REGIONS else _REGIONS.get(nearest(plain, _REGIONS) or "")
         raise MisfitError('a country as two capital letters, such as "US"', did_you_mean(meant))
     return region
 
@@ -288,14 +323,15 @@ def _callback_url(value: str) -> str:
     url = value.strip()
     wrong = MisfitError("a web address that begins with https://", show="@" not in url)
     try:
-        parts = urlsplit(url)
-        host, has_user, _valid_port = parts.hostname, "@" in parts.netloc, parts.port
+        parts = web_address(url)
     except ValueError as error:
         raise wrong from error
-    if has_user:
+    host = parts.hostname or ""
+    if "@" in parts.netloc:
         wrong.hint = "a campaign file must not hold credentials: remove them"
         raise wrong
-    if not host or not url.isprintable() or " " in url or parts.scheme not in ("https", "http"):
+    if host == "your-host":
+        wrong.hint = "write the name of your server in place of YOUR-HOST"
         raise wrong
     if parts.scheme == "http" and not is_this_machine(host):
         wrong.hint = "plain http:// is not encrypted and is allowed only for this computer"
@@ -311,6 +347,6 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-Region = Annotated[str, AfterValidator(_region), Field(json_schema_extra={"minLength": 2, "maxLength": 2})]
+Region = Annotated[str, AfterValidator(region_of), Field(json_schema_extra={"minLength": 2, "maxLength": 2})]
 CallbackUrl = Annotated[str, AfterValidator(_callback_url), Field(json_schema_extra={"format": "uri"})]
 Metadata = Annotated[dict[str, str], AfterValidator(_metadata)]

@@ -32,9 +32,33 @@ resend_option = click.option(
 )
 customer_option = click.option("--customer", metavar="UUID", help="The customer's id in myKaarma.")
 phone_option = click.option("--phone", metavar="NUMBER", help="The phone number, in any format.")
+
+
+class Choice(click.Choice[str]):
+    """One of a few values. The error for another value names the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        from batchsend.lists.headers import nearest
+
+        near = nearest(str(value), self.choices)
+        message = super().get_invalid_choice_message(value, ctx)
+        return f"{message} Did you mean '{near}'?" if near else message
+
+
+def _known_region(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    from batchsend.campaigns.types import MisfitError, region_of
+
+    try:
+        return region_of(given.upper())
+    except MisfitError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        raise click.BadParameter(f"expected {error.expected}, but it is {given!r}{hint}") from error
+
+
 region_option = click.option(
     "--region",
     default="US",
+    callback=_known_region,
     show_default=True,
     metavar="CODE",
     help="Country of phone numbers without a country code.",
@@ -69,7 +93,7 @@ def confirm_number(number: int, action: str) -> bool:
 
 def customer_of(given: str | None) -> str:
     """A customer id from `--customer`; empty if there is none."""
-    from batchsend.planning.row_judge import API_UUID
+    from batchsend.planning.rules import API_UUID
 
     text = (given or "").strip()
     if given is not None and not API_UUID.fullmatch(text):
@@ -87,6 +111,6 @@ def phone_of(given: str | None, region: str) -> str:
     if given is None:
         return ""
     try:
-        return to_e164(given, region.upper())
+        return to_e164(given, region)
     except PhoneProblem as problem:
         raise click.UsageError(f"--phone: {problem}.") from problem

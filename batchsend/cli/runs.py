@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from batchsend.cli.options import FILE, echo_lines, ledger_option, phone_of, region_option
+from batchsend.cli.options import FILE, Choice, echo_lines, ledger_option, phone_of, region_option
+from batchsend.statuses import Status
 
 
 @click.command()
@@ -30,7 +31,13 @@ def stop(target: str, ledger: str | None) -> None:
 @click.command()
 @click.argument("target", metavar="CAMPAIGN|RUN")
 @click.option("--out", type=FILE, metavar="PATH", help="Where to write them (.xlsx or .csv).")
-@click.option("--only", multiple=True, metavar="STATUS", help="Only rows with this status; can be repeated.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=Choice([status.value for status in Status if status is not Status.READY]),
+    metavar="STATUS",
+    help="Only rows with this status; can be repeated.",
+)
 @click.option("--as-list", is_flag=True, help="Write a list: only the columns of the original list.")
 @ledger_option
 def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
@@ -39,14 +46,8 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
     from batchsend.cli.text.report import delivery_lines
     from batchsend.reports.output_files import write_run, write_run_as_list, write_run_page
     from batchsend.runs.lookup import find_run, results_file
-    from batchsend.statuses import Status, Tally
+    from batchsend.statuses import Tally
 
-    unknown = [status for status in only if status not in set(Status) - {Status.READY}]
-    if unknown:
-        raise click.BadParameter(
-            f"{unknown[0]} is not a status. There are: {', '.join(s for s in Status if s is not Status.READY)}.",
-            param_hint="--only",
-        )
     with find_run(target, ledger) as found:
         path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
         write = write_run_as_list if as_list else write_run

@@ -13,6 +13,7 @@ import click
 
 from batchsend.cli.options import (
     FILE,
+    Choice,
     campaign_argument,
     confirm_number,
     echo_lines,
@@ -71,7 +72,7 @@ _WITH_DRY_RUN = {"dry_run", "yes"} | {parameter.name for parameter in preview.pa
 @click.option("--quiet", is_flag=True, help="Print only the summary line and where the results are.")
 @click.option(
     "--log-format",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     help="json: one object per line on standard error, and one at the end on standard output.",

@@ -44,13 +44,17 @@ REPLACED = and_(
 
 @dataclass(frozen=True)
 class Identity:
-    """The name and base URL that identify a campaign, its key columns, and where it is sent from."""
+    """The name and base URL that identify a campaign, its key columns, and where it is sent from.
+
+    `key_region`: the `default_region` by which dates and phones in keys are read; `None` is unknown.
+    """
 
     name: str
     base_url: str
     key_columns: tuple[str, ...]
     file: str
     host: str
+    key_region: str | None
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,12 @@ class Ledger:
         with self.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else _campaign(row)
+
+    def campaign_names(self, base_url: str) -> list[str]:
+        """The names of all campaigns at this API, oldest first."""
+        query = select(campaigns.c.name).where(campaigns.c.base_url == base_url).order_by(campaigns.c.id)
+        with self.read() as connection:
+            return list(connection.scalars(query))
 
     def campaigns_of_file(self, file: str, host: str, base_url: str) -> list[CampaignRecord]:
         """All campaigns that were last sent from this file on this host, oldest first.

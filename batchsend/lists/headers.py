@@ -57,6 +57,12 @@ def match_key(header: str) -> str:
     return _between_words.sub("", clean(header).casefold())
 
 
+def spellings(header: str) -> set[str]:
+    """The usual spellings with the same `match_key`, in lower case: `first name`, `first_name`, `firstname` ..."""
+    words = _between_words.split(clean(header).casefold())
+    return {separator.join(words) for separator in ("", " ", "_", "-")}
+
+
 def variable_name(header: str) -> str:
     """The column's name in templates: `First Name` is `first_name`, `Customer's E-mail` is `customers_e_mail`.
 

@@ -27,7 +27,7 @@ from batchsend.messages.name_case import name_case
 from batchsend.messages.phones import PhoneProblem, display_phone, to_e164
 from batchsend.statuses import Code
 
-__all__ = ["FilterProblem", "date", "money", "name_case", "phone"]
+__all__ = ["FilterProblem", "date", "money", "name_case", "phone", "read_date"]
 
 
 class FilterProblem(RowProblem):
@@ -59,7 +59,7 @@ def date(text: str, pattern: str = "MMM d", locale: str = "en_US", order: str | 
     prints_time = _prints_time(pattern)
     if order not in {None, "mdy", "dmy"}:
         raise FilterProblem(f'`date` has no order `{order}`; use "mdy" or "dmy"')
-    value, has_time = _read_date(text, order or _order(read_locale))
+    value, has_time = read_date(text, order or _order(read_locale))
     if prints_time and not has_time:
         raise FilterProblem(
             f"`date` cannot print a time with the pattern `{pattern}`: the value has only a date"
@@ -121,7 +121,11 @@ def _order(locale: Locale) -> str | None:
     return order if order in {"mdy", "dmy"} else None
 
 
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_WEEKDAY = r"(?:(?i:sun|mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?)(?:day)?\.?,? )?"
 _TIME = (
     r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?"
     r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?)?"
@@ -132,15 +136,18 @@ _dates = tuple(
     for spelling in (
         r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})",
         r"(?P<one>\d{1,2})[-/.](?P<other>\d{1,2})[-/.](?P<year>\d{4}|\d{2})",
-        r"(?:[A-Za-z]+,? )?(?P<name>[A-Za-z]{3,9})\.? (?P<day>\d{1,2})(?:st|nd|rd|th)?,? (?P<year>\d{4})",
-        r"(?P<day>\d{1,2})[- ](?P<name>[A-Za-z]{3,9})\.?[-, ]+(?P<year>\d{4}|\d{2})",
+        _WEEKDAY + r"(?P<name>[A-Za-z]{3,9})\.? (?P<day>\d{1,2})(?:st|nd|rd|th)?,? (?P<year>\d{4})",
+        _WEEKDAY + r"(?P<day>\d{1,2})[- ](?P<name>[A-Za-z]{3,9})\.?[-, ]+(?P<year>\d{4}|\d{2})",
     )
 )
 _NO_DATE = "`date` cannot read the value: it is not a date such as 2026-03-01 or 3/1/2026"
 
 
-def _read_date(text: str, order: str | None) -> tuple[datetime, bool]:
-    """The date, at 00:00 if the value has no time, and whether it has a time."""
+def read_date(text: str, order: str | None) -> tuple[datetime, bool]:
+    """The date, at 00:00 if the value has no time, and whether it has a time.
+
+    `order`: "mdy" or "dmy"; `None` refuses an ambiguous value. Raises `FilterProblem`.
+    """
     for spelling in _dates:
         match = spelling.fullmatch(text.strip())
         if match is not None:
@@ -162,10 +169,7 @@ def _read_date(text: str, order: str | None) -> tuple[datetime, bool]:
 
 def _month_and_day(parts: dict[str, str | None], order: str | None) -> tuple[int, int]:
     if parts.get("name"):
-        name = str(parts["name"])[:3].lower()
-        if name not in _MONTHS:
-            raise FilterProblem(_NO_DATE)
-        return _MONTHS.index(name) + 1, int(str(parts["day"]))
+        return _month(str(parts["name"]).lower()), int(str(parts["day"]))
     if parts.get("month"):
         return int(str(parts["month"])), int(str(parts["day"]))
     one, other = int(str(parts["one"])), int(str(parts["other"]))
@@ -182,6 +186,14 @@ def _month_and_day(parts: dict[str, str | None], order: str | None) -> tuple[int
             f'month {month}: write order="{"dmy" if month == one else "mdy"}" if that fits the list\'s dates'
         )
     return month, day
+
+
+def _month(name: str) -> int:
+    # "Marlin 12, 2024" is no date.
+    for number, month in enumerate(_MONTHS, start=1):
+        if name in (month, month[:3]) or (name == "sept" and month == "september"):
+            return number
+    raise FilterProblem(_NO_DATE)
 
 
 def _year(text: str | None) -> int:

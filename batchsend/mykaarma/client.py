@@ -26,6 +26,7 @@ from batchsend.mykaarma.protocol import (
     request_path,
     server_time,
 )
+from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.version import __version__
 
@@ -79,8 +80,7 @@ class ApiClient:
     def __init__(
         self,
         base_url: str,
-        username: str,
-        password: str,
+        credentials: Credentials,
         *,
         options: SendingAttributes,
         timeout: float,
@@ -88,7 +88,10 @@ class ApiClient:
         sender_per_row: bool,
     ) -> None:
         self._base_url = base_url
-        self._authorization = aiohttp.encode_basic_auth(username, password, encoding="utf-8")
+        self._authorization = aiohttp.encode_basic_auth(
+            credentials.username, credentials.password, encoding="utf-8"
+        )
+        self._origin = credentials.origin
         self._options = options
         self._timeout = timeout
         self._limit = connections
@@ -135,7 +138,10 @@ class ApiClient:
         retry_after, time = answer.headers.get("Retry-After"), datetime.now(UTC)
         if retry_after is not None:  # only this needs the server's clock, and parsing a date is slow
             time = server_time(answer.headers.get("Date"), time)
-        return judge(answer.status, answer.body, retry_after, time, sender_per_row=self._sender_per_row)
+        judgement = judge(answer.status, answer.body, retry_after, time, sender_per_row=self._sender_per_row)
+        if answer.status == 401 and isinstance(judgement, Refused):
+            return Refused(f"{judgement.reason} {self._origin}".rstrip())
+        return judgement
 
     async def _ready_connection(self, connections: ApiConnections, departure: Departure) -> Connection:
         """A connection on which the request is to be written now; it counts as sent.

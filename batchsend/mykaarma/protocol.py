@@ -26,6 +26,30 @@ LONGEST_RETRY_AFTER = 3600.0
 #: The most codes taken from an answer, because they go into cells of a workbook.
 _MOST_ENTRIES = 20
 
+#: The error codes of the send-text API that are known. It may give others, which are recorded in the same way.
+API_CODES = frozenset(
+    {
+        "CREDENTIALS_ARE_NULL",
+        "CUSTOMER_LOCKED",
+        "DEALERSHIP_HOLIDAY",
+        "INTERNAL_SERVER_ERROR",
+        "INVALID_COMMUNICATION_VALUE",
+        "INVALID_CUSTOMER",
+        "INVALID_SERVICE_SUBSCRIBER",
+        "INVALID_USER",
+        "MESSAGE_ALREADY_SENT",
+        "MISSING_IS_MANUAL",
+        "MISSING_MESSAGE_ATTRIBUTES",
+        "MISSING_MESSAGE_BODY",
+        "MISSING_MESSAGE_PROTOCOL",
+        "MISSING_MESSAGE_TYPE",
+        "NOT_AUTHORIZED_REQUEST",
+        "OPTED_OUT_COMMUNICATION_VALUE",
+        "TWILIO_SENDING_FAILURE",
+        "USER_DOES_NOT_HAVE_AUTHORITY",
+        "WRONG_CREDENTIAL",
+    }
+)
 #: Refusals that would affect every later row too.
 _ABOUT_THE_SENDER = frozenset({"INVALID_USER", "USER_DOES_NOT_HAVE_AUTHORITY", "DEALERSHIP_HOLIDAY"})
 _SENDER_ADVICE = {

@@ -28,6 +28,11 @@ class Roles:
     template_by: int | None = None
 
     @property
+    def customer_in_key(self) -> int | None:
+        """The position of the customer's id among the key's columns."""
+        return self.key.index(self.customer_uuid) if self.customer_uuid in self.key else None
+
+    @property
     def used(self) -> frozenset[int]:
         """All these positions."""
         single = (

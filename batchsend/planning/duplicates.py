@@ -1,15 +1,18 @@
-"""Finds earlier rows of the list with the same key, phone or customer.
+"""Finds rows above in the list with the same key, phone or customer.
 
-A list may be long. For rows above the present chunk only an index is in memory; the rows themselves are read from
+A list may be long. Of the chunks above the present one only hashes are in memory. The rows themselves are read from
 where they were stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import bindparam, select, update
 
 from batchsend.ledger.ledger import Ledger
@@ -17,162 +20,195 @@ from batchsend.ledger.runs import TakenRow
 from batchsend.ledger.schema import messages
 from batchsend.statuses import Code, Status
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 #: Reads the rows with these numbers from where they are stored. It may yield other rows too.
 Fetch = Callable[[Sequence[int]], Iterator[TakenRow]]
-#: Values that a dictionary holds before they are packed into an array. A shorter list never loads numpy.
-RECENT = 50_000
-#: Bits of a row number, which is at most `lists.source.MAX_ROWS`.
-_ROW_BITS = 24
-_ROW = (1 << _ROW_BITS) - 1
-_HASH = ((1 << 64) - 1) ^ _ROW
 
 
-class EarlierRows:
-    """The rows that are sent so far, by key, phone and customer.
+class TakenRows:
+    """The rows that are sent, of the chunks above, and the rows that an earlier start of this run tried.
 
-    Call `begin_chunk` before a chunk, then look up and `add` its rows. `phones`, `customers`: index these too.
+    `fetch` reads them. `names`: the columns to index, of `key`, `phone` and `customer_uuid`.
     """
 
-    def __init__(self, fetch: Fetch, *, phones: bool, customers: bool) -> None:
+    def __init__(self, fetch: Fetch | None = None, names: Sequence[str] = ()) -> None:
         self._fetch = fetch
-        self._rows_by_key = RowsByValue()
-        self._rows_by_phone = RowsByValue() if phones else None
-        self._rows_by_customer = RowsByValue() if customers else None
-        # For the values of the present chunk only.
-        self._first_by_key: dict[str, TakenRow] = {}
-        self._first_by_phone: dict[str, TakenRow] = {}
-        self._count_by_customer: Counter[str] = Counter()
+        self._indexes = {name: _Index() for name in names}
 
-    def add_tried(self, row: int, key: str, phone: str | None) -> None:
-        """Adds a row that an earlier start tried, above or below the present one.
+    def add(self, rows: pd.DataFrame) -> None:
+        """Adds rows. The index has their numbers; columns that are not there are not indexed."""
+        for name, index in self._indexes.items():
+            if name in rows:
+                index.add(rows[name].dropna())
 
-        The ledger already counts its text for the customer, so it is not counted here.
-        """
-        self._rows_by_key.add(key, row)
-        if phone is not None and self._rows_by_phone is not None:
-            self._rows_by_phone.add(phone, row)
+    def find(self, name: str, values: pd.Series[Any]) -> dict[str, list[int]]:
+        """Value -> the numbers of the rows with this value, ascending."""
+        return self._indexes[name].find(values.dropna()) if name in self._indexes else {}
 
-    def begin_chunk(self, keys: Collection[str], phones: Collection[str], customers: Collection[str]) -> None:
-        """Looks up the earlier rows for all values of a chunk in one go."""
-        by_key = self._rows_by_key.candidates(keys)
-        by_phone = self._rows_by_phone.candidates(phones) if self._rows_by_phone is not None else {}
-        by_customer = (
-            self._rows_by_customer.candidates(customers) if self._rows_by_customer is not None else {}
-        )
-        rows: dict[int, list[TakenRow]] = {}
-        numbers = {
-            row for found in (by_key, by_phone, by_customer) for some in found.values() for row in some
-        }
-        for earlier in self._fetch(sorted(numbers)) if numbers else ():
-            rows.setdefault(earlier.row, []).append(earlier)
-        # Candidates may be wrong: different values can share a hash.
-        self._first_by_key = _first(
-            (key, earlier)
-            for key, some in by_key.items()
-            for row in sorted(some)
-            for earlier in rows.get(row, ())
-            if earlier.key == key
-        )
-        self._first_by_phone = _first(
-            (phone, earlier)
-            for phone, some in by_phone.items()
-            for row in sorted(some)
-            for earlier in rows.get(row, ())
-            if earlier.phone == phone
-        )
-        self._count_by_customer = Counter(
-            customer
-            for customer, some in by_customer.items()
-            for row in set(some)
-            if any(earlier.customer_uuid == customer for earlier in rows.get(row, ()))
-        )
-
-    def first_with_key(self, key: str) -> TakenRow | None:
-        """The first row that is sent with this key."""
-        return self._first_by_key.get(key)
-
-    def first_with_phone(self, phone: str) -> TakenRow | None:
-        """The first row that is sent to this phone."""
-        return self._first_by_phone.get(phone)
-
-    def count_for_customer(self, customer_uuid: str) -> int:
-        """The number of rows that are sent to this customer."""
-        return self._count_by_customer[customer_uuid]
-
-    def add(self, row: TakenRow) -> None:
-        """Adds a row of the present chunk that is sent."""
-        if row.key not in self._first_by_key:
-            self._first_by_key[row.key] = row
-            self._rows_by_key.add(row.key, row.row)
-        if (
-            row.phone is not None
-            and self._rows_by_phone is not None
-            and row.phone not in self._first_by_phone
-        ):
-            self._first_by_phone[row.phone] = row
-            self._rows_by_phone.add(row.phone, row.row)
-        if self._rows_by_customer is not None:
-            self._count_by_customer[row.customer_uuid] += 1
-            self._rows_by_customer.add(row.customer_uuid, row.row)
-
-
-def _first(found: Iterator[tuple[str, TakenRow]]) -> dict[str, TakenRow]:
-    first: dict[str, TakenRow] = {}
-    for value, row in found:
-        first.setdefault(value, row)
-    return first
-
-
-class RowsByValue:
-    """Row numbers by the value of one column, in little memory."""
-
-    def __init__(self) -> None:
-        self._recent: dict[str, tuple[int, ...]] = {}
-        #: Sorted.
-        self._packed: NDArray[np.uint64] | None = None
-
-    def add(self, value: str, row: int) -> None:
-        """Adds a row with this value. `row` is below 16,777,216."""
-        recent = self._recent
-        recent[value] = (*recent[value], row) if value in recent else (row,)
-        if len(recent) >= RECENT:
-            self._pack()
-
-    def candidates(self, values: Collection[str]) -> dict[str, list[int]]:
-        """Value -> all rows with this value, and perhaps others with the same hash."""
-        recent = self._recent
-        found = {value: list(recent[value]) for value in values if value in recent}
-        if self._packed is not None:
-            for value, rows in self._packed_candidates(values):
-                found[value] = [*rows, *found.get(value, ())]
+    def rows(self, numbers: Collection[int]) -> dict[int, list[TakenRow]]:
+        """The rows with these numbers."""
+        found: dict[int, list[TakenRow]] = {}
+        for row in self._fetch(sorted(numbers)) if self._fetch is not None and numbers else ():
+            found.setdefault(row.row, []).append(row)
         return found
 
-    def _packed_candidates(self, values: Collection[str]) -> list[tuple[str, list[int]]]:
-        import numpy as np
 
-        packed = self._packed
-        assert packed is not None  # noqa: S101 - the caller checks
-        values = list(values)
-        hashes = np.fromiter((hash(value) & _HASH for value in values), np.uint64, len(values))
-        begins = np.searchsorted(packed, hashes)
-        ends = np.searchsorted(packed, hashes | np.uint64(_ROW), side="right")
-        return [
-            (values[index], (packed[begins[index] : ends[index]] & np.uint64(_ROW)).tolist())
-            for index in np.flatnonzero(ends > begins).tolist()
-        ]
+class _Index:
+    """Row numbers by the hash of a value, in 16 bytes a row."""
 
-    def _pack(self) -> None:
-        import numpy as np
+    def __init__(self) -> None:
+        #: Sorted, with the row of each hash.
+        self._hashes: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._rows: NDArray[np.int64] = np.empty(0, np.int64)
 
-        entries = [(hash(value) & _HASH) | row for value, rows in self._recent.items() for row in rows]
-        new = np.array(entries, np.uint64)
-        self._recent = {}
-        self._packed = new if self._packed is None else np.concatenate([self._packed, new])
-        self._packed.sort()
+    def add(self, values: pd.Series[Any]) -> None:
+        hashes = np.concatenate([self._hashes, _hashes(values)])
+        rows = np.concatenate([self._rows, values.index.to_numpy(np.int64)])
+        order = np.lexsort((rows, hashes))
+        self._hashes, self._rows = hashes[order], rows[order]
+
+    def find(self, values: pd.Series[Any]) -> dict[str, list[int]]:
+        if not len(self._hashes):
+            return {}
+        wanted, texts = _hashes(values), values.tolist()
+        begins = np.searchsorted(self._hashes, wanted)
+        ends = np.searchsorted(self._hashes, wanted, side="right")
+        return {
+            texts[place]: self._rows[begins[place] : ends[place]].tolist()
+            for place in np.flatnonzero(ends > begins).tolist()
+        }
+
+
+def _hashes(values: pd.Series[Any]) -> NDArray[np.uint64]:
+    # Python's hash has 64 bits and a key of this process, so that no list can be made to collide.
+    return np.fromiter(map(hash, values), np.int64, len(values)).view(np.uint64)
+
+
+class _First(NamedTuple):
+    """The first row that is sent with some key or to some phone. `cells`: the list's own."""
+
+    row: int
+    customer_uuid: str
+    cells: Sequence[str]
+
+
+def repeats(
+    rows: pd.DataFrame,
+    headers: Sequence[str],
+    taken: TakenRows,
+    reached: Mapping[str, int],
+    *,
+    skip_phones: bool,
+    max_messages: int | None,
+) -> pd.DataFrame:
+    """Verdicts on rows that share a key or phone with a row above, or whose customer gets too many texts.
+
+    `rows`: as in `rules`; `taken`: the chunks above; `reached`: customer UUID -> texts that count for `max_messages`.
+    Each row is judged by what is sent above it, so these rows are taken one after another; most rows share nothing.
+    """
+    found = {name: taken.find(name, rows[name]) for name in ("key", "phone", "customer_uuid")}
+    shared = rows["key"].duplicated(keep=False) | rows["key"].isin(list(found["key"]))
+    if skip_phones:
+        shared |= rows["phone"].notna() & rows["phone"].duplicated(keep=False)
+        shared |= rows["phone"].isin(list(found["phone"]))
+    if max_messages is not None:
+        customers = rows["customer_uuid"]
+        shared |= customers.duplicated(keep=False)
+        shared |= customers.isin([*found["customer_uuid"], *reached])
+    above = _Above(found, taken, reached)
+    verdicts = {}
+    for number, key, phone, customer, resend, *cells in rows.loc[
+        shared, ["key", "phone", "customer_uuid", "resend", *range(len(headers))]
+    ].itertuples(name=None):
+        row = _First(number, customer, cells)
+        verdict = (
+            above.duplicate(row, key, headers)
+            or (above.duplicate_phone(row, phone) if skip_phones else None)
+            or (
+                above.too_many(customer, max_messages)
+                if max_messages is not None and resend is None
+                else None
+            )
+        )
+        if verdict is not None:
+            verdicts[number] = verdict
+        else:
+            above.add(row, key, phone)
+    names = ("code", "description", "differs")
+    return pd.DataFrame(list(verdicts.values()), index=list(verdicts), columns=names, dtype=object)
+
+
+class _Verdict(NamedTuple):
+    """`differs`: the earlier row and the headers of the columns in which a duplicate differs."""
+
+    code: str
+    description: str
+    differs: tuple[int, tuple[str, ...]] | None = None
+
+
+class _Above:
+    """The rows that are sent above the present one, as far as they share something with it."""
+
+    def __init__(
+        self, found: Mapping[str, Mapping[str, Sequence[int]]], taken: TakenRows, reached: Mapping[str, int]
+    ) -> None:
+        stored = taken.rows(
+            {row for by_value in found.values() for rows in by_value.values() for row in rows}
+        )
+        # Different values can share a hash, so the rows themselves decide.
+        self._by_key = _firsts(found["key"], stored, lambda row: row.key)
+        self._by_phone = _firsts(found["phone"], stored, lambda row: row.phone)
+        self._texts = Counter(reached)
+        for customer, numbers in found["customer_uuid"].items():
+            self._texts[customer] += sum(
+                any(row.customer_uuid == customer for row in stored.get(number, ()))
+                for number in set(numbers)
+            )
+
+    def add(self, row: _First, key: str, phone: str | None) -> None:
+        self._by_key.setdefault(key, row)
+        if phone is not None:
+            self._by_phone.setdefault(phone, row)
+        self._texts[row.customer_uuid] += 1
+
+    def duplicate(self, row: _First, key: str, headers: Sequence[str]) -> _Verdict | None:
+        first = self._by_key.get(key)
+        if first is None or first.row == row.row:
+            return None
+        differing = tuple(
+            header for header, a, b in zip(headers, first.cells, row.cells, strict=False) if header and a != b
+        )
+        if not differing:
+            return _Verdict(str(Code.DUPLICATE), f"the same as row {first.row}")
+        return _Verdict(
+            str(Code.DUPLICATE),
+            f"the same key as row {first.row}, but another {', '.join(differing)}. To text both, add a column "
+            "that differs to `key` under [recipients]",
+            (first.row, differing),
+        )
+
+    def duplicate_phone(self, row: _First, phone: str | None) -> _Verdict | None:
+        first = self._by_phone.get(phone) if phone is not None else None
+        if first is None or first.customer_uuid == row.customer_uuid:
+            return None
+        return _Verdict(str(Code.DUPLICATE_PHONE), f"row {first.row} has the same phone")
+
+    def too_many(self, customer: str, max_messages: int) -> _Verdict | None:
+        texts = self._texts[customer]
+        if texts < max_messages:
+            return None
+        return _Verdict(str(Code.FREQUENCY_CAP), f"{texts} of at most {max_messages} texts")
+
+
+def _firsts(
+    found: Mapping[str, Sequence[int]],
+    stored: Mapping[int, Sequence[TakenRow]],
+    value_of: Callable[[TakenRow], str | None],
+) -> dict[str, _First]:
+    firsts: dict[str, _First] = {}
+    for value, numbers in found.items():
+        for row in (row for number in numbers for row in stored.get(number, ()) if value_of(row) == value):
+            firsts.setdefault(value, _First(row.row, row.customer_uuid, row.texts()))
+    return firsts
 
 
 def skip_texted_phones(plan: Ledger, run_id: int) -> None:

@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import pandas as pd
 from sqlalchemy import insert
 
 from batchsend.campaigns.campaign import Campaign
@@ -28,9 +30,8 @@ from batchsend.ledger.schema import messages
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
 from batchsend.planning.identity import find_campaign
-from batchsend.planning.planned_rows import PlannedChunk, PlannedRow
-from batchsend.planning.planner import Planner, Remarks
-from batchsend.planning.row_judge import Judged
+from batchsend.planning.planner import STORED_COLUMNS, PlannedChunk, Planner, Remarks
+from batchsend.planning.rules import Context, judge, rows_of
 from batchsend.planning.sources import Sources, read_sources
 from batchsend.planning.waiting import WaitRules, mark_waiting, waiting_until
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
@@ -123,7 +124,12 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     sources = read_sources(campaign)
     fingerprint = sources.customers.fingerprint()
     identity = Identity(
-        campaign.name, request.base_url, sources.roles.key_names, str(campaign.path), request.host
+        name=campaign.name,
+        base_url=request.base_url,
+        key_columns=sources.roles.key_names,
+        file=str(campaign.path),
+        host=request.host,
+        key_region=campaign.recipients.default_region,
     )
     known = run = None
     if ledger is not None:
@@ -189,19 +195,25 @@ def _plan_rows(
 def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
     with scratch.write() as connection:
         if chunk.rows:
-            insert_tuples(connection, messages, PlannedRow._fields, chunk.rows)
+            insert_tuples(connection, messages, STORED_COLUMNS, chunk.rows)
         if chunk.kept:
             execute_for_all(connection, insert(messages), chunk.kept)
 
 
-def judge_row(plan: Plan, number: int) -> Judged | None:
-    """Judges one row of a plan's list by itself, without its history; `None` if there is no such row."""
+def judge_row(plan: Plan, number: int) -> pd.Series[Any] | None:
+    """What the rules find out about one row by itself, without its history; `None` if there is no such row."""
     sources = plan.sources
-    judge = sources.row_judge(plan.request.campaign)
     for chunk in sources.customers.chunks(sources.used):
         if number in chunk.frame.index:
-            (cells,) = chunk.frame.loc[[number]].to_numpy().tolist()
-            return judge.judge(number, cells, chunk.malformed.get(number), hidden=number in chunk.hidden)
+            context = Context(
+                campaign=plan.request.campaign,
+                headers=sources.customers.headers,
+                roles=sources.roles,
+                templates=sources.template,
+                malformed=chunk.malformed,
+                hidden=chunk.hidden,
+            )
+            return judge(rows_of(chunk.frame.loc[[number]]), context).iloc[0]
     return None
 
 

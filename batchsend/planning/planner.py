@@ -1,45 +1,57 @@
-"""Decides what happens to each row of a list: the rules of `row_judge`, of the other rows and of the history.
-
-The first rule that applies counts: `MALFORMED_ROW`, `HIDDEN_ROW`, customer and key, `NO_CONSENT`, `SUPPRESSED`,
-`ALREADY_SENT` / `ALREADY_TRIED`, phone, template and text, `DUPLICATE`, `DUPLICATE_PHONE`, `FREQUENCY_CAP`.
-"""
+"""Plans a list chunk by chunk: applies the rules, keeps what this run tried, and counts what a person should see."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
+import numpy as np
+import orjson
+import pandas as pd
+
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.history import Earlier, History
-from batchsend.ledger.runs import TakenRow
 from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, unencodable
-from batchsend.planning.duplicates import EarlierRows, Fetch
-from batchsend.planning.planned_rows import PlannedChunk, PlannedRow
-from batchsend.planning.resend import latest_outcome, matches, settled
-from batchsend.planning.row_judge import Judged, RowIssue
+from batchsend.planning.duplicates import Fetch, TakenRows
+from batchsend.planning.resend import latest_outcome, settled
+from batchsend.planning.rules import SKIPPED, Context, judge, rows_of
 from batchsend.planning.sources import Sources
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Code, Status
-from batchsend.utils.timestamps import start_of_window, to_text
+from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How many examples of each remark a preview shows.
 _EXAMPLES = 20
-_SKIPPED_CODES = frozenset(
-    {
-        Code.HIDDEN_ROW,
-        Code.NO_CONSENT,
-        Code.SUPPRESSED,
-        Code.DUPLICATE,
-        Code.DUPLICATE_PHONE,
-        Code.FREQUENCY_CAP,
-    }
-)
-_as_json_string = json.encoder.encode_basestring
+#: The columns of the ledger's `messages` that a plan fills in, in their order, and where they come from: a column of
+#: `rules`, or a value for every row. The ledger sets `run_id` and `campaign_id` when it stores the plan.
+_STORED: Mapping[str, str | int] = {
+    "run_id": 0,
+    "row": "row",
+    "campaign_id": 0,
+    "key": "key",
+    "customer_uuid": "customer_uuid",
+    "department_uuid": "department_uuid",
+    "user_uuid": "user_uuid",
+    "phone": "phone",
+    "body": "body",
+    "segments": "segments",
+    "encoding": "encoding",
+    "clock": "clock",
+    "cells": "cells",
+    "status": "status",
+    "codes": "code",
+    "descriptions": "description",
+    "message_uuid": "message_uuid",
+    "attempts": 0,
+    "sent_at": "sent_at",
+    "earlier_run": "earlier_run",
+    "generation": "generation",
+    "resend": "resend",
+}
+STORED_COLUMNS = tuple(_STORED)
 
 
 @dataclass
@@ -69,26 +81,15 @@ class Remarks:
     kept: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Already:
-    """An earlier run sent this message, or may have."""
+@dataclass
+class PlannedChunk:
+    """The planned rows of one chunk: values for `STORED_COLUMNS`. Rows to be sent are `pending` `STOPPED`.
 
-    code: Code
-    earlier: Earlier
+    `kept`: rows that an earlier start of this run tried, with all columns of the ledger's `messages`.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """What the ledger knows about the rows of one chunk."""
-
-    #: Key -> the outcomes in other runs.
-    earlier: Mapping[str, Sequence[Earlier]]
-    #: Customer UUID -> texts that count for `max_messages`.
-    reached: Mapping[str, int]
-    #: Row -> the row as this run tried it.
-    tried: Mapping[int, dict[str, Any]]
-    #: Row -> the `--resend` of an earlier start that has not sent the row yet.
-    chosen: Mapping[int, str]
+    rows: list[tuple[Any, ...]]
+    kept: list[dict[str, Any]]
 
 
 class Planner:
@@ -110,211 +111,143 @@ class Planner:
         continues: bool,
     ) -> None:
         self.remarks = Remarks()
-        self._headers = sources.customers.headers
-        self._roles = sources.roles
-        self._judge = sources.row_judge(campaign)
+        self._campaign = campaign
+        self._sources = sources
         self._history = history
-        self._suppression = sources.suppression
-        self._suppresses = sources.suppression.has_entries
+        self._now = now
         self._resend = resend
         self._continues = continues
         # With smart encoding a dash beside an emoji costs nothing extra: without the emoji it becomes a plain dash.
         self._costly = unencodable if campaign.message.smart_encoding else non_gsm7
-        recipients, zone = campaign.recipients, campaign.zone
-        self._skip_duplicate_phones = recipients.duplicate_phones == "skip"
-        self._max_messages = recipients.max_messages
-        days = recipients.repeat_after_days
-        self._texted_since = to_text(start_of_window(now, days, zone)) if days else None
-        days = recipients.max_messages_days if self._max_messages is not None else None
-        self._cap_since = start_of_window(now, days, zone) if days else None
-        self._earlier_rows = EarlierRows(
+        recipients = campaign.recipients
+        names = {
+            "key": True,
+            "phone": recipients.duplicate_phones == "skip",
+            "customer_uuid": recipients.max_messages is not None,
+        }
+        self._taken = TakenRows(
             (lambda rows: chain(history.tried(rows), planned_rows(rows))) if continues else planned_rows,
-            phones=self._skip_duplicate_phones,
-            customers=self._max_messages is not None,
+            [name for name, is_needed in names.items() if is_needed],
         )
         if continues:
-            for row, key, phone in history.tried_keys():
-                self._earlier_rows.add_tried(row, key, phone)
+            tried = pd.DataFrame(history.tried_keys(), columns=["row", "key", "phone"], dtype=object)
+            # Without their customers, because the ledger counts these texts already.
+            self._taken.add(tried.set_index("row"))
 
     def plan(self, chunk: Chunk) -> PlannedChunk:
         """The chunk's rows as the ledger stores them."""
-        planned = PlannedChunk()
-        if chunk.frame.empty:
-            return planned
-        rows = self._judge_rows(chunk)
-        past = self._look_up(rows)
-        for row in rows:
-            outcome = past.tried.get(row.row)
-            if outcome is None:
-                planned.rows.append(self._plan_untried(row, past))
-                continue
-            again = self._plan_again(row, outcome, past)
-            if again is not None:
-                planned.rows.append(again)
-            else:
-                planned.kept.append(_kept(outcome))
-                self.remarks.kept += 1
-        return planned
+        frame = chunk.frame
+        self._note_values(frame)
+        first, last = int(frame.index[0]), int(frame.index[-1])
+        tried = self._history.tried_rows(first, last) if self._continues else {}
+        context = self._context(chunk, self._history.chosen(first, last) if self._continues else {})
+        again = dict(self._again(tried, context))
+        rows = rows_of(frame.drop(index=[row for row in tried if row not in again]))
+        for row, (latest, resend) in again.items():
+            found = latest, resend, tried[row]["generation"] + 1
+            rows.loc[row, ["latest", "resend", "generation"]] = pd.Series(found, dtype=object).to_numpy()
+        rows = judge(rows, context)
+        self._note(rows, context.chosen)
+        is_kept = rows["code"].notna() & rows.index.isin(list(again))
+        kept = [*(set(tried) - set(again)), *rows.index[is_kept]]
+        self.remarks.kept += len(kept)
+        rows = rows[~is_kept]
+        self._taken.add(rows[rows["code"].isna()])
+        return PlannedChunk(
+            _stored(rows, range(len(frame.columns))), [_kept(tried[row]) for row in sorted(kept)]
+        )
 
-    def _judge_rows(self, chunk: Chunk) -> list[Judged]:
+    def _context(self, chunk: Chunk, chosen: Mapping[int, str]) -> Context:
+        sources = self._sources
+        return Context(
+            campaign=self._campaign,
+            headers=sources.customers.headers,
+            roles=sources.roles,
+            templates=sources.template,
+            malformed=chunk.malformed,
+            hidden=chunk.hidden,
+            suppression=sources.suppression,
+            history=self._history,
+            taken=self._taken,
+            now=self._now,
+            resend=self._resend,
+            chosen=chosen,
+        )
+
+    def _again(
+        self, tried: Mapping[int, Mapping[str, Any]], context: Context
+    ) -> Iterator[tuple[int, tuple[Earlier, str]]]:
+        """The rows that this run tried and `--resend` includes: last outcome and value of `--resend`."""
+        earlier = self._history.earlier([outcome["key"] for outcome in tried.values()])
+        for row, outcome in tried.items():
+            status, codes = settled(outcome["status"], outcome["codes"])
+            own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
+            latest = latest_outcome([own, *earlier.get(outcome["key"], ())])
+            resend = context.resend_for(row, latest)
+            if resend is not None:
+                yield row, (latest, resend)
+
+    def _note_values(self, frame: pd.DataFrame) -> None:
+        roles = self._sources.roles
         for counter, position in (
-            (self.remarks.consent, self._roles.consent),
-            (self.remarks.template_values, self._roles.template_by),
+            (self.remarks.consent, roles.consent),
+            (self.remarks.template_values, roles.template_by),
         ):
             if position is not None:
-                counter.update(chunk.frame.iloc[:, position])
-        judge, malformed, hidden = self._judge.judge, chunk.malformed, chunk.hidden
-        return [
-            judge(row, cells, malformed.get(row), hidden=row in hidden)
-            for row, cells in zip(chunk.frame.index, chunk.frame.to_numpy().tolist(), strict=True)
-        ]
+                counter.update(frame.iloc[:, position])
 
-    def _look_up(self, rows: Sequence[Judged]) -> _Past:
-        keys = [row.key for row in rows if row.key is not None]
-        phones = [row.phone for row in rows if row.phone is not None]
-        customers = [row.customer_uuid for row in rows if row.customer_uuid is not None]
-        self._earlier_rows.begin_chunk(keys, phones, customers)
-        history, first, last = self._history, rows[0].row, rows[-1].row
-        return _Past(
-            earlier=history.earlier(keys),
-            reached=history.reached(customers, self._cap_since) if self._cap_since is not None else {},
-            tried=history.tried_rows(first, last) if self._continues else {},
-            chosen=history.chosen(first, last) if self._continues else {},
-        )
-
-    def _plan_again(self, row: Judged, outcome: Mapping[str, Any], past: _Past) -> PlannedRow | None:
-        """A row that this run tried: planned again if `--resend` includes it and it can be sent, else `None`."""
-        status, codes = settled(outcome["status"], outcome["codes"])
-        tried = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
-        latest = latest_outcome([tried, *past.earlier.get(outcome["key"], ())])
-        chosen = past.chosen.get(row.row)
-        resend = self._resend_for(chosen, latest)
-        if resend is None:
-            return None
-        if self._problem(row, past, again=True) is not None:
-            self.remarks.not_again += 1
-            return None
-        self._note_again(latest, chosen)
-        return self._message(row, generation=outcome["generation"] + 1, resend=resend)
-
-    def _plan_untried(self, row: Judged, past: _Past) -> PlannedRow:
-        before = past.earlier.get(row.key) if row.key is not None else None
-        latest = latest_outcome(before) if before else None
-        chosen = past.chosen.get(row.row)
-        resend = self._resend_for(chosen, latest) if latest is not None else None
-        problem = self._problem(row, past, again=resend is not None)
-        if isinstance(problem, _Already):
-            return PlannedRow.of(
-                row, _as_json(row.cells), Status.SKIPPED, problem.code, earlier=problem.earlier
-            )
-        if problem is not None:
+    def _note(self, rows: pd.DataFrame, chosen: Mapping[int, str]) -> None:
+        remarks = self.remarks
+        is_sent = rows["code"].isna()
+        sent = rows[is_sent]
+        remarks.not_again += int((rows["resend"].notna() & ~is_sent).sum())
+        for row, latest, resend in zip(sent.index, sent["latest"], sent["resend"], strict=True):
             if resend is not None:
-                self.remarks.not_again += 1
-            status = Status.SKIPPED if problem.code in _SKIPPED_CODES else Status.INVALID
-            return PlannedRow.of(row, _as_json(row.cells), status, problem.code, problem.description)
-        if resend is not None and latest is not None:
-            self._note_again(latest, chosen)
-        elif latest is not None and latest.status == Status.FAILED:
-            self.remarks.tried_before += 1
-        return self._message(row, generation=0, resend=resend)
+                remarks.again += 1
+                # The user confirmed the choice of an earlier start at that time.
+                if row not in chosen:
+                    remarks.again_unconfirmed += latest.status in (Status.UNCONFIRMED, IN_FLIGHT)
+            elif latest is not None:
+                remarks.tried_before += latest.status == Status.FAILED
+        remarks.preferred += int(sent["phone"].isna().sum())
+        remarks.unknown_zones.update(sent["unknown_zone"].dropna())
+        differing = rows["differs"].dropna()
+        remarks.differing_rows += len(differing)
+        remarks.differing += [
+            (row, first, headers)
+            for row, (first, headers) in zip(differing.index.tolist(), differing, strict=True)
+        ][: _EXAMPLES - len(remarks.differing)]
+        self._note_costly(sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"])
 
-    def _resend_for(self, chosen: str | None, latest: Earlier) -> str | None:
-        """The `--resend` that includes this last outcome: an earlier start's (`chosen`) or this start's."""
-        for choice in (chosen, self._resend):
-            if choice is not None and matches(choice, *settled(latest.status, latest.codes)):
-                return choice
-        return None
-
-    def _problem(self, row: Judged, past: _Past, *, again: bool) -> RowIssue | _Already | None:
-        """The first rule that applies; `None` if the row can be sent."""
-        if row.first is not None:
-            return row.first
-        customer, key = row.customer_uuid or "", row.key or ""
-        before = past.earlier.get(key, ())
-        opted_out = self._suppression.why(customer, row.phone) if self._suppresses else None
-        if opted_out is not None:
-            return RowIssue(Code.SUPPRESSED, opted_out)
-        already = self._already(before) if before and not again else None
-        return (
-            already
-            or row.then
-            or self._repeated(row, key, customer)
-            or self._capped(customer, past.reached, again=again)
-        )
-
-    def _already(self, before: Sequence[Earlier]) -> _Already | None:
-        counting = [
-            outcome
-            for outcome in before
-            if self._texted_since is None or outcome.sent_at is None or outcome.sent_at >= self._texted_since
-        ]
-        for outcome in counting:
-            if outcome.status in MAY_HAVE_REACHED and outcome.status != Status.UNCONFIRMED:
-                return _Already(Code.ALREADY_SENT, outcome)
-        for outcome in counting:
-            if outcome.status in (Status.UNCONFIRMED, IN_FLIGHT):
-                return _Already(Code.ALREADY_TRIED, outcome)
-        return None
-
-    def _repeated(self, row: Judged, key: str, customer: str) -> RowIssue | None:
-        same = self._earlier_rows.first_with_key(key)
-        if same is not None and same.row != row.row:
-            return self._duplicate(row, same.row, same.texts())
-        if row.phone is not None and self._skip_duplicate_phones:
-            other = self._earlier_rows.first_with_phone(row.phone)
-            if other is not None and other.customer_uuid != customer:
-                return RowIssue(Code.DUPLICATE_PHONE, f"row {other.row} has the same phone")
-        return None
-
-    def _duplicate(self, row: Judged, first_row: int, first_cells: Sequence[str]) -> RowIssue:
-        differing = tuple(
-            header
-            for header, a, b in zip(self._headers, first_cells, row.cells, strict=False)
-            if header and a != b
-        )
-        if not differing:
-            return RowIssue(Code.DUPLICATE, f"the same as row {first_row}")
-        self.remarks.differing_rows += 1
-        if len(self.remarks.differing) < _EXAMPLES:
-            self.remarks.differing.append((row.row, first_row, differing))
-        return RowIssue(
-            Code.DUPLICATE,
-            f"the same key as row {first_row}, but another {', '.join(differing)}. To text both, add a column "
-            "that differs to `key` under [recipients]",
-        )
-
-    def _capped(self, customer: str, reached: Mapping[str, int], *, again: bool) -> RowIssue | None:
-        if self._max_messages is None or again:
-            return None
-        texts = reached.get(customer, 0) + self._earlier_rows.count_for_customer(customer)
-        if texts < self._max_messages:
-            return None
-        return RowIssue(Code.FREQUENCY_CAP, f"{texts} of at most {self._max_messages} texts")
-
-    def _message(self, row: Judged, *, generation: int, resend: str | None) -> PlannedRow:
-        cells = _as_json(row.cells)
-        self._earlier_rows.add(TakenRow(row.row, row.key or "", row.phone, row.customer_uuid or "", cells))
-        if row.body is not None and row.size is not None and row.size.encoding is Encoding.UCS2:
-            for character in self._costly(row.body):
+    def _note_costly(self, bodies: pd.Series[Any]) -> None:
+        for row, body in zip(bodies.index.tolist(), bodies, strict=True):
+            for character in self._costly(body):
                 self.remarks.costly_rows[character] += 1
-                rows = self.remarks.costly.setdefault(character, [])
-                if len(rows) < _EXAMPLES:
-                    rows.append(row.row)
-        self.remarks.preferred += row.phone is None
-        if row.unknown_zone is not None:
-            self.remarks.unknown_zones[row.unknown_zone] += 1
-        return PlannedRow.of(row, cells, Status.PENDING, Code.STOPPED, generation=generation, resend=resend)
-
-    def _note_again(self, latest: Earlier, chosen: str | None) -> None:
-        self.remarks.again += 1
-        # The user confirmed the choice of an earlier start at that time.
-        if chosen is None:
-            self.remarks.again_unconfirmed += latest.status in (Status.UNCONFIRMED, IN_FLIGHT)
+                examples = self.remarks.costly.setdefault(character, [])
+                if len(examples) < _EXAMPLES:
+                    examples.append(row)
 
 
-def _as_json(cells: Sequence[str]) -> str:
-    """The same as `json.dumps(cells, ensure_ascii=False)`, in a third of the time (`make bench`: preview)."""
-    return f"[{', '.join(map(_as_json_string, cells))}]"
+def _stored(rows: pd.DataFrame, cells: Sequence[int]) -> list[tuple[Any, ...]]:
+    """`rows`, as `rules.judge` returns them, as values for `STORED_COLUMNS`. `cells`: the list's own columns."""
+    is_sent = rows["code"].isna()
+    skipped = [str(code) for code in SKIPPED]
+    status = np.where(
+        is_sent, Status.PENDING, np.where(rows["code"].isin(skipped), Status.SKIPPED, Status.INVALID)
+    )
+    made = {
+        "row": rows.index.tolist(),
+        "cells": [orjson.dumps(values).decode() for values in rows[list(cells)].to_numpy().tolist()],
+        "status": list(map(str, status)),
+        "code": rows["code"].where(~is_sent, str(Code.STOPPED)),
+        "description": rows["description"].where(~is_sent, ""),
+        "generation": rows["generation"].where(rows["generation"].notna(), 0),
+    }
+    values = [
+        [source] * len(rows) if isinstance(source, int) else made.get(source, rows.get(source))
+        for source in _STORED.values()
+    ]
+    return list(zip(*values, strict=True))
 
 
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier
+from batchsend.lists.headers import nearest
+from batchsend.mykaarma.protocol import API_CODES
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, RESENDABLE, Code, Status
 
+_CHOICES = (
+    "Write --resend failed, --resend unconfirmed, or an error code of the results such as --resend TIMEOUT."
+)
+#: The code of an answer without one.
+_HTTP_CODE = re.compile(r"HTTP_\d{3}", re.ASCII)
 
-def check_resend(resend: str) -> None:
-    """Raises `GuardError` where no row can ever match `--resend resend`."""
+
+def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
+    """Raises `GuardError` where no row can ever match `--resend resend`.
+
+    `recorded` gives the codes in the ledger. It is called only for a code that is not known otherwise.
+    """
     if resend in OPTED_OUT:
         raise GuardError(
             f"--resend {resend}: these customers opted out and are never texted again. If one of them wants texts "
             f"again, remove the opt-out with `batchsend optouts remove`. Then --resend failed sends to that customer."
         )
-    if not resend or (resend in set(Status) and resend not in RESENDABLE):
+    if not resend or resend in set(Status) - RESENDABLE:
         raise GuardError(
-            f"--resend {resend}: only `failed` and `unconfirmed` rows can be sent again. Write --resend failed, "
-            f"--resend unconfirmed, or an error code of the results such as --resend TIMEOUT."
+            f"--resend {resend}: only `failed` and `unconfirmed` rows can be sent again. {_CHOICES}"
+        )
+    known = {*RESENDABLE, *Code, *API_CODES}
+    if resend in known or _HTTP_CODE.fullmatch(resend):
+        return
+    known |= recorded()
+    if resend not in known:
+        near = nearest(resend, sorted(known - OPTED_OUT))
+        hint = f"Did you mean --resend {near}?" if near else _CHOICES
+        raise GuardError(
+            f"--resend {resend}: this is no known error code, and no row in the ledger has it. {hint}"
         )
 
 

@@ -12,7 +12,6 @@ from batchsend.errors import BatchsendError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
-from batchsend.planning.row_judge import RowJudge
 from batchsend.planning.suppression import Suppression, load_suppression
 
 T = TypeVar("T")
@@ -31,16 +30,6 @@ class Sources:
     def used(self) -> frozenset[int]:
         """Positions of the columns that the campaign or its templates use."""
         return self.roles.used | self.template.uses
-
-    def row_judge(self, campaign: Campaign) -> RowJudge:
-        """A judge of this list's rows."""
-        return RowJudge(
-            campaign,
-            self.customers.headers,
-            self.roles,
-            self.template,
-            phones_needed=self.suppression.phones_only,
-        )
 
 
 def read_sources(campaign: Campaign) -> Sources:

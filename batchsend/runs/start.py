@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
 from batchsend.ledger.opening import check_ledger_place, open_for_reading
+from batchsend.ledger.runs import recorded_codes
 from batchsend.lists.newest import newest_match
 from batchsend.planning.guards import Bounds, Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
@@ -86,7 +88,7 @@ def plan_request(start: Start) -> PlanRequest:
     """The request for the plan of a start. Raises `BatchsendError` if the list or `--resend` cannot be used."""
     options = start.options
     if options.resend is not None:
-        check_resend(options.resend)
+        check_resend(options.resend, partial(_recorded_codes, start.ledger_url))
     return PlanRequest(
         campaign=with_newest_list(start.campaign),
         base_url=start.settings.base_url,
@@ -97,6 +99,14 @@ def plan_request(start: Start) -> PlanRequest:
         new_campaign=options.new_campaign,
         wait=options.wait,
     )
+
+
+def _recorded_codes(ledger_url: str) -> set[str]:
+    ledger = open_for_reading(ledger_url)
+    if ledger is None:
+        return set()
+    with closing(ledger):
+        return recorded_codes(ledger)
 
 
 def check_target(campaign: Campaign, target: Path) -> None:

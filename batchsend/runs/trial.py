@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 from sqlalchemy import insert
 
 from batchsend.errors import GuardError
@@ -22,10 +23,10 @@ from batchsend.exits import Exit
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages
-from batchsend.messages.sms import SmsSize
+from batchsend.messages.sms import SmsSize, size_with_opt_out
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
-from batchsend.planning.row_judge import API_UUID, Judged
+from batchsend.planning.rules import API_UUID
 from batchsend.runs.runner import Api, Listener, sandbox_api
 from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
 from batchsend.sending.dispatch import dispatch
@@ -111,25 +112,23 @@ def _first_row(plan: Plan) -> int:
     return int(first["row"])
 
 
-def _trial_of(plan: Plan, customer_uuid: str, judged: Judged) -> Trial:
-    problem = judged.first or judged.then
-    if problem is not None:
-        because = f": {problem.description}" if problem.description else ""
+def _trial_of(plan: Plan, customer_uuid: str, judged: pd.Series[Any]) -> Trial:
+    """`judged`: as `judge_row` returns it."""
+    row, message = int(str(judged.name)), plan.request.campaign.message
+    if judged["code"] is not None:
+        because = f": {judged['description']}" if judged["description"] else ""
         raise GuardError(
-            f"--row {judged.row}: this row has no text to send ({problem.code}{because}). Choose another row or "
+            f"--row {row}: this row has no text to send ({judged['code']}{because}). Choose another row or "
             f"correct this one."
         )
-    body, size, department, user = judged.body, judged.size, judged.department_uuid, judged.user_uuid
-    if body is None or size is None or department is None or user is None:
-        raise AssertionError("a row without a problem has a text and a sender")
     return Trial(
         plan=plan,
         customer_uuid=customer_uuid,
-        row=judged.row,
-        body=body,
-        size=size,
-        department_uuid=department,
-        user_uuid=user,
+        row=row,
+        body=judged["body"],
+        size=size_with_opt_out(judged["body"], message.opt_out_line if message.add_tcpa_footer else None),
+        department_uuid=judged["department_uuid"],
+        user_uuid=judged["user_uuid"],
     )
 
 

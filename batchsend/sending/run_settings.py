@@ -68,8 +68,7 @@ class RunSettings:
         """The HTTP client for this run."""
         return ApiClient(
             self.base_url,
-            credentials.username,
-            credentials.password,
+            credentials,
             options=self.attributes,
             timeout=self.timeout,
             connections=self.concurrency,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_HOST = re.compile(r"[\w.:%-]+")
 
 
 def in_url(host: str) -> str:
@@ -29,6 +33,20 @@ def cannot_listen(
     if error.errno == errno.EACCES:
         return f"{where}: this user may not use it. Choose a port above 1023."
     return f"{where}: this computer has no such address. Use 127.0.0.1, or one of this computer's addresses."
+
+
+def web_address(text: str) -> SplitResult:
+    """Splits the http:// or https:// address `text`. Raises `ValueError` if no program could connect to it."""
+    # urlsplit() silently drops line breaks and tabs.
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError(text)
+    parts = urlsplit(text)
+    host, _valid_port = parts.hostname or "", parts.port
+    # A name with an empty or very long part cannot be encoded and so cannot be looked up.
+    host.encode("idna")
+    if parts.scheme not in ("https", "http") or not _HOST.fullmatch(host) or not host.strip("."):
+        raise ValueError(text)
+    return parts
 
 
 def is_this_machine(host: str) -> bool:

@@ -3,6 +3,8 @@
 A folder in `cases` has a campaign, its list and its template, and `outcome.toml`:
 
     about = "what the list has, and why it matters"
+    sent = true                             # the campaign was sent, with its own list, before the preview
+    list = "list2.csv"                      # for the preview, instead of the campaign's list
     exit = 1                                # of `batchsend preview`; 0 if it is not given
     says = ["a part of the output"]         # of what the terminal shows
     never_says = ["another part"]
@@ -26,11 +28,19 @@ CASES = Path(__file__).parent / "cases"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir()))
-def test_a_list_from_real_trouble_has_its_right_outcome(tmp_path: Path, name: str) -> None:
+def test_a_list_from_real_trouble_has_its_right_outcome(
+    tmp_path: Path, name: str, request: pytest.FixtureRequest
+) -> None:
     folder = tmp_path / name
     shutil.copytree(CASES / name, folder)
     outcome = tomllib.loads((folder / "outcome.toml").read_text(encoding="utf-8"))
-    done = World(folder).run("preview", "campaign.toml")
+    world = World(folder)
+    if outcome.get("sent"):
+        world.base_url = request.getfixturevalue("sandbox").base_url
+        sent = world.send()
+        assert sent.code == 0, sent.err
+    other_list = ["--list", outcome["list"]] if "list" in outcome else []
+    done = world.run("preview", "campaign.toml", *other_list)
     said = " ".join((done.out + done.err).split())
     assert done.code == outcome.get("exit", 0), said
     assert [part for part in outcome.get("says", ()) if part not in said] == [], said

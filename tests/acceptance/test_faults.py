@@ -41,6 +41,7 @@ from batchsend.mykaarma import connection as api_connection
 from batchsend.mykaarma.client import ApiClient, Departure
 from batchsend.mykaarma.connection import ANSWER_BYTES
 from batchsend.mykaarma.protocol import Answered, Judgement, Refused, Request, RetryLater, SendingAttributes
+from batchsend.settings import Credentials
 
 OK = answer(200, success())
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
@@ -470,8 +471,7 @@ class Client:
         self.timeout = timeout
         self.client = ApiClient(
             base_url,
-            "somebody",
-            "secret",
+            Credentials("somebody", "secret"),
             options=SendingAttributes(),
             timeout=timeout,
             connections=1,

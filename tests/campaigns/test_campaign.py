@@ -565,6 +565,81 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + '[recipients]\nduplicate_phones = "no"',
         '`recipients.duplicate_phones`: expected "skip" or "allow", but it is "no"',
     ),
+    # the nearest of a few values
+    *(
+        (f"{SMALLEST}[{table}]\n{line}", f"`{table}.{line.partition(' ')[0]}`: {sentence}")
+        for table, line, sentence in (
+            (
+                "recipients",
+                'duplicate_phones = "Allow"',
+                'expected "skip" or "allow", but it is "Allow"; did you mean "allow"?',
+            ),
+            (
+                "recipients",
+                'blank_phones = "prefered"',
+                'expected "preferred" or "invalid", but it is "prefered"; did you mean "preferred"?',
+            ),
+            (
+                "guards",
+                'empty_list = "errors"',
+                'expected "error" or "ok", but it is "errors"; did you mean "error"?',
+            ),
+            (
+                "list_options",
+                'hidden_rows = "included"',
+                'expected "skip" or "include", but it is "included"; did you mean "include"?',
+            ),
+            (
+                "sending",
+                'quiet_hours = "tcpa"',
+                'expected "TCPA" or a table, but it is "tcpa"; did you mean "TCPA"?',
+            ),
+            (
+                "message",
+                'is_manual = "no"',
+                'expected true or false, but it is "no"; write it without the quotes: false',
+            ),
+            (
+                "recipients",
+                'default_region = "U.S."',
+                'expected a country as two capital letters, such as "US", but it is "U.S."; did you mean "US"?',
+            ),
+            (
+                "recipients",
+                'default_region = "Kanada"',
+                'expected a country as two capital letters, such as "US", but it is "Kanada"; did you mean "CA"?',
+            ),
+            (
+                "list_options",
+                'encoding = "ANSI"',
+                (
+                    "expected a text encoding such as utf-8, windows-1252 or utf-16, but it is "
+                    '"ANSI"; did you mean "windows-1252"?'
+                ),
+            ),
+            (
+                "list_options",
+                'encoding = "UTF-8 BOM"',
+                (
+                    "expected a text encoding such as utf-8, windows-1252 or utf-16, but it is "
+                    '"UTF-8 BOM"; did you mean "utf-8"?'
+                ),
+            ),
+            (
+                "list_options",
+                'encoding = "Windows 1252 Western"',
+                (
+                    "expected a text encoding such as utf-8, windows-1252 or utf-16, but it is "
+                    '"Windows 1252 Western"; did you mean "windows-1252"?'
+                ),
+            ),
+            (
+                "list_options",
+                'delimiter = "Semicolon"',
+                'expected one character, but it is "Semicolon"; for a semicolon write ";" in double quotes',
+            ),
+        )
+    ),
     # names and identifiers
     (with_line('name = " "'), '`name`: expected 1 to 100 printable characters on one line, but it is " "'),
     (
@@ -623,7 +698,7 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + '[list_options]\nencoding = "ansi-ish"',
         (
             "`list_options.encoding`: expected a text encoding such as utf-8, windows-1252 or utf-16, "
-            'but it is "ansi-ish"'
+            'but it is "ansi-ish"; did you mean "windows-1252"?'
         ),
     ),
     # known to Python, and no encoding of text
@@ -649,7 +724,21 @@ WRONG: list[tuple[str, str]] = [
         with_line('list = "~$march.xlsx"'),
         (
             '`list`: expected a path, but it is "~$march.xlsx"; '
-            "this is Excel's lock file for an open workbook: name march.xlsx instead"
+            "this is a lock file, which exists while march.xlsx is open: name march.xlsx"
+        ),
+    ),
+    (
+        with_line('template = "texts/~$spring.docx"'),
+        (
+            '`template`: expected a path, but it is "texts/~$spring.docx"; '
+            "this is a lock file, which exists while spring.docx is open: name spring.docx"
+        ),
+    ),
+    (
+        SMALLEST + '[recipients]\nsuppress = ["../.~lock.stop.ods#"]',
+        (
+            '`recipients.suppress[1]`: expected a path, but it is "../.~lock.stop.ods#"; '
+            "this is a lock file, which exists while stop.ods is open: name stop.ods"
         ),
     ),
     (
@@ -695,6 +784,29 @@ WRONG: list[tuple[str, str]] = [
     (
         SMALLEST + '[message]\ncallback_url = "example.com"',
         '`message.callback_url`: expected a web address that begins with https://, but it is "example.com"',
+    ),
+    *(
+        (
+            f'{SMALLEST}[message]\ncallback_url = "{url}"',
+            f'`message.callback_url`: expected a web address that begins with https://, but it is "{url}"',
+        )
+        for url in (
+            "https://.",
+            "https://./updates",
+            "https://a..example.com/x",
+            "https://example.com:99999/x",
+            "https://<host>/x",
+            "https://a,example.com/x",
+            "https:///x",
+        )
+    ),
+    # as `batchsend callbacks` prints it
+    (
+        SMALLEST + '[message]\ncallback_url = "https://YOUR-HOST/updates/x"',
+        (
+            "`message.callback_url`: expected a web address that begins with https://, but it is "
+            '"https://YOUR-HOST/updates/x"; write the name of your server in place of YOUR-HOST'
+        ),
     ),
     (
         SMALLEST + '[message]\ncallback_metadata = { Batchsend_run = "1" }',
@@ -748,6 +860,13 @@ WRONG_TIMES = [
         (
             '`sending.quiet_hours.timezone`: expected "recipient" or a time zone name such as '
             'America/Chicago, but it is "xyz"'
+        ),
+    ),
+    (
+        '[sending]\nquiet_hours = { from = "20:00", to = "08:00", timezone = "Recipients" }',
+        (
+            '`sending.quiet_hours.timezone`: expected "recipient" or a time zone name such as '
+            'America/Chicago, but it is "Recipients"; did you mean "recipient"?'
         ),
     ),
     (
@@ -1038,12 +1157,33 @@ def test_missing_file(tmp_path: Path) -> None:
     assert caught.value.problems == ("there is no such file",)
 
 
-@pytest.mark.parametrize("typed", ["sprin.toml", "spring", "spring.tml"])
+@pytest.mark.parametrize("typed", ["sprin.toml", "spring", "spring.tml", "Spring.TOML", "spring.toml.txt"])
 def test_missing_file_with_its_like_beside_it(tmp_path: Path, typed: str) -> None:
     write(tmp_path, SMALLEST)
     with pytest.raises(CampaignError) as caught:
         load_campaign(tmp_path / typed)
     assert caught.value.problems == (f"there is no such file; did you mean {tmp_path / 'spring.toml'}?",)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        # Notepad added an ending that Windows hides.
+        ("autumn.toml", "autumn.toml.txt"),
+        ("autumn", "autumn.toml.txt"),
+        # The folder is missing, or misspelled.
+        ("winter.toml", "campaigns/winter.toml"),
+        ("winter", "campaigns/winter.toml"),
+        ("campaign/winter.toml", "campaigns/winter.toml"),
+    ],
+)
+def test_missing_file_with_its_like_elsewhere(tmp_path: Path, typed: str, meant: str) -> None:
+    (tmp_path / "campaigns").mkdir()
+    write(tmp_path / "campaigns", SMALLEST, "winter.toml")
+    write(tmp_path, SMALLEST, "autumn.toml.txt")
+    with pytest.raises(CampaignError) as caught:
+        load_campaign(tmp_path / typed)
+    assert caught.value.problems == (f"there is no such file; did you mean {tmp_path / meant}?",)
 
 
 def test_a_folder(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ def test_quiet_prints_the_summary_line_and_why_a_run_stopped(world: World, sandb
     first, *_, last = stopped.out.splitlines()
     assert first == "3 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 3 waiting"
     assert "Stopped: myKaarma does not accept the username and password (WRONG_CREDENTIAL)." in stopped.out
+    assert (
+        "MYKAARMA_USERNAME comes from the environment, MYKAARMA_PASSWORD from the environment." in stopped.out
+    )
     assert last.startswith("Report: ")
     assert len(sandbox.requests()) == 1
     assert "wrong" not in (world.folder / "results" / "campaign-1.html").read_text(encoding="utf-8")
@@ -129,7 +132,8 @@ def test_accepted_rows_can_be_the_list_of_another_campaign(world: World, sandbox
     none = world.run("results", "1", "--as-list", "--only", "delivered")
     assert none.code == 2
     assert none.err == "Run 1 has no row that is delivered. Nothing was written.\n"
-    assert "sent is not a status" in world.run("results", "1", "--only", "sent").err
+    assert "'sent' is not one of 'pending', 'accepted'," in world.run("results", "1", "--only", "sent").err
+    assert world.run("results", "1", "--only", "Failed").err.rstrip().endswith("Did you mean 'failed'?")
 
 
 def test_runs_lists_each_run_with_its_counts(world: World) -> None:
@@ -183,6 +187,20 @@ def test_schema_is_json_for_editors(tmp_path: Path) -> None:
         (
             ["send", "campaign.toml", "--yes", "--resend", "OPTED_OUT_COMMUNICATION_VALUE"],
             "these customers opted out and are never texted again.",
+        ),
+        (["preview", "campaign.toml", "--resend", "unconfirmd"], "Did you mean --resend unconfirmed?"),
+        # A value that is none of the known ones.
+        (
+            ["send", "campaign.toml", "--log-format", "JSON"],
+            "'JSON' is not one of 'text', 'json'. Did you mean 'json'?",
+        ),
+        (
+            ["optouts", "import", "people.csv", "--region", "uk"],
+            """expected a country as two capital letters, such as "US", but it is 'uk'; did you mean "GB"?""",
+        ),
+        (
+            ["history", "--phone", "3125550142", "--region", "Kanada"],
+            """but it is 'Kanada'; did you mean "CA"?""",
         ),
         # Values that no start can use.
         (["send", "campaign.toml", "--yes", "--rate", "0"], "--rate"),

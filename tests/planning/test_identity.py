@@ -59,6 +59,22 @@ def test_a_kill_is_not_forgotten_by_a_new_name(world: World, sandbox: Sandbox) -
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 1}
 
 
+def test_a_misspelled_former_name_is_refused(world: World, sandbox: Sandbox) -> None:
+    """The campaign is in another file now, so only `formerly` leads to its history."""
+    world.write(customers(2))
+    world.send()
+    (world.folder / "campaign.toml").unlink()
+    world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Sprng"'))
+    (world.folder / "campaign.toml").rename(world.folder / "summer.toml")
+    refused = world.run("send", "summer.toml", "--yes")
+    assert refused.code == 2
+    assert '`formerly` is "Sprng", but the ledger has no campaign of this name.' in refused.err
+    assert 'Did you mean formerly = "Spring"?' in refused.err
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
+    preview = world.run("preview", "summer.toml", "--new-campaign")
+    assert "2 rows = 0 accepted by myKaarma + 2 ready to send" in preview.out
+
+
 def test_a_trial_at_the_sandbox_counts_for_nothing_but_the_sandbox(
     world: World, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -127,3 +143,20 @@ def test_on_a_server_a_path_means_its_own_computer_only(files: tuple[Path, Path]
 def recognised(ledger: Ledger, file: Path, host: str, name: str = "Spring") -> None:
     who = identity(name, file=str(file), host=host)
     find_campaign(load_campaign(file), who, ledger, new_campaign=False)
+
+
+@pytest.mark.parametrize(("key", "code"), [("Due", 2), ("VIN", 0)])
+def test_another_region_is_refused_if_keys_have_dates(
+    world: World, sandbox: Sandbox, key: str, code: int
+) -> None:
+    rows = [{"Customer ID": "c-1", "First Name": "Ann", "Due": "3/5/2026", "VIN": "1HGCM82633A004352"}]
+    recipients = f'[recipients]\nkey = ["Customer ID", "{key}"]\n'
+    world.write(rows, campaign=recipients)
+    assert world.send().code == 0
+    world.write(rows, campaign=f'{recipients}default_region = "CA"\n')
+    done = world.send()
+    assert done.code == code
+    assert (
+        "`default_region` under [recipients] is CA, but this campaign was sent with US." in done.err
+    ) == bool(code)
+    assert sandbox.texts() == {"c-1": 1}

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
@@ -19,12 +21,12 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex, variable_name
 from batchsend.lists.newest import newest_match
-from batchsend.messages.sms import SmsSize, normalize, size_with_opt_out, smart_encode
+from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
-from batchsend.planning.row_judge import RowIssue, RowJudge
+from batchsend.planning.rules import Context, judge, rows_of
 from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids
@@ -273,15 +275,24 @@ def _with_text(
     roles, _ = _roles(campaign, headers)
     if roles is None:
         return _rendered(campaign, compiled, row.cells, empty)
-    judge = RowJudge(campaign, headers, roles, TemplateChoice(compiled), phones_needed=False)
-    judged = judge.judge(row.number, row.cells, row.malformed, hidden=row.hidden)
-    issue = judged.first or judged.then
-    if judged.body is None and judged.first is not None and not row.malformed:
+    context = Context(
+        campaign=campaign,
+        headers=headers,
+        roles=roles,
+        templates=TemplateChoice(compiled),
+        malformed={row.number: row.malformed} if row.malformed else {},
+        hidden=[row.number] if row.hidden else [],
+    )
+    judged = judge(rows_of(pd.DataFrame([row.cells], index=[row.number], dtype=object)), context).iloc[0]
+    code, description = judged["code"], judged["description"] or ""
+    if judged["body"] is None and judged["phone_problem"] is None and not row.malformed:
         # The row is skipped before its text is made, but the person who edits the text wants to see it.
-        rendered = _rendered(campaign, compiled, row.cells, empty)
-        return rendered if rendered.code else _with_issue(rendered, issue)
-    shown = replace(empty, body=judged.body, phone=judged.phone)
-    return _with_issue(shown if judged.size is None else _with_size(shown, judged.size), issue)
+        shown = _rendered(campaign, compiled, row.cells, empty)
+        return shown if shown.code or code is None else _with_issue(shown, code, description)
+    shown = replace(empty, phone=judged["phone"])
+    if judged["body"] is not None:
+        shown = _with_body(shown, judged["body"])
+    return shown if code is None else _with_issue(shown, code, description)
 
 
 def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str], empty: RowText) -> RowText:
@@ -289,20 +300,18 @@ def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str
     try:
         body = normalize(compiled.render(cells))
     except RowProblem as problem:
-        return _with_issue(empty, RowIssue(problem.code, problem.description))
+        return _with_issue(empty, problem.code, problem.description)
     if campaign.message.smart_encoding:
         body = smart_encode(body)
-    return _with_size(replace(empty, body=body), size_with_opt_out(body, empty.opt_out_line))
+    return _with_body(empty, body)
 
 
-def _with_size(shown: RowText, size: SmsSize) -> RowText:
-    return replace(shown, segments=size.segments, encoding=str(size.encoding), units=size.units)
+def _with_body(shown: RowText, body: str) -> RowText:
+    size = size_with_opt_out(body, shown.opt_out_line)
+    return replace(shown, body=body, segments=size.segments, encoding=str(size.encoding), units=size.units)
 
 
-def _with_issue(shown: RowText, issue: RowIssue | None) -> RowText:
-    if issue is None:
-        return shown
-    advice = advise(Status.INVALID, issue.code)
-    sentence = issue.description or advice.meaning
-    problem = f"{sentence.removesuffix('.')}. {advice.what_to_do}"
-    return replace(shown, code=str(issue.code), problem=problem)
+def _with_issue(shown: RowText, code: str, description: str) -> RowText:
+    advice = advise(Status.INVALID, code)
+    sentence = description or advice.meaning
+    return replace(shown, code=str(code), problem=f"{sentence.removesuffix('.')}. {advice.what_to_do}")

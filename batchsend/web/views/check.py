@@ -17,8 +17,7 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
-from batchsend.planning.resend import check_resend
-from batchsend.planning.row_judge import API_UUID
+from batchsend.planning.rules import API_UUID
 from batchsend.reports.advice import advise
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotFoundError
@@ -52,9 +51,6 @@ async def begin(request: web.Request) -> web.Response:
     """Starts a check."""
     file, _ = await asyncio.to_thread(usable_campaign, request)
     form = await request.post()
-    resend = str(form.get("resend", "")) or None
-    if resend is not None:
-        check_resend(resend)
     jobs = request.app[JOBS]
     name = jobs.new_name()
     job = JobRequest(
@@ -62,7 +58,7 @@ async def begin(request: web.Request) -> web.Response:
         campaign=str(file.path),
         ledger=request.app[FOLDER].ledger,
         user=session(request).user,
-        resend=resend,
+        resend=str(form.get("resend", "")) or None,
         new_campaign=form.get("new_campaign") == "yes",
     )
     await asyncio.to_thread(jobs.delete_old)

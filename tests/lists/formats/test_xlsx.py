@@ -18,7 +18,7 @@ from workbooks import HEADER_ROW, new_workbook, text_cell, with_sheet_xml
 
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
-from batchsend.lists.damage import is_damaged
+from batchsend.lists.damage import UNCALCULATED, is_damaged
 from batchsend.lists.formats.xlsx import reader
 
 
@@ -112,7 +112,7 @@ def test_formulas_that_were_never_calculated_are_damaged_and_never_blank(path: P
     # openpyxl writes formulas without their values.
     new_workbook([["A", "B"], ["=1+1", "x"]])[0].save(path)
     rows = rows_of(open_list(path))
-    assert rows == {2: ["#CALC!", "x"]}
+    assert rows == {2: [UNCALCULATED, "x"]}
     assert is_damaged(rows[2][0])
 
 

@@ -1,0 +1,523 @@
+"""The rules that decide which rows of a list are sent, one function each, in the contract's order: `RULES`.
+
+A rule gets the rows that no rule above it stopped, and returns the columns that it adds for some or all of them. It
+stops a row by giving it a `code`. To add a rule, write its function and name it in `RULES`.
+
+`rows` has the list's cells (text, "" if blank) in columns numbered from 0, then `COLUMNS`; its index has the row
+numbers. Whole columns are compared by pandas. Only phones, conditions and texts are read row by row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.quiet_hours import clock_of
+from batchsend.campaigns.zones import known_zone
+from batchsend.ledger.history import Earlier, History
+from batchsend.lists.damage import damage, damaged
+from batchsend.messages.keys import keys_of
+from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
+from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
+from batchsend.messages.template import MessageTemplate, RowProblem
+from batchsend.messages.template_choice import TemplateChoice
+from batchsend.planning.columns import Roles
+from batchsend.planning.duplicates import TakenRows, repeats
+from batchsend.planning.list_checks import rows_that_repeat_the_header, rows_with_a_total
+from batchsend.planning.resend import latest_outcome, matches, settled
+from batchsend.planning.suppression import Suppression
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Code, Status
+from batchsend.utils.timestamps import start_of_window, to_text
+
+#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
+API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: The longest text that carriers and the API accept, in characters.
+MAX_CHARACTERS = 1600
+#: What the rules find out about a row. `None`: not known, or not needed because the row was stopped before.
+COLUMNS = (
+    "code",
+    "description",
+    "customer_uuid",
+    "department_uuid",
+    "user_uuid",
+    "key",
+    "phone",
+    "phone_problem",  # a `PhoneProblem`
+    "earlier",  # a list of `Earlier`: the outcomes of this key in other runs
+    "latest",  # the last of these outcomes, or this run's own
+    "resend",  # the `--resend` that sends the row again
+    "generation",  # how often the row was sent again
+    "message_uuid",  # these three: the earlier text, if there was one
+    "sent_at",
+    "earlier_run",
+    "body",
+    "segments",
+    "encoding",
+    "clock",
+    "unknown_zone",
+    "differs",  # (earlier row, headers) of a duplicate that is not the same
+)
+
+Rule = Callable[[pd.DataFrame, "Context"], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the rules know besides the rows of a chunk.
+
+    `malformed`: row -> what is wrong with it; `hidden`: rows that the spreadsheet hides; `history`: `None` judges
+    rows by themselves; `taken`: rows above that are sent; `now`: when the start began, in UTC; `resend`: the value of
+    `--resend`; `chosen`: row -> the `--resend` of an earlier start that has not sent the row yet.
+    """
+
+    campaign: Campaign
+    headers: Sequence[str]
+    roles: Roles
+    templates: TemplateChoice
+    malformed: Mapping[int, str]
+    hidden: Collection[int]
+    suppression: Suppression = field(default_factory=Suppression)
+    history: History | None = None
+    taken: TakenRows = field(default_factory=TakenRows)
+    now: datetime | None = None
+    resend: str | None = None
+    chosen: Mapping[int, str] = field(default_factory=dict)
+
+    def resend_for(self, row: int, latest: Earlier) -> str | None:
+        """The `--resend` that includes a row with this last outcome: an earlier start's or this start's."""
+        for choice in (self.chosen.get(row), self.resend):
+            if choice is not None and matches(choice, *settled(latest.status, latest.codes)):
+                return choice
+        return None
+
+    def list_frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The list's own cells of `rows`, under its headers."""
+        return rows[list(range(len(self.headers)))].set_axis(pd.Index(self.headers, dtype=object), axis=1)
+
+    def window(self, days: int | None) -> datetime | None:
+        """The start of the last `days` calendar days in the campaign's zone."""
+        return start_of_window(self.now, days, self.campaign.zone) if days and self.now is not None else None
+
+
+def rows_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame`, a chunk of a list, as the rules take it."""
+    blank = np.full((len(frame), len(COLUMNS)), None, dtype=object)
+    ours = pd.DataFrame(blank, index=frame.index, columns=pd.Index(COLUMNS, dtype=object))
+    return pd.concat([frame.set_axis(range(frame.shape[1]), axis=1), ours], axis=1)
+
+
+def judge(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """`rows` with all that the rules find out, in the same order. A row without a `code` can be sent."""
+    stopped = []
+    for rule in RULES:
+        if rows.empty:
+            break
+        found = rule(rows, context)
+        for name in found.columns:
+            if len(found) == len(rows):
+                rows[name] = found[name]
+            else:
+                rows.loc[found.index, name] = found[name]
+        if "code" in found.columns:
+            is_stopped = rows["code"].notna()
+            stopped.append(rows[is_stopped])
+            rows = rows[~is_stopped]
+    return pd.concat([*stopped, rows]).sort_index()
+
+
+def stop(rows: pd.DataFrame, code: Code, description: str | Iterable[str] = "") -> pd.DataFrame:
+    """Stops all of `rows`. `description`: a sentence about the row, one for all or one each."""
+    return columns(rows, code=str(code), description=description)
+
+
+def columns(rows: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Columns for all of `rows`: a value for all of them, or an iterable with one each."""
+    return pd.DataFrame(
+        {name: value if isinstance(value, str) else list(value) for name, value in values.items()},  # type: ignore[call-overload]
+        index=rows.index,
+        dtype=object,
+    )
+
+
+def malformed_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    wrong = rows[rows.index.isin(list(context.malformed))]
+    return stop(wrong, Code.MALFORMED_ROW, [context.malformed[row] for row in wrong.index])
+
+
+def header_again(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    found = rows_that_repeat_the_header(
+        context.list_frame(rows), context.headers[context.roles.customer_uuid]
+    )
+    return stop(rows[found], Code.MALFORMED_ROW, "repeats the header")
+
+
+def total_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    found = rows_with_a_total(context.list_frame(rows), context.headers[context.roles.customer_uuid])
+    return stop(rows[found], Code.MALFORMED_ROW, "has a total, not a customer")
+
+
+def hidden_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    return stop(rows[rows.index.isin(list(context.hidden))], Code.HIDDEN_ROW)
+
+
+def read_ids(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the customer, and who sends."""
+    roles, campaign = context.roles, context.campaign
+    fixed = {"department_uuid": campaign.department_uuid, "user_uuid": campaign.user_uuid}
+    positions = {"department_uuid": roles.department_uuid, "user_uuid": roles.user_uuid}
+    senders = {
+        name: [fixed[name]] * len(rows) if position is None else rows[position]
+        for name, position in positions.items()
+    }
+    return columns(rows, customer_uuid=[uuid or None for uuid in rows[roles.customer_uuid]], **senders)
+
+
+def missing_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    position = context.roles.customer_uuid
+    return stop(
+        rows[rows[position] == ""], Code.MISSING_CUSTOMER_UUID, f"{context.headers[position]} is blank"
+    )
+
+
+def damaged_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    return _damaged(rows, [context.roles.customer_uuid], context)
+
+
+def invalid_customer(rows: pd.DataFrame, _: Context) -> pd.DataFrame:
+    wrong = rows[~rows["customer_uuid"].map(_is_api_uuid)]
+    return stop(
+        wrong,
+        Code.INVALID_CUSTOMER_UUID,
+        [
+            f'"{_shortened(value)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")'
+            for value in wrong["customer_uuid"]
+        ],
+    )
+
+
+def blank_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    return _blank(rows, _sender_columns(context), context, "")
+
+
+def invalid_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    def wrong(position: int) -> pd.DataFrame:
+        some = rows[~rows[position].map(_is_api_uuid)]
+        header = context.headers[position]
+        return stop(
+            some,
+            Code.DAMAGED_VALUE,
+            [
+                f'{header} holds "{_shortened(value)}", which is not an id of myKaarma'
+                for value in some[position]
+            ],
+        )
+
+    return _first_of(wrong(position) for position in _sender_columns(context))
+
+
+def blank_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    return _blank(rows, context.roles.key, context, ", and it is part of the key")
+
+
+def damaged_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    return _damaged(rows, context.roles.key, context)
+
+
+def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the key, and the earlier outcomes of the rows that have it."""
+    roles = context.roles
+    region = context.campaign.recipients.default_region
+    keys = keys_of(rows[list(roles.key)], region, roles.customer_in_key)
+    earlier = context.history.earlier(keys.tolist()) if context.history is not None else {}
+    if not earlier:
+        return columns(rows, key=keys)
+    outcomes = [earlier.get(key) for key in keys]
+    latest = [
+        own if own is not None else latest_outcome(some) if some else None
+        for own, some in zip(rows["latest"], outcomes, strict=True)
+    ]
+    resend = [
+        own if own is not None or last is None else context.resend_for(row, last)
+        for row, own, last in zip(rows.index, rows["resend"], latest, strict=True)
+    ]
+    return columns(rows, key=keys, earlier=outcomes, latest=latest, resend=resend)
+
+
+def no_consent(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    position, consent = context.roles.consent, context.campaign.recipients.consent
+    if position is None or consent is None:
+        return NOTHING
+    yes = {value.casefold() for value in consent.yes}
+    refused = rows[~rows[position].str.casefold().isin(yes)]
+    header = context.headers[position]
+    return stop(
+        refused,
+        Code.NO_CONSENT,
+        [f'{header} says "{value}"' if value else f"{header} is blank" for value in refused[position]],
+    )
+
+
+def read_phone(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the phone, or what is wrong with it, which counts after suppression and history."""
+    position, recipients = context.roles.phone, context.campaign.recipients
+    needed = recipients.blank_phones == "invalid" or (
+        context.suppression.phones_only and not recipients.blank_phones_given
+    )
+    header = "The phone" if position is None else context.headers[position]
+    missing = PhoneProblem(Code.MISSING_PHONE, f"{header} is blank") if needed else None
+
+    def read(text: str) -> tuple[str | None, PhoneProblem | None]:
+        if not text:
+            return None, missing
+        try:
+            return to_e164(text, recipients.default_region), None
+        except PhoneProblem as problem:
+            return None, problem
+
+    if position is None:
+        return columns(rows, phone_problem=[missing] * len(rows))
+    phones, problems = zip(*map(read, rows[position]), strict=True)
+    return columns(rows, phone=phones, phone_problem=problems)
+
+
+def suppressed(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    suppression = context.suppression
+    if not suppression.has_entries:
+        return NOTHING
+    reasons = {
+        row: why
+        for row, customer, phone in zip(rows.index, rows["customer_uuid"], rows["phone"], strict=True)
+        if (why := suppression.why(customer, phone)) is not None
+    }
+    return stop(rows.loc[list(reasons)], Code.SUPPRESSED, reasons.values())
+
+
+def already_sent(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Stops rows whose message an earlier run sent, or may have sent, except those that `--resend` includes."""
+    since = context.window(context.campaign.recipients.repeat_after_days)
+    candidates = rows.loc[rows["earlier"].notna() & rows["resend"].isna(), "earlier"]
+    verdicts = {
+        row: verdict
+        for row, earlier in candidates.items()
+        if (verdict := _already(earlier, to_text(since) if since is not None else None)) is not None
+    }
+    return columns(
+        rows.loc[list(verdicts)],
+        code=[str(code) for code, _ in verdicts.values()],
+        description="",
+        message_uuid=[outcome.message_uuid for _, outcome in verdicts.values()],
+        sent_at=[outcome.sent_at for _, outcome in verdicts.values()],
+        earlier_run=[outcome.run_id for _, outcome in verdicts.values()],
+    )
+
+
+def bad_phone(rows: pd.DataFrame, _: Context) -> pd.DataFrame:
+    wrong = rows[rows["phone_problem"].notna()]
+    problems = wrong["phone_problem"].tolist()
+    return columns(
+        wrong,
+        code=[str(problem.code) for problem in problems],
+        description=[str(problem) for problem in problems],
+    )
+
+
+def damaged_value(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Stops rows in which a value that the text uses is damaged."""
+    chosen_by = context.roles.template_by
+    also = set() if chosen_by is None else {chosen_by}
+    return _first_of(
+        _damaged(some, sorted(template.uses | also), context)
+        for template, some in _by_template(rows, context)
+    )
+
+
+def text(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the text and its size; stops rows whose text cannot be made, is empty or too long."""
+    message, positions = context.campaign.message, range(len(context.headers))
+    opt_out_line = message.opt_out_line if message.add_tcpa_footer else None
+
+    def write(template: MessageTemplate, cells: Sequence[str]) -> tuple[Any, ...]:
+        try:
+            body = normalize(template.render(cells))
+        except RowProblem as problem:
+            return None, None, None, str(problem.code), problem.description
+        if message.smart_encoding:
+            body = smart_encode(body)
+        if is_blank(body):
+            return None, None, None, str(Code.EMPTY_MESSAGE), "the template gives no text for this row"
+        size = size_with_opt_out(body, opt_out_line)
+        too_long = _too_long(body, size.segments, message.max_segments)
+        code = None if too_long is None else str(Code.MESSAGE_TOO_LONG)
+        return body, size.segments, str(size.encoding), code, too_long
+
+    written = {
+        row: write(template, cells)
+        for template, some in _by_template(rows, context)
+        for row, cells in zip(some.index, some[list(positions)].to_numpy().tolist(), strict=True)
+    }
+    names = ("body", "segments", "encoding", "code", "description")
+    return columns(
+        rows, **dict(zip(names, zip(*map(written.__getitem__, rows.index), strict=True), strict=True))
+    )
+
+
+def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the recipient's clock, from the list's time zone column or the phone's area code."""
+    quiet_hours, position = context.campaign.sending.quiet_hours, context.roles.timezone
+    if quiet_hours is None or quiet_hours.timezone != "recipient":
+        return NOTHING
+    names = [""] * len(rows) if position is None else rows[position].tolist()
+    zones = [known_zone(name) if name else None for name in names]
+    return columns(
+        rows,
+        clock=[
+            clock_of([zone] if zone is not None else zones_of(phone) if phone is not None else []) or None
+            for zone, phone in zip(zones, rows["phone"], strict=True)
+        ],
+        unknown_zone=[
+            name if name and zone is None else None for name, zone in zip(names, zones, strict=True)
+        ],
+    )
+
+
+def repeated(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Stops `DUPLICATE`, `DUPLICATE_PHONE` and `FREQUENCY_CAP` rows, which depend on what is sent above them."""
+    recipients = context.campaign.recipients
+    since = context.window(recipients.max_messages_days) if recipients.max_messages is not None else None
+    reached = (
+        context.history.reached(rows["customer_uuid"].tolist(), since)
+        if since is not None and context.history is not None
+        else {}
+    )
+    return repeats(
+        rows,
+        context.headers,
+        context.taken,
+        reached,
+        skip_phones=recipients.duplicate_phones == "skip",
+        max_messages=recipients.max_messages,
+    )
+
+
+#: In the contract's order. Those whose names begin with `read` only add columns.
+RULES: tuple[Rule, ...] = (
+    malformed_row,
+    header_again,
+    total_row,
+    hidden_row,
+    read_ids,
+    missing_customer,
+    damaged_customer,
+    invalid_customer,
+    blank_sender,
+    invalid_sender,
+    blank_key,
+    damaged_key,
+    read_key,
+    no_consent,
+    read_phone,
+    suppressed,
+    already_sent,
+    bad_phone,
+    damaged_value,
+    text,
+    read_clock,
+    repeated,
+)
+#: The codes of rows that are left out on purpose; rows with another code of ours are `invalid`.
+SKIPPED = frozenset(
+    {
+        Code.HIDDEN_ROW,
+        Code.NO_CONSENT,
+        Code.SUPPRESSED,
+        Code.ALREADY_SENT,
+        Code.ALREADY_TRIED,
+        Code.DUPLICATE,
+        Code.DUPLICATE_PHONE,
+        Code.FREQUENCY_CAP,
+    }
+)
+#: What a rule returns that adds nothing.
+NOTHING = pd.DataFrame()
+
+
+def _is_api_uuid(value: str) -> bool:
+    return API_UUID.fullmatch(value) is not None
+
+
+def _sender_columns(context: Context) -> list[int]:
+    roles = context.roles
+    return [position for position in (roles.department_uuid, roles.user_uuid) if position is not None]
+
+
+def _first_of(found: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """All stopped rows; the first verdict about a row counts."""
+    some = [frame for frame in found if not frame.empty]
+    if not some:
+        return NOTHING
+    stopped = pd.concat(some)
+    return stopped[~stopped.index.duplicated()]
+
+
+def _blank(rows: pd.DataFrame, positions: Iterable[int], context: Context, because: str) -> pd.DataFrame:
+    return _first_of(
+        stop(rows[rows[position] == ""], Code.MISSING_VALUE, f"{context.headers[position]} is blank{because}")
+        for position in positions
+    )
+
+
+def _damaged(rows: pd.DataFrame, positions: Iterable[int], context: Context) -> pd.DataFrame:
+    def wrong(position: int) -> pd.DataFrame:
+        some = rows[damaged(rows[position])]
+        header = context.headers[position]
+        return stop(
+            some,
+            Code.DAMAGED_VALUE,
+            [f'{header} holds "{_shortened(value)}", {damage(value)}' for value in some[position]],
+        )
+
+    return _first_of(map(wrong, positions))
+
+
+def _already(earlier: Sequence[Earlier], since: str | None) -> tuple[Code, Earlier] | None:
+    """The outcome in another run because of which a row is not sent again; `since`: UTC text."""
+    counting = [
+        outcome for outcome in earlier if since is None or outcome.sent_at is None or outcome.sent_at >= since
+    ]
+    for outcome in counting:
+        if outcome.status in MAY_HAVE_REACHED and outcome.status != Status.UNCONFIRMED:
+            return Code.ALREADY_SENT, outcome
+    for outcome in counting:
+        if outcome.status in (Status.UNCONFIRMED, IN_FLIGHT):
+            return Code.ALREADY_TRIED, outcome
+    return None
+
+
+def _by_template(rows: pd.DataFrame, context: Context) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
+    """The rows of each template."""
+    position = context.roles.template_by
+    if position is None:
+        yield context.templates.default, rows
+        return
+    chosen = rows[position].map(context.templates.choose)
+    for template in dict.fromkeys(chosen):
+        yield template, rows[chosen.map(lambda one, wanted=template: one is wanted)]
+
+
+def _too_long(body: str, segments: int, max_segments: int) -> str | None:
+    if len(body) > MAX_CHARACTERS:
+        return f"{len(body):,} characters; at most {MAX_CHARACTERS:,} can be sent"
+    if segments > max_segments:
+        return f"{segments} segments; the campaign allows {max_segments}"
+    return None
+
+
+def _shortened(value: str, length: int = 40) -> str:
+    return value if len(value) <= length else f"{value[: length - 1]}…"
