@@ -1,4 +1,4 @@
-"""Finds what a person would notice in a list: rows that are no customers. Pure functions.
+"""Finds what a person would notice in a list: rows that are no customers, ids of another system. Pure functions.
 
 A `frame` has text cells, "" if blank; its columns are the list's headers, its index has the row numbers.
 """
@@ -6,6 +6,7 @@ A `frame` has text cells, "" if blank; its columns are the list's headers, its i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from batchsend.lists.headers import ALIASES, spellings
@@ -27,6 +28,10 @@ _total = re.compile(
 #: Words for a total that are also family names. They only count in the customer's column.
 _ALSO_NAMES = frozenset({"sum", "count"})
 _LONGEST_TOTAL = 30
+#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
+API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: A customer's number in a dealership's system (DMS), such as 5760069. It passes as an id of myKaarma.
+_dms_number = re.compile(r"\d{1,10}")
 _number_or_blank = re.compile(r"[-+($€£\s]*[\d.,]*[%)\s]*")
 
 
@@ -73,3 +78,9 @@ def _has_only_numbers(frame: pd.DataFrame) -> pd.Series[bool]:
 
 def _has_digit(text: str) -> bool:
     return any(character.isdigit() for character in text)
+
+
+def look_like_dms_numbers(ids: Iterable[str]) -> bool:
+    """Whether most of the filled ids are short and all digits, as a dealership's system numbers its customers."""
+    filled = [_dms_number.fullmatch(one) is not None for one in ids if one]
+    return sum(filled) * 2 > len(filled)
