@@ -76,12 +76,13 @@ def upgrade(ledger: str | None) -> None:
     from batchsend.ledger.opening import upgrade_ledger
     from batchsend.ledger.schema import SCHEMA_VERSION
     from batchsend.runs.lookup import find_ledger
+    from batchsend.sending.locks import all_campaigns_locked
 
     before = SCHEMA_VERSION
 
     def opener(url: str) -> Ledger:
         nonlocal before
-        opened, before = upgrade_ledger(url)
+        opened, before = upgrade_ledger(url, all_campaigns_locked)
         return opened
 
     with find_ledger(None, ledger, opener) as found:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
-from batchsend.errors import LedgerError
-from batchsend.ledger.schema import SCHEMA_VERSION, handovers, leases, meta, paces
+from batchsend.errors import BatchsendError, LedgerError
+from batchsend.ledger.schema import (
+    SCHEMA_VERSION,
+    campaigns,
+    handovers,
+    leases,
+    messages,
+    meta,
+    paces,
+    superseded,
+)
 
 
 def upgrade_tables(connection: Connection, version: int, where: str) -> None:
@@ -44,5 +55,61 @@ def _drop_unread_columns(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))
 
 
+def _respell_keys(connection: Connection) -> None:
+    """Turns keys into values: they followed the spelling of the list.
+
+    Of several spellings of one value, each row keeps its outcome, and all are found by the value.
+    """
+    connection.execute(text("ALTER TABLE campaigns ADD COLUMN key_region TEXT"))
+    known = select(campaigns.c.id, campaigns.c.name, campaigns.c.file, campaigns.c.key_columns)
+    for campaign, name, file, key_columns in connection.execute(known).all():
+        columns = json.loads(key_columns)
+        if columns == [_CUSTOMER]:
+            continue
+        region = _region_of(Path(file), name)
+        for table in (messages, superseded):
+            in_campaign = table.c.campaign_id == campaign
+            keys = connection.scalars(
+                select(table.c.key).where(in_campaign, table.c.key.is_not(None)).distinct()
+            )
+            changed = [
+                {"before": key, "after": after}
+                for key in keys
+                if (after := _by_value(key, columns, region or _USUAL_REGION)) != key
+            ]
+            if changed:
+                respell = update(table).where(in_campaign, table.c.key == bindparam("before"))
+                connection.execute(respell.values(key=bindparam("after")), changed)
+        connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(key_region=region))
+
+
+def _by_value(key: str, columns: Sequence[str], region: str) -> str:
+    from batchsend.messages.keys import key_of
+
+    values = json.loads(key) if key.startswith("[") else ()
+    if len(values) != len(columns):
+        return key
+    return key_of(values, region, columns.index(_CUSTOMER) if _CUSTOMER in columns else None)
+
+
+def _region_of(file: Path, name: str) -> str | None:
+    """The `default_region` of a campaign file; `None` if this computer does not have the file."""
+    from batchsend.campaigns.file import load_campaign
+
+    try:
+        campaign = load_campaign(file)
+    except BatchsendError:
+        return None
+    return campaign.recipients.default_region if campaign.name == name else None
+
+
+#: The name of the customer's column in `key_columns`.
+_CUSTOMER = "customer_uuid"
+#: The region of campaigns whose file is not found.
+_USUAL_REGION = "US"
 #: From a version to the step that leads to the next one.
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _add_shared_runs, 2: _drop_unread_columns}
+_STEPS: Mapping[int, Callable[[Connection], None]] = {
+    1: _add_shared_runs,
+    2: _drop_unread_columns,
+    3: _respell_keys,
+}

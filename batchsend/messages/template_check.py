@@ -16,12 +16,15 @@ from jinja2.loaders import split_template_path
 
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
+from batchsend.utils.near_files import nearest_file
 from batchsend.utils.protected_files import refusal
 
 #: The whole row in templates: `row["2nd Phone"]`.
 ROW = "row"
 _MAX_BYTES = 1_000_000
 _NAMES_SHOWN = 12
+#: Usual endings of templates; any other will do.
+_ENDINGS = (".txt", ".j2", ".jinja", ".tmpl", ".template", ".text", ".md")
 
 
 @dataclass
@@ -55,7 +58,7 @@ def read(path: Path) -> tuple[bytes, str | None]:
         return b"", f"{why}; name another file"
     try:
         if not path.is_file():
-            return b"", "there is no such file" if not path.exists() else "this is not a file"
+            return b"", "this is not a file" if path.exists() else _no_such_file(path)
         if path.stat().st_size > _MAX_BYTES:
             return b"", f"the file is too large for a template: it has more than {_MAX_BYTES:,} bytes"
         content = path.read_bytes()
@@ -69,6 +72,11 @@ def read(path: Path) -> tuple[bytes, str | None]:
         line = content.count(b"\n", 0, error.start) + 1
         return b"", f"line {line}: the file is not in UTF-8; save it as plain text in UTF-8"
     return content, None
+
+
+def _no_such_file(path: Path) -> str:
+    near = nearest_file(path, _ENDINGS)
+    return f"there is no such file; did you mean {near}?" if near else "there is no such file"
 
 
 def check(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
+from batchsend.ledger.history import has_regional_keys
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
 from batchsend.lists.headers import nearest
 
@@ -28,13 +29,24 @@ def find_campaign(
             _refuse_misspelled_name(campaign, identity, ledger)
         return None
     _refuse_other_file(identity, record, ledger)
+    _refuse_other_key(campaign, identity, record, ledger)
+    return record
+
+
+def _refuse_other_key(campaign: Campaign, identity: Identity, record: CampaignRecord, ledger: Ledger) -> None:
     if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
         raise IdentityError(
             f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
             f"with {_list(record.key_columns)}. With another key, batchsend cannot tell who already got this text. "
             f"Change the key back, or give the campaign another `name` and start without its history: --new-campaign"
         )
-    return record
+    if record.key_region not in (None, identity.key_region) and has_regional_keys(ledger, record.id):
+        raise IdentityError(
+            f"{campaign.path}: `default_region` under [recipients] is {identity.key_region}, but this campaign was "
+            f"sent with {record.key_region}. Its key has dates or phones, which can mean something else in another "
+            f"region, so batchsend cannot tell who already got this text. Change the region back, or give the "
+            f"campaign another `name` and start without its history: --new-campaign"
+        )
 
 
 def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:

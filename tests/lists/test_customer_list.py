@@ -227,9 +227,7 @@ def test_a_list_without_rows_is_accepted_if_rows_are_not_needed(path: Path) -> N
 
 
 def test_a_missing_file(path: Path) -> None:
-    assert problems_of(path) == (
-        "There is no such file. Check `list` in the campaign file, or export the list again.",
-    )
+    assert problems_of(path) == ("There is no such file. Check the path, or export the list again.",)
 
 
 def test_a_folder(tmp_path: Path) -> None:
