@@ -1,6 +1,6 @@
 """Sheets read from XML as a stream: ElementTree's C code builds one row at a time.
 
-Callbacks for every tag (see `package.parse`) take five times as long where every part of a cell is needed.
+Callbacks for every tag would take five times as long.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import IO, Protocol
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from batchsend.lists.formats.streaming import RepeatedRow
+from batchsend.lists.formats.xlsx.package import has_document_type
 
 _BLOCK = 256 * 1024
 #: Bytes between the ends of two rows. A row stays in memory until it ends.
@@ -22,7 +23,7 @@ class SheetHandler(Protocol):
 
     row: str  #: the tag of a row
     containers: frozenset[str]  #: the tags of rows and of the elements around rows
-    setting: str  #: the tag of an element that says whether a sheet is visible
+    setting: str  #: the tag of another element that says something of a sheet
 
     def start(self, element: Element) -> None:
         """A row or container begins."""
@@ -40,7 +41,7 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
     Raises `zipfile.BadZipFile`, one of `package.DAMAGE_ERRORS`, if this is not XML or has a document type.
     """
     containers, setting = handler.containers, handler.setting
-    for event, element in _elements(stream, handler.row):
+    for event, element in elements(stream, handler.row):
         if element.tag in containers:
             if event == "start":
                 handler.start(element)
@@ -50,14 +51,14 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
             handler.apply(element)
 
 
-def _elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
-    """Yields `start` and `end` with each element. `row` is the tag of a row."""
+def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
+    """Yields `start` and `end` with each element. `row` is the tag of a row. Raises like `read_rows`."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     since_row = 0
     tail = b""
     try:
         while block := stream.read(_BLOCK):
-            if b"<!DOCTYPE" in tail + block:
+            if has_document_type(tail + block):
                 raise zipfile.BadZipFile
             tail = block[-16:]
             parser.feed(block)
