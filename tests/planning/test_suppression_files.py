@@ -101,7 +101,7 @@ def test_an_invalid_phone_of_a_customer_is_reported(tmp_path: Path) -> None:
         (
             b"name,phone\nBo,3125550143\nLee, Ann,3125550142\n",
             (
-                "Row 3 has 3 filled cells, the header has 2, so it is unclear who it names. Correct it (a cell with "
+                "Row 3 has 3 cells, the header has 2, so it is unclear who it names. Correct it (a cell with "
                 "a comma in it needs quotation marks), or export the file again."
             ),
         ),
