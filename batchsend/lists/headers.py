@@ -36,7 +36,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     ),
     "department_uuid": ("department uuid", "department id", "dept uuid"),
     "user_uuid": ("user uuid", "user id"),
-    "timezone": ("timezone", "time zone"),
+    "timezone": ("timezone",),
 }
 
 
