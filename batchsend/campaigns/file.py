@@ -18,8 +18,9 @@ from batchsend.campaigns.campaign import Campaign, Origin
 from batchsend.campaigns.problems import KeyProblem, problems_of
 from batchsend.campaigns.types import ForbiddenMisfitError
 from batchsend.errors import CampaignError, ForbiddenFileError
-from batchsend.lists.headers import folded, match_key, nearest
+from batchsend.lists.headers import folded, match_key
 from batchsend.lists.source import LIST_ENDINGS
+from batchsend.utils.near_files import nearest_file
 
 # Without .txt, which Notepad may have added to the name of a campaign file.
 _LIST_ENDINGS = frozenset(LIST_ENDINGS) - {".txt"}
@@ -94,23 +95,15 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise CampaignError(path, f"there is no such file{_meant(path)}") from error
+        near = nearest_file(path, [".toml"]) or nearest_file(path.parent / "campaigns" / path.name, [".toml"])
+        hint = f"; did you mean {near}?" if near else ""
+        raise CampaignError(path, f"there is no such file{hint}") from error
     except OSError as error:
         if path.is_dir():
             inside = ", ".join(sorted(file.name for file in path.glob("*.toml"))[:5])
             hint = f"name one of the campaigns in it: {inside}" if inside else "name a campaign file"
             raise CampaignError(path, f"this is a folder; {hint}") from error
         raise CampaignError(path, f"it cannot be read: {error.strerror or error}") from error
-
-
-def _meant(path: Path) -> str:
-    """The campaign in the same folder that the user probably meant."""
-    try:
-        names = sorted(file.name for file in path.parent.glob("*.toml"))
-    except OSError:
-        return ""
-    near = nearest(path.name, names) or nearest(f"{path.stem}.toml", names)
-    return f"; did you mean {path.parent / near}?" if near else ""
 
 
 # --- rules about several keys

@@ -82,8 +82,13 @@ class Recipients(Table):
 
     key: Headers | None = Field(
         default=None,
-        description="The columns that identify a message: rows with the same values get one text. "
+        description="The columns that identify a message: rows with the same values, in any spelling, get one text. "
         "Default: the customer's UUID.",
+    )
+    where: Text | None = Field(
+        default=None,
+        description="Texts only rows for which this expression is true, such as "
+        "'model == \"CR-V\" and mileage | number >= 30000'. It is written as in templates.",
     )
     consent: Consent | None = Field(
         default=None,
@@ -119,7 +124,8 @@ class Recipients(Table):
     )
     default_region: Region = Field(
         default="US",
-        description="The country of phone numbers without a country code, as two capital letters.",
+        description="The country of phone numbers without a country code, as two capital letters. It also decides "
+        "whether `3/5/2026` in a key is March 5 (US) or May 3 (other countries).",
     )
 
     @property

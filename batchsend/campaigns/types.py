@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from batchsend.campaigns.cron import cron_problem
 from batchsend.campaigns.zones import known_zone, nearest_zone
 from batchsend.lists.headers import match_key, nearest
+from batchsend.utils.near_files import lock_target
 from batchsend.utils.net import is_this_machine, web_address
 from batchsend.utils.protected_files import refusal
 
@@ -120,10 +121,16 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise MisfitError(
             "the path of a file", "a web address cannot be read: save the file first", show=False
         )
+    if (locked := lock_target(Path(text))) is not None:
+        raise MisfitError(
+            "a path", f"this is a lock file, which exists while {locked} is open: name {locked}"
+        )
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
-        raise MisfitError("a path", _home_hint(text)) from error
+        raise MisfitError(
+            "a path", "the home folder in this path is unknown: write the whole path"
+        ) from error
     context = info.context or {}
     directory = context.get(info.field_name) or context.get("directory")
     if not directory:
@@ -132,13 +139,6 @@ def _path(value: object, info: ValidationInfo) -> Path:
     if (why := refusal(whole, context.get("directory"))) is not None:
         raise ForbiddenMisfitError("a file that may be shown and sent", f"{why}: name another file")
     return whole
-
-
-def _home_hint(text: str) -> str:
-    name = Path(text).name
-    if name.startswith("~$"):
-        return f"this is Excel's lock file for an open workbook: name {name.removeprefix('~$')} instead"
-    return "the home folder in this path is unknown: write the whole path"
 
 
 FilePath = Annotated[

@@ -70,18 +70,20 @@ def ledger() -> None:
 def upgrade(ledger: str | None) -> None:
     """Upgrade a ledger to this version.
 
-    On PostgreSQL, the workers' queue is upgraded too. No data is lost, and it is safe to run more than once. Older
-    versions of batchsend then refuse the ledger.
+    On PostgreSQL, the workers' queue is upgraded too. No data is lost, and it is safe to run more than once. After
+    the upgrade, older versions of batchsend refuse the ledger. While a campaign is being sent, the upgrade is refused
+    (exit code 4).
     """
     from batchsend.ledger.opening import upgrade_ledger
     from batchsend.ledger.schema import SCHEMA_VERSION
     from batchsend.runs.lookup import find_ledger
+    from batchsend.sending.locks import all_campaigns_locked
 
     before = SCHEMA_VERSION
 
     def opener(url: str) -> Ledger:
         nonlocal before
-        opened, before = upgrade_ledger(url)
+        opened, before = upgrade_ledger(url, all_campaigns_locked)
         return opened
 
     with find_ledger(None, ledger, opener) as found:

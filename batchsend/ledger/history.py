@@ -194,6 +194,16 @@ class History:
             return connection.scalar(query) or 0
 
 
+def has_regional_keys(ledger: Ledger, campaign_id: int) -> bool:
+    """Whether keys of this campaign have dates or phones, which another region may read differently."""
+    key = messages.c.key
+    found = select(messages.c.row).where(
+        messages.c.campaign_id == campaign_id, or_(key.like('%"____-__-__%'), key.like('%"+%'))
+    )
+    with ledger.read() as connection:
+        return connection.scalar(select(found.exists())) or False
+
+
 def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
     """The outcome of the last request for each row that `where` selects.
 

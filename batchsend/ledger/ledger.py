@@ -44,13 +44,17 @@ REPLACED = and_(
 
 @dataclass(frozen=True)
 class Identity:
-    """The name and base URL that identify a campaign, its key columns, and where it is sent from."""
+    """The name and base URL that identify a campaign, its key columns, and where it is sent from.
+
+    `key_region`: the `default_region` by which dates and phones in keys are read.
+    """
 
     name: str
     base_url: str
     key_columns: tuple[str, ...]
     file: str
     host: str
+    key_region: str
 
 
 @dataclass(frozen=True)

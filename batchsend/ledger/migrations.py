@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
-from batchsend.errors import LedgerError
-from batchsend.ledger.schema import SCHEMA_VERSION, handovers, leases, meta, paces
+from batchsend.errors import BatchsendError, LedgerError
+from batchsend.ledger.schema import (
+    SCHEMA_VERSION,
+    campaigns,
+    handovers,
+    leases,
+    messages,
+    meta,
+    paces,
+    superseded,
+)
 
 
 def upgrade_tables(connection: Connection, version: int, where: str) -> None:
@@ -44,5 +56,71 @@ def _drop_unread_columns(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))
 
 
+def _respell_keys(connection: Connection) -> None:
+    """Turns keys into values: they followed the spelling of the list.
+
+    Of several spellings of one value, each row keeps its outcome, and all are found by the value.
+    """
+    connection.execute(
+        text(f"ALTER TABLE campaigns ADD COLUMN key_region TEXT NOT NULL DEFAULT '{_USUAL_REGION}'")
+    )
+    known = select(campaigns.c.id, campaigns.c.name, campaigns.c.file, campaigns.c.key_columns)
+    for campaign, name, file, key_columns in connection.execute(known).all():
+        columns = json.loads(key_columns)
+        if columns == [_CUSTOMER]:
+            continue
+        region = _region_of(_campaign_files(connection, file), name)
+        for table in (messages, superseded):
+            in_campaign = table.c.campaign_id == campaign
+            keys = connection.scalars(
+                select(table.c.key).where(in_campaign, table.c.key.is_not(None)).distinct()
+            )
+            changed = [
+                {"before": key, "after": after}
+                for key in keys
+                if (after := _by_value(key, columns, region)) != key
+            ]
+            if changed:
+                respell = update(table).where(in_campaign, table.c.key == bindparam("before"))
+                connection.execute(respell.values(key=bindparam("after")), changed)
+        connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(key_region=region))
+
+
+def _by_value(key: str, columns: Sequence[str], region: str) -> str:
+    from batchsend.messages.keys import key_of
+
+    values = json.loads(key) if key.startswith("[") else ()
+    if len(values) != len(columns):
+        return key
+    return key_of(values, region, columns.index(_CUSTOMER) if _CUSTOMER in columns else None)
+
+
+def _campaign_files(connection: Connection, file: str) -> Iterator[Path]:
+    """Where the campaign file may be: the folder can have been moved with its ledger."""
+    yield Path(file)
+    if connection.dialect.name == "sqlite":
+        yield Path(connection.engine.url.database or "").absolute().parent.parent / Path(file).name
+
+
+def _region_of(files: Iterator[Path], name: str) -> str:
+    """The `default_region` of the first of these files that is the campaign."""
+    from batchsend.campaigns.file import load_campaign
+
+    for file in files:
+        with suppress(BatchsendError):
+            campaign = load_campaign(file)
+            if campaign.name == name:
+                return campaign.recipients.default_region
+    return _USUAL_REGION
+
+
+#: The name of the customer's column in `key_columns`.
+_CUSTOMER = "customer_uuid"
+#: The region of campaigns whose file is not found.
+_USUAL_REGION = "US"
 #: From a version to the step that leads to the next one.
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _add_shared_runs, 2: _drop_unread_columns}
+_STEPS: Mapping[int, Callable[[Connection], None]] = {
+    1: _add_shared_runs,
+    2: _drop_unread_columns,
+    3: _respell_keys,
+}

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from batchsend.ledger.migrations import upgrade_tables
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
 
+Locks = AbstractContextManager[object]
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0
 _LOG_ATTEMPTS = 10
@@ -43,10 +44,11 @@ def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Led
     return _open_and(_create_or_check, url, busy_timeout)
 
 
-def upgrade_ledger(url: str) -> tuple[Ledger, int]:
+def upgrade_ledger(url: str, locked: Callable[[Ledger], Locks] = nullcontext) -> tuple[Ledger, int]:
     """Upgrades a ledger's tables in one transaction, opens it, and returns the version that they had before.
 
-    Creates the ledger if there is none. Raises `LedgerError`; then nothing was changed.
+    Creates the ledger if there is none. `locked` keeps other processes from storing a plan meanwhile. Raises
+    `LedgerError`; then nothing was changed.
     """
     before = SCHEMA_VERSION
 
@@ -59,10 +61,15 @@ def upgrade_ledger(url: str) -> tuple[Ledger, int]:
                 upgrade_tables(connection, before, where)
         _create_or_check(connection, where)
 
-    return _open_and(upgrade, url, _BUSY_TIMEOUT_SECONDS), before
+    return _open_and(upgrade, url, _BUSY_TIMEOUT_SECONDS, locked), before
 
 
-def _open_and(prepare: Callable[[Connection, str], None], url: str, busy_timeout: float) -> Ledger:
+def _open_and(
+    prepare: Callable[[Connection, str], None],
+    url: str,
+    busy_timeout: float,
+    locked: Callable[[Ledger], Locks] = nullcontext,
+) -> Ledger:
     check_ledger_place(url)
     parsed = make_url(url)
     file = _sqlite_file(parsed)
@@ -70,7 +77,7 @@ def _open_and(prepare: Callable[[Connection, str], None], url: str, busy_timeout
         _make_private_file(file)
         _refuse_emptied(file)
     ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), _where(parsed), file)
-    with _closed_on_error(ledger), ledger.write() as connection:
+    with _closed_on_error(ledger), locked(ledger), ledger.write() as connection:
         prepare(connection, ledger.where)
     if file is not None and _size(file) <= _CHECKED_SIZE:
         with _closed_on_error(ledger):

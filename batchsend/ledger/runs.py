@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select, union, union_all
 
@@ -14,8 +15,13 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: Values in one `IN (...)`; SQLite allows 32,766 parameters.
 IN_VALUES = 5000
+#: Rows of a frame.
+_FRAME_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,16 @@ def run_tuples(
         query = query.where(messages.c.status.in_(statuses))
     with ledger.read() as connection:
         yield from connection.execution_options(yield_per=1000).execute(query)
+
+
+def run_frames(ledger: Ledger, run_id: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Streams the values of these columns in list order, some thousand rows at a time, as `object` columns."""
+    import pandas as pd
+
+    # pandas takes plain tuples ten times as fast as the rows of SQLAlchemy.
+    rows = map(tuple, run_tuples(ledger, run_id, None, columns))
+    while some := list(islice(rows, _FRAME_ROWS)):
+        yield pd.DataFrame(some, columns=list(columns), dtype=object)
 
 
 def taken_rows(ledger: Ledger, run_id: int, rows: Sequence[int]) -> Iterator[TakenRow]:

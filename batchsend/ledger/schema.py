@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -48,6 +48,9 @@ campaigns = Table(
     Column("key_columns", Text, nullable=False),  # JSON list of names
     Column("file", Text, nullable=False),
     Column("host", Text, nullable=False),
+    Column(
+        "key_region", Text, nullable=False
+    ),  # the `default_region` by which dates and phones in keys were read
     UniqueConstraint("name", "base_url"),
 )
 

@@ -17,7 +17,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "customer uuid",
         "customer id",
         "customer guid",
-        "customer key",
         "cust uuid",
         "cust id",
         "mykaarma id",
@@ -32,13 +31,12 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "cell",
         "cell phone",
         "cell number",
-        "cellphone",
         "customer phone",
         "text number",
     ),
     "department_uuid": ("department uuid", "department id", "dept uuid"),
     "user_uuid": ("user uuid", "user id"),
-    "timezone": ("timezone", "time zone"),
+    "timezone": ("timezone",),
 }
 
 
@@ -55,6 +53,12 @@ def folded(value: str) -> str:
 def match_key(header: str) -> str:
     """A key that is equal for spellings of one header: it ignores case, spaces, underscores and hyphens."""
     return _between_words.sub("", clean(header).casefold())
+
+
+def spellings(header: str) -> set[str]:
+    """The usual spellings with the same `match_key`, in lower case: `first name`, `first_name`, `firstname` ..."""
+    words = _between_words.split(clean(header).casefold())
+    return {separator.join(words) for separator in ("", " ", "_", "-")}
 
 
 def variable_name(header: str) -> str:

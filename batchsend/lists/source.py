@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from batchsend.errors import ListError
+from batchsend.utils.near_files import lock_target, nearest_file
 from batchsend.utils.protected_files import refusal
 
 #: Usual endings of the files that can be read. `formats.detect` goes by the content and ignores them.
@@ -85,6 +86,10 @@ class FileSnapshot:
 
         Raises ListError if the file is protected, missing, a folder, empty, too large or changing.
         """
+        if (locked := lock_target(path)) is not None:
+            raise ListError(
+                path, f"It is a lock file, which exists while {locked} is open. Name {locked} instead."
+            )
         if (why := refusal(path)) is not None:
             raise ListError(path, forbidden(why))
         try:
@@ -93,8 +98,10 @@ class FileSnapshot:
             digest = _digest(path)
             after = path.stat()
         except FileNotFoundError:
+            near = nearest_file(path, LIST_ENDINGS)
+            meant = f" Did you mean {near}?" if near else ""
             raise ListError(
-                path, "There is no such file. Check `list` in the campaign file, or export the list again."
+                path, f"There is no such file.{meant} Check the path, or export the list again."
             ) from None
         except OSError as error:
             raise ListError(path, unreadable(error)) from error

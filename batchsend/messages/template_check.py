@@ -16,12 +16,15 @@ from jinja2.loaders import split_template_path
 
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
+from batchsend.utils.near_files import nearest_file
 from batchsend.utils.protected_files import refusal
 
 #: The whole row in templates: `row["2nd Phone"]`.
 ROW = "row"
 _MAX_BYTES = 1_000_000
 _NAMES_SHOWN = 12
+#: Usual endings of templates; any other will do.
+_ENDINGS = (".txt", ".j2", ".jinja", ".tmpl", ".template", ".text", ".md")
 
 
 @dataclass
@@ -55,7 +58,7 @@ def read(path: Path) -> tuple[bytes, str | None]:
         return b"", f"{why}; name another file"
     try:
         if not path.is_file():
-            return b"", "there is no such file" if not path.exists() else "this is not a file"
+            return b"", "this is not a file" if path.exists() else _no_such_file(path)
         if path.stat().st_size > _MAX_BYTES:
             return b"", f"the file is too large for a template: it has more than {_MAX_BYTES:,} bytes"
         content = path.read_bytes()
@@ -69,6 +72,11 @@ def read(path: Path) -> tuple[bytes, str | None]:
         line = content.count(b"\n", 0, error.start) + 1
         return b"", f"line {line}: the file is not in UTF-8; save it as plain text in UTF-8"
     return content, None
+
+
+def _no_such_file(path: Path) -> str:
+    near = nearest_file(path, _ENDINGS)
+    return f"there is no such file; did you mean {near}?" if near else "there is no such file"
 
 
 def check(
@@ -116,6 +124,7 @@ class _FileCheck:
     def _check(self, tree: nodes.Template) -> list[_Visit]:
         self._check_functions(tree)
         self._check_look_alikes(tree)
+        self._check_conditions(tree)
         self._check_columns_named_as_functions(tree)
         known = _names_set(tree) | self.visit.inherited
         undeclared = meta.find_undeclared_variables(tree)
@@ -163,6 +172,21 @@ class _FileCheck:
                     self._problem(
                         node.lineno + node.data.count("\n", 0, match.start()),
                         f"`{match[0]}` would be sent as is; write {{{{ {self._reference_to(found[0])} }}}}",
+                    )
+
+    def _check_conditions(self, tree: nodes.Template) -> None:
+        """Reports `model == "CR-V" or "Accord"`, which is true for every row."""
+        conditions: list[nodes.If | nodes.CondExpr] = [
+            *tree.find_all(nodes.If),
+            *tree.find_all(nodes.CondExpr),
+        ]
+        for node in conditions:
+            for operand in _operands(node.test):
+                if isinstance(operand, nodes.Const) and not isinstance(operand.value, bool):
+                    self._problem(
+                        operand.lineno,
+                        f"`{operand.value}` alone does not depend on the row; compare every time, as in "
+                        'model == "CR-V" or model == "Accord"',
                     )
 
     def _check_variable(self, variable: str, line: int, known: frozenset[str]) -> None:
@@ -304,6 +328,17 @@ def _constant(node: nodes.Expr) -> object:
         return node.as_const()
     except nodes.Impossible:
         return None
+
+
+def _operands(node: nodes.Node) -> Iterator[nodes.Node]:
+    """The parts of a condition that `and`, `or` and `not` join."""
+    if isinstance(node, (nodes.And, nodes.Or)):
+        yield from _operands(node.left)
+        yield from _operands(node.right)
+    elif isinstance(node, nodes.Not):
+        yield from _operands(node.node)
+    else:
+        yield node
 
 
 def _names_set(tree: nodes.Template) -> frozenset[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
+from batchsend.ledger.history import has_regional_keys
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
 from batchsend.lists.headers import nearest
 
@@ -28,13 +29,26 @@ def find_campaign(
             _refuse_misspelled_name(campaign, identity, ledger)
         return None
     _refuse_other_file(identity, record, ledger)
+    _refuse_other_key(campaign, identity, record, ledger)
+    return record
+
+
+def _refuse_other_key(campaign: Campaign, identity: Identity, record: CampaignRecord, ledger: Ledger) -> None:
     if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
         raise IdentityError(
             f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
             f"with {_list(record.key_columns)}. With another key, batchsend cannot tell who already got this text. "
             f"Change the key back, or give the campaign another `name` and start without its history: --new-campaign"
         )
-    return record
+    if record.key_region != identity.key_region and has_regional_keys(ledger, record.id):
+        raise IdentityError(
+            f"{campaign.path}: `default_region` under [recipients] is {identity.key_region}, but the keys of this "
+            f"campaign were recorded with {record.key_region}. They have dates or phones, which can mean something "
+            f"else in another region, so batchsend cannot tell who already got this text. Change the region back, or "
+            f"give the campaign another `name` and start without its history: --new-campaign. If you never changed "
+            f"the region, an upgrade of the ledger did not find this file: restore the ledger's backup, and run "
+            f"`batchsend ledger upgrade` on this computer."
+        )
 
 
 def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:

@@ -124,7 +124,12 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     sources = read_sources(campaign)
     fingerprint = sources.customers.fingerprint()
     identity = Identity(
-        campaign.name, request.base_url, sources.roles.key_names, str(campaign.path), request.host
+        name=campaign.name,
+        base_url=request.base_url,
+        key_columns=sources.roles.key_names,
+        file=str(campaign.path),
+        host=request.host,
+        key_region=campaign.recipients.default_region,
     )
     known = run = None
     if ledger is not None:

@@ -22,7 +22,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import clock_of
 from batchsend.campaigns.zones import known_zone
 from batchsend.ledger.history import Earlier, History
-from batchsend.lists.damage import is_damaged
+from batchsend.lists.damage import damage, damaged
 from batchsend.messages.keys import keys_of
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
@@ -30,6 +30,7 @@ from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
 from batchsend.planning.duplicates import TakenRows, repeats
+from batchsend.planning.list_checks import rows_that_repeat_the_header, rows_with_a_total
 from batchsend.planning.resend import latest_outcome, matches, settled
 from batchsend.planning.suppression import Suppression
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Code, Status
@@ -96,6 +97,10 @@ class Context:
                 return choice
         return None
 
+    def list_frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The list's own cells of `rows`, under its headers."""
+        return rows[list(range(len(self.headers)))].set_axis(pd.Index(self.headers, dtype=object), axis=1)
+
     def window(self, days: int | None) -> datetime | None:
         """The start of the last `days` calendar days in the campaign's zone."""
         return start_of_window(self.now, days, self.campaign.zone) if days and self.now is not None else None
@@ -144,6 +149,18 @@ def columns(rows: pd.DataFrame, **values: object) -> pd.DataFrame:
 def malformed_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     wrong = rows[rows.index.isin(list(context.malformed))]
     return stop(wrong, Code.MALFORMED_ROW, [context.malformed[row] for row in wrong.index])
+
+
+def header_again(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    found = rows_that_repeat_the_header(
+        context.list_frame(rows), context.headers[context.roles.customer_uuid]
+    )
+    return stop(rows[found], Code.MALFORMED_ROW, "repeats the header")
+
+
+def total_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    found = rows_with_a_total(context.list_frame(rows), context.headers[context.roles.customer_uuid])
+    return stop(rows[found], Code.MALFORMED_ROW, "has a total, not a customer")
 
 
 def hidden_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -392,6 +409,8 @@ def repeated(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 #: In the contract's order. Those whose names begin with `read` only add columns.
 RULES: tuple[Rule, ...] = (
     malformed_row,
+    header_again,
+    total_row,
     hidden_row,
     read_ids,
     missing_customer,
@@ -455,19 +474,16 @@ def _blank(rows: pd.DataFrame, positions: Iterable[int], context: Context, becau
 
 
 def _damaged(rows: pd.DataFrame, positions: Iterable[int], context: Context) -> pd.DataFrame:
-    def damaged(position: int) -> pd.DataFrame:
-        some = rows[rows[position].map(is_damaged)]
+    def wrong(position: int) -> pd.DataFrame:
+        some = rows[damaged(rows[position])]
         header = context.headers[position]
         return stop(
             some,
             Code.DAMAGED_VALUE,
-            [
-                f'{header} holds "{_shortened(value)}", which a spreadsheet damaged'
-                for value in some[position]
-            ],
+            [f'{header} holds "{_shortened(value)}", {damage(value)}' for value in some[position]],
         )
 
-    return _first_of(map(damaged, positions))
+    return _first_of(map(wrong, positions))
 
 
 def _already(earlier: Sequence[Earlier], since: str | None) -> tuple[Code, Earlier] | None:

@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
-from batchsend.ledger.schema import campaigns
+from batchsend.ledger.schema import campaigns, handovers
 from batchsend.sending.cluster.open_runs import busy_error, check_not_shared, reclaim_campaign
 
 
@@ -97,14 +97,16 @@ def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
 def all_campaigns_locked(ledger: Ledger) -> Iterator[None]:
     """Locks all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
     with ledger.read() as connection:
-        known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all()
+        # A new ledger and one of version 1 have no table of shared runs yet.
+        ready = inspect(connection).has_table(handovers.name)
+        known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all() if ready else ()
     with ExitStack() as locks:
         for name, base_url in known:
             try:
                 locks.enter_context(campaign_lock(ledger, name, base_url))
             except BusyError as error:
                 raise BusyError(
-                    f'"{name}" is being sent right now. Nothing was purged. Let it finish, or stop it with '
+                    f'"{name}" is being sent right now. Nothing was changed. Let it finish, or stop it with '
                     f'"batchsend stop", then run this again.'
                 ) from error
         yield

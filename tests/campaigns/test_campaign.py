@@ -134,6 +134,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "columns": dict.fromkeys(("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone")),
         "recipients": {
             "key": None,
+            "where": None,
             "consent": None,
             "suppress": (),
             "duplicate_phones": "skip",
@@ -723,7 +724,21 @@ WRONG: list[tuple[str, str]] = [
         with_line('list = "~$march.xlsx"'),
         (
             '`list`: expected a path, but it is "~$march.xlsx"; '
-            "this is Excel's lock file for an open workbook: name march.xlsx instead"
+            "this is a lock file, which exists while march.xlsx is open: name march.xlsx"
+        ),
+    ),
+    (
+        with_line('template = "texts/~$spring.docx"'),
+        (
+            '`template`: expected a path, but it is "texts/~$spring.docx"; '
+            "this is a lock file, which exists while spring.docx is open: name spring.docx"
+        ),
+    ),
+    (
+        SMALLEST + '[recipients]\nsuppress = ["../.~lock.stop.ods#"]',
+        (
+            '`recipients.suppress[1]`: expected a path, but it is "../.~lock.stop.ods#"; '
+            "this is a lock file, which exists while stop.ods is open: name stop.ods"
         ),
     ),
     (
@@ -1142,12 +1157,33 @@ def test_missing_file(tmp_path: Path) -> None:
     assert caught.value.problems == ("there is no such file",)
 
 
-@pytest.mark.parametrize("typed", ["sprin.toml", "spring", "spring.tml"])
+@pytest.mark.parametrize("typed", ["sprin.toml", "spring", "spring.tml", "Spring.TOML", "spring.toml.txt"])
 def test_missing_file_with_its_like_beside_it(tmp_path: Path, typed: str) -> None:
     write(tmp_path, SMALLEST)
     with pytest.raises(CampaignError) as caught:
         load_campaign(tmp_path / typed)
     assert caught.value.problems == (f"there is no such file; did you mean {tmp_path / 'spring.toml'}?",)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        # Notepad added an ending that Windows hides.
+        ("autumn.toml", "autumn.toml.txt"),
+        ("autumn", "autumn.toml.txt"),
+        # The folder is missing, or misspelled.
+        ("winter.toml", "campaigns/winter.toml"),
+        ("winter", "campaigns/winter.toml"),
+        ("campaign/winter.toml", "campaigns/winter.toml"),
+    ],
+)
+def test_missing_file_with_its_like_elsewhere(tmp_path: Path, typed: str, meant: str) -> None:
+    (tmp_path / "campaigns").mkdir()
+    write(tmp_path / "campaigns", SMALLEST, "winter.toml")
+    write(tmp_path, SMALLEST, "autumn.toml.txt")
+    with pytest.raises(CampaignError) as caught:
+        load_campaign(tmp_path / typed)
+    assert caught.value.problems == (f"there is no such file; did you mean {tmp_path / meant}?",)
 
 
 def test_a_folder(tmp_path: Path) -> None:

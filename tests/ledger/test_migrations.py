@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,16 @@ import psycopg
 import pytest
 from ledgers import BASE_URL, identity, planned, send_all, store_plan, stored
 from procrastinate.schema import SchemaManager
-from sqlalchemy import create_engine, inspect, text, update
+from sqlalchemy import create_engine, inspect, select, text, update
 from world import Sandbox, World, customers
 
-from batchsend.errors import LedgerError
+from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger, upgrade_ledger
-from batchsend.ledger.schema import SCHEMA_VERSION, meta, metadata
+from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata, superseded
 from batchsend.sending.cluster.queue import has_queue, queue_is_ready, upgrade_queue
+from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 
 SCHEMAS = Path(__file__).with_name("schemas")
 #: What SQLite and PostgreSQL call differently.
@@ -62,7 +65,7 @@ def contents(url: str) -> Contents:
 
 
 def upgraded_contents(before: Contents) -> Contents:
-    """What an upgrade makes of them: no row changes, columns of `DROPPED` go, and new tables are empty."""
+    """What an upgrade makes of them: columns of `DROPPED` go, and new tables are empty."""
     after = {
         table: sorted(
             ({name: row[name] for name in row if name not in DROPPED.get(table, ())} for row in rows),
@@ -70,6 +73,8 @@ def upgraded_contents(before: Contents) -> Contents:
         )
         for table, rows in before.items()
     }
+    for row in after["campaigns"]:
+        row["key_region"] = "US"
     for row in after["meta"]:
         if row["name"] == "schema_version":
             row["value"] = str(SCHEMA_VERSION)
@@ -93,7 +98,7 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     before = contents(ledger_url)
@@ -115,7 +120,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, versio
     assert contents(ledger_url) == after
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
     new = open_ledger(ledger_url)
     expected = shape(new)
@@ -128,7 +133,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     ledger, _ = upgrade_ledger(ledger_url)
@@ -152,6 +157,109 @@ def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) ->
     send_all(ledger, again)
     assert stored(ledger, 2)[4] == ("accepted", "")
     assert stored(ledger, store_plan(ledger, [planned(2)]).run_id) == {2: ("pending", "STOPPED")}
+    ledger.close()
+
+
+#: The columns of a row that the database does not fill in.
+_ROW = 'run_id, "row", campaign_id, "key", cells, status, codes, descriptions, attempts, generation'
+
+
+def _write_keys(url: str, *rows: tuple[str, str | None]) -> None:
+    """Writes a ledger of version 3 with a campaign whose key is a customer and a date. `rows`: status and key."""
+    write_version(url, 3)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO campaigns (name, base_url, key_columns, file, host) VALUES "
+            f"""('Reminders', '{BASE_URL}', '["customer_uuid", "appointmentdate"]', 'gone.toml', 'gone')"""
+        )
+        insert = text(f"INSERT INTO messages ({_ROW}) VALUES (2, :row, 2, :key, '[]', :status, '', '', 1, 1)")
+        for row, (status, key) in enumerate(rows, start=100):
+            connection.execute(insert, {"row": row, "key": key, "status": status})
+        connection.execute(
+            text(
+                f"INSERT INTO superseded ({_ROW}, superseded_at) "
+                "SELECT run_id, \"row\", campaign_id, \"key\", cells, 'failed', '', '', 1, 0, '2026' FROM messages "
+                "WHERE campaign_id = 2"
+            )
+        )
+    engine.dispose()
+
+
+def test_keys_of_an_earlier_version_are_found_by_their_values(ledger_url: str) -> None:
+    _write_keys(
+        ledger_url,
+        ("accepted", '["c-1", "03/05/2026"]'),
+        # Earlier versions texted both spellings.
+        ("accepted", '["c-1", "3/5/2026"]'),
+        ("accepted", '["C-1", "2026-03-05"]'),
+        ("unconfirmed", '["c-2", "Mar 5, 2026"]'),
+        ("invalid", None),
+        ("accepted", "no list"),
+        ("accepted", '["one value"]'),
+    )
+    ledger, _ = upgrade_ledger(ledger_url)
+    expected = [
+        '["c-1", "2026-03-05"]',
+        '["c-1", "2026-03-05"]',
+        '["C-1", "2026-03-05"]',
+        '["c-2", "2026-03-05"]',
+        None,
+        "no list",
+        '["one value"]',
+    ]
+    with ledger.read() as connection:
+        for table in (messages, superseded):
+            keys = connection.scalars(
+                select(table.c.key).where(table.c.campaign_id == 2).order_by(table.c.row)
+            ).all()
+            assert keys == expected
+    campaign = ledger.campaign("Reminders", BASE_URL)
+    assert campaign is not None
+    assert campaign.key_region == "US"
+    found = History(ledger, campaign, None, BASE_URL).earlier(['["c-1", "2026-03-05"]'])
+    assert [outcome.status for outcome in found['["c-1", "2026-03-05"]']] == ["accepted", "accepted"]
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("region", "day", "moved"),
+    [("US", "2026-03-05", False), ("GB", "2026-05-03", False), ("GB", "2026-05-03", True)],
+)
+def test_dates_in_old_keys_are_read_as_the_campaign_reads_them(
+    world: World, sandbox: Sandbox, region: str, day: str, moved: bool
+) -> None:
+    key = f'[recipients]\nkey = ["Customer ID", "Due"]\ndefault_region = "{region}"'
+    world.write([{"Customer ID": "c-1", "First Name": "Ann", "Due": "03/05/2026"}], campaign=key)
+    assert world.send().code == 0
+    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as old, old:
+        old.execute("""UPDATE messages SET key = '["c-1", "03/05/2026"]'""")
+        old.execute("UPDATE meta SET value = '3' WHERE name = 'schema_version'")
+        old.execute("ALTER TABLE campaigns DROP COLUMN key_region")
+    if moved:
+        world.folder = world.folder.rename(world.folder.with_name("another place"))
+    assert world.run("ledger", "upgrade").code == 0
+    world.write_list([{"Customer ID": "c-1", "First Name": "Ann", "Due": day}])
+    done = world.send()
+    assert done.code == 0
+    assert "1 row = 0 accepted by myKaarma + 1 skipped" in done.out
+    assert len(sandbox.requests()) == 1
+
+
+def test_an_upgrade_is_refused_while_a_campaign_is_sent(ledger_url: str) -> None:
+    """Its process could store keys of the old form after the upgrade."""
+    ledger = open_ledger(ledger_url)
+    store_plan(ledger, [planned(2)])
+    with ledger.write() as connection:
+        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="3"))
+        connection.execute(text("ALTER TABLE campaigns DROP COLUMN key_region"))
+    before = contents(ledger_url)
+    with campaign_lock(ledger, "Spring", BASE_URL), pytest.raises(BusyError, match="Nothing was changed"):
+        upgrade_ledger(ledger_url, all_campaigns_locked)
+    assert contents(ledger_url) == before
+    upgraded, found = upgrade_ledger(ledger_url, all_campaigns_locked)
+    assert found == 3
+    upgraded.close()
     ledger.close()
 
 
@@ -233,9 +341,9 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "upgraded from version 1 to version 3" in upgraded.out
+    assert "upgraded from version 1 to version 4" in upgraded.out
     assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 3)" in world.run("ledger", "upgrade").out
+    assert "up to date (version 4)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 

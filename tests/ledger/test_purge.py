@@ -363,7 +363,7 @@ def test_the_command_on_both_databases(
 ) -> None:
     an_old_run(ledger)
     monkeypatch.setenv("BATCHSEND_LEDGER", ledger_url)
-    with campaign_lock(ledger, "Spring", BASE_URL), pytest.raises(BusyError, match="Nothing was purged"):
+    with campaign_lock(ledger, "Spring", BASE_URL), pytest.raises(BusyError, match="Nothing was changed"):
         cli.main(["purge", "--older-than", "4y", "--yes"], standalone_mode=False)
     assert {row["purged_at"] for row in whole(ledger).values()} == {None}
     cli.main(["purge", "--older-than", "4y", "--yes"], standalone_mode=False)

@@ -143,3 +143,21 @@ def test_on_a_server_a_path_means_its_own_computer_only(files: tuple[Path, Path]
 def recognised(ledger: Ledger, file: Path, host: str, name: str = "Spring") -> None:
     who = identity(name, file=str(file), host=host)
     find_campaign(load_campaign(file), who, ledger, new_campaign=False)
+
+
+@pytest.mark.parametrize(("key", "code"), [("Due", 2), ("VIN", 0)])
+def test_another_region_is_refused_if_keys_have_dates(
+    world: World, sandbox: Sandbox, key: str, code: int
+) -> None:
+    rows = [{"Customer ID": "c-1", "First Name": "Ann", "Due": "3/5/2026", "VIN": "1HGCM82633A004352"}]
+    recipients = f'[recipients]\nkey = ["Customer ID", "{key}"]\n'
+    world.write(rows, campaign=recipients)
+    assert world.send().code == 0
+    world.write(rows, campaign=f'{recipients}default_region = "CA"\n')
+    done = world.send()
+    assert done.code == code
+    assert (
+        "`default_region` under [recipients] is CA, but the keys of this campaign were recorded with US."
+        in done.err
+    ) == bool(code)
+    assert sandbox.texts() == {"c-1": 1}

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,11 +71,12 @@ def test_a_bar_is_filled_and_every_part_of_it_can_be_seen(counts: list[int]) -> 
         assert bar[-1].x + bar[-1].width == pytest.approx(100, abs=0.1)
 
 
-@given(st.lists(st.integers(1, 40), max_size=300), st.integers(40, 400))
-def test_a_sample_keeps_to_its_budget_and_spreads_evenly(sizes: list[int], budget: int) -> None:
+@given(st.lists(st.integers(1, 40), max_size=300), st.integers(40, 400), st.integers(1, 50))
+def test_a_sample_keeps_to_its_budget_and_spreads_evenly(sizes: list[int], budget: int, at_once: int) -> None:
     sample: EvenSample[int] = EvenSample(budget)
-    for number, size in enumerate(sizes):
-        sample.add(lambda number=number, size=size: (number, size))
+    for start in range(0, len(sizes), at_once):
+        some = sizes[start : start + at_once]
+        sample.extend(len(some), lambda number, start=start: (start + number, sizes[start + number]))
     kept = sample.items
     assert sum(sizes[number] for number in kept) <= budget
     assert sample.complete == (len(kept) == len(sizes))
@@ -108,19 +110,29 @@ def test_only_the_characters_that_cost_are_marked() -> None:
 
 
 def _message(
-    row: int, body: str, *, phone: str | None = "+13125550100", segments: int = 1
-) -> dict[str, object]:
-    return {"row": row, "phone": phone, "body": body, "segments": segments, "encoding": "GSM-7"}
+    row: int, body: str, cells: list[str], *, phone: str | None = "+13125550100", segments: int = 1
+) -> dict[object, object]:
+    named = {"row": row, "phone": phone, "body": body, "segments": segments, "encoding": "GSM-7"}
+    return {**named, **dict(enumerate(cells))}
 
 
-def test_the_messages_worth_checking_are_found() -> None:
+def _add(sampler: MessageSampler, used: list[int], template: str, *messages: dict[object, object]) -> None:
+    sampler.add(pd.DataFrame(list(messages), dtype=object), used, template)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_the_messages_worth_checking_are_found(at_once: int) -> None:
     sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=True)
-    for row in range(2, 40):
-        sampler.add(_message(row, f"Hi Ann{row}"), ["Ann", "Civic"], [0, 1], "a")
-    sampler.add(_message(40, "Hi there"), ["", "Civic"], [0, 1], "a")
-    sampler.add(_message(41, "Hi", phone=None), ["Bo", ""], [0, 1], "a")
-    sampler.add(_message(42, "Hi " + "x" * 200, segments=2), ["Bo", "Civic"], [0, 1], "a")
-    sampler.add(_message(43, "Hi y"), ["Wolfeschlegelsteinhausenbergerdorff", "Civic"], [0, 1], "a")
+    ordinary = [_message(row, f"Hi Ann{row}", ["Ann", "Civic"]) for row in range(2, 40)]
+    odd = [
+        _message(40, "Hi there", ["", "Civic"]),
+        _message(41, "Hi", ["Bo", ""], phone=None),
+        _message(42, "Hi " + "x" * 200, ["Bo", "Civic"], segments=2),
+        _message(43, "Hi y", ["Wolfeschlegelsteinhausenbergerdorff", "Civic"]),
+    ]
+    messages = [*ordinary, *odd]
+    for start in range(0, len(messages), at_once):
+        _add(sampler, [0, 1], "a", *messages[start : start + at_once])
     samples = sampler.samples()
     assert [one.row for one in samples.first] == [2, 3, 4]
     assert [(one.row, one.why) for one in samples.extreme] == [
@@ -136,9 +148,8 @@ def test_the_messages_worth_checking_are_found() -> None:
 
 def test_of_several_templates_each_is_shown_and_its_own_columns_count() -> None:
     sampler = MessageSampler(["First Name", "Model"], [0, 1], phone_in_list=False)
-    for row in range(2, 9):
-        sampler.add(_message(row, "Hi"), ["Ann", ""], [0], "en.txt.j2")
-    sampler.add(_message(9, "Hola"), ["Ana", "Civic"], [0, 1], "es.txt.j2")
+    _add(sampler, [0], "en.txt.j2", *(_message(row, "Hi", ["Ann", ""]) for row in range(2, 9)))
+    _add(sampler, [0, 1], "es.txt.j2", _message(9, "Hola", ["Ana", "Civic"]))
     samples = sampler.samples()
     assert [(one.row, one.why) for one in samples.first] == [
         (2, ["from en.txt.j2"]),

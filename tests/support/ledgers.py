@@ -55,6 +55,7 @@ def identity(name: str = "Spring", **values: Any) -> Identity:
         "key_columns": ("customer_uuid",),
         "file": "/campaigns/spring.toml",
         "host": HOST,
+        "key_region": "US",
     }
     return Identity(name, **{**usual, **values})
 

@@ -50,7 +50,13 @@ NO_LISTS = [
     Refused(
         "~$list.xlsx",
         b"\x03Ann",
-        ("It is Excel's lock file for an open workbook. Name list.xlsx instead.",),
+        ("It is a lock file, which exists while list.xlsx is open. Name list.xlsx instead.",),
+    ),
+    # LibreOffice's.
+    Refused(
+        ".~lock.list.ods#",
+        b",ann,office,27.11.2026 09:30,file:///home/ann/.config/libreoffice/4;",
+        ("It is a lock file, which exists while list.ods is open. Name list.ods instead.",),
     ),
     # Excel's "Single File Web Page".
     Refused(

@@ -82,11 +82,6 @@ _ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 
 def detect(path: Path) -> Format:
     """The format of an existing, non-empty file. Raises ListError if it cannot be read."""
-    if path.name.startswith("~$"):
-        raise ListError(
-            path,
-            f"It is Excel's lock file for an open workbook. Name {path.name.removeprefix('~$')} instead.",
-        )
     if path.suffix.lower() == QUERY_ENDING:
         return Format.QUERY
     with path.open("rb") as file:

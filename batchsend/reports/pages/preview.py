@@ -1,15 +1,19 @@
-"""Reads a plan once, row by row, and keeps what the preview page shows of it."""
+"""Reads a plan once, some rows at a time, and keeps what the preview page shows of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from batchsend.ledger.runs import run_rows
+import orjson
+import pandas as pd
+
+from batchsend.ledger.runs import run_frames
 from batchsend.messages.phones import display_phone
+from batchsend.messages.template import MessageTemplate
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.summary import PlanSummary, summarize
@@ -22,8 +26,6 @@ from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status
 from batchsend.utils.timestamps import for_people
 from batchsend.utils.wording import age, row_count, text_count
 
-# `json.loads` looks for white space around the text and for other types; every row is decoded.
-_decode_cells = json.JSONDecoder().raw_decode
 #: The columns that are read of each row.
 _COLUMNS = (
     "row",
@@ -107,8 +109,8 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
     sources, campaign = plan.sources, plan.request.campaign
     headers, roles = sources.customers.headers, sources.roles
     reader = _RowReader(plan)
-    for row in run_rows(plan.scratch, SCRATCH_RUN, columns=_COLUMNS):
-        reader.add(row)
+    for rows in run_frames(plan.scratch, SCRATCH_RUN, _COLUMNS):
+        reader.add(rows)
     return Preview(
         summary=summarize(plan),
         refusals=refusals,
@@ -126,7 +128,7 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
         customer_column=headers[roles.customer_uuid],
         phone_column=headers[roles.phone] if roles.phone is not None else None,
         request=reader.request,
-        rows=[*reader.problem_rows.items, *reader.other_rows.items],
+        rows=[*reader.problem_rows.items, *sorted(reader.other_rows.items)],
         rows_complete=reader.problem_rows.complete and reader.other_rows.complete,
         reasons=reader.reasons,
         files=[
@@ -151,19 +153,20 @@ class _RowReader:
         self.request: ExactRequest | None = None
         self._headers = headers
         self._template = sources.template
-        self._only_template = sources.template.path.name, sources.template.default.uses
-        self._columns_used = len(sources.template.uses)
         self._examples: dict[int, str] = {}
         self._template_by = roles.template_by
         self._base_url = plan.request.base_url
         self._attributes = attributes_of(plan.request.campaign)
         self._identity = run_identity(GIVEN_LATER, str(plan.run.id) if plan.run else GIVEN_LATER)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        if row["status"] == Status.PENDING and row["codes"] == Code.STOPPED:
-            self._add_ready(row)
-        else:
-            self._add_other(row)
+    def add(self, rows: pd.DataFrame) -> None:
+        """Adds rows with the columns `_COLUMNS`."""
+        is_ready = (rows["status"] == Status.PENDING) & (rows["codes"] == Code.STOPPED)
+        for row in rows[~is_ready].to_dict("records"):
+            self._add_other({str(name): value for name, value in row.items()})
+        ready = rows[is_ready]
+        if not ready.empty:
+            self._add_ready(ready)
 
     def variables(self) -> list[Variable]:
         """The columns that the templates use."""
@@ -184,29 +187,38 @@ class _RowReader:
             lambda: _sized([row["row"], status, reason, row["descriptions"], _phone(row), row["body"] or ""])
         )
 
-    def _add_ready(self, row: Mapping[str, Any]) -> None:
-        cells = _decode_cells(row["cells"])[0]
-        template, used = self._template_of(cells)
-        self.sampler.add(row, cells, used, template)
-        if len(self._examples) < self._columns_used:
-            for position in used:
-                if cells[position]:
-                    self._examples.setdefault(position, cells[position])
+    def _add_ready(self, rows: pd.DataFrame) -> None:
+        cells = pd.DataFrame(list(map(orjson.loads, rows["cells"])), index=rows.index, dtype=object)
+        rows = pd.concat([rows, cells], axis=1)
+        for template, some in self._by_template(rows):
+            self.sampler.add(some, template.uses, template.path.name)
+            for position in template.uses - self._examples.keys():
+                filled = some.loc[some[position] != "", position]
+                if not filled.empty:
+                    self._examples[position] = filled.iloc[0]
+
+        values = rows[list(_COLUMNS)].to_numpy()
+
+        def record(number: int) -> Mapping[str, Any]:
+            return dict(zip(_COLUMNS, values[number], strict=True))
+
         if self.request is None:
-            path, body = self._request(row)
-            self.request = ExactRequest(row["row"], self._base_url + path, body)
-        self.other_rows.add(lambda: _sized(self._ready_row(row)))
+            first = record(0)
+            path, body = self._request(first)
+            self.request = ExactRequest(first["row"], self._base_url + path, body)
+        self.other_rows.extend(len(rows), lambda number: _sized(self._ready_row(record(number))))
 
     def _ready_row(self, row: Mapping[str, Any]) -> list[Any]:
         path, body = self._request(row)
         return [row["row"], Status.READY, "", "", _phone(row), body, path, row["segments"], row["encoding"]]
 
-    def _template_of(self, cells: Sequence[str]) -> tuple[str, Collection[int]]:
-        """The name of the row's template, and the columns that it uses."""
+    def _by_template(self, rows: pd.DataFrame) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
         if self._template_by is None:
-            return self._only_template
-        template = self._template.choose(cells[self._template_by])
-        return template.path.name, template.uses
+            yield self._template.default, rows
+            return
+        chosen = rows[self._template_by].map(self._template.choose)
+        for template in dict.fromkeys(chosen):
+            yield template, rows[[one is template for one in chosen]]
 
     def _request(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """Path and body."""

@@ -5,11 +5,12 @@ The first ones show that it works; the longest, the most expensive and the odd o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from heapq import nlargest
 from typing import Any, Generic, TypeVar
+
+import pandas as pd
 
 from batchsend.messages.sms import Encoding
 
@@ -56,6 +57,17 @@ class _Column:
     filled: int = 0
     longest: tuple[str, Bubble] | None = None
 
+    def add(self, rows: pd.DataFrame, values: pd.Series[Any]) -> None:
+        lengths = values.str.len()
+        blank = rows[lengths == 0]
+        self.blank += len(blank)
+        self.blank_example = self.blank_example or next(iter(_bubbles(blank.iloc[:1])), None)
+        self.filled += len(rows) - len(blank)
+        self.characters += int(lengths.sum())
+        if lengths.max() > len(self.longest[0] if self.longest is not None else ""):
+            place = int(lengths.to_numpy().argmax())
+            self.longest = values.iloc[place], _bubbles(rows.iloc[[place]])[0]
+
 
 class MessageSampler:
     """Sees each message once. `used`: positions of the columns that the texts use."""
@@ -72,38 +84,29 @@ class MessageSampler:
         self.preferred = 0
         self.ucs2 = 0
 
-    def add(self, row: Mapping[str, Any], cells: Sequence[str], used: Collection[int], template: str) -> None:
-        """Adds a row of the ledger's `messages` that is ready to send.
+    def add(self, rows: pd.DataFrame, used: Collection[int], template: str) -> None:
+        """Adds rows of the ledger's `messages` that are ready to send, with their cells in columns numbered from 0.
 
-        `used`: the columns that its template, called `template`, uses.
+        `used`: the columns that their template, called `template`, uses.
         """
-        # Hardly any messages of a long list are kept, so a bubble is made only when needed.
-        bubble = partial(_bubble, row)
-        body, segments = row["body"], row["segments"]
-        self.ucs2 += row["encoding"] == Encoding.UCS2
-        if len(self._first) < FIRST:
-            self._first.append(bubble())
-        if self._longest is None or len(body) > len(self._longest.body):
-            self._longest = bubble()
-        if segments > 1 and (len(self._dearest) < DEAREST or segments >= self._dearest[-1].segments):
-            self._dearest = nlargest(DEAREST, [*self._dearest, bubble()], key=_cost)
-        if row["phone"] is None and self._phone_in_list:
-            self.preferred += 1
-            self._preferred = self._preferred or bubble()
-        if template not in self._of_template:
-            self._of_template[template] = bubble()
-        for position in used:
-            self._add_value(self._columns[position], cells[position], bubble)
-
-    def _add_value(self, column: _Column, value: str, bubble: Callable[[], Bubble]) -> None:
-        if not value:
-            column.blank += 1
-            column.blank_example = column.blank_example or bubble()
+        if rows.empty:
             return
-        column.filled += 1
-        column.characters += len(value)
-        if column.longest is None or len(value) > len(column.longest[0]):
-            column.longest = (value, bubble())
+        self.ucs2 += int((rows["encoding"] == Encoding.UCS2).sum())
+        self._first += _bubbles(rows.iloc[: FIRST - len(self._first)])
+        lengths = rows["body"].str.len()
+        if self._longest is None or lengths.max() > len(self._longest.body):
+            (self._longest,) = _bubbles(rows.iloc[[int(lengths.to_numpy().argmax())]])
+        dear = rows[
+            rows["segments"] > max(1, self._dearest[-1].segments - 1 if len(self._dearest) == DEAREST else 1)
+        ]
+        self._dearest = nlargest(DEAREST, [*self._dearest, *_bubbles(dear)], key=_cost)
+        preferred = rows[rows["phone"].isna()] if self._phone_in_list else rows.iloc[:0]
+        self.preferred += len(preferred)
+        self._preferred = self._preferred or next(iter(_bubbles(preferred.iloc[:1])), None)
+        if template not in self._of_template:
+            (self._of_template[template],) = _bubbles(rows.iloc[:1])
+        for position in used:
+            self._columns[position].add(rows, rows[position])
 
     def blanks(self, position: int) -> int:
         """Returns the number of messages in which this column is blank."""
@@ -141,8 +144,9 @@ class MessageSampler:
         return odd
 
 
-def _bubble(row: Mapping[str, Any]) -> Bubble:
-    return Bubble(row["row"], row["phone"], row["body"], row["segments"], row["encoding"])
+def _bubbles(rows: pd.DataFrame) -> list[Bubble]:
+    values = rows[["row", "phone", "body", "segments", "encoding"]]
+    return [Bubble(*row) for row in values.itertuples(index=False, name=None)]
 
 
 class _Distinct:
@@ -181,11 +185,18 @@ class EvenSample(Generic[T]):
 
     def add(self, make: Callable[[], tuple[T, int]]) -> None:
         """Keeps or skips the next item. `make` returns the item and its size; it is called only if needed."""
-        place = self._seen
-        self._seen += 1
-        if place % self._step:
-            return
-        item, size = make()
+        self.extend(1, lambda _: make())
+
+    def extend(self, count: int, make: Callable[[int], tuple[T, int]]) -> None:
+        """Keeps or skips the next `count` items. `make` gets a number from 0; it is called only for items to keep."""
+        number = -self._seen % self._step
+        while number < count:
+            self._keep(self._seen + number, *make(number))
+            number += 1
+            number += -(self._seen + number) % self._step
+        self._seen += count
+
+    def _keep(self, place: int, item: T, size: int) -> None:
         self._kept.append((place, size, item))
         self._size += size
         while self._size > self._budget and self._kept:

@@ -21,13 +21,12 @@ from typing import IO
 
 from openpyxl.utils import column_index_from_string
 
+from batchsend.lists.damage import UNCALCULATED
+
 #: The limits of Excel.
 LAST_ROW = 1_048_576
 LAST_COLUMN = 16_384
 MAIN_NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-
-#: The text for a formula that was never calculated; Excel's name for a failed calculation.
-UNCALCULATED = "#CALC!"
 
 _BLOCK = 1024 * 1024
 _MAX_ROW_BYTES = 64 * 1024 * 1024
