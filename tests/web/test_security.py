@@ -266,7 +266,6 @@ def test_an_unusable_list_is_not_saved(
     assert 'list = "customers.csv"' in edited.file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", ["template", "list"])
 def test_a_query_is_not_changed(tmp_path: Path) -> None:
     """A campaign could name it as its template."""
     query = tmp_path / "due.SQL"
@@ -276,6 +275,7 @@ def test_a_query_is_not_changed(tmp_path: Path) -> None:
     assert query.read_text(encoding="utf-8") == "SELECT 1"
 
 
+@pytest.mark.parametrize("key", ["template", "list"])
 def test_hidden_files_are_not_shown(served: Served, world: World, edited: EditedCampaign, key: str) -> None:
     """Otherwise the editor for the campaign file would give access to the credentials."""
     (world.folder / ".env").write_text("MYKAARMA_PASSWORD=very,secret\nx,y\n", encoding="utf-8")
