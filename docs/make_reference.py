@@ -68,6 +68,7 @@ CODES: Mapping[Status, Sequence[Code]] = {
     ),
     Status.SKIPPED: (
         Code.HIDDEN_ROW,
+        Code.FILTERED,
         Code.NO_CONSENT,
         Code.SUPPRESSED,
         Code.ALREADY_SENT,

@@ -85,6 +85,11 @@ class Recipients(Table):
         description="The columns that identify a message: rows with the same values, in any spelling, get one text. "
         "Default: the customer's UUID.",
     )
+    where: Text | None = Field(
+        default=None,
+        description="Texts only rows for which this expression is true, such as "
+        "'model == \"CR-V\" and mileage | number >= 30000'. It is written as in templates.",
+    )
     consent: Consent | None = Field(
         default=None,
         description="Texts only customers whose row says yes in a column. Without it, consent is not checked.",

@@ -127,25 +127,21 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs
     from batchsend.lists.source import forbidden
     from batchsend.planning.optout_files import opt_out_requests, read_opt_outs
-    from batchsend.planning.suppression import note_on_empty_rows, note_on_invalid_phones
+    from batchsend.planning.suppression import notes_on
     from batchsend.utils.protected_files import refusal
     from batchsend.utils.timestamps import now
 
     default_reason = (reason or "").strip() or f"from {file.name}"
     if (why := refusal(file, Path.cwd())) is not None:
         raise ListError(file, forbidden(why))
-    rows = list(read_opt_outs(file, region))
+    rows = read_opt_outs(file, region)
     requests = [request for row in rows for request in opt_out_requests(row, default_reason)]
-    empty = [row.row for row in rows if not opt_out_requests(row, default_reason)]
-    invalid = [row.row for row in rows if row.invalid_phones and row.row not in empty]
     with _ledger_to_write(ledger) as found:
         added = add_opt_outs(found, requests, OptOutSource.IMPORTED, _person(), now())
     known = len(requests) - added
     click.echo(f"{added:,} added, {known:,} already on the list.")
-    if empty:
-        click.echo(f"{file}: {note_on_empty_rows(empty)}. They were not added.", err=True)
-    if invalid:
-        click.echo(f"{file}: {note_on_invalid_phones(invalid)}.", err=True)
+    for note in notes_on(rows):
+        click.echo(f"{file}: {note}.", err=True)
 
 
 @optouts.command()

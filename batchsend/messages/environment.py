@@ -16,7 +16,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from batchsend.messages import filters, limits
+from batchsend.messages import filters, limits, numbers
 
 
 class BlankCellError(UndefinedError):
@@ -77,6 +77,24 @@ def _sequence_filter(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def _ordering_filter(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps one of Jinja's filters that put items in order to refuse numbers that are text."""
+
+    @wraps(function)
+    def wrapper(environment: Any, items: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(items, Undefined):
+            return items
+        listed = list(items)
+        numbers.check_order(listed)
+        return function(environment, listed, *args, **kwargs)
+
+    return wrapper
+
+
+def _compared(values: tuple[Any, Any], name: str) -> bool:
+    return numbers.compare(name, *values)
+
+
 @pass_context
 def _check_time(_context: Context, _: object) -> None:
     limits.check_time()
@@ -95,28 +113,24 @@ _JINJA_FILTERS = (
     "default",
     "dictsort",
     "first",
-    "float",
     "groupby",
-    "int",
     "items",
     "last",
     "length",
     "list",
     "map",
-    "max",
-    "min",
     "reject",
     "rejectattr",
     "reverse",
     "select",
     "selectattr",
-    "sort",
     "striptags",
     "truncate",
     "unique",
     "wordcount",
 )
 _SEQUENCE_FILTERS = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
+_ORDERING_FILTERS = ("max", "min", "sort")
 _TEXT_FILTERS: Mapping[str, Callable[..., str]] = {
     "name_case": filters.name_case,
     "phone": filters.phone,
@@ -135,6 +149,19 @@ _BOUNDED_FILTERS: Mapping[str, Callable[..., Any]] = {
     "round": limits.rounded,
     "string": limits.text_of,
     "sum": limits.summed,
+    "number": numbers.number,
+    "int": numbers.whole_number,
+    "float": numbers.float_number,
+}
+#: Jinja's tests for its comparison operators.
+_COMPARISONS: Mapping[str, str] = {
+    **dict.fromkeys(("eq", "==", "equalto"), "eq"),
+    **dict.fromkeys(("ne", "!="), "ne"),
+    **dict.fromkeys(("lt", "<", "lessthan"), "lt"),
+    **dict.fromkeys(("le", "<="), "lteq"),
+    **dict.fromkeys(("gt", ">", "greaterthan"), "gt"),
+    **dict.fromkeys(("ge", ">="), "gteq"),
+    "in": "in",
 }
 _METHODS = frozenset(
     {
@@ -203,14 +230,22 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.filters = {
             **{name: jinja_filters[name] for name in _JINJA_FILTERS},
             **{name: _sequence_filter(jinja_filters[name]) for name in _SEQUENCE_FILTERS},
+            **{name: _ordering_filter(jinja_filters[name]) for name in _ORDERING_FILTERS},
             **{name: _text_filter(function) for name, function in _TEXT_FILTERS.items()},
             "title": _text_filter(jinja_filters["title"]),
             "urlencode": _text_filter(jinja_filters["urlencode"]),
             **_BOUNDED_FILTERS,
             "join": self._join,
+            "_added": numbers.added,
+            "_compared": _compared,
             "_concatenated": _concatenated,
+            "_multiplied": numbers.multiplied,
             "_check_time": _check_time,
         }
+        comparisons: dict[str, Any] = {
+            test: partial(numbers.compare, _COMPARISONS[test]) for test in _COMPARISONS
+        }
+        self.tests.update(comparisons)
         del self.globals["lipsum"]
         self.binop_table.update(
             {
@@ -227,7 +262,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return limits.join(d, items)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree: nodes.Template = _TimeChecks().visit(super()._parse(source, name, filename))
+        tree: nodes.Template = _Checks().visit(super()._parse(source, name, filename))
         tree.set_environment(self)
         return tree
 
@@ -247,8 +282,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-class _TimeChecks(NodeTransformer):
-    """Adds a time check to everything that can repeat, and a length check to `~`."""
+class _Checks(NodeTransformer):
+    """Adds a time check to everything that can repeat, and the checks of `limits` and `numbers` to operators."""
 
     def get_visitor(self, node: nodes.Node) -> Callable[..., Any] | None:
         """The method that transforms `node`; None for all others."""
@@ -259,6 +294,10 @@ class _TimeChecks(NodeTransformer):
                 return self._after_time_check
             case nodes.Concat():
                 return self._with_length_check
+            case nodes.Compare():
+                return self._with_comparison_checks
+            case nodes.Add() | nodes.Mul() if not _has_literal_text(node):
+                return self._with_number_check
         return None
 
     def _with_time_check(self, node: nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block) -> nodes.Node:
@@ -271,8 +310,35 @@ class _TimeChecks(NodeTransformer):
 
     def _with_length_check(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        values = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(values, "_concatenated", [], [], None, None, lineno=node.lineno)
+        return _call("_concatenated", node.nodes, node.lineno)
+
+    def _with_comparison_checks(self, node: nodes.Compare) -> nodes.Expr:
+        """`a < b < c` becomes the checked `a < b` and `b < c`."""
+        self.generic_visit(node)
+        checked: nodes.Expr | None = None
+        left = node.expr
+        for operand in node.ops:
+            comparison = _call("_compared", [left, operand.expr], node.lineno, operand.op)
+            checked = nodes.And(checked, comparison, lineno=node.lineno) if checked else comparison
+            left = operand.expr
+        return checked or node
+
+    def _with_number_check(self, node: nodes.Add | nodes.Mul) -> nodes.Node:
+        self.generic_visit(node)
+        name = "_added" if isinstance(node, nodes.Add) else "_multiplied"
+        return _call(name, [node.left, node.right], node.lineno)
+
+
+def _has_literal_text(node: nodes.Expr) -> bool:
+    """Whether the sum or product has a text that is written out: `"$" + price` joins and `"-" * 10` repeats."""
+    if isinstance(node, (nodes.Add, nodes.Mul)):
+        return _has_literal_text(node.left) or _has_literal_text(node.right)
+    return isinstance(node, nodes.Const) and isinstance(node.value, str)
+
+
+def _call(name: str, values: list[nodes.Expr], line: int, *args: str) -> nodes.Filter:
+    constants: list[nodes.Expr] = [nodes.Const(arg, lineno=line) for arg in args]
+    return nodes.Filter(nodes.List(values, lineno=line), name, constants, [], None, None, lineno=line)
 
 
 def _time_check(line: int) -> nodes.Node:

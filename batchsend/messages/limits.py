@@ -118,8 +118,6 @@ def multiply(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, (str, list, tuple)):
         left, right = right, left
     if isinstance(left, (str, list, tuple)) and isinstance(right, int):
-        if isinstance(left, str) and left.strip().replace(".", "").isdigit():
-            raise RefusedError("multiplies text; convert it to a number first, as in `price|float * 2`")
         _reserve(len(left) * right)
     if (
         isinstance(left, int)

@@ -167,7 +167,7 @@ def _compiled(environment: BoundedEnvironment, path: Path, sources: dict[str, st
 def _reason(error: Exception) -> str:
     """Explains an error without showing values of the row."""
     if isinstance(error, TypeError):
-        return "text and numbers do not mix; convert cells to numbers first, as in `mileage|int > 50000`"
+        return "text and numbers do not mix; convert cells to numbers first, as in `mileage | number > 50000`"
     if isinstance(error, ZeroDivisionError):
         return "the template divides by zero"
     if isinstance(error, RecursionError):

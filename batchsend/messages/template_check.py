@@ -124,6 +124,7 @@ class _FileCheck:
     def _check(self, tree: nodes.Template) -> list[_Visit]:
         self._check_functions(tree)
         self._check_look_alikes(tree)
+        self._check_conditions(tree)
         self._check_columns_named_as_functions(tree)
         known = _names_set(tree) | self.visit.inherited
         undeclared = meta.find_undeclared_variables(tree)
@@ -171,6 +172,21 @@ class _FileCheck:
                     self._problem(
                         node.lineno + node.data.count("\n", 0, match.start()),
                         f"`{match[0]}` would be sent as is; write {{{{ {self._reference_to(found[0])} }}}}",
+                    )
+
+    def _check_conditions(self, tree: nodes.Template) -> None:
+        """Reports `model == "CR-V" or "Accord"`, which is true for every row."""
+        conditions: list[nodes.If | nodes.CondExpr] = [
+            *tree.find_all(nodes.If),
+            *tree.find_all(nodes.CondExpr),
+        ]
+        for node in conditions:
+            for operand in _operands(node.test):
+                if isinstance(operand, nodes.Const) and not isinstance(operand.value, bool):
+                    self._problem(
+                        operand.lineno,
+                        f"`{operand.value}` alone does not depend on the row; compare every time, as in "
+                        'model == "CR-V" or model == "Accord"',
                     )
 
     def _check_variable(self, variable: str, line: int, known: frozenset[str]) -> None:
@@ -312,6 +328,17 @@ def _constant(node: nodes.Expr) -> object:
         return node.as_const()
     except nodes.Impossible:
         return None
+
+
+def _operands(node: nodes.Node) -> Iterator[nodes.Node]:
+    """The parts of a condition that `and`, `or` and `not` join."""
+    if isinstance(node, (nodes.And, nodes.Or)):
+        yield from _operands(node.left)
+        yield from _operands(node.right)
+    elif isinstance(node, nodes.Not):
+        yield from _operands(node.node)
+    else:
+        yield node
 
 
 def _names_set(tree: nodes.Template) -> frozenset[str]:

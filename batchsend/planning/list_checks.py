@@ -1,4 +1,4 @@
-"""Finds what a person would notice in a list: rows that are no customers. Pure functions.
+"""Finds what a person would notice in a list: rows that are no customers, ids of another system. Pure functions.
 
 A `frame` has text cells, "" if blank; its columns are the list's headers, its index has the row numbers.
 """
@@ -6,6 +6,7 @@ A `frame` has text cells, "" if blank; its columns are the list's headers, its i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from batchsend.lists.headers import ALIASES, spellings
@@ -22,11 +23,15 @@ _total = re.compile(
     # Records: 2, Record count = 2
     rf"|(?:number\s+of\s+)?{_NOUN}(?:\s+count)?\s*[:=]\s*{_NUMBER}"
     # 2 rows, (2 rows affected)
-    rf"|\(?{_NUMBER}\s+{_NOUN}(?:\s+(?:affected|returned|selected|found|total|in\s+total))?\)?\.?",
-    re.IGNORECASE,
+    rf"|\(?{_NUMBER}\s+{_NOUN}(?:\s+(?:affected|returned|selected|found|total|in\s+total))?\)?\.?"
 )
-#: Words for a total that are also family names, such as Sum and Count. They only count in the customer's column.
-_also_a_name = re.compile("sum|count", re.IGNORECASE)
+#: Words for a total that are also family names. They only count in the customer's column.
+_ALSO_NAMES = frozenset({"sum", "count"})
+_LONGEST_TOTAL = 30
+#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
+API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: A customer's number in a dealership's system (DMS), such as 5760069. It passes as an id of myKaarma.
+_dms_number = re.compile(r"\d{1,10}")
 _number_or_blank = re.compile(r"[-+($€£\s]*[\d.,]*[%)\s]*")
 
 
@@ -52,12 +57,19 @@ def rows_with_a_total(frame: pd.DataFrame, customer: str) -> pd.Series[bool]:
     `customer`: the header of the customer's id. A total in a column before it counts only where the rest of the row
     has nothing but numbers, because it may be a name.
     """
-    totals = frame[customer].str.fullmatch(_total)
+    totals = frame[customer].isin(_totals_among(frame[customer]))
     for header in frame.columns[: frame.columns.get_loc(customer)]:
-        labels = frame[header]
-        rows = frame[labels.str.fullmatch(_total) & ~labels.str.fullmatch(_also_a_name)].drop(columns=header)
+        labels = {cell for cell in _totals_among(frame[header]) if cell.casefold() not in _ALSO_NAMES}
+        rows = frame[frame[header].isin(labels)].drop(columns=header)
         totals |= frame.index.isin(rows.index[_has_only_numbers(rows)])
     return totals
+
+
+def _totals_among(cells: pd.Series[str]) -> set[str]:
+    # Most ids are longer, and matching them all takes time.
+    return {
+        cell for cell in cells.unique() if len(cell) <= _LONGEST_TOTAL and _total.fullmatch(cell.casefold())
+    }
 
 
 def _has_only_numbers(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -66,3 +78,9 @@ def _has_only_numbers(frame: pd.DataFrame) -> pd.Series[bool]:
 
 def _has_digit(text: str) -> bool:
     return any(character.isdigit() for character in text)
+
+
+def look_like_dms_numbers(ids: Iterable[str]) -> bool:
+    """Whether most of the filled ids are short and all digits, as a dealership's system numbers its customers."""
+    filled = [_dms_number.fullmatch(one) is not None for one in ids if one]
+    return sum(filled) * 2 > len(filled)

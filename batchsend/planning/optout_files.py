@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchsend.errors import ListError
 from batchsend.ledger.optouts import OptOutRequest
-from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.customer_list import Chunk, CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.headers import ALIASES, match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
+from batchsend.utils.wording import row_count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CUSTOMER_HEADERS = tuple(map(match_key, ALIASES["customer_uuid"]))
 _PHONE_HEADERS = tuple(map(match_key, ALIASES["phone"]))
+#: Words for a missing phone, or one digit again and again.
+_no_phone = re.compile(
+    r"(?:n/?a|none|no|no phone|null|unknown)?|[^\w#]*(?:(\d)(?:[^\w#]|\1)*)?", re.IGNORECASE
+)
 _REASON_HEADER = match_key("reason")
+#: Row numbers that a sentence names before it says "...".
+_ROWS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +40,60 @@ class OptOutRow:
     customer_uuid: str
     phones: Sequence[str]
     reason: str
-    #: How many other phones in the row are invalid.
-    invalid_phones: int = 0
+    #: Whether the row also has a customer id or a phone that is not valid.
+    has_invalid: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the row names no customer and no phone."""
+        return not self.customer_uuid and not self.phones
 
 
-def read_opt_outs(path: Path, region: str) -> Iterator[OptOutRow]:
-    """Reads a list in any format with a column for the customer or the phone. Raises `ListError`."""
+class _Columns(NamedTuple):
+    customer: str | None
+    phones: Sequence[str]
+    reason: str | None
+
+    def __str__(self) -> str:
+        return " and ".join((*filter(None, [self.customer]), *self.phones))
+
+
+def read_opt_outs(path: Path, region: str) -> list[OptOutRow]:
+    """Reads a list in any format with a column for the customer or the phone.
+
+    Raises `ListError`, also for a file that could lose an opt-out. Rows whose cells for both are blank are returned:
+    they have no one to skip.
+    """
     people = _open(path)
-    headers = [match_key(header) for header in people.headers]
-    customer = _customer_column(people, headers)
-    phones = [position for position, header in enumerate(headers) if header in _PHONE_HEADERS]
-    reason = headers.index(_REASON_HEADER) if _REASON_HEADER in headers else None
-    if customer is None and not phones:
+    columns = _find_columns(people)
+    rows = [row for chunk in people.chunks(used=()) for row in _read(chunk, people, columns, region)]
+    lost = [row.row for row in rows if row.is_empty and row.has_invalid]
+    if lost:
+        raise ListError(path, _lost(lost))
+    if rows and all(row.is_empty for row in rows):
         raise ListError(
             path,
-            "a list of opt-outs needs a column `customer_uuid` or `phone`; it has: "
-            + ", ".join(header for header in people.headers if header),
+            f"It has {row_count(len(rows))}, but no customer id or phone number in {columns}. "
+            "Export the file again, with the people who opted out.",
         )
-    return _named(people, customer, phones, reason, region)
+    return rows
+
+
+def _lost(rows: Sequence[int]) -> str:
+    if len(rows) == 1:
+        return (
+            f"Row {rows[0]} has no valid customer id or phone number, so the person who opted out there could still "
+            "be texted. Correct or delete this row."
+        )
+    return (
+        f"{len(rows):,} rows have no valid customer id or phone number ({row_numbers(rows)}), so the people who "
+        "opted out there could still be texted. Correct or delete these rows."
+    )
+
+
+def row_numbers(rows: Sequence[int]) -> str:
+    """`3, 7`; the first five and `...` if there are more."""
+    return ", ".join(map(str, rows[:_ROWS_NAMED])) + (", ..." if len(rows) > _ROWS_NAMED else "")
 
 
 def _open(path: Path) -> CustomerList:
@@ -61,42 +110,60 @@ def _open(path: Path) -> CustomerList:
         raise ListError(path, (*error.problems, remedy)) from None
 
 
-def _customer_column(people: CustomerList, headers: Sequence[str]) -> int | None:
-    exact, *others = _CUSTOMER_HEADERS
-    if exact in headers:
-        return headers.index(exact)
-    found = [headers.index(name) for name in others if name in headers]
-    if len(found) > 1:
-        names = " and ".join(f'"{people.headers[position]}"' for position in sorted(found))
+def _find_columns(people: CustomerList) -> _Columns:
+    headers = {match_key(header): header for header in people.headers}
+    customer = _customer_column(people.path, headers)
+    phones = [header for key, header in headers.items() if key in _PHONE_HEADERS]
+    if customer is None and not phones:
         raise ListError(
             people.path,
+            f"a list of opt-outs needs a column `customer_uuid` or `phone`; it has: {', '.join(headers.values())}",
+        )
+    return _Columns(customer, phones, headers.get(_REASON_HEADER))
+
+
+def _customer_column(path: Path, headers: Mapping[str, str]) -> str | None:
+    exact, *others = _CUSTOMER_HEADERS
+    if exact in headers:
+        return headers[exact]
+    found = [header for key, header in headers.items() if key in others]
+    if len(found) > 1:
+        names = " and ".join(f'"{header}"' for header in found)
+        raise ListError(
+            path,
             f"{names} could each be the customer's id in myKaarma. Rename the right one to customer_uuid.",
         )
     return found[0] if found else None
 
 
-def _named(
-    people: CustomerList, customer: int | None, phones: Sequence[int], reason: int | None, region: str
-) -> Iterator[OptOutRow]:
+def _read(chunk: Chunk, people: CustomerList, columns: _Columns, region: str) -> Iterator[OptOutRow]:
     # Rows that end early are fine, but a row with shifted cells could name the wrong person.
-    for chunk in people.chunks(used=()):
-        for row, what in chunk.malformed.items():
-            raise ListError(
-                people.path,
-                f"Row {row} {what}, so it is unclear who it names. Correct it (a cell with a comma in it needs "
-                "quotation marks), or export the file again.",
-            )
-        for row, *cells in chunk.frame.itertuples():
-            customer_uuid = cells[customer] if customer is not None else ""
-            numbers = [number for position in phones if (number := cells[position])]
-            valid = _valid(numbers, region)
-            yield OptOutRow(
-                row,
-                "" if is_damaged(customer_uuid) else customer_uuid,
-                valid,
-                unescape_formula(cells[reason]) if reason is not None else "",
-                len(numbers) - len(valid),
-            )
+    for row, problem in chunk.malformed.items():
+        raise ListError(
+            people.path,
+            f"Row {row} {problem}, so it is unclear who it names. Correct it (a cell with a comma in it needs "
+            "quotation marks), or export the file again.",
+        )
+    frame, blank = chunk.frame, [""] * len(chunk.frame)
+    ids = _ids(frame, columns.customer) if columns.customer is not None else blank
+    reasons = frame[columns.reason] if columns.reason is not None else blank
+    phones = frame[list(columns.phones)].to_numpy()
+    for row, customer, numbers, reason in zip(frame.index, ids, phones, reasons, strict=True):
+        filled = [number for number in numbers if not _is_placeholder(number)]
+        valid = _valid(filled, region)
+        is_id = API_UUID.fullmatch(customer) is not None and not is_damaged(customer)
+        has_invalid = len(valid) < len(filled) or bool(customer and not is_id)
+        yield OptOutRow(row, customer if is_id else "", valid, unescape_formula(reason), has_invalid)
+
+
+def _ids(frame: pd.DataFrame, customer: str) -> pd.Series[str]:
+    no_customers = rows_that_repeat_the_header(frame, customer) | rows_with_a_total(frame, customer)
+    return frame[customer].mask(no_customers, "")
+
+
+def _is_placeholder(phone: str) -> bool:
+    """Whether this stands for no phone: blank, `n/a`, `000-000-0000`, or the header once more."""
+    return _no_phone.fullmatch(phone) is not None or match_key(phone) in _PHONE_HEADERS
 
 
 def _valid(numbers: Iterable[str], region: str) -> list[str]:

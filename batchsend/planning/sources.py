@@ -87,7 +87,7 @@ def _check_phones_are_there(
     if suppression.phones_only and roles.phone is None and not campaign.recipients.blank_phones_given:
         raise ListError(
             customers.path,
-            "has no column for `phone`, but the suppression files hold phones only, so no row can be checked against "
-            "them. Add phones to the list or customer ids to the suppression files. To send without this check, "
+            "has no column for `phone`, but a suppression file has phones only, so no row can be checked against "
+            "it. Add phones to the list or customer ids to that file. To send without this check, "
             'write blank_phones = "preferred" under [recipients]',
         )

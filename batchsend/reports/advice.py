@@ -152,6 +152,11 @@ OURS: Mapping[str, Advice] = {
         "This row is hidden or filtered out in the spreadsheet.",
         "Nothing, if that is intended. Otherwise show the row again, save the list and send again.",
     ),
+    Code.FILTERED: Advice(
+        "This row does not meet the condition `where` of the campaign.",
+        "Nothing, if that is intended. Otherwise correct the row in the list, or `where` under `[recipients]` in the "
+        "campaign file, and send again.",
+    ),
     Code.NO_CONSENT: Advice(
         "The list does not say that this customer agreed to texts.",
         "Nothing, unless the customer has agreed: then correct the list and send again.",

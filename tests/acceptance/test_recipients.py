@@ -94,7 +94,7 @@ def test_opt_out_files_with_phones_only_need_phones_in_the_list(dealership: Worl
     )
     refused = dealership.run("preview", "campaign.toml")
     assert refused.code == 2
-    assert "has no column for `phone`, but the suppression files hold phones only" in refused.err
+    assert "has no column for `phone`, but a suppression file has phones only" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "columns": dict.fromkeys(("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone")),
         "recipients": {
             "key": None,
+            "where": None,
             "consent": None,
             "suppress": (),
             "duplicate_phones": "skip",

@@ -150,11 +150,11 @@ def test_a_blank_in_an_included_file_names_the_file(load: Load) -> None:
         ),
         (
             "{{ price * 2 }}",
-            "line 1: the template multiplies text; convert it to a number first, as in `price|float * 2`",
+            "line 1: the template multiplies text; convert it to a number first, as in `price | number * 2`",
         ),
         (
             "{{ price > 5 }}",
-            "line 1: text and numbers do not mix; convert cells to numbers first, as in `mileage|int > 50000`",
+            "line 1: text and numbers do not mix; convert cells to numbers first, as in `mileage | number > 50000`",
         ),
         ("{{ 1 / 0 }}", "line 1: the template divides by zero"),
         ("{{ none }}", "line 1: the template prints `none`, which is not text"),

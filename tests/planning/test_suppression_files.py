@@ -70,28 +70,97 @@ def test_an_opt_out_that_is_filtered_away_is_still_an_opt_out(
     assert set(load_suppression([tmp_path / name], "US").customer_uuids) == {"c1", "c2"}
 
 
-def test_a_row_with_damaged_values_is_reported(tmp_path: Path) -> None:
+def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
     workbook = openpyxl.Workbook()
     assert workbook.active is not None
     for row in (["customer_uuid", "phone"], ["c1", ""], ["1.5E+20", "5.55E+20"]):
         workbook.active.append(row)
     workbook.save(tmp_path / "o.xlsx")
-    suppression = load_suppression([tmp_path / "o.xlsx"], "US")
-    assert set(suppression.customer_uuids) == {"c1"}
-    assert suppression.notes == (
-        "o.xlsx: 1 customer id",
-        "o.xlsx: 1 row has no customer id and no valid phone: 3",
+    with pytest.raises(ListError) as caught:
+        load_suppression([tmp_path / "o.xlsx"], "US")
+    assert caught.value.problems == (LOST,)
+
+
+LOST = (
+    "Row 3 has no valid customer id or phone number, so the person who opted out there could still be texted. "
+    "Correct or delete this row."
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "Jane Doe,",  # a name is no id
+        "c 1,",
+        "#N/A,#N/A",
+        ",#####",
+        ", Bo",  # a name with a comma in it, shifted
+        ",555-0142",  # no area code
+        ",3.13E+09",
+        "N/A,312555014",
+    ],
+)
+def test_a_row_that_names_no_one_is_refused(tmp_path: Path, row: str) -> None:
+    (tmp_path / "o.csv").write_text(f"customer_uuid,phone\nc1,\n{row}\n", encoding="utf-8")
+    with pytest.raises(ListError) as caught:
+        load_suppression([tmp_path / "o.csv"], "US")
+    assert caught.value.problems == (LOST,)
+
+
+@pytest.mark.parametrize("phone", ["", "n/a", "-", "000-000-0000", "(999) 999-9999", "none", "Phone"])
+def test_a_row_without_a_phone_is_reported(tmp_path: Path, phone: str) -> None:
+    (tmp_path / "o.csv").write_text(f"phone,name\n3125550142,Ann\n{phone},Bo\n", encoding="utf-8")
+    assert load_suppression([tmp_path / "o.csv"], "US").notes == (
+        "o.csv: 1 phone",
+        "o.csv: 1 row has no customer id and no phone: 3",
     )
 
 
-def test_an_invalid_phone_of_a_customer_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "o.csv").write_text("customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\n", encoding="utf-8")
+def test_a_total_and_a_second_header_name_no_customer(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_uuid\nc1\ncustomer_uuid\nc2\nTotal\n", encoding="utf-8")
+    suppression = load_suppression([tmp_path / "o.csv"], "US")
+    assert set(suppression.customer_uuids) == {"c1", "c2"}
+    assert "2 rows have no customer id and no phone: 3, 5" in suppression.notes[1]
+
+
+def test_an_invalid_value_beside_a_valid_one_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text(
+        "customer_uuid,phone\nc1,5.55E+09\nc2,3125550142\nJane Doe,3125550143\n", encoding="utf-8"
+    )
     suppression = load_suppression([tmp_path / "o.csv"], "US")
     assert set(suppression.customer_uuids) == {"c1", "c2"}
     assert suppression.notes == (
-        "o.csv: 2 customer ids and 1 phone",
-        "o.csv: 1 row has an invalid phone number, only the other values are used: 2",
+        "o.csv: 2 customer ids and 2 phones",
+        "o.csv: 2 rows have an invalid customer id or phone number, only the other values are used: 2, 4",
     )
+
+
+def test_ids_that_look_like_those_of_another_system_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_uuid\n5760069\n5760070\n", encoding="utf-8")
+    assert load_suppression([tmp_path / "o.csv"], "US").notes == (
+        "o.csv: 2 customer ids",
+        "o.csv: the customer ids look like DMS numbers, not myKaarma ids, and may match no customer",
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "phones_only"),
+    [
+        (["phone\n3125550142\n", "customer_uuid\nc1\n"], True),
+        (["customer_uuid\nc1\n", "customer_uuid,phone\n,3125550142\n"], True),
+        (["customer_uuid,phone\nJane Doe,3125550142\n"], True),
+        (["customer_uuid,phone\nc1,3125550142\n"], False),
+        (["customer_uuid\nc1\n"], False),
+        (["phone\n"], False),
+    ],
+)
+def test_one_file_of_phones_makes_phones_necessary(
+    tmp_path: Path, files: list[str], phones_only: bool
+) -> None:
+    paths = [tmp_path / f"{number}.csv" for number in range(len(files))]
+    for path, content in zip(paths, files, strict=True):
+        path.write_text(content, encoding="utf-8")
+    assert load_suppression(paths, "US").phones_only is phones_only
 
 
 @pytest.mark.parametrize(
@@ -119,6 +188,14 @@ def test_an_invalid_phone_of_a_customer_is_reported(tmp_path: Path) -> None:
             (
                 '"Customer ID" and "Customer GUID" could each be the customer\'s id in myKaarma. '
                 "Rename the right one to customer_uuid."
+            ),
+        ),
+        # The right columns, but nothing in them.
+        (
+            b"customer_uuid,phone,name\n,,Ann\n,,Bo\n",
+            (
+                "It has 2 rows, but no customer id or phone number in customer_uuid and phone. Export the file "
+                "again, with the people who opted out."
             ),
         ),
         # An export that failed leaves an empty file, which does not mean that there are no opt-outs.
