@@ -78,6 +78,7 @@ NEEDS_YOU = frozenset({Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, St
 SKIPPED_CODES = frozenset(
     {
         Code.HIDDEN_ROW,
+        Code.FILTERED,
         Code.NO_CONSENT,
         Code.SUPPRESSED,
         Code.ALREADY_SENT,

@@ -167,6 +167,7 @@ class Planner:
             templates=sources.template,
             malformed=chunk.malformed,
             hidden=chunk.hidden,
+            where=sources.where,
             suppression=sources.suppression,
             history=self._history,
             taken=self._taken,

@@ -15,6 +15,8 @@ import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.history import Earlier, History
+from batchsend.lists import damage
+from batchsend.messages.condition import Condition
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
 from batchsend.planning.duplicates import TakenRows
@@ -67,6 +69,7 @@ class Context:
     templates: TemplateChoice
     malformed: Mapping[int, str]
     hidden: Collection[int]
+    where: Condition | None = None
     suppression: Suppression = field(default_factory=Suppression)
     history: History | None = None
     taken: TakenRows = field(default_factory=TakenRows)
@@ -118,3 +121,31 @@ def first_of(found: Iterable[pd.DataFrame]) -> pd.DataFrame:
         return NOTHING
     stopped = pd.concat(some)
     return stopped[~stopped.index.duplicated()]
+
+
+def stop_blank(rows: pd.DataFrame, positions: Iterable[int], context: Context, because: str) -> pd.DataFrame:
+    """Stops rows with a blank in one of these columns of the list. `because`: ends the sentence."""
+    return first_of(
+        stop(rows[rows[position] == ""], Code.MISSING_VALUE, f"{context.headers[position]} is blank{because}")
+        for position in positions
+    )
+
+
+def stop_damaged(rows: pd.DataFrame, positions: Iterable[int], context: Context) -> pd.DataFrame:
+    """Stops rows with a damaged value in one of these columns of the list."""
+
+    def wrong(position: int) -> pd.DataFrame:
+        some = rows[damage.damaged(rows[position])]
+        header = context.headers[position]
+        return stop(
+            some,
+            Code.DAMAGED_VALUE,
+            [f'{header} holds "{shortened(value)}", {damage.damage(value)}' for value in some[position]],
+        )
+
+    return first_of(map(wrong, positions))
+
+
+def shortened(value: str, length: int = 40) -> str:
+    """`value`, cut to `length` characters."""
+    return value if len(value) <= length else f"{value[: length - 1]}…"

@@ -10,14 +10,13 @@ are read row by row.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from batchsend.campaigns.quiet_hours import clock_of
 from batchsend.campaigns.zones import known_zone
-from batchsend.lists.damage import damage, damaged
 from batchsend.messages.keys import keys_of
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
@@ -25,7 +24,16 @@ from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.planning.duplicates import repeats
 from batchsend.planning.list_checks import rows_that_repeat_the_header, rows_with_a_total
 from batchsend.planning.resend import already, latest_outcome
-from batchsend.planning.row_frame import NOTHING, Context, columns, first_of, stop
+from batchsend.planning.row_frame import (
+    NOTHING,
+    Context,
+    columns,
+    first_of,
+    shortened,
+    stop,
+    stop_blank,
+    stop_damaged,
+)
 from batchsend.statuses import Code
 from batchsend.utils.timestamps import to_text
 
@@ -96,7 +104,7 @@ def missing_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 
 def damaged_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _damaged(rows, [context.roles.customer_uuid], context)
+    return stop_damaged(rows, [context.roles.customer_uuid], context)
 
 
 def invalid_customer(rows: pd.DataFrame, _: Context) -> pd.DataFrame:
@@ -105,14 +113,14 @@ def invalid_customer(rows: pd.DataFrame, _: Context) -> pd.DataFrame:
         wrong,
         Code.INVALID_CUSTOMER_UUID,
         [
-            f'"{_shortened(value)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")'
+            f'"{shortened(value)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")'
             for value in wrong["customer_uuid"]
         ],
     )
 
 
 def blank_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _blank(rows, _sender_columns(context), context, "")
+    return stop_blank(rows, _sender_columns(context), context, "")
 
 
 def invalid_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -123,7 +131,7 @@ def invalid_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
             some,
             Code.DAMAGED_VALUE,
             [
-                f'{header} holds "{_shortened(value)}", which is not an id of myKaarma'
+                f'{header} holds "{shortened(value)}", which is not an id of myKaarma'
                 for value in some[position]
             ],
         )
@@ -132,11 +140,11 @@ def invalid_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 
 def blank_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _blank(rows, context.roles.key, context, ", and it is part of the key")
+    return stop_blank(rows, context.roles.key, context, ", and it is part of the key")
 
 
 def damaged_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _damaged(rows, context.roles.key, context)
+    return stop_damaged(rows, context.roles.key, context)
 
 
 def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -157,6 +165,25 @@ def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
         for row, own, last in zip(rows.index, rows["resend"], latest, strict=True)
     ]
     return columns(rows, key=keys, earlier=outcomes, latest=latest, resend=resend)
+
+
+def filtered(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Stops rows that do not meet `where`, or for which it has no answer."""
+    where = context.where
+    if where is None:
+        return NOTHING
+    damaged = stop_damaged(rows, sorted(where.uses), context)
+
+    def verdict(cells: Sequence[str]) -> tuple[str | None, str]:
+        try:
+            return (None, "") if where.holds(cells) else (str(Code.FILTERED), "")
+        except RowProblem as problem:
+            return str(problem.code), problem.description
+
+    rest = rows.drop(index=damaged.index)
+    verdicts = list(map(verdict, context.list_frame(rest).to_numpy().tolist()))
+    found = columns(rest, code=[code for code, _ in verdicts], description=[why for _, why in verdicts])
+    return first_of([damaged, found[found["code"].notna()]])
 
 
 def no_consent(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -242,7 +269,7 @@ def damaged_value(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     chosen_by = context.roles.template_by
     also = set() if chosen_by is None else {chosen_by}
     return first_of(
-        _damaged(some, sorted(template.uses | also), context)
+        stop_damaged(some, sorted(template.uses | also), context)
         for template, some in _by_template(rows, context)
     )
 
@@ -330,6 +357,7 @@ RULES: tuple[Rule, ...] = (
     blank_key,
     damaged_key,
     read_key,
+    filtered,
     no_consent,
     read_phone,
     suppressed,
@@ -351,26 +379,6 @@ def _sender_columns(context: Context) -> list[int]:
     return [position for position in (roles.department_uuid, roles.user_uuid) if position is not None]
 
 
-def _blank(rows: pd.DataFrame, positions: Iterable[int], context: Context, because: str) -> pd.DataFrame:
-    return first_of(
-        stop(rows[rows[position] == ""], Code.MISSING_VALUE, f"{context.headers[position]} is blank{because}")
-        for position in positions
-    )
-
-
-def _damaged(rows: pd.DataFrame, positions: Iterable[int], context: Context) -> pd.DataFrame:
-    def wrong(position: int) -> pd.DataFrame:
-        some = rows[damaged(rows[position])]
-        header = context.headers[position]
-        return stop(
-            some,
-            Code.DAMAGED_VALUE,
-            [f'{header} holds "{_shortened(value)}", {damage(value)}' for value in some[position]],
-        )
-
-    return first_of(map(wrong, positions))
-
-
 def _by_template(rows: pd.DataFrame, context: Context) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
     """The rows of each template."""
     position = context.roles.template_by
@@ -388,7 +396,3 @@ def _too_long(body: str, segments: int, max_segments: int) -> str | None:
     if segments > max_segments:
         return f"{segments} segments; the campaign allows {max_segments}"
     return None
-
-
-def _shortened(value: str, length: int = 40) -> str:
-    return value if len(value) <= length else f"{value[: length - 1]}…"
