@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ from typing import TypeVar
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, ListError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.messages.condition import Condition
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.suppression import Suppression, load_suppression
@@ -25,11 +26,13 @@ class Sources:
     roles: Roles
     template: TemplateChoice
     suppression: Suppression
+    where: Condition | None = None
 
     @property
     def used(self) -> frozenset[int]:
         """Positions of the columns that the campaign or its templates use."""
-        return self.roles.used | self.template.uses
+        where = self.where.uses if self.where is not None else frozenset()
+        return self.roles.used | self.template.uses | where
 
 
 def read_sources(campaign: Campaign) -> Sources:
@@ -42,11 +45,17 @@ def read_sources(campaign: Campaign) -> Sources:
     if headers is not None:
         template = problems.attempt(lambda: TemplateChoice.load(campaign, headers))
         roles = problems.attempt(lambda: find_columns(campaign, headers))
+        where = problems.attempt(lambda: _condition(campaign, headers))
         if customers is not None and template is not None and roles is not None and suppression is not None:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
             if not problems.found:
-                return Sources(customers, roles, template, suppression)
+                return Sources(customers, roles, template, suppression, where)
     raise problems.combined()
+
+
+def _condition(campaign: Campaign, headers: Sequence[str]) -> Condition | None:
+    where = campaign.recipients.where
+    return None if where is None else Condition.of(where, headers, campaign.path)
 
 
 def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
