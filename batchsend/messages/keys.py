@@ -30,7 +30,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from batchsend.messages.filters import FilterProblem, read_date
+from batchsend.errors import FilterProblem
+from batchsend.messages.dates import read_date
 from batchsend.messages.phones import PhoneProblem, to_e164
 
 if TYPE_CHECKING:
