@@ -119,3 +119,10 @@ class RowProblem(BatchsendError):  # noqa: N818 - about one row, not a failure o
         super().__init__(description)
         self.code = code
         self.description = description
+
+
+class FilterProblem(RowProblem):
+    """A filter cannot read a value or format it as asked; the code is TEMPLATE_ERROR."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(Code.TEMPLATE_ERROR, description)

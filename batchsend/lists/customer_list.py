@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
 from batchsend.lists.formats.detect import Format, detect
-from batchsend.lists.header_row import RowShape, examine
+from batchsend.lists.header_row import Header, RowShape, examine
 from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
@@ -63,6 +63,14 @@ def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]
             from batchsend.lists.formats.spreadsheetml import open_spreadsheetml
 
             return open_spreadsheetml
+        case Format.PARQUET:
+            from batchsend.lists.formats.parquet import open_parquet
+
+            return open_parquet
+        case Format.QUERY:
+            from batchsend.lists.formats.query import open_query
+
+            return open_query
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,19 @@ class CustomerList:
     path: Path
     headers: tuple[str, ...]
     notes: tuple[str, ...]  #: detected or assumed facts, one phrase each: `read as Windows-1252`
-    saved_at: datetime  #: when the file was last modified, UTC
-    sha256: str  #: of the file's bytes, hexadecimal
+    saved_at: datetime  #: when the file was last modified, or its query run; UTC
+    sha256: str  #: of the file's bytes, or the rows that its query found; hexadecimal
     rows: int  #: rows below the header that are not blank
     hidden_rows: int  #: how many of those the spreadsheet hides
     _snapshot: FileSnapshot = field(repr=False)
     _spool: Spool = field(repr=False)
     _shape: RowShape = field(repr=False)
     _skip_hidden: bool = field(repr=False)
+
+    @property
+    def header(self) -> Header:
+        """Where the list's header and its columns are in the file."""
+        return self._shape.header
 
     def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
         """Yields the rows in order, at most 50,000 at a time.
@@ -145,14 +158,15 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
     """
     snapshot, spool = FileSnapshot.of(path), Spool()
     with _file_errors(path):
-        source = _opener(detect(path))(path, snapshot, options)
+        form = detect(path)
+        source = _opener(form)(path, snapshot, options)
         found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
     headers = tuple(found.header.columns.values())
     if found.problems:
         refused = ListError(path, found.problems)
         refused.headers = headers or None
         raise refused
-    return CustomerList(
+    customers = CustomerList(
         path=path,
         headers=headers,
         notes=(*source.notes, *found.notes),
@@ -165,6 +179,10 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         _shape=found.shape,
         _skip_hidden=options.hidden_rows == "skip",
     )
+    if form is not Format.QUERY:
+        return customers
+    # The same query can find other rows each time: its list is as new as its rows, and identified by them.
+    return replace(customers, saved_at=datetime.now(UTC), sha256=customers.fingerprint())
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
         ("myKaarma", run.about.get("base_url")),
         *([("Only", ", ".join(only))] if only is not None else []),
     ]
-    refuse_inputs(path, _inputs_of_run(run))
+    refuse_inputs(path, inputs_of_run(run))
     check_writable(path)
     return write_results(
         path, RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), heading, run.id, only)
@@ -150,7 +150,7 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
             f"Run {run.id} was purged: the list's columns are gone, so it cannot be written as a list. Nothing was "
             f"written. Leave --as-list out to write what is left of its results."
         )
-    refuse_inputs(path, _inputs_of_run(run))
+    refuse_inputs(path, inputs_of_run(run))
     check_writable(path)
     return write_list(path, run.headers, (row.cells for row in results.rows()))
 
@@ -174,7 +174,8 @@ def inputs_of(campaign: Campaign) -> list[Path]:
     return [campaign.path, campaign.list, *templates, *campaign.recipients.suppress]
 
 
-def _inputs_of_run(run: RunRecord) -> list[Path]:
+def inputs_of_run(run: RunRecord) -> list[Path]:
+    """The files that a run has read, as far as the ledger names them."""
     return [
         Path(run.list_file),
         *(Path(run.about[name]) for name in ("file", "template") if name in run.about),

@@ -22,9 +22,14 @@ def write_results(path: Path, source: ResultsSource) -> Path:
     Excel and cannot be replaced, the new one is named `name (2).xlsx` and so on. Raises `ResultsError`.
     """
     writer = _writer(path)
+    return replace_file(path, lambda temporary: writer(temporary, source))
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> Path:
+    """Writes results as `write` does, to where `write_results` would. Raises `ResultsError`."""
     try:
         _refuse_folder(path)
-        return write_private(path, lambda temporary: writer(temporary, source))
+        return write_private(path, write)
     except OSError as error:
         raise ResultsError(_sentence(path, error)) from error
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batchsend.ledger.runs import TakenRow
 from batchsend.planning import duplicates as duplicates_module
 from batchsend.planning.duplicates import TakenRows, repeats
-from batchsend.planning.rules import rows_of
+from batchsend.planning.row_frame import rows_of
 
 VALUES = st.sampled_from(["", "a", "b", "c", "d", "é", "+13125550142"])
 #: Key, phone, customer; whether an earlier start tried the row; whether it is sent again.
