@@ -10,7 +10,6 @@ from pathlib import Path
 from batchsend.errors import ResultsError
 from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.table import ResultsSource, Value, column_headers, values
-from batchsend.reports.workbook import write_xlsx
 from batchsend.utils.files import check_folder, write_private
 
 _WINDOWS_DISK_FULL = 112
@@ -100,4 +99,10 @@ def _lines(source: ResultsSource) -> Iterator[list[Value]]:
         yield [escape_formula(value) if isinstance(value, str) else value for value in values(row, width)]
 
 
-_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}
+def _write_workbook(path: Path, source: ResultsSource) -> None:
+    from batchsend.reports.workbook import write_xlsx
+
+    write_xlsx(path, source)
+
+
+_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": _write_workbook, ".csv": write_csv}
