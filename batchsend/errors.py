@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from batchsend.statuses import Code
 
@@ -99,6 +100,14 @@ class BusyError(BatchsendError):
 
     exit_code = 4
 
+    @classmethod
+    def sending(cls, name: str) -> Self:
+        """The error where another process sends the campaign `name`."""
+        return cls(
+            f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run '
+            f"this again. Nothing was sent by this start."
+        )
+
 
 class RowProblem(BatchsendError):  # noqa: N818 - about one row, not a failure of the program
     """A row cannot be turned into a message. `code` is for programs, `description` is a sentence for people.
@@ -110,3 +119,10 @@ class RowProblem(BatchsendError):  # noqa: N818 - about one row, not a failure o
         super().__init__(description)
         self.code = code
         self.description = description
+
+
+class FilterProblem(RowProblem):
+    """A filter cannot read a value or format it as asked; the code is TEMPLATE_ERROR."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(Code.TEMPLATE_ERROR, description)

@@ -26,9 +26,10 @@ BASE_URL = "MYKAARMA_BASE_URL"
 USERNAME = "MYKAARMA_USERNAME"
 PASSWORD = "MYKAARMA_PASSWORD"  # noqa: S105 - the variable's name
 LEDGER = "BATCHSEND_LEDGER"
+LIST_DATABASE = "BATCHSEND_LIST_DATABASE"
 CALLBACK_SECRET = "BATCHSEND_CALLBACK_SECRET"  # noqa: S105 - the variable's name
 CALLBACK_SIGNING_KEY = "BATCHSEND_CALLBACK_SIGNING_KEY"
-VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER, CALLBACK_SECRET, CALLBACK_SIGNING_KEY)
+VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER, LIST_DATABASE, CALLBACK_SECRET, CALLBACK_SIGNING_KEY)
 
 DEFAULT_BASE_URL = "https://api.mykaarma.com"
 
@@ -51,6 +52,7 @@ class Settings:
     cwd: Path
     callback_secret: str | None = field(default=None, repr=False)
     callback_signing_key: str | None = field(default=None, repr=False)
+    list_database: str | None = field(default=None, repr=False)
     places: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
     misspelled: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -110,6 +112,7 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
         cwd=cwd,
         callback_secret=found.get(CALLBACK_SECRET),
         callback_signing_key=found.get(CALLBACK_SIGNING_KEY),
+        list_database=found.get(LIST_DATABASE),
         places=places,
         misspelled=_misspelled(entries, found),
     )
@@ -186,6 +189,9 @@ def _misspelled(entries: Iterable[tuple[Path | None, _Entry]], found: Mapping[st
     """For variables that are not set: the place of a name that was probably meant to be this one."""
     places: dict[str, str] = {}
     for source, (name, _, place) in entries:
+        # Most names in the environment are other programs', and comparing them all would be slow.
+        if source is None and not name.upper().startswith(("MY", "BA")):
+            continue
         near = _nearest(name, VARIABLES, _ALIKE)
         if near is None and source is not None:
             near = _nearest(name, _FOR_CREDENTIALS, _SOMEWHAT_ALIKE)

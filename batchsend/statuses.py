@@ -74,6 +74,20 @@ TAKEN = frozenset({Status.ACCEPTED, Status.DELIVERED})
 MAY_HAVE_REACHED = frozenset({Status.ACCEPTED, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED})
 #: These rows need attention.
 NEEDS_YOU = frozenset({Status.FAILED, Status.UNDELIVERED, Status.UNCONFIRMED, Status.INVALID})
+#: The codes of rows that a plan leaves out on purpose. A planned row with another code is `invalid`.
+SKIPPED_CODES = frozenset(
+    {
+        Code.HIDDEN_ROW,
+        Code.FILTERED,
+        Code.NO_CONSENT,
+        Code.SUPPRESSED,
+        Code.ALREADY_SENT,
+        Code.ALREADY_TRIED,
+        Code.DUPLICATE,
+        Code.DUPLICATE_PHONE,
+        Code.FREQUENCY_CAP,
+    }
+)
 #: Only these can be sent again, by `--resend`.
 RESENDABLE = frozenset({Status.FAILED, Status.UNCONFIRMED})
 #: The API's codes for customers who opted out. These are never sent again, not even by `--resend`.

@@ -28,6 +28,7 @@ from batchsend.settings import (
     CALLBACK_SIGNING_KEY,
     DEFAULT_BASE_URL,
     LEDGER,
+    LIST_DATABASE,
     PASSWORD,
     USERNAME,
     VARIABLES,
@@ -47,6 +48,8 @@ _FORMATS = {
     "ODS": "| `.ods` | as `.xlsx` |",
     "HTML": "| a web page, often named `.xls` | the table in it |",
     "SPREADSHEETML": "| an Excel 2003 workbook in XML, often named `.xls` | as `.xlsx` |",
+    "PARQUET": '| `.parquet` | its table; needs `pip install "batchsend[parquet]"` |',
+    "QUERY": "| `.sql` | the rows that the [query](#a-query-as-the-list) finds |",
 }
 _OWN_RESULTS = (
     "| a results workbook of batchsend | its sheet `Results`, without the columns that batchsend added |"
@@ -190,6 +193,7 @@ _SETTINGS = {
     USERNAME: "Your username for the myKaarma API.",
     PASSWORD: "Your password for it.",
     LEDGER: "The address of the [ledger](ledger.md). Default: `.batchsend/ledger.db` next to the campaign file.",
+    LIST_DATABASE: "The address of the database for [queries as lists](lists.md#a-query-as-the-list).",
     CALLBACK_SECRET: "The secret in the address for [updates](callbacks.md). By default, one is created and kept.",
     CALLBACK_SIGNING_KEY: "The key that signs updates. By default, signatures are not checked.",
 }

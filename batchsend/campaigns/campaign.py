@@ -53,7 +53,8 @@ class Campaign(Table):
         default=None, description="The name that this campaign was sent under before; keeps its history."
     )
     list: FilePath = Field(
-        description="The customer list: a CSV file or a workbook. The path is relative to the campaign file."
+        description="The customer list: a CSV file, a workbook, a Parquet file or a query (.sql). "
+        "The path is relative to the campaign file."
     )
     template: FilePath | None = Field(
         default=None,

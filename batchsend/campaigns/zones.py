@@ -9,17 +9,38 @@ from importlib.resources import files
 
 from batchsend.lists.headers import nearest
 
-# Names that are common in the US. By spelling alone, CST would be nearest to a zone in Europe.
 _US_ZONES: Mapping[str, str] = {
-    **dict.fromkeys(("eastern", "et", "edt", "eastern time", "eastern standard time"), "America/New_York"),
-    **dict.fromkeys(
-        ("central", "ct", "cst", "cdt", "central time", "central standard time"), "America/Chicago"
-    ),
-    **dict.fromkeys(("mountain", "mt", "mdt", "mountain time", "mountain standard time"), "America/Denver"),
-    **dict.fromkeys(
-        ("pacific", "pt", "pst", "pdt", "pacific time", "pacific standard time"), "America/Los_Angeles"
-    ),
+    "eastern": "America/New_York",
+    "central": "America/Chicago",
+    "mountain": "America/Denver",
+    "pacific": "America/Los_Angeles",
+    "alaska": "America/Anchorage",
+    "hawaii": "Pacific/Honolulu",
+    "arizona": "America/Phoenix",
 }
+_ABBREVIATIONS: Mapping[str, str] = {
+    **{
+        f"{zone[0]}{kind}t": zone
+        for zone in ("eastern", "central", "mountain", "pacific")
+        for kind in ("", "s", "d")
+    },
+    **dict.fromkeys(("akt", "akst", "akdt", "alaskan"), "alaska"),
+    **dict.fromkeys(("hst", "hdt", "hast", "hadt", "hawaiian"), "hawaii"),
+    "us mountain": "arizona",  # Windows' name for it
+}
+_time_zone = re.compile(r"(?: (?:standard|daylight|prevailing))?(?: time)?(?: zone)?$")
+_parts = re.compile(r"[()/\u2013-]")
+_says_nothing = re.compile(r"(?:utc|gmt)?[+\d:]*|usa?(?: & canada)?")
+#: IANA zones without daylight saving that have the names of American zones with it.
+_FIXED = frozenset({"est", "mst", "hst"})
+
+
+def _us_zone(name: str) -> str | None:
+    """The IANA zone of `EST`, `Eastern Time`, `EST/EDT`, `(UTC-05:00) Eastern Time (US & Canada)`, else None."""
+    parts = [" ".join(part.replace(".", "").split()) for part in _parts.split(name.casefold())]
+    words = {_time_zone.sub("", part) for part in parts if not _says_nothing.fullmatch(part)}
+    zones = {_ABBREVIATIONS.get(word, word.removeprefix("us ")) for word in words}
+    return _US_ZONES.get(zones.pop()) if len(zones) == 1 else None
 
 
 @functools.cache
@@ -30,7 +51,7 @@ def _zone_names() -> frozenset[str]:
 
 def nearest_zone(name: str) -> str | None:
     """The IANA zone that `name` most likely means: by its US name, its spelling, or its city."""
-    if zone := _US_ZONES.get(name.strip().casefold()):
+    if zone := _us_zone(name):
         return zone
     if re.search(r"[+\d]", name):  # an offset matches no name better than another
         return None
@@ -40,10 +61,14 @@ def nearest_zone(name: str) -> str | None:
 
 
 def known_zone(name: str) -> str | None:
-    """The IANA zone with this name or this common US name, in any letter case; `None` for other names."""
-    return _zones_by_folded_name().get(name.strip().casefold()) or _US_ZONES.get(name.strip().casefold())
+    """The IANA zone with this name or this common US name, in any letter case; `None` for other names.
+
+    `EST`, `MST` and `HST` are the American zones with their daylight saving, although IANA has fixed zones of these
+    names.
+    """
+    return _zones_by_folded_name().get(name.strip().casefold()) or _us_zone(name)
 
 
 @functools.cache
 def _zones_by_folded_name() -> Mapping[str, str]:
-    return {name.casefold(): name for name in _zone_names()}
+    return {name.casefold(): name for name in _zone_names() if name.casefold() not in _FIXED}

@@ -70,8 +70,9 @@ def ledger() -> None:
 def upgrade(ledger: str | None) -> None:
     """Upgrade a ledger to this version.
 
-    On PostgreSQL, the workers' queue is upgraded too. No data is lost, and it is safe to run more than once. Older
-    versions of batchsend then refuse the ledger.
+    On PostgreSQL, the workers' queue is upgraded too. No data is lost, and it is safe to run more than once. After
+    the upgrade, older versions of batchsend refuse the ledger. While a campaign is being sent, the upgrade is refused
+    (exit code 4).
     """
     from batchsend.ledger.opening import upgrade_ledger
     from batchsend.ledger.schema import SCHEMA_VERSION

@@ -46,7 +46,7 @@ REPLACED = and_(
 class Identity:
     """The name and base URL that identify a campaign, its key columns, and where it is sent from.
 
-    `key_region`: the `default_region` by which dates and phones in keys are read; `None` is unknown.
+    `key_region`: the `default_region` by which dates and phones in keys are read.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Identity:
     key_columns: tuple[str, ...]
     file: str
     host: str
-    key_region: str | None
+    key_region: str
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, select, text, update
@@ -60,13 +61,15 @@ def _respell_keys(connection: Connection) -> None:
 
     Of several spellings of one value, each row keeps its outcome, and all are found by the value.
     """
-    connection.execute(text("ALTER TABLE campaigns ADD COLUMN key_region TEXT"))
+    connection.execute(
+        text(f"ALTER TABLE campaigns ADD COLUMN key_region TEXT NOT NULL DEFAULT '{_USUAL_REGION}'")
+    )
     known = select(campaigns.c.id, campaigns.c.name, campaigns.c.file, campaigns.c.key_columns)
     for campaign, name, file, key_columns in connection.execute(known).all():
         columns = json.loads(key_columns)
         if columns == [_CUSTOMER]:
             continue
-        region = _region_of(Path(file), name)
+        region = _region_of(_campaign_files(connection, file), name)
         for table in (messages, superseded):
             in_campaign = table.c.campaign_id == campaign
             keys = connection.scalars(
@@ -75,7 +78,7 @@ def _respell_keys(connection: Connection) -> None:
             changed = [
                 {"before": key, "after": after}
                 for key in keys
-                if (after := _by_value(key, columns, region or _USUAL_REGION)) != key
+                if (after := _by_value(key, columns, region)) != key
             ]
             if changed:
                 respell = update(table).where(in_campaign, table.c.key == bindparam("before"))
@@ -92,15 +95,23 @@ def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     return key_of(values, region, columns.index(_CUSTOMER) if _CUSTOMER in columns else None)
 
 
-def _region_of(file: Path, name: str) -> str | None:
-    """The `default_region` of a campaign file; `None` if this computer does not have the file."""
+def _campaign_files(connection: Connection, file: str) -> Iterator[Path]:
+    """Where the campaign file may be: the folder can have been moved with its ledger."""
+    yield Path(file)
+    if connection.dialect.name == "sqlite":
+        yield Path(connection.engine.url.database or "").absolute().parent.parent / Path(file).name
+
+
+def _region_of(files: Iterator[Path], name: str) -> str:
+    """The `default_region` of the first of these files that is the campaign."""
     from batchsend.campaigns.file import load_campaign
 
-    try:
-        campaign = load_campaign(file)
-    except BatchsendError:
-        return None
-    return campaign.recipients.default_region if campaign.name == name else None
+    for file in files:
+        with suppress(BatchsendError):
+            campaign = load_campaign(file)
+            if campaign.name == name:
+                return campaign.recipients.default_region
+    return _USUAL_REGION
 
 
 #: The name of the customer's column in `key_columns`.

@@ -48,8 +48,9 @@ campaigns = Table(
     Column("key_columns", Text, nullable=False),  # JSON list of names
     Column("file", Text, nullable=False),
     Column("host", Text, nullable=False),
-    # The `default_region` that dates and phones in the keys were read by; NULL if an upgrade could not find it.
-    Column("key_region", Text),
+    Column(
+        "key_region", Text, nullable=False
+    ),  # the `default_region` by which dates and phones in keys were read
     UniqueConstraint("name", "base_url"),
 )
 

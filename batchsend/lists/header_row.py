@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Literal
 
 from batchsend.lists.cells import column_letter
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
-from batchsend.lists.spool import Spool
+from batchsend.lists.spool import RowBlock, Spool
 from batchsend.utils.wording import row_count
 
-_SHOWN_ROWS = 5
+#: Rows that are read and stored at a time.
+BLOCK_ROWS = 2000
+
+_SHOWN = 5
 _RESULTS_START = ("row", "status", "messageUUID")
 _BEFORE_LIST_COLUMNS = "message"
 _AFTER_LIST_COLUMNS = "customerUUID"
@@ -26,18 +30,24 @@ class Header:
     """A list's header.
 
     `columns` maps positions in the file to names, in order. It omits blank headers, and our own columns in a results
-    file.
+    file. `blank` has the positions of blank headers before the last name, and `width` is the position after it.
+    `cells` is the number of all its cells; `is_results`: it is a results file.
     """
 
     row: int
+    cells: int
     width: int
     columns: dict[int, str]
+    blank: tuple[int, ...] = ()
+    is_results: bool = False
 
     @classmethod
     def of(cls, row: int, cells: Sequence[str]) -> Header:
         own = columns_of_results(cells)
-        columns = own if own is not None else {i: name for i, name in enumerate(cells) if name}
-        return cls(row, len(cells), columns)
+        named = {i: name for i, name in enumerate(cells) if name}
+        width = max(named, default=-1) + 1
+        blank = tuple(i for i in range(width) if i not in named)
+        return cls(row, len(cells), width, named if own is None else own, blank, own is not None)
 
 
 _PHONE = re.compile(r"[\d\s().+-]+")
@@ -49,27 +59,81 @@ _NO_HEADERS = (
 )
 
 
-@dataclass
-class _RowSample:
-    """The number of some rows, and the first few of them."""
+@dataclass(frozen=True)
+class RowShape:
+    """How wide the rows of a list are, and which columns without a header are left alone."""
 
-    count: int = 0
-    first: list[int] = field(default_factory=list)
+    header: Header
+    #: Cells of the widest row that is not malformed.
+    width: int
+    left_alone: Collection[int]
 
-    def add(self, row: int) -> None:
-        self.count += 1
-        if len(self.first) < _SHOWN_ROWS:
-            self.first.append(row)
+    def problem(self, cells: int, stray: int, last_used: int) -> str | None:
+        """What is wrong with a row of a text file; None if nothing is.
+
+        `cells` is their number. `stray` is the position of the row's last value without a header, -1 if none.
+        `last_used` is the position of the last column that the campaign uses.
+        """
+        end = self.header.width
+        if cells > self.width:
+            return f"has {cells} cells, " + (
+                f"the header has {end}" if self.width == end else f"other rows have {self.width}"
+            )
+        if stray >= end:
+            return (
+                f"has a value in column {column_letter(stray + 1)}, "
+                f"but the header ends in column {column_letter(end)}"
+            )
+        if stray >= 0 and stray not in self.left_alone:
+            return f"has a value in column {column_letter(stray + 1)}, which has no header"
+        if cells <= last_used:
+            return (
+                f"ends in column {column_letter(cells)}, but the campaign uses "
+                f'"{self.header.columns[last_used]}" in column {column_letter(last_used + 1)}'
+            )
+        return None
 
 
 @dataclass
 class Examination:
     """The result of reading a whole list once."""
 
-    header: Header = field(default_factory=lambda: Header(0, 0, {}))
+    header: Header = field(default_factory=lambda: Header(0, 0, 0, {}))
     rows: int = 0
-    hidden: _RowSample = field(default_factory=_RowSample)
+    hidden: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    #: Number of cells -> rows, for the rows of a text file.
+    widths: Counter[int] = field(default_factory=Counter)
+    #: Position of a column without a header -> rows with a value there.
+    headless: Counter[int] = field(default_factory=Counter)
+    is_text: bool = False
+
+    @property
+    def shape(self) -> RowShape:
+        """The shape of the rows.
+
+        Rows that are wider than the header are not malformed if all of them are: many programs write a delimiter at
+        the end of each row. A single row proves nothing. In a text file, a value without a header means that the
+        row's cells are shifted, unless every row has one in the first column, as pandas writes it.
+        """
+        header, widths = self.header, self.widths
+        width = min((width for width in widths if width >= header.width), default=header.width)
+        if self.rows == 1:
+            width = max(header.width, min(width, header.cells))
+        if not self.is_text:
+            return RowShape(header, width, self.headless)
+        is_index = 0 < self.headless[0] == self.rows
+        return RowShape(header, width, (0,) if is_index else ())
+
+    @property
+    def notes(self) -> list[str]:
+        """Facts about the header and the columns, one phrase each."""
+        notes = [f"the header is in row {self.header.row}"] if self.header.row > 1 else []
+        alone = [column_letter(position + 1) for position in sorted(self.shape.left_alone)]
+        if alone:
+            has = "column {} has no header and is" if len(alone) == 1 else "columns {} have no header and are"
+            notes.append(f"{has.format(_and(_few(alone)))} left alone")
+        return notes
 
 
 def examine(
@@ -83,15 +147,16 @@ def examine(
     first = next(((number, cells) for number, cells in rows if any(cells)), None)
     if first is None:
         return Examination(problems=[EMPTY])
-    found = Examination(Header.of(*first))
+    found = Examination(Header.of(*first), is_text=source.short_rows_are_malformed)
     if any(map(_is_phone, found.header.columns.values())):
         return Examination(problems=[_NO_HEADERS])
-    blank = [position for position, name in enumerate(first[1]) if not name]
-    row_problems = _examine_rows(found, rows, source.hidden, blank, spool)
+    row_problems = _examine_rows(found, rows, source.hidden, spool)
     found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *row_problems]
     if rows_needed and not found.rows and not row_problems:
         found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
-    if found.hidden.count and hidden_rows is None:
+    if found.is_text and found.shape.width > found.header.cells:
+        found.problems += _short_header(found)
+    if found.hidden and hidden_rows is None:
         found.problems.append(_hidden(found.hidden))
     return found
 
@@ -102,33 +167,63 @@ def _is_phone(header: str) -> bool:
 
 
 def _examine_rows(
-    found: Examination,
-    rows: Iterator[tuple[int, list[str]]],
-    hidden: frozenset[int],
-    blank: Sequence[int],
-    spool: Spool,
+    found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], spool: Spool
 ) -> list[str]:
-    """Counts and stores the rows below the header. `blank` has the positions of blank headers."""
-    headless: dict[int, _RowSample] = defaultdict(_RowSample)
+    """Counts and stores the rows below the header."""
     too_long: int | None = None
-    for number, cells in rows:
-        if number > MAX_ROWS:
+    while some := list(islice(rows, BLOCK_ROWS)):
+        if some[-1][0] > MAX_ROWS:
             return [f"It has more than {MAX_ROWS:,} rows, which is too many. Split it into several lists."]
-        if not any(cells):
+        filled = [row for row in some if any(row[1])]
+        if not filled:
             continue
-        found.rows += 1
-        is_hidden = number in hidden
-        if is_hidden:
-            found.hidden.add(number)
-        for position in blank:
-            if position < len(cells) and cells[position]:
-                headless[position].add(number)
-        if too_long is None and max(map(len, cells)) > MAX_CELL_LENGTH:
-            too_long = number
-        spool.add(number, cells, is_hidden=is_hidden)
-    spool.finish()
-    problems = [_missing_header(position, where) for position, where in sorted(headless.items())]
-    return problems if too_long is None else [*problems, cell_too_long(too_long)]
+        if (
+            too_long is None
+            and max(map(len, chain.from_iterable(cells for _, cells in filled))) > MAX_CELL_LENGTH
+        ):
+            too_long = next(number for number, cells in filled if max(map(len, cells)) > MAX_CELL_LENGTH)
+        block = _block(found, filled, hidden)
+        found.rows += len(filled)
+        found.hidden += block.hidden
+        spool.add(block)
+    return [] if too_long is None else [cell_too_long(too_long)]
+
+
+def _block(found: Examination, rows: Sequence[tuple[int, list[str]]], hidden: frozenset[int]) -> RowBlock:
+    """Fits rows to the header and counts those that do not fit exactly."""
+    header = found.header
+    numbers = [number for number, _ in rows]
+    cells = [cells for _, cells in rows]
+    widths = Counter(map(len, cells))
+    if found.is_text:
+        found.widths += widths
+    odd: dict[int, tuple[int, int]] = {}
+    if header.blank or widths.keys() != {header.width}:
+        odd = dict(_odd_rows(found, rows))
+        cells = [
+            row if len(row) == header.width else [*row[: header.width], *[""] * (header.width - len(row))]
+            for row in cells
+        ]
+    columns = list(zip(*cells, strict=True))
+    return RowBlock(
+        numbers,
+        [columns[position] for position in header.columns],
+        odd,
+        [number for number in numbers if number in hidden] if hidden else [],
+    )
+
+
+def _odd_rows(
+    found: Examination, rows: Sequence[tuple[int, list[str]]]
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Counts the values without a header; yields the rows of `RowBlock.odd`."""
+    header = found.header
+    for number, cells in rows:
+        places = chain(header.blank, range(header.width, len(cells)))
+        strays = [position for position in places if position < len(cells) and cells[position]]
+        found.headless.update(strays)
+        if found.is_text and (strays or len(cells) != header.width):
+            yield number, (len(cells), strays[-1] if strays else -1)
 
 
 def _too_many_columns(header: Header) -> list[str]:
@@ -154,32 +249,37 @@ def _duplicate_headers(header: Header) -> list[str]:
     ]
 
 
-def _missing_header(position: int, rows: _RowSample) -> str:
+def _short_header(found: Examination) -> list[str]:
+    """The problem of a text file in which most rows have a value beyond the header."""
+    header, width = found.header, found.shape.width
+    if 2 * max(found.headless[position] for position in range(header.width, width)) <= found.rows:
+        return []
+    names = "1 name" if header.width == 1 else f"{header.width} names"
+    sentence = (
+        f"Its header, row {header.row}, has {names}, but the rows have {width} cells, so it is unclear which name "
+        "belongs to which cell. Give every column a header; delete a title above the header; put quotation marks "
+        "around cells that have the separator in them."
+    )
+    return [sentence]
+
+
+def _hidden(rows: Sequence[int]) -> str:
+    are, them = ("is", "it") if len(rows) == 1 else ("are", "them")
+    shown = _and(_few([str(row) for row in rows]))
     return (
-        f"Column {column_letter(position + 1)} has no header but has values in {_rows(rows)}. "
-        "Give it a header, or delete the column."
+        f"{row_count(len(rows))} {are} hidden or filtered out (row{'s' if len(rows) > 1 else ''} {shown}). "
+        f'Choose under [list_options]: hidden_rows = "skip" leaves {them} out, hidden_rows = "include" texts {them}.'
     )
 
 
-def _hidden(rows: _RowSample) -> str:
-    are, them = ("is", "it") if rows.count == 1 else ("are", "them")
-    return (
-        f"{row_count(rows.count)} {are} hidden or filtered out ({_rows(rows)}). Choose under [list_options]: "
-        f'hidden_rows = "skip" leaves {them} out, hidden_rows = "include" texts {them}.'
-    )
-
-
-def _rows(rows: _RowSample) -> str:
-    """`row 7`, `rows 7, 8 and 9`, `rows 7, 8, 9, 10, 11 and 25 more`."""
-    shown = [str(row) for row in rows.first]
-    if rows.count == 1:
-        return f"row {shown[0]}"
-    more = rows.count - len(shown)
-    return f"rows {_and([*shown, f'{more:,} more'] if more else shown)}"
+def _few(words: Sequence[str]) -> Sequence[str]:
+    """`7`, `8` and `25 more`: the first few words, and how many are omitted."""
+    more = len(words) - _SHOWN
+    return [*words[:_SHOWN], f"{more:,} more"] if more > 0 else words
 
 
 def _and(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
 
 
 def _number(count: int) -> str:

@@ -17,7 +17,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "customer uuid",
         "customer id",
         "customer guid",
-        "customer key",
         "cust uuid",
         "cust id",
         "mykaarma id",
@@ -32,13 +31,12 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "cell",
         "cell phone",
         "cell number",
-        "cellphone",
         "customer phone",
         "text number",
     ),
     "department_uuid": ("department uuid", "department id", "dept uuid"),
     "user_uuid": ("user uuid", "user id"),
-    "timezone": ("timezone", "time zone"),
+    "timezone": ("timezone",),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,7 +14,11 @@ from batchsend.utils.near_files import lock_target, nearest_file
 from batchsend.utils.protected_files import refusal
 
 #: Usual endings of the files that can be read. `formats.detect` goes by the content and ignores them.
-LIST_ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods")
+LIST_ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods", ".parquet", ".sql")
+#: A query is recognized by its name alone, so that no other text is ever run on a database.
+QUERY_ENDING = ".sql"
+#: Endings of the lists that a web page accepts.
+UPLOAD_ENDINGS = tuple(ending for ending in LIST_ENDINGS if ending != QUERY_ENDING)
 #: Bytes of a list file.
 MAX_FILE_SIZE = 512 * 1024 * 1024
 #: Rows of a list, including blank ones. Sheets have at most 1,048,576; text files may have more.
@@ -29,12 +33,16 @@ _BLOCK = 1024 * 1024
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The campaign file's `[list_options]`; None means detect."""
+    """The campaign file's `[list_options]`; None means detect.
+
+    `database`: the address of the database that a query is run on; None means that the list cannot be a query.
+    """
 
     sheet: str | None = None
     hidden_rows: Literal["skip", "include"] | None = None
     encoding: str | None = None
     delimiter: str | None = None
+    database: str | None = field(default=None, repr=False)
 
 
 #: Detect everything.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import marshal
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 
-#: Rows per block; one block is in memory at a time.
-BLOCK_ROWS = 2000
 #: Up to this many bytes, which covers most lists, nothing is written to disk.
 _IN_MEMORY = 256 * 1024
 
@@ -18,13 +16,17 @@ class NoRoomError(Exception):
     """The folder for temporary files has no room for the rows. `__cause__` is the `OSError`."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class RowBlock:
-    """Consecutive rows: their numbers, their cells and the numbers of hidden rows."""
+    """Consecutive rows of a list, by column."""
 
-    numbers: list[int] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    hidden: list[int] = field(default_factory=list)
+    numbers: list[int]
+    #: The cells of each column that has a header.
+    columns: list[tuple[str, ...]]
+    #: Row number -> how many cells the row has, and the position of its last value without a header, -1 if none.
+    #: It has the rows of a text file that do not fit the header exactly.
+    odd: dict[int, tuple[int, int]]
+    hidden: list[int]
 
 
 class Spool:
@@ -33,26 +35,12 @@ class Spool:
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(_IN_MEMORY, prefix="batchsend-")  # noqa: SIM115 - closed by the finalizer
         self._places: list[tuple[int, int]] = []
-        self._block = RowBlock()
         weakref.finalize(self, self._file.close)
 
-    def add(self, number: int, cells: list[str], *, is_hidden: bool) -> None:
-        """Adds a row. Raises `NoRoomError`."""
-        block = self._block
-        block.numbers.append(number)
-        block.rows.append(cells)
-        if is_hidden:
-            block.hidden.append(number)
-        if len(block.numbers) == BLOCK_ROWS:
-            self.finish()
-
-    def finish(self) -> None:
-        """Stores the last rows. Call it after the last `add`. Raises `NoRoomError`."""
-        block, self._block = self._block, RowBlock()
-        if not block.numbers:
-            return
+    def add(self, block: RowBlock) -> None:
+        """Adds some rows. Raises `NoRoomError`."""
         # Takes a third of the time of pickle (`make bench`: preview). Only this process writes the file.
-        packed = marshal.dumps((block.numbers, block.rows, block.hidden))
+        packed = marshal.dumps((block.numbers, block.columns, block.odd, block.hidden))
         try:
             self._places.append((self._file.seek(0, 2), len(packed)))
             self._file.write(packed)

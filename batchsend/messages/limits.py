@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -28,6 +29,8 @@ _MAX_BITS = 128
 # Each has at most MAX_CHARACTERS; most texts have fewer chunks.
 _CHUNKS_AT_ONCE = 32
 _MAX_PLACES = 100
+# The largest float has 309 digits before the decimal point.
+_ENOUGH_DIGITS = Context(prec=309 + _MAX_PLACES)
 
 
 class RefusedError(Exception):
@@ -77,10 +80,15 @@ def joined(chunks: Iterable[str]) -> str:
     return text
 
 
+_plain_float = re.compile(r"-?[0-9]+\.[0-9]+")
+
+
 def printable(value: Any) -> str | int | float:
     """`value`, if it may be printed. Raises `RefusedError` for lists, methods, `none` and the like."""
     # Nearly all printed values are cells.
     if value.__class__ is str or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
+        if value.__class__ is float and not _plain_float.fullmatch(repr(value)):
+            raise RefusedError("prints a number that has no plain digits, such as 1e-07")
         return value
     if isinstance(value, Undefined):
         return str(value)
@@ -210,9 +218,12 @@ def indent(value: Any, width: int = 4) -> str:
 
 
 def rounded(value: float, precision: int = 0, method: str = "common") -> float:
-    """As Jinja's `round`: `common`, `ceil` or `floor`."""
+    """As Jinja's `round` (`common`, `ceil` or `floor`), but half is rounded up, as in spreadsheets."""
     if abs(precision) > _MAX_PLACES:
         raise RefusedError(f"rounds to over {_MAX_PLACES} places")
+    if method == "common" and isinstance(value, (int, float)):
+        place = Decimal(1).scaleb(-precision)
+        return type(value)(Decimal(repr(value)).quantize(place, ROUND_HALF_UP, _ENOUGH_DIGITS))
     return do_round(value, precision, method)  # type: ignore[arg-type]
 
 

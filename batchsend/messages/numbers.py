@@ -13,8 +13,8 @@ from typing import Any
 
 from jinja2 import Undefined
 
+from batchsend.errors import FilterProblem
 from batchsend.messages import limits
-from batchsend.messages.filters import FilterProblem
 
 # More digits than this do not fit into a floating-point number, and such a value is an id rather than an amount.
 _MAX_DIGITS = 15

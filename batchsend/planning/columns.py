@@ -13,6 +13,10 @@ from batchsend.lists.headers import ALIASES, match_key, nearest
 _TITLE_COLUMNS = 1
 
 
+#: myKaarma's name for the customer's number in the dealership's system.
+_CUSTOMER_KEY = match_key("Customer Key")
+
+
 @dataclass(frozen=True)
 class Roles:
     """Positions of the columns that the campaign uses. `key_names`: the key as the ledger stores it."""
@@ -84,6 +88,10 @@ def _sender_column(finder: _Finder, name: str, mapped: str | None, fixed: str | 
     return finder.needed(name, mapped) if mapped is not None and fixed is None else None
 
 
+def _is_mobile(header: str) -> bool:
+    return match_key(header).startswith(("mobile", "cell"))
+
+
 class _Finder:
     """Looks up columns of one list and collects the problems."""
 
@@ -104,14 +112,16 @@ class _Finder:
         if mapped is not None:
             return self.named(f"columns.{name}", mapped)
         exact = self._positions.get(match_key(name))
-        if exact is not None:
+        # "Phone" is a common header, and does not say which of two phones is meant.
+        if exact is not None and name != "phone":
             return exact
-        found = [self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions]
+        found = sorted(self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions)
         if len(found) > 1:
-            headers = " and ".join(f'"{self._headers[position]}"' for position in sorted(found))
+            headers = [self._headers[position] for position in found]
+            named = " and ".join(f'"{header}"' for header in headers)
+            example = next((header for header in headers if _is_mobile(header)), headers[0])
             self.problems.append(
-                f"{headers} could each be `{name}`. Name the right one under [columns], such as "
-                f'{name} = "{self._headers[min(found)]}"'
+                f'{named} could each be `{name}`. Name the right one under [columns], such as {name} = "{example}"'
             )
         return found[0] if found else None
 
@@ -120,11 +130,19 @@ class _Finder:
         problems = len(self.problems)
         position = self.optional(name, mapped)
         if position is None and len(self.problems) == problems:
-            self.problems.append(
-                f"needs a column for `{name}`; it has: {self._all()}. If it has another name here, write it "
-                f'under [columns], such as {name} = "{self._example(name)}"'
-            )
+            self.problems.append(f"needs a column for `{name}`; it has: {self._all()}. {self._remedy(name)}")
         return position
+
+    def _remedy(self, name: str) -> str:
+        key = self._positions.get(_CUSTOMER_KEY)
+        if name == "customer_uuid" and key is not None:
+            return (
+                f"\"{self._headers[key]}\" is the customer's number in the dealership's system (DMS), not the id in "
+                "myKaarma: add a column with these ids"
+            )
+        return (
+            f'If it has another name here, write it under [columns], such as {name} = "{self._example(name)}"'
+        )
 
     def _missing(self, header: str) -> str:
         close = nearest(header, self._headers)

@@ -40,12 +40,14 @@ def _refuse_other_key(campaign: Campaign, identity: Identity, record: CampaignRe
             f"with {_list(record.key_columns)}. With another key, batchsend cannot tell who already got this text. "
             f"Change the key back, or give the campaign another `name` and start without its history: --new-campaign"
         )
-    if record.key_region not in (None, identity.key_region) and has_regional_keys(ledger, record.id):
+    if record.key_region != identity.key_region and has_regional_keys(ledger, record.id):
         raise IdentityError(
-            f"{campaign.path}: `default_region` under [recipients] is {identity.key_region}, but this campaign was "
-            f"sent with {record.key_region}. Its key has dates or phones, which can mean something else in another "
-            f"region, so batchsend cannot tell who already got this text. Change the region back, or give the "
-            f"campaign another `name` and start without its history: --new-campaign"
+            f"{campaign.path}: `default_region` under [recipients] is {identity.key_region}, but the keys of this "
+            f"campaign were recorded with {record.key_region}. They have dates or phones, which can mean something "
+            f"else in another region, so batchsend cannot tell who already got this text. Change the region back, or "
+            f"give the campaign another `name` and start without its history: --new-campaign. If you never changed "
+            f"the region, an upgrade of the ledger did not find this file: restore the ledger's backup, and run "
+            f"`batchsend ledger upgrade` on this computer."
         )
 
 

@@ -31,7 +31,8 @@ from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
 from batchsend.planning.identity import find_campaign
 from batchsend.planning.planner import STORED_COLUMNS, PlannedChunk, Planner, Remarks
-from batchsend.planning.rules import Context, judge, rows_of
+from batchsend.planning.row_frame import Context, rows_of
+from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources, read_sources
 from batchsend.planning.waiting import WaitRules, mark_waiting, waiting_until
 from batchsend.utils.timestamps import from_text, start_of_window, to_text

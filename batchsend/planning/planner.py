@@ -19,9 +19,10 @@ from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, unencodable
 from batchsend.planning.duplicates import Fetch, TakenRows
 from batchsend.planning.resend import latest_outcome, settled
-from batchsend.planning.rules import SKIPPED, Context, judge, rows_of
+from batchsend.planning.row_frame import Context, rows_of
+from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources
-from batchsend.statuses import IN_FLIGHT, Code, Status
+from batchsend.statuses import IN_FLIGHT, SKIPPED_CODES, Code, Status
 
 #: How many examples of each remark a preview shows.
 _EXAMPLES = 20
@@ -166,6 +167,7 @@ class Planner:
             templates=sources.template,
             malformed=chunk.malformed,
             hidden=chunk.hidden,
+            where=sources.where,
             suppression=sources.suppression,
             history=self._history,
             taken=self._taken,
@@ -231,7 +233,7 @@ class Planner:
 def _stored(rows: pd.DataFrame, cells: Sequence[int]) -> list[tuple[Any, ...]]:
     """`rows`, as `rules.judge` returns them, as values for `STORED_COLUMNS`. `cells`: the list's own columns."""
     is_sent = rows["code"].isna()
-    skipped = [str(code) for code in SKIPPED]
+    skipped = [str(code) for code in SKIPPED_CODES]
     status = np.where(
         is_sent, Status.PENDING, np.where(rows["code"].isin(skipped), Status.SKIPPED, Status.INVALID)
     )

@@ -1,4 +1,4 @@
-"""Which rows `--resend` sends again."""
+"""Which rows earlier runs sent, and which of them `--resend` sends again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from batchsend.errors import GuardError
 from batchsend.ledger.history import Earlier
 from batchsend.lists.headers import nearest
 from batchsend.mykaarma.protocol import API_CODES
-from batchsend.statuses import IN_FLIGHT, OPTED_OUT, RESENDABLE, Code, Status
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, OPTED_OUT, RESENDABLE, Code, Status
 
 _CHOICES = (
     "Write --resend failed, --resend unconfirmed, or an error code of the results such as --resend TIMEOUT."
@@ -57,3 +57,17 @@ def latest_outcome(outcomes: Sequence[Earlier]) -> Earlier:
 def settled(status: str, codes: str) -> tuple[str, str]:
     """Status and codes. A request that was in flight when its process ended is `unconfirmed` `INTERRUPTED`."""
     return (Status.UNCONFIRMED, Code.INTERRUPTED) if status == IN_FLIGHT else (status, codes)
+
+
+def already(earlier: Sequence[Earlier], since: str | None) -> tuple[Code, Earlier] | None:
+    """The outcome in another run because of which a row is not sent again; `since`: UTC text."""
+    counting = [
+        outcome for outcome in earlier if since is None or outcome.sent_at is None or outcome.sent_at >= since
+    ]
+    for outcome in counting:
+        if outcome.status in MAY_HAVE_REACHED and outcome.status != Status.UNCONFIRMED:
+            return Code.ALREADY_SENT, outcome
+    for outcome in counting:
+        if outcome.status in (Status.UNCONFIRMED, IN_FLIGHT):
+            return Code.ALREADY_TRIED, outcome
+    return None

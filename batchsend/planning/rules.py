@@ -3,114 +3,45 @@
 A rule gets the rows that no rule above it stopped, and returns the columns that it adds for some or all of them. It
 stops a row by giving it a `code`. To add a rule, write its function and name it in `RULES`.
 
-`rows` has the list's cells (text, "" if blank) in columns numbered from 0, then `COLUMNS`; its index has the row
-numbers. Whole columns are compared by pandas. Only phones, conditions and texts are read row by row.
+`rows` is a frame as `row_frame` describes it. Whole columns are compared by pandas. Only phones, conditions and texts
+are read row by row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import clock_of
 from batchsend.campaigns.zones import known_zone
-from batchsend.ledger.history import Earlier, History
-from batchsend.lists.damage import damage, damaged
 from batchsend.messages.keys import keys_of
 from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
-from batchsend.messages.template_choice import TemplateChoice
-from batchsend.planning.columns import Roles
-from batchsend.planning.duplicates import TakenRows, repeats
+from batchsend.planning.duplicates import repeats
 from batchsend.planning.list_checks import rows_that_repeat_the_header, rows_with_a_total
-from batchsend.planning.resend import latest_outcome, matches, settled
-from batchsend.planning.suppression import Suppression
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Code, Status
-from batchsend.utils.timestamps import start_of_window, to_text
+from batchsend.planning.resend import already, latest_outcome
+from batchsend.planning.row_frame import (
+    NOTHING,
+    Context,
+    columns,
+    first_of,
+    shortened,
+    stop,
+    stop_blank,
+    stop_damaged,
+)
+from batchsend.statuses import Code
+from batchsend.utils.timestamps import to_text
 
 #: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
 API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: The longest text that carriers and the API accept, in characters.
 MAX_CHARACTERS = 1600
-#: What the rules find out about a row. `None`: not known, or not needed because the row was stopped before.
-COLUMNS = (
-    "code",
-    "description",
-    "customer_uuid",
-    "department_uuid",
-    "user_uuid",
-    "key",
-    "phone",
-    "phone_problem",  # a `PhoneProblem`
-    "earlier",  # a list of `Earlier`: the outcomes of this key in other runs
-    "latest",  # the last of these outcomes, or this run's own
-    "resend",  # the `--resend` that sends the row again
-    "generation",  # how often the row was sent again
-    "message_uuid",  # these three: the earlier text, if there was one
-    "sent_at",
-    "earlier_run",
-    "body",
-    "segments",
-    "encoding",
-    "clock",
-    "unknown_zone",
-    "differs",  # (earlier row, headers) of a duplicate that is not the same
-)
-
-Rule = Callable[[pd.DataFrame, "Context"], pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the rules know besides the rows of a chunk.
-
-    `malformed`: row -> what is wrong with it; `hidden`: rows that the spreadsheet hides; `history`: `None` judges
-    rows by themselves; `taken`: rows above that are sent; `now`: when the start began, in UTC; `resend`: the value of
-    `--resend`; `chosen`: row -> the `--resend` of an earlier start that has not sent the row yet.
-    """
-
-    campaign: Campaign
-    headers: Sequence[str]
-    roles: Roles
-    templates: TemplateChoice
-    malformed: Mapping[int, str]
-    hidden: Collection[int]
-    suppression: Suppression = field(default_factory=Suppression)
-    history: History | None = None
-    taken: TakenRows = field(default_factory=TakenRows)
-    now: datetime | None = None
-    resend: str | None = None
-    chosen: Mapping[int, str] = field(default_factory=dict)
-
-    def resend_for(self, row: int, latest: Earlier) -> str | None:
-        """The `--resend` that includes a row with this last outcome: an earlier start's or this start's."""
-        for choice in (self.chosen.get(row), self.resend):
-            if choice is not None and matches(choice, *settled(latest.status, latest.codes)):
-                return choice
-        return None
-
-    def list_frame(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The list's own cells of `rows`, under its headers."""
-        return rows[list(range(len(self.headers)))].set_axis(pd.Index(self.headers, dtype=object), axis=1)
-
-    def window(self, days: int | None) -> datetime | None:
-        """The start of the last `days` calendar days in the campaign's zone."""
-        return start_of_window(self.now, days, self.campaign.zone) if days and self.now is not None else None
-
-
-def rows_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame`, a chunk of a list, as the rules take it."""
-    blank = np.full((len(frame), len(COLUMNS)), None, dtype=object)
-    ours = pd.DataFrame(blank, index=frame.index, columns=pd.Index(COLUMNS, dtype=object))
-    return pd.concat([frame.set_axis(range(frame.shape[1]), axis=1), ours], axis=1)
+Rule = Callable[[pd.DataFrame, Context], pd.DataFrame]
 
 
 def judge(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -130,20 +61,6 @@ def judge(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
             stopped.append(rows[is_stopped])
             rows = rows[~is_stopped]
     return pd.concat([*stopped, rows]).sort_index()
-
-
-def stop(rows: pd.DataFrame, code: Code, description: str | Iterable[str] = "") -> pd.DataFrame:
-    """Stops all of `rows`. `description`: a sentence about the row, one for all or one each."""
-    return columns(rows, code=str(code), description=description)
-
-
-def columns(rows: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """Columns for all of `rows`: a value for all of them, or an iterable with one each."""
-    return pd.DataFrame(
-        {name: value if isinstance(value, str) else list(value) for name, value in values.items()},  # type: ignore[call-overload]
-        index=rows.index,
-        dtype=object,
-    )
 
 
 def malformed_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -187,7 +104,7 @@ def missing_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 
 def damaged_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _damaged(rows, [context.roles.customer_uuid], context)
+    return stop_damaged(rows, [context.roles.customer_uuid], context)
 
 
 def invalid_customer(rows: pd.DataFrame, _: Context) -> pd.DataFrame:
@@ -196,14 +113,14 @@ def invalid_customer(rows: pd.DataFrame, _: Context) -> pd.DataFrame:
         wrong,
         Code.INVALID_CUSTOMER_UUID,
         [
-            f'"{_shortened(value)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")'
+            f'"{shortened(value)}" is not a customer id of myKaarma (1 to 128 letters, digits, "-" and "_")'
             for value in wrong["customer_uuid"]
         ],
     )
 
 
 def blank_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _blank(rows, _sender_columns(context), context, "")
+    return stop_blank(rows, _sender_columns(context), context, "")
 
 
 def invalid_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -214,20 +131,20 @@ def invalid_sender(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
             some,
             Code.DAMAGED_VALUE,
             [
-                f'{header} holds "{_shortened(value)}", which is not an id of myKaarma'
+                f'{header} holds "{shortened(value)}", which is not an id of myKaarma'
                 for value in some[position]
             ],
         )
 
-    return _first_of(wrong(position) for position in _sender_columns(context))
+    return first_of(wrong(position) for position in _sender_columns(context))
 
 
 def blank_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _blank(rows, context.roles.key, context, ", and it is part of the key")
+    return stop_blank(rows, context.roles.key, context, ", and it is part of the key")
 
 
 def damaged_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    return _damaged(rows, context.roles.key, context)
+    return stop_damaged(rows, context.roles.key, context)
 
 
 def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -248,6 +165,25 @@ def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
         for row, own, last in zip(rows.index, rows["resend"], latest, strict=True)
     ]
     return columns(rows, key=keys, earlier=outcomes, latest=latest, resend=resend)
+
+
+def filtered(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Stops rows that do not meet `where`, or for which it has no answer."""
+    where = context.where
+    if where is None:
+        return NOTHING
+    damaged = stop_damaged(rows, sorted(where.uses), context)
+
+    def verdict(cells: Sequence[str]) -> tuple[str | None, str]:
+        try:
+            return (None, "") if where.holds(cells) else (str(Code.FILTERED), "")
+        except RowProblem as problem:
+            return str(problem.code), problem.description
+
+    rest = rows.drop(index=damaged.index)
+    verdicts = list(map(verdict, context.list_frame(rest).to_numpy().tolist()))
+    found = columns(rest, code=[code for code, _ in verdicts], description=[why for _, why in verdicts])
+    return first_of([damaged, found[found["code"].notna()]])
 
 
 def no_consent(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -306,7 +242,7 @@ def already_sent(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     verdicts = {
         row: verdict
         for row, earlier in candidates.items()
-        if (verdict := _already(earlier, to_text(since) if since is not None else None)) is not None
+        if (verdict := already(earlier, to_text(since) if since is not None else None)) is not None
     }
     return columns(
         rows.loc[list(verdicts)],
@@ -332,8 +268,8 @@ def damaged_value(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     """Stops rows in which a value that the text uses is damaged."""
     chosen_by = context.roles.template_by
     also = set() if chosen_by is None else {chosen_by}
-    return _first_of(
-        _damaged(some, sorted(template.uses | also), context)
+    return first_of(
+        stop_damaged(some, sorted(template.uses | also), context)
         for template, some in _by_template(rows, context)
     )
 
@@ -401,6 +337,7 @@ def repeated(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.headers,
         context.taken,
         reached,
+        region=recipients.default_region,
         skip_phones=recipients.duplicate_phones == "skip",
         max_messages=recipients.max_messages,
     )
@@ -421,6 +358,7 @@ RULES: tuple[Rule, ...] = (
     blank_key,
     damaged_key,
     read_key,
+    filtered,
     no_consent,
     read_phone,
     suppressed,
@@ -431,21 +369,6 @@ RULES: tuple[Rule, ...] = (
     read_clock,
     repeated,
 )
-#: The codes of rows that are left out on purpose; rows with another code of ours are `invalid`.
-SKIPPED = frozenset(
-    {
-        Code.HIDDEN_ROW,
-        Code.NO_CONSENT,
-        Code.SUPPRESSED,
-        Code.ALREADY_SENT,
-        Code.ALREADY_TRIED,
-        Code.DUPLICATE,
-        Code.DUPLICATE_PHONE,
-        Code.FREQUENCY_CAP,
-    }
-)
-#: What a rule returns that adds nothing.
-NOTHING = pd.DataFrame()
 
 
 def _is_api_uuid(value: str) -> bool:
@@ -455,49 +378,6 @@ def _is_api_uuid(value: str) -> bool:
 def _sender_columns(context: Context) -> list[int]:
     roles = context.roles
     return [position for position in (roles.department_uuid, roles.user_uuid) if position is not None]
-
-
-def _first_of(found: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """All stopped rows; the first verdict about a row counts."""
-    some = [frame for frame in found if not frame.empty]
-    if not some:
-        return NOTHING
-    stopped = pd.concat(some)
-    return stopped[~stopped.index.duplicated()]
-
-
-def _blank(rows: pd.DataFrame, positions: Iterable[int], context: Context, because: str) -> pd.DataFrame:
-    return _first_of(
-        stop(rows[rows[position] == ""], Code.MISSING_VALUE, f"{context.headers[position]} is blank{because}")
-        for position in positions
-    )
-
-
-def _damaged(rows: pd.DataFrame, positions: Iterable[int], context: Context) -> pd.DataFrame:
-    def wrong(position: int) -> pd.DataFrame:
-        some = rows[damaged(rows[position])]
-        header = context.headers[position]
-        return stop(
-            some,
-            Code.DAMAGED_VALUE,
-            [f'{header} holds "{_shortened(value)}", {damage(value)}' for value in some[position]],
-        )
-
-    return _first_of(map(wrong, positions))
-
-
-def _already(earlier: Sequence[Earlier], since: str | None) -> tuple[Code, Earlier] | None:
-    """The outcome in another run because of which a row is not sent again; `since`: UTC text."""
-    counting = [
-        outcome for outcome in earlier if since is None or outcome.sent_at is None or outcome.sent_at >= since
-    ]
-    for outcome in counting:
-        if outcome.status in MAY_HAVE_REACHED and outcome.status != Status.UNCONFIRMED:
-            return Code.ALREADY_SENT, outcome
-    for outcome in counting:
-        if outcome.status in (Status.UNCONFIRMED, IN_FLIGHT):
-            return Code.ALREADY_TRIED, outcome
-    return None
 
 
 def _by_template(rows: pd.DataFrame, context: Context) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
@@ -517,7 +397,3 @@ def _too_long(body: str, segments: int, max_segments: int) -> str | None:
     if segments > max_segments:
         return f"{segments} segments; the campaign allows {max_segments}"
     return None
-
-
-def _shortened(value: str, length: int = 40) -> str:
-    return value if len(value) <= length else f"{value[: length - 1]}…"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, ListError
+from batchsend.errors import BatchsendError, ListError, SettingsError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
+from batchsend.lists.source import QUERY_ENDING
+from batchsend.messages.condition import Condition
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.suppression import Suppression, load_suppression
+from batchsend.settings import LIST_DATABASE, load_settings
 
 T = TypeVar("T")
 
@@ -25,11 +29,13 @@ class Sources:
     roles: Roles
     template: TemplateChoice
     suppression: Suppression
+    where: Condition | None = None
 
     @property
     def used(self) -> frozenset[int]:
         """Positions of the columns that the campaign or its templates use."""
-        return self.roles.used | self.template.uses
+        where = self.where.uses if self.where is not None else frozenset()
+        return self.roles.used | self.template.uses | where
 
 
 def read_sources(campaign: Campaign) -> Sources:
@@ -42,21 +48,41 @@ def read_sources(campaign: Campaign) -> Sources:
     if headers is not None:
         template = problems.attempt(lambda: TemplateChoice.load(campaign, headers))
         roles = problems.attempt(lambda: find_columns(campaign, headers))
+        where = problems.attempt(lambda: _condition(campaign, headers))
         if customers is not None and template is not None and roles is not None and suppression is not None:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
             if not problems.found:
-                return Sources(customers, roles, template, suppression)
+                return Sources(customers, roles, template, suppression, where)
     raise problems.combined()
 
 
+def _condition(campaign: Campaign, headers: Sequence[str]) -> Condition | None:
+    where = campaign.recipients.where
+    return None if where is None else Condition.of(where, headers, campaign.path)
+
+
 def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
-    """Opens `path` with the campaign's `[list_options]`. Raises `ListError`."""
+    """Opens `path` with the campaign's `[list_options]`. A query is run on the database for lists.
+
+    Raises `ListError`, or `SettingsError` if no database is set.
+    """
     options = campaign.list_options
+    database = _list_database(campaign, path) if path.suffix.lower() == QUERY_ENDING else None
     return open_list(
         path,
-        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter),
+        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter, database),
         rows_needed=campaign.guards.empty_list != "ok",
     )
+
+
+def _list_database(campaign: Campaign, path: Path) -> str:
+    settings = load_settings(campaign.directory, Path.cwd(), os.environ)
+    if settings.list_database is None:
+        raise SettingsError(
+            f"{path}: a query needs a database, and {LIST_DATABASE} is not set. Set it in the environment or in "
+            f"{settings.folders[0] / '.env'}, like {LIST_DATABASE}=postgresql://user@host/database"
+        )
+    return settings.list_database
 
 
 class _Problems:

@@ -184,7 +184,14 @@ class PlanSummary:
             began = for_people(from_text(self.run.created_at), self.zone)
             return f"Run {self.run.id} of {began} continues: the list is the same."
         if self.is_known:
-            return "A new run: this list differs from the last one. Customers who already got the text are skipped."
+            codes = (Code.ALREADY_SENT, Code.ALREADY_TRIED)
+            before = sum(group.count for group in self.groups if group.codes in codes)
+            texted = (
+                f"{row_count(before)} skipped because an earlier run texted them."
+                if before
+                else "No earlier run texted any of its rows."
+            )
+            return f"A new run: this list differs from the last one. {texted}"
         return "This campaign has never been sent."
 
     def groups_of(self, *statuses: str) -> list[RowGroup]:

@@ -13,7 +13,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from batchsend.errors import BatchsendError, BusyError, IdentityError
-from batchsend.lists.source import LIST_ENDINGS
+from batchsend.lists.source import UPLOAD_ENDINGS
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
 from batchsend.utils.version import __version__
@@ -104,7 +104,7 @@ def _source(name: str) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     environment = base.environment(_source)
-    environment.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=LIST_ENDINGS)
+    environment.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=UPLOAD_ENDINGS)
     environment.filters.update(time=_time)
     return environment
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from aiohttp import BodyPartReader
 
 from batchsend.errors import BatchsendError
-from batchsend.lists.source import LIST_ENDINGS
+from batchsend.lists.source import QUERY_ENDING, UPLOAD_ENDINGS
 
 #: The largest list, in bytes.
 LARGEST_LIST = 50 * 1024 * 1024
@@ -39,6 +39,10 @@ def save(path: Path, text: str, *, loaded: str) -> None:
 
     Raises `ChangedMeanwhileError`, or `BatchsendError` if the file cannot be written; then it is unchanged.
     """
+    if path.suffix.lower() == QUERY_ENDING:  # a campaign can name it as its template
+        raise BatchsendError(
+            f"{path.name}: a query is changed on the server, not on these pages. Nothing was saved."
+        )
     try:
         present = path.read_bytes()
     except OSError as error:
@@ -99,7 +103,8 @@ def safe_name(given: str) -> str:
     name = unicodedata.normalize("NFC", given).replace("\\", "/").rpartition("/")[2]
     name = " ".join(_UNWANTED.sub("_", name).split()).lstrip(".").rstrip(". ")
     stem, dot, ending = name.rpartition(".")
-    if not dot or f".{ending.lower()}" not in LIST_ENDINGS:
+    # A query is for the person who runs the server: it can read the whole database.
+    if not dot or f".{ending.lower()}" not in UPLOAD_ENDINGS:
         raise BatchsendError(
             f'"{name[:60] or given[:60]}" is not a list that can be read. Save it as .xlsx or .csv and choose that.'
         )

@@ -406,6 +406,7 @@ def test_duration_adds_its_parts_up(days: int, hours: int, minutes: int, seconds
 @pytest.mark.parametrize(
     ("meant", "zone"),
     [
+        ("EST", "America/New_York"),  # IANA's zone of this name has no daylight saving
         ("CST", "America/Chicago"),  # by spelling alone it would be CET
         ("Pacific Time", "America/Los_Angeles"),
         ("chicago", "America/Chicago"),
@@ -674,6 +675,13 @@ WRONG: list[tuple[str, str]] = [
         (
             '`timezone`: expected a time zone name such as America/Chicago, but it is "CST"; '
             'did you mean "America/Chicago"?'
+        ),
+    ),
+    (
+        with_line('timezone = "EST"'),  # IANA's zone of this name has no daylight saving
+        (
+            '`timezone`: expected a time zone name such as America/Chicago, but it is "EST"; '
+            'did you mean "America/New_York"?'
         ),
     ),
     (

@@ -65,7 +65,7 @@ def contents(url: str) -> Contents:
 
 
 def upgraded_contents(before: Contents) -> Contents:
-    """What an upgrade makes of them: columns of `DROPPED` go, and new tables and columns are empty."""
+    """What an upgrade makes of them: columns of `DROPPED` go, and new tables are empty."""
     after = {
         table: sorted(
             ({name: row[name] for name in row if name not in DROPPED.get(table, ())} for row in rows),
@@ -74,7 +74,7 @@ def upgraded_contents(before: Contents) -> Contents:
         for table, rows in before.items()
     }
     for row in after["campaigns"]:
-        row["key_region"] = None
+        row["key_region"] = "US"
     for row in after["meta"]:
         if row["name"] == "schema_version":
             row["value"] = str(SCHEMA_VERSION)
@@ -216,15 +216,18 @@ def test_keys_of_an_earlier_version_are_found_by_their_values(ledger_url: str) -
             assert keys == expected
     campaign = ledger.campaign("Reminders", BASE_URL)
     assert campaign is not None
-    assert campaign.key_region is None
+    assert campaign.key_region == "US"
     found = History(ledger, campaign, None, BASE_URL).earlier(['["c-1", "2026-03-05"]'])
     assert [outcome.status for outcome in found['["c-1", "2026-03-05"]']] == ["accepted", "accepted"]
     ledger.close()
 
 
-@pytest.mark.parametrize(("region", "day"), [("US", "2026-03-05"), ("GB", "2026-05-03")])
+@pytest.mark.parametrize(
+    ("region", "day", "moved"),
+    [("US", "2026-03-05", False), ("GB", "2026-05-03", False), ("GB", "2026-05-03", True)],
+)
 def test_dates_in_old_keys_are_read_as_the_campaign_reads_them(
-    world: World, sandbox: Sandbox, region: str, day: str
+    world: World, sandbox: Sandbox, region: str, day: str, moved: bool
 ) -> None:
     key = f'[recipients]\nkey = ["Customer ID", "Due"]\ndefault_region = "{region}"'
     world.write([{"Customer ID": "c-1", "First Name": "Ann", "Due": "03/05/2026"}], campaign=key)
@@ -233,6 +236,8 @@ def test_dates_in_old_keys_are_read_as_the_campaign_reads_them(
         old.execute("""UPDATE messages SET key = '["c-1", "03/05/2026"]'""")
         old.execute("UPDATE meta SET value = '3' WHERE name = 'schema_version'")
         old.execute("ALTER TABLE campaigns DROP COLUMN key_region")
+    if moved:
+        world.folder = world.folder.rename(world.folder.with_name("another place"))
     assert world.run("ledger", "upgrade").code == 0
     world.write_list([{"Customer ID": "c-1", "First Name": "Ann", "Due": day}])
     done = world.send()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.lists.headers import ColumnIndex, clean, match_key, nearest, variable_name
+from batchsend.lists.headers import ALIASES, ColumnIndex, clean, match_key, nearest, spellings, variable_name
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,13 @@ def test_columns_are_found_by_header_and_by_variable() -> None:
     assert index.with_variable("phone_1") == [2]
     assert index.with_variable("phone") == [4]
     assert index.with_variable("fax") == ()
+
+
+def test_no_two_aliases_are_spellings_of_one_header() -> None:
+    for aliases in ALIASES.values():
+        assert len(set(map(match_key, aliases))) == len(aliases)
+
+
+def test_the_spellings_of_a_header_match_it() -> None:
+    assert spellings("First-Name") == {"firstname", "first name", "first_name", "first-name"}
+    assert {match_key(spelling) for spelling in spellings("1st Phone_No")} == {match_key("1st Phone_No")}

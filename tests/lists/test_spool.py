@@ -14,29 +14,27 @@ from hypothesis import strategies as st
 from batchsend.errors import ListError
 from batchsend.lists import spool
 from batchsend.lists.customer_list import open_list
-from batchsend.lists.spool import Spool
+from batchsend.lists.spool import RowBlock, Spool
 
-ROWS = st.lists(st.tuples(st.lists(st.text(st.characters()), max_size=4), st.booleans()), max_size=30)
+BLOCKS = st.lists(
+    st.builds(
+        RowBlock,
+        numbers=st.lists(st.integers()),
+        columns=st.lists(st.lists(st.text(st.characters())).map(tuple)),
+        odd=st.dictionaries(st.integers(), st.tuples(st.integers(), st.integers())),
+        hidden=st.lists(st.integers()),
+    )
+)
 
 
-@given(rows=ROWS, block=st.integers(1, 7), memory=st.sampled_from([10, 10_000]))
-def test_rows_come_back_unchanged_for_several_readers(
-    rows: list[tuple[list[str], bool]], block: int, memory: int
-) -> None:
+@given(blocks=BLOCKS, memory=st.sampled_from([10, 10_000]))
+def test_rows_come_back_unchanged_for_several_readers(blocks: list[RowBlock], memory: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "BLOCK_ROWS", block)
         patch.setattr(spool, "_IN_MEMORY", memory)
         kept = Spool()
-        for number, (cells, is_hidden) in enumerate(rows, 2):
-            kept.add(number, cells, is_hidden=is_hidden)
-        kept.finish()
-    found = []
-    for one, other in zip(kept.blocks(), kept.blocks(), strict=True):
-        assert one == other
-        found += [
-            (number, cells, number in one.hidden) for number, cells in zip(one.numbers, one.rows, strict=True)
-        ]
-    assert found == [(number, cells, is_hidden) for number, (cells, is_hidden) in enumerate(rows, 2)]
+        for block in blocks:
+            kept.add(block)
+    assert list(zip(kept.blocks(), kept.blocks(), strict=True)) == [(block, block) for block in blocks]
 
 
 def test_no_file_is_left_even_by_a_refused_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

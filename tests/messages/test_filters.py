@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.messages.filters import FilterProblem, date, money, name_case, phone
+from batchsend.errors import FilterProblem
+from batchsend.messages.filters import date, money, name_case, phone
 from batchsend.statuses import Code
 
 
@@ -150,14 +151,24 @@ def test_dates_that_are_read(text: str) -> None:
         ("1/1/69", {"pattern": "yyyy"}, "1969"),  # two-digit years from 69 on are in the 1900s
         ("1/1/68", {"pattern": "yyyy"}, "2068"),
         ("3/1/2026 12:15 AM", {"pattern": "H:mm"}, "0:15"),  # 12 AM is midnight
+        # A time of day alone
+        ("09:30:00", {"pattern": "h:mm a"}, "9:30 AM"),
+        ("9:30 AM", {"pattern": "h:mm a"}, "9:30 AM"),
+        ("14:05", {"pattern": "h:mm a"}, "2:05 PM"),
+        ("2:05 p.m.", {"pattern": "HH 'Uhr' mm", "locale": "de"}, "14 Uhr 05"),
+        ("00:00:00", {"pattern": "H:mm"}, "0:00"),
     ],
 )
 def test_printed_dates(text: str, arguments: dict[str, str], printed: str) -> None:
     assert date(text, **arguments) == printed
 
 
+WORDS = "words need single quotes, as in `d 'de' MMMM`"
 NO_DATE = "`date` cannot read the value: it is not a date such as 2026-03-01 or 3/1/2026"
 
+NO_DATE_IN_TIME = (
+    "`date` cannot print a date with the pattern `{}`: the value has only a time; `h:mm a` prints 9:30 AM"
+)
 NO_MONTH = (
     "`date` reads the value's {} number as the month, but there is no month 25: "
     'write order="{}" if that fits the list\'s dates'
@@ -186,12 +197,26 @@ NO_MONTH = (
             {"pattern": "h:mm a"},
             "`date` cannot print a time with the pattern `h:mm a`: the value has only a date",
         ),
+        ("9:30 AM", {}, NO_DATE_IN_TIME.format("MMM d")),
+        ("09:30:00", {"pattern": "MMM d, h:mm a"}, NO_DATE_IN_TIME.format("MMM d, h:mm a")),
+        ("09:30:00", {"pattern": "long"}, NO_DATE_IN_TIME.format("long")),
+        ("25:30:00", {"pattern": "h:mm a"}, NO_DATE),  # a length of time
+        ("13:30 PM", {"pattern": "h:mm a"}, NO_DATE),
+        (
+            "9:30",
+            {"pattern": "h:mm", "locale": "xx"},
+            "there is no locale `xx`; use one such as en_US or es_US",
+        ),
         (
             "2026-03-01T15:00:00Z",
             {},
             "`date` cannot print a time with a time zone; put local times into the list",
         ),
-        ("2026-03-01", {"pattern": "%b %d"}, "`date` cannot read the pattern `%b %d`; `MMM d` prints Mar 1"),
+        (
+            "2026-03-01",
+            {"pattern": "%b %d"},
+            "`date` cannot read the pattern `%b %d`; write `MMM dd`",
+        ),
         (
             "2026-03-01",
             {"pattern": "MMMMMMM"},
@@ -200,12 +225,12 @@ NO_MONTH = (
         (  # in late December, Y is the next year
             "2026-12-31",
             {"pattern": "YYYY-MM-DD"},
-            "in a `date` pattern, Y is the year of the week and D is the day of the year; write y and d",
+            "in the pattern `YYYY-MM-DD`, Y is the year of the week; write `yyyy-MM-dd`",
         ),
         (
             "2026-03-01 09:30:00",
             {"pattern": "h:mm a z"},
-            "`date` cannot print a time zone, because the times of a list have none",
+            "the pattern `h:mm a z` has a time zone, and the times of a list have none; write `h:mm a`",
         ),
         (
             "2026-03-01",
@@ -218,6 +243,66 @@ def test_dates_that_are_refused(text: str, arguments: dict[str, str], descriptio
     with pytest.raises(FilterProblem) as caught:
         date(text, **arguments)
     assert (caught.value.code, caught.value.description) == (Code.TEMPLATE_ERROR, description)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        # strftime, Excel, .NET and moment.js
+        ("%m/%d/%Y", "`date` cannot read the pattern `%m/%d/%Y`; write `MM/dd/yyyy`"),
+        ("%-m/%-d/%y", "`date` cannot read the pattern `%-m/%-d/%y`; write `MM/dd/yy`"),
+        ("dddd, mmmm d", "`date` cannot read the pattern `dddd, mmmm d`; write `EEEE, MMMM d`"),
+        ("MM/DD/YYYY", "in the pattern `MM/DD/YYYY`, Y is the year of the week; write `MM/dd/yyyy`"),
+        ("MM/DD/yyyy", "in the pattern `MM/DD/yyyy`, D is the day of the year; write `MM/dd/yyyy`"),
+        ("h:mm AM/PM", "in the pattern `h:mm AM/PM`, A is the millisecond of the day; write `h:mm a`"),
+        ("h:mm A", "in the pattern `h:mm A`, A is the millisecond of the day; write `h:mm a`"),
+        # A date with a time would be printed with its minutes as the month.
+        ("mm/dd/yyyy", "in the pattern `mm/dd/yyyy`, M is the month and m is the minute; write `MM/dd/yyyy`"),
+        ("h:MM a", "in the pattern `h:MM a`, M is the month and m is the minute; write `h:mm a`"),
+        # Letters that would be printed as they are, or as another part of the date
+        ("h:mm tt", f"in the pattern `h:mm tt`, {WORDS}; write `h:mm a`"),
+        ("d de MMMM", f"in the pattern `d de MMMM`, {WORDS}; `MMM d` prints Mar 1"),
+        ("MMM d at h:mm a", f"in the pattern `MMM d at h:mm a`, {WORDS}; `MMM d` prints Mar 1"),
+        ("MMMM do", f"in the pattern `MMMM do`, {WORDS}; `MMM d` prints Mar 1"),
+        ("", "`date` cannot read the pattern ``; `MMM d` prints Mar 1"),
+    ],
+)
+def test_patterns_of_other_programs_are_refused_with_the_right_one(pattern: str, problem: str) -> None:
+    with pytest.raises(FilterProblem) as caught:
+        date("2026-03-01 09:30:00", pattern)
+    assert caught.value.description == problem
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["MMM d 'at' h:mm a", "yyyy-MM-dd'T'HH:mm:ss", "h 'o''clock' a", "LLLL d", "EEE, M.d.yy", "full"],
+)
+def test_patterns_that_are_used(pattern: str) -> None:
+    assert date("2026-03-01 09:30:00", pattern)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        # Half a cent is rounded up, as in spreadsheets.
+        ("1234.125", "$1,234.13"),
+        ("0.005", "$0.01"),
+        ("0.015", "$0.02"),
+        ("0.025", "$0.03"),
+        ("2.675", "$2.68"),
+        ("-0.005", "-$0.01"),
+        ("0.0049", "$0.00"),
+        ("1,234.995", "$1,235.00"),
+    ],
+)
+def test_money_rounds_as_spreadsheets_do(text: str, printed: str) -> None:
+    assert money(text) == printed
+
+
+@given(st.integers(0, 10**12), st.integers(0, 999))
+def test_money_is_never_off_by_more_than_half_a_cent(whole: int, thousandths: int) -> None:
+    cents = (whole * 1000 + thousandths + 5) // 10
+    assert money(f"{whole}.{thousandths:03}") == f"${cents // 100:,}.{cents % 100:02}"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from template_cases import BLANK, JOHN, Load, problem
 
-from batchsend.messages.filters import FilterProblem
+from batchsend.errors import FilterProblem
 from batchsend.messages.numbers import float_number, number, whole_number
 from batchsend.statuses import Code
 
@@ -108,6 +108,12 @@ def test_a_number_has_only_the_characters_of_numbers(text: str) -> None:
         ("{{ '$' + price }}{{ price + ' of ' + row['Range'] }}", "$1010 of 250"),  # joins with a written text
         ("{{ first_name + first_name }}", "JOHNJOHN"),
         ("{{ price ~ row['Range'] }}", "10250"),
+        # Half is rounded up, as in spreadsheets.
+        (
+            "{{ 2.5 | round }} {{ 0.125 | round(2) }} {{ 2.675 | round(2) }} {{ -2.5 | round }}",
+            "3.0 0.13 2.68 -3.0",
+        ),
+        ("{{ 25 | round(-1) }} {{ 2.5 | round(0, 'floor') }} {{ (1 / 3) | round(2) }}", "30 2.0 0.33"),
         ("{% if 1 < price | int < 20 < 30 and price is ne '9' %}yes{% endif %}", "yes"),
         ("{{ ['a', 'b'] | select('in', ['b']) | join }}", "b"),
     ],
@@ -127,6 +133,7 @@ ORDER = (
 )
 MIX = "line 1: text and numbers do not mix; convert cells to numbers first, as in `mileage | number > 50000`"
 
+NO_DIGITS = "line 1: the template prints a number that has no plain digits, such as 1e-07"
 UNREADABLE = "line 1: `int` cannot read the value: it is not a number such as 45,000 or $1,234.50"
 
 
@@ -144,6 +151,9 @@ UNREADABLE = "line 1: `int` cannot read the value: it is not a number such as 45
         ("price / row['Range']", MIX),
         ("price % 3", MIX),
         ("-price", MIX),
+        ("1 / 10000000", NO_DIGITS),
+        ("price | number * 1e308", NO_DIGITS),
+        ("'Only ' ~ 1e22", NO_DIGITS),
         ("price | abs", MIX),
         ("price | round", MIX),
         ("[price, price] | sum", MIX),

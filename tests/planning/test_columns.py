@@ -26,7 +26,14 @@ def found(folder: Path, headers: list[str], more: str = "", campaign: str = CAMP
         (["Phone", "CUSTOMER-UUID"], 1, 0),
         (["Customer ID", "Mobile Phone"], 0, 1),
         # Our own name comes before any other that would do.
-        (["Customer ID", "Customer UUID", "Cell", "Phone"], 1, 3),
+        (["Customer ID", "Customer UUID", "Cell"], 1, 2),
+        (["Customer Key", "Customer ID", "Cell Phone"], 1, 2),
+        *(
+            (["Customer ID", header], 0, 1)
+            for header in ("Cell Phone", "CellPhone", "cell-phone", "CELLPHONE")
+        ),
+        # A phone of another kind does not compete.
+        (["Customer UUID", "Home Phone", "Phone"], 0, 2),
         # A list without phones: myKaarma picks the preferred number.
         (["Customer UUID", "First Name"], 0, None),
         # A column without a header has no meaning.
@@ -40,6 +47,16 @@ def test_columns_are_found_by_what_exports_call_them(
     assert (roles.customer_uuid, roles.phone) == (customer_uuid, phone)
     assert roles.key == (customer_uuid,)
     assert roles.used == {position for position in (customer_uuid, phone) if position is not None}
+
+
+def test_one_of_two_phones_can_be_chosen(tmp_path: Path) -> None:
+    headers = ["Customer ID", "Phone", "Mobile"]
+    assert found(tmp_path, headers, '[columns]\nphone = "Phone"\n').phone == 1
+    assert found(tmp_path, headers, '[columns]\nphone = "Mobile"\n').phone == 2
+
+
+def test_a_customer_key_is_the_id_where_the_campaign_says_so(tmp_path: Path) -> None:
+    assert found(tmp_path, ["Customer Key"], '[columns]\ncustomer_uuid = "Customer Key"\n').customer_uuid == 0
 
 
 def test_what_the_campaign_names_comes_first(tmp_path: Path) -> None:
@@ -100,6 +117,26 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
             ["Customer ID", "Cell", "Mobile"],
             "",
             '"Cell" and "Mobile" could each be `phone`. Name the right one under [columns], such as phone = "Cell"',
+        ),
+        # A list with both usually has the landline in the first.
+        *(
+            (
+                ["Customer ID", "Phone", mobile],
+                "",
+                (
+                    f'"Phone" and "{mobile}" could each be `phone`. Name the right one under [columns], such as '
+                    f'phone = "{mobile}"'
+                ),
+            )
+            for mobile in ("Mobile", "Cell Phone", "cell_number", "Mobile-Phone")
+        ),
+        (
+            ["Customer Key", "Phone"],
+            "",
+            (
+                'needs a column for `customer_uuid`; it has: Customer Key, Phone. "Customer Key" is the customer\'s '
+                "number in the dealership's system (DMS), not the id in myKaarma: add a column with these ids"
+            ),
         ),
         (
             ["Customer ID", "Vin No"],

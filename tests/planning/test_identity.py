@@ -157,6 +157,7 @@ def test_another_region_is_refused_if_keys_have_dates(
     done = world.send()
     assert done.code == code
     assert (
-        "`default_region` under [recipients] is CA, but this campaign was sent with US." in done.err
+        "`default_region` under [recipients] is CA, but the keys of this campaign were recorded with US."
+        in done.err
     ) == bool(code)
     assert sandbox.texts() == {"c-1": 1}

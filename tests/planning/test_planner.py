@@ -28,6 +28,7 @@ ORDER = (
     "MALFORMED_ROW",
     "HIDDEN_ROW",
     "INVALID_CUSTOMER_UUID",
+    "FILTERED",
     "NO_CONSENT",
     "SUPPRESSED",
     "ALREADY_SENT",
@@ -44,12 +45,13 @@ OPTIONS = """
 [recipients]
 consent = { column = "OK to Text", yes = ["Y"] }
 suppress = ["opt_outs.csv"]
+where = 'model != "Sold"'
 max_messages = 1
 max_messages_days = 7
 [list_options]
 hidden_rows = "skip"
 """
-HEADERS = ("Customer UUID", "First Name", "Phone", "OK to Text")
+HEADERS = ("Customer UUID", "First Name", "Phone", "OK to Text", "Model")
 
 
 @pytest.fixture
@@ -59,8 +61,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def row(uuid: str = "customer", name: str = "Ann", phone: str = "(312) 555-0100", ok: str = "Y") -> list[str]:
-    return [uuid, name, phone, ok]
+def row(
+    uuid: str = "customer",
+    name: str = "Ann",
+    phone: str = "(312) 555-0100",
+    ok: str = "Y",
+    model: str = "Fit",
+) -> list[str]:
+    return [uuid, name, phone, ok, model]
 
 
 def verdicts(folder: Path, ledger: Ledger) -> list[tuple[str, str, str]]:
@@ -107,6 +115,7 @@ def rows_of(pair: tuple[str, str], number: int) -> list[list[str]]:
         name="" if "MISSING_VALUE" in pair else "Ann",
         phone="12" if "INVALID_PHONE" in pair else phone,
         ok="N" if "NO_CONSENT" in pair else "Y",
+        model="Sold" if "FILTERED" in pair else "Fit",
     )
     if "MALFORMED_ROW" in pair:
         judged.append("a cell too many")
@@ -135,8 +144,13 @@ def test_the_first_verdict_in_the_contracts_order_counts(
     write(tmp_path, rows)
     if hidden:
         hide(tmp_path, {number + 2 for number in last.values()})
+    # A file cannot name a customer by an invalid id, so it names the phone.
+    opted_out = [rows[last[pair]] for pair in pairs if "SUPPRESSED" in pair]
     (tmp_path / "opt_outs.csv").write_text(
-        "\n".join(["customer_uuid", *uuids("SUPPRESSED")]), encoding="utf-8"
+        "\n".join(
+            ["customer_uuid,phone", *(f",{one[2]}" if "!" in one[0] else f"{one[0]}," for one in opted_out)]
+        ),
+        encoding="utf-8",
     )
     texted(ledger, uuids("ALREADY_SENT"), "Spring", Status.ACCEPTED)
     texted(ledger, uuids("ALREADY_TRIED"), "Spring", Status.UNCONFIRMED, "TIMEOUT")

@@ -170,7 +170,7 @@ def test_one_file_of_phones_makes_phones_necessary(
         (
             b"name,phone\nBo,3125550143\nLee, Ann,3125550142\n",
             (
-                "Row 3 has 3 filled cells, the header has 2, so it is unclear who it names. Correct it (a cell with "
+                "Row 3 has 3 cells, the header has 2, so it is unclear who it names. Correct it (a cell with "
                 "a comma in it needs quotation marks), or export the file again."
             ),
         ),

@@ -128,17 +128,64 @@ TEXT_FILES = [
             ),
         ),
     ),
-    # A column without a header has values.
-    Refused(
-        "headless.csv",
-        b"Name,,Phone\nAnn,x,1\n",
-        ("Column B has no header but has values in row 2. Give it a header, or delete the column.",),
+    # A column without a header has a value: the row may be shifted.
+    Read("headless.csv", b"Name,,Phone\nAnn,x,1\nBo,,2\n", {2: ["Ann", "1"], 3: ["Bo", "2"]}, malformed=(2,)),
+    # The index that pandas writes is a column without a header.
+    Read(
+        "index.csv",
+        b",Name,Phone\n0,Ann,1\n1,Bo,2\n",
+        {2: ["Ann", "1"], 3: ["Bo", "2"]},
+        notes=("column A has no header and is left alone",),
     ),
-    # With a title above the header, only the first column seems to have a header.
+    # A comma at the end of each row, but not of the header.
+    Read("tails.csv", b"A,B\n1,2,\n3,4,\n", {2: ["1", "2"], 3: ["3", "4"]}),
+    # The same, and a comma in a name: wider than the other rows.
+    Read(
+        "tails.csv",
+        b"A,B,C\n1,2,,\n3,4, 5,,\n6,7,,\n",
+        {2: ["1", "2", ""], 3: ["3", "4", "5"], 4: ["6", "7", ""]},
+        malformed=(3,),
+    ),
+    # A comma in a name whose row ends in a blank cell.
+    Read("blank.csv", b"A,B,C\n1,2,3\n4, 5,6,\n", {2: ["1", "2", "3"], 3: ["4", "5", "6"]}, malformed=(3,)),
+    # Most rows have a comma in a name, but not all.
+    Read(
+        "most.csv",
+        b"A;B;C\n1;2;\n4; 5;6;\n4; 5;6;\n4; 5;6;\n",
+        {2: ["1", "2", ""], 3: ["4", "5", "6"], 4: ["4", "5", "6"], 5: ["4", "5", "6"]},
+        malformed=(3, 4, 5),
+    ),
+    # Only the header ends in a comma: a row as wide as it is wider than the other rows.
+    Read("head.csv", b"A,B,\n1,2\n3,4,\n", {2: ["1", "2"], 3: ["3", "4"]}, malformed=(3,)),
+    # Lines that database programs write below a table.
+    Read(
+        "database.txt",
+        b"Name\tPhone\nAnn\t1\n(1 row affected)\n-- end of report --\n",
+        {2: ["Ann", "1"], 3: ["(1 row affected)", ""], 4: ["-- end of report --", ""]},
+        malformed=(3, 4),
+    ),
+    # The header lacks the name of a column, or a title is above it.
+    Refused(
+        "short_header.csv",
+        b"A,B\n1,2,3\n1,2,3\n1,2,\n",
+        (
+            (
+                "Its header, row 1, has 2 names, but the rows have 3 cells, so it is unclear which name belongs to "
+                "which cell. Give every column a header; delete a title above the header; put quotation marks around "
+                "cells that have the separator in them."
+            ),
+        ),
+    ),
     Refused(
         "title.csv",
-        b"Customers of May,\nName,Phone\nAnn,1\n",
-        (("Column B has no header but has values in rows 2 and 3. Give it a header, or delete the column."),),
+        b"Customers of May\nName,Phone\nAnn,1\n",
+        (
+            (
+                "Its header, row 1, has 1 name, but the rows have 2 cells, so it is unclear which name belongs to "
+                "which cell. Give every column a header; delete a title above the header; put quotation marks around "
+                "cells that have the separator in them."
+            ),
+        ),
     ),
     # A whole text file in one cell, which Excel would cut silently.
     Refused(
@@ -165,13 +212,16 @@ TEXT_FILES = [
     # Several problems are reported together.
     Refused(
         "several.csv",
-        b"Cell Phone,cell_phone,\n1,2,3\n",
+        b"Cell Phone,cell_phone\n1," + b"x" * 32_768 + b"\n",
         (
             (
                 'Two headers mean the same column: "Cell Phone" (column A) and "cell_phone" (column B). Rename or '
                 "delete all but one of them."
             ),
-            ("Column C has no header but has values in row 2. Give it a header, or delete the column."),
+            (
+                "Row 2 has a cell with more than 32,767 characters, which is too long for a spreadsheet. "
+                "Fix that row, or export the list again."
+            ),
         ),
     ),
     # An option that applies to the other kind of file.

@@ -21,7 +21,7 @@ from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import read_list
 from batchsend.web.jobs.list_process import ListReader
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
-from batchsend.web.uploads import fingerprint
+from batchsend.web.uploads import fingerprint, save
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,8 @@ def test_an_upload_that_is_too_large_leaves_nothing(
         ("empty.csv", b"", "is empty"),
         ("header.csv", b"Customer UUID,First Name\n", "header"),  # no rows
         ("run.exe", b"MZ", "not a list that can be read"),
+        # It would read the database with the rights of the server.
+        ("due.sql", b"SELECT * FROM people", "not a list that can be read"),
     ],
 )
 def test_an_unusable_list_is_not_saved(
@@ -262,6 +264,15 @@ def test_an_unusable_list_is_not_saved(
     assert "still uses its previous list" in answer.plain
     assert not (world.folder / name).exists()
     assert 'list = "customers.csv"' in edited.file.read_text(encoding="utf-8")
+
+
+def test_a_query_is_not_changed(tmp_path: Path) -> None:
+    """A campaign could name it as its template."""
+    query = tmp_path / "due.SQL"
+    query.write_text("SELECT 1", encoding="utf-8")
+    with pytest.raises(BatchsendError, match="a query is changed on the server"):
+        save(query, "SELECT 2", loaded=fingerprint(b"SELECT 1"))
+    assert query.read_text(encoding="utf-8") == "SELECT 1"
 
 
 @pytest.mark.parametrize("key", ["template", "list"])

@@ -301,6 +301,24 @@ def test_each_resend_is_confirmed_separately(world: World, served: Served, sandb
     assert [request["customerUUID"] for request in sandbox.requests()[before:]] == ["sandbox-500-1"]
 
 
+def test_the_question_says_who_got_the_text_from_another_list(
+    world: World, served: Served, sandbox: Sandbox
+) -> None:
+    rows = [{"Customer UUID": f"c-{day}", "First Name": "Ann", "Due": f"3/{day}/2026"} for day in (5, 6)]
+    world.write(rows, campaign='[recipients]\nkey = ["Customer UUID", "Due"]')
+    assert world.send().code == 0
+    # Excel spells the dates anew, and one row is new.
+    spelled = [{**row, "Due": f"2026-03-0{day}"} for row, day in zip(rows, (5, 6), strict=True)]
+    world.write_list([*spelled, {**rows[0], "Due": "3/7/2026"}])
+    clicker = served.signed_in()
+    _, checked = clicker.check(SPRING)
+    question = checked.plain[checked.plain.index("Send 1 text?") :]
+    assert "2 rows skipped because an earlier run texted them." in question
+    clicker.wait_for_run(send(clicker, 1))
+    clicker.wait_for_end(f"{SPRING}/run/2")
+    assert sandbox.texts() == {"c-5": 2, "c-6": 1}
+
+
 def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
     clicker = served.signed_in()
     address, checked = clicker.check(SPRING)

@@ -1,4 +1,4 @@
-"""Detects the format of a file from its content; the name is ignored."""
+"""Detects the format of a file from its content; the name matters only for queries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from batchsend.errors import ListError
 from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED, WORKBOOK_TYPE
+from batchsend.lists.source import QUERY_ENDING
 
 
 class Format(Enum):
@@ -22,9 +23,12 @@ class Format(Enum):
     ODS = auto()
     HTML = auto()
     SPREADSHEETML = auto()
+    PARQUET = auto()
+    QUERY = auto()
 
 
 _ZIP = b"PK\x03\x04"
+_PARQUET = b"PAR1"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
@@ -51,7 +55,7 @@ _REFUSED_FORMATS = (
     (b"SQLite format 3\x00", "a database (SQLite)"),
     (b"\x00\x01\x00\x00Standard Jet DB", "a database (Access)"),
     (b"\x00\x01\x00\x00Standard ACE DB", "a database (Access)"),
-    (b"PAR1", "a Parquet file"),
+    (b"PARE", "an encrypted Parquet file"),
     (b"BEGIN:VCARD", "a file of contacts (vCard)"),
 )
 _MARKUP = re.compile(
@@ -78,10 +82,14 @@ _ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 
 def detect(path: Path) -> Format:
     """The format of an existing, non-empty file. Raises ListError if it cannot be read."""
+    if path.suffix.lower() == QUERY_ENDING:
+        return Format.QUERY
     with path.open("rb") as file:
         start = file.read(4096)
     if start.startswith(_ZIP):
         return _detect_zip(path)
+    if start.startswith(_PARQUET):
+        return Format.PARQUET
     if start.startswith(_OLE):
         return _detect_ole(path)
     for signature, what in _REFUSED_FORMATS:

@@ -26,7 +26,8 @@ from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
-from batchsend.planning.rules import Context, judge, rows_of
+from batchsend.planning.row_frame import Context, rows_of
+from batchsend.planning.rules import judge
 from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids

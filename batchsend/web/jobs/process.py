@@ -109,7 +109,7 @@ def check(job: _Job) -> None:
             this_machine=summary.is_local,
             base_url=summary.base_url,
             lasts=summary.duration,
-            known=summary.is_known,
+            history=summary.history,
             waits=summary.tally.waits,
             first_body=first.body if first else "",
             opt_out_line=summary.opt_out_line,

@@ -103,7 +103,8 @@ def test_an_encoding_option(tmp_path: Path) -> None:
         ("A\tB\n1\t2\n", ("A", "B")),
         ("A|B\n1|2\n", ("A", "B")),
         ("A\n1\n", ("A",)),  # one column
-        ("Customer ID\nab,c\n", ("Customer ID",)),  # a comma in the rows only does not make a second column
+        # A comma in the rows only does not make a second column.
+        ("Customer ID\nab,c\n", ("Customer ID",)),
         # A quoted comma is not a delimiter.
         ('"Last, First";Phone\n"Lee, Ann";1\n', ("Last, First", "Phone")),
         # Only the semicolon fits the rows.

@@ -1,0 +1,64 @@
+"""Reads Parquet files with pyarrow, some rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from batchsend.errors import ListError
+from batchsend.lists.formats.frames import rows_of
+from batchsend.lists.source import FileSnapshot, ListOptions
+
+_ROWS_AT_A_TIME = 10_000
+#: pandas stores an index without a name under such a name.
+_NAMELESS_INDEX = "__index_level_"
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """A Parquet file. It has one table, and no row of it is short or hidden."""
+
+    path: Path
+    snapshot: FileSnapshot
+    notes: tuple[str, ...] = ()
+    hidden: frozenset[int] = frozenset()
+    short_rows_are_malformed: bool = False
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """See `Source.rows`."""
+        self.snapshot.check()
+        yield from rows_of(self._frames(), self.path)
+        self.snapshot.check()
+
+    def _frames(self) -> Iterator[pd.DataFrame]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                names = file.schema_arrow.names
+                kept = [at for at, name in enumerate(names) if not name.startswith(_NAMELESS_INDEX)]
+                yield file.schema_arrow.empty_table().select(kept).to_pandas(ignore_metadata=True)
+                for batch in file.iter_batches(_ROWS_AT_A_TIME):
+                    # With objects, whole numbers beside a missing one keep their digits.
+                    yield batch.select(kept).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+        except (pa.ArrowException, OSError) as error:
+            self.snapshot.check()
+            raise ListError(
+                self.path, "It is a Parquet file that was cut short or damaged. Copy or export it again."
+            ) from error
+
+
+def open_parquet(path: Path, snapshot: FileSnapshot, _options: ListOptions) -> ParquetSource:
+    """Raises ListError if pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise ListError(
+            path,
+            'It is a Parquet file, which needs the library pyarrow. Install it: `pip install "batchsend[parquet]"`. '
+            "Or export the list as .xlsx or .csv.",
+        )
+    return ParquetSource(path, snapshot)
