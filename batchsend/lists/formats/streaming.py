@@ -10,8 +10,7 @@ from pathlib import Path
 from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
 from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.scan import LAST_ROW
-from batchsend.lists.source import FileSnapshot, ListOptions
+from batchsend.lists.source import LAST_ROW, FileSnapshot, ListOptions
 
 #: Cells of a sheet, counting each row up to its last filled cell.
 MAX_CELLS = 50_000_000

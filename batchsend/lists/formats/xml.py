@@ -11,7 +11,6 @@ from typing import IO, Protocol
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from batchsend.lists.formats.streaming import RepeatedRow
-from batchsend.lists.formats.xlsx.package import has_document_type
 
 _BLOCK = 256 * 1024
 #: Bytes between the ends of two rows. A row stays in memory until it ends.
@@ -73,6 +72,11 @@ def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
         yield from _events(parser)
     except ParseError as error:
         raise zipfile.BadZipFile from error
+
+
+def has_document_type(xml: bytes) -> bool:
+    """Whether `xml`, in UTF-8 or UTF-16, may declare entities, which could expand without bounds."""
+    return b"<!DOCTYPE" in xml or (b"\0" in xml and b"<!DOCTYPE" in xml.replace(b"\0", b""))
 
 
 def _events(parser: XMLPullParser[Element]) -> Iterator[tuple[str, Element]]:

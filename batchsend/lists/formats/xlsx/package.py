@@ -15,6 +15,7 @@ from typing import IO
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from batchsend.errors import ListError
+from batchsend.lists.formats.xml import has_document_type
 
 #: Bytes of all parts of a workbook together, unpacked.
 MAX_UNPACKED_SIZE = 4 * 1024 * 1024 * 1024
@@ -178,11 +179,6 @@ def _tree(archive: zipfile.ZipFile, part: str) -> Element:
     if has_document_type(content):
         raise zipfile.BadZipFile
     return fromstring(content)  # noqa: S314 - without a document type, no entity can expand
-
-
-def has_document_type(xml: bytes) -> bool:
-    """Whether `xml`, in UTF-8 or UTF-16, may declare entities, which could expand without bounds."""
-    return b"<!DOCTYPE" in xml or (b"\0" in xml and b"<!DOCTYPE" in xml.replace(b"\0", b""))
 
 
 def _is_utf8(archive: zipfile.ZipFile, part: str) -> bool:

@@ -17,8 +17,8 @@ from batchsend.lists.cells import CellValue, is_percent, percentage, text_of
 from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
 from batchsend.lists.formats.streaming import StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.package import Package, Sheet, open_package
-from batchsend.lists.formats.xlsx.scan import LAST_ROW, NotPlainError, SheetScan, scan_sheet
-from batchsend.lists.source import CHANGED, FileSnapshot, ListOptions
+from batchsend.lists.formats.xlsx.scan import NotPlainError, SheetScan, scan_sheet
+from batchsend.lists.source import CHANGED, LAST_ROW, FileSnapshot, ListOptions
 
 #: Cells that calamine reads. They take up to 600 MB; openpyxl needs no memory for more.
 _MAX_FILLED = 5_000_000

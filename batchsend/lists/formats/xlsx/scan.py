@@ -19,11 +19,7 @@ from itertools import pairwise
 from typing import IO
 
 from batchsend.lists.damage import FORMULA_ERROR, UNCALCULATED, is_damaged
-
-#: The limits of Excel.
-LAST_ROW = 1_048_576
-LAST_COLUMN = 16_384
-
+from batchsend.lists.source import LAST_COLUMN, LAST_ROW
 
 _BLOCK = 1024 * 1024
 _MAX_ROW_BYTES = 64 * 1024 * 1024

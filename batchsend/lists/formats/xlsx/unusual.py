@@ -23,8 +23,9 @@ from batchsend.lists.cells import clean, percentage, text_of
 from batchsend.lists.damage import UNCALCULATED
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet
 from batchsend.lists.formats.xlsx.package import Package, Sheet, open_package
-from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW, error_text
+from batchsend.lists.formats.xlsx.scan import error_text
 from batchsend.lists.formats.xml import elements, read_rows
+from batchsend.lists.source import LAST_COLUMN, LAST_ROW
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _ROW, _CELL, _EXTENSIONS = f"{_MAIN}row", f"{_MAIN}c", f"{_MAIN}extLst"
