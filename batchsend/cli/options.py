@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +67,21 @@ region_option = click.option(
 )
 
 
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """For imports: collecting garbage meanwhile takes an eighth of their time and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def load_with(path: Path, **overrides: Any) -> Campaign:
     """The campaign of a file, with the overrides that are not `None`."""
-    from batchsend.runs.api import load_campaign
+    with without_collections():
+        from batchsend.runs.api import load_campaign
 
     given = {name: value for name, value in overrides.items() if value is not None}
     campaign = load_campaign(path)

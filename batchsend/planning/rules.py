@@ -334,6 +334,7 @@ def repeated(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.headers,
         context.taken,
         reached,
+        region=recipients.default_region,
         skip_phones=recipients.duplicate_phones == "skip",
         max_messages=recipients.max_messages,
     )
