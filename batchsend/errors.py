@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from batchsend.statuses import Code
 
@@ -98,6 +99,14 @@ class BusyError(BatchsendError):
     """Another process is running this campaign."""
 
     exit_code = 4
+
+    @classmethod
+    def sending(cls, name: str) -> Self:
+        """The error where another process sends the campaign `name`."""
+        return cls(
+            f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run '
+            f"this again. Nothing was sent by this start."
+        )
 
 
 class RowProblem(BatchsendError):  # noqa: N818 - about one row, not a failure of the program

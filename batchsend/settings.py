@@ -189,6 +189,9 @@ def _misspelled(entries: Iterable[tuple[Path | None, _Entry]], found: Mapping[st
     """For variables that are not set: the place of a name that was probably meant to be this one."""
     places: dict[str, str] = {}
     for source, (name, _, place) in entries:
+        # Most names in the environment are other programs', and comparing them all would be slow.
+        if source is None and not name.upper().startswith(("MY", "BA")):
+            continue
         near = _nearest(name, VARIABLES, _ALIKE)
         if near is None and source is not None:
             near = _nearest(name, _FOR_CREDENTIALS, _SOMEWHAT_ALIKE)

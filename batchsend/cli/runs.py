@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from batchsend.cli.options import FILE, Choice, echo_lines, ledger_option, phone_of, region_option
 from batchsend.statuses import Status
+
+if TYPE_CHECKING:
+    from batchsend.reports.into_list import ListCopy
+    from batchsend.runs.lookup import Found
 
 
 @click.command()
@@ -39,8 +45,15 @@ def stop(target: str, ledger: str | None) -> None:
     help="Only rows with this status; can be repeated.",
 )
 @click.option("--as-list", is_flag=True, help="Write a list: only the columns of the original list.")
+@click.option(
+    "--into-list",
+    is_flag=True,
+    help="Write a copy of the list's own workbook (.xlsx or .xlsm) with the results in new columns.",
+)
 @ledger_option
-def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool, ledger: str | None) -> None:
+def results(
+    target: str, out: Path | None, only: tuple[str, ...], as_list: bool, into_list: bool, ledger: str | None
+) -> None:
     """Write the results of a run again."""
     from batchsend.cli.text.layout import shown_path
     from batchsend.cli.text.report import delivery_lines
@@ -48,17 +61,43 @@ def results(target: str, out: Path | None, only: tuple[str, ...], as_list: bool,
     from batchsend.runs.lookup import find_run, results_file
     from batchsend.statuses import Tally
 
+    if into_list and (only or as_list):
+        raise click.UsageError(
+            "--into-list writes a copy of the list with all its rows, so --only and --as-list cannot be used with it."
+        )
     with find_run(target, ledger) as found:
-        path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
-        write = write_run_as_list if as_list else write_run
-        written = write(found.ledger, found.run, path, only or None)
+        notes: Sequence[str] = ()
+        if into_list:
+            written, notes = _write_into_list(found, out)
+        else:
+            path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
+            write = write_run_as_list if as_list else write_run
+            written = write(found.ledger, found.run, path, only or None)
         counts = found.ledger.counts(found.run.id)
         click.echo(Tally.of(counts).sentence())
         echo_lines(delivery_lines(counts))
-        click.echo(f"{'List' if as_list else 'Results'}: {shown_path(written)}")
-        if not (as_list or only):
+        click.echo(f"{'List' if as_list or into_list else 'Results'}: {shown_path(written)}")
+        echo_lines(notes)
+        if not (as_list or into_list or only):
             page = write_run_page(found.ledger, found.run, path.with_suffix(".html"), written)
             click.echo(f"Report: {shown_path(page)}")
+
+
+def _write_into_list(found: Found, out: Path | None) -> ListCopy:
+    from batchsend.errors import ResultsError
+    from batchsend.reports.into_list import find_list, write_into_list
+    from batchsend.runs.lookup import results_file
+
+    try:
+        source = find_list(found.ledger, found.run)
+    except ResultsError as error:
+        raise ResultsError(
+            f"{error} Without --into-list, the results get a workbook of their own."
+        ) from error
+    path = (
+        out.absolute() if out is not None else results_file(found.run, (), as_list=True, ending=source.ending)
+    )
+    return write_into_list(found.ledger, found.run, source, path)
 
 
 @click.command()

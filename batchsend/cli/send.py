@@ -23,6 +23,7 @@ from batchsend.cli.options import (
     load_with,
     new_campaign_option,
     resend_option,
+    without_collections,
 )
 from batchsend.cli.preview import preview, run_preview
 from batchsend.exits import Exit
@@ -116,8 +117,9 @@ def send(
     if asks and (log_format == "json" or not sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask on. Add --yes to send without a question.")
 
-    from batchsend.runs import api, runner
-    from batchsend.runs.start import StartOptions
+    with without_collections():
+        from batchsend.runs import api, runner
+        from batchsend.runs.start import StartOptions
 
     def prepare() -> Start:
         loaded = load_with(campaign, list=list_, rate=rate, concurrency=concurrency)

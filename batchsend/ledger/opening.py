@@ -118,7 +118,7 @@ def scratch_ledger(folder: Path) -> Ledger:
     _make_private_file(file)
     engine = _engine(URL.create("sqlite", database=str(file)), synchronous="OFF")
     with engine.begin() as connection:
-        metadata.create_all(connection)
+        metadata.create_all(connection, checkfirst=False)
         # A plan is read in order and by row number only.
         for index in messages.indexes:
             index.drop(connection)
@@ -266,7 +266,7 @@ def _create_or_check(connection: Connection, where: str) -> None:
     if inspect(connection).has_table("meta"):
         _check_version(connection, where)
         return
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)
     connection.execute(
         insert(meta),
         [

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
 from batchsend.lists.formats.detect import Format, detect
-from batchsend.lists.header_row import RowShape, examine
+from batchsend.lists.header_row import Header, RowShape, examine
 from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
@@ -100,6 +100,11 @@ class CustomerList:
     _spool: Spool = field(repr=False)
     _shape: RowShape = field(repr=False)
     _skip_hidden: bool = field(repr=False)
+
+    @property
+    def header(self) -> Header:
+        """Where the list's header and its columns are in the file."""
+        return self._shape.header
 
     def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
         """Yields the rows in order, at most 50,000 at a time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,19 +42,18 @@ _LATIN = "".join(map(chr, range(0xA0, 0x180)))
 _OTHERS = "‘’“”–—…•€™\ufeff\ufffd"
 # A German or Swedish word in capitals can end in Ä or Å before a quotation mark or a dash.
 _WORD_ENDS = re.compile("[ÄÅ][‘’“”‚„–—…]")
-_MISREAD = re.compile(
-    "|".join(
-        map(
-            re.escape,
-            (
-                *(text for text in _misread(_LATIN + _OTHERS, "cp1252") if not _WORD_ENDS.fullmatch(text)),
-                *_misread(_LATIN + _OTHERS, "latin-1"),
-                *_misread(_LATIN[0x20:0x60] + _OTHERS, "mac_roman"),
-                "ðŸ",  # the beginning of every emoji
-            ),
-        )
+
+
+@cache
+def _misread_text() -> re.Pattern[str]:
+    """Finds UTF-8 that was read in another encoding. Compiling this takes a while, and few lists need it."""
+    texts = (
+        *(text for text in _misread(_LATIN + _OTHERS, "cp1252") if not _WORD_ENDS.fullmatch(text)),
+        *_misread(_LATIN + _OTHERS, "latin-1"),
+        *_misread(_LATIN[0x20:0x60] + _OTHERS, "mac_roman"),
+        "ðŸ",  # the beginning of every emoji
     )
-)
+    return re.compile("|".join(map(re.escape, texts)))
 
 
 def damage(text: str) -> str | None:
@@ -78,7 +78,7 @@ def damage(text: str) -> str | None:
         return None
     if "\ufffd" in text:
         return 'which has lost characters: export the list again as "CSV UTF-8" or .xlsx'
-    if _MISREAD.search(text):
+    if _misread_text().search(text):
         return 'which was saved in a wrong encoding: export the list again as "CSV UTF-8" or .xlsx'
     return None
 

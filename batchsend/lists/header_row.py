@@ -31,7 +31,7 @@ class Header:
 
     `columns` maps positions in the file to names, in order. It omits blank headers, and our own columns in a results
     file. `blank` has the positions of blank headers before the last name, and `width` is the position after it.
-    `cells` is the number of all its cells.
+    `cells` is the number of all its cells; `is_results`: it is a results file.
     """
 
     row: int
@@ -39,6 +39,7 @@ class Header:
     width: int
     columns: dict[int, str]
     blank: tuple[int, ...] = ()
+    is_results: bool = False
 
     @classmethod
     def of(cls, row: int, cells: Sequence[str]) -> Header:
@@ -46,7 +47,7 @@ class Header:
         named = {i: name for i, name in enumerate(cells) if name}
         width = max(named, default=-1) + 1
         blank = tuple(i for i in range(width) if i not in named)
-        return cls(row, len(cells), width, named if own is None else own, blank)
+        return cls(row, len(cells), width, named if own is None else own, blank, own is not None)
 
 
 _PHONE = re.compile(r"[\d\s().+-]+")

@@ -11,8 +11,7 @@ import re
 from functools import lru_cache
 
 import phonenumbers
-from babel import Locale
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult, timezone
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
 
 from batchsend.errors import RowProblem
 from batchsend.lists.damage import is_damaged
@@ -48,6 +47,8 @@ def display_phone(e164: str) -> str:
 
 def zones_of(e164: str) -> tuple[str, ...]:
     """The time zones (IANA names) of a number's area code; none if libphonenumber has none."""
+    from phonenumbers import timezone
+
     zones = timezone.time_zones_for_number(phonenumbers.parse(e164, None))
     return tuple(zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE)
 
@@ -195,6 +196,8 @@ def _country(number: PhoneNumber, region: str) -> str:
     code = number.country_code or 0
     own = code == phonenumbers.country_code_for_region(region)
     territory = region if own else phonenumbers.region_code_for_country_code(code)
+    from babel import Locale
+
     name = Locale("en").territories.get(territory)
     return f"+{code} ({name})" if name and territory != _NO_TERRITORY else f"+{code}"
 

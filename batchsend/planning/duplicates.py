@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, select, update
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import TakenRow
 from batchsend.ledger.schema import messages
+from batchsend.messages.keys import canonical_value
 from batchsend.statuses import Code, Status
 
 #: Reads the rows with these numbers from where they are stored. It may yield other rows too.
@@ -97,6 +98,7 @@ def repeats(
     taken: TakenRows,
     reached: Mapping[str, int],
     *,
+    region: str,
     skip_phones: bool,
     max_messages: int | None,
 ) -> pd.DataFrame:
@@ -114,7 +116,7 @@ def repeats(
         customers = rows["customer_uuid"]
         shared |= customers.duplicated(keep=False)
         shared |= customers.isin([*found["customer_uuid"], *reached])
-    above = _Above(found, taken, reached)
+    above = _Above(found, taken, reached, region)
     verdicts = {}
     for number, key, phone, customer, resend, *cells in rows.loc[
         shared, ["key", "phone", "customer_uuid", "resend", *range(len(headers))]
@@ -149,8 +151,13 @@ class _Above:
     """The rows that are sent above the present one, as far as they share something with it."""
 
     def __init__(
-        self, found: Mapping[str, Mapping[str, Sequence[int]]], taken: TakenRows, reached: Mapping[str, int]
+        self,
+        found: Mapping[str, Mapping[str, Sequence[int]]],
+        taken: TakenRows,
+        reached: Mapping[str, int],
+        region: str,
     ) -> None:
+        self._region = region
         stored = taken.rows(
             {row for by_value in found.values() for rows in by_value.values() for row in rows}
         )
@@ -175,7 +182,9 @@ class _Above:
         if first is None or first.row == row.row:
             return None
         differing = tuple(
-            header for header, a, b in zip(headers, first.cells, row.cells, strict=False) if header and a != b
+            header
+            for header, a, b in zip(headers, first.cells, row.cells, strict=False)
+            if header and a != b and self._value(a) != self._value(b)
         )
         if not differing:
             return _Verdict(str(Code.DUPLICATE), f"the same as row {first.row}")
@@ -185,6 +194,10 @@ class _Above:
             "that differs to `key` under [recipients]",
             (first.row, differing),
         )
+
+    def _value(self, cell: str) -> str:
+        # Another spelling would not tell the rows apart if its column were in the key.
+        return canonical_value(cell, self._region, keeps_zeros=True)
 
     def duplicate_phone(self, row: _First, phone: str | None) -> _Verdict | None:
         first = self._by_phone.get(phone) if phone is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
@@ -14,14 +14,13 @@ from batchsend.ledger.ledger import Ledger, NewRun, RunRecord, StartRecord
 from batchsend.ledger.purge import purged
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.summary import department_of, user_of
-from batchsend.reports.list_file import write_list
-from batchsend.reports.pages import preview as preview_page
-from batchsend.reports.pages import report as report_page
-from batchsend.reports.pages.html import write_page
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
 from batchsend.settings import os_user
 from batchsend.utils.timestamps import for_people, from_text, now, to_text
+
+if TYPE_CHECKING:
+    from batchsend.reports.pages.report import RunHeading
 
 
 def write_preview(plan: Plan, path: Path) -> Path:
@@ -42,8 +41,10 @@ def write_preview_page(plan: Plan, path: Path, workbook: Path, refusals: Sequenc
 
     `refusals`: sentences that say why `send` would be refused.
     """
-    facts = preview_page.gather(plan, str(workbook), refusals)
-    return write_page(path, preview_page.page(facts))
+    from batchsend.reports.pages.html import write_page
+    from batchsend.reports.pages.preview import gather, page
+
+    return write_page(path, page(gather(plan, str(workbook), refusals)))
 
 
 def write_send_page(
@@ -69,18 +70,26 @@ def write_send_page(
         callback=plan.request.campaign.message.callback_url is not None,
         starts=[_rehearsed(start, plan, ending)] if is_rehearsal else [],
     )
-    return write_page(path, report_page.page(report_page.gather(ledger, run_id, heading)))
+    return _write_report(ledger, run_id, heading, path)
 
 
 def write_run_page(ledger: Ledger, run: RunRecord, path: Path, workbook: Path) -> Path:
     """Writes the report page of any run again; returns the path written. Raises `BatchsendError`."""
-    heading = _run_heading(run, run.id, workbook)
-    return write_page(path, report_page.page(report_page.gather(ledger, run.id, heading)))
+    return _write_report(ledger, run.id, _run_heading(run, run.id, workbook), path)
 
 
-def _run_heading(run: NewRun, number: int | None, workbook: Path) -> report_page.RunHeading:
+def _write_report(ledger: Ledger, run_id: int, heading: RunHeading, path: Path) -> Path:
+    from batchsend.reports.pages.html import write_page
+    from batchsend.reports.pages.report import gather, page
+
+    return write_page(path, page(gather(ledger, run_id, heading)))
+
+
+def _run_heading(run: NewRun, number: int | None, workbook: Path) -> RunHeading:
+    from batchsend.reports.pages.report import RunHeading
+
     zone = ZoneInfo(run.zone)
-    return report_page.RunHeading(
+    return RunHeading(
         campaign=run.about.get("campaign", ""),
         number=number,
         department=run.about.get("department", ""),
@@ -120,7 +129,7 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
         ("myKaarma", run.about.get("base_url")),
         *([("Only", ", ".join(only))] if only is not None else []),
     ]
-    refuse_inputs(path, _inputs_of_run(run))
+    refuse_inputs(path, inputs_of_run(run))
     check_writable(path)
     return write_results(
         path, RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), heading, run.id, only)
@@ -129,6 +138,8 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
 
 def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | None) -> Path:
     """Writes rows of a run as a list with only the list's columns. Raises `ResultsError`."""
+    from batchsend.reports.list_file import write_list
+
     results = RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id, only)
     if not results.row_count:
         raise ResultsError(
@@ -139,7 +150,7 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
             f"Run {run.id} was purged: the list's columns are gone, so it cannot be written as a list. Nothing was "
             f"written. Leave --as-list out to write what is left of its results."
         )
-    refuse_inputs(path, _inputs_of_run(run))
+    refuse_inputs(path, inputs_of_run(run))
     check_writable(path)
     return write_list(path, run.headers, (row.cells for row in results.rows()))
 
@@ -163,7 +174,8 @@ def inputs_of(campaign: Campaign) -> list[Path]:
     return [campaign.path, campaign.list, *templates, *campaign.recipients.suppress]
 
 
-def _inputs_of_run(run: RunRecord) -> list[Path]:
+def inputs_of_run(run: RunRecord) -> list[Path]:
+    """The files that a run has read, as far as the ledger names them."""
     return [
         Path(run.list_file),
         *(Path(run.about[name]) for name in ("file", "template") if name in run.about),

@@ -10,7 +10,6 @@ from pathlib import Path
 from batchsend.errors import ResultsError
 from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.table import ResultsSource, Value, column_headers, values
-from batchsend.reports.workbook import write_xlsx
 from batchsend.utils.files import check_folder, write_private
 
 _WINDOWS_DISK_FULL = 112
@@ -23,9 +22,14 @@ def write_results(path: Path, source: ResultsSource) -> Path:
     Excel and cannot be replaced, the new one is named `name (2).xlsx` and so on. Raises `ResultsError`.
     """
     writer = _writer(path)
+    return replace_file(path, lambda temporary: writer(temporary, source))
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> Path:
+    """Writes results as `write` does, to where `write_results` would. Raises `ResultsError`."""
     try:
         _refuse_folder(path)
-        return write_private(path, lambda temporary: writer(temporary, source))
+        return write_private(path, write)
     except OSError as error:
         raise ResultsError(_sentence(path, error)) from error
 
@@ -95,4 +99,10 @@ def _lines(source: ResultsSource) -> Iterator[list[Value]]:
         yield [escape_formula(value) if isinstance(value, str) else value for value in values(row, width)]
 
 
-_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": write_xlsx, ".csv": write_csv}
+def _write_workbook(path: Path, source: ResultsSource) -> None:
+    from batchsend.reports.workbook import write_xlsx
+
+    write_xlsx(path, source)
+
+
+_WRITERS: Mapping[str, Callable[[Path, ResultsSource], None]] = {".xlsx": _write_workbook, ".csv": write_csv}

@@ -85,7 +85,7 @@ _OUTLINE = {
 _DIGITS_AS_TEXT = frozenset({"phone", "message", "customerUUID"})
 _SUMMARY_WIDTHS = (40, 90)
 #: In points; one line of Excel's usual font.
-_LINE_HEIGHT = 15
+LINE_HEIGHT = 15
 #: Rows after these get the height that the spreadsheet program chooses.
 _ROWS_WITH_HEIGHT = 10_000
 _PROBLEMS_COLOR = "#C00000"
@@ -130,14 +130,14 @@ def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
         title, body = lines[0][0], lines[1:]
     headings = {number: _heading() for number, (_, value) in enumerate(body, start=1) if value is None}
     heights = {
-        number: 2 * _LINE_HEIGHT if value is None else _LINE_HEIGHT * _lines(str(value), _SUMMARY_WIDTHS[1])
+        number: 2 * LINE_HEIGHT if value is None else LINE_HEIGHT * line_count(str(value), _SUMMARY_WIDTHS[1])
         for number, (_, value) in enumerate(body, start=1)
     }
     records = ({cell_text(title): cell_text(label), "": _cell(value)} for label, value in body)
     formats = {
         "header_format": Format().set_bold().set_font_size(16).set_font_color("#1F3864"),
         "row_formats": headings,
-        "row_heights": {0: 2 * _LINE_HEIGHT} | heights,
+        "row_heights": {0: 2 * LINE_HEIGHT} | heights,
         "column_widths": list(_SUMMARY_WIDTHS),
         "column_formats": [
             Format().set_align("top"),
@@ -190,13 +190,14 @@ def _problem_heights(problems: Iterator[ResultRow]) -> tuple[int, dict[int, int]
     count, heights = 0, {}
     for count, row in enumerate(problems, start=1):
         if count <= _ROWS_WITH_HEIGHT:
-            lines = (_lines(str(one.value(row)), one.width) for one in _PROBLEM_COLUMNS if one.wraps)
-            heights[count] = _LINE_HEIGHT * max(lines)
+            lines = (line_count(str(one.value(row)), one.width) for one in _PROBLEM_COLUMNS if one.wraps)
+            heights[count] = LINE_HEIGHT * max(lines)
     return count, heights
 
 
 @lru_cache(maxsize=1024)
-def _lines(text: str, width: int) -> int:
+def line_count(text: str, width: int) -> int:
+    """How many lines a text takes in a wrapped cell of this width."""
     return max(1, len(textwrap.wrap(text, width)))
 
 

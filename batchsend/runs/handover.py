@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.planning.plan import Plan
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
-from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.run_settings import RunSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def run_settings(plan: Plan) -> RunSettings:
@@ -25,6 +26,8 @@ def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], 
     if ledger.file is not None or not plan.texts:
         return None
     settings = run_settings(plan)
+
+    from batchsend.sending.cluster.open_runs import hand_over
 
     def store(connection: Connection, run_id: int, start_id: int) -> None:
         hand_over(connection, run_id, start_id, settings)

@@ -114,9 +114,9 @@ def report_pages(ledger: Ledger, run_ids: Iterable[int]) -> dict[int, Path]:
     return {run_id: page for run_id, page in pages.items() if page.exists()}
 
 
-def results_file(run: RunRecord, only: Sequence[str], *, as_list: bool) -> Path:
+def results_file(run: RunRecord, only: Sequence[str], *, as_list: bool, ending: str = ".xlsx") -> Path:
     """Where the results of a run go: next to its campaign file, or here if that folder is gone."""
     folder = Path(run.about["file"]).parent
     base = folder if folder.is_dir() else Path.cwd()
     name = "-".join([run.about["stem"], str(run.id), *only, *(["list"] if as_list else [])])
-    return base / "results" / f"{name}.xlsx"
+    return base / "results" / f"{name}{ending}"

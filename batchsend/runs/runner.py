@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchsend.errors import BatchsendError, LedgerError, ResultsError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
@@ -36,8 +36,6 @@ from batchsend.runs.start import (
     require_confirmation,
     with_newest_list,
 )
-from batchsend.sending.cluster.dispatch import AskWhetherToStop, dispatch_together
-from batchsend.sending.cluster.open_runs import OpenRun, waiting_workers
 from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
@@ -47,6 +45,9 @@ from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now
 from batchsend.utils.version import __version__
+
+if TYPE_CHECKING:
+    from batchsend.sending.cluster.dispatch import AskWhetherToStop
 
 #: Called with the plan before the first text is sent; anything but `True` sends nothing.
 Confirm = Callable[[Plan], bool]
@@ -155,6 +156,9 @@ def _send_stored(
     settings = run_settings(plan)
     if run.ledger.file is not None:
         return asyncio.run(dispatch(settings, run.identity(), credentials, run.outbox(), listener))
+    from batchsend.sending.cluster.dispatch import dispatch_together
+    from batchsend.sending.cluster.open_runs import OpenRun
+
     open_run = OpenRun(run.id, run.stored.start_id, settings)
     ending = asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask))
     if not ending.left:
@@ -193,6 +197,8 @@ def _ledger_errors_stop_the_run() -> Iterator[None]:
 
 def _report_handover(run: _Run) -> Report:
     """The report of a start that leaves its run to workers."""
+    from batchsend.sending.cluster.open_runs import waiting_workers
+
     return Report(
         exit=Exit.DONE,
         run_id=run.id,

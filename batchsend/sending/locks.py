@@ -16,7 +16,6 @@ from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import campaigns, handovers
-from batchsend.sending.cluster.open_runs import busy_error, check_not_shared, reclaim_campaign
 
 
 @contextmanager
@@ -34,6 +33,8 @@ def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str)
             names.append(formerly)
         for locked in names:
             if ledger.file is None:
+                from batchsend.sending.cluster.open_runs import reclaim_campaign
+
                 reclaim_campaign(ledger, locked, base_url)
             ledger.interrupt_claims(locked, base_url)
         yield
@@ -44,6 +45,8 @@ def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
     """Locks the campaign. Raises `BusyError` where another process has locked it, or workers send it."""
     with _process_lock(ledger, name, base_url):
         if ledger.file is None:
+            from batchsend.sending.cluster.open_runs import check_not_shared
+
             check_not_shared(ledger, name, base_url)
         yield
 
@@ -67,7 +70,7 @@ def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise busy_error(name) from error
+        raise BusyError.sending(name) from error
     except (OSError, NotImplementedError) as error:
         raise LedgerError(
             f"{lock.lock_file}: the campaign cannot be locked here ({error}), so two processes could send it at the "
@@ -89,7 +92,7 @@ def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
     )
     with ledger_errors(ledger.where), engine.connect() as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
-            raise busy_error(name)
+            raise BusyError.sending(name)
         yield
 
 

@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from openpyxl import load_workbook
+from openpyxl.styles import PatternFill
+from workbooks import new_workbook
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers, read_results
 
 HEAVY = ("pandas", "aiohttp", "sqlalchemy", "openpyxl", "numpy", "jinja2", "rich", "phonenumbers", "pydantic")
@@ -136,6 +139,38 @@ def test_accepted_rows_can_be_the_list_of_another_campaign(world: World, sandbox
     assert world.run("results", "1", "--only", "Failed").err.rstrip().endswith("Did you mean 'failed'?")
 
 
+def test_results_go_into_a_copy_of_the_lists_own_workbook(world: World) -> None:
+    rows = [*customers(2), {"Customer UUID": "sandbox-locked-1", "First Name": "Ann", "Phone": ""}]
+    workbook, sheet = new_workbook([list(rows[0]), *(list(row.values()) for row in rows)])
+    sheet["B2"].fill = PatternFill("solid", fgColor="FF00FF00")
+    workbook.save(world.folder / "customers.xlsx")
+    world.write(campaign=CAMPAIGN.replace("customers.csv", "customers.xlsx"))
+    world.send()
+    done = world.run("results", "campaign.toml", "--into-list")
+    assert done.code == 0
+    assert done.out.startswith("3 rows = 2 accepted by myKaarma + ")
+    assert done.out.endswith("List: results/campaign-1-list.xlsx\n")
+    copy = load_workbook(world.folder / "results" / "campaign-1-list.xlsx").active
+    assert copy["B2"].fill.fgColor.rgb == "FF00FF00"
+    assert [[cell.value for cell in row[3:6]] for row in copy] == [
+        ["status", "messageUUID", "errorCodes"],
+        *(
+            [row["status"], row["messageUUID"], row["errorCodes"]]
+            for row in read_results(world.folder / "results" / "campaign-1.xlsx").values()
+        ),
+    ]
+    assert world.run("results", "1", "--into-list", "--out", "mine.xlsx").out.endswith("List: mine.xlsx\n")
+    for option in (("--only", "failed"), ("--as-list",)):
+        refused = world.run("results", "1", "--into-list", *option)
+        assert refused.code == 2
+        assert "--only and --as-list cannot be used with it" in refused.err
+    (world.folder / "customers.xlsx").unlink()
+    refused = world.run("results", "1", "--into-list")
+    assert refused.code == 2
+    assert "customers.xlsx: the list is no longer there, so it cannot be copied. Put it back." in refused.err
+    assert refused.err.endswith("Without --into-list, the results get a workbook of their own.\n")
+
+
 def test_runs_lists_each_run_with_its_counts(world: World) -> None:
     assert "There is no ledger in" in world.run("runs").err
     world.write(customers(2))
@@ -163,6 +198,18 @@ def test_history_shows_the_texts_to_a_customer_or_phone(world: World, sandbox: S
     stranger = world.run("history", "--customer", "stranger")
     assert stranger.out == "This ledger has no text to stranger.\n"
     assert "Name a customer with --customer, or a phone number with --phone." in world.run("history").err
+
+
+@pytest.mark.parametrize("option", ["--log-format=json", "--log-format=text"])
+def test_a_run_does_not_fail_on_the_encoding_of_its_output(
+    world: World, sandbox: Sandbox, option: str
+) -> None:
+    row = {"Customer UUID": "customer-1", "First Name": "Zoë🙂", "Phone": ""}
+    world.write([row], campaign=CAMPAIGN.replace("Spring", "Frühling 🌷"))
+    done = world.run_cold("send", "campaign.toml", "--yes", option, encoding="cp1252")
+    assert done.code == 0
+    assert "Frühling ?" in done.out
+    assert [request["body"] for request in sandbox.requests()] == ["Hi Zoë🙂, it is time for your service."]
 
 
 def test_schema_is_json_for_editors(tmp_path: Path) -> None:

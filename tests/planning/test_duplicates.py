@@ -100,7 +100,9 @@ def test_chunk_by_chunk_the_rows_are_judged_as_one_by_one(
     untried = frame[~tried]
     for start in range(0, len(untried), chunk):
         part = untried.iloc[start : start + chunk]
-        stops = repeats(part, ["Row"], taken, reached, skip_phones=skip_phones, max_messages=max_messages)
+        stops = repeats(
+            part, ["Row"], taken, reached, region="US", skip_phones=skip_phones, max_messages=max_messages
+        )
         codes |= stops["code"].to_dict()
         taken.add(part.drop(index=stops.index))
     assert codes == one_by_one(rows, reached, max_messages, skip_phones=skip_phones)

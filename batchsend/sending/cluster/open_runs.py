@@ -185,7 +185,7 @@ def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
     with ledger.read() as connection:
         _check_no_workers(connection, name, base_url)
         if _live_leases(connection, name, base_url):
-            raise busy_error(name)
+            raise BusyError.sending(name)
 
 
 def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
@@ -208,7 +208,7 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
                 connection.execute(update(handovers).where(of_campaign).values(open=False))
                 return
         if seen is not None and any(until != seen.get(owner) for owner, until in live.items()):
-            raise busy_error(name)
+            raise BusyError.sending(name)
         seen = live
         clock.sleep(_CHECK_SECONDS)
 
@@ -244,14 +244,6 @@ def _runs_of(name: str, base_url: str) -> Any:
         select(runs.c.id)
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .where(campaigns.c.name == name, campaigns.c.base_url == base_url)
-    )
-
-
-def busy_error(name: str) -> BusyError:
-    """The error where another process sends this campaign."""
-    return BusyError(
-        f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run this '
-        f"again. Nothing was sent by this start."
     )
 
 
