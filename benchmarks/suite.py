@@ -107,7 +107,8 @@ def run(command: Sequence[str], folder: Path, base_url: str = "http://127.0.0.1:
         **{
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MYKAARMA", "BATCHSEND"))
+            # Installers compile modules; without this, each start of a program in a checkout would compile its own.
+            if not name.startswith(("MYKAARMA", "BATCHSEND", "PYTHONDONTWRITEBYTECODE"))
         },
         "MYKAARMA_BASE_URL": base_url,
         "MYKAARMA_USERNAME": "benchmark",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import click
 
@@ -74,8 +76,16 @@ def _defect(error: Exception) -> int:
     return Exit.STOPPED
 
 
+def _replace_what_cannot_be_shown() -> None:
+    """Shows `?` for characters that the terminal, or the encoding of a file that gets the output, does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
+    _replace_what_cannot_be_shown()
     # SIGTERM ends a command as Ctrl-C does, until sending installs its own handlers for both.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -107,7 +107,7 @@ def confirm_number(number: int, action: str) -> bool:
 
 def customer_of(given: str | None) -> str:
     """A customer id from `--customer`; empty if there is none."""
-    from batchsend.planning.rules import API_UUID
+    from batchsend.planning.list_checks import API_UUID
 
     text = (given or "").strip()
     if given is not None and not API_UUID.fullmatch(text):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from decimal import Decimal
+import re
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
 CellValue = str | float | int | bool | dt.date | dt.datetime | dt.time | dt.timedelta
@@ -19,6 +20,11 @@ _EDGES = _WHITE_SPACE + _ZERO_WIDTH
 
 #: Excel keeps 15 digits of a number; a longer number has lost some.
 _FIRST_INEXACT = 1e15
+
+# A number format's quoted text, escaped characters, fillers, colors and conditions.
+_LITERAL = re.compile(r'"[^"]*"|[\\_*].|\[[^\]]*\]')
+# Thousands separators are left out: a percentage is a number, and few exceed 1,000%.
+_PERCENT = re.compile(r"[0#?](?:\.([0#?]+))?\s*%")
 
 
 def clean(text: str) -> str:
@@ -54,6 +60,33 @@ def _number(value: float) -> str:
     if not math.isfinite(value):
         return "#NUM!"
     return format(value, ".15g").upper()
+
+
+def percentage(value: float, number_format: str) -> str | None:
+    """The number as a percent format shows it: `20%` for 0.2 in `0%`. None for other formats."""
+    places = _percent_places(number_format)
+    if places is None or not abs(value) < _FIRST_INEXACT / 100:
+        return None
+    least, most = places
+    shown = Decimal(format(value, ".15g")).scaleb(2).quantize(Decimal(1).scaleb(-most), ROUND_HALF_UP)
+    digits, _, decimals = f"{abs(shown):f}".partition(".")
+    decimals = decimals[:least] + decimals[least:].rstrip("0")
+    return f"{'-' if shown < 0 else ''}{digits}{'.' if decimals else ''}{decimals}%"
+
+
+def is_percent(number_format: str) -> bool:
+    """Whether a number in this format is shown times 100, with a percent sign."""
+    return _percent_places(number_format) is not None
+
+
+@lru_cache
+def _percent_places(number_format: str) -> tuple[int, int] | None:
+    """The least and most decimal places of a percent format; None for another one."""
+    if "%" not in number_format:
+        return None
+    match = _PERCENT.search(_LITERAL.sub("", number_format).split(";")[0])
+    decimals = match[1] or "" if match else ""
+    return (decimals.count("0"), len(decimals)) if match else None
 
 
 # A list has many dates, but few distinct ones.

@@ -69,6 +69,11 @@ def variable_name(header: str) -> str:
     return _not_in_names.sub("_", _apostrophes.sub("", clean(header))).strip("_").lower()
 
 
+def in_quotes(headers: Iterable[str]) -> str:
+    """`"Phone" and "Mobile"`."""
+    return " and ".join(f'"{header}"' for header in headers)
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate closest to `name`, compared by `match_key`; None if none is close."""
     by_key: dict[str, str] = {}

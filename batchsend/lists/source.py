@@ -23,6 +23,9 @@ UPLOAD_ENDINGS = tuple(ending for ending in LIST_ENDINGS if ending != QUERY_ENDI
 MAX_FILE_SIZE = 512 * 1024 * 1024
 #: Rows of a list, including blank ones. Sheets have at most 1,048,576; text files may have more.
 MAX_ROWS = 5_000_000
+#: The last row and column of a sheet in Excel.
+LAST_ROW = 1_048_576
+LAST_COLUMN = 16_384
 #: Columns of a header.
 MAX_COLUMNS = 1_000
 #: Characters of a cell; also Excel's limit.

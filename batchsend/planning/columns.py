@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ListError
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
-from batchsend.lists.headers import ALIASES, match_key, nearest
+from batchsend.lists.headers import ALIASES, in_quotes, match_key, nearest
 
 #: A first row with one filled cell may be a title above the list.
 _TITLE_COLUMNS = 1
@@ -119,10 +119,10 @@ class _Finder:
         found = sorted(self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions)
         if len(found) > 1:
             headers = [self._headers[position] for position in found]
-            named = " and ".join(f'"{header}"' for header in headers)
             example = next((header for header in headers if _is_mobile(header)), headers[0])
             self.problems.append(
-                f'{named} could each be `{name}`. Name the right one under [columns], such as {name} = "{example}"'
+                f"{in_quotes(headers)} could each be `{name}`. Name the right one under [columns], such as "
+                f'{name} = "{example}"'
             )
         return found[0] if found else None
 

@@ -1,4 +1,4 @@
-"""Finds what a person would notice in a list: rows that are no customers, ids of another system. Pure functions.
+"""Finds what a person would notice in a list: rows that are no customers, columns to use or not. Pure functions.
 
 A `frame` has text cells, "" if blank; its columns are the list's headers, its index has the row numbers.
 """
@@ -6,10 +6,11 @@ A `frame` has text cells, "" if blank; its columns are the list's headers, its i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from batchsend.lists.headers import ALIASES, spellings
+from batchsend.lists.headers import ALIASES, in_quotes, spellings, variable_name
+from batchsend.messages.phones import PhoneProblem, to_e164
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,16 @@ _LONGEST_TOTAL = 30
 API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: A customer's number in a dealership's system (DMS), such as 5760069. It passes as an id of myKaarma.
 _dms_number = re.compile(r"\d{1,10}")
+#: Headers of columns that say who may be texted, as `variable_name` gives them, without underscores.
+_consent_header = re.compile(
+    r"(?:sms|text|texting|marketing)?opt(?:ed)?(?:in|out)(?:status|flag|date|sms|texts?)?"
+    r"|.*(?:consent|unsubscribed?|tcpa).*|dnc"
+    r"|(?:ok(?:ay)?to|can|may|donot|dont|no)(?:be)?(?:text|sms|message|contact|call)(?:ed|s|ing)?"
+    r"|(?:sms|text|texting|texts|messaging)(?:ok(?:ay)?|allowed|permission|permitted|agreed)"
+)
+#: Cells of a column that are looked at to see whether it holds phones: a few, and if they do, more.
+_SAMPLES = (20, 1_000)
+_looks_like_phone = re.compile(r"\+?[\d\s().-]{7,24}")
 _number_or_blank = re.compile(r"[-+($€£\s]*[\d.,]*[%)\s]*")
 
 
@@ -84,3 +95,80 @@ def look_like_dms_numbers(ids: Iterable[str]) -> bool:
     """Whether most of the filled ids are short and all digits, as a dealership's system numbers its customers."""
     filled = [_dms_number.fullmatch(one) is not None for one in ids if one]
     return sum(filled) * 2 > len(filled)
+
+
+def unused_phone_columns(frame: pd.DataFrame, used: Collection[int], region: str) -> list[str]:
+    """The headers of columns with phones that the campaign does not use. `used`: positions of those that it uses.
+
+    At least 80 % of the filled cells must be valid phones, because some customer numbers are valid phones by chance.
+    A column that repeats a few phones has those of the dealership.
+    """
+    return [
+        header
+        for position, header in enumerate(frame.columns)
+        if position not in used
+        and "fax" not in header.casefold()
+        and _holds_phones(frame.iloc[:, position], region)
+    ]
+
+
+def _holds_phones(cells: pd.Series[str], region: str) -> bool:
+    filled = cells[cells != ""]
+    return not filled.empty and all(_are_phones(filled.iloc[:size], region) for size in _SAMPLES)
+
+
+def _are_phones(sample: pd.Series[str], region: str) -> bool:
+    return sample.nunique() * 2 >= len(sample) and sum(
+        _is_phone(cell, region) for cell in sample
+    ) >= 0.8 * len(sample)
+
+
+def _is_phone(cell: str, region: str) -> bool:
+    if not _looks_like_phone.fullmatch(cell):
+        return False
+    try:
+        to_e164(cell, region)
+    except PhoneProblem:
+        return False
+    return True
+
+
+def unused_consent_columns(frame: pd.DataFrame, used: Collection[int]) -> list[str]:
+    """The headers of filled columns that seem to say who may be texted, and that the campaign does not use."""
+    return [
+        header
+        for position, header in enumerate(frame.columns)
+        if position not in used
+        and _consent_header.fullmatch(variable_name(header).replace("_", ""))
+        and (frame.iloc[:, position] != "").any()
+    ]
+
+
+def remarks_on_columns(
+    frame: pd.DataFrame, customer: int, phone: int | None, used: Collection[int], region: str
+) -> Iterator[str]:
+    """Sentences about columns that a person should look at before sending.
+
+    `customer`, `phone`, `used`: the positions of these columns, and of all that the campaign uses.
+    """
+    headers = list(frame.columns)
+    if look_like_dms_numbers(frame.iloc[:, customer]):
+        yield (
+            f'The ids in "{headers[customer]}" look like DMS numbers, not myKaarma ids. If they are, myKaarma '
+            "refuses the texts: use a column with myKaarma's ids."
+        )
+    if phones := unused_phone_columns(frame, used, region):
+        holds = "has phone numbers and is" if len(phones) == 1 else "have phone numbers and are"
+        remedy = (
+            f"Texts go to each customer's preferred number. To use the list's phones, write "
+            f'phone = "{phones[0]}" under [columns].'
+            if phone is None
+            else f'Texts go to "{headers[phone]}".'
+        )
+        yield f"{in_quotes(phones)} {holds} not used. {remedy}"
+    if consents := unused_consent_columns(frame, used):
+        seem, them = ("seems", "it") if len(consents) == 1 else ("seem", "them")
+        yield (
+            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {them}. To text "
+            "only people who agreed, set `consent` under [recipients]."
+        )

@@ -13,7 +13,7 @@ from batchsend.ledger.optouts import OptOutRequest
 from batchsend.lists.customer_list import Chunk, CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formula_guard import unescape_formula
-from batchsend.lists.headers import ALIASES, match_key
+from batchsend.lists.headers import ALIASES, in_quotes, match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
 from batchsend.utils.wording import row_count
@@ -128,10 +128,9 @@ def _customer_column(path: Path, headers: Mapping[str, str]) -> str | None:
         return headers[exact]
     found = [header for key, header in headers.items() if key in others]
     if len(found) > 1:
-        names = " and ".join(f'"{header}"' for header in found)
         raise ListError(
             path,
-            f"{names} could each be the customer's id in myKaarma. Rename the right one to customer_uuid.",
+            f"{in_quotes(found)} could each be the customer's id in myKaarma. Rename the right one to customer_uuid.",
         )
     return found[0] if found else None
 

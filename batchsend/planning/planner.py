@@ -18,6 +18,7 @@ from batchsend.ledger.history import Earlier, History
 from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, unencodable
 from batchsend.planning.duplicates import Fetch, TakenRows
+from batchsend.planning.list_checks import remarks_on_columns
 from batchsend.planning.resend import latest_outcome, settled
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
@@ -59,6 +60,8 @@ STORED_COLUMNS = tuple(_STORED)
 class Remarks:
     """Counts and examples that a person should see before sending."""
 
+    #: Sentences about columns that the campaign uses, or does not. They go by the first chunk.
+    columns: tuple[str, ...] | None = None
     #: Value of the consent column -> rows.
     consent: Counter[str] = field(default_factory=Counter)
     #: The first few duplicates that differ from the earlier row: (row, earlier row, headers that differ).
@@ -190,7 +193,12 @@ class Planner:
                 yield row, (latest, resend)
 
     def _note_values(self, frame: pd.DataFrame) -> None:
-        roles = self._sources.roles
+        roles, region = self._sources.roles, self._campaign.recipients.default_region
+        if self.remarks.columns is None:
+            used = self._sources.used
+            self.remarks.columns = tuple(
+                remarks_on_columns(frame, roles.customer_uuid, roles.phone, used, region)
+            )
         for counter, position in (
             (self.remarks.consent, roles.consent),
             (self.remarks.template_values, roles.template_by),

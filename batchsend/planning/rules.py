@@ -9,7 +9,6 @@ are read row by row.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.planning.duplicates import repeats
-from batchsend.planning.list_checks import rows_that_repeat_the_header, rows_with_a_total
+from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
 from batchsend.planning.resend import already, latest_outcome
 from batchsend.planning.row_frame import (
     NOTHING,
@@ -37,8 +36,6 @@ from batchsend.planning.row_frame import (
 from batchsend.statuses import Code
 from batchsend.utils.timestamps import to_text
 
-#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
-API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: The longest text that carriers and the API accept, in characters.
 MAX_CHARACTERS = 1600
 Rule = Callable[[pd.DataFrame, Context], pd.DataFrame]

@@ -311,6 +311,7 @@ def _remarks(plan: Plan) -> Iterator[str]:
     remarks = plan.remarks
     if plan.unusual is not None:
         yield plan.unusual
+    yield from remarks.columns or ()
     if plan.sent_with_other_template:
         sent = text_count(plan.sent_with_other_template)
         yield f"The template has changed: {sent} already went out with the old one."

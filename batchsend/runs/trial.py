@@ -25,8 +25,8 @@ from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages
 from batchsend.messages.sms import SmsSize, size_with_opt_out
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
+from batchsend.planning.list_checks import API_UUID
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
-from batchsend.planning.rules import API_UUID
 from batchsend.runs.runner import Api, Listener, sandbox_api
 from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
 from batchsend.sending.dispatch import dispatch

@@ -8,6 +8,7 @@ A folder in `cases` has a campaign, its list and its template, and `outcome.toml
     exit = 1                                # of `batchsend preview`; 0 if it is not given
     says = ["a part of the output"]         # of what the terminal shows
     never_says = ["another part"]
+    encoding = "cp1252"                     # of the terminal, or of the file that gets the output
 
     [rows.2]                                # the row's values in the preview's workbook, by column
     status = "ready"
@@ -40,7 +41,9 @@ def test_a_list_from_real_trouble_has_its_right_outcome(
         sent = world.send()
         assert sent.code == 0, sent.err
     other_list = ["--list", outcome["list"]] if "list" in outcome else []
-    done = world.run("preview", "campaign.toml", *other_list)
+    arguments = ["preview", "campaign.toml", *other_list]
+    encoding = outcome.get("encoding")
+    done = world.run(*arguments) if encoding is None else world.run_cold(*arguments, encoding=encoding)
     said = " ".join((done.out + done.err).split())
     assert done.code == outcome.get("exit", 0), said
     assert [part for part in outcome.get("says", ()) if part not in said] == [], said

@@ -39,7 +39,7 @@ from batchsend.lists.formats.xlsx import reader
 MAX_SECONDS = 30
 MAX_MEMORY = 1_500_000_000
 
-CHUNKED_ABOVE = reader._CHUNKED_ABOVE
+MAX_FILLED = reader._MAX_FILLED
 
 TOKENS = [
     b'table:number-rows-repeated="1048576"',
@@ -163,7 +163,7 @@ def file_of(seed: int, found: list[tuple[str, bytes]], folder: Path) -> Path:
 def read(path: Path, seed: int) -> tuple[str, str]:
     """The outcome in a word, with details if it is a failure."""
     # Reads some files in chunks, as if they were large.
-    reader._CHUNKED_ABOVE = -1 if seed % 5 < 2 else CHUNKED_ABOVE
+    reader._MAX_FILLED = -1 if seed % 5 < 2 else MAX_FILLED
     options = ListOptions(hidden_rows="skip") if seed % 2 else ListOptions(hidden_rows="include")
     try:
         customers = open_list(path, options, rows_needed=bool(seed % 3))

@@ -140,15 +140,15 @@ class World:
                 code, *(streams[name].read_text(encoding="utf-8") for name in ("stdout", "stderr"))
             )
 
-    def run_cold(self, *arguments: str, answer: str | None = None) -> Finished:
-        """Runs a command to its end in a new Python process, as users do."""
+    def run_cold(self, *arguments: str, answer: str | None = None, encoding: str = "utf-8") -> Finished:
+        """Runs a command to its end in a new Python process, as users do. `encoding`: that of its output."""
         done = subprocess.run(
             [*BATCHSEND, *arguments],
             cwd=self.folder,
-            env=self.env(),
+            env={**self.env(), "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
             input=answer or "",
             capture_output=True,
-            encoding="utf-8",
+            encoding=encoding,
             timeout=100,
         )
         return Finished(done.returncode, done.stdout, done.stderr)

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
+from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED, WORKBOOK_TYPE
 from batchsend.lists.source import QUERY_ENDING
 
 
@@ -125,10 +125,12 @@ def _detect_zip(path: Path) -> Format:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             kind = _opendocument_type(archive)
+            types = _content_types(archive)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error):
         raise ListError(path, _DAMAGED_ZIP) from None
-    names = {member.filename.casefold() for member in members}
-    if "xl/workbook.xml" in names:
+    # Some .NET programs write `\\` in the names of parts.
+    names = {member.filename.replace("\\", "/").casefold() for member in members}
+    if "xl/workbook.xml" in names or WORKBOOK_TYPE.search(types):
         if any(member.flag_bits & 1 for member in members):
             raise ListError(path, LOCKED)
         return Format.XLSX
@@ -146,6 +148,13 @@ def _opendocument_type(archive: zipfile.ZipFile) -> bytes:
         return b""
     with archive.open("mimetype") as part:
         return part.read(100)
+
+
+def _content_types(archive: zipfile.ZipFile) -> bytes:
+    """The part of an Office document that lists the types of its parts; empty for other files."""
+    name = next((name for name in archive.namelist() if name.casefold() == "[content_types].xml"), None)
+    # It can be in UTF-16.
+    return archive.read(name).replace(b"\0", b"") if name else b""
 
 
 def _detect_ole(path: Path) -> Format:

@@ -16,8 +16,14 @@ from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.encodings import detect_encoding
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
-from batchsend.lists.source import MAX_CELL_LENGTH, NO_OPTIONS, FileSnapshot, ListOptions
+from batchsend.lists.source import (
+    LAST_COLUMN,
+    LAST_ROW,
+    MAX_CELL_LENGTH,
+    NO_OPTIONS,
+    FileSnapshot,
+    ListOptions,
+)
 
 _BLOCK = 64 * 1024
 #: Characters that the parser may buffer; a longer tag or script does not belong to a list.

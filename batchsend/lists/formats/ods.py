@@ -20,9 +20,8 @@ from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import FORMULA_ERROR, is_damaged
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.package import LOCKED, open_package
-from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import read_rows
-from batchsend.lists.source import MAX_CELL_LENGTH, FileSnapshot, ListOptions
+from batchsend.lists.source import LAST_COLUMN, LAST_ROW, MAX_CELL_LENGTH, FileSnapshot, ListOptions
 
 _MANIFEST = "META-INF/manifest.xml"
 _CONTENT = "content.xml"

@@ -14,9 +14,8 @@ from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.package import DAMAGE_ERRORS, DAMAGED
-from batchsend.lists.formats.xlsx.scan import LAST_COLUMN, LAST_ROW
 from batchsend.lists.formats.xml import read_rows
-from batchsend.lists.source import FileSnapshot, ListOptions
+from batchsend.lists.source import LAST_COLUMN, LAST_ROW, FileSnapshot, ListOptions
 
 _SS = "{urn:schemas-microsoft-com:office:spreadsheet}"
 _SHEET, _TABLE, _ROW, _CELL, _DATA = (

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import column_letter
-from batchsend.lists.formats.sheets import notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.scan import LAST_ROW
-from batchsend.lists.source import FileSnapshot, ListOptions
+from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
+from batchsend.lists.source import LAST_ROW, FileSnapshot, ListOptions
 
 #: Cells of a sheet, counting each row up to its last filled cell.
 MAX_CELLS = 50_000_000
@@ -27,6 +26,7 @@ class StreamedSheet:
 
     name: str
     is_visible: bool = True
+    merged: int = 0  #: merged areas, where the format counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,8 @@ def open_streamed(
     cached = _RowCache()
     for rows in read(sheets):
         summaries[rows.sheet].add(rows)
+        if summaries[rows.sheet].cells > 4 * MAX_CELLS:  # not even to be counted
+            raise ListError(path, _too_large(summaries[rows.sheet]))
         cached.add(rows)
     positions = {id(sheet): position for position, sheet in enumerate(sheets)}
     chosen = sheets_of_list(path, sheets, options, lambda sheet: summaries[positions[id(sheet)]].first_row)
@@ -145,9 +147,9 @@ def open_streamed(
         if summaries[index].cells > MAX_CELLS:
             raise ListError(path, _too_large(summaries[index]))
     hidden = (row + at * LAST_ROW for at, index in enumerate(indices) for row in summaries[index].hidden)
-    return StreamedSource(
-        snapshot, read, cached.rows, indices, (*notes, *notes_of(sheets, chosen)), frozenset(hidden)
-    )
+    merged = sum(sheet.merged for sheet in chosen)
+    notes = (*notes, *notes_of(sheets, chosen), *merged_note(merged))
+    return StreamedSource(snapshot, read, cached.rows, indices, notes, frozenset(hidden))
 
 
 def _too_large(summary: _SheetSummary) -> str:

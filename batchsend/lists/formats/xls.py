@@ -23,8 +23,7 @@ from batchsend.lists.cells import text_of
 from batchsend.lists.damage import FORMULA_ERROR
 from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
 from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
-from batchsend.lists.formats.xlsx.scan import LAST_ROW
-from batchsend.lists.source import FileSnapshot, ListOptions
+from batchsend.lists.source import LAST_ROW, FileSnapshot, ListOptions
 
 #: Bytes. A full sheet of twelve columns has 12 million, and takes five times as much memory.
 MAX_XLS_SIZE = 128 * 1024 * 1024

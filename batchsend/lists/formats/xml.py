@@ -1,6 +1,6 @@
 """Sheets read from XML as a stream: ElementTree's C code builds one row at a time.
 
-Callbacks for every tag (see `package.parse`) take five times as long where every part of a cell is needed.
+Callbacks for every tag would take five times as long.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SheetHandler(Protocol):
 
     row: str  #: the tag of a row
     containers: frozenset[str]  #: the tags of rows and of the elements around rows
-    setting: str  #: the tag of an element that says whether a sheet is visible
+    setting: str  #: the tag of another element that says something of a sheet
 
     def start(self, element: Element) -> None:
         """A row or container begins."""
@@ -40,7 +40,7 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
     Raises `zipfile.BadZipFile`, one of `package.DAMAGE_ERRORS`, if this is not XML or has a document type.
     """
     containers, setting = handler.containers, handler.setting
-    for event, element in _elements(stream, handler.row):
+    for event, element in elements(stream, handler.row):
         if element.tag in containers:
             if event == "start":
                 handler.start(element)
@@ -50,14 +50,14 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
             handler.apply(element)
 
 
-def _elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
-    """Yields `start` and `end` with each element. `row` is the tag of a row."""
+def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
+    """Yields `start` and `end` with each element. `row` is the tag of a row. Raises like `read_rows`."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     since_row = 0
     tail = b""
     try:
         while block := stream.read(_BLOCK):
-            if b"<!DOCTYPE" in tail + block:
+            if has_document_type(tail + block):
                 raise zipfile.BadZipFile
             tail = block[-16:]
             parser.feed(block)
@@ -72,6 +72,11 @@ def _elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
         yield from _events(parser)
     except ParseError as error:
         raise zipfile.BadZipFile from error
+
+
+def has_document_type(xml: bytes) -> bool:
+    """Whether `xml`, in UTF-8 or UTF-16, may declare entities, which could expand without bounds."""
+    return b"<!DOCTYPE" in xml or (b"\0" in xml and b"<!DOCTYPE" in xml.replace(b"\0", b""))
 
 
 def _events(parser: XMLPullParser[Element]) -> Iterator[tuple[str, Element]]:

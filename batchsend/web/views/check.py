@@ -17,7 +17,7 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
-from batchsend.planning.rules import API_UUID
+from batchsend.planning.list_checks import API_UUID
 from batchsend.reports.advice import advise
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotFoundError

@@ -13,7 +13,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.planning.rules import API_UUID
+from batchsend.planning.list_checks import API_UUID
 from batchsend.reports.advice import advise
 from batchsend.reports.pages.groups import shown
 from batchsend.runs.api import prepare

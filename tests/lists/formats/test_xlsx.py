@@ -19,6 +19,7 @@ from workbooks import HEADER_ROW, new_workbook, text_cell, with_sheet_xml
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.damage import UNCALCULATED, is_damaged
+from batchsend.lists.formats import streaming
 from batchsend.lists.formats.xlsx import reader
 
 
@@ -35,7 +36,12 @@ VALUES: list[tuple[Any, str, str]] = [
     (2125550123, "General", "2125550123"),
     (15551000000, "0.00E+00", "15551000000"),  # no digit is lost, although the format shows fewer
     (123456789012345680, "0", "1.23456789012346E+17"),
-    (0.25, "0%", "0.25"),
+    (0.2, "0%", "20%"),
+    (0.285, "0%", "29%"),
+    (0.0725, "0.00%", "7.25%"),
+    (0.07, "0.0#%", "7.0%"),
+    (-0.05, '0%;[Red]-0%;"none"', "-5%"),
+    (0.2, '0.0" %"', "0.2"),  # only a text that looks like a percent sign
     (1234.5, "$#,##0.00", "1234.5"),
     (dt.date(2026, 3, 1), "m/d/yy", "2026-03-01"),
     (dt.datetime(2026, 3, 1, 9, 30), "m/d/yy h:mm", "2026-03-01 09:30:00"),  # noqa: DTZ001
@@ -268,14 +274,15 @@ def test_formatted_blank_cells_are_not_stray_cells(path: Path) -> None:
 
 def test_cells_scattered_over_the_sheet_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_SMALL_AREA", 100)
+    monkeypatch.setattr(streaming, "MAX_CELLS", 1000)
     workbook, sheet = new_workbook([["A"]])
     for i in range(1, 51):
         sheet.cell(i, i, "x")
     workbook.save(path)
     assert problems_of(path) == (
         (
-            "It is too large: its 50 filled cells are spread over 50 rows and 50 columns, as far as column AX "
-            "and row 50; at most 50,000,000 cells can be read. Copy the list into a new workbook, or split it."
+            "It is too large: 1,275 cells, as far as column AX and row 50; at most 1,000 can be read. "
+            "Copy the list into a new workbook, or split it."
         ),
     )
 

@@ -1,5 +1,5 @@
 """Excel workbooks (.xlsx, .xlsm). Start with `reader`, which returns the rows.
 
-`package` opens the ZIP archive, `scan` searches a sheet's XML before it is read, `chunks` splits large sheets, and
-`normalize` rewrites unusual XML and sparse sheets into a plain workbook.
+`package` opens the ZIP archive. `scan` searches a sheet's XML: python-calamine reads a plain one, which is fast, and
+`unusual` reads any other with openpyxl.
 """

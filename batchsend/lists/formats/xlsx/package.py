@@ -1,9 +1,10 @@
-"""Opens a workbook's zip package, checks its size and lists its sheets."""
+"""Opens a workbook's zip package, checks its size and finds its parts."""
 
 from __future__ import annotations
 
 import errno
 import posixpath
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from batchsend.errors import ListError
+from batchsend.lists.formats.xml import has_document_type
 
 #: Bytes of all parts of a workbook together, unpacked.
 MAX_UNPACKED_SIZE = 4 * 1024 * 1024 * 1024
@@ -23,9 +25,17 @@ MAX_RATIO = 300
 _RATIO_CHECKED_ABOVE = 64 * 1024 * 1024
 
 _BLOCK = 256 * 1024
-_WORKBOOK = "xl/workbook.xml"
-_RELATIONS = "xl/_rels/workbook.xml.rels"
-
+_USUAL_PARTS = ("xl/workbook.xml", "xl/sharedstrings.xml", "xl/styles.xml")
+_CONTENT_TYPES = "[Content_Types].xml"
+#: The content type of the part with the list of the sheets.
+WORKBOOK_TYPE = re.compile(
+    rb"(?:spreadsheetml\.(?:sheet|template)|ms-excel\.(?:sheet|template)\.macroEnabled)\.main\+xml",
+    re.IGNORECASE,
+)
+# The beginning of a part that is not in UTF-8.
+_OTHER_ENCODING = re.compile(
+    rb"""\xff\xfe|\xfe\xff|<\0|\0<|(?:\xef\xbb\xbf)?<\?xml[^>]*encoding=["'](?!utf-8["'])""", re.IGNORECASE
+)
 
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
@@ -38,7 +48,7 @@ DAMAGE_ERRORS = (
     EOFError,
     NotImplementedError,
     RuntimeError,
-    expat.ExpatError,
+    ParseError,
     LookupError,
     UnicodeError,
 )
@@ -54,12 +64,68 @@ class Sheet:
     part: str
 
 
+@dataclass(frozen=True)
+class Package:
+    """A workbook's parts."""
+
+    archive: zipfile.ZipFile
+    sheets: tuple[Sheet, ...]  #: in the order of their tabs, without chart sheets and the like
+    strings: str | None  #: the part with the shared strings
+    styles: str | None
+    is_usual: bool  #: whether the parts are where every reader looks for them, and in UTF-8
+    starts_in_1904: bool  #: whether dates count from 1904
+
+    @classmethod
+    def of(cls, archive: zipfile.ZipFile) -> Package:
+        """Raises one of `DAMAGE_ERRORS` if a part is missing or damaged."""
+        main = _workbook_part(archive)
+        folder, name = posixpath.split(main)
+        relations = _relations(archive, f"{folder}/_rels/{name}.rels", folder)
+        targets = {identity: part for identity, kind, part in relations if kind == "worksheet"}
+        shared = {kind: part for _, kind, part in relations if part in archive.NameToInfo}
+        strings, styles = shared.get("sharedStrings"), shared.get("styles")
+        sheets, starts_in_1904 = [], False
+        for element in _tree(archive, main).iter():
+            tag = local_name(element.tag)
+            if tag == "sheet":
+                key = next((value for key, value in element.items() if key.endswith("}id")), "")
+                if key in targets:
+                    is_visible = element.get("state", "visible") == "visible"
+                    sheets.append(Sheet(element.attrib["name"], is_visible, targets[key]))
+            elif tag == "workbookPr":
+                starts_in_1904 = element.get("date1904") in {"1", "true"}
+        members = {name.casefold(): name for name in archive.NameToInfo}
+        is_usual = all(
+            part == members.get(usual) and (part is None or _is_utf8(archive, part))
+            for part, usual in zip((main, strings, styles), _USUAL_PARTS, strict=True)
+        )
+        return cls(archive, tuple(sheets), strings, styles, is_usual, starts_in_1904)
+
+    def number_formats(self, builtin: Mapping[int, str]) -> list[str]:
+        """The number format of each style of cells. `builtin` has the formats that files only number."""
+        formats = dict(builtin)
+        numbers: list[int] = []
+        for group in _tree(self.archive, self.styles) if self.styles else ():
+            for element in group:
+                if local_name(group.tag) == "numFmts":
+                    formats[int(element.get("numFmtId", 0))] = element.get("formatCode", "")
+                elif local_name(group.tag) == "cellXfs":
+                    numbers.append(int(element.get("numFmtId", 0)))
+        return [formats.get(number, "") for number in numbers]
+
+
 @contextmanager
-def open_package(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Opens the package of the workbook at `path`. Any damage found while it is open becomes a ListError."""
+def open_package(path: Path, content: IO[bytes] | None = None) -> Iterator[zipfile.ZipFile]:
+    """Opens the package of the workbook at `path`, or its `content`. Part names get slashes.
+
+    Any damage found while it is open becomes a ListError.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(content or path) as archive:
             _check_sizes(path, archive)
+            for member in archive.infolist():
+                member.filename = member.filename.replace("\\", "/")
+                archive.NameToInfo[member.filename] = member
             yield archive
     except DAMAGE_ERRORS as error:
         raise ListError(path, DAMAGED) from error
@@ -75,70 +141,58 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
     packed = sum(member.compress_size for member in members)
     if total > MAX_UNPACKED_SIZE or (total > _RATIO_CHECKED_ABOVE and total > MAX_RATIO * packed):
         raise ListError(path, _BOMB.format(total))
-    names = [member.filename.casefold() for member in members]
+    names = [member.filename.replace("\\", "/").casefold() for member in members]
     if len(set(names)) < len(names):
         # Different readers could choose different parts.
         raise zipfile.BadZipFile
 
 
-def worksheets(archive: zipfile.ZipFile) -> list[Sheet]:
-    """The worksheets in the order of their tabs, without chart sheets and the like."""
-    targets: dict[str, str] = {}
-
-    def relation(name: str, attributes: Mapping[str, str]) -> None:
-        if local_name(name) == "Relationship" and attributes.get("Type", "").endswith("/worksheet"):
-            targets[attributes["Id"]] = posixpath.normpath(posixpath.join("/xl", attributes["Target"]))[1:]
-
-    sheets: list[Sheet] = []
-    parts = {member.casefold(): member for member in archive.namelist()}
-
-    def sheet(name: str, attributes: Mapping[str, str]) -> None:
-        if local_name(name) != "sheet":
-            return
-        identity = next((value for key, value in attributes.items() if key.endswith(":id")), "")
-        if identity in targets:
-            is_visible = attributes.get("state", "visible") == "visible"
-            part = parts.get(targets[identity].casefold(), targets[identity])
-            sheets.append(Sheet(attributes["name"], is_visible, part))
-
-    try:
-        for part, handler in ((_RELATIONS, relation), (_WORKBOOK, sheet)):
-            with archive.open(parts[part]) as stream:
-                parse(stream, handler)
-    except KeyError:
-        raise zipfile.BadZipFile from None
-    return sheets
+def _workbook_part(archive: zipfile.ZipFile) -> str:
+    """The part with the list of the sheets."""
+    usual = _USUAL_PARTS[0]
+    related = [part for _, kind, part in _relations(archive, "_rels/.rels", "") if kind == "officeDocument"]
+    declared = [
+        element.get("PartName", "").lstrip("/")
+        for element in (_tree(archive, _CONTENT_TYPES) if _CONTENT_TYPES in archive.NameToInfo else ())
+        if WORKBOOK_TYPE.search(element.get("ContentType", "").encode())
+    ]
+    found = (part for part in (*related, *declared, usual) if part in archive.NameToInfo)
+    return next(found, usual)
 
 
-def check_shared_parts(archive: zipfile.ZipFile) -> None:
-    """Reads the parts that all sheets share, to find damage and wrong sizes early."""
-    for member in archive.infolist():
-        if member.filename.casefold() in {"xl/sharedstrings.xml", "xl/styles.xml"}:
-            with archive.open(member) as stream:
-                tail = b""
-                while block := stream.read(_BLOCK):
-                    if b"<!DOCTYPE" in tail + block:
-                        raise zipfile.BadZipFile
-                    tail = block[-16:]
+def _relations(archive: zipfile.ZipFile, part: str, folder: str) -> list[tuple[str, str, str]]:
+    """Id, kind and target of each relation that `part` lists; none if the part is missing."""
+    members = {name.casefold(): name for name in archive.NameToInfo}
+    if part.casefold() not in members:
+        return []
+    found = []
+    for element in _tree(archive, members[part.casefold()]):
+        target = element.get("Target", "").replace("\\", "/")
+        target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip("/")
+        kind = element.get("Type", "").rpartition("/")[2]
+        found.append((element.get("Id", ""), kind, members.get(target.casefold(), target)))
+    return found
 
 
-def parse(stream: IO[bytes], on_start: object = None, on_end: object = None, on_text: object = None) -> None:
-    """Parses XML with handlers for start tags, end tags and text. Refuses document types."""
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = _refuse
-    parser.StartElementHandler = on_start  # type: ignore[assignment]
-    parser.EndElementHandler = on_end  # type: ignore[assignment]
-    parser.CharacterDataHandler = on_text  # type: ignore[assignment]
-    while block := stream.read(_BLOCK):
-        parser.Parse(block, False)
-    parser.Parse(b"", True)
+def _tree(archive: zipfile.ZipFile, part: str) -> Element:
+    content = archive.read(part)
+    if has_document_type(content):
+        raise zipfile.BadZipFile
+    return fromstring(content)  # noqa: S314 - without a document type, no entity can expand
+
+
+def _is_utf8(archive: zipfile.ZipFile, part: str) -> bool:
+    """Reads the whole part, to find damage early. Raises zipfile.BadZipFile for a document type."""
+    with archive.open(part) as stream:
+        start = tail = stream.read(_BLOCK)
+        while tail:
+            if has_document_type(tail):
+                raise zipfile.BadZipFile
+            block = stream.read(_BLOCK)
+            tail = block and tail[-16:] + block
+    return _OTHER_ENCODING.match(start) is None
 
 
 def local_name(name: str) -> str:
-    """`row` for `x:row`: some programs write every name with a prefix."""
-    return name.rpartition(":")[2]
-
-
-def _refuse(*_: object) -> None:
-    raise zipfile.BadZipFile
+    """`row` for `{namespace}row`."""
+    return name.rpartition("}")[2]

@@ -1,32 +1,25 @@
-"""Searches a sheet's XML for what python-calamine does not report: hidden rows, failed formulas and cell positions.
+"""Searches a sheet's XML for what python-calamine does not report: hidden rows, failed formulas, percentages.
 
-This happens before calamine reads the sheet, because calamine allocates the whole rectangle around the filled cells,
-and a stray cell in the far corner would exceed any computer's memory.
+It also finds how far the cells reach, before calamine reads the sheet, because calamine allocates the whole rectangle
+around the filled cells, and a stray cell in the far corner would exceed any computer's memory.
 
 Excel, LibreOffice and the usual libraries write plain sheets, which are searched with regular expressions: in
-well-formed XML without comments, CDATA and processing instructions, a `<` always opens a tag. Expat's callbacks for
-every cell would take longer than everything else. Any other sheet is a `NotPlainError`, and the reader rewrites it
-first (see `normalize.py`).
+well-formed XML without comments, CDATA and processing instructions, a `<` always opens a tag. Any other sheet is a
+`NotPlainError`, and openpyxl reads it (see `unusual`).
 """
 
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import unescape
 from itertools import pairwise
 from typing import IO
 
-from openpyxl.utils import column_index_from_string
-
-from batchsend.lists.damage import UNCALCULATED
-
-#: The limits of Excel.
-LAST_ROW = 1_048_576
-LAST_COLUMN = 16_384
-MAIN_NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+from batchsend.lists.damage import FORMULA_ERROR, UNCALCULATED, is_damaged
+from batchsend.lists.source import LAST_COLUMN, LAST_ROW
 
 _BLOCK = 1024 * 1024
 _MAX_ROW_BYTES = 64 * 1024 * 1024
@@ -36,16 +29,15 @@ _OPENING = re.compile(
     rb"""(?:\xef\xbb\xbf)?(?:<\?xml(?![^>]*encoding=["'](?!utf-8["']))[^>]*\?>)?\s*(?=<worksheet\s)""",
     re.IGNORECASE,
 )
-# Not allowed in a plain sheet. The first of each pair is quick, the second is exact.
-_NOT_PLAIN = (
-    (re.compile(rb"<[!?]"), re.compile(rb"<[!?]")),
-    (re.compile(rb":(?:row|c)[\s/>]"), re.compile(rb"<[\w.-]+:(?:row|c)[\s/>]")),
-    (re.compile(rb"<(?:row|c)[\t\r\n/>]"), re.compile(rb"<(?:row|c)[\t\r\n/>]")),
+# A prefix for the names of rows and cells.
+_PREFIX = re.compile(
+    rb"""xmlns:[\w.-]+\s*=\s*["']http://[a-z./]+/(?:spreadsheetml/2006/|spreadsheetml/)main["']"""
 )
-# Every tag of a row or cell must match one of these exactly.
-_ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: [\w:.]+="[^"<>]*")*) ?/?>')
-_FILLED = re.compile(rb'<c r="([A-Z]{1,3}[0-9]{1,7})"(?: [a-z]+="\w*")* ?>')
-_UNFILLED = re.compile(rb'<c r="[A-Z]{1,3}[0-9]{1,7}"(?: [a-z]+="\w*")* ?/>')
+# Every tag of a row or of a filled cell must match one of these exactly.
+_ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: [\w:.]+="[^"<>]*")*) ?(/?)>')
+_ATTRIBUTES = rb'(?: [a-z]+="\w*")* ?>'
+_FILLED = re.compile(rb'<c r="[A-Z]{1,3}([0-9]{1,7})"' + _ATTRIBUTES)
+_FAR_COLUMN = re.compile(rb'<c r="([A-Z]{2,3})[0-9]+"' + _ATTRIBUTES)
 _HIDDEN = re.compile(rb'\bhidden="(?:1|true)"|\bht="0(?:\.0*)?"')
 _ERROR = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"[^>]*\bt="e"[^>]*(?<!/)>(.*?)</c>', re.DOTALL)
 _ERROR_VALUE = re.compile(rb"<v[^>]*>([^<]*)</v>")
@@ -53,8 +45,6 @@ _UNCALCULATED = re.compile(
     rb'<c r="([A-Z]{1,3})([0-9]{1,7})"(?![^>]*\bt="(?!n"))[^>]*>\s*'
     rb"<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
 )
-_DIGITS = b"0123456789"
-_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class NotPlainError(Exception):
@@ -68,33 +58,41 @@ class SheetScan:
     hidden: set[int] = field(default_factory=set)
     #: Row -> column -> text of cells that calamine returns as blank.
     failures: dict[int, dict[int, str]] = field(default_factory=dict)
-    #: The rows with cells that may be filled.
-    rows: array[int] = field(default_factory=lambda: array("L"))
-    columns: set[int] = field(default_factory=set)  #: the columns with cells that may be filled
+    #: Column, style -> rows of the cells with that style.
+    percentages: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
+    first_row: int = 0  #: the first row with a cell that may be filled; 0 if there is none
+    last_row: int = 0
+    last_column: int = 26  #: no cell is beyond this column
     filled: int = 0  #: how many cells may be filled
+    filled_rows: int = 0  #: how many rows have such a cell
     merged: int = 0  #: how many merged areas
 
     @property
     def area(self) -> int:
-        """The number of cells in the rectangle around all filled cells."""
-        if not self.rows:
-            return 0
-        return (self.rows[-1] - self.rows[0] + 1) * (max(self.columns) - min(self.columns) + 1)
+        """At most the number of cells in the rectangle around all filled cells."""
+        return (self.last_row - self.first_row + 1) * self.last_column if self.last_row else 0
 
 
-def scan_sheet(stream: IO[bytes]) -> SheetScan:
+def scan_sheet(stream: IO[bytes], percent_styles: Mapping[int, str]) -> SheetScan:
     """Searches the XML of a sheet. Raises NotPlainError if it is not plain."""
     scan = SheetScan()
-    letters: set[bytes] = set()
-    for block in whole_rows(stream):
-        _scan_block(block, scan, letters)
-    scan.columns = {_column(name) for name in letters}
-    if scan.columns and max(scan.columns) > LAST_COLUMN:
+    percentage = _cells_of_style(percent_styles) if percent_styles else None
+    for block in _whole_rows(stream):
+        _check_and_measure(block, scan)
+        _find_failures(block, scan)
+        for column, row, style in percentage.findall(block) if percentage else ():
+            scan.percentages[_number(column), int(style)].add(int(row))
+    if scan.last_column > LAST_COLUMN or scan.last_row > LAST_ROW:
         raise NotPlainError
     return scan
 
 
-def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
+def _cells_of_style(styles: Mapping[int, str]) -> re.Pattern[bytes]:
+    numbers = "|".join(map(str, styles)).encode()
+    return re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"[^>]* s="(' + numbers + rb')"[^>]*(?<!/)>')
+
+
+def _whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
     """Yields blocks of a sheet's XML that end with the end of a row.
 
     Raises NotPlainError if the XML does not begin like a plain sheet.
@@ -114,60 +112,54 @@ def whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _scan_block(block: bytes, scan: SheetScan, letters: set[bytes]) -> None:
-    if any(quick.search(block) and sure.search(block) for quick, sure in _NOT_PLAIN):
+def _check_and_measure(block: bytes, scan: SheetScan) -> None:
+    """Notes hidden rows and how far the cells reach. Raises NotPlainError unless every cell is in its row."""
+    if b"<!" in block or b"<?" in block or _PREFIX.search(block):
         raise NotPlainError
     rows = _ROW.findall(block)
-    references = _FILLED.findall(block)
-    cells = block.count(b"<c ")
-    unfilled = len(_UNFILLED.findall(block)) if len(references) < cells else 0
+    cell_rows = _FILLED.findall(block)
     # The last comparison detects tags with two positions.
     if (
-        len(rows) != block.count(b"<row ")
-        or len(references) + unfilled != cells
-        or len(rows) + cells != block.count(b' r="')
+        len(cell_rows) != block.count(b"</c>")
+        or sum(not closed for _, _, closed in rows) != block.count(b"</row>")
+        or len(rows) + block.count(b"<c ") != block.count(b' r="')
     ):
         raise NotPlainError
-    scan.filled += len(references)
-    joined = b" ".join(references)
-    letters.update(joined.translate(None, _DIGITS).split())
-    filled_rows = sorted(map(int, set(joined.translate(None, _LETTERS).split())))
-    numbers = []
-    for digits, attributes in rows:
-        number = int(digits)
-        numbers.append(number)
+    numbers = [int(row) for row, _, _ in rows]
+    filled = sorted(map(int, set(cell_rows)))
+    rising = all(a < b for a, b in pairwise(numbers))
+    if not rising or (filled and not (scan.last_row < filled[0] and set(filled) <= set(numbers))):
+        raise NotPlainError
+    for number, (_, attributes, _) in zip(numbers, rows, strict=True):
         if attributes and (b"hidden" in attributes or b'ht="0' in attributes) and _HIDDEN.search(attributes):
             scan.hidden.add(number)
-    _check_order(scan, numbers, filled_rows)
-    scan.rows.extend(filled_rows)
+    if filled:
+        scan.first_row, scan.last_row = scan.first_row or filled[0], filled[-1]
+        scan.last_column = max(scan.last_column, *map(_number, {*_FAR_COLUMN.findall(block), b"A"}))
+    scan.filled += len(cell_rows)
+    scan.filled_rows += len(filled)
     scan.merged += block.count(b"<mergeCell ")
-    _find_failures(block, scan)
 
 
 def _find_failures(block: bytes, scan: SheetScan) -> None:
     if b't="e"' in block:
         for column, row, content in _ERROR.findall(block):
             value = _ERROR_VALUE.search(content)
-            _add_failure(scan, row, column, unescape(value[1].decode()) if value else "#N/A")
+            text = error_text(unescape(value[1].decode()) if value else "")
+            scan.failures.setdefault(int(row), {})[_number(column)] = text
     if b"<f" in block:
         for column, row in _UNCALCULATED.findall(block):
-            _add_failure(scan, row, column, UNCALCULATED)
+            scan.failures.setdefault(int(row), {})[_number(column)] = UNCALCULATED
 
 
-def _check_order(scan: SheetScan, numbers: list[int], filled_rows: list[int]) -> None:
-    """Raises NotPlainError unless rows ascend and every cell is in the row of its reference."""
-    rising = all(a < b for a, b in pairwise(numbers))
-    if not rising or not set(filled_rows) <= set(numbers):
-        raise NotPlainError
-    if filled_rows and (filled_rows[-1] > LAST_ROW or filled_rows[0] < 1):
-        raise NotPlainError
-    if filled_rows and scan.rows and filled_rows[0] <= scan.rows[-1]:
-        raise NotPlainError
+def error_text(value: str) -> str:
+    """The text of an error cell, which is always recognized as damaged."""
+    return value if is_damaged(value) else FORMULA_ERROR
 
 
-def _add_failure(scan: SheetScan, row: bytes, column: bytes, text: str) -> None:
-    scan.failures.setdefault(int(row), {})[_column(column)] = text
-
-
-def _column(letters: bytes) -> int:
-    return column_index_from_string(letters.decode())
+def _number(letters: bytes) -> int:
+    """1 for `A`, 16384 for `XFD`."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
