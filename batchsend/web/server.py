@@ -179,6 +179,8 @@ def _routes() -> list[web.RouteDef]:
         web.post(f"{RUN}/stop", run_actions.stop),
         web.get(f"{RUN}/workbook", run_actions.workbook),
         web.get(f"{RUN}/report", run_actions.report),
+        web.get(f"{RUN}/list", run_actions.list_copy),
+        web.get(f"{RUN}/list/offer", run_actions.offer_list_copy),
         web.get("/history", history_page.show),
     ]
 

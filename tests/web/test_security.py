@@ -107,7 +107,8 @@ def test_a_new_link_signs_another_browser_in(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", SPRING, "/history?q=customer-1", f"{SPRING}/run/1/workbook", "/nothing"]
+    "path",
+    ["/", SPRING, "/history?q=customer-1", f"{SPRING}/run/1/workbook", f"{SPRING}/run/1/list", "/nothing"],
 )
 def test_no_page_is_shown_without_a_session(served: Served, path: str) -> None:
     clicker = served.clicker()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 from web_client import Clicker, Served, serving
-from world import Sandbox, World, customers, running_sandbox
+from workbooks import new_workbook
+from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
 SPRING = "/campaign/here/campaign"
 RUN = f"{SPRING}/run/1"
@@ -73,6 +74,35 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         book = load_workbook(world.folder / "results" / "campaign-1.xlsx", read_only=True)
         assert book["Results"].max_row == 13
         book.close()
+
+
+def test_the_results_can_be_downloaded_in_the_list_itself(world: World) -> None:
+    rows = customers(3)
+    workbook, sheet = new_workbook([list(rows[0]), *(list(row.values()) for row in rows)])
+    sheet.auto_filter.ref = "A1:B4"
+    workbook.save(world.folder / "customers.xlsx")
+    world.write(campaign=CAMPAIGN.replace("customers.csv", "customers.xlsx"))
+    with serving(world) as served:
+        clicker = served.signed_in()
+        clicker.wait_for_run(send(clicker, 3))
+        assert "Download the list with results" in clicker.wait_for_end(RUN).plain
+        offer = clicker.raw("GET", f"{RUN}/list/offer")
+        assert (offer.plain, f'href="{RUN}/list"' in offer.text) == ("Download the list with results", True)
+        copy = clicker.raw("GET", f"{RUN}/list")
+        assert copy.status == 200
+        assert copy.headers["Content-Disposition"] == "attachment; filename*=UTF-8''campaign-1-list.xlsx"
+        written = load_workbook(world.folder / "results" / "campaign-1-list.xlsx").active
+        assert [cell.value for cell in written["D"]] == ["status", *["accepted"] * 3]
+        assert "campaign-1-list.xlsx: The filter still covers A1:B4 only." in clicker.get(RUN).plain
+
+        sheet["B2"] = "Somebody else"
+        workbook.save(world.folder / "customers.xlsx")
+        offer = clicker.raw("GET", f"{RUN}/list/offer")
+        assert "Your own list with the results cannot be downloaded." in offer.plain
+        assert "the list has changed since run 1" in offer.plain
+        refused = clicker.raw("GET", f"{RUN}/list")
+        assert refused.status == 400
+        assert "the list has changed since run 1" in refused.plain
 
 
 def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> None:
@@ -317,6 +347,12 @@ def test_the_question_says_who_got_the_text_from_another_list(
     clicker.wait_for_run(send(clicker, 1))
     clicker.wait_for_end(f"{SPRING}/run/2")
     assert sandbox.texts() == {"c-5": 2, "c-6": 1}
+
+
+def test_a_resend_of_nothing_known_sends_nothing(served: Served, sandbox: Sandbox) -> None:
+    _, failed = served.signed_in().check(SPRING, resend="everything")
+    assert "--resend everything: this is no known error code" in failed.plain
+    assert sandbox.requests() == []
 
 
 def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
 
-from batchsend.errors import BatchsendError, BusyError
-from batchsend.ledger.ledger import Ledger
+from batchsend.errors import BatchsendError, BusyError, ResultsError
+from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.runs import starts_of
 from batchsend.reports.output_files import write_run, write_run_page
@@ -20,8 +23,12 @@ from batchsend.utils.wording import text_count
 from batchsend.web.auth.middleware import session
 from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.queries import RunRef, existing_ledger, request_stop
+from batchsend.web.rendering import part
 from batchsend.web.views.campaigns import ACTIVE_RUNS
 from batchsend.web.views.run import run_ref
+
+if TYPE_CHECKING:
+    from batchsend.reports.into_list import ListCopy
 
 #: Seconds that a run may take to finish the texts under way, and to write its report after that.
 _FINISHING, _REPORTING = 180.0, 15.0
@@ -108,42 +115,99 @@ def _latest_start(ledger: Ledger, number: int) -> int | None:
 
 async def workbook(request: web.Request) -> web.StreamResponse:
     """Sends the results workbook as of now."""
-    return await _download(request, ".xlsx")
+    run, url = await _run_and_ledger(request)
+    return _as_download(run, await request.app[LIST_READER].run(write_workbook, url, run.number))
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """Sends the report page as of now, as a single file."""
-    return await _download(request, ".html")
+    run, url = await _run_and_ledger(request)
+    return _as_download(run, await request.app[LIST_READER].run(write_report, url, run.number))
 
 
-async def _download(request: web.Request, ending: str) -> web.StreamResponse:
+async def list_copy(request: web.Request) -> web.StreamResponse:
+    """Sends a copy of the list with the results as of now. The next page says what the copy lacks."""
+    run, url = await _run_and_ledger(request)
+    copy = await request.app[LIST_READER].run(write_list_copy, url, run.number)
+    for note in copy.notes:
+        session(request).notify(f"{copy.path.name}: {note}")
+    return _as_download(run, copy.path)
+
+
+async def offer_list_copy(request: web.Request) -> web.Response:
+    """Sends the part of the page that offers the copy of the list, or says why there is none."""
+    run, url = await _run_and_ledger(request)
+    problem = await request.app[LIST_READER].run(why_no_list_copy, url, run.number)
+    return web.Response(
+        text=part("list_copy.html.j2", url=run.url, problem=problem), content_type="text/html"
+    )
+
+
+async def _run_and_ledger(request: web.Request) -> tuple[RunRef, str]:
+    """Returns the run, which exists, and the URL of its ledger."""
     run = await asyncio.to_thread(run_ref, request)
-    url = prepare(run.campaign, ledger=run.folder.ledger).ledger_url
 
     def check_run() -> None:
         with existing_ledger(run.folder, run.campaign) as found:
             found.run(run.number)
 
     await asyncio.to_thread(check_run)
-    path = await request.app[LIST_READER].run(write_run_file, url, run.number, ending)
+    return run, prepare(run.campaign, ledger=run.folder.ledger).ledger_url
+
+
+def _as_download(run: RunRef, path: Path) -> web.FileResponse:
     if not path.resolve().is_relative_to(run.campaign.directory.resolve()):
         raise BatchsendError(
             f"{path}: this file is not in the campaign's folder, so open it on the computer itself."
         )
-    name = quote(f"{run.file.stem}-{run.number}{ending}", safe="")
+    name = quote(path.name, safe="")
     return web.FileResponse(path, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
 
 
-def write_run_file(ledger_url: str, number: int, ending: str) -> Path:
-    """Writes a run's workbook or report to its usual place. Runs in the process that reads lists."""
+# These run in the process that reads lists.
+
+
+def write_workbook(ledger_url: str, number: int) -> Path:
+    """Writes a run's workbook to its usual place."""
+    with _opened(ledger_url, number) as (ledger, run):
+        return write_run(ledger, run, results_file(run, (), as_list=False), None)
+
+
+def write_report(ledger_url: str, number: int) -> Path:
+    """Writes a run's report to its usual place."""
+    with _opened(ledger_url, number) as (ledger, run):
+        path = results_file(run, (), as_list=False)
+        return write_run_page(ledger, run, path.with_suffix(".html"), path)
+
+
+def write_list_copy(ledger_url: str, number: int) -> ListCopy:
+    """Writes a copy of a run's list to its usual place. Raises `ResultsError`."""
+    from batchsend.reports.into_list import find_list, write_into_list
+
+    with _opened(ledger_url, number) as (ledger, run):
+        found = find_list(ledger, run)
+        return write_into_list(ledger, run, found, results_file(run, (), as_list=True, ending=found.ending))
+
+
+def why_no_list_copy(ledger_url: str, number: int) -> str | None:
+    """Why a run's list cannot be copied, in a sentence; `None` if it can be."""
+    from batchsend.reports.into_list import find_list
+
+    with _opened(ledger_url, number) as (ledger, run):
+        try:
+            find_list(ledger, run)
+        except ResultsError as error:
+            return str(error)
+        return None
+
+
+@contextmanager
+def _opened(ledger_url: str, number: int) -> Iterator[tuple[Ledger, RunRecord]]:
     ledger = open_for_reading(ledger_url)
     run = ledger.run(number) if ledger is not None else None
     if ledger is None or run is None:
         raise BatchsendError(f"There is no run {number}. Go back to the campaign; its page lists the runs.")
     try:
-        path = results_file(run, (), as_list=False)
-        if ending == ".html":
-            return write_run_page(ledger, run, path.with_suffix(".html"), path)
-        return write_run(ledger, run, path, None)
+        yield ledger, run
     finally:
         ledger.close()
