@@ -337,7 +337,7 @@ class _Checks(NodeTransformer):
         return _call(name, [node.left, node.right], node.lineno)
 
 
-def _tested(node: nodes.Node) -> nodes.Node:
+def _tested(node: Any) -> Any:
     """The condition with a check of every cell that is tested alone, as in `vip and not sold`."""
     match node:
         case nodes.And() | nodes.Or():
