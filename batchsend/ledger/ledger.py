@@ -42,6 +42,10 @@ REPLACED = and_(
 )
 
 
+#: The name of the customer's id in `Identity.key_columns`, under any header.
+CUSTOMER_COLUMN = "customer_uuid"
+
+
 @dataclass(frozen=True)
 class Identity:
     """The name and base URL that identify a campaign, its key columns, and where it is sent from.

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from batchsend.errors import BatchsendError, LedgerError
+from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.ledger.schema import (
     SCHEMA_VERSION,
     campaigns,
@@ -67,7 +68,7 @@ def _respell_keys(connection: Connection) -> None:
     known = select(campaigns.c.id, campaigns.c.name, campaigns.c.file, campaigns.c.key_columns)
     for campaign, name, file, key_columns in connection.execute(known).all():
         columns = json.loads(key_columns)
-        if columns == [_CUSTOMER]:
+        if columns == [CUSTOMER_COLUMN]:
             continue
         region = _region_of(_campaign_files(connection, file), name)
         for table in (messages, superseded):
@@ -92,7 +93,7 @@ def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     values = json.loads(key) if key.startswith("[") else ()
     if len(values) != len(columns):
         return key
-    return key_of(values, region, columns.index(_CUSTOMER) if _CUSTOMER in columns else None)
+    return key_of(values, region, columns.index(CUSTOMER_COLUMN) if CUSTOMER_COLUMN in columns else None)
 
 
 def _campaign_files(connection: Connection, file: str) -> Iterator[Path]:
@@ -114,8 +115,6 @@ def _region_of(files: Iterator[Path], name: str) -> str:
     return _USUAL_REGION
 
 
-#: The name of the customer's column in `key_columns`.
-_CUSTOMER = "customer_uuid"
 #: The region of campaigns whose file is not found.
 _USUAL_REGION = "US"
 #: From a version to the step that leads to the next one.

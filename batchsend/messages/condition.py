@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import DictLoader, TemplateSyntaxError
-from jinja2.parser import Parser
-
 from batchsend.errors import CampaignError, RowProblem, TemplateError
-from batchsend.messages.environment import BoundedEnvironment
+from batchsend.lists.headers import ColumnIndex
 from batchsend.messages.template import MessageTemplate
-from batchsend.messages.template_check import plain_message
+from batchsend.messages.template_mistakes import corrected, is_expression
 from batchsend.statuses import Code
 
 _KEY = "`recipients.where`"
 _LINE = "line 1: "
+_BEFORE, _AFTER = "{% if (", ") %}"
 
 
 class Condition:
@@ -38,9 +36,10 @@ class Condition:
         The rules are those of templates. Raises `CampaignError` with all problems: not one expression, variables
         without a column, unknown filters, no column at all.
         """
-        _check_expression(source, path)
+        if not is_expression(source):
+            raise _error(path, _syntax_problem(source, headers))
         try:
-            template = MessageTemplate.of(path, f"{{% if ({source}) %}}true{{% endif %}}", headers)
+            template = MessageTemplate.of(path, f"{_BEFORE}{source}{_AFTER}true{{% endif %}}", headers)
         except TemplateError as error:
             raise _error(path, *error.problems) from None
         if not template.uses:
@@ -59,19 +58,11 @@ class Condition:
             raise RowProblem(Code.TEMPLATE_ERROR, f"{_KEY}: {_without_template(problem)}") from None
 
 
-def _check_expression(source: str, path: Path) -> None:
-    """Raises `CampaignError` unless `source` is one expression, so that it cannot hold statements or text."""
-    try:
-        parser = Parser(BoundedEnvironment(DictLoader({})), source, state="variable")
-        parser.parse_expression()
-        if parser.stream.eos:
-            return
-        problem = _rest(parser.stream.current.value)
-    except TemplateSyntaxError as error:
-        problem = plain_message(error)
-    except RecursionError:
-        problem = "the expression is nested too deeply"
-    raise _error(path, problem)
+def _syntax_problem(source: str, headers: Sequence[str]) -> str:
+    correction = corrected(source, ColumnIndex(headers))
+    if correction is not None:
+        return f"{correction.reason}; write {correction.expression}"
+    return 'this is not one expression; write one such as model == "CR-V" and mileage | number >= 30000'
 
 
 def _without_template(problem: RowProblem) -> str:
@@ -82,13 +73,6 @@ def _without_template(problem: RowProblem) -> str:
     return problem.description.removeprefix(_LINE).replace("the template ", "the expression ", 1)
 
 
-def _rest(found: object) -> str:
-    if found == "=":
-        return "= sets a value; write == to compare"
-    return (
-        f'unexpected `{found}`; write one expression, such as model == "CR-V" and mileage | number >= 30000'
-    )
-
-
 def _error(path: Path, *problems: str) -> CampaignError:
-    return CampaignError(path, [f"{_KEY}: {problem.removeprefix(_LINE)}" for problem in problems])
+    own = (problem.removeprefix(_LINE).replace(_BEFORE, "").replace(_AFTER, "") for problem in problems)
+    return CampaignError(path, [f"{_KEY}: {problem}" for problem in own])

@@ -19,7 +19,8 @@ from batchsend.errors import RowProblem, TemplateError
 from batchsend.lists.headers import ColumnIndex
 from batchsend.messages.environment import BlankCell, BlankCellError, BoundedEnvironment, blank_cell
 from batchsend.messages.limits import RefusedError, joined, reset_budget
-from batchsend.messages.template_check import ROW, Findings, check, plain_message, read
+from batchsend.messages.template_check import Findings, check, read
+from batchsend.messages.template_mistakes import ROW, plain_message
 from batchsend.statuses import Code
 
 __all__ = ["MessageTemplate", "RowProblem"]

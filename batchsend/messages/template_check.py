@@ -6,7 +6,6 @@ folder and columns of the list literally.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,24 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.loaders import split_template_path
 
+from batchsend.errors import FilterProblem
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
+from batchsend.messages.template_mistakes import (
+    ROW,
+    mistakes,
+    placeholder_mistakes,
+    plain_message,
+    reference_to,
+    with_columns,
+)
 from batchsend.utils.near_files import nearest_file
 from batchsend.utils.protected_files import refusal
 
-#: The whole row in templates: `row["2nd Phone"]`.
-ROW = "row"
 _MAX_BYTES = 1_000_000
 _NAMES_SHOWN = 12
+#: Values that each filter can print with any valid arguments.
+_SAMPLES = {"date": "2026-12-31 09:30:00", "money": "1"}
 #: Usual endings of templates; any other will do.
 _ENDINGS = (".txt", ".j2", ".jinja", ".tmpl", ".template", ".text", ".md")
 
@@ -114,7 +122,8 @@ class _FileCheck:
                 self.environment.parse(self.findings.sources[self.visit.name], self.visit.name)
             )
         except TemplateSyntaxError as error:
-            self._problem(error.lineno, plain_message(error))
+            found = mistakes(self.findings.sources[self.visit.name], self.columns)
+            self.problems += found or [(error.lineno, plain_message(error))]
         except RecursionError:
             self._problem(1, "the template is nested too deeply")
         file = f"{self.visit.name}, " if self.visit.name != self.findings.main else ""
@@ -150,6 +159,22 @@ class _FileCheck:
                 self._problem(node.lineno, f"there is no {kind} `{node.name}`{hint}")
                 # Jinja would stop at an unknown name and hide later problems.
                 node.name = "string"
+            elif isinstance(node, nodes.Filter) and node.name in _SAMPLES:
+                self._try_filter(node)
+
+    def _try_filter(self, node: nodes.Filter) -> None:
+        """Reports a pattern, locale or currency that is wrong for every row."""
+        arguments = [_constant(argument) for argument in node.args]
+        named = {str(argument.key): _constant(argument.value) for argument in node.kwargs}
+        if all(isinstance(value, str) for value in (*arguments, *named.values())):
+            try:
+                self.environment.filters[node.name](_SAMPLES[node.name], *arguments, **named)
+            except FilterProblem as problem:
+                self._problem(node.lineno, problem.description)
+            except TypeError:
+                self._problem(
+                    node.lineno, f"`{node.name}` has other values; see the manual's page on templates"
+                )
 
     def _check_columns_named_as_functions(self, tree: nodes.Template) -> None:
         called = {id(node.node) for node in tree.find_all(nodes.Call)}
@@ -165,14 +190,7 @@ class _FileCheck:
     def _check_look_alikes(self, tree: nodes.Template) -> None:
         """Reports placeholders of other programs, which would be sent to customers."""
         for node in tree.find_all(nodes.TemplateData):
-            for match in _LOOK_ALIKES.finditer(node.data):
-                name = next(filter(None, match.groups()))
-                found = self.columns.with_header(name) or self.columns.with_variable(name)
-                if found:
-                    self._problem(
-                        node.lineno + node.data.count("\n", 0, match.start()),
-                        f"`{match[0]}` would be sent as is; write {{{{ {self._reference_to(found[0])} }}}}",
-                    )
+            self.problems += placeholder_mistakes(node.data, node.lineno, self.columns)
 
     def _check_conditions(self, tree: nodes.Template) -> None:
         """Reports `model == "CR-V" or "Accord"`, which is true for every row."""
@@ -236,11 +254,15 @@ class _FileCheck:
 
     def _unknown(self, name: str, line: int) -> None:
         headers = self.columns.headers
+        tag = with_columns(self.findings.sources[self.visit.name], line, self.columns)
+        if tag is not None:
+            self._problem(line, f"names have no spaces and signs; write {tag}")
+            return
         close = nearest(name, [*headers, *map(variable_name, headers)])
         if close is not None:
             found = self.columns.with_header(close) or self.columns.with_variable(close)
             index = found[0]
-            hint = f"the nearest is `{self._reference_to(index)}` (column {headers[index]})"
+            hint = f"the nearest is `{reference_to(self.columns, index)}` (column {headers[index]})"
         else:
             shown = ", ".join(header for header in headers[:_NAMES_SHOWN] if header)
             hint = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
@@ -249,12 +271,6 @@ class _FileCheck:
     def _ambiguous(self, name: str, found: Sequence[int]) -> str:
         headers = " and ".join(f'"{self.columns.headers[index]}"' for index in found)
         return f"`{name}` could be any of the columns {headers}; rename all but one of them"
-
-    def _reference_to(self, index: int) -> str:
-        """How a template refers to the column."""
-        name = variable_name(self.columns.headers[index])
-        reachable = name.isidentifier() and len(self.columns.with_variable(name)) == 1 and name != ROW
-        return name if reachable else f'{ROW}["{self.columns.headers[index]}"]'
 
     def _references(self, tree: nodes.Template, known: frozenset[str]) -> Iterator[_Visit]:
         references: list[nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends] = [
@@ -359,36 +375,3 @@ _ROW_NOT_AVAILABLE = (
     "{}, but the file that imports this one does not share the row; "
     "add `with context` to the import, or pass the value to the macro"
 )
-# {first_name}, [First Name], <<First Name>>, «First Name», as in Python, Word and other texting programs.
-_LOOK_ALIKES = re.compile(r"\{([^{}\n]{1,60})\}|\[([^\[\]\n]{1,60})\]|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»")
-
-_OPEN = r".*block that needs to be closed is '(.+)'"
-_PLAIN_MESSAGES: Sequence[tuple[str, str]] = (
-    (r"unexpected char '[“”‘’„«»]'", "curly quotes between the braces; type straight quotes"),
-    (
-        r"expected token 'end of print statement', got '(.+)'",
-        (
-            r"unexpected `\1`; no spaces in names: write {{ first_name }}, "
-            r'or {{ row["2nd Phone"] }} if a name begins with a digit'
-        ),
-    ),
-    (r"unexpected '}'", "a {{ must be closed by two braces: }}"),
-    (r"expected token 'end of statement block', got '='", "= sets a value; write == to compare"),
-    (r"unexpected end of template, expected 'end of print statement'", "a {{ is never closed by }}"),
-    (r"unexpected end of template, expected 'end of statement block'", "a {% is never closed by %}"),
-    (r"Unexpected end of template\. " + _OPEN, r"a {% \1 %} is never closed by {% end\1 %}"),
-    (
-        r"Encountered unknown tag '(.+?)'\. " + _OPEN,
-        r"there is no tag `\1`; the open {% \2 %} is closed by {% end\2 %}",
-    ),
-    (r"Encountered unknown tag '(.+?)'", r"the tag `\1` does not belong here"),
-)
-
-
-def plain_message(error: TemplateSyntaxError) -> str:
-    """Explains a syntax error to people who write templates."""
-    message = (error.message or "").rstrip(".")
-    for pattern, words in _PLAIN_MESSAGES:
-        if match := re.match(pattern, message):
-            return match.expand(words)
-    return f"this cannot be read: {message}"

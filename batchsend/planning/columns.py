@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ListError
+from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.lists.headers import ALIASES, in_quotes, match_key, nearest
 
 #: A first row with one filled cell may be a title above the list.
@@ -78,7 +79,7 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
     positions = tuple(position for position in key if position is not None)
     # The customer's column always gets the same name, so naming it as the key does not change the key.
     names = tuple(
-        "customer_uuid" if position == customer_uuid else match_key(headers[position])
+        CUSTOMER_COLUMN if position == customer_uuid else match_key(headers[position])
         for position in positions
     )
     return Roles(customer_uuid, phone, department, user, timezone, positions, names, consent, template_by)

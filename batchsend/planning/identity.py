@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, IdentityError
 from batchsend.ledger.history import has_regional_keys
-from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger
-from batchsend.lists.headers import nearest
+from batchsend.ledger.ledger import CUSTOMER_COLUMN, CampaignRecord, Identity, Ledger
+from batchsend.lists.headers import match_key, nearest
 
 _NEW_CAMPAIGN = "--new-campaign"
 
@@ -34,11 +35,14 @@ def find_campaign(
 
 
 def _refuse_other_key(campaign: Campaign, identity: Identity, record: CampaignRecord, ledger: Ledger) -> None:
-    if record.key_columns != identity.key_columns and ledger.runs_of(record.id):
+    runs = ledger.runs_of(record.id)
+    if record.key_columns != identity.key_columns and runs:
+        headers = runs[0].headers
         raise IdentityError(
-            f"{campaign.path}: `key` under [recipients] is {_list(identity.key_columns)}, but this campaign was sent "
-            f"with {_list(record.key_columns)}. With another key, batchsend cannot tell who already got this text. "
-            f"Change the key back, or give the campaign another `name` and start without its history: --new-campaign"
+            f"{campaign.path}: the key of this campaign is {_in_words(identity.key_columns, headers)}, but it was "
+            f"sent with {_in_words(record.key_columns, headers)}. With another key, batchsend cannot tell who "
+            f"already got this text. Change `key` under [recipients] back, or give the campaign another `name` and "
+            f"start without its history: --new-campaign"
         )
     if record.key_region != identity.key_region and has_regional_keys(ledger, record.id):
         raise IdentityError(
@@ -105,5 +109,7 @@ def _name_of(path: Path) -> str | None:
         return None
 
 
-def _list(names: tuple[str, ...]) -> str:
-    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+def _in_words(key_columns: Iterable[str], headers: Iterable[str]) -> str:
+    """`the customer's id and "Appointment Date"`, with the names of the list's `headers`."""
+    named = {match_key(header): f'"{header}"' for header in headers} | {CUSTOMER_COLUMN: "the customer's id"}
+    return " and ".join(named.get(name, f'"{name}"') for name in key_columns)

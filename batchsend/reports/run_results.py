@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purge import purged
 from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.ledger.schema import messages
-from batchsend.reports.table import ResultRow, local_time
+from batchsend.reports.table import NUMBER_HEADERS, ResultRow, column_headers, local_time, values
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import row_count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: (label, value); a label with the value `None` is a heading.
 SummaryLines = Sequence[tuple[str, str | int | None]]
@@ -74,6 +77,21 @@ class RunResults:
 
     def rows(self) -> Iterator[ResultRow]:
         return map(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows with `COLUMNS` around the list's own; the index has the row numbers.
+
+        Numbers are `Int64`, all else is text; what is not known is missing.
+        """
+        import pandas as pd
+
+        width = len(self.headers)
+        frame = pd.DataFrame(
+            [values(row, width) for row in self.rows()],
+            columns=pd.Index(column_headers(self.headers), dtype=object),
+            dtype=object,
+        )
+        return frame.astype(dict.fromkeys(NUMBER_HEADERS, "Int64")).set_index("row")
 
     def problems(self) -> Iterator[ResultRow]:
         statuses = [*NEEDS_YOU, IN_FLIGHT]

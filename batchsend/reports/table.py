@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_type_hints
 from zoneinfo import ZoneInfo
 
 from batchsend.lists.header_row import LIST_SUFFIX
@@ -94,6 +94,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("latencyMs", 13, "latency_ms", _FOLDED),
     Column("run", 12, "run", _FOLDED),
 )
+_types = get_type_hints(ResultRow)
+NUMBER_HEADERS = tuple(column.header for column in COLUMNS if _types[column.field] in (int, int | None))
 LEADING_COLUMNS = tuple(column for column in COLUMNS if column.place is ColumnPlace.LEADING)
 FOLDED_COLUMNS = tuple(column for column in COLUMNS if column.place is not ColumnPlace.LEADING)
 _leading_values, _folded_values = (

@@ -6,25 +6,48 @@ campaign = load_campaign("campaigns/spring_service.toml")
 with preview(campaign) as plan:
     print(plan.texts, "texts would be sent")
 report = send(campaign, confirm=lambda plan: plan.texts < 1000)
+
+Both take a DataFrame as the list: `customers=frame`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from batchsend.campaigns import file as campaign_file
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.planning.plan import Plan
+from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.reports.run_results import PlanResults
 from batchsend.runs import runner
 from batchsend.runs.report import Report
-from batchsend.runs.runner import Confirm, Listener
+from batchsend.runs.runner import Listener
 from batchsend.runs.start import Start, StartOptions, planned
 from batchsend.sending.sender import Event
 from batchsend.settings import load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Preview(Plan):
+    """A plan, as `preview` and `confirm` give it."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each row of the list, with the columns of the results; the index has the row numbers.
+
+        What `send` would send now is `ready`.
+        """
+        zone, headers = self.request.campaign.zone, self.sources.customers.headers
+        number = self.run.id if self.run is not None else None
+        return PlanResults(self.scratch, SCRATCH_RUN, headers, zone, [], number).to_frame()
 
 
 def load_campaign(path: Path | str) -> Campaign:
@@ -47,16 +70,29 @@ def prepare(campaign: Campaign, options: StartOptions | None = None, *, ledger: 
 
 
 @contextmanager
-def preview(campaign: Campaign, *, ledger: str | None = None, limit: int | None = None) -> Iterator[Plan]:
-    """What `send` would do now: reads, checks and renders everything; sends and writes nothing."""
-    with planned(prepare(campaign, StartOptions(limit=limit), ledger=ledger)) as plan:
-        yield plan
+def preview(
+    campaign: Campaign,
+    *,
+    customers: pd.DataFrame | None = None,
+    ledger: str | None = None,
+    limit: int | None = None,
+) -> Iterator[Preview]:
+    """What `send` would do now: reads, checks and renders everything; sends and writes nothing.
+
+    `customers` is the list, instead of the campaign's. Raises `BatchsendError`.
+    """
+    with TemporaryDirectory(prefix="batchsend-") as folder:
+        if customers is not None:
+            campaign = _with_list(campaign, customers, Path(folder))
+        with planned(prepare(campaign, StartOptions(limit=limit), ledger=ledger)) as plan:
+            yield Preview(**vars(plan))
 
 
 def send(
     campaign: Campaign,
     *,
-    confirm: Confirm,
+    confirm: Callable[[Preview], bool],
+    customers: pd.DataFrame | None = None,
     listener: Listener | None = None,
     ledger: str | None = None,
     results: Path | None = None,
@@ -65,10 +101,27 @@ def send(
     """Sends a campaign, or resumes an interrupted run.
 
     `confirm` gets the plan before the first text is sent; anything but `True` sends nothing. `listener` gets every
-    outcome once it is on disk. Raises `BatchsendError`; then nothing was sent, except after `StoppedError`.
+    outcome once it is on disk. `customers` is the list, instead of the campaign's: it is saved in the folder `lists`
+    next to the campaign file. The same frame, or that file, continues its run.
+
+    Raises `BatchsendError`; then nothing was sent, except after `StoppedError`.
     """
+    if customers is not None:
+        campaign = _with_list(campaign, customers, campaign.directory / "lists")
     start = prepare(campaign, StartOptions(limit=limit, results=results), ledger=ledger)
-    return runner.send(start, confirm=confirm, listener=listener or _ignore)
+    report = runner.send(
+        start, confirm=lambda plan: confirm(Preview(**vars(plan))), listener=listener or _ignore
+    )
+    return replace(report, ledger_url=start.ledger_url)
+
+
+def _with_list(campaign: Campaign, customers: pd.DataFrame, folder: Path) -> Campaign:
+    """The campaign with the frame as its list, which is saved in `folder`."""
+    from batchsend.lists.formats.frames import save_frame
+
+    saved = save_frame(customers, folder, campaign.stem)
+    # The options are for the campaign's own list.
+    return campaign.model_copy(update={"list": saved, "list_options": ListOptionsTable()})
 
 
 def _ignore(_event: Event) -> None:

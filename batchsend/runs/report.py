@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from batchsend.errors import LedgerError
 from batchsend.exits import Exit
+from batchsend.ledger.opening import open_for_reading
+from batchsend.reports.run_results import RunResults
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import to_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def summary_of(report: Report) -> dict[str, Any]:
@@ -44,7 +51,8 @@ class Report:
     if it could be written; `page`: where the report page is, else `page_problem` says why there is none; `planned`:
     texts that this start was to send; `waiting_until`: when the first waiting row may be sent; `unusual`: a
     sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this
-    one; `workers`: the workers that were there when the run was handed over to them.
+    one; `workers`: the workers that were there when the run was handed over to them; `ledger_url`: the run's
+    ledger.
     """
 
     exit: Exit
@@ -61,3 +69,16 @@ class Report:
     unusual: str | None = None
     closed: Mapping[int, int] = field(default_factory=dict)
     workers: tuple[str, ...] | None = None
+    ledger_url: str | None = field(default=None, repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each row of the list, with the columns of the results as the ledger has them now.
+
+        The index has the row numbers. Raises `BatchsendError` if the ledger cannot be read.
+        """
+        ledger = open_for_reading(self.ledger_url) if self.ledger_url is not None else None
+        run = ledger.run(self.run_id) if ledger is not None and self.run_id is not None else None
+        if ledger is None or run is None:
+            raise LedgerError("The ledger does not have this run, so its rows cannot be read.")
+        with closing(ledger):
+            return RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id).to_frame()

@@ -280,7 +280,7 @@ def test_strict_sends_nothing_when_a_row_is_invalid(world: World, sandbox: Sandb
         # With another key, it is unknown who already has the text.
         (
             {"campaign": '[recipients]\nkey = ["Customer UUID", "Phone"]\n'},
-            "batchsend cannot tell who already got",
+            "the key of this campaign is the customer's id and \"Phone\", but it was sent with the customer's id.",
         ),
     ],
 )

@@ -6,16 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from template_cases import COLUMNS, JOHN, Load, problems
 
 from batchsend.errors import TemplateError
 from batchsend.messages.template import MessageTemplate
 
 HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
-SPACE_IN_NAME = (
-    "line 1: unexpected `name`; no spaces in names: write {{ first_name }}, "
-    'or {{ row["2nd Phone"] }} if a name begins with a digit'
-)
 
 
 @pytest.mark.parametrize(
@@ -50,16 +48,14 @@ SPACE_IN_NAME = (
         ("{{ first_name|escape }}", ["line 1: there is no filter `escape`"]),  # texts are not HTML
         # The preview would differ from the sent text.
         ("{{ [1, 2]|random }}", ["line 1: there is no filter `random`"]),
-        ("{{ first name }}", [SPACE_IN_NAME]),
-        ("\n{{ first_name", ["line 2: a {{ is never closed by }}"]),
-        ("{{ first_name }", ["line 1: a {{ must be closed by two braces: }}"]),
-        ("{% if first_name", ["line 1: a {% is never closed by %}"]),
-        ("{% if first_name %}Hi", ["line 1: a {% if %} is never closed by {% endif %}"]),
-        ("{% if price = 1 %}{% endif %}", ["line 1: = sets a value; write == to compare"]),
         (
-            "{{ first_name|default(“you”) }}",
-            ["line 1: curly quotes between the braces; type straight quotes"],
+            "{{ first name }}{% if first_name",
+            [
+                "line 1: a {% must be closed by %}; write {% if first_name %}",
+                "line 1: names have no spaces and signs; write {{ first_name }}",
+            ],
         ),
+        ("{% if first_name %}Hi", ["line 1: a {% if %} is never closed by {% endif %}"]),
         (
             "{% if price %}{% endfi %}{% endif %}",
             ["line 1: there is no tag `endfi`; the open {% if %} is closed by {% endif %}"],
@@ -85,6 +81,186 @@ SPACE_IN_NAME = (
 )
 def test_all_problems_are_found_before_any_row(load: Load, source: str, expected: list[str]) -> None:
     assert problems(load, source) == expected
+
+
+NAMES = "names have no spaces and signs"
+QUOTE = "a quotation mark is missing"
+CONDITIONS = "conditions are written with `and`, `or`, `not`, == and !="
+BETWEEN = "conditions and loops are between {% and %}"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "write"),
+    [
+        ("{{ First Name }}", NAMES, "{{ first_name }}"),
+        ("{{ first name | title }}", NAMES, "{{ first_name | title }}"),
+        ("{{ row.First Name }}", NAMES, "{{ first_name }}"),
+        ("{{ coupon_% }}", NAMES, "{{ coupon }}"),
+        ("{{ Deal #|upper }}", NAMES, '{{ row["Deal #"]|upper }}'),  # `Deal` is another column
+        ("{{ 2nd Phone }}", NAMES, '{{ row["2nd Phone"] }}'),
+        ("{{ Buyer's Name }}", NAMES, "{{ buyers_name }}"),
+        ("{{ first-name }}", NAMES, "{{ first_name }}"),  # can be read, as a difference
+        ("{% if First Name == 'Model Year' %}{% endif %}", NAMES, "{% if first_name == 'Model Year' %}"),
+        ("{% for x in First Name %}{% endfor %}", NAMES, "{% for x in first_name %}"),
+        ('{{ first_name | default("there) }}', QUOTE, '{{ first_name | default("there") }}'),
+        ("{{ first_name | default(there') }}", QUOTE, "{{ first_name | default('there') }}"),
+        ("{{ price | money('USD\") }}", QUOTE, '{{ price | money("USD") }}'),
+        ("{{ deal or 'none }} it's", QUOTE, "{{ deal or 'none' }}"),
+        ("{{ first_name }", "a {{ must be closed by }}", "{{ first_name }}"),
+        ("\n{{ first_name", "a {{ must be closed by }}", "{{ first_name }}"),
+        ("{{ first_name %}", "a {{ must be closed by }}", "{{ first_name }}"),
+        ("{% if deal }}x{% endif %}", "a {% must be closed by %}", "{% if deal %}"),
+        ("{% if deal", "a {% must be closed by %}", "{% if deal %}"),
+        ("{{{ first_name }}}", "two braces are enough", "{{ first_name }}"),
+        ("{{ (deal }}", "a parenthesis is missing", "{{ (deal) }}"),
+        ("{% if deal = 1 %}{% endif %}", "= sets a value and == compares", "{% if deal == 1 %}"),
+        ("{{ deal || 'none' }}", CONDITIONS, "{{ deal or 'none' }}"),
+        ("{% if deal && !price %}{% endif %}", CONDITIONS, "{% if deal and not price %}"),
+        ("{% if deal <> 'a' AND price %}{% endif %}", CONDITIONS, "{% if deal != 'a' and price %}"),
+        ("{{ deal ? 'a' : 'b' }}", "a choice is written with if and else", "{{ 'a' if deal else 'b' }}"),
+        (
+            "{{ first_name | default: 'you' }}",
+            "the values of a filter are in parentheses",
+            "{{ first_name | default('you') }}",
+        ),
+        (
+            "{{ first_name|default(“you”) }}",
+            "curly quotes between the braces",
+            '{{ first_name|default("you") }}',
+        ),
+        ("{% if deal %}a{% else if price %}b{% endif %}", "the tag is written `elif`", "{% elif price %}"),
+        ("{% if deal %}a{% end if %}", "the tag is written `endif`", "{% endif %}"),
+        ("{{ if deal }}a{% endif %}", BETWEEN, "{% if deal %}"),
+        ("{% first_name %}", "a column is between double braces", "{{ first_name }}"),
+        # Comments and raw text are left alone.
+        (
+            "{# {{ Deal # }} #}{% raw %}{{ Deal # }}{% endraw %}\n{{ 2nd Phone }}",
+            NAMES,
+            '{{ row["2nd Phone"] }}',
+        ),
+    ],
+)
+def test_a_usual_mistake_is_answered_with_what_to_write(
+    load: Load, source: str, reason: str, write: str
+) -> None:
+    columns = ["First Name", "Coupon %", "Deal", "Deal #", "2nd Phone", "Buyer's Name", "Price"]
+    assert f"{reason}; write {write}" in {
+        problem.partition(": ")[2] for problem in problems(load, source, columns=columns)
+    }
+
+
+def test_the_line_of_each_mistake_is_given(load: Load) -> None:
+    assert problems(load, "Hi\n{{ First Name }},\n\n{{ price | money('USD) }}") == [
+        "line 2: names have no spaces and signs; write {{ first_name }}",
+        "line 4: a quotation mark is missing; write {{ price | money('USD') }}",
+    ]
+
+
+@given(st.text(st.sampled_from("{}%|'\"()[]=!&?:#- \nabFirst Name2nd Phone"), max_size=60))
+def test_any_mistake_has_a_line_and_an_answer(source: str) -> None:
+    try:
+        MessageTemplate.of(Path("text.j2"), source, COLUMNS)
+    except TemplateError as error:
+        assert all(error.problems)
+
+
+def test_a_template_of_mistakes_only_is_answered_soon(load: Load) -> None:
+    assert len(problems(load, "{{ a b }}{{ First Name }}\n" * 20_000)) == 20
+    assert problems(load, "{{ " + "x ? y : " * 5000 + " }}")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (
+            '{{ price | date("MM/DD/YYYY") }}',
+            "line 1: in the pattern `MM/DD/YYYY`, Y is the year of the week; write `MM/dd/yyyy`",
+        ),
+        (
+            '{{ price | date(pattern="%m/%d") }}',
+            "line 1: `date` cannot read the pattern `%m/%d`; write `MM/dd`",
+        ),
+        ('{{ price | date(order="ymd") }}', 'line 1: `date` has no order `ymd`; use "mdy" or "dmy"'),
+        ('{{ price | date("d", "xx") }}', "line 1: there is no locale `xx`; use one such as en_US or es_US"),
+        (
+            '{{ price | money("usd") }}',
+            "line 1: `money` has no currency `usd`; use a code such as USD or CAD",
+        ),
+        (
+            '{{ price | date(format="d") }}',
+            "line 1: `date` has other values; see the manual's page on templates",
+        ),
+    ],
+)
+def test_a_filter_that_is_wrong_for_every_row_is_a_problem_of_the_template(
+    load: Load, source: str, problem: str
+) -> None:
+    assert problems(load, source) == [problem]
+
+
+def test_a_pattern_from_the_list_is_checked_with_each_row(load: Load) -> None:
+    assert load("{{ '2026-03-01' | date(first_name) }}").render(["", "MMM d", "", "", ""]) == "Mar 1"
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "write"),
+    [
+        ("((First Name))", "{{ first_name }}"),
+        ("((First Name??Hi))", "{{ first_name }}"),
+        ("{First Name}", "{{ first_name }}"),
+        ("{first_name|friend}", "{{ first_name }}"),
+        ("{!Contact.FirstName}", "{{ first_name }}"),
+        ("[First Name]", "{{ first_name }}"),
+        ("[2nd phone, fallback=none]", '{{ row["2nd Phone"] }}'),
+        ("<<First Name>>", "{{ first_name }}"),
+        ("<First Name>", "{{ first_name }}"),
+        ("«First Name»", "{{ first_name }}"),
+        ("*|First Name|*", "{{ first_name }}"),
+        ("*|FNAME|*", "{{ first_name }}"),
+        ("%First Name%", "{{ first_name }}"),
+        ("%%First Name%%", "{{ first_name }}"),
+        ("#First Name#", "{{ first_name }}"),
+        ("$$First Name$$", "{{ first_name }}"),
+        ("@First Name@", "{{ first_name }}"),
+        ("__First Name__", "{{ first_name }}"),
+    ],
+)
+def test_placeholders_of_other_programs(load: Load, placeholder: str, write: str) -> None:
+    assert problems(load, f"Save 50% (now)\nHi {placeholder}, come by") == [
+        f"line 2: `{placeholder}` would be sent as is; write {write}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "placeholder", ["*|LNAME|*", "*|LIST:ADDRESS|*", "[name]", "{LastName}", "((Full Name))"]
+)
+def test_usual_placeholders_without_a_column(load: Load, placeholder: str) -> None:
+    assert problems(load, placeholder) == [
+        f"line 1: `{placeholder}` would be sent as is, and the list has no such column"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(call us)",
+        "((call us))",
+        "(price)",
+        "[limited]",
+        "50% off price, 20% off service",
+        "100%price",
+        "<3 you and <b>",
+        "a < price > b",
+        "#1 price #2",
+        "$5 price $6",
+        "ann@dealer.com or bob@dealer.com",
+        "x_y __ z",
+        "*price*",
+        "{ok}",
+    ],
+)
+def test_ordinary_text_is_no_placeholder(load: Load, text: str) -> None:
+    assert load(text).render(JOHN) == text
 
 
 def test_two_columns_with_one_name(load: Load) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import hashlib
 import io
 import math
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ import pandas as pd
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
+from batchsend.utils.files import write_private
 
 #: An unpaired surrogate cannot be written to a file; NUL is never part of a text. Like other characters that were
 #: lost, they make a cell damaged.
@@ -43,6 +45,25 @@ def rows_of(frames: Iterable[pd.DataFrame], path: Path) -> Iterator[tuple[int, l
         columns = [_texts(path, headers[at], frame.iloc[:, at]) for at in range(len(headers))]
         for cells in zip(*columns, strict=True):
             yield next(numbers), list(cells)
+
+
+def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> Path:
+    """Saves a frame as a list in `folder`, for its owner only; returns the file, named after `stem` and its content.
+
+    Raises `ListError`.
+    """
+    content = csv_of(frame)
+    path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.csv"
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    try:
+        return write_private(path, write)
+    except OSError as error:
+        raise ListError(
+            path, f"The DataFrame cannot be saved here ({error.strerror or error}). Make the folder writable."
+        ) from error
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:

@@ -19,12 +19,12 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
-from batchsend.lists.headers import ColumnIndex, variable_name
+from batchsend.lists.headers import ColumnIndex
 from batchsend.lists.newest import newest_match
 from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
-from batchsend.messages.template_check import ROW
 from batchsend.messages.template_choice import TemplateChoice
+from batchsend.messages.template_mistakes import reference_to
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
@@ -259,14 +259,8 @@ def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:
 
 def _variables(headers: Sequence[str]) -> list[str]:
     """Returns how a template writes each column that has a header."""
-    index = ColumnIndex(headers)
-    found = []
-    for header in headers:
-        name = variable_name(header)
-        plain = name.isidentifier() and len(index.with_variable(name)) == 1 and name != ROW
-        if header:
-            found.append(name if plain else f'{ROW}["{header}"]')
-    return found
+    columns = ColumnIndex(headers)
+    return [reference_to(columns, index) for index, header in enumerate(headers) if header]
 
 
 def _with_text(
