@@ -12,6 +12,10 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from batchsend.lists.formats.streaming import RepeatedRow
 
+# The namespaces of workbooks that Excel saved as "Strict Open XML" and as usual. openpyxl knows only the usual one.
+_STRICT = b"http://purl.oclc.org/ooxml/spreadsheetml/main"
+_USUAL = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
 _BLOCK = 256 * 1024
 #: Bytes between the ends of two rows. A row stays in memory until it ends.
 _MAX_ROW_BYTES = 64 * 1024 * 1024
@@ -50,7 +54,7 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
             handler.apply(element)
 
 
-def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
+def elements(stream: IO[bytes], row: str = "") -> Iterator[tuple[str, Element]]:
     """Yields `start` and `end` with each element. `row` is the tag of a row. Raises like `read_rows`."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     since_row = 0
@@ -59,8 +63,8 @@ def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
         while block := stream.read(_BLOCK):
             if has_document_type(tail + block):
                 raise zipfile.BadZipFile
+            parser.feed(block if tail else block.replace(_STRICT, _USUAL))
             tail = block[-16:]
-            parser.feed(block)
             since_row += len(block)
             for event, element in _events(parser):
                 if event == "end" and element.tag == row:
