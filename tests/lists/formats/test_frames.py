@@ -54,6 +54,8 @@ def texts(column: Any) -> list[str]:
         ([True, False], ["TRUE", "FALSE"]),
         (pd.array([True, None], dtype="boolean"), ["TRUE", ""]),
         (np.array([np.True_, np.int64(7), None], dtype=object), ["TRUE", "7", ""]),
+        (np.array([np.float32(0.1), np.longdouble(2), np.str_(" a")], dtype=object), ["0.1", "2", "a"]),
+        (pd.Series([np.datetime64("2026-03-01", "ns"), "x"], dtype=object), ["2026-03-01", "x"]),
         (pd.to_datetime(pd.Series(["2026-03-01", None])), ["2026-03-01", ""]),
         (pd.Series([MOMENT]), ["2026-03-01 09:30:00"]),
         (pd.Series([dt.date(2026, 3, 1), dt.time(9, 30), None]), ["2026-03-01", "09:30:00", ""]),
