@@ -95,7 +95,7 @@ class _NotTextError(Exception):
 
 
 def _text(value: str) -> str:
-    return value.strip() if value.isascii() and "\0" not in value else clean(_sound(value))
+    return clean(_sound(value))
 
 
 def _truth(value: bool) -> str:

@@ -65,6 +65,8 @@ def texts(column: Any) -> list[str]:
         (pd.array(["2026-03"], dtype="period[M]"), ["2026-03"]),
         (pd.arrays.SparseArray([0, 5, 0]), ["0", "5", "0"]),
         (pd.array([" Null ", "NA", "nan", "", None], dtype="string"), ["Null", "NA", "nan", "", ""]),
+        # The rules for texts of any list.
+        (["\u00a0Ann\u00a0Lee ", '="007"', "O&#39;Brien"], ["Ann Lee", "007", "O'Brien"]),
         (pd.Series([1, "0123", None, pd.NA, pd.NaT], dtype=object), ["1", "0123", "", "", ""]),
         (pd.array([1.5, None], dtype=pd.ArrowDtype(pa.float32())), ["1.5", ""]),
     ],
