@@ -65,6 +65,14 @@ class Settings:
         """The variable and the file that sets it, for the beginning of a sentence."""
         return _name_of(variable, self.sources)
 
+    def misspellings(self, variables: Iterable[str]) -> list[str]:
+        """Which names were probably meant to be these variables, and where they are, a sentence each."""
+        return [
+            f"{self.misspelled[variable]}: {_MISSPELLED} {variable}"
+            for variable in variables
+            if variable in self.misspelled
+        ]
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -197,7 +205,10 @@ def _misspelled(entries: Iterable[tuple[Path | None, _Entry]], found: Mapping[st
             near = _nearest(name, _FOR_CREDENTIALS, _SOMEWHAT_ALIKE)
         if near is not None and near not in (*found, name):
             places.setdefault(near, place)
-    for variable in places.keys() - set(_FOR_CREDENTIALS):
+    for variable in places.keys() - {
+        *_FOR_CREDENTIALS,
+        LIST_DATABASE,
+    }:  # these are missed when they are needed
         # Another ledger or API would not know who was texted.
         raise SettingsError(f"{places[variable]}: {_MISSPELLED} {variable}")
     return places
@@ -274,11 +285,7 @@ def _how_to_set(settings: Settings) -> str:
         f"  - or write into the file {settings.folders[0] / '.env'}:",
         *(f"      {variable}=..." for variable in missing),
     ]
-    lines += [
-        f"{settings.misspelled[variable]}: {_MISSPELLED} {variable}"
-        for variable in missing
-        if variable in settings.misspelled
-    ]
+    lines += settings.misspellings(missing)
     lines += [
         f"There is a file {file}: rename it to .env{' (its .txt may be hidden)' if file.suffix else ''}."
         for folder in settings.folders

@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
+from world import CAMPAIGN, World
 from yarl import URL
 
 from batchsend.errors import SettingsError
@@ -243,6 +244,16 @@ def test_a_misspelled_variable_of_the_environment_is_named(beside: Path, here: P
     found = missing(beside, here, {"MYKARMA_PASSWORD": "s3cret", "USERNAME": "s3cret"})
     assert "the environment variable MYKARMA_PASSWORD: this name is not known." in found
     assert "variable USERNAME" not in found
+
+
+def test_a_misspelled_list_database_is_said_where_it_is_needed(tmp_path: Path) -> None:
+    world = World(tmp_path).write(campaign=CAMPAIGN.replace("customers.csv", "due.sql"))
+    (tmp_path / "due.sql").write_text("SELECT 1", encoding="utf-8")
+    (tmp_path / ".env").write_text("BATCHSEND_LISTDATABASE2=postgresql://u:s3cret@host/d\n", encoding="utf-8")
+    refused = world.run("preview", "campaign.toml")
+    assert refused.code == 2
+    assert "line 1: this name is not known. You probably meant BATCHSEND_LIST_DATABASE" in refused.err
+    assert "s3cret" not in refused.err
 
 
 def test_other_names_are_not_ours(beside: Path, here: Path) -> None:

@@ -231,3 +231,13 @@ def segments_to_send(ledger: Ledger, run_id: int, codes: Sequence[str] = (Code.S
     with ledger.read() as connection:
         texts, segments = connection.execute(query).one()
         return texts, int(segments)
+
+
+def special_texts(ledger: Ledger, run_id: int, codes: Sequence[str]) -> tuple[int, int]:
+    """How many of the texts that wait to be sent, with these codes, have no phone, and how many are sent again."""
+    query = select(func.count() - func.count(messages.c.phone), func.count(messages.c.resend)).where(
+        messages.c.run_id == run_id, messages.c.status == Status.PENDING, messages.c.codes.in_(codes)
+    )
+    with ledger.read() as connection:
+        without_phone, again = connection.execute(query).one()
+        return without_phone, again

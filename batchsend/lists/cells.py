@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import math
 import re
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
@@ -27,11 +29,35 @@ _LITERAL = re.compile(r'"[^"]*"|[\\_*].|\[[^\]]*\]')
 _PERCENT = re.compile(r"[0#?](?:\.([0#?]+))?\s*%")
 
 
+# Exports write ="02134" to keep Excel from turning text into a number.
+_AS_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
+# Exports from web applications write O&#39;Brien, and sometimes O&amp;#39;Brien.
+_HTML_CHARACTER = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
+
+
 def clean(text: str) -> str:
-    """Strips white space, NBSP and zero-width characters from both ends; an NBSP inside becomes a space."""
-    if text.isascii():
-        return text.strip()
-    return text.strip(_EDGES).replace("\u00a0", " ")
+    """The text of a cell that is stored as text.
+
+    Strips white space, NBSP and zero-width characters from both ends. An NBSP inside becomes a space, `="02134"`
+    becomes `02134` and `O&#39;Brien` becomes `O'Brien`.
+    """
+    text = text.strip() if text.isascii() else text.strip(_EDGES).replace("\u00a0", " ")
+    return _unescaped(text) if text.startswith('="') or "&" in text else text
+
+
+def _unescaped(text: str) -> str:
+    for _ in range(3):
+        if formula := _AS_FORMULA.fullmatch(text):
+            text = formula[1].replace('""', '"')
+        text = _HTML_CHARACTER.sub(lambda found: html.unescape(found[0]), text)
+        text = text.strip(_EDGES).replace("\u00a0", " ")
+    return text
+
+
+def cleaner(text: str) -> Callable[[str], str]:
+    """`clean`, or a faster function with the same result for each part of `text`."""
+    is_plain = text.isascii() and '="' not in text and not ("&" in text and _HTML_CHARACTER.search(text))
+    return str.strip if is_plain else clean
 
 
 def text_of(value: CellValue) -> str:

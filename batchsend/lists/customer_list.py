@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "CustomerList", "ListOptions", "open_list"]
 
 #: Blocks of the spool in a chunk: 50,000 rows, so that the memory of a plan does not grow with the list.
-CHUNK_BLOCKS = 25
+CHUNK_BLOCKS = 250
 
 
 def _batched(blocks: Iterator[RowBlock], size: int) -> Iterator[list[RowBlock]]:

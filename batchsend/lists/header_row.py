@@ -15,8 +15,8 @@ from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS
 from batchsend.lists.spool import RowBlock, Spool
 from batchsend.utils.wording import row_count
 
-#: Rows that are read and stored at a time.
-BLOCK_ROWS = 2000
+#: Rows that are read and stored at a time. More would not fit into the processor's cache.
+BLOCK_ROWS = 200
 
 _SHOWN = 5
 _RESULTS_START = ("row", "status", "messageUUID")

@@ -15,12 +15,14 @@ def newest_match(pattern: Path) -> Path:
     `~$` lock files never match. Raises `ListError` if no file matches.
     """
     root = Path(pattern.anchor)
+    # Only `*` and `?` are wildcards: a folder may be called [March].
+    parts = str(pattern.relative_to(root)).replace("[", "[[]")
     # The folders without wildcards were checked with the campaign.
     fixed = next(folder for folder in pattern.parents if not any(sign in str(folder) for sign in "*?"))
     try:
         found = [
             (path.stat().st_mtime_ns, path.name, path)
-            for path in root.glob(str(pattern.relative_to(root)))
+            for path in root.glob(parts)
             if not path.name.startswith("~$") and refusal(path, fixed) is None and path.is_file()
         ]
     except OSError as error:

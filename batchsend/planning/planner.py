@@ -52,9 +52,8 @@ class Remarks:
     again: int = 0
     again_unconfirmed: int = 0
     not_again: int = 0
-    #: Texts to customers whose last text `failed` in an earlier run, and texts to the customer's preferred number.
+    #: Texts to customers whose last text `failed` in an earlier run.
     tried_before: int = 0
-    preferred: int = 0
     #: Rows that this run tried before; they keep their outcome.
     kept: int = 0
 
@@ -193,7 +192,6 @@ class Planner:
                     remarks.again_unconfirmed += latest.status in (Status.UNCONFIRMED, IN_FLIGHT)
             elif latest is not None:
                 remarks.tried_before += latest.status == Status.FAILED
-        remarks.preferred += int(sent["phone"].isna().sum())
         remarks.unknown_zones.update(sent["unknown_zone"].dropna())
         differing = rows["differs"].dropna()
         remarks.differing_rows += len(differing)

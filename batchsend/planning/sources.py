@@ -78,10 +78,14 @@ def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
 def _list_database(campaign: Campaign, path: Path) -> str:
     settings = load_settings(campaign.directory, Path.cwd(), os.environ)
     if settings.list_database is None:
-        raise SettingsError(
-            f"{path}: a query needs a database, and {LIST_DATABASE} is not set. Set it in the environment or in "
-            f"{settings.folders[0] / '.env'}, like {LIST_DATABASE}=postgresql://user@host/database"
+        sentences = (
+            (
+                f"{path}: a query needs a database, and {LIST_DATABASE} is not set. Set it in the environment or in "
+                f"{settings.folders[0] / '.env'}, like {LIST_DATABASE}=postgresql://user@host/database"
+            ),
+            *settings.misspellings([LIST_DATABASE]),
         )
+        raise SettingsError("\n".join(sentences))
     return settings.list_database
 
 

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import first_with, rows_with
+from batchsend.ledger.runs import first_with, rows_with, special_texts
 from batchsend.messages.sms import non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.settings import os_user
@@ -30,7 +30,7 @@ from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import duration, row_count, segment_count, text_count
 
 #: Row numbers kept of each group, and different values of a column that are named.
-ROWS_NAMED, VALUES_NAMED = 8, 8
+ROWS_NAMED, VALUES_NAMED = 8, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class PlanSummary:
     `department`, `user`: who sends, in words; `counts`: status -> rows; `groups`: the largest first; `wait`: this
     start waits for quiet hours to end; `waiting_until`: when the first row that waits may be sent; `run`: the run
     that continues; `is_known`: the campaign has been sent before; `again`: texts that `resend` sends again;
-    `preferred`: texts to the customer's preferred number although the list has phones; `remarks`: sentences.
+    `remarks`: sentences.
     """
 
     campaign: str
@@ -120,7 +120,6 @@ class PlanSummary:
     resend: str | None
     again: int
     again_unconfirmed: int
-    preferred: int
     consent_column: str | None
     consent: tuple[ConsentValue, ...]
     opt_out_line: str | None
@@ -194,6 +193,20 @@ class PlanSummary:
             return f"A new run: this list differs from the last one. {texted}"
         return "This campaign has never been sent."
 
+    @property
+    def consent_counts(self) -> list[str]:
+        """How many rows agreed to texts, and how many did not, with their values."""
+        if self.consent_column is None:
+            return []
+        yes = {one.value: one.rows for one in self.consent if one.is_yes}
+        no = {one.value: one.rows for one in self.consent if not one.is_yes}
+        agreed, others = sum(yes.values()), sum(no.values())
+        if not agreed:
+            return [f'No row says yes in "{self.consent_column}": {named_values(no)}.']
+        says, does = "says" if agreed == 1 else "say", "does" if others == 1 else "do"
+        lines = [f'{row_count(agreed)} {says} yes in "{self.consent_column}": {named_values(yes)}.']
+        return [*lines, f"{row_count(others)} {does} not: {named_values(no)}."] if others else lines
+
     def groups_of(self, *statuses: str) -> list[RowGroup]:
         """The groups with one of these statuses, the rows that are ready to send aside."""
         return [group for group in self.groups if group.status in statuses and group.codes != Code.STOPPED]
@@ -219,6 +232,9 @@ def summarize(plan: Plan) -> PlanSummary:
     request, sources, remarks = plan.request, plan.sources, plan.remarks
     campaign, customers, roles = request.campaign, sources.customers, sources.roles
     message = campaign.message
+    preferred, again = special_texts(plan.scratch, SCRATCH_RUN, plan.wait_rules.leaving)
+    if roles.phone is None:
+        preferred = 0
     return PlanSummary(
         campaign=campaign.name,
         department=department_of(campaign),
@@ -244,9 +260,8 @@ def summarize(plan: Plan) -> PlanSummary:
         run=plan.run,
         is_known=plan.known is not None,
         resend=request.resend,
-        again=remarks.again,
+        again=again,
         again_unconfirmed=remarks.again_unconfirmed,
-        preferred=remarks.preferred if roles.phone is not None else 0,
         consent_column=customers.headers[roles.consent] if roles.consent is not None else None,
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
@@ -259,7 +274,7 @@ def summarize(plan: Plan) -> PlanSummary:
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),
         unusual=plan.unusual,
-        remarks=tuple(_remarks(plan)),
+        remarks=tuple(_remarks(plan, preferred)),
     )
 
 
@@ -306,11 +321,16 @@ def _first_message(plan: Plan) -> FirstMessage | None:
     return None if row is None else FirstMessage(row["row"], row["phone"], row["body"])
 
 
-def _remarks(plan: Plan) -> Iterator[str]:
-    """What else a person should know before sending."""
+def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
+    """What else a person should know before sending. `preferred`: texts without a phone in a list with phones."""
     remarks = plan.remarks
     if plan.unusual is not None:
         yield plan.unusual
+    where = plan.request.campaign.recipients.where
+    if where is not None:
+        filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
+        are = "is" if filtered == 1 else "are"
+        yield f"`where` keeps the rows with {where}: {row_count(filtered)} {are} skipped."
     yield from remarks.columns or ()
     if plan.sent_with_other_template:
         sent = text_count(plan.sent_with_other_template)
@@ -321,8 +341,8 @@ def _remarks(plan: Plan) -> Iterator[str]:
         yield f"{row_count(remarks.not_again)} of those to send again cannot be sent now."
     if remarks.tried_before:
         yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
-    if plan.sources.roles.phone is not None and remarks.preferred:
-        yield f"{text_count(remarks.preferred)} without a phone: sent to the customer's preferred number."
+    if preferred:
+        yield f"{text_count(preferred)} without a phone: sent to the customer's preferred number."
     for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
         yield f'"{word}" is not a time zone: {row_count(count)} use the phone\'s area code.'
     template = plan.sources.template
@@ -333,8 +353,10 @@ def _remarks(plan: Plan) -> Iterator[str]:
 
 def named_values(counts: Mapping[str, int]) -> str:
     """Values of a column, the most frequent first: `"Y" 310, blank 4`."""
-    named = ", ".join(
-        f'"{value}" {count:,}' if value else f"blank {count:,}"
-        for value, count in Counter(counts).most_common(VALUES_NAMED)
-    )
-    return f"{named}, ..." if len(counts) > VALUES_NAMED else named
+    ordered = Counter(counts).most_common()
+    named = [
+        f'"{value}" {count:,}' if value else f"blank {count:,}" for value, count in ordered[:VALUES_NAMED]
+    ]
+    if more := ordered[VALUES_NAMED:]:
+        named.append(f"{len(more):,} more values in {row_count(sum(count for _, count in more))}")
+    return ", ".join(named)

@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from openpyxl.cell.cell import Cell
+from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
@@ -150,7 +151,7 @@ def write_into_list(ledger: Ledger, run: RunRecord, found: ListWorkbook, path: P
         raise ResultsError(f"{found.path}: the list and run {run.id} do not have the same rows.")
     notes = _add_columns(workbook[found.sheet], found, run.id, rows)
     for sheet in workbook.worksheets:
-        _keep_digits(sheet)
+        _keep_values(sheet)
         disconnect_tables(sheet)
     written = replace_file(path, workbook.save)
     if any(charts_of(sheet) for sheet in workbook.worksheets):
@@ -250,13 +251,28 @@ def _write(sheet: Worksheet, row: int, column_number: int, text: str) -> Any:
     return cell
 
 
-def _keep_digits(sheet: Worksheet) -> None:
-    """Numbers of more than 16 digits become their text: openpyxl would round them when it writes them."""
+def _keep_values(sheet: Worksheet) -> None:
+    """Changes the cells that openpyxl would write with another value than it read."""
     for cell in cells_of(sheet).values():
         value = cell.value
-        if isinstance(value, int | float) and not isinstance(value, bool) and float(f"{value:.16g}") != value:
+        if isinstance(value, CellRichText):
+            cell.value = _without_blank_runs(value)
+        elif isinstance(value, int | float) and float(f"{value:.16g}") != value:
+            # It is rounded to 16 digits, but text is written as it is.
             cell.value = repr(value)
             cell.data_type = "n"
+
+
+def _without_blank_runs(text: CellRichText) -> CellRichText:
+    """Moves blanks that are formatted by themselves to the end of the run before: they would be lost."""
+    runs: list[str | TextBlock] = []
+    for run in text:
+        if runs and not str(run).strip():
+            longer = f"{runs[-1]}{run}"
+            runs[-1] = TextBlock(runs[-1].font, longer) if isinstance(runs[-1], TextBlock) else longer
+        else:
+            runs.append(run)
+    return CellRichText(runs)
 
 
 @contextmanager

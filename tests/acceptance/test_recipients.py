@@ -58,7 +58,8 @@ def test_consent_is_counted_value_by_value(dealership: World) -> None:
         campaign='[recipients]\nconsent = { column = "ok to text", yes = ["Y", "Yes"] }\n',
     )
     output, codes = preview(dealership)
-    assert 'consent "Y" 2, "yes" 1, "YES" 1, "N" 1, blank 1, "1" 1' in output
+    assert 'consent 4 rows say yes in "OK to Text": "Y" 2, "yes" 1, "YES" 1.' in output
+    assert '3 rows do not: "N" 1, blank 1, "1" 1.' in output
     assert codes == dict.fromkeys((2, 3, 4, 8), "ready") | dict.fromkeys((5, 6, 7), "NO_CONSENT")
 
 

@@ -222,6 +222,43 @@ def test_keys_of_an_earlier_version_are_found_by_their_values(ledger_url: str) -
     ledger.close()
 
 
+def back_to_version_3(world: World, *changes: str) -> None:
+    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as ledger, ledger:
+        for change in changes:
+            assert ledger.execute(change).rowcount > 0
+        ledger.execute("UPDATE meta SET value = '3' WHERE name = 'schema_version'")
+        ledger.execute("ALTER TABLE campaigns DROP COLUMN key_region")
+
+
+@pytest.mark.parametrize("sent", [2, 3])
+def test_an_old_run_with_two_spellings_of_a_key_continues_without_a_second_text(
+    world: World, sandbox: Sandbox, sent: int
+) -> None:
+    rows = [
+        {"Customer ID": "c-1", "First Name": "Ann", "Due": due}
+        for due in ("03/05/2026", "3/5/2026", "3/6/2026")
+    ]
+    world.write(rows, campaign='[recipients]\nkey = ["Customer ID", "Due"]')
+    assert world.send("--limit", "1").code == 0
+    # An earlier version has sent one spelling, and the other one waits.
+    waiting = (
+        "SET status = 'pending', codes = 'HELD_BACK', start_id = NULL, sent_at = NULL, message_uuid = NULL"
+    )
+    tried = "(SELECT status, codes, start_id, sent_at, message_uuid FROM messages WHERE row = 2)"
+    back_to_version_3(
+        world,
+        """UPDATE messages SET key = '["c-1", "03/05/2026"]' WHERE row = 2""",
+        """UPDATE messages SET key = '["c-1", "3/5/2026"]' WHERE row = 3""",
+        f"UPDATE messages SET (status, codes, start_id, sent_at, message_uuid) = {tried} WHERE row = 3",
+        f"UPDATE messages {waiting} WHERE row = {5 - sent}",
+    )
+    assert world.run("ledger", "upgrade").code == 0
+    done = world.send()
+    assert "3 rows = 2 accepted by myKaarma + 1 skipped" in done.out
+    assert world.workbook()[5 - sent]["errorCodes"] == "DUPLICATE"
+    assert len(sandbox.requests()) == 2
+
+
 @pytest.mark.parametrize(
     ("region", "day", "moved"),
     [("US", "2026-03-05", False), ("GB", "2026-05-03", False), ("GB", "2026-05-03", True)],
@@ -232,10 +269,7 @@ def test_dates_in_old_keys_are_read_as_the_campaign_reads_them(
     key = f'[recipients]\nkey = ["Customer ID", "Due"]\ndefault_region = "{region}"'
     world.write([{"Customer ID": "c-1", "First Name": "Ann", "Due": "03/05/2026"}], campaign=key)
     assert world.send().code == 0
-    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as old, old:
-        old.execute("""UPDATE messages SET key = '["c-1", "03/05/2026"]'""")
-        old.execute("UPDATE meta SET value = '3' WHERE name = 'schema_version'")
-        old.execute("ALTER TABLE campaigns DROP COLUMN key_region")
+    back_to_version_3(world, """UPDATE messages SET key = '["c-1", "03/05/2026"]'""")
     if moved:
         world.folder = world.folder.rename(world.folder.with_name("another place"))
     assert world.run("ledger", "upgrade").code == 0

@@ -21,11 +21,12 @@ import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import identity, planned, start_record
+from lists import rows_of
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.worksheet.table import Table
 from openpyxl.worksheet.worksheet import Worksheet
 from sqlalchemy import insert
-from workbooks import new_workbook, with_part
+from workbooks import formatted_list, new_workbook, with_part
 
 from batchsend.errors import ResultsError
 from batchsend.ledger.ledger import Ledger, NewRun, RunRecord
@@ -386,6 +387,24 @@ def test_numbers_keep_all_digits_and_a_date_that_excel_cannot_show_stays_a_numbe
         assert f"<v>{value}</v>" in written
 
 
+def test_blanks_between_formatted_words_are_kept(tmp_path: Path) -> None:
+    with xlsxwriter.Workbook(tmp_path / "list.xlsx") as workbook:
+        bold, red = workbook.add_format({"bold": True}), workbook.add_format({"font_color": "red"})
+        sheet = workbook.add_worksheet()
+        sheet.write_row(0, 0, HEADER)
+        sheet.write_rich_string("A2", bold, "Ann", red, " ", bold, "Lee", " ", red, "x")
+        sheet.write_rich_string("B2", "Ann", bold, " Lee")
+    copy = sent(tmp_path / "list.xlsx").copy().path
+    cells = opened(copy).active[2]
+    assert [str(cell.value) for cell in cells[:2]] == ["Ann Lee x", "Ann Lee"]
+    assert [(run.text, bool(run.font.b)) for run in cells[0].value] == [
+        ("Ann ", True),
+        ("Lee ", True),
+        ("x", False),
+    ]
+    assert rows_of(open_list(copy))[2][:2] == ["Ann Lee x", "Ann Lee"]
+
+
 def test_macros_are_kept_and_so_is_the_ending(tmp_path: Path) -> None:
     (tmp_path / "vba.bin").write_bytes(b"macros")
     with xlsxwriter.Workbook(tmp_path / "list.xlsm") as workbook:
@@ -525,58 +544,8 @@ def test_only_its_owner_can_read_the_copy(tmp_path: Path) -> None:
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
-def rich_list(path: Path) -> Path:
-    """A list with what Excel's users put into workbooks."""
-    picture = path.with_suffix(".png")
-    picture.write_bytes(PICTURE)
-    with xlsxwriter.Workbook(path) as workbook:
-        sheet, other = workbook.add_worksheet("Customers"), workbook.add_worksheet("Notes")
-        sheet.write_row(
-            0, 0, [*HEADER, "Miles", "Full"], workbook.add_format({"bold": True, "bg_color": "#1F3864"})
-        )
-        for row in range(1, 6):
-            sheet.write_row(row, 0, [f"c{row}", "Ann"])
-            sheet.write_datetime(
-                row, 2, date(2026, 3, row), workbook.add_format({"num_format": "mmm d, yyyy"})
-            )
-            sheet.write(row, 3, row * 1000.5)
-            sheet.write_formula(row, 4, f'=B{row + 1}&" "&A{row + 1}', None, f"Ann c{row}")
-        sheet.freeze_panes(1, 1)
-        sheet.autofilter(0, 0, 5, 4)
-        sheet.set_column(0, 4, 18)
-        sheet.conditional_format(
-            "D2:D6",
-            {"type": "cell", "criteria": ">", "value": 3000, "format": workbook.add_format({"bold": True})},
-        )
-        sheet.conditional_format("D2:D6", {"type": "data_bar", "data_bar_2010": True})
-        sheet.data_validation("B2:B6", {"validate": "list", "source": ["Ann", "Bo"]})
-        sheet.write_comment("A2", "a note")
-        sheet.write_rich_string("B3", "An", workbook.add_format({"bold": True}), "n")
-        sheet.write_url("A3", "https://example.com", string="c2")
-        other.write(0, 0, "kept")
-        other.add_sparkline("A5", {"range": "Customers!D2:D6"})
-        other.insert_image("C3", picture)
-        other.insert_textbox("F3", "a text box")
-        other.insert_button("F12", {"caption": "Go"})
-        other.set_background(picture)
-        other.set_header("&L&G", {"image_left": picture})
-        other.write_dynamic_array_formula("J1:J3", "=UNIQUE(Customers!B2:B6)")
-        chart = workbook.add_chart({"type": "column"})
-        chart.add_series({"values": "=Customers!$D$2:$D$6"})
-        other.insert_chart("A8", chart)
-        workbook.define_name("Rate", "=Notes!$A$1")
-    return path
-
-
-#: A picture of one white pixel.
-PICTURE = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415478da63f8ffff3f0005fe02fe33"
-    "1295140000000049454e44ae426082"
-)
-
-
 def test_what_openpyxl_keeps_is_in_the_copy_and_the_rest_is_named(tmp_path: Path) -> None:
-    run = sent(rich_list(tmp_path / "list.xlsx"), "Customers")
+    run = sent(formatted_list(tmp_path / "list.xlsx"), "Customers")
     copy = run.copy()
     drawn_anew, lost = copy.notes
     assert drawn_anew == "Charts are drawn anew, so parts of their formatting can be different."
@@ -646,5 +615,5 @@ def test_what_only_excel_knows_is_named(tmp_path: Path, part: str, content: str,
 
 
 def test_nothing_is_missing_in_the_same_file(tmp_path: Path) -> None:
-    path = rich_list(tmp_path / "list.xlsx")
+    path = formatted_list(tmp_path / "list.xlsx")
     assert losses(path, path) == []

@@ -7,6 +7,11 @@ from same_table import RESULTS_HEADER
 
 from batchsend.lists.customer_list import ListOptions
 
+DOUBTFUL = (
+    "Line {} has letters that could be in several encodings. Choose one under [list_options]: "
+    'encoding = "mac-roman" for a list from an old Mac program, "cp850" from a DOS program, "windows-1252" from '
+    'Windows. Or save it again as "CSV UTF-8".'
+)
 TEXT_FILES = [
     # Excel on a Mac writes "CSV (Macintosh)" with the line ends of old Macs.
     Read("mac.csv", b"Name,Phone\rAnn,1\rBo,2\r", {2: ["Ann", "1"], 3: ["Bo", "2"]}),
@@ -68,6 +73,74 @@ TEXT_FILES = [
     # A database export in an old DOS encoding, which has to be named.
     Read(
         "dos850.csv", "A,B\nJürgen,2\n".encode("cp850"), {2: ["Jürgen", "2"]}, ListOptions(encoding="cp850")
+    ),
+    # Blanks before quotation marks.
+    Read(
+        "blanks.csv",
+        b'"Name", "Phone"\n"Lee, Ann", "1"\n"Bo" , "2"\n',
+        {2: ["Lee, Ann", "1"], 3: ["Bo", "2"]},
+        headers=("Name", "Phone"),
+    ),
+    Read("blanks.txt", b'"Name"; "Phone"\nAnn;  "1"\n', {2: ["Ann", "1"]}, headers=("Name", "Phone")),
+    # MySQL writes a backslash before a quotation mark.
+    Read(
+        "mysql.csv",
+        b'A,B\n"Robert \\"Bob\\" Lee",1\n"5\\"",2\n"6\\"",3\n"C:\\",4\n"last \\"one\\"",5',
+        {
+            2: ['Robert "Bob" Lee', "1"],
+            3: ['5"', "2"],
+            4: ['6"', "3"],
+            5: ["C:\\", "4"],
+            6: ['last "one"', "5"],
+        },
+    ),
+    Read("mysql.txt", b'A\tB\n"say \\"hi\\"\\"!"\t1\n', {2: ['say "hi""!', "1"]}),
+    *(
+        Refused(
+            "mysql.csv",
+            content,
+            (
+                (
+                    "The quotation marks in row 2 do not match: a cell opens one and never closes it, so the rows "
+                    'below would be lost. Fix the row (write a " inside a cell twice, and put one at each end of the '
+                    "cell), or export the list again."
+                ),
+            ),
+        )
+        for content in (b'A,B\n"5\\"",2\n"6,3\n', b'A,B\n"say \\"hi\\"\n\\"you\\"",2\n')
+    ),
+    # Text written as a formula, which keeps Excel from changing it; also in the header.
+    Read(
+        "formula.csv",
+        b'="Name",="Zip"\n="Ann",="02134"\n"=""Bo""",=""\n="say ""hi""",="O&#39;Brien"\n',
+        {2: ["Ann", "02134"], 3: ["Bo", ""], 4: ['say "hi"', "O'Brien"]},
+        headers=("Name", "Zip"),
+    ),
+    # Characters as web pages write them.
+    Read(
+        "entities.csv",
+        b"A,B\nO&#39;Brien,AT&amp;T\nO&amp;#39;Brien,Jos&eacute;\n&quot;Bo&quot;,&nbsp;x&nbsp;\nAT&T;,R&D\n",
+        {2: ["O'Brien", "AT&T"], 3: ["O'Brien", "José"], 4: ['"Bo"', "x"], 5: ["AT&T;", "R&D"]},
+    ),
+    # Ctrl-Z directly behind the last cell.
+    Read("dos.csv", b"A,B\n1,2\n3,4\x1a", {2: ["1", "2"], 3: ["3", "4"]}),
+    # A list from a Mac or a DOS program could be Windows-1252, with strange letters.
+    *(
+        Refused("mac.csv", content, (DOUBTFUL.format(line),))
+        for content, line in (
+            ("A,B\r1,2\rZoë,2\r".encode("mac_roman"), 3),
+            ("A,B\n1,2\nJosé,2\n".encode("mac_roman"), 3),
+            ("A,B\nPérez,2\n".encode("mac_roman"), 2),
+            ("A,B\nJosé,2\n".encode("cp850"), 2),
+            ("A,B\nMuñoz,2\n".encode("cp437"), 2),
+        )
+    ),
+    Read("mac.csv", "A\rJosé\r".encode("mac_roman"), {2: ["José"]}, ListOptions(encoding="mac-roman")),
+    # These are Windows-1252: curly quotes, dashes, the euro sign and Central European names.
+    Read(
+        "windows.csv",
+        "A,B\nO’Brien,5 €–6\nŽižek Šimon,Œuvre naïve\nMÜLLER…,“Kia™”\n".encode("cp1252"),
+        {2: ["O’Brien", "5 €–6"], 3: ["Žižek Šimon", "Œuvre naïve"], 4: ["MÜLLER…", "“Kia™”"]},
     ),
     # A results file is recognized by its header and read as the original list.
     Read(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import openpyxl
+import xlsxwriter
 from openpyxl.worksheet.worksheet import Worksheet
 
 SHEET = "xl/worksheets/sheet1.xml"
@@ -88,7 +90,7 @@ def ods_row(*texts: str, attributes: str = "") -> str:
 
 def spreadsheetml(sheets: str, *, encoding: str = "utf-8") -> bytes:
     """An "XML Spreadsheet 2003". `sheets`: its worksheets, or rows of a sheet `Customers`."""
-    if not sheets.startswith("<Worksheet "):
+    if not sheets.startswith(("<Worksheet ", "<Styles>")):
         sheets = f'<Worksheet ss:Name="Customers"><Table>{sheets}</Table></Worksheet>'
     return (
         f'<?xml version="1.0" encoding="{encoding}"?>\n<?mso-application progid="Excel.Sheet"?>\n'
@@ -104,3 +106,58 @@ def spreadsheetml_row(*texts: str, attributes: str = "") -> str:
         f'<Cell><Data ss:Type="String">{text}</Data></Cell>' if text else "<Cell/>" for text in texts
     )
     return f"<Row {attributes}>{cells}</Row>"
+
+
+#: A picture of one white pixel.
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415478da63f8ffff3f0005fe02fe33"
+    "1295140000000049454e44ae426082"
+)
+
+
+def formatted_list(path: Path) -> Path:
+    """A list of five customers with what Excel's users put into workbooks; its sheet is `Customers`."""
+    with xlsxwriter.Workbook(path) as workbook:
+        _add_customers(workbook)
+        _add_notes(workbook, path.with_suffix(".png"))
+        workbook.define_name("Rate", "=Notes!$A$1")
+    return path
+
+
+def _add_customers(workbook: xlsxwriter.Workbook) -> None:
+    bold = workbook.add_format({"bold": True})
+    header = workbook.add_format({"bold": True, "bg_color": "#1F3864", "font_color": "#FFFFFF", "border": 1})
+    day = workbook.add_format({"num_format": "mmm d, yyyy"})
+    sheet = workbook.add_worksheet("Customers")
+    sheet.write_row(0, 0, ["Customer ID", "First Name", "Due", "Miles", "Full"], header)
+    for row in range(1, 6):
+        sheet.write_row(row, 0, [f"c{row}", "Ann"])
+        sheet.write_datetime(row, 2, date(2026, 3, row), day)
+        sheet.write(row, 3, row * 1000.5)
+        sheet.write_formula(row, 4, f'=B{row + 1}&" "&A{row + 1}', None, f"Ann c{row}")
+    sheet.freeze_panes(1, 1)
+    sheet.autofilter(0, 0, 5, 4)
+    sheet.set_column(0, 4, 18)
+    sheet.conditional_format("D2:D6", {"type": "cell", "criteria": ">", "value": 3000, "format": bold})
+    sheet.conditional_format("D2:D6", {"type": "data_bar", "data_bar_2010": True})
+    sheet.data_validation("B2:B6", {"validate": "list", "source": ["Ann", "Bo"]})
+    sheet.write_comment("A2", "a note")
+    sheet.write_rich_string("B3", "An", bold, "n")
+    sheet.write_url("A3", "https://example.com", string="c2")
+
+
+def _add_notes(workbook: xlsxwriter.Workbook, picture: Path) -> None:
+    """A second sheet with a chart, and with what openpyxl cannot keep. Writes `picture`."""
+    picture.write_bytes(PICTURE)
+    sheet = workbook.add_worksheet("Notes")
+    sheet.write(0, 0, "kept")
+    chart = workbook.add_chart({"type": "column"})
+    chart.add_series({"values": "=Customers!$D$2:$D$6"})
+    sheet.insert_chart("A8", chart)
+    sheet.add_sparkline("A5", {"range": "Customers!D2:D6"})
+    sheet.insert_image("C3", picture)
+    sheet.insert_textbox("F3", "a text box")
+    sheet.insert_button("F12", {"caption": "Go"})
+    sheet.set_background(picture)
+    sheet.set_header("&L&G", {"image_left": picture})
+    sheet.write_dynamic_array_formula("J1:J3", "=UNIQUE(Customers!B2:B6)")

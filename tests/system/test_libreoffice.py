@@ -14,7 +14,7 @@ import openpyxl
 import pytest
 from lists import problems_of, rows_of
 from same_table import HEADERS, ROWS, TABLE
-from workbooks import new_workbook
+from workbooks import formatted_list, new_workbook
 from world import World, read_results, running_sandbox
 
 from batchsend.lists.customer_list import ListOptions, open_list
@@ -43,6 +43,13 @@ phone = "Mobile"
 rate = 200
 timeout = 5
 """
+FORMATTED = (
+    CAMPAIGN.format(ending=".xlsx").replace('phone = "Mobile"\n', "")
+    + """
+[list_options]
+sheet = "Customers"
+"""
+)
 CHOICE = '\n[list_options]\nhidden_rows = "skip"\n'
 
 
@@ -204,3 +211,33 @@ def test_a_results_workbook_that_libreoffice_saved_again_is_a_list(tmp_path: Pat
         customers = open_list(path, ListOptions())
         assert customers.headers == ("Customer UUID", "First Name", "Phone")
         assert rows_of(customers) == {i + 2: list(row.values()) for i, row in enumerate(rows)}
+
+
+@pytest.mark.filterwarnings("ignore:.*extension is not supported:UserWarning")
+def test_a_copy_of_the_list_with_its_results_looks_and_calculates_as_the_list_does(tmp_path: Path) -> None:
+    with running_sandbox(tmp_path) as sandbox:
+        world = World(tmp_path, sandbox.base_url).write(campaign=FORMATTED, template="Hi {{ first_name }}")
+        formatted_list(tmp_path / "customers.xlsx")
+        assert world.send().code == 0
+        assert world.run("results", "1", "--into-list").code == 0
+    copy = tmp_path / "results" / "campaign-1-list.xlsx"
+    libreoffice(
+        job(tmp_path / "customers.xlsx", tmp_path / "list-again.xlsx"),
+        job(copy, tmp_path / "copy-again.xlsx"),
+    )
+    original = openpyxl.load_workbook(tmp_path / "list-again.xlsx", data_only=True)
+    calculated = openpyxl.load_workbook(tmp_path / "copy-again.xlsx", data_only=True)
+    sheet, same = original["Customers"], calculated["Customers"]
+    assert [cell.value for cell in same["E"]] == ["Full", *(f"Ann c{number}" for number in range(1, 6))]
+    for name in ("Customers", "Notes"):
+        for cells in original[name].iter_rows():
+            for cell in cells:
+                found = calculated[name][cell.coordinate]
+                assert (found.value, found.number_format) == (cell.value, cell.number_format), cell.coordinate
+                assert (found.font.b, found.fill.fgColor.rgb) == (cell.font.b, cell.fill.fgColor.rgb)
+    assert (sheet.auto_filter.ref, same.auto_filter.ref) == ("A1:E6", "A1:J6")
+    assert same.column_dimensions["A"].width == sheet.column_dimensions["A"].width
+    assert len(same.conditional_formatting) == len(sheet.conditional_formatting)
+    assert len(calculated["Notes"]._charts) == 1
+    assert [cell.value for cell in same["F"]] == ["status", *["accepted"] * 5]
+    assert {cell.fill.fgColor.rgb for cell in same[1]} == {"FF1F3864"}

@@ -349,6 +349,12 @@ def test_the_question_says_who_got_the_text_from_another_list(
     assert sandbox.texts() == {"c-5": 2, "c-6": 1}
 
 
+def test_a_resend_of_nothing_known_sends_nothing(served: Served, sandbox: Sandbox) -> None:
+    _, failed = served.signed_in().check(SPRING, resend="everything")
+    assert "--resend everything: this is no known error code" in failed.plain
+    assert sandbox.requests() == []
+
+
 def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
     clicker = served.signed_in()
     address, checked = clicker.check(SPRING)

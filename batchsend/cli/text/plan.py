@@ -13,7 +13,6 @@ from batchsend.planning.summary import (
     RowGroup,
     character_name,
     department_of,
-    named_values,
     user_of,
 )
 from batchsend.reports.advice import advise
@@ -44,8 +43,8 @@ def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
         yield labeled("again", f"{text_count(plan.again)} sent again (--resend {plan.resend})")
     for number, remark in enumerate(plan.remarks):
         yield labeled("" if number else "note", remark)
-    if plan.consent:
-        yield labeled("consent", named_values({one.value: one.rows for one in plan.consent}))
+    for number, line in enumerate(plan.consent_counts):
+        yield labeled("" if number else "consent", line)
     yield from _costly(plan)
     yield from _differing(plan)
     yield from _groups(plan)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 from batchsend.errors import ListError
-from batchsend.lists.cells import clean
+from batchsend.lists.cells import clean, cleaner
 from batchsend.lists.formats.delimiters import (
     DELIMITERS,
+    csv_reader,
     delimiter_of_sep_line,
     delimiter_option,
     detect_delimiter,
@@ -32,7 +34,9 @@ _SAMPLE_LINES = 200
 # Follows the last line. If the csv module returns it as a record, all quotation marks were closed.
 _END = "\0end of file\0"
 # Some old programs write Ctrl-Z at the end of a text.
-_CTRL_Z = ["\x1a"]
+_CTRL_Z = "\x1a"
+# Lines that are read at a time.
+_LINES = 200
 _BUFFER = 256 * 1024
 
 
@@ -64,38 +68,73 @@ class TextSource:
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         with _open(self.path, self.encoding) as file:
-            if self.has_sep_line:
-                file.readline()
             lines = _Lines(self.path, file)
-            reader = csv.reader(lines, delimiter=self.delimiter)
-            number = 0
-            while True:
-                number += 1
-                try:
-                    record = next(reader)
-                except csv.Error:  # a cell longer than the csv module accepts
-                    problem = _unclosed(number) if len(lines.of_record) > 1 else cell_too_long(number)
-                    raise ListError(self.path, problem) from None
-                is_ascii = lines.of_record[0].isascii()
-                if len(lines.of_record) > 1:
-                    self._check_quotes(lines.of_record, number)
-                    is_ascii = all(map(str.isascii, lines.of_record))
-                elif lines.of_record[0] is _END:
-                    return
-                lines.of_record.clear()
-                # The same as `clean` for ASCII cells, but faster.
-                cells = list(map(str.strip if is_ascii else clean, record))
-                if cells != _CTRL_Z:
-                    yield number, cells
+            if self.has_sep_line:
+                lines.take(1)
+            number = 1
+            while some := lines.take(_LINES):
+                text = "".join(some)
+                if records := None if '\\"' in text else self._plain(some):
+                    clean_cell = cleaner(text)
+                else:
+                    records, clean_cell = self._careful(some, lines, number), clean
+                for row, record in enumerate(records, number):
+                    yield row, list(map(clean_cell, record))
+                number += len(records)
 
-    def _check_quotes(self, lines: list[str], number: int) -> None:
-        """Refuses a record of several lines that is not strictly quoted: a stray quotation mark swallowed rows."""
+    def _plain(self, lines: list[str]) -> list[list[str]] | None:
+        """The records of lines that each have one record; None for other lines."""
         try:
-            sound = lines[-1] is not _END and list(csv.reader(lines, delimiter=self.delimiter, strict=True))
-        except csv.Error:
-            sound = False
-        if not sound:
-            raise ListError(self.path, _unclosed(number))
+            *records, _ = csv_reader([*lines, _END], self.delimiter)
+        except csv.Error:  # a cell longer than the csv module accepts
+            return None
+        return records if len(records) == len(lines) else None
+
+    def _careful(self, some: list[str], lines: _Lines, number: int) -> list[list[str]]:
+        """The records that begin in `some` lines; the last one may end in later lines."""
+        of_record: list[str] = []
+
+        def feed() -> Iterator[str]:
+            more = some
+            while more:
+                for line in more:
+                    of_record.append(line)
+                    yield line
+                more = lines.take(1)
+            of_record.append(_END)
+            yield _END
+
+        records: list[list[str]] = []
+        reader = csv_reader(feed(), self.delimiter)
+        taken = 0
+        while taken < len(some):
+            try:
+                record = next(reader)
+            except csv.Error:  # a cell longer than the csv module accepts
+                row = number + len(records)
+                problem = _unclosed(row) if len(of_record) > 1 else cell_too_long(row)
+                raise ListError(self.path, problem) from None
+            records += self._checked(record, of_record, number + len(records))
+            taken += len(of_record)
+            of_record.clear()
+        return records
+
+    def _checked(self, record: list[str], lines: list[str], number: int) -> list[list[str]]:
+        """The records in the lines of `record`, which is several if quotation marks were misunderstood.
+
+        Some programs write a backslash before a quotation mark in a cell. Raises ListError for such a record, or one
+        of several lines, that is not strictly quoted: a stray quotation mark swallowed rows.
+        """
+        is_escaped = any('\\"' in line for line in lines)
+        if len(lines) == 1 and not is_escaped:
+            return [record]
+        for escape in (None, "\\") if is_escaped else (None,):
+            try:
+                written = lines if escape is None else [line for line in lines if line is not _END]
+                return list(csv_reader(written, self.delimiter, strict=True, escape=escape))
+            except csv.Error:
+                continue
+        raise ListError(self.path, _unclosed(number))
 
 
 def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextSource:
@@ -104,9 +143,7 @@ def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextS
         raise ListError(path, "It is a text file, which has no sheets. Remove `sheet` from [list_options].")
     encoding, note = detect_encoding(path, options.encoding)
     with _open(path, encoding) as file:
-        lines = list(islice(_Lines(path, file), _SAMPLE_LINES))
-    if lines[-1] is _END:
-        lines.pop()
+        lines = _Lines(path, file).take(_SAMPLE_LINES)
     by_sep_line = delimiter_of_sep_line(lines[0]) if lines else None
     delimiter = (
         delimiter_option(path, options.delimiter)
@@ -129,30 +166,28 @@ def _open(path: Path, encoding: str) -> TextIO:
     return io.TextIOWrapper(path.open("rb", buffering=_BUFFER), encoding=encoding, newline="")
 
 
-@dataclass
 class _Lines:
-    """The lines of a file, then `_END`. `of_record` collects the lines since it was last cleared."""
+    """The lines of a file."""
 
-    path: Path
-    file: TextIO
-    of_record: list[str] = field(default_factory=list)
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path = path
+        self._lines = iter(partial(file.readline, MAX_LINE_LENGTH), "")
+        self._count = 0
 
-    def __iter__(self) -> Iterator[str]:
-        keep = self.of_record.append
-        read = self.file.readline
-        count = 0
-        while line := read(MAX_LINE_LENGTH):
-            count += 1
-            if len(line) == MAX_LINE_LENGTH:
-                raise ListError(
-                    self.path,
-                    f"Line {count:,} is longer than {MAX_LINE_LENGTH:,} characters, which is too long for a list. "
-                    "Export the list again.",
-                )
-            keep(line)
-            yield line
-        keep(_END)
-        yield _END
+    def take(self, count: int) -> list[str]:
+        """The next lines; none at the end of the file."""
+        lines = list(islice(self._lines, count))
+        if lines and max(map(len, lines)) == MAX_LINE_LENGTH:
+            number = self._count + next(i for i, line in enumerate(lines, 1) if len(line) == MAX_LINE_LENGTH)
+            raise ListError(
+                self._path,
+                f"Line {number:,} is longer than {MAX_LINE_LENGTH:,} characters, which is too long for a list. "
+                "Export the list again.",
+            )
+        if lines and lines[-1].endswith(_CTRL_Z):
+            lines[-1] = lines[-1].rstrip(_CTRL_Z)
+        self._count += len(lines)
+        return lines
 
 
 def _unclosed(number: int) -> str:

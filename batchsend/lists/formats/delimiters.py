@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +17,15 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 _RECORDS = 50
 # In the first line, Excel takes this for the delimiter and does not show it.
 _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+
+
+def csv_reader(
+    lines: Iterable[str], delimiter: str, *, strict: bool = False, escape: str | None = None
+) -> Iterator[list[str]]:
+    """A reader that skips blanks before a cell, because a quotation mark behind them opens the cell."""
+    return csv.reader(
+        lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=strict, escapechar=escape
+    )
 
 
 def delimiter_option(path: Path, wanted: str) -> str:
@@ -80,7 +89,7 @@ def _split(lines: Sequence[str], delimiter: str, *, strict: bool) -> tuple[list[
     """The first records, up to the first invalid one, and its error."""
     records: list[list[str]] = []
     try:
-        for record in islice(csv.reader(lines, delimiter=delimiter, strict=strict), _RECORDS):
+        for record in islice(csv_reader(lines, delimiter, strict=strict), _RECORDS):
             records.append(record)  # noqa: PERF402 keeps the records before the error
     except csv.Error as error:
         return records, str(error)

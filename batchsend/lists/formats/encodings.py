@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import re
+from functools import partial
 from pathlib import Path
 
 from batchsend.errors import ListError
@@ -17,6 +19,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Windows-1252 has a symbol or a rare capital letter where Mac Roman and DOS have an accented letter, inside a word.
+_NOT_WINDOWS = re.compile(r"[a-z][ŠŒŽŸ]|[A-Z][ŠŒŽŸ][a-z]|[A-Za-z][€‚ƒ„†‡ˆ‰‹›˜¡¢£¤¥](?!\d)")
 _USUAL = ("utf-8", "utf-16", "windows-1252", "mac-roman", "iso-8859-1")
 _SAVE_AS_UTF8 = 'save it again as "CSV UTF-8"'
 
@@ -40,6 +44,11 @@ def detect_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
         return found, None
     bad_line = _first_undecodable(path, "utf-8")
     return ("utf-8", None) if bad_line is None else _windows_1252(path, bad_line)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the text is UTF-8 and not plain ASCII. Text in another encoding hardly ever is."""
+    return _first_undecodable(path, "utf-8") is None and _has_utf8_characters(path)
 
 
 def _known(path: Path, name: str) -> str:
@@ -81,7 +90,28 @@ def _windows_1252(path: Path, bad_line: int) -> tuple[str, str]:
             f"It is neither UTF-8 nor Windows-1252 text (see line {line}). Open it in the program that made it "
             f"and {_SAVE_AS_UTF8}, or name its encoding under [list_options].",
         )
+    if (line := _first_doubtful(path)) is not None:
+        raise ListError(
+            path,
+            f"Line {line} has letters that could be in several encodings. Choose one under [list_options]: "
+            'encoding = "mac-roman" for a list from an old Mac program, "cp850" from a DOS program, "windows-1252" '
+            f"from Windows. Or {_SAVE_AS_UTF8}.",
+        )
     return "cp1252", "read as Windows-1252"
+
+
+def _first_doubtful(path: Path) -> int | None:
+    """The number of the first line that is not likely to be Windows-1252; None if there is none."""
+    first = None
+    with path.open(encoding="cp1252") as file:
+        for number, line in enumerate(iter(partial(file.readline, _BLOCK), ""), 1):
+            if line.isascii():
+                continue
+            if _NOT_WINDOWS.search(line):
+                return number
+            first = first or number
+    # Excel on a Mac wrote Mac Roman with these line ends.
+    return first if file.newlines == "\r" else None
 
 
 def _check(path: Path, encoding: str, problem: str) -> None:

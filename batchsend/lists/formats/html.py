@@ -14,7 +14,7 @@ from pathlib import Path
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
-from batchsend.lists.formats.encodings import detect_encoding
+from batchsend.lists.formats.encodings import detect_encoding, is_utf8
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
 from batchsend.lists.source import (
     LAST_COLUMN,
@@ -56,7 +56,7 @@ def open_html(path: Path, snapshot: FileSnapshot, options: ListOptions) -> Strea
 
 
 def _encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
-    if wanted is None and (named := _named_encoding(path)):
+    if wanted is None and (named := _named_encoding(path)) and not is_utf8(path):
         try:
             return detect_encoding(path, named)
         except ListError:

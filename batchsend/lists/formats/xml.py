@@ -12,6 +12,10 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from batchsend.lists.formats.streaming import RepeatedRow
 
+# The namespaces of workbooks that Excel saved as "Strict Open XML" and as usual. openpyxl knows only the usual one.
+_STRICT = b"http://purl.oclc.org/ooxml/spreadsheetml/main"
+_USUAL = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
 _BLOCK = 256 * 1024
 #: Bytes between the ends of two rows. A row stays in memory until it ends.
 _MAX_ROW_BYTES = 64 * 1024 * 1024
@@ -22,7 +26,7 @@ class SheetHandler(Protocol):
 
     row: str  #: the tag of a row
     containers: frozenset[str]  #: the tags of rows and of the elements around rows
-    setting: str  #: the tag of another element that says something of a sheet
+    settings: frozenset[str]  #: the tags of other elements that say something of sheets or cells
 
     def start(self, element: Element) -> None:
         """A row or container begins."""
@@ -31,7 +35,7 @@ class SheetHandler(Protocol):
         """A row or container ends. Returns the row that it completes and removes it from its parent."""
 
     def apply(self, setting: Element) -> None:
-        """Takes in a `setting`."""
+        """Takes in one of the `settings`."""
 
 
 def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]:
@@ -39,18 +43,18 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
 
     Raises `zipfile.BadZipFile`, one of `package.DAMAGE_ERRORS`, if this is not XML or has a document type.
     """
-    containers, setting = handler.containers, handler.setting
+    containers, settings = handler.containers, handler.settings
     for event, element in elements(stream, handler.row):
         if element.tag in containers:
             if event == "start":
                 handler.start(element)
             elif (row := handler.end(element)) is not None:
                 yield row
-        elif event == "end" and element.tag == setting:
+        elif event == "end" and element.tag in settings:
             handler.apply(element)
 
 
-def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
+def elements(stream: IO[bytes], row: str = "") -> Iterator[tuple[str, Element]]:
     """Yields `start` and `end` with each element. `row` is the tag of a row. Raises like `read_rows`."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     since_row = 0
@@ -59,8 +63,8 @@ def elements(stream: IO[bytes], row: str) -> Iterator[tuple[str, Element]]:
         while block := stream.read(_BLOCK):
             if has_document_type(tail + block):
                 raise zipfile.BadZipFile
+            parser.feed(block if tail else block.replace(_STRICT, _USUAL))
             tail = block[-16:]
-            parser.feed(block)
             since_row += len(block)
             for event, element in _events(parser):
                 if event == "end" and element.tag == row:

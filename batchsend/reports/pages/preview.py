@@ -46,8 +46,6 @@ _COLUMNS = (
 PROBLEM_ROWS_BYTES, ROWS_BYTES = 250_000, 1_100_000
 #: Takes the place of a value that is known only once sending starts.
 GIVEN_LATER = "(given when sending starts)"
-#: Values of the consent column that are named.
-_VALUES_NAMED = 12
 TEMPLATE = "preview.html.j2"
 
 
@@ -255,7 +253,6 @@ def values(preview: Preview) -> dict[str, Any]:
     return {
         "p": preview,
         "s": summary,
-        "values_named": _VALUES_NAMED,
         "made_at": for_people(summary.made_at, summary.zone),
         "verdict": verdict(preview),
         "bar": bar(preview),

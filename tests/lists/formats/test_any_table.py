@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lists import rows_of
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
-from batchsend.lists import header_row, spool
+from batchsend.lists import customer_list, header_row, spool
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
 
@@ -89,6 +89,7 @@ def test_memory_per_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[int], bytes], allowed: int
 ) -> None:
     monkeypatch.setattr(header_row, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(customer_list, "CHUNK_BLOCKS", 2)
     monkeypatch.setattr(spool, "_IN_MEMORY", 1000)
     few, many = 500, 3_000
     peaks = []

@@ -148,7 +148,7 @@ PRINTABLE = st.text(
     max_size=12,
 )
 IN_WINDOWS_1252 = st.text(
-    st.sampled_from([bytes([i]).decode("cp1252") for i in (*range(32, 127), *range(160, 256))])
+    st.sampled_from([bytes([i]).decode("cp1252") for i in (*range(32, 127), *range(166, 256))])
 )
 
 

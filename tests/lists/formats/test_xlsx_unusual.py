@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,22 @@ def in_another_folder(parts: dict[str, bytes]) -> dict[str, bytes]:
     return moved
 
 
+def in_the_root(parts: dict[str, bytes]) -> dict[str, bytes]:
+    moved = {name.replace("xl/", ""): content for name, content in parts.items()}
+    for name in ("_rels/.rels", "[Content_Types].xml"):
+        moved[name] = moved[name].replace(b"xl/", b"")
+    return moved
+
+
+def strict(parts: dict[str, bytes]) -> dict[str, bytes]:
+    """As Excel saves "Strict Open XML", with prefixes, so that the sheet is not plain."""
+    name = "xl/worksheets/sheet1.xml"
+    tag = re.compile(rb"(</?)(?=[a-zA-Z])")
+    parts[name] = tag.sub(rb"\1x:", parts[name]).replace(b'xmlns="', b'xmlns:x="')
+    namespace = b"http://purl.oclc.org/ooxml/spreadsheetml/main"
+    return {name: content.replace(NAMESPACE.encode(), namespace) for name, content in parts.items()}
+
+
 def without_relations(parts: dict[str, bytes]) -> dict[str, bytes]:
     """Only the content types say which part is the workbook."""
     moved = in_another_folder(parts)
@@ -188,6 +205,8 @@ def without_relations(parts: dict[str, bytes]) -> dict[str, bytes]:
         with_backslashes,
         in_another_folder,
         without_relations,
+        in_the_root,
+        strict,
         lambda parts: with_backslashes(in_another_folder(parts)),
         lambda parts: with_backslashes(in_utf16()(parts)),
         lambda parts: {name.lower(): content for name, content in parts.items()},

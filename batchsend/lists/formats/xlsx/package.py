@@ -15,7 +15,7 @@ from typing import IO
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from batchsend.errors import ListError
-from batchsend.lists.formats.xml import has_document_type
+from batchsend.lists.formats.xml import elements, has_document_type
 
 #: Bytes of all parts of a workbook together, unpacked.
 MAX_UNPACKED_SIZE = 4 * 1024 * 1024 * 1024
@@ -41,7 +41,8 @@ DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
 )
 LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
-#: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding.
+#: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding,
+#: ValueError an invalid number or position.
 DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -50,7 +51,7 @@ DAMAGE_ERRORS = (
     RuntimeError,
     ParseError,
     LookupError,
-    UnicodeError,
+    ValueError,
 )
 _BOMB = "It is too large: unpacked it would take {:,} bytes. Export only the list, without other sheets or pictures."
 
@@ -80,10 +81,13 @@ class Package:
         """Raises one of `DAMAGE_ERRORS` if a part is missing or damaged."""
         main = _workbook_part(archive)
         folder, name = posixpath.split(main)
-        relations = _relations(archive, f"{folder}/_rels/{name}.rels", folder)
+        relations = _relations(archive, posixpath.join(folder, "_rels", f"{name}.rels"), folder)
         targets = {identity: part for identity, kind, part in relations if kind == "worksheet"}
         shared = {kind: part for _, kind, part in relations if part in archive.NameToInfo}
-        strings, styles = shared.get("sharedStrings"), shared.get("styles")
+        members = {name.casefold(): name for name in archive.NameToInfo}
+        # A part without a relation is taken if it is where it usually is.
+        strings = shared.get("sharedStrings", members.get(_USUAL_PARTS[1]))
+        styles = shared.get("styles", members.get(_USUAL_PARTS[2]))
         sheets, starts_in_1904 = [], False
         for element in _tree(archive, main).iter():
             tag = local_name(element.tag)
@@ -94,7 +98,6 @@ class Package:
                     sheets.append(Sheet(element.attrib["name"], is_visible, targets[key]))
             elif tag == "workbookPr":
                 starts_in_1904 = element.get("date1904") in {"1", "true"}
-        members = {name.casefold(): name for name in archive.NameToInfo}
         is_usual = all(
             part == members.get(usual) and (part is None or _is_utf8(archive, part))
             for part, usual in zip((main, strings, styles), _USUAL_PARTS, strict=True)
@@ -103,15 +106,29 @@ class Package:
 
     def number_formats(self, builtin: Mapping[int, str]) -> list[str]:
         """The number format of each style of cells. `builtin` has the formats that files only number."""
-        formats = dict(builtin)
-        numbers: list[int] = []
-        for group in _tree(self.archive, self.styles) if self.styles else ():
-            for element in group:
-                if local_name(group.tag) == "numFmts":
-                    formats[int(element.get("numFmtId", 0))] = element.get("formatCode", "")
-                elif local_name(group.tag) == "cellXfs":
-                    numbers.append(int(element.get("numFmtId", 0)))
+        formats, numbers = dict(builtin), []
+        for group, element in self._style_elements():
+            number = int(element.get("numFmtId", 0))
+            if group == "numFmts":
+                formats[number] = element.get("formatCode", "")
+            elif group == "cellXfs":
+                numbers.append(number)
         return [formats.get(number, "") for number in numbers]
+
+    def _style_elements(self) -> Iterator[tuple[str, Element]]:
+        """Yields the elements of the styles part, each with the name of its group."""
+        if self.styles is None:
+            return
+        opened: list[Element] = []
+        with self.archive.open(self.styles) as stream:
+            for event, element in elements(stream):
+                if event == "start":
+                    opened.append(element)
+                    continue
+                opened.pop()
+                if len(opened) == 2:
+                    yield local_name(opened[1].tag), element
+                    opened[1].clear()
 
 
 @contextmanager

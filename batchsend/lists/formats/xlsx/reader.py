@@ -22,7 +22,7 @@ from batchsend.lists.source import CHANGED, LAST_ROW, FileSnapshot, ListOptions
 
 #: Cells that calamine reads. They take up to 600 MB; openpyxl needs no memory for more.
 _MAX_FILLED = 5_000_000
-# The rectangle around them may have this many cells, or this many times the filled cells.
+# The rectangle from A1 around them may have this many cells, or this many times the filled cells.
 _SMALL_AREA = 1_000_000
 _MAX_AREA_RATIO = 4
 # The percent formats that files only number.

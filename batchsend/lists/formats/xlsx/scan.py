@@ -38,6 +38,8 @@ _ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: [\w:.]+="[^"<>]*")*) ?(/?)>')
 _ATTRIBUTES = rb'(?: [a-z]+="\w*")* ?>'
 _FILLED = re.compile(rb'<c r="[A-Z]{1,3}([0-9]{1,7})"' + _ATTRIBUTES)
 _FAR_COLUMN = re.compile(rb'<c r="([A-Z]{2,3})[0-9]+"' + _ATTRIBUTES)
+_NEAR_COLUMN = re.compile(rb'<c r="([A-Z])[0-9]+"')
+_FEW_CELLS = 8
 _HIDDEN = re.compile(rb'\bhidden="(?:1|true)"|\bht="0(?:\.0*)?"')
 _ERROR = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"[^>]*\bt="e"[^>]*(?<!/)>(.*?)</c>', re.DOTALL)
 _ERROR_VALUE = re.compile(rb"<v[^>]*>([^<]*)</v>")
@@ -60,17 +62,16 @@ class SheetScan:
     failures: dict[int, dict[int, str]] = field(default_factory=dict)
     #: Column, style -> rows of the cells with that style.
     percentages: dict[tuple[int, int], set[int]] = field(default_factory=lambda: defaultdict(set))
-    first_row: int = 0  #: the first row with a cell that may be filled; 0 if there is none
-    last_row: int = 0
-    last_column: int = 26  #: no cell is beyond this column
+    last_row: int = 0  #: the last row with a cell that may be filled; 0 if there is none
+    last_column: int = 0  #: no such cell is beyond this column
     filled: int = 0  #: how many cells may be filled
     filled_rows: int = 0  #: how many rows have such a cell
     merged: int = 0  #: how many merged areas
 
     @property
     def area(self) -> int:
-        """At most the number of cells in the rectangle around all filled cells."""
-        return (self.last_row - self.first_row + 1) * self.last_column if self.last_row else 0
+        """At most the number of cells in the rectangle from A1 around all filled cells."""
+        return self.last_row * self.last_column
 
 
 def scan_sheet(stream: IO[bytes], percent_styles: Mapping[int, str]) -> SheetScan:
@@ -134,11 +135,18 @@ def _check_and_measure(block: bytes, scan: SheetScan) -> None:
         if attributes and (b"hidden" in attributes or b'ht="0' in attributes) and _HIDDEN.search(attributes):
             scan.hidden.add(number)
     if filled:
-        scan.first_row, scan.last_row = scan.first_row or filled[0], filled[-1]
-        scan.last_column = max(scan.last_column, *map(_number, {*_FAR_COLUMN.findall(block), b"A"}))
+        scan.last_row = filled[-1]
+        scan.last_column = max(scan.last_column, _last_column(block, len(cell_rows) / len(filled)))
     scan.filled += len(cell_rows)
     scan.filled_rows += len(filled)
     scan.merged += block.count(b"<mergeCell ")
+
+
+def _last_column(block: bytes, average: float) -> int:
+    """At least the number of the last column. It is exact beyond Z, and in rows with few cells on average."""
+    far = set(_FAR_COLUMN.findall(block))
+    letters = far or (set(_NEAR_COLUMN.findall(block)) if average < _FEW_CELLS else {b"Z"})
+    return max(map(_number, letters))
 
 
 def _find_failures(block: bytes, scan: SheetScan) -> None:

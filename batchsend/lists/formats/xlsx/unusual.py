@@ -18,6 +18,7 @@ from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelt
 from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH, from_excel
 from openpyxl.utils.exceptions import CellCoordinatesException
 from openpyxl.worksheet import _reader as openpyxl_reader
+from openpyxl.xml.constants import SHEET_MAIN_NS
 
 from batchsend.lists.cells import clean, percentage, text_of
 from batchsend.lists.damage import UNCALCULATED
@@ -27,7 +28,7 @@ from batchsend.lists.formats.xlsx.scan import error_text
 from batchsend.lists.formats.xml import elements, read_rows
 from batchsend.lists.source import LAST_COLUMN, LAST_ROW
 
-_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_MAIN = f"{{{SHEET_MAIN_NS}}}"
 _ROW, _CELL, _EXTENSIONS = f"{_MAIN}row", f"{_MAIN}c", f"{_MAIN}extLst"
 _CELLS, _MERGED = f"{_MAIN}sheetData", f"{_MAIN}mergeCell"
 _VALUE, _FORMULA, _INLINE = f"{_MAIN}v", f"{_MAIN}f", f"{_MAIN}is"
@@ -108,7 +109,7 @@ def _join(first: RepeatedRow, second: RepeatedRow) -> RepeatedRow:
 class _SheetContent:
     """The reader's position in the sheet. See `SheetHandler`."""
 
-    row, containers, setting = _ROW, frozenset({_CELLS, _ROW}), _MERGED
+    row, containers, settings = _ROW, frozenset({_CELLS, _ROW}), frozenset({_MERGED})
 
     index: int
     sheet: StreamedSheet

@@ -1,0 +1,92 @@
+"""What a person is told about a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from ledgers import BASE_URL
+from world import World
+
+from batchsend.campaigns.file import load_campaign
+from batchsend.planning.plan import PlanRequest, make_plan
+from batchsend.planning.summary import PlanSummary, named_values, summarize
+
+
+def summary(
+    folder: Path, rows: Sequence[dict[str, str]], campaign: str = "", limit: int | None = None
+) -> PlanSummary:
+    """The summary of a first start with these rows, at noon in Chicago."""
+    World(folder).write(
+        [{"Customer UUID": f"c{number}", "First Name": "Ann", **row} for number, row in enumerate(rows)],
+        campaign=campaign,
+    )
+    moment = datetime(2026, 3, 2, 18, tzinfo=UTC)
+    request = PlanRequest(load_campaign(folder / "campaign.toml"), BASE_URL, "here", moment, limit)
+    with make_plan(request, None) as plan:
+        return summarize(plan)
+
+
+@pytest.mark.parametrize(
+    ("limit", "remarks"),
+    [
+        (None, ("3 texts without a phone: sent to the customer's preferred number.",)),
+        (4, ("1 text without a phone: sent to the customer's preferred number.",)),
+        (3, ()),
+    ],
+)
+def test_only_the_texts_of_this_start_are_counted(
+    tmp_path: Path, limit: int | None, remarks: tuple[str, ...]
+) -> None:
+    phones = [f"312555010{number}" for number in range(3)] + [""] * 3
+    assert summary(tmp_path, [{"Phone": phone} for phone in phones], limit=limit).remarks == remarks
+
+
+def test_texts_that_wait_for_quiet_hours_are_not_counted(tmp_path: Path) -> None:
+    rows = [
+        {"Phone": "3125550100", "Timezone": "CT"},
+        {"Phone": "", "Timezone": "CT"},
+        {"Phone": "", "Timezone": "Asia/Tokyo"},
+    ]
+    found = summary(tmp_path, rows, '[sending]\nquiet_hours = "TCPA"\n')
+    assert (found.texts, found.remarks) == (
+        2,
+        ("1 text without a phone: sent to the customer's preferred number.",),
+    )
+
+
+CONSENT = '[recipients]\nconsent = { column = "ok", yes = ["Y", "Yes"] }\n'
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        (["Y", "y", "N", ""], ['2 rows say yes in "OK": "Y" 1, "y" 1.', '2 rows do not: "N" 1, blank 1.']),
+        (["Y", "N"], ['1 row says yes in "OK": "Y" 1.', '1 row does not: "N" 1.']),
+        (["Y"], ['1 row says yes in "OK": "Y" 1.']),
+        (["1", "1", ""], ['No row says yes in "OK": "1" 2, blank 1.']),
+    ],
+)
+def test_consent_says_which_values_mean_yes(tmp_path: Path, values: list[str], lines: list[str]) -> None:
+    assert summary(tmp_path, [{"OK": value} for value in values], CONSENT).consent_counts == lines
+
+
+def test_of_many_values_the_most_frequent_are_named() -> None:
+    counts = {f"v{number}": 100 - number for number in range(100)}
+    first = ", ".join(f'"v{number}" {100 - number}' for number in range(20))
+    assert named_values(counts) == f"{first}, 80 more values in 3,240 rows"
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        (["CR-V", "Civic", "Fit"], '`where` keeps the rows with model == "CR-V": 2 rows are skipped.'),
+        (["CR-V", "Civic"], '`where` keeps the rows with model == "CR-V": 1 row is skipped.'),
+        (["CR-V"], '`where` keeps the rows with model == "CR-V": 0 rows are skipped.'),
+    ],
+)
+def test_a_condition_is_shown_with_what_it_skips(tmp_path: Path, models: list[str], sentence: str) -> None:
+    campaign = "[recipients]\nwhere = 'model == \"CR-V\"'\n"
+    assert summary(tmp_path, [{"Model": model} for model in models], campaign).remarks == (sentence,)
