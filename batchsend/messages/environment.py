@@ -240,6 +240,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             "_compared": _compared,
             "_concatenated": _concatenated,
             "_multiplied": numbers.multiplied,
+            "_tested": numbers.tested,
             "_check_time": _check_time,
         }
         comparisons: dict[str, Any] = {
@@ -296,6 +297,8 @@ class _Checks(NodeTransformer):
                 return self._with_length_check
             case nodes.Compare():
                 return self._with_comparison_checks
+            case nodes.If() | nodes.CondExpr():
+                return self._with_test_checks
             case nodes.Add() | nodes.Mul() if not _has_literal_text(node):
                 return self._with_number_check
         return None
@@ -323,10 +326,27 @@ class _Checks(NodeTransformer):
             left = operand.expr
         return checked or node
 
+    def _with_test_checks(self, node: nodes.If | nodes.CondExpr) -> nodes.Node:
+        self.generic_visit(node)
+        node.test = _tested(node.test)
+        return node
+
     def _with_number_check(self, node: nodes.Add | nodes.Mul) -> nodes.Node:
         self.generic_visit(node)
         name = "_added" if isinstance(node, nodes.Add) else "_multiplied"
         return _call(name, [node.left, node.right], node.lineno)
+
+
+def _tested(node: Any) -> Any:
+    """The condition with a check of every cell that is tested alone, as in `vip and not sold`."""
+    match node:
+        case nodes.And() | nodes.Or():
+            node.left, node.right = _tested(node.left), _tested(node.right)
+        case nodes.Not():
+            node.node = _tested(node.node)
+        case nodes.Name() | nodes.Getattr() | nodes.Getitem():
+            return nodes.Filter(node, "_tested", [], [], None, None, lineno=node.lineno)
+    return node
 
 
 def _has_literal_text(node: nodes.Expr) -> bool:

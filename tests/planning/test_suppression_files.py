@@ -198,6 +198,11 @@ def test_one_file_of_phones_makes_phones_necessary(
                 "again, with the people who opted out."
             ),
         ),
+        # The phones are in a column that is not known as one.
+        (
+            b"customer_uuid,Primary Phone\nc1,3125550142\n,3125550143\n",
+            '"Primary Phone" has phone numbers, but its header is not known as a phone. Rename that column to Phone.',
+        ),
         # An export that failed leaves an empty file, which does not mean that there are no opt-outs.
         (b"", "It is empty. Export the list again, with its header and its rows."),
     ],
