@@ -232,7 +232,7 @@ def fuzz(minutes: float, seed: int) -> int:
     """Reads damaged files until the time is up and prints the counts. Returns 1 if anything failed."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     failures: list[str] = []
-    slowest, memory, files = 0.0, 0, 0
+    slowest, memory, files = (0.0, 0), 0, 0
     end = time.monotonic() + minutes * 60
     while time.monotonic() < end:
         watch = Watch(seed)
@@ -246,7 +246,7 @@ def fuzz(minutes: float, seed: int) -> int:
                 seed, ending = int(str(begun["seed"])), str(begun["ending"])
                 start = time.monotonic()
                 done = watch.next(MAX_SECONDS)
-                slowest = max(slowest, time.monotonic() - start)
+                slowest = max(slowest, (time.monotonic() - start, seed))
                 outcome = "aborted" if done is None else str(done["outcome"])
                 files += 1
                 counts[ending, outcome] += 1
@@ -263,7 +263,8 @@ def fuzz(minutes: float, seed: int) -> int:
         finally:
             watch.end()
         seed += 1
-    print(f"{files:,} files; slowest {slowest:.1f} s; most memory {memory / 1e6:,.0f} MB; next seed {seed}")
+    print(f"{files:,} files; slowest {slowest[0]:.1f} s (seed {slowest[1]})")
+    print(f"most memory {memory / 1e6:,.0f} MB; next seed {seed}")
     for (ending, outcome), count in sorted(counts.items()):
         print(f"  {ending or '(none)':10} {outcome:14} {count:8,}")
     print(f"{len(failures)} failures")

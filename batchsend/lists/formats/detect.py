@@ -66,6 +66,8 @@ _XML = re.compile(rb"\s*<\?xml\b", re.IGNORECASE)
 _SPREADSHEETML = re.compile(rb"<(?:\w+:)?Workbook\b[^>]*urn:schemas-microsoft-com:office:spreadsheet")
 _HTML = re.compile(rb"<(?:html|table)\b", re.IGNORECASE)
 _WEB_ARCHIVE = re.compile(rb"MIME-Version:|From: <Saved by", re.IGNORECASE)
+# `Workbook`, or `Book` in Excel 95. Some programs write it in capitals.
+_BOOK = re.compile("book".encode("utf-16-le"), re.IGNORECASE)
 _GOOGLE_LINK = re.compile(rb'\s*\{[^}]*(?:docs\.google\.com|"doc_id")')
 _JSON = re.compile(rb'\s*(?:\[\s*)?\{\s*"')
 # (a part that only this format has, description, what to do)
@@ -161,7 +163,7 @@ def _detect_ole(path: Path) -> Format:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
             raise ListError(path, LOCKED)
-        if content.find("Workbook".encode("utf-16-le")) >= 0 or content.find("Book".encode("utf-16-le")) >= 0:
+        if _BOOK.search(content):
             return Format.XLS
         if _directory_is_missing(content[:52], len(content)):
             raise ListError(path, DAMAGED)

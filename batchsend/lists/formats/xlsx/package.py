@@ -41,7 +41,8 @@ DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
 )
 LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
-#: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding.
+#: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding,
+#: ValueError an invalid number or position.
 DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -50,7 +51,7 @@ DAMAGE_ERRORS = (
     RuntimeError,
     ParseError,
     LookupError,
-    UnicodeError,
+    ValueError,
 )
 _BOMB = "It is too large: unpacked it would take {:,} bytes. Export only the list, without other sheets or pictures."
 
