@@ -16,7 +16,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from batchsend.messages import filters, limits, numbers
+from batchsend.messages import limits, numbers
+from batchsend.messages.name_case import name_case
+from batchsend.messages.phones import phone
 
 
 class BlankCellError(UndefinedError):
@@ -62,6 +64,18 @@ def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(value, Undefined):
             return value
         return function(limits.text_of(value), *args, **kwargs)
+
+    return wrapper
+
+
+def _of_babel(name: str) -> Callable[..., str]:
+    """One of our filters that print with Babel, which is imported at its first use because that takes time."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> str:
+        from batchsend.messages import filters
+
+        text: str = getattr(filters, name)(*args, **kwargs)
+        return text
 
     return wrapper
 
@@ -132,10 +146,10 @@ _JINJA_FILTERS = (
 _SEQUENCE_FILTERS = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
 _ORDERING_FILTERS = ("max", "min", "sort")
 _TEXT_FILTERS: Mapping[str, Callable[..., str]] = {
-    "name_case": filters.name_case,
-    "phone": filters.phone,
-    "date": filters.date,
-    "money": filters.money,
+    "name_case": name_case,
+    "phone": phone,
+    "date": _of_babel("date"),
+    "money": _of_babel("money"),
     "capitalize": str.capitalize,
     "lower": str.lower,
     "trim": str.strip,

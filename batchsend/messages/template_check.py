@@ -316,10 +316,21 @@ class _FileCheck:
             self.findings.sources[name] = content.decode("utf-8-sig")
             return name
         if not optional:
+            near = _nearest_name(self.folder, names[-1])
+            hint = f"; did you mean `{near}`?" if near else ""
             self._problem(
-                line, f"`{names[-1]}` cannot be used: there is no such file in the template's folder"
+                line, f"`{names[-1]}` cannot be used: there is no such file in the template's folder{hint}"
             )
         return None
+
+
+def _nearest_name(folder: Path, name: str) -> str | None:
+    """The name that a template may use for the file of `folder` that is most like `name`."""
+    path = _inside(folder, name)
+    near = nearest_file(path, _ENDINGS) if path is not None else None
+    if near is None or not near.resolve().is_relative_to(folder.resolve()):
+        return None
+    return near.resolve().relative_to(folder.resolve()).as_posix()
 
 
 def _inside(folder: Path, name: str) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,10 +30,29 @@ from batchsend.statuses import IN_FLIGHT, SKIPPED_CODES, Code, Status
 _EXAMPLES = 20
 
 
+class CostlyCharacters:
+    """Characters that leave room for 70 characters in a segment, not 160, with the texts that have them."""
+
+    def __init__(self, *, smart_encoding: bool) -> None:
+        # With smart encoding a dash beside an emoji costs nothing extra: without the emoji it becomes a plain dash.
+        self._characters_of = unencodable if smart_encoding else non_gsm7
+        self.texts: Counter[str] = Counter()
+        #: Character -> the first few rows.
+        self.rows: defaultdict[str, list[int]] = defaultdict(list)
+
+    def add(self, row: int, body: str) -> None:
+        """Counts the characters of a text that is sent in UCS-2."""
+        for character in self._characters_of(body):
+            self.texts[character] += 1
+            if len(self.rows[character]) < _EXAMPLES:
+                self.rows[character].append(row)
+
+
 @dataclass
 class Remarks:
     """Counts and examples that a person should see before sending."""
 
+    costly: CostlyCharacters
     #: Sentences about columns that the campaign uses, or does not. They go by the first chunk.
     columns: tuple[str, ...] | None = None
     #: Value of the consent column -> rows.
@@ -43,9 +62,6 @@ class Remarks:
     differing_rows: int = 0
     #: Value of the column that `template_by` chooses by -> rows.
     template_values: Counter[str] = field(default_factory=Counter)
-    #: Character that makes a text cost more -> the first few rows, and the number of rows.
-    costly: dict[str, list[int]] = field(default_factory=dict)
-    costly_rows: Counter[str] = field(default_factory=Counter)
     #: Values of the list's time zone column that are not time zones -> rows.
     unknown_zones: Counter[str] = field(default_factory=Counter)
     #: Rows that `--resend` sends again, the `unconfirmed` ones among them, and rows that it cannot send again.
@@ -87,15 +103,13 @@ class Planner:
         resend: str | None,
         continues: bool,
     ) -> None:
-        self.remarks = Remarks()
+        self.remarks = Remarks(CostlyCharacters(smart_encoding=campaign.message.smart_encoding))
         self._campaign = campaign
         self._sources = sources
         self._history = history
         self._now = now
         self._resend = resend
         self._continues = continues
-        # With smart encoding a dash beside an emoji costs nothing extra: without the emoji it becomes a plain dash.
-        self._costly = unencodable if campaign.message.smart_encoding else non_gsm7
         recipients = campaign.recipients
         names = {
             "key": True,
@@ -199,15 +213,9 @@ class Planner:
             (row, first, headers)
             for row, (first, headers) in zip(differing.index.tolist(), differing, strict=True)
         ][: _EXAMPLES - len(remarks.differing)]
-        self._note_costly(sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"])
-
-    def _note_costly(self, bodies: pd.Series[Any]) -> None:
-        for row, body in zip(bodies.index.tolist(), bodies, strict=True):
-            for character in self._costly(body):
-                self.remarks.costly_rows[character] += 1
-                examples = self.remarks.costly.setdefault(character, [])
-                if len(examples) < _EXAMPLES:
-                    examples.append(row)
+        costly = sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"]
+        for row, body in zip(costly.index.tolist(), costly, strict=True):
+            remarks.costly.add(row, body)
 
 
 def _stored(rows: pd.DataFrame, cells: Sequence[int]) -> dict[str, list[Any]]:
