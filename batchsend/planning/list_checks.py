@@ -171,6 +171,6 @@ def remarks_on_columns(
     if consents := unused_consent_columns(frame, used):
         seem, it, does = ("seems", "it", "it does") if len(consents) == 1 else ("seem", "them", "they do")
         yield (
-            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does}, use "
-            f"{it} in `consent` or `where` under [recipients]."
+            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does}, "
+            f"use {it} in `consent` or `where` under [recipients]."
         )
