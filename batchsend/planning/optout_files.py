@@ -70,6 +70,12 @@ def read_opt_outs(path: Path, region: str) -> list[OptOutRow]:
     they have no one to skip.
     """
     people = _open(path)
+    if people.columns_left_alone:
+        raise ListError(
+            path,
+            f"Column {people.columns_left_alone[0]} has values but no header, and could name people who opted out. "
+            "Give it a header, or delete it.",
+        )
     columns = _find_columns(people)
     rows = [row for chunk in people.chunks(used=()) for row in _read(chunk, people, columns, region)]
     lost = [row.row for row in rows if row.is_empty and row.has_invalid]

@@ -174,6 +174,29 @@ def test_one_file_of_phones_makes_phones_necessary(
                 "a comma in it needs quotation marks), or export the file again."
             ),
         ),
+        # The extra cell is blank, but the phone is not under its header.
+        (
+            b"name;phone;note\nBo;3125550143;x\nLee; Ann;3125550142;\n",
+            (
+                "Row 3 has 4 cells, the header has 3, so it is unclear who it names. Correct it (a cell with "
+                "a comma in it needs quotation marks), or export the file again."
+            ),
+        ),
+        # In a spreadsheet, a second phone without a header: only a campaign's list could do without it.
+        (
+            ods(ods_row("name", "phone") + ods_row("Bo", "3125550143", "3125550142")),
+            (
+                "Column C has values but no header, and could name people who opted out. "
+                "Give it a header, or delete it."
+            ),
+        ),
+        (
+            b",phone\n3125550143,3125550142\n",
+            (
+                "Column A has values but no header, and could name people who opted out. "
+                "Give it a header, or delete it."
+            ),
+        ),
         # A column of numbers without a header: the first number is where the header should be.
         (
             b"3125550142\n3125550143\n",

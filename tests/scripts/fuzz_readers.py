@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from list_cases import write
 from odd_lists import ODD_LISTS
-from same_table import in_html, in_text, texts
+from same_table import in_html, in_parquet, in_text, texts
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError
@@ -96,6 +96,7 @@ def samples(folder: Path) -> list[tuple[str, bytes]]:
         ("list.csv", in_text(",")),
         ("list.csv", in_text("\t", "utf-16")),
         ("list.html", in_html()),
+        ("list.parquet", in_parquet()),
         ("list.ods", ods(cells)),
         ("list.xml", spreadsheetml(rows)),
     ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, ParseError, fromstring
+from xml.parsers import expat
 
 from batchsend.errors import ListError
 from batchsend.lists.formats.xml import elements, has_document_type
@@ -50,6 +51,7 @@ DAMAGE_ERRORS = (
     NotImplementedError,
     RuntimeError,
     ParseError,
+    expat.ExpatError,
     LookupError,
     ValueError,
 )
