@@ -20,6 +20,7 @@ from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
+from openpyxl.workbook.properties import CalcProperties
 from openpyxl.workbook.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -55,7 +56,7 @@ _WRAPPED = "message"
 _STARTERS = tuple("=+-@'")
 #: What XML cannot hold, and text that looks like the escape for it.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
-_SAVE_AGAIN = "Open the list in Excel, save it, and try again."
+_SAVE_AGAIN = "Open the list in Excel, save it as an Excel workbook (.xlsx), and try again."
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,8 @@ class _Reader(ExcelReader):
         """The names of the sheets, visible ones first."""
         self.read_workbook()
         sheets = [sheet for sheet, _ in self.parser.find_sheets()]
+        if not sheets:
+            raise ValueError("a workbook of another kind, such as Strict Open XML")
         return [sheet.name for sheet in sorted(sheets, key=lambda sheet: sheet.state != "visible")]
 
     def workbook(self) -> Workbook:
@@ -320,6 +323,7 @@ class _Reader(ExcelReader):
         self.read()
         self.wb.template = False
         # The copy has formulas without their results.
+        self.wb.calculation = self.wb.calculation or CalcProperties()
         self.wb.calculation.fullCalcOnLoad = True
         return self.wb
 

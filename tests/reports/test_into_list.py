@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -436,6 +437,16 @@ def test_a_list_that_was_saved_again_with_the_same_rows_is_the_same_list(tmp_pat
     assert run.sheet()["D2"].value == "accepted"
 
 
+def test_a_workbook_without_settings_for_calculation(tmp_path: Path) -> None:
+    path = saved(tmp_path, [HEADER, ["c1", "=1+1"]])
+    with zipfile.ZipFile(path) as archive:
+        xml = archive.read("xl/workbook.xml")
+    with_part(path, "xl/workbook.xml", re.sub(rb"<calcPr[^>]*/>", b"", xml))
+    copy = sent(path).copy().path
+    with zipfile.ZipFile(copy) as archive:
+        assert b'fullCalcOnLoad="1"' in archive.read("xl/workbook.xml")
+
+
 def test_the_sheet_with_the_rows_of_the_run_is_found(tmp_path: Path) -> None:
     workbook, sheet = new_workbook([HEADER, ["c1", "Ann"]])
     sheet.title = "January"
@@ -475,6 +486,16 @@ def one_row_more(run: Sent) -> None:
         connection.execute(insert(messages), [planned(9) | {"run_id": 1, "campaign_id": 1}])
 
 
+def strict(run: Sent) -> None:
+    """Saves it as "Strict Open XML Spreadsheet", one of Excel's kinds."""
+    with zipfile.ZipFile(run.path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    usual = rb"http://schemas.openxmlformats.org/(spreadsheetml|officeDocument)/2006/"
+    for name, content in parts.items():
+        if name.startswith("xl/"):
+            with_part(run.path, name, re.sub(usual, rb"http://purl.oclc.org/ooxml/\1/", content))
+
+
 def results_as_list(run: Sent) -> None:
     write_xlsx(run.path, RunResults(run.ledger, 1, run.run.headers, ZoneInfo("UTC"), [("Title", None)], 1))
     run.run = replace(run.run, list_fingerprint=open_list(run.path).fingerprint())
@@ -495,6 +516,7 @@ def results_as_list(run: Sent) -> None:
             lambda run: with_part(run.path, "docProps/core.xml", b"<broken"),
             "openpyxl, the library for it, does not understand the file",
         ),
+        (strict, "openpyxl, the library for it, does not understand the file"),
         (results_as_list, "the list is a results workbook of batchsend, which has these columns already"),
     ],
 )
