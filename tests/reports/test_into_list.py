@@ -23,6 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import identity, planned, start_record
 from lists import rows_of
+from openpyxl.chart import LineChart, Reference
+from openpyxl.drawing.spreadsheet_drawing import AbsoluteAnchor
+from openpyxl.drawing.xdr import XDRPositiveSize2D
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.worksheet.table import Table
 from openpyxl.worksheet.worksheet import Worksheet
@@ -607,6 +610,24 @@ def test_a_chart_over_the_new_columns_is_named(tmp_path: Path) -> None:
         chart.add_series({"values": "=Sheet1!$B$2:$C$2"})
         sheet.insert_chart("E3", chart)
     assert "A chart lies over the new columns: move it aside." in sent(tmp_path / "list.xlsx").copy().notes
+
+    with xlsxwriter.Workbook(tmp_path / "list.xlsx") as workbook:
+        sheet = workbook.add_chartsheet()  # a chart without cells below it
+        chart = workbook.add_chart({"type": "line"})
+        chart.add_series({"values": "=Sheet1!$B$2:$C$2"})
+        sheet.set_chart(chart)
+        workbook.add_worksheet("Sheet1").write_column(0, 0, ["Customer ID", "c1"])
+    assert sent(tmp_path / "list.xlsx").sheet()["B2"].value == "accepted"
+
+
+def test_a_chart_in_a_fixed_place_is_over_no_column(tmp_path: Path) -> None:
+    workbook, sheet = new_workbook([HEADER, ["c1", 1, 2]])
+    chart = LineChart()
+    chart.add_data(Reference(sheet, min_col=2, max_col=3, min_row=2))
+    chart.anchor = AbsoluteAnchor(ext=XDRPositiveSize2D(9_000_000, 900_000))
+    sheet.add_chart(chart)
+    workbook.save(tmp_path / "list.xlsx")
+    assert len(sent(tmp_path / "list.xlsx").sheet()._charts) == 1
 
 
 @pytest.mark.parametrize(
