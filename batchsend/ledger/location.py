@@ -167,6 +167,22 @@ def check_place(file: Path) -> None:
 
 
 def _mounts() -> list[Mount]:
+    try:
+        # Linux. Importing psutil, which reads this file too, would take longer than the rest of the check.
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return _mounts_elsewhere()
+    return [
+        Mount(Path(_OCTAL.sub(lambda octal: chr(int(octal[1], 8)), folder)), kind, options)
+        for _, folder, kind, options, *_ in map(str.split, lines)
+    ]
+
+
+#: In the list of mounts, blanks and backslashes are written like `\040`.
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def _mounts_elsewhere() -> list[Mount]:
     import psutil
 
     return [Mount(Path(p.mountpoint), p.fstype, p.opts) for p in psutil.disk_partitions(all=True)]

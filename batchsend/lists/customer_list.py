@@ -106,6 +106,11 @@ class CustomerList:
         """Where the list's header and its columns are in the file."""
         return self._shape.header
 
+    @property
+    def columns_left_alone(self) -> tuple[str, ...]:
+        """The letters of the columns that have values but no header."""
+        return self._shape.letters_left_alone
+
     def chunks(self, used: Collection[int] | None = None) -> Iterator[Chunk]:
         """Yields the rows in order, at most 50,000 at a time.
 

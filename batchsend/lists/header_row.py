@@ -68,6 +68,10 @@ class RowShape:
     width: int
     left_alone: Collection[int]
 
+    @property
+    def letters_left_alone(self) -> tuple[str, ...]:
+        return tuple(column_letter(position + 1) for position in sorted(self.left_alone))
+
     def problem(self, cells: int, stray: int, last_used: int) -> str | None:
         """What is wrong with a row of a text file; None if nothing is.
 
@@ -129,7 +133,7 @@ class Examination:
     def notes(self) -> list[str]:
         """Facts about the header and the columns, one phrase each."""
         notes = [f"the header is in row {self.header.row}"] if self.header.row > 1 else []
-        alone = [column_letter(position + 1) for position in sorted(self.shape.left_alone)]
+        alone = self.shape.letters_left_alone
         if alone:
             has = "column {} has no header and is" if len(alone) == 1 else "columns {} have no header and are"
             notes.append(f"{has.format(_and(_few(alone)))} left alone")

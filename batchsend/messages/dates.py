@@ -1,7 +1,6 @@
-"""The filter `date`: reads dates and times as spreadsheets write them, and prints them by a pattern.
+"""Reads dates and times of day as spreadsheets write them.
 
-The patterns are those of Babel (CLDR): `MMMM d`, `h:mm a`. People often write patterns of other programs, and these
-would print a minute for a month or the week's year. Such a pattern is a `FilterProblem` that says what to write.
+A value that cannot be read with certainty is a `FilterProblem`, never a guess.
 """
 
 from __future__ import annotations
@@ -9,174 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
-
-from babel import Locale, UnknownLocaleError
-from babel.dates import (
-    format_date,
-    format_datetime,
-    get_date_format,
-    parse_pattern,
-    tokenize_pattern,
-    untokenize_pattern,
-)
 
 from batchsend.errors import FilterProblem
-
-_NAMED_PATTERNS = frozenset({"short", "medium", "long", "full"})
-_DATE_FIELDS = frozenset("GyuUrQqMLlwWdFgEec")
-_HOURS = frozenset("hHkK")
-
-
-@lru_cache(maxsize=8192)
-def date(text: str, pattern: str = "MMM d", locale: str = "en_US", order: str | None = None) -> str:
-    """`2026-03-01` -> `Mar 1`. `pattern` is Babel's (CLDR's): `EEEE, MMMM d`, `h:mm a`, or `short` ... `full`.
-
-    Reads `2026-03-01`, `2026-03-01 09:30:00`, `3/1/2026`, `Mar 1, 2026` and `1-Mar-26` (months in English), with or
-    without a time, and a time alone: `09:30:00`, `9:30 AM`. `order`, "mdy" or "dmy", says which number of `3/1/2026`
-    is the month. The default is the month first for US locales and for those without a country (`es`: a Spanish text
-    for an American list), else the order of that country (`en_GB`: day first). Countries that write the year first
-    (`en_CA`) have no such order, so an ambiguous value is a problem there.
-    """
-    read_locale = locale_of(locale)
-    if (problem := pattern_problem(pattern)) is not None:
-        raise FilterProblem(problem)
-    if order not in {None, "mdy", "dmy"}:
-        raise FilterProblem(f'`date` has no order `{order}`; use "mdy" or "dmy"')
-    fields = _DATE_FIELDS if pattern in _NAMED_PATTERNS else frozenset(_fields(pattern))
-    value = _read_moment(text, order or _order(read_locale), pattern, fields)
-    if pattern in _NAMED_PATTERNS:
-        return format_date(value.date(), pattern, locale=read_locale)
-    return format_datetime(value, pattern, locale=read_locale)
-
-
-def _read_moment(text: str, order: str | None, pattern: str, fields: frozenset[str]) -> datetime:
-    """The date and time of a value. Raises `FilterProblem` if it lacks what the pattern's `fields` print."""
-    if (time_of_day := _time_of_day.fullmatch(text.strip())) is not None:
-        if fields & _DATE_FIELDS:
-            raise FilterProblem(
-                f"`date` cannot print a date with the pattern `{pattern}`: the value has only a time; "
-                "`h:mm a` prints 9:30 AM"
-            )
-        return _moment(1900, 1, 1, time_of_day.groupdict())
-    value, has_time = read_date(text, order)
-    if not has_time and not fields <= _DATE_FIELDS:
-        raise FilterProblem(
-            f"`date` cannot print a time with the pattern `{pattern}`: the value has only a date"
-        )
-    return value
-
-
-@lru_cache(maxsize=64)
-def locale_of(name: str) -> Locale:
-    """The locale with this name, such as `en_US`. Raises `FilterProblem` if there is none."""
-    try:
-        return Locale.parse(name.replace("-", "_"))
-    except (UnknownLocaleError, ValueError):
-        raise FilterProblem(f"there is no locale `{name}`; use one such as en_US or es_US") from None
-
-
-# Patterns
-
-
-@lru_cache(maxsize=256)
-def pattern_problem(pattern: str) -> str | None:
-    """What is wrong with a pattern and what to write instead; None if it can be used."""
-    mistake = _mistake(pattern)
-    if mistake is None:
-        return None
-    meant = _meant(pattern)
-    return f"{mistake}; write `{meant}`" if _mistake(meant) is None else f"{mistake}; `MMM d` prints Mar 1"
-
-
-def _mistake(pattern: str) -> str | None:
-    if pattern in _NAMED_PATTERNS:
-        return None
-    try:
-        parse_pattern(pattern)
-        fields = _fields(pattern)
-    except ValueError:
-        fields = ""
-    if not fields or "%" in pattern:
-        return f"`date` cannot read the pattern `{pattern}`"
-    if set("zZOvVXx").intersection(fields):
-        return f"the pattern `{pattern}` has a time zone, and the times of a list have none"
-    for letter, meaning in _MISUSED.items():
-        if letter in fields:
-            return f"in the pattern `{pattern}`, {letter} is {meaning}"
-    if _months_or_minutes(fields) != fields:
-        return f"in the pattern `{pattern}`, M is the month and m is the minute"
-    literal = re.sub(f"'[^']*'|[{fields}]", "", pattern)
-    if len(set(fields)) < len(fields) or re.search("[A-Za-z]", literal):
-        return f"in the pattern `{pattern}`, words need single quotes, as in `d 'de' MMMM`"
-    return None
-
-
-#: Letters that stand for something else in other programs.
-_MISUSED: Mapping[str, str] = {
-    "Y": "the year of the week",
-    "D": "the day of the year",
-    "A": "the millisecond of the day",
-}
-
-
-def _fields(pattern: str) -> str:
-    """The letters of the pattern's fields in order, each once for its run."""
-    return "".join(value[0] for kind, value in tokenize_pattern(pattern) if kind == "field")
-
-
-def _months_or_minutes(fields: str) -> str:
-    """The fields with `m` after an hour, and `M` elsewhere."""
-    before = [" ", *fields]
-    return "".join(
-        ("m" if previous in _HOURS else "M") if field in "Mm" else field
-        for previous, field in zip(before, fields, strict=False)
-    )
-
-
-def _meant(pattern: str) -> str:
-    """The pattern that was probably meant by one of strftime, Excel, .NET or moment.js."""
-    plain = re.sub("%-?([A-Za-z])", lambda match: _STRFTIME.get(match[1], match[0]), pattern)
-    plain = re.sub("AM/PM|(?<![a-z])(?:tt|A)(?![a-z])", "a", plain)
-    plain = plain.replace("Y", "y").replace("D", "d").replace("dddd", "EEEE").replace("ddd", "EEE")
-    plain = re.sub(r"\bmmmm?\b", lambda match: match[0].upper(), plain)
-    plain = re.sub(" ?[zZOvVXx]+", "", plain)
-    fields = iter(_months_or_minutes(_fields(plain)))
-    return str(
-        untokenize_pattern(
-            (kind, (next(fields), int(value[1]))) if kind == "field" else (kind, str(value))
-            for kind, value in tokenize_pattern(plain)
-        )
-    )
-
-
-_STRFTIME: Mapping[str, str] = {
-    "Y": "yyyy",
-    "y": "yy",
-    "m": "MM",
-    "B": "MMMM",
-    "b": "MMM",
-    "d": "dd",
-    "e": "d",
-    "A": "EEEE",
-    "a": "EEE",
-    "H": "HH",
-    "I": "h",
-    "M": "mm",
-    "S": "ss",
-    "p": "a",
-}
-
-# Values
-
-
-def _order(locale: Locale) -> str | None:
-    if locale.territory in {None, "US"}:
-        return "mdy"
-    fields = [field for field in get_date_format("short", locale=locale).pattern.lower() if field in "dmy"]
-    order = "".join(dict.fromkeys(fields))
-    return order if order in {"mdy", "dmy"} else None
-
 
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
@@ -198,6 +31,12 @@ _dates = tuple(
     )
 )
 _NO_DATE = "`date` cannot read the value: it is not a date such as 2026-03-01 or 3/1/2026"
+
+
+def read_time(text: str) -> datetime | None:
+    """The time of day that stands alone, on 1900-01-01; None for any other value. Raises `FilterProblem`."""
+    match = _time_of_day.fullmatch(text.strip())
+    return _moment(1900, 1, 1, match.groupdict()) if match else None
 
 
 def read_date(text: str, order: str | None) -> tuple[datetime, bool]:

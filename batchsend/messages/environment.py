@@ -16,7 +16,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from batchsend.messages import filters, limits, numbers
+from batchsend.messages import limits, numbers
+from batchsend.messages.name_case import name_case
+from batchsend.messages.phones import phone
 
 
 class BlankCellError(UndefinedError):
@@ -62,6 +64,18 @@ def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(value, Undefined):
             return value
         return function(limits.text_of(value), *args, **kwargs)
+
+    return wrapper
+
+
+def _of_babel(name: str) -> Callable[..., str]:
+    """One of our filters that print with Babel, which is imported at its first use because that takes time."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> str:
+        from batchsend.messages import filters
+
+        text: str = getattr(filters, name)(*args, **kwargs)
+        return text
 
     return wrapper
 
@@ -132,10 +146,10 @@ _JINJA_FILTERS = (
 _SEQUENCE_FILTERS = ("groupby", "map", "reject", "rejectattr", "select", "selectattr", "unique")
 _ORDERING_FILTERS = ("max", "min", "sort")
 _TEXT_FILTERS: Mapping[str, Callable[..., str]] = {
-    "name_case": filters.name_case,
-    "phone": filters.phone,
-    "date": filters.date,
-    "money": filters.money,
+    "name_case": name_case,
+    "phone": phone,
+    "date": _of_babel("date"),
+    "money": _of_babel("money"),
     "capitalize": str.capitalize,
     "lower": str.lower,
     "trim": str.strip,
@@ -240,6 +254,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             "_compared": _compared,
             "_concatenated": _concatenated,
             "_multiplied": numbers.multiplied,
+            "_tested": numbers.tested,
             "_check_time": _check_time,
         }
         comparisons: dict[str, Any] = {
@@ -296,6 +311,8 @@ class _Checks(NodeTransformer):
                 return self._with_length_check
             case nodes.Compare():
                 return self._with_comparison_checks
+            case nodes.If() | nodes.CondExpr():
+                return self._with_test_checks
             case nodes.Add() | nodes.Mul() if not _has_literal_text(node):
                 return self._with_number_check
         return None
@@ -323,10 +340,27 @@ class _Checks(NodeTransformer):
             left = operand.expr
         return checked or node
 
+    def _with_test_checks(self, node: nodes.If | nodes.CondExpr) -> nodes.Node:
+        self.generic_visit(node)
+        node.test = _tested(node.test)
+        return node
+
     def _with_number_check(self, node: nodes.Add | nodes.Mul) -> nodes.Node:
         self.generic_visit(node)
         name = "_added" if isinstance(node, nodes.Add) else "_multiplied"
         return _call(name, [node.left, node.right], node.lineno)
+
+
+def _tested(node: Any) -> Any:
+    """The condition with a check of every cell that is tested alone, as in `vip and not sold`."""
+    match node:
+        case nodes.And() | nodes.Or():
+            node.left, node.right = _tested(node.left), _tested(node.right)
+        case nodes.Not():
+            node.node = _tested(node.node)
+        case nodes.Name() | nodes.Getattr() | nodes.Getitem():
+            return nodes.Filter(node, "_tested", [], [], None, None, lineno=node.lineno)
+    return node
 
 
 def _has_literal_text(node: nodes.Expr) -> bool:

@@ -72,8 +72,10 @@ def _reserve(length: int) -> None:
 def joined(chunks: Iterable[str]) -> str:
     """Joins the chunks of a text. Raises `RefusedError` once they are too long."""
     chunks = iter(chunks)
-    text = ""
-    while some := list(islice(chunks, _CHUNKS_AT_ONCE)):
+    text, count = "", _CHUNKS_AT_ONCE
+    while count == _CHUNKS_AT_ONCE:
+        some = list(islice(chunks, _CHUNKS_AT_ONCE))
+        count = len(some)
         text += "".join(some)
         if len(text) > MAX_CHARACTERS:
             raise RefusedError(f"makes a text of over {MAX_CHARACTERS:,} characters")
@@ -86,7 +88,9 @@ _plain_float = re.compile(r"-?[0-9]+\.[0-9]+")
 def printable(value: Any) -> str | int | float:
     """`value`, if it may be printed. Raises `RefusedError` for lists, methods, `none` and the like."""
     # Nearly all printed values are cells.
-    if value.__class__ is str or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
+    if value.__class__ is str:
+        return value
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         if value.__class__ is float and not _plain_float.fullmatch(repr(value)):
             raise RefusedError("prints a number that has no plain digits, such as 1e-07")
         return value

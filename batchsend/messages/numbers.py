@@ -153,6 +153,15 @@ _MIX_UPS = {
 }
 
 
+def tested(value: Any) -> Any:
+    """`value`, which a condition tests alone. Raises `RefusedError` for the text FALSE, which is true to Python."""
+    if value.__class__ is str and len(value) == len("FALSE") and value.upper() == "FALSE":
+        raise limits.RefusedError(
+            'tests a cell that says FALSE, and every cell that is not blank counts as true; write `vip == "TRUE"`'
+        )
+    return value
+
+
 # Arithmetic of values that are not written out in the template
 
 

@@ -45,6 +45,14 @@ def display_phone(e164: str) -> str:
     )
 
 
+def phone(text: str, region: str = "US") -> str:
+    """The filter `phone`: `3125550142` -> `(312) 555-0142`; text that is not a valid number is returned unchanged."""
+    try:
+        return display_phone(to_e164(text, region))
+    except PhoneProblem:
+        return text
+
+
 def zones_of(e164: str) -> tuple[str, ...]:
     """The time zones (IANA names) of a number's area code; none if libphonenumber has none."""
     from phonenumbers import timezone

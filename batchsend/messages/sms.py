@@ -125,16 +125,20 @@ def normalize(text: str) -> str:
         text = _control.sub("", _line_end.sub("\n", text).replace("\t", " "))
     if "  " in text:
         text = _blanks.sub(" ", text)
-    if " \n" in text or "\n " in text:
-        text = _blanks_at_line_end.sub("\n", text)
-    if "\n\n\n" in text:
-        text = _empty_lines.sub("\n\n", text)
+    if "\n" in text:
+        if " \n" in text or "\n " in text:
+            text = _blanks_at_line_end.sub("\n", text)
+        if "\n\n\n" in text:
+            text = _empty_lines.sub("\n\n", text)
     return text.strip()
 
 
 def is_blank(body: str) -> bool:
     """Whether `body` has only white space and invisible characters, such as zero-width ones."""
-    return all(character.isspace() or unicodedata.category(character) == "Cf" for character in body)
+    # Nearly every text begins with a letter.
+    return not body[:1].isalnum() and all(
+        character.isspace() or unicodedata.category(character) == "Cf" for character in body
+    )
 
 
 def _substitutes() -> dict[str, str]:

@@ -6,7 +6,7 @@ folder and columns of the list literally.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,12 @@ from batchsend.utils.protected_files import refusal
 
 _MAX_BYTES = 1_000_000
 _NAMES_SHOWN = 12
+#: Jinja's tests that no text passes.
+_TESTS_OF_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("true", "false", "boolean"), 'write the text of the cell, as in vip == "TRUE"'),
+    **dict.fromkeys(("number", "integer", "float"), "write `mileage | number(0) > 0`"),
+    "none": "write `not advisor` for a blank cell",
+}
 #: Values that each filter can print with any valid arguments.
 _SAMPLES = {"date": "2026-12-31 09:30:00", "money": "1"}
 #: Usual endings of templates; any other will do.
@@ -159,6 +165,10 @@ class _FileCheck:
                 self._problem(node.lineno, f"there is no {kind} `{node.name}`{hint}")
                 # Jinja would stop at an unknown name and hide later problems.
                 node.name = "string"
+            elif isinstance(node, nodes.Test) and node.name in _TESTS_OF_TYPES:
+                self._problem(
+                    node.lineno, f"`is {node.name}` never fits a cell; {_TESTS_OF_TYPES[node.name]}"
+                )
             elif isinstance(node, nodes.Filter) and node.name in _SAMPLES:
                 self._try_filter(node)
 
@@ -306,10 +316,21 @@ class _FileCheck:
             self.findings.sources[name] = content.decode("utf-8-sig")
             return name
         if not optional:
+            near = _nearest_name(self.folder, names[-1])
+            hint = f"; did you mean `{near}`?" if near else ""
             self._problem(
-                line, f"`{names[-1]}` cannot be used: there is no such file in the template's folder"
+                line, f"`{names[-1]}` cannot be used: there is no such file in the template's folder{hint}"
             )
         return None
+
+
+def _nearest_name(folder: Path, name: str) -> str | None:
+    """The name that a template may use for the file of `folder` that is most like `name`."""
+    path = _inside(folder, name)
+    near = nearest_file(path, _ENDINGS) if path is not None else None
+    if near is None or not near.resolve().is_relative_to(folder.resolve()):
+        return None
+    return near.resolve().relative_to(folder.resolve()).as_posix()
 
 
 def _inside(folder: Path, name: str) -> Path | None:

@@ -40,6 +40,8 @@ _consent_header = re.compile(
     r"|(?:ok(?:ay)?to|can|may|donot|dont|no)(?:be)?(?:text|sms|message|contact|call)(?:ed|s|ing)?"
     r"|(?:sms|text|texting|texts|messaging)(?:ok(?:ay)?|allowed|permission|permitted|agreed)"
 )
+#: Rows of a list that are looked at for remarks on its columns.
+_ROWS = 5_000
 #: Cells of a column that are looked at to see whether it holds phones: a few, and if they do, more.
 _SAMPLES = (20, 1_000)
 _looks_like_phone = re.compile(r"\+?[\d\s().-]{7,24}")
@@ -151,7 +153,7 @@ def remarks_on_columns(
 
     `customer`, `phone`, `used`: the positions of these columns, and of all that the campaign uses.
     """
-    headers = list(frame.columns)
+    headers, frame = list(frame.columns), frame.iloc[:_ROWS]
     if look_like_dms_numbers(frame.iloc[:, customer]):
         yield (
             f'The ids in "{headers[customer]}" look like DMS numbers, not myKaarma ids. If they are, myKaarma '
@@ -167,8 +169,8 @@ def remarks_on_columns(
         )
         yield f"{in_quotes(phones)} {holds} not used. {remedy}"
     if consents := unused_consent_columns(frame, used):
-        seem, them = ("seems", "it") if len(consents) == 1 else ("seem", "them")
+        seem, it, does = ("seems", "it", "it does") if len(consents) == 1 else ("seem", "them", "they do")
         yield (
-            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {them}. To text "
-            "only people who agreed, set `consent` under [recipients]."
+            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does}, "
+            f"use {it} in `consent` or `where` under [recipients]."
         )

@@ -15,7 +15,12 @@ from batchsend.lists.damage import is_damaged
 from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.headers import ALIASES, in_quotes, match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
+from batchsend.planning.list_checks import (
+    API_UUID,
+    rows_that_repeat_the_header,
+    rows_with_a_total,
+    unused_phone_columns,
+)
 from batchsend.utils.wording import row_count
 
 if TYPE_CHECKING:
@@ -65,11 +70,19 @@ def read_opt_outs(path: Path, region: str) -> list[OptOutRow]:
     they have no one to skip.
     """
     people = _open(path)
+    if people.columns_left_alone:
+        raise ListError(
+            path,
+            f"Column {people.columns_left_alone[0]} has values but no header, and could name people who opted out. "
+            "Give it a header, or delete it.",
+        )
     columns = _find_columns(people)
     rows = [row for chunk in people.chunks(used=()) for row in _read(chunk, people, columns, region)]
     lost = [row.row for row in rows if row.is_empty and row.has_invalid]
     if lost:
         raise ListError(path, _lost(lost))
+    if any(row.is_empty for row in rows):
+        _refuse_unread_phones(people, columns, region)
     if rows and all(row.is_empty for row in rows):
         raise ListError(
             path,
@@ -77,6 +90,17 @@ def read_opt_outs(path: Path, region: str) -> list[OptOutRow]:
             "Export the file again, with the people who opted out.",
         )
     return rows
+
+
+def _refuse_unread_phones(people: CustomerList, columns: _Columns, region: str) -> None:
+    frame = next(people.chunks(used=())).frame
+    read = {columns.customer, columns.reason, *columns.phones}
+    used = [position for position, header in enumerate(frame.columns) if header in read]
+    for header in unused_phone_columns(frame, used, region):
+        raise ListError(
+            people.path,
+            f'"{header}" has phone numbers, but its header is not known as a phone. Rename that column to Phone.',
+        )
 
 
 def _lost(rows: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.ledger.bulk import execute_for_all, insert_tuples
+from batchsend.ledger.bulk import execute_for_all, insert_columns
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
 from batchsend.ledger.opening import scratch_ledger
@@ -30,7 +30,7 @@ from batchsend.ledger.schema import messages
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unusual
 from batchsend.planning.identity import find_campaign
-from batchsend.planning.planner import STORED_COLUMNS, PlannedChunk, Planner, Remarks
+from batchsend.planning.planner import PlannedChunk, Planner, Remarks
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources, read_sources
@@ -195,8 +195,8 @@ def _plan_rows(
 
 def _store(scratch: Ledger, chunk: PlannedChunk) -> None:
     with scratch.write() as connection:
-        if chunk.rows:
-            insert_tuples(connection, messages, STORED_COLUMNS, chunk.rows)
+        if chunk.rows["row"]:
+            insert_columns(connection, messages, chunk.rows)
         if chunk.kept:
             execute_for_all(connection, insert(messages), chunk.kept)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,51 +15,44 @@ import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.history import Earlier, History
+from batchsend.ledger.schema import messages
 from batchsend.lists.customer_list import Chunk
 from batchsend.messages.sms import Encoding, non_gsm7, unencodable
 from batchsend.planning.duplicates import Fetch, TakenRows
 from batchsend.planning.list_checks import remarks_on_columns
 from batchsend.planning.resend import latest_outcome, settled
-from batchsend.planning.row_frame import Context, rows_of
+from batchsend.planning.row_frame import COLUMNS, Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources
 from batchsend.statuses import IN_FLIGHT, SKIPPED_CODES, Code, Status
 
 #: How many examples of each remark a preview shows.
 _EXAMPLES = 20
-#: The columns of the ledger's `messages` that a plan fills in, in their order, and where they come from: a column of
-#: `rules`, or a value for every row. The ledger sets `run_id` and `campaign_id` when it stores the plan.
-_STORED: Mapping[str, str | int] = {
-    "run_id": 0,
-    "row": "row",
-    "campaign_id": 0,
-    "key": "key",
-    "customer_uuid": "customer_uuid",
-    "department_uuid": "department_uuid",
-    "user_uuid": "user_uuid",
-    "phone": "phone",
-    "body": "body",
-    "segments": "segments",
-    "encoding": "encoding",
-    "clock": "clock",
-    "cells": "cells",
-    "status": "status",
-    "codes": "code",
-    "descriptions": "description",
-    "message_uuid": "message_uuid",
-    "attempts": 0,
-    "sent_at": "sent_at",
-    "earlier_run": "earlier_run",
-    "generation": "generation",
-    "resend": "resend",
-}
-STORED_COLUMNS = tuple(_STORED)
+
+
+class CostlyCharacters:
+    """Characters that leave room for 70 characters in a segment, not 160, with the texts that have them."""
+
+    def __init__(self, *, smart_encoding: bool) -> None:
+        # With smart encoding a dash beside an emoji costs nothing extra: without the emoji it becomes a plain dash.
+        self._characters_of = unencodable if smart_encoding else non_gsm7
+        self.texts: Counter[str] = Counter()
+        #: Character -> the first few rows.
+        self.rows: defaultdict[str, list[int]] = defaultdict(list)
+
+    def add(self, row: int, body: str) -> None:
+        """Counts the characters of a text that is sent in UCS-2."""
+        for character in self._characters_of(body):
+            self.texts[character] += 1
+            if len(self.rows[character]) < _EXAMPLES:
+                self.rows[character].append(row)
 
 
 @dataclass
 class Remarks:
     """Counts and examples that a person should see before sending."""
 
+    costly: CostlyCharacters
     #: Sentences about columns that the campaign uses, or does not. They go by the first chunk.
     columns: tuple[str, ...] | None = None
     #: Value of the consent column -> rows.
@@ -69,9 +62,6 @@ class Remarks:
     differing_rows: int = 0
     #: Value of the column that `template_by` chooses by -> rows.
     template_values: Counter[str] = field(default_factory=Counter)
-    #: Character that makes a text cost more -> the first few rows, and the number of rows.
-    costly: dict[str, list[int]] = field(default_factory=dict)
-    costly_rows: Counter[str] = field(default_factory=Counter)
     #: Values of the list's time zone column that are not time zones -> rows.
     unknown_zones: Counter[str] = field(default_factory=Counter)
     #: Rows that `--resend` sends again, the `unconfirmed` ones among them, and rows that it cannot send again.
@@ -86,12 +76,12 @@ class Remarks:
 
 @dataclass
 class PlannedChunk:
-    """The planned rows of one chunk: values for `STORED_COLUMNS`. Rows to be sent are `pending` `STOPPED`.
+    """The planned rows of one chunk: columns of the ledger's `messages`. Rows to be sent are `pending` `STOPPED`.
 
     `kept`: rows that an earlier start of this run tried, with all columns of the ledger's `messages`.
     """
 
-    rows: list[tuple[Any, ...]]
+    rows: dict[str, list[Any]]
     kept: list[dict[str, Any]]
 
 
@@ -113,15 +103,13 @@ class Planner:
         resend: str | None,
         continues: bool,
     ) -> None:
-        self.remarks = Remarks()
+        self.remarks = Remarks(CostlyCharacters(smart_encoding=campaign.message.smart_encoding))
         self._campaign = campaign
         self._sources = sources
         self._history = history
         self._now = now
         self._resend = resend
         self._continues = continues
-        # With smart encoding a dash beside an emoji costs nothing extra: without the emoji it becomes a plain dash.
-        self._costly = unencodable if campaign.message.smart_encoding else non_gsm7
         recipients = campaign.recipients
         names = {
             "key": True,
@@ -225,37 +213,31 @@ class Planner:
             (row, first, headers)
             for row, (first, headers) in zip(differing.index.tolist(), differing, strict=True)
         ][: _EXAMPLES - len(remarks.differing)]
-        self._note_costly(sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"])
-
-    def _note_costly(self, bodies: pd.Series[Any]) -> None:
-        for row, body in zip(bodies.index.tolist(), bodies, strict=True):
-            for character in self._costly(body):
-                self.remarks.costly_rows[character] += 1
-                examples = self.remarks.costly.setdefault(character, [])
-                if len(examples) < _EXAMPLES:
-                    examples.append(row)
+        costly = sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"]
+        for row, body in zip(costly.index.tolist(), costly, strict=True):
+            remarks.costly.add(row, body)
 
 
-def _stored(rows: pd.DataFrame, cells: Sequence[int]) -> list[tuple[Any, ...]]:
-    """`rows`, as `rules.judge` returns them, as values for `STORED_COLUMNS`. `cells`: the list's own columns."""
-    is_sent = rows["code"].isna()
-    skipped = [str(code) for code in SKIPPED_CODES]
-    status = np.where(
-        is_sent, Status.PENDING, np.where(rows["code"].isin(skipped), Status.SKIPPED, Status.INVALID)
-    )
-    made = {
+def _stored(rows: pd.DataFrame, cells: Sequence[int]) -> dict[str, list[Any]]:
+    """Columns of `messages` for `rows`, as `rules.judge` returns them. `cells`: the list's own columns.
+
+    The ledger sets `run_id` and `campaign_id` when it stores the plan.
+    """
+    is_sent, skipped = rows["code"].isna(), rows["code"].isin([str(code) for code in SKIPPED_CODES])
+    status = np.where(is_sent, Status.PENDING, np.where(skipped, Status.SKIPPED, Status.INVALID))
+    nothing = [0] * len(rows)
+    return {
         "row": rows.index.tolist(),
         "cells": [orjson.dumps(values).decode() for values in rows[list(cells)].to_numpy().tolist()],
-        "status": list(map(str, status)),
-        "code": rows["code"].where(~is_sent, str(Code.STOPPED)),
-        "description": rows["description"].where(~is_sent, ""),
-        "generation": rows["generation"].where(rows["generation"].notna(), 0),
+        "status": status.tolist(),
+        "codes": rows["code"].where(~is_sent, str(Code.STOPPED)).tolist(),
+        "descriptions": rows["description"].where(~is_sent, "").tolist(),
+        "generation": rows["generation"].where(rows["generation"].notna(), 0).tolist(),
+        **{
+            name: rows[name].tolist() for name in COLUMNS if name in messages.columns and name != "generation"
+        },
+        **dict.fromkeys(("run_id", "campaign_id", "attempts"), nothing),
     }
-    values = [
-        [source] * len(rows) if isinstance(source, int) else made.get(source, rows.get(source))
-        for source in _STORED.values()
-    ]
-    return list(zip(*values, strict=True))
 
 
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from zoneinfo import ZoneInfo
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
 from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import first_with, rows_with, special_texts
-from batchsend.messages.sms import non_gsm7
+from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
+from batchsend.messages.sms import Encoding, non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.planner import CostlyCharacters
 from batchsend.settings import os_user
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.net import is_this_machine
@@ -265,10 +266,7 @@ def summarize(plan: Plan) -> PlanSummary:
         consent_column=customers.headers[roles.consent] if roles.consent is not None else None,
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
-        costly=tuple(
-            CostlyCharacter(character, character_name(character), count, tuple(remarks.costly[character]))
-            for character, count in remarks.costly_rows.most_common()
-        ),
+        costly=_costly(plan),
         key=tuple(customers.headers[position] for position in roles.key),
         differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
         differing_rows=remarks.differing_rows,
@@ -313,6 +311,22 @@ def _consent(plan: Plan) -> tuple[ConsentValue, ...]:
     return tuple(
         ConsentValue(value, count, value.casefold() in yes)
         for value, count in plan.remarks.consent.most_common()
+    )
+
+
+def _costly(plan: Plan) -> tuple[CostlyCharacter, ...]:
+    """The costly characters of the texts that this start sends."""
+    found, leaving = plan.remarks.costly, plan.wait_rules.leaving
+    if found.texts and plan.texts < plan.texts_in_all - plan.remarks.kept:
+        found = CostlyCharacters(smart_encoding=plan.request.campaign.message.smart_encoding)
+        for row in run_rows(
+            plan.scratch, SCRATCH_RUN, [Status.PENDING], ("row", "body", "codes", "encoding")
+        ):
+            if row["codes"] in leaving and row["encoding"] == Encoding.UCS2:
+                found.add(row["row"], row["body"])
+    return tuple(
+        CostlyCharacter(character, character_name(character), count, tuple(found.rows[character]))
+        for character, count in found.texts.most_common()
     )
 
 

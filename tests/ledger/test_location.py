@@ -7,6 +7,7 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 import pytest
 from world import Sandbox, World, customers
 
+from batchsend.ledger import location
 from batchsend.ledger.location import Mount, is_on_network, synchronized_by
 
 
@@ -81,3 +82,8 @@ def test_a_campaign_in_a_synchronized_folder_is_told_where_to_put_the_ledger(
     )
     assert world.send().code == 0
     assert (tmp_path / "local" / "ledger.db").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mounts").exists(), reason="a list of mounts as Linux has it")
+def test_both_lists_of_mounts_are_the_same() -> None:
+    assert location._mounts() == location._mounts_elsewhere()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from batchsend.lists.cells import CellValue, clean, text_of
+from batchsend.lists.cells import CellValue, clean, cleaner, text_of
 from batchsend.lists.damage import is_damaged
 
 
@@ -24,10 +26,36 @@ from batchsend.lists.damage import is_damaged
         ("NA", "NA"),
         ("007", "007"),
         ("'007", "'007"),
+        (' ="02134" ', "02134"),  # text that an export protects from Excel
+        ('=""', ""),
+        ('="say ""hi"""', 'say "hi"'),
+        ('="\u00a0Zoë"', "Zoë"),
+        ('="a"&"b"', '="a"&"b"'),  # real formulas stay as they are
+        ('=HYPERLINK("x")', '=HYPERLINK("x")'),
+        ("O&#39;Brien &amp; Sons", "O'Brien & Sons"),  # HTML codes
+        ("O&amp;#39;Brien", "O'Brien"),  # written twice
+        ("Jos&eacute; &#x4e2d;", "José 中"),
+        ("&nbsp;Ann&nbsp;", "Ann"),
+        ("AT&T; Q&A", "AT&T; Q&A"),  # no codes
+        ("https://x.com/?a=1&copy=2", "https://x.com/?a=1&copy=2"),
+        ("&#1114112;", "\ufffd"),  # no character
     ],
 )
 def test_clean(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
+    assert text_of(text) == cleaned
+
+
+@given(
+    cells=st.lists(
+        st.lists(st.sampled_from([*' ="&;#39aé\u00a0\t', "&amp;", "&#39;", '="', "nbsp"]), max_size=6).map(
+            "".join
+        ),
+        max_size=4,
+    )
+)
+def test_the_faster_function_cleans_cells_in_the_same_way(cells: list[str]) -> None:
+    assert list(map(cleaner(",".join(cells)), cells)) == list(map(clean, cells))
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_the_newest_of_several_lists(tmp_path: Path) -> None:
         newest_match(tmp_path / "nowhere" / "a-*.csv")
 
 
+@pytest.mark.parametrize("name", ["[March]/a-1.csv", "[a]-1.csv", "[!x]/[a-z] 1.csv"])
+def test_square_brackets_are_part_of_a_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x", encoding="utf-8")
+    assert newest_match(path.with_name(path.name.replace("1", "*"))) == path
+
+
 def test_lists_saved_at_once_go_by_name(tmp_path: Path) -> None:
     for name in ("a-1.csv", "a-3.csv", "a-2.csv"):
         (tmp_path / name).write_text("x", encoding="utf-8")

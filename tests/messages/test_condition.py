@@ -56,6 +56,10 @@ BLANK_MILEAGE = (
 TEXT_AND_NUMBER = (
     'the expression compares text with a number; write `year | number == 2026` or `year == "2026"`'
 )
+FALSE = (
+    "the expression tests a cell that says FALSE, and every cell that is not blank counts as true; "
+    'write `vip == "TRUE"`'
+)
 ORDER = (
     "the expression puts texts with digits in order; "
     'write `mileage | number` for numbers, and `next_service | date("yyyy-MM-dd")` for dates'
@@ -87,6 +91,8 @@ ORDER = (
             ROW,
             'the expression compares a value with true or false; write the text of the cell, as in `vip == "TRUE"`',
         ),
+        ("year", ["", "", "", "False", ""], FALSE),
+        ("not year or model", ["", "", "", "FALSE", ""], FALSE),
         (
             "model != none",
             ROW,
@@ -133,6 +139,9 @@ EVERY_TIME = (
         ),
         ("model == “CR-V”", 'curly quotes between the braces; write model == "CR-V"'),
         ('model == "CR-V', 'a quotation mark is missing; write model == "CR-V"'),
+        ("model is true", '`is true` never fits a cell; write the text of the cell, as in vip == "TRUE"'),
+        ("year is not none", "`is none` never fits a cell; write `not advisor` for a blank cell"),
+        ("year is number", "`is number` never fits a cell; write `mileage | number(0) > 0`"),
         (
             'year | date("YYYY") == "2020"',
             "in the pattern `YYYY`, Y is the year of the week; write `yyyy`",

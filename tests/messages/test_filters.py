@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.errors import FilterProblem
-from batchsend.messages.filters import date, money, name_case, phone
+from batchsend.messages.filters import date, money
+from batchsend.messages.name_case import name_case
+from batchsend.messages.phones import phone
 from batchsend.statuses import Code
 
 

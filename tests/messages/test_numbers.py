@@ -171,6 +171,24 @@ def test_text_is_never_calculated_with(load: Load, expression: str, description:
     assert problem(load("{{ " + expression + " }}"), JOHN) == (Code.TEMPLATE_ERROR, description)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if price %}a{% endif %}",
+        "{{ 'a' if first_name and not price }}",
+        '{% if row["Price"] or row %}a{% endif %}',
+    ],
+)
+def test_a_cell_that_says_false_is_not_true(load: Load, source: str) -> None:
+    code, description = problem(load(source), ["", "Ann", "", "FALSE", ""])
+    assert code is Code.TEMPLATE_ERROR
+    assert "tests a cell that says FALSE" in description
+    assert (
+        load("{% if price == 'FALSE' %}a{% endif %}{{ price or 'b' }}").render(["", "", "", "FALSE", ""])
+        == "aFALSE"
+    )
+
+
 @pytest.mark.parametrize("price", ["$1,234.50", "20", "N/A", "1e5"])
 def test_a_product_of_a_cell_does_not_depend_on_its_spelling(load: Load, price: str) -> None:
     assert problem(load("{{ price * 2 }}"), ["", "", "", price, ""]) == (Code.TEMPLATE_ERROR, MULTIPLIES)

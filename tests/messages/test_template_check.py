@@ -396,3 +396,27 @@ def test_a_link_out_of_the_folder_is_not_followed(load: Load, tmp_path: Path) ->
         assert problems(load, "{% include '" + name + "' %}") == [
             f"line 1: `{name}` cannot be used: it is not in the template's folder"
         ]
+
+
+@pytest.mark.parametrize(
+    ("name", "existing"),
+    [("Footer.j2", "footer.j2"), ("footer", "footer.txt"), ("part/footer.j2", "parts/footer.j2")],
+)
+def test_the_nearest_file_to_include_is_named(tmp_path: Path, name: str, existing: str) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / existing).write_text("Bye", encoding="utf-8")
+    path = tmp_path / "text.j2"
+    path.write_text(f"{{% include '{name}' %}}", encoding="utf-8")
+    with pytest.raises(TemplateError) as caught:
+        MessageTemplate.load(path, COLUMNS)
+    assert str(caught.value).endswith(f"in the template's folder; did you mean `{existing}`?")
+
+
+def test_files_outside_the_template_folder_are_not_named(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "footer.j2").write_text("Bye", encoding="utf-8")
+    path = tmp_path / "texts" / "text.j2"
+    path.write_text("{% include '../Footer.j2' %}", encoding="utf-8")
+    with pytest.raises(TemplateError) as caught:
+        MessageTemplate.load(path, COLUMNS)
+    assert "footer.j2" not in str(caught.value)

@@ -57,6 +57,16 @@ def test_texts_that_wait_for_quiet_hours_are_not_counted(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(None, (("í", 2, (2, 4)),)), (2, (("í", 1, (2,)),)), (0, ())]
+)
+def test_only_costly_texts_of_this_start_are_counted(
+    tmp_path: Path, limit: int | None, expected: tuple[object, ...]
+) -> None:
+    found = summary(tmp_path, [{"First Name": name} for name in ("María", "Ann", "Lucía")], limit=limit)
+    assert tuple((one.character, one.texts, one.rows) for one in found.costly) == expected
+
+
 CONSENT = '[recipients]\nconsent = { column = "ok", yes = ["Y", "Yes"] }\n'
 
 

@@ -174,6 +174,29 @@ def test_one_file_of_phones_makes_phones_necessary(
                 "a comma in it needs quotation marks), or export the file again."
             ),
         ),
+        # The extra cell is blank, but the phone is not under its header.
+        (
+            b"name;phone;note\nBo;3125550143;x\nLee; Ann;3125550142;\n",
+            (
+                "Row 3 has 4 cells, the header has 3, so it is unclear who it names. Correct it (a cell with "
+                "a comma in it needs quotation marks), or export the file again."
+            ),
+        ),
+        # In a spreadsheet, a second phone without a header: only a campaign's list could do without it.
+        (
+            ods(ods_row("name", "phone") + ods_row("Bo", "3125550143", "3125550142")),
+            (
+                "Column C has values but no header, and could name people who opted out. "
+                "Give it a header, or delete it."
+            ),
+        ),
+        (
+            b",phone\n3125550143,3125550142\n",
+            (
+                "Column A has values but no header, and could name people who opted out. "
+                "Give it a header, or delete it."
+            ),
+        ),
         # A column of numbers without a header: the first number is where the header should be.
         (
             b"3125550142\n3125550143\n",
@@ -197,6 +220,11 @@ def test_one_file_of_phones_makes_phones_necessary(
                 "It has 2 rows, but no customer id or phone number in customer_uuid and phone. Export the file "
                 "again, with the people who opted out."
             ),
+        ),
+        # The phones are in a column that is not known as one.
+        (
+            b"customer_uuid,Primary Phone\nc1,3125550142\n,3125550143\n",
+            '"Primary Phone" has phone numbers, but its header is not known as a phone. Rename that column to Phone.',
         ),
         # An export that failed leaves an empty file, which does not mean that there are no opt-outs.
         (b"", "It is empty. Export the list again, with its header and its rows."),

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from list_cases import write
 from odd_lists import ODD_LISTS
-from same_table import in_html, in_text, texts
+from same_table import in_html, in_parquet, in_text, texts
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.errors import ListError
@@ -96,6 +96,7 @@ def samples(folder: Path) -> list[tuple[str, bytes]]:
         ("list.csv", in_text(",")),
         ("list.csv", in_text("\t", "utf-16")),
         ("list.html", in_html()),
+        ("list.parquet", in_parquet()),
         ("list.ods", ods(cells)),
         ("list.xml", spreadsheetml(rows)),
     ]
@@ -232,7 +233,7 @@ def fuzz(minutes: float, seed: int) -> int:
     """Reads damaged files until the time is up and prints the counts. Returns 1 if anything failed."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     failures: list[str] = []
-    slowest, memory, files = 0.0, 0, 0
+    slowest, memory, files = (0.0, 0), 0, 0
     end = time.monotonic() + minutes * 60
     while time.monotonic() < end:
         watch = Watch(seed)
@@ -246,7 +247,7 @@ def fuzz(minutes: float, seed: int) -> int:
                 seed, ending = int(str(begun["seed"])), str(begun["ending"])
                 start = time.monotonic()
                 done = watch.next(MAX_SECONDS)
-                slowest = max(slowest, time.monotonic() - start)
+                slowest = max(slowest, (time.monotonic() - start, seed))
                 outcome = "aborted" if done is None else str(done["outcome"])
                 files += 1
                 counts[ending, outcome] += 1
@@ -263,7 +264,8 @@ def fuzz(minutes: float, seed: int) -> int:
         finally:
             watch.end()
         seed += 1
-    print(f"{files:,} files; slowest {slowest:.1f} s; most memory {memory / 1e6:,.0f} MB; next seed {seed}")
+    print(f"{files:,} files; slowest {slowest[0]:.1f} s (seed {slowest[1]})")
+    print(f"most memory {memory / 1e6:,.0f} MB; next seed {seed}")
     for (ending, outcome), count in sorted(counts.items()):
         print(f"  {ending or '(none)':10} {outcome:14} {count:8,}")
     print(f"{len(failures)} failures")

@@ -213,6 +213,15 @@ WEB_PAGES = [
     ),
     # The page names the wrong encoding.
     Read("liar.xls", "<meta charset=ascii><table><tr><td>A<tr><td>Зоя</table>".encode(), {2: ["Зоя"]}),
+    # The page is UTF-8, whatever it says; in the encoding that it names, the text would have wrong letters.
+    *(
+        Read(
+            "liar.xls",
+            f"<meta charset={charset}><table><tr><td>A<tr><td>José – x</table>".encode(),
+            {2: ["José – x"]},
+        )
+        for charset in ("iso-8859-1", "windows-1250", "cp437", "big5")
+    ),
     # UTF-16, in which the name of the encoding cannot be found.
     Read("wide.xls", "<html><table><tr><td>A<tr><td>Зоя</table>".encode("utf-16"), {2: ["Зоя"]}),
     # An empty layout table before the one with rows.

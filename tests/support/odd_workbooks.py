@@ -12,7 +12,7 @@ import xlsxwriter
 from list_cases import DAMAGED, EMPTY, INCLUDE, ONLY_HEADER, SKIP, Read, Refused, made, three_hidden
 from openpyxl.worksheet.worksheet import Worksheet
 from same_table import ROWS
-from workbooks import new_workbook, ods, ods_row, with_part
+from workbooks import new_workbook, ods, ods_row, spreadsheetml, with_part
 
 from batchsend.lists.customer_list import ListOptions
 
@@ -35,6 +35,13 @@ VALUES = {
     14: ["no text", ""],
 }
 RESULTS = {2: ["c1", "555"], 1_048_578: ["c2", "555"]}
+PERCENTAGES = {
+    2: ["0%", "20%"],
+    3: ["0.00%", "20.00%"],
+    4: ["0.0%", "20.0%"],
+    5: ["General", "0.2"],
+    6: ["0.0%", "-6.3%"],
+}
 REMARKS = {2: ["1", "2"], 3: ["", "3"]}
 
 
@@ -106,6 +113,30 @@ def nothing_but_blanks(workbook: openpyxl.Workbook, sheet: Worksheet) -> None:
     sheet["A1"] = " \u00a0"
 
 
+def with_string_count(count: int) -> bytes:
+    """A workbook that says that it has this many different texts."""
+    content = bytearray(made("same_table.xls"))
+    shared_strings = content.index(b"\xfc\x00")
+    content[shared_strings + 8 : shared_strings + 12] = count.to_bytes(4, "little")
+    return bytes(content)
+
+
+WORKBOOK_STREAM = "Workbook".encode("utf-16-le")
+SHARES_IN_ODS = ods_row("Share") + "".join(
+    '<table:table-row><table:table-cell office:value-type="percentage" '
+    f'office:value="{value}"/></table:table-row>'
+    for value in (0.2, 0.075)
+)
+SHARES_IN_XML = (
+    '<Styles><Style ss:ID="s1"><NumberFormat ss:Format="Percent"/></Style>'
+    '<Style ss:ID="s2"><NumberFormat ss:Format="0%"/></Style><Style ss:ID="s3"/></Styles>'
+    '<Worksheet ss:Name="Customers"><Table><Row><Cell><Data ss:Type="String">Share</Data></Cell></Row>'
+    '<Row><Cell ss:StyleID="s1"><Data ss:Type="Number">0.2</Data></Cell></Row>'
+    '<Row ss:StyleID="s2"><Cell><Data ss:Type="Number">0.075</Data></Cell></Row>'
+    '<Row ss:StyleID="s2"><Cell ss:StyleID="s3"><Data ss:Type="Number">0.5</Data></Cell></Row>'
+    "</Table></Worksheet>"
+)
+
 WORKBOOKS = [
     # Values, errors and formulas as LibreOffice writes them.
     Read("values.xls", made("values.xls"), VALUES),
@@ -113,6 +144,24 @@ WORKBOOKS = [
     Read("values.ods", made("values.ods"), VALUES),
     # An .xlsx stores a time as a number with a format.
     Read("values.xlsx", made("values.xlsx"), VALUES),
+    # A percentage is a number with a format.
+    Read("percentages.xls", made("percentages.xls"), PERCENTAGES),
+    # In an .ods it is a kind of value.
+    Read("percentages.ods", made("percentages.ods"), PERCENTAGES),
+    # Each cell names its style, and the style names its format.
+    Read("percentages.xlsx", made("percentages.xlsx"), PERCENTAGES),
+    # An .ods whose program did not write the shown text.
+    Read("share.ods", ods(SHARES_IN_ODS), {2: ["20%"], 3: ["7.5%"]}),
+    # In "XML Spreadsheet 2003", a style has its format by name or in full; a cell can take it from its row.
+    Read("share.xml", spreadsheetml(SHARES_IN_XML), {2: ["20.00%"], 3: ["8%"], 4: ["0.5"]}),
+    # More or fewer texts than the old workbook says that it has.
+    Read("more.xls", with_string_count(3), ROWS),
+    # Excel goes by the texts.
+    Read("fewer.xls", with_string_count(9999), ROWS),
+    # The stream in an old workbook has its name in another case.
+    Read("case.xls", made("same_table.xls").replace(WORKBOOK_STREAM, WORKBOOK_STREAM.lower()), ROWS),
+    # All in capitals.
+    Read("capitals.xls", made("same_table.xls").replace(WORKBOOK_STREAM, WORKBOOK_STREAM.upper()), ROWS),
     # Filtered to "yes": texting all six or only the visible three must be a choice.
     Refused("filtered.xls", made("filtered.xls"), three_hidden("rows 2, 4 and 6")),
     # An .ods marks each row that a filter hides.

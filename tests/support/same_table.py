@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import pandas as pd
 import xlsxwriter
 from workbooks import new_workbook
 
@@ -70,6 +71,21 @@ def in_html() -> bytes:
         )
 
     return html("".join(map(row, texts())))
+
+
+def in_frame() -> pd.DataFrame:
+    """The values as an export job has them, each with its type where its column has one."""
+    return pd.DataFrame(
+        [
+            [str(value) if column == 2 and value else value for column, value in enumerate(row)]
+            for row in TABLE[1:]
+        ],
+        columns=pd.Index(TABLE[0]),
+    )
+
+
+def in_parquet() -> bytes:
+    return in_frame().to_parquet()
 
 
 def in_xlsxwriter(path: Path) -> None:

@@ -90,7 +90,7 @@ def ods_row(*texts: str, attributes: str = "") -> str:
 
 def spreadsheetml(sheets: str, *, encoding: str = "utf-8") -> bytes:
     """An "XML Spreadsheet 2003". `sheets`: its worksheets, or rows of a sheet `Customers`."""
-    if not sheets.startswith("<Worksheet "):
+    if not sheets.startswith(("<Worksheet ", "<Styles>")):
         sheets = f'<Worksheet ss:Name="Customers"><Table>{sheets}</Table></Worksheet>'
     return (
         f'<?xml version="1.0" encoding="{encoding}"?>\n<?mso-application progid="Excel.Sheet"?>\n'

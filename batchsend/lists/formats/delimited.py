@@ -74,7 +74,7 @@ class TextSource:
             number = 1
             while some := lines.take(_LINES):
                 text = "".join(some)
-                if records := None if '\\"' in text else self._plain(some):
+                if records := self._plain(some, text):
                     clean_cell = cleaner(text)
                 else:
                     records, clean_cell = self._careful(some, lines, number), clean
@@ -82,8 +82,12 @@ class TextSource:
                     yield row, list(map(clean_cell, record))
                 number += len(records)
 
-    def _plain(self, lines: list[str]) -> list[list[str]] | None:
-        """The records of lines that each have one record; None for other lines."""
+    def _plain(self, lines: list[str], text: str) -> list[list[str]] | None:
+        """The records of the lines of `text`, if each has one record; None for other lines."""
+        if '"' not in text:
+            return [line.split(self.delimiter) for line in lines]
+        if '\\"' in text:
+            return None
         try:
             *records, _ = csv_reader([*lines, _END], self.delimiter)
         except csv.Error:  # a cell longer than the csv module accepts

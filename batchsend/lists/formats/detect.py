@@ -10,7 +10,6 @@ from enum import Enum, auto
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED, WORKBOOK_TYPE
 from batchsend.lists.source import QUERY_ENDING
 
 
@@ -32,6 +31,15 @@ _PARQUET = b"PAR1"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
+#: The content type of the part with the list of the sheets.
+WORKBOOK_TYPE = re.compile(
+    rb"(?:spreadsheetml\.(?:sheet|template)|ms-excel\.(?:sheet|template)\.macroEnabled)\.main\+xml",
+    re.IGNORECASE,
+)
+DAMAGED = (
+    "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
+)
+LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
 _DAMAGED_ZIP = "It is a workbook that was cut short or damaged. Copy, download or export it again."
 _FROM_NUMBERS = "Open it in Numbers and export it as Excel or CSV."
 
@@ -66,6 +74,8 @@ _XML = re.compile(rb"\s*<\?xml\b", re.IGNORECASE)
 _SPREADSHEETML = re.compile(rb"<(?:\w+:)?Workbook\b[^>]*urn:schemas-microsoft-com:office:spreadsheet")
 _HTML = re.compile(rb"<(?:html|table)\b", re.IGNORECASE)
 _WEB_ARCHIVE = re.compile(rb"MIME-Version:|From: <Saved by", re.IGNORECASE)
+# `Workbook`, or `Book` in Excel 95. Some programs write it in capitals.
+_BOOK = re.compile("book".encode("utf-16-le"), re.IGNORECASE)
 _GOOGLE_LINK = re.compile(rb'\s*\{[^}]*(?:docs\.google\.com|"doc_id")')
 _JSON = re.compile(rb'\s*(?:\[\s*)?\{\s*"')
 # (a part that only this format has, description, what to do)
@@ -161,7 +171,7 @@ def _detect_ole(path: Path) -> Format:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
             raise ListError(path, LOCKED)
-        if content.find("Workbook".encode("utf-16-le")) >= 0 or content.find("Book".encode("utf-16-le")) >= 0:
+        if _BOOK.search(content):
             return Format.XLS
         if _directory_is_missing(content[:52], len(content)):
             raise ListError(path, DAMAGED)

@@ -6,9 +6,9 @@ import csv
 import datetime as dt
 import hashlib
 import io
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ from batchsend.utils.files import write_private
 #: An unpaired surrogate cannot be written to a file; NUL is never part of a text. Like other characters that were
 #: lost, they make a cell damaged.
 _LOST = "\ufffd"
-_MOMENTS = (dt.date, dt.time, dt.timedelta)
-_AS_WRITTEN = (UUID, pd.Period)
+_ROWS_AT_A_TIME = 10_000
 _SHORT_FLOATS = ("float32", "float[pyarrow]")
 
 
@@ -68,20 +67,25 @@ def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> Path:
 
 def csv_of(frame: pd.DataFrame) -> bytes:
     """The frame as a text file that is read back with the same rows and cells. Raises `ListError`."""
-    text = io.StringIO(newline="")
-    # This line makes the separator certain; every cell is quoted because some are nothing but a line break.
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+    # This line makes the separator certain; with quotation marks, every character inside a cell is too.
     text.write("sep=,\r\n")
-    rows = rows_of([frame], Path("the DataFrame"))
+    pieces = (frame.iloc[at : at + _ROWS_AT_A_TIME] for at in range(0, len(frame) or 1, _ROWS_AT_A_TIME))
+    rows = rows_of(pieces, Path("the DataFrame"))
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(cells for _, cells in rows)
-    return text.getvalue().encode("utf-8-sig")
+    text.flush()
+    return content.getvalue()
 
 
 def _texts(path: Path, header: str, column: pd.Series[Any]) -> list[str]:
     """The column's cells as text, "" where a value is missing."""
-    of = _text_of_short_float if str(column.dtype).lower() in _SHORT_FLOATS else _text
+    text_of_kind = _TEXT_OF_SHORT if str(column.dtype).lower() in _SHORT_FLOATS else _TEXT_OF
     try:
-        pairs = zip(column.tolist(), column.isna(), strict=True)
-        return ["" if missing else of(value) for value, missing in pairs]
+        return [
+            "" if missing else text_of_kind.get(value.__class__, _text_of_other)(value)
+            for value, missing in zip(column.tolist(), column.isna(), strict=True)
+        ]
     except _NotTextError as error:
         raise ListError(path, f'Its column "{header}" {error}') from None
 
@@ -90,35 +94,25 @@ class _NotTextError(Exception):
     """A value that cannot be a cell. The message follows the column's name."""
 
 
-def _text(value: Any) -> str:
-    if value.__class__ is str:
-        return clean(_sound(value))
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, int):
-        # Unlike a spreadsheet's, these numbers are exact however long they are.
-        return str(value)
-    if isinstance(value, Decimal):
-        return format(value, "f") if value.is_finite() else "#NUM!"
-    if isinstance(value, _MOMENTS):
-        return _moment(value)
-    if isinstance(value, float):
-        return text_of(float(value)) if math.isfinite(value) else "#NUM!"
-    if isinstance(value, (str, *_AS_WRITTEN)):
-        return clean(_sound(str(value)))
-    if isinstance(value, np.generic):  # in a column of mixed values
-        return _text(value.item())
-    raise _NotTextError(
-        f"has values of the type {type(value).__name__}, which cannot be a cell. Leave the column out, or turn it "
-        "into text."
-    )
+def _text(value: str) -> str:
+    return clean(_sound(value))
 
 
-def _text_of_short_float(value: float) -> str:
+def _truth(value: bool) -> str:
+    return "TRUE" if value else "FALSE"
+
+
+def _decimal(value: Decimal) -> str:
+    return format(value, "f") if value.is_finite() else "#NUM!"
+
+
+def _short_float(value: float) -> str:
     """As a number of 64 bits, a 0.1 of 32 bits would be 0.100000001490116."""
-    return _text(float(str(np.float32(value))))
+    return text_of(float(str(np.float32(value))))
 
 
+# A list has many dates, but few distinct ones.
+@lru_cache(maxsize=4096)
 def _moment(value: dt.date | dt.time | dt.timedelta) -> str:
     try:
         if isinstance(value, pd.Timestamp):
@@ -134,6 +128,46 @@ def _moment(value: dt.date | dt.time | dt.timedelta) -> str:
             '.dt.tz_convert("America/Chicago").dt.tz_localize(None) in pandas.'
         )
     return text_of(value)
+
+
+def _written(value: object) -> str:
+    return _text(str(value))
+
+
+#: By exact class: most values are of one of these.
+_TEXT_OF: Mapping[type, Callable[[Any], str]] = {
+    str: _text,
+    # Unlike a spreadsheet's, whole numbers are exact however long they are.
+    int: str,
+    float: text_of,
+    bool: _truth,
+    Decimal: _decimal,
+    UUID: _written,
+    pd.Period: _written,
+    **dict.fromkeys((dt.date, dt.datetime, dt.time, dt.timedelta, pd.Timestamp, pd.Timedelta), _moment),
+}
+_TEXT_OF_SHORT: Mapping[type, Callable[[Any], str]] = {float: _short_float}
+
+
+def _text_of_other(value: Any) -> str:
+    # NumPy's scalars, in a column of mixed values.
+    match value:
+        case np.datetime64():
+            return _moment(pd.Timestamp(value))
+        case np.timedelta64():
+            return _moment(pd.Timedelta(value))
+        case np.floating():
+            return text_of(float(str(value)))
+        case np.generic():
+            value = value.item()
+            return _TEXT_OF.get(value.__class__, _text_of_other)(value)
+    for kind, of in _TEXT_OF.items():
+        if isinstance(value, kind):
+            return of(value)
+    raise _NotTextError(
+        f"has values of the type {type(value).__name__}, which cannot be a cell. Leave the column out, or turn it "
+        "into text."
+    )
 
 
 def _sound(text: str) -> str:

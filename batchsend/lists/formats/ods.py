@@ -16,10 +16,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
-from batchsend.lists.cells import clean, text_of
+from batchsend.lists.cells import clean, percentage, text_of
 from batchsend.lists.damage import FORMULA_ERROR, is_damaged
+from batchsend.lists.formats.detect import LOCKED
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import LOCKED, open_package
+from batchsend.lists.formats.xlsx.package import open_package
 from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import LAST_COLUMN, LAST_ROW, MAX_CELL_LENGTH, FileSnapshot, ListOptions
 
@@ -42,7 +43,7 @@ _SPACES, _TAB, _LINE_BREAK = f"{_X}s", f"{_X}tab", f"{_X}line-break"
 # Phonetic guides, footnotes and comments are not part of a cell's text.
 _NO_TEXT = frozenset({f"{_X}ruby-text", f"{_X}note", f"{_O}annotation"})
 
-_NUMBERS = frozenset({"float", "percentage", "currency"})
+_NUMBERS = frozenset({"float", "currency"})
 _HIDDEN = frozenset({"collapse", "filter"})
 _DURATION = re.compile(
     r"(-?)P(?:(\d{1,7})D)?(?:T(?:(\d{1,7})H)?(?:(\d{1,7})M)?(?:(\d{1,9}(?:[.,]\d{1,9})?)S)?)?"
@@ -71,7 +72,7 @@ def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
 class _OdsContent:
     """The reader's position in the document. See `SheetHandler`."""
 
-    row, containers, setting = _ROW, _CONTAINERS, _STYLE
+    row, containers, settings = _ROW, _CONTAINERS, frozenset({_STYLE})
 
     sheets: list[StreamedSheet]
     opened: list[Element] = field(default_factory=list)
@@ -174,6 +175,8 @@ def _value(cell: Element) -> str:
     if formula and _is_error(_shown(cell)):
         return clean(_shown(cell))
     try:
+        if kind == "percentage":
+            return _percentage(_shown(cell), float(cell.attrib[f"{_O}value"]))
         if kind in _NUMBERS:
             return text_of(float(cell.attrib[f"{_O}value"]))
         if kind == "date":
@@ -191,6 +194,12 @@ def _is_error(shown: str) -> bool:
     """Whether the shown text is the error of a formula, not a number in scientific notation."""
     shown = clean(shown)
     return shown.startswith(("#", "Err:")) and is_damaged(shown)
+
+
+def _percentage(shown: str, value: float) -> str:
+    """As the sheet shows it. Some programs do not write the shown text."""
+    shown = clean(shown).replace(" ", "")
+    return shown if shown.endswith("%") else percentage(value, "0.##%") or text_of(value)
 
 
 def _failure(shown: str) -> str:

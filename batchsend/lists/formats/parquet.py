@@ -30,27 +30,28 @@ class ParquetSource:
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """See `Source.rows`."""
-        self.snapshot.check()
-        yield from rows_of(self._frames(), self.path)
-        self.snapshot.check()
-
-    def _frames(self) -> Iterator[pd.DataFrame]:
         import pyarrow as pa
-        from pyarrow import parquet
 
+        self.snapshot.check()
         try:
-            with parquet.ParquetFile(self.path) as file:
-                names = file.schema_arrow.names
-                kept = [at for at, name in enumerate(names) if not name.startswith(_NAMELESS_INDEX)]
-                yield file.schema_arrow.empty_table().select(kept).to_pandas(ignore_metadata=True)
-                for batch in file.iter_batches(_ROWS_AT_A_TIME):
-                    # With objects, whole numbers beside a missing one keep their digits.
-                    yield batch.select(kept).to_pandas(ignore_metadata=True, integer_object_nulls=True)
-        except (pa.ArrowException, OSError) as error:
+            yield from rows_of(self._frames(), self.path)
+        except (pa.ArrowException, OSError, ValueError) as error:
             self.snapshot.check()
             raise ListError(
                 self.path, "It is a Parquet file that was cut short or damaged. Copy or export it again."
             ) from error
+        self.snapshot.check()
+
+    def _frames(self) -> Iterator[pd.DataFrame]:
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(self.path, page_checksum_verification=True) as file:
+            names = file.schema_arrow.names
+            kept = [at for at, name in enumerate(names) if not name.startswith(_NAMELESS_INDEX)]
+            yield file.schema_arrow.empty_table().select(kept).to_pandas(ignore_metadata=True)
+            for batch in file.iter_batches(_ROWS_AT_A_TIME):
+                # With objects, whole numbers beside a missing one keep their digits.
+                yield batch.select(kept).to_pandas(ignore_metadata=True, integer_object_nulls=True)
 
 
 def open_parquet(path: Path, snapshot: FileSnapshot, _options: ListOptions) -> ParquetSource:

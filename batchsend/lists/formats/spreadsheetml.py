@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
-from batchsend.lists.cells import clean, text_of
+from batchsend.lists.cells import clean, percentage, text_of
+from batchsend.lists.formats.detect import DAMAGED
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import DAMAGE_ERRORS, DAMAGED
+from batchsend.lists.formats.xlsx.package import DAMAGE_ERRORS
 from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import LAST_COLUMN, LAST_ROW, FileSnapshot, ListOptions
 
@@ -24,6 +25,8 @@ _SHEET, _TABLE, _ROW, _CELL, _DATA = (
 _VISIBLE = "{urn:schemas-microsoft-com:office:excel}Visible"
 _INDEX, _TYPE, _MERGED = f"{_SS}Index", f"{_SS}Type", f"{_SS}MergeAcross"
 _CONTAINERS = frozenset({_SHEET, _TABLE, _ROW})
+_STYLE, _STYLE_ID = f"{_SS}Style", f"{_SS}StyleID"
+_NAMED_FORMATS = {"Percent": "0.00%"}
 # Times of day are stored as a time on this date, the day before the first one.
 _NO_DAY = dt.date(1899, 12, 31)
 
@@ -46,16 +49,21 @@ def _read(path: Path, sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
 class _XmlContent:
     """The reader's position in the document. See `SheetHandler`."""
 
-    row, containers, setting = _ROW, _CONTAINERS, _VISIBLE
+    row, containers, settings = _ROW, _CONTAINERS, frozenset({_VISIBLE, _STYLE})
 
     sheets: list[StreamedSheet]
     opened: list[str] = field(default_factory=list)
+    formats: dict[str, str] = field(default_factory=dict)  #: of numbers, by the name of the style
     table: Element | None = None
     number: int = 0  #: of the last row
     covered: int = 0  #: how many more rows the last one covers
 
     def apply(self, setting: Element) -> None:
-        if self.sheets:
+        if setting.tag == _STYLE:
+            number_format = setting.find(f"{_SS}NumberFormat")
+            written = "" if number_format is None else number_format.get(f"{_SS}Format", "")
+            self.formats[setting.get(f"{_SS}ID", "")] = _NAMED_FORMATS.get(written, written)
+        elif self.sheets:
             self.sheets[-1].is_visible = (setting.text or "").strip() == "SheetVisible"
 
     def start(self, element: Element) -> None:
@@ -74,14 +82,14 @@ class _XmlContent:
             return None
         self.number = _place(element, self.number + self.covered, LAST_ROW)
         self.covered = _number(element.get(f"{_SS}Span", "0"), LAST_ROW)
-        cells = _cells(element)
+        cells = _cells(element, self.formats)
         # Frees the row; the parser adds the next ones.
         del self.table[:]
         is_hidden = element.get(f"{_SS}Hidden") == "1" or element.get(f"{_SS}Height") == "0"
         return RepeatedRow(len(self.sheets) - 1, self.number, cells, is_hidden) if cells else None
 
 
-def _cells(row: Element) -> list[str]:
+def _cells(row: Element, formats: Mapping[str, str]) -> list[str]:
     """The texts of a row's cells, up to the last filled one."""
     cells: list[str] = []
     column = 0
@@ -90,7 +98,8 @@ def _cells(row: Element) -> list[str]:
             continue
         column = _place(cell, column, LAST_COLUMN)
         data = cell.find(_DATA)
-        text = "" if data is None else _value(data)
+        style = cell.get(_STYLE_ID, row.get(_STYLE_ID, ""))
+        text = "" if data is None else _value(data, formats.get(style, ""))
         if text:
             cells += [""] * (column - 1 - len(cells))
             cells.append(text)
@@ -113,13 +122,13 @@ def _number(written: str, most: int) -> int:
     return int(written)
 
 
-def _value(data: Element) -> str:
+def _value(data: Element, number_format: str) -> str:
     kind = data.get(_TYPE)
     # A formatted part of the text is an element of its own.
     text = clean("".join(data.itertext()) if len(data) else data.text or "")
     try:
         if kind == "Number":
-            return text_of(float(text))
+            return percentage(float(text), number_format) or text_of(float(text))
         if kind == "DateTime":
             moment = dt.datetime.fromisoformat(text).replace(tzinfo=None)
             return text_of(moment.time() if moment.date() == _NO_DAY else moment)

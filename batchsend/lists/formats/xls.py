@@ -6,7 +6,10 @@ import datetime as dt
 import io
 import mmap
 import re
-from collections.abc import Iterator, Sequence
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,10 +22,10 @@ from xlrd.compdoc import CompDoc
 from xlrd.sheet import Sheet
 
 from batchsend.errors import ListError
-from batchsend.lists.cells import text_of
+from batchsend.lists.cells import is_percent, percentage, text_of
 from batchsend.lists.damage import FORMULA_ERROR
+from batchsend.lists.formats.detect import DAMAGED, LOCKED
 from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
 from batchsend.lists.source import LAST_ROW, FileSnapshot, ListOptions
 
 #: Bytes. A full sheet of twelve columns has 12 million, and takes five times as much memory.
@@ -49,6 +52,7 @@ class XlsSource:
     snapshot: FileSnapshot
     book: Book
     sheets: Sequence[Sheet]
+    percent_formats: Mapping[int, str]
     notes: tuple[str, ...]
     hidden: frozenset[int]
     short_rows_are_malformed: bool = field(default=False, init=False)
@@ -58,7 +62,7 @@ class XlsSource:
         self.snapshot.check()
         for index, sheet in enumerate(self.sheets):
             for position in range(sheet.nrows):
-                cells = _row(self.book, sheet, position)
+                cells = _row(self.book, sheet, position, self.percent_formats)
                 if cells and (index == 0 or position > 0):
                     yield position + 1 + index * LAST_ROW, cells
         self.snapshot.check()
@@ -73,7 +77,11 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
             "Save it as .xlsx, or split it into several lists.",
         )
     try:
-        source = _open(path, snapshot, options)
+        try:
+            source = _open(path, snapshot, options)
+        except (AssertionError, IndexError):
+            with _strings_counted_anew():
+                source = _open(path, snapshot, options)
     except (ListError, OSError):
         raise
     except XLRDError as error:
@@ -84,6 +92,27 @@ def open_xls(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSou
     snapshot.check()
     snapshot.check_content()
     return source
+
+
+@contextmanager
+def _strings_counted_anew() -> Iterator[None]:
+    """Lets xlrd read all shared strings, as Excel does. Some programs write a wrong number of them."""
+    unpack = xlrd.book.unpack_SST_table
+
+    def unpack_all(datatab: list[bytes], nstrings: int) -> Any:  # noqa: ARG001
+        try:
+            return unpack(datatab, sys.maxsize)
+        except AssertionError as error:
+            # It found the end of the strings before it had that many.
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            found = frame.f_locals
+            return [*found["strings"], found["accstrg"]], found["richtext_runs"]
+
+    xlrd.book.unpack_SST_table = unpack_all
+    try:
+        yield
+    finally:
+        xlrd.book.unpack_SST_table = unpack
 
 
 def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource:
@@ -99,14 +128,15 @@ def _open(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsSource
                 zip(book.sheet_names(), _visibility(book), strict=True)
             )
         ]
+        formats = (book.format_map[xf.format_key].format_str or "" for xf in book.xf_list)
+        percents = {index: written for index, written in enumerate(formats) if is_percent(written)}
         load = cache(book.sheet_by_index)
         chosen = sheets_of_list(path, tabs, options, lambda tab: _first_row(book, load(tab.index)))
         sheets = [load(tab.index) for tab in chosen]
     hidden = (row + index * LAST_ROW for index, sheet in enumerate(sheets) for row in _hidden(sheet))
     merged = sum(len(sheet.merged_cells) for sheet in sheets)
-    return XlsSource(
-        snapshot, book, sheets, (*notes_of(tabs, chosen), *merged_note(merged)), frozenset(hidden)
-    )
+    notes = (*notes_of(tabs, chosen), *merged_note(merged))
+    return XlsSource(snapshot, book, sheets, percents, notes, frozenset(hidden))
 
 
 def _check_chains(path: Path) -> None:
@@ -147,16 +177,19 @@ def _hidden(sheet: Sheet) -> Iterator[int]:
 
 
 def _first_row(book: Book, sheet: Sheet) -> list[str]:
-    rows = (_row(book, sheet, position) for position in range(sheet.nrows))
+    rows = (_row(book, sheet, position, {}) for position in range(sheet.nrows))
     return next((cells for cells in rows if cells), [])
 
 
-def _row(book: Book, sheet: Sheet, position: int) -> list[str]:
+def _row(book: Book, sheet: Sheet, position: int, percent_formats: Mapping[int, str]) -> list[str]:
     """The row's cells, up to the last filled one."""
     cells = []
     values: Sequence[Any] = sheet.row_values(position)
     for column, (kind, value) in enumerate(zip(sheet.row_types(position), values, strict=True)):
-        if kind == xlrd.XL_CELL_TEXT or kind == xlrd.XL_CELL_NUMBER:
+        if kind == xlrd.XL_CELL_NUMBER and percent_formats:
+            number_format = percent_formats.get(sheet.cell_xf_index(position, column), "")
+            cells.append(percentage(value, number_format) or text_of(value))
+        elif kind == xlrd.XL_CELL_TEXT or kind == xlrd.XL_CELL_NUMBER:
             cells.append(text_of(value))
         elif kind in _NO_CELLS:
             cells.append("")

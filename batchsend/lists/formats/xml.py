@@ -26,7 +26,7 @@ class SheetHandler(Protocol):
 
     row: str  #: the tag of a row
     containers: frozenset[str]  #: the tags of rows and of the elements around rows
-    setting: str  #: the tag of another element that says something of a sheet
+    settings: frozenset[str]  #: the tags of other elements that say something of sheets or cells
 
     def start(self, element: Element) -> None:
         """A row or container begins."""
@@ -35,7 +35,7 @@ class SheetHandler(Protocol):
         """A row or container ends. Returns the row that it completes and removes it from its parent."""
 
     def apply(self, setting: Element) -> None:
-        """Takes in a `setting`."""
+        """Takes in one of the `settings`."""
 
 
 def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]:
@@ -43,14 +43,14 @@ def read_rows(stream: IO[bytes], handler: SheetHandler) -> Iterator[RepeatedRow]
 
     Raises `zipfile.BadZipFile`, one of `package.DAMAGE_ERRORS`, if this is not XML or has a document type.
     """
-    containers, setting = handler.containers, handler.setting
+    containers, settings = handler.containers, handler.settings
     for event, element in elements(stream, handler.row):
         if element.tag in containers:
             if event == "start":
                 handler.start(element)
             elif (row := handler.end(element)) is not None:
                 yield row
-        elif event == "end" and element.tag == setting:
+        elif event == "end" and element.tag in settings:
             handler.apply(element)
 
 

@@ -153,6 +153,7 @@ class _RowReader:
         self._template = sources.template
         self._examples: dict[int, str] = {}
         self._template_by = roles.template_by
+        self._used = sources.template.uses | ({roles.template_by} - {None})
         self._base_url = plan.request.base_url
         self._attributes = attributes_of(plan.request.campaign)
         self._identity = run_identity(GIVEN_LATER, str(plan.run.id) if plan.run else GIVEN_LATER)
@@ -186,8 +187,10 @@ class _RowReader:
         )
 
     def _add_ready(self, rows: pd.DataFrame) -> None:
-        cells = pd.DataFrame(list(map(orjson.loads, rows["cells"])), index=rows.index, dtype=object)
-        rows = pd.concat([rows, cells], axis=1)
+        cells = list(map(orjson.loads, rows["cells"]))
+        rows = rows.copy(deep=False)
+        for position in self._used:
+            rows[position] = [some[position] for some in cells]
         for template, some in self._by_template(rows):
             self.sampler.add(some, template.uses, template.path.name)
             for position in template.uses - self._examples.keys():

@@ -14,6 +14,7 @@ from lists import problems_of, rows_of
 
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import ListOptions, open_list
+from batchsend.lists.formats import delimited
 from batchsend.lists.formats.delimiters import DELIMITERS
 
 JOSE = "Name,Ciudad\nJosé,Peñón\n"
@@ -179,10 +180,18 @@ def expected(table: list[list[str]]) -> dict[int, list[str]]:
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]),
+    lines=st.sampled_from([1, 2, 200]),
 )
 def test_any_table_comes_back_cell_by_cell(
-    tmp_path: Path, table: list[list[str]], delimiter: str, line_end: str, quoting: int, encoding: str
+    tmp_path: Path,
+    table: list[list[str]],
+    delimiter: str,
+    line_end: str,
+    quoting: int,
+    encoding: str,
+    lines: int,
 ) -> None:
+    """`lines` are read at a time, so that a cell may begin in some and end in others."""
     # In a table with one column, only a comma is a delimiter.
     assume(len(table[0]) > 1 or delimiter == "," or quoting == csv.QUOTE_ALL)
     # Python's writer does not quote line ends other than the file's own.
@@ -191,7 +200,9 @@ def test_any_table_comes_back_cell_by_cell(
     path.write_bytes(written(table, delimiter, line_end, quoting).encode(encoding))
     # UTF-16 without a mark is recognized by the NULs of Western characters; a small table may have few.
     options = ListOptions(encoding="utf-16-le") if encoding == "utf-16-le" else ListOptions()
-    assert rows_of(open_list(path, options)) == expected(table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "_LINES", lines)
+        assert rows_of(open_list(path, options)) == expected(table)
 
 
 @given(table=tables(IN_WINDOWS_1252), delimiter=st.sampled_from(list(DELIMITERS)))

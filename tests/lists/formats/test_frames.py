@@ -54,6 +54,8 @@ def texts(column: Any) -> list[str]:
         ([True, False], ["TRUE", "FALSE"]),
         (pd.array([True, None], dtype="boolean"), ["TRUE", ""]),
         (np.array([np.True_, np.int64(7), None], dtype=object), ["TRUE", "7", ""]),
+        (np.array([np.float32(0.1), np.longdouble(2), np.str_(" a")], dtype=object), ["0.1", "2", "a"]),
+        (pd.Series([np.datetime64("2026-03-01", "ns"), "x"], dtype=object), ["2026-03-01", "x"]),
         (pd.to_datetime(pd.Series(["2026-03-01", None])), ["2026-03-01", ""]),
         (pd.Series([MOMENT]), ["2026-03-01 09:30:00"]),
         (pd.Series([dt.date(2026, 3, 1), dt.time(9, 30), None]), ["2026-03-01", "09:30:00", ""]),
@@ -63,6 +65,8 @@ def texts(column: Any) -> list[str]:
         (pd.array(["2026-03"], dtype="period[M]"), ["2026-03"]),
         (pd.arrays.SparseArray([0, 5, 0]), ["0", "5", "0"]),
         (pd.array([" Null ", "NA", "nan", "", None], dtype="string"), ["Null", "NA", "nan", "", ""]),
+        # The rules for texts of any list.
+        (["\u00a0Ann\u00a0Lee ", '="007"', "O&#39;Brien"], ["Ann Lee", "007", "O'Brien"]),
         (pd.Series([1, "0123", None, pd.NA, pd.NaT], dtype=object), ["1", "0123", "", "", ""]),
         (pd.array([1.5, None], dtype=pd.ArrowDtype(pa.float32())), ["1.5", ""]),
     ],

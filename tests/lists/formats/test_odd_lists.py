@@ -9,11 +9,24 @@ from list_cases import Content, Read, Refused, made, write
 from lists import malformed_of, problems_of, rows_of
 from odd_lists import ODD_LISTS
 from odd_workbooks import plain
-from same_table import HEADERS, ROWS, TABLE, escaped, in_html, in_results, in_text, in_xlsxwriter, texts
+from same_table import (
+    HEADERS,
+    ROWS,
+    TABLE,
+    escaped,
+    in_frame,
+    in_html,
+    in_parquet,
+    in_results,
+    in_text,
+    in_xlsxwriter,
+    texts,
+)
 from workbooks import ods, ods_row, spreadsheetml, spreadsheetml_row
 
 from batchsend.lists.customer_list import open_list
 from batchsend.lists.formats import streaming, xls
+from batchsend.lists.formats.frames import csv_of
 
 
 @pytest.mark.parametrize("odd", ODD_LISTS, ids=lambda odd: f"{type(odd).__name__}-{odd.name}")
@@ -56,6 +69,8 @@ def test_there_are_many_odd_lists() -> None:
         ("by_hand.ods", ods("".join(ods_row(*map(escaped, row)) for row in texts()))),
         ("2003.xls", spreadsheetml("".join(spreadsheetml_row(*map(escaped, row)) for row in texts()))),
         ("results.xlsx", in_results),
+        ("pandas.parquet", in_parquet()),
+        ("frame.csv", csv_of(in_frame())),
     ],
 )
 def test_the_same_table_gives_the_same_rows_in_every_format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,11 +36,13 @@ class _PlainSheet:
     sheet: CalamineSheet
     scan: SheetScan
     percent_formats: dict[int, str]
+    check: Callable[[], None]  #: raises ListError if the XML is not well-formed
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         # iter_rows begins at the top row, but at the first filled column.
         indent = self.sheet.start[1] if self.sheet.start else 0
         failures, has_percentages = self.scan.failures, bool(self.scan.percentages)
+        returned = 0
         for row, values in enumerate(self.sheet.iter_rows(), 1):
             if has_percentages:
                 self._show_percentages(row, indent, values)
@@ -53,11 +55,11 @@ class _PlainSheet:
             while cells and not cells[-1]:
                 cells.pop()
             if cells:
+                returned += 1
                 yield row, cells
-
-    def filled_rows(self) -> int:
-        """How many rows have a value that is not blank."""
-        return sum(values.count("") < len(values) for values in self.sheet.iter_rows())
+        if returned < self.scan.filled_rows:
+            # Probably rows of blank text. But calamine also skips XML that it cannot parse.
+            self.check()
 
     def _show_percentages(self, row: int, indent: int, values: list[CellValue]) -> None:
         for (column, style), rows in self.scan.percentages.items():
@@ -100,7 +102,7 @@ def open_xlsx(path: Path, snapshot: FileSnapshot, options: ListOptions) -> XlsxS
     with open_package(path, io.BytesIO(content)) as archive:
         package = Package.of(archive)
         chosen = sheets_of_list(path, package.sheets, options, partial(_first_row, path))
-        plain = _load(package, content, chosen)
+        plain = _load(path, package, content, chosen)
     if plain is None:
         from batchsend.lists.formats.xlsx.unusual import read_sheets
 
@@ -115,7 +117,7 @@ def _first_row(path: Path, sheet: Sheet) -> list[str]:
     return next((row.cells for row in read_sheets(path, [sheet], [])), [])
 
 
-def _load(package: Package, content: bytes, chosen: Sequence[Sheet]) -> list[_PlainSheet] | None:
+def _load(path: Path, package: Package, content: bytes, chosen: Sequence[Sheet]) -> list[_PlainSheet] | None:
     """The chosen sheets; None if one of them is not plain, too large, or calamine cannot read it."""
     if not package.is_usual:
         return None
@@ -134,19 +136,15 @@ def _load(package: Package, content: bytes, chosen: Sequence[Sheet]) -> list[_Pl
     loaded = _load_with_calamine(content, [sheet.name for sheet in chosen])
     if loaded is None:
         return None
-    plain = [_PlainSheet(*pair, percent_formats) for pair in zip(loaded, scans, strict=True)]
-    # Fewer rows than cells were found in are probably rows of blank text. But calamine also skips broken XML.
-    suspects = [one for one, of in zip(chosen, plain, strict=True) if of.filled_rows() < of.scan.filled_rows]
-    return plain if all(_is_well_formed(package, sheet) for sheet in suspects) else None
+    return [
+        _PlainSheet(cells, scan, percent_formats, partial(_check_xml, path, sheet))
+        for cells, scan, sheet in zip(loaded, scans, chosen, strict=True)
+    ]
 
 
-def _is_well_formed(package: Package, sheet: Sheet) -> bool:
-    try:
-        with package.archive.open(sheet.part) as stream:
-            expat.ParserCreate().ParseFile(stream)
-    except expat.ExpatError:
-        return False
-    return True
+def _check_xml(path: Path, sheet: Sheet) -> None:
+    with open_package(path) as archive, archive.open(sheet.part) as stream:
+        expat.ParserCreate().ParseFile(stream)
 
 
 def _load_with_calamine(content: bytes, names: Sequence[str]) -> list[CalamineSheet] | None:

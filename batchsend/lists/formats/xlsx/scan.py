@@ -4,7 +4,7 @@ It also finds how far the cells reach, before calamine reads the sheet, because 
 around the filled cells, and a stray cell in the far corner would exceed any computer's memory.
 
 Excel, LibreOffice and the usual libraries write plain sheets, which are searched with regular expressions: in
-well-formed XML without comments, CDATA and processing instructions, a `<` always opens a tag. Any other sheet is a
+well-formed XML without comments and CDATA, a `<` always opens a tag. Any other sheet is a
 `NotPlainError`, and openpyxl reads it (see `unusual`).
 """
 
@@ -34,8 +34,8 @@ _PREFIX = re.compile(
     rb"""xmlns:[\w.-]+\s*=\s*["']http://[a-z./]+/(?:spreadsheetml/2006/|spreadsheetml/)main["']"""
 )
 # Every tag of a row or of a filled cell must match one of these exactly.
-_ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: [\w:.]+="[^"<>]*")*) ?(/?)>')
-_ATTRIBUTES = rb'(?: [a-z]+="\w*")* ?>'
+_ROW = re.compile(rb'<row r="([0-9]{1,7})"((?: (?!r=)[\w:.]+="[^"<>]*")*) ?(/?)>')
+_ATTRIBUTES = rb'(?: (?:s|t|cm|vm|ph)="\w*")* ?>'
 _FILLED = re.compile(rb'<c r="[A-Z]{1,3}([0-9]{1,7})"' + _ATTRIBUTES)
 _FAR_COLUMN = re.compile(rb'<c r="([A-Z]{2,3})[0-9]+"' + _ATTRIBUTES)
 _NEAR_COLUMN = re.compile(rb'<c r="([A-Z])[0-9]+"')
@@ -115,16 +115,12 @@ def _whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _check_and_measure(block: bytes, scan: SheetScan) -> None:
     """Notes hidden rows and how far the cells reach. Raises NotPlainError unless every cell is in its row."""
-    if b"<!" in block or b"<?" in block or _PREFIX.search(block):
+    if b"<!" in block or _PREFIX.search(block):
         raise NotPlainError
     rows = _ROW.findall(block)
     cell_rows = _FILLED.findall(block)
-    # The last comparison detects tags with two positions.
-    if (
-        len(cell_rows) != block.count(b"</c>")
-        or sum(not closed for _, _, closed in rows) != block.count(b"</row>")
-        or len(rows) + block.count(b"<c ") != block.count(b' r="')
-    ):
+    opened = sum(not closed for _, _, closed in rows)
+    if len(cell_rows) != block.count(b"</c>") or opened != block.count(b"</row>"):
         raise NotPlainError
     numbers = [int(row) for row, _, _ in rows]
     filled = sorted(map(int, set(cell_rows)))

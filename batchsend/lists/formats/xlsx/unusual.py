@@ -109,7 +109,7 @@ def _join(first: RepeatedRow, second: RepeatedRow) -> RepeatedRow:
 class _SheetContent:
     """The reader's position in the sheet. See `SheetHandler`."""
 
-    row, containers, setting = _ROW, frozenset({_CELLS, _ROW}), _MERGED
+    row, containers, settings = _ROW, frozenset({_CELLS, _ROW}), frozenset({_MERGED})
 
     index: int
     sheet: StreamedSheet

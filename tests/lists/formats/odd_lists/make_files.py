@@ -99,6 +99,14 @@ def comments() -> openpyxl.Workbook:
     return workbook
 
 
+def percentages() -> openpyxl.Workbook:
+    workbook, sheet = workbook_of([["Format", "Share"], *(["", 0.2] for _ in PERCENT_FORMATS), ["", -0.0625]])
+    for row, number_format in enumerate([*PERCENT_FORMATS, "0.0%"], 2):
+        sheet.cell(row, 1, number_format)
+        sheet.cell(row, 2).number_format = number_format
+    return workbook
+
+
 def results() -> openpyxl.Workbook:
     workbook, sheet = workbook_of([["rows", 2]])
     sheet.title = "Summary"
@@ -111,6 +119,8 @@ def results() -> openpyxl.Workbook:
     return workbook
 
 
+PERCENT_FORMATS = ["0%", "0.00%", "0.0%", "General"]
+
 # name -> workbook and the formats to save it in
 FILES = {
     "same_table": (same_table(), ["xls", "ods", "xlsm", "xlsx", "html"]),
@@ -121,6 +131,7 @@ FILES = {
     "two_sheets": (two_sheets("visible"), ["xls", "ods"]),
     "hidden_sheet": (two_sheets("hidden"), ["xls", "ods"]),
     "remarks": (comments(), ["xls", "ods", "xlsx"]),
+    "percentages": (percentages(), ["xls", "ods", "xlsx"]),
     "results": (results(), ["xls", "ods"]),
     "only_a_header": (workbook_of([["customer_uuid", "phone"]])[0], ["xls", "ods"]),
     "nothing": (workbook_of([])[0], ["xls", "ods"]),
