@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import re
 import zipfile
@@ -122,6 +123,30 @@ def test_a_workbook_that_has_been_replaced(path: Path) -> None:
     new_workbook([["A"], ["1"], ["2"]])[0].save(path)
     with pytest.raises(ListError, match="It changed while it was being read"):
         rows_of(customers)
+
+
+@pytest.mark.parametrize("cells", [-1, 1000])
+def test_dates_from_1904_in_a_workbook_with_an_extension(
+    path: Path, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    monkeypatch.setattr(reader, "_MAX_FILLED", cells)
+    with xlsxwriter.Workbook(path, {"date_1904": True}) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write_column(0, 0, ["Due"])
+        sheet.write_datetime(1, 0, dt.date(2026, 3, 1), workbook.add_format({"num_format": "m/d/yy"}))
+    with zipfile.ZipFile(path) as archive:
+        xml = archive.read(WORKBOOK)
+    extension = (
+        b'<extLst><ext xmlns:x15="x15"><x15:workbookPr chartTrackingRefBase="1"/></ext></extLst></workbook>'
+    )
+    with_part(path, WORKBOOK, xml.replace(b"</workbook>", extension))
+    assert rows_of(open_list(path)) == {2: ["2026-03-01"]}
+
+
+@pytest.mark.usefixtures("by_openpyxl")
+def test_an_escaped_half_of_a_character_stays_as_it_is(path: Path) -> None:
+    texts = "<si><t>A</t></si><si><t>_xD801_ _xFFFE_ a_x000A_b</t></si>"
+    assert rows_of(open_list(shared(path, texts, 0, 1))) == {2: ["_xD801_ _xFFFE_ a\nb"]}
 
 
 # Packages

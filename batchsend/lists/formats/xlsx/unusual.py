@@ -33,8 +33,8 @@ _ROW, _CELL, _EXTENSIONS = f"{_MAIN}row", f"{_MAIN}c", f"{_MAIN}extLst"
 _CELLS, _MERGED = f"{_MAIN}sheetData", f"{_MAIN}mergeCell"
 _VALUE, _FORMULA, _INLINE = f"{_MAIN}v", f"{_MAIN}f", f"{_MAIN}is"
 _STRING, _TEXT, _RUN = f"{_MAIN}si", f"{_MAIN}t", f"{_MAIN}r"
-# How Excel stores a character that XML does not allow.
-_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+# How Excel stores a character that XML does not allow. Halves of a character are none.
+_ESCAPED = re.compile("_x(?!D[89A-F]|FFF[EF])([0-9A-F]{4})_", re.IGNORECASE)
 
 
 def read_sheets(path: Path, chosen: Sequence[Sheet], sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
