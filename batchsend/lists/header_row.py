@@ -19,6 +19,10 @@ from batchsend.utils.wording import row_count
 BLOCK_ROWS = 200
 
 _SHOWN = 5
+_ONLY_A_HEADER = (
+    "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, write "
+    'empty_list = "ok" under [guards].'
+)
 _RESULTS_START = ("row", "status", "messageUUID")
 _BEFORE_LIST_COLUMNS = "message"
 _AFTER_LIST_COLUMNS = "customerUUID"
@@ -157,7 +161,7 @@ def examine(
     row_problems = _examine_rows(found, rows, source.hidden, spool)
     found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *row_problems]
     if rows_needed and not found.rows and not row_problems:
-        found.problems.append("It has only a header and no rows. Export the list again, with its rows.")
+        found.problems.append(_ONLY_A_HEADER)
     if found.is_text and found.shape.width > found.header.cells:
         found.problems += _short_header(found)
     if found.hidden and hidden_rows is None:
