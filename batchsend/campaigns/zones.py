@@ -60,6 +60,8 @@ def nearest_zone(name: str) -> str | None:
     return nearest(name.strip().replace(" ", "_"), _zone_names()) or (by_city[city] if city else None)
 
 
+# A list has many rows, but few zones.
+@functools.lru_cache(maxsize=4096)
 def known_zone(name: str) -> str | None:
     """The IANA zone with this name or this common US name, in any letter case; `None` for other names.
 

@@ -169,8 +169,8 @@ def remarks_on_columns(
         )
         yield f"{in_quotes(phones)} {holds} not used. {remedy}"
     if consents := unused_consent_columns(frame, used):
-        seem, them = ("seems", "it") if len(consents) == 1 else ("seem", "them")
+        seem, it, does = ("seems", "it", "it does") if len(consents) == 1 else ("seem", "them", "they do")
         yield (
-            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {them}. To text "
-            "only people who agreed, set `consent` under [recipients]."
+            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does}, "
+            f"use {it} in `consent` or `where` under [recipients]."
         )

@@ -136,8 +136,8 @@ OURS: Mapping[str, Advice] = {
         '`{{ first_name | default("there") }}`. Then send again.',
     ),
     Code.TEMPLATE_ERROR: Advice(
-        "The template could not be filled in with the values of this row.",
-        "Read `errorDescriptions`, correct the template or the row, and send again.",
+        "The template, or the campaign's condition `where`, cannot be used with the values of this row.",
+        "Read `errorDescriptions`, correct the template, the condition or the row, and send again.",
     ),
     Code.EMPTY_MESSAGE: Advice(
         "The template gives no text for this row.",

@@ -20,6 +20,7 @@ from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
+from openpyxl.workbook.properties import CalcProperties
 from openpyxl.workbook.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -55,7 +56,7 @@ _WRAPPED = "message"
 _STARTERS = tuple("=+-@'")
 #: What XML cannot hold, and text that looks like the escape for it.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
-_SAVE_AGAIN = "Open the list in Excel, save it, and try again."
+_SAVE_AGAIN = "Open the list in Excel, save it as an Excel workbook (.xlsx), and try again."
 
 
 @dataclass(frozen=True)
@@ -139,21 +140,17 @@ def write_into_list(ledger: Ledger, run: RunRecord, found: ListWorkbook, path: P
     if path.suffix.lower() != found.ending:
         raise ResultsError(f"{path}: a copy of this list ends in {found.ending}. Choose such a name.")
     refuse_inputs(path, [found.path, *inputs_of_run(run)])
+    rows = list(RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id).rows())
     with _reader(found.path) as reader:
         workbook = reader.workbook()
-    rows = list(RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id).rows())
-    try:
-        # Reading the list once more also finds that it has changed while it was copied.
-        same = _row_numbers(found.customers) == [row.row for row in rows]
-    except ListError as error:
-        raise ResultsError(str(error)) from error
-    if not same:
-        raise ResultsError(f"{found.path}: the list and run {run.id} do not have the same rows.")
-    notes = _add_columns(workbook[found.sheet], found, run.id, rows)
-    for sheet in workbook.worksheets:
-        _keep_values(sheet)
-        disconnect_tables(sheet)
-    written = replace_file(path, workbook.save)
+        # Reading the list once more also finds that it has changed in between.
+        if _row_numbers(found.customers) != [row.row for row in rows]:
+            raise ResultsError(f"{found.path}: the list and run {run.id} do not have the same rows.")
+        notes = _add_columns(workbook[found.sheet], found, run.id, rows)
+        for sheet in workbook.worksheets:
+            _keep_values(sheet)
+            disconnect_tables(sheet)
+        written = replace_file(path, workbook.save)
     if any(charts_of(sheet) for sheet in workbook.worksheets):
         notes.append("Charts are drawn anew, so parts of their formatting can be different.")
     if lost := losses(found.path, written):
@@ -285,6 +282,8 @@ def _reader(path: Path) -> Iterator[_Reader]:
             yield _Reader(file)
     except ResultsError:
         raise
+    except ListError as error:
+        raise ResultsError(str(error)) from error
     except Exception as error:  # openpyxl raises any kind for a file that it does not understand
         raise ResultsError(
             f"{path}: the list cannot be copied: openpyxl, the library for it, does not understand the file "
@@ -306,6 +305,8 @@ class _Reader(ExcelReader):
         """The names of the sheets, visible ones first."""
         self.read_workbook()
         sheets = [sheet for sheet, _ in self.parser.find_sheets()]
+        if not sheets:
+            raise ValueError("a workbook of another kind, such as Strict Open XML")
         return [sheet.name for sheet in sorted(sheets, key=lambda sheet: sheet.state != "visible")]
 
     def workbook(self) -> Workbook:
@@ -320,6 +321,7 @@ class _Reader(ExcelReader):
         self.read()
         self.wb.template = False
         # The copy has formulas without their results.
+        self.wb.calculation = self.wb.calculation or CalcProperties()
         self.wb.calculation.fullCalcOnLoad = True
         return self.wb
 

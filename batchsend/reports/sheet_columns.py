@@ -131,6 +131,7 @@ def disconnect_tables(sheet: Worksheet) -> None:
 
 def _charts_above(sheet: Worksheet, new: NewColumns) -> Iterator[str]:
     """Charts are anchored to cells, whose columns are counted from 0."""
-    anchors = [getattr(chart.anchor, "to", None) or chart.anchor._from for chart in charts_of(sheet)]  # noqa: SLF001
-    if any(anchor.col >= new.first - 1 for anchor in anchors):
+    anchors = [chart.anchor for chart in charts_of(sheet)]
+    corners = [getattr(anchor, "to", None) or getattr(anchor, "_from", None) for anchor in anchors]
+    if any(corner.col >= new.first - 1 for corner in corners if corner is not None):
         yield "A chart lies over the new columns: move it aside."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchsend.errors import CampaignError, RowProblem
 from batchsend.messages.condition import Condition
@@ -170,4 +172,61 @@ def test_all_problems_of_an_expression_are_found() -> None:
     assert caught.value.problems == (
         "`recipients.where`: the list has no column for `modle`; the nearest is `model` (column Model)",
         "`recipients.where`: line 2: the list has no column for `yaer`; the nearest is `year` (column Year)",
+    )
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "model",
+                "mileage",
+                "row",
+                "'a'",
+                "3",
+                " | number",
+                " == ",
+                " < ",
+                " and ",
+                " or ",
+                " not ",
+                " in ",
+                "[",
+                "]",
+                "(",
+                ")",
+                ", ",
+                "}}",
+                "{% if ",
+                " %}",
+                "=",
+                "'",
+                " is number",
+                " + ",
+                " * ",
+            ]
+        ),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_any_expression_is_refused_or_chooses_or_is_a_problem_of_the_row(pieces: list[str]) -> None:
+    try:
+        chosen = condition("".join(pieces))
+    except CampaignError as error:
+        assert all(problem.startswith("`recipients.where`: ") for problem in error.problems)
+        return
+    for row in (ROW, BLANK):
+        try:
+            assert chosen.holds(row) in (True, False)
+        except RowProblem as problem:
+            assert problem.code is Code.TEMPLATE_ERROR
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.booleans())
+def test_numbers_are_compared_as_numbers_in_every_spelling(mileage: int, limit: int, grouped: bool) -> None:
+    row = ["C1", "", f"{mileage:,}" if grouped else str(mileage), "", ""]
+    assert condition(f"mileage | number >= {limit}").holds(row) is (mileage >= limit)
+    assert condition(f"mileage | number == {limit} or mileage | int < {limit}").holds(row) is (
+        mileage <= limit
     )

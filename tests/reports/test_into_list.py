@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -22,6 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import identity, planned, start_record
 from lists import rows_of
+from openpyxl.chart import LineChart, Reference
+from openpyxl.drawing.spreadsheet_drawing import AbsoluteAnchor
+from openpyxl.drawing.xdr import XDRPositiveSize2D
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.worksheet.table import Table
 from openpyxl.worksheet.worksheet import Worksheet
@@ -436,6 +440,16 @@ def test_a_list_that_was_saved_again_with_the_same_rows_is_the_same_list(tmp_pat
     assert run.sheet()["D2"].value == "accepted"
 
 
+def test_a_workbook_without_settings_for_calculation(tmp_path: Path) -> None:
+    path = saved(tmp_path, [HEADER, ["c1", "=1+1"]])
+    with zipfile.ZipFile(path) as archive:
+        xml = archive.read("xl/workbook.xml")
+    with_part(path, "xl/workbook.xml", re.sub(rb"<calcPr[^>]*/>", b"", xml))
+    copy = sent(path).copy().path
+    with zipfile.ZipFile(copy) as archive:
+        assert b'fullCalcOnLoad="1"' in archive.read("xl/workbook.xml")
+
+
 def test_the_sheet_with_the_rows_of_the_run_is_found(tmp_path: Path) -> None:
     workbook, sheet = new_workbook([HEADER, ["c1", "Ann"]])
     sheet.title = "January"
@@ -475,6 +489,16 @@ def one_row_more(run: Sent) -> None:
         connection.execute(insert(messages), [planned(9) | {"run_id": 1, "campaign_id": 1}])
 
 
+def strict(run: Sent) -> None:
+    """Saves it as "Strict Open XML Spreadsheet", one of Excel's kinds."""
+    with zipfile.ZipFile(run.path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    usual = rb"http://schemas.openxmlformats.org/(spreadsheetml|officeDocument)/2006/"
+    for name, content in parts.items():
+        if name.startswith("xl/"):
+            with_part(run.path, name, re.sub(usual, rb"http://purl.oclc.org/ooxml/\1/", content))
+
+
 def results_as_list(run: Sent) -> None:
     write_xlsx(run.path, RunResults(run.ledger, 1, run.run.headers, ZoneInfo("UTC"), [("Title", None)], 1))
     run.run = replace(run.run, list_fingerprint=open_list(run.path).fingerprint())
@@ -495,6 +519,7 @@ def results_as_list(run: Sent) -> None:
             lambda run: with_part(run.path, "docProps/core.xml", b"<broken"),
             "openpyxl, the library for it, does not understand the file",
         ),
+        (strict, "openpyxl, the library for it, does not understand the file"),
         (results_as_list, "the list is a results workbook of batchsend, which has these columns already"),
     ],
 )
@@ -585,6 +610,24 @@ def test_a_chart_over_the_new_columns_is_named(tmp_path: Path) -> None:
         chart.add_series({"values": "=Sheet1!$B$2:$C$2"})
         sheet.insert_chart("E3", chart)
     assert "A chart lies over the new columns: move it aside." in sent(tmp_path / "list.xlsx").copy().notes
+
+    with xlsxwriter.Workbook(tmp_path / "list.xlsx") as workbook:
+        sheet = workbook.add_chartsheet()  # a chart without cells below it
+        chart = workbook.add_chart({"type": "line"})
+        chart.add_series({"values": "=Sheet1!$B$2:$C$2"})
+        sheet.set_chart(chart)
+        workbook.add_worksheet("Sheet1").write_column(0, 0, ["Customer ID", "c1"])
+    assert sent(tmp_path / "list.xlsx").sheet()["B2"].value == "accepted"
+
+
+def test_a_chart_in_a_fixed_place_is_over_no_column(tmp_path: Path) -> None:
+    workbook, sheet = new_workbook([HEADER, ["c1", 1, 2]])
+    chart = LineChart()
+    chart.add_data(Reference(sheet, min_col=2, max_col=3, min_row=2))
+    chart.anchor = AbsoluteAnchor(ext=XDRPositiveSize2D(9_000_000, 900_000))
+    sheet.add_chart(chart)
+    workbook.save(tmp_path / "list.xlsx")
+    assert len(sent(tmp_path / "list.xlsx").sheet()._charts) == 1
 
 
 @pytest.mark.parametrize(

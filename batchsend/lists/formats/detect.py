@@ -10,7 +10,6 @@ from enum import Enum, auto
 from pathlib import Path
 
 from batchsend.errors import ListError
-from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED, WORKBOOK_TYPE
 from batchsend.lists.source import QUERY_ENDING
 
 
@@ -32,6 +31,15 @@ _PARQUET = b"PAR1"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _SAVE_AS = "Open it in the program that made it and save it as .xlsx or .csv."
+#: The content type of the part with the list of the sheets.
+WORKBOOK_TYPE = re.compile(
+    rb"(?:spreadsheetml\.(?:sheet|template)|ms-excel\.(?:sheet|template)\.macroEnabled)\.main\+xml",
+    re.IGNORECASE,
+)
+DAMAGED = (
+    "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
+)
+LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
 _DAMAGED_ZIP = "It is a workbook that was cut short or damaged. Copy, download or export it again."
 _FROM_NUMBERS = "Open it in Numbers and export it as Excel or CSV."
 

@@ -18,8 +18,9 @@ from xml.etree.ElementTree import Element
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, percentage, text_of
 from batchsend.lists.damage import FORMULA_ERROR, is_damaged
+from batchsend.lists.formats.detect import LOCKED
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import LOCKED, open_package
+from batchsend.lists.formats.xlsx.package import open_package
 from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import LAST_COLUMN, LAST_ROW, MAX_CELL_LENGTH, FileSnapshot, ListOptions
 

@@ -12,8 +12,9 @@ from xml.etree.ElementTree import Element
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, percentage, text_of
+from batchsend.lists.formats.detect import DAMAGED
 from batchsend.lists.formats.streaming import RepeatedRow, StreamedSheet, StreamedSource, open_streamed
-from batchsend.lists.formats.xlsx.package import DAMAGE_ERRORS, DAMAGED
+from batchsend.lists.formats.xlsx.package import DAMAGE_ERRORS
 from batchsend.lists.formats.xml import read_rows
 from batchsend.lists.source import LAST_COLUMN, LAST_ROW, FileSnapshot, ListOptions
 

@@ -24,8 +24,8 @@ from xlrd.sheet import Sheet
 from batchsend.errors import ListError
 from batchsend.lists.cells import is_percent, percentage, text_of
 from batchsend.lists.damage import FORMULA_ERROR
+from batchsend.lists.formats.detect import DAMAGED, LOCKED
 from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
-from batchsend.lists.formats.xlsx.package import DAMAGED, LOCKED
 from batchsend.lists.source import LAST_ROW, FileSnapshot, ListOptions
 
 #: Bytes. A full sheet of twelve columns has 12 million, and takes five times as much memory.

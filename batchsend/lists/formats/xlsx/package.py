@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from xml.parsers import expat
 
 from batchsend.errors import ListError
+from batchsend.lists.formats.detect import DAMAGED, WORKBOOK_TYPE
 from batchsend.lists.formats.xml import elements, has_document_type
 
 #: Bytes of all parts of a workbook together, unpacked.
@@ -28,20 +29,11 @@ _RATIO_CHECKED_ABOVE = 64 * 1024 * 1024
 _BLOCK = 256 * 1024
 _USUAL_PARTS = ("xl/workbook.xml", "xl/sharedstrings.xml", "xl/styles.xml")
 _CONTENT_TYPES = "[Content_Types].xml"
-#: The content type of the part with the list of the sheets.
-WORKBOOK_TYPE = re.compile(
-    rb"(?:spreadsheetml\.(?:sheet|template)|ms-excel\.(?:sheet|template)\.macroEnabled)\.main\+xml",
-    re.IGNORECASE,
-)
 # The beginning of a part that is not in UTF-8.
 _OTHER_ENCODING = re.compile(
     rb"""\xff\xfe|\xfe\xff|<\0|\0<|(?:\xef\xbb\xbf)?<\?xml[^>]*encoding=["'](?!utf-8["'])""", re.IGNORECASE
 )
 
-DAMAGED = (
-    "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again."
-)
-LOCKED = "It is protected by a password. Open it in Excel, save it without a password, and try again."
 #: What zip and XML readers raise for a damaged file. LookupError means a missing part or an unknown encoding,
 #: ValueError an invalid number or position.
 DAMAGE_ERRORS = (
