@@ -262,6 +262,32 @@ def test_references_to_whole_rows_or_columns(path: Path, reference: str, rows: s
     assert rows_of(open_list(with_sheet_xml(path, xml))) == {2: ["7", ""]}
 
 
+def test_dates_stored_as_text(path: Path) -> None:
+    dates = ("2026-03-01T00:00:00", "2026-03-01T09:30:00Z", "PT24H0M0.000S")
+    cells = "".join(
+        f'<row r="{row}"><c r="A{row}" t="d"><v>{date}</v></c></row>' for row, date in enumerate(dates, 2)
+    )
+    customers = open_list(with_sheet_xml(path, HEADER_ROW + cells))
+    assert [cells[0] for cells in rows_of(customers).values()] == [
+        "2026-03-01",
+        "2026-03-01 09:30:00",
+        "24:00:00",
+    ]
+
+
+@pytest.mark.parametrize("cells", [-1, 1000])
+def test_an_east_asian_date_format(path: Path, monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    monkeypatch.setattr(reader, "_MAX_FILLED", cells)
+    with xlsxwriter.Workbook(path) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write_column(0, 0, ["Due"])
+        sheet.write_number(1, 0, 46082, workbook.add_format({"num_format": 14}))
+    with zipfile.ZipFile(path) as archive:
+        styles = archive.read("xl/styles.xml")
+    with_part(path, "xl/styles.xml", styles.replace(b'numFmtId="14"', b'numFmtId="58"'))
+    assert rows_of(open_list(path)) == {2: ["2026-03-01"]}
+
+
 @pytest.mark.parametrize("hidden", ["", 'hidden="1"'])
 def test_a_row_in_several_elements(path: Path, hidden: str) -> None:
     parts = f'<row r="2"><c r="A2"><v>1</v></c></row><row r="2" {hidden}><c r="B2"><v>2</v></c></row>'
