@@ -185,16 +185,21 @@ def _examine_rows(
         filled = [row for row in some if any(row[1])]
         if not filled:
             continue
-        if (
-            too_long is None
-            and max(map(len, chain.from_iterable(cells for _, cells in filled))) > MAX_CELL_LENGTH
-        ):
-            too_long = next(number for number, cells in filled if max(map(len, cells)) > MAX_CELL_LENGTH)
+        too_long = too_long or _first_too_long(filled)
         block = _block(found, filled, hidden)
         found.rows += len(filled)
         found.hidden += block.hidden
         spool.add(block)
     return [] if too_long is None else [cell_too_long(too_long)]
+
+
+def _first_too_long(rows: Sequence[tuple[int, list[str]]]) -> int | None:
+    """The number of the first row with a cell that is too long; None if there is none."""
+    for number, cells in rows:
+        # Joining cells is faster than measuring each of them.
+        if len("".join(cells)) > MAX_CELL_LENGTH and max(map(len, cells)) > MAX_CELL_LENGTH:
+            return number
+    return None
 
 
 def _block(found: Examination, rows: Sequence[tuple[int, list[str]]], hidden: frozenset[int]) -> RowBlock:
