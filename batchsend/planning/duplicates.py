@@ -6,14 +6,14 @@ where they were stored.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import TakenRow
@@ -43,7 +43,8 @@ class TakenRows:
 
     def find(self, name: str, values: pd.Series[Any]) -> dict[str, list[int]]:
         """Value -> the numbers of the rows with this value, ascending."""
-        return self._indexes[name].find(values.dropna()) if name in self._indexes else {}
+        # Each value once: looking all rows of one customer up for each of them would be quadratic.
+        return self._indexes[name].find(values.dropna().drop_duplicates()) if name in self._indexes else {}
 
     def rows(self, numbers: Collection[int]) -> dict[int, list[TakenRow]]:
         """The rows with these numbers."""
@@ -219,8 +220,9 @@ def _firsts(
 ) -> dict[str, _First]:
     firsts: dict[str, _First] = {}
     for value, numbers in found.items():
-        for row in (row for number in numbers for row in stored.get(number, ()) if value_of(row) == value):
-            firsts.setdefault(value, _First(row.row, row.customer_uuid, row.texts()))
+        same = (row for number in numbers for row in stored.get(number, ()) if value_of(row) == value)
+        if (row := next(same, None)) is not None:
+            firsts[value] = _First(row.row, row.customer_uuid, row.texts())
     return firsts
 
 
@@ -230,21 +232,30 @@ def skip_texted_phones(plan: Ledger, run_id: int) -> None:
     That row may come later in the list, so this runs after the whole list is planned. One customer may get several
     messages on one phone.
     """
-    texted = messages.alias("texted")
-    query = select(messages.c.row, texted.c.row).where(
-        messages.c.run_id == run_id,
-        messages.c.status == Status.PENDING,
-        texted.c.run_id == run_id,
-        texted.c.status == Status.SKIPPED,
-        texted.c.codes.in_([Code.ALREADY_SENT, Code.ALREADY_TRIED]),
-        texted.c.phone == messages.c.phone,
-        texted.c.customer_uuid != messages.c.customer_uuid,
+    in_run = messages.c.run_id == run_id
+    is_pending = messages.c.status == Status.PENDING
+    is_texted = messages.c.codes.in_([Code.ALREADY_SENT, Code.ALREADY_TRIED])
+    query = select(messages.c.row, messages.c.phone, messages.c.customer_uuid, messages.c.status).where(
+        in_run,
+        or_(is_pending, is_texted),
+        *(
+            messages.c.phone.in_(select(messages.c.phone).where(in_run, some).correlate(None))
+            for some in (is_pending, is_texted)
+        ),
     )
     with plan.read() as connection:
-        shared = {
-            row: {"of_row": row, "description": f"row {other} has the same phone and already got the text"}
-            for row, other in connection.execute(query)
-        }
+        rows = connection.execute(query.order_by(messages.c.row)).all()
+    #: Phone -> customer -> the first row that got the text.
+    texted: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for row, phone, customer, status in rows:
+        if status == Status.SKIPPED:
+            texted[phone].setdefault(customer, row)
+    shared = [
+        {"of_row": row, "description": f"row {other} has the same phone and already got the text"}
+        for row, phone, customer, status in rows
+        if status == Status.PENDING
+        and (other := next((at for one, at in texted.get(phone, {}).items() if one != customer), None))
+    ]
     if not shared:
         return
     skip = (
@@ -258,4 +269,4 @@ def skip_texted_phones(plan: Ledger, run_id: int) -> None:
         )
     )
     with plan.write() as connection:
-        connection.execute(skip, list(shared.values()))
+        connection.execute(skip, shared)

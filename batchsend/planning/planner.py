@@ -134,9 +134,9 @@ class Planner:
         context = self._context(chunk, self._history.chosen(first, last) if self._continues else {})
         again = dict(self._again(tried, context))
         rows = rows_of(frame.drop(index=[row for row in tried if row not in again]))
-        for row, (latest, resend) in again.items():
-            found = latest, resend, tried[row]["generation"] + 1
-            rows.loc[row, ["latest", "resend", "generation"]] = pd.Series(found, dtype=object).to_numpy()
+        chosen = [(latest, resend, tried[row]["generation"] + 1) for row, (latest, resend) in again.items()]
+        columns = ["latest", "resend", "generation"]
+        rows.loc[list(again), columns] = pd.DataFrame(chosen, list(again), columns, dtype=object)
         rows = judge(rows, context)
         self._note(rows, context.chosen)
         is_kept = rows["code"].notna() & rows.index.isin(list(again))

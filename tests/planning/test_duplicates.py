@@ -106,3 +106,12 @@ def test_chunk_by_chunk_the_rows_are_judged_as_one_by_one(
         codes |= stops["code"].to_dict()
         taken.add(part.drop(index=stops.index))
     assert codes == one_by_one(rows, reached, max_messages, skip_phones=skip_phones)
+
+
+@pytest.mark.timeout(20)
+def test_many_rows_of_one_customer_are_found_in_one_go() -> None:
+    taken = TakenRows(names=["customer_uuid"])
+    above = pd.DataFrame({"customer_uuid": "one"}, index=range(2, 150_002), dtype=object)
+    taken.add(above)
+    found = taken.find("customer_uuid", pd.Series("one", range(150_002, 300_002), dtype=object))
+    assert found == {"one": above.index.tolist()}

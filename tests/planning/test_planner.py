@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import combinations
@@ -21,13 +22,15 @@ from ledgers import (
     stored,
 )
 from openpyxl import Workbook
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from world import World
 
 from batchsend.campaigns.file import load_campaign
+from batchsend.ledger.bulk import execute_for_all
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.opening import open_ledger, scratch_ledger
 from batchsend.ledger.schema import messages
+from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.statuses import Status
 
@@ -189,6 +192,24 @@ def test_a_choice_is_forgotten_if_its_row_is_stopped(tmp_path: Path, ledger: Led
 
     (tmp_path / "opt_outs.csv").write_text("customer_uuid\nnobody\n", encoding="utf-8")
     assert verdicts(tmp_path, ledger) == [("skipped", "ALREADY_TRIED", "")]
+
+
+@pytest.mark.timeout(30)
+def test_a_phone_that_thousands_share_is_judged_in_one_go(tmp_path: Path) -> None:
+    rows = [planned(number, phone="+13125550100") for number in range(40_000)]
+    for sent in rows[20_000:]:
+        sent |= {"status": Status.SKIPPED, "codes": "ALREADY_SENT"}
+    plan = scratch_ledger(tmp_path)
+    with plan.write() as connection:
+        execute_for_all(connection, insert(messages), rows)
+    skip_texted_phones(plan, 0)
+    query = select(messages.c.codes, messages.c.descriptions)
+    with plan.read() as connection:
+        assert Counter(map(tuple, connection.execute(query))) == {
+            ("DUPLICATE_PHONE", "row 20000 has the same phone and already got the text"): 20_000,
+            ("ALREADY_SENT", ""): 20_000,
+        }
+    plan.close()
 
 
 def test_a_customer_id_comes_before_the_rest_of_the_key(tmp_path: Path, ledger: Ledger) -> None:
