@@ -83,7 +83,7 @@ def preview(
     """
     with TemporaryDirectory(prefix="batchsend-") as folder:
         if customers is not None:
-            campaign = _with_list(campaign, customers, Path(folder))
+            campaign = _with_list(campaign, customers, Path(folder) / "DataFrame")
         with planned(prepare(campaign, StartOptions(limit=limit), ledger=ledger)) as plan:
             yield Preview(**vars(plan))
 

@@ -124,6 +124,13 @@ def test_options_of_the_campaigns_own_list_do_not_apply(here: World) -> None:
         ),
         (pd.DataFrame({"Customer UUID": [], "First Name": []}), "It has only a header and no rows."),
         (pd.DataFrame(), "None of its columns has a name."),
+        (
+            pd.DataFrame({"Name": ["Ann"], "Model": ["CR-V"]}),
+            r"DataFrame.*: needs a column for `customer_uuid`",
+        ),
+        (pd.Series(["a"]), "^customers: This has to be a pandas DataFrame, but it is a Series."),
+        ({"Customer UUID": ["a"]}, "^customers: This has to be a pandas DataFrame, but it is a dict."),
+        ("customers.csv", "^customers: This has to be a pandas DataFrame, but it is a str."),
     ],
 )
 def test_a_frame_that_is_no_list(here: World, frame: pd.DataFrame, problem: str) -> None:
