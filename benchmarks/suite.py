@@ -222,7 +222,7 @@ def sending_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
 def preview_rows(folder: Path, sizes: Sizes) -> list[Row]:
     """The preview compared with the libraries that it needs."""
     rows = []
-    for ending, reading, target in (("csv", "csv", 0.6), ("xlsx", "python-calamine", 0.7)):
+    for ending, reading, target in (("csv", "csv", 0.45), ("xlsx", "python-calamine", 0.55)):
         case = folder / ending
         write_folder(case, f"list.{ending}", sizes.preview)
         ratios, ours, theirs = [], [], []
@@ -286,7 +286,7 @@ def start_rows(folder: Path, sink: Sink, sizes: Sizes) -> list[Row]:
         ),
         Row(
             "from Enter to the first request, 500 rows vs. importing pandas and aiohttp",
-            Target(most=2.5),
+            Target(most=2),
             firsts,
             milliseconds(first, imports),
         ),

@@ -70,7 +70,9 @@ def results(
         if into_list:
             written, notes = _write_into_list(found, out)
         else:
-            path = out.absolute() if out is not None else results_file(found.run, only, as_list=as_list)
+            # The copy of the list's own workbook is named without "all".
+            name = ("all",) if as_list and not only else only
+            path = out.absolute() if out is not None else results_file(found.run, name, as_list=as_list)
             write = write_run_as_list if as_list else write_run
             written = write(found.ledger, found.run, path, only or None)
         counts = found.ledger.counts(found.run.id)

@@ -64,7 +64,7 @@ def _condition(campaign: Campaign, headers: Sequence[str]) -> Condition | None:
 def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
     """Opens `path` with the campaign's `[list_options]`. A query is run on the database for lists.
 
-    Raises `ListError`, or `SettingsError` if no database is set.
+    Raises `ListError`.
     """
     options = campaign.list_options
     database = _list_database(campaign, path) if path.suffix.lower() == QUERY_ENDING else None
@@ -76,16 +76,16 @@ def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
 
 
 def _list_database(campaign: Campaign, path: Path) -> str:
-    settings = load_settings(campaign.directory, Path.cwd(), os.environ)
+    try:
+        settings = load_settings(campaign.directory, Path.cwd(), os.environ)
+    except SettingsError as error:
+        raise ListError(path, f"The database for this query is not known. {error}") from error
     if settings.list_database is None:
-        sentences = (
-            (
-                f"{path}: a query needs a database, and {LIST_DATABASE} is not set. Set it in the environment or in "
-                f"{settings.folders[0] / '.env'}, like {LIST_DATABASE}=postgresql://user@host/database"
-            ),
-            *settings.misspellings([LIST_DATABASE]),
+        not_set = (
+            f"It is a query, and {LIST_DATABASE}, the database to run it on, is not set. Set it in the environment "
+            f"or in {settings.folders[0] / '.env'}, like {LIST_DATABASE}=postgresql://user@host/database"
         )
-        raise SettingsError("\n".join(sentences))
+        raise ListError(path, [not_set, *settings.misspellings([LIST_DATABASE])])
     return settings.list_database
 
 

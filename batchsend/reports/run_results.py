@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+import orjson
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purge import purged
@@ -28,8 +29,6 @@ _COLUMNS = (*(name for name in ResultRow._fields if name in messages.columns), "
 _STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
     _COLUMNS.index, ("status", "codes", "descriptions", "cells", "attempts", "sent_at")
 )
-# `json.loads` looks for white space around the text and for other types; every row is decoded.
-_decode_cells = json.JSONDecoder().raw_decode
 
 #: What a status means, in a few words.
 STATUS_WORDS = {
@@ -103,7 +102,7 @@ class RunResults:
         """Takes the values of `_COLUMNS`."""
         *fields, earlier_run, purged_at = stored
         fields[_STATUS], fields[_CODES] = self._shown(fields[_STATUS], fields[_CODES])
-        fields[_CELLS] = _decode_cells(fields[_CELLS])[0]
+        fields[_CELLS] = orjson.loads(fields[_CELLS])
         sent_at = fields[_SENT_AT]
         if purged_at is not None:
             day = self._day(purged_at)

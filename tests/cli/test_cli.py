@@ -129,6 +129,7 @@ def test_accepted_rows_can_be_the_list_of_another_campaign(world: World, sandbox
     )
     assert world.run("send", "sorry.toml", "--yes").code == 0
     assert sandbox.texts() == {"customer-0": 2, "customer-1": 2}
+    assert world.run("results", "1", "--as-list").out.endswith("List: results/campaign-1-all-list.xlsx\n")
     formula = world.run("results", "1", "--as-list", "--only", "failed", "--out", "failed.csv")
     assert formula.code == 0
     assert "sandbox-locked-1,=1+1," in (world.folder / "failed.csv").read_text(encoding="utf-8-sig")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from list_cases import ONLY_HEADER
 from lists import malformed_of, problems_of, rows_of
 
 from batchsend.errors import ListError
@@ -152,7 +153,7 @@ EMPTY = "It is empty. Export the list again, with its header and its rows."
         (b"", [EMPTY]),
         (b"\xef\xbb\xbf", [EMPTY]),  # only a byte order mark
         (b"\r\n , \r\n", [EMPTY]),
-        (b"A,B\n\n", ["It has only a header and no rows. Export the list again, with its rows."]),
+        (b"A,B\n\n", [*ONLY_HEADER]),
         (
             b"First Name,FIRST_NAME,first-name,B\n1,2,3,4\n",
             [

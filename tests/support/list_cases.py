@@ -55,7 +55,12 @@ def write(folder: Path, odd: Read | Refused) -> Path:
 SKIP, INCLUDE = ListOptions(hidden_rows="skip"), ListOptions(hidden_rows="include")
 
 EMPTY = ("It is empty. Export the list again, with its header and its rows.",)
-ONLY_HEADER = ("It has only a header and no rows. Export the list again, with its rows.",)
+ONLY_HEADER = (
+    (
+        "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, write "
+        'empty_list = "ok" under [guards].'
+    ),
+)
 DAMAGED = (
     "It is a workbook that was cut short or damaged. Open it in Excel and save it again, or export it again.",
 )

@@ -5,6 +5,7 @@ A list can be large or malicious and a template slow. In a separate process, nei
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.headers import ColumnIndex
 from batchsend.lists.newest import newest_match
+from batchsend.lists.source import QUERY_ENDING
 from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
@@ -195,7 +197,15 @@ def _list(campaign: Campaign, file: Path) -> _CachedList:
         stat = file.stat()
     except OSError:
         stat = None
-    key = (file, stat and stat.st_mtime_ns, stat and stat.st_size, campaign.list_options.model_dump_json())
+    # The rows of a query can change though its file does not.
+    minute = time.monotonic() // 60 if file.suffix.lower() == QUERY_ENDING else None
+    key = (
+        minute,
+        file,
+        stat and stat.st_mtime_ns,
+        stat and stat.st_size,
+        campaign.list_options.model_dump_json(),
+    )
     if key in _lists:
         _lists.move_to_end(key)
         return _lists[key]

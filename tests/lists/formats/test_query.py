@@ -17,11 +17,12 @@ from sqlalchemy.engine import make_url
 from world import World, customers
 
 from batchsend import load_campaign, preview
-from batchsend.errors import ListError, SettingsError
+from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
 from batchsend.lists.formats import query
 from batchsend.lists.source import ListOptions
 from batchsend.planning.suppression import load_suppression
+from batchsend.web.jobs.list_preview import read_list
 
 PEOPLE = [("a-1", "0123", 2**60, 'O\'Brien; "Ann"'), ("b-2", "NA", None, "100%"), ("c-3", None, 7, "=1+1")]
 SELECT = 'SELECT id AS "Customer ID", code, big, note FROM people ORDER BY id'
@@ -275,11 +276,10 @@ def test_a_campaign_texts_who_its_query_finds(tmp_path: Path, world: World) -> N
     connection.executemany("INSERT INTO people VALUES (?, ?)", [("c-1", "Ann"), ("c-2", "Bob")])
     connection.commit()
     written(world.folder, "SELECT * FROM people ORDER BY 1")
-    with (
-        pytest.raises(SettingsError, match="BATCHSEND_LIST_DATABASE is not set"),
-        preview(load_campaign(toml)),
-    ):
+    not_set = "BATCHSEND_LIST_DATABASE, the database to run it on, is not set"
+    with pytest.raises(ListError, match=not_set), preview(load_campaign(toml)):
         pass
+    assert not_set in read_list(toml, toml.read_bytes()).problems[0]
     (world.folder / ".env").write_text(f"BATCHSEND_LIST_DATABASE=sqlite:///{file}\n", encoding="utf-8")
     for _ in range(2):  # the second start finds the same rows: it is the same run
         done = world.run("send", "campaign.toml", "--yes")

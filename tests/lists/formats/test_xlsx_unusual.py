@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import re
 import zipfile
@@ -124,6 +125,30 @@ def test_a_workbook_that_has_been_replaced(path: Path) -> None:
         rows_of(customers)
 
 
+@pytest.mark.parametrize("cells", [-1, 1000])
+def test_dates_from_1904_in_a_workbook_with_an_extension(
+    path: Path, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    monkeypatch.setattr(reader, "_MAX_FILLED", cells)
+    with xlsxwriter.Workbook(path, {"date_1904": True}) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write_column(0, 0, ["Due"])
+        sheet.write_datetime(1, 0, dt.date(2026, 3, 1), workbook.add_format({"num_format": "m/d/yy"}))
+    with zipfile.ZipFile(path) as archive:
+        xml = archive.read(WORKBOOK)
+    extension = (
+        b'<extLst><ext xmlns:x15="x15"><x15:workbookPr chartTrackingRefBase="1"/></ext></extLst></workbook>'
+    )
+    with_part(path, WORKBOOK, xml.replace(b"</workbook>", extension))
+    assert rows_of(open_list(path)) == {2: ["2026-03-01"]}
+
+
+@pytest.mark.usefixtures("by_openpyxl")
+def test_an_escaped_half_of_a_character_stays_as_it_is(path: Path) -> None:
+    texts = "<si><t>A</t></si><si><t>_xD801_ _xFFFE_ a_x000A_b</t></si>"
+    assert rows_of(open_list(shared(path, texts, 0, 1))) == {2: ["_xD801_ _xFFFE_ a\nb"]}
+
+
 # Packages
 
 
@@ -235,6 +260,32 @@ def test_references_to_whole_rows_or_columns(path: Path, reference: str, rows: s
         f'<mergeCells count="1"><mergeCell ref="{reference}"/></mergeCells></worksheet>'
     )
     assert rows_of(open_list(with_sheet_xml(path, xml))) == {2: ["7", ""]}
+
+
+def test_dates_stored_as_text(path: Path) -> None:
+    dates = ("2026-03-01T00:00:00", "2026-03-01T09:30:00Z", "PT24H0M0.000S")
+    cells = "".join(
+        f'<row r="{row}"><c r="A{row}" t="d"><v>{date}</v></c></row>' for row, date in enumerate(dates, 2)
+    )
+    customers = open_list(with_sheet_xml(path, HEADER_ROW + cells))
+    assert [cells[0] for cells in rows_of(customers).values()] == [
+        "2026-03-01",
+        "2026-03-01 09:30:00",
+        "24:00:00",
+    ]
+
+
+@pytest.mark.parametrize("cells", [-1, 1000])
+def test_an_east_asian_date_format(path: Path, monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    monkeypatch.setattr(reader, "_MAX_FILLED", cells)
+    with xlsxwriter.Workbook(path) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write_column(0, 0, ["Due"])
+        sheet.write_number(1, 0, 46082, workbook.add_format({"num_format": 14}))
+    with zipfile.ZipFile(path) as archive:
+        styles = archive.read("xl/styles.xml")
+    with_part(path, "xl/styles.xml", styles.replace(b'numFmtId="14"', b'numFmtId="58"'))
+    assert rows_of(open_list(path)) == {2: ["2026-03-01"]}
 
 
 @pytest.mark.parametrize("hidden", ["", 'hidden="1"'])

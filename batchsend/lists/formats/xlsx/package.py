@@ -91,7 +91,8 @@ class Package:
                     is_visible = element.get("state", "visible") == "visible"
                     sheets.append(Sheet(element.attrib["name"], is_visible, targets[key]))
             elif tag == "workbookPr":
-                starts_in_1904 = element.get("date1904") in {"1", "true"}
+                # An extension of the same name follows the element that says it.
+                starts_in_1904 |= element.get("date1904") in {"1", "true"}
         is_usual = all(
             part == members.get(usual) and (part is None or _is_utf8(archive, part))
             for part, usual in zip((main, strings, styles), _USUAL_PARTS, strict=True)

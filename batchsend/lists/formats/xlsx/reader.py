@@ -20,8 +20,8 @@ from batchsend.lists.formats.xlsx.package import Package, Sheet, open_package
 from batchsend.lists.formats.xlsx.scan import NotPlainError, SheetScan, scan_sheet
 from batchsend.lists.source import CHANGED, LAST_ROW, FileSnapshot, ListOptions
 
-#: Cells that calamine reads. They take up to 600 MB; openpyxl needs no memory for more.
-_MAX_FILLED = 5_000_000
+#: Cells that calamine reads, which take some 110 bytes each. For more, openpyxl takes no memory, but minutes.
+_MAX_FILLED = 12_000_000
 # The rectangle from A1 around them may have this many cells, or this many times the filled cells.
 _SMALL_AREA = 1_000_000
 _MAX_AREA_RATIO = 4

@@ -115,7 +115,8 @@ def _whole_rows(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _check_and_measure(block: bytes, scan: SheetScan) -> None:
     """Notes hidden rows and how far the cells reach. Raises NotPlainError unless every cell is in its row."""
-    if b"<!" in block or _PREFIX.search(block):
+    # calamine returns dates and times that are stored as text (`t="d"`) in that form.
+    if b"<!" in block or b't="d"' in block or _PREFIX.search(block):
         raise NotPlainError
     rows = _ROW.findall(block)
     cell_rows = _FILLED.findall(block)

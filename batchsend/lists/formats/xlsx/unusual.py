@@ -33,15 +33,17 @@ _ROW, _CELL, _EXTENSIONS = f"{_MAIN}row", f"{_MAIN}c", f"{_MAIN}extLst"
 _CELLS, _MERGED = f"{_MAIN}sheetData", f"{_MAIN}mergeCell"
 _VALUE, _FORMULA, _INLINE = f"{_MAIN}v", f"{_MAIN}f", f"{_MAIN}is"
 _STRING, _TEXT, _RUN = f"{_MAIN}si", f"{_MAIN}t", f"{_MAIN}r"
-# How Excel stores a character that XML does not allow.
-_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+# The numbers of East Asian date formats mean dates everywhere.
+_FORMATS = {**dict.fromkeys((*range(27, 37), *range(50, 59)), "yyyy-mm-dd"), **BUILTIN_FORMATS}
+# How Excel stores a character that XML does not allow. Halves of a character are none.
+_ESCAPED = re.compile("_x(?!D[89A-F]|FFF[EF])([0-9A-F]{4})_", re.IGNORECASE)
 
 
 def read_sheets(path: Path, chosen: Sequence[Sheet], sheets: list[StreamedSheet]) -> Iterator[RepeatedRow]:
     """See `streaming.Read`. Yields only the rows of the chosen sheets."""
     with open_package(path) as archive:
         package = Package.of(archive)
-        formats, strings = package.number_formats(BUILTIN_FORMATS), _shared_strings(package)
+        formats, strings = package.number_formats(_FORMATS), _shared_strings(package)
         for index, sheet in enumerate(package.sheets):
             sheets.append(StreamedSheet(sheet.name, sheet.is_visible))
             if sheet in chosen:
