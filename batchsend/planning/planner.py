@@ -236,6 +236,8 @@ def _stored(rows: pd.DataFrame, cells: Sequence[int]) -> dict[str, list[Any]]:
         **{
             name: rows[name].tolist() for name in COLUMNS if name in messages.columns and name != "generation"
         },
+        # A stopped row that kept its choice would be sent by a later start that does not ask for it.
+        "resend": rows["resend"].where(is_sent, None).tolist(),
         **dict.fromkeys(("run_id", "campaign_id", "attempts"), nothing),
     }
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import BASE_URL, came_to, identity, planned, send_all, store_plan
+from ledgers import (
+    BASE_URL,
+    came_to,
+    identity,
+    planned,
+    send_all,
+    start_record,
+    store_plan,
+    stored,
+)
 from openpyxl import Workbook
 from sqlalchemy import select
 from world import World
@@ -159,6 +168,27 @@ def test_the_first_verdict_in_the_contracts_order_counts(
     texted(ledger, [u for u in uuids("FREQUENCY_CAP") if u not in duplicates], "Another", Status.ACCEPTED)
     judged = verdicts(tmp_path, ledger)
     assert {pair: judged[number][1] for pair, number in last.items()} == {pair: pair[0] for pair in pairs}
+
+
+def test_a_choice_is_forgotten_if_its_row_is_stopped(tmp_path: Path, ledger: Ledger) -> None:
+    texted(ledger, ["customer"], "Spring", Status.UNCONFIRMED, "TIMEOUT")
+    write(tmp_path, [row()])
+    (tmp_path / "opt_outs.csv").write_text("customer_uuid\ncustomer\n", encoding="utf-8")
+    campaign = load_campaign(tmp_path / "campaign.toml")
+    with make_plan(PlanRequest(campaign, BASE_URL, "here", NOW, resend="unconfirmed"), ledger) as plan:
+        assert plan.known is not None
+        ledger.store_plan(
+            plan.scratch,
+            plan.identity,
+            plan.known.id,
+            None,
+            plan.new_run(),
+            start_record(resend="unconfirmed"),
+        )
+    assert stored(ledger, 2) == {2: ("skipped", "SUPPRESSED")}
+
+    (tmp_path / "opt_outs.csv").write_text("customer_uuid\nnobody\n", encoding="utf-8")
+    assert verdicts(tmp_path, ledger) == [("skipped", "ALREADY_TRIED", "")]
 
 
 def test_a_customer_id_comes_before_the_rest_of_the_key(tmp_path: Path, ledger: Ledger) -> None:
