@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from batchsend.ledger.optouts import Person
 
 
+_NEW_LEDGER = (
+    " Before the first campaign is sent, run this command in the campaign's folder with "
+    "--ledger .batchsend/ledger.db, which creates its ledger."
+)
+
+
 @click.group()
 def optouts() -> None:
     """Manage the ledger's opt-outs.
@@ -175,7 +181,7 @@ def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
 
     created = new_ledger(option)
     if created is None:
-        with find_ledger(None, option, open_ledger) as found:
+        with find_ledger(None, option, open_ledger, hint=_NEW_LEDGER) as found:
             yield found
         return
     try:

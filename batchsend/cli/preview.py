@@ -64,6 +64,9 @@ def run_preview(
         echo_lines(first_message_lines(summary))
         refusals = start_refusals(start, plan)
         files = _write_files(plan, out, refusals)
+        invalid = bool(plan.counts.get(Status.INVALID))
+        if invalid and "Preview" in files:
+            click.echo("See the Problems sheet of the preview for what to do.")
         click.echo(summary.tally.sentence())
         for label, path in files.items():
             click.echo(f"{label}: {shown_path(path)}")
@@ -73,7 +76,7 @@ def run_preview(
             click.echo(f"`send` will be refused. {sentence}", err=True)
         if refusals:
             return Exit.REFUSED
-        return Exit.ATTENTION if plan.counts.get(Status.INVALID) else Exit.DONE
+        return Exit.ATTENTION if invalid else Exit.DONE
 
 
 def _write_files(plan: Plan, out: Path | None, refusals: Sequence[str]) -> dict[str, Path]:

@@ -62,6 +62,8 @@ def _syntax_problem(source: str, headers: Sequence[str]) -> str:
     correction = corrected(source, ColumnIndex(headers))
     if correction is not None:
         return f"{correction.reason}; write {correction.expression}"
+    if source.lstrip().startswith(("{{", "{%")):
+        return 'write the expression without braces, such as model == "CR-V"'
     return 'this is not one expression; write one such as model == "CR-V" and mileage | number >= 30000'
 
 
@@ -69,7 +71,8 @@ def _without_template(problem: RowProblem) -> str:
     """The problem in the words of a condition, which has one line and prints nothing."""
     if problem.code is Code.MISSING_VALUE:
         blank = problem.description.partition(", and the template")[0]
-        return f"{blank}: fill the cell, or begin the expression with `the_column and ...` to skip such rows"
+        name = blank.partition("` is blank")[0].removeprefix("`")
+        return f"{blank}: fill the cell, or begin the expression with `{name} and ...` to skip such rows"
     return problem.description.removeprefix(_LINE).replace("the template ", "the expression ", 1)
 
 

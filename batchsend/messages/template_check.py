@@ -266,7 +266,7 @@ class _FileCheck:
         headers = self.columns.headers
         tag = with_columns(self.findings.sources[self.visit.name], line, self.columns)
         if tag is not None:
-            self._problem(line, f"names have no spaces and signs; write {tag}")
+            self._problem(line, f"names have no spaces or signs; write {tag}")
             return
         close = nearest(name, [*headers, *map(variable_name, headers)])
         if close is not None:

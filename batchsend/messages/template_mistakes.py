@@ -156,7 +156,7 @@ def _with_quotes(expression: str, _: ColumnIndex) -> Iterator[str]:
 
 _CORRECTIONS: Sequence[tuple[str, Callable[[str, ColumnIndex], Iterator[str]]]] = (
     ("curly quotes between the braces", _with_straight_quotes),
-    ("names have no spaces and signs", _with_names_of_columns),
+    ("names have no spaces or signs", _with_names_of_columns),
     ("= sets a value and == compares", _with_comparison),
     ("conditions are written with `and`, `or`, `not`, == and !=", _with_operators),
     ("the values of a filter are in parentheses", _with_arguments),

@@ -70,9 +70,11 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
     else:
         key = tuple(finder.named("recipients.key", name) for name in recipients.key)
     if finder.problems and sum(map(bool, headers)) <= _TITLE_COLUMNS:
-        finder.problems.append(
-            "This looks like a title, not like headers. If the headers are further down, delete the rows above "
-            "them and save the list again"
+        # The other problems follow from this one.
+        finder.problems.insert(
+            0,
+            "The first row looks like a title, not like headers. If the headers are further down, delete the rows "
+            "above them and save the list again",
         )
     if finder.problems or customer_uuid is None:
         raise ListError(campaign.list, finder.problems)

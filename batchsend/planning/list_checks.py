@@ -29,8 +29,9 @@ _total = re.compile(
 #: Words for a total that are also family names. They only count in the customer's column.
 _ALSO_NAMES = frozenset({"sum", "count"})
 _LONGEST_TOTAL = 30
-#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters.
-API_UUID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: The API's identifiers are opaque and case-sensitive: 1 to 128 of these characters. A line of dashes, which database
+#: tools write below the header, is not an identifier.
+API_UUID = re.compile(r"(?![_-]+$)[A-Za-z0-9_-]{1,128}")
 #: A customer's number in a dealership's system (DMS), such as 5760069. It passes as an id of myKaarma.
 _dms_number = re.compile(r"\d{1,10}")
 #: Headers of columns that say who may be texted, as `variable_name` gives them, without underscores.

@@ -46,8 +46,9 @@ def read_sources(campaign: Campaign) -> Sources:
     suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))
     headers = customers.headers if customers is not None else problems.headers()
     if headers is not None:
-        template = problems.attempt(lambda: TemplateChoice.load(campaign, headers))
+        # A list without its headers is the reason for problems with the template, so it comes first.
         roles = problems.attempt(lambda: find_columns(campaign, headers))
+        template = problems.attempt(lambda: TemplateChoice.load(campaign, headers))
         where = problems.attempt(lambda: _condition(campaign, headers))
         if customers is not None and template is not None and roles is not None and suppression is not None:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))

@@ -12,6 +12,7 @@ Both take a DataFrame as the list: `customers=frame`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from batchsend.campaigns import file as campaign_file
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.tables import ListOptionsTable
+from batchsend.errors import BatchsendError
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.run_results import PlanResults
@@ -83,7 +85,7 @@ def preview(
     """
     with TemporaryDirectory(prefix="batchsend-") as folder:
         if customers is not None:
-            campaign = _with_list(campaign, customers, Path(folder))
+            campaign = _with_list(campaign, customers, Path(folder) / "DataFrame")
         with planned(prepare(campaign, StartOptions(limit=limit), ledger=ledger)) as plan:
             yield Preview(**vars(plan))
 
@@ -106,6 +108,7 @@ def send(
 
     Raises `BatchsendError`; then nothing was sent, except after `StoppedError`.
     """
+    _refuse_event_loop()
     if customers is not None:
         campaign = _with_list(campaign, customers, campaign.directory / "lists")
     start = prepare(campaign, StartOptions(limit=limit, results=results), ledger=ledger)
@@ -113,6 +116,18 @@ def send(
         start, confirm=lambda plan: confirm(Preview(**vars(plan))), listener=listener or _ignore
     )
     return replace(report, ledger_url=start.ledger_url)
+
+
+def _refuse_event_loop() -> None:
+    """Raises `BatchsendError` in a coroutine, before a run is recorded: sending needs an event loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise BatchsendError(
+        "send() cannot run inside a coroutine or a notebook's cell, which have an event loop already. Nothing was "
+        "sent. Call it in a thread: await asyncio.to_thread(send, campaign, confirm=...)"
+    )
 
 
 def _with_list(campaign: Campaign, customers: pd.DataFrame, folder: Path) -> Campaign:

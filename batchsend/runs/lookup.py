@@ -56,7 +56,7 @@ def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_
 
 @contextmanager
 def find_ledger(
-    campaign: Path | None, option: str | None, open_it: Opener = open_for_reading
+    campaign: Path | None, option: str | None, open_it: Opener = open_for_reading, *, hint: str = ""
 ) -> Iterator[Ledger]:
     """Finds the ledger of a campaign file; without one, the ledger of the settings, of `.` or of `./campaigns`."""
     here = Path.cwd()
@@ -70,7 +70,7 @@ def find_ledger(
         places = " or ".join(str(folder / ".batchsend") for folder in folders)
         raise BatchsendError(
             f"There is no ledger in {places}: nothing has been sent from here. Change to the campaign's folder, name "
-            f"the campaign file, or name the ledger with --ledger."
+            f"the campaign file, or name the ledger with --ledger.{hint}"
         )
     try:
         yield ledger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from world import Sandbox, World, customers, read_results, running_world
 from batchsend import load_campaign, preview, send
 from batchsend.errors import BatchsendError, ListError
 from batchsend.reports.table import COLUMNS
+from batchsend.runs.report import Report
 
 SCRIPT = """
 import pandas as pd
@@ -124,6 +126,13 @@ def test_options_of_the_campaigns_own_list_do_not_apply(here: World) -> None:
         ),
         (pd.DataFrame({"Customer UUID": [], "First Name": []}), "It has only a header and no rows."),
         (pd.DataFrame(), "None of its columns has a name."),
+        (
+            pd.DataFrame({"First Name": ["Ann"], "Model": ["CR-V"]}),
+            r"DataFrame.*: needs a column for `customer_uuid`",
+        ),
+        (pd.Series(["a"]), "^customers: This has to be a pandas DataFrame, but it is a Series."),
+        ({"Customer UUID": ["a"]}, "^customers: This has to be a pandas DataFrame, but it is a dict."),
+        ("customers.csv", "^customers: This has to be a pandas DataFrame, but it is a str."),
     ],
 )
 def test_a_frame_that_is_no_list(here: World, frame: pd.DataFrame, problem: str) -> None:
@@ -132,6 +141,23 @@ def test_a_frame_that_is_no_list(here: World, frame: pd.DataFrame, problem: str)
         preview(load_campaign(here.folder / "campaign.toml"), customers=frame),
     ):
         pass
+
+
+def test_a_coroutine_sends_in_a_thread(here: World, sandbox: Sandbox) -> None:
+    campaign = load_campaign(here.folder / "campaign.toml")
+
+    def start() -> Report:
+        return send(campaign, customers=people(3), confirm=lambda plan: True)
+
+    async def notebook() -> Report:
+        with pytest.raises(BatchsendError, match=r"asyncio\.to_thread\(send"):
+            start()
+        return await asyncio.to_thread(start)
+
+    report = asyncio.run(notebook())
+    # The call that was refused left no run behind.
+    assert (report.run_id, list(report.to_frame()["status"])) == (1, ["accepted"] * 3)
+    assert set(sandbox.texts().values()) == {1}
 
 
 @pytest.mark.parametrize("way", ["frame", "file"])

@@ -218,5 +218,11 @@ def test_an_opt_out_without_a_ledger_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BatchsendError, match="There is no ledger in"):
-        optouts(capsys, "add", "--customer", "c1", "--reason", "x")
+    add = ("add", "--customer", "c1", "--reason", "x")
+    with pytest.raises(BatchsendError, match="There is no ledger in") as refused:
+        optouts(capsys, *add)
+    option = ("--ledger", ".batchsend/ledger.db")
+    assert " ".join(option) in str(refused.value)
+    optouts(capsys, *add, *option)
+    # Commands in this folder use the ledger that was created.
+    assert "c1" in optouts(capsys, "list")

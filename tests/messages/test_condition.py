@@ -53,7 +53,7 @@ def test_the_columns_that_a_condition_uses() -> None:
 
 BLANK_MILEAGE = (
     "`mileage` is blank (column Mileage): fill the cell, or begin the expression with "
-    "`the_column and ...` to skip such rows"
+    "`mileage and ...` to skip such rows"
 )
 TEXT_AND_NUMBER = (
     'the expression compares text with a number; write `year | number == 2026` or `year == "2026"`'
@@ -133,8 +133,10 @@ EVERY_TIME = (
         ('modle == "x"', "the list has no column for `modle`; the nearest is `model` (column Model)"),
         ("model | nam_case", "there is no filter `nam_case`; did you mean `name_case`?"),
         ('model = "CR-V"', '= sets a value and == compares; write model == "CR-V"'),
-        ('2nd Phone != ""', 'names have no spaces and signs; write row["2nd Phone"] != ""'),
-        ("Customer-ID == 'x'", "names have no spaces and signs; write customer_id == 'x'"),
+        ("{{ model }}", 'write the expression without braces, such as model == "CR-V"'),
+        ("{% if model %}", 'write the expression without braces, such as model == "CR-V"'),
+        ('2nd Phone != ""', 'names have no spaces or signs; write row["2nd Phone"] != ""'),
+        ("Customer-ID == 'x'", "names have no spaces or signs; write customer_id == 'x'"),
         (
             'model == "CR-V" && mileage',
             'conditions are written with `and`, `or`, `not`, == and !=; write model == "CR-V" and mileage',
@@ -153,7 +155,6 @@ EVERY_TIME = (
         ('not ("Accord" or model)', f"`Accord` {EVERY_TIME}"),
         ("1 == 1", 'the expression uses no column of the list; write one such as model == "CR-V"'),
         # Statements and text
-        ("{% if model %}", ONE),
         ('model == "a" %}{% if 1', ONE),
         ('model == "x" }} y', ONE),
         ("model) %}x{% endif %}{% if (model", ONE),

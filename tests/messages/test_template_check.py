@@ -52,7 +52,7 @@ HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
             "{{ first name }}{% if first_name",
             [
                 "line 1: a {% must be closed by %}; write {% if first_name %}",
-                "line 1: names have no spaces and signs; write {{ first_name }}",
+                "line 1: names have no spaces or signs; write {{ first_name }}",
             ],
         ),
         ("{% if first_name %}Hi", ["line 1: a {% if %} is never closed by {% endif %}"]),
@@ -83,7 +83,7 @@ def test_all_problems_are_found_before_any_row(load: Load, source: str, expected
     assert problems(load, source) == expected
 
 
-NAMES = "names have no spaces and signs"
+NAMES = "names have no spaces or signs"
 QUOTE = "a quotation mark is missing"
 CONDITIONS = "conditions are written with `and`, `or`, `not`, == and !="
 BETWEEN = "conditions and loops are between {% and %}"
@@ -151,7 +151,7 @@ def test_a_usual_mistake_is_answered_with_what_to_write(
 
 def test_the_line_of_each_mistake_is_given(load: Load) -> None:
     assert problems(load, "Hi\n{{ First Name }},\n\n{{ price | money('USD) }}") == [
-        "line 2: names have no spaces and signs; write {{ first_name }}",
+        "line 2: names have no spaces or signs; write {{ first_name }}",
         "line 4: a quotation mark is missing; write {{ price | money('USD') }}",
     ]
 

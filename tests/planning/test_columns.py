@@ -159,7 +159,7 @@ def test_what_is_missing_or_unclear_is_named(
 def test_a_title_above_the_headers_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(ListError) as caught:
         found(tmp_path, ["Lakeside Motors - Spring tires 2026", "", ""], "")
-    assert caught.value.problems[-1] == (
-        "This looks like a title, not like headers. If the headers are further down, delete the rows above them "
-        "and save the list again"
+    assert caught.value.problems[0] == (
+        "The first row looks like a title, not like headers. If the headers are further down, delete the rows above "
+        "them and save the list again"
     )

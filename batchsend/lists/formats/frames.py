@@ -67,6 +67,12 @@ def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> Path:
 
 def csv_of(frame: pd.DataFrame) -> bytes:
     """The frame as a text file that is read back with the same rows and cells. Raises `ListError`."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ListError(
+            "customers",
+            f"This has to be a pandas DataFrame, but it is a {type(frame).__name__}. For a list in a file, write its "
+            "path as `list` into the campaign file.",
+        )
     content = io.BytesIO()
     text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
     # This line makes the separator certain; with quotation marks, every character inside a cell is too.
