@@ -39,8 +39,10 @@ def clean(text: str) -> str:
     """The text of a cell that is stored as text.
 
     Strips white space, NBSP and zero-width characters from both ends. An NBSP inside becomes a space, `="02134"`
-    becomes `02134` and `O&#39;Brien` becomes `O'Brien`.
+    becomes `02134` and `O&#39;Brien` becomes `O'Brien`. A NUL, which no ledger can store, becomes U+FFFD.
     """
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
     text = text.strip() if text.isascii() else text.strip(_EDGES).replace("\u00a0", " ")
     return _unescaped(text) if text.startswith('="') or "&" in text else text
 
@@ -56,7 +58,12 @@ def _unescaped(text: str) -> str:
 
 def cleaner(text: str) -> Callable[[str], str]:
     """`clean`, or a faster function with the same result for each part of `text`."""
-    is_plain = text.isascii() and '="' not in text and not ("&" in text and _HTML_CHARACTER.search(text))
+    is_plain = (
+        text.isascii()
+        and "\0" not in text
+        and '="' not in text
+        and not ("&" in text and _HTML_CHARACTER.search(text))
+    )
     return str.strip if is_plain else clean
 
 

@@ -128,7 +128,6 @@ class Planner:
     def plan(self, chunk: Chunk) -> PlannedChunk:
         """The chunk's rows as the ledger stores them."""
         frame = chunk.frame
-        self._note_values(frame)
         first, last = int(frame.index[0]), int(frame.index[-1])
         tried = self._history.tried_rows(first, last) if self._continues else {}
         context = self._context(chunk, self._history.chosen(first, last) if self._continues else {})
@@ -138,6 +137,8 @@ class Planner:
         columns = ["latest", "resend", "generation"]
         rows.loc[list(again), columns] = pd.DataFrame(chosen, list(again), columns, dtype=object)
         rows = judge(rows, context)
+        # The cells of a malformed row can be in the wrong columns, such as a phone under the consent.
+        self._note_values(frame.drop(index=rows.index[rows["code"] == str(Code.MALFORMED_ROW)]))
         self._note(rows, context.chosen)
         is_kept = rows["code"].notna() & rows.index.isin(list(again))
         kept = [*(set(tried) - set(again)), *rows.index[is_kept]]

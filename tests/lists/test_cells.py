@@ -92,3 +92,7 @@ def test_text_of(value: CellValue, text: str) -> None:
 def test_numbers_that_lost_digits_are_damaged_and_others_are_not() -> None:
     assert is_damaged(text_of(1.5551e17))
     assert not is_damaged(text_of(1e-9))
+
+
+def test_a_nul_is_a_lost_character() -> None:
+    assert [clean("a\0b"), cleaner("a\0b")("a\0b")] == ["a\ufffdb"] * 2

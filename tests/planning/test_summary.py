@@ -70,6 +70,17 @@ def test_only_costly_texts_of_this_start_are_counted(
 CONSENT = '[recipients]\nconsent = { column = "ok", yes = ["Y", "Yes"] }\n'
 
 
+def test_the_cells_of_a_malformed_row_are_not_shown_as_consent(tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_text(
+        "Customer UUID,First Name,Phone,OK\nc1,Ann,3125550101,Y\nc2,Lee, Dan,3125550102,Y\n", encoding="utf-8"
+    )
+    World(tmp_path).write(campaign=CONSENT)
+    request = PlanRequest(load_campaign(tmp_path / "campaign.toml"), BASE_URL, "here", datetime.now(UTC))
+    with make_plan(request, None) as plan:
+        assert plan.counts == {"pending": 1, "invalid": 1}
+        assert summarize(plan).consent_counts == ['1 row says yes in "OK": "Y" 1.']
+
+
 @pytest.mark.parametrize(
     ("values", "lines"),
     [

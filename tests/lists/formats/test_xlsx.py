@@ -375,3 +375,14 @@ def test_any_table_comes_back_cell_by_cell(
                     else:
                         target.write(number, column, value)
     assert rows_of(open_list(path)) == {number: row for number, row in texts.items() if any(row)}
+
+
+@pytest.mark.parametrize("other", ["plain", "José", 7])
+def test_cells_are_cleaned_whatever_else_is_in_their_row(tmp_path: Path, other: object) -> None:
+    with xlsxwriter.Workbook(tmp_path / "list.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["A", "B", "C"])
+        for column, text in enumerate(["O&#39;Brien", '="02134"']):
+            sheet.write_string(1, column, text)
+        sheet.write(1, 2, other)
+    assert rows_of(open_list(tmp_path / "list.xlsx"))[2] == ["O'Brien", "02134", str(other)]

@@ -13,7 +13,7 @@ from xml.parsers import expat
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from batchsend.errors import ListError
-from batchsend.lists.cells import CellValue, is_percent, percentage, text_of
+from batchsend.lists.cells import CellValue, cleaner, is_percent, percentage, text_of
 from batchsend.lists.formats.sheets import merged_note, notes_of, sheets_of_list
 from batchsend.lists.formats.streaming import StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.package import Package, Sheet, open_package
@@ -162,11 +162,7 @@ def _load_with_calamine(content: bytes, names: Sequence[str]) -> list[CalamineSh
 
 def _texts(values: list[CellValue]) -> list[str]:
     try:
-        if "".join(values).isascii():  # type: ignore[arg-type]
-            # The same as `text_of` for ASCII text, but faster.
-            return list(map(str.strip, values))  # type: ignore[arg-type]
+        clean = cleaner("".join(values))  # type: ignore[arg-type]
     except TypeError:  # some are numbers, dates and the like
-        pass
-    return [
-        value.strip() if isinstance(value, str) and value.isascii() else text_of(value) for value in values
-    ]
+        return list(map(text_of, values))
+    return list(map(clean, values))  # type: ignore[arg-type]
