@@ -126,6 +126,14 @@ def scratch_ledger(folder: Path) -> Ledger:
     return Ledger(engine, str(file), file)
 
 
+def index_plan(scratch: Ledger) -> None:
+    """Indexes the rows of a whole plan by status. Without it, each of a dozen counts reads all texts."""
+    with scratch.write() as connection:
+        connection.exec_driver_sql(
+            f"CREATE INDEX plan_by_status ON {messages.name} (run_id, status, codes, segments, clock)"
+        )
+
+
 @contextmanager
 def _closed_on_error(ledger: Ledger) -> Iterator[None]:
     try:

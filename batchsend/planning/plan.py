@@ -23,7 +23,7 @@ from batchsend.campaigns.quiet_hours import Hours
 from batchsend.ledger.bulk import execute_for_all, insert_columns
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
-from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.opening import index_plan, scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.runs import code_counts, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
@@ -188,7 +188,8 @@ def _plan_rows(
     )
     for chunk in sources.customers.chunks(sources.used):
         _store(scratch, planner.plan(chunk))
-    if request.campaign.recipients.duplicate_phones == "skip":
+    index_plan(scratch)
+    if planner.texted_before and request.campaign.recipients.duplicate_phones == "skip":
         skip_texted_phones(scratch, SCRATCH_RUN)
     return planner.remarks
 

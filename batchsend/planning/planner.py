@@ -104,6 +104,8 @@ class Planner:
         continues: bool,
     ) -> None:
         self.remarks = Remarks(CostlyCharacters(smart_encoding=campaign.message.smart_encoding))
+        #: Whether an earlier run texted any of the rows.
+        self.texted_before = False
         self._campaign = campaign
         self._sources = sources
         self._history = history
@@ -144,6 +146,7 @@ class Planner:
         kept = [*(set(tried) - set(again)), *rows.index[is_kept]]
         self.remarks.kept += len(kept)
         rows = rows[~is_kept]
+        self.texted_before |= bool(rows["code"].isin([str(Code.ALREADY_SENT), str(Code.ALREADY_TRIED)]).any())
         self._taken.add(rows[rows["code"].isna()])
         return PlannedChunk(
             _stored(rows, range(len(frame.columns))), [_kept(tried[row]) for row in sorted(kept)]

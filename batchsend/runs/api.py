@@ -28,15 +28,15 @@ from batchsend.errors import BatchsendError
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.reports.run_results import PlanResults
-from batchsend.runs import runner
 from batchsend.runs.report import Report
-from batchsend.runs.runner import Listener
 from batchsend.runs.start import Start, StartOptions, planned
-from batchsend.sending.sender import Event
 from batchsend.settings import load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from batchsend.runs.runner import Listener
+    from batchsend.sending.sender import Event
 
 
 class Preview(Plan):
@@ -108,6 +108,9 @@ def send(
 
     Raises `BatchsendError`; then nothing was sent, except after `StoppedError`.
     """
+    # A preview needs no HTTP client.
+    from batchsend.runs import runner
+
     _refuse_event_loop()
     if customers is not None:
         campaign = _with_list(campaign, customers, campaign.directory / "lists")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.messages.phones import display_phone
@@ -16,9 +17,11 @@ from batchsend.planning.summary import (
     user_of,
 )
 from batchsend.reports.advice import advise
-from batchsend.runs.trial import Trial
 from batchsend.statuses import TRIED, Status
 from batchsend.utils.wording import row_count, segment_count, text_count
+
+if TYPE_CHECKING:
+    from batchsend.runs.trial import Trial
 
 #: Costly characters that are named.
 _CHARACTERS_NAMED = 3
