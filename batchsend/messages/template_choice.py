@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, CampaignError, TemplateError
 from batchsend.lists.headers import folded, match_key
 from batchsend.messages.template import MessageTemplate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class TemplateChoice:
@@ -59,6 +63,17 @@ class TemplateChoice:
     def choose(self, value: str) -> MessageTemplate:
         """The template of a row with this value in the column to choose by; ignores letter case."""
         return self._by_value.get(folded(value), self.default)
+
+    def of_rows(
+        self, rows: pd.DataFrame, column: int | None
+    ) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
+        """Each template with its rows. `column`: the column to choose by, if there are several."""
+        if column is None:
+            yield self.default, rows
+            return
+        chosen = rows[column].map(self.choose)
+        for template in dict.fromkeys(chosen):
+            yield template, rows[[one is template for one in chosen]]
 
     @property
     def path(self) -> Path:

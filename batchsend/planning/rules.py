@@ -9,7 +9,7 @@ are read row by row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -267,7 +267,7 @@ def damaged_value(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     also = set() if chosen_by is None else {chosen_by}
     return first_of(
         stop_damaged(some, sorted(template.uses | also), context)
-        for template, some in _by_template(rows, context)
+        for template, some in context.templates.of_rows(rows, context.roles.template_by)
     )
 
 
@@ -292,7 +292,7 @@ def text(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
     written = {
         row: write(template, cells)
-        for template, some in _by_template(rows, context)
+        for template, some in context.templates.of_rows(rows, context.roles.template_by)
         for row, cells in zip(some.index, some[list(positions)].to_numpy().tolist(), strict=True)
     }
     names = ("body", "segments", "encoding", "code", "description")
@@ -375,17 +375,6 @@ def _is_api_uuid(value: str) -> bool:
 def _sender_columns(context: Context) -> list[int]:
     roles = context.roles
     return [position for position in (roles.department_uuid, roles.user_uuid) if position is not None]
-
-
-def _by_template(rows: pd.DataFrame, context: Context) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
-    """The rows of each template."""
-    position = context.roles.template_by
-    if position is None:
-        yield context.templates.default, rows
-        return
-    chosen = rows[position].map(context.templates.choose)
-    for template in dict.fromkeys(chosen):
-        yield template, rows[chosen.map(lambda one, wanted=template: one is wanted)]
 
 
 def _too_long(body: str, segments: int, max_segments: int) -> str | None:

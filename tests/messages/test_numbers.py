@@ -166,7 +166,7 @@ UNREADABLE = "line 1: `int` cannot read the value: it is not a number such as 45
         ("[price, row['Range']] | sort | join", ORDER),
         ("1 if '$1,234.50' | int > 1 and first_name | int else 2", UNREADABLE),
     ],
-)  # fmt: skip
+)
 def test_text_is_never_calculated_with(load: Load, expression: str, description: str) -> None:
     assert problem(load("{{ " + expression + " }}"), JOHN) == (Code.TEMPLATE_ERROR, description)
 

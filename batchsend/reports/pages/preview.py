@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,6 @@ import pandas as pd
 
 from batchsend.ledger.runs import run_frames
 from batchsend.messages.phones import display_phone
-from batchsend.messages.template import MessageTemplate
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.summary import PlanSummary, summarize
@@ -191,7 +190,7 @@ class _RowReader:
         rows = rows.copy(deep=False)
         for position in self._used:
             rows[position] = [some[position] for some in cells]
-        for template, some in self._by_template(rows):
+        for template, some in self._template.of_rows(rows, self._template_by):
             self.sampler.add(some, template.uses, template.path.name)
             for position in template.uses - self._examples.keys():
                 filled = some.loc[some[position] != "", position]
@@ -212,14 +211,6 @@ class _RowReader:
     def _ready_row(self, row: Mapping[str, Any]) -> list[Any]:
         path, body = self._request(row)
         return [row["row"], Status.READY, "", "", _phone(row), body, path, row["segments"], row["encoding"]]
-
-    def _by_template(self, rows: pd.DataFrame) -> Iterator[tuple[MessageTemplate, pd.DataFrame]]:
-        if self._template_by is None:
-            yield self._template.default, rows
-            return
-        chosen = rows[self._template_by].map(self._template.choose)
-        for template in dict.fromkeys(chosen):
-            yield template, rows[[one is template for one in chosen]]
 
     def _request(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """Path and body."""

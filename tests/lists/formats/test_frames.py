@@ -70,7 +70,7 @@ def texts(column: Any) -> list[str]:
         (pd.Series([1, "0123", None, pd.NA, pd.NaT], dtype=object), ["1", "0123", "", "", ""]),
         (pd.array([1.5, None], dtype=pd.ArrowDtype(pa.float32())), ["1.5", ""]),
     ],
-)  # fmt: skip
+)
 def test_values_become_text(column: Any, expected: list[str]) -> None:
     assert texts(column) == expected
 
@@ -86,7 +86,7 @@ def test_values_become_text(column: Any, expected: list[str]) -> None:
         (1j, "has values of the type complex, which cannot be a cell."),
         (np.datetime64("20000-01-01", "s"), "has a date after the year 9999."),
     ],
-)  # fmt: skip
+)
 def test_values_that_cannot_be_cells_name_their_column(value: Any, problem: str) -> None:
     column = [value] if isinstance(value, np.datetime64) else pd.Series([value], dtype=object)
     with pytest.raises(frames.ListError) as caught:
