@@ -104,9 +104,10 @@ OURS: Mapping[str, Advice] = {
         "Fix what stopped the run (its last message says what), then send again. It picks up where it left off.",
     ),
     Code.MALFORMED_ROW: Advice(
-        "This row has more or fewer cells than it should, so its values are not under the right headers.",
+        "This row has more or fewer cells than it should, so its values are not under the right headers; or it "
+        "repeats the header or has a total instead of a customer.",
         "Look at this row in the list: the usual reason is an extra comma, quotation mark or line break. "
-        "Correct it and send again.",
+        "Correct it and send again. A total or another header needs no correction.",
     ),
     Code.MISSING_CUSTOMER_UUID: Advice(
         "This row has no customer id.", "Fill in the customer's id from myKaarma and send again."
@@ -126,9 +127,9 @@ OURS: Mapping[str, Advice] = {
         "Correct the phone number in the list and send again.",
     ),
     Code.DAMAGED_VALUE: Advice(
-        "A spreadsheet has damaged a value of this row: digits were lost (such as `1.55512E+10`) or a formula "
-        "failed (such as `#N/A`).",
-        "Export the list again, or format the column as text and type the value in again. Then send again.",
+        "A value of this row is damaged: digits were lost (such as `1.55512E+10`), a formula failed or was never "
+        "calculated (such as `#N/A`), or characters were lost (such as `JosÃ©`).",
+        "Do what the description of the row says, such as to export the list again. Then send again.",
     ),
     Code.MISSING_VALUE: Advice(
         "The template uses a value that is blank in this row.",
