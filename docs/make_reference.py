@@ -33,7 +33,7 @@ from batchsend.settings import (
     USERNAME,
     VARIABLES,
 )
-from batchsend.statuses import Code, Status, Tally
+from batchsend.statuses import SKIPPED_CODES, Code, Status, Tally
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- made by make_reference.py: begin -->", "<!-- made by make_reference.py: end -->"
@@ -69,18 +69,7 @@ CODES: Mapping[Status, Sequence[Code]] = {
         Code.EMPTY_MESSAGE,
         Code.MESSAGE_TOO_LONG,
     ),
-    Status.SKIPPED: (
-        Code.HIDDEN_ROW,
-        Code.FILTERED,
-        Code.NO_CONSENT,
-        Code.SUPPRESSED,
-        Code.ALREADY_SENT,
-        Code.ALREADY_TRIED,
-        Code.DUPLICATE,
-        Code.DUPLICATE_PHONE,
-        Code.FREQUENCY_CAP,
-        Code.CLOSED,
-    ),
+    Status.SKIPPED: (*(code for code in Code if code in SKIPPED_CODES), Code.CLOSED),
     Status.PENDING: (Code.HELD_BACK, Code.STOPPED, Code.QUIET_HOURS, Code.DAILY_CAP),
     Status.UNCONFIRMED: (Code.TIMEOUT, Code.CONNECTION_LOST, Code.BAD_RESPONSE, Code.INTERRUPTED),
 }
