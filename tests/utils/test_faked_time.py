@@ -65,3 +65,13 @@ def test_the_clock_moves_while_a_scheduler_and_its_send_run(world: World, tmp_pa
         scheduler.communicate()
     (row,) = read_results(world.folder / "results" / "campaign-1.xlsx").values()
     assert row["sentAtUTC"].startswith("2026-03-08T15:00")
+
+
+def test_the_time_zone_of_this_computer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/Chicago")
+    time.tzset()
+    with clock_at(NIGHT) as clock:
+        clock.move(timedelta(days=1))
+        assert time.tzname[0] == "CST"
+    monkeypatch.undo()
+    time.tzset()
