@@ -27,7 +27,7 @@ _FIELDS = (
     ("weekday", _WEEKDAYS, "0 to 7 or SUN to SAT, where 0 and 7 are Sunday"),
 )
 #: The names that crontab(5) has for some expressions.
-_NICKNAMES = {
+NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",
@@ -130,16 +130,14 @@ def latest(times: Times, after: datetime, until: datetime) -> datetime | None:
 def five_fields(expression: str) -> str:
     """The expression with single spaces, and for a name such as `@daily` its five fields."""
     words = " ".join(expression.split())
-    return _NICKNAMES.get(words.lower(), words)
+    return NICKNAMES.get(words.lower(), words)
 
 
 def cron_problem(expression: str) -> str | None:
-    """What is wrong with an expression, as a clause; `None` if it is valid, "" if it is not one at all."""
+    """What is wrong with an expression, as a clause; `None` if it is valid, "" if it does not have five fields."""
     fields = expression.split()
     if expression.lower() == "@reboot":
         return "@reboot is not a time: campaigns start at set times, not when the computer does"
-    if expression.startswith("@"):
-        return f"the names are {', '.join(_NICKNAMES)}"
     if len(fields) != len(_FIELDS):
         return ""
     for number, ((name, words, allowed), field) in enumerate(zip(_FIELDS, fields, strict=True)):

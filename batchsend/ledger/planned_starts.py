@@ -182,7 +182,7 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
 
 
 def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None:
-    """How many rows wait to be sent in the run that this start began or resumed; `None` if it did not get that far."""
+    """How many rows wait to be sent in the run that this start began or resumed; `None` if it stored no run."""
     attempts = attempts_since(ledger, who, start.planned_at)
     if not attempts:
         return None

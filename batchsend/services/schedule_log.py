@@ -32,7 +32,7 @@ class EventLog:
     write: Callable[[str], object]
     clock: Callable[[], datetime]
 
-    def event(
+    def __call__(
         self,
         event: str,
         message: str,

@@ -7,12 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.cron import Times
 from batchsend.exits import Exit
+from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.planned_starts import FINAL_EXITS, Attempt, PlannedStart, Scheduled, StartOutcome
 from batchsend.utils.processes import Child
+from batchsend.utils.timestamps import for_people
 
 #: The shortest and the longest time between two attempts at a start.
 _RETRY_MIN, _RETRY_MAX = timedelta(minutes=1), timedelta(minutes=15)
@@ -20,6 +23,19 @@ _RETRY_MIN, _RETRY_MAX = timedelta(minutes=1), timedelta(minutes=15)
 CLOCK_GRACE = timedelta(minutes=1)
 #: The exits after which a person has to look. Unknown exit codes and signals count too.
 _QUIET_EXITS = (None, Exit.DONE, Exit.BUSY, Exit.LATER, Exit.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class CampaignState:
+    """A watched campaign. `last`: its last planned time; `attention`: whether a person has to look at that."""
+
+    campaign: str
+    file: Path
+    base_url: str | None
+    next: datetime | None
+    running: bool
+    last: PlannedStart | None
+    attention: bool
 
 
 @dataclass
@@ -56,9 +72,31 @@ class Watched:
     def mark_handled(self, planned: datetime) -> None:
         self.handled, self.next = planned, self.times.after(planned)
 
+    def state(self, *, running: bool) -> CampaignState:
+        name = self.campaign.name
+        return CampaignState(name, self.path, self.base_url, self.next, running, self.last, self.attention)
+
     def begin_again(self) -> None:
         """Forgets all times, because the clock was set back."""
         self.handled = self.next = self.look_at = self.doubted_at = self.not_before = None
+
+
+class Turn(NamedTuple):
+    """One check of a campaign: its ledger, the campaign there, and the time."""
+
+    watched: Watched
+    ledger: Ledger
+    scheduled: Scheduled
+    moment: datetime
+
+    @property
+    def lock(self) -> tuple[Ledger, str, str]:
+        """What the campaign's locks are about."""
+        return self.ledger, self.scheduled.campaign, self.scheduled.base_url
+
+    def local(self, moment: datetime) -> str:
+        """The time in the campaign's zone, for people."""
+        return for_people(moment, self.watched.campaign.zone)
 
 
 @dataclass
@@ -74,19 +112,6 @@ class Running:
 
 
 @dataclass(frozen=True)
-class CampaignState:
-    """A watched campaign. `last`: its last planned time; `attention`: whether a person has to look at that."""
-
-    campaign: str
-    file: Path
-    base_url: str | None
-    next: datetime | None
-    running: bool
-    last: PlannedStart | None
-    attention: bool
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """What a scheduler does now. `turned_at`: its last turn; `problems`: files that cannot be started."""
 
@@ -98,6 +123,18 @@ class Snapshot:
 def expires_after(campaign: Campaign) -> timedelta:
     assert campaign.schedule is not None  # noqa: S101 - only campaigns with one are watched
     return campaign.schedule.expires_after
+
+
+def send_arguments(campaign: Campaign, ledger_option: str | None, *, begun: bool) -> list[str]:
+    """The command that sends the campaign. `begun`: some texts of `expect` may be sent already."""
+    options, schedule = [], campaign.schedule
+    if schedule is not None:
+        options += ["--wait"] * schedule.wait + ["--strict"] * schedule.strict
+        if schedule.expect is not None and not begun:
+            options += ["--expect", str(schedule.expect)]
+    if ledger_option is not None:
+        options += ["--ledger", ledger_option]
+    return ["send", str(campaign.path), "--yes", "--log-format", "json", *options]
 
 
 def retry_at(start: PlannedStart) -> datetime:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
 from batchsend.campaigns.cron import Missed, OneTime, due
@@ -28,19 +27,18 @@ from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_
 from batchsend.services.schedule_log import EventLog
 from batchsend.services.schedule_state import (
     CLOCK_GRACE,
-    CampaignState,
     Running,
     Snapshot,
+    Turn,
     Watched,
-    expires_after,
     needs_attention,
-    real_exit,
-    retry_at,
+    send_arguments,
 )
+from batchsend.services.unfinished_starts import say_finished, say_retry, settle
 from batchsend.utils.processes import ChildProcess, Launch
 from batchsend.utils.signals import handling_signals
-from batchsend.utils.timestamps import for_people, now
-from batchsend.utils.wording import row_count, time_span
+from batchsend.utils.timestamps import now
+from batchsend.utils.wording import time_span
 
 #: How often to check the clock, the files and the started processes.
 _CHECK_SECONDS = 0.5
@@ -54,21 +52,6 @@ _CLOCK_DOUBT = timedelta(seconds=60)
 _INSTANT = timedelta(microseconds=1)
 
 Say = Callable[[str], object]
-
-
-class _Turn(NamedTuple):
-    """One check of a campaign: its ledger, the campaign there, and the time."""
-
-    watched: Watched
-    ledger: Ledger
-    scheduled: Scheduled
-    moment: datetime
-
-    def is_being_sent(self) -> bool:
-        return campaign_is_locked(self.ledger, self.scheduled.campaign, self.scheduled.base_url)
-
-    def local(self, moment: datetime) -> str:
-        return _local(self.watched.campaign, moment)
 
 
 @dataclass
@@ -88,7 +71,7 @@ class Service:
     _turned_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        self._say = EventLog(self.log, self.clock).event
+        self._say = EventLog(self.log, self.clock)
 
     @property
     def watching(self) -> bool:
@@ -110,18 +93,7 @@ class Service:
     def snapshot(self) -> Snapshot:
         """A copy of the state; another thread may ask for it."""
         running = set(self._running)
-        campaigns = tuple(
-            CampaignState(
-                watched.campaign.name,
-                watched.path,
-                watched.base_url,
-                watched.next,
-                watched.path in running,
-                watched.last,
-                watched.attention,
-            )
-            for watched in list(self._watched.values())
-        )
+        campaigns = tuple(w.state(running=w.path in running) for w in list(self._watched.values()))
         return Snapshot(self._turned_at, campaigns, len(self._problems))
 
     def turn(self) -> None:
@@ -200,25 +172,12 @@ class Service:
                     planned_starts.end(ledger, scheduled, running.start, exit_code, moment)
         except BatchsendError as error:
             self._say("problem", str(error), campaign)
-        self._say_finished(campaign, ended, "Finished", moment, waiting)
+        say_finished(self._say, campaign, ended, "Finished", waiting)
         if (watched := self._watched.get(campaign.path)) is not None:
             watched.look_at = None
             watched.last, watched.attention = ended, needs_attention(ended, None)
         if not running.interrupted:
-            self._say_retry(campaign, ended)
-
-    def _say_finished(
-        self, campaign: Campaign, ended: PlannedStart, subject: str, moment: datetime, waiting: int | None
-    ) -> None:
-        facts = {} if waiting is None else {"waiting": waiting}
-        message = f"{subject} with exit code {ended.exit_code}.{_waiting_words(campaign, waiting, moment)}"
-        self._say("finished", message, campaign, planned=ended.planned_at, exit=ended.exit_code, **facts)
-
-    def _say_retry(self, campaign: Campaign, ended: PlannedStart) -> None:
-        if ended.unfinished and retry_at(ended) <= ended.planned_at + expires_after(campaign):
-            planned, again = ended.planned_at, retry_at(ended)
-            message = f"The start of {_local(campaign, planned)} is tried again at {_local(campaign, again)}."
-            self._say("retry", message, campaign, planned=planned, at=again)
+            say_retry(self._say, campaign, ended)
 
     # The check of a campaign
 
@@ -229,7 +188,7 @@ class Service:
         try:
             with self._ledger(watched.campaign) as (ledger, scheduled):
                 watched.base_url = scheduled.base_url
-                turn = _Turn(watched, ledger, scheduled, moment)
+                turn = Turn(watched, ledger, scheduled, moment)
                 if watched.handled is None:
                     self._begin(turn)
                 if watched.handled is not None:
@@ -245,7 +204,7 @@ class Service:
         else:
             watched.not_before = watched.last_problem = None
 
-    def _begin(self, turn: _Turn) -> None:
+    def _begin(self, turn: Turn) -> None:
         """Reads from the ledger which starts are done. Waits where that is in the future."""
         watched, moment, words = turn.watched, turn.moment, schedule_words(turn.watched.campaign)
         handled = planned_starts.watch(turn.ledger, turn.scheduled, words, moment)
@@ -261,8 +220,15 @@ class Service:
         ahead = watched.times.after(moment)
         upcoming = f"next start {turn.local(ahead)}" if ahead else "no further start"
         self._say("watching", f"{words}: {upcoming}", watched.campaign, next=ahead)
+        if not watched.campaign.guards.require_history:
+            self._say(
+                "warning",
+                "A start with a new ledger, such as after the old one was lost, would text everyone again. To refuse "
+                "that, write require_history = true under [guards].",
+                watched.campaign,
+            )
 
-    def _forget_future(self, turn: _Turn, handled: datetime) -> bool:
+    def _forget_future(self, turn: Turn, handled: datetime) -> bool:
         """Forgets starts in the future once they have been there for a while. Returns whether it did."""
         watched, moment = turn.watched, turn.moment
         if watched.doubted_at is None:
@@ -287,7 +253,7 @@ class Service:
         )
         return True
 
-    def _look(self, turn: _Turn, handled: datetime) -> None:
+    def _look(self, turn: Turn, handled: datetime) -> None:
         """Makes the start that is due, takes up one that did not finish, and logs missed starts."""
         watched = turn.watched
         found = due(watched.times, handled, turn.moment, watched.expires_after)
@@ -305,7 +271,7 @@ class Service:
             self._act(turn, last, newer)
         self._remember_last(turn)
 
-    def _remember_last(self, turn: _Turn) -> None:
+    def _remember_last(self, turn: Turn) -> None:
         watched, last = turn.watched, last_start(turn.ledger, turn.scheduled)
         left = None if last is None or last.ended_at is None else rows_left(turn.ledger, turn.scheduled, last)
         watched.last = last
@@ -313,25 +279,23 @@ class Service:
         soon = last is not None and last.unfinished and watched.path not in self._running
         watched.look_at = turn.moment + (_LOOK_SOON if soon else _LOOK_EVERY)
 
-    def _act(self, turn: _Turn, last: PlannedStart | None, newer: datetime | None) -> None:
+    def _act(self, turn: Turn, last: PlannedStart | None, newer: datetime | None) -> None:
         """Settles the last start and launches the campaign, under the lock of its scheduled starts."""
         with ExitStack() as lock:
             try:
-                lock.enter_context(
-                    scheduling_lock(turn.ledger, turn.scheduled.campaign, turn.scheduled.base_url)
-                )
+                lock.enter_context(scheduling_lock(*turn.lock))
             except BusyError:
                 # Another scheduler makes a start, or looks at this moment; then this is tried again at the next turn.
-                if newer is not None and last is not None and last.open and turn.is_being_sent():
+                if newer is not None and last is not None and last.open and campaign_is_locked(*turn.lock):
                     self._pass_over(turn, newer)
                 return
             again = None
             if last is not None and last.unfinished:
-                if (newer is None or last.open) and turn.is_being_sent():
+                if (newer is None or last.open) and campaign_is_locked(*turn.lock):
                     if newer is not None:
                         self._pass_over(turn, newer)
                     return
-                again = self._settle(turn, last, newer)
+                again = settle(turn, self._say, last, newer)
             if newer is not None:
                 self._start(turn, newer, lock)
             elif again is not None:
@@ -340,54 +304,7 @@ class Service:
                 begun = rows_left(turn.ledger, turn.scheduled, again) is not None
                 self._launch(turn, again, "goes_on", message, lock, begun=begun)
 
-    def _settle(self, turn: _Turn, last: PlannedStart, newer: datetime | None) -> PlannedStart | None:
-        """Takes over an unfinished start that no process makes now, or gives it up. `newer`: a later start is due."""
-        last = self._with_real_end(turn, last)
-        if not last.unfinished:
-            return None
-        again = turn.moment if last.open else retry_at(last)
-        if newer is not None or max(again, turn.moment) > last.planned_at + turn.watched.expires_after:
-            self._give_up(turn, last, newer)
-            return None
-        if turn.moment < again:
-            return None
-        return planned_starts.take_over(turn.ledger, turn.scheduled, last, turn.moment)
-
-    def _with_real_end(self, turn: _Turn, last: PlannedStart) -> PlannedStart:
-        """The start, with the end that its process recorded after its scheduler was gone."""
-        attempts = planned_starts.attempts_since(turn.ledger, turn.scheduled, last.claimed_at)
-        exit_code = real_exit(last, attempts, turn.moment)
-        if exit_code is None:
-            return last
-        ended = replace(last, ended_at=turn.moment, exit_code=exit_code)
-        if planned_starts.end(turn.ledger, turn.scheduled, last, exit_code, turn.moment):
-            waiting = rows_left(turn.ledger, turn.scheduled, last) if exit_code == Exit.LATER else None
-            subject = f"The start of {turn.local(last.planned_at)} had finished without its scheduler,"
-            self._say_finished(turn.watched.campaign, ended, subject, turn.moment, waiting)
-            self._say_retry(turn.watched.campaign, ended)
-        return ended
-
-    def _give_up(self, turn: _Turn, last: PlannedStart, newer: datetime | None) -> None:
-        if not planned_starts.give_up(turn.ledger, turn.scheduled, last, turn.moment):
-            return
-        left = rows_left(turn.ledger, turn.scheduled, last)
-        how = "was cut short" if last.exit_code is None else f"ended with exit code {last.exit_code}"
-        after = time_span(turn.watched.expires_after.total_seconds())
-        why = (
-            f"The start of {turn.local(newer)} follows."
-            if newer is not None
-            else f"It is not tried again, because expires_after is {after}. To send them now: "
-            f"batchsend send {turn.watched.path}"
-        )
-        self._say(
-            "missed",
-            f"The start of {turn.local(last.planned_at)} {how}; {_left_words(left)}. {why}",
-            turn.watched.campaign,
-            planned=last.planned_at,
-            left=left,
-        )
-
-    def _start(self, turn: _Turn, planned: datetime, lock: ExitStack) -> None:
+    def _start(self, turn: Turn, planned: datetime, lock: ExitStack) -> None:
         start = planned_starts.claim(turn.ledger, turn.scheduled, planned, turn.moment)
         if start is None:
             self._already(turn, planned)
@@ -396,21 +313,21 @@ class Service:
         late = "" if turn.moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
         self._launch(turn, start, "started", f"Started for {turn.local(planned)}{late}.", lock)
 
-    def _already(self, turn: _Turn, planned: datetime) -> None:
+    def _already(self, turn: Turn, planned: datetime) -> None:
         message = (
             f"The start of {turn.local(planned)} was made before, or by another scheduler of this ledger."
         )
         self._say("already", message, turn.watched.campaign, planned=planned)
         turn.watched.mark_handled(planned)
 
-    def _pass_over(self, turn: _Turn, planned: datetime) -> None:
+    def _pass_over(self, turn: Turn, planned: datetime) -> None:
         """Logs a start as missed because the previous one still runs."""
         if self._claim_missed(turn, planned, Exit.BUSY):
             message = f"Missed: {turn.local(planned)}, because the previous start still runs."
             self._say("missed", message, turn.watched.campaign, planned=planned)
         turn.watched.mark_handled(planned)
 
-    def _skip(self, turn: _Turn, missed: Missed) -> None:
+    def _skip(self, turn: Turn, missed: Missed) -> None:
         """Logs missed starts that expired."""
         first, last = missed.first, missed.last
         if self._claim_missed(turn, last, None):
@@ -420,7 +337,7 @@ class Service:
         turn.watched.mark_handled(last)
 
     @staticmethod
-    def _claim_missed(turn: _Turn, planned: datetime, exit_code: int | None) -> bool:
+    def _claim_missed(turn: Turn, planned: datetime, exit_code: int | None) -> bool:
         return (
             planned_starts.claim(
                 turn.ledger, turn.scheduled, planned, turn.moment, StartOutcome.MISSED, exit_code
@@ -430,7 +347,7 @@ class Service:
 
     def _launch(
         self,
-        turn: _Turn,
+        turn: Turn,
         start: PlannedStart,
         event: str,
         message: str,
@@ -441,7 +358,7 @@ class Service:
         watched, campaign = turn.watched, turn.watched.campaign
         self._say(event, message, campaign, planned=start.planned_at)
         try:
-            child = self.launch(_arguments(campaign, self.ledger_option, begun=begun))
+            child = self.launch(send_arguments(campaign, self.ledger_option, begun=begun))
         except OSError as error:
             planned_starts.end(turn.ledger, turn.scheduled, start, Exit.STOPPED, turn.moment)
             self._say("problem", f"{watched.path}: it could not be started ({error.strerror}).", campaign)
@@ -461,7 +378,7 @@ def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
     service.read_files()
     if not service.watching:
         raise nothing_to_start(named)
-    say = EventLog(log, now).event
+    say = EventLog(log, now)
     signals: list[int] = []
     with handling_signals(signals.append):
         while not signals:
@@ -486,36 +403,3 @@ def _stop(service: Service, signals: Sequence[int]) -> None:
             service.interrupt()
         time.sleep(_CHECK_SECONDS / 5)
         service.reap()
-
-
-def _arguments(campaign: Campaign, ledger_option: str | None, *, begun: bool) -> list[str]:
-    """The command that sends the campaign. `begun`: some texts of `expect` may be sent already."""
-    options, schedule = [], campaign.schedule
-    if schedule is not None:
-        options += ["--wait"] * schedule.wait + ["--strict"] * schedule.strict
-        if schedule.expect is not None and not begun:
-            options += ["--expect", str(schedule.expect)]
-    if ledger_option is not None:
-        options += ["--ledger", ledger_option]
-    return ["send", str(campaign.path), "--yes", "--log-format", "json", *options]
-
-
-def _local(campaign: Campaign, moment: datetime) -> str:
-    return for_people(moment, campaign.zone)
-
-
-def _waiting_words(campaign: Campaign, waiting: int | None, moment: datetime) -> str:
-    """What is left to send after an exit that says that rows wait."""
-    if not waiting:
-        return ""
-    following = times_of(campaign).after(moment)
-    rows = f" {row_count(waiting)} waiting for quiet hours to end or for tomorrow's cap."
-    if following is None:
-        return f"{rows} No further start is planned."
-    return f"{rows} The next start is {_local(campaign, following)}."
-
-
-def _left_words(left: int | None) -> str:
-    if left is None:
-        return "it did not get as far as sending"
-    return f"{row_count(left)} not sent"
