@@ -157,7 +157,9 @@ def _elements(array: str) -> Iterator[str]:
 def _wrapped(text: str) -> list[str]:
     """The events of an object with a list of them, such as `events`, each with a copy of the object around it."""
     root = _parsed(text)
-    for key, value in root.items() if isinstance(root, dict) else ():
+    if not isinstance(root, dict):
+        return []
+    for key, value in root.items():
         plural = _name(key) not in _WRAPPERS
         name = _name(key).removesuffix("s") if plural else _name(key)
         events = _parsed(value) if isinstance(value, str) and name in _MAYBE_JSON else value
