@@ -1,7 +1,7 @@
 """Quiet hours: when a recipient may be texted.
 
-A recipient's clock is one or more time zones. If a phone's area code spans several zones, a time is allowed if it is
-allowed in all of them or in the campaign's zone. If no zone is known, the campaign's zone decides.
+A recipient's clock is one or more time zones, such as those of a phone's area code. A time is allowed only if it is
+allowed in all of them. If no zone is known, the campaign's zone decides.
 """
 
 from __future__ import annotations
@@ -43,15 +43,14 @@ class Hours:
 
     def is_outside(self, moment: datetime, clock: Clock) -> bool:
         """Whether this moment is outside a recipient's quiet hours."""
-        if self.fixed is not None:
-            return self._is_outside_in(moment, self.fixed)
-        zones = clock.split(_SEPARATOR) if clock else []
-        if zones and all(self._is_outside_in(moment, zone) for zone in zones):
-            return True
-        return len(zones) != 1 and self._is_outside_in(moment, self.fallback)
+        zones = (self.fixed or clock or self.fallback).split(_SEPARATOR)
+        return all(self._is_outside_in(moment, zone) for zone in zones)
 
     def next_allowed(self, moment: datetime, clock: Clock) -> datetime | None:
-        """The first allowed moment from `moment` on, to the minute; `None` if there is none."""
+        """The first allowed moment in the next two days, to the minute.
+
+        `None` if there is none, because the zones are so far apart that the hours of one are the night of another.
+        """
         if self.allows(moment, clock):
             return moment
         candidate = moment.replace(second=0, microsecond=0)

@@ -54,13 +54,17 @@ def phone(text: str, region: str = "US") -> str:
 
 
 def zones_of(e164: str) -> tuple[str, ...]:
-    """The time zones (IANA names) of a number's area code; none if libphonenumber has none."""
+    """The time zones (IANA names) of a number's area code; none if they are unknown, as for toll-free numbers."""
     from phonenumbers import timezone
 
     zones = timezone.time_zones_for_number(phonenumbers.parse(e164, None))
+    # libphonenumber names all zones from Guam to Saint John's for numbers that belong to no place.
+    if e164.startswith("+1") and len(zones) > _MOST_ZONES_OF_AN_AREA_CODE:
+        return ()
     return tuple(zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE)
 
 
+_MOST_ZONES_OF_AN_AREA_CODE = 10
 _PLAIN_NANP_REGIONS = frozenset({"US", "CA"})
 _plain_nanp_spelling = re.compile(
     r"(?:\+?1[ .-]?)?(?:\(([2-9][0-9]{2})\) ?|([2-9][0-9]{2})[ .-]?)([2-9][0-9]{2})[ .-]?([0-9]{4})"

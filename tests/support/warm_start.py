@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from faked_time import follow_environment
+
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -145,6 +147,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = ["batchsend", *request["arguments"]]
+    follow_environment()
     from batchsend.__main__ import main
 
     code = 1
