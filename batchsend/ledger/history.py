@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, s
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
@@ -33,7 +34,7 @@ class Earlier:
 
 
 class TriedRow(NamedTuple):
-    """A row for which a request was made, without its cells."""
+    """A row for which a request was made, without its cells. `phone`: its hash if it was purged."""
 
     row: int
     key: str
@@ -190,17 +191,22 @@ class History:
 
     def tried_keys(self) -> Iterator[TriedRow]:
         """Streams the keys and phones of the continued run's tried rows."""
-        outcomes = _last_outcomes(TriedRow._fields, lambda table: table.c.run_id == self._run_id)
+        query = _guarding(TriedRow._fields, lambda table: table.c.run_id == self._run_id)
         with self._ledger.read() as connection:
-            found = connection.execution_options(yield_per=1000).execute(select(outcomes))
+            found = connection.execution_options(yield_per=1000).execute(query)
             yield from map(TriedRow._make, found)
 
     def tried(self, rows: Sequence[int]) -> Iterator[TakenRow]:
         """The tried rows of the continued run with these numbers."""
         for chunk in in_chunks(rows, IN_VALUES):
-            outcomes = _last_outcomes(TakenRow._fields, _rows_of(self._run_id, chunk))
+            query = _guarding(TakenRow._fields, _rows_of(self._run_id, chunk))
             with self._ledger.read() as connection:
-                yield from map(TakenRow._make, connection.execute(select(outcomes)))
+                yield from map(TakenRow._make, connection.execute(query))
+
+    def phone_hash(self) -> PhoneHash | None:
+        """The hash that stands for the phones of purged rows; `None` if nothing was purged."""
+        with self._ledger.read() as connection:
+            return phone_hash(connection)
 
     def sent_with_other_template(self, template_sha256: str) -> int:
         """How many texts of the continued run were rendered from a template that has changed since."""
@@ -255,6 +261,14 @@ def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
         .join(messages, REPLACED)
         .where(UNTRIED, where(superseded)),
     ).subquery()
+
+
+def _guarding(names: Iterable[str], where: _Condition) -> Select[Any]:
+    """These columns of `_last_outcomes`, with the hash in place of a phone that was purged."""
+    names = tuple(names)
+    outcomes = _last_outcomes((*names, "phone_hash"), where)
+    phone = func.coalesce(outcomes.c.phone, outcomes.c.phone_hash)
+    return select(*(phone if name == "phone" else outcomes.c[name] for name in names))
 
 
 def _rows_of(run_id: int | None, rows: Sequence[int]) -> _Condition:
