@@ -237,7 +237,9 @@ class Sending(Table):
         "with from, to and timezone. Without it, texts are sent at any hour.",
     )
     per_day: int | None = Field(
-        default=None, ge=1, description="The most texts of this campaign in one calendar day."
+        default=None,
+        ge=1,
+        description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
 
 
