@@ -247,7 +247,9 @@ class Sending(Table):
         "with from, to and timezone. Without it, texts are sent at any hour.",
     )
     per_day: int | None = Field(
-        default=None, ge=1, description="The most texts of this campaign in one calendar day."
+        default=None,
+        ge=1,
+        description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
 
 
@@ -261,10 +263,21 @@ class Guards(Table):
         default=None, ge=1, description="Nothing is sent if the run has fewer texts than this."
     )
     list_max_age: Duration | None = Field(
-        default=None, description="Nothing is sent if the list file is older than this."
+        default=None,
+        description="Nothing is sent, and the start is refused, if the list file is older than this.",
     )
     empty_list: Literal["error", "ok"] = Field(
         default="error", description='Whether a list without rows is an "error" or "ok".'
+    )
+    require_history: bool = Field(
+        default=False,
+        description="Nothing is sent if the ledger does not know the campaign, because it was lost or replaced. "
+        "The first start is made by hand with --new-campaign. Set it for scheduled campaigns.",
+    )
+    unusual: Literal["warn", "refuse"] = Field(
+        default="warn",
+        description="What to do if a run has far more or far fewer texts than any earlier one: "
+        '"warn", or "refuse" until a person confirms the number with --expect.',
     )
 
 

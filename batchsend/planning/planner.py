@@ -125,6 +125,7 @@ class Planner:
         self._taken = TakenRows(
             (lambda rows: chain(history.tried(rows), planned_rows(rows))) if continues else planned_rows,
             [name for name, is_needed in names.items() if is_needed],
+            history.phone_hash() if continues else None,
         )
         if continues:
             tried = pd.DataFrame(history.tried_keys(), columns=["row", "key", "phone"], dtype=object)

@@ -81,6 +81,8 @@ max_texts = 600
 min_texts = 10
 list_max_age = "20h"
 empty_list = "error"
+require_history = true
+unusual = "refuse"
 
 [schedule]
 cron = "0 10 * * MON-FRI"
@@ -168,7 +170,14 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "quiet_hours": None,
             "per_day": None,
         },
-        "guards": {"max_texts": None, "min_texts": None, "list_max_age": None, "empty_list": "error"},
+        "guards": {
+            "max_texts": None,
+            "min_texts": None,
+            "list_max_age": None,
+            "empty_list": "error",
+            "require_history": False,
+            "unusual": "warn",
+        },
         "schedule": None,
         "list_options": dict.fromkeys(("sheet", "hidden_rows", "encoding", "delimiter")),
     }
@@ -1317,6 +1326,8 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "sending.give_up_after": "15m",
         "sending.quiet_hours.timezone": "recipient",
         "guards.empty_list": "error",
+        "guards.require_history": False,
+        "guards.unusual": "warn",
         "schedule.expires_after": "2h",
     }
 
