@@ -66,6 +66,16 @@ class Columns(Table):
     timezone: Text | None = Field(
         default=None, description="The column with the recipient's time zone (an IANA name), for quiet hours."
     )
+    zip: Text | None = Field(
+        default=None,
+        description="The column with the recipient's ZIP code or Canadian postal code, for quiet hours. "
+        "It gives the time zone of rows that have none.",
+    )
+    state: Text | None = Field(
+        default=None,
+        description="The column with the recipient's state or province, for quiet hours. "
+        "It gives the time zone of rows that have neither a time zone nor a ZIP code.",
+    )
 
 
 class Consent(Table):

@@ -133,7 +133,9 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "formerly": None,
         "template_by": None,
         "department_label": None,
-        "columns": dict.fromkeys(("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone")),
+        "columns": dict.fromkeys(
+            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
+        ),
         "recipients": {
             "key": None,
             "where": None,
