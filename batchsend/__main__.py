@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    from batchsend.utils.streams import make_streams_safe
+
+    make_streams_safe()
     from batchsend.cli.main import run
 
     sys.exit(run(sys.argv[1:]))

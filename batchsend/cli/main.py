@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 
 import click
 
@@ -23,6 +21,7 @@ from batchsend.cli.services import callbacks, sandbox, schedule, worker
 from batchsend.cli.web import web, web_users
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
+from batchsend.utils.streams import output_problem
 from batchsend.utils.version import __version__
 
 
@@ -76,16 +75,21 @@ def _defect(error: Exception) -> int:
     return Exit.STOPPED
 
 
-def _replace_what_cannot_be_shown() -> None:
-    """Shows `?` for characters that the terminal, or the encoding of a file that gets the output, does not have."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+#: Commands whose exit code is about texts, or that run until they are stopped.
+_NOT_ABOUT_OUTPUT = ("send", "callbacks", "sandbox", "web")
+
+
+def _check_output(command: str, code: int) -> int:
+    """Makes a command fail whose output is incomplete, as on a full disk. A reader may go away, as `head` does."""
+    problem = output_problem()
+    if problem is None or command in _NOT_ABOUT_OUTPUT:
+        return code
+    click.echo(f"The output is incomplete: {problem.strerror}. Make room and run this again.", err=True)
+    return code or Exit.STOPPED
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
-    _replace_what_cannot_be_shown()
     # SIGTERM ends a command as Ctrl-C does, until sending installs its own handlers for both.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -101,4 +105,5 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the user gets a sentence for any bug
         return _defect(error)
-    return int(result or 0)
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return _check_output(command, int(result or 0))

@@ -22,7 +22,9 @@ FILE = click.Path(path_type=Path)
 campaign_argument = click.argument("campaign", type=FILE)
 list_option = click.option("--list", "list_", type=FILE, help="Use this list instead of the campaign's.")
 new_campaign_option = click.option(
-    "--new-campaign", is_flag=True, help="Ignore the history that this file has under another name."
+    "--new-campaign",
+    is_flag=True,
+    help="Start without a history: the first start with require_history, or a file sent under another name.",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(0), metavar="N", help="Send at most N texts; the rest stay pending."

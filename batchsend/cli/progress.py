@@ -5,12 +5,11 @@ An event changes a few numbers and nothing else. Drawing and writing keep to a f
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Event as Flag
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -166,8 +165,7 @@ def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event]
 
     def draw_until_the_end() -> None:
         while not ended.wait(_BEAT):
-            with dropping_closed_output():
-                shown.draw()
+            shown.draw()
 
     # A thread, so that neither a slow terminal nor the drawing itself holds up the requests.
     drawing = Thread(target=draw_until_the_end, name="progress", daemon=True)
@@ -178,8 +176,7 @@ def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event]
     finally:
         ended.set()
         drawing.join()
-        with dropping_closed_output():
-            shown.close()
+        shown.close()
 
 
 @contextmanager
@@ -187,7 +184,7 @@ def lines(
     total: int, say: Callable[[str], None] | None = None, clock: Clock = time.monotonic
 ) -> Iterator[Callable[[Event], None]]:
     """A line every ten seconds and one for each pause. Gives the listener that writes them."""
-    write = say or say_on_standard_error
+    write = say or partial(click.echo, err=True)
     counts = OutcomeCounts(clock())
     last = clock()
 
@@ -204,27 +201,3 @@ def lines(
             write(f"{counts.done:,} of {total:,} ({counts.sentence()})" + (f", {rate}" if rate else ""))
 
     yield listen
-
-
-def say_on_standard_error(line: str) -> None:
-    """Writes a line. A closed reader does not stop the run."""
-    with dropping_closed_output():
-        click.echo(line, err=True)
-
-
-@contextmanager
-def dropping_closed_output() -> Iterator[None]:
-    """Lets a run continue when standard error is closed, as by `2>&1 | head` or a closed terminal.
-
-    Later output is dropped, on standard output too where both are the same pipe or terminal.
-    """
-    try:
-        yield
-    except OSError:
-        closed = [sys.stderr]
-        if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
-            closed.append(sys.stdout)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in closed:
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

@@ -137,9 +137,8 @@ def send(
     action = runner.rehearse if sandbox else partial(runner.send, ask=_ask_whether_to_stop())
     if log_format == "json":
         from batchsend.cli.json_log import run_as_job
-        from batchsend.cli.progress import say_on_standard_error
 
-        return Exit(run_as_job(prepare, action, say_on_standard_error, click.echo))
+        return Exit(run_as_job(prepare, action, partial(click.echo, err=True), click.echo))
     return _run(prepare(), action, asks=asks, quiet=quiet)
 
 

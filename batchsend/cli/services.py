@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchsend.cli.options import FILE, echo_lines, ledger_option
 from batchsend.exits import Exit
+
+if TYPE_CHECKING:
+    from batchsend.services.callback_auth import CallbackAuth
 
 
 @click.command()
@@ -75,13 +79,19 @@ def sandbox(host: str, port: int, **options: Any) -> None:
 @ledger_option
 def callbacks(host: str, port: int, ledger: str | None) -> Exit:
     """Receive myKaarma's updates and record deliveries. Ctrl-C or SIGTERM stops it."""
+    from batchsend.services.callback_auth import PREFIX
     from batchsend.services.callbacks import serve
 
-    def ready(url: str) -> None:
-        click.echo(f"Receiving updates at {url}")
-        path = url.partition("://")[2].partition("/")[2]
-        click.echo(f'In the campaign file: callback_url = "https://YOUR-HOST/{path}"')
-        click.echo("Anyone with this address can send updates, so keep it secret. Press Ctrl-C to stop.")
+    def ready(address: str, auth: CallbackAuth) -> None:
+        # Other output than a terminal's may be kept in a log.
+        shown = sys.stdout.isatty()
+        path = auth.path if shown else f"{PREFIX}THE-SECRET"
+        click.echo(f"Receiving updates at {address}{path}")
+        click.echo(f'In the campaign file: callback_url = "https://YOUR-HOST{path}"')
+        if shown:
+            click.echo("Anyone with this address can send updates, so keep it secret. Press Ctrl-C to stop.")
+        else:
+            click.echo(f"THE-SECRET is not shown outside a terminal. It is in {auth.place}.")
 
     counts = serve(ledger, host, port, ready=ready, complain=lambda sentence: click.echo(sentence, err=True))
     click.echo(f"Stopped. {counts.recorded:,} updates recorded; {counts.unmatched:,} of them matched no row.")
@@ -96,7 +106,8 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
     """Run campaigns at their [schedule] times.
 
     Without arguments, it runs all campaigns in . and ./campaigns. Each start is `send --yes --log-format json`.
-    Ctrl-C or SIGTERM stops the scheduler once texts in flight are finished.
+    Ctrl-C or SIGTERM stops the scheduler once texts in flight are finished. It exits with 130 if a campaign was being
+    sent, else with 1 if a campaign needs attention, else with 0.
     """
     if list_:
         from batchsend.services.schedule_list import overview

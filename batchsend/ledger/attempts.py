@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy import ColumnElement, Table, or_, select
 
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.purged_phones import spellings
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED
 
@@ -42,8 +43,10 @@ def of_customer(ledger: Ledger, customer_uuid: str) -> list[Attempt]:
 
 
 def of_phone(ledger: Ledger, phone: str) -> list[Attempt]:
-    """All attempts to text a phone (E.164) that a list named, latest first."""
-    return _find(ledger, lambda table: table.c.phone == phone)
+    """All attempts to text a phone (E.164) that a list named, latest first; purged ones too."""
+    with ledger.read() as connection:
+        phones = spellings(connection, phone)
+    return _find(ledger, lambda table: or_(table.c.phone == phone, table.c.phone_hash.in_(phones)))
 
 
 def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> list[Attempt]:

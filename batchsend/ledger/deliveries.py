@@ -38,7 +38,7 @@ from batchsend.ledger.update_matching import (
     rows_at,
     send_columns,
 )
-from batchsend.mykaarma.updates import Update, UpdateOutcome, overrules, read_update
+from batchsend.mykaarma.updates import Update, UpdateEvent, UpdateOutcome, overrules, read_events
 from batchsend.statuses import OPTED_OUT, Status
 from batchsend.utils.timestamps import from_text
 
@@ -48,7 +48,7 @@ _LONGEST_RAW = 8000
 
 @dataclass(frozen=True, slots=True)
 class ReceivedUpdate:
-    """A received body and what it means. `at` is UTC text; `update` is `None` for a body without known facts."""
+    """A received event and what it means. `at` is UTC text; `update` is `None` for an event without known facts."""
 
     digest: str
     raw: str
@@ -56,9 +56,15 @@ class ReceivedUpdate:
     update: Update | None
 
     @classmethod
-    def of(cls, body: bytes, at: str) -> ReceivedUpdate:
-        raw = body[: 4 * _LONGEST_RAW].decode("utf-8", "replace").replace("\0", "\ufffd")[:_LONGEST_RAW]
-        return cls(hashlib.sha256(body).hexdigest(), raw, at, read_update(body))
+    def all_of(cls, body: bytes, at: str) -> list[ReceivedUpdate]:
+        """One for each event of a body."""
+        return [cls._of(event, at) for event in read_events(body)]
+
+    @classmethod
+    def _of(cls, event: UpdateEvent, at: str) -> ReceivedUpdate:
+        beginning = event.body[: 4 * _LONGEST_RAW].decode("utf-8", "replace")
+        raw = beginning.replace("\0", "\ufffd")[:_LONGEST_RAW]
+        return cls(hashlib.sha256(event.body).hexdigest(), raw, at, event.update)
 
 
 @dataclass(frozen=True)

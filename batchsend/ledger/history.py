@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union_all
 
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
 #: Selects rows of a table: `messages` or `superseded`.
@@ -33,11 +34,18 @@ class Earlier:
 
 
 class TriedRow(NamedTuple):
-    """A row for which a request was made, without its cells."""
+    """A row for which a request was made, without its cells. `phone`: its hash if it was purged."""
 
     row: int
     key: str
     phone: str | None
+
+
+class Waited(NamedTuple):
+    """How long a key waits: UTC text of its last request, "" without one; the first run that left it waiting."""
+
+    tried_at: str
+    since_run: int | None
 
 
 class History:
@@ -63,6 +71,22 @@ class History:
                 query = select(outcomes).order_by(outcomes.c.run_id.desc())
                 for key, *outcome in connection.execute(query):
                     found.setdefault(key, []).append(Earlier(*outcome))
+        return found
+
+    def waited(self, keys: Sequence[str]) -> dict[str, Waited]:
+        """How long each of these keys waits for a text of this campaign; keys without a history are left out."""
+        found: dict[str, Waited] = {}
+        if self._campaign is None:
+            return found
+        for chunk in in_chunks(keys, IN_VALUES):
+            every = union_all(
+                *(_waited(table, self._campaign.id, chunk) for table in (messages, superseded))
+            ).subquery()
+            query = select(
+                every.c.key, func.coalesce(func.max(every.c.tried_at), ""), func.min(every.c.since_run)
+            ).group_by(every.c.key)
+            with self._ledger.read() as connection:
+                found.update({key: Waited(*waited) for key, *waited in connection.execute(query)})
         return found
 
     def reached(self, customer_uuids: Sequence[str], since: datetime) -> dict[str, int]:
@@ -167,17 +191,22 @@ class History:
 
     def tried_keys(self) -> Iterator[TriedRow]:
         """Streams the keys and phones of the continued run's tried rows."""
-        outcomes = _last_outcomes(TriedRow._fields, lambda table: table.c.run_id == self._run_id)
+        query = _guarding(TriedRow._fields, lambda table: table.c.run_id == self._run_id)
         with self._ledger.read() as connection:
-            found = connection.execution_options(yield_per=1000).execute(select(outcomes))
+            found = connection.execution_options(yield_per=1000).execute(query)
             yield from map(TriedRow._make, found)
 
     def tried(self, rows: Sequence[int]) -> Iterator[TakenRow]:
         """The tried rows of the continued run with these numbers."""
         for chunk in in_chunks(rows, IN_VALUES):
-            outcomes = _last_outcomes(TakenRow._fields, _rows_of(self._run_id, chunk))
+            query = _guarding(TakenRow._fields, _rows_of(self._run_id, chunk))
             with self._ledger.read() as connection:
-                yield from map(TakenRow._make, connection.execute(select(outcomes)))
+                yield from map(TakenRow._make, connection.execute(query))
+
+    def phone_hash(self) -> PhoneHash | None:
+        """The hash that stands for the phones of purged rows; `None` if nothing was purged."""
+        with self._ledger.read() as connection:
+            return phone_hash(connection)
 
     def sent_with_other_template(self, template_sha256: str) -> int:
         """How many texts of the continued run were rendered from a template that has changed since."""
@@ -204,6 +233,20 @@ def has_regional_keys(ledger: Ledger, campaign_id: int) -> bool:
         return connection.scalar(select(found.exists())) or False
 
 
+def _waited(table: Any, campaign_id: int, keys: Sequence[str]) -> Select[Any]:
+    was_tried = table.c.status.in_([*TRIED, IN_FLIGHT])
+    was_waiting = or_(table.c.status == Status.PENDING, table.c.codes == Code.CLOSED)
+    return (
+        select(
+            table.c.key,
+            func.max(case((was_tried, table.c.sent_at))).label("tried_at"),
+            func.min(case((was_waiting, table.c.run_id))).label("since_run"),
+        )
+        .where(table.c.campaign_id == campaign_id, table.c.key.in_(keys))
+        .group_by(table.c.key)
+    )
+
+
 def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
     """The outcome of the last request for each row that `where` selects.
 
@@ -218,6 +261,14 @@ def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:
         .join(messages, REPLACED)
         .where(UNTRIED, where(superseded)),
     ).subquery()
+
+
+def _guarding(names: Iterable[str], where: _Condition) -> Select[Any]:
+    """These columns of `_last_outcomes`, with the hash in place of a phone that was purged."""
+    names = tuple(names)
+    outcomes = _last_outcomes((*names, "phone_hash"), where)
+    phone = func.coalesce(outcomes.c.phone, outcomes.c.phone_hash)
+    return select(*(phone if name == "phone" else outcomes.c[name] for name in names))
 
 
 def _rows_of(run_id: int | None, rows: Sequence[int]) -> _Condition:

@@ -87,6 +87,12 @@ def _respell_keys(connection: Connection) -> None:
         connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(key_region=region))
 
 
+def _add_phone_hashes(connection: Connection) -> None:
+    """Adds the hashes that a purge leaves of phones. Phones that were purged before are gone."""
+    for table in (messages, superseded):
+        connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN phone_hash TEXT"))
+
+
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     from batchsend.messages.keys import key_of
 
@@ -122,4 +128,5 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_shared_runs,
     2: _drop_unread_columns,
     3: _respell_keys,
+    4: _add_phone_hashes,
 }

@@ -76,7 +76,7 @@ def _open_and(
     if file is not None:
         _make_private_file(file)
         _refuse_emptied(file)
-    ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), _where(parsed), file)
+    ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), ledger_name(url), file)
     with _closed_on_error(ledger), locked(ledger), ledger.write() as connection:
         prepare(connection, ledger.where)
     if file is not None and _size(file) <= _CHECKED_SIZE:
@@ -96,7 +96,7 @@ def open_for_reading(url: str) -> Ledger | None:
         parsed = URL.create(
             "sqlite", database=file.absolute().as_uri(), query={**_reading_mode(file), "uri": "true"}
         )
-    ledger = Ledger(_engine(parsed), _where(make_url(url)), file)
+    ledger = Ledger(_engine(parsed), ledger_name(url), file)
     with _closed_on_error(ledger), ledger.read() as connection:
         if inspect(connection).has_table("meta"):
             _check_version(connection, ledger.where)
@@ -110,6 +110,14 @@ def check_ledger_place(url: str) -> None:
     file = _sqlite_file(make_url(url))
     if file is not None:
         check_place(file)
+
+
+def ledger_name(url: str) -> str:
+    """The ledger's file or address for messages, without a password."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.database or "memory"
+    return parsed.difference_update_query(["password"]).render_as_string()
 
 
 def scratch_ledger(folder: Path) -> Ledger:
@@ -201,12 +209,6 @@ def _sqlite_file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
     return Path(url.database)
-
-
-def _where(url: URL) -> str:
-    if url.get_backend_name() == "sqlite":
-        return url.database or "memory"
-    return url.difference_update_query(["password"]).render_as_string()
 
 
 def _make_private_file(file: Path) -> None:

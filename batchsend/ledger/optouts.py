@@ -15,10 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.purged_phones import PhoneHash, is_purged, phone_hash, spellings
 from batchsend.ledger.schema import campaigns, messages, optouts, starts
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
@@ -74,11 +75,15 @@ class OptOut:
 
 @dataclass(frozen=True)
 class OptOuts:
-    """The entries that apply to one API, by customer and by phone."""
+    """The entries that apply to one API, by customer and by phone.
+
+    `phone_hash`: the hash of phones, if entries have one in place of a phone that was purged.
+    """
 
     by_customer: Mapping[str, OptOut] = field(default_factory=dict)
     by_phone: Mapping[str, OptOut] = field(default_factory=dict)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    phone_hash: PhoneHash | None = None
 
     @property
     def has_entries(self) -> bool:
@@ -90,8 +95,12 @@ class OptOuts:
         entry = self.by_customer.get(customer_uuid)
         if entry is not None:
             return _because(entry, "this customer", self.zone)
-        entry = self.by_phone.get(phone) if phone is not None else None
+        entry = self._of_phone(phone) if phone is not None else None
         return _because(entry, "this phone", self.zone) if entry is not None else None
+
+    def _of_phone(self, phone: str) -> OptOut | None:
+        entry = self.by_phone.get(phone)
+        return self.by_phone.get(self.phone_hash(phone)) if entry is None and self.phone_hash else entry
 
 
 def _because(entry: OptOut, who: str, zone: ZoneInfo) -> str:
@@ -115,7 +124,11 @@ def load_opt_outs(ledger: Ledger, base_url: str, zone: ZoneInfo) -> OptOuts:
             by_customer.setdefault(entry.customer_uuid, entry)
         if entry.phone:
             by_phone.setdefault(entry.phone, entry)
-    return OptOuts(by_customer, by_phone, zone)
+    hash_of = None
+    if any(map(is_purged, by_phone)):
+        with ledger.read() as connection:
+            hash_of = phone_hash(connection)
+    return OptOuts(by_customer, by_phone, zone, hash_of)
 
 
 def opt_outs(ledger: Ledger) -> Iterator[OptOut]:
@@ -150,20 +163,28 @@ def remove_opt_outs(
     moment: datetime,
 ) -> list[OptOut]:
     """Removes the entries for this customer or this phone, and returns them."""
-    named = or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone)
     removal = {
         "removed_at": to_text(moment),
         "removed_by": f"{person.os_user} on {person.host}",
         "removed_because": because,
     }
-    statement = update(optouts).where(_is_current, named).values(removal).returning(*_columns)
     with ledger.write() as connection:
+        named = _names(connection, customer_uuid, phone)
+        statement = update(optouts).where(_is_current, named).values(removal).returning(*_columns)
         return [OptOut(*row) for row in connection.execute(statement)]
 
 
 def opt_outs_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None) -> Iterator[OptOut]:
     """The current and removed opt-outs of this customer or this phone, oldest first."""
-    return _entries(ledger, or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone == phone))
+    with ledger.read() as connection:
+        named = _names(connection, customer_uuid, phone)
+    return _entries(ledger, named)
+
+
+def _names(connection: Connection, customer_uuid: str | None, phone: str | None) -> ColumnElement[bool]:
+    """A condition on the list: entries that name this customer or this phone."""
+    phones = spellings(connection, phone) if phone is not None else []
+    return or_(optouts.c.customer_uuid == customer_uuid, optouts.c.phone.in_(phones))
 
 
 def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], moment: datetime) -> None:
@@ -176,7 +197,7 @@ def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], mo
         select(
             messages.c.row,
             messages.c.customer_uuid,
-            messages.c.phone,
+            func.coalesce(messages.c.phone, messages.c.phone_hash).label("phone"),
             campaigns.c.name.label("campaign"),
             campaigns.c.base_url,
             starts.c.os_user,

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    Update,
     and_,
     case,
     create_engine,
@@ -30,8 +31,10 @@ from sqlalchemy import (
 from sqlalchemy.pool import NullPool
 
 from batchsend.errors import BatchsendError, LedgerError
+from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.purged_phones import new_phone_hash
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
@@ -109,6 +112,7 @@ def purgeable(ledger: Ledger, cutoff: datetime) -> list[Purgeable]:
 def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
     """Deletes texts, phones, list cells and descriptions last used before `cutoff`, and returns how many entries.
 
+    A keyed hash stays of each phone that was texted, because that phone still guards against a second text.
     The caller must hold the locks of all campaigns. Waiting rows of that age are given up (`CLOSED`), because they
     have no text any more. Either all entries are purged or none. The deleted data is then no longer in the database's
     files.
@@ -130,6 +134,8 @@ def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
 
 
 def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
+    _hash_phones(connection, messages, and_(_old_message(when), messages.c.status.in_([*TRIED, IN_FLIGHT])))
+    _hash_phones(connection, superseded, _old_superseded(when))
     waiting = messages.c.status == Status.PENDING
     given_up = {
         "status": case((waiting, literal(Status.SKIPPED)), else_=messages.c.status),
@@ -149,6 +155,28 @@ def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
         .values(raw="", descriptions="")
     )
     return purged
+
+
+def _hash_phones(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
+    """Stores the hashes of these rows' phones, one run at a time."""
+    place = ("run_id", "row", "generation")
+
+    def hashed(given: Given) -> Update:
+        return (
+            update(table)
+            .where(*(table.c[name] == given(name) for name in place))
+            .values(phone_hash=given("phone_hash"))
+        )
+
+    hash_of, store = new_phone_hash(connection), RowUpdate((*place, "phone_hash"), hashed)
+    with_phone = and_(condition, table.c.phone.is_not(None))
+    for run_id in connection.scalars(select(table.c.run_id).where(with_phone).distinct()).all():
+        rows = select(*(table.c[name] for name in (*place, "phone"))).where(
+            with_phone, table.c.run_id == run_id
+        )
+        store.execute(
+            connection, [(*place, hash_of(phone)) for *place, phone in connection.execute(rows).all()], {}
+        )
 
 
 def _purged_values(table: Table, moment: datetime) -> dict[str, Any]:

@@ -41,7 +41,10 @@ class RunOverview:
 
 
 class TakenRow(NamedTuple):
-    """A row that is sent now, or was tried before. `cells`: a JSON list, as the ledger has it."""
+    """A row that is sent now, or was tried before. `cells`: a JSON list, as the ledger has it.
+
+    `phone`: its hash if it was purged.
+    """
 
     row: int
     key: str

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = MetaData()
 
@@ -135,6 +135,8 @@ def _message_columns() -> list[Column[object]]:
         Column("delivery_status", Text),
         # When text, phone and cells were purged.
         Column("purged_at", Text),
+        # Stands for a purged phone that was texted, see `purged_phones`.
+        Column("phone_hash", Text),
     ]
 
 
@@ -209,7 +211,8 @@ planned_starts = Table(
 )
 
 #: People who must not be texted, by customer UUID, phone (E.164) or both; "" means unknown. A removed opt-out gets a
-#: date and is not deleted. `base_url` is "" if the opt-out applies to every API.
+#: date and is not deleted. `base_url` is "" if the opt-out applies to every API. If the phone of a refused text was
+#: purged before the refusal became known, `phone` is its hash.
 optouts = Table(
     "optouts",
     metadata,

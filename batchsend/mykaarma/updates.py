@@ -1,4 +1,4 @@
-"""Reads the API's updates on a text, in every known shape, into one `Update`. Pure functions.
+"""Reads the API's updates on texts, in every known shape, into an `Update` each. Pure functions.
 
 myKaarma does not document what it sends to `callback_url`, and its webhooks wrap the same facts in another shape.
 Facts that are recognized are used; an unrecognized payload is ignored and is no error.
@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchsend.mykaarma.protocol import short_text
 from batchsend.statuses import OPTED_OUT, Status
@@ -22,6 +22,10 @@ _DEPTH = 4
 #: Their value can be a text with JSON. The text of `message` or `body` is not parsed: a customer may have written it.
 _MAYBE_JSON = frozenset({"payload", "messagedto", "data", "event"})
 _METADATA = ("callbackmetadata", "metadata")
+#: A string or a structural character of JSON. The end of a string may be missing.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{},]', re.DOTALL)
+#: How many characters of an object around a list of events are copied, for all of its events together.
+_MOST_COPIED = 16_000_000
 
 _WORDS = {
     Status.DELIVERED: "DELIVERED READ",
@@ -68,6 +72,13 @@ class Update:
     outcome: UpdateOutcome | None
 
 
+class UpdateEvent(NamedTuple):
+    """One event of a request's body: its own bytes, and its facts if any are recognized."""
+
+    body: bytes
+    update: Update | None
+
+
 def overrules(new: UpdateOutcome, known: UpdateOutcome | None) -> bool:
     """Whether `new` replaces `known`.
 
@@ -82,11 +93,85 @@ def _precedence(outcome: UpdateOutcome) -> tuple[int, bool, str, str]:
     return _RANK[outcome.status], opted_out, outcome.codes, outcome.descriptions
 
 
-def read_update(body: bytes) -> Update | None:
-    """Reads a request's body, whatever its content type; `None` if it has no known fact."""
+def read_events(body: bytes) -> list[UpdateEvent]:
+    """Reads a request's body, whatever its content type, which may hold several events.
+
+    Each event with a known fact comes by itself, and everything else together in one event without facts.
+    """
+    parts = list(_parts(_decoded(body)))
+    found = [UpdateEvent(part.encode("utf-8", "replace"), read_update(part)) for part in parts]
+    if len(found) < 2:
+        return [UpdateEvent(body, found[0].update if found else None)]
+    known = [event for event in found if event.update is not None]
+    if not known:
+        return [UpdateEvent(body, None)]
+    other = [event.body for event in found if event.update is None]
+    return [*known, UpdateEvent(b"[%s]" % b",".join(other), None)] if other else known
+
+
+def read_update(body: bytes | str) -> Update | None:
+    """Reads one event; `None` if it has no known fact."""
     scopes = list(_scopes(_parsed(body)))
     update = Update(_send_ref(scopes), _message_uuid(scopes), _outcome(scopes))
     return None if update == Update(None, None, None) else update
+
+
+# --- splitting a body into events
+
+
+def _decoded(body: bytes) -> str:
+    """The text of a body in any UTF. Other bytes are replaced: the facts themselves are ASCII."""
+    return body.decode(json.detect_encoding(body), "replace")
+
+
+def _parts(text: str, depth: int = 0) -> Iterator[str]:
+    """The events in a JSON text: in arrays, in a list that an object wraps, or in a string that holds JSON."""
+    text = text.strip(" \t\r\n\ufeff")
+    if depth < _DEPTH and text.startswith("["):
+        for element in _elements(text):
+            yield from _parts(element, depth + 1)
+    elif depth < _DEPTH and text.startswith('"') and isinstance(inner := _parsed(text), str):
+        yield from _parts(inner, depth + 1)
+    elif text.startswith("{"):
+        yield from _wrapped(text) or [text]
+    elif text:
+        yield text
+
+
+def _elements(array: str) -> Iterator[str]:
+    """The elements of an array. They are not parsed, so that a malformed one does not affect the others."""
+    depth, begin = 0, 1
+    for token in _TOKEN.finditer(array):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        if depth == 0 or (depth == 1 and token[0] == ","):
+            yield array[begin : token.start()]
+            begin = token.end()
+        if depth == 0:
+            break
+    yield array[begin:]
+
+
+def _wrapped(text: str) -> list[str]:
+    """The events of an object with a list of them, such as `events`, each with a copy of the object around it."""
+    root = _parsed(text)
+    if not isinstance(root, dict):
+        return []
+    for key, value in root.items():
+        plural = _name(key) not in _WRAPPERS
+        name = _name(key).removesuffix("s") if plural else _name(key)
+        events = _parsed(value) if isinstance(value, str) and name in _MAYBE_JSON else value
+        if name not in _WRAPPERS or not isinstance(events, list) or len(events) < (1 if plural else 2):
+            continue
+        around = {other: root[other] for other in root if other != key}
+        try:
+            if len(json.dumps(around)) * len(events) <= _MOST_COPIED:
+                return [json.dumps({**around, name: event}) for event in events]
+        except RecursionError:
+            continue
+    return []
 
 
 # --- finding objects and values
@@ -116,9 +201,9 @@ def _object(value: object, *, may_be_json: bool) -> Mapping[str, Any] | None:
     return {_name(key): inner for key, inner in value.items()}
 
 
-def _parsed(text: bytes | str) -> object:
+def _parsed(body: bytes | str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(_decoded(body) if isinstance(body, bytes) else body)
     except (ValueError, RecursionError):
         return None
 

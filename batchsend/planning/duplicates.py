@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import bindparam, or_, select, update
 
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.purged_phones import PhoneHash
 from batchsend.ledger.runs import TakenRow
 from batchsend.ledger.schema import messages
 from batchsend.messages.keys import canonical_value
@@ -28,11 +29,20 @@ Fetch = Callable[[Sequence[int]], Iterator[TakenRow]]
 class TakenRows:
     """The rows that are sent, of the chunks above, and the rows that an earlier start of this run tried.
 
-    `fetch` reads them. `names`: the columns to index, of `key`, `phone` and `customer_uuid`.
+    `fetch` reads them. `names`: the columns to index, of `key`, `phone` and `customer_uuid`. `phone_hash`: what a
+    purge left of phones.
     """
 
-    def __init__(self, fetch: Fetch | None = None, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        fetch: Fetch | None = None,
+        names: Sequence[str] = (),
+        phone_hash: PhoneHash | None = None,
+    ) -> None:
         self._fetch = fetch
+        self._phone_hash = phone_hash
+        #: Hash -> phone, of the purged phones that were found.
+        self._known: dict[str, str] = {}
         self._indexes = {name: _Index() for name in names}
 
     def add(self, rows: pd.DataFrame) -> None:
@@ -43,14 +53,25 @@ class TakenRows:
 
     def find(self, name: str, values: pd.Series[Any]) -> dict[str, list[int]]:
         """Value -> the numbers of the rows with this value, ascending."""
+        if name not in self._indexes:
+            return {}
         # Each value once: looking all rows of one customer up for each of them would be quadratic.
-        return self._indexes[name].find(values.dropna().drop_duplicates()) if name in self._indexes else {}
+        values = values.dropna().drop_duplicates()
+        found = self._indexes[name].find(values)
+        if name == "phone" and self._phone_hash is not None:
+            hashes = {self._phone_hash(phone): phone for phone in values}
+            purged = self._indexes[name].find(pd.Series(list(hashes), dtype=object))
+            self._known |= {value: hashes[value] for value in purged}
+            for value, rows in purged.items():
+                found[hashes[value]] = sorted([*found.get(hashes[value], ()), *rows])
+        return found
 
     def rows(self, numbers: Collection[int]) -> dict[int, list[TakenRow]]:
-        """The rows with these numbers."""
+        """The rows with these numbers, with the purged phones that `find` has found."""
         found: dict[int, list[TakenRow]] = {}
         for row in self._fetch(sorted(numbers)) if self._fetch is not None and numbers else ():
-            found.setdefault(row.row, []).append(row)
+            phone = self._known.get(row.phone or "", row.phone)
+            found.setdefault(row.row, []).append(row._replace(phone=phone))
         return found
 
 

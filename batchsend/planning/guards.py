@@ -1,11 +1,12 @@
-"""Guards: checks that refuse a list that looks wrong, before anything is sent."""
+"""Guards: checks that refuse a list or a ledger that looks wrong, before anything is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from batchsend.campaigns.tables import Guards
 from batchsend.utils.wording import text_count, time_span
 
 #: Runs needed to know what a campaign usually sends.
@@ -16,43 +17,68 @@ _FAR = 2
 
 @dataclass(frozen=True)
 class Facts:
-    """What guards judge. `texts`: all texts of the run, without regard to quiet hours, caps and `--limit`."""
+    """What guards judge.
+
+    `texts`: all texts of the run, without regard to quiet hours, caps and `--limit`; `untried`: those among them
+    that no start has tried yet; `unusual`: the sentence of `unusual`; `now`: when this start began; `now_texts`: the
+    texts that it would send, `None` if `--expect` named their number; `unknown`: a clause that names the ledger and
+    the campaign that is not in it, `None` if it is or if a person said that it is new.
+    """
 
     texts: int
+    untried: int
     list_saved_at: datetime
     now: datetime
+    unusual: str | None = None
+    now_texts: int | None = None
+    unknown: str | None = None
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """The campaign's `[guards]`; `None`: not set."""
-
-    max_texts: int | None = None
-    min_texts: int | None = None
-    list_max_age: timedelta | None = None
-
-
-def refusals(bounds: Bounds, facts: Facts) -> list[str]:
+def refusals(guards: Guards, facts: Facts) -> list[str]:
     """Why nothing may be sent, each with what to do; empty if all guards pass."""
-    reasons = []
-    if bounds.max_texts is not None and facts.texts > bounds.max_texts:
-        reasons.append(
-            f"guards.max_texts is {bounds.max_texts:,}, but {facts.texts:,} texts would be sent. Check that this is "
+    return [*_refused_ledger(guards, facts), *_refused_count(guards, facts), *_refused_age(guards, facts)]
+
+
+def _refused_ledger(guards: Guards, facts: Facts) -> Iterator[str]:
+    # Also with nothing to send: a start would be recorded, and the next one would find the campaign known.
+    if guards.require_history and facts.unknown is not None:
+        yield (
+            f"guards.require_history is true, but {facts.unknown}, so every customer would count as new. If it was "
+            "sent before, restore the ledger from a backup, or name the right one with --ledger or BATCHSEND_LEDGER. "
+            "If it was never sent, start it once by hand with --new-campaign."
+        )
+
+
+def _refused_count(guards: Guards, facts: Facts) -> Iterator[str]:
+    if not facts.untried:
+        return
+    if guards.max_texts is not None and facts.texts > guards.max_texts:
+        yield (
+            f"guards.max_texts is {guards.max_texts:,}, but {facts.texts:,} texts would be sent. Check that this is "
             "the right list. If it is, raise max_texts under [guards]."
         )
-    if bounds.min_texts is not None and facts.texts < bounds.min_texts:
-        reasons.append(
-            f"guards.min_texts is {bounds.min_texts:,}, but only {text_count(facts.texts)} would be sent. Check that "
+    if guards.min_texts is not None and facts.texts < guards.min_texts:
+        yield (
+            f"guards.min_texts is {guards.min_texts:,}, but only {text_count(facts.texts)} would be sent. Check that "
             f"the list is complete. If it is, lower min_texts under [guards]."
         )
-    age = facts.now - facts.list_saved_at
-    if bounds.list_max_age is not None and age > bounds.list_max_age:
-        oldest = time_span(bounds.list_max_age.total_seconds())
-        reasons.append(
-            f"guards.list_max_age is {oldest}, but the list was saved {time_span(age.total_seconds())} ago. Export "
-            "it again, or raise list_max_age under [guards]."
+    if guards.unusual == "refuse" and facts.unusual is not None and facts.now_texts is not None:
+        number = f"{facts.now_texts}" if facts.now_texts else "and the number of texts, when they may go out"
+        yield (
+            f'guards.unusual is "refuse". {facts.unusual}. Check that this is the right list. If it is, start it by '
+            f"hand with --expect {number}."
         )
-    return reasons
+
+
+def _refused_age(guards: Guards, facts: Facts) -> Iterator[str]:
+    # Also with nothing to send: all of yesterday's list was texted, and today's is missing.
+    age = facts.now - facts.list_saved_at
+    if guards.list_max_age is not None and age > guards.list_max_age:
+        oldest = time_span(guards.list_max_age.total_seconds())
+        yield (
+            f"guards.list_max_age is {oldest}, but the list was saved {time_span(age.total_seconds())} ago. Export "
+            "it again, or raise list_max_age under [guards]. The same rows, exported again, continue their run."
+        )
 
 
 def unusual(texts: int, earlier: Sequence[int]) -> str | None:

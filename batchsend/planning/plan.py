@@ -145,7 +145,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     # A long list whose run is nearly done is still a long list.
     in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + remarks.kept
     wait_rules = _wait_rules(request, history)
-    mark_waiting(scratch, SCRATCH_RUN, wait_rules)
+    mark_waiting(scratch, SCRATCH_RUN, wait_rules, history.waited)
     texts, segments = segments_to_send(scratch, SCRATCH_RUN, wait_rules.leaving)
     return Plan(
         request=request,

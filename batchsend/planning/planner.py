@@ -64,6 +64,10 @@ class Remarks:
     template_values: Counter[str] = field(default_factory=Counter)
     #: Values of the list's time zone column that are not time zones -> rows.
     unknown_zones: Counter[str] = field(default_factory=Counter)
+    #: Values of the list's ZIP and state columns that are neither -> rows.
+    unknown_places: Counter[str] = field(default_factory=Counter)
+    #: Texts for which the campaign's zone decides, because the recipient's is unknown.
+    without_zone: int = 0
     #: Rows that `--resend` sends again, the `unconfirmed` ones among them, and rows that it cannot send again.
     again: int = 0
     again_unconfirmed: int = 0
@@ -121,6 +125,7 @@ class Planner:
         self._taken = TakenRows(
             (lambda rows: chain(history.tried(rows), planned_rows(rows))) if continues else planned_rows,
             [name for name, is_needed in names.items() if is_needed],
+            history.phone_hash() if continues else None,
         )
         if continues:
             tried = pd.DataFrame(history.tried_keys(), columns=["row", "key", "phone"], dtype=object)
@@ -211,6 +216,10 @@ class Planner:
             elif latest is not None:
                 remarks.tried_before += latest.status == Status.FAILED
         remarks.unknown_zones.update(sent["unknown_zone"].dropna())
+        remarks.unknown_places.update(sent["unknown_place"].dropna())
+        quiet_hours = self._campaign.sending.quiet_hours
+        if quiet_hours is not None and quiet_hours.timezone == "recipient":
+            remarks.without_zone += int(sent["clock"].isna().sum())
         differing = rows["differs"].dropna()
         remarks.differing_rows += len(differing)
         remarks.differing += [

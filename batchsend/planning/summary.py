@@ -358,7 +358,11 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     if preferred:
         yield f"{text_count(preferred)} without a phone: sent to the customer's preferred number."
     for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
-        yield f'"{word}" is not a time zone: {row_count(count)} use the phone\'s area code.'
+        yield f'"{word}" is not a time zone: {row_count(count)} used the ZIP code, state or area code.'
+    for word, count in remarks.unknown_places.most_common(VALUES_NAMED):
+        yield f'"{word}" is not a ZIP code or state: {row_count(count)} used the phone\'s area code.'
+    if remarks.without_zone:
+        yield f"{text_count(remarks.without_zone)} to unknown time zones: the campaign's quiet hours apply."
     template = plan.sources.template
     unmatched = template.unmatched(remarks.template_values) if template.cases else None
     if unmatched:

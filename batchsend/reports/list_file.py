@@ -12,6 +12,7 @@ from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ResultsError
 from batchsend.ledger.optouts import OptOut
+from batchsend.ledger.purged_phones import is_purged
 from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 from batchsend.utils.files import write_private
@@ -71,7 +72,7 @@ def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
     rows = (
         [
             entry.customer_uuid,
-            entry.phone,
+            "" if is_purged(entry.phone) else entry.phone,
             entry.reason,
             entry.source,
             f"{entry.os_user} on {entry.host}",

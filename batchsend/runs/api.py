@@ -99,12 +99,14 @@ def send(
     ledger: str | None = None,
     results: Path | None = None,
     limit: int | None = None,
+    new_campaign: bool = False,
 ) -> Report:
     """Sends a campaign, or resumes an interrupted run.
 
     `confirm` gets the plan before the first text is sent; anything but `True` sends nothing. `listener` gets every
     outcome once it is on disk. `customers` is the list, instead of the campaign's: it is saved in the folder `lists`
-    next to the campaign file. The same frame, or that file, continues its run.
+    next to the campaign file. The same frame, or that file, continues its run. `new_campaign` starts without a
+    history, as `--new-campaign` does.
 
     Raises `BatchsendError`; then nothing was sent, except after `StoppedError`.
     """
@@ -114,7 +116,8 @@ def send(
     _refuse_event_loop()
     if customers is not None:
         campaign = _with_list(campaign, customers, campaign.directory / "lists")
-    start = prepare(campaign, StartOptions(limit=limit, results=results), ledger=ledger)
+    options = StartOptions(limit=limit, results=results, new_campaign=new_campaign)
+    start = prepare(campaign, options, ledger=ledger)
     report = runner.send(
         start, confirm=lambda plan: confirm(Preview(**vars(plan))), listener=listener or _ignore
     )

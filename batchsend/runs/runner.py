@@ -103,7 +103,7 @@ def send(
             check_detachable(ledger)
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url):
             with make_plan(request, ledger) as plan:
-                check_guards(plan, start.options)
+                check_guards(start, plan)
                 require_confirmation(plan.texts == 0 or confirm(plan))
                 run = _store(start, plan, ledger)
             if start.options.detach:
@@ -126,7 +126,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     results = start.results_path(None)
     check_target(with_newest_list(start.campaign), results)
     with planned(start) as plan:
-        check_guards(plan, start.options)
+        check_guards(start, plan)
         require_confirmation(plan.texts == 0 or confirm(plan))
         run = _Run(plan, plan.scratch, StoredPlan(SCRATCH_RUN, 0, {}), results)
         ending = asyncio.run(_send_to_sandbox(run, listener)) if plan.texts else Ending()

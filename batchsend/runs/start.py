@@ -12,10 +12,10 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
-from batchsend.ledger.opening import check_ledger_place, open_for_reading
+from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
 from batchsend.lists.newest import newest_match
-from batchsend.planning.guards import Bounds, Facts, refusals
+from batchsend.planning.guards import Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
 from batchsend.reports.output_files import inputs_of, refuse_inputs, results_path
@@ -147,22 +147,34 @@ def start_refusals(start: Start, plan: Plan) -> list[str]:
         refuse_sample_ids(start.campaign)
     except BatchsendError as error:
         found.append(str(error))
-    return [*found, *guard_refusals(plan)]
+    return [*found, *guard_refusals(start, plan)]
 
 
-def guard_refusals(plan: Plan) -> list[str]:
+def guard_refusals(start: Start, plan: Plan) -> list[str]:
     """Why the campaign's `[guards]` refuse this plan, a sentence each; empty if they do not."""
-    if plan.texts_in_all == plan.remarks.kept:
-        return []
     campaign = plan.request.campaign
-    bounds = Bounds(campaign.guards.max_texts, campaign.guards.min_texts, campaign.guards.list_max_age)
-    facts = Facts(plan.texts_in_all, plan.sources.customers.saved_at, plan.request.now)
-    return [f"{campaign.path}: {sentence}" for sentence in refusals(bounds, facts)]
+    facts = Facts(
+        texts=plan.texts_in_all,
+        untried=plan.texts_in_all - plan.remarks.kept,
+        list_saved_at=plan.sources.customers.saved_at,
+        now=plan.request.now,
+        unusual=plan.unusual,
+        now_texts=plan.texts if start.options.expect is None else None,
+        unknown=_unknown(start, plan),
+    )
+    return [f"{campaign.path}: {sentence}" for sentence in refusals(campaign.guards, facts)]
 
 
-def check_guards(plan: Plan, options: StartOptions) -> None:
+def _unknown(start: Start, plan: Plan) -> str | None:
+    if plan.known is not None or plan.request.new_campaign:
+        return None
+    name, base_url = plan.identity.name, plan.identity.base_url
+    return f'the ledger {ledger_name(start.ledger_url)} has no campaign "{name}" at {base_url}'
+
+
+def check_guards(start: Start, plan: Plan) -> None:
     """Raises `GuardError` if the campaign's `[guards]` or an option refuses this plan."""
-    refused = guard_refusals(plan)
+    options, refused = start.options, guard_refusals(start, plan)
     if refused:
         raise GuardError("\n".join([*refused, "Nothing was sent."]))
     invalid = plan.counts.get(Status.INVALID, 0)

@@ -66,16 +66,18 @@ class Recorder:
         self.counts = UpdateCounts()
 
     async def record(self, body: bytes, seconds: float) -> bool:
-        """Stores an update. Returns whether it is on disk within so many `seconds`; else it may be stored later."""
+        """Stores the updates of a body. Returns whether all are on disk within `seconds`; else they may be later."""
         if self._closing or self._waiting_bytes + len(body) > _MAX_WAITING:
             return False
-        waiting = _Waiting(ReceivedUpdate.of(body, to_text(now())), len(body))
-        self._waiting.append(waiting)
-        self._waiting_bytes += len(body)
+        received = ReceivedUpdate.all_of(body, to_text(now()))
+        waiting = [_Waiting(one, len(body) // len(received)) for one in received]
+        self._waiting.extend(waiting)
+        self._waiting_bytes += sum(one.size for one in waiting)
         self._arrived.set()
         try:
             async with asyncio.timeout(seconds):
-                await waiting.stored.wait()
+                for one in waiting:
+                    await one.stored.wait()
         except TimeoutError:
             return False
         return True

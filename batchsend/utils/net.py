@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import re
 from urllib.parse import SplitResult, urlsplit
 
+#: Discards what an HTTP library logs about requests: its tracebacks contain parts of them.
+SILENT = logging.Logger("batchsend.requests", logging.CRITICAL + 1)  # noqa: LOG001 - a logger without a parent
 _HOST = re.compile(r"[\w.:%-]+")
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Select, func, or_, select
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.purged_phones import spellings
 from batchsend.ledger.runs import starts_of
 from batchsend.ledger.schema import messages
 from batchsend.runs.api import prepare
@@ -176,7 +177,11 @@ def page_of_rows(ledger: Ledger, run_id: int, query: RowQuery, phone: str | None
     Pages are found by row number, so the last page is as fast as the first. `phone`: the search text as E.164, if it
     is a phone number.
     """
-    statement = _narrowed(select(*_SHOWN).where(messages.c.run_id == run_id), query, phone)
+    phones: list[str] = []
+    if phone is not None:
+        with ledger.read() as connection:
+            phones = spellings(connection, phone)
+    statement = _narrowed(select(*_SHOWN).where(messages.c.run_id == run_id), query, phones)
     backwards = query.before is not None
     if backwards:
         statement = statement.where(messages.c.row < query.before).order_by(messages.c.row.desc())
@@ -197,7 +202,7 @@ def page_of_rows(ledger: Ledger, run_id: int, query: RowQuery, phone: str | None
     )
 
 
-def _narrowed(statement: Select[Any], query: RowQuery, phone: str | None) -> Select[Any]:
+def _narrowed(statement: Select[Any], query: RowQuery, phones: Sequence[str]) -> Select[Any]:
     if query.status in FILTERS:
         statement = statement.where(messages.c.status.in_(FILTERS[query.status]))
     if query.code == Code.INTERRUPTED:
@@ -208,8 +213,7 @@ def _narrowed(statement: Select[Any], query: RowQuery, phone: str | None) -> Sel
         wanted = [messages.c.customer_uuid == query.find]
         if query.find.isdecimal() and len(query.find) < 9:
             wanted.append(messages.c.row == int(query.find))
-        if phone:
-            wanted.append(messages.c.phone == phone)
+        wanted += [messages.c.phone.in_(phones), messages.c.phone_hash.in_(phones)]
         statement = statement.where(or_(*wanted))
     return statement
 

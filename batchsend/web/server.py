@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 
 from batchsend.errors import BatchsendError, SettingsError
-from batchsend.utils.net import cannot_listen, in_url, is_this_machine
+from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
 from batchsend.web.auth.middleware import (
     AUTH,
@@ -115,7 +115,9 @@ async def _listening(options: Options, users: Users) -> AsyncIterator[tuple[Auth
     listening = _free_socket(options.host, options.port)
     port = listening.getsockname()[1]
     auth = Auth(users, _names(options), port, any_address=not is_this_machine(options.host))
-    runner = web.AppRunner(application(options, auth), access_log=None, shutdown_timeout=_CLOSING)
+    runner = web.AppRunner(
+        application(options, auth), access_log=None, logger=SILENT, shutdown_timeout=_CLOSING
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

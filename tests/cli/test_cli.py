@@ -15,6 +15,8 @@ from openpyxl.styles import PatternFill
 from workbooks import new_workbook
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers, read_results
 
+from batchsend.runs.api import load_campaign
+
 HEAVY = ("pandas", "aiohttp", "sqlalchemy", "openpyxl", "numpy", "jinja2", "rich", "phonenumbers", "pydantic")
 
 
@@ -45,6 +47,14 @@ def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_pa
     assert sent.code == 2
     assert "`department_uuid` is still the sample id: put in your own" in sent.err
     assert "`user_uuid` is still the sample id" in sent.err
+    # The lines for a scheduled campaign need only their # taken out.
+    file = tmp_path / "spring.toml"
+    above, marked, scheduled = file.read_text(encoding="utf-8").partition("# [guards]\n")
+    lines = (marked + scheduled).splitlines()
+    file.write_text("\n".join([above, *(line.removeprefix("#").strip() for line in lines)]), encoding="utf-8")
+    campaign = load_campaign(file)
+    assert campaign.guards.require_history
+    assert campaign.schedule is not None
 
 
 def test_quiet_prints_the_summary_line_and_why_a_run_stopped(world: World, sandbox: Sandbox) -> None:

@@ -49,7 +49,7 @@ class Api:
         return self.posts({"messageDTO": {"uuid": message_uuid, "deliveryStatus": status}}, at)
 
     def posts(self, body: dict[str, Any], at: str = AT) -> tuple[int, int]:
-        recorded = self.deliveries.record([ReceivedUpdate.of(json.dumps(body).encode(), at)])
+        recorded = self.deliveries.record(ReceivedUpdate.all_of(json.dumps(body).encode(), at))
         assert not recorded.busy
         return recorded.matched, recorded.unmatched
 
@@ -243,7 +243,7 @@ def test_old_updates_are_deleted_and_rows_keep_their_outcome(ledger: Ledger) -> 
 
 def test_only_the_beginning_of_a_long_body_is_kept(ledger: Ledger) -> None:
     _, api = sent(ledger)
-    api.deliveries.record([ReceivedUpdate.of(b"\0\xff" + b"x" * 250_000, AT)])
+    api.deliveries.record(ReceivedUpdate.all_of(b"\0\xff" + b"x" * 250_000, AT))
     with ledger.read() as connection:
         assert len(connection.scalar(select(updates.c.raw)) or "") == 8000
 
@@ -254,8 +254,11 @@ def test_updates_of_rows_locked_by_another_process_are_left_for_later(
     ledger = open_ledger(postgres_url)
     stored_plan, api = sent(ledger)
     received = [
-        ReceivedUpdate.of(json.dumps({"messageUUID": f"message-{row}", "status": "FAILED"}).encode(), AT)
+        one
         for row in (2, 3)
+        for one in ReceivedUpdate.all_of(
+            json.dumps({"messageUUID": f"message-{row}", "status": "FAILED"}).encode(), AT
+        )
     ]
     with ledger.write() as sender:
         sender.execute(text("SELECT row FROM messages WHERE row = 2 FOR UPDATE"))

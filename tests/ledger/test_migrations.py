@@ -34,6 +34,12 @@ DROPPED = {
     "superseded": {"lease_until"},
 }
 
+#: Takes from a ledger what version 5 added.
+BACK_TO_VERSION_4 = (
+    "ALTER TABLE messages DROP COLUMN phone_hash",
+    "ALTER TABLE superseded DROP COLUMN phone_hash",
+)
+
 Contents = dict[str, list[dict[str, Any]]]
 
 
@@ -75,6 +81,8 @@ def upgraded_contents(before: Contents) -> Contents:
     }
     for row in after["campaigns"]:
         row["key_region"] = "US"
+    for row in (*after["messages"], *after["superseded"]):
+        row["phone_hash"] = None
     for row in after["meta"]:
         if row["name"] == "schema_version":
             row["value"] = str(SCHEMA_VERSION)
@@ -87,10 +95,11 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         found = inspect(connection)
         return {
             table: (
-                [
+                # Every statement names its columns, so their order does not count.
+                sorted(
                     (column["name"], str(column["type"]), column["nullable"])
                     for column in found.get_columns(table)
-                ],
+                ),
                 found.get_pk_constraint(table)["constrained_columns"],
                 sorted((str(index["name"]), index["unique"]) for index in found.get_indexes(table)),
             )
@@ -98,7 +107,7 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     before = contents(ledger_url)
@@ -120,7 +129,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, versio
     assert contents(ledger_url) == after
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
     new = open_ledger(ledger_url)
     expected = shape(new)
@@ -133,7 +142,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     ledger, _ = upgrade_ledger(ledger_url)
@@ -227,7 +236,8 @@ def back_to_version_3(world: World, *changes: str) -> None:
         for change in changes:
             assert ledger.execute(change).rowcount > 0
         ledger.execute("UPDATE meta SET value = '3' WHERE name = 'schema_version'")
-        ledger.execute("ALTER TABLE campaigns DROP COLUMN key_region")
+        for statement in (*BACK_TO_VERSION_4, "ALTER TABLE campaigns DROP COLUMN key_region"):
+            ledger.execute(statement)
 
 
 @pytest.mark.parametrize("sent", [2, 3])
@@ -286,7 +296,8 @@ def test_an_upgrade_is_refused_while_a_campaign_is_sent(ledger_url: str) -> None
     store_plan(ledger, [planned(2)])
     with ledger.write() as connection:
         connection.execute(update(meta).where(meta.c.name == "schema_version").values(value="3"))
-        connection.execute(text("ALTER TABLE campaigns DROP COLUMN key_region"))
+        for statement in (*BACK_TO_VERSION_4, "ALTER TABLE campaigns DROP COLUMN key_region"):
+            connection.execute(text(statement))
     before = contents(ledger_url)
     with campaign_lock(ledger, "Spring", BASE_URL), pytest.raises(BusyError, match="Nothing was changed"):
         upgrade_ledger(ledger_url, all_campaigns_locked)
@@ -375,9 +386,9 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "upgraded from version 1 to version 4" in upgraded.out
+    assert "upgraded from version 1 to version 5" in upgraded.out
     assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 4)" in world.run("ledger", "upgrade").out
+    assert "up to date (version 5)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 

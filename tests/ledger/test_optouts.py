@@ -107,7 +107,7 @@ def test_an_update_about_an_opt_out_counts_once(ledger: Ledger) -> None:
         }
     ).encode()
     deliveries = Deliveries(ledger)
-    deliveries.record([ReceivedUpdate.of(body, "2026-03-02T10:00:00.000Z")])
+    deliveries.record(ReceivedUpdate.all_of(body, "2026-03-02T10:00:00.000Z"))
     (entry,) = opt_outs(ledger)
     assert (entry.customer_uuid, entry.phone, entry.added_at) == (
         "customer-3",
@@ -116,7 +116,7 @@ def test_an_update_about_an_opt_out_counts_once(ledger: Ledger) -> None:
     )
     remove_opt_outs(ledger, customer_uuid="customer-3", phone=None, because="", person=ANN, moment=MONDAY)
     # A repeated update is older than the removal, so it adds nothing.
-    deliveries.record([ReceivedUpdate.of(body, "2026-03-04T10:00:00.000Z")])
+    deliveries.record(ReceivedUpdate.all_of(body, "2026-03-04T10:00:00.000Z"))
     assert list(opt_outs(ledger)) == []
 
 

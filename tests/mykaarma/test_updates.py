@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, overrules, read_update
+from batchsend.mykaarma.updates import SendRef, Update, UpdateOutcome, overrules, read_events, read_update
 from batchsend.statuses import Status
 
 METADATA = {
@@ -159,6 +159,68 @@ def test_a_body_that_is_not_json_is_ignored(body: bytes) -> None:
     assert read_update(body) is None
 
 
+def event(uuid: str, **facts: Any) -> str:
+    return json.dumps({"messageUUID": uuid, "status": "SENT", **facts})
+
+
+def facts_of(body: str) -> list[str | None]:
+    """The message of each event of a body; `None` where it has no facts."""
+    return [one.update.message_uuid if one.update else None for one in read_events(body.encode())]
+
+
+BATCHES: list[tuple[str, str, list[str | None]]] = [
+    ("one", event("a"), ["a"]),
+    ("an array", f"[{event('a')}, {event('b')},{event('c')}]", ["a", "b", "c"]),
+    ("an array of one", f"[{event('a')}]", ["a"]),
+    ("arrays in an array", f"[[{event('a')}], [[{event('b')}], []], []]", ["a", "b"]),
+    ("an array in a string", json.dumps(f"[{event('a')},{event('b')}]"), ["a", "b"]),
+    ("strings in an array", json.dumps([event("a"), event("b")]), ["a", "b"]),
+    ("garbage between", f'[1, null, "]", {event("a")}, "\\"", {{}}, {event("b")}]', ["a", "b", None]),
+    ("a malformed one", f'[{event("a")}, {{"x": }}, {event("b")}]', ["a", "b", None]),
+    ("a number that is too long", f"[{event('a')}, {'9' * 5000}, {event('b')}]", ["a", "b", None]),
+    ("one that is too deep", f"[{event('a')}, {'[' * 5000 + ']' * 5000}, {event('b')}]", ["a", "b", None]),
+    ("a deep object", "[" + event("a") + "," + '{"x":' * 5000 + "1" + "}" * 5000 + "]", ["a", None]),
+    ("the end is missing", f'[{event("a")}, {event("b")}, {{"messageUUID": "c', ["a", "b", None]),
+    ("a bracket in a text", "[" + event("a", body='] \\" }} [') + "," + event("b") + "]", ["a", "b"]),
+    ("only garbage", '[1, {"x": 2}]', [None]),
+    ("empty", "[]", [None]),
+    ("nothing", "", [None]),
+    ("wrapped", f'{{"events": [{event("a")}, {event("b")}]}}', ["a", "b"]),
+    ("one wrapped", f'{{"events": [{event("a")}]}}', ["a"]),
+    ("a payload of several", json.dumps({"payload": f"[{event('a')}, {event('b')}]"}), ["a", "b"]),
+    ("messages", '{"messages": [{"uuid": "a"}, {"uuid": "b", "deliveryStatus": "READ"}]}', ["a", "b"]),
+]
+
+
+@pytest.mark.parametrize(("body", "messages"), [batch[1:] for batch in BATCHES], ids=[b[0] for b in BATCHES])
+def test_each_event_of_a_body_is_read_by_itself(body: str, messages: list[str | None]) -> None:
+    assert facts_of(body) == messages
+
+
+def test_events_keep_what_stands_around_their_list() -> None:
+    events = read_events(
+        json.dumps({"metaData": METADATA, "events": [{"status": "SENT"}, {"status": "READ"}]}).encode()
+    )
+    assert [one.update for one in events] == [Update(SEND, None, ACCEPTED), Update(SEND, None, DELIVERED)]
+
+
+def test_an_event_is_the_same_alone_and_in_an_array() -> None:
+    assert read_events(f"[ {event('a')} ,\n{event('b')}]".encode())[1] == read_events(event("b").encode())[0]
+
+
+def test_large_objects_around_a_long_list_are_not_copied_for_each_event() -> None:
+    body = json.dumps(
+        {"x": "y" * 100_000, "events": [{"messageUUID": str(number)} for number in range(5000)]}
+    )
+    assert facts_of(body) == [None]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16", "utf-32"])
+def test_texts_in_another_encoding_do_not_hide_the_facts(encoding: str) -> None:
+    body = f"[{event('a', body='José')}, {event('b')}]".replace("\\u00e9", "é").encode(encoding)
+    assert [one.update for one in read_events(body)] == [Update(None, uuid, ACCEPTED) for uuid in "ab"]
+
+
 WORDS = (
     "payload messageDTO message data status deliveryStatus errors errorCode messageUUID messageUuid uuid metaData "
     "callbackMetaData batchsendLedger batchsendRun batchsendRow batchsendSend twilioDeliveryFailureMessage"
@@ -179,6 +241,15 @@ TREES = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+@given(st.lists(st.uuids().map(str), min_size=2, max_size=8, unique=True), st.data())
+def test_garbage_anywhere_in_an_array_hides_no_event(uuids: list[str], data: st.DataObject) -> None:
+    elements: list[Any] = [{"messageUUID": uuid} for uuid in uuids]
+    for garbage in data.draw(st.lists(TREES.filter(lambda tree: read_update(json.dumps(tree)) is None))):
+        elements.insert(data.draw(st.integers(0, len(elements))), garbage)
+    found = [one for one in facts_of(json.dumps(elements)) if one in uuids]
+    assert found == uuids
 
 
 @given(TREES)

@@ -3,41 +3,67 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from world import Sandbox, World, customers
+from world import CAMPAIGN, Sandbox, World, customers
 
-from batchsend.planning.guards import Bounds, Facts, refusals, unusual
+from batchsend.campaigns.tables import Guards
+from batchsend.planning.guards import Facts, refusals, unusual
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
 def facts(texts: int = 100, age: timedelta = timedelta(hours=1)) -> Facts:
-    return Facts(texts, NOW - age, NOW)
+    return Facts(texts, texts, NOW - age, NOW)
+
+
+UNKNOWN = replace(facts(), unknown="the ledger /texts/ledger.db has no campaign")
+ODD = replace(facts(), unusual="UNUSUAL: 100 texts", now_texts=100)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "judged", "refused"),
+    ("guards", "judged", "refused"),
     [
-        (Bounds(), facts(1_000_000, timedelta(days=900)), []),
-        (Bounds(max_texts=100), facts(100), []),
-        (Bounds(max_texts=99), facts(100), ["max_texts"]),
-        (Bounds(min_texts=100), facts(100), []),
-        (Bounds(min_texts=101), facts(100), ["min_texts"]),
-        (Bounds(list_max_age=timedelta(hours=20)), facts(age=timedelta(hours=20)), []),
+        (Guards(), facts(1_000_000, timedelta(days=900)), []),
+        (Guards(max_texts=100), facts(100), []),
+        (Guards(max_texts=99), facts(100), ["max_texts"]),
+        (Guards(min_texts=100), facts(100), []),
+        (Guards(min_texts=101), facts(100), ["min_texts"]),
+        (Guards(list_max_age=timedelta(hours=20)), facts(age=timedelta(hours=20)), []),
         (
-            Bounds(list_max_age=timedelta(hours=20)),
+            Guards(list_max_age=timedelta(hours=20)),
             facts(age=timedelta(hours=20, seconds=1)),
             ["list_max_age"],
         ),
         # A file from the future (a clock set back) is not old.
-        (Bounds(list_max_age=timedelta(hours=20)), facts(age=timedelta(hours=-3)), []),
-        (Bounds(99, 5, timedelta(hours=1)), facts(100, timedelta(days=3)), ["max_texts", "list_max_age"]),
+        (Guards(list_max_age=timedelta(hours=20)), facts(age=timedelta(hours=-3)), []),
+        # All of yesterday's list was sent, so only its age says that today's is missing.
+        (
+            Guards(list_max_age=timedelta(hours=20), max_texts=10),
+            replace(facts(age=timedelta(days=1)), untried=0),
+            ["list_max_age"],
+        ),
+        (Guards(require_history=True), facts(), []),
+        (Guards(require_history=True), UNKNOWN, ["require_history"]),
+        (Guards(require_history=True), replace(UNKNOWN, texts=0, untried=0), ["require_history"]),
+        (Guards(), UNKNOWN, []),
+        (Guards(unusual="refuse"), facts(), []),
+        (Guards(unusual="refuse"), ODD, ["unusual"]),
+        (Guards(unusual="refuse"), replace(ODD, untried=0), []),
+        # `--expect` confirmed the number.
+        (Guards(unusual="refuse"), replace(ODD, now_texts=None), []),
+        (Guards(unusual="warn"), ODD, []),
+        (
+            Guards(max_texts=99, min_texts=5, list_max_age=timedelta(hours=1)),
+            facts(100, timedelta(days=3)),
+            ["max_texts", "list_max_age"],
+        ),
     ],
 )
-def test_what_refuses(bounds: Bounds, judged: Facts, refused: list[str]) -> None:
-    found = refusals(bounds, judged)
+def test_what_refuses(guards: Guards, judged: Facts, refused: list[str]) -> None:
+    found = refusals(guards, judged)
     assert [sentence.partition(" is ")[0] for sentence in found] == [f"guards.{name}" for name in refused]
 
 
@@ -55,7 +81,7 @@ def test_what_refuses(bounds: Bounds, judged: Facts, refused: list[str]) -> None
     ],
 )
 def test_ages_are_worded_as_people_say_them(age: timedelta, sentence: str) -> None:
-    assert sentence in refusals(Bounds(list_max_age=timedelta(minutes=1)), facts(age=age))[0]
+    assert sentence in refusals(Guards(list_max_age=timedelta(minutes=1)), facts(age=age))[0]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +140,73 @@ def test_a_list_without_rows_is_an_error_or_not(world: World, sandbox: Sandbox) 
     (world.folder / "customers.csv").write_bytes(b"")
     assert world.send().code == 2
     assert sandbox.requests() == []
+
+
+def test_a_lost_ledger_texts_no_one_again(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(3), campaign="[guards]\nrequire_history = true\n")
+    ledger = world.folder / ".batchsend" / "ledger.db"
+    for looked in (world.run("preview", "campaign.toml"), world.send("--sandbox"), world.send()):
+        assert looked.code == 2
+        assert "campaign.toml: guards.require_history is true" in looked.err
+        assert f'the ledger {ledger} has no campaign "Spring" at {sandbox.base_url}' in looked.err
+        assert "start it once by hand with --new-campaign" in looked.err
+    assert sandbox.requests() == []
+    assert world.run("preview", "campaign.toml", "--new-campaign").code == 0
+    assert world.send("--new-campaign").code == 0
+    assert world.send().code == 0
+    # The history counts under the old name too.
+    renamed = CAMPAIGN.replace('"Spring"', '"April"\nformerly = "Spring"')
+    world.write(customers(4), campaign=renamed + "[guards]\nrequire_history = true\n")
+    assert world.send().code == 0
+    assert len(sandbox.texts()) == 4
+    for file in ledger.parent.iterdir():
+        file.unlink()
+    assert world.send().code == 2
+    # Quiet hours, caps and a list without a row to send do not make the campaign known.
+    assert world.send("--limit", "0").code == 2
+    world.write(
+        customers(1), campaign=renamed + "[recipients]\nwhere = 'false'\n[guards]\nrequire_history = true\n"
+    )
+    assert world.send().code == 2
+    assert len(sandbox.texts()) == 4
+
+
+def test_the_first_start_may_have_nothing_to_send_yet(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2), campaign="[guards]\nrequire_history = true\n")
+    assert world.send("--new-campaign", "--limit", "0").code == 0
+    assert world.send().code == 0
+    assert len(sandbox.texts()) == 2
+
+
+def test_yesterdays_list_is_refused_even_if_all_of_it_was_sent(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2), campaign='[guards]\nlist_max_age = "20h"\n')
+    assert world.send().code == 0
+    yesterday = (datetime.now(UTC) - timedelta(hours=24)).timestamp()
+    os.utime(world.folder / "customers.csv", (yesterday, yesterday))
+    refused = world.send()
+    assert refused.code == 2
+    assert "guards.list_max_age is 20 hours, but the list was saved 24 hours ago" in refused.err
+    # Exported again with the same rows, it is the same run.
+    os.utime(world.folder / "customers.csv")
+    again = world.send()
+    assert again.code == 0
+    assert "campaign-1.xlsx" in again.out
+
+
+def test_an_unusual_number_is_refused_until_a_person_confirms_it(world: World, sandbox: Sandbox) -> None:
+    for day in range(3):
+        world.write(customers(2, f"day-{day}"), campaign='[guards]\nunusual = "refuse"\n')
+        assert world.send().code == 0
+    world.write(customers(5, "whole-base"))
+    world.write(campaign='[guards]\nunusual = "refuse"\n')
+    for looked in (world.run("preview", "campaign.toml"), world.send(), world.send("--limit", "1")):
+        assert looked.code == 2
+        assert "UNUSUAL: 5 texts; the largest earlier run of this campaign had 2." in looked.err
+    assert "by hand with --expect 5." in world.send().err
+    assert world.send("--expect", "4").code == 2
+    assert len(sandbox.texts()) == 6
+    assert world.send("--expect", "5").code == 0
+    assert len(sandbox.texts()) == 11
 
 
 def test_todays_file_is_found_by_its_pattern(world: World, sandbox: Sandbox) -> None:

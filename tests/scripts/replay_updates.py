@@ -103,7 +103,10 @@ def play(ledger: Ledger, story: Story, run: tuple[int, int], seed: int) -> None:
     for part in _parts(steps, chance):
         outcomes = [_outcome(claimed[row], answer) for row, answer in _answers(part) if answer != LOST]
         received = [
-            ReceivedUpdate.of(step, "2026-03-02T10:00:01.000Z") for step in part if isinstance(step, bytes)
+            one
+            for step in part
+            if isinstance(step, bytes)
+            for one in ReceivedUpdate.all_of(step, "2026-03-02T10:00:01.000Z")
         ]
         if chance.random() < 0.5:
             sender.exchange(outcomes, 0)

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from world import World
 
+SECRET_SETTING = "BATCHSEND_CALLBACK_SECRET"
 LEDGER = ("--ledger", ".batchsend/ledger.db")
 
 
 @dataclass
 class Listening:
-    """A running listener. `url` receives the updates; `greeting` is the first lines that it printed."""
+    """A running listener. `url` receives the updates; `greeting`: the first lines that it printed."""
 
     process: subprocess.Popen[str]
     greeting: str
@@ -37,6 +39,10 @@ class Listening:
     @property
     def path(self) -> str:
         return urlsplit(self.url).path
+
+    @property
+    def secret(self) -> str:
+        return self.path.rpartition("/")[2]
 
     def request(
         self,
@@ -70,6 +76,12 @@ class Listening:
         return out, err
 
 
+def _secret(folder: Path, environment: dict[str, str]) -> str:
+    kept = folder / ".batchsend" / "callback-secret"
+    set_there = dotenv_values(folder / ".env").get(SECRET_SETTING)
+    return environment.get(SECRET_SETTING) or set_there or kept.read_text()
+
+
 @contextmanager
 def listening(folder: Path, *options: str, **environment: str) -> Iterator[Listening]:
     """`batchsend callbacks` in a process, with `options` (default: the ledger of `folder`)."""
@@ -78,9 +90,10 @@ def listening(folder: Path, *options: str, **environment: str) -> Iterator[Liste
     try:
         assert process.stdout is not None
         greeting = "".join(process.stdout.readline() for _ in range(3))
-        url = re.search(r"http://\S+", greeting)
+        url = re.search(r"http://\S+(?=THE-SECRET)", greeting)
         assert url, (greeting, process.communicate())
-        yield Listening(process, greeting, url[0], folder / ".batchsend" / "ledger.db")
+        secret = _secret(folder, environment)
+        yield Listening(process, greeting, url[0] + secret, folder / ".batchsend" / "ledger.db")
     finally:
         process.kill()
         process.communicate()

@@ -22,11 +22,12 @@ pytestmark = pytest.mark.system
 MANUAL = Path(__file__).parents[2] / "docs" / "callbacks.md"
 
 
-def location(port: int) -> str:
-    """The `location` block in the manual, for a listener on this port."""
-    shown = re.search(r"```nginx\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
-    assert shown is not None
-    return textwrap.dedent(shown[1]).replace(":8399", f":{port}")
+def locations(port: int, secret: str) -> str:
+    """The `location` blocks in the manual, for a listener on this port and a client on this computer."""
+    shown = re.findall(r"```nginx\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(shown) == 2
+    text = "\n".join(map(textwrap.dedent, shown)).replace(":8399", f":{port}")
+    return text.replace("THE-SECRET", secret).replace("54.174.160.138", "127.0.0.1")
 
 
 @contextmanager
@@ -42,11 +43,12 @@ def nginx(folder: Path, listener: Listening) -> Iterator[int]:
     # Started as root, nginx would switch to another user, who may not write here.
     user = "user root; " if os.geteuid() == 0 else ""
     configuration.write_text(
-        f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
+        f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log info; events {{}}\n"
         f"http {{ {temporary} access_log {folder}/access.log;\n"
-        f"server {{ listen 127.0.0.1:{port}; {location(listener.port)} }} }}\n"
+        f"server {{ listen 127.0.0.1:{port}; {locations(listener.port, listener.secret)} }} }}\n"
     )
-    server = subprocess.Popen([program, "-p", str(folder), "-c", str(configuration)])
+    with (folder / "stderr.log").open("w") as errors:
+        server = subprocess.Popen([program, "-p", str(folder), "-c", str(configuration)], stderr=errors)
     try:
         deadline = time.monotonic() + 30
         while True:
@@ -74,11 +76,19 @@ def test_nginx_forwards_updates_and_does_not_log_the_secret(tmp_path: Path) -> N
 
         assert post(listener.path) == 200
         assert post(listener.path, b"x" * 250_000) == 200
+        assert post("/batchsend", b'{"messageUUID": "n", "status": "SENT"}') == 200
         assert post(listener.path + "x") == 404
         assert post("/health") == 404
         assert post(listener.path, b"x" * 300_000) == 413
-        assert listener.query("SELECT count(*) FROM updates") == [(2,)]
+        with closing(socket.create_connection(("127.0.0.1", port))) as connection:
+            connection.sendall(
+                f"POST {listener.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode()
+            )
+        assert listener.query("SELECT count(*) FROM updates") == [(3,)]
         listener.end()
-    secret = listener.path.rpartition("/")[2]
-    logs = [file.read_text() for file in folder.glob("access.log")]
-    assert not [log for log in logs if secret in log]
+        assert post(listener.path) == 502
+        assert post("/batchsend") == 502
+    logs = {file.name: file.read_text() for file in folder.glob("*.log")}
+    assert "/batchsend" in logs["access.log"]
+    assert "Connection refused" in logs["error.log"]
+    assert not [name for name, log in logs.items() if listener.secret in log]

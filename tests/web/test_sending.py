@@ -214,6 +214,29 @@ def test_refusals_have_the_same_words_as_on_the_command_line(world: World, serve
 
 
 @pytest.mark.system
+def test_a_new_campaign_and_an_unusual_number_are_confirmed_by_a_person(
+    world: World, served: Served, sandbox: Sandbox
+) -> None:
+    world.write(campaign='[guards]\nrequire_history = true\nunusual = "refuse"\n')
+    clicker = served.signed_in()
+    address, checked = clicker.check(SPRING)
+    assert "This cannot be sent yet" in checked.plain
+    assert "Check it as a new campaign" in checked.plain
+    assert clicker.submit(f"{address}/send", {"choice": "all", "number": "12"}).status == 400
+    assert sandbox.requests() == []
+    clicker.wait_for_run(send(clicker, 12, new_campaign="yes"))
+    clicker.wait_for_end(RUN)
+    assert sandbox.texts().total() == 12
+    for number in (2, 3):
+        world.write_list(customers(2, f"list-{number}"))
+        assert world.send().code == 0
+    world.write_list(customers(40, "whole-base"))
+    assert world.send().code == 2
+    clicker.wait_for_run(send(clicker, 40))
+    clicker.wait_for_end(f"{SPRING}/run/4")
+    assert sandbox.texts().total() == 56
+
+
 def test_a_run_can_be_paused_and_continued_and_survives_its_server(tmp_path: Path) -> None:
     """The server is killed while the run is sent. The next server sees the run, and the command line can stop it."""
     with running_sandbox(tmp_path, "--latency", "0.02") as sandbox:

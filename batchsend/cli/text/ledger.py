@@ -9,6 +9,7 @@ from batchsend.cli.text.plan import host_of
 from batchsend.ledger.attempts import Attempt
 from batchsend.ledger.optouts import OptOut, OptOutSource
 from batchsend.ledger.purge import Purgeable
+from batchsend.ledger.purged_phones import is_purged
 from batchsend.messages.phones import display_phone
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
@@ -37,7 +38,7 @@ def named(entry: OptOut) -> str:
     """`customer abc, (312) 555-0142`."""
     parts = [
         f"customer {entry.customer_uuid}" if entry.customer_uuid else "",
-        display_phone(entry.phone) if entry.phone else "",
+        "a number that was purged" if is_purged(entry.phone) else display_phone(entry.phone),
     ]
     return ", ".join(filter(None, parts))
 
@@ -54,6 +55,7 @@ def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iter
     yield "Permanently deleted: texts, phone numbers, list columns and error descriptions."
     yield "You will no longer be able to show what was sent to these customers, or to which number."
     yield "Kept: customer ids, keys, statuses, codes, times, message ids, who sent, file hashes and all opt-outs."
+    yield "Of each phone that was texted, a keyed hash is kept."
     yield "Nobody is texted twice because of a purge."
 
 

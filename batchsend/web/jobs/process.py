@@ -89,7 +89,9 @@ def check(job: _Job) -> None:
     """Makes the dry run: writes the files of `batchsend preview`, and saves the page for the console."""
     campaign, start = _start(job.request)
     with planned(start) as plan:
-        refused = start_refusals(start, plan)
+        # The number that the user types before sending is that of `--expect`.
+        expecting = replace(start, options=replace(start.options, expect=plan.texts))
+        refused = start_refusals(expecting, plan)
         job.report("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
         facts = preview_page.gather(plan, str(workbook), refused)
@@ -102,6 +104,7 @@ def check(job: _Job) -> None:
             Exit.DONE,
             checked=checked_plan(plan).stored(),
             refused=refused,
+            can_start_anew=campaign.guards.require_history and plan.known is None,
             made_at=to_text(now()),
             department=summary.department,
             list_name=summary.list_file.name,
