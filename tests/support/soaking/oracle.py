@@ -274,6 +274,9 @@ class Oracle:
         )
 
     def _capped(self, start: Start) -> bool:
+        """Whether as many texts as the daily cap allows were sent on that day, or were going to be."""
+        if start.code in (3, 130):
+            return start.campaign.per_day is not None
         campaign, zone = start.campaign, ZoneInfo(start.campaign.zone)
         today = {start.wall.astimezone(zone).date()}
         sent = [

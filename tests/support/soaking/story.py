@@ -69,7 +69,6 @@ class Story:
         self.record = folder / "requests.jsonl"
         self.record.touch()
         environment = {
-            "BATCHSEND_DEBUG": "1",
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
             "TMPDIR": str(folder / "tmp"),
@@ -328,9 +327,8 @@ class Story:
         person = self.random.choice(listing.rows)[0]
         if self.random.random() < 0.6:
             identity = ("--phone", person.e164) if person.phone else ("--customer", person.uuid)
-            done = self._command(
-                "optouts", "add", *identity, "--reason", "said so", "--ledger", ".batchsend/ledger.db"
-            )
+            ledger = ("--ledger", ".batchsend/ledger.db")
+            done = self._command("optouts", "add", *identity, "--reason", "said so", *ledger)
             if done.code != 0:
                 return
         else:
