@@ -242,6 +242,9 @@ class Oracle:
         match status, codes:
             case "accepted", _:
                 return "success" in kinds
+            case "unconfirmed", "INTERRUPTED":
+                # The process died before it had recorded an answer, whatever that was.
+                return not kinds or bool(kinds - _UNSENT)
             case "unconfirmed", _:
                 return bool(kinds & (MAY_HAVE_SENT - {"success"}))
             case "failed", _:

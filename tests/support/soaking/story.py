@@ -116,7 +116,7 @@ class Story:
         (self.place / "message.txt.j2").write_text(_TEMPLATE, encoding="utf-8")
         self._write_suppressed()
         for campaign in self.campaigns:
-            self._write(campaign)
+            self._plan_file(campaign)
             self._plan_exports(campaign)
         self._plan_weather()
         self.at(0.0, self._start_scheduler)
@@ -131,6 +131,16 @@ class Story:
         self._often(1 / 12, self._clock_back)
         for day in range(15, self.days, 15):
             self.at(day * _DAY + 12 * _HOUR, self._purge)
+
+    def _plan_file(self, campaign: Campaign) -> None:
+        """A campaign with a single start is written the day before, and deleted two days later."""
+        if campaign.at is None:
+            self._write(campaign)
+            return
+        start = self._elapsed(campaign.at.replace(tzinfo=ZoneInfo(campaign.zone)))
+        file = self.place / f"{campaign.stem}.toml"
+        self.at(max(0.0, start - _DAY), lambda: self._write(campaign))
+        self.at(start + 2 * _DAY, lambda: file.unlink(missing_ok=True))
 
     def play(self) -> None:
         self.prepare()
@@ -148,10 +158,14 @@ class Story:
             machine.close()
 
     def _next_step(self) -> float:
+        """The next moment to look at: all planned times are at full quarters of an hour."""
         now = self.machine.elapsed
-        step = _MINUTE
-        if any(one.ended is None and now - one.began < 10 * _MINUTE for one in self.starts[-12:]):
-            step = 10.0
+        step = 15 * _MINUTE
+        ages = [now - one.began for one in self.starts[-40:] if one.ended is None]
+        if ages:
+            step = 10.0 if min(ages) < _MINUTE else _MINUTE if min(ages) < 5 * _MINUTE else 5 * _MINUTE
+        elif self.events and now - self.events[-1]["elapsed"] < 5 * _MINUTE:
+            step = _MINUTE
         following = (now // step + 1) * step
         return min(following, self._agenda[0][0]) if self._agenda else following
 
@@ -358,7 +372,7 @@ class Story:
         self.faults["edited file"] += 1
 
     def _break_file(self) -> None:
-        campaign = self.random.choice(self.campaigns)
+        campaign = self.random.choice(self.campaigns[:5])
         file = self.place / f"{campaign.stem}.toml"
         file.write_text(campaign.text() + "\nrate = = 1\n", encoding="utf-8")
         mended = self.machine.elapsed + self.random.uniform(5 * _MINUTE, 3 * _HOUR)
