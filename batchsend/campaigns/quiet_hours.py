@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo
+
+from batchsend.campaigns.zones import zone_with_newest_rules
 
 _MINUTE = timedelta(minutes=1)
 #: Within this time, every clock shows each time of day at least once.
@@ -62,7 +62,7 @@ class Hours:
 
     def _is_outside_in(self, moment: datetime, zone: str) -> bool:
         """Whether the time in this zone is outside the quiet hours."""
-        local = moment.astimezone(_zone(zone)).time()
+        local = moment.astimezone(zone_with_newest_rules(zone)).time()
         if self.begins < self.ends:
             return not self.begins <= local < self.ends
         return self.ends <= local < self.begins
@@ -77,8 +77,3 @@ def first_allowed(hours: Hours, moment: datetime, clocks: Iterable[Clock]) -> da
     """When the first of these recipients may be texted; `None` if that is never or there are no recipients."""
     moments = (hours.next_allowed(moment, clock) for clock in clocks)
     return min((allowed for allowed in moments if allowed is not None), default=None)
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
