@@ -340,6 +340,7 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     remarks = plan.remarks
     if plan.unusual is not None:
         yield plan.unusual
+    yield from _cut_off(plan.sources.customers.cut_row)
     where = plan.request.campaign.recipients.where
     if where is not None:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
@@ -367,6 +368,14 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     unmatched = template.unmatched(remarks.template_values) if template.cases else None
     if unmatched:
         yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
+
+
+def _cut_off(row: int | None) -> Iterator[str]:
+    if row is not None:
+        yield (
+            f"The list looks cut off: its last row, {row:,}, ends early and has no line end. Rows may be missing. "
+            "Export the list again."
+        )
 
 
 def named_values(counts: Mapping[str, int]) -> str:

@@ -174,6 +174,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "max_texts": None,
             "min_texts": None,
             "list_max_age": None,
+            "list_settle": None,
             "empty_list": "error",
             "require_history": False,
             "unusual": "warn",
