@@ -340,6 +340,7 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     remarks = plan.remarks
     if plan.unusual is not None:
         yield plan.unusual
+    yield from _cut_off(plan.sources.customers.cut_row)
     where = plan.request.campaign.recipients.where
     if where is not None:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
@@ -377,6 +378,14 @@ def _remarks_on_zones(plan: Plan) -> Iterator[str]:
         yield (
             f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "
             "Give the list a column with time zones."
+        )
+
+
+def _cut_off(row: int | None) -> Iterator[str]:
+    if row is not None:
+        yield (
+            f"The list looks cut off: its last row, {row:,}, ends early and has no line end. Rows may be missing. "
+            "Export the list again."
         )
 
 
