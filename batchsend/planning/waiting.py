@@ -89,7 +89,26 @@ def _hold_for_quiet_hours(plan: Ledger, run_id: int, rules: WaitRules) -> None:
         clock for clock in _clocks(plan, run_id, Code.STOPPED) if not rules.hours.allows(rules.now, clock)
     ]
     if asleep:
-        _recode(plan, run_id, func.coalesce(messages.c.clock, "").in_(asleep), Code.QUIET_HOURS)
+        _recode(plan, run_id, _has_clock(asleep), Code.QUIET_HOURS)
+
+
+def rows_without_hours(plan: Ledger, run_id: int, rules: WaitRules) -> int:
+    """How many rows wait for quiet hours that do not end: it is always night in one of the recipient's zones."""
+    hours = rules.hours
+    if hours is None:
+        return 0
+    never = [
+        clock
+        for clock in _clocks(plan, run_id, Code.QUIET_HOURS)
+        if hours.next_allowed(rules.now, clock) is None
+    ]
+    query = select(func.count()).where(*_waiting(run_id, Code.QUIET_HOURS), _has_clock(never))
+    with plan.read() as connection:
+        return connection.scalar(query) or 0 if never else 0
+
+
+def _has_clock(clocks: Sequence[str]) -> ColumnElement[bool]:
+    return func.coalesce(messages.c.clock, "").in_(clocks)
 
 
 def _hold_beyond_cap(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowLong) -> None:

@@ -18,6 +18,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.planning.suppression import Suppression, WatchedSuppression
 from batchsend.runs.handover import no_queue
+from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     from batchsend.sending.cluster.queue import WorkerOptions
 
 
-def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[[str], None]) -> Exit:
+def serve(
+    ledger_option: str | None,
+    name: str,
+    concurrency: int,
+    say: Callable[[str], None],
+    status: StatusAddress | None = None,
+) -> Exit:
     """Works until a signal stops it. Raises `BatchsendError` where it cannot start."""
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
@@ -50,7 +57,7 @@ def serve(ledger_option: str | None, name: str, concurrency: int, say: Callable[
         runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(_work(runs, WorkerOptions(concurrency, name)))
+            runner.run(_work(runs, WorkerOptions(concurrency, name), status))
     say(f"Worker {name} has stopped.")
     return Exit.DONE
 
@@ -69,7 +76,7 @@ def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
     return WatchedSuppression(here, recipients.default_region, Suppression())
 
 
-async def _work(runs: WorkerRuns, options: WorkerOptions) -> None:
+async def _work(runs: WorkerRuns, options: WorkerOptions, status: StatusAddress | None) -> None:
     from batchsend.sending.cluster.queue import work
 
     stopping = asyncio.Event()
@@ -79,8 +86,9 @@ async def _work(runs: WorkerRuns, options: WorkerOptions) -> None:
         runs.leave()
         stopping.set()
 
+    own = ServiceStatus("worker", lambda: [runs.ledger.full_url])
     with finishing_on_signals(stop):
-        async with runs:
+        async with serving_loop_status(status, own), runs:
             runs.say(
                 f"Worker {options.name} waits for runs to {runs.base_url} in {runs.ledger.where}. Ctrl-C stops it."
             )
