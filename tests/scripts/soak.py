@@ -11,11 +11,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from soaking.dealership import DEALERSHIPS
 from soaking.oracle import Oracle
 from soaking.story import Story
 
@@ -23,30 +27,51 @@ BEGIN = datetime(2026, 9, 15, 5, tzinfo=UTC)
 _SHOWN = 12
 
 
-def soak(folder: Path, days: int, seed: int, begin: datetime = BEGIN) -> Oracle:
-    """Plays a story and judges it."""
-    story = Story(folder, begin, days, seed)
+@dataclass
+class Figures:
+    """What happened, and what was wrong."""
+
+    starts: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Figures) -> None:
+        self.starts += other.starts
+        for name in ("requests", "codes", "events", "faults"):
+            getattr(self, name).update(getattr(other, name))
+        for kind, found in other.problems.items():
+            self.problems.setdefault(kind, []).extend(found)
+
+    def lines(self) -> list[str]:
+        """The figures for people."""
+        found = Counter({kind: len(problems) for kind, problems in self.problems.items()})
+        return [
+            f"{self.starts} starts, {self.requests.total()} requests",
+            f"exit codes: {_list(self.codes)}",
+            f"requests: {_list(self.requests)}",
+            f"the scheduler's log: {_list(self.events)}",
+            f"faults: {_list(self.faults)}",
+            f"found: {_list(found)}",
+        ]
+
+
+def soak(folder: Path, days: int, seed: int, dealership: int, begin: datetime = BEGIN) -> Figures:
+    """Plays the story of one dealership and judges it."""
+    story = Story(folder, begin, days, seed, dealership)
     story.play()
     oracle = Oracle(story)
     oracle.judge()
-    return oracle
-
-
-def figures(oracle: Oracle) -> list[str]:
-    """What happened, for people."""
-    story = oracle.story
-    codes = Counter(start.code for start in story.starts)
-    events = Counter(entry["event"] for entry in story.events)
-    kinds = Counter(text.kind for text in oracle.texts)
-    found = {kind: len(problems) for kind, problems in vars(oracle.verdict).items()}
-    return [
-        f"{story.days} days, seed {story.seed}: {len(story.starts)} starts, {len(oracle.texts)} requests",
-        f"exit codes: {_list(codes)}",
-        f"requests: {_list(kinds)}",
-        f"the scheduler's log: {_list(events)}",
-        f"faults: {_list(story.faults)}",
-        f"found: {_list(Counter(found))}",
-    ]
+    return Figures(
+        len(story.starts),
+        Counter(text.kind for text in oracle.texts),
+        Counter(str(start.code) for start in story.starts),
+        Counter(entry["event"] for entry in story.events),
+        story.faults,
+        vars(oracle.verdict),
+    )
 
 
 def _list(counts: Counter[object]) -> str:
@@ -57,20 +82,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dealership", type=int, choices=range(len(DEALERSHIPS)), help="only this one")
     parser.add_argument("--keep", type=Path, help="the folder to play in; it is kept")
     given = parser.parse_args()
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        oracle = soak(given.keep or Path(name), given.days, given.seed)
-        for kind, problems in oracle.verdict.problems().items():
-            print(f"\n{kind}: {len(problems)}")
-            for problem in problems[:_SHOWN]:
-                print(f"  {problem}")
-        print()
-        for line in figures(oracle):
-            print(line)
+    dealerships = range(len(DEALERSHIPS)) if given.dealership is None else [given.dealership]
+    began, total = time.perf_counter(), Figures()
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as name,
+        ProcessPoolExecutor(mp_context=get_context("spawn")) as pool,
+    ):
+        folder = given.keep or Path(name)
+        stories = [pool.submit(soak, folder / str(n), given.days, given.seed, n) for n in dealerships]
+        for story in as_completed(stories):
+            total.add(story.result())
+    for kind, problems in total.problems.items():
+        for problem in problems[:_SHOWN]:
+            print(f"{kind}: {problem}\n")
+    print(f"{len(dealerships)} dealerships, {given.days} days, seed {given.seed}")
+    for line in total.lines():
+        print(line)
     print(f"{time.perf_counter() - began:.0f} seconds")
-    return 1 if oracle.verdict.problems() else 0
+    return 1 if any(total.problems.values()) else 0
 
 
 if __name__ == "__main__":

@@ -137,6 +137,8 @@ give_up_after = "3m"
         """The starts on this day of the campaign's zone."""
         if self.at is not None:
             return [self.at.replace(tzinfo=ZoneInfo(self.zone))] if self.at.date() == day else []
+        if self.cron.endswith("MON-FRI") and day.weekday() > 4:
+            return []
         return [datetime.combine(day, one, ZoneInfo(self.zone)) for one in self.times]
 
     def listing(self, elapsed: float) -> Listing | None:
@@ -152,8 +154,17 @@ def _hours(*hours: int) -> list[time]:
     return [time(hour) for hour in hours]
 
 
-def campaigns(first: date, days: int) -> list[Campaign]:
-    """The campaigns of the folder, for a soak that begins on this day."""
+#: The campaigns that are in one folder; each dealership is one of these.
+DEALERSHIPS = (("reminders", "members"), ("night", "zones", "once"), ("visits", "parts"))
+
+
+def campaigns(first: date, days: int, dealership: int) -> list[Campaign]:
+    """The campaigns of a dealership, for a soak that begins on this day."""
+    stems = DEALERSHIPS[dealership]
+    return [one for one in _all_campaigns(first, days) if one.stem.rstrip("0123456789") in stems]
+
+
+def _all_campaigns(first: date, days: int) -> list[Campaign]:
     fresh = f'{_TCPA}\n[guards]\nlist_max_age = "20h"'
     found = [
         Campaign("reminders", "America/Chicago", "0 10 * * *", _hours(10), "reminders.csv", _BY_VISIT, fresh),
@@ -180,6 +191,7 @@ def campaigns(first: date, days: int) -> list[Campaign]:
             _BY_VISIT,
             _TCPA,
         ),
+        Campaign("parts", "Asia/Kolkata", "30 9 * * MON-FRI", [time(9, 30)], "parts-*.csv", _BY_VISIT, ""),
         Campaign("night", "America/Phoenix", "0 23 * * *", _hours(23), "night.csv", _BY_VISIT, _TCPA, WAIT),
     ]
     for number in range(1, max(2, days // 8)):
@@ -211,6 +223,8 @@ class Exporter:
             # All visits of the last 30 hours: one or two more each hour.
             last = n * 24 + hour
             return [(person(400 + (v * 7919) % 900), f"visit {v}") for v in range(last - 30, last) if v % 2]
+        if campaign.stem == "parts":
+            return [(person(3000 + i), day.isoformat()) for i in sorted(pick.sample(range(200), 12))]
         if campaign.stem == "zones":
             return [(person(1300 + i), day.isoformat()) for i in sorted(pick.sample(range(300), 20))]
         if campaign.stem == "night":

@@ -59,8 +59,8 @@ class OptOut:
 class Story:
     """One dealership from its first day to its last. `play` does everything; then the fields say what happened."""
 
-    def __init__(self, folder: Path, begin: datetime, days: int, seed: int) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, folder: Path, begin: datetime, days: int, seed: int, dealership: int) -> None:
+        self.random = random.Random(f"{seed} {dealership}")
         self.seed, self.days = seed, days
         self.end = days * _DAY
         self.place = folder / "dealership"
@@ -77,7 +77,7 @@ class Story:
             "MYKAARMA_PASSWORD": "correct horse battery staple",
         }
         self.machine = Machine(folder, begin, environment)
-        self.campaigns = campaigns(begin.date(), days)
+        self.campaigns = campaigns(begin.date(), days, dealership)
         self.exporter = Exporter(self.place, self.random)
         self.events: list[dict[str, Any]] = []
         self.starts: list[Start] = []
@@ -91,7 +91,7 @@ class Story:
         self.weather: list[Weather] = []
         self.schedulers: list[tuple[float, float]] = []
         self.service: Service | None = None
-        self._since = 0.0
+        self._since = self._trouble = 0.0
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.crashes: list[str] = []
@@ -147,9 +147,8 @@ class Story:
         machine = self.machine
         try:
             while machine.elapsed < self.end:
-                while self._agenda and self._agenda[0][0] <= machine.elapsed:
-                    heapq.heappop(self._agenda)[2]()
-                self._turn()
+                if self._do_what_is_due():
+                    self._turn()
                 machine.settle()
                 self._notice_ends()
                 machine.pass_time(min(self._next_step(), self.end))
@@ -157,14 +156,23 @@ class Story:
         finally:
             machine.close()
 
+    def _do_what_is_due(self) -> bool:
+        """Returns whether the scheduler should look; it need not each time a list is exported."""
+        quiet = False
+        while self._agenda and self._agenda[0][0] <= self.machine.elapsed:
+            action = heapq.heappop(self._agenda)[2]
+            action()
+            quiet = action.__name__ == "export"
+        return not quiet
+
     def _next_step(self) -> float:
-        """The next moment to look at: all planned times are at full quarters of an hour."""
+        """The next moment to look at: all planned times are at full or half hours."""
         now = self.machine.elapsed
-        step = 15 * _MINUTE
+        step = 30 * _MINUTE
         ages = [now - one.began for one in self.starts[-40:] if one.ended is None]
-        if ages:
-            step = 10.0 if min(ages) < _MINUTE else _MINUTE if min(ages) < 5 * _MINUTE else 5 * _MINUTE
-        elif self.events and now - self.events[-1]["elapsed"] < 5 * _MINUTE:
+        if ages and min(ages) < 5 * _MINUTE:
+            step = 10.0 if min(ages) < _MINUTE else _MINUTE
+        elif self._trouble and now - self._trouble < 5 * _MINUTE:
             step = _MINUTE
         following = (now // step + 1) * step
         return min(following, self._agenda[0][0]) if self._agenda else following
@@ -225,7 +233,7 @@ class Story:
         api = Api(
             self.record,
             number,
-            f"{self.seed} {number}",
+            f"{self.seed} {campaign.stem} {number}",
             self.weather,
             kill_at,
             kill_before_answer=self.random.random() < 0.5,
@@ -243,6 +251,8 @@ class Story:
         for start in self.starts[-40:]:
             if start.ended is None and start.code is not None:
                 start.ended = self.machine.elapsed
+                if start.code not in (0, 1, 5):
+                    self._trouble = start.ended
                 self._read_results(start)
                 if start.code == -9 and start.kill_at is not None:
                     self.faults["child killed in a request"] += 1
@@ -361,18 +371,20 @@ class Story:
         (self.place / f"{campaign.stem}.toml").write_text(campaign.text(), encoding="utf-8")
 
     def _edit(self) -> None:
-        """A person changes the time of the reminders."""
+        """A person changes the time of a campaign that starts once a day."""
         campaign = self.campaigns[0]
-        minute = self.random.choice([0, 15, 30, 45])
+        if len(campaign.times) != 1:
+            return
+        minute, hour = self.random.choice([0, 30]), campaign.times[0].hour
         campaign.edits += 1
-        campaign.cron = f"{minute} 10 * * *"
+        campaign.cron = f"{minute} {hour} * * *"
         campaign.times = [campaign.times[0].replace(minute=minute)]
         self._write(campaign)
         self.edits.append((campaign, self.machine.elapsed))
         self.faults["edited file"] += 1
 
     def _break_file(self) -> None:
-        campaign = self.random.choice(self.campaigns[:5])
+        campaign = self.random.choice([one for one in self.campaigns if one.at is None])
         file = self.place / f"{campaign.stem}.toml"
         file.write_text(campaign.text() + "\nrate = = 1\n", encoding="utf-8")
         mended = self.machine.elapsed + self.random.uniform(5 * _MINUTE, 3 * _HOUR)
@@ -441,6 +453,7 @@ _EXPORTS = {
     "reminders": ((7, 30),),
     "members": ((6, 0),),
     "visits": tuple((hour, 50) for hour in range(24)),
+    "parts": ((6, 0),),
     "zones": ((3, 30),),
     "night": ((20, 0),),
 }
