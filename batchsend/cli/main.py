@@ -6,8 +6,8 @@ Commands import heavy libraries in their functions, so that `--help` is fast.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -19,7 +19,7 @@ from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
 from batchsend.cli.services import callbacks, sandbox, schedule, worker
 from batchsend.cli.web import web, web_users
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, system_sentence
 from batchsend.exits import Exit
 from batchsend.utils.streams import output_problem
 from batchsend.utils.version import __version__
@@ -75,23 +75,40 @@ def _defect(error: Exception) -> int:
     return Exit.STOPPED
 
 
-#: Commands whose exit code is about texts, or that run until they are stopped.
-_NOT_ABOUT_OUTPUT = ("send", "callbacks", "sandbox", "web")
+#: Commands that run until they are stopped: stopping one while it starts is no failure either.
+_SERVICES = ("callbacks", "sandbox", "schedule", "web", "worker")
 
 
 def _check_output(command: str, code: int) -> int:
     """Makes a command fail whose output is incomplete, as on a full disk. A reader may go away, as `head` does."""
     problem = output_problem()
-    if problem is None or command in _NOT_ABOUT_OUTPUT:
+    if problem is None or command in ("send", *_SERVICES):
         return code
     click.echo(f"The output is incomplete: {problem.strerror}. Make room and run this again.", err=True)
     return code or Exit.STOPPED
 
 
+def _interrupted(command: str) -> int:
+    """The end of a command by Ctrl-C or SIGTERM. `send` finishes by itself once texts may have left."""
+    if command in _SERVICES:
+        return Exit.DONE
+    click.echo("Interrupted before the first text." if command == "send" else "Interrupted.", err=True)
+    return Exit.INTERRUPTED
+
+
+def _system_problem(error: OSError) -> str:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return (
+            "The current folder was deleted or moved. Change to another folder with `cd` and run this again."
+        )
+    return f"{system_sentence(error)} Correct that and run this again."
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
-    # SIGTERM ends a command as Ctrl-C does, until sending installs its own handlers for both.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
     try:
         result = cli.main(list(arguments), prog_name="batchsend", standalone_mode=False)
     except BatchsendError as error:
@@ -101,9 +118,10 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return Exit.REFUSED
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return Exit.INTERRUPTED
+        return _interrupted(command)
+    except OSError as error:
+        click.echo(_system_problem(error), err=True)
+        return Exit.STOPPED if command in _SERVICES else Exit.REFUSED
     except Exception as error:  # noqa: BLE001 - the user gets a sentence for any bug
         return _defect(error)
-    command = next((argument for argument in arguments if not argument.startswith("-")), "")
     return _check_output(command, int(result or 0))
