@@ -26,6 +26,16 @@ _FIELDS = (
     ("month", _MONTHS, "1 to 12 or JAN to DEC"),
     ("weekday", _WEEKDAYS, "0 to 7 or SUN to SAT, where 0 and 7 are Sunday"),
 )
+#: The names that crontab(5) has for some expressions.
+NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
 #: Clock changes are smaller than this.
 _LARGEST_CHANGE = timedelta(hours=3)
 _MINUTE = timedelta(minutes=1)
@@ -117,9 +127,19 @@ def latest(times: Times, after: datetime, until: datetime) -> datetime | None:
         look *= _FARTHER
 
 
+def five_fields(expression: str) -> str:
+    """The expression with single spaces, and for a name such as `@daily` its five fields."""
+    words = " ".join(expression.split())
+    return NICKNAMES.get(words.lower(), words)
+
+
 def cron_problem(expression: str) -> str | None:
-    """What is wrong with an expression of five fields, as a clause; `None` if it is valid."""
+    """What is wrong with an expression, as a clause; `None` if it is valid, "" if it does not have five fields."""
     fields = expression.split()
+    if expression.lower() == "@reboot":
+        return "@reboot is not a time: campaigns start at set times, not when the computer does"
+    if len(fields) != len(_FIELDS):
+        return ""
     for number, ((name, words, allowed), field) in enumerate(zip(_FIELDS, fields, strict=True)):
         alone = ["*"] * len(fields)
         alone[number] = field

@@ -66,6 +66,16 @@ class Columns(Table):
     timezone: Text | None = Field(
         default=None, description="The column with the recipient's time zone (an IANA name), for quiet hours."
     )
+    zip: Text | None = Field(
+        default=None,
+        description="The column with the recipient's ZIP code or Canadian postal code, for quiet hours. "
+        "It gives the time zone of rows that have none.",
+    )
+    state: Text | None = Field(
+        default=None,
+        description="The column with the recipient's state or province, for quiet hours. "
+        "It gives the time zone of rows that have neither a time zone nor a ZIP code.",
+    )
 
 
 class Consent(Table):
@@ -237,7 +247,9 @@ class Sending(Table):
         "with from, to and timezone. Without it, texts are sent at any hour.",
     )
     per_day: int | None = Field(
-        default=None, ge=1, description="The most texts of this campaign in one calendar day."
+        default=None,
+        ge=1,
+        description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
 
 
@@ -253,6 +265,11 @@ class Guards(Table):
     list_max_age: Duration | None = Field(
         default=None,
         description="Nothing is sent, and the start is refused, if the list file is older than this.",
+    )
+    list_settle: Duration | None = Field(
+        default=None,
+        description="Waits until the list and the suppression files have not changed for this long, so that no "
+        "file is read while it is still being written.",
     )
     empty_list: Literal["error", "ok"] = Field(
         default="error", description='Whether a list without rows is an "error" or "ok".'
@@ -273,7 +290,9 @@ class Schedule(Table):
     """When the scheduler starts this campaign: at set times (cron), or once (at)."""
 
     cron: Cron | None = Field(
-        default=None, description="When to start, as in crontab(5), in the campaign's time zone."
+        default=None,
+        description="When to start, as in crontab(5), in the campaign's time zone. "
+        "@hourly, @daily (at midnight), @weekly, @monthly and @yearly are understood too.",
     )
     at: NaiveDatetime | None = Field(
         default=None,
@@ -282,7 +301,20 @@ class Schedule(Table):
     expires_after: Duration = Field(
         default="2h",
         validate_default=True,
-        description="A start that is more than this late is reported as missed and is not made up.",
+        description="A start that is more than this late is reported as missed and is not made up. "
+        "A start that did not finish is tried again for this long.",
+    )
+    wait: bool = Field(
+        default=False,
+        description="Stay until quiet hours end, then send the rest, as `send --wait` does.",
+    )
+    strict: bool = Field(
+        default=False, description="Send nothing if any row is invalid, as `send --strict` does."
+    )
+    expect: int | None = Field(
+        default=None,
+        ge=0,
+        description="Send nothing unless each start would send exactly this many texts, as `send --expect` does.",
     )
 
 

@@ -17,7 +17,7 @@ from typing import Annotated
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from batchsend.campaigns.cron import cron_problem
+from batchsend.campaigns.cron import NICKNAMES, cron_problem, five_fields
 from batchsend.campaigns.zones import known_zone, nearest_zone
 from batchsend.lists.headers import match_key, nearest
 from batchsend.utils.near_files import lock_target
@@ -254,10 +254,10 @@ def _time_of_day(value: object) -> time:
 
 
 def _cron(value: str) -> str:
-    expression = " ".join(value.split())
-    problem = cron_problem(expression) if expression.count(" ") == 4 else ""
-    if problem is not None:
-        raise MisfitError('five fields as in crontab(5), such as "0 10 * * MON-FRI"', problem)
+    expression = five_fields(value)
+    if (problem := cron_problem(expression)) is not None:
+        hint = problem or did_you_mean(nearest(value, NICKNAMES))
+        raise MisfitError('five fields as in crontab(5), such as "0 10 * * MON-FRI"', hint)
     return expression
 
 

@@ -1,11 +1,20 @@
-"""Finds time zones by the names that people use."""
+"""Finds time zones: by the names that people use, and by area code, ZIP code or state.
+
+Several zones are all those that a place may be in. `places.toml` has them, with their sources.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+import tomllib
+import unicodedata
+import zoneinfo
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from batchsend.lists.headers import nearest
 
@@ -71,6 +80,112 @@ def known_zone(name: str) -> str | None:
     return _zones_by_folded_name().get(name.strip().casefold()) or _us_zone(name)
 
 
+@functools.lru_cache(maxsize=1024)
+def zone_with_newest_rules(name: str) -> ZoneInfo:
+    """The IANA zone by the system's rules or by those of the tzdata package, whichever are newer.
+
+    Zones change with a few weeks' notice, as British Columbia's did in 2026. Many servers keep old rules for years.
+    """
+    package = files("tzdata") / "zoneinfo"
+    system = max((_version_of(Path(folder)) for folder in zoneinfo.TZPATH), default="")
+    if system >= _version_of(package):
+        return ZoneInfo(name)
+    with (package / name).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
+def _version_of(rules: Traversable) -> str:
+    """`2026f`; '' if it is unknown."""
+    source = rules / "tzdata.zi"
+    if not source.is_file():
+        return ""
+    with source.open(encoding="utf-8") as file:
+        return file.readline().rpartition(" ")[2].strip()
+
+
 @functools.cache
 def _zones_by_folded_name() -> Mapping[str, str]:
     return {name.casefold(): name for name in _zone_names() if name.casefold() not in _FIXED}
+
+
+Zones = frozenset[str]
+_NOWHERE: Zones = frozenset()
+
+_zip_code = re.compile(r"(?P<digits>\d{3,5})(?:\.0+|-?|[ -]?\d{4})")
+_canadian_code = re.compile(r"(?P<letter>[A-Z])\d[A-Z] ?-?(?:\d[A-Z]\d)?")
+_country = re.compile(r"^(?:us|usa|ca|can)-")
+
+
+def zones_of_area_code(code: str) -> Zones:
+    """The zones of a North American area code; none if it is unknown or belongs to no place."""
+    return _zones_by("area_codes").get(code, _NOWHERE)
+
+
+@functools.lru_cache(maxsize=65_536)
+def zones_of_zip(text: str) -> Zones:
+    """The zones of a ZIP code or a Canadian postal code; none if it is neither.
+
+    Spreadsheets turn ZIP codes into numbers: `2139` and `2139.0` are 02139.
+    """
+    spelling = text.strip().upper()
+    if match := _canadian_code.fullmatch(spelling):
+        return _zones_by("postal_codes").get(match["letter"], _NOWHERE)
+    if match := _zip_code.fullmatch(spelling):
+        digits = match["digits"].zfill(5)
+        return _zones_by("zip_codes").get(digits) or _zones_by("zip_codes").get(digits[:3], _NOWHERE)
+    return _NOWHERE
+
+
+@functools.lru_cache(maxsize=4096)
+def zones_of_state(text: str) -> Zones:
+    """The zones of a US state or territory or a Canadian province, by its name or its two letters; else none."""
+    code = _states_by_name().get(_country.sub("", _plain(text)))
+    return _zones_by("states").get(code, _NOWHERE) if code else _NOWHERE
+
+
+@functools.lru_cache(maxsize=65_536)
+def zones_of_address(zip_code: str, state: str) -> Zones:
+    """The zones of an address: those of its ZIP code, else of its state; of both if these contradict each other."""
+    by_zip, by_state = zones_of_zip(zip_code), zones_of_state(state)
+    agree = not by_zip or not by_state or by_zip <= by_state
+    return (by_zip or by_state) if agree else by_zip | by_state
+
+
+@functools.cache
+def _places() -> Mapping[str, Mapping[str, str]]:
+    source = files("batchsend.campaigns") / "places.toml"
+    return tomllib.loads(source.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _zones_by(table: str) -> Mapping[str, Zones]:
+    return {
+        place: frozenset(zones.split("|"))
+        for zones, places in _places()[table].items()
+        for place in _listed(places)
+    }
+
+
+def _listed(places: str) -> Iterable[str]:
+    """`005 010-012`: 005, 010, 011, 012."""
+    for entry in places.split():
+        first, _, last = entry.partition("-")
+        if last:
+            yield from (f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1))
+        else:
+            yield first
+
+
+@functools.cache
+def _states_by_name() -> Mapping[str, str]:
+    return {
+        _plain(name): code
+        for code, names in _places()["state_names"].items()
+        for name in (code, *names.split(","))
+    }
+
+
+def _plain(name: str) -> str:
+    """`Québec`, `D.C.` and `Washington, DC` without accents, periods, commas and capitals."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return " ".join("".join(char for char in decomposed if char.isalnum() or char in " -").split())

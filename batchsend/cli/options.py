@@ -95,6 +95,13 @@ def echo_lines(lines: Iterable[str]) -> None:
         click.echo(line)
 
 
+def echo_wait(seconds: float, reason: str) -> None:
+    """Says on standard error that the command waits."""
+    from batchsend.utils.wording import duration
+
+    click.echo(f"waiting {duration(seconds)}: {reason}", err=True)
+
+
 def confirm_number(number: int, action: str) -> bool:
     """Asks for `number` to be typed; any other answer means no."""
     try:

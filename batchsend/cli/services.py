@@ -106,7 +106,8 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
     """Run campaigns at their [schedule] times.
 
     Without arguments, it runs all campaigns in . and ./campaigns. Each start is `send --yes --log-format json`.
-    Ctrl-C or SIGTERM stops the scheduler once texts in flight are finished.
+    Ctrl-C or SIGTERM stops the scheduler once texts in flight are finished. It exits with 130 if a campaign was being
+    sent, else with 1 if a campaign needs attention, else with 0.
     """
     if list_:
         from batchsend.services.schedule_list import overview

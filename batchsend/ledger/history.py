@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union_all
 
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
@@ -15,7 +15,7 @@ from batchsend.ledger.plan_import import UNTRIED
 from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, starts, superseded
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Status
+from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
 #: Selects rows of a table: `messages` or `superseded`.
@@ -41,6 +41,13 @@ class TriedRow(NamedTuple):
     phone: str | None
 
 
+class Waited(NamedTuple):
+    """How long a key waits: UTC text of its last request, "" without one; the first run that left it waiting."""
+
+    tried_at: str
+    since_run: int | None
+
+
 class History:
     """The history of one campaign (`None`: not in the ledger) and of the run that continues, if there is one."""
 
@@ -64,6 +71,22 @@ class History:
                 query = select(outcomes).order_by(outcomes.c.run_id.desc())
                 for key, *outcome in connection.execute(query):
                     found.setdefault(key, []).append(Earlier(*outcome))
+        return found
+
+    def waited(self, keys: Sequence[str]) -> dict[str, Waited]:
+        """How long each of these keys waits for a text of this campaign; keys without a history are left out."""
+        found: dict[str, Waited] = {}
+        if self._campaign is None:
+            return found
+        for chunk in in_chunks(keys, IN_VALUES):
+            every = union_all(
+                *(_waited(table, self._campaign.id, chunk) for table in (messages, superseded))
+            ).subquery()
+            query = select(
+                every.c.key, func.coalesce(func.max(every.c.tried_at), ""), func.min(every.c.since_run)
+            ).group_by(every.c.key)
+            with self._ledger.read() as connection:
+                found.update({key: Waited(*waited) for key, *waited in connection.execute(query)})
         return found
 
     def reached(self, customer_uuids: Sequence[str], since: datetime) -> dict[str, int]:
@@ -208,6 +231,20 @@ def has_regional_keys(ledger: Ledger, campaign_id: int) -> bool:
     )
     with ledger.read() as connection:
         return connection.scalar(select(found.exists())) or False
+
+
+def _waited(table: Any, campaign_id: int, keys: Sequence[str]) -> Select[Any]:
+    was_tried = table.c.status.in_([*TRIED, IN_FLIGHT])
+    was_waiting = or_(table.c.status == Status.PENDING, table.c.codes == Code.CLOSED)
+    return (
+        select(
+            table.c.key,
+            func.max(case((was_tried, table.c.sent_at))).label("tried_at"),
+            func.min(case((was_waiting, table.c.run_id))).label("since_run"),
+        )
+        .where(table.c.campaign_id == campaign_id, table.c.key.in_(keys))
+        .group_by(table.c.key)
+    )
 
 
 def _last_outcomes(names: Iterable[str], where: _Condition) -> Subquery:

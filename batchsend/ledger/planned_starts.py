@@ -1,21 +1,29 @@
 """Records schedules in the ledger: since when each one exists, and which of its times were started or missed.
 
-The key of a start is its campaign and its planned time, so only one of several schedulers on a ledger starts it.
+The key of a start is its campaign and its planned time, so only one of several schedulers on a ledger makes it. Each
+attempt at a start has its own `claimed_at`, so only one of several schedulers takes a start over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import socket
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 
+from batchsend.exits import Exit
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.schema import planned_starts, schedules
+from batchsend.ledger.schema import campaigns, messages, planned_starts, runs, schedules, starts
+from batchsend.statuses import Status
 from batchsend.utils.timestamps import from_text, to_text
+
+#: Exit codes after which the same start is not tried again. 3, 4, signals and unknown codes are not among them.
+FINAL_EXITS = (Exit.DONE, Exit.ATTENTION, Exit.REFUSED, Exit.LATER, Exit.INTERRUPTED)
 
 
 class StartOutcome(StrEnum):
@@ -34,19 +42,40 @@ class Scheduled:
 
 
 @dataclass(frozen=True)
-class Scheduler:
-    """A process that starts campaigns: its computer and process id."""
+class PlannedStart:
+    """A planned time and what came of it.
 
-    host: str
-    process: int
-
-
-@dataclass(frozen=True)
-class LastStart:
-    """The last start of a schedule; `exit_code` is `None` if its end is unknown."""
+    `claimed_at`: when its latest attempt began; `ended_at` and `exit_code`: how that attempt ended. A start that was
+    never made is `MISSED` without an end; one that was made and given up is `MISSED` with one.
+    """
 
     planned_at: datetime
+    outcome: StartOutcome
+    claimed_at: datetime
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it was started and its end is unknown: it is running, or it was cut short."""
+        return self.outcome is StartOutcome.STARTED and self.ended_at is None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is open, or ended in a way that is tried again."""
+        return self.outcome is StartOutcome.STARTED and (self.open or self.exit_code not in FINAL_EXITS)
+
+
+class Attempt(NamedTuple):
+    """One start of `send` in the ledger. `exit_code` is `None` while it runs, and for good if it was killed.
+
+    `stop_requested`: whether `batchsend stop` stopped its run, and no later start continued it.
+    """
+
+    run_id: int
+    started_at: datetime
     exit_code: int | None
+    stop_requested: bool
 
 
 def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datetime:
@@ -56,90 +85,150 @@ def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datet
     """
     row = {"campaign": who.campaign, "base_url": who.base_url}
     new = {"schedule": schedule, "since": to_text(now)}
-    of_campaign = and_(schedules.c.campaign == who.campaign, schedules.c.base_url == who.base_url)
     latest = select(func.max(planned_starts.c.planned_at)).where(_of(who))
     with ledger.write() as connection:
         insertion = insert_into(connection, schedules)
         connection.execute(insertion.on_conflict_do_nothing(), {**row, **new})
-        connection.execute(update(schedules).where(of_campaign, schedules.c.schedule != schedule).values(new))
-        since = str(connection.scalar(select(schedules.c.since).where(of_campaign)))
+        changed = update(schedules).where(_schedule_of(who), schedules.c.schedule != schedule)
+        connection.execute(changed.values(new))
+        since = str(connection.scalar(select(schedules.c.since).where(_schedule_of(who))))
         handled = connection.scalar(latest)
     return from_text(max(since, handled or ""))
 
 
+def forget_future(ledger: Ledger, who: Scheduled, now: datetime, since: datetime) -> list[PlannedStart]:
+    """Deletes planned starts after `now` and returns them. A schedule from after `now` begins at `since` instead."""
+    future = and_(_of(who), planned_starts.c.planned_at > to_text(now))
+    with ledger.write() as connection:
+        deleted = connection.execute(delete(planned_starts).where(future).returning(*planned_starts.columns))
+        forgotten = [_planned(row) for row in deleted.mappings()]
+        later = update(schedules).where(_schedule_of(who), schedules.c.since > to_text(now))
+        connection.execute(later.values(since=to_text(since)))
+    return sorted(forgotten, key=lambda start: start.planned_at)
+
+
 def claim(
-    ledger: Ledger, who: Scheduled, planned_at: datetime, outcome: StartOutcome, by: Scheduler, now: datetime
-) -> bool:
-    """Claims a planned time for this scheduler. Returns False if it was handled before, by any scheduler."""
+    ledger: Ledger,
+    who: Scheduled,
+    planned_at: datetime,
+    now: datetime,
+    outcome: StartOutcome = StartOutcome.STARTED,
+    exit_code: int | None = None,
+) -> PlannedStart | None:
+    """Claims a planned time for this process. Returns `None` if it was handled before, by any scheduler.
+
+    `exit_code`: why a start is `MISSED` that no attempt was made at.
+    """
     values = {
         "campaign": who.campaign,
         "base_url": who.base_url,
         "planned_at": to_text(planned_at),
         "outcome": outcome,
-        "claimed_at": to_text(now),
-        "host": by.host,
-        "process": by.process,
+        "exit_code": exit_code,
+        **_claim(now),
     }
     with ledger.write() as connection:
         insertion = insert_into(connection, planned_starts)
-        statement = insertion.on_conflict_do_nothing().returning(planned_starts.c.planned_at)
-        return connection.execute(statement, values).one_or_none() is not None
+        statement = insertion.on_conflict_do_nothing().returning(*planned_starts.columns)
+        row = connection.execute(statement, values).mappings().one_or_none()
+    return None if row is None else _planned(row)
 
 
-def end(ledger: Ledger, who: Scheduled, planned_at: datetime, exit_code: int, now: datetime) -> None:
-    """Records how a start ended."""
-    statement = update(planned_starts).where(_of(who), planned_starts.c.planned_at == to_text(planned_at))
-    with ledger.write() as connection:
-        connection.execute(statement.values(ended_at=to_text(now), exit_code=exit_code))
+def take_over(ledger: Ledger, who: Scheduled, start: PlannedStart, now: datetime) -> PlannedStart | None:
+    """Begins another attempt at an unfinished start. Returns `None` where another scheduler was faster.
 
-
-def take_over(
-    ledger: Ledger,
-    who: Scheduled,
-    since: datetime,
-    by: Scheduler,
-    alive: Callable[[int], bool],
-    now: datetime,
-) -> datetime | None:
-    """Takes over the last start if its scheduler ran on this computer and ended before it did.
-
-    Returns its planned time, else `None`. `since`: earlier planned times are ignored; `alive`: whether a process with
-    this id is running.
+    The caller must hold the campaign's lock for scheduled starts.
     """
-    last = select(planned_starts).where(_of(who)).order_by(planned_starts.c.planned_at.desc()).limit(1)
+    values = {**_claim(now), "ended_at": None, "exit_code": None}
     with ledger.write() as connection:
-        row = connection.execute(last).mappings().one_or_none()
-        if (
-            row is None
-            or row["outcome"] != StartOutcome.STARTED
-            or row["ended_at"] is not None
-            or row["planned_at"] < to_text(since)
-            or row["host"] != by.host
-            or (row["process"] != by.process and alive(row["process"]))
-        ):
-            return None
-        statement = update(planned_starts).where(
-            _of(who),
-            planned_starts.c.planned_at == row["planned_at"],
-            planned_starts.c.process == row["process"],
-            planned_starts.c.claimed_at == row["claimed_at"],
-        )
-        taken = connection.execute(statement.values(process=by.process, claimed_at=to_text(now)))
-        return from_text(row["planned_at"]) if taken.rowcount == 1 else None
+        statement = update(planned_starts).where(_same(who, start)).returning(*planned_starts.columns)
+        row = connection.execute(statement.values(values)).mappings().one_or_none()
+    return None if row is None else _planned(row)
 
 
-def last_start(ledger: Ledger, who: Scheduled) -> LastStart | None:
-    """The last start of this campaign by a scheduler."""
+def end(ledger: Ledger, who: Scheduled, start: PlannedStart, exit_code: int, now: datetime) -> bool:
+    """Records how the attempt ended. Returns `False` where the start is not this scheduler's any more."""
+    return _change(ledger, who, start, ended_at=to_text(now), exit_code=exit_code)
+
+
+def give_up(ledger: Ledger, who: Scheduled, start: PlannedStart, now: datetime) -> bool:
+    """Records that an unfinished start is not tried again. Returns `False` where another scheduler recorded it."""
+    ended = to_text(start.ended_at or now)
+    return _change(ledger, who, start, outcome=StartOutcome.MISSED, ended_at=ended)
+
+
+def last_start(ledger: Ledger, who: Scheduled) -> PlannedStart | None:
+    """The last planned time of this schedule that was started or missed."""
+    query = select(planned_starts).where(_of(who)).order_by(planned_starts.c.planned_at.desc()).limit(1)
+    with ledger.read() as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _planned(row)
+
+
+def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Attempt]:
+    """The starts of `send` by anyone that began or ended since `moment`, in order."""
+    since = to_text(moment)
     query = (
-        select(planned_starts.c.planned_at, planned_starts.c.exit_code)
-        .where(_of(who), planned_starts.c.outcome == StartOutcome.STARTED)
-        .order_by(planned_starts.c.planned_at.desc())
-        .limit(1)
+        select(starts.c.run_id, starts.c.started_at, starts.c.exit_code, runs.c.stop_requested_at)
+        .join(runs, runs.c.id == starts.c.run_id)
+        .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+        .where(campaigns.c.name == who.campaign, campaigns.c.base_url == who.base_url)
+        .where(or_(starts.c.started_at >= since, starts.c.ended_at >= since))
+        .order_by(starts.c.id)
     )
     with ledger.read() as connection:
-        row = connection.execute(query).one_or_none()
-    return None if row is None else LastStart(from_text(row.planned_at), row.exit_code)
+        rows = connection.execute(query).all()
+    return [Attempt(run, from_text(began), code, stop is not None) for run, began, code, stop in rows]
+
+
+def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None:
+    """How many rows wait to be sent in the run that this start began or resumed; `None` if it stored no run."""
+    attempts = attempts_since(ledger, who, start.planned_at)
+    if not attempts:
+        return None
+    waiting = select(func.count()).where(
+        messages.c.run_id == attempts[-1].run_id, messages.c.status == Status.PENDING
+    )
+    with ledger.read() as connection:
+        return connection.scalar(waiting) or 0
+
+
+def _change(ledger: Ledger, who: Scheduled, start: PlannedStart, **values: Any) -> bool:
+    with ledger.write() as connection:
+        return (
+            connection.execute(update(planned_starts).where(_same(who, start)).values(values)).rowcount == 1
+        )
+
+
+def _claim(now: datetime) -> dict[str, Any]:
+    """The columns of an attempt. Host and process are for people; locks show whether they are alive."""
+    return {"claimed_at": to_text(now), "host": socket.gethostname(), "process": os.getpid()}
+
+
+def _same(who: Scheduled, start: PlannedStart) -> ColumnElement[bool]:
+    """The start as it was read: not when another scheduler took it over or gave it up since."""
+    return and_(
+        _of(who),
+        planned_starts.c.planned_at == to_text(start.planned_at),
+        planned_starts.c.claimed_at == to_text(start.claimed_at),
+        planned_starts.c.outcome == start.outcome,
+    )
+
+
+def _planned(row: Any) -> PlannedStart:
+    ended = row["ended_at"]
+    return PlannedStart(
+        from_text(row["planned_at"]),
+        StartOutcome(row["outcome"]),
+        from_text(row["claimed_at"]),
+        None if ended is None else from_text(ended),
+        row["exit_code"],
+    )
 
 
 def _of(who: Scheduled) -> ColumnElement[bool]:
     return and_(planned_starts.c.campaign == who.campaign, planned_starts.c.base_url == who.base_url)
+
+
+def _schedule_of(who: Scheduled) -> ColumnElement[bool]:
+    return and_(schedules.c.campaign == who.campaign, schedules.c.base_url == who.base_url)

@@ -37,6 +37,17 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "department_uuid": ("department uuid", "department id", "dept uuid"),
     "user_uuid": ("user uuid", "user id"),
     "timezone": ("timezone",),
+    "zip": (
+        "zip",
+        "zip code",
+        "zip5",
+        "postal code",
+        "zip/postal code",
+        "customer zip",
+        "home zip",
+        "mailing zip",
+    ),
+    "state": ("state", "st", "state/province", "province", "customer state", "home state", "mailing state"),
 }
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
 
+from batchsend.campaigns.zones import zones_of_area_code
 from batchsend.errors import RowProblem
 from batchsend.lists.damage import is_damaged
 from batchsend.statuses import Code
@@ -55,12 +56,25 @@ def phone(text: str, region: str = "US") -> str:
 
 def zones_of(e164: str) -> tuple[str, ...]:
     """The time zones (IANA names) of a number's area code; none if they are unknown, as for toll-free numbers."""
+    if e164.startswith("+1"):
+        return _zones_of_area_code(e164[2:5])
+    return _zones_by_libphonenumber(e164)
+
+
+@lru_cache(maxsize=1024)
+def _zones_of_area_code(code: str) -> tuple[str, ...]:
+    """The zones of the whole area code: libphonenumber has one zone for many area codes that have two."""
+    if known := zones_of_area_code(code):
+        return tuple(sorted(known))
+    zones = _zones_by_libphonenumber(f"+1{code}5550142")
+    # It names all zones from Guam to Newfoundland for an area code of no place, such as that of a toll-free number.
+    return zones if len(zones) <= _MOST_ZONES_OF_AN_AREA_CODE else ()
+
+
+def _zones_by_libphonenumber(e164: str) -> tuple[str, ...]:
     from phonenumbers import timezone
 
     zones = timezone.time_zones_for_number(phonenumbers.parse(e164, None))
-    # libphonenumber names all zones from Guam to Saint John's for numbers that belong to no place.
-    if e164.startswith("+1") and len(zones) > _MOST_ZONES_OF_AN_AREA_CODE:
-        return ()
     return tuple(zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE)
 
 

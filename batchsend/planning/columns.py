@@ -31,6 +31,8 @@ class Roles:
     key_names: tuple[str, ...]
     consent: int | None
     template_by: int | None = None
+    zip: int | None = None
+    state: int | None = None
 
     @property
     def customer_in_key(self) -> int | None:
@@ -39,7 +41,7 @@ class Roles:
 
     @property
     def used(self) -> frozenset[int]:
-        """All these positions."""
+        """All these positions, except those of ZIP code and state, which may be cut off."""
         single = (
             self.customer_uuid,
             self.phone,
@@ -61,6 +63,7 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
     department = _sender_column(finder, "department_uuid", mapped.department_uuid, campaign.department_uuid)
     user = _sender_column(finder, "user_uuid", mapped.user_uuid, campaign.user_uuid)
     timezone = finder.optional("timezone", mapped.timezone)
+    zip_code, state = finder.first("zip", mapped.zip), finder.first("state", mapped.state)
     recipients = campaign.recipients
     consent = finder.named("recipients.consent", recipients.consent.column) if recipients.consent else None
     chosen_by = campaign.template_by
@@ -84,7 +87,19 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         CUSTOMER_COLUMN if position == customer_uuid else match_key(headers[position])
         for position in positions
     )
-    return Roles(customer_uuid, phone, department, user, timezone, positions, names, consent, template_by)
+    return Roles(
+        customer_uuid,
+        phone,
+        department,
+        user,
+        timezone,
+        positions,
+        names,
+        consent,
+        template_by,
+        zip_code,
+        state,
+    )
 
 
 def _sender_column(finder: _Finder, name: str, mapped: str | None, fixed: str | None) -> int | None:
@@ -109,6 +124,13 @@ class _Finder:
         if position is None:
             self.problems.append(f'`{key}` names the column "{header}", {self._missing(header)}')
         return position
+
+    def first(self, name: str, mapped: str | None) -> int | None:
+        """The column for `name`: by the campaign's mapping, or the one with the first of the aliases."""
+        if mapped is not None:
+            return self.named(f"columns.{name}", mapped)
+        keys = map(match_key, ALIASES[name])
+        return next((self._positions[key] for key in keys if key in self._positions), None)
 
     def optional(self, name: str, mapped: str | None) -> int | None:
         """The column for `name`: by the campaign's mapping, by `name` itself, or by an alias."""

@@ -34,7 +34,7 @@ from batchsend.planning.planner import PlannedChunk, Planner, Remarks
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources, read_sources
-from batchsend.planning.waiting import WaitRules, mark_waiting, waiting_until
+from batchsend.planning.waiting import WaitRules, mark_waiting, rows_without_hours, waiting_until
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 #: The number of a plan's only run in its scratch ledger.
@@ -84,6 +84,10 @@ class Plan:
     def waiting_until(self) -> datetime | None:
         """When the first row that waits for a time may be sent."""
         return waiting_until(self.scratch, SCRATCH_RUN, self.wait_rules)
+
+    def rows_without_hours(self) -> int:
+        """How many rows wait for quiet hours that do not end."""
+        return rows_without_hours(self.scratch, SCRATCH_RUN, self.wait_rules)
 
     def new_run(self) -> NewRun:
         """What the ledger stores about the list and the campaign."""
@@ -145,7 +149,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     # A long list whose run is nearly done is still a long list.
     in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + remarks.kept
     wait_rules = _wait_rules(request, history)
-    mark_waiting(scratch, SCRATCH_RUN, wait_rules)
+    mark_waiting(scratch, SCRATCH_RUN, wait_rules, history.waited)
     texts, segments = segments_to_send(scratch, SCRATCH_RUN, wait_rules.leaving)
     return Plan(
         request=request,

@@ -64,6 +64,10 @@ class Remarks:
     template_values: Counter[str] = field(default_factory=Counter)
     #: Values of the list's time zone column that are not time zones -> rows.
     unknown_zones: Counter[str] = field(default_factory=Counter)
+    #: Values of the list's ZIP and state columns that are neither -> rows.
+    unknown_places: Counter[str] = field(default_factory=Counter)
+    #: Rows for which the campaign's zone decides, because the recipient's is unknown.
+    without_zone: int = 0
     #: Rows that `--resend` sends again, the `unconfirmed` ones among them, and rows that it cannot send again.
     again: int = 0
     again_unconfirmed: int = 0
@@ -212,6 +216,10 @@ class Planner:
             elif latest is not None:
                 remarks.tried_before += latest.status == Status.FAILED
         remarks.unknown_zones.update(sent["unknown_zone"].dropna())
+        remarks.unknown_places.update(sent["unknown_place"].dropna())
+        quiet_hours = self._campaign.sending.quiet_hours
+        if quiet_hours is not None and quiet_hours.timezone == "recipient":
+            remarks.without_zone += int(sent["clock"].isna().sum())
         differing = rows["differs"].dropna()
         remarks.differing_rows += len(differing)
         remarks.differing += [

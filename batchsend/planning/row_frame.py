@@ -46,7 +46,8 @@ COLUMNS = (
     "segments",
     "encoding",
     "clock",
-    "unknown_zone",
+    "unknown_zone",  # the word that is not a time zone
+    "unknown_place",  # the word that is neither a ZIP code nor a state
     "differs",  # (earlier row, headers) of a duplicate that is not the same
 )
 

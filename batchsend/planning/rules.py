@@ -14,14 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-from batchsend.campaigns.quiet_hours import clock_of
-from batchsend.campaigns.zones import known_zone
 from batchsend.messages.keys import keys_of
-from batchsend.messages.phones import PhoneProblem, to_e164, zones_of
+from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.planning.duplicates import repeats
 from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
+from batchsend.planning.recipient_clock import read_clock
 from batchsend.planning.resend import already, latest_outcome
 from batchsend.planning.row_frame import (
     NOTHING,
@@ -298,25 +297,6 @@ def text(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     names = ("body", "segments", "encoding", "code", "description")
     return columns(
         rows, **dict(zip(names, zip(*map(written.__getitem__, rows.index), strict=True), strict=True))
-    )
-
-
-def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """Adds the recipient's clock, from the list's time zone column or the phone's area code."""
-    quiet_hours, position = context.campaign.sending.quiet_hours, context.roles.timezone
-    if quiet_hours is None or quiet_hours.timezone != "recipient":
-        return NOTHING
-    names = [""] * len(rows) if position is None else rows[position].tolist()
-    zones = [known_zone(name) if name else None for name in names]
-    return columns(
-        rows,
-        clock=[
-            clock_of([zone] if zone is not None else zones_of(phone) if phone is not None else []) or None
-            for zone, phone in zip(zones, rows["phone"], strict=True)
-        ],
-        unknown_zone=[
-            name if name and zone is None else None for name, zone in zip(names, zones, strict=True)
-        ],
     )
 
 

@@ -340,6 +340,7 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     remarks = plan.remarks
     if plan.unusual is not None:
         yield plan.unusual
+    yield from _cut_off(plan.sources.customers.cut_row)
     where = plan.request.campaign.recipients.where
     if where is not None:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
@@ -357,12 +358,35 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
         yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
     if preferred:
         yield f"{text_count(preferred)} without a phone: sent to the customer's preferred number."
-    for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
-        yield f'"{word}" is not a time zone: {row_count(count)} use the phone\'s area code.'
+    yield from _remarks_on_zones(plan)
     template = plan.sources.template
     unmatched = template.unmatched(remarks.template_values) if template.cases else None
     if unmatched:
         yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
+
+
+def _remarks_on_zones(plan: Plan) -> Iterator[str]:
+    """Rows whose time zones are unknown, or too far apart."""
+    remarks = plan.remarks
+    for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
+        yield f'"{word}" is not a time zone: {row_count(count)} used the ZIP code, state or area code.'
+    for word, count in remarks.unknown_places.most_common(VALUES_NAMED):
+        yield f'"{word}" is not recognized as a ZIP code or state: {row_count(count)} used the phone\'s area code.'
+    if remarks.without_zone:
+        yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
+    if never := plan.rows_without_hours():
+        yield (
+            f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "
+            "Give the list a column with time zones."
+        )
+
+
+def _cut_off(row: int | None) -> Iterator[str]:
+    if row is not None:
+        yield (
+            f"The list looks cut off: its last row, {row:,}, ends early and has no line end. Rows may be missing. "
+            "Export the list again."
+        )
 
 
 def named_values(counts: Mapping[str, int]) -> str:

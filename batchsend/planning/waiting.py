@@ -5,18 +5,22 @@ Rows that can be sent now are `pending` `STOPPED`. A row that has to wait gets a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from math import inf
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, bindparam, func, select, update
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.errors import GuardError
+from batchsend.ledger.bulk import execute_for_all
+from batchsend.ledger.history import Waited
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import messages
 from batchsend.statuses import Code, Status
+from batchsend.utils.timestamps import from_text
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,22 @@ class WaitRules:
         return (Code.STOPPED, Code.QUIET_HOURS) if self.wait else (Code.STOPPED,)
 
 
-def mark_waiting(plan: Ledger, run_id: int, rules: WaitRules) -> None:
+#: Finds out how long keys have waited for a text of the campaign.
+HowLong = Callable[[Sequence[str]], Mapping[str, Waited]]
+
+
+def mark_waiting(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowLong = lambda _: {}) -> None:
     """Gives each row of a plan that has to wait the code that says why.
 
-    A row that waits for its quiet hours does not count for today's cap, unless this start waits for it.
+    A row that waits for its quiet hours does not count for today's cap, unless this start waits for it. The cap lets
+    the rows go first that have waited longest, so that no row waits forever; `--limit` keeps the list's order.
     """
     if rules.limit is not None and rules.limit < 0:
         raise GuardError("--limit needs a number of texts, 0 or more")
     if not rules.wait:
         _hold_for_quiet_hours(plan, run_id, rules)
-    _hold_beyond(plan, run_id, rules.left_today, Code.DAILY_CAP)
-    _hold_beyond(plan, run_id, rules.limit, Code.HELD_BACK)
+    _hold_beyond_cap(plan, run_id, rules, how_long)
+    _hold_beyond_limit(plan, run_id, rules.limit)
     if rules.wait:
         _hold_for_quiet_hours(plan, run_id, rules)
 
@@ -80,10 +89,61 @@ def _hold_for_quiet_hours(plan: Ledger, run_id: int, rules: WaitRules) -> None:
         clock for clock in _clocks(plan, run_id, Code.STOPPED) if not rules.hours.allows(rules.now, clock)
     ]
     if asleep:
-        _recode(plan, run_id, func.coalesce(messages.c.clock, "").in_(asleep), Code.QUIET_HOURS)
+        _recode(plan, run_id, _has_clock(asleep), Code.QUIET_HOURS)
 
 
-def _hold_beyond(plan: Ledger, run_id: int, count: int | None, code: Code) -> None:
+def rows_without_hours(plan: Ledger, run_id: int, rules: WaitRules) -> int:
+    """How many rows wait for quiet hours that do not end: it is always night in one of the recipient's zones."""
+    hours = rules.hours
+    if hours is None:
+        return 0
+    never = [
+        clock
+        for clock in _clocks(plan, run_id, Code.QUIET_HOURS)
+        if hours.next_allowed(rules.now, clock) is None
+    ]
+    query = select(func.count()).where(*_waiting(run_id, Code.QUIET_HOURS), _has_clock(never))
+    with plan.read() as connection:
+        return connection.scalar(query) or 0 if never else 0
+
+
+def _has_clock(clocks: Sequence[str]) -> ColumnElement[bool]:
+    return func.coalesce(messages.c.clock, "").in_(clocks)
+
+
+def _hold_beyond_cap(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowLong) -> None:
+    left = rules.left_today
+    if left is None:
+        return
+    query = select(messages.c.row, messages.c.key).where(*_waiting(run_id, Code.STOPPED))
+    with plan.read() as connection:
+        rows = [(row, key) for row, key in connection.execute(query.order_by(messages.c.row))]
+    if len(rows) <= left:
+        return
+    waited = how_long([key for _, key in rows])
+    # Sorting keeps the list's order among rows that have waited equally long.
+    rows.sort(key=lambda row: _place(waited.get(row[1]), rules.zone))
+    held = update(messages).where(messages.c.run_id == run_id, messages.c.row == bindparam("held"))
+    with plan.write() as connection:
+        execute_for_all(
+            connection, held.values(codes=Code.DAILY_CAP), [{"held": row} for row, _ in rows[left:]]
+        )
+
+
+def _place(waited: Waited | None, zone: ZoneInfo) -> tuple[str, float]:
+    """A row's place in the queue for today's cap.
+
+    First rows that were never tried, those that earlier runs left waiting before new ones; then by the day, in the
+    campaign's zone, of the last request. A customer whose texts fail each day goes to the end each day.
+    """
+    if waited is None:
+        return "", inf
+    if waited.tried_at:
+        return from_text(waited.tried_at).astimezone(zone).date().isoformat(), 0
+    return "", inf if waited.since_run is None else waited.since_run
+
+
+def _hold_beyond_limit(plan: Ledger, run_id: int, count: int | None) -> None:
     if count is None:
         return
     query = (
@@ -96,7 +156,7 @@ def _hold_beyond(plan: Ledger, run_id: int, count: int | None, code: Code) -> No
     with plan.read() as connection:
         first = connection.scalar(query)
     if first is not None:
-        _recode(plan, run_id, messages.c.row >= first, code)
+        _recode(plan, run_id, messages.c.row >= first, Code.HELD_BACK)
 
 
 def _recode(plan: Ledger, run_id: int, which: ColumnElement[bool], code: Code) -> None:

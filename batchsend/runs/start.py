@@ -14,7 +14,7 @@ from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
-from batchsend.lists.newest import newest_match
+from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_settled
 from batchsend.planning.guards import Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
@@ -72,9 +72,9 @@ def require_confirmation(confirmed: bool) -> None:
 
 
 @contextmanager
-def planned(start: Start) -> Iterator[Plan]:
+def planned(start: Start, on_wait: OnWait = no_word) -> Iterator[Plan]:
     """Makes the plan of a start without changing anything. Raises `BatchsendError`."""
-    request = plan_request(start)
+    request = plan_request(start, on_wait)
     ledger = open_for_reading(start.ledger_url)
     try:
         with make_plan(request, ledger) as plan:
@@ -84,11 +84,15 @@ def planned(start: Start) -> Iterator[Plan]:
             ledger.close()
 
 
-def plan_request(start: Start) -> PlanRequest:
-    """The request for the plan of a start. Raises `BatchsendError` if the list or `--resend` cannot be used."""
+def plan_request(start: Start, on_wait: OnWait) -> PlanRequest:
+    """The request for the plan of a start, as soon as its files are settled.
+
+    Raises `BatchsendError` if the list or `--resend` cannot be used.
+    """
     options = start.options
     if options.resend is not None:
         check_resend(options.resend, partial(_recorded_codes, start.ledger_url))
+    _wait_for_files(start.campaign, on_wait)
     return PlanRequest(
         campaign=with_newest_list(start.campaign),
         base_url=start.settings.base_url,
@@ -99,6 +103,14 @@ def plan_request(start: Start) -> PlanRequest:
         new_campaign=options.new_campaign,
         wait=options.wait,
     )
+
+
+def _wait_for_files(campaign: Campaign, on_wait: OnWait) -> None:
+    settle = campaign.guards.list_settle
+    if settle is not None:
+        # A suppression file that is only half there lets through people who opted out.
+        suppress = campaign.recipients.suppress
+        wait_until_settled(lambda: (with_newest_list(campaign).list, *suppress), settle, on_wait)
 
 
 def _recorded_codes(ledger_url: str) -> set[str]:

@@ -52,8 +52,29 @@ def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _process_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
-    digest = hashlib.sha256(f"{name}\n{base_url}".encode()).digest()
+def scheduling_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
+    """Locks the scheduled starts of the campaign. Raises `BusyError` where another scheduler has locked them.
+
+    A scheduler holds it from before it claims a start until that start's process has ended and its end is recorded.
+    """
+    with _process_lock(ledger, name, base_url, "scheduled starts"):
+        yield
+
+
+def campaign_is_locked(ledger: Ledger, name: str, base_url: str) -> bool:
+    """Whether another process sends the campaign now."""
+    try:
+        with campaign_lock(ledger, name, base_url):
+            return False
+    except BusyError:
+        return True
+
+
+@contextmanager
+def _process_lock(ledger: Ledger, name: str, base_url: str, purpose: str = "") -> Iterator[None]:
+    # Names have no line breaks, so no two locks have the same words.
+    words = f"{name}\n{base_url}\n{purpose}" if purpose else f"{name}\n{base_url}"
+    digest = hashlib.sha256(words.encode()).digest()
     lock = (
         _server_lock(ledger, digest, name) if ledger.file is None else _file_lock(ledger.file, digest, name)
     )

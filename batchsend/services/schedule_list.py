@@ -11,7 +11,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_for_reading
-from batchsend.ledger.planned_starts import LastStart, Scheduled, last_start
+from batchsend.ledger.planned_starts import PlannedStart, Scheduled, StartOutcome, last_start
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, nothing_to_start, usual_folders
 from batchsend.utils.timestamps import for_people, now
@@ -47,7 +47,7 @@ def overview(named: Sequence[Path], ledger_option: str | None) -> ScheduleOvervi
     return ScheduleOverview(lines, problems)
 
 
-def _last_start(campaign: Campaign, ledger_option: str | None) -> LastStart | None:
+def _last_start(campaign: Campaign, ledger_option: str | None) -> PlannedStart | None:
     start = prepare(campaign, ledger=ledger_option)
     ledger = open_for_reading(start.ledger_url)
     if ledger is None:
@@ -56,7 +56,7 @@ def _last_start(campaign: Campaign, ledger_option: str | None) -> LastStart | No
         return last_start(ledger, Scheduled(campaign.name, start.settings.base_url))
 
 
-def _lines(campaign: Campaign, last: LastStart | None, moment: datetime) -> Iterator[str]:
+def _lines(campaign: Campaign, last: PlannedStart | None, moment: datetime) -> Iterator[str]:
     zone, times = campaign.zone, times_of(campaign)
     yield f"{campaign.name} ({campaign.path.name}): {schedule_words(campaign)}"
     following = times.after(moment)
@@ -67,5 +67,13 @@ def _lines(campaign: Campaign, last: LastStart | None, moment: datetime) -> Iter
             yield f"  next {following.astimezone(zone):%a} {for_people(following, zone)}"
             following = times.after(following)
     if last is not None:
-        ended = "how it ended is unknown" if last.exit_code is None else f"exit code {last.exit_code}"
-        yield f"  last {last.planned_at.astimezone(zone):%a} {for_people(last.planned_at, zone)}, {ended}"
+        yield f"  last {last.planned_at.astimezone(zone):%a} {for_people(last.planned_at, zone)}, {_end_words(last)}"
+
+
+def _end_words(last: PlannedStart) -> str:
+    ended = "" if last.exit_code is None else f"exit code {last.exit_code}"
+    if last.outcome is StartOutcome.STARTED:
+        return ended or "still running, or cut short"
+    if last.ended_at is not None:
+        return f"given up after {ended or 'it was cut short'}"
+    return "missed: the previous start was still running" if ended else "missed"

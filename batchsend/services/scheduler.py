@@ -1,84 +1,57 @@
 """`batchsend schedule`: starts campaigns at their times, each in a separate process.
 
-Its log is JSON objects, one a line, like that of the started processes (`cli/json_log.py`): `time`, `event`,
-`campaign`, `file`, `message`, and where they are known `planned` (the time of a start), `next` and `exit`.
-
-- `watching`, `removed`, `problem`: about a campaign file
-- `started`, `goes_on` (resumed), `finished`: about a start
-- `missed`: this start was not made and will not be; `already`: it was made before, or by another scheduler
-- `stopping`, `stopped`: about the scheduler
+A start that was cut short is taken up by its campaign's locks: neither its scheduler nor its sender holds one. What
+the ledger records is all that a scheduler has to know, so it can be killed and begun anywhere at any time.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import psutil
 
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
-from batchsend.campaigns.cron import Missed, OneTime, Times, due
-from batchsend.errors import BatchsendError
+from batchsend.campaigns.cron import Missed, OneTime, due
+from batchsend.errors import BatchsendError, BusyError
 from batchsend.exits import Exit
+from batchsend.ledger import planned_starts
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.planned_starts import Scheduled, Scheduler, StartOutcome, claim, end, take_over, watch
+from batchsend.ledger.planned_starts import PlannedStart, Scheduled, StartOutcome, last_start, rows_left
 from batchsend.runs.api import prepare
+from batchsend.sending.locks import campaign_is_locked, scheduling_lock
 from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
-from batchsend.utils.processes import Child, ChildProcess, Launch
+from batchsend.services.schedule_log import EventLog
+from batchsend.services.schedule_state import (
+    CLOCK_GRACE,
+    Running,
+    Snapshot,
+    Turn,
+    Watched,
+    needs_attention,
+    send_arguments,
+)
+from batchsend.services.unfinished_starts import say_finished, say_retry, settle
+from batchsend.utils.processes import ChildProcess, Launch
 from batchsend.utils.signals import handling_signals
-from batchsend.utils.timestamps import for_people, now, to_text
+from batchsend.utils.timestamps import now
+from batchsend.utils.wording import time_span
 
 #: How often to check the clock, the files and the started processes.
 _CHECK_SECONDS = 0.5
 #: How long to wait after an error, such as a ledger that cannot be used.
 _RETRY_AFTER = timedelta(seconds=60)
+#: How often to look for starts that were cut short: usually, and while the last start is not finished.
+_LOOK_EVERY, _LOOK_SOON = timedelta(seconds=60), timedelta(seconds=2)
+#: How long the ledger's starts must be in the future before they are forgotten: a computer that has just begun may
+#: not have set its clock yet.
+_CLOCK_DOUBT = timedelta(seconds=60)
 _INSTANT = timedelta(microseconds=1)
 
-Say = Callable[[str], None]
-
-
-@dataclass
-class _Watched:
-    """A campaign file with its times. Starts up to `handled` are done; `None` until it was read from the ledger."""
-
-    path: Path
-    campaign: Campaign
-    times: Times
-    handled: datetime | None = None
-    next: datetime | None = None
-    not_before: datetime | None = None
-    last_problem: str | None = None
-
-    @property
-    def expires_after(self) -> timedelta:
-        assert self.campaign.schedule is not None  # noqa: S101 - only campaigns with one are watched
-        return self.campaign.schedule.expires_after
-
-
-class _Turn(NamedTuple):
-    """One check of a campaign: its ledger, the campaign there, and the time."""
-
-    ledger: Ledger
-    scheduled: Scheduled
-    moment: datetime
-
-
-@dataclass
-class _Running:
-    campaign: Campaign
-    scheduled: Scheduled
-    planned: datetime
-    child: Child
-    interrupted: bool = False
+Say = Callable[[str], object]
 
 
 @dataclass
@@ -90,11 +63,15 @@ class Service:
     log: Say
     launch: Launch = ChildProcess
     clock: Callable[[], datetime] = now
-    scheduler: Scheduler = field(default_factory=lambda: Scheduler(socket.gethostname(), os.getpid()))
-    _watched: dict[Path, _Watched] = field(default_factory=dict)
-    _running: dict[Path, _Running] = field(default_factory=dict)
-    #: Files whose campaign has the same name as another one.
+    _watched: dict[Path, Watched] = field(default_factory=dict)
+    _running: dict[Path, Running] = field(default_factory=dict)
+    #: Files that cannot be started; and those among them whose campaign has the same name as another one.
+    _problems: set[Path] = field(default_factory=set)
     _clashing: set[Path] = field(default_factory=set)
+    _turned_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self._say = EventLog(self.log, self.clock)
 
     @property
     def watching(self) -> bool:
@@ -106,7 +83,25 @@ class Service:
         """Whether any campaign is being sent."""
         return bool(self._running)
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a person has to look at a campaign's last start, or at a file."""
+        return bool(self._problems) or any(
+            watched.attention or watched.last_problem is not None for watched in self._watched.values()
+        )
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the state; another thread may ask for it."""
+        running = set(self._running)
+        campaigns = tuple(w.state(running=w.path in running) for w in list(self._watched.values()))
+        return Snapshot(self._turned_at, campaigns, len(self._problems))
+
     def turn(self) -> None:
+        moment = self.clock()
+        if self._turned_at is not None and moment < self._turned_at - CLOCK_GRACE:
+            for watched in self._watched.values():
+                watched.begin_again()
+        self._turned_at = moment
         self.reap()
         self.read_files()
         for watched in list(self._watched.values()):
@@ -120,22 +115,23 @@ class Service:
             for path in self._clashing:
                 self.files.forget(path)
         for change in changes:
-            self._clashing.discard(change.path)
-            before = self._watched.pop(change.path, None)
-            problem = change.problem or self._same_name(change)
-            if problem is not None:
-                self._log(
-                    "problem", f"{problem}\nIt is not started until that is corrected.", path=change.path
-                )
-            elif change.campaign is not None:
-                self._watched[change.path] = _Watched(change.path, change.campaign, times_of(change.campaign))
-            elif before is not None:
-                why = "has no [schedule] any more" if change.exists else "was removed"
-                self._log(
-                    "removed",
-                    f"{change.path}: the file {why}, so the campaign is not started any more.",
-                    before.campaign,
-                )
+            self._read(change)
+
+    def _read(self, change: Change) -> None:
+        path, campaign = change.path, change.campaign
+        self._clashing.discard(path)
+        self._problems.discard(path)
+        before = self._watched.pop(path, None)
+        problem = change.problem or self._same_name(change)
+        if problem is not None:
+            self._problems.add(path)
+            self._say("problem", f"{problem}\nIt is not started until that is corrected.", file=path)
+        elif campaign is not None:
+            self._watched[path] = Watched(path, campaign, times_of(campaign))
+        elif before is not None:
+            why = "has no [schedule] any more" if change.exists else "was removed"
+            message = f"{path}: the file {why}, so the campaign is not started any more."
+            self._say("removed", message, before.campaign)
 
     def _same_name(self, change: Change) -> str | None:
         name = change.campaign.name if change.campaign is not None else None
@@ -147,27 +143,16 @@ class Service:
                 )
         return None
 
+    # The end of a start
+
     def reap(self) -> None:
         """Records how started processes ended."""
         for path, running in list(self._running.items()):
             exit_code = running.child.poll()
-            if exit_code is None:
-                continue
-            del self._running[path]
-            self._log(
-                "finished",
-                f"Finished with exit code {exit_code}.",
-                running.campaign,
-                planned=to_text(running.planned),
-                exit=exit_code,
-            )
-            if running.interrupted and exit_code == Exit.INTERRUPTED:
-                continue  # the next scheduler resumes it
-            try:
-                with self._ledger(running.campaign) as (ledger, scheduled):
-                    end(ledger, scheduled, running.planned, exit_code, self.clock())
-            except BatchsendError as error:
-                self._log("problem", str(error), running.campaign)
+            if exit_code is not None:
+                del self._running[path]
+                with running.lock:
+                    self._record(running, exit_code)
 
     def interrupt(self) -> None:
         """Stops every started process; each finishes its requests in flight first."""
@@ -175,141 +160,216 @@ class Service:
             running.interrupted = True
             running.child.interrupt()
 
-    def _check(self, watched: _Watched) -> None:
+    def _record(self, running: Running, exit_code: int) -> None:
+        campaign, moment = running.campaign, self.clock()
+        ended = replace(running.start, ended_at=moment, exit_code=exit_code)
+        waiting: int | None = None
+        try:
+            with self._ledger(campaign) as (ledger, scheduled):
+                waiting = rows_left(ledger, scheduled, ended) if exit_code == Exit.LATER else None
+                # The next scheduler resumes what this one interrupted.
+                if not (running.interrupted and exit_code == Exit.INTERRUPTED):
+                    planned_starts.end(ledger, scheduled, running.start, exit_code, moment)
+        except BatchsendError as error:
+            self._say("problem", str(error), campaign)
+        say_finished(self._say, campaign, ended, "Finished", waiting)
+        if (watched := self._watched.get(campaign.path)) is not None:
+            watched.look_at = None
+            watched.last, watched.attention = ended, needs_attention(ended, None)
+        if not running.interrupted:
+            say_retry(self._say, campaign, ended)
+
+    # The check of a campaign
+
+    def _check(self, watched: Watched) -> None:
         moment = self.clock()
-        if watched.not_before is not None and moment < watched.not_before:
-            return
-        if watched.handled is not None and (watched.next is None or moment < watched.next):
+        if not watched.is_due(moment):
             return
         try:
             with self._ledger(watched.campaign) as (ledger, scheduled):
-                turn = _Turn(ledger, scheduled, moment)
+                watched.base_url = scheduled.base_url
+                turn = Turn(watched, ledger, scheduled, moment)
                 if watched.handled is None:
-                    self._begin(watched, turn)
-                else:
-                    self._start_due(watched, turn)
+                    self._begin(turn)
+                if watched.handled is not None:
+                    self._look(turn, watched.handled)
         except Exception as error:  # noqa: BLE001 - a problem of one campaign must not stop the others
             problem = (
                 str(error) if isinstance(error, BatchsendError) else f"{watched.path}: {type(error).__name__}"
             )
             watched.not_before = moment + _RETRY_AFTER
             if problem != watched.last_problem:
-                self._log("problem", f"{problem}\nIt is retried every minute.", watched.campaign)
+                self._say("problem", f"{problem}\nIt is retried every minute.", watched.campaign)
             watched.last_problem = problem
         else:
             watched.not_before = watched.last_problem = None
 
-    def _begin(self, watched: _Watched, turn: _Turn) -> None:
-        handled = watch(turn.ledger, turn.scheduled, schedule_words(watched.campaign), turn.moment)
+    def _begin(self, turn: Turn) -> None:
+        """Reads from the ledger which starts are done. Waits where that is in the future."""
+        watched, moment, words = turn.watched, turn.moment, schedule_words(turn.watched.campaign)
+        handled = planned_starts.watch(turn.ledger, turn.scheduled, words, moment)
+        if handled > moment + CLOCK_GRACE:
+            if not self._forget_future(turn, handled):
+                return
+            handled = planned_starts.watch(turn.ledger, turn.scheduled, words, moment)
+        watched.doubted_at = None
         if isinstance(watched.times, OneTime):
             # A single start is made even if no scheduler ran at that time.
             handled = watched.times.at - _INSTANT
-        self._mark_handled(watched, handled)
-        ahead = watched.times.after(turn.moment)
-        upcoming = f"next start {self._local(watched, ahead)}" if ahead else "no further start"
-        self._log(
-            "watching",
-            f"{schedule_words(watched.campaign)}: {upcoming}",
-            watched.campaign,
-            next=to_text(ahead) if ahead else None,
-        )
-        started = self._start_due(watched, turn)
-        if not started and all(running.scheduled != turn.scheduled for running in self._running.values()):
-            self._resume(watched, turn)
+        watched.mark_handled(handled)
+        ahead = watched.times.after(moment)
+        upcoming = f"next start {turn.local(ahead)}" if ahead else "no further start"
+        self._say("watching", f"{words}: {upcoming}", watched.campaign, next=ahead)
+        if not watched.campaign.guards.require_history:
+            self._say(
+                "warning",
+                "A start with a new ledger, such as after the old one was lost, would text everyone again. To refuse "
+                "that, write require_history = true under [guards].",
+                watched.campaign,
+            )
 
-    def _start_due(self, watched: _Watched, turn: _Turn) -> bool:
-        """Starts the campaign if a start is due and logs missed starts. Returns whether it was started."""
-        assert watched.handled is not None  # noqa: S101 - it was read from the ledger before
-        found = due(watched.times, watched.handled, turn.moment, watched.expires_after)
-        if found.missed is not None:
-            self._skip(watched, turn, found.missed)
-        if found.start is None:
+    def _forget_future(self, turn: Turn, handled: datetime) -> bool:
+        """Forgets starts in the future once they have been there for a while. Returns whether it did."""
+        watched, moment = turn.watched, turn.moment
+        if watched.doubted_at is None:
+            watched.doubted_at = moment
+            self._say(
+                "clock",
+                f"The ledger has a start of this campaign planned for {turn.local(handled)}, which is in the future. "
+                f"If this computer's clock is right, that start is forgotten in {time_span(_CLOCK_DOUBT.seconds)}.",
+                watched.campaign,
+                planned=handled,
+            )
+        if moment - watched.doubted_at < _CLOCK_DOUBT:
             return False
-        planned, when = found.start, self._local(watched, found.start)
-        started = watched.path not in self._running and self._claim(turn, planned, StartOutcome.STARTED)
-        if started:
-            late = "" if turn.moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
-            self._launch(watched, turn.scheduled, planned, "started", f"Started for {when}{late}.")
-        elif watched.path in self._running:
-            self._claim(turn, planned, StartOutcome.MISSED)
-            message = f"Missed: {when}, because the previous start still runs."
-            self._log("missed", message, watched.campaign, planned=to_text(planned))
-        else:
-            message = f"The start of {when} was made before, or by another scheduler of this ledger."
-            self._log("already", message, watched.campaign, planned=to_text(planned))
-        self._mark_handled(watched, planned)
-        return started
+        forgotten = planned_starts.forget_future(turn.ledger, turn.scheduled, moment, watched.doubted_at)
+        self._say(
+            "forgotten",
+            f"This computer's clock was once ahead, up to {turn.local(handled)}. Starts planned for after now are "
+            "forgotten, and the schedule continues with the right time. Customers who were texted are still known.",
+            watched.campaign,
+            planned=handled,
+            starts=len(forgotten),
+        )
+        return True
 
-    def _skip(self, watched: _Watched, turn: _Turn, missed: Missed) -> None:
+    def _look(self, turn: Turn, handled: datetime) -> None:
+        """Makes the start that is due, takes up one that did not finish, and logs missed starts."""
+        watched = turn.watched
+        found = due(watched.times, handled, turn.moment, watched.expires_after)
+        if found.missed is not None:
+            self._skip(turn, found.missed)
+        last = last_start(turn.ledger, turn.scheduled)
+        newer = found.start
+        if newer is not None and last is not None and newer <= last.planned_at:
+            self._already(turn, newer)
+            newer = None
+        if watched.path in self._running:
+            if newer is not None:
+                self._pass_over(turn, newer)
+        elif newer is not None or (last is not None and last.unfinished):
+            self._act(turn, last, newer)
+        self._remember_last(turn)
+
+    def _remember_last(self, turn: Turn) -> None:
+        watched, last = turn.watched, last_start(turn.ledger, turn.scheduled)
+        left = None if last is None or last.ended_at is None else rows_left(turn.ledger, turn.scheduled, last)
+        watched.last = last
+        watched.attention = last is not None and needs_attention(last, left)
+        soon = last is not None and last.unfinished and watched.path not in self._running
+        watched.look_at = turn.moment + (_LOOK_SOON if soon else _LOOK_EVERY)
+
+    def _act(self, turn: Turn, last: PlannedStart | None, newer: datetime | None) -> None:
+        """Settles the last start and launches the campaign, under the lock of its scheduled starts."""
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(scheduling_lock(*turn.lock))
+            except BusyError:
+                # Another scheduler makes a start, or looks at this moment; then this is tried again at the next turn.
+                if newer is not None and last is not None and last.open and campaign_is_locked(*turn.lock):
+                    self._pass_over(turn, newer)
+                return
+            again = None
+            if last is not None and last.unfinished:
+                if (newer is None or last.open) and campaign_is_locked(*turn.lock):
+                    if newer is not None:
+                        self._pass_over(turn, newer)
+                    return
+                again = settle(turn, self._say, last, newer)
+            if newer is not None:
+                self._start(turn, newer, lock)
+            elif again is not None:
+                message = f"The start of {turn.local(again.planned_at)} did not finish and is resumed."
+                # A run that was begun has fewer texts left than were expected.
+                begun = rows_left(turn.ledger, turn.scheduled, again) is not None
+                self._launch(turn, again, "goes_on", message, lock, begun=begun)
+
+    def _start(self, turn: Turn, planned: datetime, lock: ExitStack) -> None:
+        start = planned_starts.claim(turn.ledger, turn.scheduled, planned, turn.moment)
+        if start is None:
+            self._already(turn, planned)
+            return
+        turn.watched.mark_handled(planned)
+        late = "" if turn.moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
+        self._launch(turn, start, "started", f"Started for {turn.local(planned)}{late}.", lock)
+
+    def _already(self, turn: Turn, planned: datetime) -> None:
+        message = (
+            f"The start of {turn.local(planned)} was made before, or by another scheduler of this ledger."
+        )
+        self._say("already", message, turn.watched.campaign, planned=planned)
+        turn.watched.mark_handled(planned)
+
+    def _pass_over(self, turn: Turn, planned: datetime) -> None:
+        """Logs a start as missed because the previous one still runs."""
+        if self._claim_missed(turn, planned, Exit.BUSY):
+            message = f"Missed: {turn.local(planned)}, because the previous start still runs."
+            self._say("missed", message, turn.watched.campaign, planned=planned)
+        turn.watched.mark_handled(planned)
+
+    def _skip(self, turn: Turn, missed: Missed) -> None:
         """Logs missed starts that expired."""
         first, last = missed.first, missed.last
-        if self._claim(turn, last, StartOutcome.MISSED):
-            span = f"{self._local(watched, first)} to " if first < last else ""
-            self._log(
-                "missed",
-                f"Missed: {span}{self._local(watched, last)}. Missed starts are skipped.",
-                watched.campaign,
-                planned=to_text(last),
-                first=to_text(first),
-            )
-        self._mark_handled(watched, last)
-
-    def _claim(self, turn: _Turn, planned: datetime, outcome: StartOutcome) -> bool:
-        return claim(turn.ledger, turn.scheduled, planned, outcome, self.scheduler, turn.moment)
-
-    def _resume(self, watched: _Watched, turn: _Turn) -> None:
-        since = turn.moment - watched.expires_after
-        planned = take_over(
-            turn.ledger, turn.scheduled, since, self.scheduler, psutil.pid_exists, turn.moment
-        )
-        if planned is not None:
-            message = f"The start of {self._local(watched, planned)} was interrupted and is resumed."
-            self._launch(watched, turn.scheduled, planned, "goes_on", message)
-
-    def _launch(
-        self, watched: _Watched, scheduled: Scheduled, planned: datetime, event: str, message: str
-    ) -> None:
-        path = watched.path
-        ledger = ["--ledger", self.ledger_option] if self.ledger_option is not None else []
-        arguments = ["send", str(path), "--yes", "--log-format", "json", *ledger]
-        self._log(event, message, watched.campaign, planned=to_text(planned))
-        try:
-            child = self.launch(arguments)
-        except OSError as error:
-            self._log("problem", f"{path}: it could not be started ({error.strerror}).", watched.campaign)
-            return
-        self._running[path] = _Running(watched.campaign, scheduled, planned, child)
+        if self._claim_missed(turn, last, None):
+            span = f"{turn.local(first)} to " if first < last else ""
+            message = f"Missed: {span}{turn.local(last)}. Missed starts are skipped."
+            self._say("missed", message, turn.watched.campaign, planned=last, first=first)
+        turn.watched.mark_handled(last)
 
     @staticmethod
-    def _mark_handled(watched: _Watched, planned: datetime) -> None:
-        watched.handled, watched.next = planned, watched.times.after(planned)
+    def _claim_missed(turn: Turn, planned: datetime, exit_code: int | None) -> bool:
+        return (
+            planned_starts.claim(
+                turn.ledger, turn.scheduled, planned, turn.moment, StartOutcome.MISSED, exit_code
+            )
+            is not None
+        )
+
+    def _launch(
+        self,
+        turn: Turn,
+        start: PlannedStart,
+        event: str,
+        message: str,
+        lock: ExitStack,
+        *,
+        begun: bool = False,
+    ) -> None:
+        watched, campaign = turn.watched, turn.watched.campaign
+        self._say(event, message, campaign, planned=start.planned_at)
+        try:
+            child = self.launch(send_arguments(campaign, self.ledger_option, begun=begun))
+        except OSError as error:
+            planned_starts.end(turn.ledger, turn.scheduled, start, Exit.STOPPED, turn.moment)
+            self._say("problem", f"{watched.path}: it could not be started ({error.strerror}).", campaign)
+            return
+        self._running[watched.path] = Running(campaign, turn.scheduled, start, child, lock.pop_all())
 
     @contextmanager
     def _ledger(self, campaign: Campaign) -> Iterator[tuple[Ledger, Scheduled]]:
         start = prepare(campaign, ledger=self.ledger_option)
         with closing(open_ledger(start.ledger_url)) as ledger:
             yield ledger, Scheduled(campaign.name, start.settings.base_url)
-
-    @staticmethod
-    def _local(watched: _Watched, moment: datetime) -> str:
-        return for_people(moment, watched.campaign.zone)
-
-    def _log(
-        self,
-        event: str,
-        message: str,
-        campaign: Campaign | None = None,
-        *,
-        path: Path | None = None,
-        **facts: Any,
-    ) -> None:
-        subject: Mapping[str, Any] = {}
-        if campaign is not None:
-            subject = {"campaign": campaign.name, "file": str(campaign.path)}
-        elif path is not None:
-            subject = {"file": str(path)}
-        entry = {"time": to_text(self.clock()), "event": event, **subject, "message": message, **facts}
-        self.log(json.dumps(entry, ensure_ascii=False))
 
 
 def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
@@ -318,25 +378,28 @@ def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
     service.read_files()
     if not service.watching:
         raise nothing_to_start(named)
-    interrupted_runs = False
+    say = EventLog(log, now)
     signals: list[int] = []
     with handling_signals(signals.append):
         while not signals:
             service.turn()
             time.sleep(_CHECK_SECONDS)
-        forwarded = 0
-        if service.running:
-            interrupted_runs = True
-            log(_json_line("stopping", "Stopping: requests in flight are finished and recorded first."))
-        while service.running:
-            if forwarded < len(signals):
-                forwarded = len(signals)
-                service.interrupt()
-            time.sleep(_CHECK_SECONDS / 5)
-            service.reap()
-    log(_json_line("stopped", "The scheduler has stopped. No campaign starts until it runs again."))
-    return Exit.INTERRUPTED if interrupted_runs else Exit.DONE
+        interrupted_runs = service.running
+        if interrupted_runs:
+            say("stopping", "Stopping: requests in flight are finished and recorded first.")
+        _stop(service, signals)
+    say("stopped", "The scheduler has stopped. No campaign starts until it runs again.")
+    if interrupted_runs:
+        return Exit.INTERRUPTED
+    return Exit.ATTENTION if service.needs_attention else Exit.DONE
 
 
-def _json_line(event: str, message: str) -> str:
-    return json.dumps({"time": to_text(now()), "event": event, "message": message})
+def _stop(service: Service, signals: Sequence[int]) -> None:
+    """Interrupts the started processes once for each signal, and waits for their ends."""
+    forwarded = 0
+    while service.running:
+        if forwarded < len(signals):
+            forwarded = len(signals)
+            service.interrupt()
+        time.sleep(_CHECK_SECONDS / 5)
+        service.reap()

@@ -5,6 +5,7 @@ A folder in `cases` has a campaign, its list and its template, and `outcome.toml
     about = "what the list has, and why it matters"
     sent = true                             # the campaign was sent, with its own list, before the preview
     list = "list2.csv"                      # for the preview, instead of the campaign's list
+    at = 2026-07-16T01:30:00Z               # the time of the preview, instead of the present
     exit = 1                                # of `batchsend preview`; 0 if it is not given
     says = ["a part of the output"]         # of what the terminal shows
     never_says = ["another part"]
@@ -23,6 +24,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from faked_time import ClockFile
 from world import World, read_results
 
 CASES = Path(__file__).parent / "cases"
@@ -42,6 +44,8 @@ def test_a_list_from_real_trouble_has_its_right_outcome(
         assert sent.code == 0, sent.err
     other_list = ["--list", outcome["list"]] if "list" in outcome else []
     arguments = ["preview", "campaign.toml", *other_list]
+    if "at" in outcome:
+        world.environment.update(ClockFile(tmp_path / "clock", outcome["at"]).environment)
     encoding = outcome.get("encoding")
     done = world.run(*arguments) if encoding is None else world.run_cold(*arguments, encoding=encoding)
     said = " ".join((done.out + done.err).split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -44,7 +43,7 @@ def run_in_a_deleted_folder(
         ("callbacks",),
         ("web", "--no-open"),
         ("web-users", "list"),
-        ("purge", "--older-than", "90"),
+        ("purge", "--older-than", "90d", "--yes"),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -136,7 +135,7 @@ def test_a_results_folder_that_disappears_during_the_run(world: World, sandbox: 
     assert process.returncode == 3, err
     assert "30 rows = 30 accepted by myKaarma" in out
     assert "the results cannot be written here" in out
-    os.unlink(world.folder / "results")
+    (world.folder / "results").unlink()
     again = world.send()
     assert again.code == 0
     assert len(world.workbook()) == 30

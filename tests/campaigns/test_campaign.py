@@ -133,7 +133,9 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "formerly": None,
         "template_by": None,
         "department_label": None,
-        "columns": dict.fromkeys(("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone")),
+        "columns": dict.fromkeys(
+            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
+        ),
         "recipients": {
             "key": None,
             "where": None,
@@ -172,6 +174,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "max_texts": None,
             "min_texts": None,
             "list_max_age": None,
+            "list_settle": None,
             "empty_list": "error",
             "require_history": False,
             "unusual": "warn",
@@ -205,6 +208,9 @@ def test_every_key_of_the_sample_is_read(tmp_path: Path) -> None:
         "cron": "0 10 * * MON-FRI",
         "at": None,
         "expires_after": timedelta(hours=2),
+        "wait": False,
+        "strict": False,
+        "expect": None,
     }
 
 
@@ -903,9 +909,33 @@ WRONG_TIMES = [
         '`sending.quiet_hours`: expected "TCPA" or a table, but it is "evenings"',
     ),
     (
-        '[schedule]\ncron = "daily"',
-        '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is "daily"',
+        '[schedule]\ncron = "ten"',
+        '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is "ten"',
     ),
+    (
+        '[schedule]\ncron = "daily"',
+        (
+            '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is '
+            '"daily"; did you mean "@daily"?'
+        ),
+    ),
+    (
+        '[schedule]\ncron = "@reboot"',
+        (
+            '`schedule.cron`: expected five fields as in crontab(5), such as "0 10 * * MON-FRI", but it is '
+            '"@reboot"; @reboot is not a time: campaigns start at set times, not when the computer does'
+        ),
+    ),
+    (
+        '[schedule]\ncron = "@daily"\nexpect = "300"',
+        '`schedule.expect`: expected a whole number, but it is "300"; write it without the quotes: 300',
+    ),
+    ('[schedule]\ncron = "@daily"\nexpect = -1', "`schedule.expect`: expected 0 or more, but it is -1"),
+    (
+        '[schedule]\ncron = "@daily"\nwait = "yes"',
+        '`schedule.wait`: expected true or false, but it is "yes"; write it without the quotes: true',
+    ),
+    ('[schedule]\ncron = "@daily"\nstrict = 1', "`schedule.strict`: expected true or false, but it is 1"),
     (
         '[schedule]\ncron = "61 10 * * *"',
         (
@@ -1327,6 +1357,8 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "guards.require_history": False,
         "guards.unusual": "warn",
         "schedule.expires_after": "2h",
+        "schedule.wait": False,
+        "schedule.strict": False,
     }
 
 

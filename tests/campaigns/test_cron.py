@@ -11,7 +11,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchsend.campaigns.cron import CronTimes, Due, Missed, OneTime, cron_problem, due, first_moment, latest
+from batchsend.campaigns.cron import (
+    CronTimes,
+    Due,
+    Missed,
+    OneTime,
+    cron_problem,
+    due,
+    first_moment,
+    five_fields,
+    latest,
+)
 
 CHICAGO, BERLIN, LORD_HOWE = "America/Chicago", "Europe/Berlin", "Australia/Lord_Howe"
 MINUTE = timedelta(minutes=1)
@@ -333,3 +343,23 @@ def test_no_time_is_started_twice_and_none_is_passed_over_in_silence(
             seen.append(found.start)
             handled = found.start
     assert seen == times_between(times.expression, CHICAGO, begin, now)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("@hourly", ["Mon 23 01:00", "Mon 23 02:00"]),
+        ("@daily", ["Tue 24 00:00", "Wed 25 00:00"]),
+        (" @Midnight", ["Tue 24 00:00", "Wed 25 00:00"]),
+        ("@weekly", ["Sun 29 00:00", "Sun 06 00:00"]),
+        ("@monthly", ["Tue 01 00:00", "Fri 01 00:00"]),
+        ("@yearly", ["Fri 01 00:00", "Sat 01 00:00"]),
+        ("@annually", ["Fri 01 00:00", "Sat 01 00:00"]),
+    ],
+)
+def test_names_for_expressions(name: str, first: list[str]) -> None:
+    expression = five_fields(name)
+    assert cron_problem(expression) is None
+    begin = datetime(2026, 11, 23, tzinfo=ZoneInfo(CHICAGO))
+    found = times_between(expression, CHICAGO, begin, begin + timedelta(days=800))[:2]
+    assert [moment.astimezone(ZoneInfo(CHICAGO)).strftime("%a %d %H:%M") for moment in found] == first

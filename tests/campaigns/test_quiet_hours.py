@@ -166,7 +166,7 @@ def test_no_recipient_waits_longer_than_one_night(campaign: str, clock: str, mom
         ("+13125550142", ("America/Chicago",)),
         ("+18085550142", ("Pacific/Honolulu",)),
         # Idaho is in two zones.
-        ("+12085550142", ("America/Boise", "America/Los_Angeles")),
+        ("+12085550142", ("America/Denver", "America/Los_Angeles")),
         ("+442079460958", ("Europe/London",)),
     ],
 )

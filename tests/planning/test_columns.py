@@ -72,6 +72,28 @@ def test_what_the_campaign_names_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "more", "zip_code", "state"),
+    [
+        (["Customer ID", "ZIP", "State"], "", 1, 2),
+        (["Customer ID", "Postal Code", "ST"], "", 1, 2),
+        (["Customer ID", "zipcode", "Province"], "", 1, 2),
+        (["Customer ID", "Home Zip", "State/Province"], "", 1, 2),
+        (["Customer ID", "Status", "Zippered"], "", None, None),
+        # Two of them are no problem: the plainest name counts.
+        (["Customer ID", "Postal Code", "Zip Code", "Mailing State", "State"], "", 2, 4),
+        (["Customer ID", "ZIP", "PLZ", "Land"], '[columns]\nzip = "PLZ"\nstate = "Land"\n', 2, 3),
+    ],
+)
+def test_zip_code_and_state(
+    tmp_path: Path, headers: list[str], more: str, zip_code: int | None, state: int | None
+) -> None:
+    roles = found(tmp_path, headers, more)
+    assert (roles.zip, roles.state) == (zip_code, state)
+    # A row whose last cells are cut off still has its text.
+    assert roles.used == {0}
+
+
+@pytest.mark.parametrize(
     ("headers", "more"),
     [
         # The same key, however it is spelled: the ledger must not take it for another one.

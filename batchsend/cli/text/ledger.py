@@ -38,9 +38,13 @@ def named(entry: OptOut) -> str:
     """`customer abc, (312) 555-0142`."""
     parts = [
         f"customer {entry.customer_uuid}" if entry.customer_uuid else "",
-        "a number that was purged" if is_purged(entry.phone) else display_phone(entry.phone),
+        _phone_of(entry) if entry.phone else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _phone_of(entry: OptOut) -> str:
+    return "a number that was purged" if is_purged(entry.phone) else display_phone(entry.phone)
 
 
 def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iterator[str]:

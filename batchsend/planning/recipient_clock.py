@@ -1,0 +1,72 @@
+"""The rule that finds each recipient's clock: all time zones in which the recipient may be.
+
+The first of these that gives a zone decides: the list's time zone, its ZIP code and state, the phone's area code.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import pandas as pd
+from phonenumbers import country_code_for_region
+
+from batchsend.campaigns.quiet_hours import clock_of
+from batchsend.campaigns.zones import known_zone, zones_of_address
+from batchsend.messages.phones import zones_of
+from batchsend.planning.row_frame import NOTHING, Context, columns
+
+_NORTH_AMERICA = "+1"
+#: `+1` and an area code.
+_PREFIX_LENGTH = 5
+
+
+class RecipientClock(NamedTuple):
+    """A recipient's clock as the ledger stores it, `None` if it is unknown, and the words that say nothing."""
+
+    clock: str | None
+    #: The list's word that is not a time zone.
+    unknown_zone: str | None = None
+    #: The list's word that is neither a ZIP code nor a state.
+    unknown_place: str | None = None
+
+
+def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the recipient's clock, if quiet hours go by it."""
+    quiet_hours, roles = context.campaign.sending.quiet_hours, context.roles
+    if quiet_hours is None or quiet_hours.timezone != "recipient":
+        return NOTHING
+    names, zips, states = (
+        [""] * len(rows) if position is None else rows[position].tolist()
+        for position in (roles.timezone, roles.zip, roles.state)
+    )
+    prefixes = [_prefix(phone or "") for phone in rows["phone"]]
+    country = f"+{country_code_for_region(context.campaign.recipients.default_region)}"
+    found = [
+        recipient_clock(name, zip_code, state, prefix or country)
+        for name, zip_code, state, prefix in zip(names, zips, states, prefixes, strict=True)
+    ]
+    return columns(rows, **dict(zip(RecipientClock._fields, zip(*found, strict=True), strict=True)))
+
+
+# Many rows of a list have the same place.
+@lru_cache(maxsize=65_536)
+def recipient_clock(timezone: str, zip_code: str, state: str, phone: str) -> RecipientClock:
+    """The clock by the cells of a row.
+
+    `phone`: the number in E.164, its `+1` and area code, or the country code of a row without a phone. ZIP code and
+    state count only in North America, because the postal codes of other countries look the same.
+    """
+    if timezone and (zone := known_zone(timezone)) is not None:
+        return RecipientClock(clock_of([zone]))
+    place = None
+    if phone.startswith(_NORTH_AMERICA):
+        if zones := zones_of_address(zip_code, state):
+            return RecipientClock(clock_of(zones), timezone or None)
+        place = zip_code or state or None
+    by_phone = zones_of(phone) if len(phone) >= _PREFIX_LENGTH else ()
+    return RecipientClock(clock_of(by_phone) or None, timezone or None, place)
+
+
+def _prefix(phone: str) -> str:
+    return phone[:_PREFIX_LENGTH] if phone.startswith(_NORTH_AMERICA) else phone

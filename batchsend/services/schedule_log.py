@@ -1,0 +1,57 @@
+"""The log of `batchsend schedule`: JSON objects, one a line, like that of the started processes (`cli/json_log.py`).
+
+Each has `time`, `event` and `message`, and where they are known `campaign`, `file`, `planned` (the time of a start),
+`next` and `exit`.
+
+- `watching`, `removed`, `problem`, `warning`: about a campaign file
+- `started`, `goes_on` (resumed), `finished`, `retry` (`at`: when the start is tried again): about a start
+- `missed`: this start is not made, or not tried again (`left`: rows that were not sent, if they are known);
+  `already`: it was made before, or by another scheduler
+- `clock`, `forgotten`: the ledger has starts that were planned for the future, and they are deleted
+- `stopping`, `stopped`: about the scheduler
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.utils.timestamps import to_text
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """Writes events as JSON lines. `write` may fail, such as on a full disk: campaigns start without a log too."""
+
+    write: Callable[[str], object]
+    clock: Callable[[], datetime]
+
+    def __call__(
+        self,
+        event: str,
+        message: str,
+        campaign: Campaign | None = None,
+        *,
+        file: Path | None = None,
+        **facts: Any,
+    ) -> None:
+        """Writes one line. Times among the `facts` are written as UTC text."""
+        entry: dict[str, Any] = {"time": self.clock(), "event": event}
+        if campaign is not None:
+            entry |= {"campaign": campaign.name, "file": str(campaign.path)}
+        elif file is not None:
+            entry |= {"file": str(file)}
+        entry |= {"message": message, **facts}
+        line = json.dumps(entry, ensure_ascii=False, default=_text)
+        with suppress(OSError, ValueError):
+            self.write(line)
+
+
+def _text(value: object) -> str:
+    return to_text(value) if isinstance(value, datetime) else str(value)

@@ -1,0 +1,93 @@
+"""Starts that did not finish: takes them over, tries them again, or gives them up and says what was not sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from batchsend.campaigns.campaign import Campaign, times_of
+from batchsend.exits import Exit
+from batchsend.ledger import planned_starts
+from batchsend.ledger.planned_starts import PlannedStart, rows_left
+from batchsend.services.schedule_log import EventLog
+from batchsend.services.schedule_state import Turn, expires_after, real_exit, retry_at
+from batchsend.utils.timestamps import for_people
+from batchsend.utils.wording import row_count, time_span
+
+
+def settle(turn: Turn, say: EventLog, last: PlannedStart, newer: datetime | None) -> PlannedStart | None:
+    """Takes over an unfinished start that no process makes now, or gives it up. Returns it if it is to be resumed.
+
+    `newer`: a later start that is due. The caller holds the lock of the campaign's scheduled starts.
+    """
+    last = _with_real_end(turn, say, last)
+    if not last.unfinished:
+        return None
+    again = turn.moment if last.open else retry_at(last)
+    if newer is not None or max(again, turn.moment) > last.planned_at + turn.watched.expires_after:
+        _give_up(turn, say, last, newer)
+        return None
+    if turn.moment < again:
+        return None
+    return planned_starts.take_over(turn.ledger, turn.scheduled, last, turn.moment)
+
+
+def _with_real_end(turn: Turn, say: EventLog, last: PlannedStart) -> PlannedStart:
+    """The start, with the end that its process recorded without its scheduler."""
+    attempts = planned_starts.attempts_since(turn.ledger, turn.scheduled, last.claimed_at)
+    exit_code = real_exit(last, attempts, turn.moment)
+    if exit_code is None:
+        return last
+    ended = replace(last, ended_at=turn.moment, exit_code=exit_code)
+    if planned_starts.end(turn.ledger, turn.scheduled, last, exit_code, turn.moment):
+        waiting = rows_left(turn.ledger, turn.scheduled, last) if exit_code == Exit.LATER else None
+        subject = f"The start of {turn.local(last.planned_at)} had finished without its scheduler,"
+        say_finished(say, turn.watched.campaign, ended, subject, waiting)
+        say_retry(say, turn.watched.campaign, ended)
+    return ended
+
+
+def _give_up(turn: Turn, say: EventLog, last: PlannedStart, newer: datetime | None) -> None:
+    if not planned_starts.give_up(turn.ledger, turn.scheduled, last, turn.moment):
+        return
+    left = rows_left(turn.ledger, turn.scheduled, last)
+    how = "was cut short" if last.exit_code is None else f"ended with exit code {last.exit_code}"
+    if newer is not None:
+        why = f"The start of {turn.local(newer)} follows."
+    else:
+        expired = time_span(turn.watched.expires_after.total_seconds())
+        why = f"It is not tried again, because expires_after is {expired}. `batchsend send` sends the rest."
+    message = f"The start of {turn.local(last.planned_at)} {how}; {_left_words(left)}. {why}"
+    say("missed", message, turn.watched.campaign, planned=last.planned_at, left=left)
+
+
+def say_finished(
+    say: EventLog, campaign: Campaign, ended: PlannedStart, subject: str, waiting: int | None
+) -> None:
+    """Logs how a start ended. `waiting`: the rows that wait, after an exit that says that some do."""
+    message = f"{subject} with exit code {ended.exit_code}.{_waiting_words(campaign, waiting, ended)}"
+    facts: dict[str, Any] = {} if waiting is None else {"waiting": waiting}
+    say("finished", message, campaign, planned=ended.planned_at, exit=ended.exit_code, **facts)
+
+
+def say_retry(say: EventLog, campaign: Campaign, ended: PlannedStart) -> None:
+    """Logs when the start is tried again, if it is."""
+    if ended.unfinished and retry_at(ended) <= ended.planned_at + expires_after(campaign):
+        planned, again = (for_people(moment, campaign.zone) for moment in (ended.planned_at, retry_at(ended)))
+        message = f"The start of {planned} is tried again at {again}."
+        say("retry", message, campaign, planned=ended.planned_at, at=retry_at(ended))
+
+
+def _waiting_words(campaign: Campaign, waiting: int | None, ended: PlannedStart) -> str:
+    if not waiting:
+        return ""
+    following = times_of(campaign).after(ended.ended_at or ended.planned_at)
+    when = "No further start is planned."
+    if following is not None:
+        when = f"The next start is {for_people(following, campaign.zone)}."
+    return f" {row_count(waiting)} waiting for quiet hours to end or for tomorrow's cap. {when}"
+
+
+def _left_words(left: int | None) -> str:
+    return "it did not get as far as sending" if left is None else f"{row_count(left)} not sent"

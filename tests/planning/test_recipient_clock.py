@@ -1,0 +1,45 @@
+"""The recipient's clock: by time zone, ZIP code and state, or phone."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchsend.planning.recipient_clock import RecipientClock, recipient_clock
+
+EASTERN, CENTRAL, PACIFIC = "America/New_York", "America/Chicago", "America/Los_Angeles"
+BOTH = f"{CENTRAL}|{EASTERN}"
+FLORIDA = "+1850"
+
+
+@pytest.mark.parametrize(
+    ("timezone", "zip_code", "state", "phone", "expected"),
+    [
+        # The first that gives a zone decides.
+        ("EST", "60601", "IL", FLORIDA, RecipientClock(EASTERN)),
+        ("", "60601", "IL", FLORIDA, RecipientClock(CENTRAL)),
+        ("", "60601", "", FLORIDA, RecipientClock(CENTRAL)),
+        ("", "", "Illinois", FLORIDA, RecipientClock(CENTRAL)),
+        ("", "", "", FLORIDA, RecipientClock(BOTH)),
+        ("", "", "", "+18005550142", RecipientClock(None)),
+        ("", "", "", "+1800", RecipientClock(None)),
+        ("", "", "", "+1", RecipientClock(None)),
+        # ZIP code and state that contradict each other both count.
+        ("", "60601", "CA", FLORIDA, RecipientClock(f"{CENTRAL}|{PACIFIC}")),
+        # Words that say nothing are remembered, and the next one decides.
+        ("Nowhere", "60601", "", FLORIDA, RecipientClock(CENTRAL, "Nowhere")),
+        ("Nowhere", "", "", FLORIDA, RecipientClock(BOTH, "Nowhere")),
+        ("", "n/a", "", FLORIDA, RecipientClock(BOTH, None, "n/a")),
+        ("", "n/a", "IL", FLORIDA, RecipientClock(CENTRAL)),
+        ("", "", "Closed", FLORIDA, RecipientClock(BOTH, None, "Closed")),
+        ("", "n/a", "", "+18005550142", RecipientClock(None, None, "n/a")),
+        # A row without a phone, in America and in Germany: 80331 is in Munich there.
+        ("", "80331", "", "+1", RecipientClock("America/Denver")),
+        ("", "80331", "", "+49", RecipientClock(None)),
+        ("", "80331", "", "+498912345678", RecipientClock("Europe/Berlin")),
+        ("", "", "", "+52", RecipientClock(None)),
+    ],
+)
+def test_what_decides_on_the_clock(
+    timezone: str, zip_code: str, state: str, phone: str, expected: RecipientClock
+) -> None:
+    assert recipient_clock(timezone, zip_code, state, phone) == expected
