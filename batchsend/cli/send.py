@@ -139,7 +139,7 @@ def send(
     if log_format == "json":
         from batchsend.cli.json_log import run_as_job
 
-        return Exit(run_as_job(prepare, action, partial(click.echo, err=True), click.echo))
+        return Exit(run_as_job(prepare, action))
     return _run(prepare(), action, asks=asks, quiet=quiet)
 
 

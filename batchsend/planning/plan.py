@@ -66,6 +66,8 @@ class Plan:
     #: The ledger's record of the campaign, and the run that continues; `None` if there is none.
     known: CampaignRecord | None
     run: RunRecord | None
+    #: The campaign's runs in the ledger, latest first.
+    runs: Sequence[RunRecord]
     fingerprint: str
     remarks: Remarks
     #: What this start would send.
@@ -137,9 +139,11 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         key_region=campaign.recipients.default_region,
     )
     known = run = None
+    runs: Sequence[RunRecord] = ()
     if ledger is not None:
         known = find_campaign(campaign, identity, ledger, new_campaign=request.new_campaign)
-        run = _same_list(request, ledger, known, fingerprint)
+        runs = ledger.runs_of(known.id) if known is not None else ()
+        run = _same_list(request, runs, fingerprint)
         opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
         sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
     history = History(
@@ -158,6 +162,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         identity=identity,
         known=known,
         run=run,
+        runs=runs,
         fingerprint=fingerprint,
         remarks=remarks,
         texts=texts,
@@ -245,13 +250,9 @@ def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
     )
 
 
-def _same_list(
-    request: PlanRequest, ledger: Ledger, known: CampaignRecord | None, fingerprint: str
-) -> RunRecord | None:
-    """The campaign's latest run of this list; `None` if there is none or `repeat_after_days` have passed."""
-    if known is None:
-        return None
-    run = next((run for run in ledger.runs_of(known.id) if run.list_fingerprint == fingerprint), None)
+def _same_list(request: PlanRequest, runs: Sequence[RunRecord], fingerprint: str) -> RunRecord | None:
+    """The latest of these runs that has this list; `None` if there is none or `repeat_after_days` have passed."""
+    run = next((run for run in runs if run.list_fingerprint == fingerprint), None)
     days = request.campaign.recipients.repeat_after_days
     if run is None or days is None:
         return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,13 @@ def results_path(campaign: Campaign, run_id: int | None) -> Path:
     """Returns the path for the results of a run; `run_id` is `None` for a rehearsal."""
     suffix = "rehearsal" if run_id is None else str(run_id)
     return campaign.directory / "results" / f"{campaign.stem}-{suffix}.xlsx"
+
+
+def reported_runs(campaign: Campaign) -> list[int]:
+    """The numbers of the runs whose report pages are in the campaign's results folder, in order."""
+    pages = results_path(campaign, None).parent.glob(f"{glob.escape(campaign.stem)}-*.html")
+    numbers = (page.stem.removeprefix(f"{campaign.stem}-") for page in pages)
+    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def preview_path(campaign: Campaign, folder: Path | None) -> Path:

@@ -9,10 +9,11 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
+from batchsend.mykaarma.client import Poster
 from batchsend.sending.outbox import Outbox
-from batchsend.sending.pacing import Pacer
+from batchsend.sending.pacing import Pacer, Pacing
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Pacing, Poster, Sender, Waiting
+from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Sender, Waiting
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now

@@ -57,6 +57,11 @@ def interrupt_on_signals() -> None:
     atexit.register(_ignore_signals)
 
 
+def was_interrupted() -> bool:
+    """Whether a signal came before texts could leave. Libraries turn some `KeyboardInterrupt`s into other errors."""
+    return bool(_process.received) and not _process.texts_may_have_left
+
+
 def exit_on_signals(exit_code: int) -> None:
     """From now on, a signal ends the process immediately with this exit code: there is nothing left to do."""
     _set_handlers(lambda _number: os._exit(exit_code))

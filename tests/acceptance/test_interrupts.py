@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -36,8 +37,12 @@ def test_a_signal_at_any_moment_and_the_command_tells_the_truth(
 ) -> None:
     world.write(customers(ROWS))
     moment = moments.choose(seed)
-    done = run_with_signal(world, moment, *SEND)
+    log = ("--log-format", "json") if seed % 2 else ()
+    done = run_with_signal(world, moment, *SEND, *log)
     assert untruths(world, sandbox, done) == [], (moment, done)
+    if log and done.code > 0:
+        assert json.loads(done.err.splitlines()[-1])["event"] == "ended"
+        assert [json.loads(line)["exit"] for line in done.out.splitlines()] == [done.code]
     check_the_next_start(world, sandbox)
 
 
