@@ -159,7 +159,7 @@ def test_without_yes_nothing_is_sent(world: World, sandbox: Sandbox) -> None:
     ("arguments", "message"),
     [
         (["campaign.toml"], "Add --yes to send without a question."),
-        (["campaign.toml", "--yes", "--rat", "3"], "No such option: --rat"),
+        (["campaign.toml", "--yes", "--rat", "3"], "No such option '--rat'"),
         (["campaign.toml", "--yes", "--limit", "many"], "'many' is not a valid integer"),
         (["--yes"], "Missing argument 'CAMPAIGN'"),
         (["campaign.toml", "--yes", "--test-customer", "abc"], "leave --log-format out"),
@@ -199,7 +199,7 @@ def test_interrupts_and_bugs_are_events(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("batchsend.cli.main.cli.main", fail)
+    monkeypatch.setattr("batchsend.cli.main.cli.invoke", fail)
     assert run(["send", str(world.folder / "campaign.toml"), "--yes", *JOB]) == code
     out, err = capsys.readouterr()
     first, ended = map(json.loads, err.splitlines())
