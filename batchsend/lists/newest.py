@@ -61,8 +61,8 @@ def newest_match(pattern: Path) -> Path:
 
 
 FROM_THE_FUTURE = (
-    "Its time is days in the future, so its age is unknown. Correct the clock of the computer that saved it, and save "
-    "the file again."
+    "Its time is days in the future, so its age is unknown. Correct the clock of the computer that saved it, and "
+    "save the file again."
 )
 
 
