@@ -6,11 +6,12 @@ allowed in all of them. If no zone is known, the campaign's zone decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+
+from batchsend.campaigns.zones import zone_with_newest_rules
 
 _MINUTE = timedelta(minutes=1)
 #: Within this time, every clock shows each time of day at least once.
@@ -37,14 +38,13 @@ class Hours:
 
     def allows(self, moment: datetime, clock: Clock) -> bool:
         """Whether a request to a recipient with this clock may start at this moment."""
-        return self.is_outside(moment, clock) and (
-            not self.lead or self.is_outside(moment + self.lead, clock)
-        )
+        return all(self.allows_in(zone, moment) for zone in self._zones(clock))
 
-    def is_outside(self, moment: datetime, clock: Clock) -> bool:
-        """Whether this moment is outside a recipient's quiet hours."""
-        zones = (self.fixed or clock or self.fallback).split(_SEPARATOR)
-        return all(self._is_outside_in(moment, zone) for zone in zones)
+    def allows_in(self, zone: str, moment: datetime) -> bool:
+        """Whether a request may start at this moment as far as this zone is concerned."""
+        return self._is_outside(moment, zone) and (
+            not self.lead or self._is_outside(moment + self.lead, zone)
+        )
 
     def next_allowed(self, moment: datetime, clock: Clock) -> datetime | None:
         """The first allowed moment in the next two days, to the minute.
@@ -53,19 +53,40 @@ class Hours:
         """
         if self.allows(moment, clock):
             return moment
-        candidate = moment.replace(second=0, microsecond=0)
+        candidate = moment.replace(second=0, microsecond=0) + _MINUTE
         while candidate <= moment + _SEARCHED:
-            candidate += _MINUTE
-            if self.allows(candidate, clock):
+            latest = candidate
+            for zone in self._zones(clock):
+                opening = _opening(self, zone, candidate)
+                if opening is None:
+                    return None
+                latest = max(latest, opening)
+            if latest == candidate:
                 return candidate
+            candidate = latest
         return None
 
-    def _is_outside_in(self, moment: datetime, zone: str) -> bool:
+    def _zones(self, clock: Clock) -> Sequence[str]:
+        return (self.fixed or clock or self.fallback).split(_SEPARATOR)
+
+    def _is_outside(self, moment: datetime, zone: str) -> bool:
         """Whether the time in this zone is outside the quiet hours."""
-        local = moment.astimezone(_zone(zone)).time()
+        local = moment.astimezone(zone_with_newest_rules(zone)).time()
         if self.begins < self.ends:
             return not self.begins <= local < self.ends
         return self.ends <= local < self.begins
+
+
+# Many clocks share a zone.
+@lru_cache(maxsize=4096)
+def _opening(hours: Hours, zone: str, moment: datetime) -> datetime | None:
+    """The first minute from `moment` on that this zone allows."""
+    candidate = moment
+    while candidate <= moment + _SEARCHED:
+        if hours.allows_in(zone, candidate):
+            return candidate
+        candidate += _MINUTE
+    return None
 
 
 def clock_of(zones: Iterable[str]) -> Clock:
@@ -77,8 +98,3 @@ def first_allowed(hours: Hours, moment: datetime, clocks: Iterable[Clock]) -> da
     """When the first of these recipients may be texted; `None` if that is never or there are no recipients."""
     moments = (hours.next_allowed(moment, clock) for clock in clocks)
     return min((allowed for allowed in moments if allowed is not None), default=None)
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

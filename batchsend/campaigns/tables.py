@@ -266,6 +266,11 @@ class Guards(Table):
         default=None,
         description="Nothing is sent, and the start is refused, if the list file is older than this.",
     )
+    list_settle: Duration | None = Field(
+        default=None,
+        description="Waits until the list and the suppression files have not changed for this long, so that no "
+        "file is read while it is still being written.",
+    )
     empty_list: Literal["error", "ok"] = Field(
         default="error", description='Whether a list without rows is an "error" or "ok".'
     )

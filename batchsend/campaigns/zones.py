@@ -9,8 +9,12 @@ import functools
 import re
 import tomllib
 import unicodedata
+import zoneinfo
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from batchsend.lists.headers import nearest
 
@@ -74,6 +78,29 @@ def known_zone(name: str) -> str | None:
     names.
     """
     return _zones_by_folded_name().get(name.strip().casefold()) or _us_zone(name)
+
+
+@functools.lru_cache(maxsize=1024)
+def zone_with_newest_rules(name: str) -> ZoneInfo:
+    """The IANA zone by the system's rules or by those of the tzdata package, whichever are newer.
+
+    Zones change with a few weeks' notice, as British Columbia's did in 2026. Many servers keep old rules for years.
+    """
+    package = files("tzdata") / "zoneinfo"
+    system = max((_version_of(Path(folder)) for folder in zoneinfo.TZPATH), default="")
+    if system >= _version_of(package):
+        return ZoneInfo(name)
+    with (package / name).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
+def _version_of(rules: Traversable) -> str:
+    """`2026f`; '' if it is unknown."""
+    source = rules / "tzdata.zi"
+    if not source.is_file():
+        return ""
+    with source.open(encoding="utf-8") as file:
+        return file.readline().rpartition(" ")[2].strip()
 
 
 @functools.cache

@@ -1,98 +1,136 @@
 """The JSON log of an unattended start: one object per line while it runs, and one at the end.
 
-Lines on standard error have `time` (UTC), `event` and, if known, `campaign`, `run` and counts:
+Lines on standard error have `time` (UTC), `event` and, if known, `campaign`, `file`, `run` and counts:
 
-- `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the resumed run, else null), `unusual`
+- `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the resumed run, else null), `unusual`;
+  `unknown_zones`, `without_zone`, `without_hours` (rows); `list`, `list_saved_at`, `list_notes`, `list_cut_at` (the
+  last row, if the list looks cut off, else null); `ledger`, `known_since` (null: the ledger does not know the
+  campaign), `last_run`
 - `progress`: `done`, `of`, `rows` (status -> rows so far), every ten seconds
 - `waiting`: `seconds`, `reason`
 - `refused`, `stopped`, `interrupted`: `message`
 - `ended`: `exit`
 
-They contain no phone numbers and no texts.
+They contain no phone numbers, no texts and no cells of the list; messages can quote its headers.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from batchsend.campaigns.campaign import Campaign
-from batchsend.cli.progress import LINE_EVERY, Clock, OutcomeCounts
+import click
+
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
-from batchsend.planning.plan import Plan
-from batchsend.planning.summary import summarize
-from batchsend.runs.report import Report, summary_of
-from batchsend.runs.start import Start
-from batchsend.sending.sender import Event, Waiting
 from batchsend.utils.timestamps import now, to_text
 
+if TYPE_CHECKING:
+    from batchsend.planning.plan import Plan
+    from batchsend.runs.report import Report
+    from batchsend.runs.start import Start
+    from batchsend.sending.sender import Event
+
 Write = Callable[[str], None]
+
+INTERRUPTED = "interrupted before the first text"
+
+
+def is_wanted(arguments: Sequence[str]) -> bool:
+    """Whether these arguments ask for the JSON log, also if other arguments are wrong."""
+    return "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments)
+
+
+def log_line(line: str) -> None:
+    """Writes a line to standard error."""
+    click.echo(line, err=True)
 
 
 def run_as_job(
     prepare: Callable[[], Start],
     action: Callable[..., Report],
-    log: Write,
-    summary: Write,
-    clock: Clock = time.monotonic,
+    log: Write = log_line,
+    summary: Write = click.echo,
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Runs one unattended start and returns its exit code. `log` gets each event, `summary` one object at the end."""
-    job = _JsonLog(log, clock)
+    job = _JsonLog(log, summary, clock)
     try:
         start = prepare()
-        job.set_campaign(start.campaign)
+        job.begin(start)
         report = action(start, confirm=job.confirm, listener=job.listen)
     except BatchsendError as error:
-        exit_code = int(error.exit_code)
-        job.event("stopped" if exit_code == Exit.STOPPED else "refused", message=str(error))
-        outcome: Mapping[str, Any] = {"message": str(error)}
+        return job.end_early(error.exit_code, str(error))
     except KeyboardInterrupt:
-        exit_code = int(Exit.INTERRUPTED)
-        job.event("interrupted", message="interrupted before the first text")
-        outcome = {"message": "interrupted before the first text"}
-    else:
-        exit_code = int(report.exit)
-        outcome = summary_of(report)
-    job.event("ended", exit=exit_code)
-    summary(_json({"time": to_text(now()), **job.known, "exit": exit_code, **outcome}))
-    return exit_code
+        return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
+    from batchsend.runs.report import summary_of
+
+    return job.end(report.exit, summary_of(report))
+
+
+def end_job(exit_code: int, message: str) -> int:
+    """Logs the end of a start that could not begin, such as one with a wrong option. Returns `exit_code`."""
+    return _JsonLog(log_line, click.echo, time.monotonic).end_early(exit_code, message)
 
 
 class _JsonLog:
     """Turns events into lines."""
 
-    def __init__(self, log: Write, clock: Clock) -> None:
+    def __init__(self, log: Write, summary: Write, clock: Callable[[], float]) -> None:
         self._log = log
+        self._summary = summary
         self._clock = clock
+        self._known: dict[str, Any] = {}
+        self._ledger: str | None = None
         self._total = 0
-        self._logged_at = clock()
+
+    def begin(self, start: Start) -> None:
+        from batchsend.cli.progress import OutcomeCounts
+        from batchsend.ledger.opening import ledger_name
+
+        self._known = {"campaign": start.campaign.name, "file": str(start.campaign.path)}
+        self._ledger = ledger_name(start.ledger_url)
+        self._logged_at = self._clock()
         self._counts = OutcomeCounts(self._logged_at)
-        self.known: dict[str, Any] = {}
-
-    def set_campaign(self, campaign: Campaign) -> None:
-        self.known = {"campaign": campaign.name, "file": str(campaign.path)}
-
-    def event(self, event: str, **facts: Any) -> None:
-        self._log(_json({"time": to_text(now()), "event": event, **self.known, **facts}))
 
     def confirm(self, plan: Plan) -> bool:
         """Logs the plan. `--yes` was the confirmation."""
+        from batchsend.planning.summary import summarize
+
         self._total = plan.texts
-        self.event("planned", **summarize(plan).as_json())
+        self._event("planned", **summarize(plan).as_json(), ledger=self._ledger)
         return True
 
     def listen(self, event: Event) -> None:
+        from batchsend.cli.progress import LINE_EVERY
+        from batchsend.sending.sender import Waiting
+
         if isinstance(event, Waiting):
-            self.event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
+            self._event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
             return
         moment = self._clock()
         self._counts.add(event, moment)
         if moment - self._logged_at >= LINE_EVERY:
             self._logged_at = moment
-            self.event("progress", done=self._counts.done, of=self._total, rows=dict(self._counts.statuses))
+            self._event("progress", done=self._counts.done, of=self._total, rows=dict(self._counts.statuses))
+
+    def end_early(self, exit_code: int, message: str) -> int:
+        """Logs why there is no report."""
+        events = {Exit.STOPPED: "stopped", Exit.INTERRUPTED: "interrupted"}
+        self._event(events.get(Exit(exit_code), "refused"), message=message)
+        return self.end(exit_code, {"message": message})
+
+    def end(self, exit_code: int, outcome: Mapping[str, Any]) -> int:
+        """Logs the end, and writes the summary."""
+        self._event("ended", exit=int(exit_code))
+        self._summary(_json({"time": to_text(now()), **self._known, "exit": int(exit_code), **outcome}))
+        return int(exit_code)
+
+    def _event(self, event: str, **facts: Any) -> None:
+        self._log(_json({"time": to_text(now()), "event": event, **self._known, **facts}))
 
 
 def _json(facts: Mapping[str, Any]) -> str:

@@ -1,13 +1,14 @@
-"""The commands that maintain a ledger: `purge` deletes old texts, `ledger upgrade` brings it to this version."""
+"""The commands that maintain a ledger: `purge` deletes old texts, `ledger backup` copies it, `ledger upgrade`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from batchsend.cli.options import confirm_number, echo_lines, ledger_option
+from batchsend.cli.options import FILE, confirm_number, echo_lines, ledger_option
 from batchsend.errors import BatchsendError
 
 if TYPE_CHECKING:
@@ -63,6 +64,25 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
 @click.group()
 def ledger() -> None:
     """Maintain the ledger."""
+
+
+@ledger.command()
+@click.argument("target", metavar="PATH", type=FILE)
+@ledger_option
+def backup(target: Path, ledger: str | None) -> None:
+    """Back up a ledger file to PATH, a new file or a folder.
+
+    It is safe while campaigns are being sent. In a folder, each backup gets a new name. A restored backup does not
+    know what was sent after it was made: read "Restoring a backup" in the manual first.
+    """
+    from batchsend.cli.text.ledger import backup_lines
+    from batchsend.ledger.backup import back_up
+    from batchsend.ledger.opening import open_for_reading
+    from batchsend.runs.lookup import find_ledger
+    from batchsend.utils.timestamps import now
+
+    with find_ledger(None, ledger, open_for_reading) as found:
+        echo_lines(backup_lines(found.where, back_up(found, target, now())))
 
 
 @ledger.command()

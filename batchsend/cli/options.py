@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,39 @@ import click
 
 if TYPE_CHECKING:
     from batchsend.campaigns.campaign import Campaign
+    from batchsend.runs.status_server import StatusAddress
 
 
 ledger_option = click.option(
     "--ledger", metavar="URL", help="Ledger to use: a file path or a PostgreSQL URL."
 )
+
+_status_port = click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Answer GET /health and Prometheus' GET /metrics on this port.",
+)
+_status_host = click.option(
+    "--status-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address for --status-port.",
+)
+
+
+def status_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--status-port` and `--status-host`, for `status_address`."""
+    return _status_port(_status_host(command))
+
+
+def status_address(port: int | None, host: str) -> StatusAddress | None:
+    """Where a service answers questions about itself; `None`: nowhere."""
+    from batchsend.runs.status_server import StatusAddress
+
+    return None if port is None else StatusAddress(host, port)
+
 
 FILE = click.Path(path_type=Path)
 campaign_argument = click.argument("campaign", type=FILE)
@@ -93,6 +121,13 @@ def load_with(path: Path, **overrides: Any) -> Campaign:
 def echo_lines(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
+
+
+def echo_wait(seconds: float, reason: str) -> None:
+    """Says on standard error that the command waits."""
+    from batchsend.utils.wording import duration
+
+    click.echo(f"waiting {duration(seconds)}: {reason}", err=True)
 
 
 def confirm_number(number: int, action: str) -> bool:

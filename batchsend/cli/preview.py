@@ -12,6 +12,7 @@ from batchsend.cli.options import (
     FILE,
     campaign_argument,
     echo_lines,
+    echo_wait,
     ledger_option,
     limit_option,
     list_option,
@@ -57,7 +58,7 @@ def run_preview(
     from batchsend.statuses import Status
 
     start = api.prepare(campaign, StartOptions(**options), ledger=ledger)
-    with planned(start) as plan:
+    with planned(start, echo_wait) as plan:
         click.echo(f"{campaign.name}: preview, nothing is sent")
         summary = summarize(plan)
         echo_lines(plan_lines(summary))

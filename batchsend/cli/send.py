@@ -17,6 +17,7 @@ from batchsend.cli.options import (
     campaign_argument,
     confirm_number,
     echo_lines,
+    echo_wait,
     ledger_option,
     limit_option,
     list_option,
@@ -138,7 +139,7 @@ def send(
     if log_format == "json":
         from batchsend.cli.json_log import run_as_job
 
-        return Exit(run_as_job(prepare, action, partial(click.echo, err=True), click.echo))
+        return Exit(run_as_job(prepare, action))
     return _run(prepare(), action, asks=asks, quiet=quiet)
 
 
@@ -192,6 +193,11 @@ class _Progress:
     def listen(self, event: Event) -> None:
         if self._listener is not None:
             self._listener(event)
+            return
+        from batchsend.sending.sender import Waiting
+
+        if isinstance(event, Waiting) and not self._quiet:
+            echo_wait(event.seconds, event.reason)
 
     def end(self) -> None:
         self._display.close()

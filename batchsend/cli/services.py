@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchsend.cli.options import FILE, echo_lines, ledger_option
+from batchsend.cli.options import FILE, echo_lines, ledger_option, status_address, status_options
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ def sandbox(host: str, port: int, **options: Any) -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8399, show_default=True, help="Port to listen on."
 )
+@status_options
 @ledger_option
-def callbacks(host: str, port: int, ledger: str | None) -> Exit:
+def callbacks(host: str, port: int, status_port: int | None, status_host: str, ledger: str | None) -> Exit:
     """Receive myKaarma's updates and record deliveries. Ctrl-C or SIGTERM stops it."""
     from batchsend.services.callback_auth import PREFIX
     from batchsend.services.callbacks import serve
@@ -93,7 +94,10 @@ def callbacks(host: str, port: int, ledger: str | None) -> Exit:
         else:
             click.echo(f"THE-SECRET is not shown outside a terminal. It is in {auth.place}.")
 
-    counts = serve(ledger, host, port, ready=ready, complain=lambda sentence: click.echo(sentence, err=True))
+    status = status_address(status_port, status_host)
+    counts = serve(
+        ledger, host, port, status, ready=ready, complain=lambda sentence: click.echo(sentence, err=True)
+    )
     click.echo(f"Stopped. {counts.recorded:,} updates recorded; {counts.unmatched:,} of them matched no row.")
     return Exit.DONE
 
@@ -101,8 +105,11 @@ def callbacks(host: str, port: int, ledger: str | None) -> Exit:
 @click.command()
 @click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...")
 @click.option("--list", "list_", is_flag=True, help="Show the next times and the last starts, and exit.")
+@status_options
 @ledger_option
-def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Exit:
+def schedule(
+    campaigns: tuple[Path, ...], list_: bool, status_port: int | None, status_host: str, ledger: str | None
+) -> Exit:
     """Run campaigns at their [schedule] times.
 
     Without arguments, it runs all campaigns in . and ./campaigns. Each start is `send --yes --log-format json`.
@@ -118,9 +125,10 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
             click.echo(problem, err=True)
         return Exit.REFUSED if found.problems else Exit.DONE
 
-    from batchsend.services.scheduler import serve
+    from batchsend.services.schedule_loop import serve
 
-    return serve(campaigns, ledger, lambda line: click.echo(line, err=True))
+    status = status_address(status_port, status_host)
+    return serve(campaigns, ledger, lambda line: click.echo(line, err=True), status)
 
 
 @click.command()
@@ -133,8 +141,11 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
     help="Chunks of rows to send at a time, from one run or several.",
 )
 @click.option("--name", metavar="NAME", help="Name in messages (default: this computer's name).")
+@status_options
 @ledger_option
-def worker(concurrency: int, name: str | None, ledger: str | None) -> Exit:
+def worker(
+    concurrency: int, name: str | None, status_port: int | None, status_host: str, ledger: str | None
+) -> Exit:
     """Help send campaigns from a PostgreSQL ledger. Ctrl-C or SIGTERM stops it once texts in flight are finished.
 
     Any number of workers, on any computers, send a run together within its rate limit. They continue the run if the
@@ -146,4 +157,5 @@ def worker(concurrency: int, name: str | None, ledger: str | None) -> Exit:
     def say(sentence: str) -> None:
         click.echo(sentence, err=True)
 
-    return serve(ledger, name or f"{socket.gethostname()}-{os.getpid()}", concurrency, say)
+    status = status_address(status_port, status_host)
+    return serve(ledger, name or f"{socket.gethostname()}-{os.getpid()}", concurrency, say, status)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsend.cli.options import ledger_option
+from batchsend.cli.options import ledger_option, status_address, status_options
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
@@ -27,8 +27,17 @@ if TYPE_CHECKING:
 )
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name of a proxy in front.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@status_options
 @ledger_option
-def web(host: str, port: int | None, names: tuple[str, ...], no_open: bool, ledger: str | None) -> Exit:
+def web(
+    host: str,
+    port: int | None,
+    names: tuple[str, ...],
+    no_open: bool,
+    status_port: int | None,
+    status_host: str,
+    ledger: str | None,
+) -> Exit:
     """Run the web console for the campaigns in this folder.
 
     It opens the browser with a link that signs you in once. Ctrl-C or SIGTERM stops the console; running campaigns
@@ -37,7 +46,7 @@ def web(host: str, port: int | None, names: tuple[str, ...], no_open: bool, ledg
     from batchsend.web.server import Options, serve
 
     options = Options(Path.cwd(), host, port, ledger, names, open_browser=not no_open)
-    serve(options, say=click.echo)
+    serve(options, status_address(status_port, status_host), say=click.echo)
     click.echo("The web console has stopped.")
     return Exit.DONE
 

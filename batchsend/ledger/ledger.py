@@ -130,6 +130,11 @@ class Ledger:
         """The database's URL with its password: do not show or log it."""
         return self._engine.url
 
+    @property
+    def full_url(self) -> str:
+        """`url` as text, to open the ledger again."""
+        return self.url.render_as_string(hide_password=False)
+
     def close(self) -> None:
         self._engine.dispose()
 

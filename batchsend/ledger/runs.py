@@ -244,3 +244,9 @@ def special_texts(ledger: Ledger, run_id: int, codes: Sequence[str]) -> tuple[in
     with ledger.read() as connection:
         without_phone, again = connection.execute(query).one()
         return without_phone, again
+
+
+def last_run_id(ledger: Ledger) -> int:
+    """The number of the ledger's latest run; 0 if it has none."""
+    with ledger.read() as connection:
+        return connection.scalar(select(func.max(runs.c.id))) or 0

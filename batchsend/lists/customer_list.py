@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from batchsend.errors import ListError
 from batchsend.lists.formats.detect import Format, detect
-from batchsend.lists.header_row import Header, RowShape, examine
+from batchsend.lists.header_row import Examination, Header, RowShape, examine
 from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 
@@ -96,6 +96,7 @@ class CustomerList:
     sha256: str  #: of the file's bytes, or the rows that its query found; hexadecimal
     rows: int  #: rows below the header that are not blank
     hidden_rows: int  #: how many of those the spreadsheet hides
+    cut_row: int | None  #: the last row of a text file that looks cut off: it ends early, without a line end
     _snapshot: FileSnapshot = field(repr=False)
     _spool: Spool = field(repr=False)
     _shape: RowShape = field(repr=False)
@@ -179,6 +180,7 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         sha256=snapshot.sha256,
         rows=found.rows,
         hidden_rows=len(found.hidden),
+        cut_row=_cut_row(path, found) if form is Format.TEXT else None,
         _snapshot=snapshot,
         _spool=spool,
         _shape=found.shape,
@@ -188,6 +190,13 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         return customers
     # The same query can find other rows each time: its list is as new as its rows, and identified by them.
     return replace(customers, saved_at=datetime.now(UTC), sha256=customers.fingerprint())
+
+
+def _cut_row(path: Path, found: Examination) -> int | None:
+    from batchsend.lists.formats.delimited import ends_with_line
+
+    is_short = found.rows > 0 and found.last_width < found.header.width
+    return found.last_row if is_short and not ends_with_line(path) else None
 
 
 @contextmanager

@@ -115,6 +115,9 @@ class Examination:
     #: Position of a column without a header -> rows with a value there.
     headless: Counter[int] = field(default_factory=Counter)
     is_text: bool = False
+    #: The number of the last row, and its cells.
+    last_row: int = 0
+    last_width: int = 0
 
     @property
     def shape(self) -> RowShape:
@@ -188,6 +191,7 @@ def _examine_rows(
         too_long = too_long or _first_too_long(filled)
         block = _block(found, filled, hidden)
         found.rows += len(filled)
+        found.last_row, found.last_width = filled[-1][0], len(filled[-1][1])
         found.hidden += block.hidden
         spool.add(block)
     return [] if too_long is None else [cell_too_long(too_long)]

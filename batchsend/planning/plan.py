@@ -34,7 +34,7 @@ from batchsend.planning.planner import PlannedChunk, Planner, Remarks
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources, read_sources
-from batchsend.planning.waiting import WaitRules, mark_waiting, waiting_until
+from batchsend.planning.waiting import WaitRules, mark_waiting, rows_without_hours, waiting_until
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 #: The number of a plan's only run in its scratch ledger.
@@ -66,6 +66,8 @@ class Plan:
     #: The ledger's record of the campaign, and the run that continues; `None` if there is none.
     known: CampaignRecord | None
     run: RunRecord | None
+    #: The campaign's runs in the ledger, latest first.
+    runs: Sequence[RunRecord]
     fingerprint: str
     remarks: Remarks
     #: What this start would send.
@@ -84,6 +86,10 @@ class Plan:
     def waiting_until(self) -> datetime | None:
         """When the first row that waits for a time may be sent."""
         return waiting_until(self.scratch, SCRATCH_RUN, self.wait_rules)
+
+    def rows_without_hours(self) -> int:
+        """How many rows wait for quiet hours that do not end."""
+        return rows_without_hours(self.scratch, SCRATCH_RUN, self.wait_rules)
 
     def new_run(self) -> NewRun:
         """What the ledger stores about the list and the campaign."""
@@ -133,9 +139,11 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         key_region=campaign.recipients.default_region,
     )
     known = run = None
+    runs: Sequence[RunRecord] = ()
     if ledger is not None:
         known = find_campaign(campaign, identity, ledger, new_campaign=request.new_campaign)
-        run = _same_list(request, ledger, known, fingerprint)
+        runs = ledger.runs_of(known.id) if known is not None else ()
+        run = _same_list(request, runs, fingerprint)
         opt_outs = load_opt_outs(ledger, request.base_url, campaign.zone)
         sources = replace(sources, suppression=replace(sources.suppression, opt_outs=opt_outs))
     history = History(
@@ -154,6 +162,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         identity=identity,
         known=known,
         run=run,
+        runs=runs,
         fingerprint=fingerprint,
         remarks=remarks,
         texts=texts,
@@ -241,13 +250,9 @@ def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
     )
 
 
-def _same_list(
-    request: PlanRequest, ledger: Ledger, known: CampaignRecord | None, fingerprint: str
-) -> RunRecord | None:
-    """The campaign's latest run of this list; `None` if there is none or `repeat_after_days` have passed."""
-    if known is None:
-        return None
-    run = next((run for run in ledger.runs_of(known.id) if run.list_fingerprint == fingerprint), None)
+def _same_list(request: PlanRequest, runs: Sequence[RunRecord], fingerprint: str) -> RunRecord | None:
+    """The latest of these runs that has this list; `None` if there is none or `repeat_after_days` have passed."""
+    run = next((run for run in runs if run.list_fingerprint == fingerprint), None)
     days = request.campaign.recipients.repeat_after_days
     if run is None or days is None:
         return run

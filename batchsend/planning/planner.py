@@ -66,7 +66,7 @@ class Remarks:
     unknown_zones: Counter[str] = field(default_factory=Counter)
     #: Values of the list's ZIP and state columns that are neither -> rows.
     unknown_places: Counter[str] = field(default_factory=Counter)
-    #: Texts for which the campaign's zone decides, because the recipient's is unknown.
+    #: Rows for which the campaign's zone decides, because the recipient's is unknown.
     without_zone: int = 0
     #: Rows that `--resend` sends again, the `unconfirmed` ones among them, and rows that it cannot send again.
     again: int = 0

@@ -27,7 +27,7 @@ from batchsend.planning.planner import CostlyCharacters
 from batchsend.settings import os_user
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.net import is_this_machine
-from batchsend.utils.timestamps import for_people, from_text
+from batchsend.utils.timestamps import for_people, from_text, to_text
 from batchsend.utils.wording import duration, row_count, segment_count, text_count
 
 #: Row numbers kept of each group, and different values of a column that are named.
@@ -89,10 +89,12 @@ class FirstMessage(NamedTuple):
 class PlanSummary:
     """The summary of a plan. Times are UTC; counts are rows unless their name says otherwise.
 
-    `department`, `user`: who sends, in words; `counts`: status -> rows; `groups`: the largest first; `wait`: this
-    start waits for quiet hours to end; `waiting_until`: when the first row that waits may be sent; `run`: the run
-    that continues; `is_known`: the campaign has been sent before; `again`: texts that `resend` sends again;
-    `remarks`: sentences.
+    `department`, `user`: who sends, in words; `cut_row`: the last row, if the list looks cut off; `counts`: status ->
+    rows; `groups`: the largest first; `wait`: this start waits for quiet hours to end; `waiting_until`: when the
+    first row that waits may be sent; `run`: the run that continues; `is_known`: the campaign is in the ledger,
+    `known_since`: when its first run there began (UTC text); `again`: texts that `resend` sends again;
+    `unknown_zones`: values of rows that are no zone, ZIP code or state; `without_zone`: rows for which the campaign's
+    zone decides; `without_hours`: rows that no hour suits; `remarks`: sentences.
     """
 
     campaign: str
@@ -105,6 +107,7 @@ class PlanSummary:
     list_file: Path
     list_saved_at: datetime
     list_notes: tuple[str, ...]
+    cut_row: int | None
     template_by: str | None
     templates: tuple[TemplateUse, ...]
     texts: int
@@ -117,6 +120,8 @@ class PlanSummary:
     wait: bool
     waiting_until: datetime | None
     run: RunRecord | None
+    known_since: str | None
+    last_run: RunRecord | None
     is_known: bool
     resend: str | None
     again: int
@@ -130,6 +135,9 @@ class PlanSummary:
     differing_rows: int
     first_message: FirstMessage | None
     unusual: str | None
+    unknown_zones: int
+    without_zone: int
+    without_hours: int
     remarks: tuple[str, ...]
 
     @cached_property
@@ -213,13 +221,23 @@ class PlanSummary:
         return [group for group in self.groups if group.status in statuses and group.codes != Code.STOPPED]
 
     def as_json(self) -> dict[str, Any]:
-        """What the JSON log says of a plan."""
+        """What the JSON log says of a plan. Remarks are left out, because they can quote cells of the list."""
+        last = self.last_run
         return {
             "texts": self.texts,
             "segments": self.segments,
             "rows": dict(self.counts),
             "goes_on": self.run.id if self.run is not None else None,
             "unusual": self.unusual,
+            "unknown_zones": self.unknown_zones,
+            "without_zone": self.without_zone,
+            "without_hours": self.without_hours,
+            "list": str(self.list_file),
+            "list_saved_at": to_text(self.list_saved_at),
+            "list_notes": list(self.list_notes),
+            "list_cut_at": self.cut_row,
+            "known_since": self.known_since,
+            "last_run": {"run": last.id, "began": last.created_at} if last is not None else None,
         }
 
     @property
@@ -247,6 +265,7 @@ def summarize(plan: Plan) -> PlanSummary:
         list_file=customers.path,
         list_saved_at=customers.saved_at,
         list_notes=(*customers.notes, *sources.suppression.notes),
+        cut_row=customers.cut_row,
         template_by=sources.template.column if sources.template.cases else None,
         templates=_templates(plan),
         texts=plan.texts,
@@ -259,6 +278,8 @@ def summarize(plan: Plan) -> PlanSummary:
         wait=plan.wait_rules.wait,
         waiting_until=plan.waiting_until(),
         run=plan.run,
+        known_since=plan.runs[-1].created_at if plan.runs else None,
+        last_run=plan.runs[0] if plan.runs else None,
         is_known=plan.known is not None,
         resend=request.resend,
         again=again,
@@ -272,6 +293,9 @@ def summarize(plan: Plan) -> PlanSummary:
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),
         unusual=plan.unusual,
+        unknown_zones=remarks.unknown_zones.total() + remarks.unknown_places.total(),
+        without_zone=remarks.without_zone,
+        without_hours=plan.rows_without_hours(),
         remarks=tuple(_remarks(plan, preferred)),
     )
 
@@ -340,6 +364,7 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     remarks = plan.remarks
     if plan.unusual is not None:
         yield plan.unusual
+    yield from _cut_off(plan.sources.customers.cut_row)
     where = plan.request.campaign.recipients.where
     if where is not None:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
@@ -357,16 +382,35 @@ def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
         yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
     if preferred:
         yield f"{text_count(preferred)} without a phone: sent to the customer's preferred number."
-    for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
-        yield f'"{word}" is not a time zone: {row_count(count)} used the ZIP code, state or area code.'
-    for word, count in remarks.unknown_places.most_common(VALUES_NAMED):
-        yield f'"{word}" is not a ZIP code or state: {row_count(count)} used the phone\'s area code.'
-    if remarks.without_zone:
-        yield f"{text_count(remarks.without_zone)} to unknown time zones: the campaign's quiet hours apply."
+    yield from _remarks_on_zones(plan)
     template = plan.sources.template
     unmatched = template.unmatched(remarks.template_values) if template.cases else None
     if unmatched:
         yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
+
+
+def _remarks_on_zones(plan: Plan) -> Iterator[str]:
+    """Rows whose time zones are unknown, or too far apart."""
+    remarks = plan.remarks
+    for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
+        yield f'"{word}" is not a time zone: {row_count(count)} used the ZIP code, state or area code.'
+    for word, count in remarks.unknown_places.most_common(VALUES_NAMED):
+        yield f'"{word}" is not recognized as a ZIP code or state: {row_count(count)} used the phone\'s area code.'
+    if remarks.without_zone:
+        yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
+    if never := plan.rows_without_hours():
+        yield (
+            f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "
+            "Give the list a column with time zones."
+        )
+
+
+def _cut_off(row: int | None) -> Iterator[str]:
+    if row is not None:
+        yield (
+            f"The list looks cut off: its last row, {row:,}, ends early and has no line end. Rows may be missing. "
+            "Export the list again."
+        )
 
 
 def named_values(counts: Mapping[str, int]) -> str:

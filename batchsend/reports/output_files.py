@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import ResultsError
 from batchsend.ledger.ledger import Ledger, NewRun, RunRecord, StartRecord
 from batchsend.ledger.purge import purged
@@ -88,7 +89,7 @@ def _write_report(ledger: Ledger, run_id: int, heading: RunHeading, path: Path) 
 def _run_heading(run: NewRun, number: int | None, workbook: Path) -> RunHeading:
     from batchsend.reports.pages.report import RunHeading
 
-    zone = ZoneInfo(run.zone)
+    zone = zone_with_newest_rules(run.zone)
     return RunHeading(
         campaign=run.about.get("campaign", ""),
         number=number,
@@ -132,7 +133,7 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
     refuse_inputs(path, inputs_of_run(run))
     check_writable(path)
     return write_results(
-        path, RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), heading, run.id, only)
+        path, RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), heading, run.id, only)
     )
 
 
@@ -140,7 +141,7 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
     """Writes rows of a run as a list with only the list's columns. Raises `ResultsError`."""
     from batchsend.reports.list_file import write_list
 
-    results = RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id, only)
+    results = RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), [], run.id, only)
     if not results.row_count:
         raise ResultsError(
             f"Run {run.id} has no row that is {' or '.join(only or ['anything'])}. Nothing was written."
@@ -186,6 +187,13 @@ def results_path(campaign: Campaign, run_id: int | None) -> Path:
     """Returns the path for the results of a run; `run_id` is `None` for a rehearsal."""
     suffix = "rehearsal" if run_id is None else str(run_id)
     return campaign.directory / "results" / f"{campaign.stem}-{suffix}.xlsx"
+
+
+def reported_runs(campaign: Campaign) -> list[int]:
+    """The numbers of the runs whose report pages are in the campaign's results folder, in order."""
+    pages = results_path(campaign, None).parent.glob(f"{glob.escape(campaign.stem)}-*.html")
+    numbers = (page.stem.removeprefix(f"{campaign.stem}-") for page in pages)
+    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def preview_path(campaign: Campaign, folder: Path | None) -> Path:

@@ -141,8 +141,9 @@ def _with_list(campaign: Campaign, customers: pd.DataFrame, folder: Path) -> Cam
     from batchsend.lists.formats.frames import save_frame
 
     saved = save_frame(customers, folder, campaign.stem)
-    # The options are for the campaign's own list.
-    return campaign.model_copy(update={"list": saved, "list_options": ListOptionsTable()})
+    # The options are for the campaign's own list, and this file is already whole.
+    guards = campaign.guards.model_copy(update={"list_settle": None})
+    return campaign.model_copy(update={"list": saved, "list_options": ListOptionsTable(), "guards": guards})
 
 
 def _ignore(_event: Event) -> None:

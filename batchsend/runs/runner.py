@@ -18,8 +18,10 @@ from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import code_counts
+from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
+from batchsend.planning.suppression import WatchedSuppression
 from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
@@ -40,7 +42,7 @@ from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event
+from batchsend.sending.sender import Ending, Event, Waiting
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now
@@ -80,7 +82,14 @@ class _Run:
         return None if self.id == SCRATCH_RUN else self.id
 
     def outbox(self) -> Outbox:
-        return Outbox(self.ledger, self.id, self.stored.start_id, uuid.uuid4().hex)
+        return Outbox(self.ledger, self.id, self.stored.start_id, uuid.uuid4().hex, self.suppression())
+
+    def suppression(self) -> WatchedSuppression:
+        """The campaign's suppression files, as they change while the run is sent."""
+        recipients = self.plan.request.campaign.recipients
+        return WatchedSuppression(
+            recipients.suppress, recipients.default_region, self.plan.sources.suppression
+        )
 
     def identity(self) -> Mapping[str, str]:
         """What identifies the run's messages in updates."""
@@ -94,7 +103,7 @@ def send(
 
     `ask` is called at Ctrl-C when workers help: should the whole run stop?
     """
-    request = plan_request(start)
+    request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
     check_target(request.campaign, start.results_path(0))
@@ -125,12 +134,17 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     start = replace(start, options=replace(start.options, wait=True))
     results = start.results_path(None)
     check_target(with_newest_list(start.campaign), results)
-    with planned(start) as plan:
+    with planned(start, told_to(listener)) as plan:
         check_guards(start, plan)
         require_confirmation(plan.texts == 0 or confirm(plan))
         run = _Run(plan, plan.scratch, StoredPlan(SCRATCH_RUN, 0, {}), results)
         ending = asyncio.run(_send_to_sandbox(run, listener)) if plan.texts else Ending()
         return _with_page(_report(run, ending), run)
+
+
+def told_to(listener: Listener) -> OnWait:
+    """Tells `listener` that a start waits for its files."""
+    return lambda seconds, reason: listener(Waiting(seconds, reason))
 
 
 def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
@@ -160,7 +174,9 @@ def _send_stored(
     from batchsend.sending.cluster.open_runs import OpenRun
 
     open_run = OpenRun(run.id, run.stored.start_id, settings)
-    ending = asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask))
+    ending = asyncio.run(
+        dispatch_together(open_run, run.ledger, credentials, listener, ask, run.suppression())
+    )
     if not ending.left:
         forget_jobs(run.ledger, run.id)
     return ending

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,12 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
-from batchsend.ledger.runs import recorded_codes
-from batchsend.lists.newest import newest_match
+from batchsend.ledger.runs import last_run_id, recorded_codes
+from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_settled
 from batchsend.planning.guards import Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
-from batchsend.reports.output_files import inputs_of, refuse_inputs, results_path
+from batchsend.reports.output_files import inputs_of, refuse_inputs, reported_runs, results_path
 from batchsend.reports.results_file import check_writable
 from batchsend.settings import Settings
 from batchsend.statuses import Status
@@ -72,9 +72,9 @@ def require_confirmation(confirmed: bool) -> None:
 
 
 @contextmanager
-def planned(start: Start) -> Iterator[Plan]:
+def planned(start: Start, on_wait: OnWait = no_word) -> Iterator[Plan]:
     """Makes the plan of a start without changing anything. Raises `BatchsendError`."""
-    request = plan_request(start)
+    request = plan_request(start, on_wait)
     ledger = open_for_reading(start.ledger_url)
     try:
         with make_plan(request, ledger) as plan:
@@ -84,11 +84,15 @@ def planned(start: Start) -> Iterator[Plan]:
             ledger.close()
 
 
-def plan_request(start: Start) -> PlanRequest:
-    """The request for the plan of a start. Raises `BatchsendError` if the list or `--resend` cannot be used."""
+def plan_request(start: Start, on_wait: OnWait) -> PlanRequest:
+    """The request for the plan of a start, as soon as its files are settled.
+
+    Raises `BatchsendError` if the list or `--resend` cannot be used.
+    """
     options = start.options
     if options.resend is not None:
         check_resend(options.resend, partial(_recorded_codes, start.ledger_url))
+    _wait_for_files(start.campaign, on_wait)
     return PlanRequest(
         campaign=with_newest_list(start.campaign),
         base_url=start.settings.base_url,
@@ -99,6 +103,14 @@ def plan_request(start: Start) -> PlanRequest:
         new_campaign=options.new_campaign,
         wait=options.wait,
     )
+
+
+def _wait_for_files(campaign: Campaign, on_wait: OnWait) -> None:
+    settle = campaign.guards.list_settle
+    if settle is not None:
+        # A suppression file that is only half there lets through people who opted out.
+        suppress = campaign.recipients.suppress
+        wait_until_settled(lambda: (with_newest_list(campaign).list, *suppress), settle, on_wait)
 
 
 def _recorded_codes(ledger_url: str) -> set[str]:
@@ -162,7 +174,28 @@ def guard_refusals(start: Start, plan: Plan) -> list[str]:
         now_texts=plan.texts if start.options.expect is None else None,
         unknown=_unknown(start, plan),
     )
-    return [f"{campaign.path}: {sentence}" for sentence in refusals(campaign.guards, facts)]
+    found = [*refusals(campaign.guards, facts), *(_unknown_runs(start, plan) if plan.texts_in_all else ())]
+    return [f"{campaign.path}: {sentence}" for sentence in found]
+
+
+def _unknown_runs(start: Start, plan: Plan) -> Iterator[str]:
+    """Refuses a ledger that does not know runs whose results are there: people texted since would be texted again."""
+    reported = reported_runs(plan.request.campaign)
+    if not reported:
+        return
+    ledger = open_for_reading(start.ledger_url)
+    with closing(ledger) if ledger is not None else nullcontext():
+        last = last_run_id(ledger) if ledger is not None else 0
+    if reported[-1] > last:
+        first = next(number for number in reported if number > last)
+        known = f"no run after {last}" if last else "no run"
+        yield (
+            f"{results_path(plan.request.campaign, first)} has the results of run {first}, but the ledger "
+            f"{ledger_name(start.ledger_url)} has {known}. It is another ledger or an older copy, and does not know "
+            f"who was texted by run {first} and later. Use the right ledger. If it is lost, move the results of run "
+            f"{first} and later to another folder, and name their workbooks under `suppress` in [recipients], so "
+            f"that their customers are skipped."
+        )
 
 
 def _unknown(start: Start, plan: Plan) -> str | None:

@@ -27,7 +27,7 @@ from batchsend.messages.sms import SmsSize, size_with_opt_out
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.planning.list_checks import API_UUID
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
-from batchsend.runs.runner import Api, Listener, sandbox_api
+from batchsend.runs.runner import Api, Listener, sandbox_api, told_to
 from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
 from batchsend.sending.dispatch import dispatch
 from batchsend.sending.outbox import Outbox
@@ -79,7 +79,7 @@ def send_trial(
     api = None if rehearsal else Api(start.settings.base_url, require_credentials(start.settings))
     if not rehearsal:
         refuse_sample_ids(start.campaign)
-    with planned(start) as plan:
+    with planned(start, told_to(listener)) as plan:
         trial = _trial(plan, customer_uuid, row)
         require_confirmation(confirm(trial))
         return asyncio.run(_send(trial, api, listener))

@@ -23,6 +23,8 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs.lookup import find_ledger
+from batchsend.runs.status_metrics import Sample
+from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.services.callback_auth import SIGNATURE_HEADER, CallbackAuth, load_callback_auth
 from batchsend.services.update_recorder import Recorder, UpdateCounts
 from batchsend.settings import CALLBACK_SIGNING_KEY, load_settings
@@ -171,6 +173,7 @@ async def listen(
     host: str,
     port: int,
     *,
+    status: StatusAddress | None,
     ready: Callable[[str, CallbackAuth], None],
     complain: Callable[[str], None],
     stop: asyncio.Event,
@@ -179,7 +182,10 @@ async def listen(
     recorder = Recorder(Deliveries(ledger), complain)
     running = asyncio.create_task(recorder.run())
     try:
-        async with Listener(recorder, auth, host, port, complain) as listener:
+        async with (
+            serving_loop_status(status, _status_of(ledger, recorder)),
+            Listener(recorder, auth, host, port, complain) as listener,
+        ):
             ready(listener.address, auth)
             if not is_this_machine(host) and auth.signing_key is None:
                 complain(_open_to_others(host))
@@ -188,6 +194,16 @@ async def listen(
         recorder.close()
         await running
     return recorder.counts
+
+
+def _status_of(ledger: Ledger, recorder: Recorder) -> ServiceStatus:
+    def samples() -> list[Sample]:
+        return [
+            Sample("updates_recorded", recorder.counts.recorded),
+            Sample("updates_waiting", recorder.left),
+        ]
+
+    return ServiceStatus("callbacks", lambda: [ledger.full_url], problem=recorder.problem, samples=samples)
 
 
 def _open_to_others(host: str) -> str:
@@ -203,6 +219,7 @@ def serve(
     ledger_option: str | None,
     host: str,
     port: int,
+    status: StatusAddress | None = None,
     *,
     ready: Callable[[str, CallbackAuth], None],
     complain: Callable[[str], None],
@@ -212,7 +229,9 @@ def serve(
     async def run(ledger: Ledger, auth: CallbackAuth) -> UpdateCounts:
         stop = asyncio.Event()
         with stopping_on_signals(stop):
-            return await listen(ledger, auth, host, port, ready=ready, complain=complain, stop=stop)
+            return await listen(
+                ledger, auth, host, port, status=status, ready=ready, complain=complain, stop=stop
+            )
 
     with _ledger_of(ledger_option) as ledger:
         return asyncio.run(run(ledger, _auth_of(ledger)))

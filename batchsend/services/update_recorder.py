@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ _MATCH_RECENT = timedelta(minutes=10)
 #: How often, in seconds, old updates are deleted and all updates without a row are matched again.
 _CLEANUP_SECONDS = 3600.0
 _KEEP_FOR = timedelta(days=90)
+#: A commit that takes so many seconds hangs.
+_HANGING_AFTER = 60.0
 _MAX_KEPT = 1_000_000
 
 
@@ -61,6 +64,7 @@ class Recorder:
         self._closing = False
         self._batch_size = _MAX_BATCH
         self._failing = False
+        self._storing_since: float | None = None
         self._unmatched_at: str | None = None
         self._began = to_text(now())
         self.counts = UpdateCounts()
@@ -91,6 +95,15 @@ class Recorder:
     def left(self) -> int:
         """How many updates are not stored yet."""
         return len(self._waiting)
+
+    def problem(self) -> str | None:
+        """Why updates are not recorded at present. Can be called from another thread."""
+        since = self._storing_since
+        if self._failing:
+            return "the ledger does not record updates"
+        if since is not None and time.monotonic() - since > _HANGING_AFTER:
+            return "recording updates takes more than a minute"
+        return None
 
     async def run(self) -> None:
         """Stores updates until `close` is called. Drops the ones that the ledger refuses after that."""
@@ -139,6 +152,7 @@ class Recorder:
     async def _store(self, thread: ThreadPoolExecutor) -> bool:
         """Stores the next updates in one commit. Returns False where some have to wait for another process."""
         batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
+        self._storing_since = time.monotonic()
         try:
             recorded = await asyncio.get_running_loop().run_in_executor(
                 thread, self._deliveries.record, [one.received for one in batch]
@@ -148,6 +162,8 @@ class Recorder:
             self._waiting.extend(batch)
             self._batch_size = max(1, self._batch_size // 2)
             raise
+        finally:
+            self._storing_since = None
         self._batch_size = min(_MAX_BATCH, self._batch_size * 2)
         self.counts.recorded += sum(one.received.digest not in recorded.busy for one in batch)
         if recorded.unmatched:

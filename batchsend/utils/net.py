@@ -25,14 +25,20 @@ def in_url(host: str) -> str:
 
 
 def cannot_listen(
-    host: str, port: int, error: OSError | OverflowError, suspect: str, *, program: str = "batchsend"
+    host: str,
+    port: int,
+    error: OSError | OverflowError,
+    suspect: str,
+    *,
+    program: str = "batchsend",
+    option: str = "--port",
 ) -> str:
-    """Why `program` cannot listen there. `suspect`: another program that may be using the port."""
+    """Why `program` cannot listen there. `suspect`: another program that may be using the port of this `option`."""
     where = f"{program} cannot listen on {host}, port {port}"
     if isinstance(error, OverflowError):
-        return f"{where}: a port is a number from 0 to 65535. Choose another --port."
+        return f"{where}: a port is a number from 0 to 65535. Choose another {option}."
     if error.errno == errno.EADDRINUSE:
-        return f"{where}: another program uses it, {suspect}. Stop that one, or choose another --port."
+        return f"{where}: another program uses it, {suspect}. Stop that one, or choose another {option}."
     if error.errno == errno.EACCES:
         return f"{where}: this user may not use it. Choose a port above 1023."
     return f"{where}: this computer has no such address. Use 127.0.0.1, or one of this computer's addresses."

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
+from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.purged_phones import spellings
 from batchsend.ledger.runs import starts_of
@@ -18,6 +21,7 @@ from batchsend.ledger.schema import messages
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.sending.cluster.open_runs import active_workers
+from batchsend.settings import load_settings
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 
@@ -68,6 +72,16 @@ class CampaignLedger:
     def runs(self) -> list[RunRecord]:
         """Returns the campaign's runs, the latest first."""
         return self.ledger.runs_of(self.record.id) if self.record is not None else []
+
+
+def ledgers_of(folder: WebFolder) -> set[str]:
+    """Returns the URLs of the ledgers of the folder's campaigns. Raises `BatchsendError`."""
+    here = Path.cwd()
+    urls = set()
+    for directory in {file.path.parent for file in folder.campaigns()}:
+        settings = load_settings(directory, here, os.environ)
+        urls.add(resolve_ledger_url(folder.ledger, settings, directory))
+    return urls
 
 
 @contextmanager

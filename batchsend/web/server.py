@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 
 from batchsend.errors import BatchsendError, SettingsError
+from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
 from batchsend.web.auth.middleware import (
@@ -33,7 +34,7 @@ from batchsend.web.folder import NotFoundError, WebFolder, users_file
 from batchsend.web.jobs.list_process import LIST_READER, ListReader
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
-from batchsend.web.queries import ActiveRuns
+from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import campaigns, editing, login, run_actions
@@ -78,7 +79,7 @@ class Options:
         return bool(self.names) or not is_this_machine(self.host)
 
 
-def serve(options: Options, *, say: Callable[[str], None]) -> None:
+def serve(options: Options, status: StatusAddress | None = None, *, say: Callable[[str], None]) -> None:
     """Runs the server until Ctrl-C or SIGTERM. `say`: prints a line. Raises `BatchsendError`."""
     users = Users(users_file(options.root))
     if options.shared and not users.names():
@@ -87,12 +88,15 @@ def serve(options: Options, *, say: Callable[[str], None]) -> None:
             f"{option}: other people could reach this computer's campaigns, so they must sign in with a name and a "
             f"password. Add them first: batchsend web-users add NAME"
         )
-    asyncio.run(_run(options, users, say))
+    asyncio.run(_run(options, users, status, say))
 
 
-async def _run(options: Options, users: Users, say: Callable[[str], None]) -> None:
+async def _run(
+    options: Options, users: Users, status: StatusAddress | None, say: Callable[[str], None]
+) -> None:
     stop = asyncio.Event()
-    async with _listening(options, users) as (auth, url):
+    own = ServiceStatus("web", lambda: ledgers_of(WebFolder(options.root, options.ledger)))
+    async with serving_loop_status(status, own), _listening(options, users) as (auth, url):
         link: str | None = None
         with stopping_on_signals(stop):
             say(f"The web console for {options.root} is at {url}")

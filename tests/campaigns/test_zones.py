@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import zoneinfo
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from batchsend.campaigns.zones import known_zone
+from batchsend.campaigns.zones import known_zone, zone_with_newest_rules
 
 SUMMER, WINTER = datetime(2026, 7, 16, tzinfo=UTC), datetime(2026, 1, 16, tzinfo=UTC)
 
@@ -58,3 +61,25 @@ def test_american_names(name: str, zone: str | None) -> None:
 def test_american_zones_have_daylight_saving(name: str) -> None:
     zone = ZoneInfo(known_zone(name) or "")
     assert SUMMER.astimezone(zone).utcoffset() != WINTER.astimezone(zone).utcoffset()
+
+
+@pytest.mark.parametrize(("version", "offset"), [("2000a", -4), ("9999a", -10)])
+def test_the_newer_of_the_systems_rules_and_the_packages_count(
+    tmp_path: Path, version: str, offset: int, request: pytest.FixtureRequest
+) -> None:
+    # The system says that New York has Hawaii's time.
+    (tmp_path / "America").mkdir()
+    honolulu = (files("tzdata") / "zoneinfo/Pacific/Honolulu").read_bytes()
+    (tmp_path / "America/New_York").write_bytes(honolulu)
+    (tmp_path / "tzdata.zi").write_text(f"# version {version}\n", encoding="utf-8")
+    request.addfinalizer(_forget_zones)
+    request.addfinalizer(zoneinfo.reset_tzpath)
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    _forget_zones()
+    zone = zone_with_newest_rules("America/New_York")
+    assert SUMMER.astimezone(zone).utcoffset() == timedelta(hours=offset)
+
+
+def _forget_zones() -> None:
+    zone_with_newest_rules.cache_clear()
+    ZoneInfo.clear_cache()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from world import PASSWORD, Finished, Sandbox, World, customers
+import pytest
+from world import CAMPAIGN, PASSWORD, Finished, Sandbox, World, customers
 
 from batchsend.cli.json_log import run_as_job
 from batchsend.errors import LedgerError
@@ -52,6 +54,76 @@ def test_a_line_for_each_event_and_one_object_for_the_end(world: World, sandbox:
     again = world.send(*JOB)
     assert [event["event"] for event in events(again)] == ["ended"]
     assert json.loads(again.out)["planned"] == 0
+
+
+def test_the_plan_names_its_list_the_ledger_and_what_looks_wrong(world: World, sandbox: Sandbox) -> None:
+    people = [
+        person | {"Timezone": zone} for person, zone in zip(customers(2), ("MST", "Nowhere"), strict=True)
+    ]
+    world.write(people, campaign='[sending]\nquiet_hours = { from = "03:00", to = "03:01" }\n')
+    file = world.folder / "customers.csv"
+    file.write_bytes(file.read_bytes().rstrip().removesuffix(b",Nowhere") + b",Nowhere\nc,Ann")
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    planned = events(world.send(*JOB))[0]
+    assert planned["list"] == str(file)
+    assert planned["list_saved_at"] == "2023-11-14T22:13:20.000Z"
+    assert planned["list_notes"] == ["its last line has no line end"]
+    assert planned["list_cut_at"] == 4
+    assert planned["unknown_zones"] == 1
+    assert planned["ledger"] == str(world.folder / ".batchsend" / "ledger.db")
+    assert (planned["known_since"], planned["last_run"]) == (None, None)
+    world.write(customers(3, "others"))
+    planned = events(world.send(*JOB))[0]
+    assert planned["known_since"] == planned["last_run"]["began"]
+    assert planned["last_run"]["run"] == 1
+    assert planned["list_cut_at"] is None
+
+
+#: A word in every cell of the list but the ids.
+CELL = "Zebulon"
+LISTS = [
+    "template = 'message.txt.j2'",
+    "[recipients]\nconsent = { column = 'First Name', yes = ['Y'] }",
+    "[recipients]\nkey = ['First Name']",
+    "[recipients]\nwhere = 'first_name | number > 3'",
+    "[recipients]\nwhere = 'first_name < 3'",
+    "[recipients]\nsuppress = ['customers.csv']",
+    "[columns]\ntimezone = 'First Name'\n[sending]\nquiet_hours = 'TCPA'",
+    "[columns]\nphone = 'First Name'",
+    "[columns]\nuser_uuid = 'First Name'",
+    "[columns]\ncustomer_uuid = 'First Name'",
+    "[list_options]\ndelimiter = 'tab'",
+    "[guards]\nmax_texts = 1",
+]
+TEMPLATES = [
+    "Hi {{ first_name }}",
+    "Hi {{ first_nam }}",
+    "Hi {{ first_name | date }}",
+    "Hi {{ first_name | money }} {{ 1 // 0 }}",
+    "Hi {{ first_name[99] }} {{ first_name + 1 }}",
+]
+
+
+@pytest.mark.parametrize(
+    ("more", "template"), [*((more, TEMPLATES[0]) for more in LISTS), *(("", text) for text in TEMPLATES)]
+)
+def test_no_line_quotes_a_cell(world: World, sandbox: Sandbox, more: str, template: str) -> None:
+    people = [person | {"First Name": CELL, "Timezone": CELL, "Day": CELL} for person in customers(4)]
+    people[1]["Day"] = f'{CELL}"\n"'
+    text = CAMPAIGN.replace('user_uuid = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"\n', "")
+    if "user_uuid" not in more:
+        text = CAMPAIGN
+    if more.startswith("template"):
+        text, more = (
+            text.replace('template = "message.txt.j2"', ""),
+            (
+                "template_by = { column = 'Day', default = 'message.txt.j2', cases = { 'message.txt.j2' = ['x'] } }"
+            ),
+        )
+    world.write(people, campaign=f"{text}\n{more}\n", template=template)
+    done = world.send(*JOB, "--sandbox", "--strict")
+    assert all(map(json.loads, [*done.err.splitlines(), *done.out.splitlines()]))
+    assert CELL.casefold() not in (done.err + done.out).casefold()
 
 
 def test_a_refused_start_is_an_event_with_its_reason(world: World, sandbox: Sandbox) -> None:

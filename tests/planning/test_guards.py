@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -207,6 +210,61 @@ def test_an_unusual_number_is_refused_until_a_person_confirms_it(world: World, s
     assert len(sandbox.texts()) == 6
     assert world.send("--expect", "5").code == 0
     assert len(sandbox.texts()) == 11
+
+
+def test_a_list_that_is_still_being_written_is_waited_for(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2), campaign="[guards]\nlist_settle = 0.5\n")
+    done = world.send("--log-format", "json")
+    assert done.code == 0
+    waiting, planned, *_ = map(json.loads, done.err.splitlines())
+    assert (waiting["event"], planned["event"]) == ("waiting", "planned")
+    assert 0 < waiting["seconds"] <= 0.5
+    assert "customers.csv was changed less than 0.5 seconds ago (guards.list_settle)" in waiting["reason"]
+    hour_ago = time.time() - 3600
+    os.utime(world.folder / "customers.csv", (hour_ago, hour_ago))
+    for looked in (world.run("preview", "campaign.toml"), world.send("--quiet"), world.send("--sandbox")):
+        assert looked.code == 0
+        assert "list_settle" not in looked.err
+    # People who opted out are in a file that is not whole yet.
+    world.write(campaign='[recipients]\nsuppress = ["opt_outs.csv"]\n[guards]\nlist_settle = 0.5\n')
+    world.write_list([{"Customer UUID": "customer-1"}], "opt_outs.csv")
+    looked = world.run("preview", "campaign.toml")
+    assert "waiting about 1 second" in looked.err
+    assert "opt_outs.csv was changed" in looked.err
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("options", [(), ("--log-format", "json")])
+def test_a_signal_ends_the_wait_for_a_list(
+    world: World, sandbox: Sandbox, stop: signal.Signals, options: tuple[str, ...]
+) -> None:
+    world.write(customers(2), campaign='[guards]\nlist_settle = "1h"\n')
+    process = world.start("send", "campaign.toml", "--yes", *options)
+    assert process.stderr is not None
+    assert "customers.csv was changed less than 1 hour ago" in process.stderr.readline()
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nterrupted" in err
+    assert sandbox.requests() == []
+    assert world.run("runs").out == ""
+
+
+def test_a_list_that_was_cut_off_is_said(world: World) -> None:
+    world.write(customers(3))
+    file = world.folder / "customers.csv"
+    whole = file.read_bytes().rstrip()
+    file.write_bytes(whole)
+    looked = world.run("preview", "campaign.toml")
+    assert "its last line has no line end" in looked.out
+    assert "looks cut off" not in looked.out
+    file.write_bytes(whole[: whole.rindex(b",")])
+    looked = world.run("preview", "campaign.toml")
+    assert "The list looks cut off: its last row, 4, ends early and has no line end." in " ".join(
+        looked.out.split()
+    )
+    page = (world.folder / "previews" / "campaign.html").read_text(encoding="utf-8")
+    assert "The list looks cut off" in page
 
 
 def test_todays_file_is_found_by_its_pattern(world: World, sandbox: Sandbox) -> None:

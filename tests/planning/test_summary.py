@@ -57,6 +57,32 @@ def test_texts_that_wait_for_quiet_hours_are_not_counted(tmp_path: Path) -> None
     )
 
 
+def test_rows_that_no_hour_suits_are_named(tmp_path: Path) -> None:
+    # A Russian mobile phone may be anywhere from Kaliningrad to Kamchatka.
+    rows = [{"Phone": "+79161234567"}, {"Phone": "+79161234568"}, {"Phone": "", "Timezone": "CT"}]
+    short = '[sending]\nquiet_hours = { from = "18:00", to = "10:00", timezone = "recipient" }\n'
+    (never,) = summary(tmp_path, rows[:2], short).remarks
+    assert never == (
+        "2 rows cannot be texted at any hour: it is always night in one of the phone's time zones. "
+        "Give the list a column with time zones."
+    )
+    long = short.replace("18:00", "21:00").replace("10:00", "08:00")
+    assert summary(tmp_path, rows[:2], long).remarks == ()
+
+
+def test_the_remarks_say_which_zone_decided(tmp_path: Path) -> None:
+    rows = [
+        {"Phone": "3125550100", "Timezone": "Chicagoland", "Zip": "60601"},
+        {"Phone": "3125550101", "Timezone": "", "Zip": "Illinois"},
+        {"Phone": "8005550102", "Timezone": "", "Zip": ""},
+    ]
+    assert summary(tmp_path, rows, '[sending]\nquiet_hours = "TCPA"\n').remarks == (
+        '"Chicagoland" is not a time zone: 1 row used the ZIP code, state or area code.',
+        '"Illinois" is not recognized as a ZIP code or state: 1 row used the phone\'s area code.',
+        "1 row without a known time zone: the campaign's time zone decides.",
+    )
+
+
 @pytest.mark.parametrize(
     ("limit", "expected"), [(None, (("í", 2, (2, 4)),)), (2, (("í", 1, (2,)),)), (0, ())]
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from batchsend.cli.text.layout import labeled
 from batchsend.cli.text.plan import host_of
 from batchsend.ledger.attempts import Attempt
+from batchsend.ledger.backup import Backup
 from batchsend.ledger.optouts import OptOut, OptOutSource
 from batchsend.ledger.purge import Purgeable
 from batchsend.ledger.purged_phones import is_purged
@@ -38,9 +39,13 @@ def named(entry: OptOut) -> str:
     """`customer abc, (312) 555-0142`."""
     parts = [
         f"customer {entry.customer_uuid}" if entry.customer_uuid else "",
-        "a number that was purged" if is_purged(entry.phone) else display_phone(entry.phone),
+        _phone_of(entry) if entry.phone else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _phone_of(entry: OptOut) -> str:
+    return "a number that was purged" if is_purged(entry.phone) else display_phone(entry.phone)
 
 
 def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iterator[str]:
@@ -59,6 +64,13 @@ def purge_lines(found: Sequence[Purgeable], cutoff_day: str, where: str) -> Iter
     yield "Nobody is texted twice because of a purge."
 
 
+def backup_lines(where: str, made: Backup) -> Iterator[str]:
+    """What a backup has, and what it does not know."""
+    sent = f"last text sent {_utc(made.last_sent_at)}" if made.last_sent_at else "no text sent"
+    yield f"{where}: backed up to {made.file}"
+    yield f"  {made.runs:,} {'run' if made.runs == 1 else 'runs'}, {sent}. It does not know what is sent from now on."
+
+
 def entry_count(count: int) -> str:
     """`1 entry`, `1,200 entries`."""
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
@@ -69,7 +81,7 @@ def attempt_lines(attempts: Sequence[Attempt], recipient: str) -> Iterator[str]:
     if not attempts:
         yield f"This ledger has no text to {recipient}."
     for one in attempts:
-        when = f"{one.sent_at[:19].replace('T', ' ')} UTC" if one.sent_at else "at an unknown time"
+        when = _utc(one.sent_at) if one.sent_at else "at an unknown time"
         status, codes = (
             (Status.UNCONFIRMED, Code.INTERRUPTED) if one.status == IN_FLIGHT else (one.status, one.codes)
         )
@@ -86,6 +98,10 @@ def attempt_lines(attempts: Sequence[Attempt], recipient: str) -> Iterator[str]:
             yield labeled("sent by", f"{one.os_user} on {one.host}")
             yield labeled("list", f"{one.list_file}, SHA-256 {one.list_sha256}")
             yield labeled("template", f"{one.template_file}, SHA-256 {one.template_sha256}")
+
+
+def _utc(moment: str) -> str:
+    return f"{moment[:19].replace('T', ' ')} UTC"
 
 
 def _number_of(one: Attempt) -> str:

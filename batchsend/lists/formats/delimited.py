@@ -38,6 +38,8 @@ _CTRL_Z = "\x1a"
 # Lines that are read at a time.
 _LINES = 200
 _BUFFER = 256 * 1024
+# Bytes at the end of a file in which its last line end is looked for.
+_TAIL = 256
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,21 @@ def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextS
         encoding=encoding,
         delimiter=delimiter,
         has_sep_line=by_sep_line is not None,
-        notes=(*([note] if note else []), *([f"separated by {name}s"] if name else [])),
+        notes=(
+            *([note] if note else []),
+            *([f"separated by {name}s"] if name else []),
+            *([] if ends_with_line(path) else ["its last line has no line end"]),
+        ),
     )
+
+
+def ends_with_line(path: Path) -> bool:
+    """Whether the last line of a text file has its line end. A file that was cut off in a row has not."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _TAIL))
+        tail = file.read()
+    # In UTF-16 and UTF-32, every line end has zeros around it.
+    return tail.replace(b"\0", b"").rstrip(b" \t\x1a")[-1:] in (b"\n", b"\r")
 
 
 def _open(path: Path, encoding: str) -> TextIO:
