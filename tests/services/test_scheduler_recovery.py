@@ -377,6 +377,7 @@ def test_whatever_happens_each_start_is_made_or_reported(data: st.DataObject) ->
         for child in [child for child in place.children if child.exit_code is None]:
             child.finish(0, place.now)
         place.run(*services, until=place.now + 6 * HOUR, step=30 * MINUTE)
+        place.run(*services, until=place.now + MINUTE)
         with opened(place) as ledger:
             last = last_made(ledger, WHO)
         assert last is None or not last.unfinished
@@ -466,17 +467,17 @@ def test_kill_of_the_send_alone(night: Night) -> None:
 def test_kill_of_the_scheduler_alone(night: Night, exit_code: int) -> None:
     if exit_code:
         night.bench.scripts["customer-4"] = [[says(answer(200, refusal("OPTED_OUT_COMMUNICATION_VALUE")))]]
-    with watching(night.world) as scheduler:
+    with watching(night.world) as killed:
         night.bench.wait_for_requests(3)
-        child = night.send_of(scheduler)
-        scheduler.process.kill()
-    with watching(night.world) as scheduler:
-        scheduler.until("warning")
-        assert child.is_running()
-        night.held.set()
-        finished = scheduler.until("finished")
-        assert (finished["exit"], finished["planned"]) == (exit_code, "2026-11-23T10:00:00.000Z")
-        assert scheduler.stop() == exit_code
+        child = night.send_of(killed)
+        killed.process.kill()
+        with watching(night.world) as scheduler:
+            scheduler.until("warning")
+            assert child.is_running()
+            night.held.set()
+            finished = scheduler.until("finished")
+            assert (finished["exit"], finished["planned"]) == (exit_code, "2026-11-23T10:00:00.000Z")
+            assert scheduler.stop() == exit_code
     assert "goes_on" not in [event["event"] for event in scheduler.events]
     night.check_rows()
 
