@@ -7,11 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import cast
 
-import pytest
-
 from batchsend.errors import LedgerError
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate, Recorded
-from batchsend.services import update_recorder
 from batchsend.services.update_recorder import Recorder
 
 
@@ -45,14 +42,13 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_commit_that_hangs_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_hangs_is_a_problem() -> None:
     moment = 0.0
-    monkeypatch.setattr(update_recorder.time, "monotonic", lambda: moment)
     ledger = FakeDeliveries()
 
     async def play() -> None:
         nonlocal moment
-        recorder = Recorder(cast("Deliveries", ledger), lambda _sentence: None)
+        recorder = Recorder(cast("Deliveries", ledger), lambda _sentence: None, lambda: moment)
         running = asyncio.create_task(recorder.run())
         recording = asyncio.create_task(recorder.record(b"{}", 600))
         await asyncio.to_thread(ledger.began.wait, 60)
