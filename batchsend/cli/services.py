@@ -105,8 +105,11 @@ def callbacks(host: str, port: int, status_port: int | None, status_host: str, l
 @click.command()
 @click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...")
 @click.option("--list", "list_", is_flag=True, help="Show the next times and the last starts, and exit.")
+@status_options
 @ledger_option
-def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Exit:
+def schedule(
+    campaigns: tuple[Path, ...], list_: bool, status_port: int | None, status_host: str, ledger: str | None
+) -> Exit:
     """Run campaigns at their [schedule] times.
 
     Without arguments, it runs all campaigns in . and ./campaigns. Each start is `send --yes --log-format json`.
@@ -122,9 +125,10 @@ def schedule(campaigns: tuple[Path, ...], list_: bool, ledger: str | None) -> Ex
             click.echo(problem, err=True)
         return Exit.REFUSED if found.problems else Exit.DONE
 
-    from batchsend.services.scheduler import serve
+    from batchsend.services.schedule_loop import serve
 
-    return serve(campaigns, ledger, lambda line: click.echo(line, err=True))
+    status = status_address(status_port, status_host)
+    return serve(campaigns, ledger, lambda line: click.echo(line, err=True), status)
 
 
 @click.command()

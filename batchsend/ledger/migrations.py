@@ -93,6 +93,17 @@ def _add_phone_hashes(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN phone_hash TEXT"))
 
 
+def _forget_zones_of_no_place(connection: Connection) -> None:
+    """Toll-free numbers and the like had all zones of the numbering plan. It is always night in one of them."""
+    everywhere = messages.c.clock.startswith("America/Adak|America/Anchorage|America/Anguilla|")
+    connection.execute(update(messages).where(everywhere).values(clock=None))
+
+
+def _to_version_5(connection: Connection) -> None:
+    _add_phone_hashes(connection)
+    _forget_zones_of_no_place(connection)
+
+
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     from batchsend.messages.keys import key_of
 
@@ -128,5 +139,5 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_shared_runs,
     2: _drop_unread_columns,
     3: _respell_keys,
-    4: _add_phone_hashes,
+    4: _to_version_5,
 }

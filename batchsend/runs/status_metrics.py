@@ -31,7 +31,7 @@ DESCRIPTIONS = {
     "planned_starts": "Starts of the campaign's schedule that were made (started) or missed.",
     "planned_start_timestamp_seconds": "The planned time of the schedule's last start of this outcome.",
     "next_start_timestamp_seconds": "The planned time of the schedule's next start.",
-    "campaign_needs_attention": "1 where a person has to look at the campaign's last start, else 0.",
+    "campaign_needs_attention": "1 where a person has to look at the campaign's last start or its problem, else 0.",
     "schedule_problems": "Campaign files that the scheduler cannot start.",
     "rate_configured": "Requests a second that the campaign allows; of open runs on PostgreSQL.",
     "rate_present": "Requests a second at present: lower after the API asked for fewer.",

@@ -91,7 +91,7 @@ class _Status:
     def __init__(self, status: ServiceStatus) -> None:
         self._status = status
         self._readers: dict[str, FigureReader] = {}
-        self._seen: set[str] = set()
+        self._known: dict[str, str] = {}
         clock = status.heartbeat.clock
         self._ledger_problem = _Kept(self._check_ledgers, clock)
         self._figures = _Kept(self._read_figures, clock)
@@ -129,15 +129,20 @@ class _Status:
 
     def _check_ledgers(self) -> str | None:
         try:
-            for url in self._status.ledgers():
-                ledger = open_for_reading(url)
-                if ledger is not None:
-                    ledger.close()
-                    self._seen.add(url)
-                elif url in self._seen:
-                    return "the ledger is gone"
+            problems = [self._check(url) for url in self._status.ledgers()]
         except BatchsendError:
             return "the ledger cannot be read"
+        return next((problem for problem in problems if problem is not None), None)
+
+    def _check(self, url: str) -> str | None:
+        """Raises `BatchsendError`."""
+        ledger = open_for_reading(url)
+        if ledger is None:
+            return "the ledger is gone" if url in self._known else None
+        with closing(ledger):
+            ledger_id = ledger.ledger_id()
+        if self._known.setdefault(url, ledger_id) != ledger_id:
+            return "the ledger was replaced by another one"
         return None
 
     def _read_figures(self) -> LedgerFigures:

@@ -27,11 +27,12 @@ _QUIET_EXITS = (None, Exit.DONE, Exit.BUSY, Exit.LATER, Exit.INTERRUPTED)
 
 @dataclass(frozen=True)
 class CampaignState:
-    """A watched campaign. `last`: its last planned time; `attention`: whether a person has to look at that."""
+    """A watched campaign. `last`: its last planned time; `attention`: whether a person has to look."""
 
     campaign: str
     file: Path
     base_url: str | None
+    ledger_url: str | None
     next: datetime | None
     running: bool
     last: PlannedStart | None
@@ -54,6 +55,7 @@ class Watched:
     not_before: datetime | None = None
     last_problem: str | None = None
     base_url: str | None = None
+    ledger_url: str | None = None
     last: PlannedStart | None = None
     attention: bool = False
 
@@ -73,8 +75,17 @@ class Watched:
         self.handled, self.next = planned, self.times.after(planned)
 
     def state(self, *, running: bool) -> CampaignState:
-        name = self.campaign.name
-        return CampaignState(name, self.path, self.base_url, self.next, running, self.last, self.attention)
+        attention = self.attention or self.last_problem is not None
+        return CampaignState(
+            self.campaign.name,
+            self.path,
+            self.base_url,
+            self.ledger_url,
+            self.next,
+            running,
+            self.last,
+            attention,
+        )
 
     def begin_again(self) -> None:
         """Forgets all times, because the clock was set back."""

@@ -6,8 +6,7 @@ the ledger records is all that a scheduler has to know, so it can be killed and 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import PlannedStart, Scheduled, StartOutcome, last_start, rows_left
 from batchsend.runs.api import prepare
 from batchsend.sending.locks import campaign_is_locked, scheduling_lock
-from batchsend.services.schedule_files import CampaignFiles, Change, nothing_to_start, usual_folders
+from batchsend.services.schedule_files import CampaignFiles, Change
 from batchsend.services.schedule_log import EventLog
 from batchsend.services.schedule_state import (
     CLOCK_GRACE,
@@ -36,12 +35,9 @@ from batchsend.services.schedule_state import (
 )
 from batchsend.services.unfinished_starts import say_finished, say_retry, settle
 from batchsend.utils.processes import ChildProcess, Launch
-from batchsend.utils.signals import handling_signals
 from batchsend.utils.timestamps import now
 from batchsend.utils.wording import time_span
 
-#: How often to check the clock, the files and the started processes.
-_CHECK_SECONDS = 0.5
 #: How long to wait after an error, such as a ledger that cannot be used.
 _RETRY_AFTER = timedelta(seconds=60)
 #: How often to look for starts that were cut short: usually, and while the last start is not finished.
@@ -63,6 +59,8 @@ class Service:
     log: Say
     launch: Launch = ChildProcess
     clock: Callable[[], datetime] = now
+    #: Called all the time while it works.
+    beat: Callable[[], None] = lambda: None
     _watched: dict[Path, Watched] = field(default_factory=dict)
     _running: dict[Path, Running] = field(default_factory=dict)
     #: Files that cannot be started; and those among them whose campaign has the same name as another one.
@@ -147,6 +145,7 @@ class Service:
 
     def reap(self) -> None:
         """Records how started processes ended."""
+        self.beat()
         for path, running in list(self._running.items()):
             exit_code = running.child.poll()
             if exit_code is not None:
@@ -182,12 +181,13 @@ class Service:
     # The check of a campaign
 
     def _check(self, watched: Watched) -> None:
+        self.beat()
         moment = self.clock()
         if not watched.is_due(moment):
             return
         try:
             with self._ledger(watched.campaign) as (ledger, scheduled):
-                watched.base_url = scheduled.base_url
+                watched.base_url, watched.ledger_url = scheduled.base_url, ledger.full_url
                 turn = Turn(watched, ledger, scheduled, moment)
                 if watched.handled is None:
                     self._begin(turn)
@@ -370,36 +370,3 @@ class Service:
         start = prepare(campaign, ledger=self.ledger_option)
         with closing(open_ledger(start.ledger_url)) as ledger:
             yield ledger, Scheduled(campaign.name, start.settings.base_url)
-
-
-def serve(named: Sequence[Path], ledger_option: str | None, log: Say) -> Exit:
-    """Starts campaigns at their times until a signal stops it. Raises `BatchsendError` where there are none."""
-    service = Service(CampaignFiles(named, usual_folders()), ledger_option, log)
-    service.read_files()
-    if not service.watching:
-        raise nothing_to_start(named)
-    say = EventLog(log, now)
-    signals: list[int] = []
-    with handling_signals(signals.append):
-        while not signals:
-            service.turn()
-            time.sleep(_CHECK_SECONDS)
-        interrupted_runs = service.running
-        if interrupted_runs:
-            say("stopping", "Stopping: requests in flight are finished and recorded first.")
-        _stop(service, signals)
-    say("stopped", "The scheduler has stopped. No campaign starts until it runs again.")
-    if interrupted_runs:
-        return Exit.INTERRUPTED
-    return Exit.ATTENTION if service.needs_attention else Exit.DONE
-
-
-def _stop(service: Service, signals: Sequence[int]) -> None:
-    """Interrupts the started processes once for each signal, and waits for their ends."""
-    forwarded = 0
-    while service.running:
-        if forwarded < len(signals):
-            forwarded = len(signals)
-            service.interrupt()
-        time.sleep(_CHECK_SECONDS / 5)
-        service.reap()

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 from ledgers import BASE_URL, identity, planned, send_all, store_plan, stored
+from phonenumbers import parse
+from phonenumbers.timezone import time_zones_for_number
 from procrastinate.schema import SchemaManager
 from sqlalchemy import create_engine, inspect, select, text, update
 from world import Sandbox, World, customers
@@ -193,6 +195,24 @@ def _write_keys(url: str, *rows: tuple[str, str | None]) -> None:
             )
         )
     engine.dispose()
+
+
+def test_toll_free_numbers_are_not_in_all_time_zones_any_more(ledger_url: str) -> None:
+    write_version(ledger_url, 4)
+    everywhere = "|".join(time_zones_for_number(parse("+18005550142")))
+    clocks = {2: everywhere, 3: "America/Adak|America/Anchorage", 4: "America/Chicago"}
+    engine = create_engine(ledger_url)
+    with engine.begin() as connection:
+        for row, clock in clocks.items():
+            connection.execute(
+                text("UPDATE messages SET clock = :clock WHERE row = :row"), {"row": row, "clock": clock}
+            )
+    engine.dispose()
+    ledger, _ = upgrade_ledger(ledger_url)
+    with ledger.read() as connection:
+        found = {row.row: row.clock for row in connection.execute(select(messages.c.row, messages.c.clock))}
+    ledger.close()
+    assert {row: found[row] for row in clocks} == {**clocks, 2: None}
 
 
 def test_keys_of_an_earlier_version_are_found_by_their_values(ledger_url: str) -> None:

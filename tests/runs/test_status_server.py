@@ -111,6 +111,19 @@ def test_a_ledger_that_is_gone_or_damaged_is_not_healthy(ledger_url: str, tmp_pa
         assert service.ask("/metrics").value("healthy") == 1
 
 
+def test_another_ledger_in_its_place_is_not_healthy(ledger_url: str, tmp_path: Path) -> None:
+    file = tmp_path / ".batchsend" / "ledger.db"
+    with serving(ledger_url) as service:
+        assert service.ask("/health").status == 200
+        file.rename(tmp_path / "elsewhere.db")
+        open_ledger(ledger_url).close()
+        service.passes(6)
+        assert service.ask("/health").json["reason"] == "the ledger was replaced by another one"
+        (tmp_path / "elsewhere.db").replace(file)
+        service.passes(6)
+        assert service.ask("/health").status == 200
+
+
 def test_a_ledger_that_does_not_exist_yet_is_no_problem(tmp_path: Path) -> None:
     with serving(sqlite_url(tmp_path / "none.db")) as service:
         assert service.ask("/health").status == 200

@@ -6,19 +6,24 @@ import re
 import signal
 import sqlite3
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from clusters import Shared
 from ledgers import planned, send_all, store_plan
+from schedules import Place, scheduled
 from status_port import StatusAnswer, ask, ask_until, free_port
 from update_listener import LEDGER, listening
 from world import BATCHSEND, USERNAME, Sandbox, World, customers
 
 from batchsend.ledger.opening import open_ledger
+from batchsend.runs.status_server import Heartbeat, StatusAddress, serving_status
+from batchsend.services.schedule_loop import status_of
 
 
 @contextmanager
@@ -93,6 +98,45 @@ def test_the_console_answers_without_a_sign_in_and_shows_every_campaign(
     people = [value for person in customers(3) for value in person.values() if len(value) > 3]
     hidden = [*people, str(world.folder), "time for your service", USERNAME, str(Path.home())]
     assert not [secret for secret in hidden if secret in said]
+
+
+def test_the_scheduler_shows_its_starts(world: World) -> None:
+    scheduled(world)
+    at = tomllib.loads((world.folder / "campaign.toml").read_text())["schedule"]["at"].isoformat()
+    port = free_port()
+    with process(world, "schedule", "--status-port", str(port)):
+        ask_until(port, "/health", healthy)
+        metrics = ask_until(port, "/metrics", lambda found: found.value("last_start_exit_code") is not None)
+    assert metrics.value("last_start_exit_code", campaign="Spring") == 0
+    assert metrics.value("texts", campaign="Spring", status="accepted") == 3
+    assert metrics.value("planned_starts", campaign="Spring", outcome="started") == 1
+    assert metrics.value("campaign_needs_attention", campaign="Spring") == 0
+    assert metrics.value("schedule_problems") == 0
+    started = metrics.value("planned_start_timestamp_seconds", campaign="Spring", outcome="started")
+    assert started == datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
+
+
+def test_a_scheduler_that_hangs_is_not_healthy(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.write('cron = "0 10 * * *"')
+    seconds = 0.0
+    heartbeat = Heartbeat(lambda: seconds)
+    service = place.scheduler()
+    service.beat = heartbeat.beat
+    port = free_port()
+    with serving_status(StatusAddress("127.0.0.1", port), status_of(service, heartbeat)):
+        for _ in range(3):
+            seconds += 80
+            service.turn()
+            assert ask(port, "/health").status == 200
+        seconds += 91
+        assert ask(port, "/health").json["reason"] == "the service's loop has not run for 91 seconds"
+        metrics = ask(port, "/metrics")
+        assert metrics.value("healthy") == 0
+        tomorrow = datetime.fromisoformat("2026-11-23T10:00-06:00").timestamp()
+        assert metrics.value("next_start_timestamp_seconds", campaign="Spring") == tomorrow
+        service.turn()
+        assert ask(port, "/health").status == 200
 
 
 def test_a_worker_knows_rates_and_loses_its_ledger(world: World, postgres_url: str) -> None:

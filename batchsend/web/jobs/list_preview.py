@@ -262,7 +262,7 @@ def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:
     """Returns our names for columns -> the headers that were found for them."""
     if roles is None:
         return {}
-    names = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "consent")
+    names = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state", "consent")
     positions = {name: getattr(roles, name) for name in names}
     return {name: headers[position] for name, position in positions.items() if position is not None}
 

@@ -32,7 +32,7 @@ from batchsend.web.views.campaigns import FOLDER
 
 #: Held while a campaign file is changed, so that two requests do not overwrite each other's changes.
 CHANGING = web.AppKey("changing", asyncio.Lock)
-_COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone")
+_COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
 _SENDER = ("department_uuid", "user_uuid", "department_label")
 
 
