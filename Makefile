@@ -13,7 +13,7 @@ BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light cron systemd iproute2
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy cron systemd iproute2
 
 .DEFAULT_GOAL := help
 

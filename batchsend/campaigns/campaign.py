@@ -28,6 +28,7 @@ from batchsend.campaigns.tables import (
     TemplateBy,
 )
 from batchsend.campaigns.types import ApiUuid, FilePath, Name, ZoneName
+from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import BatchsendError
 
 
@@ -138,7 +139,7 @@ class Campaign(Table):
     @property
     def zone(self) -> ZoneInfo:
         """The campaign's time zone, or this computer's if the file names none."""
-        return ZoneInfo(self.timezone) if self.timezone else tzlocal.get_localzone()
+        return zone_with_newest_rules(self.timezone or tzlocal.get_localzone().key)
 
     def with_overrides(
         self,

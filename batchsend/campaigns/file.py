@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from batchsend.campaigns.campaign import Campaign, Origin
 from batchsend.campaigns.problems import KeyProblem, problems_of
 from batchsend.campaigns.types import ForbiddenMisfitError
+from batchsend.campaigns.zones import known_zone
 from batchsend.errors import CampaignError, ForbiddenFileError
 from batchsend.lists.headers import folded, match_key
 from batchsend.lists.source import LIST_ENDINGS
@@ -182,10 +183,10 @@ def _columns(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
 
 def _local_zone_is_known() -> bool:
     try:
-        tzlocal.get_localzone()
+        # A zone that is set by a file alone has no IANA name.
+        return known_zone(getattr(tzlocal.get_localzone(), "key", "")) is not None
     except (LookupError, ValueError, OSError):
         return False
-    return True
 
 
 # --- how problems are shown

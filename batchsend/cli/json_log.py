@@ -2,9 +2,10 @@
 
 Lines on standard error have `time` (UTC), `event` and, if known, `campaign`, `file`, `run` and counts:
 
-- `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the resumed run, else null), `unusual`,
-  `unknown_zones` (rows); `list`, `list_saved_at`, `list_notes`, `list_cut_at` (the last row, if the list looks cut
-  off, else null); `ledger`, `known_since` (null: the ledger does not know the campaign), `last_run`
+- `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the resumed run, else null), `unusual`;
+  `unknown_zones`, `without_zone`, `without_hours` (rows); `list`, `list_saved_at`, `list_notes`, `list_cut_at` (the
+  last row, if the list looks cut off, else null); `ledger`, `known_since` (null: the ledger does not know the
+  campaign), `last_run`
 - `progress`: `done`, `of`, `rows` (status -> rows so far), every ten seconds
 - `waiting`: `seconds`, `reason`
 - `refused`, `stopped`, `interrupted`: `message`

@@ -74,7 +74,7 @@ def add(customer: str | None, phone: str | None, reason: str, region: str, ledge
     with _ledger_to_write(ledger) as found:
         added = add_opt_outs(found, [request], OptOutSource.ADDED, _person(), now())
         if added:
-            click.echo("Added. From the next start, no campaign of this ledger texts them.")
+            click.echo("Added. From now on, no campaign of this ledger texts them.")
         else:
             click.echo("Already on the list; nothing was changed.")
 

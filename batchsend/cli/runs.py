@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def stop(target: str, ledger: str | None) -> None:
     """Stop a running campaign cleanly. Texts in flight are finished and recorded."""
     from batchsend.ledger.opening import open_ledger
+    from batchsend.runs.handover import stop_handed_over
     from batchsend.runs.lookup import find_run, is_running
 
     with find_run(target, ledger, open_ledger) as found:
@@ -30,6 +31,8 @@ def stop(target: str, ledger: str | None) -> None:
             click.echo(
                 f"Run {found.run.id} was asked to stop; texts in flight are finished and recorded first."
             )
+        elif stop_handed_over(found.ledger, found.run.id):
+            click.echo(f"Run {found.run.id} was handed over to workers. They send nothing more of it.")
         else:
             click.echo(f"Run {found.run.id} is not running; nothing to stop.")
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
 
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purged_phones import PhoneHash, is_purged, phone_hash, spellings
-from batchsend.ledger.schema import campaigns, messages, optouts, starts
+from batchsend.ledger.schema import campaigns, messages, optouts, runs, starts
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 
@@ -117,18 +117,53 @@ def scope_of_answer(base_url: str) -> str:
 
 def load_opt_outs(ledger: Ledger, base_url: str, zone: ZoneInfo) -> OptOuts:
     """The opt-outs that apply to this API; of several entries for a person, the oldest."""
-    by_customer: dict[str, OptOut] = {}
-    by_phone: dict[str, OptOut] = {}
-    for entry in _entries(ledger, and_(_is_current, optouts.c.base_url.in_((EVERYWHERE, base_url)))):
-        if entry.customer_uuid:
-            by_customer.setdefault(entry.customer_uuid, entry)
-        if entry.phone:
-            by_phone.setdefault(entry.phone, entry)
-    hash_of = None
-    if any(map(is_purged, by_phone)):
-        with ledger.read() as connection:
-            hash_of = phone_hash(connection)
-    return OptOuts(by_customer, by_phone, zone, hash_of)
+    with ledger.read() as connection:
+        return RunOptOuts(base_url, zone, phone_hash(connection)).load(connection)
+
+
+class RunOptOuts(NamedTuple):
+    """Where the opt-outs for one run are: its API, its zone, and the ledger's hash of purged phones."""
+
+    base_url: str
+    zone: ZoneInfo
+    phone_hash: PhoneHash | None
+
+    @classmethod
+    def of_run(cls, connection: Connection, run_id: int) -> RunOptOuts | None:
+        """Those of a run; `None` in the scratch ledger of a plan, which has no campaigns."""
+        query = (
+            select(campaigns.c.base_url, runs.c.zone)
+            .join(runs, runs.c.campaign_id == campaigns.c.id)
+            .where(runs.c.id == run_id)
+        )
+        found = connection.execute(query).one_or_none()
+        if found is None:
+            return None
+        return cls(found.base_url, ZoneInfo(found.zone), phone_hash(connection))
+
+    def load(self, connection: Connection) -> OptOuts:
+        """All of them."""
+        return self._load(connection, true())
+
+    def among(
+        self, connection: Connection, customer_uuids: Collection[str], phones: Collection[str]
+    ) -> OptOuts:
+        """Those that name one of these customers or phones."""
+        hashed = [self.phone_hash(phone) for phone in phones] if self.phone_hash is not None else []
+        named = or_(optouts.c.customer_uuid.in_(customer_uuids), optouts.c.phone.in_([*phones, *hashed]))
+        return self._load(connection, named)
+
+    def _load(self, connection: Connection, condition: ColumnElement[bool]) -> OptOuts:
+        by_customer: dict[str, OptOut] = {}
+        by_phone: dict[str, OptOut] = {}
+        here = optouts.c.base_url.in_((EVERYWHERE, self.base_url))
+        for entry in _read(connection, and_(_is_current, here, condition)):
+            if entry.customer_uuid:
+                by_customer.setdefault(entry.customer_uuid, entry)
+            if entry.phone:
+                by_phone.setdefault(entry.phone, entry)
+        is_hashed = any(map(is_purged, by_phone))
+        return OptOuts(by_customer, by_phone, self.zone, self.phone_hash if is_hashed else None)
 
 
 def opt_outs(ledger: Ledger) -> Iterator[OptOut]:
@@ -221,10 +256,14 @@ _is_current = optouts.c.removed_at.is_(None)
 
 
 def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]:
-    query = select(*_columns).where(condition).order_by(optouts.c.added_at, optouts.c.id)
     with ledger.read() as connection:
-        for row in connection.execution_options(yield_per=1000).execute(query):
-            yield OptOut(*row)
+        yield from _read(connection.execution_options(yield_per=1000), condition)
+
+
+def _read(connection: Connection, condition: ColumnElement[bool]) -> Iterator[OptOut]:
+    query = select(*_columns).where(condition).order_by(optouts.c.added_at, optouts.c.id)
+    for row in connection.execute(query):
+        yield OptOut(*row)
 
 
 def _add(

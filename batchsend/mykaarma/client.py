@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -72,6 +72,12 @@ class Departure:
     def _extend_deadline(self) -> None:
         if self.deadline is not None:
             self.deadline.reschedule(asyncio.get_running_loop().time() + _EXTRA_SECONDS)
+
+
+class Poster(Protocol):
+    """Makes requests: `ApiClient`."""
+
+    async def post(self, request: Request, departure: Departure) -> Judgement: ...
 
 
 class ApiClient:

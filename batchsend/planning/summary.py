@@ -93,7 +93,8 @@ class PlanSummary:
     rows; `groups`: the largest first; `wait`: this start waits for quiet hours to end; `waiting_until`: when the
     first row that waits may be sent; `run`: the run that continues; `is_known`: the campaign is in the ledger,
     `known_since`: when its first run there began (UTC text); `again`: texts that `resend` sends again;
-    `unknown_zones`: rows whose time zone is none; `remarks`: sentences.
+    `unknown_zones`: values of rows that are no zone, ZIP code or state; `without_zone`: rows for which the campaign's
+    zone decides; `without_hours`: rows that no hour suits; `remarks`: sentences.
     """
 
     campaign: str
@@ -135,6 +136,8 @@ class PlanSummary:
     first_message: FirstMessage | None
     unusual: str | None
     unknown_zones: int
+    without_zone: int
+    without_hours: int
     remarks: tuple[str, ...]
 
     @cached_property
@@ -227,6 +230,8 @@ class PlanSummary:
             "goes_on": self.run.id if self.run is not None else None,
             "unusual": self.unusual,
             "unknown_zones": self.unknown_zones,
+            "without_zone": self.without_zone,
+            "without_hours": self.without_hours,
             "list": str(self.list_file),
             "list_saved_at": to_text(self.list_saved_at),
             "list_notes": list(self.list_notes),
@@ -288,7 +293,9 @@ def summarize(plan: Plan) -> PlanSummary:
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),
         unusual=plan.unusual,
-        unknown_zones=remarks.unknown_zones.total(),
+        unknown_zones=remarks.unknown_zones.total() + remarks.unknown_places.total(),
+        without_zone=remarks.without_zone,
+        without_hours=plan.rows_without_hours(),
         remarks=tuple(_remarks(plan, preferred)),
     )
 

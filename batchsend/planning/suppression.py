@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, StoppedError
 from batchsend.ledger.optouts import OptOuts
 from batchsend.planning.list_checks import look_like_dms_numbers
 from batchsend.planning.optout_files import OptOutRow, read_opt_outs, row_numbers
 from batchsend.utils.wording import row_count
+
+#: Seconds between two looks at the files of a run that is being sent.
+_LOOK_SECONDS = 1.0
+#: How long to wait for a file that cannot be read, because another program may be writing it, and between attempts.
+_PATIENCE_SECONDS, _RETRY_SECONDS = 10.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Suppression:
     phones: Mapping[str, str] = field(default_factory=dict)
     phones_only: bool = False
     notes: tuple[str, ...] = ()
+    #: The files' sizes and times before they were read; `None` for a file that is not there.
+    versions: tuple[tuple[int, int] | None, ...] = ()
     opt_outs: OptOuts = field(default_factory=OptOuts)
 
     @property
@@ -48,6 +56,7 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
     phones_only = False
     notes: list[str] = []
     errors: list[BatchsendError] = []
+    versions = _versions(paths)
     for path in paths:
         try:
             rows = read_opt_outs(path, region)
@@ -63,7 +72,61 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
         notes += [f"{path.name}: {note}" for note in (contents, *notes_on(rows))]
     if errors:
         raise errors[0] if len(errors) == 1 else BatchsendError("\n".join(map(str, errors)))
-    return Suppression(customer_uuids, phones, phones_only, tuple(notes))
+    return Suppression(customer_uuids, phones, phones_only, tuple(notes), versions)
+
+
+def _versions(paths: Sequence[Path]) -> tuple[tuple[int, int] | None, ...]:
+    def version(path: Path) -> tuple[int, int] | None:
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+    return tuple(map(version, paths))
+
+
+class WatchedSuppression:
+    """Suppression files of a run that is being sent: they are read again after each change.
+
+    A person who was in a file when the run was planned stays skipped until the next start, so that a file that is
+    being written loses no opt-out.
+    """
+
+    def __init__(self, paths: Sequence[Path], region: str, planned: Suppression) -> None:
+        self._paths, self._region = paths, region
+        self._known = planned
+        self._looked_at = -_LOOK_SECONDS
+
+    def why(self, customer_uuid: str, phone: str | None) -> str | None:
+        """Why this customer or phone is skipped; `None` if it is not."""
+        return self._known.why(customer_uuid, phone)
+
+    def refresh(self) -> None:
+        """Reads the files again if they have changed. Raises `StoppedError` if one cannot be read."""
+        if not self._paths or time.monotonic() - self._looked_at < _LOOK_SECONDS:
+            return
+        if _versions(self._paths) != self._known.versions:
+            found = self._read()
+            self._known = replace(
+                found,
+                customer_uuids={**self._known.customer_uuids, **found.customer_uuids},
+                phones={**self._known.phones, **found.phones},
+            )
+        self._looked_at = time.monotonic()
+
+    def _read(self) -> Suppression:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return load_suppression(self._paths, self._region)
+            except BatchsendError as error:
+                if time.monotonic() > deadline:
+                    raise StoppedError(
+                        f"a suppression file has changed and cannot be read, so that people who opted out could be "
+                        f"texted. {error}"
+                    ) from error
+            time.sleep(_RETRY_SECONDS)
 
 
 def _contents(customers: int, phones: int) -> str:

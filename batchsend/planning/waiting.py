@@ -11,7 +11,7 @@ from datetime import datetime, time, timedelta
 from math import inf
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, bindparam, func, select, update
+from sqlalchemy import ColumnElement, bindparam, func, select, true, update
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.errors import GuardError
@@ -20,7 +20,6 @@ from batchsend.ledger.history import Waited
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import messages
 from batchsend.statuses import Code, Status
-from batchsend.utils.timestamps import from_text
 
 
 @dataclass(frozen=True)
@@ -122,24 +121,26 @@ def _hold_beyond_cap(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowL
         return
     waited = how_long([key for _, key in rows])
     # Sorting keeps the list's order among rows that have waited equally long.
-    rows.sort(key=lambda row: _place(waited.get(row[1]), rules.zone))
-    held = update(messages).where(messages.c.run_id == run_id, messages.c.row == bindparam("held"))
-    with plan.write() as connection:
-        execute_for_all(
-            connection, held.values(codes=Code.DAILY_CAP), [{"held": row} for row, _ in rows[left:]]
-        )
+    rows.sort(key=lambda row: _place(waited.get(row[1])))
+    _recode(plan, run_id, true(), Code.DAILY_CAP)
+    if left:
+        first = update(messages).where(messages.c.run_id == run_id, messages.c.row == bindparam("first"))
+        with plan.write() as connection:
+            execute_for_all(
+                connection, first.values(codes=Code.STOPPED), [{"first": row} for row, _ in rows[:left]]
+            )
 
 
-def _place(waited: Waited | None, zone: ZoneInfo) -> tuple[str, float]:
+def _place(waited: Waited | None) -> tuple[str, float]:
     """A row's place in the queue for today's cap.
 
-    First rows that were never tried, those that earlier runs left waiting before new ones; then by the day, in the
-    campaign's zone, of the last request. A customer whose texts fail each day goes to the end each day.
+    First rows that were never tried, those that earlier runs left waiting before new ones; then by the day of the
+    last request, in UTC. A customer whose texts fail each day goes to the end each day.
     """
     if waited is None:
         return "", inf
     if waited.tried_at:
-        return from_text(waited.tried_at).astimezone(zone).date().isoformat(), 0
+        return waited.tried_at[:10], 0
     return "", inf if waited.since_run is None else waited.since_run
 
 

@@ -13,7 +13,6 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from openpyxl.cell.cell import Cell
 from openpyxl.cell.rich_text import CellRichText, TextBlock
@@ -24,6 +23,7 @@ from openpyxl.workbook.properties import CalcProperties
 from openpyxl.workbook.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
+from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import ListError, ResultsError
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import run_rows, starts_of
@@ -140,7 +140,7 @@ def write_into_list(ledger: Ledger, run: RunRecord, found: ListWorkbook, path: P
     if path.suffix.lower() != found.ending:
         raise ResultsError(f"{path}: a copy of this list ends in {found.ending}. Choose such a name.")
     refuse_inputs(path, [found.path, *inputs_of_run(run)])
-    rows = list(RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id).rows())
+    rows = list(RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), [], run.id).rows())
     with _reader(found.path) as reader:
         workbook = reader.workbook()
         # Reading the list once more also finds that it has changed in between.

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import ResultsError
 from batchsend.ledger.ledger import Ledger, NewRun, RunRecord, StartRecord
 from batchsend.ledger.purge import purged
@@ -89,7 +89,7 @@ def _write_report(ledger: Ledger, run_id: int, heading: RunHeading, path: Path) 
 def _run_heading(run: NewRun, number: int | None, workbook: Path) -> RunHeading:
     from batchsend.reports.pages.report import RunHeading
 
-    zone = ZoneInfo(run.zone)
+    zone = zone_with_newest_rules(run.zone)
     return RunHeading(
         campaign=run.about.get("campaign", ""),
         number=number,
@@ -133,7 +133,7 @@ def write_run(ledger: Ledger, run: RunRecord, path: Path, only: Sequence[str] | 
     refuse_inputs(path, inputs_of_run(run))
     check_writable(path)
     return write_results(
-        path, RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), heading, run.id, only)
+        path, RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), heading, run.id, only)
     )
 
 
@@ -141,7 +141,7 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
     """Writes rows of a run as a list with only the list's columns. Raises `ResultsError`."""
     from batchsend.reports.list_file import write_list
 
-    results = RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id, only)
+    results = RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), [], run.id, only)
     if not results.row_count:
         raise ResultsError(
             f"Run {run.id} has no row that is {' or '.join(only or ['anything'])}. Nothing was written."

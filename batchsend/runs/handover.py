@@ -40,6 +40,20 @@ def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], 
     return store
 
 
+def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
+    """Stops a run that workers send or could send later. Returns whether it is such a run."""
+    if ledger.file is not None:
+        return False
+
+    from batchsend.sending.cluster.open_runs import end_stopped_runs, open_run
+
+    if open_run(ledger, run_id) is None:
+        return False
+    ledger.request_stop(run_id)
+    end_stopped_runs(ledger)
+    return True
+
+
 def forget_jobs(ledger: Ledger, run_id: int) -> None:
     """Deletes the jobs of an ended run that no worker has started."""
     if ledger.file is None and has_cluster():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import LedgerError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import open_for_reading
@@ -81,4 +82,6 @@ class Report:
         if ledger is None or run is None:
             raise LedgerError("The ledger does not have this run, so its rows cannot be read.")
         with closing(ledger):
-            return RunResults(ledger, run.id, run.headers, ZoneInfo(run.zone), [], run.id).to_frame()
+            return RunResults(
+                ledger, run.id, run.headers, zone_with_newest_rules(run.zone), [], run.id
+            ).to_frame()

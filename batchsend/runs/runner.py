@@ -21,6 +21,7 @@ from batchsend.ledger.runs import code_counts
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
+from batchsend.planning.suppression import WatchedSuppression
 from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
@@ -81,7 +82,14 @@ class _Run:
         return None if self.id == SCRATCH_RUN else self.id
 
     def outbox(self) -> Outbox:
-        return Outbox(self.ledger, self.id, self.stored.start_id, uuid.uuid4().hex)
+        return Outbox(self.ledger, self.id, self.stored.start_id, uuid.uuid4().hex, self.suppression())
+
+    def suppression(self) -> WatchedSuppression:
+        """The campaign's suppression files, as they change while the run is sent."""
+        recipients = self.plan.request.campaign.recipients
+        return WatchedSuppression(
+            recipients.suppress, recipients.default_region, self.plan.sources.suppression
+        )
 
     def identity(self) -> Mapping[str, str]:
         """What identifies the run's messages in updates."""
@@ -166,7 +174,9 @@ def _send_stored(
     from batchsend.sending.cluster.open_runs import OpenRun
 
     open_run = OpenRun(run.id, run.stored.start_id, settings)
-    ending = asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask))
+    ending = asyncio.run(
+        dispatch_together(open_run, run.ledger, credentials, listener, ask, run.suppression())
+    )
     if not ending.left:
         forget_jobs(run.ledger, run.id)
     return ending

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
+from batchsend.campaigns.zones import zone_with_newest_rules
+from batchsend.mykaarma.client import Poster
 from batchsend.sending.outbox import Outbox
-from batchsend.sending.pacing import Pacer
+from batchsend.sending.pacing import Pacer, Pacing
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Pacing, Poster, Sender, Waiting
+from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Sender, Waiting
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now
@@ -93,7 +94,7 @@ class SendLoop:
         """Waits until this moment. Returns the ending where the run is stopped meanwhile."""
         left = (opening - now()).total_seconds()
         if left > 0:
-            until = for_people(opening, ZoneInfo(hours.fallback))
+            until = for_people(opening, zone_with_newest_rules(hours.fallback))
             self._listener(Waiting(left, f"quiet hours until {until}"))
         while (left := (opening - now()).total_seconds()) > 0:
             try:

@@ -6,7 +6,8 @@
 
 A claim is committed before its request leaves. An outcome is only written over this process's own claim, and never
 over a delivery update (`ledger/deliveries.py`), which may come before the answer. A customer who turns out to have
-opted out is added to the ledger's opt-outs in the same commit.
+opted out is added to the ledger's opt-outs in the same commit. Each claim looks for people who have opted out since
+the plan was made, and their rows become `skipped`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
 
 from batchsend.ledger.bulk import Given, RowUpdate
-from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import add_opted_out
+from batchsend.ledger.ledger import Ledger, restore_opened
+from batchsend.ledger.optouts import RunOptOuts, add_opted_out
 from batchsend.ledger.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.utils.timestamps import now, to_text
+
+if TYPE_CHECKING:
+    from batchsend.mykaarma.client import Departure
+    from batchsend.mykaarma.protocol import Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,27 @@ class Outcome:
     attempts: int = 0
     sent_at: str | None = None
     latency_ms: int | None = None
+
+
+def outcome_of(message: Claimed, answer: Answered, departure: Departure, ended: float) -> Outcome:
+    """The outcome of a request that ended at this time of the event loop."""
+    latency = None
+    if answer.http_status is not None and departure.left_at is not None:
+        latency = round((ended - departure.left_at) * 1000)
+    return Outcome(
+        row=message.row,
+        status=answer.status,
+        codes="; ".join(answer.codes),
+        descriptions="; ".join(answer.descriptions),
+        warning_codes="; ".join(answer.warning_codes) or None,
+        message_uuid=answer.message_uuid,
+        request_uuid=answer.request_uuid,
+        api_status=answer.api_status,
+        http_status=answer.http_status,
+        attempts=message.attempts + 1,
+        sent_at=to_text(departure.sent_at) if departure.sent_at is not None else None,
+        latency_ms=latency,
+    )
 
 
 _claimed_columns = [
@@ -114,9 +141,26 @@ def _released(given: Given) -> Update:
     )
 
 
+def _skipped(given: Given) -> Update:
+    return (
+        update(messages)
+        .where(*_own_claim(given), messages.c.status == IN_FLIGHT)
+        .values(
+            status=Status.SKIPPED,
+            codes=Code.SUPPRESSED,
+            descriptions=given("descriptions"),
+            resend=None,
+            sent_at=None,
+            owner=None,
+        )
+    )
+
+
 _record = RowUpdate(Outcome.__slots__, _recorded)
 _release = RowUpdate(("row", "attempts"), _released)
+_skip = RowUpdate(("row", "descriptions"), _skipped)
 _values = attrgetter(*Outcome.__slots__)
+
 
 #: Conditions on `messages`: rows that can be claimed, and rows that wait for quiet hours to end.
 OPEN_ROW = and_(messages.c.status == Status.PENDING, messages.c.codes == Code.STOPPED)
@@ -161,14 +205,43 @@ _row_of = attrgetter("row")
 LAST_ROW = 2**31 - 1
 
 
+class SuppressionFiles(Protocol):
+    """The suppression files of a run: `planning.suppression.WatchedSuppression`.
+
+    `refresh` reads the files again if they have changed, and raises `StoppedError` if that is not possible. `why`
+    says why a customer with this phone must not be texted; `None` if there is no reason.
+    """
+
+    def refresh(self) -> None: ...
+    def why(self, customer_uuid: str, phone: str | None) -> str | None: ...
+
+
+class MessageStore(Protocol):
+    """Where claims come from and outcomes go: `Outbox`."""
+
+    def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]: ...
+    def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]: ...
+    def take_skipped(self) -> list[Outcome]: ...
+    def release(self, claimed: Sequence[Claimed], code: Code = ...) -> None: ...
+    def stop_requested(self) -> bool: ...
+
+
 class Outbox:
     """The open rows of one run, for one sending process.
 
     `owner` distinguishes this process's claims from all others. Every method is one transaction and may block on the
-    disk: call it from a thread. Raises `LedgerError`; then nothing of the call was stored.
+    disk: call it from a thread. Raises `LedgerError`, or `StoppedError` if a suppression file cannot be read; then
+    nothing of the call was stored.
     """
 
-    def __init__(self, ledger: Ledger, run_id: int, start_id: int, owner: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        run_id: int,
+        start_id: int,
+        owner: str,
+        files: SuppressionFiles | None = None,
+    ) -> None:
         self._ledger = ledger
         self._run_id = run_id
         self._start_id = start_id
@@ -176,17 +249,42 @@ class Outbox:
         #: Parameters of statements about this process's claims.
         self._own = {"of_run": run_id, "of_owner": owner}
         self._after = 0
+        self._files = files
+        self._opt_outs: RunOptOuts | None = None
+        #: Rows that were skipped and not reported yet.
+        self._skipped: list[Outcome] = []
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         """Stores outcomes and claims up to `claims` more rows, in the list's order, in one commit."""
+        self._refresh_files(claims)
+        skipped: list[Outcome] = []
         with self._ledger.write() as connection:
             self._store(connection, outcomes)
             if claims <= 0:
                 return []
-            claimed = self._claim(connection, self._after, LAST_ROW, claims)
+            claimed = self._claim(connection, self._after, LAST_ROW, claims, skipped)
+        self._skipped += skipped
         if claimed:
             self._after = claimed[-1].row
         return claimed
+
+    def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """Skips the rows whose people have opted out since they were claimed. Returns the others."""
+        self._refresh_files(len(claimed))
+        skipped: list[Outcome] = []
+        with self._ledger.write() as connection:
+            left = self._without_suppressed(connection, claimed, skipped)
+        self._skipped += skipped
+        return left
+
+    def take_skipped(self) -> list[Outcome]:
+        """The rows that were skipped since the last call."""
+        skipped, self._skipped = self._skipped, []
+        return skipped
+
+    def _refresh_files(self, claims: int) -> None:
+        if claims > 0 and self._files is not None:
+            self._files.refresh()
 
     def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
@@ -196,7 +294,50 @@ class Outbox:
         if opted_out:
             add_opted_out(connection, self._run_id, opted_out, now())
 
-    def _claim(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
+    def _claim(
+        self, connection: Connection, after: int, last: int, claims: int, skipped: list[Outcome]
+    ) -> list[Claimed]:
+        """Claims rows that may be sent. Adds those that may not to `skipped`."""
+        claimed: list[Claimed] = []
+        while len(claimed) < claims:
+            wanted = claims - len(claimed)
+            found = self._claim_next(connection, after, last, wanted)
+            claimed += self._without_suppressed(connection, found, skipped)
+            if len(found) < wanted:
+                break
+            after = found[-1].row
+        return claimed
+
+    def _without_suppressed(
+        self, connection: Connection, claimed: Sequence[Claimed], skipped: list[Outcome]
+    ) -> list[Claimed]:
+        """Skips the rows whose people must not be texted. Returns the others."""
+        if not claimed:
+            return []
+        reasons = self._reasons(connection, claimed)
+        if reasons:
+            _skip.execute(connection, list(reasons.items()), self._own)
+            # A row that was opened again keeps its earlier outcome, as in a plan.
+            restore_opened(connection, and_(messages.c.run_id == self._run_id, messages.c.row.in_(reasons)))
+            skipped += (Outcome(row, Status.SKIPPED, Code.SUPPRESSED, why) for row, why in reasons.items())
+        return [message for message in claimed if message.row not in reasons]
+
+    def _reasons(self, connection: Connection, claimed: Sequence[Claimed]) -> dict[int, str]:
+        """Row -> why it must not be sent."""
+        self._opt_outs = self._opt_outs or RunOptOuts.of_run(connection, self._run_id)
+        checks = [self._files.why] if self._files is not None else []
+        if self._opt_outs is not None:
+            customers = [message.customer_uuid for message in claimed]
+            phones = [message.phone for message in claimed if message.phone is not None]
+            checks.append(self._opt_outs.among(connection, customers, phones).why)
+        return {
+            message.row: why
+            for message in claimed
+            for check in checks
+            if (why := check(message.customer_uuid, message.phone)) is not None
+        }
+
+    def _claim_next(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
         where = {"of_run": self._run_id, "after": after, "last": last}
         claim = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
         if connection.dialect.name != "sqlite":

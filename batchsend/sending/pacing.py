@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
@@ -49,6 +50,19 @@ class Pause:
 
     seconds: float
     reason: str
+
+
+class Pacing(Protocol):
+    """Says when the next request may leave: `Pacer`, or `cluster.pacing.SharedPacer` for several processes."""
+
+    @property
+    def rate(self) -> float: ...
+    async def slot(self) -> float: ...
+    async def departure(self) -> None: ...
+    def back_off(
+        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
+    ) -> Pause | None: ...
+    def reset_backoff(self) -> None: ...
 
 
 class Pacer:

@@ -13,52 +13,27 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from batchsend.mykaarma.client import Departure
+from batchsend.errors import StoppedError
+from batchsend.mykaarma.client import Departure, Poster
 from batchsend.mykaarma.protocol import Answered, Judgement, Request, RetryLater, message_identity
 from batchsend.sending.failure_streak import FailureStreak, GiveUpTimer
-from batchsend.sending.outbox import Claimed, Outcome
-from batchsend.sending.pacing import Pause
+from batchsend.sending.outbox import Claimed, MessageStore, Outcome, outcome_of
+from batchsend.sending.pacing import Pacing
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Code, Status
-from batchsend.utils.timestamps import to_text
 
 T = TypeVar("T")
 
 #: Rows are claimed this many seconds ahead of their slots, so that commits do not use up slots.
 _CLAIM_AHEAD_SECONDS = 0.2
+#: Rows that have waited so long for their slots are checked again: their people may have opted out meanwhile.
+_RECHECK_SECONDS = 1.0
 #: How often to check for a stop request or the deadline.
 _WATCH_SECONDS = 0.5
 #: A later wake-up means the machine was suspended; that time does not count.
 _SUSPENDED_SECONDS = 5.0
-
-
-class MessageStore(Protocol):
-    """Where claims come from and outcomes go: `outbox.Outbox`."""
-
-    def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]: ...
-    def release(self, claimed: Sequence[Claimed], code: Code = ...) -> None: ...
-    def stop_requested(self) -> bool: ...
-
-
-class Poster(Protocol):
-    """Makes requests: `mykaarma.client.ApiClient`."""
-
-    async def post(self, request: Request, departure: Departure) -> Judgement: ...
-
-
-class Pacing(Protocol):
-    """Says when the next request may leave: `pacing.Pacer`, or `cluster.pacing.SharedPacer` for several processes."""
-
-    @property
-    def rate(self) -> float: ...
-    async def slot(self) -> float: ...
-    async def departure(self) -> None: ...
-    def back_off(
-        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
-    ) -> Pause | None: ...
-    def reset_backoff(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +51,8 @@ class OtherOutcomes:
     outcomes: Mapping[str, int]
 
 
-#: What a listener gets: outcomes, each after it is on disk, and pauses.
+#: What a listener gets: pauses, and outcomes after they are on disk. A row whose person opted out after the plan is
+#: an outcome too (`skipped`).
 Event = Outcome | Waiting | OtherOutcomes
 
 
@@ -130,6 +106,8 @@ class Sender:
         self._streak = FailureStreak(settings.stop_after_failures)
         self._give_up_timer = GiveUpTimer(settings.give_up_after)
         self._ready: deque[Claimed] = deque()
+        #: No row in `_ready` was claimed or checked again before this time of the event loop.
+        self._checked_at = 0.0
         self._quiet: list[Claimed] = []
         self._underway: dict[asyncio.Task[Judgement], _Underway] = {}
         self._outcomes: list[Outcome] = []
@@ -184,8 +162,7 @@ class Sender:
         while True:
             if self._crash is not None:
                 raise self._crash
-            while self._pauses:
-                self._listener(self._pauses.pop(0))
+            self._report()
             await self._release_quiet()
             if await self._exchange():
                 continue
@@ -194,9 +171,17 @@ class Sender:
                 await self._release_ready()
                 continue
             if self._finished():
+                self._report()
                 return
             await self._changed.wait()
             self._changed.clear()
+
+    def _report(self) -> None:
+        """Reports pauses, and rows that were skipped because their people have opted out."""
+        while self._pauses:
+            self._listener(self._pauses.pop(0))
+        for outcome in self._store.take_skipped():
+            self._listener(outcome)
 
     def _finished(self) -> bool:
         return (self._stopping() and not self._underway) or (self._exhausted and self._claimed == 0)
@@ -207,10 +192,17 @@ class Sender:
         wanted = self._claims_wanted(len(outcomes))
         if not outcomes and not wanted:
             return False
-        claimed = await self._in_thread(self._store.exchange, outcomes, wanted)
+        try:
+            claimed = await self._in_thread(self._store.exchange, outcomes, wanted)
+        except StoppedError as error:
+            # The next exchange stores the outcomes and claims nothing.
+            self.stop(Ending(str(error)))
+            return True
         del self._outcomes[: len(outcomes)]
         self._claimed += len(claimed) - len(outcomes)
         self._exhausted = self._exhausted or len(claimed) < wanted
+        if not self._ready:
+            self._checked_at = asyncio.get_running_loop().time()
         for message in claimed:
             (self._ready if self._may_send(message) else self._quiet).append(message)
         self._may_dispatch.set()
@@ -240,10 +232,27 @@ class Sender:
         """Gives back claimed rows whose requests have certainly not left."""
         released = list(self._ready)
         await self._in_thread(self._store.release, released)
-        for _ in released:
-            # Rows that were given back meanwhile are at the left.
-            self._ready.pop()
-        self._claimed -= len(released)
+        self._forget(released)
+
+    def _forget(self, messages: Sequence[Claimed]) -> None:
+        """Removes rows that are not claimed any more. Others may have been given back meanwhile."""
+        before, gone = len(self._ready), {message.row for message in messages}
+        self._ready = deque(message for message in self._ready if message.row not in gone)
+        self._claimed -= before - len(self._ready)
+
+    async def _recheck(self) -> None:
+        """Removes rows whose people have opted out since they were claimed, such as during a pause."""
+        began, rows = asyncio.get_running_loop().time(), list(self._ready)
+        if not rows or began - self._checked_at < _RECHECK_SECONDS:
+            return
+        try:
+            left = {message.row for message in await self._in_thread(self._store.recheck, rows)}
+        except StoppedError as error:
+            self.stop(Ending(str(error)))
+            return
+        self._checked_at = began
+        self._forget([message for message in rows if message.row not in left])
+        self._changed.set()
 
     async def _save_outcomes(self) -> None:
         """After an error: sends nothing more, waits for the requests in flight and tries once to store outcomes."""
@@ -266,6 +275,7 @@ class Sender:
                 continue
             await self._free.acquire()
             slot = await self._pacer.slot()
+            await self._recheck()
             if self._stopping() or not self._ready:
                 self._free.release()
                 continue
@@ -321,10 +331,12 @@ class Sender:
 
     def _requeue(self, message: Claimed) -> None:
         self._ready.appendleft(message)
+        self._checked_at = -math.inf
         self._may_dispatch.set()
 
     def _record(self, underway: _Underway, answer: Answered) -> None:
-        self._outcomes.append(_outcome(underway, answer, asyncio.get_running_loop().time()))
+        ended = asyncio.get_running_loop().time()
+        self._outcomes.append(outcome_of(underway.message, answer, underway.departure, ended))
         if answer.http_status is not None:
             self._pacer.reset_backoff()
             self._give_up_timer.answered(accepted=answer.status is Status.ACCEPTED)
@@ -374,25 +386,3 @@ class Sender:
             body=message.body,
             identity=message_identity(self._identity, message.row, message.generation),
         )
-
-
-def _outcome(underway: _Underway, answer: Answered, ended: float) -> Outcome:
-    """The outcome of a request that ended at this time of the event loop."""
-    message, departure = underway.message, underway.departure
-    latency = None
-    if answer.http_status is not None and departure.left_at is not None:
-        latency = round((ended - departure.left_at) * 1000)
-    return Outcome(
-        row=message.row,
-        status=answer.status,
-        codes="; ".join(answer.codes),
-        descriptions="; ".join(answer.descriptions),
-        warning_codes="; ".join(answer.warning_codes) or None,
-        message_uuid=answer.message_uuid,
-        request_uuid=answer.request_uuid,
-        api_status=answer.api_status,
-        http_status=answer.http_status,
-        attempts=message.attempts + 1,
-        sent_at=to_text(departure.sent_at) if departure.sent_at is not None else None,
-        latency_ms=latency,
-    )

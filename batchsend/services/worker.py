@@ -6,13 +6,17 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchsend.errors import LedgerError
+from batchsend.campaigns.file import load_campaign
+from batchsend.errors import BatchsendError, LedgerError
 from batchsend.exits import Exit
+from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
+from batchsend.planning.suppression import Suppression, WatchedSuppression
 from batchsend.runs.handover import no_queue
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
@@ -50,12 +54,26 @@ def serve(
         with ledger.read() as connection:
             if not queue_is_ready(connection):
                 raise LedgerError(no_queue(ledger.where))
-        runs = WorkerRuns(ledger, credentials, settings.base_url, name, say)
+        runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(_work(runs, WorkerOptions(concurrency, name), status))
     say(f"Worker {name} has stopped.")
     return Exit.DONE
+
+
+def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
+    """The suppression files that a run's campaign names now, as far as they are on this computer."""
+    run = ledger.run(run_id)
+    try:
+        campaign = load_campaign(Path(run.about["file"])) if run is not None else None
+    except (BatchsendError, KeyError):
+        return None
+    if run is None or campaign is None or campaign.name != run.about.get("campaign"):
+        return None
+    recipients = campaign.recipients
+    here = [path for path in recipients.suppress if path.exists()]
+    return WatchedSuppression(here, recipients.default_region, Suppression())
 
 
 async def _work(runs: WorkerRuns, options: WorkerOptions, status: StatusAddress | None) -> None:

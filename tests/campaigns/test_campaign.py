@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import datetime, time, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -126,7 +128,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
     assert campaign.list == tmp_path.resolve() / "spring.csv"
     assert campaign.template == tmp_path.resolve() / "spring.txt.j2"
     assert (campaign.department_uuid, campaign.user_uuid) == ("d1", "u1")
-    assert campaign.zone == ZoneInfo("America/Chicago")
+    assert campaign.zone.key == "America/Chicago"
     assert campaign.model_dump(
         exclude={"name", "list", "template", "department_uuid", "user_uuid", "timezone"}
     ) == {
@@ -256,14 +258,22 @@ def test_left_out_timezone_is_this_computers(tmp_path: Path, monkeypatch: pytest
     campaign = load(tmp_path, SMALLEST.replace('timezone = "America/Chicago"', ""))
 
     assert campaign.timezone is None
-    assert campaign.zone == ZoneInfo("Pacific/Honolulu")
+    assert campaign.zone.key == "Pacific/Honolulu"
 
 
+def _unknown() -> ZoneInfo:
+    raise LookupError("no such zone")
+
+
+def _from_a_file() -> ZoneInfo:
+    with (files("tzdata") / "zoneinfo/Asia/Tokyo").open("rb") as file:
+        return ZoneInfo.from_file(file, key="local")
+
+
+@pytest.mark.parametrize("unknown", [_unknown, _from_a_file])
 def test_left_out_timezone_where_this_computer_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: Callable[[], ZoneInfo]
 ) -> None:
-    def unknown() -> ZoneInfo:
-        raise LookupError("no such zone")
 
     monkeypatch.setattr("tzlocal.get_localzone", unknown)
 

@@ -88,7 +88,7 @@ def test_the_list_can_be_edited_exported_and_imported(world: World, sandbox: San
     added = world.run("optouts", "add", "--phone", "(312) 500-0001", "--reason", "wrong number", *named)
     assert (added.code, added.out) == (
         0,
-        "Added. From the next start, no campaign of this ledger texts them.\n",
+        "Added. From now on, no campaign of this ledger texts them.\n",
     )
     assert world.send().code == 1
     assert sandbox.texts() == {"customer-0": 1, "customer-2": 1}

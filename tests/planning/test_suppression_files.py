@@ -8,8 +8,9 @@ import openpyxl
 import pytest
 from workbooks import new_workbook, ods, ods_row, spreadsheetml, spreadsheetml_row
 
-from batchsend.errors import ListError
-from batchsend.planning.suppression import load_suppression
+from batchsend.errors import ListError, StoppedError
+from batchsend.planning import suppression as suppression_module
+from batchsend.planning.suppression import WatchedSuppression, load_suppression
 
 HERE = Path(__file__).parents[1] / "lists" / "formats" / "odd_lists"
 
@@ -40,6 +41,30 @@ def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: by
     suppression = load_suppression([path], "US")
     assert (set(suppression.customer_uuids), set(suppression.phones)) == ({"c1"}, {"+13125550142"})
     assert suppression.notes == (f"{name}: 1 customer id and 1 phone",)
+
+
+def test_a_file_that_changes_during_a_run_is_read_again_and_nobody_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppression_module, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(suppression_module, "_PATIENCE_SECONDS", 0.0)
+    path = tmp_path / "optouts.csv"
+    path.write_text("customer_uuid,phone\nc1,\n", encoding="utf-8")
+    watched = WatchedSuppression([path], "US", load_suppression([path], "US"))
+    watched.refresh()
+    assert (watched.why("c1", None), watched.why("c2", None)) == ("optouts.csv names this customer", None)
+    # A program that writes the file anew has not come to c1 yet.
+    path.write_text("customer_uuid,phone\nc2,\n,312-555-0142\n", encoding="utf-8")
+    watched.refresh()
+    assert watched.why("c1", None) is not None
+    assert watched.why("c2", None) is not None
+    assert watched.why("c3", "+13125550142") is not None
+    path.unlink()
+    with pytest.raises(StoppedError, match=r"optouts\.csv"):
+        watched.refresh()
+    path.write_text("customer_uuid\nc4\n", encoding="utf-8")
+    watched.refresh()
+    assert watched.why("c4", None) is not None
 
 
 @pytest.mark.parametrize("name", ["only_a_header.xls", "only_a_header.ods"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from ledgers import (
     BASE_URL,
@@ -10,6 +11,7 @@ from ledgers import (
     identity,
     outbox,
     planned,
+    send_all,
     store_plan,
     stored,
 )
@@ -17,6 +19,7 @@ from sqlalchemy import select
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
 from batchsend.ledger.schema import messages
 from batchsend.sending.outbox import Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
@@ -107,6 +110,59 @@ def test_a_released_row_waits_again_and_keeps_its_attempts(ledger: Ledger) -> No
     assert stored(ledger, stored_plan.run_id) == {2: ("pending", "STOPPED"), 3: (IN_FLIGHT, "STOPPED")}
     again = outbox(ledger, stored_plan).exchange([], 5)
     assert [(claimed.row, claimed.attempts) for claimed in again] == [(2, 3)]
+
+
+def test_people_who_opted_out_after_the_plan_are_skipped_when_they_are_claimed(ledger: Ledger) -> None:
+    first = store_plan(ledger, [planned(2), planned(3, phone="+13125550142")])
+    send_all(
+        ledger, first, came_to(2, Status.FAILED, "CUSTOMER_LOCKED"), came_to(3, Status.UNCONFIRMED, "TIMEOUT")
+    )
+    rows = [
+        planned(2, generation=1, resend="failed"),
+        planned(3, generation=1, resend="unconfirmed", phone="+13125550142"),
+        *(planned(row) for row in (4, 5, 6, 7)),
+    ]
+    again = store_plan(ledger, rows, run_id=first.run_id, resend="failed")
+    people = [
+        OptOutRequest("", "+13125550142", "asked"),
+        OptOutRequest("customer-5", "", "asked"),
+        OptOutRequest("customer-99", "", "asked"),
+    ]
+    add_opt_outs(ledger, people, OptOutSource.ADDED, Person("ann", "here"), datetime.now(UTC))
+    sender = outbox(ledger, again)
+    claimed = sender.exchange([], 3)
+    # Rows are claimed until there are enough of them, and each skipped row is reported once.
+    assert [message.row for message in claimed] == [2, 4, 6]
+    assert [(o.row, o.status, o.codes) for o in sender.take_skipped()] == [
+        (3, "skipped", "SUPPRESSED"),
+        (5, "skipped", "SUPPRESSED"),
+    ]
+    assert sender.take_skipped() == []
+    add_opt_outs(
+        ledger,
+        [OptOutRequest("customer-6", "", "late")],
+        OptOutSource.ADDED,
+        Person("ann", "here"),
+        datetime.now(UTC),
+    )
+    assert [message.row for message in sender.recheck(claimed)] == [2, 4]
+    assert stored(ledger, first.run_id) == {
+        2: (IN_FLIGHT, "STOPPED"),
+        # A row that was opened again has its earlier outcome, as if it had not been chosen.
+        3: ("unconfirmed", "TIMEOUT"),
+        4: (IN_FLIGHT, "STOPPED"),
+        5: ("skipped", "SUPPRESSED"),
+        6: ("skipped", "SUPPRESSED"),
+        7: ("pending", "STOPPED"),
+    }
+
+
+def test_an_opt_out_at_another_api_does_not_count(ledger: Ledger) -> None:
+    other = store_plan(ledger, [planned(2)], who=identity(base_url="http://127.0.0.1:9"))
+    send_all(ledger, other, came_to(2, Status.FAILED, "OPTED_OUT_COMMUNICATION_VALUE"))
+    assert [message.row for message in outbox(ledger, store_plan(ledger, [planned(2)])).exchange([], 5)] == [
+        2
+    ]
 
 
 def test_any_process_can_request_a_stop_and_the_next_start_clears_it(ledger: Ledger, ledger_url: str) -> None:

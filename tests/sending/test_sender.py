@@ -63,6 +63,9 @@ class Store:
         self.outcomes: dict[int, Outcome] = {}
         self.attempts: dict[int, int] = {}
         self.stop = False
+        #: Rows whose people opt out after they were claimed.
+        self.opted_out: set[int] = set()
+        self.skipped: list[Outcome] = []
         self.most_claimed = 0
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
@@ -81,6 +84,19 @@ class Store:
             assert self.state[message.row] == "in_flight"
             self.state[message.row] = "pending"
             self.attempts[message.row] = message.attempts
+
+    def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        left = [message for message in claimed if message.row not in self.opted_out]
+        for message in claimed:
+            assert self.state[message.row] == "in_flight"
+            if message not in left:
+                self.state[message.row] = "skipped"
+                self.skipped.append(Outcome(message.row, Status.SKIPPED))
+        return left
+
+    def take_skipped(self) -> list[Outcome]:
+        skipped, self.skipped = self.skipped, []
+        return skipped
 
     def stop_requested(self) -> bool:
         return self.stop
@@ -478,6 +494,22 @@ def test_another_process_can_ask_it_to_stop() -> None:
     assert story.ending.asked
     assert max(story.times) < 3
     check_nothing_lost(story)
+
+
+def test_people_who_opt_out_during_a_pause_get_no_text() -> None:
+    def opt_out(_: Sender, store: Store) -> None:
+        asyncio.get_running_loop().call_later(30.0, store.opted_out.update, range(2, ROWS + 2))
+
+    # Everything is refused for a minute, so the rows that are claimed already wait.
+    story = play(Api(within(1, 60, BUSY)), rows=ROWS, rate=5, during=opt_out)
+    counts = story.store.counts()
+    assert story.ending == Ending()
+    assert 0 < counts["accepted"] < ROWS
+    assert counts["skipped"] > 0
+    skipped = [
+        event.row for event in story.events if isinstance(event, Outcome) and event.status == "skipped"
+    ]
+    assert len(set(skipped)) == len(skipped) == counts["skipped"]
 
 
 def test_a_store_that_fails_ends_it_and_keeps_the_known_outcomes() -> None:

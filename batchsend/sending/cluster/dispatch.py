@@ -28,7 +28,7 @@ from batchsend.sending.cluster.open_runs import (
 )
 from batchsend.sending.cluster.outbox import RowRange, retry
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
-from batchsend.sending.outbox import Outcome
+from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
@@ -52,6 +52,7 @@ async def dispatch_together(
     credentials: Credentials,
     listener: Callable[[Event], None],
     ask: AskWhetherToStop | None,
+    files: SuppressionFiles,
 ) -> Ending:
     """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
     holder = f"send on {socket.gethostname()} ({os.getpid()})"
@@ -60,7 +61,7 @@ async def dispatch_together(
         ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process,
     ):
         outcomes = _Outcomes(ledger, run, listener)
-        share = _Share(ledger, run, RunSender(process, run, client, outcomes.add_own), outcomes, ask)
+        share = _Share(ledger, run, RunSender(process, run, client, outcomes.add_own, files), outcomes, ask)
         with finishing_on_signals(share.interrupt):
             return await share.run()
 

@@ -37,8 +37,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
 from batchsend.sending.cluster.pacing import requeue_request
-from batchsend.sending.pacing import Pause
-from batchsend.sending.sender import Pacing
+from batchsend.sending.pacing import Pacing, Pause
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How long a lease lasts unless it is renewed.

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from batchsend.errors import BusyError
-from batchsend.exits import exit_of_rows
+from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import code_counts
@@ -151,7 +151,12 @@ def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
     """The outcomes of one start over all processes: status -> number of texts."""
     query = (
         select(messages.c.status, func.count())
-        .where(messages.c.run_id == run_id, messages.c.start_id == start_id, messages.c.status.in_(TRIED))
+        .where(
+            messages.c.run_id == run_id,
+            messages.c.start_id == start_id,
+            # A plan's skipped rows belong to no start, unlike those that were skipped when they were claimed.
+            messages.c.status.in_([*TRIED, Status.SKIPPED]),
+        )
         .group_by(messages.c.status)
     )
     found: dict[str, int] = {}
@@ -273,6 +278,24 @@ def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
     rows = {(status, codes): count for status, codes, count in code_counts(ledger, run.run_id)}
     ledger.end_start(run.start_id, exit_of_rows(rows), "done")
     return True
+
+
+def end_stopped_runs(ledger: Ledger) -> None:
+    """Ends the open runs that were asked to stop and that no process sends any more."""
+    query = (
+        select(handovers.c.run_id, handovers.c.start_id)
+        .join(runs, runs.c.id == handovers.c.run_id)
+        .where(
+            handovers.c.open,
+            runs.c.stop_requested_at.is_not(None),
+            ~exists().where(leases.c.run_id == handovers.c.run_id, ALIVE),
+        )
+    )
+    with ledger.read() as connection:
+        stopped = connection.execute(query).all()
+    for run_id, start_id in stopped:
+        close_run(ledger, run_id)
+        ledger.end_start(start_id, Exit.INTERRUPTED, "a stop was requested")
 
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:

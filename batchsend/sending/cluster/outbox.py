@@ -20,7 +20,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import handovers, messages, runs
 from batchsend.sending.cluster.leases import Lease, LeaseLostError, renew_in
 from batchsend.sending.cluster.open_runs import OpenRun
-from batchsend.sending.outbox import LAST_ROW, Claimed, Outbox, Outcome
+from batchsend.sending.outbox import LAST_ROW, Claimed, Outbox, Outcome, SuppressionFiles
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 T = TypeVar("T")
@@ -63,8 +63,9 @@ class SharedOutbox(Outbox):
         lease: Lease,
         leaving: threading.Event,
         on_done: Callable[[RowRange], None] = lambda _chunk: None,
+        files: SuppressionFiles | None = None,
     ) -> None:
-        super().__init__(ledger, run.run_id, run.start_id, lease.owner)
+        super().__init__(ledger, run.run_id, run.start_id, lease.owner, files)
         self._lease = lease
         self._leaving = leaving
         self._min_commit_interval = run.settings.min_commit_interval
@@ -98,10 +99,18 @@ class SharedOutbox(Outbox):
         if (wait := self._committed_at + self._min_commit_interval - time.monotonic()) > 0:
             time.sleep(wait)
         self._committed_at = time.monotonic()
+        self._refresh_files(claims)
         claimed = self._retry(lambda: self._exchange(outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
         self._report_done()
         return claimed
+
+    def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        recheck = super().recheck
+        left = self._retry(lambda: recheck(claimed))
+        self._held.difference_update({message.row for message in claimed} - {message.row for message in left})
+        self._report_done()
+        return left
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         release = super().release
@@ -134,6 +143,7 @@ class SharedOutbox(Outbox):
 
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         claimed: list[Claimed] = []
+        skipped: list[Outcome] = []
         moved: list[tuple[RowRange, int, bool]] = []
         with self._lock:
             chunks = [chunk for chunk in self._chunks if not chunk.exhausted]
@@ -147,11 +157,12 @@ class SharedOutbox(Outbox):
                 wanted = claims - len(claimed)
                 if wanted <= 0:
                     break
-                found = self._claim(connection, chunk.after, chunk.last, wanted)
+                found = self._claim(connection, chunk.after, chunk.last, wanted, skipped)
                 moved.append((chunk, found[-1].row if found else chunk.after, len(found) < wanted))
                 claimed += found
         # Only what is committed counts.
         self._unsure = False
+        self._skipped += skipped
         with self._lock:
             for chunk, after, exhausted in moved:
                 chunk.after, chunk.exhausted = after, exhausted

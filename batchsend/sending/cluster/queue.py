@@ -29,7 +29,13 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import messages, meta
 from batchsend.sending.cluster.leases import interrupt_expired
-from batchsend.sending.cluster.open_runs import end_if_done, end_quiet_hours, open_runs, run_progress
+from batchsend.sending.cluster.open_runs import (
+    end_if_done,
+    end_quiet_hours,
+    end_stopped_runs,
+    open_runs,
+    run_progress,
+)
 from batchsend.sending.cluster.worker import ChunkResult, WorkerRuns
 from batchsend.sending.outbox import OPEN_ROW
 
@@ -219,8 +225,9 @@ async def _sweep(app: App, runs: WorkerRuns, queue: str) -> None:
 
 
 def _maintain_runs(runs: WorkerRuns) -> None:
-    """Makes jobs for open rows without one, and ends runs that are done."""
+    """Makes jobs for open rows without one, and ends runs that are done or stopped."""
     ledger = runs.ledger
+    end_stopped_runs(ledger)
     for run in open_runs(ledger, runs.base_url):
         if run.settings.wait:
             end_quiet_hours(ledger, run)

@@ -17,6 +17,7 @@ from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import RowRange, SharedOutbox, retry
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
+from batchsend.sending.outbox import SuppressionFiles
 from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials
 
@@ -56,8 +57,14 @@ class RunSender:
     """Sends one run from this process. Belongs to one event loop."""
 
     def __init__(
-        self, process: ClusterProcess, run: OpenRun, client: ApiClient, listener: Callable[[Event], None]
+        self,
+        process: ClusterProcess,
+        run: OpenRun,
+        client: ApiClient,
+        listener: Callable[[Event], None],
+        files: SuppressionFiles | None,
     ) -> None:
+        self._files = files
         self._process = process
         self._run = run
         self._client = client
@@ -98,7 +105,7 @@ class RunSender:
                 outbox.remove(chunk)
                 events.call_soon_threadsafe(on_done, chunk)
 
-        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, report)
+        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, report, self._files)
         for chunk in chunks:
             outbox.add(chunk)
         self._outbox = outbox

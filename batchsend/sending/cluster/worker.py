@@ -18,10 +18,12 @@ from batchsend.sending.cluster.leases import LeaseLostError
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, open_run
 from batchsend.sending.cluster.outbox import RowRange
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
+from batchsend.sending.outbox import SuppressionFiles
 from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials
 
 Say = Callable[[str], None]
+FilesOf = Callable[[int], SuppressionFiles | None]
 
 
 class ChunkResult(StrEnum):
@@ -33,13 +35,25 @@ class ChunkResult(StrEnum):
 
 
 class WorkerRuns:
-    """All runs that this worker sends. Belongs to one event loop; `say` prints a sentence."""
+    """All runs that this worker sends. Belongs to one event loop; `say` prints a sentence.
 
-    def __init__(self, ledger: Ledger, credentials: Credentials, base_url: str, name: str, say: Say) -> None:
+    `files_of`: the suppression files of a run, if this computer has them.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        credentials: Credentials,
+        base_url: str,
+        name: str,
+        say: Say,
+        files_of: FilesOf = lambda _run_id: None,
+    ) -> None:
         self.process = ClusterProcess(ledger, credentials, base_url, name, worker=True)
         self.ledger = ledger
         self.base_url = base_url
         self.say = say
+        self.files_of = files_of
         self._runs: dict[int, _WorkerRun] = {}
 
     async def __aenter__(self) -> Self:
@@ -74,7 +88,8 @@ class WorkerRuns:
                 await known.ended()
                 known = None
             if known is None or known.over:
-                known = self._runs[run_id] = _WorkerRun(self, run)
+                files = await asyncio.to_thread(self.files_of, run_id)
+                known = self._runs[run_id] = _WorkerRun(self, run, files)
         try:
             return await known.work(RowRange(first, last))
         finally:
@@ -85,7 +100,7 @@ class WorkerRuns:
 class _WorkerRun:
     """One run that this worker sends, as long as there are chunks of it here."""
 
-    def __init__(self, runs: WorkerRuns, run: OpenRun) -> None:
+    def __init__(self, runs: WorkerRuns, run: OpenRun, files: SuppressionFiles | None) -> None:
         self._runs = runs
         self._run = run
         self.start_id = run.start_id
@@ -94,7 +109,7 @@ class _WorkerRun:
         # The end of quiet hours is for the sweep: a worker has no time to wait for it.
         self._client = run.settings.client(runs.process.credentials)
         sent = replace(run, settings=replace(run.settings, wait=False))
-        self.sender = RunSender(runs.process, sent, self._client, _ignore)
+        self.sender = RunSender(runs.process, sent, self._client, _ignore, files)
         self._task = asyncio.create_task(self._send())
 
     async def work(self, chunk: RowRange) -> ChunkResult:
