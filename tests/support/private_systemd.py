@@ -31,6 +31,13 @@ _TARGETS = (
     "timers",
     "umount",
 )
+_INSTANCES = (
+    "batchsend-schedule.service",
+    "batchsend-callbacks.service",
+    "batchsend-web.service",
+    "batchsend-worker@1.service",
+    "batchsend-send@appointments.service",
+)
 #: Where cgroups of version 2 are seen outside, if they are not all there is.
 _CGROUPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 
@@ -44,6 +51,9 @@ class PrivateSystemd:
         shutil.copytree(UNITS, self.units)
         for name in _TARGETS:
             (self.units / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
+        with (self.units / "basic.target").open("a") as file:
+            # Units that another one names stay loaded when they have ended, with their results.
+            file.write(f"Before={' '.join(_INSTANCES)}\n")
         self.texts.mkdir()
         for name, line in (
             ("passwd", f"texts:x:{USER_ID}:{USER_ID}::/srv/texts:/bin/sh\n"),
@@ -82,8 +92,9 @@ class PrivateSystemd:
             yield self
         finally:
             if self._pid:
-                os.kill(self._pid, signal.SIGKILL)  # ends all in its namespace
-            unshare.kill()
+                os.kill(self._pid, signal.SIGKILL)  # ends all in its namespace, and then `unshare`
+            else:
+                unshare.kill()
             unshare.wait()
             _remove_cgroups()
 
@@ -118,12 +129,14 @@ class PrivateSystemd:
                 'exec /opt/python/bin/python3 -P -m batchsend "$@"',
             ]
         )
-        (self._folder / "batchsend").write_text(f"{command}\n")
-        (self._folder / "batchsend").chmod(0o755)
+        programs = self._folder / "programs"
+        programs.mkdir(mode=0o755)
+        (programs / "batchsend").write_text(f"{command}\n")
+        (programs / "batchsend").chmod(0o755)
         binds = [
             (self.texts, "/srv/texts"),
             (prefix, "/opt/python"),
-            (self._folder, "/opt/batchsend/bin"),
+            (programs, "/opt/batchsend/bin"),
             *seen,
         ]
         lines = [f"mount -t tmpfs tmpfs {place}" for place in ("/run", "/opt", "/srv")]
