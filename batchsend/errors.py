@@ -47,6 +47,12 @@ class ForbiddenFileError(CampaignError):
     """The campaign names a file that batchsend must not read. It may have other problems too."""
 
 
+def system_sentence(error: OSError) -> str:
+    """A sentence about an error of the operating system, such as a full disk or a file that may not be read."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
 class SettingsError(BatchsendError):
     """Credentials or other settings are missing or wrong."""
 

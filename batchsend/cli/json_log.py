@@ -26,6 +26,7 @@ import click
 
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
+from batchsend.utils.signals import was_interrupted
 from batchsend.utils.timestamps import now, to_text
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def run_as_job(
         job.begin(start)
         report = action(start, confirm=job.confirm, listener=job.listen)
     except BatchsendError as error:
+        if was_interrupted():
+            return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
         return job.end_early(error.exit_code, str(error))
     except KeyboardInterrupt:
         return job.end_early(Exit.INTERRUPTED, INTERRUPTED)

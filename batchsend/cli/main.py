@@ -6,11 +6,13 @@ Commands import heavy libraries in their functions, so that `--help` is fast.
 from __future__ import annotations
 
 import os
-import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
+from batchsend.cli import json_log
 from batchsend.cli.campaigns import new, schema
 from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.optouts import optouts
@@ -19,8 +21,9 @@ from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
 from batchsend.cli.services import callbacks, sandbox, schedule, worker
 from batchsend.cli.web import web, web_users
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, system_sentence
 from batchsend.exits import Exit
+from batchsend.utils.signals import was_interrupted
 from batchsend.utils.streams import output_problem
 from batchsend.utils.version import __version__
 
@@ -62,48 +65,79 @@ for _command in (
     cli.add_command(_command)
 
 
-def _defect(error: Exception) -> int:
-    """Reports a bug in batchsend. Shows the traceback only if `BATCHSEND_DEBUG` is set."""
-    if os.environ.get("BATCHSEND_DEBUG"):
-        raise error
-    click.echo(
-        f"This is a bug in batchsend ({type(error).__name__}). Everything sent so far is recorded; running the same "
-        f"command again texts nobody twice. Please report the bug, with the output of this command when "
-        f"BATCHSEND_DEBUG=1 is set.",
-        err=True,
-    )
-    return Exit.STOPPED
-
-
-#: Commands whose exit code is about texts, or that run until they are stopped.
-_NOT_ABOUT_OUTPUT = ("send", "callbacks", "sandbox", "web")
+#: Errors that are no bugs.
+_EXPECTED = (BatchsendError, click.ClickException, click.Abort, KeyboardInterrupt, OSError)
+#: Commands that run until they are stopped: stopping one while it starts is no failure either.
+_SERVICES = ("callbacks", "sandbox", "schedule", "web", "worker")
 
 
 def _check_output(command: str, code: int) -> int:
     """Makes a command fail whose output is incomplete, as on a full disk. A reader may go away, as `head` does."""
     problem = output_problem()
-    if problem is None or command in _NOT_ABOUT_OUTPUT:
+    if problem is None or command in ("send", *_SERVICES):
         return code
     click.echo(f"The output is incomplete: {problem.strerror}. Make room and run this again.", err=True)
     return code or Exit.STOPPED
 
 
+def _ending(error: BaseException, command: str) -> tuple[int, str]:
+    """The exit code and the message of a command that ended with an error."""
+    if isinstance(error, (click.Abort, KeyboardInterrupt)) or was_interrupted():
+        return _interrupted(command)
+    if isinstance(error, BatchsendError):
+        return error.exit_code, str(error)
+    if isinstance(error, click.ClickException):
+        return Exit.REFUSED, error.format_message()
+    if isinstance(error, OSError):
+        return Exit.STOPPED if command in _SERVICES else Exit.REFUSED, _system_problem(error)
+    return Exit.STOPPED, (
+        f"This is a bug in batchsend ({type(error).__name__}). Everything sent so far is recorded; running the same "
+        f"command again texts nobody twice. Please report the bug, with the output of this command when "
+        f"BATCHSEND_DEBUG=1 is set."
+    )
+
+
+def _interrupted(command: str) -> tuple[int, str]:
+    """The end of a command by Ctrl-C or SIGTERM. `send` finishes by itself once texts may have left."""
+    if command in _SERVICES:
+        return Exit.DONE, "Stopped."
+    return Exit.INTERRUPTED, "Interrupted before the first text." if command == "send" else "Interrupted."
+
+
+def _system_problem(error: OSError) -> str:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return (
+            "The current folder was deleted or moved. Change to another folder with `cd` and run this again."
+        )
+    return f"{system_sentence(error)} Correct that and run this again."
+
+
+def _report_error(error: BaseException, arguments: Sequence[str], command: str) -> int:
+    """Prints an error as a sentence, or as JSON where the log is JSON, and returns the exit code."""
+    exit_code, message = _ending(error, command)
+    if json_log.is_wanted(arguments):
+        return json_log.end_job(exit_code, message)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return exit_code
+    if exit_code == Exit.INTERRUPTED and sys.stderr.isatty():
+        click.echo(err=True)  # ends the line on which the terminal shows ^C
+    click.echo(message, err=True)
+    return exit_code
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
-    # SIGTERM ends a command as Ctrl-C does, until sending installs its own handlers for both.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        result = cli.main(list(arguments), prog_name="batchsend", standalone_mode=False)
-    except BatchsendError as error:
-        click.echo(str(error), err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return Exit.REFUSED
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the user gets a sentence for any bug
-        return _defect(error)
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return _check_output(command, int(result or 0))
+    try:
+        with cli.make_context("batchsend", list(arguments)) as context:
+            exit_code = int(cli.invoke(context) or 0)
+    except click.exceptions.Exit as ended:
+        exit_code = ended.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("BATCHSEND_DEBUG") and not isinstance(error, _EXPECTED):
+            raise
+        return _report_error(error, arguments, command)
+    return _check_output(command, exit_code)

@@ -136,8 +136,10 @@ def confirm_number(number: int, action: str) -> bool:
         answer = click.prompt(
             f"Type {number} to {action}, anything else to stop", default="", show_default=False
         )
-    except click.Abort:
+    except click.Abort as abort:
         click.echo()
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise abort.__context__ from None
         return False
     return str(answer).strip().replace(",", "") == str(number)
 

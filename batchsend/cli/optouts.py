@@ -21,6 +21,7 @@ from batchsend.cli.options import (
     region_option,
 )
 from batchsend.errors import BatchsendError
+from batchsend.exits import Exit
 
 if TYPE_CHECKING:
     from batchsend.ledger.ledger import Ledger
@@ -123,16 +124,17 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
 @click.option("--reason", metavar="TEXT", help="Reason for rows that give none.")
 @region_option
 @ledger_option
-def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> None:
+def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> Exit:
     """Add the people in a file.
 
     The file is any list with a column for the customer or the phone number. A column "reason" is kept.
-    Existing entries are unchanged.
+    Existing entries are unchanged. Rows that name nobody are listed, and the exit code is then 1; all
+    other rows are added.
     """
     from batchsend.errors import ListError
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs
     from batchsend.lists.source import forbidden
-    from batchsend.planning.optout_files import opt_out_requests, read_opt_outs
+    from batchsend.planning.optout_files import opt_out_requests, read_usable_opt_outs
     from batchsend.planning.suppression import notes_on
     from batchsend.utils.protected_files import refusal
     from batchsend.utils.timestamps import now
@@ -140,14 +142,24 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     default_reason = (reason or "").strip() or f"from {file.name}"
     if (why := refusal(file, Path.cwd())) is not None:
         raise ListError(file, forbidden(why))
-    rows = read_opt_outs(file, region)
-    requests = [request for row in rows for request in opt_out_requests(row, default_reason)]
-    with _ledger_to_write(ledger) as found:
-        added = add_opt_outs(found, requests, OptOutSource.IMPORTED, _person(), now())
+    found = read_usable_opt_outs(file, region)
+    requests = [request for row in found.rows for request in opt_out_requests(row, default_reason)]
+    with _ledger_to_write(ledger) as target:
+        added = add_opt_outs(target, requests, OptOutSource.IMPORTED, _person(), now())
     known = len(requests) - added
     click.echo(f"{added:,} added, {known:,} already on the list.")
-    for note in notes_on(rows):
+    for note in notes_on(found):
         click.echo(f"{file}: {note}.", err=True)
+    if not found.lost:
+        return Exit.DONE
+    count = sum(map(len, found.lost.values()))
+    were = "row was" if count == 1 else "rows were"
+    click.echo(f"{file}: {count:,} {were} NOT added. Correct the file and import it again:", err=True)
+    for why, numbers in found.lost.items():
+        click.echo(
+            f"  {'row' if len(numbers) == 1 else 'rows'} {', '.join(map(str, numbers))}: {why}", err=True
+        )
+    return Exit.ATTENTION
 
 
 @optouts.command()
@@ -160,9 +172,11 @@ def export(file: Path, ledger: str | None) -> None:
     """
     from batchsend.ledger.optouts import opt_outs
     from batchsend.reports.list_file import write_opt_outs
+    from batchsend.reports.output_files import check_output
     from batchsend.runs.lookup import find_ledger
 
     with find_ledger(None, ledger) as found:
+        check_output(file.absolute(), found)
         entries = list(opt_outs(found))
     everywhere = [entry for entry in entries if not entry.base_url]
     written = write_opt_outs(file.absolute(), everywhere)

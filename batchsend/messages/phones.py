@@ -137,6 +137,28 @@ def _by_libphonenumber(text: str, region: str) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
+def all_phones(text: str, region: str) -> tuple[list[str], bool]:
+    """The phones (E.164) in a cell that may hold several and other words, and whether one of them cannot be read."""
+    try:
+        return [to_e164(text, region)], True
+    except PhoneProblem:
+        pieces = [piece for piece in _between_numbers.split(text) if piece.strip()]
+    found = [_phones_in_piece(piece, region) for piece in pieces]
+    complete = all(
+        phones or sum(map(str.isdigit, piece)) < _SHORTEST_NUMBER
+        for piece, phones in zip(pieces, found, strict=True)
+    )
+    return [phone for phones in found for phone in phones], complete
+
+
+def _phones_in_piece(piece: str, region: str) -> list[str]:
+    try:
+        return [to_e164(piece, region)]
+    except PhoneProblem:
+        matches = phonenumbers.PhoneNumberMatcher(piece, region)
+        return [phonenumbers.format_number(match.number, PhoneNumberFormat.E164) for match in matches]
+
+
 def _cleaned(text: str) -> str:
     spelling = _spaces.sub(" ", _dashes.sub("-", text)).strip()
     if match := _wrapping.fullmatch(spelling):

@@ -122,11 +122,12 @@ def _holds_phones(cells: pd.Series[str], region: str) -> bool:
 
 def _are_phones(sample: pd.Series[str], region: str) -> bool:
     return sample.nunique() * 2 >= len(sample) and sum(
-        _is_phone(cell, region) for cell in sample
+        is_phone(cell, region) for cell in sample
     ) >= 0.8 * len(sample)
 
 
-def _is_phone(cell: str, region: str) -> bool:
+def is_phone(cell: str, region: str) -> bool:
+    """Whether a cell has a valid phone number and nothing else."""
     if not _looks_like_phone.fullmatch(cell):
         return False
     try:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchsend.campaigns.types import SAMPLE_ID
 from batchsend.errors import ListError
 from batchsend.ledger.optouts import OptOutRequest
 from batchsend.lists.customer_list import Chunk, CustomerList, ListOptions, open_list
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.headers import ALIASES, in_quotes, match_key
-from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.messages.phones import all_phones
 from batchsend.planning.list_checks import (
     API_UUID,
+    is_phone,
     rows_that_repeat_the_header,
     rows_with_a_total,
     unused_phone_columns,
@@ -55,20 +58,44 @@ class OptOutRow:
 
 
 class _Columns(NamedTuple):
+    """The headers of the columns that are read, and of those that could have had the customer's id."""
+
     customer: str | None
     phones: Sequence[str]
     reason: str | None
+    other_ids: Sequence[str]
 
     def __str__(self) -> str:
         return " and ".join((*filter(None, [self.customer]), *self.phones))
 
 
-def read_opt_outs(path: Path, region: str) -> list[OptOutRow]:
+@dataclass(frozen=True)
+class OptOutFile:
+    """The people in a file. `lost`: why rows name nobody although they should -> their numbers.
+
+    `remarks`: sentences about columns that were not used.
+    """
+
+    rows: Sequence[OptOutRow]
+    lost: Mapping[str, Sequence[int]]
+    remarks: Sequence[str]
+
+
+def read_opt_outs(path: Path, region: str) -> OptOutFile:
     """Reads a list in any format with a column for the customer or the phone.
 
     Raises `ListError`, also for a file that could lose an opt-out. Rows whose cells for both are blank are returned:
     they have no one to skip.
     """
+    found = read_usable_opt_outs(path, region)
+    problems = [_in_a_sentence(reason, rows) for reason, rows in found.lost.items()]
+    if problems:
+        raise ListError(path, problems)
+    return found
+
+
+def read_usable_opt_outs(path: Path, region: str) -> OptOutFile:
+    """Reads such a list as far as it can be read. Raises `ListError` for a file that has no usable row."""
     people = _open(path)
     if people.columns_left_alone:
         raise ListError(
@@ -77,42 +104,72 @@ def read_opt_outs(path: Path, region: str) -> list[OptOutRow]:
             "Give it a header, or delete it.",
         )
     columns = _find_columns(people)
-    rows = [row for chunk in people.chunks(used=()) for row in _read(chunk, people, columns, region)]
-    lost = [row.row for row in rows if row.is_empty and row.has_invalid]
-    if lost:
-        raise ListError(path, _lost(lost))
-    if any(row.is_empty for row in rows):
-        _refuse_unread_phones(people, columns, region)
-    if rows and all(row.is_empty for row in rows):
+    rows: list[OptOutRow] = []
+    lost: defaultdict[str, list[int]] = defaultdict(list)
+    unread: Sequence[str] | None = None
+    for chunk in people.chunks(used=()):
+        if unread is None:
+            unread = _unread_phones(chunk.frame, columns, region)
+        for row, problem in chunk.malformed.items():
+            lost[_MALFORMED.format(problem=problem)].append(row)
+        for found in _read(chunk, columns, region):
+            reason = _why_lost(found, chunk.frame, unread)
+            if reason is None:
+                rows.append(found)
+            else:
+                lost[reason].append(found.row)
+    if not lost and rows and all(row.is_empty for row in rows):
         raise ListError(
             path,
             f"It has {row_count(len(rows))}, but no customer id or phone number in {columns}. "
             "Export the file again, with the people who opted out.",
         )
-    return rows
+    return OptOutFile(rows, lost, tuple(_remarks(columns, unread or ())))
 
 
-def _refuse_unread_phones(people: CustomerList, columns: _Columns, region: str) -> None:
-    frame = next(people.chunks(used=())).frame
+#: Why a row names no one, as the end of a sentence that begins with its number.
+_MALFORMED = (
+    "{problem}, so it is unclear who it names. Correct it (a cell with a comma in it needs quotation marks), or "
+    "export the file again."
+)
+_INVALID = (
+    "has no valid customer id or phone number, so the person who opted out there could still be texted. Correct or "
+    "delete this row."
+)
+
+
+def _why_lost(row: OptOutRow, frame: pd.DataFrame, unread: Sequence[str]) -> str | None:
+    """Why the person in this row could still be texted; `None` if the row names a person or is blank."""
+    if not row.is_empty:
+        return None
+    if filled := [header for header in unread if frame.at[row.row, header]]:
+        return (
+            f"has a phone number only in {in_quotes(filled)}, whose header is not known as a phone. Rename that "
+            "column to Phone."
+        )
+    return _INVALID if row.has_invalid else None
+
+
+def _unread_phones(frame: pd.DataFrame, columns: _Columns, region: str) -> list[str]:
+    """The headers of columns with phones that are not read."""
     read = {columns.customer, columns.reason, *columns.phones}
     used = [position for position, header in enumerate(frame.columns) if header in read]
-    for header in unused_phone_columns(frame, used, region):
-        raise ListError(
-            people.path,
-            f'"{header}" has phone numbers, but its header is not known as a phone. Rename that column to Phone.',
-        )
+    return unused_phone_columns(frame, used, region)
 
 
-def _lost(rows: Sequence[int]) -> str:
+def _remarks(columns: _Columns, unread: Sequence[str]) -> Iterator[str]:
+    if unread:
+        has = "has phone numbers and was" if len(unread) == 1 else "have phone numbers and were"
+        names = ", ".join(f"Phone {number}" for number, _ in enumerate(unread, 2))
+        yield f"{in_quotes(unread)} {has} not used; to skip these numbers too, rename to {names}"
+    if columns.other_ids:
+        yield f"{in_quotes(columns.other_ids)} was not used, because {columns.customer} has the ids"
+
+
+def _in_a_sentence(reason: str, rows: Sequence[int]) -> str:
     if len(rows) == 1:
-        return (
-            f"Row {rows[0]} has no valid customer id or phone number, so the person who opted out there could still "
-            "be texted. Correct or delete this row."
-        )
-    return (
-        f"{len(rows):,} rows have no valid customer id or phone number ({row_numbers(rows)}), so the people who "
-        "opted out there could still be texted. Correct or delete these rows."
-    )
+        return f"Row {rows[0]} {reason}"
+    return f"{len(rows):,} rows ({row_numbers(rows)}): each {reason}"
 
 
 def row_numbers(rows: Sequence[int]) -> str:
@@ -137,13 +194,14 @@ def _open(path: Path) -> CustomerList:
 def _find_columns(people: CustomerList) -> _Columns:
     headers = {match_key(header): header for header in people.headers}
     customer = _customer_column(people.path, headers)
-    phones = [header for key, header in headers.items() if key in _PHONE_HEADERS]
+    phones = [header for key, header in headers.items() if key.rstrip("0123456789") in _PHONE_HEADERS]
     if customer is None and not phones:
         raise ListError(
             people.path,
             f"a list of opt-outs needs a column `customer_uuid` or `phone`; it has: {', '.join(headers.values())}",
         )
-    return _Columns(customer, phones, headers.get(_REASON_HEADER))
+    others = [header for key, header in headers.items() if key in _CUSTOMER_HEADERS and header != customer]
+    return _Columns(customer, phones, headers.get(_REASON_HEADER), others)
 
 
 def _customer_column(path: Path, headers: Mapping[str, str]) -> str | None:
@@ -159,24 +217,32 @@ def _customer_column(path: Path, headers: Mapping[str, str]) -> str | None:
     return found[0] if found else None
 
 
-def _read(chunk: Chunk, people: CustomerList, columns: _Columns, region: str) -> Iterator[OptOutRow]:
+def _read(chunk: Chunk, columns: _Columns, region: str) -> Iterator[OptOutRow]:
     # Rows that end early are fine, but a row with shifted cells could name the wrong person.
-    for row, problem in chunk.malformed.items():
-        raise ListError(
-            people.path,
-            f"Row {row} {problem}, so it is unclear who it names. Correct it (a cell with a comma in it needs "
-            "quotation marks), or export the file again.",
-        )
-    frame, blank = chunk.frame, [""] * len(chunk.frame)
+    frame = chunk.frame.drop(index=list(chunk.malformed))
+    blank = [""] * len(frame)
     ids = _ids(frame, columns.customer) if columns.customer is not None else blank
     reasons = frame[columns.reason] if columns.reason is not None else blank
     phones = frame[list(columns.phones)].to_numpy()
     for row, customer, numbers, reason in zip(frame.index, ids, phones, reasons, strict=True):
         filled = [number for number in numbers if not _is_placeholder(number)]
-        valid = _valid(filled, region)
-        is_id = API_UUID.fullmatch(customer) is not None and not is_damaged(customer)
-        has_invalid = len(valid) < len(filled) or bool(customer and not is_id)
+        found = [all_phones(number, region) for number in filled]
+        valid = list(dict.fromkeys(phone for phones, _ in found for phone in phones))
+        is_id = _is_id(customer, region)
+        has_invalid = not all(phones and complete for phones, complete in found) or bool(
+            customer and not is_id
+        )
         yield OptOutRow(row, customer if is_id else "", valid, unescape_formula(reason), has_invalid)
+
+
+def _is_id(text: str, region: str) -> bool:
+    """Whether this can be a customer's id. A phone under the wrong header has only characters of an id, too."""
+    return (
+        API_UUID.fullmatch(text) is not None
+        and not is_damaged(text)
+        and not text.startswith(SAMPLE_ID)
+        and not is_phone(text, region)
+    )
 
 
 def _ids(frame: pd.DataFrame, customer: str) -> pd.Series[str]:
@@ -187,16 +253,6 @@ def _ids(frame: pd.DataFrame, customer: str) -> pd.Series[str]:
 def _is_placeholder(phone: str) -> bool:
     """Whether this stands for no phone: blank, `n/a`, `000-000-0000`, or the header once more."""
     return _no_phone.fullmatch(phone) is not None or match_key(phone) in _PHONE_HEADERS
-
-
-def _valid(numbers: Iterable[str], region: str) -> list[str]:
-    valid = []
-    for number in numbers:
-        try:
-            valid.append(to_e164(number, region))
-        except PhoneProblem:
-            continue
-    return valid
 
 
 def opt_out_requests(row: OptOutRow, default_reason: str) -> list[OptOutRequest]:

@@ -17,6 +17,7 @@ from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.suppression import Suppression, load_suppression
 from batchsend.settings import LIST_DATABASE, load_settings
+from batchsend.utils.files import current_folder
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
 
 def _list_database(campaign: Campaign, path: Path) -> str:
     try:
-        settings = load_settings(campaign.directory, Path.cwd(), os.environ)
+        settings = load_settings(campaign.directory, current_folder(campaign.directory), os.environ)
     except SettingsError as error:
         raise ListError(path, f"The database for this query is not known. {error}") from error
     if settings.list_database is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from batchsend.errors import BatchsendError, StoppedError
 from batchsend.ledger.optouts import OptOuts
 from batchsend.planning.list_checks import look_like_dms_numbers
-from batchsend.planning.optout_files import OptOutRow, read_opt_outs, row_numbers
+from batchsend.planning.optout_files import OptOutFile, read_opt_outs, row_numbers
 from batchsend.utils.wording import row_count
 
 #: Seconds between two looks at the files of a run that is being sent.
@@ -59,17 +59,18 @@ def load_suppression(paths: Sequence[Path], region: str) -> Suppression:
     versions = _versions(paths)
     for path in paths:
         try:
-            rows = read_opt_outs(path, region)
+            file = read_opt_outs(path, region)
         except BatchsendError as error:
             errors.append(error)
             continue
+        rows = file.rows
         customers_here = {row.customer_uuid for row in rows if row.customer_uuid}
         phones_here = {phone for row in rows for phone in row.phones}
         customer_uuids |= dict.fromkeys(customers_here, path.name)
         phones |= dict.fromkeys(phones_here, path.name)
         phones_only |= bool(phones_here) and not customers_here
         contents = _contents(len(customers_here), len(phones_here))
-        notes += [f"{path.name}: {note}" for note in (contents, *notes_on(rows))]
+        notes += [f"{path.name}: {note}" for note in (contents, *notes_on(file))]
     if errors:
         raise errors[0] if len(errors) == 1 else BatchsendError("\n".join(map(str, errors)))
     return Suppression(customer_uuids, phones, phones_only, tuple(notes), versions)
@@ -135,8 +136,9 @@ def _contents(customers: int, phones: int) -> str:
     return " and ".join(filter(None, (ids, numbers))) or "no customer ids and no phones"
 
 
-def notes_on(rows: Sequence[OptOutRow]) -> Iterator[str]:
+def notes_on(file: OptOutFile) -> Iterator[str]:
     """What a person should know about the rows of one file."""
+    rows = file.rows
     empty = [row.row for row in rows if row.is_empty]
     if empty:
         has = "has" if len(empty) == 1 else "have"
@@ -150,3 +152,4 @@ def notes_on(rows: Sequence[OptOutRow]) -> Iterator[str]:
         )
     if look_like_dms_numbers({row.customer_uuid for row in rows}):
         yield "the customer ids look like DMS numbers, not myKaarma ids, and may match no customer"
+    yield from file.remarks

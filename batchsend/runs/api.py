@@ -31,6 +31,7 @@ from batchsend.reports.run_results import PlanResults
 from batchsend.runs.report import Report
 from batchsend.runs.start import Start, StartOptions, planned
 from batchsend.settings import load_settings
+from batchsend.utils.files import current_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def prepare(campaign: Campaign, options: StartOptions | None = None, *, ledger: 
 
     `ledger`: a path or URL, as `--ledger`.
     """
-    settings = load_settings(campaign.directory, Path.cwd(), os.environ)
+    settings = load_settings(campaign.directory, current_folder(campaign.directory), os.environ)
     return Start(
         campaign,
         settings,

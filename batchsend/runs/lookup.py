@@ -17,6 +17,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.sending.locks import campaign_lock
 from batchsend.settings import load_settings
+from batchsend.utils.files import current_folder
 
 #: Opens the ledger at a URL; returns `None` if there is none yet.
 Opener = Callable[[str], Ledger | None]
@@ -43,7 +44,7 @@ def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_
         return
     campaign = load_campaign(Path(target))
     with find_ledger(campaign.path, ledger_option, open_it) as ledger:
-        base_url = load_settings(campaign.directory, Path.cwd(), os.environ).base_url
+        base_url = load_settings(campaign.directory, current_folder(campaign.directory), os.environ).base_url
         record = ledger.campaign(campaign.name, base_url)
         runs = ledger.runs_of(record.id) if record is not None else []
         if record is None or not runs:

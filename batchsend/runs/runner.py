@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchsend.errors import BatchsendError, LedgerError, ResultsError, StoppedError
+from batchsend.errors import BatchsendError, ResultsError, StoppedError, system_sentence
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
@@ -45,6 +45,7 @@ from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event, Waiting
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Tally
+from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import now
 from batchsend.utils.version import __version__
 
@@ -106,24 +107,20 @@ def send(
     request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
-    check_target(request.campaign, start.results_path(0))
-    with closing(open_ledger(start.ledger_url)) as ledger:
+    check_target(start, request.campaign, 0)
+    with ExitStack() as to_the_end, closing(open_ledger(start.ledger_url)) as ledger:
         if start.options.detach:
             check_detachable(ledger)
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url):
             with make_plan(request, ledger) as plan:
                 check_guards(start, plan)
                 require_confirmation(plan.texts == 0 or confirm(plan))
+                to_the_end.enter_context(holding_signals())
                 run = _store(start, plan, ledger)
+                to_the_end.enter_context(_errors_stop_the_run())
             if start.options.detach:
                 return _report_handover(run)
-            with _ledger_errors_stop_the_run(), loaded_objects_frozen():
-                ending = _send_stored(run, credentials, listener, ask)
-                if ending.left:
-                    return _report_handover(run)
-                report = _report(run, ending)
-                ledger.end_start(run.stored.start_id, report.exit, report.ending or "done")
-            return _with_page(report, run)
+            return _send_and_report(run, credentials, listener, ask)
 
 
 def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
@@ -133,13 +130,14 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     """
     start = replace(start, options=replace(start.options, wait=True))
     results = start.results_path(None)
-    check_target(with_newest_list(start.campaign), results)
+    check_target(start, with_newest_list(start.campaign), None)
     with planned(start, told_to(listener)) as plan:
         check_guards(start, plan)
         require_confirmation(plan.texts == 0 or confirm(plan))
         run = _Run(plan, plan.scratch, StoredPlan(SCRATCH_RUN, 0, {}), results)
-        ending = asyncio.run(_send_to_sandbox(run, listener)) if plan.texts else Ending()
-        return _with_page(_report(run, ending), run)
+        with holding_signals():
+            ending = asyncio.run(_send_to_sandbox(run, listener)) if plan.texts else Ending()
+            return _with_page(_report(run, ending), run)
 
 
 def told_to(listener: Listener) -> OnWait:
@@ -158,6 +156,24 @@ def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
         also=handover_of(ledger, plan),
     )
     return _Run(plan, ledger, stored, start.results_path(stored.run_id))
+
+
+def _send_and_report(
+    run: _Run, credentials: Credentials, listener: Listener, ask: AskWhetherToStop | None
+) -> Report:
+    """Sends a stored run, and writes its results even if an error stops it."""
+    with loaded_objects_frozen():
+        try:
+            ending = _send_stored(run, credentials, listener, ask)
+        except (BatchsendError, OSError) as error:
+            stopped = _stopped(error)
+            _end_after(stopped, run)
+            raise stopped from error
+        if ending.left:
+            return _report_handover(run)
+        report = _report(run, ending)
+        run.ledger.end_start(run.stored.start_id, report.exit, report.ending or "done")
+    return _with_page(report, run)
 
 
 def _send_stored(
@@ -200,15 +216,30 @@ async def sandbox_api() -> AsyncIterator[Api]:
 
 
 @contextmanager
-def _ledger_errors_stop_the_run() -> Iterator[None]:
-    """Turns a ledger error into `StoppedError`: texts may have been sent already."""
+def _errors_stop_the_run() -> Iterator[None]:
+    """Turns errors into `StoppedError`: texts may have been sent already."""
     try:
         yield
-    except LedgerError as error:
-        raise StoppedError(
-            f"{error}\nSending stopped. Texts that were being sent may become `unconfirmed` when you run the same "
-            f"command again."
-        ) from error
+    except StoppedError:
+        raise
+    except (BatchsendError, OSError) as error:
+        raise _stopped(error) from error
+
+
+def _stopped(error: BatchsendError | OSError) -> StoppedError:
+    reason = system_sentence(error) if isinstance(error, OSError) else str(error)
+    return StoppedError(
+        f"{reason}\nSending stopped. Texts that were being sent may become `unconfirmed` when you run the same "
+        f"command again."
+    )
+
+
+def _end_after(error: StoppedError, run: _Run) -> None:
+    """Records the end of the start and writes the results, as far as that is possible after this error."""
+    with suppress(BatchsendError):
+        run.ledger.end_start(run.stored.start_id, error.exit_code, str(error))
+    with suppress(BatchsendError):
+        write_results(run.results, _results_of(run))
 
 
 def _report_handover(run: _Run) -> Report:
@@ -232,11 +263,9 @@ def _report(run: _Run, ending: Ending) -> Report:
     plan, ledger = run.plan, run.ledger
     codes = code_counts(ledger, run.id)
     exit_code, reason = _exit(ending, codes), ending.reason
-    zone, headers = plan.request.campaign.zone, plan.sources.customers.headers
-    results = RunResults(ledger, run.id, headers, zone, _heading(run), run.number)
     written: Path | None = None
     try:
-        written = write_results(run.results, results)
+        written = write_results(run.results, _results_of(run))
     except ResultsError as error:
         exit_code = Exit.STOPPED if exit_code is not Exit.INTERRUPTED else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
@@ -253,6 +282,11 @@ def _report(run: _Run, ending: Ending) -> Report:
         unusual=plan.unusual,
         closed=run.stored.closed,
     )
+
+
+def _results_of(run: _Run) -> RunResults:
+    zone, headers = run.plan.request.campaign.zone, run.plan.sources.customers.headers
+    return RunResults(run.ledger, run.id, headers, zone, _heading(run), run.number)
 
 
 def _exit(ending: Ending, codes: Sequence[tuple[str, str, int]]) -> Exit:

@@ -35,6 +35,7 @@ from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending
 from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
+from batchsend.utils.signals import holding_signals
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def send_trial(
     with planned(start, told_to(listener)) as plan:
         trial = _trial(plan, customer_uuid, row)
         require_confirmation(confirm(trial))
-        return asyncio.run(_send(trial, api, listener))
+        with holding_signals():
+            return asyncio.run(_send(trial, api, listener))
 
 
 def _trial(plan: Plan, customer_uuid: str, row: int | None) -> Trial:

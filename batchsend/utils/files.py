@@ -40,6 +40,14 @@ def check_folder(folder: Path) -> None:
     _new_file(folder).unlink()
 
 
+def current_folder(otherwise: Path) -> Path:
+    """The current folder, or `otherwise` if it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return otherwise
+
+
 def _new_file(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _remove_left_behind(folder)

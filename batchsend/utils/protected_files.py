@@ -49,7 +49,7 @@ def refusal(path: Path, folder: Path | None = None) -> str | None:
     The path and the file that its links lead to are both checked. A hidden folder counts unless the campaign is in it
     too. Without `folder`, the path's folder is used, for a path that was checked before.
     """
-    given = Path(normpath(Path.cwd() / path))
+    given = Path(normpath(path.absolute()))
     try:
         real = path.resolve()
         home = (folder if folder is not None else given.parent).resolve()

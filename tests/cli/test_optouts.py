@@ -170,6 +170,21 @@ def test_a_list_of_any_format_is_imported_and_unusable_rows_are_reported(
     assert "customer c9\n  complained (imported by " in listed
 
 
+def test_rows_that_name_nobody_keep_no_other_row_from_being_recorded(world: World) -> None:
+    rows = [f"c{number},,Ann" for number in range(3000)]
+    rows[10], rows[20], rows[30] = "Jane Doe,,Ann", ",555-0142,Bo", "c30,,Lee, Ann"
+    rows[40] = "3125550142,,Cy"
+    (world.folder / "stop.csv").write_text("\n".join(["customer_uuid,phone,name", *rows]), encoding="utf-8")
+    done = world.run("optouts", "import", "stop.csv", "--ledger", ".batchsend/ledger.db")
+    assert done.code == 1
+    assert done.out == "2,996 added, 0 already on the list.\n"
+    assert "stop.csv: 4 rows were NOT added. Correct the file and import it again:" in done.err
+    assert "  rows 12, 22, 42: has no valid customer id or phone number, so the person" in done.err
+    assert "  row 32: has 4 cells, the header has 3, so it is unclear who it names." in done.err
+    listed = world.run("optouts", "list").out
+    assert listed.count("customer c") == 2996
+
+
 def test_adding_and_removing_say_what_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Added." in optouts(capsys, "add", "--phone", "(312) 555-0101", "--reason", "wrong number")
     again = optouts(capsys, "add", "--phone", "+1 312 555 0101", "--reason", "still wrong")

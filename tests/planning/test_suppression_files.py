@@ -141,6 +141,61 @@ def test_a_row_without_a_phone_is_reported(tmp_path: Path, phone: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "312-555-0142 / 312-555-0143",
+        "3125550142; (312) 555-0143",
+        "3125550142 3125550143",
+        "312-555-0142 or 312-555-0143",
+        '"312-555-0142\n312-555-0143"',
+        "h 312-555-0142 w 312-555-0143 (wife)",
+    ],
+)
+def test_all_phones_of_a_cell_count(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "o.csv").write_text(f"name,phone\nAnn,{cell}\n", encoding="utf-8")
+    assert set(load_suppression([tmp_path / "o.csv"], "US").phones) == {"+13125550142", "+13125550143"}
+
+
+def test_one_of_two_phones_in_a_cell_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("phone\n312-555-0142 / 555-0143\n", encoding="utf-8")
+    found = load_suppression([tmp_path / "o.csv"], "US")
+    assert set(found.phones) == {"+13125550142"}
+    assert (
+        "1 row has an invalid customer id or phone number, only the other values are used: 2"
+        in found.notes[1]
+    )
+
+
+def test_all_columns_for_phones_count_and_other_columns_with_phones_are_named(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text(
+        "Customer ID,Customer UUID,Mobile,Cell Phone,Phone 2,Home Phone,Work Phone,Fax,Visits\n"
+        "7,c1,3125550142,3125550143,3125550144,3125550145,3125550146,3125550147,3\n"
+        "8,c2,,,,3125550148,,,4\n",
+        encoding="utf-8",
+    )
+    found = load_suppression([tmp_path / "o.csv"], "US")
+    assert set(found.customer_uuids) == {"c1", "c2"}
+    assert set(found.phones) == {"+13125550142", "+13125550143", "+13125550144"}
+    assert found.notes[1:] == (
+        (
+            'o.csv: "Home Phone" and "Work Phone" have phone numbers and were not used; to skip these numbers too, '
+            "rename to Phone 2, Phone 3"
+        ),
+        'o.csv: "Customer ID" was not used, because Customer UUID has the ids',
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["3125550142", "312-555-0142", "+13125550142", "ann@example.com", "put-your-customer-uuid-here"]
+)
+def test_a_value_that_cannot_be_an_id_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / "o.csv").write_text(f"customer_uuid\nc1\n{value}\n", encoding="utf-8")
+    with pytest.raises(ListError) as caught:
+        load_suppression([tmp_path / "o.csv"], "US")
+    assert caught.value.problems == (LOST,)
+
+
 def test_a_total_and_a_second_header_name_no_customer(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("customer_uuid\nc1\ncustomer_uuid\nc2\nTotal\n", encoding="utf-8")
     suppression = load_suppression([tmp_path / "o.csv"], "US")
@@ -249,7 +304,10 @@ def test_one_file_of_phones_makes_phones_necessary(
         # The phones are in a column that is not known as one.
         (
             b"customer_uuid,Primary Phone\nc1,3125550142\n,3125550143\n",
-            '"Primary Phone" has phone numbers, but its header is not known as a phone. Rename that column to Phone.',
+            (
+                'Row 3 has a phone number only in "Primary Phone", whose header is not known as a phone. Rename that '
+                "column to Phone."
+            ),
         ),
         # An export that failed leaves an empty file, which does not mean that there are no opt-outs.
         (b"", "It is empty. Export the list again, with its header and its rows."),

@@ -19,7 +19,7 @@ def shown_path(path: Path) -> str:
     """The path, relative if it is below the current folder."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         return str(path)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
+from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
@@ -263,12 +264,14 @@ def _sent_by_workers(name: str, run_id: int) -> BusyError:
 def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
     """Ends a run that has nothing left to send, unless a `send` waits for its end. Returns whether it ended it.
 
-    With `wait`, rows in quiet hours keep the run open.
+    With `wait`, rows in quiet hours keep the run open, if these hours end.
     """
     attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
-    waiting = exists().where(messages.c.run_id == run.run_id, QUIET_ROW)
+    hours = run.settings.hours if run.settings.wait else None
     with ledger.write() as connection:
-        if connection.scalar(select(attended)) or (run.settings.wait and connection.scalar(select(waiting))):
+        if connection.scalar(select(attended)):
+            return False
+        if hours and first_allowed(hours, now(), _quiet_clocks(connection, run.run_id)) is not None:
             return False
         closed = update(handovers).where(
             handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id, handovers.c.open
@@ -303,12 +306,16 @@ def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
     hours = run.settings.hours
     if hours is None:
         return
-    waiting = (messages.c.run_id == run.run_id, QUIET_ROW)
     with ledger.write() as connection:
-        clocks = [
-            clock or "" for clock in connection.scalars(select(messages.c.clock).where(*waiting).distinct())
-        ]
+        clocks = _quiet_clocks(connection, run.run_id)
         ended = [clock for clock in clocks if hours.allows(now(), clock)]
         if ended:
             of_clocks = func.coalesce(messages.c.clock, "").in_(ended)
+            waiting = (messages.c.run_id == run.run_id, QUIET_ROW)
             connection.execute(update(messages).where(*waiting, of_clocks).values(codes=Code.STOPPED))
+
+
+def _quiet_clocks(connection: Connection, run_id: int) -> list[str]:
+    """The clocks of the rows that wait for quiet hours to end."""
+    clocks = select(messages.c.clock).where(messages.c.run_id == run_id, QUIET_ROW).distinct()
+    return [clock or "" for clock in connection.scalars(clocks)]

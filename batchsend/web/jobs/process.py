@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +38,7 @@ from batchsend.runs.start import (
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
 from batchsend.utils.protected_files import read_only_below
+from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.registry import (
@@ -88,7 +88,7 @@ class _Job:
 def check(job: _Job) -> None:
     """Makes the dry run: writes the files of `batchsend preview`, and saves the page for the console."""
     campaign, start = _start(job.request)
-    with planned(start) as plan:
+    with planned(start, lambda _seconds, _reason: job.report("settling")) as plan:
         # The number that the user types before sending is that of `--expect`.
         expecting = replace(start, options=replace(start.options, expect=plan.texts))
         refused = start_refusals(expecting, plan)
@@ -243,8 +243,7 @@ def _ignore(_event: Event) -> None:
 
 def main(arguments: list[str]) -> int:
     """Does the job of the request file. Every error ends up in the job's state, as a sentence."""
-    # Until sending begins, SIGTERM ends the job as Ctrl-C does; then the runner handles both.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     job = _Job(Path(arguments[0]))
     read_only_below(job.request.only_below)
     try:

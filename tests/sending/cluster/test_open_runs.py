@@ -355,5 +355,18 @@ def test_rows_in_quiet_hours_keep_a_run_open_and_are_sent_afterwards(ledger: Led
     assert set(stored(ledger, run.run_id).values()) == {("pending", "STOPPED")}
 
 
+def test_rows_that_no_hour_suits_do_not_keep_a_run_open(ledger: Ledger) -> None:
+    night = Hours(time(18), time(10), "UTC")
+    settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, night, True)
+    apart = planned(2, codes="QUIET_HOURS", clock="America/New_York|Asia/Kolkata")
+    stored_plan = store_plan(ledger, [apart])
+    run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
+    with ledger.write() as connection:
+        hand_over(connection, run.run_id, run.start_id, settings)
+    end_quiet_hours(ledger, run)
+    assert stored(ledger, run.run_id) == {2: ("pending", "QUIET_HOURS")}
+    assert end_if_done(ledger, run)
+
+
 def _with_hours(settings: RunSettings, hours: Hours) -> RunSettings:
     return replace(settings, hours=hours)
