@@ -172,9 +172,11 @@ def export(file: Path, ledger: str | None) -> None:
     """
     from batchsend.ledger.optouts import opt_outs
     from batchsend.reports.list_file import write_opt_outs
+    from batchsend.reports.output_files import check_output
     from batchsend.runs.lookup import find_ledger
 
     with find_ledger(None, ledger) as found:
+        check_output(file.absolute(), found)
         entries = list(opt_outs(found))
     everywhere = [entry for entry in entries if not entry.base_url]
     written = write_opt_outs(file.absolute(), everywhere)

@@ -83,11 +83,21 @@ def run_preview(
 def _write_files(plan: Plan, out: Path | None, refusals: Sequence[str]) -> dict[str, Path]:
     """Writes the preview's workbook and page; returns those that could be written, by their labels."""
     from batchsend.errors import ResultsError
-    from batchsend.reports.output_files import preview_path, write_preview, write_preview_page
+    from batchsend.reports.output_files import (
+        check_output,
+        inputs_of,
+        preview_path,
+        refuse_inputs,
+        write_preview,
+        write_preview_page,
+    )
 
     files: dict[str, Path] = {}
     try:
         path = preview_path(plan.request.campaign, out)
+        if out is not None:
+            check_output(path.absolute())
+        refuse_inputs(path, inputs_of(plan.request.campaign))
         files["Preview"] = write_preview(plan, path)
         files["Page"] = write_preview_page(plan, path.with_suffix(".html"), files["Preview"], refusals)
     except ResultsError as error:

@@ -60,7 +60,7 @@ def results(
     """Write the results of a run again."""
     from batchsend.cli.text.layout import shown_path
     from batchsend.cli.text.report import delivery_lines
-    from batchsend.reports.output_files import write_run, write_run_as_list, write_run_page
+    from batchsend.reports.output_files import check_output, write_run, write_run_as_list, write_run_page
     from batchsend.runs.lookup import find_run, results_file
     from batchsend.statuses import Tally
 
@@ -69,6 +69,8 @@ def results(
             "--into-list writes a copy of the list with all its rows, so --only and --as-list cannot be used with it."
         )
     with find_run(target, ledger) as found:
+        if out is not None:
+            check_output(out.absolute(), found.ledger)
         notes: Sequence[str] = ()
         if into_list:
             written, notes = _write_into_list(found, out)

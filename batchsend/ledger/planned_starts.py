@@ -19,11 +19,15 @@ from batchsend.exits import Exit
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, planned_starts, runs, schedules, starts
-from batchsend.statuses import Status
+from batchsend.statuses import IN_FLIGHT, Status
 from batchsend.utils.timestamps import from_text, to_text
 
 #: Exit codes after which the same start is not tried again. 3, 4, signals and unknown codes are not among them.
 FINAL_EXITS = (Exit.DONE, Exit.ATTENTION, Exit.REFUSED, Exit.LATER, Exit.INTERRUPTED)
+
+
+#: Starts that are, or once were, `StartOutcome.STARTED`.
+_MADE = or_(planned_starts.c.outcome == "started", planned_starts.c.ended_at.is_not(None))
 
 
 class StartOutcome(StrEnum):
@@ -46,7 +50,8 @@ class PlannedStart:
     """A planned time and what came of it.
 
     `claimed_at`: when its latest attempt began; `ended_at` and `exit_code`: how that attempt ended. A start that was
-    never made is `MISSED` without an end; one that was made and given up is `MISSED` with one.
+    never made is `MISSED` without an end, with exit code 4 if an earlier start was in the way; one that was made and
+    given up is `MISSED` with its end.
     """
 
     planned_at: datetime
@@ -157,9 +162,18 @@ def give_up(ledger: Ledger, who: Scheduled, start: PlannedStart, now: datetime) 
     return _change(ledger, who, start, outcome=StartOutcome.MISSED, ended_at=ended)
 
 
-def last_start(ledger: Ledger, who: Scheduled) -> PlannedStart | None:
-    """The last planned time of this schedule that was started or missed."""
-    query = select(planned_starts).where(_of(who)).order_by(planned_starts.c.planned_at.desc()).limit(1)
+def last_made(ledger: Ledger, who: Scheduled) -> PlannedStart | None:
+    """The last start of this schedule that was made, whether or not it was given up later."""
+    return _last(ledger, _of(who), _MADE)
+
+
+def last_planned(ledger: Ledger, who: Scheduled) -> PlannedStart | None:
+    """The last start of this schedule that was made or missed, except where an earlier start was in the way."""
+    return _last(ledger, _of(who), or_(_MADE, planned_starts.c.exit_code.is_(None)))
+
+
+def _last(ledger: Ledger, *conditions: ColumnElement[bool]) -> PlannedStart | None:
+    query = select(planned_starts).where(*conditions).order_by(planned_starts.c.planned_at.desc()).limit(1)
     with ledger.read() as connection:
         row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _planned(row)
@@ -182,12 +196,15 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
 
 
 def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None:
-    """How many rows wait to be sent in the run that this start began or resumed; `None` if it stored no run."""
+    """How many rows have no outcome in the run that this start began or resumed; `None` if it stored no run.
+
+    They wait to be sent, or were being sent when the process was killed.
+    """
     attempts = attempts_since(ledger, who, start.planned_at)
     if not attempts:
         return None
     waiting = select(func.count()).where(
-        messages.c.run_id == attempts[-1].run_id, messages.c.status == Status.PENDING
+        messages.c.run_id == attempts[-1].run_id, messages.c.status.in_([Status.PENDING, IN_FLIGHT])
     )
     with ledger.read() as connection:
         return connection.scalar(waiting) or 0

@@ -196,6 +196,24 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
         return [RunOverview(**row, counts=counts.get(row["run_id"], {})) for row in found]
 
 
+class RecordedFiles(NamedTuple):
+    """The campaign files of a ledger, and the lists and templates that their starts have read."""
+
+    campaigns: frozenset[str]
+    inputs: frozenset[str]
+
+
+def recorded_files(ledger: Ledger) -> RecordedFiles:
+    """The files of all campaigns, as their starts recorded them. Some may be on another computer or gone."""
+    columns = (starts.c.campaign_file, starts.c.list_file, starts.c.template_file)
+    with ledger.read() as connection:
+        found = connection.execute(select(*columns).distinct()).all()
+        named = connection.scalars(select(campaigns.c.file)).all()
+    # Several templates are one text.
+    inputs = {name for _, list_file, templates in found for name in (list_file, *templates.split("; "))}
+    return RecordedFiles(frozenset({*named, *(row[0] for row in found)}), frozenset(inputs))
+
+
 def starts_of(ledger: Ledger, run_id: int) -> list[dict[str, Any]]:
     """All columns of a run's starts, first start first."""
     query = select(starts).where(starts.c.run_id == run_id).order_by(starts.c.id)

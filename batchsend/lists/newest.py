@@ -11,6 +11,8 @@ from batchsend.errors import ListError
 from batchsend.utils.protected_files import refusal
 from batchsend.utils.wording import time_span
 
+#: A file's time this far in the future is wrong. Less can come from a wrong time zone, as of a file server.
+FAR_AHEAD = timedelta(days=2)
 #: How often to look at files that may still be written.
 _LOOK_SECONDS = 0.5
 #: How much longer than `list_settle` to wait for a file that keeps changing.
@@ -28,7 +30,8 @@ def newest_match(pattern: Path) -> Path:
     """The most recently saved file that matches; of files saved at the same time, the last by name.
 
     `pattern` is an absolute path whose parts may have `*` and `?`. Folders, files that must not be read and Office's
-    `~$` lock files never match. Raises `ListError` if no file matches.
+    `~$` lock files never match. Raises `ListError` if no file matches, or if the newest has a wrong time, which would
+    hide all later files.
     """
     root = Path(pattern.anchor)
     # Only `*` and `?` are wildcards: a folder may be called [March].
@@ -51,7 +54,16 @@ def newest_match(pattern: Path) -> Path:
             "no file matches this pattern. Export the list, correct `list` in the campaign file, or name the file "
             "with --list",
         )
-    return max(found)[2]
+    saved, _, newest = max(found)
+    if saved / 1e9 - time.time() > FAR_AHEAD.total_seconds():
+        raise ListError(newest, FROM_THE_FUTURE)
+    return newest
+
+
+FROM_THE_FUTURE = (
+    "Its time is days in the future, so its age is unknown. Correct the clock of the computer that saved it, and "
+    "save the file again."
+)
 
 
 def wait_until_settled(

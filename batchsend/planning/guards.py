@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from batchsend.campaigns.tables import Guards
+from batchsend.lists.newest import FAR_AHEAD, FROM_THE_FUTURE
 from batchsend.utils.wording import text_count, time_span
 
 #: Runs needed to know what a campaign usually sends.
@@ -73,7 +74,11 @@ def _refused_count(guards: Guards, facts: Facts) -> Iterator[str]:
 def _refused_age(guards: Guards, facts: Facts) -> Iterator[str]:
     # Also with nothing to send: all of yesterday's list was texted, and today's is missing.
     age = facts.now - facts.list_saved_at
-    if guards.list_max_age is not None and age > guards.list_max_age:
+    if guards.list_max_age is None:
+        return
+    if -age > FAR_AHEAD:
+        yield f"guards.list_max_age is set, and the list cannot be checked. {FROM_THE_FUTURE}"
+    if age > guards.list_max_age:
         oldest = time_span(guards.list_max_age.total_seconds())
         yield (
             f"guards.list_max_age is {oldest}, but the list was saved {time_span(age.total_seconds())} ago. Export "

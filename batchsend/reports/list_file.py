@@ -10,12 +10,21 @@ from pathlib import Path
 
 from rustpy_xlsxwriter import Format, write_worksheets
 
-from batchsend.errors import ResultsError
+from batchsend.errors import ListError, ResultsError
 from batchsend.ledger.optouts import OptOut
 from batchsend.ledger.purged_phones import is_purged
+from batchsend.lists.customer_list import open_list
 from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
 from batchsend.utils.files import write_private
+
+
+def _is_export(path: Path) -> bool:
+    """Whether this file has the headers of exported opt-outs, or is empty."""
+    try:
+        return not path.stat().st_size or open_list(path, rows_needed=False).headers == _OPT_OUT_HEADERS
+    except (OSError, ListError):
+        return False
 
 
 def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> Path:
@@ -68,7 +77,15 @@ _WRITERS: Mapping[str, Callable[[Path, Sequence[str], Iterator[Sequence[str]]], 
 
 
 def write_opt_outs(path: Path, entries: Iterable[OptOut]) -> Path:
-    """Writes opt-outs as a list (.xlsx or .csv) that can be imported; returns the path. Raises `ResultsError`."""
+    """Writes opt-outs as a list (.xlsx or .csv) that can be imported; returns the path.
+
+    Raises `ResultsError`, also if `path` is another file than an earlier export.
+    """
+    if path.exists() and not _is_export(path):
+        raise ResultsError(
+            f"{path}: this file exists and is not an earlier export of opt-outs, so it was not overwritten. "
+            "Choose another name, or delete it."
+        )
     rows = (
         [
             entry.customer_uuid,

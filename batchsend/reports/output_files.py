@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.types import is_pattern
 from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import ResultsError
 from batchsend.ledger.ledger import Ledger, NewRun, RunRecord, StartRecord
 from batchsend.ledger.purge import purged
+from batchsend.ledger.runs import RecordedFiles, recorded_files
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.summary import department_of, user_of
 from batchsend.reports.results_file import check_writable, write_results
@@ -22,6 +26,11 @@ from batchsend.utils.timestamps import for_people, from_text, now, to_text
 
 if TYPE_CHECKING:
     from batchsend.reports.pages.report import RunHeading
+
+#: A text in quotes, as in TOML and in templates.
+_quoted = re.compile(r"\"([^\"\n]+)\"|'([^'\n]+)'")
+#: The size in bytes up to which a file is searched for names of other files.
+_LARGEST_TEXT = 200_000
 
 
 def write_preview(plan: Plan, path: Path) -> Path:
@@ -156,15 +165,71 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
     return write_list(path, run.headers, (row.cells for row in results.rows()))
 
 
-def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
-    """Raises `ResultsError` if the results or their page would overwrite a file that the campaign reads."""
-    for written in (path, path.with_suffix(".html")):
-        for file in inputs:
-            if written.resolve() == file.resolve():
+def refuse_inputs(path: Path, inputs: Iterable[Path], reader: str = "the campaign") -> None:
+    """Raises `ResultsError` if the results or their page would overwrite a file that `reader` reads."""
+    for file in inputs:
+        for written in (path, path.with_suffix(".html")):
+            if _is_same(written, file):
                 raise ResultsError(
-                    f"{path}: {written.name} is a file that the campaign reads, and the results would "
+                    f"{path}: {written.name} is a file that {reader} reads, and the results would "
                     f"overwrite it. Nothing was written. Choose another name."
                 )
+
+
+def check_output(path: Path, ledger: Ledger | None = None) -> None:
+    """Raises `ResultsError` if a file that a user named for output is the ledger, or is read by any campaign.
+
+    Those are the campaigns in `ledger` and in the usual folders, with the files that they name now and that they read
+    before.
+    """
+    if not path.exists() and not path.with_suffix(".html").exists():
+        return
+    used = recorded_files(ledger) if ledger is not None else RecordedFiles(frozenset(), frozenset())
+    ledger_file = [ledger.file] if ledger is not None and ledger.file is not None else []
+    refuse_inputs(path, [*ledger_file, *map(Path, used.inputs)], "batchsend")
+    for campaign in {*map(Path, used.campaigns), *_campaigns_around(path)}:
+        refuse_inputs(path, [campaign, *_files_named_in(campaign, set())], campaign.name)
+
+
+def _campaigns_around(path: Path) -> Iterator[Path]:
+    """The campaign files in the usual folders: here, and where the output goes."""
+    for folder in (Path.cwd(), path.parent, path.parent.parent):
+        yield from folder.glob("*.toml")
+        yield from folder.glob("campaigns/*.toml")
+
+
+def _files_named_in(file: Path, seen: set[Path]) -> Iterator[Path]:
+    """Files that a campaign file names, and those that its templates include. Any text in quotes can be such a name.
+
+    It does not matter whether the file has an error at the moment. A pattern stands for the files that match it.
+    """
+    for match in _quoted.finditer(_text_of(file)):
+        name = match[1] or match[2]
+        with suppress(OSError, ValueError, RuntimeError, NotImplementedError):
+            named = file.parent / Path(name).expanduser()
+            # As in a campaign's `list`, brackets do not count.
+            pattern = named.name.replace("[", "[[]")
+            for one in named.parent.glob(pattern) if is_pattern(named.name) else [named]:
+                if one not in seen and one.is_file():
+                    seen.add(one)
+                    yield one
+                    yield from _files_named_in(one, seen)
+
+
+def _text_of(file: Path) -> str:
+    """The text of a small file; empty for other files."""
+    try:
+        return file.read_text(encoding="utf-8") if file.stat().st_size <= _LARGEST_TEXT else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, also by links and on a file system that ignores letter case."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return one.resolve() == other.resolve()
 
 
 def inputs_of(campaign: Campaign) -> list[Path]:

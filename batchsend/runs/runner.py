@@ -107,7 +107,7 @@ def send(
     request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
-    check_target(request.campaign, start.results_path(0))
+    check_target(start, request.campaign, 0)
     with ExitStack() as to_the_end, closing(open_ledger(start.ledger_url)) as ledger:
         if start.options.detach:
             check_detachable(ledger)
@@ -130,7 +130,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     """
     start = replace(start, options=replace(start.options, wait=True))
     results = start.results_path(None)
-    check_target(with_newest_list(start.campaign), results)
+    check_target(start, with_newest_list(start.campaign), None)
     with planned(start, told_to(listener)) as plan:
         check_guards(start, plan)
         require_confirmation(plan.texts == 0 or confirm(plan))

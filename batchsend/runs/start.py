@@ -18,7 +18,7 @@ from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_set
 from batchsend.planning.guards import Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
-from batchsend.reports.output_files import inputs_of, refuse_inputs, reported_runs, results_path
+from batchsend.reports.output_files import check_output, inputs_of, refuse_inputs, reported_runs, results_path
 from batchsend.reports.results_file import check_writable
 from batchsend.settings import Settings
 from batchsend.statuses import Status
@@ -121,12 +121,17 @@ def _recorded_codes(ledger_url: str) -> set[str]:
         return recorded_codes(ledger)
 
 
-def check_target(campaign: Campaign, target: Path) -> None:
-    """Raises `ResultsError` if results cannot be written or would overwrite a file that the campaign reads.
+def check_target(start: Start, campaign: Campaign, run_id: int | None) -> None:
+    """Raises `ResultsError` if results cannot be written or would overwrite a file that a campaign reads.
 
-    The campaign must name its list, not a pattern.
+    `campaign`: that of the start, with its list instead of a pattern.
     """
+    target = start.results_path(run_id)
     refuse_inputs(target, inputs_of(campaign))
+    if start.options.results is not None:
+        ledger = open_for_reading(start.ledger_url)
+        with closing(ledger) if ledger is not None else nullcontext():
+            check_output(target.absolute(), ledger)
     check_writable(target)
 
 

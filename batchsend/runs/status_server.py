@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -29,7 +30,7 @@ _HANGING_AFTER = 90.0
 _BEAT_SECONDS = 1.0
 #: Answers from the ledger are kept for so many seconds.
 _KEEP_SECONDS = 5.0
-#: How long a request waits for another one that reads the ledger.
+#: How many seconds a request waits for the ledger.
 _PATIENCE = 4.0
 #: Requests at the same time, and how many seconds a client may take to send one.
 _MOST_REQUESTS = 8
@@ -119,13 +120,15 @@ class _Status:
         return (200 if problem is None else 503), json.dumps(facts).encode() + b"\n"
 
     def metrics(self) -> bytes:
-        """The body of `/metrics`. Without figures of ledgers that cannot be read."""
+        """The body of `/metrics`: without ledgers that cannot be read, with older figures of those that take long."""
         status = self._status
         samples = service_samples(status.service, status.heartbeat.at, healthy=self.problem() is None)
         samples += status.samples()
-        with suppress(TimeoutError):
-            samples += ledger_samples(self._figures.get(), status.heartbeat.wall())
-        return exposition(samples)
+        try:
+            figures = self._figures.get()
+        except TimeoutError:
+            figures = self._figures.latest or merged([])
+        return exposition(samples + ledger_samples(figures, status.heartbeat.wall()))
 
     def _check_ledgers(self) -> str | None:
         try:
@@ -158,27 +161,39 @@ class _Status:
 
 
 class _Kept(Generic[T]):
-    """The answer of `ask`, kept for some seconds, and longer where it took long. One thread at a time asks."""
+    """The answer of `ask`, kept for some seconds, and longer where it took long.
+
+    One thread at a time asks. Others wait for it, but not for long: a ledger that hangs must not hold them up.
+    """
 
     def __init__(self, ask: Callable[[], T], clock: Callable[[], float]) -> None:
         self._ask = ask
         self._clock = clock
         self._lock = threading.Lock()
-        self._answer: tuple[float, T] | None = None
+        self._asked: Future[T] | None = None
+        self._due = 0.0
+        #: The latest answer.
+        self.latest: T | None = None
 
     def get(self) -> T:
-        """Raises `TimeoutError` where another thread has asked for long."""
-        if not self._lock.acquire(timeout=_PATIENCE):
-            raise TimeoutError
+        """Raises `TimeoutError` where the answer takes long, and the errors of `ask`."""
+        with self._lock:
+            if self._asked is None or (self._asked.done() and self._clock() >= self._due):
+                self._asked = Future()
+                threading.Thread(target=self._answer, args=(self._asked,), daemon=True).start()
+            asked = self._asked
+        return asked.result(_PATIENCE)
+
+    def _answer(self, asked: Future[T]) -> None:
+        began = self._due = self._clock()
         try:
-            began = self._clock()
-            if self._answer is None or began >= self._answer[0]:
-                answer = self._ask()
-                ended = self._clock()
-                self._answer = ended + max(_KEEP_SECONDS, _REST * (ended - began)), answer
-            return self._answer[1]
-        finally:
-            self._lock.release()
+            self.latest = answer = self._ask()
+        except Exception as error:  # noqa: BLE001 - raised where the answer is wanted
+            asked.set_exception(error)
+            return
+        ended = self._clock()
+        self._due = ended + max(_KEEP_SECONDS, _REST * (ended - began))
+        asked.set_result(answer)
 
 
 class _Handler(BaseHTTPRequestHandler):

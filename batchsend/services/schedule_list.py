@@ -11,7 +11,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_for_reading
-from batchsend.ledger.planned_starts import PlannedStart, Scheduled, StartOutcome, last_start
+from batchsend.ledger.planned_starts import PlannedStart, Scheduled, StartOutcome, last_planned
 from batchsend.runs.api import prepare
 from batchsend.services.schedule_files import CampaignFiles, nothing_to_start, usual_folders
 from batchsend.utils.timestamps import for_people, now
@@ -53,7 +53,7 @@ def _last_start(campaign: Campaign, ledger_option: str | None) -> PlannedStart |
     if ledger is None:
         return None
     with closing(ledger):
-        return last_start(ledger, Scheduled(campaign.name, start.settings.base_url))
+        return last_planned(ledger, Scheduled(campaign.name, start.settings.base_url))
 
 
 def _lines(campaign: Campaign, last: PlannedStart | None, moment: datetime) -> Iterator[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ from batchsend.utils.timestamps import to_text
 
 @dataclass(frozen=True)
 class EventLog:
-    """Writes events as JSON lines. `write` may fail, such as on a full disk: campaigns start without a log too."""
+    """Writes events as JSON lines."""
 
     write: Callable[[str], object]
     clock: Callable[[], datetime]
@@ -48,9 +47,7 @@ class EventLog:
         elif file is not None:
             entry |= {"file": str(file)}
         entry |= {"message": message, **facts}
-        line = json.dumps(entry, ensure_ascii=False, default=_text)
-        with suppress(OSError, ValueError):
-            self.write(line)
+        self.write(json.dumps(entry, ensure_ascii=False, default=_text))
 
 
 def _text(value: object) -> str:

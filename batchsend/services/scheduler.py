@@ -19,7 +19,14 @@ from batchsend.exits import Exit
 from batchsend.ledger import planned_starts
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.planned_starts import PlannedStart, Scheduled, StartOutcome, last_start, rows_left
+from batchsend.ledger.planned_starts import (
+    PlannedStart,
+    Scheduled,
+    StartOutcome,
+    last_made,
+    last_planned,
+    rows_left,
+)
 from batchsend.runs.api import prepare
 from batchsend.sending.locks import campaign_is_locked, scheduling_lock
 from batchsend.services.schedule_files import CampaignFiles, Change
@@ -33,18 +40,14 @@ from batchsend.services.schedule_state import (
     needs_attention,
     send_arguments,
 )
-from batchsend.services.unfinished_starts import say_finished, say_retry, settle
+from batchsend.services.start_records import forget_future, say_finished, say_retry, settle
 from batchsend.utils.processes import ChildProcess, Launch
 from batchsend.utils.timestamps import now
-from batchsend.utils.wording import time_span
 
 #: How long to wait after an error, such as a ledger that cannot be used.
 _RETRY_AFTER = timedelta(seconds=60)
 #: How often to look for starts that were cut short: usually, and while the last start is not finished.
 _LOOK_EVERY, _LOOK_SOON = timedelta(seconds=60), timedelta(seconds=2)
-#: How long the ledger's starts must be in the future before they are forgotten: a computer that has just begun may
-#: not have set its clock yet.
-_CLOCK_DOUBT = timedelta(seconds=60)
 _INSTANT = timedelta(microseconds=1)
 
 Say = Callable[[str], object]
@@ -209,7 +212,7 @@ class Service:
         watched, moment, words = turn.watched, turn.moment, schedule_words(turn.watched.campaign)
         handled = planned_starts.watch(turn.ledger, turn.scheduled, words, moment)
         if handled > moment + CLOCK_GRACE:
-            if not self._forget_future(turn, handled):
+            if not forget_future(turn, self._say, handled):
                 return
             handled = planned_starts.watch(turn.ledger, turn.scheduled, words, moment)
         watched.doubted_at = None
@@ -228,38 +231,14 @@ class Service:
                 watched.campaign,
             )
 
-    def _forget_future(self, turn: Turn, handled: datetime) -> bool:
-        """Forgets starts in the future once they have been there for a while. Returns whether it did."""
-        watched, moment = turn.watched, turn.moment
-        if watched.doubted_at is None:
-            watched.doubted_at = moment
-            self._say(
-                "clock",
-                f"The ledger has a start of this campaign planned for {turn.local(handled)}, which is in the future. "
-                f"If this computer's clock is right, that start is forgotten in {time_span(_CLOCK_DOUBT.seconds)}.",
-                watched.campaign,
-                planned=handled,
-            )
-        if moment - watched.doubted_at < _CLOCK_DOUBT:
-            return False
-        forgotten = planned_starts.forget_future(turn.ledger, turn.scheduled, moment, watched.doubted_at)
-        self._say(
-            "forgotten",
-            f"This computer's clock was once ahead, up to {turn.local(handled)}. Starts planned for after now are "
-            "forgotten, and the schedule continues with the right time. Customers who were texted are still known.",
-            watched.campaign,
-            planned=handled,
-            starts=len(forgotten),
-        )
-        return True
-
     def _look(self, turn: Turn, handled: datetime) -> None:
         """Makes the start that is due, takes up one that did not finish, and logs missed starts."""
         watched = turn.watched
+        watched.look_at = turn.moment + _LOOK_EVERY
         found = due(watched.times, handled, turn.moment, watched.expires_after)
         if found.missed is not None:
             self._skip(turn, found.missed)
-        last = last_start(turn.ledger, turn.scheduled)
+        last = last_made(turn.ledger, turn.scheduled)
         newer = found.start
         if newer is not None and last is not None and newer <= last.planned_at:
             self._already(turn, newer)
@@ -269,15 +248,14 @@ class Service:
                 self._pass_over(turn, newer)
         elif newer is not None or (last is not None and last.unfinished):
             self._act(turn, last, newer)
+            watched.look_at = turn.moment + _LOOK_SOON
         self._remember_last(turn)
 
     def _remember_last(self, turn: Turn) -> None:
-        watched, last = turn.watched, last_start(turn.ledger, turn.scheduled)
+        watched, last = turn.watched, last_planned(turn.ledger, turn.scheduled)
         left = None if last is None or last.ended_at is None else rows_left(turn.ledger, turn.scheduled, last)
         watched.last = last
         watched.attention = last is not None and needs_attention(last, left)
-        soon = last is not None and last.unfinished and watched.path not in self._running
-        watched.look_at = turn.moment + (_LOOK_SOON if soon else _LOOK_EVERY)
 
     def _act(self, turn: Turn, last: PlannedStart | None, newer: datetime | None) -> None:
         """Settles the last start and launches the campaign, under the lock of its scheduled starts."""
@@ -289,29 +267,34 @@ class Service:
                 if newer is not None and last is not None and last.open and campaign_is_locked(*turn.lock):
                     self._pass_over(turn, newer)
                 return
-            again = None
-            if last is not None and last.unfinished:
-                if (newer is None or last.open) and campaign_is_locked(*turn.lock):
-                    if newer is not None:
-                        self._pass_over(turn, newer)
-                    return
-                again = settle(turn, self._say, last, newer)
-            if newer is not None:
-                self._start(turn, newer, lock)
+            unfinished = last if last is not None and last.unfinished else None
+            if (
+                unfinished is not None
+                and (newer is None or unfinished.open)
+                and campaign_is_locked(*turn.lock)
+            ):
+                if newer is not None:
+                    self._pass_over(turn, newer)
+                return
+            start = None if newer is None else self._claim(turn, newer)
+            again = None if unfinished is None else settle(turn, self._say, unfinished, start)
+            if start is not None:
+                late = turn.moment - start.planned_at >= _RETRY_AFTER
+                why = ", late: no scheduler could start it then" if late else ""
+                message = f"Started for {turn.local(start.planned_at)}{why}."
+                self._launch(turn, start, "started", message, lock)
             elif again is not None:
                 message = f"The start of {turn.local(again.planned_at)} did not finish and is resumed."
                 # A run that was begun has fewer texts left than were expected.
                 begun = rows_left(turn.ledger, turn.scheduled, again) is not None
                 self._launch(turn, again, "goes_on", message, lock, begun=begun)
 
-    def _start(self, turn: Turn, planned: datetime, lock: ExitStack) -> None:
+    def _claim(self, turn: Turn, planned: datetime) -> PlannedStart | None:
         start = planned_starts.claim(turn.ledger, turn.scheduled, planned, turn.moment)
         if start is None:
             self._already(turn, planned)
-            return
         turn.watched.mark_handled(planned)
-        late = "" if turn.moment - planned < _RETRY_AFTER else ", late: no scheduler could start it then"
-        self._launch(turn, start, "started", f"Started for {turn.local(planned)}{late}.", lock)
+        return start
 
     def _already(self, turn: Turn, planned: datetime) -> None:
         message = (

@@ -12,6 +12,7 @@ import pytest
 from world import CAMPAIGN, PASSWORD, Finished, Sandbox, World, customers
 
 from batchsend.cli.json_log import run_as_job
+from batchsend.cli.main import run
 from batchsend.errors import LedgerError
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report
@@ -152,6 +153,59 @@ def test_without_yes_nothing_is_sent(world: World, sandbox: Sandbox) -> None:
     assert done.code == 2
     assert "Add --yes" in done.err
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["campaign.toml"], "Add --yes to send without a question."),
+        (["campaign.toml", "--yes", "--rat", "3"], "No such option '--rat'"),
+        (["campaign.toml", "--yes", "--limit", "many"], "'many' is not a valid integer"),
+        (["--yes"], "Missing argument 'CAMPAIGN'"),
+        (["campaign.toml", "--yes", "--test-customer", "abc"], "leave --log-format out"),
+        (["none.toml", "--yes"], "none.toml"),
+    ],
+)
+@pytest.mark.parametrize("option", [["--log-format", "json"], ["--log-format=json"]])
+def test_a_wrong_command_line_is_an_event(
+    world: World, arguments: list[str], message: str, option: list[str]
+) -> None:
+    world.write(customers(1))
+    refused = world.run("send", *option, *arguments)
+    assert refused.code == 2
+    first, ended = events(refused)
+    assert first["event"] == "refused"
+    assert message in first["message"]
+    assert (ended["event"], ended["exit"]) == ("ended", 2)
+    assert json.loads(refused.out) | {"exit": 2} == json.loads(refused.out)
+
+
+@pytest.mark.parametrize(
+    ("error", "event", "code"),
+    [
+        (KeyboardInterrupt(), "interrupted", 130),
+        (RuntimeError("+13125550142"), "stopped", 3),
+        (PermissionError(13, "Permission denied", "ledger.db"), "refused", 2),
+    ],
+)
+def test_interrupts_and_bugs_are_events(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    event: str,
+    code: int,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("batchsend.cli.main.cli.invoke", fail)
+    assert run(["send", str(world.folder / "campaign.toml"), "--yes", *JOB]) == code
+    out, err = capsys.readouterr()
+    first, ended = map(json.loads, err.splitlines())
+    assert (first["event"], ended["event"], ended["exit"]) == (event, "ended", code)
+    assert json.loads(out)["exit"] == code
+    assert "5550142" not in out + err
 
 
 def test_progress_is_a_line_every_ten_seconds_with_all_counts_so_far(world: World) -> None:

@@ -130,3 +130,15 @@ def test_a_file_that_never_settles_is_refused(clocks: Clocks, tmp_path: Path) ->
         ListError, match=r"still changes after 15 minutes, but guards\.list_settle is 10 seconds"
     ):
         clocks.waited(file)
+
+
+def test_a_file_with_a_time_in_the_future_does_not_hide_all_later_ones(
+    clocks: Clocks, tmp_path: Path
+) -> None:
+    clocks.write(tmp_path / "list-1.csv", "a", ago=-3600)
+    clocks.write(tmp_path / "list-2.csv", "a")
+    # A server with another time zone is hours ahead, with all of its files.
+    assert newest_match(tmp_path / "list-*.csv").name == "list-1.csv"
+    clocks.write(tmp_path / "list-1.csv", "a", ago=-3 * 86_400)
+    with pytest.raises(ListError, match=r"list-1\.csv: Its time is days in the future"):
+        newest_match(tmp_path / "list-*.csv")

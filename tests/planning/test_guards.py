@@ -42,6 +42,8 @@ ODD = replace(facts(), unusual="UNUSUAL: 100 texts", now_texts=100)
         ),
         # A file from the future (a clock set back) is not old.
         (Guards(list_max_age=timedelta(hours=20)), facts(age=timedelta(hours=-3)), []),
+        # One from far in the future would never be old.
+        (Guards(list_max_age=timedelta(hours=20)), facts(age=timedelta(days=-3)), ["list_max_age"]),
         # All of yesterday's list was sent, so only its age says that today's is missing.
         (
             Guards(list_max_age=timedelta(hours=20), max_texts=10),

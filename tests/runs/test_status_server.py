@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from ledgers import planned, send_all, sqlite_url, store_plan
-from status_port import StatusAnswer, ask, free_port
+from status_port import StatusAnswer, ask, ask_until, free_port
 
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_ledger
+from batchsend.runs import status_server
 from batchsend.runs.status_server import Heartbeat, ServiceStatus, StatusAddress, serving_status
 from batchsend.sending.outbox import Outcome
 from batchsend.statuses import Status
@@ -40,6 +41,9 @@ class Service:
 
     def ask(self, path: str, method: str = "GET") -> StatusAnswer:
         return ask(self.port, path, method)
+
+    def ask_until_healthy(self) -> None:
+        ask_until(self.port, "/health", lambda answer: answer.status == 200)
 
     def passes(self, seconds: float) -> None:
         """Time goes on, and the loop runs."""
@@ -216,6 +220,31 @@ def test_answers_of_the_ledger_are_kept_for_some_seconds(ledger_url: str, tmp_pa
         assert service.ask("/metrics").value("texts", status="failed") == 1
         service.passes(2)
         assert service.ask("/metrics").value("texts", status="failed") == 5
+
+
+def test_a_ledger_that_hangs_holds_nobody_up(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_server, "_PATIENCE", 0.2)
+    free = threading.Event()
+    free.set()
+
+    def ledgers() -> list[str]:
+        assert free.wait(60)
+        return [ledger_url]
+
+    service = Service(ledger_url)
+    status = ServiceStatus("callbacks", ledgers, service.heartbeat)
+    with serving_status(StatusAddress("127.0.0.1", service.port), status):
+        service.ask_until_healthy()
+        assert service.ask("/metrics").value("texts", status="failed") == 1
+        free.clear()
+        service.passes(6)
+        for _ in range(2):
+            answer = service.ask("/health")
+            assert (answer.status, answer.json["reason"][:26]) == (503, "the ledger did not answer ")
+            # Older figures are better than none.
+            assert service.ask("/metrics").value("texts", status="failed") == 1
+        free.set()
+        service.ask_until_healthy()
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

@@ -21,21 +21,6 @@ from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Scheduled, claim, watch
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setenv("MYKAARMA_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.delenv("BATCHSEND_LEDGER", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return Place(tmp_path)
-
-
-@pytest.fixture
-def any_place(place: Place, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """On SQLite and on PostgreSQL."""
-    monkeypatch.setenv("BATCHSEND_LEDGER", ledger_url)
-    return place
-
-
 def test_each_day_once_over_restarts_and_with_two_schedulers(any_place: Place) -> None:
     place = any_place
     place.write(TEN)

@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +15,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import Connection, Table, func, insert, select, update
 from world import BATCHSEND, CAMPAIGN, World, customers
 
+from batchsend.errors import BusyError
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.planned_starts import Scheduled
+from batchsend.ledger.schema import campaigns, messages, runs, starts
+from batchsend.sending.locks import campaign_lock
 from batchsend.services.schedule_files import CampaignFiles
 from batchsend.services.scheduler import Service
+from batchsend.utils.processes import Child
+from batchsend.utils.timestamps import to_text
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
@@ -47,9 +55,11 @@ class Place:
     now: datetime = field(default_factory=lambda: utc("2026-11-23T09:00-06:00"))
     events: list[dict[str, Any]] = field(default_factory=list)
     started: list[tuple[str, datetime]] = field(default_factory=list)
-    children: list[FakeChild] = field(default_factory=list)
+    children: list[Any] = field(default_factory=list)
     options: list[list[str]] = field(default_factory=list)
     exit_code: int | None = 0
+    #: Makes the started processes; otherwise they end at once, with `exit_code`.
+    child: Callable[[], Child] | None = None
 
     def write(self, schedule: str, name: str = "Spring", zone: str = "America/Chicago") -> Path:
         file = self.folder / f"{name.lower()}.toml"
@@ -59,11 +69,11 @@ class Place:
         return file
 
     def scheduler(self, *named: Path) -> Service:
-        def launch(arguments: Sequence[str]) -> FakeChild:
+        def launch(arguments: Sequence[str]) -> Child:
             assert [arguments[0], *arguments[2:5]] == ["send", "--yes", "--log-format", "json"]
             self.options.append(list(arguments[5:]))
             self.started.append((Path(arguments[1]).stem, self.now))
-            child = FakeChild(self.exit_code)
+            child = self.child() if self.child is not None else FakeChild(self.exit_code)
             self.children.append(child)
             return child
 
@@ -89,6 +99,73 @@ class Place:
 
     def times(self, zone: str = "America/Chicago") -> list[str]:
         return [f"{moment.astimezone(ZoneInfo(zone)):%d %H:%M %z}" for _, moment in self.started]
+
+
+def abandon(service: Service) -> None:
+    """What `kill -9` of a scheduler leaves: its locks are free, and its started processes continue."""
+    for running in service._running.values():
+        running.lock.close()
+    service._running.clear()
+
+
+class SimulatedSend:
+    """A start of `send`, as the campaign's lock and the ledger show it to others."""
+
+    def __init__(self, ledger_url: str, who: Scheduled, began: datetime, rows: int = 3) -> None:
+        self.exit_code: int | None = None
+        self.interrupts = 0
+        self._ledger = open_ledger(ledger_url)
+        self._lock = ExitStack()
+        try:
+            self._lock.enter_context(campaign_lock(self._ledger, who.campaign, who.base_url))
+        except BusyError:
+            self.exit_code = 4
+            return
+        self._start = self._store(who, to_text(began), rows)
+
+    def poll(self) -> int | None:
+        return self.exit_code
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    def finish(self, exit_code: int, ended: datetime, *, stopped: bool = False) -> None:
+        """Ends as the command does. `stopped`: by `batchsend stop`."""
+        statement = update(starts).where(starts.c.id == self._start)
+        with self._ledger.write() as connection:
+            connection.execute(statement.values(ended_at=to_text(ended), exit_code=exit_code))
+            if stopped:
+                connection.execute(update(runs).values(stop_requested_at=to_text(ended)))
+        self.kill(exit_code)
+
+    def kill(self, exit_code: int = -9) -> None:
+        """Ends without a word."""
+        self._lock.close()
+        self._ledger.close()
+        self.exit_code = exit_code
+
+    def _store(self, who: Scheduled, began: str, rows: int) -> int:
+        values: dict[str, Any] = {}
+        with self._ledger.write() as connection:
+            values["campaign_id"] = connection.scalar(
+                select(campaigns.c.id).where(campaigns.c.name == who.campaign)
+            ) or _insert(connection, campaigns, name=who.campaign, base_url=who.base_url)
+            run = connection.scalar(
+                select(func.max(runs.c.id)).where(runs.c.campaign_id == values["campaign_id"])
+            )
+            if run is None:
+                run = _insert(connection, runs, **values, created_at=began)
+                for row in range(rows):
+                    _insert(connection, messages, run_id=run, row=row, **values, status="pending", cells="[]")
+            connection.execute(update(runs).values(stop_requested_at=None))
+            return _insert(connection, starts, run_id=run, started_at=began)
+
+
+def _insert(connection: Connection, table: Table, **values: Any) -> int:
+    """Inserts a row in which every other text is empty. Returns its number."""
+    needed = {c.name: "" for c in table.columns if not (c.nullable or c.primary_key) and c.default is None}
+    done = connection.execute(insert(table).values({**needed, **values}))
+    return int(done.inserted_primary_key[0])
 
 
 TEN = 'cron = "0 10 * * *"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import signal
 import time
@@ -235,6 +236,19 @@ def test_a_new_campaign_and_an_unusual_number_are_confirmed_by_a_person(
     clicker.wait_for_run(send(clicker, 40))
     clicker.wait_for_end(f"{SPRING}/run/4")
     assert sandbox.texts().total() == 56
+
+
+def test_a_check_says_that_it_waits_for_the_list(world: World, served: Served) -> None:
+    world.write(campaign="[guards]\nlist_settle = 3\n")
+    in_an_hour = time.time() + 3600
+    os.utime(world.folder / "customers.csv", (in_an_hour, in_an_hour))
+    clicker = served.signed_in()
+    address = clicker.submit(f"{SPRING}/check", {}).headers["Location"]
+    seen = ""
+    while "Nothing is sent by a check" in (page := clicker.get(address).plain):
+        seen += page
+    assert "Waiting until the list is no longer being written" in seen
+    assert "Send 12 texts?" in page
 
 
 def test_a_run_can_be_paused_and_continued_and_survives_its_server(tmp_path: Path) -> None:

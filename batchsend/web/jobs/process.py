@@ -88,7 +88,7 @@ class _Job:
 def check(job: _Job) -> None:
     """Makes the dry run: writes the files of `batchsend preview`, and saves the page for the console."""
     campaign, start = _start(job.request)
-    with planned(start) as plan:
+    with planned(start, lambda _seconds, _reason: job.report("settling")) as plan:
         # The number that the user types before sending is that of `--expect`.
         expecting = replace(start, options=replace(start.options, expect=plan.texts))
         refused = start_refusals(expecting, plan)

@@ -1,9 +1,12 @@
-"""Starts that did not finish: takes them over, tries them again, or gives them up and says what was not sent."""
+"""What a scheduler does about the starts in its ledger: those that did not finish, and those in the future.
+
+It takes a start over, tries it again later, or gives it up and logs how many rows were not sent.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign, times_of
@@ -15,11 +18,40 @@ from batchsend.services.schedule_state import Turn, expires_after, real_exit, re
 from batchsend.utils.timestamps import for_people
 from batchsend.utils.wording import row_count, time_span
 
+#: How long starts must be in the future before they are forgotten: a computer that has just booted may not have set
+#: its clock yet.
+_CLOCK_DOUBT = timedelta(seconds=60)
 
-def settle(turn: Turn, say: EventLog, last: PlannedStart, newer: datetime | None) -> PlannedStart | None:
+
+def forget_future(turn: Turn, say: EventLog, handled: datetime) -> bool:
+    """Forgets starts in the future once they have been there for a while. Returns whether it did.
+
+    `handled`: the last of them.
+    """
+    watched, moment = turn.watched, turn.moment
+    campaign = watched.campaign
+    if watched.doubted_at is None:
+        watched.doubted_at = moment
+        message = (
+            f"The ledger has a start of this campaign planned for {turn.local(handled)}, which is in the future. If "
+            f"this computer's clock is right, that start is forgotten in {time_span(_CLOCK_DOUBT.seconds)}."
+        )
+        say("clock", message, campaign, planned=handled)
+    if moment - watched.doubted_at < _CLOCK_DOUBT:
+        return False
+    starts = planned_starts.forget_future(turn.ledger, turn.scheduled, moment, watched.doubted_at)
+    message = (
+        f"This computer's clock was once ahead, up to {turn.local(handled)}. Starts planned for after now are "
+        f"forgotten, and the schedule continues with the right time. Customers who were texted are still known."
+    )
+    say("forgotten", message, campaign, planned=handled, starts=len(starts))
+    return True
+
+
+def settle(turn: Turn, say: EventLog, last: PlannedStart, newer: PlannedStart | None) -> PlannedStart | None:
     """Takes over an unfinished start that no process makes now, or gives it up. Returns it if it is to be resumed.
 
-    `newer`: a later start that is due. The caller holds the lock of the campaign's scheduled starts.
+    `newer`: a later start that is made now. The caller holds the lock of the campaign's scheduled starts.
     """
     last = _with_real_end(turn, say, last)
     if not last.unfinished:
@@ -48,13 +80,13 @@ def _with_real_end(turn: Turn, say: EventLog, last: PlannedStart) -> PlannedStar
     return ended
 
 
-def _give_up(turn: Turn, say: EventLog, last: PlannedStart, newer: datetime | None) -> None:
+def _give_up(turn: Turn, say: EventLog, last: PlannedStart, newer: PlannedStart | None) -> None:
     if not planned_starts.give_up(turn.ledger, turn.scheduled, last, turn.moment):
         return
     left = rows_left(turn.ledger, turn.scheduled, last)
     how = "was cut short" if last.exit_code is None else f"ended with exit code {last.exit_code}"
     if newer is not None:
-        why = f"The start of {turn.local(newer)} follows."
+        why = f"The start of {turn.local(newer.planned_at)} follows."
     else:
         expired = time_span(turn.watched.expires_after.total_seconds())
         why = f"It is not tried again, because expires_after is {expired}. `batchsend send` sends the rest."
@@ -90,4 +122,4 @@ def _waiting_words(campaign: Campaign, waiting: int | None, ended: PlannedStart)
 
 
 def _left_words(left: int | None) -> str:
-    return "it did not get as far as sending" if left is None else f"{row_count(left)} not sent"
+    return "it did not get as far as sending" if left is None else f"{row_count(left)} without an outcome"

@@ -1,0 +1,23 @@
+"""Fixtures of the services: folders in which schedulers run with a clock of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from schedules import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setenv("MYKAARMA_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("BATCHSEND_LEDGER", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def any_place(place: Place, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """On SQLite and on PostgreSQL."""
+    monkeypatch.setenv("BATCHSEND_LEDGER", ledger_url)
+    return place
