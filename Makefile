@@ -11,6 +11,8 @@ PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
+# Airflow has an environment of its own, with batchsend in it as on Airflow's workers.
+AIRFLOW := build/airflow.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
 SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy cron systemd iproute2
@@ -31,7 +33,7 @@ demo-cluster: $(TOOLS) ## send the sample campaign with three workers and Postgr
 test: lint ## run lint and all tests that need only Python packages
 	$(BIN)/pytest -n $(WORKERS) -m "not system"
 
-test-system: $(TOOLS) $(BROWSER_TOOLS) ## run the tests that need a browser, LibreOffice or nginx; installs them with apt-get
+test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a browser, LibreOffice, nginx or Airflow; installs them
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
 	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$package"; \
 	done; \
@@ -114,6 +116,12 @@ $(BROWSER_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing the libraries for the benchmarks into .venv (once) ..."
 	@$(INSTALL) -e '.[bench]'
+	@touch $@
+
+$(AIRFLOW): pyproject.toml | .venv/bin/python
+	@echo "Installing Airflow into build/airflow (once; this takes a minute) ..."
+	@$(BIN)/python -m venv build/airflow
+	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
 .PHONY: help demo demo-cluster test test-system crash crash-cluster replay bench bench-rates bench-cluster bench-callbacks lint format fuzz samples segments clean

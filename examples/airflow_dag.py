@@ -7,7 +7,8 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import dag, task
-from batch_job import run_campaign
+from airflow.sdk.exceptions import AirflowFailException
+from batch_job import StepFailedError, run_campaign
 
 
 @dag(
@@ -19,7 +20,13 @@ from batch_job import run_campaign
 def appointment_reminders() -> None:
     @task(retries=2, retry_delay=timedelta(minutes=10))
     def send_texts() -> dict[str, Any]:
-        return run_campaign("/srv/texts/campaigns/appointments.toml")
+        try:
+            return run_campaign("/srv/texts/appointments.toml")
+        except StepFailedError as failed:
+            if failed.again_later:
+                raise
+            # The task fails at once: another try would end the same way.
+            raise AirflowFailException(str(failed)) from failed
 
     send_texts()
 

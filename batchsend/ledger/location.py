@@ -121,6 +121,15 @@ def _is_relative_file(url: URL) -> bool:
     return url.drivername == "sqlite" and not Path(url.database or "").is_absolute()
 
 
+def whole_option(option: str, cwd: Path) -> str:
+    """`--ledger` with the whole path of a file, so that it is the same ledger whatever becomes of the current folder.
+
+    Raises `SettingsError`.
+    """
+    url = _parse(option.strip(), "--ledger", None)
+    return normpath(cwd / (url.database or "")) if _is_relative_file(url) else option
+
+
 @dataclass(frozen=True)
 class Mount:
     """A mounted file system: its folder, kind and options."""

@@ -255,6 +255,8 @@ def _report_handover(run: _Run) -> Report:
         unusual=run.plan.unusual,
         closed=run.stored.closed,
         workers=tuple(waiting_workers(run.ledger, run.plan.request.base_url)),
+        list_file=run.plan.sources.customers.path,
+        list_saved_at=run.plan.sources.customers.saved_at,
     )
 
 
@@ -283,6 +285,8 @@ def _report(run: _Run, ending: Ending) -> Report:
         zone=plan.wait_rules.zone,
         unusual=plan.unusual,
         closed=run.stored.closed,
+        list_file=plan.sources.customers.path,
+        list_saved_at=plan.sources.customers.saved_at,
     )
 
 

@@ -1,7 +1,8 @@
-"""The manual's lines for cron and systemd: run by a real cron, judged by systemd itself."""
+"""The manual's lines for cron and logrotate, run by a real cron and a real logrotate."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -21,36 +22,15 @@ from world import PASSWORD, USERNAME, World, customers, read_results
 
 pytestmark = pytest.mark.system
 
-MANUAL = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = str(Path(sys.executable).with_name("batchsend"))
-UNITS = ("batchsend-appointments.service", "batchsend-appointments.timer", "batchsend-schedule.service")
 
 
-def shown(language: str) -> list[str]:
-    """The blocks of the manual in this language, with the installed command in place of /srv's."""
-    found = re.findall(rf"```{language}\n(.*?)```", MANUAL, re.DOTALL)
-    return [block.replace("/srv/texts/.venv/bin/batchsend", COMMAND) for block in found]
-
-
-def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
-    files = []
-    for name, text in zip(UNITS, shown("systemd"), strict=True):
-        assert f"`/etc/systemd/system/{name}`" in MANUAL or name == UNITS[-1]
-        files.append(tmp_path / name)
-        files[-1].write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *files], capture_output=True, encoding="utf-8"
-    )
-    about_ours = [line for line in done.stderr.splitlines() if "batchsend" in line]
-    assert (done.returncode, about_ours) == (0, [])
-
-
-def test_systemd_would_find_what_is_wrong(tmp_path: Path) -> None:
-    wrong = tmp_path / UNITS[1]
-    wrong.write_text(shown("systemd")[1].replace("Mon..Fri", "Mon..Fre"), encoding="utf-8")
-    (tmp_path / UNITS[0]).write_text(shown("systemd")[0], encoding="utf-8")
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", wrong], capture_output=True)
-    assert done.returncode != 0
+def shown(language: str, page: str = "scheduling") -> list[str]:
+    """The blocks of a page in this language, with the installed command in place of /opt's."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return [block.replace("/opt/batchsend/bin/batchsend", COMMAND) for block in found]
 
 
 # --- cron
@@ -107,26 +87,27 @@ def kill(process: psutil.Process) -> None:
 def test_cron_starts_it_twice_at_once_after_a_kill_and_after_a_missed_start(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    (tmp_path / "texts").mkdir()
     world = World(tmp_path / "texts")
     request.addfinalizer(lambda: [kill(process) for process in sending(world.folder)])
-    (world.folder / "campaigns").mkdir(parents=True)
     held = threading.Event()
     with misbehaving() as bench:
         bench.scripts["customer-2"] = [[waits_until(held), says(answer(200, success()))]]
-        at_home = World(world.folder / "campaigns", bench.base_url)
-        at_home.write(customers(6), campaign="[sending]\nrate = 500\nconcurrency = 1\n")
-        (at_home.folder / "campaign.toml").rename(at_home.folder / "appointments.toml")
+        world.write(customers(6), campaign="[sending]\nrate = 500\nconcurrency = 1\n")
+        # cron sets no language.
+        text = (world.folder / "campaign.toml").read_text(encoding="utf-8").replace("Spring", "Frühling 🌷")
+        (world.folder / "appointments.toml").write_text(text, encoding="utf-8")
+        (world.folder / "campaign.toml").unlink()
         settings = {
             "MYKAARMA_BASE_URL": bench.base_url,
             "MYKAARMA_USERNAME": USERNAME,
             "MYKAARMA_PASSWORD": f"'{PASSWORD}'",
         }
-        (at_home.folder / ".env").write_text(
+        (world.folder / ".env").write_text(
             "".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8"
         )
         (line,) = shown("cron")
         line = line.replace("0 10 * * MON-FRI", "* * * * *").replace("/srv/texts", str(world.folder))
-        line = line.replace(".venv/bin/batchsend", COMMAND)
         crontab = tmp_path / "crontab"
         # Twice the same line: two starts at the same moment.
         crontab.write_text(line + line, encoding="utf-8")
@@ -157,9 +138,42 @@ def test_cron_starts_it_twice_at_once_after_a_kill_and_after_a_missed_start(
     # The first of the two sent the rest. Rows that the kill left open are reported and need attention.
     assert endings()[0] == 4
     assert set(endings()[1:3]) in ({1, 4}, {1})
-    rows = read_results(at_home.folder / "results" / "appointments-1.xlsx").values()
+    rows = read_results(world.folder / "results" / "appointments-1.xlsx").values()
     in_doubt = {row["Customer UUID"] for row in rows if row["status"] == "unconfirmed"}
     assert "customer-2" in in_doubt
     assert len(in_doubt) <= 2  # 2 x concurrency
     assert set(bench.customers().values()) == {1}
     assert {f"customer-{number}" for number in range(6)} <= {*bench.customers(), *in_doubt}
+
+
+# --- logrotate
+
+
+def test_logrotate_takes_the_log_of_a_campaign_that_is_being_sent(tmp_path: Path) -> None:
+    log = tmp_path / "jobs.log"
+    (block,) = shown("logrotate", "server")
+    user, group = log.parent.owner(), log.parent.group()
+    configuration = tmp_path / "logrotate.conf"
+    configuration.write_text(
+        block.replace("/srv/texts", str(tmp_path)).replace("texts texts", f"{user} {group}"), encoding="utf-8"
+    )
+    configuration.chmod(0o644)
+    with log.open("a", encoding="utf-8") as sending:
+        sending.write("before\n")
+        sending.flush()
+        for number in range(3):
+            done = subprocess.run(
+                ["/usr/sbin/logrotate", "--force", "--state", tmp_path / "state", configuration],
+                capture_output=True,
+                encoding="utf-8",
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            if number == 0:  # it has the renamed file open
+                sending.write("meanwhile\n")
+                sending.flush()
+            with log.open("a", encoding="utf-8") as later:
+                later.write("later\n")
+    assert log.read_text(encoding="utf-8") == "later\n"
+    assert log.stat().st_mode & 0o077 == 0
+    (oldest,) = tmp_path.glob("jobs.log.3*")
+    assert gzip.decompress(oldest.read_bytes()) == b"before\nmeanwhile\n"
