@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union_all
 
+from batchsend.exits import Exit
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
@@ -178,16 +179,15 @@ class History:
             messages.c.resend == resend,
             messages.c.status == Status.PENDING,
         )
-        last_ended = (
-            select(func.coalesce(func.max(starts.c.id), 0))
-            .where(starts.c.run_id == self._run_id, starts.c.ended_at.is_not(None))
-            .scalar_subquery()
-        )
-        killed = select(starts.c.id).where(
-            starts.c.run_id == self._run_id, starts.c.resend == resend, starts.c.id > last_ended
+        of_run = starts.c.run_id == self._run_id
+        # A killed start has no exit code.
+        completed = starts.c.exit_code.not_in([Exit.STOPPED, Exit.INTERRUPTED])
+        last_completed = select(func.coalesce(func.max(starts.c.id), 0)).where(of_run, completed)
+        cut_short = select(starts.c.id).where(
+            of_run, starts.c.resend == resend, starts.c.id > last_completed.scalar_subquery()
         )
         with self._ledger.read() as connection:
-            return connection.scalar(select(or_(waiting.exists(), killed.exists()))) or False
+            return connection.scalar(select(or_(waiting.exists(), cut_short.exists()))) or False
 
     def tried_keys(self) -> Iterator[TriedRow]:
         """Streams the keys and phones of the continued run's tried rows."""
