@@ -34,7 +34,13 @@ from batchsend.planning.planner import PlannedChunk, Planner, Remarks
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources, read_sources
-from batchsend.planning.waiting import WaitRules, mark_waiting, rows_without_hours, waiting_until
+from batchsend.planning.waiting import (
+    WaitRules,
+    mark_waiting,
+    next_midnight,
+    rows_without_hours,
+    waiting_until,
+)
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 #: The number of a plan's only run in its scratch ledger.
@@ -259,7 +265,8 @@ def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
     left_today = None
     if per_day is not None:
         today = start_of_window(request.now, 1, campaign.zone)
-        left_today = max(0, per_day - history.texts_since(today))
+        tomorrow = next_midnight(request.now, campaign.zone)
+        left_today = max(0, per_day - history.texts_between(today, tomorrow))
     return WaitRules(
         request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
     )
