@@ -11,6 +11,7 @@ import tomllib
 import unicodedata
 import zoneinfo
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -42,6 +43,10 @@ _parts = re.compile(r"[()/\u2013-]")
 _says_nothing = re.compile(r"(?:utc|gmt)?[+\d:]*|usa?(?: & canada)?")
 #: IANA zones without daylight saving that have the names of American zones with it.
 _FIXED = frozenset({"est", "mst", "hst"})
+#: IANA zones that are no place's clock. Programs write them where they know no zone.
+_NO_PLACE = re.compile(r"etc/.*|gmt[+-]?0?|utc|uct|zulu|universal|greenwich|factory", re.IGNORECASE)
+#: Days with winter and summer time, by the rules since British Columbia's change of 2026.
+_WINTER, _SUMMER = datetime(2027, 1, 15, tzinfo=UTC), datetime(2027, 7, 15, tzinfo=UTC)
 
 
 def _us_zone(name: str) -> str | None:
@@ -80,6 +85,28 @@ def known_zone(name: str) -> str | None:
     return _zones_by_folded_name().get(name.strip().casefold()) or _us_zone(name)
 
 
+def zones_of_name(name: str, place: Iterable[str]) -> frozenset[str]:
+    """The zones that a list's word for a time zone can mean; none if it is unknown or no place's clock.
+
+    `place`: the zones in which the person may be otherwise. Arizona has no daylight saving and calls its time `MST`,
+    too: if the person may be there, an everyday name means both zones.
+    """
+    zone = known_zone(name)
+    if zone is None or _NO_PLACE.fullmatch(zone):
+        return frozenset()
+    is_everyday_name = name.strip().casefold() not in _zones_by_folded_name()
+    also = [other for other in place if is_everyday_name and _share_half_a_year(zone, other)]
+    return frozenset([zone, *also])
+
+
+@functools.lru_cache(maxsize=1024)
+def _share_half_a_year(zone: str, other: str) -> bool:
+    """Whether these zones have the same time in winter or in summer, but not both."""
+    first, second = zone_with_newest_rules(zone), zone_with_newest_rules(other)
+    same = [first.utcoffset(day) == second.utcoffset(day) for day in (_WINTER, _SUMMER)]
+    return any(same) and not all(same)
+
+
 @functools.lru_cache(maxsize=1024)
 def zone_with_newest_rules(name: str) -> ZoneInfo:
     """The IANA zone by the system's rules or by those of the tzdata package, whichever are newer.
@@ -112,6 +139,8 @@ Zones = frozenset[str]
 _NOWHERE: Zones = frozenset()
 
 _zip_code = re.compile(r"(?P<digits>\d{3,5})(?:\.0+|-?|[ -]?\d{4})")
+#: Codes that people write when they do not know the right one. Hardly anyone lives there.
+_made_up_code = re.compile(r"(\d)\1{4}|12345|A1A ?1A1")
 _canadian_code = re.compile(r"(?P<letter>[A-Z])\d[A-Z] ?-?(?:\d[A-Z]\d)?")
 _country = re.compile(r"^(?:us|usa|ca|can)-")
 
@@ -123,11 +152,13 @@ def zones_of_area_code(code: str) -> Zones:
 
 @functools.lru_cache(maxsize=65_536)
 def zones_of_zip(text: str) -> Zones:
-    """The zones of a ZIP code or a Canadian postal code; none if it is neither.
+    """The zones of a ZIP code or a Canadian postal code; none if it is neither, or made up as 99999 is.
 
     Spreadsheets turn ZIP codes into numbers: `2139` and `2139.0` are 02139.
     """
     spelling = text.strip().upper()
+    if _made_up_code.fullmatch(spelling):
+        return _NOWHERE
     if match := _canadian_code.fullmatch(spelling):
         return _zones_by("postal_codes").get(match["letter"], _NOWHERE)
     if match := _zip_code.fullmatch(spelling):

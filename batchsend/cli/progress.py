@@ -33,7 +33,12 @@ _RATE_WINDOW, _BUCKET = 5.0, 0.5
 #: Seconds before the first rate is shown.
 _FIRST_RATE = 1.0
 
-_WORDS = {Status.ACCEPTED: "accepted", Status.FAILED: "failed", Status.UNCONFIRMED: "unconfirmed"}
+_WORDS = {
+    Status.ACCEPTED: "accepted",
+    Status.FAILED: "failed",
+    Status.UNCONFIRMED: "unconfirmed",
+    Status.SKIPPED: "skipped",
+}
 
 Clock = Callable[[], float]
 

@@ -44,6 +44,8 @@ def resolve_ledger_url(option: str | None, settings: Settings, base_dir: Path) -
     The result can contain a password: do not show or store it. Raises `SettingsError`.
     """
     if option is not None:
+        if _is_relative_file(_parse(option.strip(), "--ledger", None)):
+            Path.cwd()  # raises if the folder was deleted: the path would mean another ledger
         url = _parse(option.strip(), "--ledger", settings.cwd)
         if url.password is not None or "password" in url.query:
             raise SettingsError(
@@ -117,6 +119,15 @@ def _postgresql(text: str, name: str) -> URL:
 
 def _is_relative_file(url: URL) -> bool:
     return url.drivername == "sqlite" and not Path(url.database or "").is_absolute()
+
+
+def whole_option(option: str, cwd: Path) -> str:
+    """`--ledger` with the whole path of a file, so that it is the same ledger whatever becomes of the current folder.
+
+    Raises `SettingsError`.
+    """
+    url = _parse(option.strip(), "--ledger", None)
+    return normpath(cwd / (url.database or "")) if _is_relative_file(url) else option
 
 
 @dataclass(frozen=True)

@@ -126,13 +126,14 @@ def scratch_ledger(folder: Path) -> Ledger:
     file = folder / "plan.db"
     _make_private_file(file)
     engine = _engine(URL.create("sqlite", database=str(file)), synchronous="OFF")
-    with engine.begin() as connection:
+    scratch = Ledger(engine, str(file), file)
+    with _closed_on_error(scratch), scratch.write() as connection:
         metadata.create_all(connection, checkfirst=False)
         # A plan is read in order and by row number only.
         for index in messages.indexes:
             index.drop(connection)
         connection.execute(insert(meta).values(name="ledger_id", value=uuid.uuid4().hex))
-    return Ledger(engine, str(file), file)
+    return scratch
 
 
 def index_plan(scratch: Ledger) -> None:

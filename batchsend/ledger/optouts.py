@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, union_all, update
 
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
@@ -143,21 +143,24 @@ class RunOptOuts(NamedTuple):
 
     def load(self, connection: Connection) -> OptOuts:
         """All of them."""
-        return self._load(connection, true())
+        return self._of(_read(connection, and_(_is_current, optouts.c.base_url.in_(self._scopes))))
 
     def among(
         self, connection: Connection, customer_uuids: Collection[str], phones: Collection[str]
     ) -> OptOuts:
         """Those that name one of these customers or phones."""
         hashed = [self.phone_hash(phone) for phone in phones] if self.phone_hash is not None else []
-        named = or_(optouts.c.customer_uuid.in_(customer_uuids), optouts.c.phone.in_([*phones, *hashed]))
-        return self._load(connection, named)
+        named = {"scopes": self._scopes, "customers": list(customer_uuids), "phones": [*phones, *hashed]}
+        return self._of(OptOut(*row) for row in connection.execute(_naming, named))
 
-    def _load(self, connection: Connection, condition: ColumnElement[bool]) -> OptOuts:
+    @property
+    def _scopes(self) -> list[str]:
+        return [EVERYWHERE, self.base_url]
+
+    def _of(self, entries: Iterable[OptOut]) -> OptOuts:
         by_customer: dict[str, OptOut] = {}
         by_phone: dict[str, OptOut] = {}
-        here = optouts.c.base_url.in_((EVERYWHERE, self.base_url))
-        for entry in _read(connection, and_(_is_current, here, condition)):
+        for entry in entries:
             if entry.customer_uuid:
                 by_customer.setdefault(entry.customer_uuid, entry)
             if entry.phone:
@@ -253,6 +256,23 @@ def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], mo
 
 _columns = [optouts.c[name] for name in OptOut.__slots__]
 _is_current = optouts.c.removed_at.is_(None)
+_oldest_first = (optouts.c.added_at, optouts.c.id)
+#: With OR, SQLite would read the whole list at each claim.
+_named_ids = union_all(
+    select(optouts.c.id).where(
+        _is_current, optouts.c.customer_uuid.in_(bindparam("customers", expanding=True))
+    ),
+    select(optouts.c.id).where(optouts.c.phone.in_(bindparam("phones", expanding=True))),
+)
+_naming = (
+    select(*_columns)
+    .where(
+        _is_current,
+        optouts.c.base_url.in_(bindparam("scopes", expanding=True)),
+        optouts.c.id.in_(_named_ids),
+    )
+    .order_by(*_oldest_first)
+)
 
 
 def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]:
@@ -261,7 +281,7 @@ def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]
 
 
 def _read(connection: Connection, condition: ColumnElement[bool]) -> Iterator[OptOut]:
-    query = select(*_columns).where(condition).order_by(optouts.c.added_at, optouts.c.id)
+    query = select(*_columns).where(condition).order_by(*_oldest_first)
     for row in connection.execute(query):
         yield OptOut(*row)
 

@@ -19,7 +19,7 @@ from batchsend.exits import Exit
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import campaigns, messages, planned_starts, runs, schedules, starts
-from batchsend.statuses import IN_FLIGHT, Status
+from batchsend.statuses import IN_FLIGHT, TRIED, Status
 from batchsend.utils.timestamps import from_text, to_text
 
 #: Exit codes after which the same start is not tried again. 3, 4, signals and unknown codes are not among them.
@@ -78,6 +78,7 @@ class Attempt(NamedTuple):
     """
 
     run_id: int
+    start_id: int
     started_at: datetime
     exit_code: int | None
     stop_requested: bool
@@ -183,7 +184,9 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
     """The starts of `send` by anyone that began or ended since `moment`, in order."""
     since = to_text(moment)
     query = (
-        select(starts.c.run_id, starts.c.started_at, starts.c.exit_code, runs.c.stop_requested_at)
+        select(
+            starts.c.run_id, starts.c.id, starts.c.started_at, starts.c.exit_code, runs.c.stop_requested_at
+        )
         .join(runs, runs.c.id == starts.c.run_id)
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .where(campaigns.c.name == who.campaign, campaigns.c.base_url == who.base_url)
@@ -192,7 +195,7 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
     )
     with ledger.read() as connection:
         rows = connection.execute(query).all()
-    return [Attempt(run, from_text(began), code, stop is not None) for run, began, code, stop in rows]
+    return [Attempt(*row[:2], from_text(row[2]), row[3], row[4] is not None) for row in rows]
 
 
 def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None:
@@ -208,6 +211,22 @@ def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None
     )
     with ledger.read() as connection:
         return connection.scalar(waiting) or 0
+
+
+def costs_rows(ledger: Ledger, who: Scheduled, start: PlannedStart) -> bool:
+    """Whether the last two attempts at this start texted no one and left rows `failed` or `unconfirmed`."""
+    attempts = attempts_since(ledger, who, start.planned_at)[-2:]
+    for attempt in attempts:
+        tried = select(messages.c.status).where(
+            messages.c.run_id == attempt.run_id,
+            messages.c.start_id == attempt.start_id,
+            messages.c.status.in_(TRIED),
+        )
+        with ledger.read() as connection:
+            statuses = set(connection.scalars(tried.distinct()))
+        if not statuses or not statuses <= {Status.FAILED, Status.UNCONFIRMED}:
+            return False
+    return len(attempts) == 2
 
 
 def _change(ledger: Ledger, who: Scheduled, start: PlannedStart, **values: Any) -> bool:

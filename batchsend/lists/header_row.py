@@ -56,9 +56,12 @@ class Header:
 
 _PHONE = re.compile(r"[\d\s().+-]+")
 _PHONE_DIGITS = 10
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+# myKaarma's ids: 32 hexadecimal digits, or 43 letters and digits.
+_ID = re.compile(r"[0-9a-f]{32}|(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[\w-]{43}", re.ASCII)
 #: The message does not quote the row, because names and phone numbers must not end up in logs.
 _NO_HEADERS = (
-    "Its first row looks like a customer, not headers: it has a phone number. "
+    "Its first row looks like a customer, not headers: it has a phone number, an e-mail address or a myKaarma id. "
     "Add a row of column names above it."
 )
 
@@ -159,7 +162,7 @@ def examine(
     if first is None:
         return Examination(problems=[EMPTY])
     found = Examination(Header.of(*first), is_text=source.short_rows_are_malformed)
-    if any(map(_is_phone, found.header.columns.values())):
+    if any(map(_is_of_customer, found.header.columns.values())):
         return Examination(problems=[_NO_HEADERS])
     row_problems = _examine_rows(found, rows, source.hidden, spool)
     found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *row_problems]
@@ -172,9 +175,10 @@ def examine(
     return found
 
 
-def _is_phone(header: str) -> bool:
-    """Whether this is a phone number. Dates such as `2026-03-01` have fewer digits."""
-    return bool(_PHONE.fullmatch(header)) and sum(map(str.isdigit, header)) >= _PHONE_DIGITS
+def _is_of_customer(header: str) -> bool:
+    """Whether this is a value and no header. Dates such as `2026-03-01` have fewer digits than phone numbers."""
+    is_phone = bool(_PHONE.fullmatch(header)) and sum(map(str.isdigit, header)) >= _PHONE_DIGITS
+    return is_phone or bool(_EMAIL.fullmatch(header) or _ID.fullmatch(header))
 
 
 def _examine_rows(

@@ -94,7 +94,7 @@ def _precedence(outcome: UpdateOutcome) -> tuple[int, bool, str, str]:
 
 
 def read_events(body: bytes) -> list[UpdateEvent]:
-    """Reads a request's body, whatever its content type, which may hold several events.
+    """Reads the events in a request's body. The content type does not matter.
 
     Each event with a known fact comes by itself, and everything else together in one event without facts.
     """

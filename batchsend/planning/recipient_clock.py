@@ -12,7 +12,7 @@ import pandas as pd
 from phonenumbers import country_code_for_region
 
 from batchsend.campaigns.quiet_hours import clock_of
-from batchsend.campaigns.zones import known_zone, zones_of_address
+from batchsend.campaigns.zones import zones_of_address, zones_of_name
 from batchsend.messages.phones import zones_of
 from batchsend.planning.row_frame import NOTHING, Context, columns
 
@@ -57,15 +57,13 @@ def recipient_clock(timezone: str, zip_code: str, state: str, phone: str) -> Rec
     `phone`: the number in E.164, its `+1` and area code, or the country code of a row without a phone. ZIP code and
     state count only in North America, because the postal codes of other countries look the same.
     """
-    if timezone and (zone := known_zone(timezone)) is not None:
-        return RecipientClock(clock_of([zone]))
-    place = None
-    if phone.startswith(_NORTH_AMERICA):
-        if zones := zones_of_address(zip_code, state):
-            return RecipientClock(clock_of(zones), timezone or None)
-        place = zip_code or state or None
-    by_phone = zones_of(phone) if len(phone) >= _PREFIX_LENGTH else ()
-    return RecipientClock(clock_of(by_phone) or None, timezone or None, place)
+    is_american = phone.startswith(_NORTH_AMERICA)
+    address = zones_of_address(zip_code, state) if is_american else frozenset()
+    place = address or (zones_of(phone) if len(phone) >= _PREFIX_LENGTH else ())
+    if timezone and (zones := zones_of_name(timezone, place)):
+        return RecipientClock(clock_of(zones))
+    unknown_place = (zip_code or state or None) if is_american and not address else None
+    return RecipientClock(clock_of(place) or None, timezone or None, unknown_place)
 
 
 def _prefix(phone: str) -> str:

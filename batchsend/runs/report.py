@@ -34,6 +34,8 @@ def summary_of(report: Report) -> dict[str, Any]:
         **{name: count for name, count in asdict(report.tally).items() if name != "ready"},
         "statuses": dict(counts),
         "codes": [{"status": status, "codes": codes, "rows": count} for status, codes, count in report.codes],
+        "list": str(report.list_file) if report.list_file is not None else None,
+        "list_saved_at": to_text(report.list_saved_at) if report.list_saved_at is not None else None,
         "planned": report.planned,
         "unusual": report.unusual,
         "comes_back": to_text(report.waiting_until) if report.waiting_until is not None else None,
@@ -52,8 +54,8 @@ class Report:
     if it could be written; `page`: where the report page is, else `page_problem` says why there is none; `planned`:
     texts that this start was to send; `waiting_until`: when the first waiting row may be sent; `unusual`: a
     sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this
-    one; `workers`: the workers that were there when the run was handed over to them; `ledger_url`: the run's
-    ledger.
+    one; `workers`: the workers that were there when the run was handed over to them; `list_file`, `list_saved_at`:
+    the list, and when it was saved; `ledger_url`: the run's ledger.
     """
 
     exit: Exit
@@ -70,6 +72,8 @@ class Report:
     unusual: str | None = None
     closed: Mapping[int, int] = field(default_factory=dict)
     workers: tuple[str, ...] | None = None
+    list_file: Path | None = None
+    list_saved_at: datetime | None = None
     ledger_url: str | None = field(default=None, repr=False)
 
     def to_frame(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from batchsend.sandbox.pages import of_customer, texts_page
 from batchsend.sandbox.request_log import ReceivedRequest, RequestLog, Submission
 from batchsend.sandbox.responder import IncomingRequest, Responder
 from batchsend.sandbox.responses import Response, ResponseEnding, gateway_page
-from batchsend.utils.net import cannot_listen, in_url, is_this_machine
+from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
 
@@ -101,7 +101,11 @@ class Sandbox:
         app.router.add_delete("/texts", self._clear)
         # Cancellation ends the handlers of clients that stop waiting for a response that never comes.
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_TIMEOUT
+            app,
+            access_log=None,
+            logger=SILENT,
+            handler_cancellation=True,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
         try:
             await self._runner.setup()

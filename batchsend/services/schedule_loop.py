@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchsend.exits import Exit
+from batchsend.ledger.location import whole_option
 from batchsend.runs.status_metrics import Sample, campaign_labels
 from batchsend.runs.status_server import Heartbeat, ServiceStatus, StatusAddress, serving_status
 from batchsend.services.schedule_files import CampaignFiles, nothing_to_start, usual_folders
@@ -23,6 +24,8 @@ def serve(
     named: Sequence[Path], ledger_option: str | None, log: Say, status: StatusAddress | None = None
 ) -> Exit:
     """Starts campaigns at their times until a signal stops it. Raises `BatchsendError` where there are none."""
+    if ledger_option is not None:
+        ledger_option = whole_option(ledger_option, Path.cwd())
     heartbeat = Heartbeat()
     service = Service(CampaignFiles(named, usual_folders()), ledger_option, log, beat=heartbeat.beat)
     service.read_files()

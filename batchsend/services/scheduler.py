@@ -40,7 +40,7 @@ from batchsend.services.schedule_state import (
     needs_attention,
     send_arguments,
 )
-from batchsend.services.start_records import forget_future, say_finished, say_retry, settle
+from batchsend.services.start_records import forget_future, is_tried_again, say_finished, say_retry, settle
 from batchsend.utils.processes import ChildProcess, Launch
 from batchsend.utils.timestamps import now
 
@@ -165,20 +165,21 @@ class Service:
     def _record(self, running: Running, exit_code: int) -> None:
         campaign, moment = running.campaign, self.clock()
         ended = replace(running.start, ended_at=moment, exit_code=exit_code)
-        waiting: int | None = None
+        waiting, again = None, False
         try:
             with self._ledger(campaign) as (ledger, scheduled):
                 waiting = rows_left(ledger, scheduled, ended) if exit_code == Exit.LATER else None
                 # The next scheduler resumes what this one interrupted.
                 if not (running.interrupted and exit_code == Exit.INTERRUPTED):
                     planned_starts.end(ledger, scheduled, running.start, exit_code, moment)
+                again = not running.interrupted and is_tried_again(ledger, scheduled, campaign, ended)
         except BatchsendError as error:
             self._say("problem", str(error), campaign)
         say_finished(self._say, campaign, ended, "Finished", waiting)
         if (watched := self._watched.get(campaign.path)) is not None:
             watched.look_at = None
             watched.last, watched.attention = ended, needs_attention(ended, None)
-        if not running.interrupted:
+        if again:
             say_retry(self._say, campaign, ended)
 
     # The check of a campaign

@@ -12,7 +12,8 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.exits import Exit
 from batchsend.ledger import planned_starts
-from batchsend.ledger.planned_starts import PlannedStart, rows_left
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.planned_starts import PlannedStart, Scheduled, rows_left
 from batchsend.services.schedule_log import EventLog
 from batchsend.services.schedule_state import Turn, expires_after, real_exit, retry_at
 from batchsend.utils.timestamps import for_people
@@ -57,8 +58,11 @@ def settle(turn: Turn, say: EventLog, last: PlannedStart, newer: PlannedStart | 
     if not last.unfinished:
         return None
     again = turn.moment if last.open else retry_at(last)
-    if newer is not None or max(again, turn.moment) > last.planned_at + turn.watched.expires_after:
-        _give_up(turn, say, last, newer)
+    why = _why_not_again(turn.ledger, turn.scheduled, turn.watched.campaign, last, max(again, turn.moment))
+    if newer is not None:
+        why = f"The start of {turn.local(newer.planned_at)} follows."
+    if why is not None:
+        _give_up(turn, say, last, why)
         return None
     if turn.moment < again:
         return None
@@ -76,20 +80,36 @@ def _with_real_end(turn: Turn, say: EventLog, last: PlannedStart) -> PlannedStar
         waiting = rows_left(turn.ledger, turn.scheduled, last) if exit_code == Exit.LATER else None
         subject = f"The start of {turn.local(last.planned_at)} had finished without its scheduler,"
         say_finished(say, turn.watched.campaign, ended, subject, waiting)
-        say_retry(say, turn.watched.campaign, ended)
+        if is_tried_again(turn.ledger, turn.scheduled, turn.watched.campaign, ended):
+            say_retry(say, turn.watched.campaign, ended)
     return ended
 
 
-def _give_up(turn: Turn, say: EventLog, last: PlannedStart, newer: PlannedStart | None) -> None:
+def is_tried_again(ledger: Ledger, who: Scheduled, campaign: Campaign, ended: PlannedStart) -> bool:
+    """Whether an ended start is tried again, unless a later one is due by then."""
+    return ended.unfinished and _why_not_again(ledger, who, campaign, ended, retry_at(ended)) is None
+
+
+def _why_not_again(
+    ledger: Ledger, who: Scheduled, campaign: Campaign, start: PlannedStart, moment: datetime
+) -> str | None:
+    """Why an unfinished start is not tried again at this time, as a sentence; `None` if it is."""
+    if moment > start.planned_at + expires_after(campaign):
+        expired = time_span(expires_after(campaign).total_seconds())
+        return f"It is not tried again, because expires_after is {expired}. `batchsend send` sends the rest."
+    if start.exit_code == Exit.STOPPED and planned_starts.costs_rows(ledger, who, start):
+        return (
+            "It is not tried again, because two attempts in a row texted no one and left rows failed or unconfirmed. "
+            "See the results, then send the rest with `batchsend send`."
+        )
+    return None
+
+
+def _give_up(turn: Turn, say: EventLog, last: PlannedStart, why: str) -> None:
     if not planned_starts.give_up(turn.ledger, turn.scheduled, last, turn.moment):
         return
     left = rows_left(turn.ledger, turn.scheduled, last)
     how = "was cut short" if last.exit_code is None else f"ended with exit code {last.exit_code}"
-    if newer is not None:
-        why = f"The start of {turn.local(newer.planned_at)} follows."
-    else:
-        expired = time_span(turn.watched.expires_after.total_seconds())
-        why = f"It is not tried again, because expires_after is {expired}. `batchsend send` sends the rest."
     message = f"The start of {turn.local(last.planned_at)} {how}; {_left_words(left)}. {why}"
     say("missed", message, turn.watched.campaign, planned=last.planned_at, left=left)
 
@@ -104,11 +124,10 @@ def say_finished(
 
 
 def say_retry(say: EventLog, campaign: Campaign, ended: PlannedStart) -> None:
-    """Logs when the start is tried again, if it is."""
-    if ended.unfinished and retry_at(ended) <= ended.planned_at + expires_after(campaign):
-        planned, again = (for_people(moment, campaign.zone) for moment in (ended.planned_at, retry_at(ended)))
-        message = f"The start of {planned} is tried again at {again}."
-        say("retry", message, campaign, planned=ended.planned_at, at=retry_at(ended))
+    """Logs when the start is tried again."""
+    planned, again = (for_people(moment, campaign.zone) for moment in (ended.planned_at, retry_at(ended)))
+    message = f"The start of {planned} is tried again at {again}."
+    say("retry", message, campaign, planned=ended.planned_at, at=retry_at(ended))
 
 
 def _waiting_words(campaign: Campaign, waiting: int | None, ended: PlannedStart) -> str:

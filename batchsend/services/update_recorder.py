@@ -55,9 +55,15 @@ class Recorder:
     `complain` is called with a sentence when the ledger begins to fail. Belongs to one event loop.
     """
 
-    def __init__(self, deliveries: Deliveries, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        complain: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._deliveries = deliveries
         self._complain = complain
+        self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
@@ -101,7 +107,7 @@ class Recorder:
         since = self._storing_since
         if self._failing:
             return "the ledger does not record updates"
-        if since is not None and time.monotonic() - since > _HANGING_AFTER:
+        if since is not None and self._clock() - since > _HANGING_AFTER:
             return "recording updates takes more than a minute"
         return None
 
@@ -152,7 +158,7 @@ class Recorder:
     async def _store(self, thread: ThreadPoolExecutor) -> bool:
         """Stores the next updates in one commit. Returns False where some have to wait for another process."""
         batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-        self._storing_since = time.monotonic()
+        self._storing_since = self._clock()
         try:
             recorded = await asyncio.get_running_loop().run_in_executor(
                 thread, self._deliveries.record, [one.received for one in batch]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
@@ -76,10 +75,9 @@ class CampaignLedger:
 
 def ledgers_of(folder: WebFolder) -> set[str]:
     """Returns the URLs of the ledgers of the folder's campaigns. Raises `BatchsendError`."""
-    here = Path.cwd()
     urls = set()
     for directory in {file.path.parent for file in folder.campaigns()}:
-        settings = load_settings(directory, here, os.environ)
+        settings = load_settings(directory, folder.root, os.environ)
         urls.add(resolve_ledger_url(folder.ledger, settings, directory))
     return urls
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aiohttp import web
+from aiohttp.log import server_logger
 
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
@@ -119,9 +120,8 @@ async def _listening(options: Options, users: Users) -> AsyncIterator[tuple[Auth
     listening = _free_socket(options.host, options.port)
     port = listening.getsockname()[1]
     auth = Auth(users, _names(options), port, any_address=not is_this_machine(options.host))
-    runner = web.AppRunner(
-        application(options, auth), access_log=None, logger=SILENT, shutdown_timeout=_CLOSING
-    )
+    log = server_logger if os.environ.get("BATCHSEND_DEBUG") else SILENT
+    runner = web.AppRunner(application(options, auth), access_log=None, logger=log, shutdown_timeout=_CLOSING)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

@@ -347,14 +347,26 @@ def test_results_never_overwrite_a_file_that_the_campaign_reads(world: World, sa
     assert (world.folder / "customers.csv").read_bytes() == before
 
 
-def test_the_error_for_a_list_without_headers_repeats_no_customer(world: World) -> None:
-    world.write(customers(2))
-    lines = (world.folder / "customers.csv").read_text(encoding="utf-8").splitlines()[1:]
-    (world.folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "(312) 555-0142",
+        "name0@example.com",
+        "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3",
+        "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e",
+    ],
+)
+def test_the_error_for_a_list_without_headers_repeats_no_customer(world: World, value: str) -> None:
+    world.write(campaign="")
+    (world.folder / "customers.csv").write_text(f"{value},Name0\n{value}1,Name1\n", encoding="utf-8")
     refused = world.send("--log-format", "json")
     assert refused.code == 2
     assert "Its first row looks like a customer, not headers" in refused.err
     assert "Name0" not in refused.err + refused.out
+    # Long names of columns are headers.
+    long = "CUSTOMER_PREFERRED_CONTACT_NUMBER_FOR_TEXT1"
+    world.write_list([person | {long: "x"} for person in customers(1)])
+    assert world.run("preview", "campaign.toml").code == 0
 
 
 def test_problems_of_list_and_template_are_reported_together(world: World) -> None:

@@ -54,7 +54,9 @@ def test_a_line_for_each_event_and_one_object_for_the_end(world: World, sandbox:
     # A start with nothing to send reports in the same form.
     again = world.send(*JOB)
     assert [event["event"] for event in events(again)] == ["ended"]
-    assert json.loads(again.out)["planned"] == 0
+    end = json.loads(again.out)
+    assert (end["planned"], end["list"]) == (0, str(world.folder / "customers.csv"))
+    assert end["list_saved_at"] == planned["list_saved_at"]
 
 
 def test_the_plan_names_its_list_the_ledger_and_what_looks_wrong(world: World, sandbox: Sandbox) -> None:

@@ -32,6 +32,27 @@ FLORIDA = "+1850"
         ("", "n/a", "IL", FLORIDA, RecipientClock(CENTRAL)),
         ("", "", "Closed", FLORIDA, RecipientClock(BOTH, None, "Closed")),
         ("", "n/a", "", "+18005550142", RecipientClock(None, None, "n/a")),
+        # Arizona and British Columbia use these names without daylight saving, or with it all year.
+        ("MST", "", "", "+1602", RecipientClock("America/Denver|America/Phoenix")),
+        ("Mountain", "85001", "", "+1", RecipientClock("America/Denver|America/Phoenix")),
+        ("MST", "", "AZ", FLORIDA, RecipientClock("America/Denver|America/Phoenix")),
+        ("PST", "", "", "+16045550142", RecipientClock("America/Los_Angeles|America/Vancouver")),
+        ("Arizona", "", "", "+1602", RecipientClock("America/Phoenix")),
+        ("America/Denver", "", "", "+1602", RecipientClock("America/Denver")),
+        ("MST", "", "", FLORIDA, RecipientClock("America/Denver")),
+        # Programs write these where they know no zone. Nobody sleeps by them.
+        *(
+            (name, "", "", FLORIDA, RecipientClock(BOTH, name))
+            for name in ("UTC", "gmt", "Etc/GMT+5", "Etc/UTC", "Zulu", "Factory", "GMT-0")
+        ),
+        ("UTC", "60601", "", FLORIDA, RecipientClock(CENTRAL, "UTC")),
+        ("UTC", "", "", "+1", RecipientClock(None, "UTC")),
+        # Codes that stand for none: 99999 would be in Alaska.
+        *(
+            ("", code, "", FLORIDA, RecipientClock(BOTH, None, code))
+            for code in ("99999", "12345", "A1A 1A1")
+        ),
+        ("", "11111", "IL", FLORIDA, RecipientClock(CENTRAL)),
         # A row without a phone, in America and in Germany: 80331 is in Munich there.
         ("", "80331", "", "+1", RecipientClock("America/Denver")),
         ("", "80331", "", "+49", RecipientClock(None)),
@@ -43,3 +64,9 @@ def test_what_decides_on_the_clock(
     timezone: str, zip_code: str, state: str, phone: str, expected: RecipientClock
 ) -> None:
     assert recipient_clock(timezone, zip_code, state, phone) == expected
+
+
+def test_saskatchewan_calls_its_time_cst_in_summer_too() -> None:
+    clock = recipient_clock("CST", "", "", "+13065550142").clock
+    assert clock is not None
+    assert {CENTRAL, "America/Regina"} <= set(clock.split("|"))

@@ -281,8 +281,8 @@ def test_one_file_of_phones_makes_phones_necessary(
         (
             b"3125550142\n3125550143\n",
             (
-                "Its first row looks like a customer, not headers: it has a phone number. "
-                "Add a row of column names above it."
+                "Its first row looks like a customer, not headers: it has a phone number, an e-mail address or a "
+                "myKaarma id. Add a row of column names above it."
             ),
         ),
         # The number in the dealer's system, and the id in myKaarma: which is which?

@@ -105,7 +105,7 @@ def test_a_ledger_that_is_gone_or_damaged_is_not_healthy(ledger_url: str, tmp_pa
         service.passes(6)
         assert service.ask("/health").json["reason"] == "the ledger is gone"
         assert service.ask("/metrics").value("healthy") == 0
-        file.write_bytes(b"not a database, whatever it is called" * 100)
+        file.write_bytes(b"not a database" * 200)
         service.passes(6)
         assert service.ask("/health").json["reason"] == "the ledger cannot be read"
         assert service.ask("/metrics").status == 200
@@ -222,7 +222,9 @@ def test_answers_of_the_ledger_are_kept_for_some_seconds(ledger_url: str, tmp_pa
         assert service.ask("/metrics").value("texts", status="failed") == 5
 
 
-def test_a_ledger_that_hangs_holds_nobody_up(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_hangs_does_not_hold_up_the_answers(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(status_server, "_PATIENCE", 0.2)
     free = threading.Event()
     free.set()

@@ -258,7 +258,7 @@ BROKEN: dict[str, tuple[bytes, bytes, int]] = {
     "deflate that is none": (encoded("deflate"), EVENT, 400),
     "brotli": (encoded("br"), EVENT, 415),
     "zstd": (encoded("zstd"), EVENT, 415),
-    "an encoding that nobody knows": (encoded("\xe9".encode().decode("latin-1")), EVENT, 415),
+    "an unknown encoding": (encoded("\xe9".encode().decode("latin-1")), EVENT, 415),
     "two encodings, one unknown": (encoded("gzip, br"), PACKED, 415),
     "an unknown transfer coding": (b"Transfer-Encoding: br, chunked", b"3\r\nabc\r\n0\r\n\r\n", 415),
     "chunks without an end": (CHUNKED, b"4c\r\n" + EVENT[:20], 0),

@@ -29,6 +29,7 @@ from schedules import (
     abandon,
     posix,
     scheduled,
+    soon,
     utc,
     watching,
 )
@@ -102,6 +103,7 @@ def test_an_exit_that_time_may_mend_is_tried_again_with_back_off(
     (missed,) = place.logged("missed")
     assert (missed["planned"], missed["left"]) == (TEN_OCLOCK, None)
     assert f"ended with exit code {exit_code}; it did not get as far as sending" in missed["message"]
+    service.turn()
     assert service.needs_attention
 
 
@@ -139,6 +141,28 @@ def test_a_campaign_that_another_process_sends_is_looked_at_again(place: Place) 
     assert place.logged("missed") == []
 
 
+def test_attempts_that_only_cost_rows_are_not_repeated_for_ever(place: Place) -> None:
+    """An API that answers nonsense leaves a row `unconfirmed` at each attempt."""
+    service = at_sending(place)
+    for attempt in range(2):
+        assert len(place.started) == attempt + 1
+        place.children[-1].finish(3, place.now, tried="unconfirmed")
+        later(place, service, 5 * MINUTE, MINUTE)
+    (missed,) = place.logged("missed")
+    assert missed["left"] == 1
+    assert "two attempts in a row texted no one" in missed["message"]
+    assert (len(place.logged("retry")), len(place.started)) == (1, 2)
+    assert service.needs_attention
+
+
+def test_attempts_that_text_someone_are_repeated(place: Place) -> None:
+    service = at_sending(place)
+    for status in ("unconfirmed", "accepted", "unconfirmed"):
+        place.children[-1].finish(3, place.now, tried=status)
+        later(place, service, 16 * MINUTE, 4 * MINUTE)
+    assert len(place.started) == 4
+
+
 def test_a_start_that_is_due_replaces_one_that_is_tried_again(place: Place) -> None:
     place.exit_code = 3
     place.write('cron = "0 * * * *"')
@@ -156,9 +180,12 @@ def test_a_start_that_is_due_replaces_one_that_is_tried_again(place: Place) -> N
 def test_of_two_schedulers_one_tries_again(any_place: Place) -> None:
     place = any_place
     place.exit_code = 3
-    place.write(TEN)
-    place.run(place.scheduler(), place.scheduler(), until="2026-11-23T13:00-06:00", step=30 * SECOND)
-    assert len(place.started) == len(set(place.started)) == len(place.logged("finished"))
+    place.write(f'{TEN}\nexpires_after = "6m"')
+    services = [place.scheduler(), place.scheduler()]
+    place.run(*services, until=place.now + MINUTE, step=MINUTE)
+    place.now = utc("2026-11-23T10:00-06:00")
+    place.run(*services, until="2026-11-23T10:08-06:00", step=MINUTE)
+    assert len(place.started) == len(set(place.started)) == len(place.logged("finished")) > 2
     assert len(place.logged("missed")) == 1
 
 
@@ -221,10 +248,10 @@ def test_the_real_end_of_a_start_that_outlived_its_scheduler(any_place: Place, e
     service = at_sending(place)
     abandon(service)
     service = place.scheduler()
-    later(place, service, 10 * MINUTE)
+    later(place, service, 5 * MINUTE, MINUTE)
     assert place.logged("goes_on") == place.logged("finished") == []
     place.children[0].finish(exit_code, place.now)
-    later(place, service, 20 * MINUTE, MINUTE)
+    later(place, service, 12 * MINUTE, 3 * MINUTE)
     assert [entry["exit"] for entry in place.logged("finished")] == [exit_code]
     assert len(place.logged("retry")) == len(place.logged("goes_on")) == (exit_code == 3)
     assert service.needs_attention == (exit_code == 1)
@@ -311,12 +338,12 @@ def test_a_clock_that_was_once_ahead_stops_no_schedule(
     place.now += ahead
     place.write(TEN)
     service = place.scheduler()
-    place.run(service, until=place.now + 2 * HOUR)
+    place.run(service, until=place.now + 2 * HOUR, step=30 * MINUTE)
     assert len(place.started) == 1
     place.now = right
     if restart:
         service = place.scheduler()
-    place.run(service, until="2026-11-24T12:00-06:00")
+    place.run(service, until="2026-11-24T12:00-06:00", step=30 * MINUTE)
     assert place.times()[1:] == ["23 10:00 -0600", "24 10:00 -0600"]
     assert len(place.logged("clock")) == len(place.logged("forgotten")) == 1
     assert place.logged("missed") == []
@@ -524,6 +551,25 @@ def test_a_full_disk_for_the_log_changes_nothing(world: World, sandbox: Sandbox)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert set(sandbox.texts().values()) == {1}
+
+
+@posix
+def test_a_deleted_current_folder_changes_nothing(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
+    scheduled(world, schedule=soon(6))
+    elsewhere = World(tmp_path / "elsewhere", sandbox.base_url)
+    elsewhere.folder.mkdir()
+    with watching(
+        elsewhere, str(world.folder / "campaign.toml"), "--ledger", "../kept/ledger.db"
+    ) as scheduler:
+        scheduler.until("watching")
+        elsewhere.folder.rmdir()
+        assert scheduler.until("finished")["exit"] == 0
+        assert scheduler.stop() == 0
+    assert set(sandbox.texts().values()) == {1}
+    with closing(open_ledger(f"sqlite:///{tmp_path / 'kept' / 'ledger.db'}")) as ledger:
+        assert (found := last_made(ledger, Scheduled("Spring", world.base_url))) is not None
+        assert found.exit_code == 0
+    assert not (world.folder / ".batchsend").exists()
 
 
 @posix

@@ -129,13 +129,17 @@ class SimulatedSend:
     def interrupt(self) -> None:
         self.interrupts += 1
 
-    def finish(self, exit_code: int, ended: datetime, *, stopped: bool = False) -> None:
-        """Ends as the command does. `stopped`: by `batchsend stop`."""
+    def finish(self, exit_code: int, ended: datetime, *, stopped: bool = False, tried: str = "") -> None:
+        """Ends as the command does. `stopped`: by `batchsend stop`; `tried`: the status that one row gets."""
         statement = update(starts).where(starts.c.id == self._start)
         with self._ledger.write() as connection:
             connection.execute(statement.values(ended_at=to_text(ended), exit_code=exit_code))
             if stopped:
                 connection.execute(update(runs).values(stop_requested_at=to_text(ended)))
+            if tried:
+                row = select(func.min(messages.c.row)).where(messages.c.status == "pending").scalar_subquery()
+                outcome = update(messages).where(messages.c.row == row)
+                connection.execute(outcome.values(status=tried, start_id=self._start))
         self.kill(exit_code)
 
     def kill(self, exit_code: int = -9) -> None:
