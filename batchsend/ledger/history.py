@@ -114,8 +114,11 @@ class History:
             .group_by(table.c.customer_uuid)
         )
 
-    def texts_since(self, since: datetime) -> int:
-        """How many texts of this campaign may have reached a customer since then."""
+    def texts_between(self, since: datetime, before: datetime) -> int:
+        """How many texts of this campaign may have reached a customer since then and before then.
+
+        A clock that was ahead leaves texts with times in the future.
+        """
         if self._campaign is None:
             return 0
         count = 0
@@ -127,6 +130,7 @@ class History:
                             table.c.campaign_id == self._campaign.id,
                             table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
                             table.c.sent_at >= to_text(since),
+                            table.c.sent_at < to_text(before),
                         )
                     )
                     or 0
