@@ -56,11 +56,15 @@ format: $(TOOLS) ## format the code and fix simple style errors
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-crash: $(TOOLS) ## kill the command 200 times and check that no row is texted twice or lost (10 minutes)
+crash: $(TOOLS) ## kill or stop the command in 200 rounds: no row is texted twice or lost, every exit code is true (15 minutes)
 	$(BIN)/python tests/scripts/crash_rounds.py --rounds 200
 
 crash-cluster: $(TOOLS) ## the same for several workers and their database: 20 rounds of 5,000 rows (20 minutes)
 	$(BIN)/python tests/scripts/crash_cluster.py --rounds 20 --rows 5000
+
+# Another story: make soak SEED=2
+soak: $(TOOLS) ## play 60 days of scheduled campaigns in virtual time, with reboots, wrong clocks and bad lists (15 minutes)
+	$(BIN)/python tests/scripts/soak.py --days 60 --seed $(or $(SEED),1)
 
 replay: $(TOOLS) ## replay 100,000 delivery updates in three orders, and 10,000 malformed ones (3 minutes)
 	$(BIN)/python tests/scripts/replay_updates.py
@@ -124,4 +128,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster replay bench bench-rates bench-cluster bench-callbacks lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system crash crash-cluster soak replay bench bench-rates bench-cluster bench-callbacks lint format fuzz samples segments clean

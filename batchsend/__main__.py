@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    from batchsend.utils.signals import exit_on_signals, interrupt_on_signals
+    from batchsend.utils.signals import exit_on_signals, interrupt_on_signals, was_interrupted
     from batchsend.utils.streams import make_streams_safe
 
     code = 130
@@ -20,6 +21,9 @@ def main() -> None:
         exit_on_signals(code)
     except KeyboardInterrupt:
         pass
+    if was_interrupted():
+        # Nothing was sent, and nothing is left to clean up: no second interrupt can change the exit code.
+        os._exit(code)
     sys.exit(code)
 
 

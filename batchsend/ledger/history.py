@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union_all
 
+from batchsend.exits import Exit
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
@@ -113,8 +114,11 @@ class History:
             .group_by(table.c.customer_uuid)
         )
 
-    def texts_since(self, since: datetime) -> int:
-        """How many texts of this campaign may have reached a customer since then."""
+    def texts_between(self, since: datetime, before: datetime) -> int:
+        """How many texts of this campaign may have reached a customer since then and before then.
+
+        A clock that was ahead leaves texts with times in the future.
+        """
         if self._campaign is None:
             return 0
         count = 0
@@ -126,6 +130,7 @@ class History:
                             table.c.campaign_id == self._campaign.id,
                             table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
                             table.c.sent_at >= to_text(since),
+                            table.c.sent_at < to_text(before),
                         )
                     )
                     or 0
@@ -178,16 +183,15 @@ class History:
             messages.c.resend == resend,
             messages.c.status == Status.PENDING,
         )
-        last_ended = (
-            select(func.coalesce(func.max(starts.c.id), 0))
-            .where(starts.c.run_id == self._run_id, starts.c.ended_at.is_not(None))
-            .scalar_subquery()
-        )
-        killed = select(starts.c.id).where(
-            starts.c.run_id == self._run_id, starts.c.resend == resend, starts.c.id > last_ended
+        of_run = starts.c.run_id == self._run_id
+        # A killed start has no exit code.
+        completed = starts.c.exit_code.not_in([Exit.STOPPED, Exit.INTERRUPTED])
+        last_completed = select(func.coalesce(func.max(starts.c.id), 0)).where(of_run, completed)
+        cut_short = select(starts.c.id).where(
+            of_run, starts.c.resend == resend, starts.c.id > last_completed.scalar_subquery()
         )
         with self._ledger.read() as connection:
-            return connection.scalar(select(or_(waiting.exists(), killed.exists()))) or False
+            return connection.scalar(select(or_(waiting.exists(), cut_short.exists()))) or False
 
     def tried_keys(self) -> Iterator[TriedRow]:
         """Streams the keys and phones of the continued run's tried rows."""

@@ -44,6 +44,8 @@ def resolve_ledger_url(option: str | None, settings: Settings, base_dir: Path) -
     The result can contain a password: do not show or store it. Raises `SettingsError`.
     """
     if option is not None:
+        if _is_relative_file(_parse(option.strip(), "--ledger", None)):
+            Path.cwd()  # raises if the folder was deleted: the path would mean another ledger
         url = _parse(option.strip(), "--ledger", settings.cwd)
         if url.password is not None or "password" in url.query:
             raise SettingsError(

@@ -22,6 +22,7 @@ from batchsend.planning.summary import department_of, user_of
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
 from batchsend.settings import os_user
+from batchsend.utils.files import current_folder
 from batchsend.utils.timestamps import for_people, from_text, now, to_text
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def check_output(path: Path, ledger: Ledger | None = None) -> None:
 
 def _campaigns_around(path: Path) -> Iterator[Path]:
     """The campaign files in the usual folders: here, and where the output goes."""
-    for folder in (Path.cwd(), path.parent, path.parent.parent):
+    for folder in (current_folder(path.parent), path.parent, path.parent.parent):
         yield from folder.glob("*.toml")
         yield from folder.glob("campaigns/*.toml")
 

@@ -44,7 +44,7 @@ from batchsend.sending.outbox import Outbox
 from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event, Waiting
 from batchsend.settings import Credentials, os_user, require_credentials
-from batchsend.statuses import Tally
+from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import now
 from batchsend.utils.version import __version__
@@ -264,6 +264,8 @@ def _report(run: _Run, ending: Ending) -> Report:
     """Writes the results and returns the report, still without its page."""
     plan, ledger = run.plan, run.ledger
     codes = code_counts(ledger, run.id)
+    if (ending.interrupted or ending.asked) and not _rows_are_left(codes):
+        ending = Ending()  # the last answers came after the signal
     exit_code, reason = _exit(ending, codes), ending.reason
     written: Path | None = None
     try:
@@ -299,6 +301,10 @@ def _exit(ending: Ending, codes: Sequence[tuple[str, str, int]]) -> Exit:
     if ending.reason is not None:
         return Exit.STOPPED
     return exit_of_rows({(status, code): count for status, code, count in codes})
+
+
+def _rows_are_left(codes: Sequence[tuple[str, str, int]]) -> bool:
+    return any(status == Status.PENDING and code != Code.HELD_BACK for status, code, _ in codes)
 
 
 def _heading(run: _Run) -> SummaryLines:

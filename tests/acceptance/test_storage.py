@@ -92,6 +92,19 @@ def test_a_disk_without_room_for_a_ledger_sends_nothing(
 
 
 @posix
+def test_a_disk_without_room_for_the_plan_sends_nothing(
+    world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 24 * 1024) as disk:
+        world.environment["TMPDIR"] = str(disk.folder)
+        world.write(customers(3))
+        done = run_with(world, disk.prepare, "send", "campaign.toml", "--yes")
+    assert done.code == 2, done.err
+    assert "plan.db: the ledger could not be written: the disk is full" in done.err
+    assert sandbox.requests() == []
+
+
+@posix
 def test_a_disk_without_room_for_the_results(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
     world.write(customers(400), campaign=FAST)
     with small_disk(tmp_path / "disk", 16 * 1024) as disk:

@@ -67,6 +67,17 @@ def test_a_campaign_named_in_full_is_sent_from_a_deleted_folder(
     assert len(sandbox.requests()) == 2
 
 
+def test_a_relative_ledger_in_a_deleted_folder_is_no_other_ledger(
+    world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    world.write(customers(2))
+    campaign = str(world.folder / "campaign.toml")
+    done = run_in_a_deleted_folder(world, tmp_path, "send", campaign, "--yes", "--ledger", "ledger.db")
+    assert done.returncode == 2
+    assert "The current folder was deleted or moved." in done.stderr
+    assert sandbox.requests() == []
+
+
 def test_a_current_folder_that_is_deleted_during_the_run_changes_nothing(
     world: World, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -33,7 +33,8 @@ class WallClock:
 
     def move_to(self, moment: datetime) -> None:
         """Sets the clock, forward or back."""
-        self._traveller.move_to(moment.astimezone(UTC))
+        # As a number: a moment with a zone would become this process's time zone as well.
+        self._traveller.move_to(moment.timestamp())
 
     def move(self, span: timedelta) -> None:
         """Moves the clock by this much, forward or back."""
@@ -43,7 +44,7 @@ class WallClock:
 @contextmanager
 def clock_at(moment: datetime) -> Iterator[WallClock]:
     """Fakes the wall clock of this process, in all threads, during the block."""
-    with time_machine.travel(moment.astimezone(UTC), tick=False) as traveller:
+    with time_machine.travel(moment.timestamp(), tick=False) as traveller:
         yield WallClock(traveller)
 
 
@@ -93,7 +94,7 @@ def follow_environment() -> None:
         return
     file = Path(name)
     ahead = _ahead(file)
-    traveller = time_machine.travel(_moment(ahead), tick=True).start()
+    traveller = time_machine.travel(_real_time() + ahead, tick=True).start()
     threading.Thread(target=_follow, args=(file, ahead, traveller), daemon=True).start()
 
 
@@ -106,11 +107,7 @@ def _follow(file: Path, ahead: float, traveller: time_machine.Traveller) -> None
             return
         if new != ahead:
             ahead = new
-            traveller.move_to(_moment(ahead))
-
-
-def _moment(ahead: float) -> datetime:
-    return datetime.fromtimestamp(_real_time() + ahead, UTC)
+            traveller.move_to(_real_time() + ahead)
 
 
 def _ahead(file: Path) -> float:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _TURN_SECONDS = 1e-6
 
 
-class _JumpingSelector(selectors.SelectSelector):
+class JumpingSelector(selectors.SelectSelector):
     """Instead of waiting, moves the loop's clock."""
 
     def __init__(self) -> None:
@@ -24,15 +24,18 @@ class _JumpingSelector(selectors.SelectSelector):
         if not ready:
             assert timeout is not None, "all tasks wait, and no event would ever end that"
             # Time passes in every turn of a real loop; without that, rounding could keep one turning for ever.
-            self.now += max(timeout, _TURN_SECONDS)
+            self.wait(max(timeout, _TURN_SECONDS))
         return ready
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """`time()` is virtual; `stall` makes it pass while nothing can run, as a busy computer does."""
 
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    def __init__(self, selector: JumpingSelector | None = None) -> None:
+        self._jumping = selector or JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -46,22 +47,36 @@ def test_the_installed_command_follows_a_clock(
     assert NIGHT <= sent <= NIGHT + _SOON
 
 
+def _wait_for_event(scheduler: subprocess.Popen[str], event: str) -> None:
+    assert scheduler.stderr is not None
+    for line in scheduler.stderr:
+        if f'"event": "{event}"' in line:
+            return
+    pytest.fail(f"the scheduler ended before it logged {event}")
+
+
 def test_the_clock_moves_while_a_scheduler_and_its_send_run(world: World, tmp_path: Path) -> None:
     clock = ClockFile(tmp_path / "clock", NIGHT)
     world.environment.update(clock.environment)
     world.write(customers(1), campaign='[schedule]\ncron = "0 10 * * *"\n')
     scheduler = world.start("schedule", "campaign.toml")
     try:
-        assert scheduler.stderr is not None
-        assert "watching" in scheduler.stderr.readline()
+        _wait_for_event(scheduler, "watching")
         clock.move_to(datetime(2026, 3, 8, 15, 0, 5, tzinfo=UTC))
-        assert '"started"' in scheduler.stderr.readline()
-        line = ""
-        while '"finished"' not in line:
-            line = scheduler.stderr.readline()
-            assert line
+        _wait_for_event(scheduler, "started")
+        _wait_for_event(scheduler, "finished")
     finally:
         scheduler.terminate()
         scheduler.communicate()
     (row,) = read_results(world.folder / "results" / "campaign-1.xlsx").values()
     assert row["sentAtUTC"].startswith("2026-03-08T15:00")
+
+
+def test_the_time_zone_of_this_computer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/Chicago")
+    time.tzset()
+    with clock_at(NIGHT) as clock:
+        clock.move(timedelta(days=1))
+        assert time.tzname[0] == "CST"
+    monkeypatch.undo()
+    time.tzset()
