@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from batchsend.campaigns.tables import Guards
 from batchsend.lists.newest import FAR_AHEAD, FROM_THE_FUTURE
@@ -23,7 +24,8 @@ class Facts:
     `texts`: all texts of the run, without regard to quiet hours, caps and `--limit`; `untried`: those among them
     that no start has tried yet; `unusual`: the sentence of `unusual`; `now`: when this start began; `now_texts`: the
     texts that it would send, `None` if `--expect` named their number; `unknown`: a clause that names the ledger and
-    the campaign that is not in it, `None` if it is or if a person said that it is new.
+    the campaign that is not in it, `None` if it is or if a person said that it is new; `unknown_runs`: the sentence
+    of `unknown_runs`.
     """
 
     texts: int
@@ -33,6 +35,7 @@ class Facts:
     unusual: str | None = None
     now_texts: int | None = None
     unknown: str | None = None
+    unknown_runs: str | None = None
 
 
 def refusals(guards: Guards, facts: Facts) -> list[str]:
@@ -48,6 +51,9 @@ def _refused_ledger(guards: Guards, facts: Facts) -> Iterator[str]:
             "sent before, restore the ledger from a backup, or name the right one with --ledger or BATCHSEND_LEDGER. "
             "If it was never sent, start it once by hand with --new-campaign."
         )
+
+    if guards.require_history and facts.texts and facts.unknown_runs is not None:
+        yield f"guards.require_history is true. {facts.unknown_runs}"
 
 
 def _refused_count(guards: Guards, facts: Facts) -> Iterator[str]:
@@ -84,6 +90,23 @@ def _refused_age(guards: Guards, facts: Facts) -> Iterator[str]:
             f"guards.list_max_age is {oldest}, but the list was saved {time_span(age.total_seconds())} ago. Export "
             "it again, or raise list_max_age under [guards]. The same rows, exported again, continue their run."
         )
+
+
+def unknown_runs(results: Mapping[int, Path], last: int, ledger: str) -> str | None:
+    """A warning if there are results of runs after the `last` one that the ledger knows, else `None`.
+
+    `results`: run -> its workbook; `ledger`: its name.
+    """
+    first = min((run for run in results if run > last), default=None)
+    if first is None:
+        return None
+    known = f"no run after {last}" if last else "no run"
+    return (
+        f"{results[first]} has the results of run {first}, but {ledger} has {known}. It is another ledger or an "
+        f"older copy, and does not know who was texted by run {first} and later. Use the right ledger. If it is "
+        f"lost, move the results of run {first} and later to another folder, and name their workbooks under "
+        f"`suppress` in [recipients], so that their customers are skipped."
+    )
 
 
 def unusual(texts: int, earlier: Sequence[int]) -> str | None:

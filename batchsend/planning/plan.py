@@ -6,9 +6,9 @@ A preview shows the plan, a rehearsal sends it to the sandbox, and `send` first 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,10 @@ from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
 from batchsend.ledger.opening import index_plan, scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
-from batchsend.ledger.runs import code_counts, segments_to_send, taken_rows
+from batchsend.ledger.runs import code_counts, last_run_id, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
 from batchsend.planning.duplicates import skip_texted_phones
-from batchsend.planning.guards import unusual
+from batchsend.planning.guards import unknown_runs, unusual
 from batchsend.planning.identity import find_campaign
 from batchsend.planning.planner import PlannedChunk, Planner, Remarks
 from batchsend.planning.row_frame import Context, rows_of
@@ -49,7 +49,11 @@ SCRATCH_RUN = 0
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What one start asks for. `now`: when it began, in UTC; `host`: this computer; `wait`: until quiet hours end."""
+    """What one start asks for.
+
+    `now`: when it began, in UTC; `host`: this computer; `wait`: until quiet hours end; `results`: run -> workbook,
+    for the runs whose results are in the campaign's folder.
+    """
 
     campaign: Campaign
     base_url: str
@@ -59,6 +63,7 @@ class PlanRequest:
     resend: str | None = None
     new_campaign: bool = False
     wait: bool = False
+    results: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,8 @@ class Plan:
     wait_rules: WaitRules
     #: A sentence, if the run has far more or fewer texts than earlier runs.
     unusual: str | None
+    #: A sentence, if there are results of runs that the ledger does not know.
+    unknown_runs: str | None
 
     def waiting_until(self) -> datetime | None:
         """When the first row that waits for a time may be sent."""
@@ -181,7 +188,15 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         texts_in_all=in_all,
         wait_rules=wait_rules,
         unusual=unusual(in_all, history.texts_by_run()),
+        unknown_runs=_unknown_runs(request, ledger),
     )
+
+
+def _unknown_runs(request: PlanRequest, ledger: Ledger | None) -> str | None:
+    if ledger is None:
+        return unknown_runs(request.results, 0, "the ledger")
+    last = last_run_id(ledger) if request.results else 0
+    return unknown_runs(request.results, last, f"the ledger {ledger.where}")
 
 
 def _plan_rows(

@@ -135,6 +135,7 @@ class PlanSummary:
     differing_rows: int
     first_message: FirstMessage | None
     unusual: str | None
+    unknown_runs: str | None
     unknown_zones: int
     without_zone: int
     without_hours: int
@@ -229,6 +230,7 @@ class PlanSummary:
             "rows": dict(self.counts),
             "goes_on": self.run.id if self.run is not None else None,
             "unusual": self.unusual,
+            "unknown_runs": self.unknown_runs,
             "unknown_zones": self.unknown_zones,
             "without_zone": self.without_zone,
             "without_hours": self.without_hours,
@@ -293,6 +295,7 @@ def summarize(plan: Plan) -> PlanSummary:
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),
         unusual=plan.unusual,
+        unknown_runs=plan.unknown_runs,
         unknown_zones=remarks.unknown_zones.total() + remarks.unknown_places.total(),
         without_zone=remarks.without_zone,
         without_hours=plan.rows_without_hours(),
@@ -362,6 +365,8 @@ def _first_message(plan: Plan) -> FirstMessage | None:
 def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
     """What else a person should know before sending. `preferred`: texts without a phone in a list with phones."""
     remarks = plan.remarks
+    if plan.unknown_runs is not None:
+        yield plan.unknown_runs
     if plan.unusual is not None:
         yield plan.unusual
     yield from _cut_off(plan.sources.customers.cut_row)

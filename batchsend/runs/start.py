@@ -13,7 +13,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
-from batchsend.ledger.runs import last_run_id, recorded_codes
+from batchsend.ledger.runs import recorded_codes
 from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_settled
 from batchsend.planning.guards import Facts, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
@@ -102,6 +102,7 @@ def plan_request(start: Start, on_wait: OnWait) -> PlanRequest:
         resend=options.resend,
         new_campaign=options.new_campaign,
         wait=options.wait,
+        results={run: results_path(start.campaign, run) for run in reported_runs(start.campaign)},
     )
 
 
@@ -178,29 +179,9 @@ def guard_refusals(start: Start, plan: Plan) -> list[str]:
         unusual=plan.unusual,
         now_texts=plan.texts if start.options.expect is None else None,
         unknown=_unknown(start, plan),
+        unknown_runs=plan.unknown_runs,
     )
-    found = [*refusals(campaign.guards, facts), *(_unknown_runs(start, plan) if plan.texts_in_all else ())]
-    return [f"{campaign.path}: {sentence}" for sentence in found]
-
-
-def _unknown_runs(start: Start, plan: Plan) -> Iterator[str]:
-    """Refuses a ledger that does not know runs whose results are there: people texted since would be texted again."""
-    reported = reported_runs(plan.request.campaign)
-    if not reported:
-        return
-    ledger = open_for_reading(start.ledger_url)
-    with closing(ledger) if ledger is not None else nullcontext():
-        last = last_run_id(ledger) if ledger is not None else 0
-    if reported[-1] > last:
-        first = next(number for number in reported if number > last)
-        known = f"no run after {last}" if last else "no run"
-        yield (
-            f"{results_path(plan.request.campaign, first)} has the results of run {first}, but the ledger "
-            f"{ledger_name(start.ledger_url)} has {known}. It is another ledger or an older copy, and does not know "
-            f"who was texted by run {first} and later. Use the right ledger. If it is lost, move the results of run "
-            f"{first} and later to another folder, and name their workbooks under `suppress` in [recipients], so "
-            f"that their customers are skipped."
-        )
+    return [f"{campaign.path}: {sentence}" for sentence in refusals(campaign.guards, facts)]
 
 
 def _unknown(start: Start, plan: Plan) -> str | None:

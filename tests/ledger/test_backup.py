@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 import stat
 import sys
 import threading
@@ -20,6 +22,7 @@ from batchsend.ledger.backup import back_up
 from batchsend.ledger.opening import open_for_reading, open_ledger
 
 NOW = datetime(2026, 3, 2, 12, 30, 15, tzinfo=UTC)
+OLDEST = Path(__file__).with_name("schemas") / "version_1.sql"
 FAST = "[sending]\nrate = 2000\nconcurrency = 5\n"
 
 
@@ -49,6 +52,18 @@ def test_a_backup_never_replaces_a_file(tmp_path: Path) -> None:
         with pytest.raises(LedgerError, match="could not be written"):
             back_up(ledger, existing / "ledger.db", NOW)
     assert existing.read_text() == "mine"
+
+
+def test_a_ledger_of_the_oldest_version_is_backed_up_before_its_upgrade(world: World) -> None:
+    place = world.folder / ".batchsend"
+    place.mkdir()
+    with closing(sqlite3.connect(place / "ledger.db")) as old:
+        old.executescript(OLDEST.read_text(encoding="utf-8"))
+    assert world.run("runs").code == 2
+    done = world.run("ledger", "backup", "backup.db")
+    assert done.code == 0, done.err
+    upgraded = world.run("ledger", "upgrade", "--ledger", "backup.db")
+    assert "from version 1 to" in upgraded.out, upgraded.err
 
 
 def test_a_postgresql_ledger_is_backed_up_with_its_own_tools(postgres_url: str, tmp_path: Path) -> None:
@@ -82,8 +97,9 @@ def test_a_backup_while_texts_are_sent_has_every_text_sent_before_it(tmp_path: P
 
 def test_a_restored_backup_texts_nobody_again(world: World, sandbox: Sandbox) -> None:
     """The steps of "Restoring a backup" in docs/ledger.md."""
-    world.write(customers(3), campaign=FAST)
-    assert world.send().code == 0
+    guarded = f"{FAST}\n[guards]\nrequire_history = true\n"
+    world.write(customers(3), campaign=guarded)
+    assert world.send("--new-campaign").code == 0
     assert world.run("ledger", "backup", "backup.db").code == 0
     world.write_list(customers(6))
     assert world.send().code == 0  # run 2 texts three more, and the backup does not know of it
@@ -103,7 +119,7 @@ def test_a_restored_backup_texts_nobody_again(world: World, sandbox: Sandbox) ->
     aside.mkdir()
     for file in (world.folder / "results").glob("campaign-2.*"):
         file.rename(aside / file.name)
-    world.write(campaign=FAST + '[recipients]\nsuppress = ["before-restore/campaign-2.xlsx"]\n')
+    world.write(campaign=guarded + '[recipients]\nsuppress = ["before-restore/campaign-2.xlsx"]\n')
     done = world.send()
     assert done.code == 0, done.err
     assert set(sandbox.texts().values()) == {1}
@@ -111,18 +127,35 @@ def test_a_restored_backup_texts_nobody_again(world: World, sandbox: Sandbox) ->
 
 
 def test_a_ledger_deleted_next_to_its_results_is_missed(world: World, sandbox: Sandbox) -> None:
-    world.write(customers(3), campaign=FAST)
-    assert world.send().code == 0
+    guarded = f"{FAST}\n[guards]\nrequire_history = true\n"
+    world.write(customers(3), campaign=guarded)
+    assert world.send("--new-campaign").code == 0
     shutil.rmtree(world.folder / ".batchsend")
-    refused = world.send()
-    assert refused.code == 2
-    assert "campaign-1.xlsx has the results of run 1" in refused.err
-    assert "has no run." in refused.err
+    for options in ((), ("--new-campaign",)):
+        refused = world.send(*options)
+        assert refused.code == 2
+        assert "campaign-1.xlsx has the results of run 1" in refused.err
+        assert "has no run." in refused.err
     # Results of other campaigns, rehearsals and copies do not count.
     for number, name in enumerate(("campaign-1", "other-7", "campaign-rehearsal", "campaign-1 (2)")):
         page = world.folder / "results" / f"{name}.html"
         page.rename(page.with_name("mine.html")) if number == 0 else page.touch()
+    assert world.send("--new-campaign").code == 0
+
+
+def test_without_the_guard_unknown_results_are_said(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(3), campaign=FAST)
     assert world.send().code == 0
+    other = ("--ledger", "other.db")
+    looked = world.run("preview", "campaign.toml", *other)
+    assert looked.code == 0
+    assert "campaign-1.xlsx has the results of run 1" in " ".join(looked.out.split())
+    assert "has the results of run 1" in (world.folder / "previews" / "campaign.html").read_text(
+        encoding="utf-8"
+    )
+    done = world.send("--log-format", "json", *other)
+    assert done.code == 0
+    assert "has the results of run 1" in json.loads(done.err.splitlines()[0])["unknown_runs"]
 
 
 def test_a_moved_folder_keeps_its_history(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
