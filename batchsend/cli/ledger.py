@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,8 @@ def backup(target: Path, ledger: str | None) -> None:
     from batchsend.runs.lookup import find_ledger
     from batchsend.utils.timestamps import now
 
-    with find_ledger(None, ledger, open_for_reading) as found:
+    # A ledger is backed up before it is upgraded.
+    with find_ledger(None, ledger, partial(open_for_reading, any_version=True)) as found:
         echo_lines(backup_lines(found.where, back_up(found, target, now())))
 
 

@@ -85,8 +85,8 @@ def _open_and(
     return ledger
 
 
-def open_for_reading(url: str) -> Ledger | None:
-    """Opens an existing ledger read-only; `None` if there is none. Raises `LedgerError`."""
+def open_for_reading(url: str, *, any_version: bool = False) -> Ledger | None:
+    """Opens an existing ledger read-only; `None` if there is none. Raises `LedgerError`, also for another version."""
     parsed = make_url(url)
     file = _sqlite_file(parsed)
     if file is not None:
@@ -99,7 +99,8 @@ def open_for_reading(url: str) -> Ledger | None:
     ledger = Ledger(_engine(parsed), ledger_name(url), file)
     with _closed_on_error(ledger), ledger.read() as connection:
         if inspect(connection).has_table("meta"):
-            _check_version(connection, ledger.where)
+            if not any_version:
+                _check_version(connection, ledger.where)
             return ledger
     ledger.close()
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import stat
 import sys
 import threading
@@ -21,6 +22,7 @@ from batchsend.ledger.backup import back_up
 from batchsend.ledger.opening import open_for_reading, open_ledger
 
 NOW = datetime(2026, 3, 2, 12, 30, 15, tzinfo=UTC)
+OLDEST = Path(__file__).with_name("schemas") / "version_1.sql"
 FAST = "[sending]\nrate = 2000\nconcurrency = 5\n"
 
 
@@ -50,6 +52,18 @@ def test_a_backup_never_replaces_a_file(tmp_path: Path) -> None:
         with pytest.raises(LedgerError, match="could not be written"):
             back_up(ledger, existing / "ledger.db", NOW)
     assert existing.read_text() == "mine"
+
+
+def test_a_ledger_of_the_oldest_version_is_backed_up_before_its_upgrade(world: World) -> None:
+    place = world.folder / ".batchsend"
+    place.mkdir()
+    with closing(sqlite3.connect(place / "ledger.db")) as old:
+        old.executescript(OLDEST.read_text(encoding="utf-8"))
+    assert world.run("runs").code == 2
+    done = world.run("ledger", "backup", "backup.db")
+    assert done.code == 0, done.err
+    upgraded = world.run("ledger", "upgrade", "--ledger", "backup.db")
+    assert "from version 1 to" in upgraded.out, upgraded.err
 
 
 def test_a_postgresql_ledger_is_backed_up_with_its_own_tools(postgres_url: str, tmp_path: Path) -> None:

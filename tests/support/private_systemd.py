@@ -43,18 +43,20 @@ _CGROUPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 
 
 class PrivateSystemd:
-    """The running systemd. `texts`: the folder that its units see as `/srv/texts`."""
+    """The running systemd. `texts` and `backups`: what its units see as `/srv/texts` and `/var/backups/texts`."""
 
     def __init__(self, folder: Path) -> None:
         self.texts, self.units, self._log = folder / "texts", folder / "units", folder / "systemd.log"
-        self._folder, self._pid = folder, 0
+        self._folder, self._pid, self.backups = folder, 0, folder / "backups"
         shutil.copytree(UNITS, self.units)
         for name in _TARGETS:
             (self.units / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
         with (self.units / "basic.target").open("a") as file:
             # Units that another one names stay loaded when they have ended, with their results.
             file.write(f"Before={' '.join(_INSTANCES)}\n")
-        self.texts.mkdir()
+        for made in (self.texts, self.backups):
+            made.mkdir()
+            os.chown(made, USER_ID, USER_ID)
         for name, line in (
             ("passwd", f"texts:x:{USER_ID}:{USER_ID}::/srv/texts:/bin/sh\n"),
             ("group", f"texts:x:{USER_ID}:\n"),
@@ -137,9 +139,10 @@ class PrivateSystemd:
             (self.texts, "/srv/texts"),
             (prefix, "/opt/python"),
             (programs, "/opt/batchsend/bin"),
+            (self.backups, "/var/backups/texts"),
             *seen,
         ]
-        lines = [f"mount -t tmpfs tmpfs {place}" for place in ("/run", "/opt", "/srv")]
+        lines = [f"mount -t tmpfs tmpfs {place}" for place in ("/run", "/opt", "/srv", "/var/backups")]
         lines += [f"mkdir -p {there} && mount --bind '{here}' {there}" for here, there in binds]
         lines += [f"mount --bind '{self._folder / name}' /etc/{name}" for name in ("passwd", "group")]
         lines += [

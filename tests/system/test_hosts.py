@@ -1,8 +1,9 @@
-"""Four hosts for real, each a network namespace: two with workers, and one of those is cut off for a while."""
+"""Several hosts for real: each has a network or a name of its own."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -238,3 +239,35 @@ def test_a_host_that_is_cut_off_and_comes_back_sends_nothing_twice(hosts: Hosts,
     texts = sandbox.texts()
     assert max(texts.values()) == 1
     assert all(texts[row["customerUUID"]] == 1 for row in rows.values() if row["status"] == "accepted")
+
+
+def test_a_folder_moved_to_a_computer_of_another_name_texts_nobody_again(
+    world: World, sandbox: Sandbox
+) -> None:
+    """The steps of "Moving to another computer" in docs/ledger.md."""
+    world.write(customers(3), campaign="[sending]\nrate = 2000\n")
+    assert world.send().code == 0
+    moved = world.folder.with_name("moved")
+    shutil.copytree(world.folder, moved)
+    (world.folder / ".batchsend").rename(world.folder / "moved-away")
+    (world.folder / "campaign.toml").rename(world.folder / "campaign.moved")
+
+    def there(command: str) -> str:
+        done = subprocess.run(
+            ["unshare", "--uts", "sh", "-c", f"hostname another-computer && exec {command}"],
+            cwd=moved,
+            env=world.env(),
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    batchsend = f"{sys.executable} -m batchsend"
+    assert "up to date" in there(f"{batchsend} ledger upgrade")
+    assert "Spring" in there(f"{batchsend} runs")
+    World(moved).write_list(customers(5))
+    assert "3 skipped" in there(f"{batchsend} preview campaign.toml")
+    assert "another-computer" in there(f"{batchsend} send campaign.toml --yes")
+    assert set(sandbox.texts().values()) == {1}
+    assert len(sandbox.texts()) == 5

@@ -182,10 +182,13 @@ class TestRunBySystemd:
         (state,) = systemd.show(unit, "SubState")
         assert state == {"0": "dead", "5": "dead", "2": "failed", "3": "auto-restart"}[status]
 
-    def test_the_receiver_the_console_and_the_timer_start(
+    def test_the_receiver_the_console_the_backup_and_the_timer_start(
         self, systemd: PrivateSystemd, bench: Misbehaving
     ) -> None:
         assert systemd.as_user("/opt/batchsend/bin/batchsend send appointments.toml --yes").returncode == 0
+        systemd.ctl("start", "batchsend-backup.service")
+        (backup,) = systemd.backups.iterdir()
+        assert (backup.stat().st_uid, backup.stat().st_mode & 0o077) == (64123, 0)
         add_user = (
             "printf 'a long password\\n' | /opt/batchsend/bin/batchsend web-users add dana --password-stdin"
         )
