@@ -56,7 +56,7 @@ format: $(TOOLS) ## format the code and fix simple style errors
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-crash: $(TOOLS) ## kill the command 200 times and check that no row is texted twice or lost (10 minutes)
+crash: $(TOOLS) ## kill or stop the command in 200 rounds: no row is texted twice or lost, every exit code is true (15 minutes)
 	$(BIN)/python tests/scripts/crash_rounds.py --rounds 200
 
 crash-cluster: $(TOOLS) ## the same for several workers and their database: 20 rounds of 5,000 rows (20 minutes)

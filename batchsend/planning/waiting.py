@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, bindparam, func, select, true, update
 
-from batchsend.campaigns.quiet_hours import Hours, first_allowed
+from batchsend.campaigns.quiet_hours import Clock, Hours, first_allowed
 from batchsend.errors import GuardError
 from batchsend.ledger.bulk import execute_for_all
 from batchsend.ledger.history import Waited
@@ -38,6 +38,14 @@ class WaitRules:
         """The codes of the rows that this start sends, now or after their quiet hours."""
         return (Code.STOPPED, Code.QUIET_HOURS) if self.wait else (Code.STOPPED,)
 
+    def is_quiet(self, clock: Clock) -> bool:
+        """Whether a recipient with this clock has quiet hours now."""
+        return self.hours is not None and not self.hours.allows(self.now, clock)
+
+    def has_no_hours(self, clock: Clock) -> bool:
+        """Whether the quiet hours of a recipient with this clock do not end."""
+        return self.hours is not None and self.hours.next_allowed(self.now, clock) is None
+
 
 #: Finds out how long keys have waited for a text of the campaign.
 HowLong = Callable[[Sequence[str]], Mapping[str, Waited]]
@@ -46,17 +54,17 @@ HowLong = Callable[[Sequence[str]], Mapping[str, Waited]]
 def mark_waiting(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowLong = lambda _: {}) -> None:
     """Gives each row of a plan that has to wait the code that says why.
 
-    A row that waits for its quiet hours does not count for today's cap, unless this start waits for it. The cap lets
-    the rows go first that have waited longest, so that no row waits forever; `--limit` keeps the list's order.
+    A row that waits for its quiet hours does not count for today's cap, unless this start waits for it and they end.
+    The cap lets the rows go first that have waited longest, so that no row waits forever; `--limit` keeps the list's
+    order.
     """
     if rules.limit is not None and rules.limit < 0:
         raise GuardError("--limit needs a number of texts, 0 or more")
-    if not rules.wait:
-        _hold_for_quiet_hours(plan, run_id, rules)
+    _hold_for_quiet_hours(plan, run_id, rules.has_no_hours if rules.wait else rules.is_quiet)
     _hold_beyond_cap(plan, run_id, rules, how_long)
     _hold_beyond_limit(plan, run_id, rules.limit)
     if rules.wait:
-        _hold_for_quiet_hours(plan, run_id, rules)
+        _hold_for_quiet_hours(plan, run_id, rules.is_quiet)
 
 
 def waiting_until(ledger: Ledger, run_id: int, rules: WaitRules) -> datetime | None:
@@ -81,26 +89,15 @@ def next_midnight(moment: datetime, zone: ZoneInfo) -> datetime:
     return datetime.combine(tomorrow, time.min, tzinfo=zone).astimezone(moment.tzinfo)
 
 
-def _hold_for_quiet_hours(plan: Ledger, run_id: int, rules: WaitRules) -> None:
-    if rules.hours is None:
-        return
-    asleep = [
-        clock for clock in _clocks(plan, run_id, Code.STOPPED) if not rules.hours.allows(rules.now, clock)
-    ]
-    if asleep:
-        _recode(plan, run_id, _has_clock(asleep), Code.QUIET_HOURS)
+def _hold_for_quiet_hours(plan: Ledger, run_id: int, has_to_wait: Callable[[Clock], bool]) -> None:
+    held = [clock for clock in _clocks(plan, run_id, Code.STOPPED) if has_to_wait(clock)]
+    if held:
+        _recode(plan, run_id, _has_clock(held), Code.QUIET_HOURS)
 
 
 def rows_without_hours(plan: Ledger, run_id: int, rules: WaitRules) -> int:
     """How many rows wait for quiet hours that do not end: it is always night in one of the recipient's zones."""
-    hours = rules.hours
-    if hours is None:
-        return 0
-    never = [
-        clock
-        for clock in _clocks(plan, run_id, Code.QUIET_HOURS)
-        if hours.next_allowed(rules.now, clock) is None
-    ]
+    never = [clock for clock in _clocks(plan, run_id, Code.QUIET_HOURS) if rules.has_no_hours(clock)]
     query = select(func.count()).where(*_waiting(run_id, Code.QUIET_HOURS), _has_clock(never))
     with plan.read() as connection:
         return connection.scalar(query) or 0 if never else 0

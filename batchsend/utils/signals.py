@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ _process = _Process()
 def interrupt_on_signals() -> None:
     """From now on, signals raise `KeyboardInterrupt` until texts may have left. For a program, not for a library."""
     _set_handlers(_process.interrupt)
+    sys.unraisablehook = _show_unraisable
     # Called last: only the interpreter's own clean-up is left, in which a signal would change the exit code.
     atexit.register(_ignore_signals)
 
@@ -134,6 +136,12 @@ def _set_handlers(handle: Callable[[int], object]) -> dict[signal.Signals, Any]:
 
 def _call(handle: Callable[[int], object], number: int, _frame: object) -> None:
     handle(number)
+
+
+def _show_unraisable(problem: sys.UnraisableHookArgs) -> None:
+    """Shows an exception that got lost, unless a signal raised it: `holding_signals` raises that one again."""
+    if not issubclass(problem.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(problem)
 
 
 def _ignore_signals() -> None:

@@ -140,3 +140,30 @@ def test_yesterdays_rest_goes_before_new_customers(tmp_path: Path) -> None:
             texted.append(send_day(campaign, ledger, clock.now, set()))
     ledger.close()
     assert texted == [["a", "b"], ["c", "d"], ["new-1", "new-2"]]
+
+
+@pytest.mark.parametrize("campaign", ["per_day = 2", ""])
+@pytest.mark.parametrize("wait", [True, False])
+def test_rows_that_no_hour_suits_take_no_place_of_others(
+    tmp_path: Path, campaign: str, *, wait: bool
+) -> None:
+    """It is always night in Guam or in New York. These rows would use up the cap and the limit each day."""
+    nowhere = [{"Customer UUID": f"never-{n}", "ZIP": "96910", "State": "NY"} for n in range(3)]
+    awake = [{"Customer UUID": f"awake-{n}", "ZIP": "60601", "State": "IL"} for n in range(3)]
+    hours = 'quiet_hours = { from = "17:30", to = "09:00", timezone = "recipient" }'
+    World(tmp_path).write(
+        nowhere + awake, campaign=f"[sending]\n{hours}\n{campaign}\n", template="It is time for your service."
+    )
+    # 18:00 in Chicago, or 12:00 if the start does not wait.
+    moment = datetime(2026, 11, 24, 0 if wait else 18, tzinfo=UTC)
+    limit = None if campaign else 2
+    request = PlanRequest(
+        load_campaign(tmp_path / "campaign.toml"), BASE_URL, "here", moment, wait=wait, limit=limit
+    )
+    query = select(messages.c.codes).order_by(messages.c.row)
+    with make_plan(request, None) as plan, plan.scratch.read() as connection:
+        codes = list(connection.scalars(query))
+    assert codes[:3] == ["QUIET_HOURS"] * 3
+    assert codes[3:] == ["QUIET_HOURS" if wait else "STOPPED"] * 2 + [
+        "DAILY_CAP" if campaign else "HELD_BACK"
+    ]

@@ -221,6 +221,7 @@ class _Nursery:
 
 
 def _fork_on_request(machine: Machine, connection: socket.socket) -> None:
+    import batchsend.__main__
     import batchsend.cli.main
     import batchsend.cli.optouts
     import batchsend.cli.progress
@@ -312,9 +313,12 @@ def _live(machine: Machine, request: _Request, connection: socket.socket) -> NoR
         limit = request.file_limit
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        from batchsend.cli.main import run
+        from batchsend.__main__ import main
 
-        code = run(request.arguments)
+        sys.argv = ["batchsend", *request.arguments]
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
     except BaseException:  # noqa: BLE001 - a crash of the command is what the test looks for
         with contextlib.suppress(BaseException):
             traceback.print_exc()

@@ -226,7 +226,9 @@ class Story:
         number = len(self.starts)
         chance = self.random.random()
         kill_at = self.random.randint(1, 12) if chance < 0.06 else None
-        limit = self.random.choice([0, 4096, 40_000, 200_000]) if 0.06 <= chance < 0.09 else None
+        limit = (
+            self.random.choice([0, 40_000, 250_000, 400_000, 1_000_000]) if 0.06 <= chance < 0.09 else None
+        )
         if limit is not None:
             self.faults["full disk"] += 1
         machine = self.machine
