@@ -7,8 +7,7 @@ such as a command line or the name of a button.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -24,14 +23,15 @@ from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding, non_gsm7
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.planner import CostlyCharacters
+from batchsend.planning.remarks import named_values, remarks_on
 from batchsend.settings import os_user
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 from batchsend.utils.wording import duration, row_count, segment_count, text_count
 
-#: Row numbers kept of each group, and different values of a column that are named.
-ROWS_NAMED, VALUES_NAMED = 8, 20
+#: Row numbers kept of each group.
+ROWS_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,7 @@ def summarize(plan: Plan) -> PlanSummary:
         unknown_zones=remarks.unknown_zones.total() + remarks.unknown_places.total(),
         without_zone=remarks.without_zone,
         without_hours=plan.rows_without_hours(),
-        remarks=tuple(_remarks(plan, preferred)),
+        remarks=tuple(remarks_on(plan, preferred)),
     )
 
 
@@ -360,70 +360,3 @@ def _costly(plan: Plan) -> tuple[CostlyCharacter, ...]:
 def _first_message(plan: Plan) -> FirstMessage | None:
     row = first_with(plan.scratch, SCRATCH_RUN, Status.PENDING, Code.STOPPED)
     return None if row is None else FirstMessage(row["row"], row["phone"], row["body"])
-
-
-def _remarks(plan: Plan, preferred: int) -> Iterator[str]:
-    """What else a person should know before sending. `preferred`: texts without a phone in a list with phones."""
-    remarks = plan.remarks
-    if plan.unknown_runs is not None:
-        yield plan.unknown_runs
-    if plan.unusual is not None:
-        yield plan.unusual
-    yield from _cut_off(plan.sources.customers.cut_row)
-    where = plan.request.campaign.recipients.where
-    if where is not None:
-        filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
-        are = "is" if filtered == 1 else "are"
-        yield f"`where` keeps the rows with {where}: {row_count(filtered)} {are} skipped."
-    yield from remarks.columns or ()
-    if plan.sent_with_other_template:
-        sent = text_count(plan.sent_with_other_template)
-        yield f"The template has changed: {sent} already went out with the old one."
-    if remarks.again_unconfirmed:
-        yield f"{text_count(remarks.again_unconfirmed)} of those sent again may have arrived the first time."
-    if remarks.not_again:
-        yield f"{row_count(remarks.not_again)} of those to send again cannot be sent now."
-    if remarks.tried_before:
-        yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
-    if preferred:
-        yield f"{text_count(preferred)} without a phone: sent to the customer's preferred number."
-    yield from _remarks_on_zones(plan)
-    template = plan.sources.template
-    unmatched = template.unmatched(remarks.template_values) if template.cases else None
-    if unmatched:
-        yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
-
-
-def _remarks_on_zones(plan: Plan) -> Iterator[str]:
-    """Rows whose time zones are unknown, or too far apart."""
-    remarks = plan.remarks
-    for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
-        yield f'"{word}" is not a time zone: {row_count(count)} used the ZIP code, state or area code.'
-    for word, count in remarks.unknown_places.most_common(VALUES_NAMED):
-        yield f'"{word}" is not recognized as a ZIP code or state: {row_count(count)} used the phone\'s area code.'
-    if remarks.without_zone:
-        yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
-    if never := plan.rows_without_hours():
-        yield (
-            f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "
-            "Give the list a column with time zones."
-        )
-
-
-def _cut_off(row: int | None) -> Iterator[str]:
-    if row is not None:
-        yield (
-            f"The list looks cut off: its last row, {row:,}, ends early and has no line end. Rows may be missing. "
-            "Export the list again."
-        )
-
-
-def named_values(counts: Mapping[str, int]) -> str:
-    """Values of a column, the most frequent first: `"Y" 310, blank 4`."""
-    ordered = Counter(counts).most_common()
-    named = [
-        f'"{value}" {count:,}' if value else f"blank {count:,}" for value, count in ordered[:VALUES_NAMED]
-    ]
-    if more := ordered[VALUES_NAMED:]:
-        named.append(f"{len(more):,} more values in {row_count(sum(count for _, count in more))}")
-    return ", ".join(named)

@@ -12,7 +12,8 @@ from world import World
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.planning.plan import PlanRequest, make_plan
-from batchsend.planning.summary import PlanSummary, named_values, summarize
+from batchsend.planning.remarks import named_values
+from batchsend.planning.summary import PlanSummary, summarize
 
 
 def summary(
