@@ -7,9 +7,11 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ NOISE = {
     "garbage": 0.005,
 }
 #: After these, the customer may have a text.
-MAY_HAVE_SENT = frozenset({"success", "error", "silent", "lost", "garbage", "html", "killed"})
+MAY_HAVE_SENT = frozenset({"success", "error", "silent", "lost", "garbage", "html", "killed", "down"})
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,19 @@ class _Handler:
             "body": body["messageAttributes"]["body"],
             "kind": kind,
         }
-        os.write(self._file, (json.dumps(line) + "\n").encode())
+        with _room_on_the_disk():
+            os.write(self._file, (json.dumps(line) + "\n").encode())
+
+
+@contextmanager
+def _room_on_the_disk() -> Iterator[None]:
+    """The process's disk may be full; the server's is not."""
+    full, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (full, most))
 
 
 _HTML = b"<html><body>Not the page that you are looking for</body></html>"

@@ -312,7 +312,7 @@ def _live(machine: Machine, request: _Request, connection: socket.socket) -> NoR
         _fake_waiting(gate, request.server)
         limit = request.file_limit
         if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         from batchsend.__main__ import main
 
         sys.argv = ["batchsend", *request.arguments]
