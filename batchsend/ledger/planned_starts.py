@@ -198,6 +198,12 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
     return [Attempt(*row[:2], from_text(row[2]), row[3], row[4] is not None) for row in rows]
 
 
+def stop_requested(ledger: Ledger, who: Scheduled, start: PlannedStart) -> bool:
+    """Whether `batchsend stop` stopped the run of this start."""
+    attempts = attempts_since(ledger, who, start.claimed_at)
+    return bool(attempts) and attempts[-1].stop_requested
+
+
 def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None:
     """How many rows have no outcome in the run that this start began or resumed; `None` if it stored no run.
 

@@ -26,6 +26,7 @@ from batchsend.ledger.planned_starts import (
     last_made,
     last_planned,
     rows_left,
+    stop_requested,
 )
 from batchsend.runs.api import prepare
 from batchsend.sending.locks import campaign_is_locked, scheduling_lock
@@ -165,19 +166,22 @@ class Service:
     def _record(self, running: Running, exit_code: int) -> None:
         campaign, moment = running.campaign, self.clock()
         ended = replace(running.start, ended_at=moment, exit_code=exit_code)
-        waiting, again = None, False
+        waiting, again, cut_short = None, False, False
         try:
             with self._ledger(campaign) as (ledger, scheduled):
                 waiting = rows_left(ledger, scheduled, ended) if exit_code == Exit.LATER else None
-                # The next scheduler resumes what this one interrupted.
-                if not (running.interrupted and exit_code == Exit.INTERRUPTED):
+                # What a signal interrupted is resumed, by the next scheduler if this one ends.
+                cut_short = exit_code == Exit.INTERRUPTED and (
+                    running.interrupted or not stop_requested(ledger, scheduled, running.start)
+                )
+                if not cut_short:
                     planned_starts.end(ledger, scheduled, running.start, exit_code, moment)
                 again = not running.interrupted and is_tried_again(ledger, scheduled, campaign, ended)
         except BatchsendError as error:
             self._say("problem", str(error), campaign)
         say_finished(self._say, campaign, ended, "Finished", waiting)
         if (watched := self._watched.get(campaign.path)) is not None:
-            watched.look_at = None
+            watched.look_at = moment + _RETRY_AFTER if cut_short else None
             watched.last, watched.attention = ended, needs_attention(ended, None)
         if again:
             say_retry(self._say, campaign, ended)

@@ -107,9 +107,7 @@ def test_an_exit_that_time_may_mend_is_tried_again_with_back_off(
     assert service.needs_attention
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "attention"), [(0, False), (1, True), (2, True), (5, False), (130, False)]
-)
+@pytest.mark.parametrize(("exit_code", "attention"), [(0, False), (1, True), (2, True), (5, False)])
 def test_other_exits_are_final(place: Place, exit_code: int, *, attention: bool) -> None:
     place.exit_code = exit_code
     place.write(TEN)
@@ -278,6 +276,16 @@ def test_what_a_signal_stopped_without_its_scheduler_is_resumed(place: Place) ->
     assert len(place.logged("goes_on")) == 1
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_what_a_signal_stopped_under_its_scheduler_is_resumed(place: Place, *, stopped: bool) -> None:
+    """A shutdown can reach the started process first."""
+    service = at_sending(place)
+    place.children[0].finish(130, place.now, stopped=stopped)
+    later(place, service, 5 * MINUTE)
+    assert len(place.logged("goes_on")) == (not stopped)
+    assert len(place.started) == (1 if stopped else 2)
+
+
 def test_a_start_that_is_due_while_one_still_runs_without_its_scheduler(place: Place) -> None:
     place.child = lambda: SimulatedSend(ledger_of(place), WHO, place.now)
     place.write('cron = "0 * * * *"')
@@ -389,7 +397,7 @@ def test_whatever_happens_each_start_is_made_or_reported(data: st.DataObject) ->
             assert len(alive) <= 1
             for child in alive if step in ("end", "kill", "both") else ():
                 if step == "end":
-                    child.finish(data.draw(st.sampled_from([0, 1, 3, 5])), place.now)
+                    child.finish(data.draw(st.sampled_from([0, 1, 3, 5, 130])), place.now)
                 else:
                     child.kill()
             if step in ("crash", "both"):
