@@ -128,7 +128,7 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     """Add the people in a file.
 
     The file is any list with a column for the customer or the phone number. A column "reason" is kept.
-    Existing entries are unchanged. Rows that name nobody are listed, and the exit code is then 1; all
+    Existing entries are unchanged. Rows that name no person are listed, and the exit code is then 1; all
     other rows are added.
     """
     from batchsend.errors import ListError
