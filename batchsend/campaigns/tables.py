@@ -64,7 +64,9 @@ class Columns(Table):
         default=None, description="The column with the sending user's UUID, if it differs from row to row."
     )
     timezone: Text | None = Field(
-        default=None, description="The column with the recipient's time zone (an IANA name), for quiet hours."
+        default=None,
+        description="The column with the recipient's time zone, for quiet hours: an IANA name, or an everyday one "
+        "such as Mountain or MST.",
     )
     zip: Text | None = Field(
         default=None,

@@ -5,7 +5,7 @@ Lines on standard error have `time` (UTC), `event` and, if known, `campaign`, `f
 - `planned`: `texts`, `segments`, `rows` (status -> rows), `goes_on` (the resumed run, else null), `unusual`;
   `unknown_zones`, `without_zone`, `without_hours` (rows); `list`, `list_saved_at`, `list_notes`, `list_cut_at` (the
   last row, if the list looks cut off, else null); `ledger`, `known_since` (null: the ledger does not know the
-  campaign), `last_run`
+  campaign), `last_run`, `unknown_runs` (a sentence if the results folder has later runs than the ledger, else null)
 - `progress`: `done`, `of`, `rows` (status -> rows so far), every ten seconds
 - `waiting`: `seconds`, `reason`
 - `refused`, `stopped`, `interrupted`: `message`

@@ -144,12 +144,13 @@ def confirm_number(number: int, action: str) -> bool:
     return str(answer).strip().replace(",", "") == str(number)
 
 
-def customer_of(given: str | None) -> str:
-    """A customer id from `--customer`; empty if there is none."""
-    from batchsend.planning.list_checks import API_UUID
+def customer_of(given: str | None, region: str | None = None) -> str:
+    """A customer id from `--customer`; empty if there is none. With a `region`, its phone numbers are refused."""
+    from batchsend.planning.list_checks import API_UUID, is_customer_id
 
     text = (given or "").strip()
-    if given is not None and not API_UUID.fullmatch(text):
+    is_id = is_customer_id(text, region) if region is not None else API_UUID.fullmatch(text)
+    if given is not None and not is_id:
         raise click.UsageError(
             f'--customer "{text}" is not a myKaarma customer id (1 to 128 letters, digits, "-" and "_"). For a phone '
             f"number, use --phone."

@@ -69,7 +69,7 @@ def add(customer: str | None, phone: str | None, reason: str, region: str, ledge
 
     if customer is None and phone is None:
         raise click.UsageError("Name a customer with --customer, a phone number with --phone, or both.")
-    request = OptOutRequest(customer_of(customer), phone_of(phone, region), reason.strip())
+    request = OptOutRequest(customer_of(customer, region), phone_of(phone, region), reason.strip())
     if not request.reason:
         raise click.UsageError('Give a reason, such as --reason "wrong number".')
     with _ledger_to_write(ledger) as found:
@@ -128,8 +128,8 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     """Add the people in a file.
 
     The file is any list with a column for the customer or the phone number. A column "reason" is kept.
-    Existing entries are unchanged. Rows that name nobody are listed, and the exit code is then 1; all
-    other rows are added.
+    Existing entries are unchanged. Rows without a valid customer id or phone number are listed and not
+    added, and the exit code is then 1; all other rows are added.
     """
     from batchsend.errors import ListError
     from batchsend.ledger.optouts import OptOutSource, add_opt_outs

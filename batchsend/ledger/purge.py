@@ -200,7 +200,7 @@ def _old_message(when: str) -> ColumnElement[bool]:
     )
     tried = messages.c.status.in_([*TRIED, IN_FLIGHT])
     return and_(
-        messages.c.purged_at.is_(None),
+        _has_data(messages),
         # Each start uses the untried rows of its run again, but not the tried ones.
         or_(
             and_(tried, messages.c.sent_at < when),
@@ -212,10 +212,15 @@ def _old_message(when: str) -> ColumnElement[bool]:
 
 def _old_superseded(when: str) -> ColumnElement[bool]:
     return and_(
-        superseded.c.purged_at.is_(None),
+        _has_data(superseded),
         func.coalesce(superseded.c.sent_at, superseded.c.superseded_at) < when,
         _no_delivery_since(superseded, when),
     )
+
+
+def _has_data(table: Table) -> ColumnElement[bool]:
+    """Not purged yet, or updated since: an update brings a new description."""
+    return or_(table.c.purged_at.is_(None), table.c.delivery_at >= table.c.purged_at)
 
 
 def _no_delivery_since(table: Table, when: str) -> ColumnElement[bool]:

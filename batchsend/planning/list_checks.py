@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from batchsend.campaigns.types import SAMPLE_ID
+from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import ALIASES, in_quotes, spellings, variable_name
 from batchsend.messages.phones import PhoneProblem, to_e164
 
@@ -46,6 +48,8 @@ _ROWS = 5_000
 #: Cells of a column that are looked at to see whether it holds phones: a few, and if they do, more.
 _SAMPLES = (20, 1_000)
 _looks_like_phone = re.compile(r"\+?[\d\s().-]{7,24}")
+#: A phone without its area code, which is not a valid phone.
+_local_phone = re.compile(r"\d{3}-\d{4}")
 _number_or_blank = re.compile(r"[-+($€£\s]*[\d.,]*[%)\s]*")
 
 
@@ -135,6 +139,17 @@ def is_phone(cell: str, region: str) -> bool:
     except PhoneProblem:
         return False
     return True
+
+
+def is_customer_id(text: str, region: str) -> bool:
+    """Whether this can be a customer's id. A phone in the wrong place has only characters of an id, too."""
+    return (
+        API_UUID.fullmatch(text) is not None
+        and not is_damaged(text)
+        and not text.startswith(SAMPLE_ID)
+        and not _local_phone.fullmatch(text)
+        and not is_phone(text, region)
+    )
 
 
 def unused_consent_columns(frame: pd.DataFrame, used: Collection[int]) -> list[str]:

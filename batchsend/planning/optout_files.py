@@ -10,17 +10,14 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchsend.campaigns.types import SAMPLE_ID
 from batchsend.errors import ListError
 from batchsend.ledger.optouts import OptOutRequest
 from batchsend.lists.customer_list import Chunk, CustomerList, ListOptions, open_list
-from batchsend.lists.damage import is_damaged
 from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.headers import ALIASES, in_quotes, match_key
 from batchsend.messages.phones import all_phones
 from batchsend.planning.list_checks import (
-    API_UUID,
-    is_phone,
+    is_customer_id,
     rows_that_repeat_the_header,
     rows_with_a_total,
     unused_phone_columns,
@@ -234,21 +231,11 @@ def _read(chunk: Chunk, columns: _Columns, region: str) -> Iterator[OptOutRow]:
         filled = [number for number in numbers if not _is_placeholder(number)]
         found = [all_phones(number, region) for number in filled]
         valid = list(dict.fromkeys(phone for phones, _ in found for phone in phones))
-        is_id = _is_id(customer, region)
+        is_id = is_customer_id(customer, region)
         has_invalid = not all(phones and complete for phones, complete in found) or bool(
             customer and not is_id
         )
         yield OptOutRow(row, customer if is_id else "", valid, unescape_formula(reason), has_invalid)
-
-
-def _is_id(text: str, region: str) -> bool:
-    """Whether this can be a customer's id. A phone under the wrong header has only characters of an id, too."""
-    return (
-        API_UUID.fullmatch(text) is not None
-        and not is_damaged(text)
-        and not text.startswith(SAMPLE_ID)
-        and not is_phone(text, region)
-    )
 
 
 def _ids(frame: pd.DataFrame, customer: str) -> pd.Series[str]:

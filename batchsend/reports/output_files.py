@@ -172,8 +172,8 @@ def refuse_inputs(path: Path, inputs: Iterable[Path], reader: str = "the campaig
         for written in (path, path.with_suffix(".html")):
             if _is_same(written, file):
                 raise ResultsError(
-                    f"{path}: {written.name} is a file that {reader} reads, so it is not overwritten. "
-                    "Nothing was written. Choose another name."
+                    f"{path}: {written.name} is a file that {reader} reads, so it is not overwritten. Nothing was "
+                    f"written. Choose another name."
                 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
@@ -20,6 +20,8 @@ from batchsend.utils.timestamps import for_people, now
 
 #: How often to check the clock while waiting for quiet hours to end: it jumps when a computer wakes up.
 _CHECK_SECONDS = 1.0
+#: A clock that was set back by more than this was wrong when the wait began.
+_SET_BACK = timedelta(minutes=1)
 
 
 async def dispatch(
@@ -91,12 +93,19 @@ class SendLoop:
         return await self._sender.run()
 
     async def _wait_until(self, opening: datetime, hours: Hours) -> Ending | None:
-        """Waits until this moment. Returns the ending where the run is stopped meanwhile."""
-        left = (opening - now()).total_seconds()
+        """Waits until this moment, or until the clock is set back: then these hours may end on another day.
+
+        Returns the ending where the run is stopped meanwhile.
+        """
+        checked_at = now()
+        left = (opening - checked_at).total_seconds()
         if left > 0:
             until = for_people(opening, zone_with_newest_rules(hours.fallback))
             self._listener(Waiting(left, f"quiet hours until {until}"))
         while (left := (opening - now()).total_seconds()) > 0:
+            if now() < checked_at - _SET_BACK:
+                return None
+            checked_at = now()
             try:
                 await asyncio.wait_for(self._stopped.wait(), min(left, _CHECK_SECONDS))
             except TimeoutError:

@@ -41,7 +41,14 @@ from batchsend.services.schedule_state import (
     needs_attention,
     send_arguments,
 )
-from batchsend.services.start_records import forget_future, is_tried_again, say_finished, say_retry, settle
+from batchsend.services.start_records import (
+    forget_future,
+    give_up,
+    is_tried_again,
+    say_finished,
+    say_retry,
+    settle,
+)
 from batchsend.utils.processes import ChildProcess, Launch
 from batchsend.utils.timestamps import now
 
@@ -50,6 +57,10 @@ _RETRY_AFTER = timedelta(seconds=60)
 #: How often to look for starts that were cut short: usually, and while the last start is not finished.
 _LOOK_EVERY, _LOOK_SOON = timedelta(seconds=60), timedelta(seconds=2)
 _INSTANT = timedelta(microseconds=1)
+_NOT_WATCHED = (
+    "It is not tried again, because its file was removed or has another campaign now. `batchsend send` sends the "
+    "rest."
+)
 
 Say = Callable[[str], object]
 
@@ -183,8 +194,24 @@ class Service:
         if (watched := self._watched.get(campaign.path)) is not None:
             watched.look_at = moment + _RETRY_AFTER if cut_short else None
             watched.last, watched.attention = ended, needs_attention(ended, None)
-        if again:
+        if not self._watches(campaign) and not running.interrupted and (cut_short or ended.unfinished):
+            self._give_up_unwatched(campaign, ended)
+        elif again:
             say_retry(self._say, campaign, ended)
+
+    def _give_up_unwatched(self, campaign: Campaign, ended: PlannedStart) -> None:
+        """Reports the rows of a campaign that this scheduler does not start any more."""
+        watched = Watched(campaign.path, campaign, times_of(campaign))
+        try:
+            with self._ledger(campaign) as (ledger, scheduled):
+                give_up(Turn(watched, ledger, scheduled, self.clock()), self._say, ended, _NOT_WATCHED)
+        except BatchsendError as error:
+            self._say("problem", str(error), campaign)
+
+    def _watches(self, campaign: Campaign) -> bool:
+        """Whether the campaign is watched, or its file only has to be corrected."""
+        watched = self._watched.get(campaign.path)
+        return campaign.path in self._problems if watched is None else watched.campaign.name == campaign.name
 
     # The check of a campaign
 

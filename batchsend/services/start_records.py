@@ -62,7 +62,7 @@ def settle(turn: Turn, say: EventLog, last: PlannedStart, newer: PlannedStart | 
     if newer is not None:
         why = f"The start of {turn.local(newer.planned_at)} follows."
     if why is not None:
-        _give_up(turn, say, last, why)
+        give_up(turn, say, last, why)
         return None
     if turn.moment < again:
         return None
@@ -105,7 +105,8 @@ def _why_not_again(
     return None
 
 
-def _give_up(turn: Turn, say: EventLog, last: PlannedStart, why: str) -> None:
+def give_up(turn: Turn, say: EventLog, last: PlannedStart, why: str) -> None:
+    """Records and logs that a start is not tried again. `why`: a sentence."""
     if not planned_starts.give_up(turn.ledger, turn.scheduled, last, turn.moment):
         return
     left = rows_left(turn.ledger, turn.scheduled, last)

@@ -201,6 +201,8 @@ def test_adding_and_removing_say_what_changed(folder: Path, capsys: pytest.Captu
         (["add", "--reason", "x"], "Name a customer with --customer, a phone number with --phone, or both."),
         (["add", "--customer", "c1"], "--reason"),
         (["add", "--customer", "(312) 555-0101", "--reason", "x"], "For a phone number, use --phone."),
+        (["add", "--customer", "312-555-0101", "--reason", "x"], "For a phone number, use --phone."),
+        (["add", "--customer", "555-0101", "--reason", "x"], "For a phone number, use --phone."),
         (["add", "--phone", "12", "--reason", "x"], "--phone: the phone is "),
         (["add", "--phone", "3125550101", "--reason", " "], "Give a reason, such as --reason"),
         (["remove"], "Name a customer with --customer, or a phone number with --phone."),

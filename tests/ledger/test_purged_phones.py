@@ -44,6 +44,7 @@ from batchsend.planning.plan import SCRATCH_RUN, PlanRequest, make_plan
 from batchsend.reports.list_file import write_opt_outs
 from batchsend.sending.outbox import Outbox
 from batchsend.statuses import Status
+from batchsend.utils.timestamps import to_text
 
 #: How many stories are played; more of them find more, and take longer.
 STORIES = int(os.environ.get("BATCHSEND_STORIES", "12"))
@@ -204,6 +205,24 @@ def test_an_opt_out_that_becomes_known_after_the_purge_guards_the_phone(
         moment=datetime.now(UTC),
     )
     assert [(one.customer_uuid, one.base_url) for one in removed] == [("customer-2", EVERYWHERE)]
+
+
+def test_an_update_after_the_purge_is_purged_in_its_turn(ledger: Ledger) -> None:
+    """myKaarma's descriptions can name the phone."""
+    run_id = an_old_text(ledger)
+    purged_at = datetime.now(UTC)
+    late = {"delivery_at": to_text(purged_at + timedelta(days=1)), "descriptions": "+13125550142 opted out"}
+    with ledger.write() as connection:
+        connection.execute(update(messages).where(messages.c.row == 2).values(late))
+        guards = connection.scalar(select(messages.c.phone_hash).where(messages.c.row == 2))
+    assert purge(ledger, purged_at, purged_at + timedelta(days=2)) == 0
+    assert purge(ledger, purged_at + timedelta(days=3), purged_at + timedelta(days=3)) == 1
+    assert purge(ledger, purged_at + timedelta(days=3), purged_at + timedelta(days=3)) == 0
+    with ledger.read() as connection:
+        query = select(messages.c.descriptions, messages.c.phone_hash)
+        found = connection.execute(query.where(messages.c.run_id == run_id, messages.c.row == 2)).one()
+    assert tuple(found) == ("", guards)
+    assert guards is not None
 
 
 @contextmanager

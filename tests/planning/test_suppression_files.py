@@ -187,7 +187,15 @@ def test_all_columns_for_phones_count_and_other_columns_with_phones_are_named(tm
 
 
 @pytest.mark.parametrize(
-    "value", ["3125550142", "312-555-0142", "+13125550142", "ann@example.com", "put-your-customer-uuid-here"]
+    "value",
+    [
+        "3125550142",
+        "312-555-0142",
+        "555-0142",
+        "+13125550142",
+        "ann@example.com",
+        "put-your-customer-uuid-here",
+    ],
 )
 def test_a_value_that_cannot_be_an_id_is_refused(tmp_path: Path, value: str) -> None:
     (tmp_path / "o.csv").write_text(f"customer_uuid\nc1\n{value}\n", encoding="utf-8")

@@ -100,12 +100,17 @@ def send_at(
     latency: float,
     wait: bool,
     stop_at: float | None = None,
+    ahead: timedelta = timedelta(0),
 ) -> tuple[Recipients, Ending, datetime]:
-    """Sends a list of recipients with these clocks, from `begin` on, in virtual time."""
+    """Sends a list of recipients with these clocks, from `begin` on, in virtual time.
+
+    `ahead`: how much the clock is set back a minute later.
+    """
     loop = InlineLoop()
 
     def now() -> datetime:
-        return begin + timedelta(seconds=loop.time())
+        set_back = ahead if loop.time() > 60 else timedelta(0)
+        return begin + timedelta(seconds=loop.time()) - set_back
 
     rows = [planned(row, clock=clock) for row, clock in enumerate(clocks, 2)]
     scratch = scratch_ledger(folder)
@@ -239,6 +244,21 @@ def test_without_wait_the_rest_stays_pending_and_the_moment_to_come_back_is_said
     assert len(waiting) + len(recipients.left) == 20
     holding = WaitRules(end, campaign(tmp_path, 1).zone, TCPA)
     assert waiting_until(ledger, 1, holding) == datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=7), timedelta(days=7)])
+def test_a_wait_ends_by_the_right_time_after_the_clock_was_ahead(
+    ledger: Ledger, tmp_path: Path, ahead: timedelta
+) -> None:
+    begin = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)  # 05:00 in Chicago
+    recipients, ending, _ = send_at(
+        ledger, tmp_path, [ZONE] * 3, begin, TCPA, rate=1, latency=0.1, wait=True, ahead=ahead
+    )
+    assert ending.reason is None
+    morning = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
+    # 7 hours earlier it was 22:01, and the same morning came later. A week earlier, another one did.
+    assert [moment.hour for _, moment in recipients.left] == [14] * 3
+    assert recipients.left[0][1].date() == (morning - timedelta(days=ahead.days)).date()
 
 
 def test_ctrl_c_ends_the_wait(ledger: Ledger, tmp_path: Path) -> None:

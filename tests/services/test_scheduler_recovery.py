@@ -175,6 +175,25 @@ def test_a_start_that_is_due_replaces_one_that_is_tried_again(place: Place) -> N
     assert not service.needs_attention
 
 
+@pytest.mark.parametrize("renamed", [True, False])
+def test_rows_of_a_campaign_that_is_not_watched_any_more_are_reported(place: Place, *, renamed: bool) -> None:
+    file = place.write('cron = "0 10 * * *"')
+    place.exit_code = None
+    service = place.scheduler()
+    place.run(service, until="2026-11-23T10:10-06:00")
+    if renamed:
+        place.write('cron = "0 10 * * *"', "Winter").replace(file)
+    else:
+        file.unlink()
+    place.run(service, until="2026-11-23T10:20-06:00")
+    place.children[0].exit_code = 3
+    place.run(service, until="2026-11-23T11:00-06:00")
+    (missed,) = place.logged("missed")
+    assert missed["campaign"] == "Spring"
+    assert "removed or has another campaign now" in missed["message"]
+    assert not place.logged("retry")
+
+
 def test_of_two_schedulers_one_tries_again(any_place: Place) -> None:
     place = any_place
     place.exit_code = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from batchsend.services.schedule_files import CampaignFiles
@@ -143,6 +145,11 @@ class Story:
         self.at(start + 2 * _DAY, lambda: file.unlink(missing_ok=True))
 
     def play(self) -> None:
+        # The scheduler runs in this process.
+        with patch.dict(os.environ, self.machine.environment):
+            self._play()
+
+    def _play(self) -> None:
         self.prepare()
         machine = self.machine
         try:
