@@ -119,7 +119,9 @@ def say_finished(
     say: EventLog, campaign: Campaign, ended: PlannedStart, subject: str, waiting: int | None
 ) -> None:
     """Logs how a start ended. `waiting`: the rows that wait, after an exit that says that some do."""
-    message = f"{subject} with exit code {ended.exit_code}.{_waiting_words(campaign, waiting, ended)}"
+    code = ended.exit_code
+    killed = f" (killed by signal {-code})" if code is not None and code < 0 else ""
+    message = f"{subject} with exit code {code}{killed}.{_waiting_words(campaign, waiting, ended)}"
     facts: dict[str, Any] = {} if waiting is None else {"waiting": waiting}
     say("finished", message, campaign, planned=ended.planned_at, exit=ended.exit_code, **facts)
 

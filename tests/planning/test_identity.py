@@ -44,6 +44,10 @@ def test_a_folder_can_be_moved_with_its_history_but_not_copied(world: World, san
     refused = world.run("preview", "campaign.toml")
     assert refused.code == 2
     assert f'another campaign file has this name, "Spring": {moved / name}.' in refused.err
+    assert (
+        "moved or restored, delete or rename the other file: under another name, every customer"
+        in refused.err
+    )
 
 
 def test_a_kill_is_not_forgotten_by_a_new_name(world: World, sandbox: Sandbox) -> None:

@@ -231,6 +231,7 @@ def test_a_start_that_crashes_stops_neither_the_others_nor_the_next_one(place: P
         "spring",
     ]
     assert {entry["exit"] for entry in place.logged("finished")} == {-9}
+    assert all("(killed by signal 9)" in entry["message"] for entry in place.logged("finished"))
 
 
 def test_a_ledger_that_cannot_be_used_is_tried_again_and_the_others_go_on(place: Place) -> None:
