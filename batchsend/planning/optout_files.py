@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,7 +104,7 @@ def read_usable_opt_outs(path: Path, region: str) -> OptOutFile:
     columns = _find_columns(people)
     rows: list[OptOutRow] = []
     lost: defaultdict[str, list[int]] = defaultdict(list)
-    unread: Sequence[str] | None = None
+    unread: Mapping[str, str] | None = None
     for chunk in people.chunks(used=()):
         if unread is None:
             unread = _unread_phones(chunk.frame, columns, region)
@@ -121,7 +122,7 @@ def read_usable_opt_outs(path: Path, region: str) -> OptOutFile:
             f"It has {row_count(len(rows))}, but no customer id or phone number in {columns}. "
             "Export the file again, with the people who opted out.",
         )
-    return OptOutFile(rows, lost, tuple(_remarks(columns, unread or ())))
+    return OptOutFile(rows, lost, tuple(_remarks(columns, unread or {})))
 
 
 #: Why a row names no one, as the end of a sentence that begins with its number.
@@ -135,30 +136,35 @@ _INVALID = (
 )
 
 
-def _why_lost(row: OptOutRow, frame: pd.DataFrame, unread: Sequence[str]) -> str | None:
+def _why_lost(row: OptOutRow, frame: pd.DataFrame, unread: Mapping[str, str]) -> str | None:
     """Why the person in this row could still be texted; `None` if the row names a person or is blank."""
     if not row.is_empty:
         return None
     if filled := [header for header in unread if frame.at[row.row, header]]:
         return (
             f"has a phone number only in {in_quotes(filled)}, whose header is not known as a phone. Rename that "
-            "column to Phone."
+            f"column to {unread[filled[0]]}."
         )
     return _INVALID if row.has_invalid else None
 
 
-def _unread_phones(frame: pd.DataFrame, columns: _Columns, region: str) -> list[str]:
-    """The headers of columns with phones that are not read."""
+def _unread_phones(frame: pd.DataFrame, columns: _Columns, region: str) -> dict[str, str]:
+    """The headers of columns with phones that are not read -> a header that would be read and is free."""
     read = {columns.customer, columns.reason, *columns.phones}
     used = [position for position, header in enumerate(frame.columns) if header in read]
-    return unused_phone_columns(frame, used, region)
+    taken = {match_key(header) for header in columns.phones}
+    names = (
+        name for name in chain(["Phone"], map("Phone {}".format, count(2))) if match_key(name) not in taken
+    )
+    return dict(zip(unused_phone_columns(frame, used, region), names, strict=False))
 
 
-def _remarks(columns: _Columns, unread: Sequence[str]) -> Iterator[str]:
+def _remarks(columns: _Columns, unread: Mapping[str, str]) -> Iterator[str]:
     if unread:
         has = "has phone numbers and was" if len(unread) == 1 else "have phone numbers and were"
-        names = ", ".join(f"Phone {number}" for number, _ in enumerate(unread, 2))
-        yield f"{in_quotes(unread)} {has} not used; to skip these numbers too, rename to {names}"
+        these = "this column" if len(unread) == 1 else "these columns"
+        names = " and ".join(unread.values())
+        yield f"{in_quotes(unread)} {has} not used; to skip these numbers too, rename {these} to {names}"
     if columns.other_ids:
         yield f"{in_quotes(columns.other_ids)} was not used, because {columns.customer} has the ids"
 

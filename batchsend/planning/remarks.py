@@ -49,9 +49,11 @@ def _remarks_on_zones(plan: Plan) -> Iterator[str]:
     """Rows whose time zones are unknown, or too far apart."""
     remarks = plan.remarks
     for word, count in remarks.unknown_zones.most_common(VALUES_NAMED):
-        yield f'"{word}" is not a time zone: {row_count(count)} used the ZIP code, state or area code.'
+        rows = row_count(count)
+        yield f'"{word}" cannot be used as a time zone. For {rows}, the ZIP code, state or area code decides.'
     for word, count in remarks.unknown_places.most_common(VALUES_NAMED):
-        yield f'"{word}" is not recognized as a ZIP code or state: {row_count(count)} used the phone\'s area code.'
+        rows = row_count(count)
+        yield f'"{word}" is not recognized as a ZIP code or state. For {rows}, the phone\'s area code decides.'
     if remarks.without_zone:
         yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
     if never := plan.rows_without_hours():

@@ -78,8 +78,8 @@ def test_the_remarks_say_which_zone_decided(tmp_path: Path) -> None:
         {"Phone": "8005550102", "Timezone": "", "Zip": ""},
     ]
     assert summary(tmp_path, rows, '[sending]\nquiet_hours = "TCPA"\n').remarks == (
-        '"Chicagoland" is not a time zone: 1 row used the ZIP code, state or area code.',
-        '"Illinois" is not recognized as a ZIP code or state: 1 row used the phone\'s area code.',
+        '"Chicagoland" cannot be used as a time zone. For 1 row, the ZIP code, state or area code decides.',
+        '"Illinois" is not recognized as a ZIP code or state. For 1 row, the phone\'s area code decides.',
         "1 row without a known time zone: the campaign's time zone decides.",
     )
 

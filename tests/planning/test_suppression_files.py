@@ -180,7 +180,7 @@ def test_all_columns_for_phones_count_and_other_columns_with_phones_are_named(tm
     assert found.notes[1:] == (
         (
             'o.csv: "Home Phone" and "Work Phone" have phone numbers and were not used; to skip these numbers too, '
-            "rename to Phone 2, Phone 3"
+            "rename these columns to Phone and Phone 3"
         ),
         'o.csv: "Customer ID" was not used, because Customer UUID has the ids',
     )

@@ -414,6 +414,16 @@ def test_nothing_to_send_is_no_alarm(tmp_path: Path) -> None:
     assert ("div", {"class": "verdict none"}) in page.tags
 
 
+def test_the_page_names_the_columns_that_decide_the_hour_and_how_long_rows_wait(tmp_path: Path) -> None:
+    rows = [{**row, "Zip": "60601", "State": "IL"} for row in customers(2)]
+    always = '[sending]\nquiet_hours = { from = "09:00", to = "08:59", timezone = "recipient" }\n'
+    page = _page_of(World(tmp_path).write(rows, campaign=always))
+    assert "ZIP code, for quiet hours Zip" in page.text
+    assert "state, for quiet hours State" in page.text
+    assert "Some rows have to wait, the first until" in page.text
+    assert "for quiet hours" not in _page_of(World(tmp_path).write(rows)).text
+
+
 def test_open_shows_the_page_in_the_browser(tmp_path: Path) -> None:
     world = World(tmp_path).write(customers(1))
     browser = world.folder / "browser.py"

@@ -90,6 +90,7 @@ class Preview:
     variables: list[Variable]
     customer_column: str
     phone_column: str | None
+    place_columns: list[tuple[str, str]]
     request: ExactRequest | None
     rows: list[list[Any]]
     rows_complete: bool
@@ -124,6 +125,7 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
         variables=reader.variables(),
         customer_column=headers[roles.customer_uuid],
         phone_column=headers[roles.phone] if roles.phone is not None else None,
+        place_columns=_place_columns(plan),
         request=reader.request,
         rows=[*reader.problem_rows.items, *sorted(reader.other_rows.items)],
         rows_complete=reader.problem_rows.complete and reader.other_rows.complete,
@@ -134,6 +136,16 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
             ("template", str(sources.template.path), sources.template.source_sha256),
         ],
     )
+
+
+def _place_columns(plan: Plan) -> list[tuple[str, str]]:
+    """The columns by which quiet hours find a recipient's time zone: what each holds, and its header."""
+    hours, roles = plan.request.campaign.sending.quiet_hours, plan.sources.roles
+    if hours is None or hours.timezone != "recipient":
+        return []
+    found = (("time zone", roles.timezone), ("ZIP code", roles.zip), ("state", roles.state))
+    headers = plan.sources.customers.headers
+    return [(place, headers[position]) for place, position in found if position is not None]
 
 
 class _RowReader:
