@@ -207,6 +207,17 @@ def test_a_file_that_is_named_and_not_there_is_said_and_waited_for(place: Place)
     assert len(place.started) == 2
 
 
+def test_a_campaign_that_a_lost_ledger_would_text_again_is_warned_about(place: Place) -> None:
+    unguarded = place.write(TEN, "A")
+    place.write(f"{TEN}\n[guards]\nrequire_history = true", "B")
+    service = place.scheduler()
+    place.run(service, until="2026-11-23T09:30-06:00")
+    assert len(place.logged("watching")) == 2
+    (warning,) = place.logged("warning")
+    assert warning["file"] == str(unguarded)
+    assert "write require_history = true under [guards]" in warning["message"]
+
+
 def test_a_campaign_that_still_runs_is_not_started_a_second_time(place: Place) -> None:
     place.exit_code = None
     place.write('cron = "0 * * * *"')
