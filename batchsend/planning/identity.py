@@ -88,9 +88,9 @@ def _refuse_other_file(identity: Identity, record: CampaignRecord, ledger: Ledge
     if _are_two(other, Path(identity.file)) and _name_of(other) in (record.name, identity.name):
         raise IdentityError(
             f'{identity.file}: another campaign file has this name, "{record.name}": {record.file}. Campaigns with '
-            "the same name share their history. If this is the same campaign, moved or restored, delete or rename the "
-            "other file: under another name, every customer would count as new. Otherwise, give this one a different "
-            "`name`."
+            "the same name share their history. If this is the same campaign, moved or restored, delete or rename "
+            "the other file: under another name, every customer would count as new. Otherwise, give this one a "
+            "different `name`."
         )
 
 
