@@ -62,7 +62,8 @@ def run_as_job(
     try:
         start = prepare()
         job.begin(start)
-        report = action(start, confirm=job.confirm, listener=job.listen)
+        # `--yes` was the confirmation.
+        report = action(start, confirm=lambda _plan: True, announce=job.announce, listener=job.listen)
     except BatchsendError as error:
         if was_interrupted():
             return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
@@ -99,13 +100,12 @@ class _JsonLog:
         self._logged_at = self._clock()
         self._counts = OutcomeCounts(self._logged_at)
 
-    def confirm(self, plan: Plan) -> bool:
-        """Logs the plan. `--yes` was the confirmation."""
+    def announce(self, plan: Plan) -> None:
+        """Logs the plan."""
         from batchsend.planning.summary import summarize
 
         self._total = plan.texts
         self._event("planned", **summarize(plan).as_json(), ledger=self._ledger)
-        return True
 
     def listen(self, event: Event) -> None:
         from batchsend.cli.progress import LINE_EVERY

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 #: Called with the plan before the first text is sent; anything but `True` sends nothing.
 Confirm = Callable[[Plan], bool]
+#: Called with each plan that no guard refuses, also if it has nothing to send.
+Announce = Callable[[Plan], None]
 Listener = Callable[[Event], None]
 
 
@@ -98,7 +100,12 @@ class _Run:
 
 
 def send(
-    start: Start, *, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None = None
+    start: Start,
+    *,
+    confirm: Confirm,
+    listener: Listener,
+    ask: AskWhetherToStop | None = None,
+    announce: Announce = lambda _plan: None,
 ) -> Report:
     """Sends a campaign, or resumes an interrupted run. Raises `BatchsendError`; then nothing was sent.
 
@@ -114,6 +121,7 @@ def send(
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url):
             with make_plan(request, ledger) as plan:
                 check_guards(start, plan)
+                announce(plan)
                 require_confirmation(plan.texts == 0 or confirm(plan))
                 to_the_end.enter_context(holding_signals())
                 run = _store(start, plan, ledger)
@@ -123,7 +131,9 @@ def send(
             return _send_and_report(run, credentials, listener, ask)
 
 
-def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
+def rehearse(
+    start: Start, *, confirm: Confirm, listener: Listener, announce: Announce = lambda _plan: None
+) -> Report:
     """Does what `send` would do, with a sandbox in this process and a throw-away ledger.
 
     Quiet hours are shown in the plan and not waited for.
@@ -133,6 +143,7 @@ def rehearse(start: Start, *, confirm: Confirm, listener: Listener) -> Report:
     check_target(start, with_newest_list(start.campaign), None)
     with planned(start, told_to(listener)) as plan:
         check_guards(start, plan)
+        announce(plan)
         require_confirmation(plan.texts == 0 or confirm(plan))
         run = _Run(plan, plan.scratch, StoredPlan(SCRATCH_RUN, 0, {}), results)
         with holding_signals():

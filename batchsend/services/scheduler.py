@@ -81,6 +81,8 @@ class Service:
     #: Files that cannot be started; and those among them whose campaign has the same name as another one.
     _problems: set[Path] = field(default_factory=set)
     _clashing: set[Path] = field(default_factory=set)
+    #: Whether rows were left of a campaign that is not watched any more.
+    _left_rows: bool = False
     _turned_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -99,8 +101,12 @@ class Service:
     @property
     def needs_attention(self) -> bool:
         """Whether a person has to look at a campaign's last start, or at a file."""
-        return bool(self._problems) or any(
-            watched.attention or watched.last_problem is not None for watched in self._watched.values()
+        return (
+            self._left_rows
+            or bool(self._problems)
+            or any(
+                watched.attention or watched.last_problem is not None for watched in self._watched.values()
+            )
         )
 
     def snapshot(self) -> Snapshot:
@@ -201,6 +207,7 @@ class Service:
 
     def _give_up_unwatched(self, campaign: Campaign, ended: PlannedStart) -> None:
         """Reports the rows of a campaign that this scheduler does not start any more."""
+        self._left_rows = True
         watched = Watched(campaign.path, campaign, times_of(campaign))
         try:
             with self._ledger(campaign) as (ledger, scheduled):

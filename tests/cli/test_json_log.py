@@ -53,7 +53,9 @@ def test_a_line_for_each_event_and_one_object_for_the_end(world: World, sandbox:
     assert PASSWORD not in output
     # A start with nothing to send reports in the same form.
     again = world.send(*JOB)
-    assert [event["event"] for event in events(again)] == ["ended"]
+    nothing, ended = events(again)
+    assert (nothing["event"], nothing["texts"], ended["event"]) == ("planned", 0, "ended")
+    assert (nothing["list"], nothing["last_run"]["run"]) == (str(world.folder / "customers.csv"), 1)
     end = json.loads(again.out)
     assert (end["planned"], end["list"]) == (0, str(world.folder / "customers.csv"))
     assert end["list_saved_at"] == planned["list_saved_at"]

@@ -192,6 +192,7 @@ def test_rows_of_a_campaign_that_is_not_watched_any_more_are_reported(place: Pla
     assert missed["campaign"] == "Spring"
     assert "removed or has another campaign now" in missed["message"]
     assert not place.logged("retry")
+    assert service.needs_attention
 
 
 def test_of_two_schedulers_one_tries_again(any_place: Place) -> None:
