@@ -191,7 +191,16 @@ def _all_campaigns(first: date, days: int) -> list[Campaign]:
             _BY_VISIT,
             _TCPA,
         ),
-        Campaign("parts", "Asia/Kolkata", "30 9 * * MON-FRI", [time(9, 30)], "parts-*.csv", _BY_VISIT, ""),
+        Campaign(
+            "parts",
+            "Asia/Kolkata",
+            "30 9 * * MON-FRI",
+            [time(9, 30)],
+            "parts-*.csv",
+            _BY_VISIT,
+            "",
+            closes=None,
+        ),
         Campaign("night", "America/Phoenix", "0 23 * * *", _hours(23), "night.csv", _BY_VISIT, _TCPA, WAIT),
     ]
     for number in range(1, max(2, days // 8)):
