@@ -15,7 +15,7 @@ from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
 from batchsend.ledger.plan_import import UNTRIED
 from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
-from batchsend.ledger.schema import campaigns, messages, starts, superseded
+from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
@@ -184,11 +184,14 @@ class History:
             messages.c.status == Status.PENDING,
         )
         of_run = starts.c.run_id == self._run_id
-        # A killed start has no exit code.
+        # A killed start has no exit code. A start of another run closes this one with its choices.
         completed = starts.c.exit_code.not_in([Exit.STOPPED, Exit.INTERRUPTED])
-        last_completed = select(func.coalesce(func.max(starts.c.id), 0)).where(of_run, completed)
+        this = select(runs.c.campaign_id).where(runs.c.id == self._run_id).scalar_subquery()
+        in_campaign = select(runs.c.id).where(runs.c.campaign_id == this)
+        ended = or_(and_(of_run, completed), and_(~of_run, starts.c.run_id.in_(in_campaign)))
+        last_ended = select(func.coalesce(func.max(starts.c.id), 0)).where(ended)
         cut_short = select(starts.c.id).where(
-            of_run, starts.c.resend == resend, starts.c.id > last_completed.scalar_subquery()
+            of_run, starts.c.resend == resend, starts.c.id > last_ended.scalar_subquery()
         )
         with self._ledger.read() as connection:
             return connection.scalar(select(or_(waiting.exists(), cut_short.exists()))) or False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.fixture
-def any_place(place: Place, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+def any_place(place: Place, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """On SQLite and on PostgreSQL."""
     monkeypatch.setenv("BATCHSEND_LEDGER", ledger_url)
-    return place
+    yield place
+    # Locks that outlive their database warn in a later test.
+    place.close()

@@ -56,6 +56,7 @@ class Place:
     events: list[dict[str, Any]] = field(default_factory=list)
     started: list[tuple[str, datetime]] = field(default_factory=list)
     children: list[Any] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
     options: list[list[str]] = field(default_factory=list)
     exit_code: int | None = 0
     #: Makes the started processes; otherwise they end at once, with `exit_code`.
@@ -77,13 +78,23 @@ class Place:
             self.children.append(child)
             return child
 
-        return Service(
+        service = Service(
             CampaignFiles(named, [self.folder]),
             None,
             lambda line: self.events.append(json.loads(line)),
             launch,
             lambda: self.now,
         )
+        self.services.append(service)
+        return service
+
+    def close(self) -> None:
+        """Releases all locks."""
+        for service in self.services:
+            abandon(service)
+        for child in self.children:
+            if isinstance(child, SimulatedSend) and child.exit_code is None:
+                child.kill()
 
     def run(self, *services: Service, until: str | datetime, step: timedelta = 5 * MINUTE) -> None:
         end = utc(until) if isinstance(until, str) else until
