@@ -241,7 +241,7 @@ class Exporter:
         return [(person(2000 + i), campaign.stem) for i in range(40)]
 
     def export(
-        self, campaign: Campaign, day: date, hour: int, elapsed: float, wall: datetime, fault: str
+        self, campaign: Campaign, day: date, hour: int, elapsed: float, saved: datetime, fault: str
     ) -> None:
         """Writes the list of this day as the exporter does, then damages it if `fault` says how."""
         if fault == "yesterday":
@@ -255,7 +255,7 @@ class Exporter:
             new = file.with_suffix(".new")
             new.write_bytes(content)
             new.replace(file)
-        saved_at(file, wall)
+        saved_at(file, saved)
         for old in sorted(self.folder.glob(campaign.list_file))[:-3]:
             old.unlink()
         campaign.exports.append(Listing(elapsed, rows, not fault, fault))
