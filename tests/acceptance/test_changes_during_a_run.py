@@ -71,6 +71,7 @@ def test_an_opt_out_during_the_night_holds_in_the_morning(
     assert len(sandbox.requests()) == 2
 
 
+@pytest.mark.system
 def test_a_suppression_file_that_is_broken_in_the_morning_stops_the_run(
     world: World, sandbox: Sandbox, clock: ClockFile
 ) -> None:
@@ -109,6 +110,7 @@ def shared(world: World, postgres_url: str, clock: ClockFile) -> Shared:
 
 
 @pytest.mark.parametrize("opt_out", [add_to_the_ledger, add_to_the_file])
+@pytest.mark.system
 def test_an_opt_out_before_a_worker_starts_holds(
     shared: Shared, sandbox: Sandbox, clock: ClockFile, opt_out: Callable[[World], None]
 ) -> None:
@@ -127,6 +129,7 @@ def test_an_opt_out_before_a_worker_starts_holds(
 
 
 @pytest.mark.parametrize("worker_waits", [True, False])
+@pytest.mark.system
 def test_a_stop_of_a_handed_over_run_that_waits_holds_in_the_morning(
     shared: Shared, sandbox: Sandbox, clock: ClockFile, *, worker_waits: bool
 ) -> None:

@@ -163,6 +163,7 @@ def date_of(day: int) -> str:
     return (datetime(2026, 3, 1) + timedelta(days=day - 1)).strftime("%Y-%m-%d")  # noqa: DTZ001
 
 
+@pytest.mark.system
 def test_a_month_of_reminders(
     tmp_path: Path,
     sandbox: Sandbox,

@@ -47,6 +47,7 @@ def run_in_a_deleted_folder(
     ],
     ids=lambda arguments: arguments[0],
 )
+@pytest.mark.system
 def test_a_deleted_current_folder_is_a_sentence(
     world: World, sandbox: Sandbox, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

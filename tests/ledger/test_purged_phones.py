@@ -47,7 +47,7 @@ from batchsend.statuses import Status
 from batchsend.utils.timestamps import to_text
 
 #: How many stories are played; more of them find more, and take longer.
-STORIES = int(os.environ.get("BATCHSEND_STORIES", "12"))
+STORIES = int(os.environ.get("BATCHSEND_STORIES", "5"))
 BASE_URL = "https://api.example.com"
 OUT = "OPTED_OUT_COMMUNICATION_VALUE"
 CAMPAIGN = """

@@ -301,6 +301,7 @@ def raw_request(path: str, header: bytes, body: bytes) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
+@pytest.mark.system
 def test_broken_requests_are_refused_and_said_nowhere(tmp_path: Path) -> None:
     sent_run(tmp_path, 1)
     with listening(tmp_path) as listener:

@@ -479,7 +479,10 @@ def night(tmp_path: Path) -> Iterator[Night]:
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.system)])
+@pytest.mark.parametrize(
+    "ledger_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)], indirect=True
+)
 def test_kill_of_scheduler_and_send(tmp_path: Path, ledger_url: str, number: int) -> None:
     with misbehaving() as bench:
         night = Night(tmp_path, bench, ledger_url)
@@ -516,6 +519,7 @@ def test_kill_of_the_send_alone(night: Night) -> None:
 
 @posix
 @pytest.mark.parametrize("exit_code", [0, 1])
+@pytest.mark.system
 def test_kill_of_the_scheduler_alone(night: Night, exit_code: int) -> None:
     if exit_code:
         night.bench.scripts["customer-4"] = [[says(answer(200, refusal("OPTED_OUT_COMMUNICATION_VALUE")))]]
@@ -535,6 +539,7 @@ def test_kill_of_the_scheduler_alone(night: Night, exit_code: int) -> None:
 
 
 @posix
+@pytest.mark.system
 def test_what_was_left_of_a_night_is_reported_once(night: Night) -> None:
     with watching(night.world) as scheduler:
         night.bench.wait_for_requests(3)
@@ -581,6 +586,7 @@ def test_a_full_disk_for_the_log_changes_nothing(world: World, sandbox: Sandbox)
 
 
 @posix
+@pytest.mark.system
 def test_a_deleted_current_folder_changes_nothing(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
     scheduled(world, schedule=soon(6))
     elsewhere = World(tmp_path / "elsewhere", sandbox.base_url)
@@ -608,6 +614,7 @@ def test_a_deleted_current_folder_changes_nothing(world: World, sandbox: Sandbox
         ("other.toml", "[schedule]\ncron = 5"),
     ],
 )
+@pytest.mark.system
 def test_the_exit_code_says_that_a_person_has_to_look(world: World, name: str, text: str) -> None:
     scheduled(world)
     with watching(world) as scheduler:

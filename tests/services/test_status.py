@@ -139,6 +139,7 @@ def test_a_scheduler_that_hangs_is_not_healthy(tmp_path: Path) -> None:
         assert ask(port, "/health").status == 200
 
 
+@pytest.mark.system
 def test_a_worker_knows_rates_and_loses_its_ledger(world: World, postgres_url: str) -> None:
     shared = Shared(world, postgres_url)
     ledger = open_ledger(postgres_url)
