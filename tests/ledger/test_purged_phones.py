@@ -146,6 +146,7 @@ class Story:
     ),
     sending=st.sampled_from(["", "per_day = 2"]),
 )
+@pytest.mark.system
 def test_a_plan_after_a_purge_decides_as_before_it(
     ledger: Ledger, pair: tuple[Rows, Rows], made: list[Any], recipients: str, sending: str
 ) -> None:

@@ -57,6 +57,7 @@ def sent_run(folder: Path, rows: int) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.system
 def test_every_row_of_a_run_gets_its_update_even_if_its_answer_was_lost(tmp_path: Path) -> None:
     people = customers(1000)
     for number, person in enumerate(people):

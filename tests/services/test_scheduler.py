@@ -113,6 +113,7 @@ def test_times_before_the_schedule_existed_were_not_missed(place: Place) -> None
         ("Australia/Lord_Howe", "2026-04-04T12:00+11:00", "45 1 * * *", ["05 01:45 +1100", "06 01:45 +1030"]),
     ],
 )
+@pytest.mark.system
 def test_the_nights_when_clocks_change(
     place: Place, zone: str, begin: str, cron: str, starts: list[str]
 ) -> None:
@@ -291,6 +292,7 @@ def test_two_schedulers_send_once(world: World, sandbox: Sandbox) -> None:
 
 @posix
 @pytest.mark.parametrize("end", ["Ctrl-C", "kill -9"])
+@pytest.mark.system
 def test_ended_in_the_middle_a_start_is_resumed_by_the_next_scheduler(tmp_path: Path, end: str) -> None:
     """Ctrl-C finishes requests in flight; a kill leaves the started process running. No row is lost or sent twice."""
     with misbehaving() as bench:

@@ -81,6 +81,7 @@ def until(holds: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize(("exit_code", "restarts"), [(3, False), (3, True), (-9, False), (3221225786, False)])
+@pytest.mark.system
 def test_an_exit_that_time_may_mend_is_tried_again_with_back_off(
     place: Place, exit_code: int, *, restarts: bool
 ) -> None:
@@ -503,6 +504,7 @@ def test_kill_of_scheduler_and_send(tmp_path: Path, ledger_url: str, number: int
 
 
 @posix
+@pytest.mark.system
 def test_kill_of_the_send_alone(night: Night) -> None:
     with watching(night.world) as scheduler:
         night.bench.wait_for_requests(3)

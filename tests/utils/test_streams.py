@@ -134,6 +134,7 @@ def test_output_that_cannot_be_written_changes_nothing(
     ],
     ids=lambda arguments: arguments[0],
 )
+@pytest.mark.system
 def test_a_command_whose_output_is_lost_on_a_full_disk_fails(
     world: World, arguments: tuple[str, ...]
 ) -> None:

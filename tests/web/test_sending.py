@@ -118,6 +118,7 @@ def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> Non
     assert sandbox.requests() == []
 
 
+@pytest.mark.system
 def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: Sandbox) -> None:
     """All click at the same time, on the same check and on two checks."""
     first, second = served.signed_in(), served.signed_in()
@@ -251,6 +252,7 @@ def test_a_check_says_that_it_waits_for_the_list(world: World, served: Served) -
     assert "Send 12 texts?" in page
 
 
+@pytest.mark.system
 def test_a_run_can_be_paused_and_continued_and_survives_its_server(tmp_path: Path) -> None:
     """The server is killed while the run is sent. The next server sees the run, and the command line can stop it."""
     with running_sandbox(tmp_path, "--latency", "0.02") as sandbox:
