@@ -109,9 +109,9 @@ class _JsonLog:
 
     def listen(self, event: Event) -> None:
         from batchsend.cli.progress import LINE_EVERY
-        from batchsend.sending.sender import Waiting
+        from batchsend.sending.pacing import Pause
 
-        if isinstance(event, Waiting):
+        if isinstance(event, Pause):
             self._event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
             return
         moment = self._clock()

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import click
 
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.sender import Event, OtherOutcomes, Waiting
+from batchsend.sending.pacing import Pause
+from batchsend.sending.sender import Event, OtherOutcomes
 from batchsend.statuses import Status
 from batchsend.utils.wording import duration
 
@@ -135,7 +136,7 @@ class ProgressBar:
         self._screen.start()
 
     def listen(self, event: Event) -> None:
-        if isinstance(event, Waiting):
+        if isinstance(event, Pause):
             self._pause = f"waiting {duration(event.seconds)}: {event.reason}"
         else:
             self._pause = ""
@@ -195,7 +196,7 @@ def lines(
 
     def listen(event: Event) -> None:
         nonlocal last
-        if isinstance(event, Waiting):
+        if isinstance(event, Pause):
             write(f"waiting {duration(event.seconds)}: {event.reason}")
             return
         now = clock()

@@ -79,7 +79,7 @@ def test_all_of_an_outcome_is_stored_together_with_the_next_claims(ledger: Ledge
     assert [claimed.row for claimed in sender.exchange([outcome], 1)] == [3]
     with ledger.read() as connection:
         row = connection.execute(select(messages).where(messages.c.row == 2)).mappings().one()
-    for name in Outcome.__slots__:
+    for name in Outcome._fields:
         assert row[name] == getattr(outcome, name), name
     assert row["owner"] is None
     assert row["start_id"] == stored_plan.start_id
