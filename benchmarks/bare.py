@@ -28,19 +28,29 @@ def _posts(path: str) -> list[tuple[str, Any]]:
 
 
 def by_aiohttp(path: str) -> float:
-    """A plain aiohttp loop: one default session, URLs as text, `response.json()`."""
+    """The leanest loop that aiohttp's session allows: no cookies, and every URL, header and body made beforehand."""
     import aiohttp
+    import orjson
+    from yarl import URL
 
     async def all_posts() -> float:
-        posts = iter(_posts(path))
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-        auth = {"Authorization": aiohttp.encode_basic_auth(*ACCOUNT)}
-        async with aiohttp.ClientSession(connector=connector, headers=auth) as session:
+        posts = iter([(URL(url, encoded=True), orjson.dumps(body)) for url, body in _posts(path)])
+        headers = {
+            "Authorization": aiohttp.encode_basic_auth(*ACCOUNT),
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": "lean",
+        }
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+        ) as session:
 
             async def worker() -> None:
                 for url, body in posts:
-                    async with session.post(url, json=body) as response:
-                        answer = await response.json()
+                    async with session.post(url, data=body) as response:
+                        answer = orjson.loads(await response.read())
                         assert answer["status"] == "SUCCESS"
 
             began = time.perf_counter()

@@ -104,6 +104,14 @@ def _to_version_5(connection: Connection) -> None:
     _forget_zones_of_no_place(connection)
 
 
+def _to_version_6(connection: Connection) -> None:
+    """Gives leases locks and counters, and drops columns that no query read. A new process takes new leases."""
+    leases.drop(connection)
+    leases.create(connection)
+    for name in ("host", "process"):
+        connection.execute(text(f"ALTER TABLE planned_starts DROP COLUMN {name}"))
+
+
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     from batchsend.messages.keys import key_of
 
@@ -140,4 +148,5 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     2: _drop_unread_columns,
     3: _respell_keys,
     4: _to_version_5,
+    5: _to_version_6,
 }

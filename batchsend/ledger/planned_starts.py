@@ -6,8 +6,6 @@ attempt at a start has its own `claimed_at`, so only one of several schedulers t
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -131,7 +129,7 @@ def claim(
         "planned_at": to_text(planned_at),
         "outcome": outcome,
         "exit_code": exit_code,
-        **_claim(now),
+        "claimed_at": to_text(now),
     }
     with ledger.write() as connection:
         insertion = insert_into(connection, planned_starts)
@@ -145,7 +143,7 @@ def take_over(ledger: Ledger, who: Scheduled, start: PlannedStart, now: datetime
 
     The caller must hold the campaign's lock for scheduled starts.
     """
-    values = {**_claim(now), "ended_at": None, "exit_code": None}
+    values = {"claimed_at": to_text(now), "ended_at": None, "exit_code": None}
     with ledger.write() as connection:
         statement = update(planned_starts).where(_same(who, start)).returning(*planned_starts.columns)
         row = connection.execute(statement.values(values)).mappings().one_or_none()
@@ -240,11 +238,6 @@ def _change(ledger: Ledger, who: Scheduled, start: PlannedStart, **values: Any) 
         return (
             connection.execute(update(planned_starts).where(_same(who, start)).values(values)).rowcount == 1
         )
-
-
-def _claim(now: datetime) -> dict[str, Any]:
-    """The columns of an attempt. Host and process are for people; locks show whether they are alive."""
-    return {"claimed_at": to_text(now), "host": socket.gethostname(), "process": os.getpid()}
 
 
 def _same(who: Scheduled, start: PlannedStart) -> ColumnElement[bool]:

@@ -21,12 +21,13 @@ from sqlalchemy import (
     cast,
     event,
     extract,
+    false,
     func,
     text,
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = MetaData()
 
@@ -203,9 +204,7 @@ planned_starts = Table(
     Column("planned_at", Text, primary_key=True),
     Column("outcome", Text, nullable=False),  # started or missed
     Column("claimed_at", Text, nullable=False),
-    # The scheduler that started it, and how it ended; unknown if the scheduler ended first.
-    Column("host", Text, nullable=False),
-    Column("process", Integer, nullable=False),
+    # How it ended; unknown if the scheduler ended first.
     Column("ended_at", Text),
     Column("exit_code", Integer),
 )
@@ -271,15 +270,25 @@ paces = Table(
     Column("slowed_at", Double, nullable=False),
 )
 
-#: The processes that are alive, each until `lease_until` unless it renews its lease. `owner` marks its claims.
+#: The processes that are alive, each until `lease_until` unless it renews its lease. `owner` marks its claims. A
+#: lease is the right to send a run, a lock, or shows that a worker waits for runs (neither `run_id` nor `lock_name`).
 leases = Table(
     "leases",
     metadata,
     Column("owner", Text, primary_key=True),
-    Column("run_id", Integer),  # NULL: a worker that waits for runs
+    Column("run_id", Integer),
+    Column("start_id", Integer),
+    Column("lock_name", Text),
     Column("base_url", Text, nullable=False),
     Column("holder", Text, nullable=False),  # shown to people: the process and its host
     Column("worker", Boolean, nullable=False),
     Column("lease_until", Double, nullable=False),
+    Column("given_up", Boolean, nullable=False, server_default=false()),
+    # Outcomes recorded under it.
+    *(
+        Column(status, Integer, nullable=False, server_default=text("0"))
+        for status in ("accepted", "failed", "unconfirmed", "skipped")
+    ),
     Index("leases_by_run", "run_id"),
+    Index("leases_by_lock", "lock_name", unique=True),
 )

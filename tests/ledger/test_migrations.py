@@ -28,16 +28,19 @@ from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 SCHEMAS = Path(__file__).with_name("schemas")
 #: What SQLite and PostgreSQL call differently.
 POSTGRESQL_TYPES = {" id INTEGER": " id SERIAL", "DOUBLE": "DOUBLE PRECISION"}
-#: Columns that version 3 dropped.
+#: Columns that versions 3 and 6 dropped.
 DROPPED = {
     "campaigns": {"created_at"},
     "runs": {"owner", "lease_until"},
     "messages": {"lease_until"},
     "superseded": {"lease_until"},
+    "planned_starts": {"host", "process"},
 }
 
-#: Takes from a ledger what version 5 added.
+#: Takes from a ledger what versions 5 and 6 changed; version 6 makes the leases anew.
 BACK_TO_VERSION_4 = (
+    "ALTER TABLE planned_starts ADD COLUMN host TEXT NOT NULL DEFAULT 'front-desk'",
+    "ALTER TABLE planned_starts ADD COLUMN process INTEGER NOT NULL DEFAULT 4711",
     "ALTER TABLE messages DROP COLUMN phone_hash",
     "ALTER TABLE superseded DROP COLUMN phone_hash",
 )
@@ -73,7 +76,7 @@ def contents(url: str) -> Contents:
 
 
 def upgraded_contents(before: Contents) -> Contents:
-    """What an upgrade makes of them: columns of `DROPPED` go, and new tables are empty."""
+    """What an upgrade makes of them: columns of `DROPPED` go, and leases and new tables are empty."""
     after = {
         table: sorted(
             ({name: row[name] for name in row if name not in DROPPED.get(table, ())} for row in rows),
@@ -88,7 +91,7 @@ def upgraded_contents(before: Contents) -> Contents:
     for row in after["meta"]:
         if row["name"] == "schema_version":
             row["value"] = str(SCHEMA_VERSION)
-    return {"handovers": [], "leases": [], "paces": []} | after
+    return {"handovers": [], "paces": []} | after | {"leases": []}
 
 
 def shape(ledger: Ledger) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     before = contents(ledger_url)
@@ -131,7 +134,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, versio
     assert contents(ledger_url) == after
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
     new = open_ledger(ledger_url)
     expected = shape(new)
@@ -144,7 +147,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     ledger, _ = upgrade_ledger(ledger_url)
@@ -406,9 +409,9 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "upgraded from version 1 to version 5" in upgraded.out
+    assert "upgraded from version 1 to version 6" in upgraded.out
     assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 5)" in world.run("ledger", "upgrade").out
+    assert "up to date (version 6)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 

@@ -32,13 +32,11 @@ from schedules import (
     utc,
     watching,
 )
-from sqlalchemy import update
 from world import CAMPAIGN, Sandbox, World, customers
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Scheduled, last_made
-from batchsend.ledger.schema import planned_starts
 from batchsend.sending.locks import campaign_lock, scheduling_lock
 from batchsend.services.scheduler import Service
 
@@ -215,9 +213,6 @@ def test_a_start_is_resumed_after_a_reboot(any_place: Place) -> None:
     service = at_sending(place)
     abandon(service)
     place.children[0].kill()
-    # Another computer with another host name; a process of it has the number of the scheduler that is gone.
-    with opened(place) as ledger, ledger.write() as connection:
-        connection.execute(update(planned_starts).values(host="old-container", process=os.getpid()))
     place.now += 119 * MINUTE
     service = place.scheduler()
     later(place, service, 5 * SECOND)
