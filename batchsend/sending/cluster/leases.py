@@ -204,7 +204,7 @@ class LeaseKeeper:
             return
         began = Moment()
         with self._ledger.write() as connection:
-            renewed = set(connection.scalars(_renewal(leases.c.owner.in_(held)).returning(leases.c.owner)))
+            renewed = set(connection.scalars(renewal(leases.c.owner.in_(held)).returning(leases.c.owner)))
         presence_lost = False
         for owner, lease in held.items():
             if owner in renewed:
@@ -219,7 +219,7 @@ class LeaseKeeper:
         await asyncio.get_running_loop().run_in_executor(self._thread, action)
 
 
-def _renewal(which: ColumnElement[bool]) -> Update:
+def renewal(which: ColumnElement[bool]) -> Update:
     """The statement that renews leases, including expired ones that are still in the database."""
     return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
 
@@ -227,7 +227,7 @@ def _renewal(which: ColumnElement[bool]) -> Update:
 def renew_in(connection: Connection, lease: Lease) -> None:
     """Renews a lease within a transaction that claims under it. Raises `LeaseLostError`."""
     began = Moment()
-    if connection.execute(_renewal(leases.c.owner == lease.owner)).rowcount != 1:
+    if connection.execute(renewal(leases.c.owner == lease.owner)).rowcount != 1:
         lease.lost = True
         raise lease_lost_error()
     lease.extend(began)

@@ -120,6 +120,7 @@ class RunSender:
             return ending
         finally:
             self._outbox = self._loop = None
+            outbox.close()
             await process.keeper.give_up(lease, settled=outbox.settled)
 
     def _take_lease(self) -> Lease | None:
