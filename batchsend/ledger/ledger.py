@@ -158,6 +158,10 @@ class Ledger:
         with ledger_errors(self.where), self._engine.begin() as connection:
             yield connection
 
+    def autocommit(self) -> Connection:
+        """A connection on which each statement is a durable transaction. The caller closes it."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
     def ledger_id(self) -> str:
         """The unique id of this ledger."""
         with self.read() as connection:

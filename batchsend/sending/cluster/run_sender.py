@@ -123,6 +123,7 @@ class RunSender:
             return ending
         finally:
             self._outbox = self._loop = None
+            outbox.close()
             await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
 
     def _take_lease(self) -> Lease | None:

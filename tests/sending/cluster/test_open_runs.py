@@ -71,7 +71,13 @@ SETTINGS = RunSettings(
 def ledger(postgres_url: str) -> Iterator[Ledger]:
     opened = open_ledger(postgres_url)
     yield opened
+    while _OUTBOXES:
+        _OUTBOXES.pop().close()
     opened.close()
+
+
+#: Those that a test uses. Each keeps a connection.
+_OUTBOXES: list[SharedOutbox] = []
 
 
 def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
@@ -86,6 +92,7 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
 
 def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: RowRange) -> SharedOutbox:
     made = SharedOutbox(ledger, run, lease, threading.Event())
+    _OUTBOXES.append(made)
     for chunk in chunks or [RowRange()]:
         made.add(chunk)
     return made
@@ -238,6 +245,7 @@ def test_only_chunks_are_claimed_and_they_are_done_with_their_outcomes(ledger: L
     done: list[RowRange] = []
     lease = take(ledger, run)
     mine = SharedOutbox(ledger, run, lease, threading.Event(), done.append)
+    _OUTBOXES.append(mine)
     first, second = RowRange(3, 4), RowRange(7, 8)
     mine.add(first)
     mine.add(second)
