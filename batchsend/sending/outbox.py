@@ -82,7 +82,8 @@ def outcome_of(message: Claimed, answer: Answered, departure: Departure, ended: 
     )
 
 
-_claimed_columns = [
+#: The columns of a `Claimed`, and what a claim writes.
+CLAIMED_COLUMNS = [
     messages.c.row,
     messages.c.customer_uuid,
     messages.c.department_uuid,
@@ -94,7 +95,7 @@ _claimed_columns = [
     messages.c.clock,
 ]
 
-_RECORDED = tuple(name for name in Outcome._fields if name != "row")
+_STORED = tuple(name for name in Outcome._fields if name != "row")
 
 
 def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
@@ -105,7 +106,8 @@ def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _recorded(given: Given) -> Update:
+def recorded(given: Given) -> Update:
+    """The statement that stores outcomes over this process's own claims."""
     # A delivery update may come before the answer; it is kept.
     unless_updated = {
         name: case((messages.c.delivery_status.is_(None), given(name)), else_=messages.c[name])
@@ -115,7 +117,7 @@ def _recorded(given: Given) -> Update:
         update(messages)
         .where(*_own_claim(given))
         .values(
-            {name: given(name) for name in _RECORDED}
+            {name: given(name) for name in _STORED}
             | unless_updated
             | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
             | {"owner": None}
@@ -152,7 +154,7 @@ def _skipped(given: Given) -> Update:
     )
 
 
-_record = RowUpdate(Outcome._fields, _recorded)
+_record = RowUpdate(Outcome._fields, recorded)
 _release = RowUpdate(("row", "attempts"), _released)
 _skip = RowUpdate(("row", "descriptions"), _skipped)
 
@@ -168,13 +170,13 @@ _open = (
     messages.c.row <= bindparam("last"),
     OPEN_ROW,
 )
-_claim_values = {
+CLAIM_VALUES = {
     "status": IN_FLIGHT,
     "owner": bindparam("of_owner"),
     "start_id": bindparam("of_start"),
     "sent_at": bindparam("at"),
 }
-_following = select(*_claimed_columns).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
+_following = select(*CLAIMED_COLUMNS).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
 
 # Where several processes claim at the same time, each skips rows that another one has just locked.
 _locked = (
@@ -186,15 +188,15 @@ _locked = (
 _claim = (
     update(messages)
     .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_locked.c.row)))
-    .values(_claim_values)
-    .returning(*_claimed_columns)
+    .values(CLAIM_VALUES)
+    .returning(*CLAIMED_COLUMNS)
 )
 
 # SQLite has one writer, so the rows that it finds are the rows that it claims. It takes one step for each row that it
 # returns, which is slow (see `ledger/bulk.py`), so it returns all of them as one JSON array.
 _found = _following.subquery()
 _find = select(func.json_group_array(func.json_array(*_found.c)))
-_claim_found = update(messages).where(*_open).values(_claim_values)
+_claim_found = update(messages).where(*_open).values(CLAIM_VALUES)
 #: No list has a row beyond this one.
 LAST_ROW = 2**31 - 1
 
@@ -291,7 +293,7 @@ class Outbox:
     def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
-        opted_out = self._claimed_here(connection, [o.row for o in outcomes if _opted_out(o)])
+        opted_out = self._claimed_here(connection, [o.row for o in outcomes if is_opted_out(o)])
         _record.execute(connection, outcomes, self._own)
         if opted_out:
             add_opted_out(connection, self._run_id, opted_out, now())
@@ -393,5 +395,6 @@ class Outbox:
         return list(connection.scalars(query))
 
 
-def _opted_out(outcome: Outcome) -> bool:
+def is_opted_out(outcome: Outcome) -> bool:
+    """Whether myKaarma refused the text because its customer opted out."""
     return not OPTED_OUT.isdisjoint(outcome.codes.split("; "))

@@ -160,6 +160,7 @@ def test_a_coroutine_sends_in_a_thread(here: World, sandbox: Sandbox) -> None:
     assert set(sandbox.texts().values()) == {1}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("way", ["frame", "file"])
 def test_after_a_kill_the_frame_or_its_file_continues_the_run(tmp_path: Path, way: str) -> None:
     with running_world(tmp_path, "--latency", "0.05") as (world, sandbox):

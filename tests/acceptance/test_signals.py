@@ -144,6 +144,7 @@ def test_a_closed_terminal_loses_nothing(world: World, bench: Misbehaving, held:
     assert len(bench.received) == 3
 
 
+@pytest.mark.system
 def test_nohup_is_heeded(world: World, bench: Misbehaving, held: threading.Event) -> None:
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *BATCHSEND, "send", "campaign.toml", "--yes"]
     process = subprocess.Popen(
@@ -156,6 +157,7 @@ def test_nohup_is_heeded(world: World, bench: Misbehaving, held: threading.Event
     assert outcomes(world) == ["accepted"] * 6
 
 
+@pytest.mark.system
 def test_a_reader_that_leaves_loses_nothing(world: World, bench: Misbehaving, held: threading.Event) -> None:
     """`batchsend send ... 2>&1 | head -1`: the run continues although its output is not read."""
     bench.scripts["customer-3"] = [[says(answer(429))], [says(answer(200, success()))]]
@@ -177,6 +179,7 @@ def test_a_reader_that_leaves_loses_nothing(world: World, bench: Misbehaving, he
     assert len(bench.received) == 7
 
 
+@pytest.mark.system
 def test_a_closed_log_does_not_stop_a_job_and_its_summary_still_comes(
     world: World, bench: Misbehaving, held: threading.Event
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_closed_log_does_not_stop_a_job_and_its_summary_still_comes(
     assert len(bench.received) == 7
 
 
+@pytest.mark.system
 def test_stopped_for_longer_than_the_time_out_it_goes_on_where_it_was(
     world: World, bench: Misbehaving, held: threading.Event
 ) -> None:
@@ -245,6 +249,7 @@ time.time = lambda: Jumping.now().timestamp()
 """
 
 
+@pytest.mark.system
 def test_a_clock_that_is_set_back_again_and_again_does_not_matter(world: World, bench: Misbehaving) -> None:
     (world.folder / "sitecustomize.py").write_text(CLOCK)
     world.environment["PYTHONPATH"] = str(world.folder)

@@ -13,6 +13,7 @@ if not hasattr(os, "fork"):
 from soak import soak
 
 
+@pytest.mark.system
 def test_days_that_nobody_watches(tmp_path: Path) -> None:
     figures = soak(tmp_path, days=2, seed=3, dealership=0)
     assert not any(figures.problems.values()), figures.problems

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from world import Finished, Sandbox, World, customers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -24,6 +25,7 @@ def step(world: World) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.system
 def test_a_campaign_as_a_step_of_a_pipeline(world: World, sandbox: Sandbox) -> None:
     world.write(customers(3))
     for _ in range(2):  # running a step again sends nothing twice

@@ -76,6 +76,7 @@ def several_days(draw: st.DrawFn) -> Days:
     )
 
 
+@pytest.mark.system
 @given(several_days())
 @example(Days(rows=6, cap=2, repeat=2, changes=False, failing=frozenset()))
 @example(Days(rows=6, cap=2, repeat=1, changes=True, failing=frozenset({0, 1})))

@@ -188,6 +188,7 @@ def test_garbage_does_not_disturb_it(ledger_url: str, sent: bytes, capfd: pytest
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.system
 def test_clients_that_send_nothing_do_not_keep_others_out_for_long(ledger_url: str) -> None:
     with serving(ledger_url) as service:
         idle = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(8)]

@@ -142,6 +142,7 @@ def test_a_single_time(place: Place) -> None:
     ]
 
 
+@pytest.mark.system
 def test_files_come_change_and_go_and_a_bad_one_stops_no_other(place: Place) -> None:
     place.write(TEN)
     (place.folder / "pyproject.toml").write_text('[project]\nname = "x"\n', encoding="utf-8")

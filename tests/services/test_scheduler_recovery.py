@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ from schedules import (
     utc,
     watching,
 )
-from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
+from world import CAMPAIGN, Sandbox, World, customers
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
@@ -474,6 +473,7 @@ def night(tmp_path: Path) -> Iterator[Night]:
         yield Night(tmp_path, bench)
 
 
+@pytest.mark.system
 @posix
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.system)])
 @pytest.mark.parametrize(
@@ -557,29 +557,6 @@ def test_what_was_left_of_a_night_is_reported_once(night: Night) -> None:
     assert [event["left"] for event in missed] == [4]
     listed = night.world.run("schedule", "--list").out
     assert "last Mon 2026-11-23 10:00, given up after it was cut short" in listed
-
-
-@posix
-def test_a_full_disk_for_the_log_changes_nothing(world: World, sandbox: Sandbox) -> None:
-    scheduled(world)
-    with Path("/dev/full").open("w") as full:
-        process = subprocess.Popen(
-            [*BATCHSEND, "schedule"],
-            cwd=world.folder,
-            env=world.env(),
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=full,
-        )
-        sandbox.wait_for(3)
-        ledger = open_ledger(f"sqlite:///{world.folder / '.batchsend' / 'ledger.db'}")
-        with closing(ledger):
-            until(
-                lambda: (found := last_made(ledger, Scheduled("Spring", world.base_url))) and not found.open
-            )
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    assert set(sandbox.texts().values()) == {1}
 
 
 @posix

@@ -100,6 +100,7 @@ def test_the_console_answers_without_a_sign_in_and_shows_every_campaign(
     assert not [secret for secret in hidden if secret in said]
 
 
+@pytest.mark.system
 def test_the_scheduler_shows_its_starts(world: World) -> None:
     scheduled(world)
     at = tomllib.loads((world.folder / "campaign.toml").read_text())["schedule"]["at"].isoformat()

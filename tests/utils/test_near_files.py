@@ -76,8 +76,8 @@ def test_a_folder_that_may_not_be_read_has_no_nearest_file(tmp_path: Path) -> No
 
 
 @given(st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name))
-def test_any_name_may_be_asked_for(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    near = nearest_file(tmp_path_factory.getbasetemp() / "no such folder" / name, LIST_ENDINGS)
+def test_any_name_may_be_asked_for(tmp_path: Path, name: str) -> None:
+    near = nearest_file(tmp_path / "no such folder" / name, LIST_ENDINGS)
     assert near is None or near.is_file()
 
 

@@ -164,6 +164,7 @@ def test_a_closed_standard_input_is_not_a_terminal(world: World, sandbox: Sandbo
     assert sandbox.requests() == []
 
 
+@pytest.mark.system
 @full_device
 def test_the_scheduler_lives_on_with_a_full_disk_for_its_log(world: World, sandbox: Sandbox) -> None:
     moment = datetime.now(UTC) - timedelta(seconds=5)
@@ -184,6 +185,7 @@ def test_the_scheduler_lives_on_with_a_full_disk_for_its_log(world: World, sandb
     assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
 
 
+@pytest.mark.system
 @posix
 def test_a_log_continues_when_its_disk_has_room_again(world: World, sandbox: Sandbox, tmp_path: Path) -> None:
     world.write(customers(40), campaign="[sending]\nrate = 20\n")

@@ -360,6 +360,7 @@ def test_a_campaign_file_swapped_after_the_server_checked_it_shows_nothing(
     assert not has_page
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])
 def test_a_job_of_a_shared_console_reads_only_its_folder(new_world: World, key: str) -> None:
     elsewhere = new_world.folder.parent / "elsewhere.csv"

@@ -77,6 +77,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         book.close()
 
 
+@pytest.mark.system
 def test_the_results_can_be_downloaded_in_the_list_itself(world: World) -> None:
     rows = customers(3)
     workbook, sheet = new_workbook([list(rows[0]), *(list(row.values()) for row in rows)])
@@ -152,6 +153,7 @@ def test_two_clicks_two_tabs_and_two_people_send_once(served: Served, sandbox: S
     assert sum(sandbox.texts().values()) == 12
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "which",
     [pytest.param(("list", "opt_out")), pytest.param(("text", "campaign", "swap"), marks=pytest.mark.system)],
@@ -202,6 +204,7 @@ def test_nothing_is_sent_if_anything_has_changed_since_the_check(
     assert sandbox.requests() == []
 
 
+@pytest.mark.system
 def test_refusals_have_the_same_words_as_on_the_command_line(world: World, served: Served) -> None:
     world.write(campaign="\n[guards]\nmax_texts = 5\n")
     clicker = served.signed_in()
@@ -239,6 +242,7 @@ def test_a_new_campaign_and_an_unusual_number_are_confirmed_by_a_person(
     assert sandbox.texts().total() == 56
 
 
+@pytest.mark.system
 def test_a_check_says_that_it_waits_for_the_list(world: World, served: Served) -> None:
     world.write(campaign="[guards]\nlist_settle = 3\n")
     in_an_hour = time.time() + 3600
@@ -370,6 +374,7 @@ def test_each_resend_is_confirmed_separately(world: World, served: Served, sandb
     assert [request["customerUUID"] for request in sandbox.requests()[before:]] == ["sandbox-500-1"]
 
 
+@pytest.mark.system
 def test_the_question_says_who_got_the_text_from_another_list(
     world: World, served: Served, sandbox: Sandbox
 ) -> None:
@@ -394,6 +399,7 @@ def test_a_resend_of_nothing_known_sends_nothing(served: Served, sandbox: Sandbo
     assert sandbox.requests() == []
 
 
+@pytest.mark.system
 def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
     clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
