@@ -30,10 +30,11 @@ from batchsend.utils.signals import was_interrupted
 from batchsend.utils.timestamps import now, to_text
 
 if TYPE_CHECKING:
+    from batchsend.cli.progress import OutcomeCounts
     from batchsend.planning.plan import Plan
     from batchsend.runs.report import Report
     from batchsend.runs.start import Start
-    from batchsend.sending.sender import Event
+    from batchsend.sending.sender import Event, Waiting
 
 Write = Callable[[str], None]
 
@@ -61,9 +62,9 @@ def run_as_job(
     job = _JsonLog(log, summary, clock)
     try:
         start = prepare()
-        job.begin(start)
+        listener = job.begin(start)
         # `--yes` was the confirmation.
-        report = action(start, confirm=lambda _plan: True, announce=job.announce, listener=job.listen)
+        report = action(start, confirm=lambda _plan: True, announce=job.announce, listener=listener)
     except BatchsendError as error:
         if was_interrupted():
             return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
@@ -91,14 +92,14 @@ class _JsonLog:
         self._ledger: str | None = None
         self._total = 0
 
-    def begin(self, start: Start) -> None:
-        from batchsend.cli.progress import OutcomeCounts
+    def begin(self, start: Start) -> Callable[[Event], None]:
+        """Returns the listener for the start's events."""
+        from batchsend.cli.progress import every_ten_seconds
         from batchsend.ledger.opening import ledger_name
 
         self._known = {"campaign": start.campaign.name, "file": str(start.campaign.path)}
         self._ledger = ledger_name(start.ledger_url)
-        self._logged_at = self._clock()
-        self._counts = OutcomeCounts(self._logged_at)
+        return every_ten_seconds(self._waiting, self._progress, self._clock)
 
     def announce(self, plan: Plan) -> None:
         """Logs the plan."""
@@ -107,18 +108,11 @@ class _JsonLog:
         self._total = plan.texts
         self._event("planned", **summarize(plan).as_json(), ledger=self._ledger)
 
-    def listen(self, event: Event) -> None:
-        from batchsend.cli.progress import LINE_EVERY
-        from batchsend.sending.sender import Waiting
+    def _waiting(self, event: Waiting) -> None:
+        self._event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
 
-        if isinstance(event, Waiting):
-            self._event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
-            return
-        moment = self._clock()
-        self._counts.add(event, moment)
-        if moment - self._logged_at >= LINE_EVERY:
-            self._logged_at = moment
-            self._event("progress", done=self._counts.done, of=self._total, rows=dict(self._counts.statuses))
+    def _progress(self, counts: OutcomeCounts, _now: float) -> None:
+        self._event("progress", done=counts.done, of=self._total, rows=dict(counts.statuses))
 
     def end_early(self, exit_code: int, message: str) -> int:
         """Logs why there is no report."""

@@ -53,8 +53,8 @@ def purge(age: str, yes: bool, ledger: str | None) -> None:
             echo_lines(purge_lines(old, cutoff.date().isoformat(), found.where))
             if not yes and not confirm_number(entries, f"purge {entry_count(entries)}"):
                 raise BatchsendError("Nothing was purged.")
-        with all_campaigns_locked(found):
-            purged = purging.purge(found, cutoff, moment)
+        with all_campaigns_locked(found) as held:
+            purged = purging.purge(found, cutoff, moment, held)
     if not purged:
         click.echo(f"Nothing to purge: no text was last used before {cutoff.date().isoformat()}.")
         return

@@ -6,7 +6,7 @@ An event changes a few numbers and nothing else. Drawing and writing keep to a f
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 LINE_EVERY = 10.0
 #: Seconds between two updates of the bar.
 _BEAT = 0.2
-#: Seconds over which the rate is averaged, and the seconds counted in one bucket.
-_RATE_WINDOW, _BUCKET = 5.0, 0.5
+#: Seconds over which the rate is averaged.
+_RATE_WINDOW = 5.0
 #: Seconds before the first rate is shown.
 _FIRST_RATE = 1.0
 
@@ -43,41 +43,26 @@ _WORDS = {
 Clock = Callable[[], float]
 
 
-class RateWindow:
-    """Events per second over the last few seconds.
+class Rate:
+    """Events per second over the last few seconds, from their number at each update of the display.
 
-    A ring of buckets counts the events, so memory and work per event do not grow with their number. The averaged
-    time is `seconds`, and up to one bucket more. `rate` only reads, so that another thread may call it.
-    Times are seconds on a clock that never goes back.
+    So an event costs nothing here. Times are seconds on a clock that never goes back.
     """
 
-    def __init__(self, began: float, seconds: float = _RATE_WINDOW, bucket: float = _BUCKET) -> None:
-        self._began = began
-        self._bucket = bucket
-        self._buckets = [0] * (round(seconds / bucket) + 1)
-        self._newest = 0
+    def __init__(self, began: float, seconds: float = _RATE_WINDOW) -> None:
+        self._seconds = seconds
+        self._updates = deque([(began, 0)])
 
-    def add(self, count: int, now: float) -> None:
-        """Counts `count` events at `now`."""
-        number = self._number(now)
-        if number > self._newest:
-            for passed in range(max(self._newest + 1, self._oldest(number)), number + 1):
-                self._buckets[passed % len(self._buckets)] = 0
-            self._newest = number
-        self._buckets[number % len(self._buckets)] += count
+    def update(self, done: int, now: float) -> float | None:
+        """Returns the rate after `done` events, or `None` while there are too few or too little time to tell.
 
-    def rate(self, now: float) -> float | None:
-        """Events per second, or `None` while there are too few events or too little time to tell."""
-        oldest, size = self._oldest(self._number(now)), len(self._buckets)
-        span = now - self._began - oldest * self._bucket
-        events = sum(self._buckets[number % size] for number in range(oldest, self._newest + 1))
-        return events / span if events > 1 and span >= _FIRST_RATE else None
-
-    def _number(self, now: float) -> int:
-        return int((now - self._began) / self._bucket)
-
-    def _oldest(self, newest: int) -> int:
-        return max(0, newest - len(self._buckets) + 1)
+        It is averaged over `seconds`, and over up to one interval between two updates more.
+        """
+        self._updates.append((now, done))
+        while self._updates[1][0] <= now - self._seconds:
+            self._updates.popleft()
+        since, before = self._updates[0]
+        return (done - before) / (now - since) if done - before > 1 and now - since >= _FIRST_RATE else None
 
 
 class OutcomeCounts:
@@ -86,18 +71,16 @@ class OutcomeCounts:
     def __init__(self, began: float) -> None:
         self.statuses: Counter[str] = Counter()
         self.done = 0
-        self._window = RateWindow(began)
+        self._rate = Rate(began)
 
-    def add(self, event: Outcome | OtherOutcomes, now: float) -> None:
+    def add(self, event: Outcome | OtherOutcomes) -> None:
         """Counts an event in constant time."""
         if isinstance(event, Outcome):
-            count = 1
+            self.done += 1
             self.statuses[event.status] += 1
         else:
-            count = sum(event.outcomes.values())
+            self.done += sum(event.outcomes.values())
             self.statuses.update(event.outcomes)
-        self.done += count
-        self._window.add(count, now)
 
     def sentence(self) -> str:
         """`1,200 accepted, 3 failed`; empty before the first outcome."""
@@ -106,8 +89,8 @@ class OutcomeCounts:
         )
 
     def rate(self, now: float) -> str:
-        """`12.3/s`, or nothing while the rate is unknown."""
-        rate = self._window.rate(now)
+        """`12.3/s`, or nothing while the rate is unknown. Call it at each update of the display."""
+        rate = self._rate.update(self.done, now)
         return "" if rate is None else f"{rate:.1f}/s"
 
 
@@ -139,7 +122,7 @@ class ProgressBar:
             self._pause = f"waiting {duration(event.seconds)}: {event.reason}"
         else:
             self._pause = ""
-            self._counts.add(event, self._clock())
+            self._counts.add(event)
 
     def draw(self) -> None:
         self._update()
@@ -184,25 +167,39 @@ def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event]
         shown.close()
 
 
+def every_ten_seconds(
+    waiting: Callable[[Waiting], None], beat: Callable[[OutcomeCounts, float], None], clock: Clock
+) -> Callable[[Event], None]:
+    """A listener that calls `waiting` for each pause, and `beat` with the counts and the time every ten seconds."""
+    last = clock()
+    counts = OutcomeCounts(last)
+
+    def listen(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Waiting):
+            waiting(event)
+            return
+        counts.add(event)
+        now = clock()
+        if now - last >= LINE_EVERY:
+            last = now
+            beat(counts, now)
+
+    return listen
+
+
 @contextmanager
 def lines(
     total: int, say: Callable[[str], None] | None = None, clock: Clock = time.monotonic
 ) -> Iterator[Callable[[Event], None]]:
     """A line every ten seconds and one for each pause. Gives the listener that writes them."""
     write = say or partial(click.echo, err=True)
-    counts = OutcomeCounts(clock())
-    last = clock()
 
-    def listen(event: Event) -> None:
-        nonlocal last
-        if isinstance(event, Waiting):
-            write(f"waiting {duration(event.seconds)}: {event.reason}")
-            return
-        now = clock()
-        counts.add(event, now)
-        if now - last >= LINE_EVERY:
-            last = now
-            rate = counts.rate(now)
-            write(f"{counts.done:,} of {total:,} ({counts.sentence()})" + (f", {rate}" if rate else ""))
+    def waiting(event: Waiting) -> None:
+        write(f"waiting {duration(event.seconds)}: {event.reason}")
 
-    yield listen
+    def beat(counts: OutcomeCounts, now: float) -> None:
+        rate = counts.rate(now)
+        write(f"{counts.done:,} of {total:,} ({counts.sentence()})" + (f", {rate}" if rate else ""))
+
+    yield every_ten_seconds(waiting, beat, clock)

@@ -9,18 +9,23 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
     Dialect,
     Insert,
     Table,
+    TableValuedAlias,
     Update,
     bindparam,
     column,
+    func,
     literal,
     table,
 )
 from sqlalchemy.dialects import sqlite
+
+from batchsend.ledger.schema import messages
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -98,9 +103,9 @@ def _for_driver(
 
 
 class RowUpdate:
-    """An UPDATE of many rows, each with its own values for `names`; `build` makes the statement.
+    """An UPDATE of many rows of `messages` or `superseded`, each with its own values for the columns `names`.
 
-    Values that all rows share are `bindparam`s in the statement.
+    `build` makes the statement. Values that all rows share are `bindparam`s in it.
     """
 
     def __init__(self, names: Sequence[str], build: Callable[[Given], Update]) -> None:
@@ -112,10 +117,8 @@ class RowUpdate:
     ) -> None:
         """Updates rows. Each of `rows` has its values in the order of `names`; `common`: the shared values."""
         if connection.dialect.name != "sqlite":
-            # The driver sends all statements before it waits for the first result.
-            names = [_parameter(name) for name in self._names]
-            each = [{**common, **dict(zip(names, row, strict=True))} for row in rows]
-            connection.execute(self._for_each, each)
+            if rows:
+                connection.execute(self._from_arrays, {**common, **as_arrays(self._names, rows)})
             return
         for chunk in in_chunks(rows, _ROWS):
             self._execute_as_one(connection, chunk, common)
@@ -134,8 +137,8 @@ class RowUpdate:
         connection.exec_driver_sql(with_values, parameters)
 
     @cached_property
-    def _for_each(self) -> Update:
-        return self._build(lambda name: bindparam(_parameter(name)))
+    def _from_arrays(self) -> Update:
+        return self._build(given_arrays(self._names).c.__getitem__)
 
     @cached_property
     def _from_table(self) -> tuple[str, Sequence[str], Mapping[str, Any]]:
@@ -143,6 +146,18 @@ class RowUpdate:
         given = table("given", *(column(name) for name in self._names))
         compiled = self._build(given.c.__getitem__).compile(dialect=sqlite.dialect())
         return str(compiled), compiled.positiontup or (), compiled.params
+
+
+def given_arrays(names: Sequence[str]) -> TableValuedAlias:
+    """PostgreSQL only: rows that a statement gets as one array for each of these columns of `messages`."""
+    arrays = (bindparam(_parameter(name), type_=ARRAY(messages.c[name].type)) for name in names)
+    return func.unnest(*arrays).table_valued(*names, name="given").render_derived()
+
+
+def as_arrays(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    """The parameters of `given_arrays`. Each of `rows` has its values in the order of `names`."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return {_parameter(name): list(values) for name, values in zip(names, columns, strict=True)}
 
 
 def _parameter(name: str) -> str:

@@ -114,6 +114,14 @@ class StoredPlan:
     closed: Mapping[int, int]
 
 
+#: Raises an error if the lock under which a transaction was begun was lost.
+Held = Callable[[Connection], None]
+
+
+def hold_nothing(_connection: Connection) -> None:
+    """There is no lock that can be lost."""
+
+
 class Ledger:
     """An open ledger. `where` names it in messages, without a password."""
 
@@ -149,6 +157,10 @@ class Ledger:
         """One transaction, durable after the block. Raises `LedgerError`; then nothing was changed."""
         with ledger_errors(self.where), self._engine.begin() as connection:
             yield connection
+
+    def autocommit(self) -> Connection:
+        """A connection on which each statement is a durable transaction. The caller closes it."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def ledger_id(self) -> str:
         """The unique id of this ledger."""
@@ -215,10 +227,11 @@ class Ledger:
                 update(runs).where(runs.c.id == run_id).values(stop_requested_at=to_text(now()))
             )
 
-    def give_up(self, run_id: int) -> int:
+    def give_up(self, run_id: int, held: Held) -> int:
         """Gives up a run's untried rows and returns how many. The caller must hold the campaign's lock."""
         of_run = messages.c.run_id == run_id
         with self.write() as connection:
+            held(connection)
             restore_opened(connection, of_run)
             return _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
 
@@ -246,6 +259,7 @@ class Ledger:
         run_id: int | None,
         run: NewRun,
         start: StartRecord,
+        held: Held = hold_nothing,
         also: Callable[[Connection, int, int], object] | None = None,
     ) -> StoredPlan:
         """Stores a plan in one transaction; after it, the run needs only this ledger.
@@ -253,8 +267,8 @@ class Ledger:
         `plan` is a scratch ledger whose only run is 0; without a `run_id`, a new run begins and untried rows of the
         campaign's other runs are closed. Tried rows keep their outcome, except those that the plan opened again (a
         higher `generation`): their old outcome moves to `superseded`. Rows that an earlier start opened and did not
-        send first get their outcome back, and the plan may open them again. `also` runs in the same transaction,
-        after all rows, with the numbers of run and start.
+        send first get their outcome back, and the plan may open them again. In the same transaction, after all rows,
+        `held` raises an error if the campaign's lock was lost, and `also` gets the numbers of run and start.
         """
         assert plan.file is not None  # noqa: S101 - a scratch ledger is a file
         with (
@@ -273,6 +287,7 @@ class Ledger:
                 _continue_run(connection, run_id, run)
             start_id = _insert_start(connection, run_id, start)
             store_rows(connection, planned, run_id, campaign_id)
+            held(connection)
             if also is not None:
                 also(connection, run_id, start_id)
         return StoredPlan(run_id, start_id, closed)

@@ -19,7 +19,7 @@ from batchsend.ledger.database_errors import damaged
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import check_place
 from batchsend.ledger.migrations import upgrade_tables
-from batchsend.ledger.postgres import server_options
+from batchsend.ledger.postgres import server_engine
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
 
 Locks = AbstractContextManager[object]
@@ -31,6 +31,8 @@ _LOG_ATTEMPTS = 10
 _LOG_PAGES = 10_000
 #: Ledgers up to this size, in bytes, are checked completely when they are opened; 100 MB take 1 s.
 _CHECKED_SIZE = 256 * 1024 * 1024
+#: A process has at most so many connections to PostgreSQL for its transactions, and one more for its leases.
+_CONNECTIONS = 3
 #: PostgreSQL's advisory lock for creating tables: "batchsend" on a phone's keys.
 _CREATION_LOCK = 228247363
 
@@ -155,7 +157,7 @@ def _closed_on_error(ledger: Ledger) -> Iterator[None]:
 
 def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return _server_engine(url)
+        return server_engine(url, _CONNECTIONS)
     engine = create_engine(url, connect_args={"timeout": busy_timeout}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
@@ -187,24 +189,6 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
         cursor.execute("BEGIN IMMEDIATE")
         cursor.execute("ROLLBACK")
     cursor.execute("PRAGMA journal_mode=WAL")
-
-
-def _server_engine(url: URL) -> Engine:
-    # A worker can send many runs at once.
-    engine = create_engine(
-        url, pool_pre_ping=True, max_overflow=50, hide_parameters=True, connect_args=server_options(url)
-    )
-
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: object) -> None:
-        # A server, database or role can be configured to commit before the data is on disk.
-        connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) "
-            "WHERE current_setting('synchronous_commit') = 'off'"
-        )
-        connection.commit()
-
-    return engine
 
 
 def _sqlite_file(url: URL) -> Path | None:

@@ -15,11 +15,22 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.purged_phones import PhoneHash, is_purged, phone_hash, spellings
+from batchsend.ledger.purged_phones import PURGED_RANGE, PhoneHash, is_purged, phone_hash, spellings
 from batchsend.ledger.schema import campaigns, messages, optouts, runs, starts
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
@@ -273,6 +284,15 @@ _naming = (
     )
     .order_by(*_oldest_first)
 )
+
+
+def may_name(customer_uuid: ColumnElement[Any], phone: ColumnElement[Any]) -> ColumnElement[bool]:
+    """A quick condition: a current entry may name this customer or this phone. `RunOptOuts.among` says exactly."""
+    return or_(
+        exists().where(_is_current, optouts.c.customer_uuid == customer_uuid),
+        exists().where(_is_current, optouts.c.phone == phone),
+        exists().where(_is_current, optouts.c.phone.between(*PURGED_RANGE)),
+    )
 
 
 def _entries(ledger: Ledger, condition: ColumnElement[bool]) -> Iterator[OptOut]:

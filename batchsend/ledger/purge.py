@@ -33,7 +33,7 @@ from sqlalchemy.pool import NullPool
 from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.database_errors import ledger_errors
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.purged_phones import new_phone_hash
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
@@ -109,7 +109,7 @@ def purgeable(ledger: Ledger, cutoff: datetime) -> list[Purgeable]:
         return [Purgeable(**row) for row in connection.execute(query).mappings()]
 
 
-def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
+def purge(ledger: Ledger, cutoff: datetime, moment: datetime, held: Held = hold_nothing) -> int:
     """Deletes texts, phones, list cells and descriptions last used before `cutoff`, and returns how many entries.
 
     A keyed hash stays of each phone that was texted, because that phone still guards against a second text.
@@ -121,6 +121,7 @@ def purge(ledger: Ledger, cutoff: datetime, moment: datetime) -> int:
         if connection.dialect.name == "sqlite":
             # Overwrites the deleted data even if the disk is too full to rewrite the file.
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        held(connection)
         purged = _purge_tables(connection, to_text(cutoff), moment)
     try:
         _reclaim(ledger)

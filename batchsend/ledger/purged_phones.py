@@ -21,6 +21,8 @@ PhoneHash = Callable[[str], str]
 
 _KEY_NAME = "phone_hash_key"
 _PREFIX = "purged:"
+#: From the first to the last possible hash, in the order of any language.
+PURGED_RANGE = (_PREFIX, f"{_PREFIX}g")
 
 
 def phone_hash(connection: Connection) -> PhoneHash | None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from batchsend.campaigns.file import load_campaign
-from batchsend.errors import BatchsendError, BusyError, LedgerError
+from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
-from batchsend.sending.locks import campaign_lock
+from batchsend.sending.locks import campaign_is_locked
 from batchsend.settings import load_settings
 from batchsend.utils.files import current_folder
 
@@ -101,11 +101,7 @@ def _may_exist(url: str) -> bool:
 
 def is_running(found: Found) -> bool:
     """Whether a process is sending this run's campaign right now."""
-    try:
-        with campaign_lock(found.ledger, found.campaign.name, found.campaign.base_url):
-            return False
-    except BusyError:
-        return True
+    return campaign_is_locked(found.ledger, found.campaign.name, found.campaign.base_url)
 
 
 def report_pages(ledger: Ledger, run_ids: Iterable[int]) -> dict[int, Path]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batchsend.errors import BatchsendError, ResultsError, StoppedError, system_sentence
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.ledger.ledger import Ledger, StartRecord, StoredPlan
+from batchsend.ledger.ledger import Held, Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import CodeCount, code_counts
 from batchsend.lists.newest import OnWait
@@ -120,13 +120,13 @@ def send(
     with ExitStack() as to_the_end, closing(open_ledger(start.ledger_url)) as ledger:
         if start.options.detach:
             check_detachable(ledger)
-        with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url):
+        with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url) as held:
             with make_plan(request, ledger) as plan:
                 check_guards(start, plan)
                 announce(plan)
                 require_confirmation(plan.texts == 0 or confirm(plan))
                 to_the_end.enter_context(holding_signals())
-                run = _store(start, plan, ledger)
+                run = _store(start, plan, ledger, held)
                 to_the_end.enter_context(_errors_stop_the_run())
             if start.options.detach:
                 return _report_handover(run)
@@ -158,7 +158,7 @@ def told_to(listener: Listener) -> OnWait:
     return lambda seconds, reason: listener(Waiting(seconds, reason))
 
 
-def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
+def _store(start: Start, plan: Plan, ledger: Ledger, held: Held) -> _Run:
     stored = ledger.store_plan(
         plan.scratch,
         plan.identity,
@@ -166,6 +166,7 @@ def _store(start: Start, plan: Plan, ledger: Ledger) -> _Run:
         run_id=plan.run.id if plan.run else None,
         run=plan.new_run(),
         start=_start_record(plan),
+        held=held,
         also=handover_of(ledger, plan),
     )
     return _Run(plan, ledger, stored, start.results_path(stored.run_id))

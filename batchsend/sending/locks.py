@@ -1,54 +1,60 @@
-"""Locks, so that only one process sends a campaign. A lock ends with its process, so restarts never wait for it."""
+"""Locks, so that only one process sends a campaign. Restarts never wait long for a lock of a process that died.
+
+A ledger file has file locks, which the operating system releases. A ledger on PostgreSQL has leases, which expire: a
+process that was suspended or cut off may lose its lock without knowing. So what it does under the lock is stored only
+if the lock is still held, which is checked in the same transaction.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from sqlalchemy import create_engine, inspect, select, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, exists, inspect, select, text
 
 from batchsend.errors import BusyError, LedgerError
-from batchsend.ledger.database_errors import ledger_errors
-from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.postgres import server_options
-from batchsend.ledger.schema import campaigns, handovers
+from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.schema import SERVER_CLOCK, campaigns, leases
+
+if TYPE_CHECKING:
+    from batchsend.sending.cluster.leases import Lease
 
 
 @contextmanager
-def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str) -> Iterator[None]:
+def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str) -> Iterator[Held]:
     """Locks the campaign while this process sends it. Raises `BusyError` where another process sends it.
 
     Locks the campaign's former name too, as long as the ledger has no run under the new one. Requests that were in
     flight when an earlier process ended become `unconfirmed`.
     """
     with ExitStack() as locks:
-        names = [name]
-        locks.enter_context(_process_lock(ledger, name, base_url))
+        names = {name: locks.enter_context(_process_lock(ledger, name, base_url))}
         if formerly is not None and ledger.campaign(name, base_url) is None:
-            locks.enter_context(_process_lock(ledger, formerly, base_url))
-            names.append(formerly)
+            names[formerly] = locks.enter_context(_process_lock(ledger, formerly, base_url))
         for locked in names:
             if ledger.file is None:
                 from batchsend.sending.cluster.open_runs import reclaim_campaign
 
                 reclaim_campaign(ledger, locked, base_url)
             ledger.interrupt_claims(locked, base_url)
-        yield
+        yield _all(names.values())
 
 
 @contextmanager
-def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
+def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[Held]:
     """Locks the campaign. Raises `BusyError` where another process has locked it, or workers send it."""
-    with _process_lock(ledger, name, base_url):
+    with _process_lock(ledger, name, base_url) as held:
         if ledger.file is None:
             from batchsend.sending.cluster.open_runs import check_not_shared
 
             check_not_shared(ledger, name, base_url)
-        yield
+        yield held
 
 
 @contextmanager
@@ -56,38 +62,66 @@ def scheduling_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
     """Locks the scheduled starts of the campaign. Raises `BusyError` where another scheduler has locked them.
 
     A scheduler holds it from before it claims a start until that start's process has ended and its end is recorded.
+    It is not waited for: schedulers try again.
     """
-    with _process_lock(ledger, name, base_url, "scheduled starts"):
+    with _process_lock(ledger, name, base_url, "scheduled starts", wait=False):
         yield
 
 
 def campaign_is_locked(ledger: Ledger, name: str, base_url: str) -> bool:
-    """Whether another process sends the campaign now."""
+    """Whether another process sends the campaign now. On PostgreSQL, a process that was killed counts until its lease
+    expires.
+    """
     try:
-        with campaign_lock(ledger, name, base_url):
-            return False
+        if ledger.file is not None:
+            with campaign_lock(ledger, name, base_url):
+                return False
+        from batchsend.sending.cluster.leases import lock_holders
+        from batchsend.sending.cluster.open_runs import check_not_shared
+
+        check_not_shared(ledger, name, base_url)
+        with ledger.read() as connection:
+            return bool(lock_holders(connection, _lock_name(name, base_url)))
     except BusyError:
         return True
 
 
-@contextmanager
-def _process_lock(ledger: Ledger, name: str, base_url: str, purpose: str = "") -> Iterator[None]:
+def _lock_name(name: str, base_url: str, purpose: str = "") -> str:
     # Names have no line breaks, so no two locks have the same words.
     words = f"{name}\n{base_url}\n{purpose}" if purpose else f"{name}\n{base_url}"
-    digest = hashlib.sha256(words.encode()).digest()
-    lock = (
-        _server_lock(ledger, digest, name) if ledger.file is None else _file_lock(ledger.file, digest, name)
-    )
-    with lock:
-        yield
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 @contextmanager
-def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
+def _process_lock(
+    ledger: Ledger, name: str, base_url: str, purpose: str = "", *, wait: bool = True
+) -> Iterator[Held]:
+    digest = _lock_name(name, base_url, purpose)
+    if ledger.file is not None:
+        with _file_lock(ledger.file, digest, name):
+            # Only the end of the process releases it.
+            yield hold_nothing
+    else:
+        with _leased_lock(ledger, digest, name, base_url, wait=wait) as held:
+            yield held
+
+
+def _all(checks: Iterable[Held]) -> Held:
+    every = tuple(checks)
+
+    def check(connection: Connection) -> None:
+        for one in every:
+            one(connection)
+
+    return check
+
+
+@contextmanager
+def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
     """A file lock. The operating system releases it when the process ends in any way."""
     # A ledger behind a symbolic link has its locks in the folder of the real file.
     file = ledger_file.resolve()
-    lock = FileLock(file.with_name(f"{file.stem}-{digest.hex()[:16]}.lock"), mode=0o600)
+    lock = FileLock(file.with_name(f"{file.stem}-{digest[:16]}.lock"), mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -105,32 +139,77 @@ def _file_lock(ledger_file: Path, digest: bytes, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _server_lock(ledger: Ledger, digest: bytes, name: str) -> Iterator[None]:
-    """An advisory lock. PostgreSQL releases it when the connection ends."""
-    number = int.from_bytes(digest[:8], signed=True)
-    engine = create_engine(
-        ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=server_options(ledger.url)
+def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wait: bool) -> Iterator[Held]:
+    """A lease that this process renews. Waits for the lease of a process that may have died, if it is to `wait`."""
+    from batchsend.sending.cluster.leases import Holder, holds, keeper_of, lock_holders, wait_until_expired
+
+    def live() -> dict[str, float]:
+        with ledger.read() as connection:
+            return lock_holders(connection, lock_name)
+
+    def check(connection: Connection) -> None:
+        if not holds(connection, lease):
+            raise _lost(name)
+
+    if wait:
+        wait_until_expired(live, BusyError.sending(name))
+    keeper = keeper_of(ledger)
+    taken = keeper.take_lock(lock_name, Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False))
+    if taken is None:
+        raise BusyError.sending(name)
+    lease: Lease = taken
+    try:
+        yield check
+    finally:
+        keeper.give_up(lease)
+
+
+def _lost(name: str) -> BusyError:
+    return BusyError(
+        f'"{name}" was taken over by another process, because this one was suspended or could not reach the ledger '
+        f"for too long. Nothing was sent or changed by this start. Run it again once the other process has ended."
     )
-    with ledger_errors(ledger.where), engine.connect() as connection:
-        if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
-            raise BusyError.sending(name)
-        yield
 
 
 @contextmanager
-def all_campaigns_locked(ledger: Ledger) -> Iterator[None]:
+def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
     """Locks all campaigns of the ledger. Raises `BusyError` where one of them is being sent."""
     with ledger.read() as connection:
         # A new ledger and one of version 1 have no table of shared runs yet.
-        ready = inspect(connection).has_table(handovers.name)
+        ready = inspect(connection).has_table(leases.name)
         known = connection.execute(select(campaigns.c.name, campaigns.c.base_url)).all() if ready else ()
+        earlier = ready and not any(
+            column["name"] == leases.c.lock_name.name
+            for column in inspect(connection).get_columns(leases.name)
+        )
     with ExitStack() as locks:
+        held = []
         for name, base_url in known:
             try:
-                locks.enter_context(campaign_lock(ledger, name, base_url))
+                if earlier and ledger.file is None:
+                    locks.enter_context(_lock_of_earlier_version(ledger, name, base_url))
+                else:
+                    held.append(locks.enter_context(campaign_lock(ledger, name, base_url)))
             except BusyError as error:
                 raise BusyError(
                     f'"{name}" is being sent right now. Nothing was changed. Let it finish, or stop it with '
                     f'"batchsend stop", then run this again.'
                 ) from error
+        yield _all(held)
+
+
+@contextmanager
+def _lock_of_earlier_version(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
+    """Locks a campaign as batchsend did on PostgreSQL before version 6 of the tables, to upgrade them."""
+    number = int.from_bytes(bytes.fromhex(_lock_name(name, base_url))[:8], signed=True)
+    with ledger.read() as connection:
+        sent = connection.scalar(
+            select(exists().where(leases.c.run_id.is_not(None), leases.c.lease_until > SERVER_CLOCK))
+        )
+    # No table is read in this transaction, so that the upgrade can change all of them.
+    with ledger.read() as connection:
+        if sent or not connection.scalar(
+            text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number}
+        ):
+            raise BusyError.sending(name)
         yield

@@ -86,7 +86,8 @@ def outcome_of(message: Claimed, answer: Answered, departure: Departure, ended: 
     )
 
 
-_claimed_columns = [
+#: The columns of a `Claimed`, and what a claim writes.
+CLAIMED_COLUMNS = [
     messages.c.row,
     messages.c.customer_uuid,
     messages.c.department_uuid,
@@ -98,7 +99,7 @@ _claimed_columns = [
     messages.c.clock,
 ]
 
-_RECORDED = tuple(name for name in Outcome.__slots__ if name != "row")
+_STORED = tuple(name for name in Outcome.__slots__ if name != "row")
 
 
 def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
@@ -109,7 +110,8 @@ def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _recorded(given: Given) -> Update:
+def recorded(given: Given) -> Update:
+    """The statement that stores outcomes over this process's own claims."""
     # A delivery update may come before the answer; it is kept.
     unless_updated = {
         name: case((messages.c.delivery_status.is_(None), given(name)), else_=messages.c[name])
@@ -119,7 +121,7 @@ def _recorded(given: Given) -> Update:
         update(messages)
         .where(*_own_claim(given))
         .values(
-            {name: given(name) for name in _RECORDED}
+            {name: given(name) for name in _STORED}
             | unless_updated
             | {"message_uuid": func.coalesce(given("message_uuid"), messages.c.message_uuid)}
             | {"owner": None}
@@ -156,10 +158,10 @@ def _skipped(given: Given) -> Update:
     )
 
 
-_record = RowUpdate(Outcome.__slots__, _recorded)
+_record = RowUpdate(Outcome.__slots__, recorded)
 _release = RowUpdate(("row", "attempts"), _released)
 _skip = RowUpdate(("row", "descriptions"), _skipped)
-_values = attrgetter(*Outcome.__slots__)
+values_of = attrgetter(*Outcome.__slots__)
 
 
 #: Conditions on `messages`: rows that can be claimed, and rows that wait for quiet hours to end.
@@ -173,13 +175,13 @@ _open = (
     messages.c.row <= bindparam("last"),
     OPEN_ROW,
 )
-_claim_values = {
+CLAIM_VALUES = {
     "status": IN_FLIGHT,
     "owner": bindparam("of_owner"),
     "start_id": bindparam("of_start"),
     "sent_at": bindparam("at"),
 }
-_following = select(*_claimed_columns).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
+_following = select(*CLAIMED_COLUMNS).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
 
 # Where several processes claim at the same time, each skips rows that another one has just locked.
 _locked = (
@@ -191,15 +193,15 @@ _locked = (
 _claim = (
     update(messages)
     .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_locked.c.row)))
-    .values(_claim_values)
-    .returning(*_claimed_columns)
+    .values(CLAIM_VALUES)
+    .returning(*CLAIMED_COLUMNS)
 )
 
 # SQLite has one writer, so the rows that it finds are the rows that it claims. It takes one step for each row that it
 # returns, which is slow (see `ledger/bulk.py`), so it returns all of them as one JSON array.
 _found = _following.subquery()
 _find = select(func.json_group_array(func.json_array(*_found.c)))
-_claim_found = update(messages).where(*_open).values(_claim_values)
+_claim_found = update(messages).where(*_open).values(CLAIM_VALUES)
 _row_of = attrgetter("row")
 #: No list has a row beyond this one.
 LAST_ROW = 2**31 - 1
@@ -289,8 +291,8 @@ class Outbox:
     def _store(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
-        opted_out = self._claimed_here(connection, [o.row for o in outcomes if _opted_out(o)])
-        _record.execute(connection, list(map(_values, outcomes)), self._own)
+        opted_out = self._claimed_here(connection, [o.row for o in outcomes if is_opted_out(o)])
+        _record.execute(connection, list(map(values_of, outcomes)), self._own)
         if opted_out:
             add_opted_out(connection, self._run_id, opted_out, now())
 
@@ -391,5 +393,6 @@ class Outbox:
         return list(connection.scalars(query))
 
 
-def _opted_out(outcome: Outcome) -> bool:
+def is_opted_out(outcome: Outcome) -> bool:
+    """Whether myKaarma refused the text because its customer opted out."""
     return not OPTED_OUT.isdisjoint(outcome.codes.split("; "))

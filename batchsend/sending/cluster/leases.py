@@ -1,8 +1,9 @@
-"""Leases: which of several processes may send a run. A claim lasts as long as its owner's lease.
+"""Leases: which of several processes may send a run or holds a lock. A claim lasts as long as its owner's lease.
 
-Every sending process renews its lease in time. If it does not (killed, suspended, cut off), other processes mark its
-claims as `unconfirmed`: these texts may have been sent and are not sent again. A process whose lease has expired by
-either of its clocks sends nothing until it has renewed the lease, or has found that it lost it.
+Every process renews its leases in time, from one thread. If it does not (killed, suspended, cut off), other processes
+take its locks and mark its claims as `unconfirmed`: these texts may have been sent and are not sent again. A process
+whose lease has expired by either of its clocks sends nothing until it has renewed the lease, or has found that it
+lost it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -33,8 +32,10 @@ from sqlalchemy import (
     update,
 )
 
-from batchsend.errors import LedgerError
+from batchsend.errors import BusyError, LedgerError
+from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.postgres import server_engine
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
 from batchsend.sending.cluster.pacing import requeue_request
 from batchsend.sending.pacing import Pacing, Pause
@@ -49,10 +50,20 @@ _RETRY_SECONDS = 0.5
 #: Its owner stops this much earlier, because a request that is just leaving needs a moment.
 _MARGIN_SECONDS = 1.0
 
-ALIVE = leases.c.lease_until > SERVER_CLOCK
 _server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double)
-#: How often to check whether an expired lease was renewed.
-_CHECK_SECONDS = 0.05
+#: After the database restarted, all processes first get the time to renew their leases.
+EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
+ALIVE = and_(~EXPIRED, ~leases.c.given_up)
+#: How often to check whether an expired lease was renewed, for a request that is to leave and for a start.
+_CHECK_SECONDS, _WATCH_SECONDS = 0.05, 0.25
+
+
+class Holder(NamedTuple):
+    """A process that holds leases: its name for people, the API to which it sends, and whether it is a worker."""
+
+    name: str
+    base_url: str
+    worker: bool
 
 
 class LeaseLostError(LedgerError):
@@ -60,11 +71,12 @@ class LeaseLostError(LedgerError):
 
 
 class Lease:
-    """One process's right to send one run. May be used from any thread."""
+    """One process's right to send one run, its lock, or its presence as a worker. May be used from any thread."""
 
-    def __init__(self, owner: str, run_id: int | None) -> None:
+    def __init__(self, owner: str, run_id: int | None, presence: Holder | None = None) -> None:
         self.owner = owner
         self.run_id = run_id
+        self.presence = presence
         self.lost = False
         self._until = (0.0, 0.0)
 
@@ -89,137 +101,179 @@ class Moment:
 
 
 class LeaseKeeper:
-    """Takes leases for this process and renews them. Belongs to one event loop.
+    """Takes leases for this process and renews them in a thread, over one connection. May be used from any thread."""
 
-    `holder` names the process for people. A worker has one more lease than the runs that it sends: it shows that the
-    worker waits for runs.
-    """
-
-    def __init__(self, ledger: Ledger, base_url: str, holder: str, *, worker: bool) -> None:
-        self._ledger = ledger
-        self._base_url = base_url
-        self._holder = holder
-        self._worker = worker
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = Ledger(server_engine(ledger.url, connections=1), ledger.where, None)
         self._leases: dict[str, Lease] = {}
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
-        self._renewing: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
 
-    async def __aenter__(self) -> Self:
-        if self._worker:
-            await self._in_thread(self._take_presence)
-        self._renewing = asyncio.create_task(self._keep_renewing())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
-        with suppress(LedgerError):
-            await self._in_thread(self._give_up_all)
-        await asyncio.to_thread(self._thread.shutdown)
-
-    async def give_up(self, lease: Lease, *, settled: bool) -> None:
-        """Gives a lease up. If the ledger cannot be reached, the lease expires by itself.
-
-        `settled`: no row is claimed under it; otherwise such rows become `unconfirmed`.
-        """
-        with suppress(LedgerError):
-            await self._in_thread(lambda: self._give_up([lease], settled=settled))
-
-    def take(self, run_id: int, start_id: int) -> Lease | None:
-        """Takes a lease on this run as this start planned it. May be called from any thread.
+    def take(self, run_id: int, start_id: int, holder: Holder) -> Lease | None:
+        """Takes a lease on this run as this start planned it.
 
         `None`: the run was closed, stopped or planned again, so that it may not be sent any more.
         """
-        with self._ledger.write() as connection:
-            run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
-            allowed = run.where(
-                handovers.c.run_id == run_id,
-                handovers.c.start_id == start_id,
-                handovers.c.open,
-                runs.c.stop_requested_at.is_(None),
-            )
-            # A process that reclaims the campaign waits for this transaction, or this one waits for its.
-            if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
-                return None
-            lease = self._insert(connection, run_id)
-        self._register(lease)
-        return lease
+        lease = _new_lease(run_id)
+        with self._one_at_a_time():
+            with self._ledger.write() as connection:
+                run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
+                allowed = run.where(
+                    handovers.c.run_id == run_id,
+                    handovers.c.start_id == start_id,
+                    handovers.c.open,
+                    runs.c.stop_requested_at.is_(None),
+                )
+                # A process that reclaims the campaign waits for this transaction, or this one waits for its.
+                if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
+                    return None
+                connection.execute(insert(leases).values(_row(lease, holder) | {"start_id": start_id}))
+            return self._register(lease)
 
-    def _take_presence(self) -> None:
-        with self._ledger.write() as connection:
-            lease = self._insert(connection, None)
-        self._register(lease)
+    def take_presence(self, holder: Holder) -> Lease:
+        """Takes the lease that shows that a worker waits for runs. A presence that is lost is taken again."""
+        lease = _new_lease(None, presence=holder)
+        with self._one_at_a_time():
+            with self._ledger.write() as connection:
+                connection.execute(insert(leases).values(_row(lease, holder)))
+            return self._register(lease)
 
-    def _register(self, lease: Lease) -> None:
-        # Only after its commit: a renewal that does not find it in the database would take it for lost.
-        with self._lock:
-            self._leases[lease.owner] = lease
+    def take_lock(self, name: str, holder: Holder) -> Lease | None:
+        """Takes a lock. `None`: another process holds it."""
+        lease = _new_lease(None)
+        row = _row(lease, holder)
+        with self._one_at_a_time():
+            with self._ledger.write() as connection:
+                insertion = insert_into(connection, leases).values(row | {"lock_name": name})
+                taken = insertion.on_conflict_do_update(
+                    index_elements=["lock_name"],
+                    set_={column: insertion.excluded[column] for column in row},
+                    where=EXPIRED,
+                )
+                if connection.scalar(taken.returning(leases.c.owner)) is None:
+                    return None
+            return self._register(lease)
 
-    def _insert(self, connection: Connection, run_id: int | None) -> Lease:
-        lease = Lease(uuid.uuid4().hex, run_id)
-        lease.extend(Moment())
-        connection.execute(
-            insert(leases).values(
-                owner=lease.owner,
-                run_id=run_id,
-                base_url=self._base_url,
-                holder=self._holder,
-                worker=self._worker,
-                lease_until=SERVER_CLOCK + LEASE_SECONDS,
-            )
-        )
-        return lease
+    def give_up(self, *given_up: Lease, settled: bool = True) -> None:
+        """Gives leases up. If the ledger cannot be reached, they expire by themselves.
 
-    def _give_up(self, given_up: list[Lease], *, settled: bool) -> None:
+        `settled`: no row is claimed under them; otherwise such rows become `unconfirmed`.
+        """
         owners = [lease.owner for lease in given_up]
-        with self._lock:
+        with self._one_at_a_time(), suppress(LedgerError):
             for owner in owners:
                 self._leases.pop(owner, None)
-        with self._ledger.write() as connection:
-            connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
-            for lease in given_up:
-                if not settled and lease.run_id is not None:
-                    _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
+            with self._ledger.write() as connection:
+                connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
+                for lease in given_up:
+                    if not settled and lease.run_id is not None:
+                        _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
 
-    def _give_up_all(self) -> None:
-        self._give_up(list(self._leases.values()), settled=False)
-
-    async def _keep_renewing(self) -> None:
-        while True:
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        with self._lock:
             try:
-                await self._in_thread(self._renew)
-            except LedgerError:
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                await asyncio.sleep(_RENEW_SECONDS)
+                yield
+            finally:
+                if not self._leases:
+                    self._ledger.close()
+
+    def _register(self, lease: Lease) -> Lease:
+        # Only after its commit: a renewal that does not find it in the database would take it for lost.
+        self._leases[lease.owner] = lease
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_renewing, name="leases", daemon=True)
+            self._thread.start()
+        return lease
+
+    def _keep_renewing(self) -> None:
+        """Renews all leases until none is left."""
+        pause = _RENEW_SECONDS
+        while True:
+            time.sleep(pause)
+            with self._one_at_a_time():
+                if not self._leases:
+                    self._thread = None
+                    return
+                try:
+                    self._renew()
+                    pause = _RENEW_SECONDS
+                except LedgerError:
+                    pause = _RETRY_SECONDS
 
     def _renew(self) -> None:
-        with self._lock:
-            held = dict(self._leases)
-        if not held:
-            return
         began = Moment()
         with self._ledger.write() as connection:
-            renewed = set(connection.scalars(_renewal(leases.c.owner.in_(held)).returning(leases.c.owner)))
-        presence_lost = False
-        for owner, lease in held.items():
+            which = leases.c.owner.in_(self._leases)
+            renewed = set(connection.scalars(renewal(which).returning(leases.c.owner)))
+            for owner, lease in self._leases.items():
+                if owner not in renewed and lease.presence is not None:
+                    connection.execute(insert(leases).values(_row(lease, lease.presence)))
+                    renewed.add(owner)
+        for owner, lease in list(self._leases.items()):
             if owner in renewed:
                 lease.extend(began)
-            elif self._leases.pop(owner, None) is not None:
+            else:
                 lease.lost = True
-                presence_lost = presence_lost or lease.run_id is None
-        if presence_lost:
-            self._take_presence()
-
-    async def _in_thread(self, action: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, action)
+                del self._leases[owner]
 
 
-def _renewal(which: ColumnElement[bool]) -> Update:
+_keepers: dict[str, LeaseKeeper] = {}
+_keepers_lock = threading.Lock()
+
+
+def keeper_of(ledger: Ledger) -> LeaseKeeper:
+    """This process's keeper of leases in this database."""
+    with _keepers_lock:
+        if ledger.full_url not in _keepers:
+            _keepers[ledger.full_url] = LeaseKeeper(ledger)
+        return _keepers[ledger.full_url]
+
+
+def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError) -> None:
+    """Waits until `live` (owner -> end of its lease) is empty. Raises `busy` once a process takes or renews a lease.
+
+    So a start waits for a process that was killed a moment ago, and not for one that runs.
+    """
+    seen: Mapping[str, float] | None = None
+    while found := live():
+        if seen is not None and any(until != seen.get(owner) for owner, until in found.items()):
+            raise busy
+        seen = found
+        time.sleep(_WATCH_SECONDS)
+
+
+def lock_holders(connection: Connection, name: str) -> dict[str, float]:
+    """The live lease of a lock, if it is held: owner -> its end."""
+    query = select(leases.c.owner, leases.c.lease_until).where(leases.c.lock_name == name, ALIVE)
+    return dict(connection.execute(query).all())
+
+
+def holds(connection: Connection, lease: Lease) -> bool:
+    """Whether a lock is still this process's. Until the transaction ends, no other process can take it."""
+    # Its own thread can still renew it: that changes no key.
+    own = select(leases.c.owner).where(leases.c.owner == lease.owner)
+    return connection.scalar(own.with_for_update(read=True, key_share=True)) is not None
+
+
+def _new_lease(run_id: int | None, presence: Holder | None = None) -> Lease:
+    lease = Lease(uuid.uuid4().hex, run_id, presence)
+    lease.extend(Moment())
+    return lease
+
+
+def _row(lease: Lease, holder: Holder) -> dict[str, object]:
+    return {
+        "owner": lease.owner,
+        "run_id": lease.run_id,
+        "base_url": holder.base_url,
+        "holder": holder.name,
+        "worker": holder.worker,
+        "lease_until": SERVER_CLOCK + LEASE_SECONDS,
+    }
+
+
+def renewal(which: ColumnElement[bool]) -> Update:
     """The statement that renews leases, including expired ones that are still in the database."""
     return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
 
@@ -227,7 +281,7 @@ def _renewal(which: ColumnElement[bool]) -> Update:
 def renew_in(connection: Connection, lease: Lease) -> None:
     """Renews a lease within a transaction that claims under it. Raises `LeaseLostError`."""
     began = Moment()
-    if connection.execute(_renewal(leases.c.owner == lease.owner)).rowcount != 1:
+    if connection.execute(renewal(leases.c.owner == lease.owner)).rowcount != 1:
         lease.lost = True
         raise lease_lost_error()
     lease.extend(began)
@@ -236,10 +290,10 @@ def renew_in(connection: Connection, lease: Lease) -> None:
 def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
     """Deletes expired leases and marks the rows claimed under them as `unconfirmed`. Returns how many rows.
 
-    After the database restarted, all processes first get the time to renew their leases. With `run_id`, it does so
-    for this run only, and also marks rows that were claimed under a lease that is gone.
+    Expired locks stay, for a process that renews one before another process takes it. With `run_id`, it does so for
+    this run only, and also marks rows that were claimed under a lease that is gone.
     """
-    expired = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
+    expired = and_(EXPIRED, leases.c.lock_name.is_(None))
     if run_id is not None:
         expired = and_(expired, leases.c.run_id == run_id)
     with ledger.write() as connection:

@@ -6,7 +6,6 @@ they continue if the `send` that planned it leaves or dies. A start that plans i
 
 from __future__ import annotations
 
-import time as clock
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +20,7 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
-from batchsend.sending.cluster.leases import ALIVE
+from batchsend.sending.cluster.leases import ALIVE, EXPIRED, wait_until_expired
 from batchsend.sending.outbox import OPEN_ROW, QUIET_ROW
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
@@ -29,7 +28,6 @@ from batchsend.utils.timestamps import now
 
 #: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
-_CHECK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,9 @@ def waiting_workers(ledger: Ledger, base_url: str) -> list[str]:
 
 
 def _presences(base_url: ColumnElement[str] | str) -> Any:
-    return select(leases.c.holder).where(leases.c.run_id.is_(None), leases.c.base_url == base_url, ALIVE)
+    return select(leases.c.holder).where(
+        leases.c.worker, leases.c.run_id.is_(None), leases.c.base_url == base_url, ALIVE
+    )
 
 
 def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
@@ -200,23 +200,21 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
     A process that was killed a moment ago still has a lease; this waits until it expires. Raises `BusyError` where a
     process renews its lease.
     """
-    seen: dict[str, float] | None = None
-    while True:
+
+    def live() -> dict[str, float]:
         with ledger.write() as connection:
             of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
             # A process that takes a lease waits for this transaction, or this one waits for its.
             connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
             _check_no_workers(connection, name, base_url)
             # A process that renews after this finds its lease gone; one that renewed before is alive.
-            connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), ~ALIVE))
-            live = _live_leases(connection, name, base_url)
-            if not live:
+            connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), EXPIRED))
+            found = _live_leases(connection, name, base_url)
+            if not found:
                 connection.execute(update(handovers).where(of_campaign).values(open=False))
-                return
-        if seen is not None and any(until != seen.get(owner) for owner, until in live.items()):
-            raise BusyError.sending(name)
-        seen = live
-        clock.sleep(_CHECK_SECONDS)
+            return found
+
+    wait_until_expired(live, BusyError.sending(name))
 
 
 def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:

@@ -6,22 +6,47 @@ claimed are given back: the sender never got them, so they have certainly not be
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Connection, Select, bindparam, func, select, true, update
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.bulk import as_arrays, given_arrays
+from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.schema import handovers, messages, runs
-from batchsend.sending.cluster.leases import Lease, LeaseLostError, renew_in
+from batchsend.ledger.optouts import may_name
+from batchsend.ledger.schema import handovers, leases, messages, runs
+from batchsend.sending.cluster.leases import (
+    Lease,
+    LeaseLostError,
+    Moment,
+    lease_lost_error,
+    renew_in,
+    renewal,
+)
 from batchsend.sending.cluster.open_runs import OpenRun
-from batchsend.sending.outbox import LAST_ROW, Claimed, Outbox, Outcome, SuppressionFiles
+from batchsend.sending.outbox import (
+    CLAIM_VALUES,
+    CLAIMED_COLUMNS,
+    LAST_ROW,
+    OPEN_ROW,
+    Claimed,
+    Outbox,
+    Outcome,
+    SuppressionFiles,
+    is_opted_out,
+    recorded,
+    values_of,
+)
 from batchsend.statuses import IN_FLIGHT, Code, Status
+from batchsend.utils.timestamps import now, to_text
 
 T = TypeVar("T")
 
@@ -29,6 +54,55 @@ T = TypeVar("T")
 _RETRY_SECONDS = 60.0
 #: ... with this pause between attempts.
 _RETRY_INTERVAL = 0.25
+#: An exchange tells whether the run is to stop, so that it need not be asked for so long.
+_STATE_SECONDS = 0.5
+
+# One statement is one exchange: it locks and renews the lease, stores outcomes and claims the next rows. Everything
+# else waits for the lease first, so that it cannot deadlock with a process that marks dead claims.
+_renewed = renewal(leases.c.owner == bindparam("of_owner")).returning(leases.c.owner).cte("renewed")
+_lasting = select(func.count()).select_from(_renewed).scalar_subquery()
+_storing = recorded(given_arrays(Outcome.__slots__).c.__getitem__).where(_lasting >= 0).cte("storing")
+_following = (
+    select(messages.c.row)
+    .where(
+        messages.c.run_id == bindparam("of_run"),
+        messages.c.row > bindparam("after"),
+        messages.c.row <= bindparam("last"),
+        OPEN_ROW,
+        _lasting > 0,
+    )
+    .order_by(messages.c.row)
+    .limit(bindparam("claims"))
+    # Several processes claim at the same time: each skips rows that another one has just locked.
+    .with_for_update(skip_locked=True)
+    # PostgreSQL may run a subquery more than once, and lock and claim more rows each time.
+    .cte("following")
+)
+_claiming = (
+    update(messages)
+    # As an array, its unknown size does not tempt PostgreSQL into reading the whole table.
+    .where(
+        messages.c.run_id == bindparam("of_run"),
+        messages.c.row == func.any(func.array(select(_following.c.row).scalar_subquery())),
+    )
+    .values(CLAIM_VALUES)
+    .returning(*CLAIMED_COLUMNS)
+    .cte("claimed")
+)
+_exchange = (
+    select(
+        _lasting,
+        runs.c.stop_requested_at.is_not(None) | ~handovers.c.open,
+        handovers.c.start_id,
+        may_name(_claiming.c.customer_uuid, _claiming.c.phone),
+        *_claiming.c,
+    )
+    .join(handovers, handovers.c.run_id == runs.c.id)
+    .outerjoin(_claiming, true())
+    .where(runs.c.id == bindparam("of_run"))
+    .order_by(_claiming.c.row)
+    .add_cte(_storing)
+)
 
 
 @dataclass(eq=False)
@@ -75,6 +149,9 @@ class SharedOutbox(Outbox):
         self._lock = threading.Lock()
         #: Rows claimed and passed to the sender, without an outcome yet.
         self._held: set[int] = set()
+        self._connection: Connection | None = None
+        #: Whether the run was to stop, and when that was true.
+        self._stopped_at_exchange = False, -math.inf
         #: A commit failed, and may have been made all the same.
         self._unsure = False
 
@@ -106,9 +183,7 @@ class SharedOutbox(Outbox):
         return claimed
 
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
-        recheck = super().recheck
-        left = self._retry(lambda: recheck(claimed))
-        self._held.difference_update({message.row for message in claimed} - {message.row for message in left})
+        left = self._retry(lambda: self._recheck(claimed))
         self._report_done()
         return left
 
@@ -134,6 +209,10 @@ class SharedOutbox(Outbox):
             .where(runs.c.id == self._run_id)
         )
 
+        stopped_then, moment = self._stopped_at_exchange
+        if time.monotonic() - moment < _STATE_SECONDS:
+            return stopped_then
+
         def read() -> bool:
             with self._ledger.read() as connection:
                 stopped, is_open, start_id = connection.execute(query).one()
@@ -142,34 +221,81 @@ class SharedOutbox(Outbox):
         return self._retry(read)
 
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
+        if self._unsure:
+            self._release_unknown()
+        if any(map(is_opted_out, outcomes)):
+            with self._ledger.write() as connection:
+                self._store(connection, outcomes)
+            outcomes = ()
         claimed: list[Claimed] = []
-        skipped: list[Outcome] = []
-        moved: list[tuple[RowRange, int, bool]] = []
-        with self._lock:
-            chunks = [chunk for chunk in self._chunks if not chunk.exhausted]
-        with self._ledger.write() as connection:
-            if claims > 0 or self._unsure:
-                renew_in(connection, self._lease)
-            self._store(connection, outcomes)
-            if self._unsure:
-                self._release_unknown(connection)
-            for chunk in chunks:
-                wanted = claims - len(claimed)
-                if wanted <= 0:
-                    break
-                found = self._claim(connection, chunk.after, chunk.last, wanted, skipped)
-                moved.append((chunk, found[-1].row if found else chunk.after, len(found) < wanted))
-                claimed += found
-        # Only what is committed counts.
-        self._unsure = False
-        self._skipped += skipped
-        with self._lock:
-            for chunk, after, exhausted in moved:
-                chunk.after, chunk.exhausted = after, exhausted
-        self._held.update(message.row for message in claimed)
+        while outcomes or len(claimed) < claims:
+            with self._lock:
+                chunk = next((chunk for chunk in self._chunks if not chunk.exhausted), RowRange(last=-1))
+            wanted = claims - len(claimed)
+            found, suspect = self._exchange_once(outcomes, chunk, wanted)
+            outcomes = ()
+            with self._lock:
+                chunk.after, chunk.exhausted = found[-1].row if found else chunk.after, len(found) < wanted
+            self._held.update(message.row for message in found)
+            claimed += self._recheck(found) if suspect else found
+            if chunk.last < 0:
+                break
         return claimed
 
-    def _release_unknown(self, connection: Connection) -> None:
+    def _exchange_once(
+        self, outcomes: Sequence[Outcome], chunk: RowRange, claims: int
+    ) -> tuple[list[Claimed], bool]:
+        """Stores outcomes and claims rows of a chunk. Returns also whether their people may have opted out."""
+        began = Moment()
+        rows = self._execute(
+            _exchange,
+            {
+                **self._own,
+                **as_arrays(Outcome.__slots__, list(map(values_of, outcomes))),
+                "of_start": self._start_id,
+                "at": to_text(now()),
+                "after": chunk.after,
+                "last": chunk.last,
+                "claims": claims,
+            },
+        )
+        lease, stopped, start_id, *_ = rows[0]
+        if lease:
+            self._lease.extend(began)
+        elif claims > 0:
+            self._lease.lost = True
+            raise lease_lost_error()
+        self._stopped_at_exchange = stopped or start_id != self._start_id, began.monotonic
+        claimed = [Claimed(*row[4:]) for row in rows if row.row is not None]
+        suspect = any(row[3] for row in rows) or (
+            self._files is not None
+            and any(self._files.why(message.customer_uuid, message.phone) for message in claimed)
+        )
+        return claimed, suspect
+
+    def _recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        left = super().recheck(claimed)
+        self._held.difference_update({message.row for message in claimed} - {message.row for message in left})
+        return left
+
+    def _execute(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Any]:
+        """Executes a statement that is a transaction, on a connection that is kept for the next one."""
+        with ledger_errors(self._ledger.where):
+            try:
+                self._connection = self._connection or self._ledger.autocommit()
+                return self._connection.execute(statement, values).all()
+            except SQLAlchemyError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Closes the connection; the next exchange opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
+
+    def _release_unknown(self) -> None:
         unknown = (
             messages.c.run_id == self._run_id,
             messages.c.owner == self._owner,
@@ -177,8 +303,12 @@ class SharedOutbox(Outbox):
             messages.c.row.not_in(self._held),
         )
         given_back = {"status": Status.PENDING, "codes": Code.STOPPED, "sent_at": None, "owner": None}
-        if connection.execute(update(messages).where(*unknown).values(given_back)).rowcount:
-            self.rewind()
+        with self._ledger.write() as connection:
+            renew_in(connection, self._lease)
+            connection.execute(update(messages).where(*unknown).values(given_back))
+        # Only what is committed counts.
+        self._unsure = False
+        self.rewind()
 
     def _report_done(self) -> None:
         with self._lock:

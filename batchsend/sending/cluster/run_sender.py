@@ -12,7 +12,7 @@ from typing import Self
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sending.cluster.leases import Lease, LeasedPacer, LeaseKeeper
+from batchsend.sending.cluster.leases import Holder, Lease, LeasedPacer, keeper_of
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import RowRange, SharedOutbox, retry
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
@@ -37,14 +37,17 @@ class ClusterProcess:
         self.base_url = base_url
         self.leaving = threading.Event()
         self.book = SlotBook(ledger.url)
-        self.keeper = LeaseKeeper(ledger, base_url, holder, worker=worker)
+        self.keeper = keeper_of(ledger)
+        self.holder = Holder(holder, base_url, worker)
         self.ledger_id = ""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self.ledger_id = await asyncio.to_thread(self.ledger.ledger_id)
         await self._stack.enter_async_context(self.book)
-        await self._stack.enter_async_context(self.keeper)
+        if self.holder.worker:
+            presence = await asyncio.to_thread(self.keeper.take_presence, self.holder)
+            self._stack.push_async_callback(asyncio.to_thread, self.keeper.give_up, presence)
         return self
 
     async def __aexit__(
@@ -120,7 +123,8 @@ class RunSender:
             return ending
         finally:
             self._outbox = self._loop = None
-            await process.keeper.give_up(lease, settled=outbox.settled)
+            outbox.close()
+            await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
 
     def _take_lease(self) -> Lease | None:
-        return self._process.keeper.take(self._run.run_id, self._run.start_id)
+        return self._process.keeper.take(self._run.run_id, self._run.start_id, self._process.holder)

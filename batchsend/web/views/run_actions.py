@@ -101,9 +101,9 @@ def _give_up(run: RunRef, started: int | None) -> int:
     start = prepare(run.campaign, ledger=run.folder.ledger)
     ledger = open_ledger(start.ledger_url)
     try:
-        with sending_lock(ledger, run.campaign.name, run.campaign.formerly, start.settings.base_url):
+        with sending_lock(ledger, run.campaign.name, run.campaign.formerly, start.settings.base_url) as held:
             continued = started is not None and _latest_start(ledger, run.number) != started
-            return 0 if continued else ledger.give_up(run.number)
+            return 0 if continued else ledger.give_up(run.number, held)
     finally:
         ledger.close()
 

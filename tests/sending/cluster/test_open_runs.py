@@ -23,6 +23,7 @@ from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.leases import (
     LEASE_SECONDS,
+    Holder,
     Lease,
     LeasedPacer,
     LeaseKeeper,
@@ -70,18 +71,28 @@ SETTINGS = RunSettings(
 def ledger(postgres_url: str) -> Iterator[Ledger]:
     opened = open_ledger(postgres_url)
     yield opened
+    while _OUTBOXES:
+        _OUTBOXES.pop().close()
     opened.close()
+
+
+#: Those that a test uses. Each keeps a connection.
+_OUTBOXES: list[SharedOutbox] = []
 
 
 def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
     """A lease that is not renewed."""
-    lease = LeaseKeeper(ledger, BASE_URL, name, worker=worker).take(run.run_id, run.start_id)
+    keeper = LeaseKeeper(ledger)
+    lease = keeper.take(run.run_id, run.start_id, Holder(name, BASE_URL, worker))
     assert lease is not None
+    keeper._leases.clear()
+    keeper._ledger.close()
     return lease
 
 
 def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: RowRange) -> SharedOutbox:
     made = SharedOutbox(ledger, run, lease, threading.Event())
+    _OUTBOXES.append(made)
     for chunk in chunks or [RowRange()]:
         made.add(chunk)
     return made
@@ -119,11 +130,13 @@ def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Le
 
 def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
     run = a_run(ledger)
-    keeper = LeaseKeeper(ledger, BASE_URL, "w", worker=True)
-    assert keeper.take(run.run_id, run.start_id) is not None
-    assert keeper.take(run.run_id, run.start_id + 1) is None
+    keeper, holder = LeaseKeeper(ledger), Holder("w", BASE_URL, True)
+    lease = keeper.take(run.run_id, run.start_id, holder)
+    assert lease is not None
+    assert keeper.take(run.run_id, run.start_id + 1, holder) is None
     ledger.request_stop(run.run_id)
-    assert keeper.take(run.run_id, run.start_id) is None
+    assert keeper.take(run.run_id, run.start_id, holder) is None
+    keeper.give_up(lease)
     assert open_run(ledger, run.run_id) is None
 
 
@@ -159,17 +172,14 @@ def test_claims_of_dead_processes_are_unconfirmed_and_their_late_results_do_not_
 def test_giving_up_a_lease_makes_its_claims_unconfirmed(ledger: Ledger) -> None:
     run = a_run(ledger)
 
-    async def story() -> None:
-        async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
-            lease = await asyncio.to_thread(keeper.take, run.run_id, run.start_id)
-            assert lease is not None
-            mine = outbox(ledger, run, lease)
-            [claimed] = mine.exchange([], 1)
-            assert not mine.settled
-            await keeper.give_up(lease, settled=mine.settled)
-            assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
-
-    asyncio.run(story())
+    keeper = LeaseKeeper(ledger)
+    lease = keeper.take(run.run_id, run.start_id, Holder("w1", BASE_URL, True))
+    assert lease is not None
+    mine = outbox(ledger, run, lease)
+    [claimed] = mine.exchange([], 1)
+    assert not mine.settled
+    keeper.give_up(lease, settled=mine.settled)
+    assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
 
 
 def test_claims_without_a_lease_are_found(ledger: Ledger) -> None:
@@ -235,6 +245,7 @@ def test_only_chunks_are_claimed_and_they_are_done_with_their_outcomes(ledger: L
     done: list[RowRange] = []
     lease = take(ledger, run)
     mine = SharedOutbox(ledger, run, lease, threading.Event(), done.append)
+    _OUTBOXES.append(mine)
     first, second = RowRange(3, 4), RowRange(7, 8)
     mine.add(first)
     mine.add(second)
@@ -288,40 +299,37 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
     with ledger.read() as connection:
         assert connection.execute(select(leases)).all() == []
 
-    async def while_it_lives() -> None:
-        again = a_run(ledger)
-        async with LeaseKeeper(ledger, BASE_URL, "laptop", worker=False) as keeper:
-            assert await asyncio.to_thread(keeper.take, again.run_id, again.start_id) is not None
-            with pytest.raises(BusyError, match="is being sent by another process"):
-                await asyncio.to_thread(reclaim_campaign, ledger, "Spring", BASE_URL)
-        # It has given up its lease, so there is nothing to wait for.
-        await asyncio.to_thread(reclaim_campaign, ledger, "Spring", BASE_URL)
-
-    asyncio.run(while_it_lives())
+    again = a_run(ledger)
+    keeper = LeaseKeeper(ledger)
+    lease = keeper.take(again.run_id, again.start_id, Holder("laptop", BASE_URL, False))
+    assert lease is not None
+    with pytest.raises(BusyError, match="is being sent by another process"):
+        reclaim_campaign(ledger, "Spring", BASE_URL)
+    keeper.give_up(lease)
+    # There is nothing to wait for.
+    reclaim_campaign(ledger, "Spring", BASE_URL)
 
 
 def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None:
     run = a_run(ledger)
-
-    async def story() -> None:
-        async with LeaseKeeper(ledger, BASE_URL, "w1", worker=True) as keeper:
-            assert waiting_workers(ledger, BASE_URL) == ["w1"]
-            assert active_workers(ledger, run.run_id) == []
-            for refusing in (check_not_shared, reclaim_campaign):
-                with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
-                    await asyncio.to_thread(refusing, ledger, "Spring", BASE_URL)
-            # Once nothing is left of it, it can be.
-            lease = await asyncio.to_thread(keeper.take, run.run_id, run.start_id)
-            assert lease is not None
-            assert active_workers(ledger, run.run_id) == ["w1"]
-            mine = outbox(ledger, run, lease)
-            mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
-            await keeper.give_up(lease, settled=mine.settled)
-            assert run_progress(ledger, run.run_id).done
-            await asyncio.to_thread(check_not_shared, ledger, "Spring", BASE_URL)
-        assert waiting_workers(ledger, BASE_URL) == []
-
-    asyncio.run(story())
+    keeper, holder = LeaseKeeper(ledger), Holder("w1", BASE_URL, True)
+    presence = keeper.take_presence(holder)
+    assert waiting_workers(ledger, BASE_URL) == ["w1"]
+    assert active_workers(ledger, run.run_id) == []
+    for refusing in (check_not_shared, reclaim_campaign):
+        with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
+            refusing(ledger, "Spring", BASE_URL)
+    # Once nothing is left of it, it can be.
+    lease = keeper.take(run.run_id, run.start_id, holder)
+    assert lease is not None
+    assert active_workers(ledger, run.run_id) == ["w1"]
+    mine = outbox(ledger, run, lease)
+    mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
+    keeper.give_up(lease, settled=mine.settled)
+    assert run_progress(ledger, run.run_id).done
+    check_not_shared(ledger, "Spring", BASE_URL)
+    keeper.give_up(presence)
+    assert waiting_workers(ledger, BASE_URL) == []
 
 
 def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> None:
