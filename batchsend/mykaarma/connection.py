@@ -8,6 +8,7 @@ DNS, TLS) and parser, and writes the POST and reads the answer itself.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -69,29 +70,34 @@ class ApiConnections:
 
     def __init__(self, base_url: str, headers: Mapping[str, str], *, timeout: float) -> None:
         url = URL(base_url)
+        self._loop = asyncio.get_running_loop()
         # It only opens connections: taking one from its pool for each request takes longer than `idle`.
         self._connector = aiohttp.TCPConnector(limit=0)
         self._opening = aiohttp.ClientTimeout(total=None, connect=timeout)
         self._timeout = timeout
-        #: Connections without a request, and since when (the event loop's time).
-        self._idle: list[tuple[Connection, float]] = []
+        #: Connections without a request, and since when (the event loop's time), oldest first.
+        self._idle: deque[tuple[Connection, float]] = deque()
+        self._dropping: asyncio.TimerHandle | None = None
         #: Tells the connector where to connect to; it is not sent.
-        self._target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+        self._target = aiohttp.ClientRequest("POST", url, loop=self._loop)
         self._path = url.raw_path.rstrip("/")
         fixed = {"Host": url.host_port_subcomponent, "Accept-Encoding": "gzip, deflate", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
 
     async def close(self) -> None:
+        if self._dropping is not None:
+            self._dropping.cancel()
         for connection, _ in self._idle:
             connection.release()
         await self._connector.close()
 
     def idle(self) -> Connection | None:
         """A connection that is open and was used a short time ago."""
-        oldest = asyncio.get_running_loop().time() - KEEP_ALIVE_SECONDS
+        # A timer may be late, such as after a suspension.
+        self._drop_old()
         while self._idle:
-            connection, since = self._idle.pop()
-            if since >= oldest and is_usable(connection):
+            connection, _ = self._idle.pop()
+            if is_usable(connection):
                 return connection
             connection.close()
         return None
@@ -131,8 +137,21 @@ class ApiConnections:
             raise TimeoutError
 
     def put_back(self, connection: Connection) -> None:
-        """Keeps a connection for the next request."""
-        self._idle.append((connection, asyncio.get_running_loop().time()))
+        """Keeps a connection for the next request, and closes it if none comes in time."""
+        self._idle.append((connection, self._loop.time()))
+        if self._dropping is None:
+            self._dropping = self._loop.call_later(KEEP_ALIVE_SECONDS, self._drop_in_time)
+
+    def _drop_in_time(self) -> None:
+        self._drop_old()
+        self._dropping = None
+        if self._idle:
+            self._dropping = self._loop.call_at(self._idle[0][1] + KEEP_ALIVE_SECONDS, self._drop_in_time)
+
+    def _drop_old(self) -> None:
+        while self._idle and self._idle[0][1] <= self._loop.time() - KEEP_ALIVE_SECONDS:
+            connection, _ = self._idle.popleft()
+            connection.close()
 
 
 def is_usable(connection: Connection) -> bool:
