@@ -107,8 +107,8 @@ def stopped_because(ledger: Ledger, run: OpenRun) -> str | None:
     closed = not is_open and because is None and stop_requested_at is None
     if start_id != run.start_id or (closed and run_progress(ledger, run.run_id).open_rows):
         raise StoppedError(
-            f"Run {run.run_id} was taken over by another start of `send`, because this process was suspended or could "
-            f"not reach the ledger for too long. This process sends nothing more of it."
+            f"Run {run.run_id} was taken over by another start of `send`, because this process was suspended or "
+            f"could not reach the ledger for too long. This process sends nothing more of it."
         )
     return None if because is None else str(because)
 
