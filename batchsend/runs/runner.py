@@ -43,8 +43,9 @@ from batchsend.runs.start import (
 from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event, Waiting
+from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.signals import holding_signals
@@ -155,7 +156,7 @@ def rehearse(
 
 def told_to(listener: Listener) -> OnWait:
     """Tells `listener` that a start waits for its files."""
-    return lambda seconds, reason: listener(Waiting(seconds, reason))
+    return lambda seconds, reason: listener(Pause(seconds, reason))
 
 
 def _store(start: Start, plan: Plan, ledger: Ledger, held: Held) -> _Run:
