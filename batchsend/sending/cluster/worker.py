@@ -154,7 +154,8 @@ class _WorkerRun:
                     return ChunkResult.LEFT
                 if ending.reason is not None:
                     say(f"Run {run_id}: stopped: {ending.reason}")
-                    await asyncio.to_thread(close_run, self._runs.ledger, run_id, ending.reason)
+                    because = f"worker {self._runs.process.holder.name}: {ending.reason}"
+                    await asyncio.to_thread(close_run, self._runs.ledger, self._run, because)
                     return ChunkResult.OVER
             # Closing the client takes a moment: from here on, chunks go to a new sender.
             self.over = True

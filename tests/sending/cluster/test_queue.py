@@ -125,7 +125,7 @@ def test_jobs_are_chunks_that_alternate_with_those_of_other_runs(postgres_url: s
         assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
         jobs = text("SELECT args->'first', args->'last', priority FROM procrastinate_jobs ORDER BY id")
         assert connection.execute(jobs).all() == [(2, 251, 0), (252, 451, -1)]
-    close_run(ledger, run.run_id)
+    close_run(ledger, run)
     forget_chunks(ledger, run.run_id)
     with ledger.read() as connection:
         assert connection.execute(jobs).all() == []
