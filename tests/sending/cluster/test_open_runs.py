@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import time, timedelta
 
+import psycopg
 import pytest
 from clusters import a_run
 from ledgers import BASE_URL, came_to, planned, store_plan, stored
@@ -85,8 +86,7 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
     keeper = LeaseKeeper(ledger)
     lease = keeper.take(run.run_id, run.start_id, Holder(name, BASE_URL, worker))
     assert lease is not None
-    keeper._leases.clear()
-    keeper._ledger.close()
+    keeper._renewer.remove([lease.owner])
     return lease
 
 
@@ -274,7 +274,7 @@ def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger)
         if faults:
             faults.pop()
             mine._held.difference_update(message.row for message in result)
-            cause = OperationalError("COMMIT", {}, Exception("server closed the connection"))
+            cause = OperationalError("COMMIT", {}, psycopg.OperationalError("server closed the connection"))
             raise LedgerError("gone") from cause
         return result
 
