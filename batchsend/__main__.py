@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -24,6 +25,8 @@ def main() -> None:
     if was_interrupted():
         # Nothing was sent, and nothing is left to clean up: no second interrupt can change the exit code.
         os._exit(code)
+    # Spares the interpreter a search of all objects for garbage, which takes longer than the rest of its clean-up.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from batchsend.planning.plan import Plan
     from batchsend.runs.report import Report
     from batchsend.runs.start import Start
-    from batchsend.sending.sender import Event, Waiting
+    from batchsend.sending.pacing import Pause
+    from batchsend.sending.sender import Event
 
 Write = Callable[[str], None]
 
@@ -108,7 +109,7 @@ class _JsonLog:
         self._total = plan.texts
         self._event("planned", **summarize(plan).as_json(), ledger=self._ledger)
 
-    def _waiting(self, event: Waiting) -> None:
+    def _waiting(self, event: Pause) -> None:
         self._event("waiting", seconds=round(event.seconds, 1), reason=event.reason)
 
     def _progress(self, counts: OutcomeCounts, _now: float) -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import click
 
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.sender import Event, OtherOutcomes, Waiting
+from batchsend.sending.pacing import Pause
+from batchsend.sending.sender import Event, OtherOutcomes
 from batchsend.statuses import Status
 from batchsend.utils.wording import duration
 
@@ -118,7 +119,7 @@ class ProgressBar:
         self._screen.start()
 
     def listen(self, event: Event) -> None:
-        if isinstance(event, Waiting):
+        if isinstance(event, Pause):
             self._pause = f"waiting {duration(event.seconds)}: {event.reason}"
         else:
             self._pause = ""
@@ -168,7 +169,7 @@ def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event]
 
 
 def every_ten_seconds(
-    waiting: Callable[[Waiting], None], beat: Callable[[OutcomeCounts, float], None], clock: Clock
+    waiting: Callable[[Pause], None], beat: Callable[[OutcomeCounts, float], None], clock: Clock
 ) -> Callable[[Event], None]:
     """A listener that calls `waiting` for each pause, and `beat` with the counts and the time every ten seconds."""
     last = clock()
@@ -176,7 +177,7 @@ def every_ten_seconds(
 
     def listen(event: Event) -> None:
         nonlocal last
-        if isinstance(event, Waiting):
+        if isinstance(event, Pause):
             waiting(event)
             return
         counts.add(event)
@@ -195,7 +196,7 @@ def lines(
     """A line every ten seconds and one for each pause. Gives the listener that writes them."""
     write = say or partial(click.echo, err=True)
 
-    def waiting(event: Waiting) -> None:
+    def waiting(event: Pause) -> None:
         write(f"waiting {duration(event.seconds)}: {event.reason}")
 
     def beat(counts: OutcomeCounts, now: float) -> None:

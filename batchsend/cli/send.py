@@ -194,9 +194,9 @@ class _Progress:
         if self._listener is not None:
             self._listener(event)
             return
-        from batchsend.sending.sender import Waiting
+        from batchsend.sending.pacing import Pause
 
-        if isinstance(event, Waiting) and not self._quiet:
+        if isinstance(event, Pause) and not self._quiet:
             echo_wait(event.seconds, event.reason)
 
     def end(self) -> None:

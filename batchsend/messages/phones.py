@@ -8,10 +8,17 @@ contains the number, because descriptions are shown where numbers must not be.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
+from phonenumbers import (
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberFormat,
+    ValidationResult,
+)
 
 from batchsend.campaigns.zones import zones_of_area_code
 from batchsend.errors import RowProblem
@@ -95,8 +102,17 @@ def _plain_nanp(text: str) -> str | None:
 def _is_plain_nanp_prefix(area_and_exchange: str) -> bool:
     # In libphonenumber's patterns for these two regions, only the first six digits matter (a test proves it), and
     # they repeat within a list. For other regions under +1, the seventh digit also matters.
+    if _usual_us_number().fullmatch(f"{area_and_exchange}0000"):
+        return True
     number = PhoneNumber(country_code=1, national_number=int(area_and_exchange + "0000"))
     return phonenumbers.region_code_for_number(number) in _PLAIN_NANP_REGIONS
+
+
+@cache
+def _usual_us_number() -> re.Pattern[str]:
+    """Numbers with an American area code. libphonenumber asks a dozen other patterns first, for the same answer."""
+    metadata: Any = PhoneMetadata.metadata_for_region("US")
+    return re.compile(str(metadata.fixed_line.national_number_pattern))
 
 
 _dashes = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")

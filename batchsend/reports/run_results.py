@@ -68,10 +68,9 @@ class RunResults:
         self._zone = zone
         self._ledger = ledger
         self._run_id = run_id
-        self._counts = ledger.counts(run_id)
-        self.row_count = sum(
-            count for status, count in self._counts.items() if self._only is None or status in self._only
-        )
+        #: How many rows have which status and codes, as the ledger has them.
+        self.codes = code_counts(ledger, run_id)
+        self.row_count = self._count(self._only)
         self.summary = [*heading, *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
@@ -96,7 +95,13 @@ class RunResults:
         statuses = [*NEEDS_YOU, IN_FLIGHT]
         if self._only is not None:
             statuses = [status for status in statuses if status in self._only]
+        if not self._count(statuses):
+            return iter(())
         return map(self._result, run_tuples(self._ledger, self._run_id, statuses, _COLUMNS))
+
+    def _count(self, statuses: Sequence[str] | None) -> int:
+        """How many rows have one of these statuses; `None`: any."""
+        return sum(rows for status, _, rows in self.codes if statuses is None or status in statuses)
 
     def _result(self, stored: Sequence[Any]) -> ResultRow:
         """Takes the values of `_COLUMNS`."""
@@ -123,7 +128,7 @@ class RunResults:
     def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
         shown: dict[str, int] = {}
         reasons: dict[tuple[str, str], int] = {}
-        for stored_status, stored_codes, count in code_counts(self._ledger, self._run_id):
+        for stored_status, stored_codes, count in self.codes:
             status, codes = self._shown(stored_status, stored_codes)
             shown[status] = shown.get(status, 0) + count
             if codes:

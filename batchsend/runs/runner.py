@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +19,7 @@ from batchsend.errors import BatchsendError, ResultsError, StoppedError, system_
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.ledger import Held, Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.runs import code_counts
+from batchsend.ledger.runs import CodeCount, code_counts
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
@@ -41,8 +43,9 @@ from batchsend.runs.start import (
 from batchsend.sending.dispatch import dispatch
 from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
+from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event, Waiting
+from batchsend.sending.sender import Ending, Event
 from batchsend.settings import Credentials, os_user, require_credentials
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.signals import holding_signals
@@ -153,7 +156,7 @@ def rehearse(
 
 def told_to(listener: Listener) -> OnWait:
     """Tells `listener` that a start waits for its files."""
-    return lambda seconds, reason: listener(Waiting(seconds, reason))
+    return lambda seconds, reason: listener(Pause(seconds, reason))
 
 
 def _store(start: Start, plan: Plan, ledger: Ledger, held: Held) -> _Run:
@@ -258,11 +261,12 @@ def _report_handover(run: _Run) -> Report:
     """The report of a start that leaves its run to workers."""
     from batchsend.sending.cluster.open_runs import waiting_workers
 
+    codes = code_counts(run.ledger, run.id)
     return Report(
         exit=Exit.DONE,
         run_id=run.id,
-        tally=Tally.of(run.ledger.counts(run.id)),
-        codes=code_counts(run.ledger, run.id),
+        tally=_tally(codes),
+        codes=codes,
         planned=run.plan.texts,
         unusual=run.plan.unusual,
         closed=run.stored.closed,
@@ -274,32 +278,46 @@ def _report_handover(run: _Run) -> Report:
 
 def _report(run: _Run, ending: Ending) -> Report:
     """Writes the results and returns the report, still without its page."""
-    plan, ledger = run.plan, run.ledger
-    codes = code_counts(ledger, run.id)
+    plan, results = run.plan, _results_of(run)
+    codes = results.codes
     if (ending.interrupted or ending.asked) and not _rows_are_left(codes):
         ending = Ending()  # the last answers came after the signal
     exit_code, reason = _exit(ending, codes), ending.reason
     written: Path | None = None
     try:
-        written = write_results(run.results, _results_of(run))
+        written = write_results(run.results, results)
     except ResultsError as error:
         exit_code = Exit.STOPPED if exit_code is not Exit.INTERRUPTED else exit_code
         reason = f"{reason}. {error}" if reason else str(error)
     return Report(
         exit=exit_code,
         run_id=run.number,
-        tally=Tally.of(ledger.counts(run.id)),
+        tally=_tally(codes),
         codes=codes,
         ending=reason,
         results=written,
         planned=plan.texts,
-        waiting_until=waiting_until(ledger, run.id, replace(plan.wait_rules, now=now())),
+        waiting_until=_waiting_until(run, codes),
         zone=plan.wait_rules.zone,
         unusual=plan.unusual,
         closed=run.stored.closed,
         list_file=plan.sources.customers.path,
         list_saved_at=plan.sources.customers.saved_at,
     )
+
+
+def _tally(codes: Sequence[CodeCount]) -> Tally:
+    counts: Counter[str] = Counter()
+    for status, _, rows in codes:
+        counts[status] += rows
+    return Tally.of(counts)
+
+
+def _waiting_until(run: _Run, codes: Sequence[CodeCount]) -> datetime | None:
+    """When the first row that waits for a time may be sent."""
+    if not _rows_are_left(codes):
+        return None
+    return waiting_until(run.ledger, run.id, replace(run.plan.wait_rules, now=now()))
 
 
 def _results_of(run: _Run) -> RunResults:

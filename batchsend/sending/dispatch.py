@@ -11,9 +11,9 @@ from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.mykaarma.client import Poster
 from batchsend.sending.outbox import Outbox
-from batchsend.sending.pacing import Pacer, Pacing
+from batchsend.sending.pacing import Pacer, Pacing, Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Sender, Waiting
+from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Sender
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now
@@ -101,7 +101,7 @@ class SendLoop:
         left = (opening - checked_at).total_seconds()
         if left > 0:
             until = for_people(opening, zone_with_newest_rules(hours.fallback))
-            self._listener(Waiting(left, f"quiet hours until {until}"))
+            self._listener(Pause(left, f"quiet hours until {until}"))
         while (left := (opening - now()).total_seconds()) > 0:
             if now() < checked_at - _SET_BACK:
                 return None

@@ -13,9 +13,7 @@ the plan was made, and their rows become `skipped`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
     from batchsend.mykaarma.protocol import Answered
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A row that only this process may send now. `attempts`: requests made for it before."""
 
     row: int
@@ -47,8 +44,7 @@ class Claimed:
     clock: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome of a claimed row. `sent_at` is UTC text, `latency_ms` the time to the answer in milliseconds."""
 
     row: int
@@ -99,7 +95,7 @@ CLAIMED_COLUMNS = [
     messages.c.clock,
 ]
 
-_STORED = tuple(name for name in Outcome.__slots__ if name != "row")
+_STORED = tuple(name for name in Outcome._fields if name != "row")
 
 
 def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
@@ -158,10 +154,9 @@ def _skipped(given: Given) -> Update:
     )
 
 
-_record = RowUpdate(Outcome.__slots__, recorded)
+_record = RowUpdate(Outcome._fields, recorded)
 _release = RowUpdate(("row", "attempts"), _released)
 _skip = RowUpdate(("row", "descriptions"), _skipped)
-values_of = attrgetter(*Outcome.__slots__)
 
 
 #: Conditions on `messages`: rows that can be claimed, and rows that wait for quiet hours to end.
@@ -202,7 +197,6 @@ _claim = (
 _found = _following.subquery()
 _find = select(func.json_group_array(func.json_array(*_found.c)))
 _claim_found = update(messages).where(*_open).values(CLAIM_VALUES)
-_row_of = attrgetter("row")
 #: No list has a row beyond this one.
 LAST_ROW = 2**31 - 1
 
@@ -219,7 +213,12 @@ class SuppressionFiles(Protocol):
 
 
 class MessageStore(Protocol):
-    """Where claims come from and outcomes go: `Outbox`."""
+    """Where claims come from and outcomes go: `Outbox`.
+
+    `outcome_delay`: how many seconds an outcome may wait for others, so that they share one commit.
+    """
+
+    outcome_delay: float
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]: ...
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]: ...
@@ -235,6 +234,9 @@ class Outbox:
     disk: call it from a thread. Raises `LedgerError`, or `StoppedError` if a suppression file cannot be read; then
     nothing of the call was stored.
     """
+
+    #: A commit to a disk takes a millisecond or two.
+    outcome_delay = 0.005
 
     def __init__(
         self,
@@ -295,7 +297,7 @@ class Outbox:
         if not outcomes:
             return
         opted_out = self._claimed_here(connection, [o.row for o in outcomes if is_opted_out(o)])
-        _record.execute(connection, list(map(values_of, outcomes)), self._own)
+        _record.execute(connection, outcomes, self._own)
         if opted_out:
             add_opted_out(connection, self._run_id, opted_out, now())
 
@@ -347,9 +349,9 @@ class Outbox:
         claim = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
         if connection.dialect.name != "sqlite":
             rows = connection.execute(_claim, {**where, **claim, "claims": claims})
-            return sorted((Claimed(*row) for row in rows), key=_row_of)
+            return sorted(map(Claimed._make, rows))
         found = connection.scalar(_find, {**where, "claims": claims})
-        claimed = [Claimed(*row) for row in orjson.loads(found or "[]")]
+        claimed = list(map(Claimed._make, orjson.loads(found or "[]")))
         if claimed:
             connection.execute(_claim_found, {**where, **claim, "last": claimed[-1].row})
         return claimed

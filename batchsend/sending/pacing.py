@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ RECOVERY_SECONDS = 5.0
 _LATE_SECONDS = 0.01
 #: The share of the rate that is really used.
 _PACE = 0.985
+#: Rows are claimed this many seconds ahead of their slots, so that commits do not use up slots.
+_CLAIM_AHEAD_SECONDS = 0.2
 #: Exponential back-off with full jitter: the longest wait doubles from the first to the second of these, in seconds.
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
@@ -38,6 +41,11 @@ def bucket(rate: float) -> AsyncLimiter:
     return AsyncLimiter(capacity, capacity / (rate * _PACE))
 
 
+def rows_ahead(rate: float) -> int:
+    """How many rows to claim ahead of their slots."""
+    return max(1, math.ceil(rate * _CLAIM_AHEAD_SECONDS))
+
+
 def backoff(refusals: int, jitter: random.Random) -> float:
     """The seconds to wait after so many refusals in a row."""
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (refusals - 1))
@@ -46,7 +54,7 @@ def backoff(refusals: int, jitter: random.Random) -> float:
 
 @dataclass(frozen=True)
 class Pause:
-    """All requests wait for so many seconds, because of `reason` (a sentence for people)."""
+    """All requests wait for so many seconds, because of `reason` (words for people)."""
 
     seconds: float
     reason: str

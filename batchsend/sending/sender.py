@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from batchsend.errors import StoppedError
@@ -20,28 +20,18 @@ from batchsend.mykaarma.client import Departure, Poster
 from batchsend.mykaarma.protocol import Answered, Judgement, Request, RetryLater, message_identity
 from batchsend.sending.failure_streak import FailureStreak, GiveUpTimer
 from batchsend.sending.outbox import Claimed, MessageStore, Outcome, outcome_of
-from batchsend.sending.pacing import Pacing
+from batchsend.sending.pacing import Pacing, Pause, rows_ahead
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Code, Status
 
 T = TypeVar("T")
 
-#: Rows are claimed this many seconds ahead of their slots, so that commits do not use up slots.
-_CLAIM_AHEAD_SECONDS = 0.2
 #: Rows that have waited so long for their slots are checked again: their people may have opted out meanwhile.
 _RECHECK_SECONDS = 1.0
 #: How often to check for a stop request or the deadline.
 _WATCH_SECONDS = 0.5
 #: A later wake-up means the machine was suspended; that time does not count.
 _SUSPENDED_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Sending pauses for `seconds`, because of `reason`."""
-
-    seconds: float
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +43,7 @@ class OtherOutcomes:
 
 #: What a listener gets: pauses, and outcomes after they are on disk. A row whose person opted out after the plan is
 #: an outcome too (`skipped`).
-Event = Outcome | Waiting | OtherOutcomes
+Event = Outcome | Pause | OtherOutcomes
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,9 @@ class Sender:
         self._quiet: list[Claimed] = []
         self._underway: dict[asyncio.Task[Judgement], _Underway] = {}
         self._outcomes: list[Outcome] = []
-        self._pauses: list[Waiting] = []
+        #: When the event loop's time is this, `_outcomes` are stored, however few they are.
+        self._due_at = 0.0
+        self._pauses: list[Pause] = []
         self._claimed = 0
         self._exhausted = False
         self._ending: Ending | None = None
@@ -167,7 +159,7 @@ class Sender:
             if await self._exchange():
                 continue
             if self._stopping() and self._ready:
-                # Before the last answer comes: a second Ctrl-C then leaves only requests in flight unconfirmed.
+                # Now, so that a second Ctrl-C leaves only requests in flight unconfirmed.
                 await self._release_ready()
                 continue
             if self._finished():
@@ -187,10 +179,10 @@ class Sender:
         return (self._stopping() and not self._underway) or (self._exhausted and self._claimed == 0)
 
     async def _exchange(self) -> bool:
-        """Stores outcomes and claims rows in one commit. Returns whether there was anything to do."""
+        """Stores outcomes and claims rows in one commit, if that is due. Returns whether it was."""
         outcomes = list(self._outcomes)
-        wanted = self._claims_wanted(len(outcomes))
-        if not outcomes and not wanted:
+        wanted = self._claims_wanted()
+        if not wanted and not self._outcomes_due():
             return False
         try:
             claimed = await self._in_thread(self._store.exchange, outcomes, wanted)
@@ -201,6 +193,7 @@ class Sender:
         del self._outcomes[: len(outcomes)]
         self._claimed += len(claimed) - len(outcomes)
         self._exhausted = self._exhausted or len(claimed) < wanted
+        self._outcomes_wait()
         if not self._ready:
             self._checked_at = asyncio.get_running_loop().time()
         for message in claimed:
@@ -210,14 +203,30 @@ class Sender:
             self._listener(outcome)
         return True
 
-    def _claims_wanted(self, outcomes: int) -> int:
+    def _outcomes_wait(self) -> None:
+        """Lets outcomes wait a little, so that more of them share a commit."""
+        loop = asyncio.get_running_loop()
+        self._due_at = loop.time() + self._store.outcome_delay
+        loop.call_at(self._due_at, self._changed.set)
+
+    def _outcomes_due(self) -> bool:
+        """Whether the outcomes are worth a commit, or have waited long enough, or no more will come."""
+        no_more = self._stopping() or (self._exhausted and not self._underway)
+        enough = 2 * len(self._outcomes) >= self._settings.concurrency
+        waited = asyncio.get_running_loop().time() >= self._due_at
+        return bool(self._outcomes) and (enough or no_more or waited)
+
+    def _wake_if_due(self) -> None:
+        if self._stopping() or self._quiet or self._outcomes_due() or self._claims_wanted():
+            self._changed.set()
+
+    def _claims_wanted(self) -> int:
         if self._stopping() or self._exhausted:
             return 0
-        concurrency = self._settings.concurrency
-        ahead = min(concurrency, max(1, math.ceil(self._pacer.rate * _CLAIM_AHEAD_SECONDS)))
+        ahead = min(self._settings.concurrency, rows_ahead(self._pacer.rate))
         if len(self._ready) * 2 > ahead:
             return 0
-        room = 2 * concurrency - (self._claimed - outcomes)
+        room = 2 * self._settings.concurrency - (self._claimed - len(self._outcomes))
         return max(0, min(ahead - len(self._ready), room))
 
     async def _release_quiet(self) -> None:
@@ -285,7 +294,7 @@ class Sender:
             else:
                 self._free.release()
                 self._quiet.append(message)
-            self._changed.set()
+            self._wake_if_due()
 
     def _start_request(self, message: Claimed, slot: float) -> None:
         departure = Departure(self._pacer.departure, self._settings.timeout)
@@ -312,7 +321,7 @@ class Sender:
             self._requeue(underway.message)
         else:
             self._record(underway, Answered(Status.UNCONFIRMED, (Code.INTERRUPTED,)))
-        self._changed.set()
+        self._wake_if_due()
 
     def _notice_crash(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -323,7 +332,7 @@ class Sender:
         if isinstance(judgement, Answered):
             self._record(underway, judgement)
             return
-        self._requeue(replace(underway.message, attempts=underway.message.attempts + 1))
+        self._requeue(underway.message._replace(attempts=underway.message.attempts + 1))
         if isinstance(judgement, RetryLater):
             self._back_off(underway, judgement)
         else:
@@ -336,6 +345,8 @@ class Sender:
 
     def _record(self, underway: _Underway, answer: Answered) -> None:
         ended = asyncio.get_running_loop().time()
+        if not self._outcomes:
+            self._outcomes_wait()
         self._outcomes.append(outcome_of(underway.message, answer, underway.departure, ended))
         if answer.http_status is not None:
             self._pacer.reset_backoff()
@@ -354,7 +365,8 @@ class Sender:
             reason=retry.reason,
         )
         if pause is not None:
-            self._pauses.append(Waiting(pause.seconds, pause.reason))
+            self._pauses.append(pause)
+            self._changed.set()
             # The server could drop a connection that was opened for a request and is idle during the pause.
             self._cancel_unsent()
         self._check_deadline()

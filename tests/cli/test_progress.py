@@ -15,7 +15,8 @@ from rich.console import Console
 from batchsend.cli import progress
 from batchsend.cli.progress import OutcomeCounts, ProgressBar, Rate
 from batchsend.sending.outbox import Outcome
-from batchsend.sending.sender import OtherOutcomes, Waiting
+from batchsend.sending.pacing import Pause
+from batchsend.sending.sender import OtherOutcomes
 from batchsend.statuses import Status
 
 TAKEN = Outcome(2, Status.ACCEPTED)
@@ -121,7 +122,7 @@ def test_a_pause_is_shown_until_the_next_outcome() -> None:
     screen = Screen()
     shown = ProgressBar(5, screen.console(), FakeClock())
     shown.open()
-    shown.listen(Waiting(12, "myKaarma asks for fewer requests"))
+    shown.listen(Pause(12, "myKaarma asks for fewer requests"))
     shown.draw()
     assert "waiting about 12 seconds: myKaarma asks for fewer requests" in screen.text()
     shown.listen(TAKEN)
@@ -161,7 +162,7 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
         for number in range(2501):
             clock.seconds = number / 100
             listen(TAKEN)
-        listen(Waiting(90, "quiet hours until 9:00 AM"))
+        listen(Pause(90, "quiet hours until 9:00 AM"))
     assert lines == [
         "1,001 of 3,000 (1,001 accepted), 100.1/s",
         "2,001 of 3,000 (2,001 accepted), 100.0/s",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from ledgers import (
@@ -79,7 +78,7 @@ def test_all_of_an_outcome_is_stored_together_with_the_next_claims(ledger: Ledge
     assert [claimed.row for claimed in sender.exchange([outcome], 1)] == [3]
     with ledger.read() as connection:
         row = connection.execute(select(messages).where(messages.c.row == 2)).mappings().one()
-    for name in Outcome.__slots__:
+    for name in Outcome._fields:
         assert row[name] == getattr(outcome, name), name
     assert row["owner"] is None
     assert row["start_id"] == stored_plan.start_id
@@ -104,7 +103,7 @@ def test_a_released_row_waits_again_and_keeps_its_attempts(ledger: Ledger) -> No
     stored_plan = store_plan(ledger, [planned(2), planned(3)])
     sender = outbox(ledger, stored_plan)
     first, second = sender.exchange([], 2)
-    sender.release([replace(first, attempts=3)])
+    sender.release([first._replace(attempts=3)])
     sender.release([])
     outbox(ledger, stored_plan, "you").release([second])
     assert stored(ledger, stored_plan.run_id) == {2: ("pending", "STOPPED"), 3: (IN_FLIGHT, "STOPPED")}

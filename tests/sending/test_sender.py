@@ -24,9 +24,9 @@ from batchsend.mykaarma.protocol import (
     SendingAttributes,
 )
 from batchsend.sending.outbox import Claimed, Outcome
-from batchsend.sending.pacing import Pacer
+from batchsend.sending.pacing import Pacer, Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event, Sender, Waiting
+from batchsend.sending.sender import Ending, Event, Sender
 from batchsend.statuses import Code, Status
 
 SETTINGS = RunSettings(
@@ -57,6 +57,8 @@ def unconfirmed(*codes: str, http_status: int | None = None) -> Answered:
 
 class Store:
     """A ledger in memory that checks every change of state."""
+
+    outcome_delay = 0.005
 
     def __init__(self, rows: int) -> None:
         self.state: dict[int, str] = dict.fromkeys(range(2, rows + 2), "pending")
@@ -149,8 +151,8 @@ class Story:
     lasted: float
 
     @property
-    def pauses(self) -> list[Waiting]:
-        return [event for event in self.events if isinstance(event, Waiting)]
+    def pauses(self) -> list[Pause]:
+        return [event for event in self.events if isinstance(event, Pause)]
 
     @property
     def times(self) -> list[float]:

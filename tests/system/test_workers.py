@@ -76,7 +76,7 @@ def test_what_one_worker_runs_into_stops_the_run_for_all(shared: Shared, sandbox
     with shared.workers(1, MYKAARMA_PASSWORD="wrong"):
         stopped = world.send()
     assert stopped.code == 3
-    assert "Stopped: myKaarma does not accept the username and password" in stopped.out
+    assert "Stopped: worker w0: myKaarma does not accept the username and password" in stopped.out
     assert set(shared.statuses(1)) <= {"accepted", "pending"}
     world.write(campaign="[sending]\nrate = 1000\n")
     assert world.send().code == 0

@@ -103,7 +103,7 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
     unconfirmed_rows: list[UnconfirmedRow] = []
     stored = ledger.counts(run_id)
     others = [status for status in stored if status not in TAKEN]
-    for row in run_rows(ledger, run_id, others, _COLUMNS):
+    for row in run_rows(ledger, run_id, others, _COLUMNS) if others else ():
         status, codes = shown(row["status"], row["codes"])
         groups.add(status, codes, row)
         if status == Status.UNCONFIRMED and len(unconfirmed_rows) < _UNCONFIRMED_SHOWN:

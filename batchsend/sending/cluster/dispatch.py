@@ -80,6 +80,7 @@ class _Share:
         ask: AskWhetherToStop | None,
     ) -> None:
         self._ledger = ledger
+        self._run = run
         self._run_id = run.run_id
         self._sender = sender
         self._outcomes = outcomes
@@ -115,7 +116,7 @@ class _Share:
             # Other processes have claimed the remaining rows, or have given some back.
             while not (state := await self._retry(run_progress, self._ledger, self._run_id)).open_rows:
                 if state.done:
-                    await self._retry(close_run, self._ledger, self._run_id)
+                    await self._retry(close_run, self._ledger, self._run)
                     return ending
                 if self._has_left():
                     return ending
@@ -137,13 +138,13 @@ class _Share:
 
     async def _why_stopped(self) -> Ending:
         """Why the run was stopped: by a request, or by a process that ran into a problem."""
-        reason = await self._retry(stopped_because, self._ledger, self._run_id)
+        reason = await self._retry(stopped_because, self._ledger, self._run)
         return Ending(reason) if reason is not None else STOP_REQUESTED
 
     async def _stop_others(self, ending: Ending) -> Ending:
         """Stops the run for all processes and waits for their requests in flight."""
         because = None if ending.interrupted or ending.asked else ending.reason
-        await self._retry(close_run, self._ledger, self._run_id, because)
+        await self._retry(close_run, self._ledger, self._run, because)
         while await self._retry(is_being_sent, self._ledger, self._run_id):
             await asyncio.sleep(_CHECK_SECONDS)
             await self._retry(interrupt_expired, self._ledger, self._run_id)

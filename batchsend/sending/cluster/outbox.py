@@ -42,7 +42,6 @@ from batchsend.sending.outbox import (
     SuppressionFiles,
     is_opted_out,
     recorded,
-    values_of,
 )
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
@@ -60,7 +59,7 @@ _STATE_SECONDS = 0.5
 # else waits for the lease first, so that it cannot deadlock with a process that marks dead claims.
 _renewed = renewal(leases.c.owner == bindparam("of_owner")).returning(leases.c.owner).cte("renewed")
 _lasting = select(func.count()).select_from(_renewed).scalar_subquery()
-_storing = recorded(given_arrays(Outcome.__slots__).c.__getitem__).where(_lasting >= 0).cte("storing")
+_storing = recorded(given_arrays(Outcome._fields).c.__getitem__).where(_lasting >= 0).cte("storing")
 _following = (
     select(messages.c.row)
     .where(
@@ -226,7 +225,7 @@ class SharedOutbox(Outbox):
             _exchange,
             {
                 **self._own,
-                **as_arrays(Outcome.__slots__, list(map(values_of, outcomes))),
+                **as_arrays(Outcome._fields, outcomes),
                 "of_start": self._start_id,
                 "at": to_text(now()),
                 "after": self._after,

@@ -159,7 +159,8 @@ class _WorkerRun:
                     return
                 if ending.reason is not None:
                     say(f"Run {run_id}: stopped: {ending.reason}")
-                    await asyncio.to_thread(close_run, self._runs.ledger, run_id, ending.reason)
+                    because = f"worker {self._runs.process.holder.name}: {ending.reason}"
+                    await asyncio.to_thread(close_run, self._runs.ledger, self.run, because)
                     return
                 if self._quota.allowed == allowed:
                     # Its rows are sent, or none is left.

@@ -122,11 +122,11 @@ def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Le
     assert open_run(ledger, run.run_id) == run
     assert open_runs(ledger, BASE_URL) == [run]
     assert open_runs(ledger, "https://elsewhere.example.com") == []
-    close_run(ledger, run.run_id, "the password is wrong")
-    close_run(ledger, run.run_id, "the network is down")
-    close_run(ledger, run.run_id)
+    close_run(ledger, run, "the password is wrong")
+    close_run(ledger, run, "the network is down")
+    close_run(ledger, run)
     assert open_run(ledger, run.run_id) is None
-    assert stopped_because(ledger, run.run_id) == "the password is wrong"
+    assert stopped_because(ledger, run) == "the password is wrong"
 
 
 def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
