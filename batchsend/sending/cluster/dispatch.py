@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
@@ -26,7 +27,7 @@ from batchsend.sending.cluster.open_runs import (
     run_progress,
     stopped_because,
 )
-from batchsend.sending.cluster.outbox import Quota, retry
+from batchsend.sending.cluster.outbox import Quota
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes

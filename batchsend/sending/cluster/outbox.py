@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, func, select, true, update
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import as_arrays, given_arrays
-from batchsend.ledger.database_errors import ledger_errors
+from batchsend.ledger.database_errors import ledger_errors, retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out, may_name
 from batchsend.ledger.schema import handovers, leases, messages, runs
@@ -48,10 +48,6 @@ from batchsend.utils.timestamps import now, to_text
 
 T = TypeVar("T")
 
-#: A database that cannot be reached is retried for this long ...
-_RETRY_SECONDS = 60.0
-#: ... with this pause between attempts.
-_RETRY_INTERVAL = 0.25
 #: An exchange tells whether the run is to stop, so that it need not be asked for so long.
 _STATE_SECONDS = 0.5
 
@@ -290,25 +286,3 @@ class SharedOutbox(Outbox):
                 raise
 
         return retry(attempt, self._leaving.is_set)
-
-
-def retry(action: Callable[[], T], give_up: Callable[[], bool]) -> T:
-    """Calls `action` again while the database cannot be reached, for a minute at most, unless it is to give up."""
-    deadline = time.monotonic() + _RETRY_SECONDS
-    while True:
-        try:
-            return action()
-        except LeaseLostError:
-            raise
-        except LedgerError as error:
-            if not _is_outage(error) or give_up() or time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_INTERVAL)
-
-
-def _is_outage(error: LedgerError) -> bool:
-    """Whether the database could not be reached or was restarted, rather than refused a statement."""
-    cause = error.__cause__
-    return isinstance(cause, (OperationalError, InterfaceError)) or (
-        isinstance(cause, DBAPIError) and cause.connection_invalidated
-    )

@@ -9,12 +9,13 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.sending.cluster.leases import Holder, Lease, LeasedPacer, keeper_of
 from batchsend.sending.cluster.open_runs import OpenRun
-from batchsend.sending.cluster.outbox import Quota, SharedOutbox, retry
+from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
