@@ -70,7 +70,7 @@ replay: $(TOOLS) ## replay 100,000 delivery updates in three orders, and 10,000 
 	$(BIN)/python tests/scripts/replay_updates.py
 	BATCHSEND_MALFORMED=10000 $(BIN)/pytest -q tests/services/test_callbacks.py -k malformed
 
-# QUICK=1 uses smaller lists (3 minutes). The full suite sends a million texts to a server on this computer.
+# QUICK=1 uses smaller lists (6 minutes). The full suite sends a million texts to a server on this computer.
 bench: $(TOOLS) $(BENCH_TOOLS) ## compare the speed with bare libraries, in benchmarks/RESULTS.md; QUICK=1 takes 6 minutes
 	$(BIN)/python benchmarks/suite.py $(if $(QUICK),--quick)
 
