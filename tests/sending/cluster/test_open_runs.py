@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import time, timedelta
 
+import psycopg
 import pytest
 from clusters import a_run
 from ledgers import BASE_URL, came_to, planned, store_plan, stored
@@ -288,8 +289,8 @@ def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger)
         result = exchange(outcomes, claims)
         if faults:
             faults.pop()
-            mine._held.difference_update(message.row for message in result)
-            cause = OperationalError("COMMIT", {}, Exception("server closed the connection"))
+            lost = psycopg.OperationalError("server closed the connection")
+            cause = OperationalError("SELECT", {}, lost)
             raise LedgerError("gone") from cause
         return result
 
