@@ -272,10 +272,12 @@ class Ledger:
         raises an error if the campaign's lock was lost, and `also` gets the numbers of run and start after all rows.
         """
         assert plan.file is not None  # noqa: S101 - a scratch ledger is a file
+        continues = run_id is not None
         with (
             ledger_errors(self.where),
-            attached_plan(self._engine, plan._engine, plan.file) as (connection, planned),
+            attached_plan(self._engine, plan._engine, plan.file, continues=continues) as attached,
         ):
+            connection = attached.connection
             held(connection)
             campaign_id = _store_campaign(connection, identity, campaign_id)
             closed: dict[int, int] = {}
@@ -285,10 +287,10 @@ class Ledger:
                 run_id = _insert_run(connection, campaign_id, run)
             else:
                 restore_opened(connection, messages.c.run_id == run_id)
-                supersede(connection, planned, run_id, to_text(now()))
+                supersede(attached, run_id, to_text(now()))
                 _continue_run(connection, run_id, run)
             start_id = _insert_start(connection, run_id, start)
-            store_rows(connection, planned, run_id, campaign_id)
+            store_rows(attached, run_id, campaign_id)
             if also is not None:
                 also(connection, run_id, start_id)
         return StoredPlan(run_id, start_id, closed)
