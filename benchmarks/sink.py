@@ -1,4 +1,4 @@
-"""An API that accepts every text immediately: nginx if it is installed, otherwise an aiohttp process."""
+"""An API that accepts every text: immediately (nginx if it is installed, otherwise an aiohttp process), or later."""
 
 from __future__ import annotations
 
@@ -52,6 +52,37 @@ async def main():
 asyncio.run(main())
 """
 
+#: A server that does little but wait, so that a slow API is never a busy one.
+_SLOW = """
+import asyncio, itertools, re, sys
+
+delay, numbers = float(sys.argv[1]), itertools.count()
+length_of = re.compile(rb"content-length: *(\\d+)", re.IGNORECASE)
+
+class Connection(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.received, self.loop = transport, b"", asyncio.get_running_loop()
+
+    def data_received(self, data):
+        self.received += data
+        head, found, body = self.received.partition(b"\\r\\n\\r\\n")
+        if found and len(body) >= int(length_of.search(head)[1]):
+            self.received = b""
+            self.loop.call_later(delay, self.answer)
+
+    def answer(self):
+        body = b'{"status":"SUCCESS","messageUUID":"message-%d","errors":null}' % next(numbers)
+        head = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
+        self.transport.write(head + body)
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=1024)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
 
 @dataclass(frozen=True)
 class Sink:
@@ -65,9 +96,29 @@ class Sink:
 def running_sink(folder: Path) -> Iterator[Sink]:
     """A sink on a free port, with its files in `folder`."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    process, sink = _aiohttp() if program is None else _nginx(program, folder)
-    try:
+    if program is None:
+        print(
+            "nginx is not installed. An aiohttp process answers instead, which is slower than batchsend sends."
+        )
+        process, sink = _python("aiohttp (nginx is not installed)", _AIOHTTP)
+    else:
+        process, sink = _nginx(program, folder)
+    with _running(process):
         yield sink
+
+
+@contextmanager
+def slow_sink(seconds: float) -> Iterator[Sink]:
+    """A sink that answers each request after so many seconds."""
+    process, sink = _python(f"an API that answers after {seconds * 1000:.0f} ms", _SLOW, str(seconds))
+    with _running(process):
+        yield sink
+
+
+@contextmanager
+def _running(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
     finally:
         process.terminate()
         process.wait()
@@ -102,10 +153,10 @@ def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], Sink]:
     return process, Sink(f"http://127.0.0.1:{port}", version.strip().removeprefix("nginx version: "))
 
 
-def _aiohttp() -> tuple[subprocess.Popen[bytes], Sink]:
-    print("nginx is not installed. An aiohttp process answers instead, which is slower than batchsend sends.")
-    process = subprocess.Popen([sys.executable, "-c", _AIOHTTP], stdout=subprocess.PIPE)
+def _python(name: str, program: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Sink]:
+    """Runs a server that prints its address."""
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
     assert process.stdout is not None
     found = re.search(rb"http://\S+", process.stdout.readline())
     assert found is not None
-    return process, Sink(found[0].decode(), "aiohttp (nginx is not installed)")
+    return process, Sink(found[0].decode(), name)

@@ -267,7 +267,7 @@ def start_rows(folder: Path, sink: Sink, sizes: Sizes, faces: Sequence[str]) -> 
         ),
         *(
             Row(
-                f"from {'the click' if face == WEB else 'Enter'} to the first request {face}, 500 rows vs. importing "
+                f"from {'the click' if face == WEB else 'Enter'} {face} to the first request, 500 rows vs. importing "
                 f"pandas and aiohttp",
                 Target(most=1.6),
                 ratios(seconds, libraries),

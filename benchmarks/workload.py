@@ -63,11 +63,11 @@ def customers(count: int) -> Iterator[tuple[str, ...]]:
         )
 
 
-def write_folder(folder: Path, file: str, count: int) -> None:
+def write_folder(folder: Path, file: str, count: int, connections: int = CONNECTIONS) -> None:
     """Writes a campaign, its template, and a list of `count` customers (`.csv` or `.xlsx`) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "campaign.toml").write_text(
-        CAMPAIGN.format(file=file, connections=CONNECTIONS), encoding="utf-8"
+        CAMPAIGN.format(file=file, connections=connections), encoding="utf-8"
     )
     (folder / "message.txt.j2").write_text(TEMPLATE, encoding="utf-8")
     path = folder / file

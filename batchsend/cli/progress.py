@@ -24,6 +24,7 @@ from batchsend.utils.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 10.0
@@ -96,27 +97,18 @@ class OutcomeCounts:
 
 
 class ProgressBar:
-    """A bar on a terminal. `listen` only counts; `draw` brings the screen up to date."""
+    """A bar on a terminal. `listen` only counts; `draw` brings the screen up to date.
 
-    def __init__(self, total: int, console: Console, clock: Clock = time.monotonic) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    The first `draw` starts the display, so that the first request does not wait until its library is loaded.
+    """
 
+    def __init__(self, total: int, console: Console | None = None, clock: Clock = time.monotonic) -> None:
+        self._total = total
+        self._console = console
         self._clock = clock
         self._counts = OutcomeCounts(clock())
         self._pause = ""
-        columns = (
-            TextColumn("  sending"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:>8}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[message]}"),
-        )
-        self._screen = Progress(*columns, console=console, auto_refresh=False, get_time=clock)
-        self._task = self._screen.add_task("send", total=total, rate="", message="")
-
-    def open(self) -> None:
-        self._screen.start()
+        self._display: Progress | None = None
 
     def listen(self, event: Event) -> None:
         if isinstance(event, Pause):
@@ -126,30 +118,46 @@ class ProgressBar:
             self._counts.add(event)
 
     def draw(self) -> None:
-        self._update()
-        self._screen.refresh()
+        self._updated().refresh()
 
     def close(self) -> None:
         """Draws the final state, which stays on the screen."""
-        self._update()
-        self._screen.stop()
+        self._updated().stop()
 
-    def _update(self) -> None:
+    def _updated(self) -> Progress:
+        self._display = self._display or self._started()
         counts = self._counts
-        self._screen.update(
-            self._task,
+        self._display.update(
+            self._display.task_ids[0],
             completed=counts.done,
             rate=counts.rate(self._clock()),
             message=self._pause or counts.sentence(),
         )
+        return self._display
+
+    def _started(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("  sending"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:>8}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[message]}"),
+        )
+        console = self._console or Console(stderr=True)
+        display = Progress(*columns, console=console, auto_refresh=False, get_time=self._clock)
+        display.add_task("send", total=self._total, rate="", message="")
+        display.start()
+        return display
 
 
 @contextmanager
 def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event], None]]:
     """A live bar on standard error. Gives the listener that moves it."""
-    from rich.console import Console
-
-    shown = ProgressBar(total, console or Console(stderr=True))
+    shown = ProgressBar(total, console)
     ended = Flag()
 
     def draw_until_the_end() -> None:
@@ -158,7 +166,6 @@ def bar(total: int, console: Console | None = None) -> Iterator[Callable[[Event]
 
     # A thread, so that neither a slow terminal nor the drawing itself holds up the requests.
     drawing = Thread(target=draw_until_the_end, name="progress", daemon=True)
-    shown.open()
     drawing.start()
     try:
         yield shown.listen

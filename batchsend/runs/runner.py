@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batchsend.errors import BatchsendError, ResultsError, StoppedError, system_sentence
 from batchsend.exits import Exit, exit_of_rows
+from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Held, Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import CodeCount, code_counts
@@ -186,8 +187,8 @@ def _send_and_report(
             raise stopped from error
         if ending.left:
             return _report_handover(run)
-        report = _report(run, ending)
-        run.ledger.end_start(run.stored.start_id, report.exit, report.ending or "done")
+        report = retry(lambda: _report(run, ending))
+        retry(lambda: run.ledger.end_start(run.stored.start_id, report.exit, report.ending or "done"))
     return _with_page(report, run)
 
 

@@ -104,7 +104,6 @@ def test_outcomes_of_other_processes_count_in_one_step() -> None:
 def test_only_drawing_writes_and_it_shows_all_events() -> None:
     clock, screen = FakeClock(), Screen()
     shown = ProgressBar(20_000, screen.console(), clock)
-    shown.open()
     before = screen.text()
     for number in range(10_000):
         clock.seconds = number / 1000
@@ -121,7 +120,6 @@ def test_only_drawing_writes_and_it_shows_all_events() -> None:
 def test_a_pause_is_shown_until_the_next_outcome() -> None:
     screen = Screen()
     shown = ProgressBar(5, screen.console(), FakeClock())
-    shown.open()
     shown.listen(Pause(12, "myKaarma asks for fewer requests"))
     shown.draw()
     assert "waiting about 12 seconds: myKaarma asks for fewer requests" in screen.text()

@@ -239,7 +239,7 @@ def test_a_database_that_cannot_be_reached_is_refused_without_its_password(tmp_p
     ):
         with pytest.raises(LedgerError) as caught:
             open_ledger(url)
-        assert "127.0.0.1:9/ledgers: the ledger cannot be used (connection failed" in str(caught.value)
+        assert "127.0.0.1:9/ledgers: the database cannot be reached (connection failed" in str(caught.value)
         assert "hunter2" not in str(caught.value)
 
 

@@ -54,10 +54,13 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Starts a server and stops it at the end. Raises `PostgresUnavailableError` where it cannot start."""
+def running_postgres(settings: str = "") -> Iterator[PostgresServer]:
+    """Starts a server and stops it at the end. Raises `PostgresUnavailableError` where it cannot start.
+
+    `settings`: lines of `postgresql.conf` that come after `SETTINGS`.
+    """
     guardian = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, settings],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -229,6 +232,7 @@ def guard() -> None:
     folder = Path(tempfile.mkdtemp(prefix="batchsend-postgres-"))
     try:
         cluster = Cluster(folder, find_binaries())
+        cluster.settings = "".join(sys.argv[1:])
         try:
             port = cluster.start()
             print(json.dumps({"port": port, "pid": cluster.pid()}), flush=True)  # noqa: T201

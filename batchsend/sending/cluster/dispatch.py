@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
@@ -26,7 +27,7 @@ from batchsend.sending.cluster.open_runs import (
     run_progress,
     stopped_because,
 )
-from batchsend.sending.cluster.outbox import RowRange, retry
+from batchsend.sending.cluster.outbox import Quota
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
@@ -61,7 +62,9 @@ async def dispatch_together(
         ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process,
     ):
         outcomes = _Outcomes(ledger, run, listener)
-        share = _Share(ledger, run, RunSender(process, run, client, outcomes.add_own, files), outcomes, ask)
+        share = _Share(
+            ledger, run, RunSender(process, run, client, outcomes.add_own, files, Quota()), outcomes, ask
+        )
         with finishing_on_signals(share.interrupt):
             return await share.run()
 
@@ -78,6 +81,7 @@ class _Share:
         ask: AskWhetherToStop | None,
     ) -> None:
         self._ledger = ledger
+        self._run = run
         self._run_id = run.run_id
         self._sender = sender
         self._outcomes = outcomes
@@ -113,7 +117,7 @@ class _Share:
             # Other processes have claimed the remaining rows, or have given some back.
             while not (state := await self._retry(run_progress, self._ledger, self._run_id)).open_rows:
                 if state.done:
-                    await self._retry(close_run, self._ledger, self._run_id)
+                    await self._retry(close_run, self._ledger, self._run)
                     return ending
                 if self._has_left():
                     return ending
@@ -128,20 +132,22 @@ class _Share:
 
     async def _send_open_rows(self) -> Ending:
         try:
-            ending = await self._sender.send([RowRange()])
+            ending = await self._sender.send()
         except LeaseLostError:
+            # Another start may have taken the run over, and even have finished it.
+            await self._why_stopped()
             return Ending()
         return await self._why_stopped() if ending is None or ending.asked else ending
 
     async def _why_stopped(self) -> Ending:
         """Why the run was stopped: by a request, or by a process that ran into a problem."""
-        reason = await self._retry(stopped_because, self._ledger, self._run_id)
+        reason = await self._retry(stopped_because, self._ledger, self._run)
         return Ending(reason) if reason is not None else STOP_REQUESTED
 
     async def _stop_others(self, ending: Ending) -> Ending:
         """Stops the run for all processes and waits for their requests in flight."""
         because = None if ending.interrupted or ending.asked else ending.reason
-        await self._retry(close_run, self._ledger, self._run_id, because)
+        await self._retry(close_run, self._ledger, self._run, because)
         while await self._retry(is_being_sent, self._ledger, self._run_id):
             await asyncio.sleep(_CHECK_SECONDS)
             await self._retry(interrupt_expired, self._ledger, self._run_id)

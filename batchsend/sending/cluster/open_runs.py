@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from batchsend.campaigns.quiet_hours import first_allowed
-from batchsend.errors import BusyError
+from batchsend.errors import BusyError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.runs import code_counts
-from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs
+from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs, starts
 from batchsend.sending.cluster.leases import ALIVE, EXPIRED, wait_until_expired
 from batchsend.sending.outbox import OPEN_ROW, QUIET_ROW
 from batchsend.sending.run_settings import RunSettings
@@ -82,20 +82,35 @@ def _replace(connection: Connection, table: Any, values: Mapping[str, Any], kept
     connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=changed), dict(values))
 
 
-def close_run(ledger: Ledger, run_id: int, because: str | None = None) -> None:
-    """Closes a run, so that no process claims more rows. `because`: the problem that the others should report."""
+def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
+    """Closes a run, so that no process claims more rows, unless it was planned again since.
+
+    `because`: the problem that the others should report.
+    """
     values: dict[str, Any] = {"open": False}
     if because is not None:
         values["stopped_because"] = func.coalesce(handovers.c.stopped_because, because)
+    this = (handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id)
     with ledger.write() as connection:
-        connection.execute(update(handovers).where(handovers.c.run_id == run_id).values(values))
+        connection.execute(update(handovers).where(*this).values(values))
 
 
-def stopped_because(ledger: Ledger, run_id: int) -> str | None:
-    """The problem that stopped a run, if one of its processes had one."""
+def stopped_because(ledger: Ledger, run: OpenRun) -> str | None:
+    """The problem that stopped a run, if one of its processes had one. Raises `StoppedError` if it was taken over."""
+    query = (
+        select(handovers.c.start_id, handovers.c.open, handovers.c.stopped_because, runs.c.stop_requested_at)
+        .join(runs, runs.c.id == handovers.c.run_id)
+        .where(handovers.c.run_id == run.run_id)
+    )
     with ledger.read() as connection:
-        query = select(handovers.c.stopped_because).where(handovers.c.run_id == run_id)
-        return connection.scalar(query)
+        start_id, is_open, because, stop_requested_at = connection.execute(query).one()
+    closed = not is_open and because is None and stop_requested_at is None
+    if start_id != run.start_id or (closed and run_progress(ledger, run.run_id).open_rows):
+        raise StoppedError(
+            f"Run {run.run_id} was taken over by another start of `send`, because this process was suspended or "
+            f"could not reach the ledger for too long. This process sends nothing more of it."
+        )
+    return None if because is None else str(because)
 
 
 def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
@@ -194,7 +209,7 @@ def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
             raise BusyError.sending(name)
 
 
-def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
+def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold_nothing) -> None:
     """Makes sure that no other process sends this campaign, so that it can be planned again.
 
     A process that was killed a moment ago still has a lease; this waits until it expires. Raises `BusyError` where a
@@ -203,6 +218,7 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
 
     def live() -> dict[str, float]:
         with ledger.write() as connection:
+            held(connection)
             of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
             # A process that takes a lease waits for this transaction, or this one waits for its.
             connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
@@ -282,21 +298,25 @@ def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
 
 
 def end_stopped_runs(ledger: Ledger) -> None:
-    """Ends the open runs that were asked to stop and that no process sends any more."""
+    """Ends the runs that a request or a problem stopped and that no process sends any more."""
     query = (
-        select(handovers.c.run_id, handovers.c.start_id)
+        select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings, handovers.c.stopped_because)
         .join(runs, runs.c.id == handovers.c.run_id)
+        .join(starts, starts.c.id == handovers.c.start_id)
         .where(
-            handovers.c.open,
-            runs.c.stop_requested_at.is_not(None),
+            starts.c.ended_at.is_(None),
+            or_(runs.c.stop_requested_at.is_not(None), handovers.c.stopped_because.is_not(None)),
             ~exists().where(leases.c.run_id == handovers.c.run_id, ALIVE),
         )
     )
     with ledger.read() as connection:
         stopped = connection.execute(query).all()
-    for run_id, start_id in stopped:
-        close_run(ledger, run_id)
-        ledger.end_start(start_id, Exit.INTERRUPTED, "a stop was requested")
+    for run_id, start_id, settings, because in stopped:
+        close_run(ledger, OpenRun(run_id, start_id, RunSettings.from_json(settings)))
+        if because is None:
+            ledger.end_start(start_id, Exit.INTERRUPTED, "a stop was requested")
+        else:
+            ledger.end_start(start_id, Exit.STOPPED, because)
 
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:

@@ -1,4 +1,4 @@
-"""The program of a job: one check, one start of sending or one test. `python -m batchsend.web.jobs.process FILE`
+"""The program of a job: one check, one start of sending or one test. `python -m batchsend.web.jobs FILE`
 
 `registry` starts it and reads the state that it writes. It uses the same functions as the command line.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -263,7 +262,3 @@ def main(arguments: list[str]) -> int:
         )
         return Exit.STOPPED
     return Exit.DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

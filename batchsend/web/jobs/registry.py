@@ -106,7 +106,7 @@ class Jobs:
         try:
             self._children[name] = ChildProcess(
                 [str(file)],
-                module="batchsend.web.jobs.process",
+                module="batchsend.web.jobs",
                 environment=environment,
                 silent=True,
             )
