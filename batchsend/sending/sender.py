@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from batchsend.errors import StoppedError
 from batchsend.mykaarma.client import Departure, Poster
@@ -62,8 +62,7 @@ class Ending:
 STOP_REQUESTED = Ending("a stop was requested", asked=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Underway:
+class _Underway(NamedTuple):
     """A row between its slot (the event loop's time) and its outcome."""
 
     message: Claimed
@@ -216,7 +215,7 @@ class Sender:
         return bool(self._outcomes) and (enough or no_more or waited)
 
     def _wake_if_due(self) -> None:
-        if self._stopping() or self._quiet or self._outcomes_due() or self._rows_due():
+        if self._stopping() or self._quiet or self._pauses or self._outcomes_due() or self._rows_due():
             self._changed.set()
 
     def _rows_due(self) -> bool:
@@ -299,9 +298,9 @@ class Sender:
             self._wake_if_due()
 
     def _start_request(self, message: Claimed, slot: float) -> None:
-        departure = Departure(self._pacer.departure)
-        task = asyncio.create_task(self._poster.post(self._request(message), departure))
-        self._underway[task] = _Underway(message, slot, departure)
+        underway = _Underway(message, slot, Departure(self._pacer.departure))
+        task = asyncio.create_task(self._poster.post(self._request(message), underway.departure))
+        self._underway[task] = underway
         task.add_done_callback(self._request_done)
 
     def _may_send(self, message: Claimed) -> bool:
@@ -368,7 +367,6 @@ class Sender:
         )
         if pause is not None:
             self._pauses.append(pause)
-            self._changed.set()
             # The server could drop a connection that was opened for a request and is idle during the pause.
             self._cancel_unsent()
         self._check_deadline()
