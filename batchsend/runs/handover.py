@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from batchsend.errors import LedgerError
@@ -29,15 +30,29 @@ def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], 
 
     from batchsend.sending.cluster.open_runs import hand_over
 
+    queued = False
+    # Without the right to create tables, this process sends alone.
+    with suppress(LedgerError):
+        queued = has_queue(ledger)
+
     def store(connection: Connection, run_id: int, start_id: int) -> None:
         hand_over(connection, run_id, start_id, settings)
-        if has_cluster():
-            from batchsend.sending.cluster.queue import defer_chunks, queue_is_ready
+        if queued:
+            from batchsend.sending.cluster.queue import defer_chunks
 
-            if queue_is_ready(connection):
-                defer_chunks(connection, run_id, start_id, settings.base_url)
+            defer_chunks(connection, run_id, start_id, settings.base_url)
 
     return store
+
+
+def has_queue(ledger: Ledger) -> bool:
+    """Whether workers can get jobs from a ledger on PostgreSQL. Creates the queue if there is none."""
+    if not has_cluster():
+        return False
+
+    from batchsend.sending.cluster.queue import queue_is_ready
+
+    return queue_is_ready(ledger)
 
 
 def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
@@ -71,17 +86,13 @@ def check_detachable(ledger: Ledger) -> None:
         )
     if not has_cluster():
         raise LedgerError(f"--detach hands a run over to workers. {CLUSTER_MISSING} Nothing was sent.")
-
-    from batchsend.sending.cluster.queue import queue_is_ready
-
-    with ledger.read() as connection:
-        if not queue_is_ready(connection):
-            raise LedgerError(no_queue(ledger.where))
+    if not has_queue(ledger):
+        raise LedgerError(no_queue(ledger.where))
 
 
 def no_queue(where: str) -> str:
-    """The error for queue tables that are missing or older than this program."""
+    """The error for queue tables that are older than this program, or that another one created."""
     return (
-        f"{where}: has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`, "
-        f"and then this again."
+        f"{where}: the queue for workers is older than this program, or was created by another one. Nothing was "
+        f"sent. Run `batchsend ledger upgrade`, and then this again."
     )

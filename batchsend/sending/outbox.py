@@ -275,6 +275,9 @@ class Outbox:
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
         """Skips the rows whose people have opted out since they were claimed. Returns the others."""
         self._refresh_files(len(claimed))
+        return self._unsuppressed(claimed)
+
+    def _unsuppressed(self, claimed: Sequence[Claimed]) -> list[Claimed]:
         skipped: list[Outcome] = []
         with self._ledger.write() as connection:
             left = self._without_suppressed(connection, claimed, skipped)

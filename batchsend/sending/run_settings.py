@@ -14,9 +14,6 @@ from batchsend.mykaarma.protocol import SendingAttributes, attributes_of
 from batchsend.settings import Credentials
 from batchsend.utils.timestamps import now
 
-#: The longest time between two commits, in seconds.
-_MAX_COMMIT_INTERVAL = 0.05
-
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -54,11 +51,6 @@ class RunSettings:
             hours=hours,
             wait=wait,
         )
-
-    @property
-    def min_commit_interval(self) -> float:
-        """Seconds between two commits of one process: at most the time to send half of what it may have claimed."""
-        return min(_MAX_COMMIT_INTERVAL, self.concurrency / (2 * self.rate))
 
     def may_send(self, clock: str) -> bool:
         """Whether a request to a recipient with this clock may begin now."""

@@ -17,7 +17,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.planning.suppression import Suppression, WatchedSuppression
-from batchsend.runs.handover import no_queue
+from batchsend.runs.handover import has_queue, no_queue
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 from batchsend.sending.cluster.worker import WorkerRuns
@@ -42,7 +42,7 @@ def serve(
     if not has_cluster():
         raise LedgerError(CLUSTER_MISSING)
 
-    from batchsend.sending.cluster.queue import WorkerOptions, queue_is_ready
+    from batchsend.sending.cluster.queue import WorkerOptions
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
@@ -51,9 +51,8 @@ def serve(
             "BATCHSEND_LEDGER to its URL: postgresql://user@host/database"
         )
     with closing(open_ledger(url)) as ledger:
-        with ledger.read() as connection:
-            if not queue_is_ready(connection):
-                raise LedgerError(no_queue(ledger.where))
+        if not has_queue(ledger):
+            raise LedgerError(no_queue(ledger.where))
         runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:

@@ -27,7 +27,7 @@ from batchsend.sending.cluster.open_runs import (
     run_progress,
     stopped_because,
 )
-from batchsend.sending.cluster.outbox import RowRange
+from batchsend.sending.cluster.outbox import Quota
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
@@ -62,7 +62,9 @@ async def dispatch_together(
         ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process,
     ):
         outcomes = _Outcomes(ledger, run, listener)
-        share = _Share(ledger, run, RunSender(process, run, client, outcomes.add_own, files), outcomes, ask)
+        share = _Share(
+            ledger, run, RunSender(process, run, client, outcomes.add_own, files, Quota()), outcomes, ask
+        )
         with finishing_on_signals(share.interrupt):
             return await share.run()
 
@@ -130,8 +132,10 @@ class _Share:
 
     async def _send_open_rows(self) -> Ending:
         try:
-            ending = await self._sender.send([RowRange()])
+            ending = await self._sender.send()
         except LeaseLostError:
+            # Another start may have taken the run over, and even have finished it.
+            await self._why_stopped()
             return Ending()
         return await self._why_stopped() if ending is None or ending.asked else ending
 

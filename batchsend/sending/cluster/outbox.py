@@ -1,7 +1,7 @@
-"""The outbox of one of several processes that send a run: it claims under a lease, and only within its chunks.
+"""The outbox of one of several processes that send a run: it claims under a lease, from the run's first open rows on.
 
-It waits for a database that restarts. Where it is unknown whether a commit was made, the rows that it may have
-claimed are given back: the sender never got them, so they have certainly not been sent.
+It waits for a database that restarts. Where it is unknown whether a statement was carried out, the rows that it may
+have claimed are given back: the sender never got them, so they have certainly not been sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import as_arrays, given_arrays
 from batchsend.ledger.database_errors import ledger_errors, retry
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import may_name
+from batchsend.ledger.optouts import add_opted_out, may_name
 from batchsend.ledger.schema import handovers, leases, messages, runs
 from batchsend.sending.cluster.leases import (
     Lease,
@@ -35,7 +35,6 @@ from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.outbox import (
     CLAIM_VALUES,
     CLAIMED_COLUMNS,
-    LAST_ROW,
     OPEN_ROW,
     Claimed,
     Outbox,
@@ -62,7 +61,6 @@ _following = (
     .where(
         messages.c.run_id == bindparam("of_run"),
         messages.c.row > bindparam("after"),
-        messages.c.row <= bindparam("last"),
         OPEN_ROW,
         _lasting > 0,
     )
@@ -100,30 +98,22 @@ _exchange = (
 )
 
 
-@dataclass(eq=False)
-class RowRange:
-    """Rows from `first` to `last`. `exhausted`: the last claim found fewer rows than it wanted."""
+@dataclass
+class Quota:
+    """How many rows of a run a process may claim in all, and how many it has claimed."""
 
-    first: int = 0
-    last: int = LAST_ROW
-    after: int = -1
-    exhausted: bool = False
-
-    def __post_init__(self) -> None:
-        self.rewind()
-
-    def rewind(self) -> None:
-        """Begins again with the first row."""
-        self.after, self.exhausted = self.first - 1, False
+    allowed: float = math.inf
+    claimed: int = 0
 
 
 class SharedOutbox(Outbox):
-    """The open rows of one run, or of some chunks of it, for one sending process and its lease.
+    """The open rows of one run, for one sending process and its lease.
 
-    `leaving`: once it is set, a database that cannot be reached is not waited for. Commits are at least the run's
-    `min_commit_interval` apart, so that several outcomes share one. `on_done` gets each chunk that has nothing left
-    to claim and no claim without an outcome, in the thread that uses the outbox.
+    `leaving`: once it is set, a database that cannot be reached is not waited for.
     """
+
+    #: Each exchange costs a commit for all processes, so that many outcomes share one.
+    outcome_delay = 0.25
 
     def __init__(
         self,
@@ -131,67 +121,48 @@ class SharedOutbox(Outbox):
         run: OpenRun,
         lease: Lease,
         leaving: threading.Event,
-        on_done: Callable[[RowRange], None] = lambda _chunk: None,
-        files: SuppressionFiles | None = None,
+        files: SuppressionFiles | None,
+        quota: Quota,
     ) -> None:
         super().__init__(ledger, run.run_id, run.start_id, lease.owner, files)
+        self._quota = quota
         self._lease = lease
         self._leaving = leaving
-        self._min_commit_interval = run.settings.min_commit_interval
-        self._committed_at = 0.0
-        self._on_done = on_done
-        self._chunks: list[RowRange] = []
-        self._lock = threading.Lock()
+        self._connection: Connection | None = None
         #: Rows claimed and passed to the sender, without an outcome yet.
         self._held: set[int] = set()
-        self._connection: Connection | None = None
-        #: Whether the run was to stop, and when that was true.
-        self._stopped_at_exchange = False, -math.inf
-        #: A commit failed, and may have been made all the same.
+        #: A statement failed, and may have been carried out all the same.
         self._unsure = False
-
-    def add(self, chunk: RowRange) -> None:
-        """Lets the outbox claim the rows of this chunk too. May be called from any thread."""
-        with self._lock:
-            chunk.rewind()
-            self._chunks.append(chunk)
+        #: Whether the run was to stop, and when that was true.
+        self._stopped = False, -math.inf
 
     @property
     def settled(self) -> bool:
         """Whether certainly no row is claimed here without an outcome."""
         return not self._held and not self._unsure
 
-    def rewind(self) -> None:
-        """Begins again with the first rows: some may have been given back since."""
-        with self._lock:
-            for chunk in self._chunks:
-                chunk.rewind()
-
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
-        if (wait := self._committed_at + self._min_commit_interval - time.monotonic()) > 0:
-            time.sleep(wait)
-        self._committed_at = time.monotonic()
         self._refresh_files(claims)
         claimed = self._retry(lambda: self._exchange(outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
-        self._report_done()
+        self._held.update(message.row for message in claimed)
+        self._quota.claimed += len(claimed)
         return claimed
 
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
-        left = self._retry(lambda: self._recheck(claimed))
-        self._report_done()
+        recheck = super().recheck
+        left = self._retry(lambda: recheck(claimed))
+        self._held.difference_update({message.row for message in claimed} - {message.row for message in left})
         return left
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         release = super().release
         self._retry(lambda: release(claimed, code))
         self._held.difference_update(message.row for message in claimed)
-        self._report_done()
 
     def end_quiet_hours(self, clocks: Sequence[str]) -> None:
         end_quiet_hours = super().end_quiet_hours
         self._retry(lambda: end_quiet_hours(clocks))
-        self.rewind()
 
     def quiet_clocks(self) -> list[str]:
         return self._retry(super().quiet_clocks)
@@ -204,7 +175,7 @@ class SharedOutbox(Outbox):
             .where(runs.c.id == self._run_id)
         )
 
-        stopped_then, moment = self._stopped_at_exchange
+        stopped_then, moment = self._stopped
         if time.monotonic() - moment < _STATE_SECONDS:
             return stopped_then
 
@@ -218,29 +189,33 @@ class SharedOutbox(Outbox):
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         if self._unsure:
             self._release_unknown()
-        if any(map(is_opted_out, outcomes)):
-            with self._ledger.write() as connection:
-                self._store(connection, outcomes)
-            outcomes = ()
+        self._store_opt_outs(outcomes)
+        claims = int(min(claims, self._quota.allowed - self._quota.claimed))
         claimed: list[Claimed] = []
+        again = False
         while outcomes or len(claimed) < claims:
-            with self._lock:
-                chunk = next((chunk for chunk in self._chunks if not chunk.exhausted), RowRange(last=-1))
-            wanted = claims - len(claimed)
-            found, suspect = self._exchange_once(outcomes, chunk, wanted)
+            wanted = max(0, claims - len(claimed))
+            found, suspect = self._exchange_once(outcomes, wanted)
             outcomes = ()
-            with self._lock:
-                chunk.after, chunk.exhausted = found[-1].row if found else chunk.after, len(found) < wanted
-            self._held.update(message.row for message in found)
-            claimed += self._recheck(found) if suspect else found
-            if chunk.last < 0:
+            claimed += self._unsuppressed(found) if suspect else found
+            if len(found) == wanted:
+                self._after = found[-1].row if found else self._after
+            elif again:
                 break
+            else:
+                # Other processes may have given earlier rows back.
+                self._after, again = 0, True
         return claimed
 
-    def _exchange_once(
-        self, outcomes: Sequence[Outcome], chunk: RowRange, claims: int
-    ) -> tuple[list[Claimed], bool]:
-        """Stores outcomes and claims rows of a chunk. Returns also whether their people may have opted out."""
+    def _store_opt_outs(self, outcomes: Sequence[Outcome]) -> None:
+        """Before the outcomes themselves: these people have opted out, even if the outcome is lost."""
+        rows = [outcome.row for outcome in outcomes if is_opted_out(outcome)]
+        if rows:
+            with self._ledger.write() as connection:
+                add_opted_out(connection, self._run_id, self._claimed_here(connection, rows), now())
+
+    def _exchange_once(self, outcomes: Sequence[Outcome], claims: int) -> tuple[list[Claimed], bool]:
+        """Stores outcomes and claims rows. Returns also whether their people may have opted out."""
         began = Moment()
         rows = self._execute(
             _exchange,
@@ -249,8 +224,7 @@ class SharedOutbox(Outbox):
                 **as_arrays(Outcome._fields, outcomes),
                 "of_start": self._start_id,
                 "at": to_text(now()),
-                "after": chunk.after,
-                "last": chunk.last,
+                "after": self._after,
                 "claims": claims,
             },
         )
@@ -260,18 +234,13 @@ class SharedOutbox(Outbox):
         elif claims > 0:
             self._lease.lost = True
             raise lease_lost_error()
-        self._stopped_at_exchange = stopped or start_id != self._start_id, began.monotonic
+        self._stopped = stopped or start_id != self._start_id, began.monotonic
         claimed = [Claimed(*row[4:]) for row in rows if row.row is not None]
         suspect = any(row[3] for row in rows) or (
             self._files is not None
             and any(self._files.why(message.customer_uuid, message.phone) for message in claimed)
         )
         return claimed, suspect
-
-    def _recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
-        left = super().recheck(claimed)
-        self._held.difference_update({message.row for message in claimed} - {message.row for message in left})
-        return left
 
     def _execute(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Any]:
         """Executes a statement that is a transaction, on a connection that is kept for the next one."""
@@ -303,22 +272,7 @@ class SharedOutbox(Outbox):
             connection.execute(update(messages).where(*unknown).values(given_back))
         # Only what is committed counts.
         self._unsure = False
-        self.rewind()
-
-    def _report_done(self) -> None:
-        with self._lock:
-            done = [
-                chunk
-                for chunk in self._chunks
-                if chunk.exhausted and not any(chunk.first <= row <= chunk.last for row in self._held)
-            ]
-        for chunk in done:
-            self._on_done(chunk)
-
-    def remove(self, chunk: RowRange) -> None:
-        """Claims no further rows of this chunk."""
-        with self._lock:
-            self._chunks.remove(chunk)
+        self._after = 0
 
     def _retry(self, action: Callable[[], T]) -> T:
         def attempt() -> T:

@@ -1,6 +1,6 @@
 """The Procrastinate queue of a ledger on PostgreSQL. No other module uses Procrastinate.
 
-A job is a chunk of a run's rows that workers may help to send. It may come twice, late or never: only the ledger
+A job allows the worker that gets it to send so many rows of a run. It may come twice, late or never: only the ledger
 decides which process sends a row. A job whose worker was killed goes to another worker; open rows without a job get a
 new one.
 """
@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from sqlalchemy.engine import URL
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import messages, meta
@@ -36,14 +38,14 @@ from batchsend.sending.cluster.open_runs import (
     open_runs,
     run_progress,
 )
-from batchsend.sending.cluster.worker import ChunkResult, WorkerRuns
+from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.sending.outbox import OPEN_ROW
 
 if TYPE_CHECKING:
     import psycopg
 
-#: Rows of one job.
-_CHUNK_ROWS = 200
+#: Rows of one job at most, and at least. Towards the end, jobs become smaller, so that all workers end together.
+_MOST_ROWS, _FEWEST_ROWS = 500, 50
 #: Jobs that are inserted in one statement.
 _JOBS_PER_STATEMENT = 1000
 #: The names of our tasks in Procrastinate.
@@ -57,12 +59,14 @@ _HEARTBEAT_SECONDS = 5.0
 _STALLED_SECONDS = 20.0
 #: How often to look for jobs that were given back, which send no notification.
 _POLL_SECONDS = 2.0
+#: PostgreSQL's advisory lock for changing the queue's tables: "queue" on a phone's keys.
+_UPGRADE_LOCK = 78383
 #: The name in `meta` of the newest of Procrastinate's migrations that its tables have.
 _MIGRATED = "queue_migration"
 
 
 class _LeftError(Exception):
-    """This worker ends before the chunk is done, so another one has to send the rest."""
+    """This worker ends, so another one has to do the job."""
 
 
 def queue_of(base_url: str) -> str:
@@ -71,7 +75,7 @@ def queue_of(base_url: str) -> str:
 
 
 def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: str) -> int:
-    """Makes a job for each chunk of the run's open rows, in the connection's transaction. Returns how many.
+    """Makes jobs for the run's open rows, in the connection's transaction. Returns how many.
 
     Deletes the jobs of earlier starts and of runs that are over.
     """
@@ -84,38 +88,33 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
         {"task": _CHUNK, "run": run_id},
     )
     queue = queue_of(base_url)
+    open_rows = connection.scalar(
+        select(func.count()).select_from(messages).where(messages.c.run_id == run_id, OPEN_ROW)
+    )
     jobs = [
         Job(
             queue=queue,
             task_name=_CHUNK,
             lock=None,
             queueing_lock=None,
-            # The first chunks of all runs come before the second ones, so that a large run does not delay others.
+            # The first jobs of all runs come before the second ones, so that a large run does not delay others.
             priority=-number,
-            task_kwargs={"run_id": run_id, "start_id": start_id, "first": first, "last": last},
+            task_kwargs={"run_id": run_id, "start_id": start_id, "rows": rows},
         )
-        for number, (first, last) in enumerate(_open_chunks(connection, run_id))
+        for number, rows in enumerate(_sizes(open_rows or 0))
     ]
     manager = App(connector=PsycopgConnector()).job_manager
-    for begin in range(0, len(jobs), _JOBS_PER_STATEMENT):
-        manager.batch_defer_jobs(jobs[begin : begin + _JOBS_PER_STATEMENT], connection=_driver(connection))
+    for chunk in in_chunks(jobs, _JOBS_PER_STATEMENT):
+        manager.batch_defer_jobs(list(chunk), connection=_driver(connection))
     return len(jobs)
 
 
-def _open_chunks(connection: Connection, run_id: int) -> list[tuple[int, int]]:
-    """The first and the last row of each chunk of a run's open rows."""
-    number = func.row_number().over(order_by=messages.c.row) - 1
-    numbered = (
-        select(messages.c.row, (number // _CHUNK_ROWS).label("chunk"))
-        .where(messages.c.run_id == run_id, OPEN_ROW)
-        .subquery()
-    )
-    bounds = (
-        select(func.min(numbered.c.row), func.max(numbered.c.row))
-        .group_by(numbered.c.chunk)
-        .order_by(numbered.c.chunk)
-    )
-    return [(first, last) for first, last in connection.execute(bounds)]
+def _sizes(rows: int) -> Iterator[int]:
+    """The numbers of rows of all jobs."""
+    while rows > 0:
+        size = max(_FEWEST_ROWS, min(_MOST_ROWS, rows // 8))
+        yield size
+        rows -= size
 
 
 def forget_chunks(ledger: Ledger, run_id: int) -> None:
@@ -131,7 +130,7 @@ def forget_chunks(ledger: Ledger, run_id: int) -> None:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """`concurrency`: chunks at the same time; `name`: the worker's name for people and in the database's logs."""
+    """`concurrency`: jobs at the same time; `name`: the worker's name for people and in the database's logs."""
 
     concurrency: int
     name: str
@@ -199,8 +198,8 @@ def _app_of(runs: WorkerRuns, queue: str, options: WorkerOptions) -> App:
     )
 
     @app.task(name=_CHUNK, queue=queue, retry=RetryStrategy(max_attempts=5, wait=1, linear_wait=2))
-    async def send_chunk(run_id: int, start_id: int, first: int, last: int) -> None:
-        if await runs.work(run_id, start_id, first, last) is ChunkResult.LEFT:
+    async def send_chunk(run_id: int, start_id: int, rows: int) -> None:
+        if await runs.work(run_id, start_id, rows):
             raise _LeftError
 
     @app.periodic(cron=_SWEEP_TIMES, periodic_id=queue)
@@ -265,7 +264,8 @@ def upgrade_queue(ledger: Ledger) -> str:
     newest = migrations[-1].name
     known = f"Procrastinate {version('procrastinate')}"
     with ledger.write() as connection:
-        before = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED).with_for_update())
+        connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+        before = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED))
         if not has_queue(connection):
             _run(connection, SchemaManager.get_schema())
             done = f"created, for {known}"
@@ -289,10 +289,14 @@ def has_queue(connection: Connection) -> bool:
     return connection.scalar(text("SELECT to_regclass('procrastinate_jobs')")) is not None
 
 
-def queue_is_ready(connection: Connection) -> bool:
-    """Whether its tables exist and are as new as the Procrastinate that is installed here."""
-    migrated = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED))
-    return migrated is not None and migrated >= _migrations()[-1].name and has_queue(connection)
+def queue_is_ready(ledger: Ledger) -> bool:
+    """Whether its tables are as new as the Procrastinate that is installed here. Creates them if there are none."""
+    with ledger.read() as connection:
+        migrated = connection.scalar(select(meta.c.value).where(meta.c.name == _MIGRATED))
+        missing = not has_queue(connection)
+    if missing:
+        upgrade_queue(ledger)
+    return missing or (migrated is not None and migrated >= _migrations()[-1].name)
 
 
 def _migrations() -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -13,9 +13,9 @@ from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sending.cluster.leases import Holder, Lease, LeasedPacer, keeper_of
+from batchsend.sending.cluster.leases import Holder, Lease, LeasedPacer, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
-from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
+from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
@@ -38,7 +38,7 @@ class ClusterProcess:
         self.base_url = base_url
         self.leaving = threading.Event()
         self.book = SlotBook(ledger.url)
-        self.keeper = keeper_of(ledger)
+        self.keeper = LeaseKeeper(ledger)
         self.holder = Holder(holder, base_url, worker)
         self.ledger_id = ""
         self._stack = AsyncExitStack()
@@ -58,7 +58,7 @@ class ClusterProcess:
 
 
 class RunSender:
-    """Sends one run from this process. Belongs to one event loop."""
+    """Sends one run from this process, as `send` and workers do. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -67,15 +67,16 @@ class RunSender:
         client: ApiClient,
         listener: Callable[[Event], None],
         files: SuppressionFiles | None,
+        quota: Quota,
     ) -> None:
         self._files = files
+        self._quota = quota
         self._process = process
         self._run = run
         self._client = client
         self._listener = listener
         self._identity = run_identity(process.ledger_id, str(run.run_id))
         self._pacer = SharedPacer(process.book, run.run_id, run.settings.rate)
-        self._outbox: SharedOutbox | None = None
         self._loop: SendLoop | None = None
         self._ending: Ending | None = None
 
@@ -85,45 +86,25 @@ class RunSender:
         if self._loop is not None:
             self._loop.stop(ending)
 
-    def add(self, chunk: RowRange) -> None:
-        """Sends these rows too, if it is sending at the moment."""
-        if self._outbox is not None:
-            self._outbox.add(chunk)
+    async def send(self) -> Ending | None:
+        """Sends what is left, under a lease of its own; `None`: the run may not be sent any more.
 
-    async def send(
-        self, chunks: Iterable[RowRange], on_done: Callable[[RowRange], None] | None = None
-    ) -> Ending | None:
-        """Sends what is left of these rows, under a lease of its own; `None`: the run may not be sent any more.
-
-        `on_done` gets each chunk of which nothing is left, in the event loop. Raises `LeaseLostError` where other
-        processes took this one for dead, `LedgerError`, and any other error from inside.
+        Raises `LeaseLostError` where other processes took this one for dead, `LedgerError`, and any other error from
+        inside.
         """
         process, run = self._process, self._run
         lease = await asyncio.to_thread(retry, self._take_lease, lambda: self._ending is not None)
         if lease is None:
             return None
-        events = asyncio.get_running_loop()
-
-        def report(chunk: RowRange) -> None:
-            if on_done is not None:
-                outbox.remove(chunk)
-                events.call_soon_threadsafe(on_done, chunk)
-
-        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, report, self._files)
-        for chunk in chunks:
-            outbox.add(chunk)
-        self._outbox = outbox
+        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files, self._quota)
         pacer = LeasedPacer(self._pacer, lease)
         self._loop = SendLoop(outbox, self._client, pacer, run.settings, self._identity, self._listener)
         try:
             if self._ending is not None:
                 self._loop.stop(self._ending)
-            ending = await self._loop.run()
-            # Calls of `on_done` from the ledger's thread come first.
-            await asyncio.sleep(0)
-            return ending
+            return await self._loop.run()
         finally:
-            self._outbox = self._loop = None
+            self._loop = None
             outbox.close()
             await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
 

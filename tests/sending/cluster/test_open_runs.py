@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time as clock
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import time, timedelta
 
+import psycopg
 import pytest
 from clusters import a_run
 from ledgers import BASE_URL, came_to, planned, store_plan, stored
@@ -19,6 +21,7 @@ from batchsend.campaigns.quiet_hours import Hours
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.leases import (
@@ -47,10 +50,11 @@ from batchsend.sending.cluster.open_runs import (
     stopped_because,
     waiting_workers,
 )
-from batchsend.sending.cluster.outbox import RowRange, SharedOutbox
+from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
+from batchsend.utils.timestamps import now
 
 HOURS = Hours(time(21), time(8), "America/Chicago", None, timedelta(seconds=30))
 SETTINGS = RunSettings(
@@ -85,16 +89,13 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
     keeper = LeaseKeeper(ledger)
     lease = keeper.take(run.run_id, run.start_id, Holder(name, BASE_URL, worker))
     assert lease is not None
-    keeper._leases.clear()
-    keeper._ledger.close()
+    keeper._renewer.remove([lease.owner])
     return lease
 
 
-def outbox(ledger: Ledger, run: OpenRun, lease: Lease, *chunks: RowRange) -> SharedOutbox:
-    made = SharedOutbox(ledger, run, lease, threading.Event())
+def outbox(ledger: Ledger, run: OpenRun, lease: Lease, allowed: float = math.inf) -> SharedOutbox:
+    made = SharedOutbox(ledger, run, lease, threading.Event(), None, Quota(allowed))
     _OUTBOXES.append(made)
-    for chunk in chunks or [RowRange()]:
-        made.add(chunk)
     return made
 
 
@@ -240,25 +241,39 @@ def test_either_clock_ends_a_lease() -> None:
         assert not lease.valid()
 
 
-def test_only_chunks_are_claimed_and_they_are_done_with_their_outcomes(ledger: Ledger) -> None:
+def test_a_process_claims_no_more_than_its_jobs_allow(ledger: Ledger) -> None:
     run = a_run(ledger, rows=9)
-    done: list[RowRange] = []
-    lease = take(ledger, run)
-    mine = SharedOutbox(ledger, run, lease, threading.Event(), done.append)
-    _OUTBOXES.append(mine)
-    first, second = RowRange(3, 4), RowRange(7, 8)
-    mine.add(first)
-    mine.add(second)
-    claimed = mine.exchange([], 3)
-    assert [message.row for message in claimed] == [3, 4, 7]
-    assert done == []
-    rest = mine.exchange([came_to(message) for message in claimed], 3)
-    assert [message.row for message in rest] == [8]
-    assert done == [first]
-    mine.remove(first)
-    mine.release(rest)
-    assert done == [first, second]
-    assert stored(ledger, run.run_id)[8] == ("pending", "STOPPED")
+    mine = outbox(ledger, run, take(ledger, run), allowed=3)
+    claimed = mine.exchange([], 5)
+    assert [message.row for message in claimed] == [2, 3, 4]
+    assert mine.exchange([came_to(message) for message in claimed], 5) == []
+    mine._quota.allowed += 4
+    others = outbox(ledger, run, take(ledger, run), allowed=1)
+    assert [message.row for message in others.exchange([], 5)] == [5]
+    assert [message.row for message in mine.exchange([], 5)] == [6, 7, 8, 9]
+
+
+def test_rows_that_others_gave_back_are_claimed_before_the_run_is_done(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    others = outbox(ledger, run, take(ledger, run))
+    given_back = others.exchange([], 2)
+    mine = outbox(ledger, run, take(ledger, run))
+    assert [message.row for message in mine.exchange([], 1)] == [4]
+    others.release(given_back)
+    assert [message.row for message in mine.exchange([], 9)] == [5, 2, 3]
+    assert others.settled
+
+
+def test_a_person_who_opts_out_meanwhile_is_skipped(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    mine = outbox(ledger, run, take(ledger, run))
+    [first] = mine.exchange([], 1)
+    wish = OptOutRequest("", planned(3)["phone"], "asked at the desk")
+    add_opt_outs(ledger, [wish], OptOutSource.ADDED, Person("ann", "desk"), now())
+    rest = mine.exchange([came_to(first)], 2)
+    assert [message.row for message in rest] == [4, 5]
+    assert [outcome.row for outcome in mine.take_skipped()] == [3]
+    assert stored(ledger, run.run_id)[3] == ("skipped", "SUPPRESSED")
 
 
 def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger) -> None:
@@ -273,8 +288,8 @@ def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger)
         result = exchange(outcomes, claims)
         if faults:
             faults.pop()
-            mine._held.difference_update(message.row for message in result)
-            cause = OperationalError("COMMIT", {}, Exception("server closed the connection"))
+            lost = psycopg.OperationalError("server closed the connection")
+            cause = OperationalError("SELECT", {}, lost)
             raise LedgerError("gone") from cause
         return result
 

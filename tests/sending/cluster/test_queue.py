@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 from clusters import Shared, a_run
 from ledgers import BASE_URL
@@ -82,28 +83,38 @@ def test_without_workers_two_laptops_share_the_ledger(tmp_path: Path, postgres_u
         assert set(sandbox.texts().values()) == {1}
 
 
-@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
-def test_where_there_is_no_queue_nothing_is_handed_over(
-    world: World, postgres_url: str, sandbox: Sandbox, ledger: str
-) -> None:
-    if ledger == "postgresql":
-        world.environment["BATCHSEND_LEDGER"] = postgres_url.replace("+psycopg", "")
+def test_a_ledger_in_a_file_has_no_workers(world: World) -> None:
     world.write(customers(2))
     refused = world.send("--detach")
     worker = world.run("worker")
     assert (refused.code, worker.code) == (2, 2)
-    if ledger == "sqlite":
-        assert "--detach hands a run over to workers, which need a ledger on PostgreSQL." in refused.err
-        assert "Workers need a ledger on PostgreSQL" in worker.err
-    else:
-        for message in (refused.err, worker.err):
-            assert (
-                "has no queue for workers of this version yet. Nothing was sent. Run `batchsend ledger upgrade`"
-                in message
-            )
-        # Without workers, no queue is needed.
-        assert world.send().code == 0
-        assert len(sandbox.texts()) == 2
+    assert "--detach hands a run over to workers, which need a ledger on PostgreSQL." in refused.err
+    assert "Workers need a ledger on PostgreSQL" in worker.err
+
+
+def test_the_first_send_creates_the_queue(world: World, postgres_url: str, sandbox: Sandbox) -> None:
+    world.environment["BATCHSEND_LEDGER"] = postgres_url.replace("+psycopg", "")
+    world.write(customers(2))
+    assert world.send().code == 0
+    assert len(sandbox.texts()) == 2
+    assert "Queue for workers: up to date" in world.run("ledger", "upgrade").out
+
+
+def test_the_queue_of_another_version_is_left_alone(
+    world: World, postgres_url: str, sandbox: Sandbox
+) -> None:
+    shared = Shared(world, postgres_url)
+    with psycopg.connect(shared.url) as connection:
+        connection.execute("UPDATE meta SET value = '00.00.00_older.sql' WHERE name = 'queue_migration'")
+    world.write(customers(2))
+    for refused in (world.send("--detach"), world.run("worker")):
+        assert refused.code == 2
+        assert "the queue for workers is older than this program" in refused.err
+        assert "Run `batchsend ledger upgrade`" in refused.err
+    # Without workers, no queue is needed.
+    assert world.send().code == 0
+    assert len(sandbox.texts()) == 2
+    assert shared.ask("SELECT count(*) FROM procrastinate_jobs WHERE task_name LIKE '%chunk'") == [(0,)]
 
 
 def test_a_rehearsal_has_no_workers(world: World) -> None:
@@ -113,18 +124,26 @@ def test_a_rehearsal_has_no_workers(world: World) -> None:
     assert "leave --detach or --sandbox out" in refused.err
 
 
-def test_jobs_are_chunks_that_alternate_with_those_of_other_runs(postgres_url: str) -> None:
+def test_jobs_allow_all_open_rows_and_alternate_with_those_of_other_runs(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     upgrade_queue(ledger)
-    run = a_run(ledger, rows=450)
+    run = a_run(ledger, rows=1250)
     with ledger.write() as connection:
         # Only open rows count.
         connection.execute(update(messages).where(messages.c.row.between(100, 149)).values(status="accepted"))
-        assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
+        made = defer_chunks(connection, run.run_id, run.start_id, BASE_URL)
         # A second call replaces the jobs of the first.
-        assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == 2
-        jobs = text("SELECT args->'first', args->'last', priority FROM procrastinate_jobs ORDER BY id")
-        assert connection.execute(jobs).all() == [(2, 251, 0), (252, 451, -1)]
+        assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == made
+        jobs = text(
+            "SELECT CAST(args->>'rows' AS integer) AS rows, priority FROM procrastinate_jobs ORDER BY id"
+        )
+        found = connection.execute(jobs).all()
+    assert [job.priority for job in found] == [-number for number in range(made)]
+    sizes = [job.rows for job in found]
+    # Large ones first, so that all workers end together.
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (150, 50)
+    assert 1200 <= sum(sizes) < 1250
     close_run(ledger, run)
     forget_chunks(ledger, run.run_id)
     with ledger.read() as connection:
