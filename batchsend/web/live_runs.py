@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
-from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, texts_to_send, tried
+from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, live_counts, tried
 
 #: Seconds between two reads of the ledger.
 _EVERY = 1.0
-#: How many times as long as a read the pause after it lasts, so that watching takes a tenth of the time at most.
-_PAUSE_PER_READ = 10.0
+#: How many times as long as a read the pause after it lasts, so that watching slows sending by 5% at most.
+_PAUSE_PER_READ = 20.0
 #: Seconds over which the rate is measured.
 _SPAN = 6.0
 _MOST_RUNS = 50
@@ -89,13 +88,12 @@ def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> 
     with existing_ledger(run.folder, run.campaign) as found:
         # Before the counts: they then include the last texts of a run that ends in between.
         sending = active.is_sending(found, found.run(run.number))
-        counts = found.ledger.counts(run.number)
-        to_send = texts_to_send(found.ledger, run.number)
+        counts, to_send = live_counts(found.ledger, run.number)
     done = tried(counts)
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)
     left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
-    tally = tally_of(counts, sending=sending)
+    tally = Tally.of(counts, sending=sending)
     return RunSnapshot(tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
 
 
@@ -109,13 +107,6 @@ def _rate(before: deque[tuple[float, int]], done: int) -> float:
 
 
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
-
-
-def tally_of(counts: Mapping[str, int], *, sending: bool) -> Tally:
-    """Groups a run's counts (status -> rows). While the run is sent, texts under way count as waiting."""
-    tally = Tally.of(counts)
-    in_flight = counts.get(IN_FLIGHT, 0) if sending else 0
-    return replace(tally, needs_you=tally.needs_you - in_flight, waits=tally.waits + in_flight)
 
 
 def bar_of(tally: Tally) -> list[Share]:
