@@ -119,7 +119,7 @@ STREAMS: Mapping[str, Callable[[Sequence[str], Path, Mapping[str, str]], Finishe
     **({"on a terminal": on_a_terminal} if find_spec("fcntl") is not None else {}),
 }
 #: The third face: a person who clicks in the web console.
-WEB = "from the web console"
+WEB = "in the web console"
 FACES = (*STREAMS, WEB)
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -86,28 +87,33 @@ class Sending:
         with self._posts.open(encoding="utf-8") as lines:
             first = "".join(next(lines) for _ in range(self._sizes.requests))
         self._first_posts.write_text(first, encoding="utf-8")
-        for _ in range(self._sizes.rounds):
-            self._round(parts)
+        for number in range(self._sizes.rounds):
+            cases = self._cases(parts)
+            # What a case leaves to the next one, such as pages to be written to disk, has no side.
+            for case in reversed(cases) if number % 2 else cases:
+                case()
         rows = {"sending": self._to_lean, "others": self._to_others, "progress": self._to_quiet}
         return [row for part in parts for row in rows[part]()]
 
-    def _round(self, parts: Sequence[str]) -> None:
-        sizes = self._sizes
-        if "sending" in parts:
-            self._rate(
-                "lean", sizes.sending, numbers_from(str(HERE / "bare.py"), "aiohttp", str(self._posts))[0]
-            )
-        for face in self._faces:
-            self._send(face, face)
+    def _cases(self, parts: Sequence[str]) -> list[Callable[[], None]]:
+        cases: list[Callable[[], None]] = [partial(self._send, face, face) for face in self._faces]
         if "progress" in parts:
-            self._send("quiet", PIPE, "--quiet")
-            self._send("json", PIPE, "--log-format", "json")
+            cases.append(partial(self._send, "quiet", PIPE, "--quiet"))
+            cases.append(partial(self._send, "json", PIPE, "--log-format", "json"))
+        if "sending" in parts:
+            cases.append(partial(self._bare, "lean", "aiohttp", self._posts, self._sizes.sending))
         if "others" in parts:
-            seconds = numbers_from(str(HERE / "bare.py"), "requests", str(self._first_posts))[0]
-            self._rate("requests", sizes.requests, seconds)
+            cases.append(partial(self._bare, "requests", "requests", self._first_posts, self._sizes.requests))
             if isinstance(self._newman, Path):
-                seconds = send_by_newman(self._newman, self._posts, sizes.newman, self._folder)
-                self._rate("newman", sizes.newman, seconds)
+                cases.append(partial(self._by_newman, self._newman))
+        return cases
+
+    def _bare(self, case: str, program: str, posts: Path, rows: int) -> None:
+        self._rate(case, rows, numbers_from(str(HERE / "bare.py"), program, str(posts))[0])
+
+    def _by_newman(self, newman: Path) -> None:
+        rows = self._sizes.newman
+        self._rate("newman", rows, send_by_newman(newman, self._posts, rows, self._folder))
 
     def _rate(self, case: str, rows: int, seconds: float) -> None:
         self._rates.setdefault(case, []).append(rows / seconds)

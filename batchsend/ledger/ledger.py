@@ -237,7 +237,7 @@ class Ledger:
 
     # The transactions of one start
 
-    def interrupt_claims(self, name: str, base_url: str) -> int:
+    def interrupt_claims(self, name: str, base_url: str, held: Held = hold_nothing) -> int:
         """Makes rows `unconfirmed` whose request was in flight when its process ended. Returns how many.
 
         The caller must hold the campaign's lock, so that no other process can be sending them.
@@ -249,6 +249,7 @@ class Ledger:
             .values(status=Status.UNCONFIRMED, codes=Code.INTERRUPTED, owner=None)
         )
         with self.write() as connection:
+            held(connection)
             return connection.execute(statement).rowcount
 
     def store_plan(
@@ -267,14 +268,17 @@ class Ledger:
         `plan` is a scratch ledger whose only run is 0; without a `run_id`, a new run begins and untried rows of the
         campaign's other runs are closed. Tried rows keep their outcome, except those that the plan opened again (a
         higher `generation`): their old outcome moves to `superseded`. Rows that an earlier start opened and did not
-        send first get their outcome back, and the plan may open them again. In the same transaction, after all rows,
-        `held` raises an error if the campaign's lock was lost, and `also` gets the numbers of run and start.
+        send first get their outcome back, and the plan may open them again. In the same transaction, `held` first
+        raises an error if the campaign's lock was lost, and `also` gets the numbers of run and start after all rows.
         """
         assert plan.file is not None  # noqa: S101 - a scratch ledger is a file
+        continues = run_id is not None
         with (
             ledger_errors(self.where),
-            attached_plan(self._engine, plan._engine, plan.file) as (connection, planned),
+            attached_plan(self._engine, plan._engine, plan.file, continues=continues) as attached,
         ):
+            connection = attached.connection
+            held(connection)
             campaign_id = _store_campaign(connection, identity, campaign_id)
             closed: dict[int, int] = {}
             if run_id is None:
@@ -283,11 +287,10 @@ class Ledger:
                 run_id = _insert_run(connection, campaign_id, run)
             else:
                 restore_opened(connection, messages.c.run_id == run_id)
-                supersede(connection, planned, run_id, to_text(now()))
+                supersede(attached, run_id, to_text(now()))
                 _continue_run(connection, run_id, run)
             start_id = _insert_start(connection, run_id, start)
-            store_rows(connection, planned, run_id, campaign_id)
-            held(connection)
+            store_rows(attached, run_id, campaign_id)
             if also is not None:
                 also(connection, run_id, start_id)
         return StoredPlan(run_id, start_id, closed)

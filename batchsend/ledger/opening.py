@@ -31,8 +31,9 @@ _LOG_ATTEMPTS = 10
 _LOG_PAGES = 10_000
 #: Ledgers up to this size, in bytes, are checked completely when they are opened; 100 MB take 1 s.
 _CHECKED_SIZE = 256 * 1024 * 1024
-#: A process has at most so many connections to PostgreSQL for its transactions, and one more for its leases.
-_CONNECTIONS = 3
+#: A process keeps at most so many connections to PostgreSQL for its transactions, and one more for its leases. A
+#: worker uses one for each run that it sends.
+_CONNECTIONS, _MORE_CONNECTIONS = 2, 20
 #: PostgreSQL's advisory lock for creating tables: "batchsend" on a phone's keys.
 _CREATION_LOCK = 228247363
 
@@ -157,7 +158,7 @@ def _closed_on_error(ledger: Ledger) -> Iterator[None]:
 
 def _engine(url: URL, *, synchronous: str = "FULL", busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return server_engine(url, _CONNECTIONS)
+        return server_engine(url, _CONNECTIONS, _MORE_CONNECTIONS)
     engine = create_engine(url, connect_args={"timeout": busy_timeout}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")

@@ -1,19 +1,21 @@
 """Imports the rows of a plan into the ledger with SQL statements.
 
-Inserting them one by one from Python took as long as planning them. SQLite attaches the plan's file; on PostgreSQL,
-the rows are first copied into a temporary table. The statements are the same for both.
+Inserting them one by one from Python took as long as planning them. SQLite attaches the plan's file. PostgreSQL
+copies the rows of a new run into its table, and those of a run that continues into a temporary table first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Engine,
+    Select,
     TableClause,
     and_,
     column,
@@ -37,11 +39,23 @@ KEPT = frozenset({"run_id", "row", "attempts"})
 UNTRIED = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
 
 
-@contextmanager
-def attached_plan(engine: Engine, plan: Engine, file: Path) -> Iterator[tuple[Connection, TableClause]]:
-    """A transaction of the ledger, and the rows of a plan as a table in it.
+@dataclass(frozen=True)
+class AttachedPlan:
+    """The rows of a plan, beside a transaction of the ledger.
 
-    `plan` is open on `file`, a SQLite database. The transaction is durable after the block.
+    `table`: the rows as a table in the transaction; `None`: they are not there yet, and `plan` has them.
+    """
+
+    connection: Connection
+    plan: Engine
+    table: TableClause | None
+
+
+@contextmanager
+def attached_plan(engine: Engine, plan: Engine, file: Path, *, continues: bool) -> Iterator[AttachedPlan]:
+    """A transaction of the ledger, durable after the block, with the rows of a plan.
+
+    `plan` is open on `file`, a SQLite database; `continues`: the run has rows already.
     """
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
@@ -49,13 +63,18 @@ def attached_plan(engine: Engine, plan: Engine, file: Path) -> Iterator[tuple[Co
             _by_driver(connection, "ATTACH DATABASE ? AS plan", (str(file),))
             try:
                 with connection.begin():
-                    yield connection, _plan_table(messages.name, schema="plan")
+                    yield AttachedPlan(connection, plan, _plan_table(messages.name, schema="plan"))
             finally:
                 _by_driver(connection, "DETACH DATABASE plan")
-        else:
-            with connection.begin():
-                _copy(connection, plan)
-                yield connection, _plan_table("plan_messages")
+            return
+        with connection.begin():
+            attached = AttachedPlan(connection, plan, _plan_table("plan_messages") if continues else None)
+            if attached.table is not None:
+                connection.exec_driver_sql(
+                    "CREATE TEMPORARY TABLE plan_messages (LIKE messages) ON COMMIT DROP"
+                )
+                _copy(attached, attached.table.name, select(messages))
+            yield attached
 
 
 def _plan_table(name: str, schema: str | None = None) -> TableClause:
@@ -71,29 +90,34 @@ def _by_driver(connection: Connection, statement: str, values: tuple[str, ...] =
         raise DBAPIError(statement, None, error) from error
 
 
-def _copy(connection: Connection, plan: Engine) -> None:
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE plan_messages (LIKE messages) ON COMMIT DROP")
+def _copy(attached: AttachedPlan, target: str, rows: Select[Any]) -> None:
+    """Copies `rows` of the plan, with all columns of `messages`, into a table of PostgreSQL."""
+    connection = attached.connection
     names = ", ".join(f'"{c.name}"' for c in messages.columns)
     driver: Any = connection.connection.driver_connection
-    statement = f"COPY plan_messages ({names}) FROM STDIN"
-    with plan.connect() as reading:
-        rows = reading.execution_options(yield_per=_COPY_ROWS).execute(select(messages))
+    statement = f"COPY {target} ({names}) FROM STDIN"
+    with attached.plan.connect() as reading:
+        found = reading.execution_options(yield_per=_COPY_ROWS).execute(rows)
         try:
             with driver.cursor() as cursor, cursor.copy(statement) as copy:
-                for row in rows:
+                for row in found:
                     copy.write_row(row)
         except connection.dialect.loaded_dbapi.Error as error:
             raise DBAPIError(statement, None, error) from error
 
 
-def store_rows(connection: Connection, plan: TableClause, run_id: int, campaign_id: int) -> None:
+def store_rows(attached: AttachedPlan, run_id: int, campaign_id: int) -> None:
     """Writes planned rows over the run's untried rows; outcomes are not overwritten.
 
     The exception is a row that the plan opened again (a higher `generation`): its outcome must be in `superseded`.
     """
+    connection, names = attached.connection, messages.columns.keys()
     ids = {"run_id": literal(run_id), "campaign_id": literal(campaign_id)}
-    names = messages.columns.keys()
+    plan = messages if attached.table is None else attached.table
     planned = select(*(ids.get(name, plan.c[name]) for name in names)).where(plan.c.status.not_in(TRIED))
+    if attached.table is None:
+        _copy(attached, messages.name, planned)
+        return
     upsert = insert_into(connection, messages).from_select(names, planned)
     opened_again = and_(
         or_(*(messages.c.status == status for status in RESENDABLE)),
@@ -108,8 +132,10 @@ def store_rows(connection: Connection, plan: TableClause, run_id: int, campaign_
     )
 
 
-def supersede(connection: Connection, plan: TableClause, run_id: int, moment: str) -> None:
+def supersede(attached: AttachedPlan, run_id: int, moment: str) -> None:
     """Copies outcomes to `superseded` for the rows that the plan opens again; `moment` is UTC text."""
+    connection, plan = attached.connection, attached.table
+    assert plan is not None  # noqa: S101 - the run continues
     opened_again = (
         messages.c.run_id == run_id,
         messages.c.status.in_(RESENDABLE),

@@ -26,13 +26,13 @@ _SERVER_SETTINGS = {
 }
 
 
-def server_engine(url: URL, connections: int) -> Engine:
-    """An engine with at most so many connections at a time."""
+def server_engine(url: URL, connections: int, overflow: int = 0) -> Engine:
+    """An engine that keeps at most so many connections, and opens `overflow` more while all of them are in use."""
     engine = create_engine(
         url,
         pool_pre_ping=True,
         pool_size=connections,
-        max_overflow=0,
+        max_overflow=overflow,
         hide_parameters=True,
         connect_args=server_options(url),
     )

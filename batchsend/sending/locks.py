@@ -37,12 +37,12 @@ def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str)
         names = {name: locks.enter_context(_process_lock(ledger, name, base_url))}
         if formerly is not None and ledger.campaign(name, base_url) is None:
             names[formerly] = locks.enter_context(_process_lock(ledger, formerly, base_url))
-        for locked in names:
+        for locked, held in names.items():
             if ledger.file is None:
                 from batchsend.sending.cluster.open_runs import reclaim_campaign
 
-                reclaim_campaign(ledger, locked, base_url)
-            ledger.interrupt_claims(locked, base_url)
+                reclaim_campaign(ledger, locked, base_url, held)
+            ledger.interrupt_claims(locked, base_url, held)
         yield _all(names.values())
 
 
@@ -141,7 +141,7 @@ def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
 @contextmanager
 def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wait: bool) -> Iterator[Held]:
     """A lease that this process renews. Waits for the lease of a process that may have died, if it is to `wait`."""
-    from batchsend.sending.cluster.leases import Holder, holds, keeper_of, lock_holders, wait_until_expired
+    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, holds, lock_holders, wait_until_expired
 
     def live() -> dict[str, float]:
         with ledger.read() as connection:
@@ -153,7 +153,7 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
 
     if wait:
         wait_until_expired(live, BusyError.sending(name))
-    keeper = keeper_of(ledger)
+    keeper = LeaseKeeper(ledger)
     taken = keeper.take_lock(lock_name, Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False))
     if taken is None:
         raise BusyError.sending(name)

@@ -16,12 +16,12 @@ from aiohttp import web
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.statuses import IN_FLIGHT, Tally
 from batchsend.utils.wording import duration
-from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, texts_to_send, tried
+from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, live_counts, tried
 
 #: Seconds between two reads of the ledger.
 _EVERY = 1.0
-#: How many times as long as a read the pause after it lasts, so that watching takes a tenth of the time at most.
-_PAUSE_PER_READ = 10.0
+#: How many times as long as a read the pause after it lasts, so that watching slows sending by 5% at most.
+_PAUSE_PER_READ = 20.0
 #: Seconds over which the rate is measured.
 _SPAN = 6.0
 _MOST_RUNS = 50
@@ -89,8 +89,7 @@ def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> 
     with existing_ledger(run.folder, run.campaign) as found:
         # Before the counts: they then include the last texts of a run that ends in between.
         sending = active.is_sending(found, found.run(run.number))
-        counts = found.ledger.counts(run.number)
-        to_send = texts_to_send(found.ledger, run.number)
+        counts, to_send = live_counts(found.ledger, run.number)
     done = tried(counts)
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)

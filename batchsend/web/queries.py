@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, case, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
@@ -237,16 +237,17 @@ def tried(counts: Mapping[str, int]) -> int:
     )
 
 
-def texts_to_send(ledger: Ledger, run_id: int) -> int:
-    """How many texts the running run has yet to send. Rows that wait for quiet hours or a cap do not count."""
+def live_counts(ledger: Ledger, run_id: int) -> tuple[dict[str, int], int]:
+    """Returns a run's rows by status, and how many texts are yet to be sent if it is running.
+
+    Rows that wait for quiet hours or a cap are not among the latter. Both are counted in one pass over the rows.
+    """
     query = (
-        select(func.count())
-        .select_from(messages)
-        .where(
-            messages.c.run_id == run_id,
-            messages.c.status == Status.PENDING,
-            messages.c.codes == Code.STOPPED,
-        )
+        select(messages.c.status, func.count(), func.count(case((messages.c.codes == Code.STOPPED, 1))))
+        .where(messages.c.run_id == run_id)
+        .group_by(messages.c.status)
     )
     with ledger.read() as connection:
-        return connection.scalar(query) or 0
+        rows = connection.execute(query).all()
+    to_send = sum(stopped for status, _, stopped in rows if status == Status.PENDING)
+    return {status: count for status, count, _ in rows}, to_send

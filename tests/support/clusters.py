@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -84,3 +86,39 @@ def a_run(ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = Fal
     with ledger.write() as connection:
         hand_over(connection, stored_plan.run_id, stored_plan.start_id, settings)
     return OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
+
+
+class Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, world: World, *arguments: str) -> None:
+        import pty
+
+        self._leader, follower = pty.openpty()
+        self.process = subprocess.Popen(
+            [*BATCHSEND, *arguments],
+            cwd=world.folder,
+            env=world.env(),
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+        )
+        os.close(follower)
+        self.seen = ""
+
+    def read_until(self, words: str) -> None:
+        while words not in self.seen:
+            ready, _, _ = select.select([self._leader], [], [], 60)
+            assert ready, self.seen
+            self.seen += os.read(self._leader, 4096).decode()
+
+    def read_to_the_end(self) -> str:
+        """All output until the command has closed its terminal."""
+        # Linux reports that as an error.
+        with suppress(OSError):
+            while data := os.read(self._leader, 4096):
+                self.seen += data.decode()
+        return self.seen
+
+    def type(self, words: str) -> None:
+        os.write(self._leader, words.encode() + b"\n")

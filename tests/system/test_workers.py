@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import subprocess
 
 import pytest
-from clusters import Shared
-from world import BATCHSEND, Sandbox, World, customers
+from clusters import Shared, Terminal
+from world import Sandbox, World, customers
 
 pytestmark = pytest.mark.system
 
@@ -107,7 +105,7 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
     world = shared.world
     world.write(customers(120), campaign=SLOW)
     with shared.workers(1):
-        terminal = _Terminal(world, "send", "campaign.toml")
+        terminal = Terminal(world, "send", "campaign.toml")
         terminal.read_until("anything else to stop")
         terminal.type("120")
         shared.wait_until("SELECT count(*) = 2 FROM leases WHERE run_id = 1")
@@ -125,31 +123,3 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
     else:
         assert shared.statuses(1) == {"accepted": 120}
     assert set(sandbox.texts().values()) == {1}
-
-
-class _Terminal:
-    """A command on a pseudo-terminal."""
-
-    def __init__(self, world: World, *arguments: str) -> None:
-        import pty
-
-        self._leader, follower = pty.openpty()
-        self.process = subprocess.Popen(
-            [*BATCHSEND, *arguments],
-            cwd=world.folder,
-            env=world.env(),
-            stdin=follower,
-            stdout=follower,
-            stderr=follower,
-        )
-        os.close(follower)
-        self.seen = ""
-
-    def read_until(self, words: str) -> None:
-        while words not in self.seen:
-            ready, _, _ = select.select([self._leader], [], [], 60)
-            assert ready, self.seen
-            self.seen += os.read(self._leader, 4096).decode()
-
-    def type(self, words: str) -> None:
-        os.write(self._leader, words.encode() + b"\n")

@@ -134,6 +134,8 @@ class _Share:
         try:
             ending = await self._sender.send()
         except LeaseLostError:
+            # Another start may have taken the run over, and even have finished it.
+            await self._why_stopped()
             return Ending()
         return await self._why_stopped() if ending is None or ending.asked else ending
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -103,13 +103,11 @@ class Moment:
 
 
 class LeaseKeeper:
-    """Takes leases for this process and renews them in a thread, over one connection. May be used from any thread."""
+    """Takes leases for this process, which its renewer then renews. May be used from any thread."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = Ledger(server_engine(ledger.url, connections=1), ledger.where, None)
-        self._leases: dict[str, Lease] = {}
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._ledger = ledger
+        self._renewer = _renewer_of(ledger)
 
     def take(self, run_id: int, start_id: int, holder: Holder) -> Lease | None:
         """Takes a lease on this run as this start planned it.
@@ -117,44 +115,41 @@ class LeaseKeeper:
         `None`: the run was closed, stopped or planned again, so that it may not be sent any more.
         """
         lease = _new_lease(run_id)
-        with self._one_at_a_time():
-            with self._ledger.write() as connection:
-                run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
-                allowed = run.where(
-                    handovers.c.run_id == run_id,
-                    handovers.c.start_id == start_id,
-                    handovers.c.open,
-                    runs.c.stop_requested_at.is_(None),
-                )
-                # A process that reclaims the campaign waits for this transaction, or this one waits for its.
-                if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
-                    return None
-                connection.execute(insert(leases).values(_row(lease, holder) | {"start_id": start_id}))
-            return self._register(lease)
+        with self._ledger.write() as connection:
+            run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
+            allowed = run.where(
+                handovers.c.run_id == run_id,
+                handovers.c.start_id == start_id,
+                handovers.c.open,
+                runs.c.stop_requested_at.is_(None),
+            )
+            # A process that reclaims the campaign waits for this transaction, or this one waits for its.
+            if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
+                return None
+            connection.execute(insert(leases).values(_row(lease, holder) | {"start_id": start_id}))
+        return self._renewer.add(lease)
 
     def take_presence(self, holder: Holder) -> Lease:
         """Takes the lease that shows that a worker waits for runs. A presence that is lost is taken again."""
         lease = _new_lease(None, presence=holder)
-        with self._one_at_a_time():
-            with self._ledger.write() as connection:
-                connection.execute(insert(leases).values(_row(lease, holder)))
-            return self._register(lease)
+        with self._ledger.write() as connection:
+            connection.execute(insert(leases).values(_row(lease, holder)))
+        return self._renewer.add(lease)
 
     def take_lock(self, name: str, holder: Holder) -> Lease | None:
         """Takes a lock. `None`: another process holds it."""
         lease = _new_lease(None)
         row = _row(lease, holder)
-        with self._one_at_a_time():
-            with self._ledger.write() as connection:
-                insertion = insert_into(connection, leases).values(row | {"lock_name": name})
-                taken = insertion.on_conflict_do_update(
-                    index_elements=["lock_name"],
-                    set_={column: insertion.excluded[column] for column in row},
-                    where=EXPIRED,
-                )
-                if connection.scalar(taken.returning(leases.c.owner)) is None:
-                    return None
-            return self._register(lease)
+        with self._ledger.write() as connection:
+            insertion = insert_into(connection, leases).values(row | {"lock_name": name})
+            taken = insertion.on_conflict_do_update(
+                index_elements=["lock_name"],
+                set_={column: insertion.excluded[column] for column in row},
+                where=EXPIRED,
+            )
+            if connection.scalar(taken.returning(leases.c.owner)) is None:
+                return None
+        return self._renewer.add(lease)
 
     def give_up(self, *given_up: Lease, settled: bool = True) -> None:
         """Gives leases up. If the ledger cannot be reached, they expire by themselves.
@@ -162,74 +157,81 @@ class LeaseKeeper:
         `settled`: no row is claimed under them; otherwise such rows become `unconfirmed`.
         """
         owners = [lease.owner for lease in given_up]
-        with self._one_at_a_time(), suppress(LedgerError):
-            for owner in owners:
-                self._leases.pop(owner, None)
-            with self._ledger.write() as connection:
-                connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
-                for lease in given_up:
-                    if not settled and lease.run_id is not None:
-                        _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
+        self._renewer.remove(owners)
+        with suppress(LedgerError), self._ledger.write() as connection:
+            connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
+            for lease in given_up:
+                if not settled and lease.run_id is not None:
+                    _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            finally:
-                if not self._leases:
-                    self._ledger.close()
 
-    def _register(self, lease: Lease) -> Lease:
-        # Only after its commit: a renewal that does not find it in the database would take it for lost.
-        self._leases[lease.owner] = lease
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._keep_renewing, name="leases", daemon=True)
-            self._thread.start()
+class _Renewer:
+    """Renews all leases that this process has in one database, in a thread, over one connection."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = Ledger(server_engine(ledger.url, connections=1), ledger.where, None)
+        self._leases: dict[str, Lease] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: Lease) -> Lease:
+        """Renews a lease from now on. It must be committed: one that is not in the database is taken for lost."""
+        with self._changed:
+            self._leases[lease.owner] = lease
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
         return lease
 
-    def _keep_renewing(self) -> None:
-        """Renews all leases until none is left."""
+    def remove(self, owners: Iterable[str]) -> None:
+        with self._changed:
+            for owner in owners:
+                self._leases.pop(owner, None)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        """Renews leases until none is left."""
         pause = _RENEW_SECONDS
         while True:
-            time.sleep(pause)
-            with self._one_at_a_time():
+            with self._changed:
+                self._changed.wait_for(lambda: not self._leases, pause)
                 if not self._leases:
+                    self._ledger.close()
                     self._thread = None
                     return
-                try:
-                    self._renew()
-                    pause = _RENEW_SECONDS
-                except LedgerError:
-                    pause = _RETRY_SECONDS
+                held = dict(self._leases)
+            try:
+                self._renew(held)
+                pause = _RENEW_SECONDS
+            except LedgerError:
+                pause = _RETRY_SECONDS
 
-    def _renew(self) -> None:
+    def _renew(self, held: Mapping[str, Lease]) -> None:
         began = Moment()
         with self._ledger.write() as connection:
-            which = leases.c.owner.in_(self._leases)
-            renewed = set(connection.scalars(renewal(which).returning(leases.c.owner)))
-            for owner, lease in self._leases.items():
-                if owner not in renewed and lease.presence is not None:
+            renewed = set(connection.scalars(renewal(leases.c.owner.in_(held)).returning(leases.c.owner)))
+            for owner, lease in held.items():
+                if owner not in renewed and owner in self._leases and lease.presence is not None:
                     connection.execute(insert(leases).values(_row(lease, lease.presence)))
                     renewed.add(owner)
-        for owner, lease in list(self._leases.items()):
+        for owner, lease in held.items():
             if owner in renewed:
                 lease.extend(began)
-            else:
-                lease.lost = True
-                del self._leases[owner]
+                continue
+            with self._changed:
+                # It may also have been given up.
+                lease.lost = self._leases.pop(owner, None) is not None
 
 
-_keepers: dict[str, LeaseKeeper] = {}
-_keepers_lock = threading.Lock()
+_renewers: dict[str, _Renewer] = {}
+_renewers_lock = threading.Lock()
 
 
-def keeper_of(ledger: Ledger) -> LeaseKeeper:
-    """This process's keeper of leases in this database."""
-    with _keepers_lock:
-        if ledger.full_url not in _keepers:
-            _keepers[ledger.full_url] = LeaseKeeper(ledger)
-        return _keepers[ledger.full_url]
+def _renewer_of(ledger: Ledger) -> _Renewer:
+    with _renewers_lock:
+        if ledger.full_url not in _renewers:
+            _renewers[ledger.full_url] = _Renewer(ledger)
+        return _renewers[ledger.full_url]
 
 
 def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError) -> None:

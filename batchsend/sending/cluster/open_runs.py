@@ -17,7 +17,7 @@ from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError, StoppedError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs, starts
 from batchsend.sending.cluster.leases import ALIVE, EXPIRED, wait_until_expired
@@ -209,7 +209,7 @@ def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
             raise BusyError.sending(name)
 
 
-def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
+def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold_nothing) -> None:
     """Makes sure that no other process sends this campaign, so that it can be planned again.
 
     A process that was killed a moment ago still has a lease; this waits until it expires. Raises `BusyError` where a
@@ -218,6 +218,7 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str) -> None:
 
     def live() -> dict[str, float]:
         with ledger.write() as connection:
+            held(connection)
             of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
             # A process that takes a lease waits for this transaction, or this one waits for its.
             connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())

@@ -13,7 +13,7 @@ from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sending.cluster.leases import Holder, Lease, keeper_of
+from batchsend.sending.cluster.leases import Holder, Lease, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
@@ -38,7 +38,7 @@ class ClusterProcess:
         self.base_url = base_url
         self.leaving = threading.Event()
         self.book = SlotBook(ledger.url)
-        self.keeper = keeper_of(ledger)
+        self.keeper = LeaseKeeper(ledger)
         self.holder = Holder(holder, base_url, worker)
         self.ledger_id = ""
         self._stack = AsyncExitStack()

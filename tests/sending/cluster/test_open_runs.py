@@ -86,8 +86,7 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
     keeper = LeaseKeeper(ledger)
     lease = keeper.take(run.run_id, run.start_id, Holder(name, BASE_URL, worker))
     assert lease is not None
-    keeper._leases.clear()
-    keeper._ledger.close()
+    keeper._renewer.remove([lease.owner])
     return lease
 
 

@@ -1,0 +1,156 @@
+"""A `send` that is suspended or cut off from the database: another one goes on, and nobody is texted twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from clusters import Shared, Terminal
+from postgres_server import PostgresServer
+from world import Sandbox, World, customers
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(os.name == "nt", reason="SIGSTOP and a pseudo-terminal"),
+]
+
+#: How long another start may take to go on, with all its texts.
+BOUND_SECONDS = 30
+ROWS = 60
+SLOW, FAST = "[sending]\nrate = 4\nconcurrency = 4\n", "[sending]\nrate = 1000\nconcurrency = 4\n"
+TAKEN_OVER = "was taken over by another"
+
+
+class Forwarder:
+    """Forwards connections to a port of this machine. While it is silent, nothing passes and nothing is closed."""
+
+    def __init__(self, port: int) -> None:
+        self._passing = threading.Event()
+        self._passing.set()
+        self._target = port
+        self._sockets: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def silence(self) -> None:
+        self._passing.clear()
+
+    def resume(self) -> None:
+        self._passing.set()
+
+    def close(self) -> None:
+        self.resume()
+        for one in (self._server, *self._sockets):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._server.accept()
+                there = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += (here, there)
+                for source, sink in ((here, there), (there, here)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._passing.wait()
+                sink.sendall(data)
+        self._passing.wait()
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def shared(world: World, postgres_url: str) -> Shared:
+    return Shared(world, postgres_url)
+
+
+@pytest.fixture
+def forwarder(postgres_server: PostgresServer) -> Iterator[Forwarder]:
+    running = Forwarder(postgres_server.port)
+    yield running
+    running.close()
+
+
+def through(shared: Shared, forwarder: Forwarder, server: PostgresServer) -> World:
+    """The same folder for a process that reaches the database through the forwarder."""
+    url = shared.url.replace(f":{server.port}/", f":{forwarder.port}/")
+    return replace(shared.world, environment={**shared.world.environment, "BATCHSEND_LEDGER": url})
+
+
+def lose(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes], forwarder: Forwarder, way: str
+) -> Callable[[], None]:
+    """Cuts a process off or suspends it. Returns a function that ends this."""
+    if way == "cut off":
+        forwarder.silence()
+        return forwarder.resume
+    process.send_signal(signal.SIGSTOP)
+    return lambda: process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("way", ["cut off", "suspended"])
+def test_another_send_goes_on_within_the_bound(
+    shared: Shared, sandbox: Sandbox, forwarder: Forwarder, postgres_server: PostgresServer, way: str
+) -> None:
+    world = shared.world
+    world.write(customers(ROWS), campaign=SLOW)
+    laptop = through(shared, forwarder, postgres_server).start("send", "campaign.toml", "--yes")
+    sandbox.wait_for(8)
+    come_back = lose(laptop, forwarder, way)
+    began = time.monotonic()
+    world.write(campaign=FAST)
+    other = world.send()
+    assert time.monotonic() - began < BOUND_SECONDS
+    assert other.code in (0, 1), other.err
+    assert shared.ask("SELECT count(*) FROM messages WHERE status IN ('pending', 'in_flight')") == [(0,)]
+    texts = sandbox.texts()
+    come_back()
+    _, err = laptop.communicate(timeout=90)
+    assert (laptop.returncode, TAKEN_OVER in err) == (3, True), err
+    assert sandbox.texts() == texts
+    assert max(texts.values()) == 1
+    statuses = shared.statuses(1)
+    assert sum(statuses.values()) == ROWS
+    assert set(statuses) <= {"accepted", "unconfirmed"}
+    assert statuses.get("unconfirmed", 0) <= 8
+    assert len(texts) >= statuses["accepted"]
+
+
+@pytest.mark.parametrize("way", ["cut off", "suspended"])
+def test_a_start_that_lost_its_campaign_while_it_planned_sends_nothing(
+    shared: Shared, sandbox: Sandbox, forwarder: Forwarder, postgres_server: PostgresServer, way: str
+) -> None:
+    world = shared.world
+    world.write(customers(20), campaign=FAST)
+    laptop = Terminal(through(shared, forwarder, postgres_server), "send", "campaign.toml")
+    laptop.read_until("anything else to stop")
+    busy = world.send()
+    assert busy.code == 4
+    assert "is being sent by another process" in busy.err
+    come_back = lose(laptop.process, forwarder, way)
+    other = world.send()
+    assert other.code == 0, other.err
+    come_back()
+    laptop.type("20")
+    said = " ".join(laptop.read_to_the_end().split())
+    assert TAKEN_OVER in said
+    assert "Nothing was sent or changed by this start." in said
+    assert laptop.process.wait(60) == 4
+    assert len(sandbox.requests()) == 20
+    assert shared.ask("SELECT count(*) FROM starts") == [(1,)]
