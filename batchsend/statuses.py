@@ -106,12 +106,13 @@ class Tally:
     ready: int = 0
 
     @classmethod
-    def of(cls, counts: Mapping[str, int]) -> Tally:
-        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`."""
+    def of(cls, counts: Mapping[str, int], *, sending: bool = False) -> Tally:
+        """Groups `counts` (status -> rows). `in_flight` counts as `unconfirmed`, and as waiting during `sending`."""
         taken = sum(counts.get(status, 0) for status in TAKEN)
-        needs_you = sum(counts.get(status, 0) for status in NEEDS_YOU) + counts.get(IN_FLIGHT, 0)
+        in_flight = counts.get(IN_FLIGHT, 0)
+        needs_you = sum(counts.get(status, 0) for status in NEEDS_YOU) + (0 if sending else in_flight)
         left_out = counts.get(Status.SKIPPED, 0)
-        waits = counts.get(Status.PENDING, 0)
+        waits = counts.get(Status.PENDING, 0) + (in_flight if sending else 0)
         ready = counts.get(Status.READY, 0)
         return cls(sum(counts.values()), taken, left_out, needs_you, waits, ready)
 

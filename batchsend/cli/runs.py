@@ -115,12 +115,13 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     from batchsend.cli.text.report import run_lines
     from batchsend.ledger.runs import overview
     from batchsend.runs.api import load_campaign
-    from batchsend.runs.lookup import find_ledger, report_pages
+    from batchsend.runs.lookup import find_ledger, report_pages, state_of
 
     with find_ledger(campaign, ledger) as found:
         name = load_campaign(campaign).name if campaign is not None else None
         listed = overview(found, name)
-        echo_lines(run_lines(listed, report_pages(found, [run.run_id for run in listed])))
+        states = {run.run_id: state_of(found, run) for run in listed}
+        echo_lines(run_lines(listed, states, report_pages(found, [run.run_id for run in listed])))
 
 
 @click.command()

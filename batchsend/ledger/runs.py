@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select, union, union_all
+from sqlalchemy import exists, func, select, union, union_all
 
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
+from batchsend.ledger.schema import (
+    SERVER_CLOCK,
+    campaigns,
+    handovers,
+    leases,
+    messages,
+    runs,
+    starts,
+    superseded,
+)
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
 if TYPE_CHECKING:
@@ -38,6 +47,21 @@ class RunOverview:
     ending: str | None
     list_file: str
     counts: Mapping[str, int]
+
+
+class SharedState(NamedTuple):
+    """What the processes of a run on PostgreSQL do. `senders`: those that send it now; `workers`: those that could.
+
+    `open`: whether workers may send it. `open_rows` can be sent now, `quiet_rows` wait for quiet hours to end.
+    """
+
+    open: bool
+    stop_requested: bool
+    stopped_because: str | None
+    open_rows: bool
+    quiet_rows: bool
+    senders: tuple[str, ...]
+    workers: tuple[str, ...]
 
 
 class TakenRow(NamedTuple):
@@ -194,6 +218,35 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
             counts.setdefault(run_id, {})[status] = count
         found = connection.execute(query).mappings()
         return [RunOverview(**row, counts=counts.get(row["run_id"], {})) for row in found]
+
+
+def shared_state(ledger: Ledger, run_id: int) -> SharedState | None:
+    """What the processes of a run do; `None` for a run that had nothing to send or is in a file."""
+    if ledger.file is not None:
+        return None
+    waiting = (messages.c.run_id == run_id, messages.c.status == Status.PENDING)
+    facts = (
+        select(
+            handovers.c.open,
+            runs.c.stop_requested_at.is_not(None),
+            handovers.c.stopped_because,
+            exists().where(*waiting, messages.c.codes == Code.STOPPED),
+            exists().where(*waiting, messages.c.codes == Code.QUIET_HOURS),
+        )
+        .join(runs, runs.c.id == handovers.c.run_id)
+        .where(handovers.c.run_id == run_id)
+    )
+    alive = select(leases.c.holder).where(leases.c.lease_until > SERVER_CLOCK, ~leases.c.given_up)
+    of_api = leases.c.base_url == (
+        select(handovers.c.base_url).where(handovers.c.run_id == run_id).scalar_subquery()
+    )
+    senders = alive.where(leases.c.run_id == run_id).order_by(leases.c.holder)
+    workers = alive.where(leases.c.worker, leases.c.run_id.is_(None), of_api).order_by(leases.c.holder)
+    with ledger.read() as connection:
+        found = connection.execute(facts).one_or_none()
+        if found is None:
+            return None
+        return SharedState(*found, *(tuple(connection.scalars(who)) for who in (senders, workers)))
 
 
 class RecordedFiles(NamedTuple):

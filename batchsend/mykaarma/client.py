@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,15 +24,13 @@ from batchsend.mykaarma.protocol import (
     judge,
     request_json,
     request_path,
+    retry_seconds,
     server_time,
 )
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.version import __version__
 
-#: How much longer a request waits after its time-out. If the computer was suspended, the answer may have arrived and
-#: only needs to be read.
-_EXTRA_SECONDS = 0.25
 #: How many connections in a row may be dropped before a request is sent; then it is tried again later.
 _MOST_DROPPED = 3
 
@@ -40,38 +38,21 @@ _MOST_DROPPED = 3
 class Departure:
     """Permits one request and records when it is sent.
 
-    `allow` is awaited after the connection is ready and directly before the request is written; it returns when the
+    `allowed` is awaited after the connection is ready and directly before the request is written; it returns when the
     request may be sent. While `left_at` is not set, canceling `post` ensures that the request is never sent.
     """
 
-    def __init__(self, allow: Callable[[], Awaitable[None]], timeout: float) -> None:
-        self._allow = allow
-        self._timeout = timeout
-        self._time_is_up: asyncio.TimerHandle | None = None
-        self.deadline: asyncio.Timeout | None = None
+    def __init__(self, allow: Callable[[], Awaitable[None]]) -> None:
+        #: Waits until the request may be sent.
+        self.allowed = allow
         #: The event loop's time when the request was sent; `None`: it was certainly not sent.
         self.left_at: float | None = None
         self.sent_at: datetime | None = None
 
-    async def allowed(self) -> None:
-        """Waits until the request may be sent."""
-        await self._allow()
-
     def left(self) -> None:
         """Records that the request is sent now; its first byte is written without waiting."""
-        loop = asyncio.get_running_loop()
-        self.left_at = loop.time()
+        self.left_at = asyncio.get_running_loop().time()
         self.sent_at = datetime.now(UTC)
-        self._time_is_up = loop.call_at(self.left_at + self._timeout, self._extend_deadline)
-
-    def over(self) -> None:
-        """Cancels the time-out after the request has ended."""
-        if self._time_is_up is not None:
-            self._time_is_up.cancel()
-
-    def _extend_deadline(self) -> None:
-        if self.deadline is not None:
-            self.deadline.reschedule(asyncio.get_running_loop().time() + _EXTRA_SECONDS)
 
 
 class Poster(Protocol):
@@ -90,7 +71,6 @@ class ApiClient:
         *,
         options: SendingAttributes,
         timeout: float,
-        connections: int,
         sender_per_row: bool,
     ) -> None:
         self._base_url = base_url
@@ -100,7 +80,6 @@ class ApiClient:
         self._origin = credentials.origin
         self._options = options
         self._timeout = timeout
-        self._limit = connections
         self._sender_per_row = sender_per_row
         self._connections: ApiConnections | None = None
 
@@ -111,7 +90,7 @@ class ApiClient:
             "Content-Type": "application/json",
             "User-Agent": f"batchsend/{__version__}",
         }
-        self._connections = ApiConnections(self._base_url, headers, limit=self._limit, timeout=self._timeout)
+        self._connections = ApiConnections(self._base_url, headers, timeout=self._timeout)
         return self
 
     async def __aexit__(
@@ -127,9 +106,8 @@ class ApiClient:
         data = request_json(request, self._options)
         answer = HttpResponse()
         try:
-            async with asyncio.timeout(None) as departure.deadline:
-                connection = await self._ready_connection(self._connections, departure)
-                await self._connections.post(connection, path, data, answer)
+            connection = await self._ready_connection(self._connections, departure)
+            await self._connections.post(connection, path, data, answer)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             return Refused(
                 f"the server at {self._base_url} could not prove who it is (its certificate is not valid). "
@@ -139,12 +117,8 @@ class ApiClient:
             # A status that is not a success is enough, even if the rest of the answer is missing.
             if answer.status < 300:
                 return self._judge_trouble(error, departure)
-        finally:
-            departure.over()
-        retry_after, time = answer.headers.get("Retry-After"), datetime.now(UTC)
-        if retry_after is not None:  # only this needs the server's clock, and parsing a date is slow
-            time = server_time(answer.headers.get("Date"), time)
-        judgement = judge(answer.status, answer.body, retry_after, time, sender_per_row=self._sender_per_row)
+        wait = _wait_asked_for(answer.headers)
+        judgement = judge(answer.status, answer.body, wait, sender_per_row=self._sender_per_row)
         if answer.status == 401 and isinstance(judgement, Refused):
             return Refused(f"{judgement.reason} {self._origin}".rstrip())
         return judgement
@@ -156,14 +130,13 @@ class ApiClient:
         another one is used.
         """
         for _ in range(_MOST_DROPPED):
-            connection = await connections.connect()
+            connection = connections.idle() or await connections.open()
             try:
                 await departure.allowed()
-                usable = is_usable(connection)
             except BaseException:
-                connection.release()
+                connections.put_back(connection)
                 raise
-            if usable:
+            if is_usable(connection):
                 departure.left()
                 return connection
             connection.close()
@@ -181,6 +154,14 @@ class ApiClient:
         if isinstance(error, BROKEN_ANSWER):
             return Answered(Status.UNCONFIRMED, (Code.BAD_RESPONSE,))
         return Answered(Status.UNCONFIRMED, (Code.CONNECTION_LOST,))
+
+
+def _wait_asked_for(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a `Retry-After` header."""
+    retry_after = headers.get("Retry-After")
+    if retry_after is None:
+        return None
+    return retry_seconds(retry_after, server_time(headers.get("Date"), datetime.now(UTC)))
 
 
 def _plain(error: Exception) -> str:

@@ -185,9 +185,9 @@ def request_json(request: Request, options: SendingAttributes) -> bytes:
 
 
 def judge(
-    http_status: int, body: bytes | None, retry_after: str | None, now: datetime, *, sender_per_row: bool
+    http_status: int, body: bytes | None, retry_after: float | None, *, sender_per_row: bool
 ) -> Judgement:
-    """Judges an answer. `body` is `None` if it could not be read completely; `now` is the server's time.
+    """Judges an answer. `body` is `None` if it could not be read completely; `retry_after` is in seconds.
 
     `sender_per_row`: the department or user comes from a list column, so a refusal of the sender affects this row
     only.
@@ -200,7 +200,7 @@ def judge(
     if http_status < 400:
         return _answered(Status.FAILED, http_status, None)
     if http_status in (429, 503):
-        return _busy(http_status, retry_seconds(retry_after, now))
+        return _busy(http_status, retry_after)
     if http_status >= 500:
         return _answered(Status.UNCONFIRMED, http_status, answer)
     if http_status == 401:

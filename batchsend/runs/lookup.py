@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy.engine import make_url
 
@@ -14,7 +15,8 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.opening import ledger_name, open_for_reading, open_ledger
+from batchsend.ledger.runs import RunOverview, SharedState, shared_state
 from batchsend.sending.locks import campaign_is_locked
 from batchsend.settings import load_settings
 from batchsend.utils.files import current_folder
@@ -67,6 +69,11 @@ def find_ledger(
     urls = [resolve_ledger_url(option, settings, folder) for folder in folders]
     existing = [url for url in urls if _may_exist(url)]
     ledger = open_it(existing[0]) if existing else None
+    if ledger is None and existing and make_url(existing[0]).get_backend_name() != "sqlite":
+        raise BatchsendError(
+            f"{ledger_name(existing[0])}: this database has no ledger yet: nothing has been sent from it. The first "
+            f"`batchsend send` creates one.{hint}"
+        )
     if ledger is None:
         places = " or ".join(str(folder / ".batchsend") for folder in folders)
         raise BatchsendError(
@@ -102,6 +109,54 @@ def _may_exist(url: str) -> bool:
 def is_running(found: Found) -> bool:
     """Whether a process is sending this run's campaign right now."""
     return campaign_is_locked(found.ledger, found.campaign.name, found.campaign.base_url)
+
+
+class RunState(NamedTuple):
+    """What a run does, in words, and whether it is being sent now."""
+
+    sending: bool
+    words: str
+
+
+def state_of(ledger: Ledger, run: RunOverview) -> RunState:
+    """What a run does now, or how it ended."""
+    if run.ending:
+        return RunState(False, f"ended: {run.ending}")
+    locked = campaign_is_locked(ledger, run.campaign, run.base_url)
+    shared = shared_state(ledger, run.run_id)
+    if shared is not None and (state := _shared(shared)) is not None:
+        return state
+    if locked:
+        return RunState(True, f"being sent now, by {run.os_user} on {run.host}")
+    return RunState(False, "not ended: its process was killed. Run the same command again to continue")
+
+
+def _shared(run: SharedState) -> RunState | None:
+    """The state of a run that several processes can send; `None` if one process has it alone or was killed."""
+    if run.senders:
+        stopping = "; it was asked to stop" if run.stop_requested or not run.open else ""
+        return RunState(True, f"being sent now, by {', '.join(run.senders)}{stopping}")
+    if run.stopped_because is not None:
+        return RunState(False, f"stopped: {run.stopped_because}")
+    if run.stop_requested:
+        return RunState(False, "stopped: a stop was requested")
+    if not run.open:
+        return None
+    named = f"{'worker' if len(run.workers) == 1 else 'workers'} {', '.join(run.workers)}"
+    if run.open_rows and run.workers:
+        return RunState(True, f"handed over to {named}")
+    if run.open_rows:
+        return RunState(
+            False,
+            "not being sent: no process sends it and no worker is running. Start `batchsend worker`, or run `send` "
+            "again",
+        )
+    if run.quiet_rows:
+        then = (
+            f"{named} will continue" if run.workers else "start `batchsend worker` or run `send` again then"
+        )
+        return RunState(False, f"waiting for quiet hours to end; {then}")
+    return RunState(False, "all rows are done; workers record its end shortly") if run.workers else None
 
 
 def report_pages(ledger: Ledger, run_ids: Iterable[int]) -> dict[int, Path]:

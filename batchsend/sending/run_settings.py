@@ -63,7 +63,6 @@ class RunSettings:
             credentials,
             options=self.attributes,
             timeout=self.timeout,
-            connections=self.concurrency,
             sender_per_row=self.sender_per_row,
         )
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from batchsend.errors import StoppedError
 from batchsend.mykaarma.client import Departure, Poster
@@ -62,8 +62,7 @@ class Ending:
 STOP_REQUESTED = Ending("a stop was requested", asked=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Underway:
+class _Underway(NamedTuple):
     """A row between its slot (the event loop's time) and its outcome."""
 
     message: Claimed
@@ -180,10 +179,9 @@ class Sender:
 
     async def _exchange(self) -> bool:
         """Stores outcomes and claims rows in one commit, if that is due. Returns whether it was."""
-        outcomes = list(self._outcomes)
-        wanted = self._claims_wanted()
-        if not wanted and not self._outcomes_due():
+        if not self._outcomes_due() and not self._rows_due():
             return False
+        outcomes, wanted = list(self._outcomes), self._claims_wanted()
         try:
             claimed = await self._in_thread(self._store.exchange, outcomes, wanted)
         except StoppedError as error:
@@ -217,17 +215,20 @@ class Sender:
         return bool(self._outcomes) and (enough or no_more or waited)
 
     def _wake_if_due(self) -> None:
-        if self._stopping() or self._quiet or self._outcomes_due() or self._claims_wanted():
+        if self._stopping() or self._quiet or self._pauses or self._outcomes_due() or self._rows_due():
             self._changed.set()
 
+    def _rows_due(self) -> bool:
+        """Whether rows have to be claimed, so that requests need not wait for them."""
+        few = min(self._settings.concurrency, rows_ahead(self._pacer.rate)) // 2
+        return len(self._ready) <= few and self._claims_wanted() > 0
+
     def _claims_wanted(self) -> int:
+        """How many rows an exchange claims, whatever it is made for."""
         if self._stopping() or self._exhausted:
             return 0
-        ahead = min(self._settings.concurrency, rows_ahead(self._pacer.rate))
-        if len(self._ready) * 2 > ahead:
-            return 0
         room = 2 * self._settings.concurrency - (self._claimed - len(self._outcomes))
-        return max(0, min(ahead - len(self._ready), room))
+        return max(0, min(rows_ahead(self._pacer.rate) - len(self._ready), room))
 
     async def _release_quiet(self) -> None:
         """Gives back rows whose recipients have quiet hours now."""
@@ -297,9 +298,9 @@ class Sender:
             self._wake_if_due()
 
     def _start_request(self, message: Claimed, slot: float) -> None:
-        departure = Departure(self._pacer.departure, self._settings.timeout)
-        task = asyncio.create_task(self._poster.post(self._request(message), departure))
-        self._underway[task] = _Underway(message, slot, departure)
+        underway = _Underway(message, slot, Departure(self._pacer.departure))
+        task = asyncio.create_task(self._poster.post(self._request(message), underway.departure))
+        self._underway[task] = underway
         task.add_done_callback(self._request_done)
 
     def _may_send(self, message: Claimed) -> bool:
@@ -366,7 +367,6 @@ class Sender:
         )
         if pause is not None:
             self._pauses.append(pause)
-            self._changed.set()
             # The server could drop a connection that was opened for a request and is idle during the pause.
             self._cancel_unsent()
         self._check_deadline()

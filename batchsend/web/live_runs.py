@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -94,7 +93,7 @@ def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> 
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)
     left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
-    tally = tally_of(counts, sending=sending)
+    tally = Tally.of(counts, sending=sending)
     return RunSnapshot(tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
 
 
@@ -108,13 +107,6 @@ def _rate(before: deque[tuple[float, int]], done: int) -> float:
 
 
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
-
-
-def tally_of(counts: Mapping[str, int], *, sending: bool) -> Tally:
-    """Groups a run's counts (status -> rows). While the run is sent, texts under way count as waiting."""
-    tally = Tally.of(counts)
-    in_flight = counts.get(IN_FLIGHT, 0) if sending else 0
-    return replace(tally, needs_you=tally.needs_you - in_flight, waits=tally.waits + in_flight)
 
 
 def bar_of(tally: Tally) -> list[Share]:

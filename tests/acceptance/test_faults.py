@@ -468,20 +468,16 @@ class Client:
     """The HTTP client of the program, with one connection at a time."""
 
     def __init__(self, base_url: str, timeout: float = 20) -> None:
-        self.timeout = timeout
         self.client = ApiClient(
             base_url,
             Credentials("somebody", "secret"),
             options=SendingAttributes(),
             timeout=timeout,
-            connections=1,
             sender_per_row=False,
         )
 
     async def post(self, customer: str) -> Judgement:
-        return await self.client.post(
-            Request("d", "u", customer, None, "Hi", {}), Departure(_at_once, self.timeout)
-        )
+        return await self.client.post(Request("d", "u", customer, None, "Hi", {}), Departure(_at_once))
 
 
 async def _at_once() -> None:

@@ -43,7 +43,7 @@ def test_a_run_can_be_shown_and_stopped_while_it_is_sent(tmp_path: Path) -> None
             preview = world.run("preview", "campaign.toml")
             assert preview.code == 0
             assert "continues: the list is the same" in preview.out
-            assert "not ended: running, or its process was killed" in world.run("runs").out
+            assert "being sent now, by " in world.run("runs").out
             # Under another name it is the same campaign still, and a second process has to wait.
             world.write(campaign=CAMPAIGN.replace('"Spring"', '"Summer"\nformerly = "Spring"'))
             renamed = world.send()

@@ -35,7 +35,7 @@ def errors(*codes: str, **rest: Any) -> dict[str, Any]:
 
 def judged(status: int, body: object, *, sender_per_row: bool = False) -> Judgement:
     content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    return judge(status, content, None, NOW, sender_per_row=sender_per_row)
+    return judge(status, content, None, sender_per_row=sender_per_row)
 
 
 def short(judgement: Judgement) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ def test_a_stop_says_what_to_change(status: int, body: object, words: list[str])
 def test_any_answer_is_judged_and_only_success_is_accepted(
     status: int, body: bytes | None, sender_per_row: bool
 ) -> None:
-    judgement = judge(status, body, "nonsense", NOW, sender_per_row=sender_per_row)
+    judgement = judge(status, body, None, sender_per_row=sender_per_row)
     if isinstance(judgement, Answered) and judgement.status is Status.ACCEPTED:
         assert 200 <= status < 300
         assert json.loads(body or b"")["status"] == "SUCCESS"

@@ -136,7 +136,6 @@ class Api:
             return judgement
         finally:
             self.underway -= 1
-            departure.over()
 
 
 @dataclass

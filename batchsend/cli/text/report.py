@@ -9,6 +9,7 @@ from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.runs import RunOverview
 from batchsend.reports.advice import advise
+from batchsend.runs.lookup import RunState
 from batchsend.runs.report import Report
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
@@ -56,16 +57,20 @@ def trial_report_lines(report: TrialReport) -> Iterator[str]:
         yield f"messageUUID: {report.row['message_uuid']}"
 
 
-def run_lines(overview: Sequence[RunOverview], pages: Mapping[int, Path]) -> Iterator[str]:
-    """The runs, the latest first. `pages`: run number -> its report page, if it has one."""
+def run_lines(
+    overview: Sequence[RunOverview], states: Mapping[int, RunState], pages: Mapping[int, Path]
+) -> Iterator[str]:
+    """The runs, the latest first. By run number: what each one does, and its report page if it has one."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
         began = run.created_at[:16].replace("T", " ")
         yield f"run {run.run_id}  {run.campaign}  {began} UTC  by {run.os_user} on {run.host}  to {run.base_url}"
-        yield f"  {Path(run.list_file).name}: {Tally.of(run.counts).sentence()}"
+        state = states[run.run_id]
+        tally = Tally.of(run.counts, sending=state.sending)
+        yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
-        yield f"  {'ended: ' + run.ending if run.ending else 'not ended: running, or its process was killed'}"
+        yield f"  {state.words}"
         if run.run_id in pages:
             yield f"  report: {shown_path(pages[run.run_id])}"
 

@@ -154,7 +154,7 @@ def _start(start: Mapping[str, Any], zone: ZoneInfo) -> StartFacts:
         number=start["id"],
         began=for_people(from_text(start["started_at"]), zone),
         ended=for_people(from_text(ended), zone) if ended else "",
-        ending=start["ending"] or "not ended: running, or its process was killed",
+        ending=start["ending"] or "not ended when this page was written",
         who=f"{start['os_user']} on {start['host']}",
         version=start["version"],
         resend=start["resend"],

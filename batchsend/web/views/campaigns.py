@@ -16,7 +16,7 @@ from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder
-from batchsend.web.live_runs import bar_of, tally_of
+from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger
 from batchsend.web.rendering import page
 
@@ -49,7 +49,7 @@ class CampaignOverview:
 
 def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> LatestRun:
     """Returns a run as lists show it."""
-    tally = tally_of(found.ledger.counts(run.id), sending=sending)
+    tally = Tally.of(found.ledger.counts(run.id), sending=sending)
     return LatestRun(run.id, run.created_at, tally, sending, bar_of(tally))
 
 
