@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, inspect, select, text, update
+from sqlalchemy.schema import CreateColumn
 
 from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
@@ -105,9 +106,16 @@ def _to_version_5(connection: Connection) -> None:
 
 
 def _to_version_6(connection: Connection) -> None:
-    """Gives leases locks and counters, and drops columns that no query read. A new process takes new leases."""
+    """Gives leases locks and counters, and paces two modes, and drops columns that no query read.
+
+    A new process takes new leases.
+    """
     leases.drop(connection)
     leases.create(connection)
+    known = {column["name"] for column in inspect(connection).get_columns(paces.name)}
+    for column in (column for column in paces.c if column.name not in known):
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE paces ADD COLUMN {definition}"))
     for name in ("host", "process"):
         connection.execute(text(f"ALTER TABLE planned_starts DROP COLUMN {name}"))
 

@@ -8,7 +8,6 @@ lost it.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import uuid
@@ -37,8 +36,6 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_engine
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
-from batchsend.sending.cluster.pacing import requeue_request
-from batchsend.sending.pacing import Pacing, Pause
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How long a lease lasts unless it is renewed.
@@ -90,6 +87,11 @@ class Lease:
         """Whether it lasts by both clocks: one may stop while the machine is suspended, the other may be set."""
         monotonic, wall = self._until
         return not self.lost and time.monotonic() < monotonic and time.time() < wall
+
+    def check(self) -> None:
+        """Raises `LeaseLostError` where it is lost."""
+        if self.lost:
+            raise lease_lost_error()
 
 
 class Moment:
@@ -327,43 +329,3 @@ def lease_lost_error() -> LeaseLostError:
         "This process was suspended or could not reach the ledger for so long that others continued without it. Its "
         "requests in flight are now `unconfirmed`."
     )
-
-
-class LeasedPacer:
-    """A pacer whose requests leave only while a lease is valid."""
-
-    def __init__(self, pacer: Pacing, lease: Lease) -> None:
-        self._pacer = pacer
-        self._lease = lease
-
-    @property
-    def rate(self) -> float:
-        return self._pacer.rate
-
-    async def slot(self) -> float:
-        while True:
-            await self._wait_until_valid()
-            slot = await self._pacer.slot()
-            if self._lease.valid():
-                return slot
-
-    async def departure(self) -> None:
-        await self._pacer.departure()
-        if self._lease.lost:
-            raise lease_lost_error()
-        if not self._lease.valid():
-            await requeue_request()
-
-    def back_off(
-        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
-    ) -> Pause | None:
-        return self._pacer.back_off(departed, retry_after, slow_down=slow_down, reason=reason)
-
-    def reset_backoff(self) -> None:
-        self._pacer.reset_backoff()
-
-    async def _wait_until_valid(self) -> None:
-        while not self._lease.valid():
-            if self._lease.lost:
-                raise lease_lost_error()
-            await asyncio.sleep(_CHECK_SECONDS)

@@ -1,7 +1,8 @@
 """Pacing of one run in several processes on several hosts: one rate limit for all of them.
 
-The database has a row for each run with the time of its next slot. A process reserves a few slots together (about
-50 ms worth) and uses them by its own clock. A missed slot is lost: the process reserves another one.
+The database has a row for each run with the time of its next slot. A process reserves some slots together and uses
+them by its own clock. A missed slot is lost: the process reserves another one. Slots last longer (`_LOOSE`) while
+something else than the rate limits the run, so that fewer reservations are needed.
 """
 
 from __future__ import annotations
@@ -14,15 +15,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
-from sqlalchemy import Boolean, Connection, Double, bindparam, case, create_engine, func, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Double,
+    bindparam,
+    case,
+    cast,
+    create_engine,
+    extract,
+    func,
+    update,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import SERVER_CLOCK, paces
+from batchsend.sending.cluster.leases import Lease
 from batchsend.sending.pacing import (
     RECOVERY_SECONDS,
     RECOVERY_SHARE,
@@ -32,20 +45,36 @@ from batchsend.sending.pacing import (
     backoff,
 )
 
-#: The share of the rate that is really used. The rest allows for departures up to `_LATE_SECONDS` after their slots,
-#: and for hosts whose estimates of the server's clock differ by a few milliseconds. A window of w >= 1 s then has at
-#: most `0.97 * rate * (w + 0.03) + 1` departures, which is less than `rate * w + 1`.
-_PACE = 0.97
-#: A slot that is missed by more than this is lost.
-_LATE_SECONDS = 0.02
-#: How much of the run's time is reserved at most in one statement.
-_BLOCK_SECONDS = 0.05
+
+class Mode(NamedTuple):
+    """How a run is paced.
+
+    A window of w >= 1 s has at most `pace * rate * (w + lasts + 0.01) + 1` departures, which is less than
+    `rate * w + 1`; the 0.01 s are for hosts whose estimates of the server's clock differ. `pace`: the share of the
+    rate that is used. `lasts`: for how many seconds a slot can be used. `block`: how many seconds of the run are
+    reserved at most in one statement.
+    """
+
+    pace: float
+    lasts: float
+    block: float
+
+
+_TIGHT = Mode(0.97, 0.02, 0.05)
+_LOOSE = Mode(0.78, 0.25, 0.25)
+#: The rate is the bound where slots are reserved so many seconds ahead: a process reserves them a little before it
+#: needs them (`_LEAD_SECONDS`).
+_BOUND_SECONDS = 0.01
+#: The mode changes when it has not fitted for so many seconds: to tight, and to loose.
+_TIGHTEN_SECONDS, _LOOSEN_SECONDS = 0.5, 10.0
 #: How long before its slot a request is prepared.
 _LEAD_SECONDS = 0.02
 #: Requeue requests that would hold a connection longer than this.
 _MAX_HOLD_SECONDS = 1.0
 #: The quickest answer of the last so many seconds tells how far the server's clock is from ours.
 _CLOCK_SECONDS = 30.0
+#: How often to check whether an expired lease was renewed.
+_LEASE_CHECK_SECONDS = 0.05
 #: Seconds until a database that cannot be reached is retried.
 _RETRY_SECONDS = 0.25
 
@@ -56,16 +85,28 @@ _recovered = case(
     ),
     else_=paces.c.rate,
 )
+# One time for the whole statement.
+_now = cast(extract("epoch", func.statement_timestamp()), Double)
+_is_bound = paces.c.next_slot - _now > _BOUND_SECONDS
+_fits = paces.c.loose != _is_bound
+_patience = case((paces.c.loose, _TIGHTEN_SECONDS), else_=_LOOSEN_SECONDS)
+_changes = ~_fits & (_now - paces.c.fits_at > _patience)
+_loose = paces.c.loose != _changes
 _reserve = (
     update(paces)
     .where(paces.c.run_id == bindparam("of_run"))
     .values(
-        next_slot=func.greatest(paces.c.next_slot, SERVER_CLOCK)
-        + bindparam("count", type_=Double) / (_recovered * _PACE),
+        # The first tight slot comes when the last loose one cannot be used any more.
+        next_slot=func.greatest(
+            paces.c.next_slot + case((paces.c.loose & _changes, _LOOSE.lasts), else_=0.0), _now
+        )
+        + bindparam("count", type_=Double) / (_recovered * case((_loose, _LOOSE.pace), else_=_TIGHT.pace)),
+        loose=_loose,
+        fits_at=case((_fits | _changes, _now), else_=paces.c.fits_at),
         rate=_recovered,
         slowed_at=case((_recovered > paces.c.rate, SERVER_CLOCK), else_=paces.c.slowed_at),
     )
-    .returning(paces.c.next_slot, paces.c.rate, SERVER_CLOCK)
+    .returning(paces.c.next_slot, paces.c.rate, paces.c.loose, SERVER_CLOCK)
 )
 _until = SERVER_CLOCK + bindparam("wait", type_=Double)
 #: Of many requests in flight together in any of the processes, only the first refused one slows down.
@@ -87,10 +128,18 @@ _push = (
 
 @dataclass(frozen=True)
 class SlotBlock:
-    """Slots, as times of this process's monotonic clock, and the run's present rate in requests a second."""
+    """Slots, as times of this process's monotonic clock, and how they are used. `rate`: the run's, a second."""
 
     slots: list[float]
+    mode: Mode
     rate: float
+
+    @classmethod
+    def until(cls, end: float, count: int, rate: float, *, loose: bool) -> Self:
+        """The last `count` slots before `end`."""
+        mode = _LOOSE if loose else _TIGHT
+        period = 1 / (rate * mode.pace)
+        return cls([end - number * period for number in range(count, 0, -1)], mode, rate)
 
 
 class SlotBook:
@@ -137,11 +186,10 @@ class SlotBook:
 
     def _reserve(self, run_id: int, count: int) -> SlotBlock:
         began = time.monotonic()
-        end, rate, server_time = self._execute(_reserve, {"of_run": run_id, "count": float(count)}).one()
+        row = self._execute(_reserve, {"of_run": run_id, "count": float(count)}).one()
+        end, rate, loose, server_time = row
         self._clock.measure(server_time, began, time.monotonic())
-        period = 1 / (rate * _PACE)
-        first = self._clock.to_local(end) - count * period
-        return SlotBlock([first + number * period for number in range(count)], rate)
+        return SlotBlock.until(self._clock.to_local(end), count, rate, loose=loose)
 
     def _push(self, run_id: int, departed: float, wait: float, slow_down: bool) -> None:
         values = {
@@ -192,18 +240,32 @@ class _ServerClock:
         return min((ahead for _, ahead in self._measured), default=time.monotonic() - time.time())
 
 
-class SharedPacer:
-    """One process's share of a run's slots, used like `pacing.Pacer`. Belongs to one event loop."""
+class _Slot(NamedTuple):
+    """A reserved slot, and until when it can be used."""
 
-    def __init__(self, book: SlotBook, run_id: int, rate: float, jitter: random.Random | None = None) -> None:
+    at: float
+    until: float
+
+
+class SharedPacer:
+    """One process's share of a run's slots, used like `pacing.Pacer`, while its lease is valid.
+
+    Belongs to one event loop.
+    """
+
+    def __init__(
+        self, book: SlotBook, run_id: int, rate: float, lease: Lease, jitter: random.Random | None = None
+    ) -> None:
         self._book = book
         self._run_id = run_id
         self._rate = rate
+        self._lease = lease
         # Spreads retries out; nothing secret depends on it.
         self._jitter = jitter or random.Random()  # noqa: S311
         #: Reserved and not used; used by a request that has not left.
-        self._reserved: deque[float] = deque()
-        self._due: deque[float] = deque()
+        self._reserved: deque[_Slot] = deque()
+        self._due: deque[_Slot] = deque()
+        self._mode = _TIGHT
         self._block = 1
         self._used = 0
         self._paused_until = 0.0
@@ -216,32 +278,39 @@ class SharedPacer:
         return self._rate
 
     async def slot(self) -> float:
-        """Waits until a request may be prepared and returns the event loop's time."""
+        """Waits until a request may be prepared and returns the event loop's time. Raises `LeaseLostError`."""
         loop = asyncio.get_running_loop()
         while True:
+            await self._wait_for_lease()
             while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
                 await asyncio.sleep(wait)
             slot = await self._next_slot()
             lead = _LEAD_SECONDS + self._book.round_trip
-            if (wait := slot - lead - loop.time()) > 0:
+            if (wait := slot.at - lead - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            if self._paused_until <= loop.time():
+            if self._paused_until <= loop.time() and self._lease.valid():
                 self._due.append(slot)
                 return loop.time()
 
     async def departure(self) -> None:
-        """Waits until a request may leave. Requeues the request instead where that would take long."""
+        """Waits until a request may leave. Requeues the request instead where that would take long.
+
+        Raises `LeaseLostError`.
+        """
         loop = asyncio.get_running_loop()
         while True:
             _drop_missed(self._due, loop.time())
             slot = self._due.popleft() if self._due else await self._next_slot()
-            if slot - loop.time() > _MAX_HOLD_SECONDS:
+            if slot.at - loop.time() > _MAX_HOLD_SECONDS:
                 self._reserved.appendleft(slot)
-                await requeue_request()
-            if (wait := slot - loop.time()) > 0:
+                await _requeue_request()
+            if (wait := slot.at - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            if loop.time() <= slot + _LATE_SECONDS and self._paused_until <= loop.time():
-                return
+            if loop.time() <= slot.until and self._paused_until <= loop.time():
+                break
+        self._lease.check()
+        if not self._lease.valid():
+            await _requeue_request()
 
     def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
@@ -265,7 +334,12 @@ class SharedPacer:
         """As `pacing.Pacer.reset_backoff`."""
         self._refusals = 0
 
-    async def _next_slot(self) -> float:
+    async def _wait_for_lease(self) -> None:
+        while not self._lease.valid():
+            self._lease.check()
+            await asyncio.sleep(_LEASE_CHECK_SECONDS)
+
+    async def _next_slot(self) -> _Slot:
         loop = asyncio.get_running_loop()
         while True:
             _drop_missed(self._reserved, loop.time())
@@ -273,15 +347,15 @@ class SharedPacer:
                 self._used += 1
                 return self._reserved.popleft()
             # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
-            most = max(1, round(self._rate * _PACE * _BLOCK_SECONDS))
+            most = max(1, round(self._rate * self._mode.pace * self._mode.block))
             self._block = min(most, self._block * 2 if self._used >= self._block else max(1, self._used))
             self._used = 0
             block = await self._book.reserve(self._run_id, self._block)
-            self._rate = block.rate
-            self._reserved.extend(block.slots)
+            self._rate, self._mode = block.rate, block.mode
+            self._reserved.extend(_Slot(at, at + block.mode.lasts) for at in block.slots)
 
 
-async def requeue_request() -> NoReturn:
+async def _requeue_request() -> NoReturn:
     """Cancels the current task, so that its request, which has not left, goes back into the queue."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - requests leave from tasks
@@ -290,6 +364,6 @@ async def requeue_request() -> NoReturn:
     raise asyncio.CancelledError
 
 
-def _drop_missed(slots: deque[float], moment: float) -> None:
-    while slots and slots[0] + _LATE_SECONDS < moment:
+def _drop_missed(slots: deque[_Slot], moment: float) -> None:
+    while slots and slots[0].until < moment:
         slots.popleft()

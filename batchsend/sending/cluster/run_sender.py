@@ -13,7 +13,7 @@ from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sending.cluster.leases import Holder, Lease, LeasedPacer, LeaseKeeper
+from batchsend.sending.cluster.leases import Holder, Lease, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
@@ -76,7 +76,6 @@ class RunSender:
         self._client = client
         self._listener = listener
         self._identity = run_identity(process.ledger_id, str(run.run_id))
-        self._pacer = SharedPacer(process.book, run.run_id, run.settings.rate)
         self._loop: SendLoop | None = None
         self._ending: Ending | None = None
 
@@ -97,7 +96,7 @@ class RunSender:
         if lease is None:
             return None
         outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files, self._quota)
-        pacer = LeasedPacer(self._pacer, lease)
+        pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
         self._loop = SendLoop(outbox, self._client, pacer, run.settings, self._identity, self._listener)
         try:
             if self._ending is not None:

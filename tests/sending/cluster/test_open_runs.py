@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time as clock
@@ -28,7 +27,6 @@ from batchsend.sending.cluster.leases import (
     LEASE_SECONDS,
     Holder,
     Lease,
-    LeasedPacer,
     LeaseKeeper,
     LeaseLostError,
     Moment,
@@ -51,7 +49,6 @@ from batchsend.sending.cluster.open_runs import (
     waiting_workers,
 )
 from batchsend.sending.cluster.outbox import Quota, SharedOutbox
-from batchsend.sending.pacing import Pacer
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import now
@@ -205,30 +202,6 @@ def test_an_expired_lease_can_be_renewed_before_it_is_noticed(ledger: Ledger) ->
     assert len(mine.exchange([came_to(first)], 1)) == 1
     assert interrupt_expired(ledger) == 0
     assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
-
-
-def test_a_request_leaves_only_while_the_lease_lasts() -> None:
-    async def story() -> None:
-        lease = Lease("me", 1)
-        pacer = LeasedPacer(Pacer(1000), lease)
-        waiting = asyncio.create_task(pacer.slot())
-        await asyncio.sleep(0.02)
-        assert not waiting.done()
-        lease.extend(Moment())
-        await waiting
-        await pacer.departure()
-        # It expires between the slot and the departure: the request goes back into the queue.
-        lease._until = (0.0, 0.0)
-        request = asyncio.create_task(pacer.departure())
-        await asyncio.wait([request])
-        assert request.cancelled()
-        lease.lost = True
-        with pytest.raises(LeaseLostError, match="was suspended"):
-            await pacer.slot()
-        with pytest.raises(LeaseLostError):
-            await pacer.departure()
-
-    asyncio.run(story())
 
 
 def test_either_clock_ends_a_lease() -> None:

@@ -19,7 +19,8 @@ from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import paces
+from batchsend.ledger.schema import SERVER_CLOCK, paces
+from batchsend.sending.cluster.leases import Lease, LeaseLostError, Moment
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook
 
@@ -28,7 +29,8 @@ class Book:
     """The database's row as one of several hosts sees it: answers take a while, so its clock is read a bit late."""
 
     next_slot = 0.0
-    pushed: list[float]
+    loose = True
+    fits_at = 0.0
 
     def __init__(self, rate: float, delay: float) -> None:
         self.rate = rate
@@ -43,16 +45,26 @@ class Book:
 
     async def reserve(self, _run_id: int, count: int) -> SlotBlock:
         await asyncio.sleep(self.delay)
-        moment = asyncio.get_running_loop().time()
-        period = 1 / (self.rate * 0.97)
-        first = max(self.row.next_slot, moment)
-        self.row.next_slot = first + count * period
+        row, moment = self.row, asyncio.get_running_loop().time()
+        if row.loose != (row.next_slot - moment > 0.01):
+            row.fits_at = moment
+        elif moment - row.fits_at > (0.5 if row.loose else 10):
+            row.next_slot += 0.25 if row.loose else 0
+            row.loose, row.fits_at = not row.loose, moment
+        end = max(row.next_slot, moment) + count / (self.rate * (0.78 if row.loose else 0.97))
+        row.next_slot, loose = end, row.loose
         await asyncio.sleep(self.delay)
-        return SlotBlock([first + self.delay + number * period for number in range(count)], self.rate)
+        return SlotBlock.until(end + self.delay, count, self.rate, loose=loose)
 
     async def push(self, _run_id: int, _departed: float, wait: float, *, slow_down: bool) -> None:
         moment = asyncio.get_running_loop().time()
         self.row.next_slot = max(self.row.next_slot, moment + wait)
+
+
+def a_lease() -> Lease:
+    lease = Lease("me", 1)
+    lease._until = (math.inf, math.inf)
+    return lease
 
 
 #: In virtual seconds.
@@ -106,7 +118,7 @@ def test_no_window_holds_more_than_the_limit_for_any_number_of_processes(
 ) -> None:
     async def story() -> list[float]:
         row = Book(rate, 0)
-        pacers = [SharedPacer(row.seen_with(delay), 1, rate) for delay in delays]  # type: ignore[arg-type]
+        pacers = [SharedPacer(row.seen_with(delay), 1, rate, a_lease()) for delay in delays]  # type: ignore[arg-type]
         connecting = [0, 0, 0.001, 0.05]
         return await all_together(pacers, min(300, 30 + round(rate)), random.Random(seed), stalls, connecting)
 
@@ -119,23 +131,106 @@ def test_no_window_holds_more_than_the_limit_for_any_number_of_processes(
 def test_the_rate_is_used(rate: float, processes: int) -> None:
     async def story() -> list[float]:
         row = Book(rate, 0)
-        pacers = [SharedPacer(row.seen_with(0.001), 1, rate) for _ in range(processes)]  # type: ignore[arg-type]
-        return await all_together(pacers, round(rate * 6), random.Random(1), [0.0], [0.0])
+        pacers = [SharedPacer(row.seen_with(0.001), 1, rate, a_lease()) for _ in range(processes)]  # type: ignore[arg-type]
+        return await all_together(pacers, round(rate * 7), random.Random(1), [0.0], [0.0])
 
     times = run_virtually(story())
-    # At first each process finds its block size, and at the end some have nothing left to send.
-    steady = [moment for moment in times if times[0] + 1 < moment < times[-1] - 1]
+    # At first slots last long and each process finds its block size; at the end some have nothing left to send.
+    steady = [moment for moment in times if times[0] + 2 < moment < times[-1] - 1]
     assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 0.955 * rate
+
+
+@settings(max_examples=25)
+@given(
+    rate=st.floats(5, 200),
+    processes=st.integers(1, 5),
+    # How many requests each process makes a second, period by period: below and above the rate.
+    shares=st.lists(st.sampled_from([0.05, 0.3, 0.7, 0.9, 3.0]), min_size=1, max_size=4),
+    width=st.sampled_from([1.0, 1.3, 2.0, 3.7]),
+    seed=st.integers(0, 1000),
+)
+def test_no_window_holds_more_than_the_limit_where_the_rate_is_the_fits_at_times(
+    rate: float, processes: int, shares: list[float], width: float, seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    async def requests(pacer: SharedPacer) -> list[float]:
+        loop, left = asyncio.get_running_loop(), []
+        for share in shares:
+            until = loop.time() + chance.choice([0.5, 3.0, 13.0])
+            while loop.time() < until:
+                await asyncio.sleep(chance.expovariate(share * rate / processes))
+                await pacer.slot()
+                await pacer.departure()
+                left.append(loop.time())
+        return left
+
+    async def story() -> list[float]:
+        row = Book(rate, 0)
+        pacers = [SharedPacer(row.seen_with(0.002), 1, rate, a_lease()) for _ in range(processes)]  # type: ignore[arg-type]
+        lists = await asyncio.gather(*map(requests, pacers))
+        return sorted(moment for moments in lists for moment in moments)
+
+    left = run_virtually(story())
+    assert not left or most_in_a_window(left, width) <= math.ceil(rate * width) + 1
+
+
+def test_few_reservations_are_needed_where_the_rate_is_not_the_bound() -> None:
+    async def story() -> tuple[int, float]:
+        row, reservations = Book(10_000, 0), 0
+        book = row.seen_with(0.0005)
+        reserve = book.reserve
+
+        async def counted(run_id: int, count: int) -> SlotBlock:
+            nonlocal reservations
+            reservations += 1
+            return await reserve(run_id, count)
+
+        book.reserve = counted  # type: ignore[method-assign]
+        pacer = SharedPacer(book, 1, 10_000, a_lease())  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+        for _ in range(3000):
+            await asyncio.sleep(1 / 600)
+            await pacer.slot()
+            await pacer.departure()
+        return reservations, loop.time()
+
+    reservations, seconds = run_virtually(story())
+    assert reservations / seconds < 8
+
+
+def test_a_request_leaves_only_while_the_lease_lasts() -> None:
+    async def story() -> None:
+        lease = Lease("me", 1)
+        pacer = SharedPacer(Book(1000, 0), 1, 1000, lease)  # type: ignore[arg-type]
+        waiting = asyncio.create_task(pacer.slot())
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        lease.extend(Moment())
+        await waiting
+        await pacer.departure()
+        # It expires between the slot and the departure: the request goes back into the queue.
+        lease._until = (0.0, 0.0)
+        request = asyncio.create_task(pacer.departure())
+        await asyncio.wait([request])
+        assert request.cancelled()
+        lease.lost = True
+        with pytest.raises(LeaseLostError, match="was suspended"):
+            await pacer.slot()
+        with pytest.raises(LeaseLostError):
+            await pacer.departure()
+
+    asyncio.run(story())
 
 
 def test_a_request_that_would_hold_a_connection_long_is_requeued() -> None:
     async def story() -> None:
         row = Book(0.2, 0)
-        pacer = SharedPacer(row, 1, 0.2)  # type: ignore[arg-type]
+        pacer = SharedPacer(row, 1, 0.2, a_lease())  # type: ignore[arg-type]
         await pacer.slot()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        loop.stall(0.1)  # its slot is lost, and the next one is five seconds away
+        loop.stall(0.3)  # its slot is lost, and the next one is five seconds away
         request = asyncio.create_task(pacer.departure())
         await asyncio.wait([request])
         assert request.cancelled()
@@ -143,7 +238,7 @@ def test_a_request_that_would_hold_a_connection_long_is_requeued() -> None:
         began = loop.time()
         await pacer.slot()
         await pacer.departure()
-        assert 4 < loop.time() - began < 6
+        assert 4 < loop.time() - began < 6.5
 
     run_virtually(story())
 
@@ -173,8 +268,14 @@ def slots_of(ledger: Ledger, run_id: int, processes: int, blocks: int) -> list[l
     return asyncio.run(all_of_them())
 
 
+def make(ledger: Ledger, *, loose: bool) -> None:
+    with ledger.write() as connection:
+        connection.execute(update(paces).values(loose=loose, fits_at=SERVER_CLOCK))
+
+
 def test_no_slot_is_reserved_twice(run: tuple[Ledger, int]) -> None:
     ledger, run_id = run
+    make(ledger, loose=False)
     found = slots_of(ledger, run_id, processes=3, blocks=10)
     slots = sorted(slot for blocks in found for block in blocks for slot in block.slots)
     assert len(slots) == 3 * 10 * 4
@@ -182,6 +283,29 @@ def test_no_slot_is_reserved_twice(run: tuple[Ledger, int]) -> None:
     gaps = [later - earlier for earlier, later in pairwise(slots)]
     assert min(gaps) > 0
     assert (slots[-1] - slots[0]) / (len(slots) - 1) == pytest.approx(1 / 97, rel=0.05)
+    ledger.close()
+
+
+def test_slots_last_longer_until_the_rate_is_the_bound(run: tuple[Ledger, int]) -> None:
+    ledger, run_id = run
+    [blocks] = slots_of(ledger, run_id, processes=1, blocks=4)
+    # For half a second, slots were always reserved ahead.
+    with ledger.write() as connection:
+        connection.execute(update(paces).values(fits_at=paces.c.fits_at - 0.6))
+    blocks += slots_of(ledger, run_id, processes=1, blocks=4)[0]
+    assert [block.mode.lasts for block in blocks] == [0.25] * 4 + [0.02] * 4
+    slots = [slot for block in blocks for slot in block.slots]
+    gaps = [later - earlier for earlier, later in pairwise(slots)]
+    assert gaps[0] == pytest.approx(1 / 78, rel=0.05)
+    assert gaps[15] > 0.25
+    assert gaps[-1] == pytest.approx(1 / 97, rel=0.05)
+    # It does not last longer again before the rate was not the bound for a while.
+    [[block]] = slots_of(ledger, run_id, processes=1, blocks=1)
+    assert block.mode.lasts == 0.02
+    with ledger.write() as connection:
+        connection.execute(update(paces).values(fits_at=paces.c.fits_at - 11, next_slot=0))
+    [[block]] = slots_of(ledger, run_id, processes=1, blocks=1)
+    assert block.mode.lasts == 0.25
     ledger.close()
 
 
