@@ -383,6 +383,7 @@ def main() -> int:
         f"Written by `{command}`. Targets, medians and spreads are ratios of the two figures in the last column. "
         f"One sending process, a durable ledger, all checks on, progress shown; {sizes.rounds} interleaved rounds "
         f"({sizes.starts} for starting times, {_LARGE_ROUNDS} for 1,000,000 rows)."
+        f"{' The targets of `preview` are for 100,000 rows.' if given.quick else ''}"
     )
     out = given.out or (None if given.only or given.faces else RESULTS)
     if out is not None:

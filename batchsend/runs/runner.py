@@ -210,7 +210,7 @@ def _send_stored(
         dispatch_together(open_run, run.ledger, credentials, listener, ask, run.suppression())
     )
     if not ending.left:
-        forget_jobs(run.ledger, run.id)
+        retry(lambda: forget_jobs(run.ledger, run.id))
     return ending
 
 

@@ -104,7 +104,9 @@ class _Share:
             await asyncio.gather(watching, return_exceptions=True)
         if self._has_left():
             return Ending(left=True)
-        await self._outcomes.report_others()
+        # Only the display needs them.
+        with suppress(LedgerError):
+            await self._outcomes.report_others()
         return ending
 
     async def _send(self) -> Ending:

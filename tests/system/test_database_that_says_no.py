@@ -1,0 +1,125 @@
+"""A database that refuses for a while: `send` waits and goes on, and nobody is texted twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+from clusters import Shared
+from postgres_server import PostgresServer
+from world import Sandbox, World, customers
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+ROWS = 60
+CAMPAIGN = "[sending]\nrate = 15\nconcurrency = 5\n"
+#: Fault -> the statement that begins it, the one that ends it, and what a start says meanwhile.
+FAULTS = {
+    "no connections": (
+        "ALTER ROLE {role} CONNECTION LIMIT 0",
+        "ALTER ROLE {role} CONNECTION LIMIT -1",
+        "the database has no free connection",
+    ),
+    "away": (
+        "ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+        "ALTER DATABASE {name} ALLOW_CONNECTIONS true",
+        "the database cannot be reached",
+    ),
+    "read-only": (
+        "ALTER ROLE {role} SET default_transaction_read_only = on",
+        "ALTER ROLE {role} RESET default_transaction_read_only",
+        "the database is read-only at present",
+    ),
+    "statements end early": (
+        "ALTER ROLE {role} SET statement_timeout = 1",
+        "ALTER ROLE {role} RESET statement_timeout",
+        "",
+    ),
+}
+
+
+class Database:
+    """A database of a user without special rights, which can be made to say no."""
+
+    def __init__(self, server: PostgresServer, name: str) -> None:
+        self.role, self.name = f"ann_{uuid4().hex}", name
+        self.admin = psycopg.connect(
+            host="127.0.0.1", port=server.port, user="postgres", dbname="postgres", autocommit=True
+        )
+        self._do("CREATE ROLE {role} LOGIN")
+        self._do("ALTER DATABASE {name} OWNER TO {role}")
+        self.url = f"postgresql+psycopg://{self.role}@127.0.0.1:{server.port}/{name}"
+
+    def close(self) -> None:
+        self.admin.close()
+
+    @contextmanager
+    def fault(self, kind: str) -> Iterator[str]:
+        begin, end, sentence = FAULTS[kind]
+        self._do(begin)
+        self._end_connections()
+        try:
+            yield sentence
+        finally:
+            self._do(end)
+            self._end_connections()
+
+    def _do(self, statement: str) -> None:
+        self.admin.execute(statement.format(role=self.role, name=self.name).encode())
+
+    def _end_connections(self) -> None:
+        self.admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [self.role]
+        )
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer, postgres_url: str) -> Iterator[Database]:
+    made = Database(postgres_server, postgres_url.rpartition("/")[2])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shared(world: World, database: Database) -> Shared:
+    return Shared(world, database.url)
+
+
+@pytest.mark.parametrize("when", ["in the middle", "at the end"])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_send_waits_and_goes_on(
+    shared: Shared, sandbox: Sandbox, database: Database, kind: str, when: str
+) -> None:
+    world = shared.world
+    world.write(customers(ROWS), campaign=CAMPAIGN)
+    process = world.start("send", "campaign.toml", "--yes")
+    sandbox.wait_for(ROWS if when == "at the end" else 10)
+    with database.fault(kind):
+        # Long enough for several attempts.
+        time.sleep(3)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert shared.statuses(1) == {"accepted": ROWS}
+    assert sandbox.texts() == dict.fromkeys(sandbox.texts(), 1)
+    assert len(sandbox.texts()) == ROWS
+    assert len(world.workbook()) == ROWS
+    assert shared.ask("SELECT exit_code FROM starts") == [(0,)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (*_, sentence) in FAULTS.items() if sentence])
+def test_a_start_meanwhile_is_refused(
+    shared: Shared, sandbox: Sandbox, database: Database, kind: str
+) -> None:
+    world = shared.world
+    world.write(customers(2))
+    with database.fault(kind) as sentence:
+        refused = world.send()
+    assert refused.code == 2
+    assert sentence in refused.err
+    assert "Traceback" not in refused.err
+    assert sandbox.requests() == []
+    assert world.send().code == 0
