@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -23,9 +24,9 @@ from yarl import URL
 ANSWER_BYTES = 1_000_000
 #: An idle connection is closed after this time, before the server drops it: common servers do after 5 s.
 KEEP_ALIVE_SECONDS = 4.0
-#: How much longer a request waits after its time-out. If the computer was suspended, the answer may have arrived and
-#: only needs to be read.
-_EXTRA_SECONDS = 0.25
+#: How often to look for late answers and idle connections. A request waits this much longer after its time-out: if
+#: the computer was suspended, the answer may have arrived and only needs to be read.
+_CHECK_SECONDS = 0.25
 _SWITCHING_PROTOCOLS = 101
 
 #: Raised for an answer that breaks off or is not HTTP.
@@ -41,24 +42,21 @@ class HttpResponse:
     body: bytes | None = None
 
 
-class _Deadline:
-    """Cuts a connection if the answer to its request does not arrive in time."""
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A request whose answer is due at `until` (the event loop's time)."""
 
-    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
-        self.passed = False
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(seconds, self._extend)
+    transport: asyncio.Transport
+    until: float
+    late: bool = False
+    cut: bool = False
 
-    def cancel(self) -> None:
-        self._timer.cancel()
-
-    def _extend(self) -> None:
-        self._timer = self._loop.call_later(_EXTRA_SECONDS, self._cut)
-
-    def _cut(self) -> None:
-        self.passed = True
-        self._transport.abort()
+    def check(self) -> None:
+        """Cuts the connection if the answer was late before, too."""
+        self.cut = self.late
+        self.late = True
+        if self.cut:
+            self.transport.abort()
 
 
 class ApiConnections:
@@ -77,7 +75,9 @@ class ApiConnections:
         self._timeout = timeout
         #: Connections without a request, and since when (the event loop's time), oldest first.
         self._idle: deque[tuple[Connection, float]] = deque()
-        self._dropping: asyncio.TimerHandle | None = None
+        #: Requests whose answers have not come, oldest first.
+        self._waiting: dict[_Waiting, None] = {}
+        self._checking: asyncio.TimerHandle | None = None
         #: Tells the connector where to connect to; it is not sent.
         self._target = aiohttp.ClientRequest("POST", url, loop=self._loop)
         self._path = url.raw_path.rstrip("/")
@@ -85,8 +85,8 @@ class ApiConnections:
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
 
     async def close(self) -> None:
-        if self._dropping is not None:
-            self._dropping.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
         for connection, _ in self._idle:
             connection.release()
         await self._connector.close()
@@ -121,32 +121,40 @@ class ApiConnections:
             raise aiohttp.ClientConnectionError("the connection is closed")
         head = f"POST {self._path}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
         transport.write(head.encode("ascii") + body)
-        deadline = _Deadline(transport, self._timeout)
+        waiting = _Waiting(transport, self._loop.time() + self._timeout)
+        self._waiting[waiting] = None
+        self._begin_checking()
         try:
             await _receive(protocol, answer)
         except Exception:
-            if not deadline.passed:
+            if not waiting.cut:
                 raise
         finally:
-            deadline.cancel()
+            del self._waiting[waiting]
             if answer.body is None:
                 connection.close()
             else:
                 self.put_back(connection)
-        if deadline.passed and answer.body is None:
+        if waiting.cut and answer.body is None:
             raise TimeoutError
 
     def put_back(self, connection: Connection) -> None:
         """Keeps a connection for the next request, and closes it if none comes in time."""
         self._idle.append((connection, self._loop.time()))
-        if self._dropping is None:
-            self._dropping = self._loop.call_later(KEEP_ALIVE_SECONDS, self._drop_in_time)
+        self._begin_checking()
 
-    def _drop_in_time(self) -> None:
+    def _begin_checking(self) -> None:
+        if self._checking is None:
+            self._checking = self._loop.call_later(_CHECK_SECONDS, self._check)
+
+    def _check(self) -> None:
         self._drop_old()
-        self._dropping = None
-        if self._idle:
-            self._dropping = self._loop.call_at(self._idle[0][1] + KEEP_ALIVE_SECONDS, self._drop_in_time)
+        now = self._loop.time()
+        for waiting in takewhile(lambda waiting: waiting.until <= now, self._waiting):
+            waiting.check()
+        self._checking = None
+        if self._idle or self._waiting:
+            self._begin_checking()
 
     def _drop_old(self) -> None:
         while self._idle and self._idle[0][1] <= self._loop.time() - KEEP_ALIVE_SECONDS:

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case,
 
 from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.ledger import Ledger, restore_opened
-from batchsend.ledger.optouts import RunOptOuts, add_opted_out
+from batchsend.ledger.optouts import RunOptOuts, add_opted_out, may_name
 from batchsend.ledger.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.utils.timestamps import now, to_text
@@ -83,17 +83,7 @@ def outcome_of(message: Claimed, answer: Answered, departure: Departure, ended: 
 
 
 #: The columns of a `Claimed`, and what a claim writes.
-CLAIMED_COLUMNS = [
-    messages.c.row,
-    messages.c.customer_uuid,
-    messages.c.department_uuid,
-    messages.c.user_uuid,
-    messages.c.phone,
-    messages.c.body,
-    messages.c.generation,
-    messages.c.attempts,
-    messages.c.clock,
-]
+CLAIMED_COLUMNS = [messages.c[name] for name in Claimed._fields]
 
 _STORED = tuple(name for name in Outcome._fields if name != "row")
 
@@ -193,9 +183,13 @@ _claim = (
 )
 
 # SQLite has one writer, so the rows that it finds are the rows that it claims. It takes one step for each row that it
-# returns, which is slow (see `ledger/bulk.py`), so it returns all of them as one JSON array.
+# returns, which is slow (see `ledger/bulk.py`), so it returns all of them as one JSON array. With it comes whether
+# their people may have opted out, which saves a query nearly always.
 _found = _following.subquery()
-_find = select(func.json_group_array(func.json_array(*_found.c)))
+_find = select(
+    func.json_group_array(func.json_array(*_found.c)),
+    func.max(may_name(_found.c.customer_uuid, _found.c.phone)),
+)
 _claim_found = update(messages).where(*_open).values(CLAIM_VALUES)
 #: No list has a row beyond this one.
 LAST_ROW = 2**31 - 1
@@ -280,7 +274,7 @@ class Outbox:
     def _unsuppressed(self, claimed: Sequence[Claimed]) -> list[Claimed]:
         skipped: list[Outcome] = []
         with self._ledger.write() as connection:
-            left = self._without_suppressed(connection, claimed, skipped)
+            left = self._without_suppressed(connection, claimed, skipped, True)
         self._skipped += skipped
         return left
 
@@ -308,20 +302,20 @@ class Outbox:
         claimed: list[Claimed] = []
         while len(claimed) < claims:
             wanted = claims - len(claimed)
-            found = self._claim_next(connection, after, last, wanted)
-            claimed += self._without_suppressed(connection, found, skipped)
+            found, named = self._claim_next(connection, after, last, wanted)
+            claimed += self._without_suppressed(connection, found, skipped, named)
             if len(found) < wanted:
                 break
             after = found[-1].row
         return claimed
 
     def _without_suppressed(
-        self, connection: Connection, claimed: Sequence[Claimed], skipped: list[Outcome]
+        self, connection: Connection, claimed: Sequence[Claimed], skipped: list[Outcome], named: bool
     ) -> list[Claimed]:
-        """Skips the rows whose people must not be texted. Returns the others."""
+        """Skips the rows whose people must not be texted. Returns the others. `named`: they may have opted out."""
         if not claimed:
             return []
-        reasons = self._reasons(connection, claimed)
+        reasons = self._reasons(connection, claimed, named)
         if reasons:
             _skip.execute(connection, list(reasons.items()), self._own)
             # A row that was opened again keeps its earlier outcome, as in a plan.
@@ -329,11 +323,11 @@ class Outbox:
             skipped += (Outcome(row, Status.SKIPPED, Code.SUPPRESSED, why) for row, why in reasons.items())
         return [message for message in claimed if message.row not in reasons]
 
-    def _reasons(self, connection: Connection, claimed: Sequence[Claimed]) -> dict[int, str]:
+    def _reasons(self, connection: Connection, claimed: Sequence[Claimed], named: bool) -> dict[int, str]:
         """Row -> why it must not be sent."""
         self._opt_outs = self._opt_outs or RunOptOuts.of_run(connection, self._run_id)
         checks = [self._files.why] if self._files is not None else []
-        if self._opt_outs is not None:
+        if named and self._opt_outs is not None:
             customers = [message.customer_uuid for message in claimed]
             phones = [message.phone for message in claimed if message.phone is not None]
             checks.append(self._opt_outs.among(connection, customers, phones).why)
@@ -344,17 +338,20 @@ class Outbox:
             if (why := check(message.customer_uuid, message.phone)) is not None
         }
 
-    def _claim_next(self, connection: Connection, after: int, last: int, claims: int) -> list[Claimed]:
+    def _claim_next(
+        self, connection: Connection, after: int, last: int, claims: int
+    ) -> tuple[list[Claimed], bool]:
+        """Claims rows. Returns also whether their people may have opted out."""
         where = {"of_run": self._run_id, "after": after, "last": last}
         claim = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
         if connection.dialect.name != "sqlite":
             rows = connection.execute(_claim, {**where, **claim, "claims": claims})
-            return sorted(map(Claimed._make, rows))
-        found = connection.scalar(_find, {**where, "claims": claims})
-        claimed = list(map(Claimed._make, orjson.loads(found or "[]")))
+            return sorted(map(Claimed._make, rows)), True
+        found, named = connection.execute(_find, {**where, "claims": claims}).one()
+        claimed = list(map(Claimed._make, orjson.loads(found)))
         if claimed:
             connection.execute(_claim_found, {**where, **claim, "last": claimed[-1].row})
-        return claimed
+        return claimed, bool(named)
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         """Gives back rows that were certainly not sent; they are `pending` again, with this code."""
