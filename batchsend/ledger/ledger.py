@@ -158,9 +158,16 @@ class Ledger:
         with ledger_errors(self.where), self._engine.begin() as connection:
             yield connection
 
-    def autocommit(self) -> Connection:
-        """A connection on which each statement is a durable transaction. The caller closes it."""
-        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    def autocommit(self, **settings: str) -> Connection:
+        """A new connection to PostgreSQL, with these settings. Each statement is a durable transaction.
+
+        The caller closes it.
+        """
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()
+        for name, value in settings.items():
+            connection.execute(select(func.set_config(name, value, False)))
+        return connection
 
     def ledger_id(self) -> str:
         """The unique id of this ledger."""

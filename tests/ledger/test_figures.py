@@ -71,7 +71,7 @@ def test_the_last_start_of_each_campaign(ledger: Ledger) -> None:
 
 
 def test_planned_starts_are_counted_by_outcome(ledger: Ledger) -> None:
-    usual = {"campaign": "Spring", "base_url": BASE_URL, "claimed_at": "x", "host": "h", "process": 1}
+    usual = {"campaign": "Spring", "base_url": BASE_URL, "claimed_at": "x"}
     with ledger.write() as connection:
         for hour, outcome in enumerate(["started", "missed", "started"]):
             connection.execute(

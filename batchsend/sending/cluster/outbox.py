@@ -48,6 +48,9 @@ from batchsend.utils.timestamps import now, to_text
 
 T = TypeVar("T")
 
+#: Settings with which PostgreSQL reads the index in order up to the last row that is claimed. As it does not know how
+#: many rows that is, it would rather read and sort the whole run, at each exchange.
+_IN_ORDER = {"enable_sort": "off", "enable_bitmapscan": "off", "enable_seqscan": "off"}
 #: An exchange tells whether the run is to stop, so that it need not be asked for so long.
 _STATE_SECONDS = 0.5
 
@@ -246,7 +249,7 @@ class SharedOutbox(Outbox):
         """Executes a statement that is a transaction, on a connection that is kept for the next one."""
         with ledger_errors(self._ledger.where):
             try:
-                self._connection = self._connection or self._ledger.autocommit()
+                self._connection = self._connection or self._ledger.autocommit(**_IN_ORDER)
                 return self._connection.execute(statement, values).all()
             except SQLAlchemyError:
                 self.close()

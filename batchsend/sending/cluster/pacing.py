@@ -348,7 +348,9 @@ class SharedPacer:
                 return self._reserved.popleft()
             # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
             most = max(1, round(self._rate * self._mode.pace * self._mode.block))
-            self._block = min(most, self._block * 2 if self._used >= self._block else max(1, self._used))
+            self._block = min(
+                most, self._block * 3 // 2 + 1 if self._used >= self._block else max(1, self._used)
+            )
             self._used = 0
             block = await self._book.reserve(self._run_id, self._block)
             self._rate, self._mode = block.rate, block.mode
