@@ -134,7 +134,8 @@ class ApiClient:
             try:
                 await departure.allowed()
             except BaseException:
-                connections.put_back(connection)
+                # The server could drop it at the moment of its next use: it may have been idle for long.
+                connection.close()
                 raise
             if is_usable(connection):
                 departure.left()

@@ -104,10 +104,7 @@ class ApiConnections:
 
     async def open(self) -> Connection:
         """A new connection. Raises aiohttp's errors if there is none."""
-        connection = await self._connector.connect(self._target, [], self._opening)
-        if connection.protocol is not None:
-            connection.protocol.set_response_params(read_until_eof=True)
-        return connection
+        return await self._connector.connect(self._target, [], self._opening)
 
     async def post(self, connection: Connection, path: str, body: bytes, answer: HttpResponse) -> None:
         """Writes one request without waiting for anything, and fills `answer`.
@@ -119,6 +116,8 @@ class ApiConnections:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ClientConnectionError("the connection is closed")
+        # A new parser, because the last one may have the beginning of an answer that belongs to no request.
+        protocol.set_response_params(read_until_eof=True)
         head = f"POST {self._path}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
         transport.write(head.encode("ascii") + body)
         waiting = _Waiting(transport, self._loop.time() + self._timeout)

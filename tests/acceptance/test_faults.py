@@ -536,6 +536,35 @@ def test_data_that_arrives_between_requests_never_answers_the_next_one(bench: Mi
     assert [request.nth for request in bench.received] == [1, 1]
 
 
+@pytest.mark.parametrize("between", [True, False], ids=["between requests", "with the answer before"])
+def test_the_beginning_of_another_answer_never_answers_the_next_request(
+    bench: Misbehaving, between: bool
+) -> None:
+    idle, done = threading.Event(), threading.Event()
+    one, stale = answer(200, success("one")), answer(200, success("stale"))
+
+    async def tell(_: Any) -> None:
+        done.set()
+
+    first = [says(one), waits_until(idle), says(stale[:30])] if between else [says(one + stale[:30])]
+    bench.scripts = {
+        "first": once(*first, tell),
+        "second": once(says(stale[30:] + answer(200, success("two")))),
+    }
+
+    async def story() -> list[tuple[Any, ...]]:
+        client = Client(bench.base_url)
+        async with client.client:
+            before = await client.post("first")
+            idle.set()
+            await wait_for(done)
+            await _see_what_has_arrived()
+            return [in_short(before), in_short(await client.post("second"))]
+
+    assert asyncio.run(story()) == [("accepted", "one"), ("unconfirmed", "BAD_RESPONSE", None)]
+    assert bench.customers() == {"first": 1, "second": 1}
+
+
 @pytest.mark.parametrize(
     ("received", "outcome"),
     [
@@ -595,6 +624,33 @@ def test_idle_connections_are_dropped_before_the_server_does_it(
 
     asyncio.run(story())
     assert [request.connection for request in bench.received] == [0, 1]
+
+
+def test_a_connection_that_waited_for_a_request_that_did_not_leave_is_not_used_again(
+    bench: Misbehaving,
+) -> None:
+    async def story() -> None:
+        client = Client(bench.base_url)
+        async with client.client:
+            await client.post("first")
+            waits = asyncio.Event()
+
+            async def allow() -> None:
+                waits.set()
+                await asyncio.Event().wait()
+
+            request = Request("d", "u", "never sent", None, "Hi", {})
+            unsent = asyncio.create_task(client.client.post(request, Departure(allow)))
+            await waits.wait()
+            unsent.cancel()
+            await asyncio.wait([unsent])
+            await client.post("second")
+
+    asyncio.run(story())
+    assert [(request.customer, request.connection) for request in bench.received] == [
+        ("first", 0),
+        ("second", 1),
+    ]
 
 
 def test_an_endless_answer_is_read_up_to_a_bound(bench: Misbehaving) -> None:
