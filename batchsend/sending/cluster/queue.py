@@ -112,7 +112,7 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
 def _sizes(rows: int) -> Iterator[int]:
     """The numbers of rows of all jobs."""
     while rows > 0:
-        size = max(_FEWEST_ROWS, min(_MOST_ROWS, rows // 8))
+        size = max(_FEWEST_ROWS, min(_MOST_ROWS, rows // 16))
         yield size
         rows -= size
 
