@@ -138,7 +138,7 @@ def schedule(
     default=10,
     show_default=True,
     metavar="N",
-    help="Chunks of rows to send at a time, from one run or several.",
+    help="Jobs to work on at a time, from one run or several.",
 )
 @click.option("--name", metavar="NAME", help="Name in messages (default: this computer's name).")
 @status_options

@@ -96,14 +96,15 @@ def _copy(attached: AttachedPlan, target: str, rows: Select[Any]) -> None:
     names = ", ".join(f'"{c.name}"' for c in messages.columns)
     driver: Any = connection.connection.driver_connection
     statement = f"COPY {target} ({names}) FROM STDIN"
+    driver_error = connection.dialect.loaded_dbapi.Error
     with attached.plan.connect() as reading:
         found = reading.execution_options(yield_per=_COPY_ROWS).execute(rows)
         try:
             with driver.cursor() as cursor, cursor.copy(statement) as copy:
                 for row in found:
                     copy.write_row(row)
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise DBAPIError(statement, None, error) from error
+        except driver_error as error:
+            raise DBAPIError.instance(statement, None, error, driver_error) from error
 
 
 def store_rows(attached: AttachedPlan, run_id: int, campaign_id: int) -> None:

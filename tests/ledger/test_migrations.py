@@ -21,7 +21,7 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger, upgrade_ledger
-from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata, superseded
+from batchsend.ledger.schema import COUNTED, SCHEMA_VERSION, messages, meta, metadata, superseded
 from batchsend.sending.cluster.queue import has_queue, queue_is_ready, upgrade_queue
 from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 
@@ -41,6 +41,7 @@ DROPPED = {
 BACK_TO_VERSION_4 = (
     "ALTER TABLE planned_starts ADD COLUMN host TEXT NOT NULL DEFAULT 'front-desk'",
     "ALTER TABLE planned_starts ADD COLUMN process INTEGER NOT NULL DEFAULT 4711",
+    *(f"ALTER TABLE handovers DROP COLUMN {name}" for name in COUNTED),
     "ALTER TABLE paces DROP COLUMN loose",
     "ALTER TABLE paces DROP COLUMN fits_at",
     "ALTER TABLE messages DROP COLUMN phone_hash",
@@ -95,6 +96,8 @@ def upgraded_contents(before: Contents) -> Contents:
             row["value"] = str(SCHEMA_VERSION)
     for row in after.get("paces", []):
         row.update(loose=1, fits_at=0.0)
+    for row in after.get("handovers", []):
+        row.update(dict.fromkeys(COUNTED, 0))
     return {"handovers": [], "paces": []} | after | {"leases": []}
 
 

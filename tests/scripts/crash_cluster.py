@@ -19,15 +19,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import psycopg
+from limits import most_in_a_window
 from postgres_server import Cluster, PostgresUnavailableError, find_binaries
 from world import BATCHSEND, Sandbox, World, customers, running_sandbox
 
 CONCURRENCY = 20
+RATE = 1000
 WORKERS = 3
 #: Longer than a lease lasts.
 SUSPENDED_SECONDS = (11.0, 15.0)
@@ -91,7 +94,7 @@ class Round:
         self.world = World(folder, sandbox.base_url, {"BATCHSEND_LEDGER": self.url})
         self.world.write(
             customers(rows),
-            campaign=f"[sending]\nrate = 1000\nconcurrency = {CONCURRENCY}\nstop_after_failures = 100000\n",
+            campaign=f"[sending]\nrate = {RATE}\nconcurrency = {CONCURRENCY}\nstop_after_failures = 100000\n",
         )
         self.log = (folder / "log.txt").open("ab")
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -197,6 +200,12 @@ class Round:
             if done.code != 4 or time.monotonic() > deadline:
                 return f"the last start ended with {done.code}: {done.err}"
 
+    def departures(self) -> list[float]:
+        """When the accepted texts left, in order: seconds since 1970, by the clock of this computer."""
+        query = "SELECT sent_at FROM messages WHERE status = 'accepted' ORDER BY sent_at"
+        with psycopg.connect(self.url) as connection:
+            return [datetime.fromisoformat(sent_at).timestamp() for (sent_at,) in connection.execute(query)]
+
     def judge(self, kind: str, seconds: float, complaint: str) -> Verdict:
         complaints = [complaint] if complaint else []
         texts = self.sandbox.texts()
@@ -215,6 +224,8 @@ class Round:
         # Every process that was harmed, and with the database all of them, may leave so many behind.
         if statuses["unconfirmed"] > self.harm * 2 * CONCURRENCY * (WORKERS + 1):
             complaints.append(f"{statuses['unconfirmed']} unconfirmed")
+        if (most := most_in_a_window(self.departures(), 1.0)) > RATE + 1:
+            complaints.append(f"{most} requests left within a second")
         return Verdict(
             kind,
             self.harm,

@@ -13,6 +13,8 @@ from clusters import Shared
 from postgres_server import PostgresServer
 from world import Sandbox, World, customers
 
+from batchsend.ledger.opening import open_ledger
+
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 ROWS = 60
@@ -123,3 +125,22 @@ def test_a_start_meanwhile_is_refused(
     assert "Traceback" not in refused.err
     assert sandbox.requests() == []
     assert world.send().code == 0
+
+
+def test_send_works_where_the_user_may_not_create_the_queue(
+    world: World, sandbox: Sandbox, database: Database, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    open_ledger(postgres_url).close()
+    with psycopg.connect(postgres_server.url(database.name).replace("+psycopg", "")) as admin:
+        admin.execute(f"ALTER DATABASE {database.name} OWNER TO postgres".encode())
+        admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {database.role}".encode())
+        admin.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {database.role}".encode())
+    world.environment["BATCHSEND_LEDGER"] = database.url.replace("+psycopg", "")
+    world.write(customers(2))
+    detached = world.send("--detach")
+    assert (detached.code, sandbox.requests()) == (2, [])
+    assert "the database's user lacks a permission" in detached.err
+    sent = world.send()
+    assert sent.code == 0, sent.err
+    assert max(sandbox.texts().values()) == 1
+    assert len(sandbox.texts()) == 2

@@ -36,10 +36,8 @@ from batchsend.utils.signals import finishing_on_signals
 
 T = TypeVar("T")
 
-#: How often to check what the other processes have done: every so many seconds, or more rarely, ...
+#: How often to check what the other processes have done.
 _CHECK_SECONDS = 0.5
-#: ... so that checking takes at most this share of the time.
-_CHECK_SHARE = 0.05
 #: The longest time from an outcome's commit to its event, in seconds.
 _EVENT_SECONDS = 0.1
 
@@ -189,17 +187,13 @@ class _Outcomes:
 
     async def watch(self) -> None:
         """Reports the outcomes of other processes until it is cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
             with suppress(LedgerError):
                 await self.report_others()
-            await asyncio.sleep(max(_CHECK_SECONDS, (loop.time() - began) / _CHECK_SHARE))
+            await asyncio.sleep(_CHECK_SECONDS)
 
     async def report_others(self) -> None:
-        all_outcomes = Counter(
-            await asyncio.to_thread(outcomes_of, self._ledger, self._run.run_id, self._run.start_id)
-        )
+        all_outcomes = Counter(await asyncio.to_thread(outcomes_of, self._ledger, self._run))
         # Events of this process's own outcomes come a moment after their commit and must not count as others'.
         await asyncio.sleep(_EVENT_SECONDS)
         news = all_outcomes - self._own - self._others

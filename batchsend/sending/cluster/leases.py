@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Table,
     Update,
     and_,
     cast,
@@ -35,7 +36,7 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_engine
-from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, runs
+from batchsend.ledger.schema import COUNTED, SERVER_CLOCK, handovers, leases, messages, runs
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How long a lease lasts unless it is renewed.
@@ -50,7 +51,7 @@ _MARGIN_SECONDS = 1.0
 _server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double)
 #: After the database restarted, all processes first get the time to renew their leases.
 EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
-ALIVE = and_(~EXPIRED, ~leases.c.given_up)
+ALIVE = ~EXPIRED
 #: How often to check whether an expired lease was renewed, for a request that is to leave and for a start.
 _CHECK_SECONDS, _WATCH_SECONDS = 0.05, 0.25
 
@@ -126,7 +127,7 @@ class LeaseKeeper:
             # A process that reclaims the campaign waits for this transaction, or this one waits for its.
             if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
                 return None
-            connection.execute(insert(leases).values(_row(lease, holder) | {"start_id": start_id}))
+            connection.execute(insert(leases).values(_row(lease, holder)))
         return self._renewer.add(lease)
 
     def take_presence(self, holder: Holder) -> Lease:
@@ -159,10 +160,7 @@ class LeaseKeeper:
         owners = [lease.owner for lease in given_up]
         self._renewer.remove(owners)
         with suppress(LedgerError), self._ledger.write() as connection:
-            connection.execute(delete(leases).where(leases.c.owner.in_(owners)))
-            for lease in given_up:
-                if not settled and lease.run_id is not None:
-                    _interrupt(connection, lease.run_id, messages.c.owner == lease.owner)
+            _end(connection, leases.c.owner.in_(owners), settled=settled)
 
 
 class _Renewer:
@@ -301,16 +299,7 @@ def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
     if run_id is not None:
         expired = and_(expired, leases.c.run_id == run_id)
     with ledger.write() as connection:
-        gone = connection.execute(
-            delete(leases).where(expired).returning(leases.c.owner, leases.c.run_id)
-        ).all()
-        owners: dict[int, list[str]] = {}
-        for owner, of_run in gone:
-            if of_run is not None:
-                owners.setdefault(of_run, []).append(owner)
-        rows = sum(
-            _interrupt(connection, of_run, messages.c.owner.in_(own)) for of_run, own in owners.items()
-        )
+        rows = _end(connection, expired)
         if run_id is not None:
             holders = select(leases.c.owner).where(leases.c.run_id == run_id)
             orphaned = or_(messages.c.owner.is_(None), messages.c.owner.not_in(holders))
@@ -318,10 +307,41 @@ def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
         return rows
 
 
+def _end(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> int:
+    """Deletes leases and adds what they counted to their runs. Returns how many claims became `unconfirmed`.
+
+    `settled`: no row is claimed under them.
+    """
+    # In the order in which other transactions lock them.
+    of_leases = select(leases.c.run_id).where(which)
+    connection.execute(select(handovers.c.run_id).where(handovers.c.run_id.in_(of_leases)).with_for_update())
+    counters = [leases.c[name] for name in COUNTED]
+    ended = delete(leases).where(which).returning(leases.c.owner, leases.c.run_id, *counters)
+    rows = 0
+    for owner, run_id, *counts in connection.execute(ended).all():
+        if run_id is not None:
+            add_outcomes(
+                connection, handovers, handovers.c.run_id == run_id, dict(zip(COUNTED, counts, strict=True))
+            )
+            rows += 0 if settled else _interrupt(connection, run_id, messages.c.owner == owner)
+    return rows
+
+
+def add_outcomes(
+    connection: Connection, table: Table, where: ColumnElement[bool], counts: Mapping[str, int]
+) -> None:
+    """Adds to the counters of a lease or of a run."""
+    more = {name: table.c[name] + count for name, count in counts.items()}
+    connection.execute(update(table).where(where).values(more))
+
+
 def _interrupt(connection: Connection, run_id: int, owners: ColumnElement[bool]) -> int:
     claimed = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, owners)
     interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
-    return connection.execute(update(messages).where(*claimed).values(interrupted)).rowcount
+    rows = connection.execute(update(messages).where(*claimed).values(interrupted)).rowcount
+    if rows:
+        add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": rows})
+    return rows
 
 
 def lease_lost_error() -> LeaseLostError:

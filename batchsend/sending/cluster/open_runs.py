@@ -19,11 +19,21 @@ from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.runs import code_counts
-from batchsend.ledger.schema import SERVER_CLOCK, campaigns, handovers, leases, messages, paces, runs, starts
+from batchsend.ledger.schema import (
+    COUNTED,
+    SERVER_CLOCK,
+    campaigns,
+    handovers,
+    leases,
+    messages,
+    paces,
+    runs,
+    starts,
+)
 from batchsend.sending.cluster.leases import ALIVE, EXPIRED, wait_until_expired
 from batchsend.sending.outbox import OPEN_ROW, QUIET_ROW
 from batchsend.sending.run_settings import RunSettings
-from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
+from batchsend.statuses import IN_FLIGHT, Code
 from batchsend.utils.timestamps import now
 
 #: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
@@ -60,6 +70,7 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         "settings": settings.to_json(),
         "open": True,
         "stopped_because": None,
+        **dict.fromkeys(COUNTED, 0),
     }
     _replace(connection, handovers, values, kept=())
     fresh = {
@@ -161,25 +172,19 @@ def is_being_sent(ledger: Ledger, run_id: int) -> bool:
         return bool(connection.scalar(select(exists().where(leases.c.run_id == run_id))))
 
 
-def outcomes_of(ledger: Ledger, run_id: int, start_id: int) -> dict[str, int]:
+def outcomes_of(ledger: Ledger, run: OpenRun) -> dict[str, int]:
     """The outcomes of one start over all processes: status -> number of texts."""
+    of_run = handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id
+    sums = (func.coalesce(func.sum(leases.c[name]), 0) + handovers.c[name] for name in COUNTED)
     query = (
-        select(messages.c.status, func.count())
-        .where(
-            messages.c.run_id == run_id,
-            messages.c.start_id == start_id,
-            # A plan's skipped rows belong to no start, unlike those that were skipped when they were claimed.
-            messages.c.status.in_([*TRIED, Status.SKIPPED]),
-        )
-        .group_by(messages.c.status)
+        select(*sums)
+        .outerjoin_from(handovers, leases, leases.c.run_id == handovers.c.run_id)
+        .where(*of_run)
+        .group_by(handovers.c.run_id)
     )
-    found: dict[str, int] = {}
     with ledger.read() as connection:
-        for status, count in connection.execute(query):
-            # A delivery update does not change the outcome of sending.
-            sent = Status.ACCEPTED if status in (Status.DELIVERED, Status.UNDELIVERED) else status
-            found[sent] = found.get(sent, 0) + count
-    return found
+        counts = connection.execute(query).one_or_none()
+    return {} if counts is None else {name: n for name, n in zip(COUNTED, counts, strict=True) if n}
 
 
 def active_workers(ledger: Ledger, run_id: int) -> list[str]:

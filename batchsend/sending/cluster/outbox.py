@@ -22,11 +22,12 @@ from batchsend.ledger.bulk import as_arrays, given_arrays
 from batchsend.ledger.database_errors import ledger_errors, retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out, may_name
-from batchsend.ledger.schema import handovers, leases, messages, runs
+from batchsend.ledger.schema import COUNTED, handovers, leases, messages, runs
 from batchsend.sending.cluster.leases import (
     Lease,
     LeaseLostError,
     Moment,
+    add_outcomes,
     lease_lost_error,
     renew_in,
     renewal,
@@ -56,9 +57,22 @@ _STATE_SECONDS = 0.5
 
 # One statement is one exchange: it locks and renews the lease, stores outcomes and claims the next rows. Everything
 # else waits for the lease first, so that it cannot deadlock with a process that marks dead claims.
-_renewed = renewal(leases.c.owner == bindparam("of_owner")).returning(leases.c.owner).cte("renewed")
-_lasting = select(func.count()).select_from(_renewed).scalar_subquery()
-_storing = recorded(given_arrays(Outcome._fields).c.__getitem__).where(_lasting >= 0).cte("storing")
+_lease = leases.c.owner == bindparam("of_owner")
+_locked = select(leases.c.owner).where(_lease).with_for_update().cte("locked")
+_lasting = select(func.count()).select_from(_locked).scalar_subquery()
+_given = given_arrays(Outcome._fields)
+_storing = (
+    recorded(_given.c.__getitem__)
+    .where(_lasting >= 0)
+    .returning(_given.c.status.label("outcome"))
+    .cte("storing")
+)
+_counts = {
+    name: leases.c[name]
+    + select(func.count()).select_from(_storing).where(_storing.c.outcome == name).scalar_subquery()
+    for name in COUNTED
+}
+_renewing = renewal(_lease).values(_counts).cte("renewing")
 _following = (
     select(messages.c.row)
     .where(
@@ -97,7 +111,7 @@ _exchange = (
     .outerjoin(_claiming, true())
     .where(runs.c.id == bindparam("of_run"))
     .order_by(_claiming.c.row)
-    .add_cte(_storing)
+    .add_cte(_storing, _renewing)
 )
 
 
@@ -209,6 +223,15 @@ class SharedOutbox(Outbox):
                 # Other processes may have given earlier rows back.
                 self._after, again = 0, True
         return claimed
+
+    def _without_suppressed(
+        self, connection: Connection, claimed: Sequence[Claimed], skipped: list[Outcome], named: bool
+    ) -> list[Claimed]:
+        left = super()._without_suppressed(connection, claimed, skipped, named)
+        if len(left) < len(claimed):
+            own = leases.c.owner == self._owner
+            add_outcomes(connection, leases, own, {"skipped": len(claimed) - len(left)})
+        return left
 
     def _store_opt_outs(self, outcomes: Sequence[Outcome]) -> None:
         """Before the outcomes themselves: these people have opted out, even if the outcome is lost."""

@@ -12,18 +12,20 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import psycopg
 from procrastinate import App, JobContext, PsycopgConnector, RetryStrategy
-from procrastinate.exceptions import ProcrastinateException
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job
 from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import in_chunks
@@ -40,9 +42,6 @@ from batchsend.sending.cluster.open_runs import (
 )
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.sending.outbox import OPEN_ROW
-
-if TYPE_CHECKING:
-    import psycopg
 
 #: Rows of one job at most, and at least. Towards the end, jobs become smaller, so that all workers end together.
 _MOST_ROWS, _FEWEST_ROWS = 500, 50
@@ -104,15 +103,16 @@ def defer_chunks(connection: Connection, run_id: int, start_id: int, base_url: s
         for number, rows in enumerate(_sizes(open_rows or 0))
     ]
     manager = App(connector=PsycopgConnector()).job_manager
-    for chunk in in_chunks(jobs, _JOBS_PER_STATEMENT):
-        manager.batch_defer_jobs(list(chunk), connection=_driver(connection))
+    with _driver_errors():
+        for chunk in in_chunks(jobs, _JOBS_PER_STATEMENT):
+            manager.batch_defer_jobs(list(chunk), connection=_driver(connection))
     return len(jobs)
 
 
 def _sizes(rows: int) -> Iterator[int]:
     """The numbers of rows of all jobs."""
     while rows > 0:
-        size = max(_FEWEST_ROWS, min(_MOST_ROWS, rows // 8))
+        size = max(_FEWEST_ROWS, min(_MOST_ROWS, rows // 16))
         yield size
         rows -= size
 
@@ -320,7 +320,17 @@ def _refuse_older(connection: Connection, where: str) -> None:
 
 def _run(connection: Connection, script: str) -> None:
     """Runs a script of several statements in the connection's transaction."""
-    _driver(connection).execute(script.encode())
+    with _driver_errors():
+        _driver(connection).execute(script.encode())
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Raises errors of the driver and of Procrastinate's statements as SQLAlchemy raises those of its own."""
+    try:
+        yield
+    except (psycopg.Error, ConnectorException) as error:
+        raise DBAPIError.instance(None, None, error.__cause__ or error, psycopg.Error) from error
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:

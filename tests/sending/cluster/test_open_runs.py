@@ -159,6 +159,7 @@ def test_claims_of_dead_processes_are_unconfirmed_and_their_late_results_do_not_
     dead.exchange([came_to(first)], 0)
     with pytest.raises(LeaseLostError):
         dead.exchange([], 1)
+    assert outcomes_of(ledger, run) == {"unconfirmed": 2}
     assert stored(ledger, run.run_id) == {
         first.row: ("unconfirmed", "INTERRUPTED"),
         second.row: ("unconfirmed", "INTERRUPTED"),
@@ -247,6 +248,7 @@ def test_a_person_who_opts_out_meanwhile_is_skipped(ledger: Ledger) -> None:
     assert [message.row for message in rest] == [4, 5]
     assert [outcome.row for outcome in mine.take_skipped()] == [3]
     assert stored(ledger, run.run_id)[3] == ("skipped", "SUPPRESSED")
+    assert outcomes_of(ledger, run) == {"accepted": 1, "skipped": 1}
 
 
 def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger) -> None:
@@ -325,7 +327,7 @@ def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> No
     sender = take(ledger, run, worker=False)
     mine = outbox(ledger, run, sender)
     mine.exchange([came_to(message, Status.FAILED, "CUSTOMER_LOCKED") for message in mine.exchange([], 9)], 0)
-    assert outcomes_of(ledger, run.run_id, run.start_id) == {"failed": 4}
+    assert outcomes_of(ledger, run) == {"failed": 4}
     assert not end_if_done(ledger, run)
     expire(ledger, sender)
     assert end_if_done(ledger, run)

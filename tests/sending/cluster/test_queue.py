@@ -142,7 +142,7 @@ def test_jobs_allow_all_open_rows_and_alternate_with_those_of_other_runs(postgre
     sizes = [job.rows for job in found]
     # Large ones first, so that all workers end together.
     assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-1]) == (150, 50)
+    assert (sizes[0], sizes[-1]) == (75, 50)
     assert 1200 <= sum(sizes) < 1250
     close_run(ledger, run)
     forget_chunks(ledger, run.run_id)
