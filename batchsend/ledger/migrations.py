@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateColumn
 from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.ledger.schema import (
+    ROOM_FOR_CHANGES,
     SCHEMA_VERSION,
     campaigns,
     handovers,
@@ -106,7 +107,7 @@ def _to_version_5(connection: Connection) -> None:
 
 
 def _to_version_6(connection: Connection) -> None:
-    """Gives leases locks, runs counters, and paces two modes, and drops columns that no query read.
+    """Gives leases locks, runs counters, paces two modes and rows room for changes. Drops columns that no query read.
 
     A new process takes new leases.
     """
@@ -119,6 +120,8 @@ def _to_version_6(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
     for name in ("host", "process"):
         connection.execute(text(f"ALTER TABLE planned_starts DROP COLUMN {name}"))
+    if connection.dialect.name == "postgresql":
+        connection.execute(ROOM_FOR_CHANGES)
 
 
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:

@@ -100,8 +100,8 @@ class Sender:
         self._quiet: list[Claimed] = []
         self._underway: dict[asyncio.Task[Judgement], _Underway] = {}
         self._outcomes: list[Outcome] = []
-        #: When the event loop's time is this, `_outcomes` are stored, however few they are.
-        self._due_at = 0.0
+        #: Until it ends, `_outcomes` wait for others.
+        self._wait: asyncio.TimerHandle | None = None
         self._pauses: list[Pause] = []
         self._claimed = 0
         self._exhausted = False
@@ -203,16 +203,20 @@ class Sender:
 
     def _outcomes_wait(self) -> None:
         """Lets outcomes wait a little, so that more of them share a commit."""
-        loop = asyncio.get_running_loop()
-        self._due_at = loop.time() + self._store.outcome_delay
-        loop.call_at(self._due_at, self._changed.set)
+        if self._wait is not None:
+            self._wait.cancel()
+        self._wait = asyncio.get_running_loop().call_later(self._store.outcome_delay, self._end_wait)
+
+    def _end_wait(self) -> None:
+        # Comparing times would not do: where the clock is coarse (Windows), a timer ends before its time.
+        self._wait = None
+        self._changed.set()
 
     def _outcomes_due(self) -> bool:
         """Whether the outcomes are worth a commit, or have waited long enough, or no more will come."""
         no_more = self._stopping() or (self._exhausted and not self._underway)
         enough = 2 * len(self._outcomes) >= self._settings.concurrency
-        waited = asyncio.get_running_loop().time() >= self._due_at
-        return bool(self._outcomes) and (enough or no_more or waited)
+        return bool(self._outcomes) and (enough or no_more or self._wait is None)
 
     def _wake_if_due(self) -> None:
         if self._stopping() or self._quiet or self._pauses or self._outcomes_due() or self._rows_due():
@@ -232,8 +236,7 @@ class Sender:
 
     async def _release_quiet(self) -> None:
         """Gives back rows whose recipients have quiet hours now."""
-        quiet = list(self._quiet)
-        if quiet:
+        if quiet := list(self._quiet):
             await self._in_thread(self._store.release, quiet, Code.QUIET_HOURS)
             del self._quiet[: len(quiet)]
             self._claimed -= len(quiet)
@@ -352,8 +355,7 @@ class Sender:
         if answer.http_status is not None:
             self._pacer.reset_backoff()
             self._give_up_timer.answered(accepted=answer.status is Status.ACCEPTED)
-        too_many = self._streak.add(answer.status, answer.codes)
-        if too_many is not None:
+        if (too_many := self._streak.add(answer.status, answer.codes)) is not None:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
     def _back_off(self, underway: _Underway, retry: RetryLater) -> None:
@@ -372,8 +374,7 @@ class Sender:
         self._check_deadline()
 
     def _check_deadline(self) -> None:
-        reason = self._give_up_timer.reason(asyncio.get_running_loop().time())
-        if reason is not None:
+        if (reason := self._give_up_timer.reason(asyncio.get_running_loop().time())) is not None:
             self.stop(Ending(reason))
 
     async def _watch(self) -> None:
@@ -382,8 +383,7 @@ class Sender:
         while True:
             began = loop.time()
             await asyncio.sleep(_WATCH_SECONDS)
-            late = loop.time() - began - _WATCH_SECONDS
-            if late > _SUSPENDED_SECONDS:
+            if (late := loop.time() - began - _WATCH_SECONDS) > _SUSPENDED_SECONDS:
                 self._give_up_timer.skip(late)
             self._check_deadline()
             if await self._in_thread(self._store.stop_requested):
