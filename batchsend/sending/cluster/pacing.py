@@ -66,7 +66,7 @@ _LOOSE = Mode(0.78, 0.25, 0.25)
 #: needs them (`_LEAD_SECONDS`).
 _BOUND_SECONDS = 0.01
 #: The mode changes when it has not fitted for so many seconds: to tight, and to loose.
-_TIGHTEN_SECONDS, _LOOSEN_SECONDS = 0.5, 10.0
+_TIGHTEN_SECONDS, _LOOSEN_SECONDS = 1.0, 10.0
 #: How long before its slot a request is prepared.
 _LEAD_SECONDS = 0.02
 #: Requeue requests that would hold a connection longer than this.
@@ -349,7 +349,7 @@ class SharedPacer:
             # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
             most = max(1, round(self._rate * self._mode.pace * self._mode.block))
             self._block = min(
-                most, self._block * 3 // 2 + 1 if self._used >= self._block else max(1, self._used)
+                most, self._block * 5 // 4 + 1 if self._used >= self._block else max(1, self._used)
             )
             self._used = 0
             block = await self._book.reserve(self._run_id, self._block)

@@ -48,7 +48,7 @@ class Book:
         row, moment = self.row, asyncio.get_running_loop().time()
         if row.loose != (row.next_slot - moment > 0.01):
             row.fits_at = moment
-        elif moment - row.fits_at > (0.5 if row.loose else 10):
+        elif moment - row.fits_at > (1 if row.loose else 10):
             row.next_slot += 0.25 if row.loose else 0
             row.loose, row.fits_at = not row.loose, moment
         end = max(row.next_slot, moment) + count / (self.rate * (0.78 if row.loose else 0.97))
@@ -289,9 +289,9 @@ def test_no_slot_is_reserved_twice(run: tuple[Ledger, int]) -> None:
 def test_slots_last_longer_until_the_rate_is_the_bound(run: tuple[Ledger, int]) -> None:
     ledger, run_id = run
     [blocks] = slots_of(ledger, run_id, processes=1, blocks=4)
-    # For half a second, slots were always reserved ahead.
+    # For a second, slots were always reserved ahead.
     with ledger.write() as connection:
-        connection.execute(update(paces).values(fits_at=paces.c.fits_at - 0.6))
+        connection.execute(update(paces).values(fits_at=paces.c.fits_at - 1.1))
     blocks += slots_of(ledger, run_id, processes=1, blocks=4)[0]
     assert [block.mode.lasts for block in blocks] == [0.25] * 4 + [0.02] * 4
     slots = [slot for block in blocks for slot in block.slots]
