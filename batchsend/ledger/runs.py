@@ -236,7 +236,7 @@ def shared_state(ledger: Ledger, run_id: int) -> SharedState | None:
         .join(runs, runs.c.id == handovers.c.run_id)
         .where(handovers.c.run_id == run_id)
     )
-    alive = select(leases.c.holder).where(leases.c.lease_until > SERVER_CLOCK, ~leases.c.given_up)
+    alive = select(leases.c.holder).where(leases.c.lease_until > SERVER_CLOCK)
     of_api = leases.c.base_url == (
         select(handovers.c.base_url).where(handovers.c.run_id == run_id).scalar_subquery()
     )
