@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import exists, func, select, union, union_all
 
 from batchsend.ledger.bulk import in_chunks
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Identity, Ledger
 from batchsend.ledger.schema import (
     SERVER_CLOCK,
     campaigns,
@@ -236,7 +236,7 @@ def shared_state(ledger: Ledger, run_id: int) -> SharedState | None:
         .join(runs, runs.c.id == handovers.c.run_id)
         .where(handovers.c.run_id == run_id)
     )
-    alive = select(leases.c.holder).where(leases.c.lease_until > SERVER_CLOCK, ~leases.c.given_up)
+    alive = select(leases.c.holder).where(leases.c.lease_until > SERVER_CLOCK)
     of_api = leases.c.base_url == (
         select(handovers.c.base_url).where(handovers.c.run_id == run_id).scalar_subquery()
     )
@@ -321,3 +321,18 @@ def last_run_id(ledger: Ledger) -> int:
     """The number of the ledger's latest run; 0 if it has none."""
     with ledger.read() as connection:
         return connection.scalar(select(func.max(runs.c.id))) or 0
+
+
+def last_start(ledger: Ledger, campaign: Identity) -> tuple[int, int]:
+    """The numbers of the run and the start that began last in a campaign; zeros if there is none."""
+    query = (
+        select(starts.c.run_id, starts.c.id)
+        .join(runs, runs.c.id == starts.c.run_id)
+        .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+        .where(campaigns.c.name == campaign.name, campaigns.c.base_url == campaign.base_url)
+        .order_by(starts.c.id.desc())
+        .limit(1)
+    )
+    with ledger.read() as connection:
+        found = connection.execute(query).one_or_none()
+        return (0, 0) if found is None else (found.run_id, found.id)

@@ -15,12 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchsend.errors import BatchsendError, ResultsError, StoppedError, system_sentence
+from batchsend.errors import BatchsendError, LedgerError, ResultsError, StoppedError, system_sentence
 from batchsend.exits import Exit, exit_of_rows
-from batchsend.ledger.database_errors import retry
+from batchsend.ledger.database_errors import is_passing, retry
 from batchsend.ledger.ledger import Held, Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.runs import CodeCount, code_counts
+from batchsend.ledger.runs import CodeCount, code_counts, last_start
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
@@ -161,17 +161,37 @@ def told_to(listener: Listener) -> OnWait:
 
 
 def _store(start: Start, plan: Plan, ledger: Ledger, held: Held) -> _Run:
-    stored = ledger.store_plan(
-        plan.scratch,
-        plan.identity,
-        campaign_id=plan.known.id if plan.known else None,
-        run_id=plan.run.id if plan.run else None,
-        run=plan.new_run(),
-        start=_start_record(plan),
-        held=held,
-        also=handover_of(ledger, plan),
-    )
+    before = last_start(ledger, plan.identity)
+    try:
+        stored = ledger.store_plan(
+            plan.scratch,
+            plan.identity,
+            campaign_id=plan.known.id if plan.known else None,
+            run_id=plan.run.id if plan.run else None,
+            run=plan.new_run(),
+            start=_start_record(plan),
+            held=held,
+            also=handover_of(ledger, plan),
+        )
+    except LedgerError as error:
+        if not is_passing(error):
+            raise
+        latest = _last_start_after(error, ledger, plan)
+        if latest == before:
+            raise
+        stored = StoredPlan(*latest, closed={})
     return _Run(plan, ledger, stored, start.results_path(stored.run_id))
+
+
+def _last_start_after(error: LedgerError, ledger: Ledger, plan: Plan) -> tuple[int, int]:
+    """The campaign's last start, after the database was lost: it may have stored the plan before. Waits for it."""
+    try:
+        return retry(lambda: last_start(ledger, plan.identity))
+    except LedgerError:
+        raise StoppedError(
+            f"{error}\nThe run may have been stored all the same, and workers may send it. Run the same command "
+            f"again once the database is back: nobody is texted twice."
+        ) from error
 
 
 def _send_and_report(

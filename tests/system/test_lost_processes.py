@@ -75,6 +75,32 @@ class Forwarder:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+class CutAtCommit(Forwarder):
+    """Forwards everything, but closes the connection that stores a plan before its commit is answered."""
+
+    def __init__(self, port: int, shared: Shared) -> None:
+        super().__init__(port)
+        self._shared = shared
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        sent = b""
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sent += data
+                commits = b"INSERT INTO handovers" in sent and b"COMMIT" in data
+                if commits:
+                    self.silence()
+                else:
+                    self._passing.wait()
+                sink.sendall(data)
+                if commits:
+                    self._shared.wait_until("SELECT count(*) = 1 FROM starts")
+                    source.shutdown(socket.SHUT_RDWR)
+                    self.resume()
+                    break
+        sink.close()
+
+
 @pytest.fixture
 def shared(world: World, postgres_url: str) -> Shared:
     return Shared(world, postgres_url)
@@ -154,3 +180,15 @@ def test_a_start_that_lost_its_campaign_while_it_planned_sends_nothing(
     assert laptop.process.wait(60) == 4
     assert len(sandbox.requests()) == 20
     assert shared.ask("SELECT count(*) FROM starts") == [(1,)]
+
+
+def test_a_plan_is_sent_whose_commit_was_not_answered(
+    shared: Shared, sandbox: Sandbox, postgres_server: PostgresServer
+) -> None:
+    cutting = CutAtCommit(postgres_server.port, shared)
+    shared.world.write(customers(5))
+    sent = through(shared, cutting, postgres_server).send()
+    cutting.close()
+    assert sent.code == 0, sent.err
+    assert shared.statuses(1) == {"accepted": 5}
+    assert len(sandbox.requests()) == 5
