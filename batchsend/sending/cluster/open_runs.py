@@ -39,6 +39,11 @@ from batchsend.utils.timestamps import now
 #: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
 
+#: A condition on `handovers`: rows of the run are left to claim, or claimed rows have no outcome yet.
+_ROWS_LEFT = exists().where(
+    messages.c.run_id == handovers.c.run_id, or_(OPEN_ROW, messages.c.status == IN_FLIGHT)
+)
+
 
 @dataclass(frozen=True)
 class OpenRun:
@@ -247,9 +252,7 @@ def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
             handovers.c.run_id.in_(_runs_of(name, base_url)),
             _workers_continue(),
             _presences(handovers.c.base_url).exists(),
-            exists().where(
-                messages.c.run_id == handovers.c.run_id, or_(OPEN_ROW, messages.c.status == IN_FLIGHT)
-            ),
+            _ROWS_LEFT,
         )
     )
     run_id = connection.scalar(query)
@@ -292,8 +295,12 @@ def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
             return False
         if hours and first_allowed(hours, now(), _quiet_clocks(connection, run.run_id)) is not None:
             return False
+        # Another worker may just have let rows be claimed whose quiet hours ended.
         closed = update(handovers).where(
-            handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id, handovers.c.open
+            handovers.c.run_id == run.run_id,
+            handovers.c.start_id == run.start_id,
+            handovers.c.open,
+            ~_ROWS_LEFT,
         )
         if connection.execute(closed.values(open=False)).rowcount != 1:
             return False

@@ -126,6 +126,16 @@ def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Le
     assert stopped_because(ledger, run) == "the password is wrong"
 
 
+def test_a_run_with_rows_left_does_not_end(ledger: Ledger) -> None:
+    run = a_run(ledger, rows=1)
+    assert not end_if_done(ledger, run)
+    sending = outbox(ledger, run, take(ledger, run))
+    (message,) = sending.exchange([], 1)
+    assert not end_if_done(ledger, run)
+    sending.exchange([came_to(message)], 0)
+    assert end_if_done(ledger, run)
+
+
 def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
     run = a_run(ledger)
     keeper, holder = LeaseKeeper(ledger), Holder("w", BASE_URL, True)
