@@ -130,7 +130,7 @@ def send(
                 to_the_end.enter_context(holding_signals())
                 run = _store(start, plan, ledger, held)
                 to_the_end.enter_context(_errors_stop_the_run())
-            if start.options.detach:
+            if start.options.detach and run.plan.texts:
                 return _report_handover(run)
             return _send_and_report(run, credentials, listener, ask)
 
