@@ -123,3 +123,13 @@ def test_ctrl_c_asks_whether_the_run_stops_or_only_we_leave(
     else:
         assert shared.statuses(1) == {"accepted": 120}
     assert set(sandbox.texts().values()) == {1}
+
+
+def test_a_detached_start_with_nothing_to_send_ends_at_once(shared: Shared, sandbox: Sandbox) -> None:
+    world = shared.world
+    world.write(customers(2))
+    assert world.send().code == 0
+    again = world.send("--detach")
+    assert again.code == 0, again.err
+    assert shared.ask("SELECT exit_code, ending FROM starts") == [(0, "done")] * 2
+    assert len(sandbox.requests()) == 2
