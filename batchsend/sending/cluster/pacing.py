@@ -62,6 +62,8 @@ class Mode(NamedTuple):
 
 _TIGHT = Mode(0.97, 0.02, 0.05)
 _LOOSE = Mode(0.78, 0.25, 0.25)
+#: A process whose block lasted so many seconds does not reserve a larger one: others would wait for their slots.
+_LONG_SECONDS = 0.25
 #: The rate is the bound where slots are reserved so many seconds ahead: a process reserves them a little before it
 #: needs them (`_LEAD_SECONDS`).
 _BOUND_SECONDS = 0.01
@@ -268,6 +270,7 @@ class SharedPacer:
         self._mode = _TIGHT
         self._block = 1
         self._used = 0
+        self._reserved_at = 0.0
         self._reserving = asyncio.Lock()
         self._paused_until = 0.0
         self._refusals = 0
@@ -362,10 +365,14 @@ class SharedPacer:
                     await self._reserve()
 
     async def _reserve(self) -> None:
-        # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
-        most = max(1, round(self._rate * self._mode.pace * self._mode.block))
-        self._block = min(most, self._block * 5 // 4 + 1 if self._used >= self._block else max(1, self._used))
-        self._used = 0
+        # Unused slots are lost for the other processes.
+        moment = asyncio.get_running_loop().time()
+        if self._used < self._block:
+            self._block = max(1, self._used)
+        elif moment - self._reserved_at < _LONG_SECONDS:
+            most = max(1, round(self._rate * self._mode.pace * self._mode.block))
+            self._block = min(most, self._block * 3 // 2 + 1)
+        self._used, self._reserved_at = 0, moment
         block = await self._book.reserve(self._run_id, self._block)
         self._rate, self._mode = block.rate, block.mode
         self._reserved.extend(_Slot(at, at + block.mode.lasts) for at in block.slots)
