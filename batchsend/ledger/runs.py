@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import exists, func, select, union, union_all
+from sqlalchemy import ARRAY, ColumnElement, Text, exists, false, func, select, union, union_all
 
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Identity, Ledger
 from batchsend.ledger.schema import (
+    COUNTED,
     SERVER_CLOCK,
     campaigns,
     handovers,
@@ -50,18 +51,31 @@ class RunOverview:
 
 
 class SharedState(NamedTuple):
-    """What the processes of a run on PostgreSQL do. `senders`: those that send it now; `workers`: those that could.
+    """What the processes of a run on PostgreSQL do and have done, for the start `start_id`.
 
-    `open`: whether workers may send it. `open_rows` can be sent now, `quiet_rows` wait for quiet hours to end.
+    `open`: whether workers may send it. `leased`: whether a process may still send it; once a closed run has no such
+    process, it never has one again. `senders`: the processes that send it now, `helpers`: those of them that are
+    workers, `workers`: the workers that could send it. `open_rows` can be sent now, `quiet_rows` wait for quiet hours
+    to end, rows `in_flight` have no outcome yet. `outcomes`: status -> number of texts, of this start.
     """
 
+    start_id: int
     open: bool
     stop_requested: bool
     stopped_because: str | None
     open_rows: bool
     quiet_rows: bool
+    in_flight: bool
+    leased: bool
     senders: tuple[str, ...]
+    helpers: tuple[str, ...]
     workers: tuple[str, ...]
+    outcomes: Mapping[str, int]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it can be sent now and all outcomes are known."""
+        return not self.open_rows and not self.in_flight
 
 
 class TakenRow(NamedTuple):
@@ -220,33 +234,58 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
         return [RunOverview(**row, counts=counts.get(row["run_id"], {})) for row in found]
 
 
-def shared_state(ledger: Ledger, run_id: int) -> SharedState | None:
-    """What the processes of a run do; `None` for a run that had nothing to send or is in a file."""
+def shared_state(ledger: Ledger, run_id: int, *, rows: bool = True) -> SharedState | None:
+    """What the processes of a run do; `None` for a run that had nothing to send or is in a file.
+
+    Without `rows`, it does not look at the run's rows, which takes long in a large run: they count as done.
+    """
     if ledger.file is not None:
         return None
-    waiting = (messages.c.run_id == run_id, messages.c.status == Status.PENDING)
+    of_run = leases.c.run_id == run_id
+    alive = leases.c.lease_until > SERVER_CLOCK
+    waits = (leases.c.worker, leases.c.run_id.is_(None), leases.c.base_url == handovers.c.base_url)
     facts = (
         select(
+            handovers.c.start_id,
             handovers.c.open,
             runs.c.stop_requested_at.is_not(None),
             handovers.c.stopped_because,
-            exists().where(*waiting, messages.c.codes == Code.STOPPED),
-            exists().where(*waiting, messages.c.codes == Code.QUIET_HOURS),
+            *(_rows_left(run_id) if rows else [false()] * 3),
+            exists().where(of_run),
+            _holders(alive, of_run),
+            _holders(alive, of_run, leases.c.worker),
+            _holders(alive, *waits),
+            *(
+                handovers.c[name]
+                + select(func.coalesce(func.sum(leases.c[name]), 0)).where(of_run).scalar_subquery()
+                for name in COUNTED
+            ),
         )
         .join(runs, runs.c.id == handovers.c.run_id)
         .where(handovers.c.run_id == run_id)
     )
-    alive = select(leases.c.holder).where(leases.c.lease_until > SERVER_CLOCK)
-    of_api = leases.c.base_url == (
-        select(handovers.c.base_url).where(handovers.c.run_id == run_id).scalar_subquery()
-    )
-    senders = alive.where(leases.c.run_id == run_id).order_by(leases.c.holder)
-    workers = alive.where(leases.c.worker, leases.c.run_id.is_(None), of_api).order_by(leases.c.holder)
     with ledger.read() as connection:
         found = connection.execute(facts).one_or_none()
-        if found is None:
-            return None
-        return SharedState(*found, *(tuple(connection.scalars(who)) for who in (senders, workers)))
+    if found is None:
+        return None
+    outcomes = {name: n for name, n in zip(COUNTED, found[-len(COUNTED) :], strict=True) if n}
+    return SharedState._make((*found[: -len(COUNTED)], outcomes))
+
+
+def _rows_left(run_id: int) -> list[ColumnElement[bool]]:
+    """Whether rows of a run are open, wait for quiet hours to end, and are in flight."""
+    of_run, pending = messages.c.run_id == run_id, messages.c.status == Status.PENDING
+    return [
+        exists().where(of_run, pending, messages.c.codes == Code.STOPPED),
+        exists().where(of_run, pending, messages.c.codes == Code.QUIET_HOURS),
+        exists().where(of_run, messages.c.status == IN_FLIGHT),
+    ]
+
+
+def _holders(*which: ColumnElement[bool]) -> ColumnElement[Any]:
+    """The names of the processes that hold such leases, as an array."""
+    names = select(leases.c.holder).where(*which).order_by(leases.c.holder)
+    return func.array(names.correlate(handovers).scalar_subquery(), type_=ARRAY(Text, as_tuple=True))
 
 
 class RecordedFiles(NamedTuple):

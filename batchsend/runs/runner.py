@@ -20,7 +20,7 @@ from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.database_errors import is_passing, retry
 from batchsend.ledger.ledger import Held, Ledger, StartRecord, StoredPlan
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.runs import CodeCount, code_counts, last_start
+from batchsend.ledger.runs import CodeCount, code_counts, last_start, shared_state
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
@@ -280,9 +280,8 @@ def _end_after(error: StoppedError, run: _Run) -> None:
 
 def _report_handover(run: _Run) -> Report:
     """The report of a start that leaves its run to workers."""
-    from batchsend.sending.cluster.open_runs import waiting_workers
-
     codes = code_counts(run.ledger, run.id)
+    shared = shared_state(run.ledger, run.id, rows=False)
     return Report(
         exit=Exit.DONE,
         run_id=run.id,
@@ -291,7 +290,7 @@ def _report_handover(run: _Run) -> Report:
         planned=run.plan.texts,
         unusual=run.plan.unusual,
         closed=run.stored.closed,
-        workers=tuple(waiting_workers(run.ledger, run.plan.request.base_url)),
+        workers=shared.workers if shared is not None else (),
         list_file=run.plan.sources.customers.path,
         list_saved_at=run.plan.sources.customers.saved_at,
     )

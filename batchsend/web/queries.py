@@ -15,11 +15,10 @@ from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.purged_phones import spellings
-from batchsend.ledger.runs import starts_of
+from batchsend.ledger.runs import shared_state, starts_of
 from batchsend.ledger.schema import messages
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
-from batchsend.sending.cluster.open_runs import active_workers
 from batchsend.settings import load_settings
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
@@ -135,7 +134,8 @@ class ActiveRuns:
         key = (found.ledger.where, int(starts[-1]["id"]))
         if key in self._dead:
             # Workers may have continued the run since its own process died.
-            return found.ledger.file is None and bool(active_workers(found.ledger, run.id))
+            shared = shared_state(found.ledger, run.id, rows=False)
+            return shared is not None and bool(shared.senders)
         if is_running(Found(found.ledger, found.record, run)):
             return True
         self._dead.add(key)

@@ -14,19 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from batchsend.errors import LedgerError
+from batchsend.errors import LedgerError, StoppedError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
-from batchsend.sending.cluster.open_runs import (
-    OpenRun,
-    active_workers,
-    close_run,
-    is_being_sent,
-    outcomes_of,
-    run_progress,
-    stopped_because,
-)
+from batchsend.sending.cluster.open_runs import OpenRun, close_run
 from batchsend.sending.cluster.outbox import Quota
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
@@ -59,31 +52,32 @@ async def dispatch_together(
         run.settings.client(credentials) as client,
         ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process,
     ):
-        outcomes = _Outcomes(ledger, run, listener)
-        share = _Share(
-            ledger, run, RunSender(process, run, client, outcomes.add_own, files, Quota()), outcomes, ask
-        )
+        share = _Share(ledger, run, listener, ask)
+        share.sender = RunSender(process, run, client, share.report_own, files, Quota())
         with finishing_on_signals(share.interrupt):
-            return await share.run()
+            return await share.send()
 
 
 class _Share:
-    """The part of a run that `send` does: it sends rows, waits for the workers' rows, and closes the run."""
+    """The part of a run that `send` does: it sends rows, waits for the workers' rows, and closes the run.
+
+    It reports outcomes to the listener: this process's own as they come, and the numbers of all others.
+    """
+
+    sender: RunSender
 
     def __init__(
         self,
         ledger: Ledger,
         run: OpenRun,
-        sender: RunSender,
-        outcomes: _Outcomes,
+        listener: Callable[[Event], None],
         ask: AskWhetherToStop | None,
     ) -> None:
         self._ledger = ledger
         self._run = run
-        self._run_id = run.run_id
-        self._sender = sender
-        self._outcomes = outcomes
+        self._listener = listener
         self._ask = ask
+        self._reported: Counter[str] = Counter()
         self._ending: Ending | None = None
         self._leaving = False
         self._asking: asyncio.Task[None] | None = None
@@ -93,110 +87,100 @@ class _Share:
         if self._asking is None:
             self._asking = asyncio.create_task(self._decide(number))
 
-    async def run(self) -> Ending:
-        watching = asyncio.create_task(self._outcomes.watch())
-        try:
-            ending = await self._send()
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        if self._has_left():
-            return Ending(left=True)
-        # Only the display needs them.
-        with suppress(LedgerError):
-            await self._outcomes.report_others()
-        return ending
+    def report_own(self, event: Event) -> None:
+        if isinstance(event, Outcome):
+            self._reported[event.status] += 1
+        self._listener(event)
 
-    async def _send(self) -> Ending:
+    async def send(self) -> Ending:
         while True:
             ending = await self._send_open_rows()
-            if self._has_left():
-                return ending
-            if ending.reason is not None:
-                return await self._stop_others(ending)
-            # Other processes have claimed the remaining rows, or have given some back.
-            while not (state := await self._retry(run_progress, self._ledger, self._run_id)).open_rows:
+            if ending.reason is None and not self._leaving:
+                # Other processes have claimed the remaining rows, or give some back.
+                state = await self._wait_until(lambda state: state.open_rows or state.done)
                 if state.done:
                     await self._retry(close_run, self._ledger, self._run)
                     return ending
-                if self._has_left():
-                    return ending
-                if self._ending is not None:
-                    return await self._stop_others(self._ending)
-                await asyncio.sleep(_CHECK_SECONDS)
-                await self._retry(interrupt_expired, self._ledger, self._run_id)
-
-    def _has_left(self) -> bool:
-        """Whether the run continues without this process."""
-        return self._leaving
+                if state.open_rows and self._ending is None:
+                    continue
+                ending = self._ending or ending
+            if self._leaving:
+                return Ending(left=True)
+            await self._stop_others(ending)
+            return ending
 
     async def _send_open_rows(self) -> Ending:
+        watching = asyncio.create_task(self._watch())
         try:
-            ending = await self._sender.send()
+            ending = await self.sender.send()
         except LeaseLostError:
             # Another start may have taken the run over, and even have finished it.
             await self._why_stopped()
             return Ending()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
         return await self._why_stopped() if ending is None or ending.asked else ending
 
-    async def _why_stopped(self) -> Ending:
-        """Why the run was stopped: by a request, or by a process that ran into a problem."""
-        reason = await self._retry(stopped_because, self._ledger, self._run)
-        return Ending(reason) if reason is not None else STOP_REQUESTED
+    async def _watch(self) -> None:
+        """Reports what the other processes send, until it is cancelled."""
+        while True:
+            await self._state(rows=False)
+            await asyncio.sleep(_CHECK_SECONDS)
 
-    async def _stop_others(self, ending: Ending) -> Ending:
+    async def _wait_until(
+        self, reached: Callable[[SharedState], bool], *, stopping: bool = False
+    ) -> SharedState:
+        """Waits for the other processes, also for dead ones whose leases expire, or until this one is to end."""
+        while not reached(state := await self._state()):
+            if self._ending is not None and not stopping:
+                return state
+            await asyncio.sleep(_CHECK_SECONDS)
+            await self._retry(interrupt_expired, self._ledger, self._run.run_id)
+        return state
+
+    async def _stop_others(self, ending: Ending) -> None:
         """Stops the run for all processes and waits for their requests in flight."""
         because = None if ending.interrupted or ending.asked else ending.reason
         await self._retry(close_run, self._ledger, self._run, because)
-        while await self._retry(is_being_sent, self._ledger, self._run_id):
-            await asyncio.sleep(_CHECK_SECONDS)
-            await self._retry(interrupt_expired, self._ledger, self._run_id)
-        return ending
+        await self._wait_until(lambda state: not state.leased, stopping=True)
+
+    async def _why_stopped(self) -> Ending:
+        """Why the run was stopped. Raises `StoppedError` if another start took it over."""
+        state = await self._state()
+        asked = state.stop_requested or state.stopped_because is not None
+        if state.start_id != self._run.start_id or (state.open_rows and not state.open and not asked):
+            raise StoppedError(
+                f"Run {self._run.run_id} was taken over by another start of `send`, because this process was "
+                f"suspended or could not reach the ledger for too long. This process sends nothing more of it."
+            )
+        return STOP_REQUESTED if state.stopped_because is None else Ending(state.stopped_because)
+
+    async def _state(self, *, rows: bool = True) -> SharedState:
+        """The present state of the run. Reports the outcomes of other processes that are new in it."""
+        state = await self._retry(lambda: shared_state(self._ledger, self._run.run_id, rows=rows))
+        assert state is not None  # noqa: S101 - its plan is stored
+        # Events of this process's own outcomes come a moment after their commit and must not count as others'.
+        await asyncio.sleep(_EVENT_SECONDS)
+        news = Counter(state.outcomes) - self._reported
+        if news and state.start_id == self._run.start_id:
+            self._reported += news
+            self._listener(OtherOutcomes(dict(news)))
+        return state
 
     async def _decide(self, number: int) -> None:
-        workers: list[str] = []
+        workers: tuple[str, ...] = ()
         with suppress(LedgerError):
-            workers = await asyncio.to_thread(active_workers, self._ledger, self._run_id)
+            state = await asyncio.to_thread(shared_state, self._ledger, self._run.run_id, rows=False)
+            workers = state.helpers if state is not None else ()
         if workers and number == signal.SIGINT and self._ask is not None:
-            self._leaving = not await asyncio.to_thread(self._ask, workers)
+            self._leaving = not await asyncio.to_thread(self._ask, list(workers))
         elif workers and number != signal.SIGINT:
             # The computer shuts down or the terminal was closed: workers continue.
             self._leaving = True
         self._ending = Ending("interrupted", interrupted=True)
-        self._sender.stop(self._ending)
+        self.sender.stop(self._ending)
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls `action` in a thread, again while the database restarts, for a minute at most."""
         return await asyncio.to_thread(retry, lambda: action(*arguments), lambda: self._ending is not None)
-
-
-class _Outcomes:
-    """Reports outcomes to the listener: this process's own as they come, and the numbers of all others."""
-
-    def __init__(self, ledger: Ledger, run: OpenRun, listener: Callable[[Event], None]) -> None:
-        self._ledger = ledger
-        self._run = run
-        self._listener = listener
-        self._own: Counter[str] = Counter()
-        self._others: Counter[str] = Counter()
-
-    def add_own(self, event: Event) -> None:
-        if isinstance(event, Outcome):
-            self._own[event.status] += 1
-        self._listener(event)
-
-    async def watch(self) -> None:
-        """Reports the outcomes of other processes until it is cancelled."""
-        while True:
-            with suppress(LedgerError):
-                await self.report_others()
-            await asyncio.sleep(_CHECK_SECONDS)
-
-    async def report_others(self) -> None:
-        all_outcomes = Counter(await asyncio.to_thread(outcomes_of, self._ledger, self._run))
-        # Events of this process's own outcomes come a moment after their commit and must not count as others'.
-        await asyncio.sleep(_EVENT_SECONDS)
-        news = all_outcomes - self._own - self._others
-        if news:
-            self._others += news
-            self._listener(OtherOutcomes(dict(news)))

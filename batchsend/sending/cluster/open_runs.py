@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from batchsend.campaigns.quiet_hours import first_allowed
-from batchsend.errors import BusyError, StoppedError
+from batchsend.errors import BusyError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
@@ -52,18 +52,6 @@ class OpenRun:
     run_id: int
     start_id: int
     settings: RunSettings
-
-
-@dataclass(frozen=True)
-class RunProgress:
-    """Whether rows are left to claim, and whether claimed rows have no outcome yet."""
-
-    open_rows: bool
-    in_flight: bool
-
-    @property
-    def done(self) -> bool:
-        return not self.open_rows and not self.in_flight
 
 
 def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
@@ -111,24 +99,6 @@ def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
         connection.execute(update(handovers).where(*this).values(values))
 
 
-def stopped_because(ledger: Ledger, run: OpenRun) -> str | None:
-    """The problem that stopped a run, if one of its processes had one. Raises `StoppedError` if it was taken over."""
-    query = (
-        select(handovers.c.start_id, handovers.c.open, handovers.c.stopped_because, runs.c.stop_requested_at)
-        .join(runs, runs.c.id == handovers.c.run_id)
-        .where(handovers.c.run_id == run.run_id)
-    )
-    with ledger.read() as connection:
-        start_id, is_open, because, stop_requested_at = connection.execute(query).one()
-    closed = not is_open and because is None and stop_requested_at is None
-    if start_id != run.start_id or (closed and run_progress(ledger, run.run_id).open_rows):
-        raise StoppedError(
-            f"Run {run.run_id} was taken over by another start of `send`, because this process was suspended or "
-            f"could not reach the ledger for too long. This process sends nothing more of it."
-        )
-    return None if because is None else str(because)
-
-
 def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
     """The run, or `None` where workers may not send it."""
     with ledger.read() as connection:
@@ -159,55 +129,6 @@ def _workers_continue() -> ColumnElement[bool]:
         handovers.c.open,
         runs.c.stop_requested_at.is_(None),
         paces.c.next_slot > SERVER_CLOCK - FORGOTTEN_AFTER,
-    )
-
-
-def run_progress(ledger: Ledger, run_id: int) -> RunProgress:
-    """The progress of a run over all of its processes."""
-    of_run = messages.c.run_id == run_id
-    query = select(exists().where(of_run, OPEN_ROW), exists().where(of_run, messages.c.status == IN_FLIGHT))
-    with ledger.read() as connection:
-        open_rows, in_flight = connection.execute(query).one()
-    return RunProgress(open_rows, in_flight)
-
-
-def is_being_sent(ledger: Ledger, run_id: int) -> bool:
-    """Whether a process may still send this run. Once a closed run has no such process, it never has one again."""
-    with ledger.read() as connection:
-        return bool(connection.scalar(select(exists().where(leases.c.run_id == run_id))))
-
-
-def outcomes_of(ledger: Ledger, run: OpenRun) -> dict[str, int]:
-    """The outcomes of one start over all processes: status -> number of texts."""
-    of_run = handovers.c.run_id == run.run_id, handovers.c.start_id == run.start_id
-    sums = (func.coalesce(func.sum(leases.c[name]), 0) + handovers.c[name] for name in COUNTED)
-    query = (
-        select(*sums)
-        .outerjoin_from(handovers, leases, leases.c.run_id == handovers.c.run_id)
-        .where(*of_run)
-        .group_by(handovers.c.run_id)
-    )
-    with ledger.read() as connection:
-        counts = connection.execute(query).one_or_none()
-    return {} if counts is None else {name: n for name, n in zip(COUNTED, counts, strict=True) if n}
-
-
-def active_workers(ledger: Ledger, run_id: int) -> list[str]:
-    """The workers that are sending this run now."""
-    query = select(leases.c.holder).where(leases.c.run_id == run_id, leases.c.worker, ALIVE)
-    with ledger.read() as connection:
-        return sorted(connection.scalars(query))
-
-
-def waiting_workers(ledger: Ledger, base_url: str) -> list[str]:
-    """The workers that wait for runs to this API."""
-    with ledger.read() as connection:
-        return sorted(connection.scalars(_presences(base_url)))
-
-
-def _presences(base_url: ColumnElement[str] | str) -> Any:
-    return select(leases.c.holder).where(
-        leases.c.worker, leases.c.run_id.is_(None), leases.c.base_url == base_url, ALIVE
     )
 
 
@@ -244,6 +165,7 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold
 
 
 def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
+    of_api = leases.c.base_url == handovers.c.base_url
     query = (
         select(handovers.c.run_id)
         .join(runs, runs.c.id == handovers.c.run_id)
@@ -251,7 +173,7 @@ def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
         .where(
             handovers.c.run_id.in_(_runs_of(name, base_url)),
             _workers_continue(),
-            _presences(handovers.c.base_url).exists(),
+            exists().where(leases.c.worker, leases.c.run_id.is_(None), of_api, ALIVE),
             _ROWS_LEFT,
         )
     )

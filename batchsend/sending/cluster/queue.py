@@ -31,6 +31,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
+from batchsend.ledger.runs import shared_state
 from batchsend.ledger.schema import messages, meta
 from batchsend.sending.cluster.leases import interrupt_expired
 from batchsend.sending.cluster.open_runs import (
@@ -38,7 +39,6 @@ from batchsend.sending.cluster.open_runs import (
     end_quiet_hours,
     end_stopped_runs,
     open_runs,
-    run_progress,
 )
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.sending.outbox import OPEN_ROW
@@ -230,9 +230,8 @@ def _maintain_runs(runs: WorkerRuns) -> None:
     for run in open_runs(ledger, runs.base_url):
         if run.settings.wait:
             end_quiet_hours(ledger, run)
-        if _has_chunks(ledger, run.run_id):
+        if _has_chunks(ledger, run.run_id) or (state := shared_state(ledger, run.run_id)) is None:
             continue
-        state = run_progress(ledger, run.run_id)
         if state.in_flight:
             interrupt_expired(ledger, run.run_id)
         if state.open_rows:

@@ -21,6 +21,7 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
+from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.leases import (
@@ -34,7 +35,6 @@ from batchsend.sending.cluster.leases import (
 )
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
-    active_workers,
     check_not_shared,
     close_run,
     end_if_done,
@@ -42,11 +42,7 @@ from batchsend.sending.cluster.open_runs import (
     hand_over,
     open_run,
     open_runs,
-    outcomes_of,
     reclaim_campaign,
-    run_progress,
-    stopped_because,
-    waiting_workers,
 )
 from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.run_settings import RunSettings
@@ -96,6 +92,12 @@ def outbox(ledger: Ledger, run: OpenRun, lease: Lease, allowed: float = math.inf
     return made
 
 
+def state_of(ledger: Ledger, run: OpenRun) -> SharedState:
+    state = shared_state(ledger, run.run_id)
+    assert state is not None
+    return state
+
+
 def expire(ledger: Ledger, lease: Lease) -> None:
     """Lets a lease expire by the server's clock."""
     with ledger.write() as connection:
@@ -123,7 +125,7 @@ def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Le
     close_run(ledger, run, "the network is down")
     close_run(ledger, run)
     assert open_run(ledger, run.run_id) is None
-    assert stopped_because(ledger, run) == "the password is wrong"
+    assert state_of(ledger, run).stopped_because == "the password is wrong"
 
 
 def test_a_run_with_rows_left_does_not_end(ledger: Ledger) -> None:
@@ -169,7 +171,7 @@ def test_claims_of_dead_processes_are_unconfirmed_and_their_late_results_do_not_
     dead.exchange([came_to(first)], 0)
     with pytest.raises(LeaseLostError):
         dead.exchange([], 1)
-    assert outcomes_of(ledger, run) == {"unconfirmed": 2}
+    assert state_of(ledger, run).outcomes == {"unconfirmed": 2}
     assert stored(ledger, run.run_id) == {
         first.row: ("unconfirmed", "INTERRUPTED"),
         second.row: ("unconfirmed", "INTERRUPTED"),
@@ -258,7 +260,7 @@ def test_a_person_who_opts_out_meanwhile_is_skipped(ledger: Ledger) -> None:
     assert [message.row for message in rest] == [4, 5]
     assert [outcome.row for outcome in mine.take_skipped()] == [3]
     assert stored(ledger, run.run_id)[3] == ("skipped", "SUPPRESSED")
-    assert outcomes_of(ledger, run) == {"accepted": 1, "skipped": 1}
+    assert state_of(ledger, run).outcomes == {"accepted": 1, "skipped": 1}
 
 
 def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger) -> None:
@@ -314,22 +316,22 @@ def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None
     run = a_run(ledger)
     keeper, holder = LeaseKeeper(ledger), Holder("w1", BASE_URL, True)
     presence = keeper.take_presence(holder)
-    assert waiting_workers(ledger, BASE_URL) == ["w1"]
-    assert active_workers(ledger, run.run_id) == []
+    assert state_of(ledger, run).workers == ("w1",)
+    assert state_of(ledger, run).helpers == ()
     for refusing in (check_not_shared, reclaim_campaign):
         with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
             refusing(ledger, "Spring", BASE_URL)
     # Once nothing is left of it, it can be.
     lease = keeper.take(run.run_id, run.start_id, holder)
     assert lease is not None
-    assert active_workers(ledger, run.run_id) == ["w1"]
+    assert state_of(ledger, run).helpers == ("w1",)
     mine = outbox(ledger, run, lease)
     mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
     keeper.give_up(lease, settled=mine.settled)
-    assert run_progress(ledger, run.run_id).done
+    assert state_of(ledger, run).done
     check_not_shared(ledger, "Spring", BASE_URL)
     keeper.give_up(presence)
-    assert waiting_workers(ledger, BASE_URL) == []
+    assert state_of(ledger, run).workers == ()
 
 
 def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> None:
@@ -337,7 +339,7 @@ def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> No
     sender = take(ledger, run, worker=False)
     mine = outbox(ledger, run, sender)
     mine.exchange([came_to(message, Status.FAILED, "CUSTOMER_LOCKED") for message in mine.exchange([], 9)], 0)
-    assert outcomes_of(ledger, run) == {"failed": 4}
+    assert state_of(ledger, run).outcomes == {"failed": 4}
     assert not end_if_done(ledger, run)
     expire(ledger, sender)
     assert end_if_done(ledger, run)
