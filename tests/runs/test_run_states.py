@@ -46,9 +46,9 @@ def shown(ledger: Ledger) -> tuple[str, str]:
 
 def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeeper) -> None:
     run = a_run(ledger)
-    presence = keeper.take_presence(WORKER)
+    presence = keeper.take(WORKER)
     assert shown(ledger)[1] == "handed over to worker w0"
-    own, worker = (keeper.take(run.run_id, run.start_id, holder) for holder in (SEND, WORKER))
+    own, worker = (keeper.take(holder, run.run_id, run.start_id) for holder in (SEND, WORKER))
     assert own is not None
     assert worker is not None
     Outbox(ledger, run.run_id, run.start_id, own.owner).exchange([], 2)
@@ -65,6 +65,7 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
     )
     end_stopped_runs(ledger)
     assert shown(ledger)[1] == "ended: a stop was requested"
+    assert presence is not None
     keeper.give_up(presence)
 
 
@@ -95,14 +96,15 @@ def test_a_run_that_waits_for_quiet_hours(ledger: Ledger, keeper: LeaseKeeper) -
     assert shown(ledger)[1] == (
         "waiting for quiet hours to end; start `batchsend worker` or run `send` again then"
     )
-    presence = keeper.take_presence(WORKER)
+    presence = keeper.take(WORKER)
     assert shown(ledger)[1] == "waiting for quiet hours to end; worker w0 will continue"
+    assert presence is not None
     keeper.give_up(presence)
 
 
 def test_a_run_that_is_done(ledger: Ledger, keeper: LeaseKeeper) -> None:
     run: OpenRun = a_run(ledger)
-    presence = keeper.take_presence(WORKER)
+    presence = keeper.take(WORKER)
     mine = Outbox(ledger, run.run_id, run.start_id, "w0")
     mine.exchange([came_to(message) for message in mine.exchange([], 4)], 0)
     assert shown(ledger)[1] == "all rows are done; workers record its end shortly"
@@ -111,6 +113,7 @@ def test_a_run_that_is_done(ledger: Ledger, keeper: LeaseKeeper) -> None:
         "4 rows = 4 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting",
         "ended: done",
     )
+    assert presence is not None
     keeper.give_up(presence)
 
 

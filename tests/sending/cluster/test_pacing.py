@@ -20,7 +20,7 @@ from virtual_time import VirtualTimeLoop, run_virtually
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, paces
-from batchsend.sending.cluster.leases import Lease, LeaseLostError, Moment
+from batchsend.sending.cluster.leases import Holder, Lease, LeaseLostError, Moment
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook
 
@@ -62,7 +62,7 @@ class Book:
 
 
 def a_lease() -> Lease:
-    lease = Lease("me", 1)
+    lease = Lease(Holder("me", "", True), 1)
     lease._until = (math.inf, math.inf)
     return lease
 
@@ -201,7 +201,7 @@ def test_few_reservations_are_needed_where_the_rate_is_not_the_bound() -> None:
 
 def test_a_request_leaves_only_while_the_lease_lasts() -> None:
     async def story() -> None:
-        lease = Lease("me", 1)
+        lease = Lease(Holder("me", "", True), 1)
         pacer = SharedPacer(Book(1000, 0), 1, 1000, lease)  # type: ignore[arg-type]
         waiting = asyncio.create_task(pacer.slot())
         await asyncio.sleep(0.02)
