@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -18,8 +19,8 @@ from batchsend.ledger.schema import messages
 from batchsend.runs.lookup import state_of
 from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_if_done, end_stopped_runs
+from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.locks import campaign_lock
-from batchsend.sending.outbox import Outbox
 from batchsend.statuses import Code
 
 WORKER, SEND = Holder("w0", BASE_URL, True), Holder("send on front-desk (4711)", BASE_URL, False)
@@ -51,7 +52,9 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
     own, worker = (keeper.take(holder, run.run_id, run.start_id) for holder in (SEND, WORKER))
     assert own is not None
     assert worker is not None
-    Outbox(ledger, run.run_id, run.start_id, own.owner).exchange([], 2)
+    sending = SharedOutbox(ledger, run, own, threading.Event(), None, Quota())
+    sending.exchange([], 2)
+    sending.close()
     assert shown(ledger) == (
         "4 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 4 waiting",
         "being sent now, by send on front-desk (4711), w0",
@@ -105,8 +108,12 @@ def test_a_run_that_waits_for_quiet_hours(ledger: Ledger, keeper: LeaseKeeper) -
 def test_a_run_that_is_done(ledger: Ledger, keeper: LeaseKeeper) -> None:
     run: OpenRun = a_run(ledger)
     presence = keeper.take(WORKER)
-    mine = Outbox(ledger, run.run_id, run.start_id, "w0")
+    own = keeper.take(WORKER, run.run_id, run.start_id)
+    assert own is not None
+    mine = SharedOutbox(ledger, run, own, threading.Event(), None, Quota())
     mine.exchange([came_to(message) for message in mine.exchange([], 4)], 0)
+    mine.close()
+    keeper.give_up(own)
     assert shown(ledger)[1] == "all rows are done; workers record its end shortly"
     assert end_if_done(ledger, run)
     assert shown(ledger) == (

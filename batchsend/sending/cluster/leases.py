@@ -51,8 +51,8 @@ _server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double
 #: After the database restarted, all processes first get the time to renew their leases.
 EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
 ALIVE = ~EXPIRED
-#: How often to check whether an expired lease was renewed, for a request that is to leave and for a start.
-_CHECK_SECONDS, _WATCH_SECONDS = 0.05, 0.25
+#: How often a start checks whether an expired lease was renewed.
+_WATCH_SECONDS = 0.25
 
 
 class Holder(NamedTuple):

@@ -177,13 +177,6 @@ class SharedOutbox(Outbox):
         self._retry(lambda: release(claimed, code))
         self._held.difference_update(message.row for message in claimed)
 
-    def end_quiet_hours(self, clocks: Sequence[str]) -> None:
-        end_quiet_hours = super().end_quiet_hours
-        self._retry(lambda: end_quiet_hours(clocks))
-
-    def quiet_clocks(self) -> list[str]:
-        return self._retry(super().quiet_clocks)
-
     def stop_requested(self) -> bool:
         """Whether this run is to stop, or was taken back to be planned again."""
         stopped_then, moment = self._stopped
