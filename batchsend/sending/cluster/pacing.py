@@ -268,6 +268,7 @@ class SharedPacer:
         self._mode = _TIGHT
         self._block = 1
         self._used = 0
+        self._reserving = asyncio.Lock()
         self._paused_until = 0.0
         self._refusals = 0
         self._pushes: set[asyncio.Task[None]] = set()
@@ -281,16 +282,18 @@ class SharedPacer:
         """Waits until a request may be prepared and returns the event loop's time. Raises `LeaseLostError`."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._wait_for_lease()
+            if not self._lease.valid():
+                await self._wait_for_lease()
             while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
                 await asyncio.sleep(wait)
             slot = await self._next_slot()
-            lead = _LEAD_SECONDS + self._book.round_trip
-            if (wait := slot.at - lead - loop.time()) > 0:
+            moment = loop.time()
+            if (wait := slot.at - _LEAD_SECONDS - self._book.round_trip - moment) > 0:
                 await asyncio.sleep(wait)
-            if self._paused_until <= loop.time() and self._lease.valid():
+                moment = loop.time()
+            if self._paused_until <= moment:
                 self._due.append(slot)
-                return loop.time()
+                return moment
 
     async def departure(self) -> None:
         """Waits until a request may leave. Requeues the request instead where that would take long.
@@ -299,17 +302,24 @@ class SharedPacer:
         """
         loop = asyncio.get_running_loop()
         while True:
-            _drop_missed(self._due, loop.time())
-            slot = self._due.popleft() if self._due else await self._next_slot()
-            if slot.at - loop.time() > _MAX_HOLD_SECONDS:
+            moment = loop.time()
+            _drop_missed(self._due, moment)
+            if self._due:
+                slot = self._due.popleft()
+            else:
+                slot = await self._next_slot()
+                moment = loop.time()
+            wait = slot.at - moment
+            if wait > _MAX_HOLD_SECONDS:
                 self._reserved.appendleft(slot)
                 await _requeue_request()
-            if (wait := slot.at - loop.time()) > 0:
+            if wait > 0:
                 await asyncio.sleep(wait)
-            if loop.time() <= slot.until and self._paused_until <= loop.time():
+                moment = loop.time()
+            if self._paused_until <= moment <= slot.until:
                 break
-        self._lease.check()
         if not self._lease.valid():
+            self._lease.check()
             await _requeue_request()
 
     def back_off(
@@ -346,15 +356,19 @@ class SharedPacer:
             if self._reserved:
                 self._used += 1
                 return self._reserved.popleft()
-            # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
-            most = max(1, round(self._rate * self._mode.pace * self._mode.block))
-            self._block = min(
-                most, self._block * 5 // 4 + 1 if self._used >= self._block else max(1, self._used)
-            )
-            self._used = 0
-            block = await self._book.reserve(self._run_id, self._block)
-            self._rate, self._mode = block.rate, block.mode
-            self._reserved.extend(_Slot(at, at + block.mode.lasts) for at in block.slots)
+            # Many requests whose slots were missed share one reservation.
+            async with self._reserving:
+                if not self._reserved:
+                    await self._reserve()
+
+    async def _reserve(self) -> None:
+        # A process that used its whole block gets a larger one. Unused slots are lost for the other processes.
+        most = max(1, round(self._rate * self._mode.pace * self._mode.block))
+        self._block = min(most, self._block * 5 // 4 + 1 if self._used >= self._block else max(1, self._used))
+        self._used = 0
+        block = await self._book.reserve(self._run_id, self._block)
+        self._rate, self._mode = block.rate, block.mode
+        self._reserved.extend(_Slot(at, at + block.mode.lasts) for at in block.slots)
 
 
 async def _requeue_request() -> NoReturn:

@@ -58,6 +58,8 @@ _HEARTBEAT_SECONDS = 5.0
 _STALLED_SECONDS = 20.0
 #: How often to look for jobs that were given back, which send no notification.
 _POLL_SECONDS = 2.0
+#: Nothing ever cancels jobs, so that there is no need to ask for cancelled ones.
+_NEVER_SECONDS = 1e6
 #: PostgreSQL's advisory lock for changing the queue's tables: "queue" on a phone's keys.
 _UPGRADE_LOCK = 78383
 #: The name in `meta` of the newest of Procrastinate's migrations that its tables have.
@@ -173,6 +175,7 @@ async def _run_worker(app: App, queue: str, options: WorkerOptions, stopping: as
             update_heartbeat_interval=_HEARTBEAT_SECONDS,
             stalled_worker_timeout=_STALLED_SECONDS,
             fetch_job_polling_interval=_POLL_SECONDS,
+            abort_job_polling_interval=_NEVER_SECONDS,
         )
     )
     stopped = asyncio.create_task(stopping.wait())
@@ -186,13 +189,23 @@ def _ignore(_loop: object, _context: object) -> None:
     """Ignores that the end of a job could not be stored: the job comes again and finds nothing to send."""
 
 
+async def _commit_each_statement(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
+
+
 def _app_of(runs: WorkerRuns, queue: str, options: WorkerOptions) -> App:
     app = App(
         connector=PsycopgConnector(
             conninfo=_conninfo(runs.ledger.url),
-            kwargs=server_options(runs.ledger.url, application_name=f"batchsend {options.name}"),
+            kwargs=server_options(
+                runs.ledger.url,
+                application_name=f"batchsend {options.name}",
+                # What a crash of the database undoes only makes a job come twice, or never.
+                options="-c synchronous_commit=off",
+            ),
+            configure=_commit_each_statement,
             min_size=1,
-            max_size=4,
+            max_size=2,
             timeout=15.0,
         )
     )

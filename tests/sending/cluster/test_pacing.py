@@ -61,6 +61,16 @@ class Book:
         self.row.next_slot = max(self.row.next_slot, moment + wait)
 
 
+class CountingBook(Book):
+    """A book that counts its reservations."""
+
+    reservations = 0
+
+    async def reserve(self, run_id: int, count: int) -> SlotBlock:
+        self.reservations += 1
+        return await super().reserve(run_id, count)
+
+
 def a_lease() -> Lease:
     lease = Lease(Holder("me", "", True), 1)
     lease._until = (math.inf, math.inf)
@@ -177,26 +187,33 @@ def test_no_window_holds_more_than_the_limit_where_the_rate_is_the_fits_at_times
 
 def test_few_reservations_are_needed_where_the_rate_is_not_the_bound() -> None:
     async def story() -> tuple[int, float]:
-        row, reservations = Book(10_000, 0), 0
-        book = row.seen_with(0.0005)
-        reserve = book.reserve
-
-        async def counted(run_id: int, count: int) -> SlotBlock:
-            nonlocal reservations
-            reservations += 1
-            return await reserve(run_id, count)
-
-        book.reserve = counted  # type: ignore[method-assign]
+        book = CountingBook(10_000, 0.0005)
         pacer = SharedPacer(book, 1, 10_000, a_lease())  # type: ignore[arg-type]
         loop = asyncio.get_running_loop()
         for _ in range(3000):
             await asyncio.sleep(1 / 600)
             await pacer.slot()
             await pacer.departure()
-        return reservations, loop.time()
+        return book.reservations, loop.time()
 
     reservations, seconds = run_virtually(story())
     assert reservations / seconds < 8
+
+
+def test_requests_that_miss_their_slots_together_share_reservations() -> None:
+    async def story() -> int:
+        book = CountingBook(10_000, 0.0005)
+        pacer = SharedPacer(book, 1, 10_000, a_lease())  # type: ignore[arg-type]
+        for _ in range(100):
+            await pacer.slot()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.stall(0.5)  # as when many connections are opened at once
+        before = book.reservations
+        await asyncio.gather(*(pacer.departure() for _ in range(100)))
+        return book.reservations - before
+
+    assert run_virtually(story()) <= 15
 
 
 def test_a_request_leaves_only_while_the_lease_lasts() -> None:
