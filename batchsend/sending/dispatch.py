@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from batchsend.campaigns.quiet_hours import Hours, first_allowed
 from batchsend.campaigns.zones import zone_with_newest_rules
+from batchsend.ledger.database_errors import retry
 from batchsend.mykaarma.client import Poster
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer, Pacing, Pause
@@ -17,6 +19,8 @@ from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Sender
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now
+
+T = TypeVar("T")
 
 #: How often to check the clock while waiting for quiet hours to end: it jumps when a computer wakes up.
 _CHECK_SECONDS = 1.0
@@ -76,7 +80,7 @@ class SendLoop:
             ending = await self._send_once()
             if ending.reason is not None or hours is None or not self._settings.wait:
                 return ending
-            clocks = await asyncio.to_thread(self._outbox.quiet_clocks)
+            clocks = await self._retry(self._outbox.quiet_clocks)
             opening = first_allowed(hours, now(), clocks)
             if opening is None:
                 return ending
@@ -84,7 +88,10 @@ class SendLoop:
             if stopped is not None:
                 return stopped
             open_clocks = [clock for clock in clocks if hours.allows(now(), clock)]
-            await asyncio.to_thread(self._outbox.end_quiet_hours, open_clocks)
+            await self._retry(partial(self._outbox.end_quiet_hours, open_clocks))
+
+    async def _retry(self, action: Callable[[], T]) -> T:
+        return await asyncio.to_thread(retry, action, lambda: self._ending is not None)
 
     async def _send_once(self) -> Ending:
         self._sender = self._new_sender()

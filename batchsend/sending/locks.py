@@ -76,12 +76,12 @@ def campaign_is_locked(ledger: Ledger, name: str, base_url: str) -> bool:
         if ledger.file is not None:
             with campaign_lock(ledger, name, base_url):
                 return False
-        from batchsend.sending.cluster.leases import lock_holders
+        from batchsend.sending.cluster.leases import live_leases
         from batchsend.sending.cluster.open_runs import check_not_shared
 
         check_not_shared(ledger, name, base_url)
         with ledger.read() as connection:
-            return bool(lock_holders(connection, _lock_name(name, base_url)))
+            return bool(live_leases(connection, leases.c.lock_name == _lock_name(name, base_url)))
     except BusyError:
         return True
 
@@ -141,11 +141,11 @@ def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
 @contextmanager
 def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wait: bool) -> Iterator[Held]:
     """A lease that this process renews. Waits for the lease of a process that may have died, if it is to `wait`."""
-    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, holds, lock_holders, wait_until_expired
+    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, holds, live_leases, wait_until_expired
 
     def live() -> dict[str, float]:
         with ledger.read() as connection:
-            return lock_holders(connection, lock_name)
+            return live_leases(connection, leases.c.lock_name == lock_name)
 
     def check(connection: Connection) -> None:
         if not holds(connection, lease):
@@ -154,7 +154,8 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
     if wait:
         wait_until_expired(live, BusyError.sending(name))
     keeper = LeaseKeeper(ledger)
-    taken = keeper.take_lock(lock_name, Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False))
+    holder = Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False)
+    taken = keeper.take(holder, lock_name=lock_name)
     if taken is None:
         raise BusyError.sending(name)
     lease: Lease = taken

@@ -168,20 +168,6 @@ CLAIM_VALUES = {
 }
 _following = select(*CLAIMED_COLUMNS).where(*_open).order_by(messages.c.row).limit(bindparam("claims"))
 
-# Where several processes claim at the same time, each skips rows that another one has just locked.
-_locked = (
-    _following.with_only_columns(messages.c.row)
-    .with_for_update(skip_locked=True)
-    # PostgreSQL may run a subquery more than once, and lock and claim more rows each time.
-    .cte("following")
-)
-_claim = (
-    update(messages)
-    .where(messages.c.run_id == bindparam("of_run"), messages.c.row.in_(select(_locked.c.row)))
-    .values(CLAIM_VALUES)
-    .returning(*CLAIMED_COLUMNS)
-)
-
 # SQLite has one writer, so the rows that it finds are the rows that it claims. It takes one step for each row that it
 # returns, which is slow (see `ledger/bulk.py`), so it returns all of them as one JSON array. With it comes whether
 # their people may have opted out, which saves a query nearly always.
@@ -222,7 +208,7 @@ class MessageStore(Protocol):
 
 
 class Outbox:
-    """The open rows of one run, for one sending process.
+    """The open rows of one run, for one sending process. Claims rows of a ledger in a file.
 
     `owner` distinguishes this process's claims from all others. Every method is one transaction and may block on the
     disk: call it from a thread. Raises `LedgerError`, or `StoppedError` if a suppression file cannot be read; then
@@ -344,9 +330,6 @@ class Outbox:
         """Claims rows. Returns also whether their people may have opted out."""
         where = {"of_run": self._run_id, "after": after, "last": last}
         claim = {"of_owner": self._owner, "of_start": self._start_id, "at": to_text(now())}
-        if connection.dialect.name != "sqlite":
-            rows = connection.execute(_claim, {**where, **claim, "claims": claims})
-            return sorted(map(Claimed._make, rows)), True
         found, named = connection.execute(_find, {**where, "claims": claims}).one()
         claimed = list(map(Claimed._make, orjson.loads(found)))
         if claimed:

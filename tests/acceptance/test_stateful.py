@@ -28,13 +28,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledgers import start_record
+from ledgers import outbox, start_record
 from postgres_server import PostgresServer
 from sqlalchemy import select
 from world import World
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BusyError
+from batchsend.ledger.ledger import StoredPlan
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import messages
 from batchsend.planning.plan import PlanRequest, make_plan
@@ -235,10 +236,7 @@ class Sending(RuleBasedStateMachine):
             self.runs[stored_plan.run_id] = Run(rows)
         self.runs[stored_plan.run_id].chosen = chosen
         self.listed = stored_plan.run_id
-        outboxes = {
-            owner: Outbox(self.ledger, stored_plan.run_id, stored_plan.start_id, owner)
-            for owner in ("one", "two")
-        }
+        outboxes = {owner: outbox(self.ledger, stored_plan, owner) for owner in ("one", "two")}
         assert not outboxes["one"].stop_requested()
         self.active = Active(stored_plan.run_id, stored_plan.start_id, resend, texts, outboxes)
 
@@ -323,7 +321,7 @@ class Sending(RuleBasedStateMachine):
     def receive_update_of_another_row(self, row: int, answer: str) -> None:
         """The invariants say that nothing came of it."""
         assert self.active is not None
-        stranger = Outbox(self.ledger, self.active.number, self.active.start, "stranger")
+        stranger = outbox(self.ledger, StoredPlan(self.active.number, self.active.start, {}), "stranger")
         stranger.exchange([self.outcome(row, answer, 0)], 0)
 
     def exchange(self, owner: str, outcomes: list[Outcome], count: int) -> None:

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import came_to, identity, planned, send_all, start_record, store_plan
+from ledgers import came_to, identity, outbox, planned, send_all, start_record, store_plan
 from sqlalchemy import select, update
 from world import Sandbox, World
 
@@ -42,7 +42,6 @@ from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages, meta, runs, starts, superseded
 from batchsend.planning.plan import SCRATCH_RUN, PlanRequest, make_plan
 from batchsend.reports.list_file import write_opt_outs
-from batchsend.sending.outbox import Outbox
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import to_text
 
@@ -122,11 +121,11 @@ class Story:
                 plan.new_run(),
                 start_record(resend=resend),
             )
-        outbox = Outbox(ledger, stored.run_id, stored.start_id, "me")
+        mine = outbox(ledger, stored)
         # A purge gives up rows that `--resend` chose and that were not sent.
-        claimed = outbox.exchange([], most if resend is None else 1000)
+        claimed = mine.exchange([], most if resend is None else 1000)
         sent_at = (datetime.now(UTC) - timedelta(days=len(claimed))).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        outbox.exchange(
+        mine.exchange(
             [came_to(row, *answer, sent_at=sent_at) for row, answer in zip(claimed, answers, strict=False)], 0
         )
         ledger.end_start(stored.start_id, 0, "done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -18,8 +19,8 @@ from batchsend.ledger.schema import messages
 from batchsend.runs.lookup import state_of
 from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_if_done, end_stopped_runs
+from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.locks import campaign_lock
-from batchsend.sending.outbox import Outbox
 from batchsend.statuses import Code
 
 WORKER, SEND = Holder("w0", BASE_URL, True), Holder("send on front-desk (4711)", BASE_URL, False)
@@ -46,12 +47,14 @@ def shown(ledger: Ledger) -> tuple[str, str]:
 
 def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeeper) -> None:
     run = a_run(ledger)
-    presence = keeper.take_presence(WORKER)
+    presence = keeper.take(WORKER)
     assert shown(ledger)[1] == "handed over to worker w0"
-    own, worker = (keeper.take(run.run_id, run.start_id, holder) for holder in (SEND, WORKER))
+    own, worker = (keeper.take(holder, run.run_id, run.start_id) for holder in (SEND, WORKER))
     assert own is not None
     assert worker is not None
-    Outbox(ledger, run.run_id, run.start_id, own.owner).exchange([], 2)
+    sending = SharedOutbox(ledger, run, own, threading.Event(), None, Quota())
+    sending.exchange([], 2)
+    sending.close()
     assert shown(ledger) == (
         "4 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 4 waiting",
         "being sent now, by send on front-desk (4711), w0",
@@ -65,6 +68,7 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
     )
     end_stopped_runs(ledger)
     assert shown(ledger)[1] == "ended: a stop was requested"
+    assert presence is not None
     keeper.give_up(presence)
 
 
@@ -95,22 +99,28 @@ def test_a_run_that_waits_for_quiet_hours(ledger: Ledger, keeper: LeaseKeeper) -
     assert shown(ledger)[1] == (
         "waiting for quiet hours to end; start `batchsend worker` or run `send` again then"
     )
-    presence = keeper.take_presence(WORKER)
+    presence = keeper.take(WORKER)
     assert shown(ledger)[1] == "waiting for quiet hours to end; worker w0 will continue"
+    assert presence is not None
     keeper.give_up(presence)
 
 
 def test_a_run_that_is_done(ledger: Ledger, keeper: LeaseKeeper) -> None:
     run: OpenRun = a_run(ledger)
-    presence = keeper.take_presence(WORKER)
-    mine = Outbox(ledger, run.run_id, run.start_id, "w0")
+    presence = keeper.take(WORKER)
+    own = keeper.take(WORKER, run.run_id, run.start_id)
+    assert own is not None
+    mine = SharedOutbox(ledger, run, own, threading.Event(), None, Quota())
     mine.exchange([came_to(message) for message in mine.exchange([], 4)], 0)
+    mine.close()
+    keeper.give_up(own)
     assert shown(ledger)[1] == "all rows are done; workers record its end shortly"
     assert end_if_done(ledger, run)
     assert shown(ledger) == (
         "4 rows = 4 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting",
         "ended: done",
     )
+    assert presence is not None
     keeper.give_up(presence)
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import URL
 
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
 from batchsend.ledger.opening import scratch_ledger
-from batchsend.ledger.schema import messages
+from batchsend.ledger.schema import handovers, leases, messages
+from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.sending.cluster.leases import Holder, Lease
+from batchsend.sending.cluster.open_runs import OpenRun, hand_over
+from batchsend.sending.cluster.outbox import Quota, SharedOutbox
 from batchsend.sending.outbox import Claimed, Outbox, Outcome
+from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
 
 BASE_URL = "https://api.example.com"
@@ -114,8 +121,34 @@ def store_plan(
             scratch.close()
 
 
+class _Shared(SharedOutbox):
+    """Has its lease and its connection only while it claims, so that a test need not end them."""
+
+    def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
+        with self._ledger.write() as connection:
+            self._lease.store(connection)
+        try:
+            return super().exchange(outcomes, claims)
+        finally:
+            self.close()
+            with self._ledger.write() as connection:
+                connection.execute(delete(leases).where(leases.c.owner == self._owner))
+            # Otherwise it remembers that no stop was requested a moment ago.
+            self._stopped = False, -math.inf
+
+
 def outbox(ledger: Ledger, stored_plan: StoredPlan, owner: str = "me") -> Outbox:
-    return Outbox(ledger, stored_plan.run_id, stored_plan.start_id, owner)
+    """The outbox of a process: on PostgreSQL for a run that is handed over."""
+    if ledger.file is not None:
+        return Outbox(ledger, stored_plan.run_id, stored_plan.start_id, owner)
+    settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, False)
+    run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
+    lease = Lease(Holder(owner, BASE_URL, False), run.run_id, owner=f"{owner} {run.run_id}")
+    with ledger.write() as connection:
+        handed_over = select(handovers.c.start_id).where(handovers.c.run_id == run.run_id)
+        if connection.scalar(handed_over) != run.start_id:
+            hand_over(connection, run.run_id, run.start_id, settings)
+    return _Shared(ledger, run, lease, threading.Event(), None, Quota())
 
 
 def came_to(

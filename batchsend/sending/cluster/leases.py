@@ -12,8 +12,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from typing import NamedTuple
+from contextlib import closing, suppress
+from typing import NamedTuple, NoReturn
 
 from sqlalchemy import (
     ColumnElement,
@@ -26,7 +26,6 @@ from sqlalchemy import (
     delete,
     extract,
     func,
-    insert,
     or_,
     select,
     update,
@@ -52,8 +51,8 @@ _server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double
 #: After the database restarted, all processes first get the time to renew their leases.
 EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
 ALIVE = ~EXPIRED
-#: How often to check whether an expired lease was renewed, for a request that is to leave and for a start.
-_CHECK_SECONDS, _WATCH_SECONDS = 0.05, 0.25
+#: How often a start checks whether an expired lease was renewed.
+_WATCH_SECONDS = 0.25
 
 
 class Holder(NamedTuple):
@@ -67,16 +66,45 @@ class Holder(NamedTuple):
 class LeaseLostError(LedgerError):
     """Other processes took this one for dead and marked its claims as `unconfirmed`."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "This process was suspended or could not reach the ledger for so long that others continued without it. "
+            "Its requests in flight are now `unconfirmed`."
+        )
+
 
 class Lease:
     """One process's right to send one run, its lock, or its presence as a worker. May be used from any thread."""
 
-    def __init__(self, owner: str, run_id: int | None, presence: Holder | None = None) -> None:
-        self.owner = owner
+    def __init__(
+        self, holder: Holder, run_id: int | None = None, lock_name: str | None = None, owner: str = ""
+    ) -> None:
+        self.owner = owner or uuid.uuid4().hex
         self.run_id = run_id
-        self.presence = presence
         self.lost = False
+        self._holder = holder
+        self._lock_name = lock_name
         self._until = (0.0, 0.0)
+
+    @property
+    def is_presence(self) -> bool:
+        return self.run_id is None and self._lock_name is None
+
+    def store(self, connection: Connection) -> bool:
+        """Stores it. `False`: its lock is another process's."""
+        row = {
+            "owner": self.owner,
+            "run_id": self.run_id,
+            "lock_name": self._lock_name,
+            "base_url": self._holder.base_url,
+            "holder": self._holder.name,
+            "worker": self._holder.worker,
+            "lease_until": SERVER_CLOCK + LEASE_SECONDS,
+        }
+        insertion = insert_into(connection, leases).values(row)
+        replaced = {name: insertion.excluded[name] for name in row}
+        taken = insertion.on_conflict_do_update(index_elements=["lock_name"], set_=replaced, where=EXPIRED)
+        return connection.scalar(taken.returning(leases.c.owner)) is not None
 
     def extend(self, began: Moment) -> None:
         """Notes that a statement that began at this moment took or renewed it. The server's time starts later."""
@@ -89,10 +117,14 @@ class Lease:
         monotonic, wall = self._until
         return not self.lost and time.monotonic() < monotonic and time.time() < wall
 
+    def lose(self) -> NoReturn:
+        self.lost = True
+        raise LeaseLostError
+
     def check(self) -> None:
         """Raises `LeaseLostError` where it is lost."""
         if self.lost:
-            raise lease_lost_error()
+            raise LeaseLostError
 
 
 class Moment:
@@ -108,47 +140,25 @@ class LeaseKeeper:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._renewer = _renewer_of(ledger)
+        self._renewer = _renewers.setdefault(ledger.full_url, _Renewer(ledger))
 
-    def take(self, run_id: int, start_id: int, holder: Holder) -> Lease | None:
-        """Takes a lease on this run as this start planned it.
+    def take(
+        self,
+        holder: Holder,
+        run_id: int | None = None,
+        start_id: int | None = None,
+        lock_name: str | None = None,
+    ) -> Lease | None:
+        """Takes a lease on a run as this start planned it, or on a lock. Without either, it shows a waiting worker.
 
-        `None`: the run was closed, stopped or planned again, so that it may not be sent any more.
+        `None`: the run was closed, stopped or planned again, so that it may not be sent any more; or another process
+        holds the lock.
         """
-        lease = _new_lease(run_id)
+        lease = Lease(holder, run_id, lock_name)
+        lease.extend(Moment())
         with self._ledger.write() as connection:
-            run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
-            allowed = run.where(
-                handovers.c.run_id == run_id,
-                handovers.c.start_id == start_id,
-                handovers.c.open,
-                runs.c.stop_requested_at.is_(None),
-            )
-            # A process that reclaims the campaign waits for this transaction, or this one waits for its.
-            if connection.execute(allowed.with_for_update(read=True, of=handovers)).one_or_none() is None:
-                return None
-            connection.execute(insert(leases).values(_row(lease, holder)))
-        return self._renewer.add(lease)
-
-    def take_presence(self, holder: Holder) -> Lease:
-        """Takes the lease that shows that a worker waits for runs. A presence that is lost is taken again."""
-        lease = _new_lease(None, presence=holder)
-        with self._ledger.write() as connection:
-            connection.execute(insert(leases).values(_row(lease, holder)))
-        return self._renewer.add(lease)
-
-    def take_lock(self, name: str, holder: Holder) -> Lease | None:
-        """Takes a lock. `None`: another process holds it."""
-        lease = _new_lease(None)
-        row = _row(lease, holder)
-        with self._ledger.write() as connection:
-            insertion = insert_into(connection, leases).values(row | {"lock_name": name})
-            taken = insertion.on_conflict_do_update(
-                index_elements=["lock_name"],
-                set_={column: insertion.excluded[column] for column in row},
-                where=EXPIRED,
-            )
-            if connection.scalar(taken.returning(leases.c.owner)) is None:
+            may_be_sent = run_id is None or _may_be_sent(connection, run_id, start_id)
+            if not may_be_sent or not lease.store(connection):
                 return None
         return self._renewer.add(lease)
 
@@ -163,11 +173,23 @@ class LeaseKeeper:
             _end(connection, leases.c.owner.in_(owners), settled=settled)
 
 
+def _may_be_sent(connection: Connection, run_id: int, start_id: int | None) -> bool:
+    run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
+    allowed = run.where(
+        handovers.c.run_id == run_id,
+        handovers.c.start_id == start_id,
+        handovers.c.open,
+        runs.c.stop_requested_at.is_(None),
+    )
+    # A process that reclaims the campaign waits for this transaction, or this one waits for its.
+    return connection.scalar(allowed.with_for_update(read=True, of=handovers)) is not None
+
+
 class _Renewer:
     """Renews all leases that this process has in one database, in a thread, over one connection."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = Ledger(server_engine(ledger.url, connections=1), ledger.where, None)
+        self._url, self._where = ledger.url, ledger.where
         self._leases: dict[str, Lease] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -190,27 +212,30 @@ class _Renewer:
     def _run(self) -> None:
         """Renews leases until none is left."""
         pause = _RENEW_SECONDS
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._leases, pause)
-                if not self._leases:
-                    self._ledger.close()
-                    self._thread = None
-                    return
-                held = dict(self._leases)
-            try:
-                self._renew(held)
-                pause = _RENEW_SECONDS
-            except LedgerError:
-                pause = _RETRY_SECONDS
+        with closing(Ledger(server_engine(self._url, connections=1), self._where, None)) as ledger:
+            while held := self._held_after(pause):
+                try:
+                    self._renew(ledger, held)
+                    pause = _RENEW_SECONDS
+                except LedgerError:
+                    pause = _RETRY_SECONDS
 
-    def _renew(self, held: Mapping[str, Lease]) -> None:
+    def _held_after(self, pause: float) -> dict[str, Lease]:
+        """The leases to renew after this pause. Without any, the thread ends, and the next lease starts a new one."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._leases, pause)
+            if not self._leases:
+                self._thread = None
+            return dict(self._leases)
+
+    def _renew(self, ledger: Ledger, held: Mapping[str, Lease]) -> None:
         began = Moment()
-        with self._ledger.write() as connection:
+        with ledger.write() as connection:
             renewed = set(connection.scalars(renewal(leases.c.owner.in_(held)).returning(leases.c.owner)))
             for owner, lease in held.items():
-                if owner not in renewed and owner in self._leases and lease.presence is not None:
-                    connection.execute(insert(leases).values(_row(lease, lease.presence)))
+                # A presence that is lost is taken again.
+                if owner not in renewed and owner in self._leases and lease.is_presence:
+                    lease.store(connection)
                     renewed.add(owner)
         for owner, lease in held.items():
             if owner in renewed:
@@ -221,15 +246,8 @@ class _Renewer:
                 lease.lost = self._leases.pop(owner, None) is not None
 
 
+#: By the URL of their database.
 _renewers: dict[str, _Renewer] = {}
-_renewers_lock = threading.Lock()
-
-
-def _renewer_of(ledger: Ledger) -> _Renewer:
-    with _renewers_lock:
-        if ledger.full_url not in _renewers:
-            _renewers[ledger.full_url] = _Renewer(ledger)
-        return _renewers[ledger.full_url]
 
 
 def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError) -> None:
@@ -245,10 +263,9 @@ def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError)
         time.sleep(_WATCH_SECONDS)
 
 
-def lock_holders(connection: Connection, name: str) -> dict[str, float]:
-    """The live lease of a lock, if it is held: owner -> its end."""
-    query = select(leases.c.owner, leases.c.lease_until).where(leases.c.lock_name == name, ALIVE)
-    return dict(connection.execute(query).all())
+def live_leases(connection: Connection, which: ColumnElement[bool]) -> dict[str, float]:
+    """Which of these leases are alive: owner -> their end."""
+    return dict(connection.execute(select(leases.c.owner, leases.c.lease_until).where(which, ALIVE)).all())
 
 
 def holds(connection: Connection, lease: Lease) -> bool:
@@ -256,23 +273,6 @@ def holds(connection: Connection, lease: Lease) -> bool:
     # Its own thread can still renew it: that changes no key.
     own = select(leases.c.owner).where(leases.c.owner == lease.owner)
     return connection.scalar(own.with_for_update(read=True, key_share=True)) is not None
-
-
-def _new_lease(run_id: int | None, presence: Holder | None = None) -> Lease:
-    lease = Lease(uuid.uuid4().hex, run_id, presence)
-    lease.extend(Moment())
-    return lease
-
-
-def _row(lease: Lease, holder: Holder) -> dict[str, object]:
-    return {
-        "owner": lease.owner,
-        "run_id": lease.run_id,
-        "base_url": holder.base_url,
-        "holder": holder.name,
-        "worker": holder.worker,
-        "lease_until": SERVER_CLOCK + LEASE_SECONDS,
-    }
 
 
 def renewal(which: ColumnElement[bool]) -> Update:
@@ -284,8 +284,7 @@ def renew_in(connection: Connection, lease: Lease) -> None:
     """Renews a lease within a transaction that claims under it. Raises `LeaseLostError`."""
     began = Moment()
     if connection.execute(renewal(leases.c.owner == lease.owner)).rowcount != 1:
-        lease.lost = True
-        raise lease_lost_error()
+        lease.lose()
     lease.extend(began)
 
 
@@ -342,10 +341,3 @@ def _interrupt(connection: Connection, run_id: int, owners: ColumnElement[bool])
     if rows:
         add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": rows})
     return rows
-
-
-def lease_lost_error() -> LeaseLostError:
-    return LeaseLostError(
-        "This process was suspended or could not reach the ledger for so long that others continued without it. Its "
-        "requests in flight are now `unconfirmed`."
-    )

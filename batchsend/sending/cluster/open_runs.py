@@ -6,7 +6,6 @@ they continue if the `send` that planned it leaves or dies. A start that plans i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,10 +29,10 @@ from batchsend.ledger.schema import (
     runs,
     starts,
 )
-from batchsend.sending.cluster.leases import ALIVE, EXPIRED, wait_until_expired
-from batchsend.sending.outbox import OPEN_ROW, QUIET_ROW
+from batchsend.sending.cluster.leases import ALIVE, EXPIRED, live_leases, wait_until_expired
+from batchsend.sending.outbox import OPEN_ROW, Outbox
 from batchsend.sending.run_settings import RunSettings
-from batchsend.statuses import IN_FLIGHT, Code
+from batchsend.statuses import IN_FLIGHT
 from batchsend.utils.timestamps import now
 
 #: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
@@ -65,25 +64,24 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         "stopped_because": None,
         **dict.fromkeys(COUNTED, 0),
     }
-    _replace(connection, handovers, values, kept=())
-    fresh = {
+    # Slots that are reserved stay reserved when the run is started again.
+    pace = {
         "run_id": run_id,
         "configured_rate": settings.rate,
         "rate": settings.rate,
-        "next_slot": 0.0,
+        "next_slot": SERVER_CLOCK,
         "paused_until": 0.0,
         "slowed_at": 0.0,
     }
-    # Slots that are reserved stay reserved when the run is started again.
-    _replace(connection, paces, fresh, kept=("next_slot", "paused_until", "slowed_at"))
-    moved = func.greatest(paces.c.next_slot, SERVER_CLOCK)
-    connection.execute(update(paces).where(paces.c.run_id == run_id).values(next_slot=moved))
-
-
-def _replace(connection: Connection, table: Any, values: Mapping[str, Any], kept: tuple[str, ...]) -> None:
-    insertion = insert_into(connection, table)
-    changed = {name: insertion.excluded[name] for name in values if name not in (*kept, "run_id")}
-    connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=changed), dict(values))
+    reserved = {
+        "next_slot": func.greatest(paces.c.next_slot, SERVER_CLOCK),
+        "paused_until": paces.c.paused_until,
+        "slowed_at": paces.c.slowed_at,
+    }
+    for table, row, kept in ((handovers, values, {}), (paces, pace, reserved)):
+        insertion = insert_into(connection, table).values(row)
+        replaced = {name: insertion.excluded[name] for name in row} | kept
+        connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=replaced))
 
 
 def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
@@ -101,26 +99,25 @@ def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
 
 def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
     """The run, or `None` where workers may not send it."""
-    with ledger.read() as connection:
-        row = connection.execute(_open_runs().where(handovers.c.run_id == run_id)).one_or_none()
-    return None if row is None else OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings))
+    return next(iter(_open_runs(ledger, handovers.c.run_id == run_id)), None)
 
 
 def open_runs(ledger: Ledger, base_url: str) -> list[OpenRun]:
     """All runs to this API that workers may send."""
-    query = _open_runs().where(handovers.c.base_url == base_url).order_by(handovers.c.run_id)
-    with ledger.read() as connection:
-        rows = connection.execute(query).all()
-    return [OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings)) for row in rows]
+    return _open_runs(ledger, handovers.c.base_url == base_url)
 
 
-def _open_runs() -> Any:
-    return (
+def _open_runs(ledger: Ledger, which: ColumnElement[bool]) -> list[OpenRun]:
+    query = (
         select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings)
         .join(runs, runs.c.id == handovers.c.run_id)
         .join(paces, paces.c.run_id == handovers.c.run_id)
-        .where(_workers_continue())
+        .where(_workers_continue(), which)
+        .order_by(handovers.c.run_id)
     )
+    with ledger.read() as connection:
+        rows = connection.execute(query).all()
+    return [OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings)) for row in rows]
 
 
 def _workers_continue() -> ColumnElement[bool]:
@@ -136,7 +133,7 @@ def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
     """Raises `BusyError` where workers, or a process that lost its lock in the database, send this campaign."""
     with ledger.read() as connection:
         _check_no_workers(connection, name, base_url)
-        if _live_leases(connection, name, base_url):
+        if live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url))):
             raise BusyError.sending(name)
 
 
@@ -156,7 +153,7 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold
             _check_no_workers(connection, name, base_url)
             # A process that renews after this finds its lease gone; one that renewed before is alive.
             connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), EXPIRED))
-            found = _live_leases(connection, name, base_url)
+            found = live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url)))
             if not found:
                 connection.execute(update(handovers).where(of_campaign).values(open=False))
             return found
@@ -182,13 +179,6 @@ def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
         raise _sent_by_workers(name, run_id)
 
 
-def _live_leases(connection: Connection, name: str, base_url: str) -> dict[str, float]:
-    query = select(leases.c.owner, leases.c.lease_until).where(
-        leases.c.run_id.in_(_runs_of(name, base_url)), ALIVE
-    )
-    return dict(connection.execute(query).all())
-
-
 def _runs_of(name: str, base_url: str) -> Any:
     return (
         select(runs.c.id)
@@ -212,17 +202,16 @@ def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
     """
     attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
     hours = run.settings.hours if run.settings.wait else None
+    if hours and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None:
+        return False
     with ledger.write() as connection:
-        if connection.scalar(select(attended)):
-            return False
-        if hours and first_allowed(hours, now(), _quiet_clocks(connection, run.run_id)) is not None:
-            return False
         # Another worker may just have let rows be claimed whose quiet hours ended.
         closed = update(handovers).where(
             handovers.c.run_id == run.run_id,
             handovers.c.start_id == run.start_id,
             handovers.c.open,
             ~_ROWS_LEFT,
+            ~attended,
         )
         if connection.execute(closed.values(open=False)).rowcount != 1:
             return False
@@ -255,19 +244,12 @@ def end_stopped_runs(ledger: Ledger) -> None:
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
     """Lets the rows be claimed again whose quiet hours have ended."""
-    hours = run.settings.hours
-    if hours is None:
-        return
-    with ledger.write() as connection:
-        clocks = _quiet_clocks(connection, run.run_id)
-        ended = [clock for clock in clocks if hours.allows(now(), clock)]
-        if ended:
-            of_clocks = func.coalesce(messages.c.clock, "").in_(ended)
-            waiting = (messages.c.run_id == run.run_id, QUIET_ROW)
-            connection.execute(update(messages).where(*waiting, of_clocks).values(codes=Code.STOPPED))
+    hours, outbox = run.settings.hours, _outbox(ledger, run)
+    ended = [clock for clock in outbox.quiet_clocks() if hours is not None and hours.allows(now(), clock)]
+    if ended:
+        outbox.end_quiet_hours(ended)
 
 
-def _quiet_clocks(connection: Connection, run_id: int) -> list[str]:
-    """The clocks of the rows that wait for quiet hours to end."""
-    clocks = select(messages.c.clock).where(messages.c.run_id == run_id, QUIET_ROW).distinct()
-    return [clock or "" for clock in connection.scalars(clocks)]
+def _outbox(ledger: Ledger, run: OpenRun) -> Outbox:
+    """The outbox of a process that claims nothing."""
+    return Outbox(ledger, run.run_id, run.start_id, "")

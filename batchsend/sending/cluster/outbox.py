@@ -22,13 +22,13 @@ from batchsend.ledger.bulk import as_arrays, given_arrays
 from batchsend.ledger.database_errors import ledger_errors, retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out, may_name
+from batchsend.ledger.runs import shared_state
 from batchsend.ledger.schema import COUNTED, handovers, leases, messages, runs
 from batchsend.sending.cluster.leases import (
     Lease,
     LeaseLostError,
     Moment,
     add_outcomes,
-    lease_lost_error,
     renew_in,
     renewal,
 )
@@ -177,31 +177,13 @@ class SharedOutbox(Outbox):
         self._retry(lambda: release(claimed, code))
         self._held.difference_update(message.row for message in claimed)
 
-    def end_quiet_hours(self, clocks: Sequence[str]) -> None:
-        end_quiet_hours = super().end_quiet_hours
-        self._retry(lambda: end_quiet_hours(clocks))
-
-    def quiet_clocks(self) -> list[str]:
-        return self._retry(super().quiet_clocks)
-
     def stop_requested(self) -> bool:
         """Whether this run is to stop, or was taken back to be planned again."""
-        query = (
-            select(runs.c.stop_requested_at, handovers.c.open, handovers.c.start_id)
-            .join(handovers, handovers.c.run_id == runs.c.id)
-            .where(runs.c.id == self._run_id)
-        )
-
         stopped_then, moment = self._stopped
         if time.monotonic() - moment < _STATE_SECONDS:
             return stopped_then
-
-        def read() -> bool:
-            with self._ledger.read() as connection:
-                stopped, is_open, start_id = connection.execute(query).one()
-            return stopped is not None or not is_open or start_id != self._start_id
-
-        return self._retry(read)
+        state = self._retry(lambda: shared_state(self._ledger, self._run_id, rows=False))
+        return state is None or state.stop_requested or not state.open or state.start_id != self._start_id
 
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         if self._unsure:
@@ -258,8 +240,7 @@ class SharedOutbox(Outbox):
         if lease:
             self._lease.extend(began)
         elif claims > 0:
-            self._lease.lost = True
-            raise lease_lost_error()
+            self._lease.lose()
         self._stopped = stopped or start_id != self._start_id, began.monotonic
         claimed = [Claimed(*row[4:]) for row in rows if row.row is not None]
         suspect = any(row[3] for row in rows) or (

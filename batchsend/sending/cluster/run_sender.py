@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -35,26 +35,25 @@ class ClusterProcess:
     ) -> None:
         self.ledger = ledger
         self.credentials = credentials
-        self.base_url = base_url
         self.leaving = threading.Event()
         self.book = SlotBook(ledger.url)
         self.keeper = LeaseKeeper(ledger)
         self.holder = Holder(holder, base_url, worker)
         self.ledger_id = ""
-        self._stack = AsyncExitStack()
+        self._presence: Lease | None = None
 
     async def __aenter__(self) -> Self:
         self.ledger_id = await asyncio.to_thread(self.ledger.ledger_id)
-        await self._stack.enter_async_context(self.book)
         if self.holder.worker:
-            presence = await asyncio.to_thread(self.keeper.take_presence, self.holder)
-            self._stack.push_async_callback(asyncio.to_thread, self.keeper.give_up, presence)
+            self._presence = await asyncio.to_thread(self.keeper.take, self.holder)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        if self._presence is not None:
+            await asyncio.to_thread(self.keeper.give_up, self._presence)
+        await self.book.__aexit__(kind, error, trace)
 
 
 class RunSender:
@@ -92,7 +91,8 @@ class RunSender:
         inside.
         """
         process, run = self._process, self._run
-        lease = await asyncio.to_thread(retry, self._take_lease, lambda: self._ending is not None)
+        take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
+        lease = await asyncio.to_thread(retry, take, lambda: self._ending is not None)
         if lease is None:
             return None
         outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files, self._quota)
@@ -106,6 +106,3 @@ class RunSender:
             self._loop = None
             outbox.close()
             await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
-
-    def _take_lease(self) -> Lease | None:
-        return self._process.keeper.take(self._run.run_id, self._run.start_id, self._process.holder)

@@ -80,7 +80,7 @@ _OUTBOXES: list[SharedOutbox] = []
 def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
     """A lease that is not renewed."""
     keeper = LeaseKeeper(ledger)
-    lease = keeper.take(run.run_id, run.start_id, Holder(name, BASE_URL, worker))
+    lease = keeper.take(Holder(name, BASE_URL, worker), run.run_id, run.start_id)
     assert lease is not None
     keeper._renewer.remove([lease.owner])
     return lease
@@ -141,11 +141,11 @@ def test_a_run_with_rows_left_does_not_end(ledger: Ledger) -> None:
 def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
     run = a_run(ledger)
     keeper, holder = LeaseKeeper(ledger), Holder("w", BASE_URL, True)
-    lease = keeper.take(run.run_id, run.start_id, holder)
+    lease = keeper.take(holder, run.run_id, run.start_id)
     assert lease is not None
-    assert keeper.take(run.run_id, run.start_id + 1, holder) is None
+    assert keeper.take(holder, run.run_id, run.start_id + 1) is None
     ledger.request_stop(run.run_id)
-    assert keeper.take(run.run_id, run.start_id, holder) is None
+    assert keeper.take(holder, run.run_id, run.start_id) is None
     keeper.give_up(lease)
     assert open_run(ledger, run.run_id) is None
 
@@ -184,7 +184,7 @@ def test_giving_up_a_lease_makes_its_claims_unconfirmed(ledger: Ledger) -> None:
     run = a_run(ledger)
 
     keeper = LeaseKeeper(ledger)
-    lease = keeper.take(run.run_id, run.start_id, Holder("w1", BASE_URL, True))
+    lease = keeper.take(Holder("w1", BASE_URL, True), run.run_id, run.start_id)
     assert lease is not None
     mine = outbox(ledger, run, lease)
     [claimed] = mine.exchange([], 1)
@@ -218,7 +218,7 @@ def test_an_expired_lease_can_be_renewed_before_it_is_noticed(ledger: Ledger) ->
 
 
 def test_either_clock_ends_a_lease() -> None:
-    lease = Lease("me", 1)
+    lease = Lease(Holder("me", "", True), 1)
     began = Moment()
     lease.extend(began)
     assert lease.valid()
@@ -303,7 +303,7 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
 
     again = a_run(ledger)
     keeper = LeaseKeeper(ledger)
-    lease = keeper.take(again.run_id, again.start_id, Holder("laptop", BASE_URL, False))
+    lease = keeper.take(Holder("laptop", BASE_URL, False), again.run_id, again.start_id)
     assert lease is not None
     with pytest.raises(BusyError, match="is being sent by another process"):
         reclaim_campaign(ledger, "Spring", BASE_URL)
@@ -315,14 +315,14 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
 def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None:
     run = a_run(ledger)
     keeper, holder = LeaseKeeper(ledger), Holder("w1", BASE_URL, True)
-    presence = keeper.take_presence(holder)
+    presence = keeper.take(holder)
     assert state_of(ledger, run).workers == ("w1",)
     assert state_of(ledger, run).helpers == ()
     for refusing in (check_not_shared, reclaim_campaign):
         with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
             refusing(ledger, "Spring", BASE_URL)
     # Once nothing is left of it, it can be.
-    lease = keeper.take(run.run_id, run.start_id, holder)
+    lease = keeper.take(holder, run.run_id, run.start_id)
     assert lease is not None
     assert state_of(ledger, run).helpers == ("w1",)
     mine = outbox(ledger, run, lease)
@@ -330,6 +330,7 @@ def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None
     keeper.give_up(lease, settled=mine.settled)
     assert state_of(ledger, run).done
     check_not_shared(ledger, "Spring", BASE_URL)
+    assert presence is not None
     keeper.give_up(presence)
     assert state_of(ledger, run).workers == ()
 

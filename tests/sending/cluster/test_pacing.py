@@ -20,7 +20,7 @@ from virtual_time import VirtualTimeLoop, run_virtually
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, paces
-from batchsend.sending.cluster.leases import Lease, LeaseLostError, Moment
+from batchsend.sending.cluster.leases import Holder, Lease, LeaseLostError, Moment
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook
 
@@ -72,7 +72,7 @@ class CountingBook(Book):
 
 
 def a_lease() -> Lease:
-    lease = Lease("me", 1)
+    lease = Lease(Holder("me", "", True), 1)
     lease._until = (math.inf, math.inf)
     return lease
 
@@ -218,7 +218,7 @@ def test_requests_that_miss_their_slots_together_share_reservations() -> None:
 
 def test_a_request_leaves_only_while_the_lease_lasts() -> None:
     async def story() -> None:
-        lease = Lease("me", 1)
+        lease = Lease(Holder("me", "", True), 1)
         pacer = SharedPacer(Book(1000, 0), 1, 1000, lease)  # type: ignore[arg-type]
         waiting = asyncio.create_task(pacer.slot())
         await asyncio.sleep(0.02)
