@@ -11,7 +11,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, exists, inspect, select, text
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.postgres import server_engine
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, leases
 
 if TYPE_CHECKING:
@@ -153,16 +154,17 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
 
     if wait:
         wait_until_expired(live, BusyError.sending(name))
-    keeper = LeaseKeeper(ledger)
     holder = Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False)
-    taken = keeper.take(holder, lock_name=lock_name)
+    taken = LeaseKeeper(ledger).take(holder, lock_name=lock_name)
     if taken is None:
         raise BusyError.sending(name)
     lease: Lease = taken
     try:
         yield check
     finally:
-        keeper.give_up(lease)
+        # The lock of scheduled starts outlives the ledger that it was taken with.
+        with closing(Ledger(server_engine(ledger.url, connections=1), ledger.where, None)) as own:
+            LeaseKeeper(own).give_up(lease)
 
 
 def _lost(name: str) -> BusyError:
