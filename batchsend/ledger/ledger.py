@@ -14,18 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    and_,
-    delete,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, update
 from sqlalchemy.engine import URL
 
 from batchsend.ledger.database_errors import ledger_errors
@@ -40,8 +29,6 @@ REPLACED = and_(
     superseded.c.row == messages.c.row,
     superseded.c.generation + 1 == messages.c.generation,
 )
-
-
 #: The name of the customer's id in `Identity.key_columns`, under any header.
 CUSTOMER_COLUMN = "customer_uuid"
 
@@ -159,10 +146,7 @@ class Ledger:
             yield connection
 
     def autocommit(self, **settings: str) -> Connection:
-        """A new connection to PostgreSQL, with these settings. Each statement is a durable transaction.
-
-        The caller closes it.
-        """
+        """A new connection to PostgreSQL, to be closed by the caller. Each statement is a durable transaction."""
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()
         for name, value in settings.items():
