@@ -448,7 +448,7 @@ class Night:
         if ledger_url is not None:
             self.world.environment["BATCHSEND_LEDGER"] = ledger_url
         text = CAMPAIGN.replace("America/Chicago", "UTC") + f"[schedule]\n{TEN}\n"
-        slowly = "[sending]\nrate = 500\nconcurrency = 1\ntimeout = 60\n"
+        slowly = "[sending]\nrate = 5\nconcurrency = 1\ntimeout = 60\n"
         self.world.write(customers(6), campaign=text + slowly)
         self.held = threading.Event()
         bench.scripts["customer-2"] = [[waits_until(self.held), says(answer(200, success()))]]
