@@ -255,9 +255,10 @@ class Sender:
 
     async def _recheck(self) -> None:
         """Removes rows whose people have opted out since they were claimed, such as during a pause."""
-        began, rows = asyncio.get_running_loop().time(), list(self._ready)
-        if not rows or began - self._checked_at < _RECHECK_SECONDS:
+        began = asyncio.get_running_loop().time()
+        if not self._ready or began - self._checked_at < _RECHECK_SECONDS:
             return
+        rows = list(self._ready)
         try:
             left = {message.row for message in await self._in_thread(self._store.recheck, rows)}
         except StoppedError as error:

@@ -182,5 +182,5 @@ class _Share:
         self.sender.stop(self._ending)
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
-        """Calls `action` in a thread, again while the database restarts, for a minute at most."""
+        """Calls `action` in a thread, again while its error may pass, as `retry` does."""
         return await asyncio.to_thread(retry, lambda: action(*arguments), lambda: self._ending is not None)
