@@ -32,7 +32,7 @@ from batchsend.web.auth.middleware import (
 )
 from batchsend.web.auth.users import Users
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
-from batchsend.web.jobs.list_process import LIST_READER, ListReader
+from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
@@ -138,7 +138,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
     app[login.CHECKING] = login.checking()
     app[login.BY_LINK] = not options.shared
-    app[LIST_READER] = ListReader(folder.only_below)
+    app[READERS] = Readers(folder.only_below)
     app[JOBS] = Jobs(folder.state, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
@@ -164,6 +164,9 @@ def _routes() -> list[web.RouteDef]:
         web.post("/campaigns", campaigns.create),
         web.get(CAMPAIGN, campaign_page.show),
         web.post(f"{CAMPAIGN}/list", editing.new_list),
+        web.get(f"{CAMPAIGN}/list/progress", campaign_page.list_progress),
+        web.post(f"{CAMPAIGN}/list/cancel", campaign_page.cancel_list),
+        web.post(f"{CAMPAIGN}/list/read", campaign_page.read_list_again),
         web.post(f"{CAMPAIGN}/columns", editing.columns),
         web.post(f"{CAMPAIGN}/sender", editing.sender),
         web.post(f"{CAMPAIGN}/text", editing.template),
@@ -196,7 +199,7 @@ async def _end_streams(app: web.Application) -> None:
 
 
 async def _close(app: web.Application) -> None:
-    app[LIST_READER].close()
+    await app[READERS].close()
 
 
 async def _health(_request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.settings import load_settings
+from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
-from batchsend.web.jobs.list_preview import ListView, read_list
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.list_preview import ListView, list_key, read_list
+from batchsend.web.jobs.reader_pool import READERS, Reading
 from batchsend.web.queries import ActiveRuns, campaign_ledger
-from batchsend.web.rendering import page
+from batchsend.web.rendering import page, part
 from batchsend.web.uploads import fingerprint
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_overview
 
@@ -27,6 +28,8 @@ from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_ov
 _RUNS = 8
 #: Bytes of a text in the editor.
 LARGEST_TEXT = 1_000_000
+#: Seconds that a page waits for its list. Then it shows how much of it is read.
+PATIENCE = 0.4
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,18 @@ async def campaign_page(
     folder = request.app[FOLDER]
     found = await asyncio.to_thread(open_campaign, request)
     campaign = found.campaign
+    reading: Reading[ListView] | None = None
     view: ListView | None = None
     outside: str | None = None
-    if campaign is not None:
-        try:
-            folder.check(campaign)
-            view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
-        except BatchsendError as error:
-            outside = str(error)
+    try:
+        reading = await list_reading(request, found)
+        if reading is not None and await reading.wait(PATIENCE) and not reading.was_canceled:
+            view = reading.future.result()
+    except BatchsendError as error:
+        outside = str(error)
+        if reading is not None:
+            # The next time the page is loaded, it is tried again.
+            request.app[READERS].forget(reading)
     number = request.query.get("text", "0")
     text = await asyncio.to_thread(_template, campaign, number) if campaign and outside is None else None
     runs, ledger_problem = await asyncio.to_thread(_runs, folder, request.app[ACTIVE_RUNS], campaign)
@@ -136,16 +143,64 @@ async def campaign_page(
         problems=found.problems,
         outside=outside,
         view=view,
+        reading=reading,
         is_pattern=campaign is not None and is_pattern(campaign.list),
         runs=runs,
         ledger_problem=ledger_problem,
         sample_ids=_sample_ids(campaign),
-        settings=_settings_summary(campaign),
+        settings=await asyncio.to_thread(_settings_summary, campaign),
         template=template_draft or text,
         number=number,
         templates=[file.name for file in templates_of(campaign)] if campaign else [],
         editor=file_draft or Editor(found.file.path.name, found.text, fingerprint(found.content)),
     )
+
+
+async def list_reading(request: web.Request, found: OpenCampaign) -> Reading[ListView] | None:
+    """Returns the reading of the campaign's list, which goes on in the background; `None` without a campaign.
+
+    Raises `BatchsendError` if the campaign names files that may not be shown.
+    """
+    if found.campaign is None:
+        return None
+    key = await asyncio.to_thread(_list_key, request.app[FOLDER], found)
+    return request.app[READERS].keep(key, session(request).user, read_list, found.file.path, found.content)
+
+
+def _list_key(folder: WebFolder, found: OpenCampaign) -> Hashable:
+    campaign = found.campaign
+    if campaign is None:
+        raise TypeError("only a campaign that can be used has a list")
+    folder.check(campaign)
+    return found.file.path, fingerprint(found.content), list_key(campaign)
+
+
+async def list_progress(request: web.Request) -> web.Response:
+    """Returns how much of the list is read, as a part of the page, or what makes the browser load the list."""
+    found = await asyncio.to_thread(open_campaign, request)
+    reading = await list_reading(request, found)
+    if reading is None:
+        return web.Response(headers={"HX-Refresh": "true"})
+    html = part("reading.html.j2", reading=reading, file=found.file)
+    return web.Response(text=html, content_type="text/html")
+
+
+async def cancel_list(request: web.Request) -> web.Response:
+    """Stops reading the list. The page then offers to read it again."""
+    found = await asyncio.to_thread(open_campaign, request)
+    reading = await list_reading(request, found)
+    if reading is not None:
+        await request.app[READERS].cancel(reading)
+    raise web.HTTPSeeOther(f"{found.file.url}#list")
+
+
+async def read_list_again(request: web.Request) -> web.Response:
+    """Reads the list of which the reading was canceled."""
+    found = await asyncio.to_thread(open_campaign, request)
+    reading = await list_reading(request, found)
+    if reading is not None and reading.was_canceled:
+        request.app[READERS].forget(reading)
+    raise web.HTTPSeeOther(f"{found.file.url}#list")
 
 
 def _template(campaign: Campaign, number: str) -> Editor:

@@ -15,7 +15,7 @@ from batchsend.errors import BatchsendError, ForbiddenFileError
 from batchsend.web.auth.middleware import check_token_part, session
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import check_list, file_problems, render_row
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import part
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace_content, save, save_upload
@@ -61,7 +61,9 @@ async def _use_list(request: web.Request, file: CampaignFile, saved: Path) -> No
                 f"{saved.name} was saved next to the campaign, but the campaign file must be fixed first."
             )
         try:
-            await request.app[LIST_READER].run(check_list, saved, file.path, present.content)
+            await request.app[READERS].run(
+                session(request).user, check_list, saved, file.path, present.content
+            )
         except BatchsendError:
             if saved != present.campaign.list:
                 await asyncio.to_thread(saved.unlink, missing_ok=True)
@@ -154,7 +156,9 @@ async def try_text(request: web.Request) -> web.Response:
     row = str(form.get("row", "")).strip()
     wanted = int(row) if row.isdecimal() and len(row) < 9 else None
     text = _lines(str(form.get("text", "")))
-    shown = await request.app[LIST_READER].run(render_row, found.file.path, found.content, path, text, wanted)
+    shown = await request.app[READERS].run(
+        session(request).user, render_row, found.file.path, found.content, path, text, wanted
+    )
     return _part("text.html.j2", t=shown, wanted=wanted)
 
 
@@ -164,7 +168,7 @@ async def try_file(request: web.Request) -> web.Response:
     content = _lines(str((await request.post()).get("text", ""))).encode()
     try:
         await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
-        problems = await request.app[LIST_READER].run(file_problems, file.path, content)
+        problems = await request.app[READERS].run(session(request).user, file_problems, file.path, content)
     except BatchsendError as error:
         problems = [str(error)]
     return _part("file_problems.html.j2", problems=problems)
