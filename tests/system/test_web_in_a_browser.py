@@ -209,10 +209,10 @@ def check_and_fix_the_list(page: Page, fixed: Path) -> None:
     page.locator("#overview").get_by_role("link", name="Check and send").click()
     expect(page.get_by_role("heading", name="Send 29 texts?")).to_be_visible()
     expect(page.locator("main")).to_contain_text("INVALID_PHONE")
-    page.locator(".step-bar").get_by_role("link", name="List").click()
+    page.locator("#step-list").click()
     use_list(page, fixed)
     expect(page.get_by_text("may-fixed.csv is now the campaign's list")).to_be_visible()
-    page.locator(".step-bar").get_by_role("link", name="Check").click()
+    page.locator("#step-check").click()
     expect(page.get_by_role("heading", name="Send 30 texts?")).to_be_visible()
 
 
