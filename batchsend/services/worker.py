@@ -17,6 +17,7 @@ from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.postgres import most_runs
 from batchsend.planning.suppression import Suppression, WatchedSuppression
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.sending.cluster.worker import WorkerRuns
@@ -56,7 +57,7 @@ def serve(
         runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(_work(runs, WorkerOptions(concurrency, name), status))
+            runner.run(_work(runs, WorkerOptions(most_runs(url, concurrency), name), status))
     say(f"Worker {name} has stopped.")
     return Exit.DONE
 
