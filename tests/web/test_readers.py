@@ -121,8 +121,8 @@ def test_readers_end_with_their_server(world: World, what: signal.Signals) -> No
     (world.folder / "endless.toml").write_text(text.replace("customers.csv", "endless.csv"), encoding="utf-8")
     with serving(world) as served:
         clicker = served.signed_in()
-        assert "being read" in clicker.get("/campaign/here/endless").plain
-        clicker.wait("/campaign/here/campaign", "3 rows")
+        assert "Reading the list" in clicker.raw("GET", "/campaign/here/endless/list").plain
+        clicker.wait("/campaign/here/campaign/list", "3 rows")
         found = readers_of(psutil.Process(served.process.pid))
         assert len(found) == 2
         os.kill(served.process.pid, what)
