@@ -12,7 +12,8 @@ from aiohttp import BodyPartReader, web
 
 from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import BatchsendError, ForbiddenFileError
-from batchsend.web.auth.middleware import check_token_part, session
+from batchsend.web.auth.middleware import session, upload_of
+from batchsend.web.connections import receiving
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import check_list, file_problems, render_row
 from batchsend.web.jobs.list_process import LIST_READER
@@ -39,14 +40,13 @@ _SENDER = ("department_uuid", "user_uuid", "department_label")
 async def new_list(request: web.Request) -> web.Response:
     """Saves an uploaded list and makes it the campaign's list."""
     file = campaign_file_of(request)
-    reader = await request.multipart()
-    await check_token_part(await reader.next(), session(request))
-    upload = await reader.next()
+    async with receiving(request):
+        upload = await upload_of(request).next()
     if not isinstance(upload, BodyPartReader) or not upload.filename:
         session(request).warn("No file was chosen. Choose your list or drop it on the field.")
         raise web.HTTPSeeOther(f"{file.url}#list")
     try:
-        saved = await save_upload(upload, file.path.parent)
+        saved = await save_upload(request, upload, file.path.parent)
         await _use_list(request, file, saved)
     except BatchsendError as error:
         session(request).warn(f"{error}\nThe campaign still uses its previous list.")
