@@ -18,6 +18,15 @@ from batchsend.utils.net import SILENT
 
 #: The name in the `Server` header. aiohttp's own tells the versions of Python and aiohttp.
 SERVER = "batchsend"
+#: What aiohttp raises about the body of a request.
+_MALFORMED = (
+    ValueError,
+    LookupError,
+    AssertionError,
+    RuntimeError,
+    HttpProcessingError,
+    web.RequestPayloadError,
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ async def receiving(request: web.Request) -> AsyncIterator[None]:
         raise RequestRefusedError(
             408, "The form took too long to arrive, and nothing was done. Check the network, then try again."
         ) from error
-    except (ValueError, LookupError, AssertionError, HttpProcessingError, web.RequestPayloadError) as error:
+    except _MALFORMED as error:
         raise RequestRefusedError(
             400, "The form is malformed or incomplete, and nothing was done. Reload the page and try again."
         ) from error

@@ -104,7 +104,10 @@ async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) 
 
 async def _next_chunk(request: web.Request, part: BodyPartReader) -> bytes:
     async with receiving(request):
-        return await part.read_chunk(256 * 1024)
+        chunk = await part.read_chunk(256 * 1024)
+        if not chunk and not part.at_eof():
+            raise ValueError("the form ends within the file")
+        return chunk
 
 
 def safe_name(given: str) -> str:

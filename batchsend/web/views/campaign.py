@@ -25,6 +25,8 @@ from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_ov
 
 #: Runs that the page shows, the latest ones.
 _RUNS = 8
+#: Digits of a template's number. Python refuses to read very long ones.
+_MOST_DIGITS = 9
 #: Bytes of a text in the editor.
 LARGEST_TEXT = 1_000_000
 
@@ -95,7 +97,7 @@ def templates_of(campaign: Campaign) -> list[Path]:
 def template_of(campaign: Campaign, number: str) -> Path:
     """Returns a template file by its number on the page. Raises `NotFoundError`."""
     files = templates_of(campaign)
-    if not number.isdecimal() or int(number) >= len(files):
+    if not number.isdecimal() or len(number) > _MOST_DIGITS or int(number) >= len(files):
         raise NotFoundError("The campaign now has another text. Reload its page.")
     return files[int(number)]
 
