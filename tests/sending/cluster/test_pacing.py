@@ -19,6 +19,7 @@ from limits import most_in_a_window
 from sqlalchemy import select, update
 from virtual_time import VirtualTimeLoop, run_virtually
 
+from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import paces
@@ -319,6 +320,15 @@ def test_a_refusal_delays_all_processes_and_slows_down_once(run: tuple[Ledger, i
             return block.slots[0] - departed
 
     assert 29.9 < asyncio.run(story()) < 32
+    ledger.close()
+
+
+def test_an_error_that_stays_ends_the_wait_for_slots(run: tuple[Ledger, int]) -> None:
+    ledger, run_id = run
+    with ledger.write() as connection:
+        paces.drop(connection)
+    with closing(SlotBook(ledger)) as book, pytest.raises(LedgerError, match="paces"):
+        asyncio.run(book.reserve(run_id, 1, 0.97))
     ledger.close()
 
 
