@@ -10,6 +10,7 @@ seconds, and hosts' estimates of the server's clock may differ by 0.01 s. `pace`
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 import time
@@ -23,7 +24,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection
-from batchsend.ledger.schema import SERVER_CLOCK, paces
+from batchsend.ledger.schema import paces
 from batchsend.sending.cluster.leases import Lease
 from batchsend.sending.pacing import RECOVERY_SECONDS, RECOVERY_SHARE, SLOW_DOWN, SLOWEST_SHARE, Pacing
 
@@ -38,12 +39,10 @@ _BLOCK_SECONDS = 0.05
 _LEAD_SECONDS = 0.02
 #: Requeue requests that would hold a connection longer than this.
 _MAX_HOLD_SECONDS = 1.0
-#: The quickest answer of the last so many seconds tells how far the server's clock is from ours.
-_CLOCK_SECONDS = 30.0
 #: How often to check whether an expired lease was renewed.
 _LEASE_CHECK_SECONDS = 0.05
 
-# One time for the whole statement.
+# When the statement arrived, also where it had to wait for the row.
 _now = cast(extract("epoch", func.statement_timestamp()), Double)
 _this_run = paces.c.run_id == bindparam("of_run")
 _recovers = (paces.c.rate < paces.c.configured_rate) & (_now - paces.c.slowed_at >= RECOVERY_SECONDS)
@@ -58,7 +57,7 @@ _reserve = (
         rate=_rate,
         slowed_at=case((_recovers, _now), else_=paces.c.slowed_at),
     )
-    .returning(paces.c.next_slot, paces.c.rate, SERVER_CLOCK)
+    .returning(paces.c.next_slot, paces.c.rate, _now)
 )
 _until = _now + bindparam("wait", type_=Double)
 #: Of many requests in flight together in any of the processes, only the first refused one slows down.
@@ -103,11 +102,10 @@ class SlotBook:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        # Slots need not survive a crash of the database: their times are over when it is back.
-        self._connection = KeptConnection(ledger, synchronous_commit="off")
+        self._connection = KeptConnection(ledger)
         self._using = threading.Lock()
-        #: When an answer came, and how far our clock was ahead of the server's time in it.
-        self._ahead: deque[tuple[float, float]] = deque()
+        #: How far this process's monotonic clock is ahead of the server's.
+        self._ahead = -math.inf
         self.round_trip = 0.0
 
     def close(self) -> None:
@@ -134,13 +132,12 @@ class SlotBook:
         with self._using:
             began = time.monotonic()
             values = {"of_run": run_id, "count": count, "share": share}
-            [(end, rate, server_time)] = self._connection.execute(_reserve, values)
+            [(end, rate, arrived)] = self._connection.execute(_reserve, values)
             ended = time.monotonic()
             self.round_trip += 0.1 * (ended - began - self.round_trip)
-            self._ahead.append((ended, ended - server_time))
-            while self._ahead[0][0] < ended - _CLOCK_SECONDS:
-                self._ahead.popleft()
-            return SlotBlock.until(end + min(ahead for _, ahead in self._ahead), count, rate, share)
+            # The statement arrived in the meantime, however long its way or its answer's way was.
+            self._ahead = max(began - arrived, min(self._ahead, ended - arrived))
+            return SlotBlock.until(end + self._ahead, count, rate, share)
 
     def _push(self, values: dict[str, Any]) -> None:
         # If the database cannot be reached, only this process pauses.

@@ -30,7 +30,7 @@ from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook, l
 
 
 class Book:
-    """The database's row as one of several hosts sees it: answers take a while, so its clock is read a bit late."""
+    """The database's row as one of several hosts sees it: statements take a while to arrive, so slots come a bit early."""
 
     next_slot = 0.0
 
@@ -50,7 +50,7 @@ class Book:
         end = max(self.row.next_slot, asyncio.get_running_loop().time()) + count / (self.rate * share)
         self.row.next_slot = end
         await asyncio.sleep(self.delay)
-        return SlotBlock.until(end + self.delay, count, self.rate, share)
+        return SlotBlock.until(end - self.delay, count, self.rate, share)
 
     def push(self, _run_id: int, _departed: float, wait: float, *, slow_down: bool) -> None:
         moment = asyncio.get_running_loop().time()
@@ -296,7 +296,7 @@ def test_no_slot_is_reserved_twice(run: tuple[Ledger, int]) -> None:
     found = slots_of(ledger, run_id, processes=3, blocks=10)
     slots = sorted(slot for blocks in found for block in blocks for slot in block.slots)
     assert len(slots) == 3 * 10 * 4
-    # Each process reads the server's clock from its answers, which are a little late.
+    # Each process reads the server's clock from statements, which arrive a little late.
     gaps = [later - earlier for earlier, later in pairwise(slots)]
     assert min(gaps) > 0
     assert (slots[-1] - slots[0]) / (len(slots) - 1) == pytest.approx(1 / 97, rel=0.05)
