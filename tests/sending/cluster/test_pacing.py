@@ -30,7 +30,7 @@ from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook, l
 
 
 class Book:
-    """The database's row as one of several hosts sees it: statements take a while to arrive, so slots come a bit early."""
+    """The database's row as one of several hosts sees it: statements arrive later, so slots come a bit early."""
 
     next_slot = 0.0
 
