@@ -22,8 +22,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: The form field that carries the token, and the header that carries it in a script's request.
 TOKEN_FIELD, TOKEN_HEADER = "csrf", "X-CSRF-Token"
-#: The name of the routes that take a form with a file, which is not kept in memory.
-UPLOAD = "upload"
+#: The handlers whose form has a file, which is not kept in memory.
+_UPLOADS: set[Handler] = set()
+_UPLOAD = "upload"
 _SAFE = frozenset({"GET", "HEAD"})
 #: The largest form of a client without a session, in bytes.
 _LARGEST_SIGN_IN = 16_384
@@ -134,9 +135,9 @@ async def _check_token(request: web.Request, session: Session) -> None:
 
     Of a form with a file only the first field is received, which must be the token; `upload_of` has the rest.
     """
-    if request.match_info.route.name == UPLOAD:
+    if request.match_info.handler in _UPLOADS:
         async with receiving(request):
-            request[UPLOAD] = reader = await request.multipart()
+            request[_UPLOAD] = reader = await request.multipart()
             part = await reader.next()
             given: object = None
             if isinstance(part, BodyPartReader) and part.name == TOKEN_FIELD:
@@ -152,11 +153,17 @@ async def _check_token(request: web.Request, session: Session) -> None:
         )
 
 
+def receives_upload(handler: Handler) -> Handler:
+    """Marks a handler that reads the file of its form in pieces, with `upload_of`."""
+    _UPLOADS.add(handler)
+    return handler
+
+
 def upload_of(request: web.Request) -> MultipartReader:
     """Returns the parts of an upload that follow the token."""
-    found = request[UPLOAD]
+    found = request[_UPLOAD]
     if not isinstance(found, MultipartReader):
-        raise TypeError(f"only a route of the name {UPLOAD} has an upload")
+        raise TypeError("only a handler that `receives_upload` has an upload")
     return found
 
 
