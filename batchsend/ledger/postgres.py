@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import URL, make_url
 
 #: By their libpq names; `tcp_user_timeout` is in milliseconds, the others in seconds.
 _KEEP_ALIVE = {
@@ -26,10 +26,39 @@ _SERVER_SETTINGS = {
 }
 
 
+#: The parameter of a ledger's URL that limits the connections of a process, and the least that it may be.
+CONNECTIONS = "connections"
+FEWEST_CONNECTIONS = 8
+#: A worker's connections beside one for each run that it sends: two for transactions, one for its leases, one for its
+#: slots and three for its jobs. Other processes use fewer.
+_WORKER_CONNECTIONS = 7
+
+
+def connection_limit(url: URL) -> int | None:
+    """How many connections the URL allows a process; `None`: it does not say. Raises `ValueError`."""
+    given = url.query.get(CONNECTIONS)
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given.isdecimal() or int(given) < FEWEST_CONNECTIONS:
+        raise ValueError(given)
+    return int(given)
+
+
+def most_runs(url: str, most: int) -> int:
+    """How many runs a worker may send at a time so that it keeps to the URL's limit; `most` where there is none."""
+    limit = connection_limit(make_url(url))
+    return most if limit is None else min(most, limit - _WORKER_CONNECTIONS)
+
+
 def server_engine(url: URL, connections: int, overflow: int = 0) -> Engine:
-    """An engine that keeps at most so many connections, and opens `overflow` more while all of them are in use."""
+    """An engine that keeps at most so many connections.
+
+    It opens `overflow` more while all of them are in use, unless the URL limits the connections of the process.
+    """
+    if connection_limit(url) is not None:
+        overflow = 0
     engine = create_engine(
-        url,
+        url.difference_update_query([CONNECTIONS]),
         pool_pre_ping=True,
         pool_size=connections,
         max_overflow=overflow,
@@ -55,3 +84,8 @@ def server_engine(url: URL, connections: int, overflow: int = 0) -> Engine:
 def server_options(url: URL, **more: str) -> dict[str, str]:
     """The connection options that the URL does not set itself."""
     return {name: value for name, value in (_KEEP_ALIVE | more).items() if name not in url.query}
+
+
+def notify(connection: Connection, channel: str, words: str = "") -> None:
+    """Wakes the processes that listen to this channel, once the transaction is committed."""
+    connection.execute(select(func.pg_notify(channel, words)))
