@@ -166,7 +166,12 @@ class Served:
     process: WarmProcess | subprocess.Popen[bytes]
     output: str
     port: int
+    output_file: Path
     first: Clicker | None = None
+
+    def printed(self) -> str:
+        """What the server has printed by now."""
+        return self.output_file.read_text(encoding="utf-8")
 
     @property
     def link(self) -> str:
@@ -222,7 +227,7 @@ def serving(world: World, *options: str) -> Iterator[Served]:
                 time.sleep(0.02)
             found = re.search(r"at http://\S+:(\d+)", text)
             assert found is not None, text
-            yield Served(process, text, int(found[1]))
+            yield Served(process, text, int(found[1]), output)
         finally:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGTERM)

@@ -10,7 +10,8 @@ from aiohttp import BodyPartReader, web
 from batchsend.campaigns.sample import is_sample_list
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError
-from batchsend.web.auth.middleware import check_token_part, session
+from batchsend.web.auth.middleware import receives_upload, session, upload_of
+from batchsend.web.connections import receiving
 from batchsend.web.folder import CampaignFile
 from batchsend.web.jobs.list_preview import check_list
 from batchsend.web.jobs.reader_pool import READERS
@@ -48,16 +49,16 @@ async def show(request: web.Request) -> web.Response:
     )
 
 
+@receives_upload
 async def upload(request: web.Request) -> web.Response:
     """Saves an uploaded list and makes it the campaign's list."""
     file = campaign_file_of(request)
-    reader = await request.multipart()
-    await check_token_part(await reader.next(), session(request))
-    part = await reader.next()
+    async with receiving(request):
+        part = await upload_of(request).next()
     if not isinstance(part, BodyPartReader) or not part.filename:
         raise refuse(request, {}, {"file": "No file was chosen. Choose your list or drop it on the field."})
     try:
-        saved = await save_upload(part, file.path.parent)
+        saved = await save_upload(request, part, file.path.parent)
         await _use_list(request, file, saved)
     except BatchsendError as error:
         error_text = f"{error}\nThe campaign still uses its previous list."

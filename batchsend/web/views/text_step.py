@@ -24,6 +24,8 @@ from batchsend.web.views.list_reading import list_reading, view_of
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
 
+#: Digits of a template's number. Python refuses to read very long ones.
+_MOST_DIGITS = 9
 #: Bytes of a text in the editor.
 _LARGEST_TEXT = 1_000_000
 
@@ -99,7 +101,7 @@ def _part(shown: object, wanted: int | None) -> web.Response:
 
 def _template(campaign: Campaign, number: str) -> Path:
     """Returns a template file by its number on the page. Raises `NotFoundError`."""
-    if not number.isdecimal() or int(number) >= len(campaign.templates):
+    if not number.isdecimal() or len(number) > _MOST_DIGITS or int(number) >= len(campaign.templates):
         raise NotFoundError("The campaign now has another text. Reload its page.")
     return campaign.templates[int(number)]
 
