@@ -151,8 +151,8 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
     app[login.CHECKING] = login.checking()
     app[login.BY_LINK] = not options.shared
-    app[READERS] = Readers(folder.only_below)
-    app[JOBS] = Jobs(folder.state, folder.only_below)
+    app[READERS] = readers = Readers(folder.only_below)
+    app[JOBS] = Jobs(folder.state, readers, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
@@ -188,6 +188,7 @@ def _routes() -> list[web.RouteDef]:
         web.post(f"{CAMPAIGN}/file/try", campaign_file.try_file),
         web.get(CHECK, checking.show),
         web.get(f"{CHECK}/progress", checking.progress),
+        web.post(f"{CHECK}/cancel", checking.cancel),
         web.post(f"{CHECK}/send", checking.send),
         web.post(f"{CHECK}/trial", checking.trial),
         web.post(f"{CHECK}/rehearse", checking.rehearse),

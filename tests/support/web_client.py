@@ -89,7 +89,7 @@ class Clicker:
     def get(self, path: str) -> Answer:
         """Loads a page, and loads it again until its list has been read."""
         deadline = time.monotonic() + 60
-        while 'id="reading"' in (answer := self._follow(self.raw("GET", path))).text:
+        while '/list/cancel"' in (answer := self._follow(self.raw("GET", path))).text:
             assert time.monotonic() < deadline, answer.plain
             time.sleep(0.1)
         return answer

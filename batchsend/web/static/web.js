@@ -13,15 +13,17 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
-  // Reads a run's progress aloud now and then, not every second. Reloads the page when the run ends.
+  // Reads progress aloud now and then, not every second. Reloads the page when the run ends.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
-  document.addEventListener("htmx:sseMessage", () => {
+  const speak = () => {
     if (!spoken || Date.now() - spokenAt < 1000 * Number(spoken.dataset.every)) return;
     spokenAt = Date.now();
-    const words = [...document.querySelectorAll("#progress .headline, #progress .more")];
+    const words = [...document.querySelectorAll("#progress .headline, #progress .more, #working .state")];
     spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
-  });
+  };
+  document.addEventListener("htmx:sseMessage", speak);
+  document.addEventListener("htmx:afterSwap", speak);
   document.addEventListener("htmx:sseClose", (event) => {
     if (event.detail.type === "message") window.location.reload();
   });
