@@ -94,6 +94,11 @@ def server_options(url: URL, **more: str) -> dict[str, str]:
     return {name: value for name, value in (_KEEP_ALIVE | more).items() if name not in url.query}
 
 
+def run_channel(run_id: int) -> str:
+    """The channel of a run: a process that sent it ended its part."""
+    return f"batchsend_run_{run_id}"
+
+
 def notify(connection: Connection, channel: str, words: str = "") -> None:
     """Wakes the processes that listen to this channel, once the transaction is committed."""
     connection.execute(select(func.pg_notify(channel, words)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ from sqlalchemy import (
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.postgres import server_engine
+from batchsend.ledger.postgres import notify, run_channel, server_engine
 from batchsend.ledger.schema import COUNTED, SERVER_CLOCK, handovers, leases, messages, runs
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
@@ -186,9 +186,7 @@ class LeaseKeeper:
         """
         self.forget(lease)
         with suppress(LedgerError), self._write() as connection:
-            ended = end_leases(connection, leases.c.owner == lease.owner)
-            if not settled:
-                _interrupt(connection, ended)
+            end_leases(connection, leases.c.owner == lease.owner, settled=settled)
 
     def forget(self, lease: Lease) -> None:
         """Renews this lease no more."""
@@ -281,22 +279,28 @@ def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
     """
     of_run = leases.c.run_id.is_not(None) if run_id is None else leases.c.run_id == run_id
     with ledger.write() as connection:
-        ended = end_leases(connection, and_(EXPIRED, of_run))
-        return _interrupt(connection, ended if run_id is None else {run_id})
+        rows = end_leases(connection, and_(EXPIRED, of_run))
+        return rows + (0 if run_id is None else _interrupt(connection, run_id))
 
 
-def end_leases(connection: Connection, which: ColumnElement[bool]) -> set[int]:
-    """Deletes leases and adds what they counted to their runs. Returns the runs."""
+def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> int:
+    """Deletes leases and adds what they counted to their runs. Returns how many claims became `unconfirmed`.
+
+    `settled`: no row is claimed under them.
+    """
     # In the order in which other transactions lock them.
     of_leases = select(leases.c.run_id).where(which)
     connection.execute(select(handovers.c.run_id).where(handovers.c.run_id.in_(of_leases)).with_for_update())
     counters = [leases.c[name] for name in COUNTED]
-    ended = connection.execute(delete(leases).where(which).returning(leases.c.run_id, *counters)).all()
-    for run_id, *counts in ended:
+    ended = delete(leases).where(which).returning(leases.c.run_id, *counters)
+    rows = 0
+    for run_id, *counts in connection.execute(ended).all():
         if run_id is not None:
             counted = dict(zip(COUNTED, counts, strict=True))
             add_outcomes(connection, handovers, handovers.c.run_id == run_id, counted)
-    return {run_id for run_id, *_ in ended if run_id is not None}
+            rows += 0 if settled else _interrupt(connection, run_id)
+            notify(connection, run_channel(run_id))
+    return rows
 
 
 def add_outcomes(
@@ -307,14 +311,12 @@ def add_outcomes(
     connection.execute(update(table).where(where).values(more))
 
 
-def _interrupt(connection: Connection, run_ids: Iterable[int]) -> int:
-    """Marks the rows of these runs as `unconfirmed` that were claimed under leases that are gone."""
-    rows = 0
-    for run_id in run_ids:
-        has_lease = exists().where(leases.c.owner == messages.c.owner)
-        orphaned = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, ~has_lease)
-        interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
-        found = connection.execute(update(messages).where(*orphaned).values(interrupted)).rowcount
-        add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": found})
-        rows += found
+def _interrupt(connection: Connection, run_id: int) -> int:
+    """Marks the run's rows as `unconfirmed` that were claimed under leases that are gone."""
+    has_lease = exists().where(leases.c.owner == messages.c.owner)
+    orphaned = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, ~has_lease)
+    interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
+    rows = connection.execute(update(messages).where(*orphaned).values(interrupted)).rowcount
+    if rows:
+        add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": rows})
     return rows
