@@ -8,7 +8,6 @@ more than twice `concurrency` rows are ever claimed without an outcome.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +90,7 @@ class Sender:
         self._settings = settings
         self._identity = identity
         self._listener = listener
+        self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._streak = FailureStreak(settings.stop_after_failures)
         self._give_up_timer = GiveUpTimer(settings.give_up_after)
@@ -110,9 +110,6 @@ class Sender:
         self._changed = asyncio.Event()
         self._may_dispatch = asyncio.Event()
         self._free = asyncio.Semaphore(settings.concurrency)
-
-    def _stopping(self) -> bool:
-        return self._ending is not None
 
     def stop(self, ending: Ending) -> None:
         """Sends no further request; requests in flight are finished and recorded."""
@@ -147,7 +144,7 @@ class Sender:
     # Using the ledger
 
     async def _in_thread(self, action: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
+        return await self._loop.run_in_executor(self._thread, action, *arguments)
 
     async def _serve_ledger(self) -> None:
         while True:
@@ -157,7 +154,7 @@ class Sender:
             await self._release_quiet()
             if await self._exchange():
                 continue
-            if self._stopping() and self._ready:
+            if self._ending is not None and self._ready:
                 # Now, so that a second Ctrl-C leaves only requests in flight unconfirmed.
                 await self._release_ready()
                 continue
@@ -175,7 +172,7 @@ class Sender:
             self._listener(outcome)
 
     def _finished(self) -> bool:
-        return (self._stopping() and not self._underway) or (self._exhausted and self._claimed == 0)
+        return (self._ending is not None and not self._underway) or (self._exhausted and self._claimed == 0)
 
     async def _exchange(self) -> bool:
         """Stores outcomes and claims rows in one commit, if that is due. Returns whether it was."""
@@ -193,7 +190,7 @@ class Sender:
         self._exhausted = self._exhausted or len(claimed) < wanted
         self._outcomes_wait()
         if not self._ready:
-            self._checked_at = asyncio.get_running_loop().time()
+            self._checked_at = self._loop.time()
         for message in claimed:
             (self._ready if self._may_send(message) else self._quiet).append(message)
         self._may_dispatch.set()
@@ -205,7 +202,7 @@ class Sender:
         """Lets outcomes wait a little, so that more of them share a commit."""
         if self._wait is not None:
             self._wait.cancel()
-        self._wait = asyncio.get_running_loop().call_later(self._store.outcome_delay, self._end_wait)
+        self._wait = self._loop.call_later(self._store.outcome_delay, self._end_wait)
 
     def _end_wait(self) -> None:
         # Comparing times would not do: where the clock is coarse (Windows), a timer ends before its time.
@@ -214,12 +211,15 @@ class Sender:
 
     def _outcomes_due(self) -> bool:
         """Whether the outcomes are worth a commit, or have waited long enough, or no more will come."""
-        no_more = self._stopping() or (self._exhausted and not self._underway)
+        no_more = self._ending is not None or (self._exhausted and not self._underway)
         enough = 2 * len(self._outcomes) >= self._settings.concurrency
         return bool(self._outcomes) and (enough or no_more or self._wait is None)
 
     def _wake_if_due(self) -> None:
-        if self._stopping() or self._quiet or self._pauses or self._outcomes_due() or self._rows_due():
+        if self._changed.is_set():
+            return
+        to_report = self._quiet or self._pauses
+        if self._ending is not None or to_report or self._outcomes_due() or self._rows_due():
             self._changed.set()
 
     def _rows_due(self) -> bool:
@@ -229,7 +229,7 @@ class Sender:
 
     def _claims_wanted(self) -> int:
         """How many rows an exchange claims, whatever it is made for."""
-        if self._stopping() or self._exhausted:
+        if self._ending is not None or self._exhausted:
             return 0
         room = 2 * self._settings.concurrency - (self._claimed - len(self._outcomes))
         return max(0, min(rows_ahead(self._pacer.rate) - len(self._ready), room))
@@ -255,7 +255,7 @@ class Sender:
 
     async def _recheck(self) -> None:
         """Removes rows whose people have opted out since they were claimed, such as during a pause."""
-        began = asyncio.get_running_loop().time()
+        began = self._loop.time()
         if not self._ready or began - self._checked_at < _RECHECK_SECONDS:
             return
         rows = list(self._ready)
@@ -282,7 +282,7 @@ class Sender:
     # Making requests
 
     async def _dispatch(self) -> None:
-        while not self._stopping():
+        while self._ending is None:
             if not self._ready:
                 self._may_dispatch.clear()
                 await self._may_dispatch.wait()
@@ -290,7 +290,7 @@ class Sender:
             await self._free.acquire()
             slot = await self._pacer.slot()
             await self._recheck()
-            if self._stopping() or not self._ready:
+            if self._ending is not None or not self._ready:
                 self._free.release()
                 continue
             message = self._ready.popleft()
@@ -303,7 +303,7 @@ class Sender:
 
     def _start_request(self, message: Claimed, slot: float) -> None:
         underway = _Underway(message, slot, Departure(self._pacer.departure))
-        task = asyncio.create_task(self._poster.post(self._request(message), underway.departure))
+        task = self._loop.create_task(self._poster.post(self._request(message), underway.departure))
         self._underway[task] = underway
         task.add_done_callback(self._request_done)
 
@@ -345,11 +345,11 @@ class Sender:
 
     def _requeue(self, message: Claimed) -> None:
         self._ready.appendleft(message)
-        self._checked_at = -math.inf
+        self._checked_at = float("-inf")
         self._may_dispatch.set()
 
     def _record(self, underway: _Underway, answer: Answered) -> None:
-        ended = asyncio.get_running_loop().time()
+        ended = self._loop.time()
         if not self._outcomes:
             self._outcomes_wait()
         self._outcomes.append(outcome_of(underway.message, answer, underway.departure, ended))
@@ -360,7 +360,7 @@ class Sender:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
     def _back_off(self, underway: _Underway, retry: RetryLater) -> None:
-        self._give_up_timer.retried(asyncio.get_running_loop().time(), retry)
+        self._give_up_timer.retried(self._loop.time(), retry)
         left_at = underway.departure.left_at
         pause = self._pacer.back_off(
             underway.slot if left_at is None else left_at,
@@ -375,16 +375,15 @@ class Sender:
         self._check_deadline()
 
     def _check_deadline(self) -> None:
-        if (reason := self._give_up_timer.reason(asyncio.get_running_loop().time())) is not None:
+        if (reason := self._give_up_timer.reason(self._loop.time())) is not None:
             self.stop(Ending(reason))
 
     async def _watch(self) -> None:
         """Stops the run at a stop request, and when there was no accepted text for `give_up_after`."""
-        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            began = self._loop.time()
             await asyncio.sleep(_WATCH_SECONDS)
-            if (late := loop.time() - began - _WATCH_SECONDS) > _SUSPENDED_SECONDS:
+            if (late := self._loop.time() - began - _WATCH_SECONDS) > _SUSPENDED_SECONDS:
                 self._give_up_timer.skip(late)
             self._check_deadline()
             if await self._in_thread(self._store.stop_requested):
