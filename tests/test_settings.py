@@ -601,6 +601,7 @@ def test_whole_path_as_a_url(beside: Path, here: Path) -> None:
         ("postgresql://u@h:5433/d", "postgresql+psycopg://u@h:5433/d"),
         ("postgres://u:p%40ss@h/d?sslmode=require", "postgresql+psycopg://u:p%40ss@h/d?sslmode=require"),
         ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql://h/d?connections=8", "postgresql+psycopg://h/d?connections=8"),
         # through the system's own socket
         ("postgresql:///d", "postgresql+psycopg:///d"),
     ],
@@ -651,6 +652,19 @@ def test_wrong_ledger(beside: Path, here: Path, option: str, sentence: str) -> N
         ledger(beside, here, option)
     assert str(caught.value) == sentence
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("given", ["7", "0", "-8", "8.5", "few", "8&connections=9"])
+def test_wrong_number_of_connections(beside: Path, here: Path, given: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        ledger(beside, here, None, {"BATCHSEND_LEDGER": f"postgresql://u:s3cret@h/d?connections={given}"})
+    said = str(caught.value)
+    assert said.startswith("BATCHSEND_LEDGER has connections=")
+    assert said.endswith(
+        "This limits the connections of a process to the database. Write a whole number, at least 8: "
+        "postgresql://user@host/database?connections=12"
+    )
+    assert "s3cret" not in said
 
 
 def test_a_folder_as_ledger(beside: Path, here: Path) -> None:

@@ -107,6 +107,8 @@ def _postgresql(text: str, name: str) -> URL:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from batchsend.ledger.postgres import CONNECTIONS, FEWEST_CONNECTIONS, connection_limit
+
     wrong = f"{name} is not a PostgreSQL address. Write it like postgresql://user@host/database"
     try:
         url = make_url(text)
@@ -114,6 +116,13 @@ def _postgresql(text: str, name: str) -> URL:
         raise SettingsError(wrong) from None  # the cause quotes the address with its password
     if not url.database:
         raise SettingsError(f"{name} names no database. Write it like postgresql://user@host/database")
+    try:
+        connection_limit(url)
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} has {CONNECTIONS}={error}. This limits the connections of a process to the database. Write a "
+            f"whole number, at least {FEWEST_CONNECTIONS}: postgresql://user@host/database?{CONNECTIONS}=12"
+        ) from error
     return url.set(drivername="postgresql+psycopg")
 
 

@@ -19,7 +19,7 @@ from batchsend.ledger.database_errors import damaged
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import check_place
 from batchsend.ledger.migrations import upgrade_tables
-from batchsend.ledger.postgres import server_engine
+from batchsend.ledger.postgres import CONNECTIONS, server_engine
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
 
 Locks = AbstractContextManager[object]
@@ -121,7 +121,7 @@ def ledger_name(url: str) -> str:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return parsed.database or "memory"
-    return parsed.difference_update_query(["password"]).render_as_string()
+    return parsed.difference_update_query(["password", CONNECTIONS]).render_as_string()
 
 
 def scratch_ledger(folder: Path) -> Ledger:

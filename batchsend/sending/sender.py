@@ -111,6 +111,9 @@ class Sender:
         self._may_dispatch = asyncio.Event()
         self._free = asyncio.Semaphore(settings.concurrency)
 
+    def _stopping(self) -> bool:
+        return self._ending is not None
+
     def stop(self, ending: Ending) -> None:
         """Sends no further request; requests in flight are finished and recorded."""
         if self._ending is None:
@@ -154,7 +157,7 @@ class Sender:
             await self._release_quiet()
             if await self._exchange():
                 continue
-            if self._ending is not None and self._ready:
+            if self._stopping() and self._ready:
                 # Now, so that a second Ctrl-C leaves only requests in flight unconfirmed.
                 await self._release_ready()
                 continue
@@ -172,7 +175,7 @@ class Sender:
             self._listener(outcome)
 
     def _finished(self) -> bool:
-        return (self._ending is not None and not self._underway) or (self._exhausted and self._claimed == 0)
+        return (self._stopping() and not self._underway) or (self._exhausted and self._claimed == 0)
 
     async def _exchange(self) -> bool:
         """Stores outcomes and claims rows in one commit, if that is due. Returns whether it was."""
@@ -192,7 +195,7 @@ class Sender:
         if not self._ready:
             self._checked_at = self._loop.time()
         for message in claimed:
-            (self._ready if self._may_send(message) else self._quiet).append(message)
+            (self._ready if self._settings.may_send(message.clock or "") else self._quiet).append(message)
         self._may_dispatch.set()
         for outcome in outcomes:
             self._listener(outcome)
@@ -211,15 +214,14 @@ class Sender:
 
     def _outcomes_due(self) -> bool:
         """Whether the outcomes are worth a commit, or have waited long enough, or no more will come."""
-        no_more = self._ending is not None or (self._exhausted and not self._underway)
+        no_more = self._stopping() or (self._exhausted and not self._underway)
         enough = 2 * len(self._outcomes) >= self._settings.concurrency
         return bool(self._outcomes) and (enough or no_more or self._wait is None)
 
     def _wake_if_due(self) -> None:
         if self._changed.is_set():
             return
-        to_report = self._quiet or self._pauses
-        if self._ending is not None or to_report or self._outcomes_due() or self._rows_due():
+        if self._stopping() or self._quiet or self._pauses or self._outcomes_due() or self._rows_due():
             self._changed.set()
 
     def _rows_due(self) -> bool:
@@ -229,7 +231,7 @@ class Sender:
 
     def _claims_wanted(self) -> int:
         """How many rows an exchange claims, whatever it is made for."""
-        if self._ending is not None or self._exhausted:
+        if self._stopping() or self._exhausted:
             return 0
         room = 2 * self._settings.concurrency - (self._claimed - len(self._outcomes))
         return max(0, min(rows_ahead(self._pacer.rate) - len(self._ready), room))
@@ -282,7 +284,7 @@ class Sender:
     # Making requests
 
     async def _dispatch(self) -> None:
-        while self._ending is None:
+        while not self._stopping():
             if not self._ready:
                 self._may_dispatch.clear()
                 await self._may_dispatch.wait()
@@ -290,11 +292,11 @@ class Sender:
             await self._free.acquire()
             slot = await self._pacer.slot()
             await self._recheck()
-            if self._ending is not None or not self._ready:
+            if self._stopping() or not self._ready:
                 self._free.release()
                 continue
             message = self._ready.popleft()
-            if self._may_send(message):
+            if self._settings.may_send(message.clock or ""):
                 self._start_request(message, slot)
             else:
                 self._free.release()
@@ -306,9 +308,6 @@ class Sender:
         task = self._loop.create_task(self._poster.post(self._request(message), underway.departure))
         self._underway[task] = underway
         task.add_done_callback(self._request_done)
-
-    def _may_send(self, message: Claimed) -> bool:
-        return self._settings.may_send(message.clock or "")
 
     def _cancel_unsent(self) -> None:
         """Puts requests that have not left back into the queue, as if they had not been tried."""

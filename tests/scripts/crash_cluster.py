@@ -1,8 +1,9 @@
 """Kills, suspends and cuts off processes that send a shared run, and checks the server's record.
 
-`make crash-cluster` runs it with `--rounds 20`. A round is one campaign that `send` and
-three workers send from a PostgreSQL ledger while something happens to them; then the remaining ones continue, and a
-last `send` writes the workbook. Everything happens from outside: nothing in the product knows of these tests.
+`make crash-cluster` runs it with `--rounds 20`. A round is one campaign that `send` and some workers send from a
+PostgreSQL ledger while something happens to them, to the database or to the network between them; then the remaining
+ones continue, and a last `send` writes the workbook. Everything happens from outside: nothing in the product knows of
+these tests.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import psycopg
-from limits import most_in_a_window
+from forwarder import Forwarder
+from limits import most_above, most_in_a_window
 from postgres_server import Cluster, PostgresUnavailableError, find_binaries
 from world import BATCHSEND, Sandbox, World, customers, running_sandbox
 
 CONCURRENCY = 20
-RATE = 1000
-WORKERS = 3
 #: Longer than a lease lasts.
 SUSPENDED_SECONDS = (11.0, 15.0)
+#: Shorter and longer than a lease lasts.
+LOST_SECONDS = (2.0, 13.0)
+#: A round at a low rate has so many seconds' worth of rows at most.
+ROUND_SECONDS = 30
 _PATIENCE_SECONDS = 240.0
 
 
@@ -70,7 +75,11 @@ class Database:
 
 @dataclass
 class Verdict:
-    """The result of a round. `texts`: received by the server; `harm`: how often a process was harmed."""
+    """The result of a round.
+
+    `harm`: how often something happened; `texts`: received by the server; `left`, `came`: most departures
+    and arrivals within a second.
+    """
 
     kind: str
     harm: int
@@ -78,23 +87,55 @@ class Verdict:
     duplicates: int
     lost: int
     unconfirmed: int
+    left: int
+    came: int
     seconds: float
     complaints: list[str] = field(default_factory=list)
 
 
-class Round:
-    """One campaign with its workers, in a separate database."""
+class Kind(NamedTuple):
+    """What a round is like. `happens`: names of methods of `Round`; `all_once`: each of them once, in any order."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox, database: Database, rows: int, seed: int) -> None:
+    happens: tuple[str, ...]
+    most: int = 1
+    all_once: bool = False
+    rate: int = 1000
+    workers: int = 3
+
+
+KINDS = {
+    "worker": Kind(("kill_worker",), most=3),
+    "send": Kind(("kill_sender",)),
+    "standstill": Kind(("suspend",), most=3),
+    "database": Kind(("kill_database",), most=3),
+    "network": Kind(
+        ("cut_network", "lose_network", "silence_network", "cut_and_kill_database"),
+        all_once=True,
+        rate=40,
+        workers=4,
+    ),
+    "all": Kind(("kill_worker", "kill_sender", "suspend", "kill_database"), all_once=True),
+}
+
+
+class Round:
+    """One campaign with its workers, in a separate database behind a network of its own."""
+
+    def __init__(
+        self, folder: Path, sandbox: Sandbox, database: Database, kind: Kind, rows: int, seed: int
+    ) -> None:
         self.random = random.Random(seed)
-        self.rows = rows
+        self.kind = kind
+        self.rows = min(rows, kind.rate * ROUND_SECONDS)
         self.sandbox = sandbox
         self.database = database
         self.url = database.make(f"round{seed}")
-        self.world = World(folder, sandbox.base_url, {"BATCHSEND_LEDGER": self.url})
+        self.network = Forwarder(database.port)
+        url = self.url.replace(f":{database.port}/", f":{self.network.port}/")
+        self.world = World(folder, sandbox.base_url, {"BATCHSEND_LEDGER": url})
         self.world.write(
-            customers(rows),
-            campaign=f"[sending]\nrate = {RATE}\nconcurrency = {CONCURRENCY}\nstop_after_failures = 100000\n",
+            customers(self.rows),
+            campaign=f"[sending]\nrate = {kind.rate}\nconcurrency = {CONCURRENCY}\nstop_after_failures = 100000\n",
         )
         self.log = (folder / "log.txt").open("ab")
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -124,6 +165,7 @@ class Round:
             process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
+        self.network.close()
         self.log.close()
 
     def arrived(self) -> int:
@@ -170,19 +212,33 @@ class Round:
         time.sleep(self.random.uniform(0.2, 4.0))
         self.database.revive()
 
-    def happenings(self, kind: str) -> Iterator[Callable[[], None]]:
-        one = {
-            "worker": self.kill_worker,
-            "send": self.kill_sender,
-            "standstill": self.suspend,
-            "database": self.kill_database,
-        }
-        if kind != "all":
-            yield from [one[kind]] * (1 if kind == "send" else self.random.randint(1, 3))
-            return
-        every = list(one.values())
-        self.random.shuffle(every)
-        yield from every
+    def cut_network(self) -> None:
+        self.network.cut()
+        time.sleep(self.random.uniform(0.2, 4.0))
+        self.network.resume()
+
+    def lose_network(self) -> None:
+        self.network.lose()
+        time.sleep(self.random.uniform(*LOST_SECONDS))
+        self.network.resume()
+
+    def silence_network(self) -> None:
+        self.network.silence()
+        time.sleep(self.random.uniform(*LOST_SECONDS))
+        self.network.resume()
+
+    def cut_and_kill_database(self) -> None:
+        self.network.cut()
+        self.kill_database()
+        self.network.resume()
+
+    def happenings(self) -> list[Callable[[], None]]:
+        names = list(self.kind.happens)
+        if self.kind.all_once:
+            self.random.shuffle(names)
+        else:
+            names *= self.random.randint(1, self.kind.most)
+        return [getattr(self, name) for name in names]
 
     def come_to_an_end(self) -> str:
         """Waits for the remaining processes, then writes the workbook with `send`. Returns the output on failure."""
@@ -206,7 +262,12 @@ class Round:
         with psycopg.connect(self.url) as connection:
             return [datetime.fromisoformat(sent_at).timestamp() for (sent_at,) in connection.execute(query)]
 
-    def judge(self, kind: str, seconds: float, complaint: str) -> Verdict:
+    def arrivals(self) -> list[float]:
+        return [
+            datetime.fromisoformat(request["arrivedAt"]).timestamp() for request in self.sandbox.requests()
+        ]
+
+    def judge(self, name: str, seconds: float, complaint: str) -> Verdict:
         complaints = [complaint] if complaint else []
         texts = self.sandbox.texts()
         outcome = self.world.workbook()
@@ -222,44 +283,44 @@ class Round:
             complaints.append(f"{len(outcome)} rows in the results")
         statuses = Counter(found["status"] for found in outcome.values())
         # Every process that was harmed, and with the database all of them, may leave so many behind.
-        if statuses["unconfirmed"] > self.harm * 2 * CONCURRENCY * (WORKERS + 1):
+        if statuses["unconfirmed"] > self.harm * 2 * CONCURRENCY * (self.kind.workers + 1):
             complaints.append(f"{statuses['unconfirmed']} unconfirmed")
-        if (most := most_in_a_window(self.departures(), 1.0)) > RATE + 1:
-            complaints.append(f"{most} requests left within a second")
+        departures = self.departures()
+        if (above := most_above(departures, self.kind.rate)) > 0:
+            complaints.append(f"{above} requests more than the rate allows left within some window")
         return Verdict(
-            kind,
+            name,
             self.harm,
             sum(texts.values()),
             sum(count - 1 for count in texts.values()),
             lost,
             statuses["unconfirmed"],
+            most_in_a_window(departures, 1.0),
+            most_in_a_window(self.arrivals(), 1.0),
             seconds,
             complaints,
         )
 
 
-KINDS = ("worker", "send", "standstill", "database", "all")
-
-
-def play(folder: Path, database: Database, rows: int, seed: int) -> Verdict:
+def play(folder: Path, database: Database, name: str, rows: int, seed: int) -> Verdict:
     """One round; the seed says what happens and when."""
-    kind = KINDS[seed % len(KINDS)]
     with running_sandbox(folder, "--latency", "0.02") as sandbox:
         began = time.monotonic()
         (folder / "campaign").mkdir()
-        this = Round(folder / "campaign", sandbox, database, rows, seed)
+        this = Round(folder / "campaign", sandbox, database, KINDS[name], rows, seed)
         try:
-            for _ in range(WORKERS):
+            for _ in range(this.kind.workers):
                 this.start_worker()
             this.start_sending()
-            moments = sorted(this.random.randint(1, int(rows * 0.7)) for _ in range(4))
-            for moment, happen in zip(moments, this.happenings(kind), strict=False):
+            happenings = this.happenings()
+            moments = sorted(this.random.randint(1, int(this.rows * 0.7)) for _ in happenings)
+            for moment, happen in zip(moments, happenings, strict=True):
                 this.wait_for(moment)
                 if not this.is_done():
                     happen()
                     this.harm += 1
             complaint = this.come_to_an_end()
-            return this.judge(kind, time.monotonic() - began, complaint)
+            return this.judge(name, time.monotonic() - began, complaint)
         finally:
             this.end()
 
@@ -279,18 +340,20 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=KINDS, help="play only rounds of this kind")
     given = parser.parse_args()
+    kinds = [given.kind] if given.kind else list(KINDS)
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="crash-") as name, running_database() as database:
         for seed in range(given.seed, given.seed + given.rounds):
             folder = Path(name) / str(seed)
             folder.mkdir()
-            verdict = play(folder, database, given.rows, seed)
+            verdict = play(folder, database, kinds[seed % len(kinds)], given.rows, seed)
             verdicts.append(verdict)
             print(
                 f"round {seed:>3} {verdict.kind:11} {verdict.harm} times  {verdict.texts:>6} texts  "
                 f"{verdict.duplicates} twice  {verdict.lost} lost  {verdict.unconfirmed:>3} unconfirmed  "
-                f"{verdict.seconds:5.1f} s",
+                f"{verdict.left:>4} left and {verdict.came:>4} came in a second  {verdict.seconds:5.1f} s",
                 flush=True,
             )
             for complaint in verdict.complaints[:5]:
@@ -298,7 +361,7 @@ def main() -> int:
     print(
         f"{'':12} {'rounds':>6} {'harm':>6} {'texts':>8} {'twice':>6} {'lost':>5}  unconfirmed for each harm"
     )
-    for kind in (*KINDS, "together"):
+    for kind in (*kinds, "together"):
         these = [v for v in verdicts if kind in (v.kind, "together")]
         harm = sum(v.harm for v in these)
         each = f"{sum(v.unconfirmed for v in these) / harm:.1f}" if harm else "-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
@@ -111,3 +112,12 @@ def _limit_files(size: int) -> Callable[[], None]:
 def most_in_a_window(times: list[float], width: float) -> int:
     """The largest number of `times` in any window of this width."""
     return max(sum(1 for time in times if start <= time < start + width) for start in times)
+
+
+def most_above(times: list[float], rate: float) -> int:
+    """By how many the fullest window of a second or more exceeds `ceil(rate * its width) + 1`, for sorted times."""
+    return max(
+        number - math.ceil(rate * max(1.0, end - start)) - 1
+        for first, start in enumerate(times)
+        for number, end in enumerate(times[first:], 1)
+    )

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 from clusters import Shared, Terminal
+from forwarder import Forwarder
 from postgres_server import PostgresServer
 from world import Sandbox, World, customers
 
@@ -28,51 +28,6 @@ BOUND_SECONDS = 30
 ROWS = 60
 SLOW, FAST = "[sending]\nrate = 4\nconcurrency = 4\n", "[sending]\nrate = 1000\nconcurrency = 4\n"
 TAKEN_OVER = "was taken over by another"
-
-
-class Forwarder:
-    """Forwards connections to a port of this machine. While it is silent, nothing passes and nothing is closed."""
-
-    def __init__(self, port: int) -> None:
-        self._passing = threading.Event()
-        self._passing.set()
-        self._target = port
-        self._sockets: list[socket.socket] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def silence(self) -> None:
-        self._passing.clear()
-
-    def resume(self) -> None:
-        self._passing.set()
-
-    def close(self) -> None:
-        self.resume()
-        for one in (self._server, *self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                here, _ = self._server.accept()
-                there = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets += (here, there)
-                for source, sink in ((here, there), (there, here)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                self._passing.wait()
-                sink.sendall(data)
-        self._passing.wait()
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
 
 
 class CutAtCommit(Forwarder):

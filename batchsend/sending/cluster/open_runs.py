@@ -6,6 +6,7 @@ they continue if the `send` that planned it leaves or dies. A start that plans i
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from batchsend.errors import BusyError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.postgres import notify
 from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import (
     COUNTED,
@@ -29,7 +31,12 @@ from batchsend.ledger.schema import (
     runs,
     starts,
 )
-from batchsend.sending.cluster.leases import ALIVE, EXPIRED, live_leases, wait_until_expired
+from batchsend.sending.cluster.leases import (
+    ALIVE,
+    EXPIRED,
+    live_leases,
+    wait_until_expired,
+)
 from batchsend.sending.outbox import OPEN_ROW, Outbox
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT
@@ -38,9 +45,18 @@ from batchsend.utils.timestamps import now
 #: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
 
-#: A condition on `handovers`: rows of the run are left to claim, or claimed rows have no outcome yet.
-_ROWS_LEFT = exists().where(
-    messages.c.run_id == handovers.c.run_id, or_(OPEN_ROW, messages.c.status == IN_FLIGHT)
+_of_run = messages.c.run_id == handovers.c.run_id
+#: Conditions on `handovers`: rows of the run are left to claim; or claimed rows have no outcome yet.
+ROWS_TO_CLAIM = exists().where(_of_run, OPEN_ROW)
+_ROWS_LEFT = exists().where(_of_run, or_(OPEN_ROW, messages.c.status == IN_FLIGHT))
+#: A request or a problem stopped the run.
+_stopped = or_(
+    handovers.c.stopped_because.is_not(None),
+    exists().where(runs.c.id == handovers.c.run_id, runs.c.stop_requested_at.is_not(None)),
+)
+_IS_OVER = and_(
+    ~exists().where(leases.c.run_id == handovers.c.run_id, ALIVE),
+    or_(_stopped, and_(handovers.c.open, ~_ROWS_LEFT)),
 )
 
 
@@ -51,6 +67,11 @@ class OpenRun:
     run_id: int
     start_id: int
     settings: RunSettings
+
+
+def channel_of(base_url: str) -> str:
+    """The channel of all runs to one API, hashed because PostgreSQL's channels have short names."""
+    return f"batchsend-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
 
 def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
@@ -82,6 +103,7 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         insertion = insert_into(connection, table).values(row)
         replaced = {name: insertion.excluded[name] for name in row} | kept
         connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=replaced))
+    notify(connection, channel_of(settings.base_url), str(run_id))
 
 
 def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
@@ -97,22 +119,22 @@ def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
         connection.execute(update(handovers).where(*this).values(values))
 
 
-def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
-    """The run, or `None` where workers may not send it."""
-    return next(iter(_open_runs(ledger, handovers.c.run_id == run_id)), None)
+def open_run(ledger: Ledger, run_id: int, *conditions: ColumnElement[bool]) -> OpenRun | None:
+    """The run, or `None` where workers may not send it, or where it does not meet the conditions."""
+    return next(iter(_open_runs(ledger, handovers.c.run_id == run_id, *conditions)), None)
 
 
-def open_runs(ledger: Ledger, base_url: str) -> list[OpenRun]:
-    """All runs to this API that workers may send."""
-    return _open_runs(ledger, handovers.c.base_url == base_url)
+def open_runs(ledger: Ledger, base_url: str, *conditions: ColumnElement[bool]) -> list[OpenRun]:
+    """All runs to this API that workers may send and that meet the conditions."""
+    return _open_runs(ledger, handovers.c.base_url == base_url, *conditions)
 
 
-def _open_runs(ledger: Ledger, which: ColumnElement[bool]) -> list[OpenRun]:
+def _open_runs(ledger: Ledger, *which: ColumnElement[bool]) -> list[OpenRun]:
     query = (
         select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings)
         .join(runs, runs.c.id == handovers.c.run_id)
         .join(paces, paces.c.run_id == handovers.c.run_id)
-        .where(_workers_continue(), which)
+        .where(_workers_continue(), *which)
         .order_by(handovers.c.run_id)
     )
     with ledger.read() as connection:
@@ -195,57 +217,53 @@ def _sent_by_workers(name: str, run_id: int) -> BusyError:
     )
 
 
-def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
-    """Ends a run that has nothing left to send, unless a `send` waits for its end. Returns whether it ended it.
+def end_runs(ledger: Ledger) -> list[int]:
+    """Ends the runs that no process sends and that are done, or that a request or a problem stopped. Returns them.
 
-    With `wait`, rows in quiet hours keep the run open, if these hours end.
+    With `wait`, rows in quiet hours keep a run open, if these hours end.
     """
-    attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
-    hours = run.settings.hours if run.settings.wait else None
-    if hours and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None:
-        return False
-    with ledger.write() as connection:
-        # Another worker may just have let rows be claimed whose quiet hours ended.
-        closed = update(handovers).where(
-            handovers.c.run_id == run.run_id,
-            handovers.c.start_id == run.start_id,
-            handovers.c.open,
-            ~_ROWS_LEFT,
-            ~attended,
-        )
-        if connection.execute(closed.values(open=False)).rowcount != 1:
-            return False
-    rows = {(status, codes): count for status, codes, count in code_counts(ledger, run.run_id)}
-    ledger.end_start(run.start_id, exit_of_rows(rows), "done")
-    return True
-
-
-def end_stopped_runs(ledger: Ledger) -> None:
-    """Ends the runs that a request or a problem stopped and that no process sends any more."""
-    query = (
-        select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings, handovers.c.stopped_because)
-        .join(runs, runs.c.id == handovers.c.run_id)
-        .join(starts, starts.c.id == handovers.c.start_id)
-        .where(
-            starts.c.ended_at.is_(None),
-            or_(runs.c.stop_requested_at.is_not(None), handovers.c.stopped_because.is_not(None)),
-            ~exists().where(leases.c.run_id == handovers.c.run_id, ALIVE),
-        )
-    )
+    columns = (handovers.c.run_id, handovers.c.start_id, handovers.c.settings, _stopped)
+    query = select(*columns).join(starts, starts.c.id == handovers.c.start_id)
     with ledger.read() as connection:
-        stopped = connection.execute(query).all()
-    for run_id, start_id, settings, because in stopped:
-        close_run(ledger, OpenRun(run_id, start_id, RunSettings.from_json(settings)))
-        if because is None:
-            ledger.end_start(start_id, Exit.INTERRUPTED, "a stop was requested")
-        else:
-            ledger.end_start(start_id, Exit.STOPPED, because)
+        over = connection.execute(query.where(starts.c.ended_at.is_(None), _IS_OVER)).all()
+    ended = []
+    for run_id, start_id, settings, stopped in over:
+        run = OpenRun(run_id, start_id, RunSettings.from_json(settings))
+        if not stopped and _waits_for_quiet_hours(ledger, run):
+            continue
+        this = (handovers.c.run_id == run_id, handovers.c.start_id == start_id, _IS_OVER)
+        closed = update(handovers).where(*this).values(open=False).returning(handovers.c.stopped_because)
+        with ledger.write() as connection:
+            # Another worker may just have let rows be claimed whose quiet hours ended.
+            last = connection.execute(closed).one_or_none()
+        if last is not None:
+            ledger.end_start(start_id, *_end_of(ledger, run_id, last.stopped_because, stopped=stopped))
+            ended.append(run_id)
+    return ended
+
+
+def _waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
+    hours = run.settings.hours if run.settings.wait else None
+    return hours is not None and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None
+
+
+def _end_of(ledger: Ledger, run_id: int, because: str | None, *, stopped: bool) -> tuple[Exit, str]:
+    """The exit code of a run that is over, and what ended it."""
+    if because is not None:
+        return Exit.STOPPED, because
+    if stopped:
+        return Exit.INTERRUPTED, "a stop was requested"
+    rows = {(status, codes): count for status, codes, count in code_counts(ledger, run_id)}
+    return exit_of_rows(rows), "done"
 
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
     """Lets the rows be claimed again whose quiet hours have ended."""
-    hours, outbox = run.settings.hours, _outbox(ledger, run)
-    ended = [clock for clock in outbox.quiet_clocks() if hours is not None and hours.allows(now(), clock)]
+    hours = run.settings.hours if run.settings.wait else None
+    if hours is None:
+        return
+    outbox = _outbox(ledger, run)
+    ended = [clock for clock in outbox.quiet_clocks() if hours.allows(now(), clock)]
     if ended:
         outbox.end_quiet_hours(ended)
 
