@@ -286,6 +286,11 @@ class Guards(Table):
         description="What to do if a run has far more or far fewer texts than any earlier one: "
         '"warn", or "refuse" until a person confirms the number with --expect.',
     )
+    approval: bool = Field(
+        default=False,
+        description="Whether another person than the one who sends must approve the texts first. "
+        "If any text, recipient or sender changes after that, it must be approved again.",
+    )
 
 
 class Schedule(Table):

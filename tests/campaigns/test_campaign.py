@@ -85,6 +85,7 @@ list_max_age = "20h"
 empty_list = "error"
 require_history = true
 unusual = "refuse"
+approval = true
 
 [schedule]
 cron = "0 10 * * MON-FRI"
@@ -180,6 +181,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "empty_list": "error",
             "require_history": False,
             "unusual": "warn",
+            "approval": False,
         },
         "schedule": None,
         "list_options": dict.fromkeys(("sheet", "hidden_rows", "encoding", "delimiter")),
@@ -1366,6 +1368,7 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "guards.empty_list": "error",
         "guards.require_history": False,
         "guards.unusual": "warn",
+        "guards.approval": False,
         "schedule.expires_after": "2h",
         "schedule.wait": False,
         "schedule.strict": False,
