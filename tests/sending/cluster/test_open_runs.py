@@ -298,7 +298,6 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
         check_not_shared(ledger, "Spring", BASE_URL)
     expire(ledger, dead)
     reclaim_campaign(ledger, "Spring", BASE_URL)
-    assert ledger.interrupt_claims("Spring", BASE_URL) == 1
     assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
     assert open_run(ledger, run.run_id) is None
     with ledger.read() as connection:
