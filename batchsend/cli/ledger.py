@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def backup(target: Path, ledger: str | None) -> None:
 def upgrade(ledger: str | None) -> None:
     """Upgrade a ledger to this version.
 
-    On PostgreSQL, the workers' queue is upgraded too. No data is lost, and it is safe to run more than once. After
+    On PostgreSQL, the workers' queue is created too. No data is lost, and it is safe to run more than once. After
     the upgrade, older versions of batchsend refuse the ledger. While a campaign is being sent, the upgrade is refused
     (exit code 4).
     """
@@ -113,16 +114,7 @@ def upgrade(ledger: str | None) -> None:
             click.echo(f"{found.where}: upgraded from version {before} to version {SCHEMA_VERSION}.")
         else:
             click.echo(f"{found.where}: up to date (version {SCHEMA_VERSION}).")
-        if found.file is None:
-            click.echo(f"Queue for workers: {_upgrade_queue(found)}.")
+        if found.file is None and find_spec("procrastinate") is not None:
+            from batchsend.sending.cluster.queue import create_queue
 
-
-def _upgrade_queue(ledger: Ledger) -> str:
-    from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
-
-    if not has_cluster():
-        return f"not checked. {CLUSTER_MISSING} Only workers need it"
-
-    from batchsend.sending.cluster.queue import upgrade_queue
-
-    return upgrade_queue(ledger)
+            click.echo(f"Queue for workers: {'created' if create_queue(found) else 'up to date'}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 
 #: By their libpq names; `tcp_user_timeout` is in milliseconds, the others in seconds.
@@ -84,3 +84,8 @@ def server_engine(url: URL, connections: int, overflow: int = 0) -> Engine:
 def server_options(url: URL, **more: str) -> dict[str, str]:
     """The connection options that the URL does not set itself."""
     return {name: value for name, value in (_KEEP_ALIVE | more).items() if name not in url.query}
+
+
+def notify(connection: Connection, channel: str, words: str = "") -> None:
+    """Wakes the processes that listen to this channel, once the transaction is committed."""
+    connection.execute(select(func.pg_notify(channel, words)))

@@ -29,7 +29,7 @@ from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
-from batchsend.runs.handover import check_detachable, forget_jobs, handover_of, run_settings
+from batchsend.runs.handover import check_detachable, handover_of, run_settings
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
     Start,
@@ -226,12 +226,7 @@ def _send_stored(
     from batchsend.sending.cluster.open_runs import OpenRun
 
     open_run = OpenRun(run.id, run.stored.start_id, settings)
-    ending = asyncio.run(
-        dispatch_together(open_run, run.ledger, credentials, listener, ask, run.suppression())
-    )
-    if not ending.left:
-        retry(lambda: forget_jobs(run.ledger, run.id))
-    return ending
+    return asyncio.run(dispatch_together(open_run, run.ledger, credentials, listener, ask, run.suppression()))
 
 
 async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:

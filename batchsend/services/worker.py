@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.postgres import most_runs
 from batchsend.planning.suppression import Suppression, WatchedSuppression
-from batchsend.runs.handover import has_queue, no_queue
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
-from batchsend.sending.cluster.extras import CLUSTER_MISSING, has_cluster
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
@@ -40,10 +39,12 @@ def serve(
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
     credentials = require_credentials(settings)
-    if not has_cluster():
-        raise LedgerError(CLUSTER_MISSING)
+    if find_spec("procrastinate") is None:
+        raise LedgerError(
+            'Procrastinate is not installed here. Install it: `pip install "batchsend[cluster]"`.'
+        )
 
-    from batchsend.sending.cluster.queue import WorkerOptions
+    from batchsend.sending.cluster.queue import WorkerOptions, create_queue
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
@@ -52,8 +53,7 @@ def serve(
             "BATCHSEND_LEDGER to its URL: postgresql://user@host/database"
         )
     with closing(open_ledger(url)) as ledger:
-        if not has_queue(ledger):
-            raise LedgerError(no_queue(ledger.where))
+        create_queue(ledger)
         runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +21,7 @@ from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger, upgrade_ledger
 from batchsend.ledger.schema import COUNTED, SCHEMA_VERSION, messages, meta, metadata, superseded
-from batchsend.sending.cluster.queue import has_queue, queue_is_ready, upgrade_queue
+from batchsend.sending.cluster.queue import SCHEMA, create_queue
 from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -359,50 +358,20 @@ def test_an_unknown_version_is_not_changed(ledger_url: str) -> None:
         upgrade_ledger(ledger_url)
 
 
-def test_the_queue_is_made_once(postgres_url: str) -> None:
+def test_the_queue_is_made_once_and_the_tables_of_other_programs_are_left_alone(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
-    with ledger.read() as connection:
-        assert not has_queue(connection)
-    assert upgrade_queue(ledger).startswith("created, for Procrastinate 3.")
-    assert upgrade_queue(ledger).startswith("up to date, for Procrastinate 3.")
-    ledger.close()
-
-
-def test_a_queue_of_an_older_procrastinate_gets_its_missing_migrations(postgres_url: str) -> None:
-    ledger = open_ledger(postgres_url)
-    scripts = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
-    older = [script for script in scripts if script.name < "03.03"]
-    assert 0 < len(older) < len(scripts)
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
-        for script in older:
-            connection.execute(script.read_bytes())
-        connection.execute("INSERT INTO meta VALUES ('queue_migration', %s)", [older[-1].name])
+        oldest = min(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+        connection.execute(oldest.read_bytes())
+    tables = text(
+        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'procrastinate_jobs'"
+    )
     with ledger.read() as reading:
-        assert has_queue(reading)
-    assert not queue_is_ready(ledger)
-    assert upgrade_queue(ledger).startswith("upgraded to Procrastinate 3.")
-    assert queue_is_ready(ledger)
-    assert upgrade_queue(ledger).startswith("up to date")
-    # It now equals a queue that was created by this version.
-    with ledger.write() as connection:
-        connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-    assert upgrade_queue(ledger).startswith("found as another program created it")
-    ledger.close()
-
-
-def test_a_queue_made_by_another_program_is_used_if_it_is_new_enough(postgres_url: str) -> None:
-    ledger = open_ledger(postgres_url)
-    upgrade_queue(ledger)
-    with ledger.write() as connection:
-        connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-    assert upgrade_queue(ledger).startswith("found as another program created it")
-    with ledger.write() as connection:
-        connection.execute(meta.delete().where(meta.c.name == "queue_migration"))
-        connection.execute(text("DROP FUNCTION procrastinate_retry_job_v2"))
-    with pytest.raises(
-        LedgerError, match=re.escape("(procrastinate_retry_job_v2 missing). Nothing was changed.")
-    ):
-        upgrade_queue(ledger)
+        assert reading.scalars(tables).all() == ["public"]
+    assert create_queue(ledger)
+    assert not create_queue(ledger)
+    with ledger.read() as reading:
+        assert sorted(reading.scalars(tables)) == [SCHEMA, "public"]
     ledger.close()
 
 

@@ -19,7 +19,7 @@ from batchsend.ledger.schema import messages
 from batchsend.runs.lookup import state_of
 from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_if_done, end_stopped_runs
-from batchsend.sending.cluster.outbox import Quota, SharedOutbox
+from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.locks import campaign_lock
 from batchsend.statuses import Code
 
@@ -52,7 +52,7 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
     own, worker = (keeper.take(holder, run.run_id, run.start_id) for holder in (SEND, WORKER))
     assert own is not None
     assert worker is not None
-    sending = SharedOutbox(ledger, run, own, threading.Event(), None, Quota())
+    sending = SharedOutbox(ledger, run, own, threading.Event(), None)
     sending.exchange([], 2)
     sending.close()
     assert shown(ledger) == (
@@ -110,7 +110,7 @@ def test_a_run_that_is_done(ledger: Ledger, keeper: LeaseKeeper) -> None:
     presence = keeper.take(WORKER)
     own = keeper.take(WORKER, run.run_id, run.start_id)
     assert own is not None
-    mine = SharedOutbox(ledger, run, own, threading.Event(), None, Quota())
+    mine = SharedOutbox(ledger, run, own, threading.Event(), None)
     mine.exchange([came_to(message) for message in mine.exchange([], 4)], 0)
     mine.close()
     keeper.give_up(own)

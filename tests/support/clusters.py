@@ -79,9 +79,11 @@ class Shared:
                 process.wait()
 
 
-def a_run(ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False) -> OpenRun:
+def a_run(
+    ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False, base_url: str = BASE_URL
+) -> OpenRun:
     """A planned run of `rows` rows that workers may send."""
-    settings = RunSettings(BASE_URL, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
+    settings = RunSettings(base_url, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
     stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     with ledger.write() as connection:
         hand_over(connection, stored_plan.run_id, stored_plan.start_id, settings)

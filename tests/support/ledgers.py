@@ -20,7 +20,7 @@ from batchsend.ledger.schema import handovers, leases, messages
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.leases import Holder, Lease
 from batchsend.sending.cluster.open_runs import OpenRun, hand_over
-from batchsend.sending.cluster.outbox import Quota, SharedOutbox
+from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.outbox import Claimed, Outbox, Outcome
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
@@ -148,7 +148,7 @@ def outbox(ledger: Ledger, stored_plan: StoredPlan, owner: str = "me") -> Outbox
         handed_over = select(handovers.c.start_id).where(handovers.c.run_id == run.run_id)
         if connection.scalar(handed_over) != run.start_id:
             hand_over(connection, run.run_id, run.start_id, settings)
-    return _Shared(ledger, run, lease, threading.Event(), None, Quota())
+    return _Shared(ledger, run, lease, threading.Event(), None)
 
 
 def came_to(

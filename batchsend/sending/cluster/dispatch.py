@@ -20,7 +20,6 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run
-from batchsend.sending.cluster.outbox import Quota
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
@@ -48,12 +47,9 @@ async def dispatch_together(
 ) -> Ending:
     """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
     holder = f"send on {socket.gethostname()} ({os.getpid()})"
-    async with (
-        run.settings.client(credentials) as client,
-        ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process,
-    ):
+    async with ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process:
         share = _Share(ledger, run, listener, ask)
-        share.sender = RunSender(process, run, client, share.report_own, files, Quota())
+        share.sender = RunSender(process, run, share.report_own, files)
         with finishing_on_signals(share.interrupt):
             return await share.send()
 

@@ -6,6 +6,7 @@ they continue if the `send` that planned it leaves or dies. A start that plans i
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from batchsend.errors import BusyError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.postgres import notify
 from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import (
     COUNTED,
@@ -29,7 +31,13 @@ from batchsend.ledger.schema import (
     runs,
     starts,
 )
-from batchsend.sending.cluster.leases import ALIVE, EXPIRED, live_leases, wait_until_expired
+from batchsend.sending.cluster.leases import (
+    ALIVE,
+    EXPIRED,
+    interrupt_expired,
+    live_leases,
+    wait_until_expired,
+)
 from batchsend.sending.outbox import OPEN_ROW, Outbox
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT
@@ -38,10 +46,10 @@ from batchsend.utils.timestamps import now
 #: Workers ignore a run that no process has sent for so many seconds. To send it, start it again.
 FORGOTTEN_AFTER = timedelta(hours=24).total_seconds()
 
-#: A condition on `handovers`: rows of the run are left to claim, or claimed rows have no outcome yet.
-_ROWS_LEFT = exists().where(
-    messages.c.run_id == handovers.c.run_id, or_(OPEN_ROW, messages.c.status == IN_FLIGHT)
-)
+_of_run = messages.c.run_id == handovers.c.run_id
+#: Conditions on `handovers`: rows of the run are left to claim; or claimed rows have no outcome yet.
+ROWS_TO_CLAIM = exists().where(_of_run, OPEN_ROW)
+_ROWS_LEFT = exists().where(_of_run, or_(OPEN_ROW, messages.c.status == IN_FLIGHT))
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,11 @@ class OpenRun:
     run_id: int
     start_id: int
     settings: RunSettings
+
+
+def channel_of(base_url: str) -> str:
+    """The channel of all runs to one API, hashed because PostgreSQL's channels have short names."""
+    return f"batchsend-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
 
 def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
@@ -82,6 +95,7 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         insertion = insert_into(connection, table).values(row)
         replaced = {name: insertion.excluded[name] for name in row} | kept
         connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=replaced))
+    notify(connection, channel_of(settings.base_url), str(run_id))
 
 
 def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
@@ -97,22 +111,22 @@ def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
         connection.execute(update(handovers).where(*this).values(values))
 
 
-def open_run(ledger: Ledger, run_id: int) -> OpenRun | None:
-    """The run, or `None` where workers may not send it."""
-    return next(iter(_open_runs(ledger, handovers.c.run_id == run_id)), None)
+def open_run(ledger: Ledger, run_id: int, *conditions: ColumnElement[bool]) -> OpenRun | None:
+    """The run, or `None` where workers may not send it, or where it does not meet the conditions."""
+    return next(iter(_open_runs(ledger, handovers.c.run_id == run_id, *conditions)), None)
 
 
-def open_runs(ledger: Ledger, base_url: str) -> list[OpenRun]:
-    """All runs to this API that workers may send."""
-    return _open_runs(ledger, handovers.c.base_url == base_url)
+def open_runs(ledger: Ledger, base_url: str, *conditions: ColumnElement[bool]) -> list[OpenRun]:
+    """All runs to this API that workers may send and that meet the conditions."""
+    return _open_runs(ledger, handovers.c.base_url == base_url, *conditions)
 
 
-def _open_runs(ledger: Ledger, which: ColumnElement[bool]) -> list[OpenRun]:
+def _open_runs(ledger: Ledger, *which: ColumnElement[bool]) -> list[OpenRun]:
     query = (
         select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings)
         .join(runs, runs.c.id == handovers.c.run_id)
         .join(paces, paces.c.run_id == handovers.c.run_id)
-        .where(_workers_continue(), which)
+        .where(_workers_continue(), *which)
         .order_by(handovers.c.run_id)
     )
     with ledger.read() as connection:
@@ -195,6 +209,15 @@ def _sent_by_workers(name: str, run_id: int) -> BusyError:
     )
 
 
+def end_runs(ledger: Ledger, base_url: str) -> None:
+    """Ends the runs to this API that are over. Lets rows be claimed whose quiet hours have ended."""
+    end_stopped_runs(ledger)
+    for run in open_runs(ledger, base_url):
+        end_quiet_hours(ledger, run)
+        if not end_if_done(ledger, run):
+            interrupt_expired(ledger, run.run_id)
+
+
 def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
     """Ends a run that has nothing left to send, unless a `send` waits for its end. Returns whether it ended it.
 
@@ -244,8 +267,11 @@ def end_stopped_runs(ledger: Ledger) -> None:
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
     """Lets the rows be claimed again whose quiet hours have ended."""
-    hours, outbox = run.settings.hours, _outbox(ledger, run)
-    ended = [clock for clock in outbox.quiet_clocks() if hours is not None and hours.allows(now(), clock)]
+    hours = run.settings.hours if run.settings.wait else None
+    if hours is None:
+        return
+    outbox = _outbox(ledger, run)
+    ended = [clock for clock in outbox.quiet_clocks() if hours.allows(now(), clock)]
     if ended:
         outbox.end_quiet_hours(ended)
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, func, select, true, update
@@ -115,14 +114,6 @@ _exchange = (
 )
 
 
-@dataclass
-class Quota:
-    """How many rows of a run a process may claim in all, and how many it has claimed."""
-
-    allowed: float = math.inf
-    claimed: int = 0
-
-
 class SharedOutbox(Outbox):
     """The open rows of one run, for one sending process and its lease.
 
@@ -139,10 +130,8 @@ class SharedOutbox(Outbox):
         lease: Lease,
         leaving: threading.Event,
         files: SuppressionFiles | None,
-        quota: Quota,
     ) -> None:
         super().__init__(ledger, run.run_id, run.start_id, lease.owner, files)
-        self._quota = quota
         self._lease = lease
         self._leaving = leaving
         self._connection: Connection | None = None
@@ -163,7 +152,6 @@ class SharedOutbox(Outbox):
         claimed = self._retry(lambda: self._exchange(outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
         self._held.update(message.row for message in claimed)
-        self._quota.claimed += len(claimed)
         return claimed
 
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
@@ -189,7 +177,6 @@ class SharedOutbox(Outbox):
         if self._unsure:
             self._release_unknown()
         self._store_opt_outs(outcomes)
-        claims = int(min(claims, self._quota.allowed - self._quota.claimed))
         claimed: list[Claimed] = []
         again = False
         while outcomes or len(claimed) < claims:

@@ -11,11 +11,10 @@ from typing import Self
 
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
-from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import run_identity
 from batchsend.sending.cluster.leases import Holder, Lease, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
-from batchsend.sending.cluster.outbox import Quota, SharedOutbox
+from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
@@ -63,16 +62,12 @@ class RunSender:
         self,
         process: ClusterProcess,
         run: OpenRun,
-        client: ApiClient,
         listener: Callable[[Event], None],
         files: SuppressionFiles | None,
-        quota: Quota,
     ) -> None:
         self._files = files
-        self._quota = quota
         self._process = process
         self._run = run
-        self._client = client
         self._listener = listener
         self._identity = run_identity(process.ledger_id, str(run.run_id))
         self._loop: SendLoop | None = None
@@ -95,13 +90,14 @@ class RunSender:
         lease = await asyncio.to_thread(retry, take, lambda: self._ending is not None)
         if lease is None:
             return None
-        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files, self._quota)
+        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files)
         pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
-        self._loop = SendLoop(outbox, self._client, pacer, run.settings, self._identity, self._listener)
         try:
-            if self._ending is not None:
-                self._loop.stop(self._ending)
-            return await self._loop.run()
+            async with run.settings.client(process.credentials) as client:
+                self._loop = SendLoop(outbox, client, pacer, run.settings, self._identity, self._listener)
+                if self._ending is not None:
+                    self._loop.stop(self._ending)
+                return await self._loop.run()
         finally:
             self._loop = None
             outbox.close()

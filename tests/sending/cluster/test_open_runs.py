@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time as clock
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ from batchsend.sending.cluster.open_runs import (
     open_runs,
     reclaim_campaign,
 )
-from batchsend.sending.cluster.outbox import Quota, SharedOutbox
+from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import now
@@ -86,8 +85,8 @@ def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") 
     return lease
 
 
-def outbox(ledger: Ledger, run: OpenRun, lease: Lease, allowed: float = math.inf) -> SharedOutbox:
-    made = SharedOutbox(ledger, run, lease, threading.Event(), None, Quota(allowed))
+def outbox(ledger: Ledger, run: OpenRun, lease: Lease) -> SharedOutbox:
+    made = SharedOutbox(ledger, run, lease, threading.Event(), None)
     _OUTBOXES.append(made)
     return made
 
@@ -225,18 +224,6 @@ def test_either_clock_ends_a_lease() -> None:
     for monotonic, wall in [(began.monotonic + 9, 0.0), (0.0, began.wall + 9)]:
         lease._until = (monotonic, wall)
         assert not lease.valid()
-
-
-def test_a_process_claims_no_more_than_its_jobs_allow(ledger: Ledger) -> None:
-    run = a_run(ledger, rows=9)
-    mine = outbox(ledger, run, take(ledger, run), allowed=3)
-    claimed = mine.exchange([], 5)
-    assert [message.row for message in claimed] == [2, 3, 4]
-    assert mine.exchange([came_to(message) for message in claimed], 5) == []
-    mine._quota.allowed += 4
-    others = outbox(ledger, run, take(ledger, run), allowed=1)
-    assert [message.row for message in others.exchange([], 5)] == [5]
-    assert [message.row for message in mine.exchange([], 5)] == [6, 7, 8, 9]
 
 
 def test_rows_that_others_gave_back_are_claimed_before_the_run_is_done(ledger: Ledger) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import psycopg
 import pytest
 from clusters import Shared, a_run
-from ledgers import BASE_URL
-from sqlalchemy import text, update
-from world import Sandbox, World, customers, running_sandbox
+from sqlalchemy import select
+from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import messages
-from batchsend.sending.cluster.open_runs import close_run
-from batchsend.sending.cluster.queue import defer_chunks, forget_chunks, upgrade_queue
+from batchsend.ledger.schema import leases
+from batchsend.sending.cluster import worker
+from batchsend.sending.cluster.queue import SCHEMA
+from batchsend.sending.cluster.worker import WorkerRuns
+from batchsend.settings import Credentials
 
+CREDENTIALS = Credentials(USERNAME, PASSWORD)
 SLOW = "[sending]\nrate = 40\nconcurrency = 10\n"
 
 
@@ -39,7 +42,7 @@ def test_workers_help_and_every_row_is_in_the_results_once(shared: Shared, sandb
         assert len(world.workbook()) == 450
         # Finished jobs are gone, and so are all leases of the run.
         shared.wait_until(
-            "SELECT count(*) = 0 FROM procrastinate_jobs WHERE task_name = 'batchsend.send_chunk'"
+            f"SELECT count(*) = 0 FROM {SCHEMA}.procrastinate_jobs WHERE task_name = 'batchsend.send_run'"
         )
         shared.wait_until("SELECT count(*) = 0 FROM leases WHERE run_id IS NOT NULL")
         for worker in workers:
@@ -92,29 +95,25 @@ def test_a_ledger_in_a_file_has_no_workers(world: World) -> None:
     assert "Workers need a ledger on PostgreSQL" in worker.err
 
 
-def test_the_first_send_creates_the_queue(world: World, postgres_url: str, sandbox: Sandbox) -> None:
-    world.environment["BATCHSEND_LEDGER"] = postgres_url.replace("+psycopg", "")
-    world.write(customers(2))
-    assert world.send().code == 0
-    assert len(sandbox.texts()) == 2
-    assert "Queue for workers: up to date" in world.run("ledger", "upgrade").out
-
-
-def test_the_queue_of_another_version_is_left_alone(
+def test_send_needs_no_queue_and_the_first_worker_creates_it(
     world: World, postgres_url: str, sandbox: Sandbox
 ) -> None:
-    shared = Shared(world, postgres_url)
-    with psycopg.connect(shared.url) as connection:
-        connection.execute("UPDATE meta SET value = '00.00.00_older.sql' WHERE name = 'queue_migration'")
+    url = postgres_url.replace("+psycopg", "")
+    world.environment["BATCHSEND_LEDGER"] = url
     world.write(customers(2))
-    for refused in (world.send("--detach"), world.run("worker")):
-        assert refused.code == 2
-        assert "the queue for workers is older than this program" in refused.err
-        assert "Run `batchsend ledger upgrade`" in refused.err
-    # Without workers, no queue is needed.
     assert world.send().code == 0
     assert len(sandbox.texts()) == 2
-    assert shared.ask("SELECT count(*) FROM procrastinate_jobs WHERE task_name LIKE '%chunk'") == [(0,)]
+    with psycopg.connect(url) as connection:
+        query = "SELECT to_regnamespace(%s) IS NOT NULL"
+        assert connection.execute(query, [SCHEMA]).fetchone() == (False,)
+        connection.commit()
+        started = world.start("worker")
+        while connection.execute(query, [SCHEMA]).fetchone() != (True,):
+            connection.commit()
+        started.terminate()
+        started.communicate()
+        assert started.returncode == 0
+    assert "Queue for workers: up to date" in world.run("ledger", "upgrade").out
 
 
 def test_a_rehearsal_has_no_workers(world: World) -> None:
@@ -124,28 +123,37 @@ def test_a_rehearsal_has_no_workers(world: World) -> None:
     assert "leave --detach or --sandbox out" in refused.err
 
 
-def test_jobs_allow_all_open_rows_and_alternate_with_those_of_other_runs(postgres_url: str) -> None:
+def test_a_job_sends_for_a_turn_and_invites_the_next_worker_while_rows_are_open(
+    postgres_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_TURN_SECONDS", 0.2)
     ledger = open_ledger(postgres_url)
-    upgrade_queue(ledger)
-    run = a_run(ledger, rows=1250)
-    with ledger.write() as connection:
-        # Only open rows count.
-        connection.execute(update(messages).where(messages.c.row.between(100, 149)).values(status="accepted"))
-        made = defer_chunks(connection, run.run_id, run.start_id, BASE_URL)
-        # A second call replaces the jobs of the first.
-        assert defer_chunks(connection, run.run_id, run.start_id, BASE_URL) == made
-        jobs = text(
-            "SELECT CAST(args->>'rows' AS integer) AS rows, priority FROM procrastinate_jobs ORDER BY id"
-        )
-        found = connection.execute(jobs).all()
-    assert [job.priority for job in found] == [-number for number in range(made)]
-    sizes = [job.rows for job in found]
-    # Large ones first, so that all workers end together.
-    assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-1]) == (75, 50)
-    assert 1200 <= sum(sizes) < 1250
-    close_run(ledger, run)
-    forget_chunks(ledger, run.run_id)
+    run = a_run(ledger, rows=12, rate=20, base_url=sandbox.base_url)
+    invited: list[int] = []
+
+    async def invite(run_id: int) -> None:
+        invited.append(run_id)
+
+    async def work() -> list[int]:
+        left = []
+        async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as runs:
+            while ledger.counts(run.run_id).get("pending"):
+                # Two jobs of one run share its sender.
+                await asyncio.gather(runs.work(run.run_id, invite), runs.work(run.run_id, invite))
+                left.append(ledger.counts(run.run_id).get("pending", 0))
+            asked = len(invited)
+            await runs.work(run.run_id, invite)
+            assert len(invited) == asked
+        return left
+
+    left = asyncio.run(work())
+    # At most the rows that were claimed when the turn ended were sent in it.
+    assert len(left) > 1
+    assert left == sorted(left, reverse=True)
+    assert set(invited) == {run.run_id}
+    assert len(invited) == 2 * len(left)
+    assert ledger.counts(run.run_id) == {"accepted": 12}
+    assert set(sandbox.texts().values()) == {1}
     with ledger.read() as connection:
-        assert connection.execute(jobs).all() == []
+        assert connection.execute(select(leases)).all() == []
     ledger.close()
