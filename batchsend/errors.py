@@ -47,6 +47,18 @@ class ForbiddenFileError(CampaignError):
     """The campaign names a file that batchsend must not read. It may have other problems too."""
 
 
+class CombinedError(BatchsendError):
+    """The problems of several files, so that a user can fix all of them at once."""
+
+    def __init__(self, errors: Iterable[BatchsendError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, self.errors)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets the error be sent to another process."""
+        return type(self), (self.errors,)
+
+
 def system_sentence(error: OSError) -> str:
     """A sentence about an error of the operating system, such as a full disk or a file that may not be read."""
     where = f"{error.filename}: " if error.filename else ""
@@ -64,6 +76,10 @@ class ListError(FileError):
     """
 
     headers: tuple[str, ...] | None = None
+
+
+class ColumnsError(ListError):
+    """The list lacks a column that the campaign uses, or it is unclear which one is meant."""
 
 
 class TemplateError(FileError):

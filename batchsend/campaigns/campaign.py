@@ -137,6 +137,13 @@ class Campaign(Table):
         return self._origin.sha256
 
     @property
+    def templates(self) -> tuple[Path, ...]:
+        """The template files, the default first."""
+        if self.template_by is not None:
+            return tuple(dict.fromkeys((self.template_by.default, *self.template_by.cases)))
+        return (self.template,) if self.template is not None else ()
+
+    @property
     def zone(self) -> ZoneInfo:
         """The campaign's time zone, or this computer's if the file names none."""
         return zone_with_newest_rules(self.timezone or tzlocal.get_localzone().key)

@@ -39,3 +39,21 @@ def write_sample(name: str, folder: Path) -> list[Path]:
                 f"{file}: cannot be written ({error.strerror}). Choose another folder."
             ) from error
     return list(files)
+
+
+def is_sample_list(path: Path) -> bool:
+    """Whether this file is the unchanged list of `write_sample`."""
+    return _is_sample(path, "customers.csv")
+
+
+def is_sample_text(path: Path) -> bool:
+    """Whether this file is the unchanged template of `write_sample`."""
+    return _is_sample(path, "message.txt.j2")
+
+
+def _is_sample(path: Path, name: str) -> bool:
+    sample = (resources.files("batchsend.campaigns") / "sample_files" / name).read_bytes()
+    try:
+        return path.stat().st_size <= 2 * len(sample) and path.read_bytes().split() == sample.split()
+    except OSError:
+        return False

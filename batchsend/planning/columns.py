@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import ListError
+from batchsend.errors import ColumnsError
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.lists.headers import ALIASES, in_quotes, match_key, nearest
 
@@ -55,7 +55,7 @@ class Roles:
 
 
 def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
-    """Finds every column that the campaign uses. Raises `ListError` with all missing or ambiguous columns."""
+    """Finds every column that the campaign uses. Raises `ColumnsError` with all missing or ambiguous columns."""
     finder = _Finder(headers)
     mapped = campaign.columns
     customer_uuid = finder.needed("customer_uuid", mapped.customer_uuid)
@@ -80,7 +80,7 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
             "above them and save the list again",
         )
     if finder.problems or customer_uuid is None:
-        raise ListError(campaign.list, finder.problems)
+        raise ColumnsError(campaign.list, finder.problems)
     positions = tuple(position for position in key if position is not None)
     # The customer's column always gets the same name, so naming it as the key does not change the key.
     names = tuple(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, ListError, SettingsError
+from batchsend.errors import BatchsendError, ColumnsError, CombinedError, ListError, SettingsError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.source import QUERY_ENDING
 from batchsend.messages.condition import Condition
@@ -110,14 +110,14 @@ class _Problems:
         return next((some for some in headers if some is not None), None)
 
     def combined(self) -> BatchsendError:
-        return self.found[0] if len(self.found) == 1 else BatchsendError("\n".join(map(str, self.found)))
+        return self.found[0] if len(self.found) == 1 else CombinedError(self.found)
 
 
 def _check_phones_are_there(
     campaign: Campaign, customers: CustomerList, roles: Roles, suppression: Suppression
 ) -> None:
     if suppression.phones_only and roles.phone is None and not campaign.recipients.blank_phones_given:
-        raise ListError(
+        raise ColumnsError(
             customers.path,
             "has no column for `phone`, but a suppression file has phones only, so no row can be checked against "
             "it. Add phones to the list or customer ids to that file. To send without this check, "

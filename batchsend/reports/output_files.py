@@ -235,10 +235,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def inputs_of(campaign: Campaign) -> list[Path]:
     """The files that a campaign reads."""
-    templates = [campaign.template] if campaign.template is not None else []
-    if campaign.template_by is not None:
-        templates += [campaign.template_by.default, *campaign.template_by.cases]
-    return [campaign.path, campaign.list, *templates, *campaign.recipients.suppress]
+    return [campaign.path, campaign.list, *campaign.templates, *campaign.recipients.suppress]
 
 
 def inputs_of_run(run: RunRecord) -> list[Path]:

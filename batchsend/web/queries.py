@@ -16,7 +16,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.purged_phones import spellings
 from batchsend.ledger.runs import shared_state, starts_of
-from batchsend.ledger.schema import messages
+from batchsend.ledger.schema import messages, optouts, starts
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.settings import load_settings
@@ -251,3 +251,21 @@ def live_counts(ledger: Ledger, run_id: int) -> tuple[dict[str, int], int]:
         rows = connection.execute(query).all()
     to_send = sum(stopped for status, _, stopped in rows if status == Status.PENDING)
     return {status: count for status, count, _ in rows}, to_send
+
+
+def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int, ...]:
+    """Returns numbers that change when the ledger's starts or opt-outs do; empty if there is no ledger yet.
+
+    Raises `BatchsendError`.
+    """
+    with campaign_ledger(folder, campaign) as found:
+        if found is None:
+            return ()
+        query = select(
+            select(func.count(starts.c.id)).scalar_subquery(),
+            select(func.count(starts.c.ended_at)).scalar_subquery(),
+            select(func.max(optouts.c.id)).scalar_subquery(),
+            select(func.count(optouts.c.removed_at)).scalar_subquery(),
+        )
+        with found.ledger.read() as connection:
+            return tuple(number or 0 for number in connection.execute(query).one())

@@ -37,11 +37,13 @@ from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
+from batchsend.web.steps import STEPS
 from batchsend.web.views import campaign as campaign_page
-from batchsend.web.views import campaigns, editing, login, run_actions
+from batchsend.web.views import campaign_file, campaigns, editing, login, run_actions, step_page
 from batchsend.web.views import check as checking
 from batchsend.web.views import history as history_page
 from batchsend.web.views import run as run_page
+from batchsend.web.views.all_steps import ALL_STEPS
 
 #: The sandbox and the update receiver have the next two ports.
 DEFAULT_PORT = 8397
@@ -144,6 +146,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[STEPS] = ALL_STEPS
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
@@ -163,14 +166,15 @@ def _routes() -> list[web.RouteDef]:
         web.get("/", campaigns.show),
         web.post("/campaigns", campaigns.create),
         web.get(CAMPAIGN, campaign_page.show),
-        web.post(f"{CAMPAIGN}/list", editing.new_list),
-        web.post(f"{CAMPAIGN}/columns", editing.columns),
-        web.post(f"{CAMPAIGN}/sender", editing.sender),
-        web.post(f"{CAMPAIGN}/text", editing.template),
-        web.post(f"{CAMPAIGN}/text/try", editing.try_text),
-        web.post(f"{CAMPAIGN}/file", editing.campaign_file),
-        web.post(f"{CAMPAIGN}/file/try", editing.try_file),
-        web.post(f"{CAMPAIGN}/check", checking.begin),
+        web.get(f"{CAMPAIGN}/states", step_page.states),
+        *(
+            web.route(part.method, f"{CAMPAIGN}/{step.name}{part.below}", part.handler)
+            for step in ALL_STEPS
+            for part in step.pages
+        ),
+        web.get(f"{CAMPAIGN}/file", campaign_file.show),
+        web.post(f"{CAMPAIGN}/file", campaign_file.save_file),
+        web.post(f"{CAMPAIGN}/file/try", campaign_file.try_file),
         web.get(CHECK, checking.show),
         web.get(f"{CHECK}/progress", checking.progress),
         web.post(f"{CHECK}/send", checking.send),

@@ -19,7 +19,7 @@ def edited(content: bytes, changes: Changes) -> bytes:
     """Returns the file's content with these changes. Raises `BatchsendError` if that would change anything else."""
     by_hand = BatchsendError(
         "This form could not change the campaign file without changing other lines, so the file is unchanged. Edit "
-        "the campaign file itself, at the end of the page."
+        "the campaign file itself: on the campaign's page, open the campaign file under Advanced."
     )
     try:
         text = content.decode("utf-8-sig")

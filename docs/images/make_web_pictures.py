@@ -128,10 +128,14 @@ def click_through(browser: Browser, link: str) -> None:
     for size in (DESKTOP, PHONE):
         draw(page, "campaigns", size=size)
     page.get_by_role("link", name="June service").click()
+    page.wait_for_selector("#overview:not([hx-get])")
+    for size in (DESKTOP, PHONE):
+        draw(page, "campaign", size=size)
+    page.get_by_role("link", name="Text", exact=True).click()
     expect(page.locator("#tried .bubble")).to_be_visible()
     for size in (DESKTOP, PHONE):
-        draw(page, "campaign", "#text", size)
-    page.get_by_role("button", name="Check and send").click()
+        draw(page, "text", size=size)
+    page.locator("#step-check").click()
     question = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
     expect(question).to_be_visible(timeout=60_000)
     for size in (DESKTOP, PHONE):

@@ -119,59 +119,84 @@ def use_list(page: Page, path: Path) -> None:
     page.get_by_role("button", name="Use this list").click()
 
 
+def expect_step(page: Page, question: str) -> None:
+    """Expects the page of a step, and that the bar marks it."""
+    expect(page.get_by_role("heading", level=1, name=question)).to_be_visible()
+    expect(page.locator('.step-bar [aria-current="step"]')).to_have_count(1)
+
+
 def create_campaign(page: Page, unreadable: Path, broken: Path) -> None:
-    """Creates the campaign and gives it a list, columns and a sender."""
+    """Creates the campaign and gives it a list and columns."""
     expect(page.get_by_role("heading", name="No campaigns yet")).to_be_visible()
     page.get_by_label("Name").fill("May service")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", level=1, name="May service")).to_be_visible()
+    page.get_by_role("link", name="List", exact=True).click()
+    expect_step(page, "Who gets the text?")
 
     # An unreadable list is refused, and the campaign keeps its previous list.
     use_list(page, unreadable)
     expect(page.get_by_role("alert").first).to_contain_text("photo.xlsx")
     expect(page.get_by_role("alert").first).to_contain_text("still uses its previous list")
+    expect(page).to_have_title(re.compile("^Error: "))
+    assert page.evaluate("document.activeElement.id") == "error-summary"
 
     use_list(page, broken)
-    expect(page.get_by_text("Choose the columns")).to_be_visible()
+    expect(page.get_by_text("may.csv is now the campaign's list")).to_be_visible()
+    page.get_by_role("link", name="Continue").click()
+    expect_step(page, "What is in the columns?")
+    expect(page.locator("#step-bar .problem")).to_contain_text("Customer ID")
     page.get_by_label("The customer’s id in myKaarma").select_option("Account")
-    page.get_by_role("button", name="Save the columns").click()
+    page.get_by_role("button", name="Save and continue").click()
     expect(page.get_by_text("The columns are saved")).to_be_visible()
-
-    page.get_by_label("Department id").fill(DEPARTMENT)
-    page.get_by_label("User id").fill(USER)
-    page.get_by_role("button", name="Save the sender").click()
-    expect(page.get_by_text("The sender is saved")).to_be_visible()
 
 
 def write_text(page: Page) -> None:
     """Edits the text; every change is tried on a row before it is saved."""
+    expect_step(page, "What does the text say?")
     expect(page.locator("#tried .bubble")).to_contain_text("Hi Name0")
-    edit(page, "#template", lambda _: "Hi {{ first_nam }}")
+    edit(page, "#text", lambda _: "Hi {{ first_nam }}")
     expect(page.locator("#tried")).to_contain_text("the nearest is first_name")
     edit(
         page,
-        "#template",
+        "#text",
         lambda _: "Hi {{ first_name | name_case }}, your {{ model }} waits 🙂 call us",
     )
     expect(page.locator("#tried .cost")).to_contain_text("UCS-2")
-    edit(page, "#template", lambda text: text.replace("🙂", "-"))
+    edit(page, "#text", lambda text: text.replace("🙂", "-"))
     expect(page.locator("#tried .cost")).to_contain_text("1 segment, GSM-7")
     page.get_by_role("button", name="Next row").click()
     expect(page.locator("#tried .bubble")).to_contain_text("Hi Name1")
-    page.get_by_role("button", name="Save the text").click()
+    page.get_by_role("button", name="Save and continue").click()
     expect(page.get_by_text("May service.txt.j2 is saved")).to_be_visible()
+
+
+def choose_sender_and_hours(page: Page) -> None:
+    """A wrong rate is shown next to its field, and what was typed is kept."""
+    expect_step(page, "Who sends it?")
+    page.get_by_label("Department id").fill(DEPARTMENT)
+    page.get_by_label("User id").fill(USER)
+    page.get_by_role("button", name="Save and continue").click()
+    expect(page.get_by_text("The sender is saved")).to_be_visible()
+    expect_step(page, "When may it go out?")
+    # Quiet hours would make this test depend on the time of day.
+    page.get_by_label("None: texts go out at any hour").check()
+    page.get_by_label("Texts a second").fill("fast")
+    page.get_by_role("button", name="Save and continue").click()
+    expect(page.locator("#rate-error")).to_contain_text("whole number")
+    expect(page.get_by_label("Texts a second")).to_have_value("fast")
+    expect(page.get_by_label("None: texts go out at any hour")).to_be_checked()
+    page.get_by_label("Texts a second").fill("10")
+    page.get_by_role("button", name="Save and continue").click()
 
 
 def edit_campaign_file(page: Page) -> None:
     """Makes a mistake, which is shown while it is typed, and corrects it."""
-    edit(page, "#file-text", lambda text: text.replace("rate = 10 ", 'rate = "fast" '))
+    page.get_by_role("link", name="May service").first.click()
+    page.get_by_role("link", name="Advanced: the campaign file").click()
+    edit(page, "#text", lambda text: text.replace("rate = 10 ", 'rate = "fast" '))
     expect(page.locator("#file-problems .problem")).to_contain_text("rate")
-    # Quiet hours would make this test depend on the time of day.
-    edit(
-        page,
-        "#file-text",
-        lambda text: re.sub(r"quiet_hours.*|\"fast\"", "", text).replace("rate = ", "rate = 10"),
-    )
+    edit(page, "#text", lambda text: re.sub(r"\"fast\"", "", text).replace("rate = ", "rate = 10"))
     expect(page.locator("#file-problems .problem")).to_have_count(0)
     page.get_by_role("button", name="Save the campaign file").click()
     expect(page.get_by_text("May service.toml is saved")).to_be_visible()
@@ -179,13 +204,15 @@ def edit_campaign_file(page: Page) -> None:
 
 def check_and_fix_the_list(page: Page, fixed: Path) -> None:
     """The check finds the broken row; the corrected list has none."""
-    page.get_by_role("button", name="Check and send").click()
+    page.get_by_role("link", name="Back to the campaign").click()
+    expect(page.get_by_text("1 row cannot be sent as it is")).to_be_visible()
+    page.locator("#overview").get_by_role("link", name="Check and send").click()
     expect(page.get_by_role("heading", name="Send 29 texts?")).to_be_visible()
     expect(page.locator("main")).to_contain_text("INVALID_PHONE")
-    page.get_by_role("link", name="May service").first.click()
+    page.locator("#step-list").click()
     use_list(page, fixed)
     expect(page.get_by_text("may-fixed.csv is now the campaign's list")).to_be_visible()
-    page.get_by_role("button", name="Check and send").click()
+    page.locator("#step-check").click()
     expect(page.get_by_role("heading", name="Send 30 texts?")).to_be_visible()
 
 
@@ -239,6 +266,7 @@ def test_from_an_empty_folder_to_a_sent_campaign_only_by_clicking(browser: Brows
         with serving(world) as served, tab_of(browser, served, accept_downloads=True) as tab:
             create_campaign(tab.page, unreadable, broken)
             write_text(tab.page)
+            choose_sender_and_hours(tab.page)
             edit_campaign_file(tab.page)
             check_and_fix_the_list(tab.page, fixed)
             assert sandbox.requests() == []
@@ -258,7 +286,7 @@ def test_a_run_is_paused_and_continued_after_the_server_was_killed(browser: Brow
         with serving(world) as served, tab_of(browser, served) as tab:
             page = tab.page
             page.get_by_role("link", name="Spring").click()
-            page.get_by_role("button", name="Check and send").click()
+            page.get_by_role("link", name="Check and send").click()
             confirm(page, 150)
             expect(page.locator("#progress .headline")).to_contain_text(
                 re.compile(r"[1-9]\d* of 150 texts tried")
@@ -312,7 +340,7 @@ def test_a_wrong_link_and_other_websites_can_do_nothing(browser: Browser, tmp_pa
                 assert refused.value.status in (401, 403)
                 assert not list((world.folder / "previews").glob("*"))
                 tab.go("/campaign/here/campaign")
-                expect(tab.page.get_by_role("button", name="Check and send")).to_be_visible()
+                expect(tab.page.get_by_role("link", name="Check and send")).to_be_visible()
         assert sandbox.requests() == []
 
 
@@ -363,6 +391,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             pages = {
                 "campaigns": "/",
                 "campaign": "/campaign/here/campaign",
+                **{
+                    step: f"/campaign/here/campaign/{step}"
+                    for step in ("list", "columns", "text", "sender", "when", "file")
+                },
                 "broken": "/campaign/here/broken",
                 "check": new,
                 "used": used,
@@ -402,7 +434,7 @@ def test_every_page_fits_the_screen_and_is_accessible(
             if name == "campaigns":
                 tab.context.add_cookies(site.cookies)
             page = tab.go(address)
-            if name == "campaign":
+            if name == "text":
                 expect(page.locator("#tried .bubble")).to_be_visible()
             if page.evaluate("document.documentElement.scrollWidth") > SIZES[size][0]:
                 found.append(f"{name} is wider than the screen")

@@ -6,14 +6,14 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 #: A session ends after this many seconds without a request, and after this many seconds in all.
 IDLE, LONGEST = 12 * 3600.0, 7 * 86400.0
 #: Seconds that a link made on a page works. The server's first link works until it is used.
 LINK_LASTS = 600.0
-_MOST_SESSIONS, _MOST_LINKS, _MOST_KEYS = 1000, 20, 10_000
+_MOST_SESSIONS, _MOST_LINKS, _MOST_KEYS, _MOST_DRAFTS = 1000, 20, 10_000, 5
 #: Wrong passwords before the first delay, and the longest delay in seconds.
 _FREE_GUESSES, _LONGEST_WAIT = 5, 60.0
 #: The same for an address: many people can share one, for example a proxy's.
@@ -22,12 +22,20 @@ FREE_GUESSES_OF_ADDRESS = 50
 Clock = Callable[[], float]
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A form that could not be saved. `typed`: field -> what was typed; `errors`: field -> what is wrong with it."""
+
+    typed: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Session:
     """A user in one browser.
 
     `password_version`: changes with the user's password; `None` for a user who came in by a link. `notices`: a CSS
-    class and a sentence each, for the next page.
+    class and a sentence each, for the next page. `drafts`: address of a page -> its form, if it could not be saved.
     """
 
     user: str
@@ -36,6 +44,7 @@ class Session:
     began: float
     seen: float
     notices: list[tuple[str, str]] = field(default_factory=list)
+    drafts: dict[str, Draft] = field(default_factory=dict)
 
     def notify(self, sentence: str) -> None:
         """Shows a sentence on the next page, once."""
@@ -49,6 +58,13 @@ class Session:
         """Returns the notices and forgets them."""
         taken, self.notices = self.notices, []
         return taken
+
+    def keep(self, path: str, draft: Draft) -> None:
+        """Keeps a form until it is saved or given up. Of many forms, the latest are kept."""
+        self.drafts.pop(path, None)
+        self.drafts[path] = draft
+        while len(self.drafts) > _MOST_DRAFTS:
+            del self.drafts[next(iter(self.drafts))]
 
 
 class Sessions:

@@ -32,7 +32,6 @@ from batchsend.runs.start import (
     Start,
     StartOptions,
     planned,
-    start_refusals,
 )
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
@@ -49,6 +48,7 @@ from batchsend.web.jobs.registry import (
     write_json,
     write_state,
 )
+from batchsend.web.jobs.step_facts import facts_of_error, facts_of_plan, refusals_by_step
 from batchsend.web.rendering import fragments, message_of
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
@@ -90,7 +90,8 @@ def check(job: _Job) -> None:
     with planned(start, lambda _seconds, _reason: job.report("settling")) as plan:
         # The number that the user types before sending is that of `--expect`.
         expecting = replace(start, options=replace(start.options, expect=plan.texts))
-        refused = start_refusals(expecting, plan)
+        refusals = refusals_by_step(expecting, plan)
+        refused = [problem.sentence for problem in refusals]
         job.report("writing", texts=plan.texts)
         workbook = write_preview(plan, preview_path(campaign, None))
         facts = preview_page.gather(plan, str(workbook), refused)
@@ -101,6 +102,7 @@ def check(job: _Job) -> None:
         first = summary.first_message
         job.end(
             Exit.DONE,
+            **facts_of_plan(plan, refusals),
             checked=checked_plan(plan).stored(),
             refused=refused,
             can_start_anew=campaign.guards.require_history and plan.known is None,
@@ -215,6 +217,13 @@ def _start(request: JobRequest) -> tuple[Campaign, Start]:
     return campaign, prepare(campaign, options, ledger=request.ledger)
 
 
+def _campaign(request: JobRequest) -> Campaign | None:
+    try:
+        return load_campaign(request.campaign)
+    except BatchsendError:
+        return None
+
+
 def _retry(start_sending: Callable[[], Report]) -> Report:
     for _ in range(_TRIES - 1):
         try:
@@ -249,7 +258,8 @@ def main(arguments: list[str]) -> int:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
         anew = isinstance(error, IdentityError) and bool(error.option)
-        job.end(int(error.exit_code), message_of(error), can_start_anew=anew)
+        facts = facts_of_error(error, _campaign(job.request))
+        job.end(int(error.exit_code), message_of(error), can_start_anew=anew, **facts)
         return int(error.exit_code)
     except KeyboardInterrupt:
         job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")

@@ -26,15 +26,20 @@
     if (event.detail.type === "message") window.location.reload();
   });
 
-  // Asks before a text that was not saved is lost.
+  // Asks before changes that were not saved are lost. Fields that only look something up are no changes.
   const changed = new Set();
   document.addEventListener("input", (event) => {
-    if (event.target.matches("textarea")) changed.add(event.target.form);
+    const form = event.target.form;
+    if (form && form.hasAttribute("data-unsaved") && !event.target.hasAttribute("data-passing")) changed.add(form);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
   window.addEventListener("beforeunload", (event) => {
     if (changed.size) event.preventDefault();
   });
+
+  // Moves the focus to the summary of errors.
+  const summary = document.querySelector("[data-focus]");
+  if (summary) summary.focus();
 
   // Uploads a file as soon as it is dropped on the field.
   for (const form of document.querySelectorAll("form[data-drop]")) {
@@ -56,7 +61,7 @@
     const button = event.target.closest("button[data-insert], button[data-row]");
     if (!button) return;
     if (button.dataset.insert) {
-      const text = document.getElementById("template");
+      const text = document.getElementById("text");
       text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
       text.focus();
       text.dispatchEvent(new Event("input", { bubbles: true }));

@@ -25,8 +25,10 @@ from batchsend.web.jobs.confirmation import FIRST
 from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_of
 from batchsend.web.queries import campaign_ledger
 from batchsend.web.rendering import page, part, trusted
-from batchsend.web.views.campaign import usable_campaign
+from batchsend.web.steps import CHECK
 from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.opening import usable_campaign
+from batchsend.web.views.step_page import checked_steps, open_step, steps_of
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
 _CUSTOMER_COOKIE = "batchsend-test-customer"
@@ -45,6 +47,24 @@ class _Check:
     @property
     def url(self) -> str:
         return f"{self.file.url}/check/{self.name}"
+
+
+async def show_present(request: web.Request) -> web.Response:
+    """Leads to the check of the campaign as it is now."""
+    raise web.HTTPSeeOther(await _present(request))
+
+
+async def show_question(request: web.Request) -> web.Response:
+    """Leads to the question of the check of the campaign as it is now."""
+    raise web.HTTPSeeOther(f"{await _present(request)}#question")
+
+
+async def _present(request: web.Request) -> str:
+    found, campaign = await open_step(request)
+    steps = await steps_of(request, found.file, campaign)
+    if steps.check is None:
+        raise web.HTTPSeeOther(found.file.url)
+    return f"{found.file.url}/check/{steps.check}"
 
 
 async def begin(request: web.Request) -> web.Response:
@@ -89,10 +109,10 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
     jobs = request.app[JOBS]
     state = await asyncio.to_thread(jobs.state, check.name)
     if not state.is_over:
-        return _wait(request, check, state, "Checking the campaign", "Nothing is sent by a check.")
+        return await _wait(request, check, state, "Checking the campaign", "Nothing is sent by a check.")
     if state.lost or state.message:
         message = state.message or "The check's process was stopped before it was done. Check again."
-        return _check_page(
+        return await _check_page(
             request,
             check,
             "check_failed.html.j2",
@@ -100,7 +120,7 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
             can_start_anew=bool(state.facts.get("can_start_anew")),
         )
     header, main, data = json.loads(await asyncio.to_thread(jobs.html, check.name))
-    return _check_page(
+    return await _check_page(
         request,
         check,
         "check.html.j2",
@@ -172,8 +192,8 @@ async def sent(request: web.Request) -> web.Response:
         reassurance = (
             "Everything is read again and compared with what you saw. You can close this page; it continues."
         )
-        return _wait(request, check, state, "About to send", reassurance, SENT)
-    return _check_page(
+        return await _wait(request, check, state, "About to send", reassurance, SENT)
+    return await _check_page(
         request,
         check,
         "not_sent.html.j2",
@@ -234,9 +254,9 @@ async def tested(request: web.Request) -> web.Response:
     state = await asyncio.to_thread(request.app[JOBS].state, f"{check.name}.{what}")
     if not state.is_over:
         title = "Sending the test" if what.startswith(TRIAL) else "Rehearsing"
-        return _wait(request, check, state, title, "It isn't recorded.", what)
+        return await _wait(request, check, state, title, "It isn't recorded.", what)
     status, codes = str(state.facts.get("status", "")), str(state.facts.get("codes", ""))
-    return _check_page(
+    return await _check_page(
         request,
         check,
         "tested.html.j2",
@@ -262,11 +282,11 @@ async def _start(
     return web.HTTPSeeOther(f"{check.url}/{what}")
 
 
-def _wait(
+async def _wait(
     request: web.Request, check: _Check, state: JobState, title: str, reassurance: str, what: str = ""
 ) -> web.Response:
     url = f"{check.url}/{what}" if what else check.url
-    return _check_page(
+    return await _check_page(
         request,
         check,
         "wait.html.j2",
@@ -277,15 +297,18 @@ def _wait(
     )
 
 
-def _check_page(
+async def _check_page(
     request: web.Request, check: _Check, template: str, *, status: int = 200, **values: Any
 ) -> web.Response:
+    steps = await asyncio.to_thread(checked_steps, request, check.name)
     return page(
         request,
         template,
         status=status,
         file=check.file,
         name=check.campaign.name,
+        steps=steps,
+        step=steps.titled(CHECK),
         check_url=check.url,
         resend=check.request.resend,
         **values,

@@ -21,8 +21,8 @@ from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code
 from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
-from batchsend.web.views.campaign import usable_campaign
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
+from batchsend.web.views.opening import usable_campaign
 
 #: Seconds between two snapshots that a browser gets, and between two signs of life on a quiet connection.
 _EVERY, _KEEP_ALIVE = 1.0, 15.0

@@ -1,0 +1,200 @@
+"""The steps to a campaign that can be sent: what a step is, and the state of each. Pure functions.
+
+A state comes from what a check found, and a check makes the same plan as sending. `views.all_steps` has the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from batchsend.errors import BatchsendError, ColumnsError, CombinedError, FileError, ListError, SettingsError
+from batchsend.errors import TemplateError as TextError
+from batchsend.statuses import Code
+from batchsend.utils.wording import row_count, text_count
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: The names of the steps, as in their addresses.
+LIST, COLUMNS, TEXT, SENDER, WHEN, CHECK, SEND = "list", "columns", "text", "sender", "when", "check", "send"
+#: Codes of rows that a change of the text mends; the list mends all others.
+_OF_TEXT = frozenset({Code.MISSING_VALUE, Code.TEMPLATE_ERROR, Code.EMPTY_MESSAGE, Code.MESSAGE_TOO_LONG})
+
+
+class Page(NamedTuple):
+    """An address of a step and its handler. `below`: what follows the step's own address."""
+
+    method: str
+    below: str
+    handler: Handler
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step. `name`: its address below the campaign's; `question`: the heading of its page."""
+
+    name: str
+    title: str
+    question: str
+    pages: Sequence[Page]
+
+
+class State(StrEnum):
+    """The state of a step."""
+
+    DONE = "done"
+    ATTENTION = "attention"
+    NOT_YET = "not-yet"
+    UNCHECKED = "unchecked"
+
+
+#: What the pages say of a state.
+STATE_WORDS: Mapping[State, str] = {
+    State.DONE: "done",
+    State.ATTENTION: "needs attention",
+    State.NOT_YET: "not yet",
+    State.UNCHECKED: "not checked yet",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a step. `blocks`: nothing can be sent until it is fixed."""
+
+    step: str
+    sentence: str
+    blocks: bool = True
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a check of the present files found.
+
+    `checked`: it has ended; `complete`: it judged every row. `notes`: step -> what was chosen there, in a few words.
+    `sent`: the campaign has a run.
+    """
+
+    checked: bool = False
+    complete: bool = False
+    problems: Sequence[Problem] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    texts: int = 0
+    sent: bool = False
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a step, with what was chosen there and what is wrong."""
+
+    state: State
+    note: str = ""
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return STATE_WORDS[self.state]
+
+    @property
+    def blocks(self) -> bool:
+        return any(problem.blocks for problem in self.problems)
+
+
+def statuses(steps: Sequence[Step], facts: Facts) -> dict[str, Status]:
+    """Returns the status of each step, by its name. No step is done before a check has judged every row."""
+    return {step.name: _status(step.name, facts) for step in steps}
+
+
+def next_step(steps: Sequence[Step], found: Mapping[str, Status]) -> Step | None:
+    """Returns the first step in which something must be done; `None` if nothing is known or left to do."""
+    return next((step for step in steps if found[step.name].blocks), None)
+
+
+def _status(name: str, facts: Facts) -> Status:
+    note = facts.notes.get(name, "")
+    mine = tuple(problem for problem in facts.problems if problem.step == name)
+    if mine:
+        return Status(State.ATTENTION, note, mine)
+    if not facts.checked:
+        return Status(State.UNCHECKED, note)
+    if not facts.complete:
+        return Status(State.NOT_YET, note)
+    if name in (CHECK, SEND):
+        return _last(name, facts)
+    return Status(State.DONE, note)
+
+
+def _last(name: str, facts: Facts) -> Status:
+    """Returns the status of the steps that come after everything is chosen."""
+    if any(problem.blocks for problem in facts.problems):
+        return Status(State.NOT_YET)
+    if name == CHECK:
+        return Status(
+            State.DONE, f"{text_count(facts.texts)} ready to send" if facts.texts else "nothing to send"
+        )
+    return Status(State.DONE if facts.sent and not facts.texts else State.NOT_YET)
+
+
+def problems_of(error: BatchsendError, suppress: Sequence[Path] = ()) -> list[Problem]:
+    """Returns an error of a check as problems of the steps in which they are fixed.
+
+    `suppress`: the campaign's files with people to skip.
+    """
+    return list(_problems(error, frozenset(suppress)))
+
+
+def _problems(error: BatchsendError, suppress: frozenset[Path]) -> Iterator[Problem]:
+    if isinstance(error, CombinedError):
+        for one in error.errors:
+            yield from _problems(one, suppress)
+        return
+    step = _step_of(error, suppress)
+    for sentence in error.problems if isinstance(error, FileError) else (str(error),):
+        yield Problem(step, sentence)
+
+
+def _step_of(error: BatchsendError, suppress: frozenset[Path]) -> str:
+    match error:
+        case FileError() if error.path in suppress:
+            return WHEN
+        case ColumnsError():
+            return COLUMNS
+        case ListError():
+            return LIST
+        case TextError():
+            return TEXT
+        case SettingsError():
+            return SENDER
+        case _:
+            return CHECK
+
+
+def row_problems(codes: Sequence[tuple[str, int]]) -> list[Problem]:
+    """Returns the rows that cannot be sent as problems that do not keep the others from being sent.
+
+    `codes`: code and number of rows, of the rows that are `invalid`.
+    """
+    rows = {LIST: 0, TEXT: 0}
+    for code, count in codes:
+        rows[TEXT if code in _OF_TEXT else LIST] += count
+    return [
+        Problem(
+            step,
+            f"{row_count(count)} cannot be sent as {'it is' if count == 1 else 'they are'}.",
+            blocks=False,
+        )
+        for step, count in rows.items()
+        if count
+    ]
+
+
+def stored(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Returns problems as JSON."""
+    return [{"step": one.step, "sentence": one.sentence, "blocks": one.blocks} for one in problems]
+
+
+STEPS = web.AppKey("steps", tuple[Step, ...])

@@ -1,0 +1,83 @@
+"""The page "Advanced: the campaign file", for settings that no step has."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from batchsend.campaigns.file import parse_campaign
+from batchsend.errors import BatchsendError, ForbiddenFileError
+from batchsend.web.auth.middleware import session
+from batchsend.web.folder import CampaignFile, WebFolder
+from batchsend.web.jobs.list_preview import file_problems
+from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.rendering import page, part
+from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
+from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.editing import CHANGING, lines
+from batchsend.web.views.opening import open_campaign
+from batchsend.web.views.step_page import discard_draft, draft_of, refuse
+
+
+async def show(request: web.Request) -> web.Response:
+    """Shows the editor, even for a campaign file with errors."""
+    found = await asyncio.to_thread(open_campaign, request)
+    draft = draft_of(request)
+    return page(
+        request,
+        "campaign_file.html.j2",
+        file=found.file,
+        name=found.campaign.name if found.campaign else found.file.stem,
+        problems=found.problems,
+        text=draft.typed.get("text", found.text),
+        loaded=draft.typed.get("loaded", fingerprint(found.content)),
+        typed=draft.typed,
+        errors=draft.errors,
+    )
+
+
+async def save_file(request: web.Request) -> web.Response:
+    """Saves the campaign file, even one with errors; the page shows them.
+
+    A file that names files which may not be shown is not saved, because the scheduler could start it.
+    """
+    file = (await asyncio.to_thread(open_campaign, request)).file
+    form = await request.post()
+    discard_draft(request, form)
+    text, loaded = str(form.get("text", "")), str(form.get("loaded", ""))
+    try:
+        await asyncio.to_thread(_check_files, request.app[FOLDER], file, lines(text).encode())
+        async with request.app[CHANGING]:
+            await asyncio.to_thread(save, file.path, text, loaded=loaded)
+    except BatchsendError as error:
+        if isinstance(error, ChangedMeanwhileError):
+            # Saving again overwrites the file.
+            loaded = fingerprint(await asyncio.to_thread(file.path.read_bytes))
+        raise refuse(request, {"text": lines(text), "loaded": loaded}, {"text": str(error)}) from error
+    session(request).drafts.pop(request.path, None)
+    session(request).notify(f"{file.path.name} is saved.")
+    raise web.HTTPSeeOther(request.path)
+
+
+async def try_file(request: web.Request) -> web.Response:
+    """Shows what is wrong with the campaign file in the editor, as a part of the page."""
+    file = (await asyncio.to_thread(open_campaign, request)).file
+    content = lines(str((await request.post()).get("text", ""))).encode()
+    try:
+        await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
+        problems = await request.app[LIST_READER].run(file_problems, file.path, content)
+    except BatchsendError as error:
+        problems = [str(error)]
+    return web.Response(text=part("file_problems.html.j2", problems=problems), content_type="text/html")
+
+
+def _check_files(folder: WebFolder, file: CampaignFile, content: bytes) -> None:
+    """Raises `BatchsendError` if the campaign file with this content names files that may not be shown."""
+    try:
+        campaign = parse_campaign(file.path, content)
+    except ForbiddenFileError:
+        raise
+    except BatchsendError:
+        return
+    folder.check(campaign)

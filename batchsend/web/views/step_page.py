@@ -1,0 +1,168 @@
+"""What the pages of the steps share: the bar of steps, the states, forms that are kept, and the way on and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import BatchsendError
+from batchsend.web.auth.middleware import session
+from batchsend.web.auth.sessions import Draft
+from batchsend.web.folder import CampaignFile
+from batchsend.web.jobs.present_check import present_check
+from batchsend.web.jobs.registry import JOBS, JobState, environment_of
+from batchsend.web.jobs.step_facts import facts
+from batchsend.web.rendering import page, part
+from batchsend.web.steps import STEPS, Problem, State, Status, Step, next_step, statuses
+from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.opening import OpenCampaign, open_campaign
+
+_NO_DRAFT = Draft()
+#: The field of the button that gives a draft up.
+DISCARD = "discard"
+
+
+@dataclass(frozen=True)
+class PresentSteps:
+    """The steps of a campaign and their states, which come from the check `check`, if there is one.
+
+    `working`: how far that check has come; `None` if it has ended.
+    """
+
+    steps: tuple[Step, ...]
+    status: Mapping[str, Status]
+    texts: int = 0
+    check: str | None = None
+    working: JobState | None = None
+
+    @property
+    def under_way(self) -> bool:
+        return self.working is not None
+
+    @property
+    def next(self) -> Step | None:
+        return next_step(self.steps, self.status)
+
+    def titled(self, name: str) -> Step:
+        return next(step for step in self.steps if step.name == name)
+
+    def before(self, name: str) -> Step | None:
+        """Returns the step before this one; `None` before the first."""
+        index = self._index(name)
+        return self.steps[index - 1] if index else None
+
+    def after(self, name: str) -> Step:
+        return self.steps[min(self._index(name) + 1, len(self.steps) - 1)]
+
+    def number(self, name: str) -> int:
+        return self._index(name) + 1
+
+    def _index(self, name: str) -> int:
+        return [step.name for step in self.steps].index(name)
+
+
+async def steps_of(request: web.Request, file: CampaignFile, campaign: Campaign) -> PresentSteps:
+    """Returns the steps with their states. Starts a check in the background if something has changed."""
+    return await asyncio.to_thread(_steps_of, request, file, campaign)
+
+
+def _steps_of(request: web.Request, file: CampaignFile, campaign: Campaign) -> PresentSteps:
+    steps, folder = request.app[STEPS], request.app[FOLDER]
+    current = session(request)
+    environment = environment_of(current.user, named=current.password_version is not None)
+    try:
+        name, state = present_check(request.app[JOBS], folder, file, campaign, current.user, environment)
+    except BatchsendError as error:
+        broken = {step.name: Status(State.UNCHECKED) for step in steps}
+        last = Status(State.ATTENTION, problems=(Problem(steps[-2].name, str(error)),))
+        return PresentSteps(steps, {**broken, steps[-2].name: last})
+    return _after(steps, name, state)
+
+
+def checked_steps(request: web.Request, check: str) -> PresentSteps:
+    """Returns the steps with the states that a check has found. Blocks. Raises `NotFoundError`."""
+    return _after(request.app[STEPS], check, request.app[JOBS].state(check))
+
+
+def _after(steps: tuple[Step, ...], check: str, state: JobState) -> PresentSteps:
+    found = facts(state)
+    working = None if state.is_over else state
+    return PresentSteps(steps, statuses(steps, found), found.texts, check, working)
+
+
+async def open_step(request: web.Request) -> tuple[OpenCampaign, Campaign]:
+    """Reads the campaign of a step's page. A campaign file with errors is mended on the campaign's own page."""
+    found = await asyncio.to_thread(open_campaign, request)
+    if found.campaign is not None:
+        try:
+            request.app[FOLDER].check(found.campaign)
+        except BatchsendError:
+            pass
+        else:
+            return found, found.campaign
+    raise web.HTTPSeeOther(found.file.url)
+
+
+def draft_of(request: web.Request) -> Draft:
+    """Returns the form of this page that could not be saved; an empty one if there is none."""
+    return session(request).drafts.get(request.path, _NO_DRAFT)
+
+
+async def step_page(
+    request: web.Request, found: OpenCampaign, campaign: Campaign, name: str, template: str, **values: Any
+) -> web.Response:
+    """Shows the page of a step. `template` extends `step.html.j2`."""
+    draft = draft_of(request)
+    steps = await steps_of(request, found.file, campaign)
+    return page(
+        request,
+        template,
+        file=found.file,
+        campaign=campaign,
+        name=campaign.name,
+        steps=steps,
+        step=steps.titled(name),
+        typed=draft.typed,
+        errors=draft.errors,
+        **values,
+    )
+
+
+def refuse(request: web.Request, form: Mapping[str, Any], errors: Mapping[str, str]) -> web.HTTPSeeOther:
+    """Returns the way back to the page of a form that was not saved. `errors`: field -> what is wrong with it."""
+    typed = {name: value for name, value in form.items() if isinstance(value, str) and name != "csrf"}
+    session(request).keep(request.path, Draft(typed, errors))
+    return web.HTTPSeeOther(request.path)
+
+
+def saved(request: web.Request, file: CampaignFile, name: str, notice: str = "") -> web.HTTPSeeOther:
+    """Returns the way from a step that was saved to the next one."""
+    session(request).drafts.pop(request.path, None)
+    if notice:
+        session(request).notify(notice)
+    steps = [step.name for step in request.app[STEPS]]
+    return web.HTTPSeeOther(f"{file.url}/{steps[steps.index(name) + 1]}")
+
+
+def discard_draft(request: web.Request, form: Mapping[str, Any]) -> None:
+    """Leads back to the page, without the draft, if the user has given it up."""
+    if DISCARD in form:
+        session(request).drafts.pop(request.path, None)
+        raise web.HTTPSeeOther(request.path)
+
+
+async def states(request: web.Request) -> web.Response:
+    """Returns the bar of steps of a page, or the overview of the states, as a part of the page."""
+    found, campaign = await open_step(request)
+    steps = await steps_of(request, found.file, campaign)
+    name = request.query.get("step", "")
+    if name in steps.status:
+        html = part("step_bar.html.j2", file=found.file, steps=steps, step=steps.titled(name))
+    else:
+        html = part("overview.html.j2", file=found.file, steps=steps)
+    return web.Response(text=html, content_type="text/html")

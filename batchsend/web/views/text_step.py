@@ -1,0 +1,114 @@
+"""The step "Text": what the text says, tried on the rows of the list while it is typed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.sample import is_sample_text
+from batchsend.errors import BatchsendError
+from batchsend.web.folder import NotFoundError
+from batchsend.web.jobs.list_preview import read_list, render_row
+from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.rendering import part
+from batchsend.web.steps import TEXT, Page
+from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
+from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.editing import lines
+from batchsend.web.views.opening import open_campaign
+from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
+
+#: Bytes of a text in the editor.
+_LARGEST_TEXT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Editor:
+    """A file in an editor. `loaded`: the fingerprint of the file on disk; `problem`: why it cannot be edited."""
+
+    name: str
+    text: str = ""
+    loaded: str = ""
+    problem: str | None = None
+    is_sample: bool = False
+
+
+async def show(request: web.Request) -> web.Response:
+    """Shows the editor."""
+    found, campaign = await open_step(request)
+    number = draft_of(request).typed.get("number") or request.query.get("text", "0")
+    view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
+    return await step_page(
+        request,
+        found,
+        campaign,
+        TEXT,
+        "text_step.html.j2",
+        view=view,
+        number=number,
+        editor=await asyncio.to_thread(_editor, campaign, number),
+        templates=[file.name for file in campaign.templates],
+    )
+
+
+async def save_text(request: web.Request) -> web.Response:
+    """Saves the text. A text that was changed by others in the meantime is not overwritten at once."""
+    found, campaign = await open_step(request)
+    form = await request.post()
+    discard_draft(request, form)
+    number, text, loaded = (str(form.get(name, "")) for name in ("number", "text", "loaded"))
+    path = _template(campaign, number)
+    try:
+        await asyncio.to_thread(save, path, text, loaded=loaded)
+    except BatchsendError as error:
+        typed = {"number": number, "text": lines(text), "loaded": loaded}
+        if isinstance(error, ChangedMeanwhileError):
+            # Saving again overwrites the file.
+            typed["loaded"] = fingerprint(await asyncio.to_thread(path.read_bytes))
+        raise refuse(request, typed, {"text": str(error)}) from error
+    raise saved(request, found.file, TEXT, f"{path.name} is saved.")
+
+
+async def try_text(request: web.Request) -> web.Response:
+    """Shows a row's text as the editor's template makes it, as a part of the page."""
+    found = await asyncio.to_thread(open_campaign, request)
+    form = await request.post()
+    if found.campaign is None:
+        return _part(None, None)
+    request.app[FOLDER].check(found.campaign)
+    path = _template(found.campaign, str(form.get("number", "0")))
+    row = str(form.get("row", "")).strip()
+    wanted = int(row) if row.isdecimal() and len(row) < 9 else None
+    text = lines(str(form.get("text", "")))
+    shown = await request.app[LIST_READER].run(render_row, found.file.path, found.content, path, text, wanted)
+    return _part(shown, wanted)
+
+
+def _part(shown: object, wanted: int | None) -> web.Response:
+    return web.Response(text=part("text.html.j2", t=shown, wanted=wanted), content_type="text/html")
+
+
+def _template(campaign: Campaign, number: str) -> Path:
+    """Returns a template file by its number on the page. Raises `NotFoundError`."""
+    if not number.isdecimal() or int(number) >= len(campaign.templates):
+        raise NotFoundError("The campaign now has another text. Reload its page.")
+    return campaign.templates[int(number)]
+
+
+def _editor(campaign: Campaign, number: str) -> Editor:
+    try:
+        file = _template(campaign, number)
+        if file.stat().st_size > _LARGEST_TEXT:
+            return Editor(file.name, problem=f"{file.name}: is too large to edit here.")
+        content = file.read_bytes()
+        text = lines(content.decode("utf-8-sig"))
+        return Editor(file.name, text, fingerprint(content), is_sample=is_sample_text(file))
+    except (OSError, UnicodeDecodeError, NotFoundError) as error:
+        return Editor("", problem=f"The text cannot be shown: {error}")
+
+
+PAGES = (Page("GET", "", show), Page("POST", "", save_text), Page("POST", "/try", try_text))

@@ -1,0 +1,257 @@
+"""The steps of a campaign: their states come from a check of the present files, and nothing typed is lost."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from web_client import Answer, Clicker, Served, serving
+from world import World, customers
+
+from batchsend.errors import (
+    BatchsendError,
+    ColumnsError,
+    CombinedError,
+    ListError,
+    SettingsError,
+    TemplateError,
+)
+from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
+from batchsend.web.views.all_steps import ALL_STEPS
+
+NAMES = [step.name for step in ALL_STEPS]
+SPRING = "/campaign/here/campaign"
+
+
+@pytest.fixture
+def new_world(tmp_path: Path) -> World:
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    rows = [{**row, "OK": "Y" if number % 2 else "N"} for number, row in enumerate(customers(10))]
+    return World(folder).write(rows, campaign='[recipients]\nconsent = { column = "OK", yes = ["Y"] }')
+
+
+@pytest.fixture
+def served(new_world: World) -> Iterator[Served]:
+    with serving(new_world) as server:
+        yield server
+
+
+def checked(clicker: Clicker, campaign: str = SPRING) -> Answer:
+    """Returns the campaign's page once its check has ended."""
+    deadline = time.monotonic() + 60
+    while "hx-get" in (answer := clicker.get(campaign)).text:
+        assert time.monotonic() < deadline, answer.plain
+        time.sleep(0.1)
+    return answer
+
+
+def states_of(answer: Answer) -> dict[str, str]:
+    """Returns what the campaign's page says of each step."""
+    found = re.findall(r'<li class="([\w-]+)">.*?id="step-(\w+)"', answer.text, re.DOTALL)
+    return {name: state for state, name in found}
+
+
+problems = st.builds(Problem, st.sampled_from(NAMES), st.text(min_size=1), st.booleans())
+any_facts = st.builds(
+    Facts,
+    checked=st.booleans(),
+    complete=st.booleans(),
+    problems=st.lists(problems, max_size=4),
+    texts=st.integers(0, 5),
+    sent=st.booleans(),
+)
+
+
+@given(any_facts)
+def test_no_step_is_done_without_a_check_that_judged_every_row(found: Facts) -> None:
+    status = statuses(ALL_STEPS, found)
+    for name in NAMES:
+        mine = [problem for problem in found.problems if problem.step == name]
+        assert (status[name].state is State.ATTENTION) == bool(mine)
+        if status[name].state is State.DONE:
+            assert found.checked
+            assert found.complete
+    if any(problem.blocks for problem in found.problems):
+        assert State.DONE not in (status["check"].state, status["send"].state)
+
+
+@given(any_facts)
+def test_the_next_step_is_the_first_that_keeps_texts_from_being_sent(found: Facts) -> None:
+    step = next_step(ALL_STEPS, statuses(ALL_STEPS, found))
+    blocked = [name for name in NAMES if any(one.step == name and one.blocks for one in found.problems)]
+    assert (step.name if step else None) == (blocked[0] if blocked else None)
+
+
+def test_each_error_belongs_to_the_step_in_which_it_is_fixed() -> None:
+    suppress = Path("optouts.csv")
+    error = CombinedError(
+        [
+            ListError("list.csv", ["empty", "too large"]),
+            ListError(suppress, "no such file"),
+            ColumnsError("list.csv", "no customers"),
+            TemplateError("text.j2", "line 1"),
+            SettingsError("no password"),
+            BatchsendError("another name"),
+        ]
+    )
+    steps = [problem.step for problem in problems_of(error, [suppress])]
+    assert steps == ["list", "list", "when", "columns", "text", "sender", "check"]
+
+
+def test_a_step_needs_one_line() -> None:
+    async def show(_: object) -> object: ...
+
+    more = (*ALL_STEPS, Step("thanks", "Thanks", "Who says thanks?", (Page("GET", "", show),)))  # type: ignore[arg-type]
+    assert statuses(more, Facts())["thanks"].state is State.UNCHECKED
+
+
+@pytest.mark.parametrize("step", [name for name in NAMES if name not in ("check", "send")])
+def test_every_step_has_a_page_with_the_bar_and_a_way_back(served: Served, step: str) -> None:
+    page = served.signed_in().get(f"{SPRING}/{step}")
+    assert page.status == 200
+    assert re.findall(r'id="step-(\w+)" href="[^"]+" aria-current="step"', page.text) == [step]
+    assert [f"{SPRING}/{name}" in page.text for name in NAMES] == [True] * len(NAMES)
+    assert f"Step {NAMES.index(step) + 1} of {len(NAMES)}" in page.plain
+    assert "Back" in page.plain
+
+
+def test_the_states_follow_the_files(served: Served, new_world: World) -> None:
+    clicker = served.signed_in()
+    assert set(states_of(clicker.get(SPRING)).values()) <= {"unchecked", "done", "not-yet"}
+    done = checked(clicker)
+    assert states_of(done) == {**dict.fromkeys(NAMES, "done"), "send": "not-yet"}
+    assert "5 texts ready to send" in done.plain
+
+    text = new_world.folder / "message.txt.j2"
+    text.write_text("Hi {{ first_nam }}", encoding="utf-8")
+    # The page never shows the state of the earlier files.
+    assert "done" not in states_of(clicker.get(SPRING)).values()
+    wrong = checked(clicker)
+    assert states_of(wrong) == {**dict.fromkeys(NAMES, "not-yet"), "text": "attention"}
+    assert "Next: Text" in wrong.plain
+
+    text.write_text('{% include "footer.txt" %} {{ first_name }}', encoding="utf-8")
+    (new_world.folder / "footer.txt").write_text("Bye {{ last_name }}", encoding="utf-8")
+    assert states_of(checked(clicker))["text"] == "attention"
+    (new_world.folder / "footer.txt").write_text("Bye", encoding="utf-8")
+    assert states_of(checked(clicker))["text"] == "done"
+
+    rows = [
+        {**row, "OK": "Y", "Phone": "555-01" if not number else row["Phone"]}
+        for number, row in enumerate(customers(4))
+    ]
+    new_world.write_list(rows)
+    listed = checked(clicker)
+    assert states_of(listed)["list"] == "attention"
+    assert "1 row cannot be sent as it is." in listed.plain
+    assert "3 texts ready to send" in listed.plain
+
+
+def test_the_same_files_are_checked_once(served: Served, new_world: World) -> None:
+    first, second = served.signed_in(), served.signed_in()
+    checked(first)
+    requests = new_world.folder / ".batchsend" / "web"
+    names = sorted(requests.glob("*.request.json"))
+    for step in ("", "/list", "/text", "/check"):
+        second.get(f"{SPRING}{step}")
+    assert sorted(requests.glob("*.request.json")) == names
+    assert "Send 5 texts?" in second.get(f"{SPRING}/check").plain
+
+
+def test_an_opt_out_is_noticed(served: Served, new_world: World) -> None:
+    clicker = served.signed_in()
+    checked(clicker)
+    new_world.run(
+        "optouts", "add", "--customer", "customer-5", "--reason", "x", "--ledger", ".batchsend/ledger.db"
+    )
+    assert "4 texts ready to send" in checked(clicker).plain
+
+
+def test_no_consent_column_is_said(served: Served) -> None:
+    clicker = served.signed_in()
+    saved = clicker.post(f"{SPRING}/columns", {"consent": "", "yes": "Y"})
+    assert "The columns are saved" in saved.plain
+    page = checked(clicker)
+    assert states_of(page)["columns"] == "attention"
+    assert "No column says who agreed to texts." in page.plain
+    # It does not keep anyone from sending.
+    assert "10 texts ready to send" in page.plain
+
+
+def test_saving_leads_to_the_next_step(served: Served) -> None:
+    clicker = served.signed_in()
+    text = clicker.get(f"{SPRING}/text")
+    forms = {
+        "columns": {"column.phone": "Phone", "consent": "OK", "yes": "Y"},
+        "text": {"text": "Hi {{ first_name }}", "number": "0", "loaded": text.hidden("loaded")},
+        "sender": {"department_label": "Service"},
+        "when": {"rate": "5", "quiet_hours": "TCPA"},
+    }
+    for step, form in forms.items():
+        answer = clicker.submit(f"{SPRING}/{step}", form)
+        following = NAMES[NAMES.index(step) + 1]
+        assert (answer.status, answer.headers["Location"]) == (303, f"{SPRING}/{following}"), step
+
+
+def test_what_was_typed_is_kept_until_it_is_saved_or_given_up(served: Served, new_world: World) -> None:
+    clicker = served.signed_in()
+    before = (new_world.folder / "campaign.toml").read_bytes()
+    typed = {"department_uuid": "not an id!", "user_uuid": "mine", "department_label": "Parts"}
+    refused = clicker.submit(f"{SPRING}/sender", typed)
+    assert (refused.status, refused.headers["Location"]) == (303, f"{SPRING}/sender")
+    page = clicker.get(f"{SPRING}/sender")
+    assert re.search(r"<title>\s*Error: ", page.text)
+    assert re.search(
+        r'id="department_uuid"[^>]*aria-describedby="[^"]*department_uuid-error"[^>]*aria-invalid', page.text
+    )
+    assert 'href="#department_uuid"' in page.text
+    for _ in range(2):  # also after the page was loaded again
+        page = clicker.get(f"{SPRING}/sender")
+        assert 'value="not an id!"' in page.text
+        assert 'value="Parts"' in page.text
+    assert (new_world.folder / "campaign.toml").read_bytes() == before
+    # Another user does not see it.
+    assert "not an id!" not in served.signed_in().get(f"{SPRING}/sender").text
+    given_up = clicker.post(f"{SPRING}/sender", {**typed, "discard": "yes"})
+    assert "not an id!" not in given_up.text
+    assert "Error: " not in given_up.text
+
+
+def test_a_text_that_others_changed_is_not_overwritten_at_once(served: Served, new_world: World) -> None:
+    clicker = served.signed_in()
+    form = {"number": "0", "loaded": clicker.get(f"{SPRING}/text").hidden("loaded"), "text": "Hi from me"}
+    text = new_world.folder / "message.txt.j2"
+    text.write_text("Hi from others", encoding="utf-8")
+    page = clicker.post(f"{SPRING}/text", form)
+    assert "changed by someone else" in page.plain
+    assert "Hi from me" in page.text
+    assert text.read_text(encoding="utf-8") == "Hi from others"
+    clicker.post(f"{SPRING}/text", {**form, "loaded": page.hidden("loaded")})
+    assert text.read_text(encoding="utf-8") == "Hi from me"
+
+
+def test_a_campaign_file_with_errors_leads_to_its_own_page(served: Served, new_world: World) -> None:
+    (new_world.folder / "campaign.toml").write_text('name = "Spring"\nlist = 5\n', encoding="utf-8")
+    clicker = served.signed_in()
+    for step in ("list", "text", "check"):
+        page = clicker.get(f"{SPRING}/{step}")
+        assert page.url == SPRING
+        assert "Fix the campaign file first" in page.plain
+    assert "list" in clicker.get(f"{SPRING}/file").plain
+
+
+def test_the_sample_is_marked(served: Served) -> None:
+    clicker = served.signed_in()
+    clicker.post("/campaigns", {"name": "New"})
+    page = checked(clicker, "/campaign/here/New")
+    assert "This is the sample list." in page.plain
+    assert "This is the sample text." in page.plain
+    assert "still the sample's" in page.plain
+    assert "Next: Sender" in page.plain
+    assert "Sample" in clicker.get("/campaign/here/New/list").plain
