@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,8 +37,8 @@ _SERVER_SETTINGS = {
 #: The parameter of a ledger's URL that limits the connections of a process, and the least that it may be.
 CONNECTIONS = "connections"
 FEWEST_CONNECTIONS = 8
-#: A worker's connections beside one for each run that it sends: two for transactions, one for its leases, one for its
-#: slots and three for its jobs. Other processes use fewer.
+#: A worker's connections beside one for each run that it sends: two for transactions, one each for leases, slots and
+#: jobs, and two that listen. Other processes use fewer.
 _WORKER_CONNECTIONS = 7
 
 
@@ -125,6 +125,15 @@ class KeptConnection:
             except SQLAlchemyError:
                 self.close()
                 raise
+
+    def wait(self, channel: str, seconds: float) -> None:
+        """Waits until a channel is notified. Returns at once where it begins to listen, or does so again."""
+        if self._connection is not None:
+            driver: Any = self._connection.connection.dbapi_connection
+            # A lost connection is noticed by the next statement.
+            with suppress(self._connection.dialect.loaded_dbapi.Error):
+                list(driver.notifies(timeout=seconds, stop_after=1))
+        self.execute(text(f"LISTEN {channel}"), {})
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
