@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import webbrowser
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -37,7 +38,16 @@ from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.steps import STEPS
-from batchsend.web.views import approval, campaign_file, campaigns, editing, login, run_actions, step_page
+from batchsend.web.views import (
+    approval,
+    campaign_file,
+    campaigns,
+    editing,
+    list_upload,
+    login,
+    run_actions,
+    step_page,
+)
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import check as checking
 from batchsend.web.views import history as history_page
@@ -158,6 +168,8 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[list_upload.UPLOADS] = {}
+    app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)

@@ -198,3 +198,35 @@ def test_a_reading_holds_up_no_other_user(endless: World) -> None:
         assert "Reading the list" in ann.raw("GET", f"{ENDLESS}/list").plain
         assert "3 rows" in bob.get("/campaign/here/campaign/list").plain
         assert "Nothing is sent by a check" not in bob.check("/campaign/here/campaign")[1].plain
+
+
+@pytest.mark.system
+def test_an_uploaded_list_waits_for_its_turn_and_can_be_canceled(endless: World) -> None:
+    """A user whose processes are all busy uploads a list."""
+    text = (endless.folder / "endless.toml").read_text(encoding="utf-8")
+    for number in range(3):
+        (endless.folder / f"endless-{number}.toml").write_text(text, encoding="utf-8")
+    page = "/campaign/here/campaign/list"
+    with serving(endless) as served:
+        clicker = served.signed_in()
+        for number in range(3):
+            assert "Cancel" in clicker.raw("GET", f"/campaign/here/endless-{number}/list").plain
+        content = b"Customer UUID,First Name\ncustomer-new,Ann\n"
+        assert clicker.send_file(page, "may.csv", content).status == 303
+        waiting = clicker.raw("GET", page)
+        assert "may.csv" in waiting.plain
+        assert "in the queue" in waiting.plain
+        assert "in the queue" in clicker.raw("GET", f"{page}/upload/progress").plain
+        assert (endless.folder / "may.csv").exists()
+        left = clicker.submit(f"{page}/upload/cancel")
+        assert (left.status, left.headers["Location"]) == (303, page)
+        assert "may.csv was not used, because you canceled it" in clicker.raw("GET", page).plain
+        assert not (endless.folder / "may.csv").exists()
+        assert 'list = "customers.csv"' in (endless.folder / "campaign.toml").read_text(encoding="utf-8")
+
+        # The same list again, and this time another one makes room for it.
+        assert clicker.send_file(page, "may.csv", content).status == 303
+        for number in range(3):
+            clicker.submit(f"/campaign/here/endless-{number}/list/cancel")
+        assert "may.csv is now the campaign's list" in clicker.get(page).plain
+        assert 'list = "may.csv"' in (endless.folder / "campaign.toml").read_text(encoding="utf-8")

@@ -131,11 +131,6 @@ def read_list(path: Path, content: bytes) -> ListView:
     )
 
 
-def check_list(path: Path, campaign_path: Path, content: bytes) -> None:
-    """Raises `ListError` if this file could not be the campaign's list, whatever its columns are called."""
-    _list(parse_campaign(campaign_path, content), path)
-
-
 def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
     """Renders a row with the text in the editor. `wanted`: the row's number; `None`: the first row.
 

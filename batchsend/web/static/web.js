@@ -59,6 +59,37 @@
     });
   }
 
+  // Shows how much of a file is sent, with a button that gives it up.
+  const sending = (event) => event.target.closest && event.target.closest("form[data-drop]");
+  const showSent = (form, shown) => {
+    form.querySelector(".sending").hidden = !shown;
+    form.querySelector("button:not([data-abort])").hidden = shown;
+  };
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const form = sending(event);
+    if (form) showSent(form, true);
+  });
+  document.addEventListener("htmx:xhr:progress", (event) => {
+    const form = sending(event);
+    if (!form || !event.detail.lengthComputable) return;
+    const percent = Math.floor((100 * event.detail.loaded) / event.detail.total);
+    const name = form.querySelector("input[type=file]").files[0].name;
+    form.querySelector(".sending label").textContent = `Sending ${name}: ${percent}%`;
+    form.querySelector(".sending progress").value = percent;
+    const said = form.querySelector(".sending [role=status]");
+    if (percent % 25 === 0) said.textContent = `${percent}% sent`;
+  });
+  for (const name of ["htmx:xhr:abort", "htmx:sendError", "htmx:responseError"]) {
+    document.addEventListener(name, (event) => {
+      const form = sending(event);
+      if (form) showSent(form, false);
+    });
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-abort]");
+    if (button) htmx.trigger(button.form, "htmx:abort");
+  });
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-insert], button[data-row]");
     if (!button) return;

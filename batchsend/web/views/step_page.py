@@ -100,7 +100,7 @@ async def open_step(request: web.Request) -> tuple[OpenCampaign, Campaign]:
     found = await asyncio.to_thread(open_campaign, request)
     if found.campaign is not None:
         try:
-            request.app[FOLDER].check(found.campaign)
+            await asyncio.to_thread(request.app[FOLDER].check, found.campaign)
         except BatchsendError:
             pass
         else:
