@@ -9,6 +9,7 @@ import socket
 import webbrowser
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
@@ -60,6 +61,7 @@ DEFAULT_PORT = 8397
 _MORE_PORTS = 20
 #: Seconds that requests under way get when the server stops.
 _CLOSING = 2.0
+_THREADS = 32
 #: The largest form without a file, in bytes.
 _LARGEST_FORM = 4_000_000
 #: The file that sends the browser to the link.
@@ -173,6 +175,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[STEPS] = ALL_STEPS
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
+    app.on_startup.append(_warm_up)
     app.on_cleanup.append(_close)
     app.add_routes(_routes())
     return app
@@ -227,6 +230,12 @@ def _routes() -> list[web.RouteDef]:
 
 async def _end_streams(app: web.Application) -> None:
     app[run_page.ENDING].set()
+
+
+async def _warm_up(app: web.Application) -> None:
+    # Pages read files and ledgers in threads. One that waits for a locked ledger must not hold up the others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
+    app[READERS].warm_up()
 
 
 async def _close(app: web.Application) -> None:

@@ -115,6 +115,10 @@ class Readers:
 
         return asyncio.run_coroutine_threadsafe(begin(), self._loop).result()
 
+    def warm_up(self) -> None:
+        """Starts a first process, so that the first page does not wait for one."""
+        self.begin("", len, ())
+
     def keep(
         self, key: Hashable, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs
     ) -> Reading[R]:
