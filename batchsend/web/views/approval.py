@@ -180,7 +180,8 @@ async def refuse(request: web.Request) -> web.Response:
     def store(ledger: Ledger) -> None:
         record_refusal(ledger, asked.approval, person, reason)
 
-    await _answer(request, asked, store, "Refused. It is not sent.")
+    is_own = is_same_person(asked.approval.asked_by, person.os_user)
+    await _answer(request, asked, store, "Withdrawn." if is_own else "Refused. It is not sent.")
     raise web.HTTPSeeOther(f"{asked.url}?check={check}")
 
 
