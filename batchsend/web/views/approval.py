@@ -17,7 +17,7 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, GuardError
-from batchsend.ledger.approvals import Approval, ApprovalState, approval_by_id, open_request
+from batchsend.ledger.approvals import Approval, ApprovalState, approval_by_id
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import Person
@@ -84,17 +84,6 @@ def approval_of_check(
     latest = known.requests[0] if known.requests else None
     url = f"{approval_url(file, latest)}?check={check}" if latest is not None else None
     return Shown(latest, known.earlier, known.approved_for(session(request).user), url)
-
-
-def open_approval(folder: WebFolder, campaign: Campaign) -> Approval | None:
-    """Returns the campaign's request that waits for an answer. Blocks. Raises `BatchsendError`."""
-    if not campaign.guards.approval:
-        return None
-    start = prepare(campaign, ledger=folder.ledger)
-    with campaign_ledger(folder, campaign) as found:
-        if found is None:
-            return None
-        return open_request(found.ledger, campaign.name, start.settings.base_url)
 
 
 async def ask(request: web.Request) -> web.Response:
