@@ -90,6 +90,8 @@ async def ask(request: web.Request) -> web.Response:
     """Asks for the approval of what a check showed."""
     file, campaign = await asyncio.to_thread(usable_campaign, request)
     check = request.match_info["check"]
+    if not await asyncio.to_thread(_is_check_of, request, check, file):
+        raise NotFoundError("This campaign has no such check. Check it again.")
     found = await asyncio.to_thread(request.app[JOBS].to_approve, check)
     if found is None:
         raise web.HTTPSeeOther(f"{file.url}/check/{check}")
