@@ -74,7 +74,7 @@ async def steps_of(request: web.Request, file: CampaignFile, campaign: Campaign)
 def _steps_of(request: web.Request, file: CampaignFile, campaign: Campaign) -> PresentSteps:
     steps, folder = request.app[STEPS], request.app[FOLDER]
     current = session(request)
-    environment = environment_of(current.user, named=current.password_version is not None)
+    environment = environment_of(current.user, named=current.is_named)
     try:
         name, state = present_check(request.app[JOBS], folder, file, campaign, current.user, environment)
     except BatchsendError as error:
