@@ -32,7 +32,7 @@ from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
 from batchsend.web.connections import Connection, Limits, RequestRefusedError
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
-from batchsend.web.jobs.list_process import LIST_READER, ListReader
+from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
@@ -162,7 +162,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
     app[login.LINES] = login.lines()
     app[login.BY_LINK] = not options.shared
-    app[LIST_READER] = ListReader(folder.only_below)
+    app[READERS] = Readers(folder.only_below)
     app[JOBS] = Jobs(folder.state, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
@@ -222,7 +222,7 @@ async def _end_streams(app: web.Application) -> None:
 
 
 async def _close(app: web.Application) -> None:
-    app[LIST_READER].close()
+    await app[READERS].close()
 
 
 async def _health(_request: web.Request) -> web.Response:

@@ -94,7 +94,12 @@ class Clicker:
         return answer
 
     def get(self, path: str) -> Answer:
-        return self._follow(self.raw("GET", path))
+        """Loads a page, and loads it again until its list has been read."""
+        deadline = time.monotonic() + 60
+        while 'id="reading"' in (answer := self._follow(self.raw("GET", path))).text:
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.1)
+        return answer
 
     def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
         """Sends a form with the token of the current page, or of the first page."""

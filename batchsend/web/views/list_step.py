@@ -13,11 +13,19 @@ from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import receives_upload, session, upload_of
 from batchsend.web.connections import receiving
 from batchsend.web.folder import CampaignFile
-from batchsend.web.jobs.list_preview import check_list, read_list
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.list_preview import check_list
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.uploads import save_upload
 from batchsend.web.views.editing import CHANGING, change, relative
+from batchsend.web.views.list_reading import (
+    cancel,
+    list_reading,
+    page_before,
+    progress,
+    read_again,
+    view_of,
+)
 from batchsend.web.views.opening import campaign_file_of, open_file
 from batchsend.web.views.step_page import open_step, refuse, step_page
 
@@ -25,7 +33,8 @@ from batchsend.web.views.step_page import open_step, refuse, step_page
 async def show(request: web.Request) -> web.Response:
     """Shows the list as it was read, and the form for another one."""
     found, campaign = await open_step(request)
-    view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
+    reading = await list_reading(request, found)
+    view = await view_of(request, reading)
     return await step_page(
         request,
         found,
@@ -33,8 +42,10 @@ async def show(request: web.Request) -> web.Response:
         LIST,
         "list_step.html.j2",
         view=view,
+        reading=reading,
+        before=page_before(request, found.file.url),
         is_pattern=is_pattern(campaign.list),
-        is_sample=await asyncio.to_thread(is_sample_list, view.path),
+        is_sample=view is not None and await asyncio.to_thread(is_sample_list, view.path),
     )
 
 
@@ -64,7 +75,9 @@ async def _use_list(request: web.Request, file: CampaignFile, saved: Path) -> No
                 f"{saved.name} was saved next to the campaign, but the campaign file must be fixed first."
             )
         try:
-            await request.app[LIST_READER].run(check_list, saved, file.path, present.content)
+            await request.app[READERS].run(
+                session(request).user, check_list, saved, file.path, present.content
+            )
         except BatchsendError:
             if saved != present.campaign.list:
                 await asyncio.to_thread(saved.unlink, missing_ok=True)
@@ -72,4 +85,10 @@ async def _use_list(request: web.Request, file: CampaignFile, saved: Path) -> No
         await asyncio.to_thread(change, file, present.content, {("list",): relative(saved, file)})
 
 
-PAGES = (Page("GET", "", show), Page("POST", "", upload))
+PAGES = (
+    Page("GET", "", show),
+    Page("POST", "", upload),
+    Page("GET", "/progress", progress),
+    Page("POST", "/cancel", cancel),
+    Page("POST", "/read", read_again),
+)
