@@ -76,8 +76,8 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         # The other problems follow from this one.
         finder.problems.insert(
             0,
-            "The first row looks like a title, not like headers. If the headers are further down, delete the rows "
-            "above them and save the list again",
+            "The first row looks like a title, not like headers. If the headers are further down, name their row "
+            "under [list_options], such as header_row = 3, or delete the rows above them and save the list again",
         )
     if finder.problems or customer_uuid is None:
         raise ColumnsError(campaign.list, finder.problems)

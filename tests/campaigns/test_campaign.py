@@ -182,7 +182,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "unusual": "warn",
         },
         "schedule": None,
-        "list_options": dict.fromkeys(("sheet", "hidden_rows", "encoding", "delimiter")),
+        "list_options": dict.fromkeys(("sheet", "hidden_rows", "header_row", "encoding", "delimiter")),
     }
 
 
