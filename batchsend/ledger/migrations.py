@@ -107,17 +107,16 @@ def _to_version_5(connection: Connection) -> None:
 
 
 def _to_version_6(connection: Connection) -> None:
-    """Gives leases locks, runs counters, paces two modes and rows room for changes. Drops columns that no query read.
+    """Gives leases locks, runs counters and rows room for changes. Drops columns that no query read.
 
     A new process takes new leases.
     """
     leases.drop(connection)
     leases.create(connection)
-    for table in (handovers, paces):
-        known = {column["name"] for column in inspect(connection).get_columns(table.name)}
-        for column in (column for column in table.c if column.name not in known):
-            definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+    known = {column["name"] for column in inspect(connection).get_columns(handovers.name)}
+    for column in (column for column in handovers.c if column.name not in known):
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE {handovers.name} ADD COLUMN {definition}"))
     for name in ("host", "process"):
         connection.execute(text(f"ALTER TABLE planned_starts DROP COLUMN {name}"))
     if connection.dialect.name == "postgresql":

@@ -1,11 +1,19 @@
-"""The engine of a ledger on PostgreSQL. Its options limit how long a silently lost connection can block a command."""
+"""Connections to a ledger on PostgreSQL. Options limit how long a silently lost connection can block a command."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from batchsend.ledger.database_errors import ledger_errors
+
+if TYPE_CHECKING:
+    from batchsend.ledger.ledger import Ledger
 
 #: By their libpq names; `tcp_user_timeout` is in milliseconds, the others in seconds.
 _KEEP_ALIVE = {
@@ -86,6 +94,40 @@ def server_options(url: URL, **more: str) -> dict[str, str]:
     return {name: value for name, value in (_KEEP_ALIVE | more).items() if name not in url.query}
 
 
+def run_channel(run_id: int) -> str:
+    """The channel of a run: a process that sent it ended its part."""
+    return f"batchsend_run_{run_id}"
+
+
 def notify(connection: Connection, channel: str, words: str = "") -> None:
     """Wakes the processes that listen to this channel, once the transaction is committed."""
     connection.execute(select(func.pg_notify(channel, words)))
+
+
+class KeptConnection:
+    """A connection of its own for statements that are each a transaction. It is opened when one is executed.
+
+    `settings`: of PostgreSQL, for this connection. May be used from one thread at a time.
+    """
+
+    def __init__(self, ledger: Ledger, **settings: str) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._connection: Connection | None = None
+
+    def execute(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Returns the statement's rows. After a `LedgerError`, the next statement opens a new connection."""
+        with ledger_errors(self._ledger.where):
+            try:
+                self._connection = self._connection or self._ledger.autocommit(**self._settings)
+                result = self._connection.execute(statement, values)
+                return result.all() if result.returns_rows else ()
+            except SQLAlchemyError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()

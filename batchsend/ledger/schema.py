@@ -23,7 +23,6 @@ from sqlalchemy import (
     extract,
     func,
     text,
-    true,
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
@@ -288,9 +287,6 @@ paces = Table(
     Column("next_slot", Double, nullable=False),
     Column("paused_until", Double, nullable=False),
     Column("slowed_at", Double, nullable=False),
-    # Whether slots last long, as long as something else than the rate limits the run, and when that was last right.
-    Column("loose", Boolean, nullable=False, server_default=true()),
-    Column("fits_at", Double, nullable=False, server_default=text("0")),
 )
 
 #: The processes that are alive, each until `lease_until` unless it renews its lease. `owner` marks its claims. A

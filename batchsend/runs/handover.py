@@ -36,12 +36,12 @@ def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
     if ledger.file is not None:
         return False
 
-    from batchsend.sending.cluster.open_runs import end_stopped_runs, open_run
+    from batchsend.sending.cluster.open_runs import end_runs, open_run
 
     if open_run(ledger, run_id) is None:
         return False
     ledger.request_stop(run_id)
-    end_stopped_runs(ledger)
+    end_runs(ledger)
     return True
 
 

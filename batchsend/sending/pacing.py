@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
@@ -60,21 +60,8 @@ class Pause:
     reason: str
 
 
-class Pacing(Protocol):
-    """Says when the next request may leave: `Pacer`, or `cluster.pacing.SharedPacer` for several processes."""
-
-    @property
-    def rate(self) -> float: ...
-    async def slot(self) -> float: ...
-    async def departure(self) -> None: ...
-    def back_off(
-        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
-    ) -> Pause | None: ...
-    def reset_backoff(self) -> None: ...
-
-
-class Pacer:
-    """Gives slots to the requests of one run: at the run's rate, and none during a pause.
+class Pacing(ABC):
+    """Says when the next request may leave: `Pacer`, or `cluster.pacing.SharedPacer` for several processes.
 
     With a slot, a request may be prepared. Opening its connection takes some time or none, so slots far apart can
     lead to requests close together. `departure` therefore keeps the limit when the request leaves. `rate` is in
@@ -84,34 +71,23 @@ class Pacer:
     def __init__(self, rate: float, jitter: random.Random | None = None) -> None:
         self.configured_rate = rate
         self._rate = rate
-        self._bucket = bucket(rate)
-        self._departures = bucket(rate)
         # Spreads retries out; nothing secret depends on it.
         self._jitter = jitter or random.Random()  # noqa: S311
         self._paused_until = 0.0
         self._refusals = 0
-        self._slowed_at = 0.0
 
     @property
     def rate(self) -> float:
         """The present rate: the configured one, or less after an answer that asked to slow down."""
         return self._rate
 
+    @abstractmethod
     async def slot(self) -> float:
         """Waits for a slot and returns its time (the event loop's)."""
-        loop = asyncio.get_running_loop()
-        while True:
-            # The pause may have grown in the meantime.
-            while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait)
-            self._recover(loop.time())
-            await self._bucket.acquire()
-            if self._paused_until <= loop.time():
-                return loop.time()
 
+    @abstractmethod
     async def departure(self) -> None:
         """Waits until a request may leave: in any window of w >= 1 s `ceil(rate * w) + 1` of them at most."""
-        await self._departures.acquire()
 
     def back_off(
         self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
@@ -123,25 +99,56 @@ class Pacer:
         `None` during a longer one.
         """
         time = asyncio.get_running_loop().time()
-        if departed >= self._paused_until:
+        first = departed >= self._paused_until
+        if first:
             self._refusals += 1
-            if slow_down:
-                self._slow_down(time)
         wait = retry_after if retry_after is not None else backoff(self._refusals, self._jitter)
-        if time + wait <= self._paused_until or (departed < self._paused_until and retry_after is None):
+        if time + wait <= self._paused_until or (not first and retry_after is None):
             return None
         self._paused_until = time + wait
-        self._slowed_at = max(self._slowed_at, self._paused_until)
+        self._pause(departed, slow_down=slow_down and first)
         return Pause(wait, reason)
+
+    @abstractmethod
+    def _pause(self, departed: float, *, slow_down: bool) -> None:
+        """Notes that a pause until `_paused_until` began, because of a request that left at `departed`."""
 
     def reset_backoff(self) -> None:
         """Makes the next refusal begin with the shortest back-off, because a request got a final answer."""
         self._refusals = 0
 
-    def _slow_down(self, time: float) -> None:
-        slowest = self.configured_rate * SLOWEST_SHARE
-        self._slowed_at = time
-        self._change_rate(max(slowest, self._rate * SLOW_DOWN))
+    async def _pause_over(self) -> None:
+        loop = asyncio.get_running_loop()
+        # The pause may have grown in the meantime.
+        while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+
+
+class Pacer(Pacing):
+    """Gives slots to the requests of one run that one process sends."""
+
+    def __init__(self, rate: float, jitter: random.Random | None = None) -> None:
+        super().__init__(rate, jitter)
+        self._bucket = bucket(rate)
+        self._departures = bucket(rate)
+        self._slowed_at = 0.0
+
+    async def slot(self) -> float:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._pause_over()
+            self._recover(loop.time())
+            await self._bucket.acquire()
+            if self._paused_until <= loop.time():
+                return loop.time()
+
+    async def departure(self) -> None:
+        await self._departures.acquire()
+
+    def _pause(self, _departed: float, *, slow_down: bool) -> None:
+        self._slowed_at = max(self._slowed_at, self._paused_until)
+        if slow_down:
+            self._change_rate(max(self.configured_rate * SLOWEST_SHARE, self._rate * SLOW_DOWN))
 
     def _recover(self, time: float) -> None:
         if self._rate >= self.configured_rate or time - self._slowed_at < RECOVERY_SECONDS:

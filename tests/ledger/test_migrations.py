@@ -41,8 +41,6 @@ BACK_TO_VERSION_4 = (
     "ALTER TABLE planned_starts ADD COLUMN host TEXT NOT NULL DEFAULT 'front-desk'",
     "ALTER TABLE planned_starts ADD COLUMN process INTEGER NOT NULL DEFAULT 4711",
     *(f"ALTER TABLE handovers DROP COLUMN {name}" for name in COUNTED),
-    "ALTER TABLE paces DROP COLUMN loose",
-    "ALTER TABLE paces DROP COLUMN fits_at",
     "ALTER TABLE messages DROP COLUMN phone_hash",
     "ALTER TABLE superseded DROP COLUMN phone_hash",
 )
@@ -93,8 +91,6 @@ def upgraded_contents(before: Contents) -> Contents:
     for row in after["meta"]:
         if row["name"] == "schema_version":
             row["value"] = str(SCHEMA_VERSION)
-    for row in after.get("paces", []):
-        row.update(loose=1, fits_at=0.0)
     for row in after.get("handovers", []):
         row.update(dict.fromkeys(COUNTED, 0))
     return {"handovers": [], "paces": []} | after | {"leases": []}

@@ -18,7 +18,7 @@ from batchsend.ledger.runs import overview
 from batchsend.ledger.schema import messages
 from batchsend.runs.lookup import state_of
 from batchsend.sending.cluster.leases import Holder, LeaseKeeper
-from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_if_done, end_stopped_runs
+from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_runs
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.locks import campaign_lock
 from batchsend.statuses import Code
@@ -66,7 +66,7 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
         "4 rows = 0 accepted by myKaarma + 0 skipped + 2 need attention + 2 waiting",
         "stopped: a stop was requested",
     )
-    end_stopped_runs(ledger)
+    end_runs(ledger)
     assert shown(ledger)[1] == "ended: a stop was requested"
     assert presence is not None
     keeper.give_up(presence)
@@ -76,7 +76,7 @@ def test_a_run_that_a_refusal_stopped_says_why_and_where(ledger: Ledger) -> None
     run = a_run(ledger)
     close_run(ledger, run, "worker w0: myKaarma does not accept the password.")
     assert shown(ledger)[1] == "stopped: worker w0: myKaarma does not accept the password."
-    end_stopped_runs(ledger)
+    end_runs(ledger)
     assert shown(ledger)[1] == "ended: worker w0: myKaarma does not accept the password."
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_is_done(ledger: Ledger, keeper: LeaseKeeper) -> None:
     mine.close()
     keeper.give_up(own)
     assert shown(ledger)[1] == "all rows are done; workers record its end shortly"
-    assert end_if_done(ledger, run)
+    assert end_runs(ledger) == [run.run_id]
     assert shown(ledger) == (
         "4 rows = 4 accepted by myKaarma + 0 skipped + 0 need attention + 0 waiting",
         "ended: done",

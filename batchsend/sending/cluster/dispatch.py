@@ -9,14 +9,20 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar, cast
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchsend.errors import LedgerError, StoppedError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.postgres import run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run
@@ -28,8 +34,8 @@ from batchsend.utils.signals import finishing_on_signals
 
 T = TypeVar("T")
 
-#: How often to check what the other processes have done.
-_CHECK_SECONDS = 0.5
+#: How often to check what the other processes have done, unless one that ends its part says so.
+_CHECK_SECONDS = 1.0
 #: The longest time from an outcome's commit to its event, in seconds.
 _EVENT_SECONDS = 0.1
 
@@ -77,6 +83,8 @@ class _Share:
         self._ending: Ending | None = None
         self._leaving = False
         self._asking: asyncio.Task[None] | None = None
+        #: Listens to the run's channel while this process waits for the others.
+        self._changes: Connection | None = None
 
     def interrupt(self, number: int) -> None:
         """Handles Ctrl-C, SIGTERM and a closed terminal."""
@@ -128,12 +136,32 @@ class _Share:
         self, reached: Callable[[SharedState], bool], *, stopping: bool = False
     ) -> SharedState:
         """Waits for the other processes, also for dead ones whose leases expire, or until this one is to end."""
-        while not reached(state := await self._state()):
-            if self._ending is not None and not stopping:
-                return state
-            await asyncio.sleep(_CHECK_SECONDS)
-            await self._retry(interrupt_expired, self._ledger, self._run.run_id)
+        try:
+            while not reached(state := await self._state()) and (self._ending is None or stopping):
+                await asyncio.to_thread(self._wait_for_change)
+                await self._retry(interrupt_expired, self._ledger, self._run.run_id)
+        finally:
+            self._stop_listening()
         return state
+
+    def _wait_for_change(self) -> None:
+        """Waits until another process ends its part, or for a second. The first time, it only begins to listen."""
+        try:
+            if self._changes is None:
+                self._changes = self._ledger.autocommit()
+                self._changes.execute(text(f"LISTEN {run_channel(self._run.run_id)}"))
+            else:
+                driver = cast("psycopg.Connection[Any]", self._changes.connection.dbapi_connection)
+                list(driver.notifies(timeout=_CHECK_SECONDS, stop_after=1))
+        except (SQLAlchemyError, psycopg.Error):
+            self._stop_listening()
+            time.sleep(_CHECK_SECONDS)
+
+    def _stop_listening(self) -> None:
+        changes, self._changes = self._changes, None
+        if changes is not None:
+            with suppress(SQLAlchemyError):
+                changes.close()
 
     async def _stop_others(self, ending: Ending) -> None:
         """Stops the run for all processes and waits for their requests in flight."""

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.postgres import server_engine
+from batchsend.ledger.postgres import notify, run_channel, server_engine
 from batchsend.ledger.schema import COUNTED, SERVER_CLOCK, handovers, leases, messages, runs
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
@@ -323,6 +323,7 @@ def _end(connection: Connection, which: ColumnElement[bool], *, settled: bool = 
                 connection, handovers, handovers.c.run_id == run_id, dict(zip(COUNTED, counts, strict=True))
             )
             rows += 0 if settled else _interrupt(connection, run_id, messages.c.owner == owner)
+            notify(connection, run_channel(run_id))
     return rows
 
 

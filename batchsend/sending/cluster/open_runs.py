@@ -34,7 +34,6 @@ from batchsend.ledger.schema import (
 from batchsend.sending.cluster.leases import (
     ALIVE,
     EXPIRED,
-    interrupt_expired,
     live_leases,
     wait_until_expired,
 )
@@ -50,6 +49,15 @@ _of_run = messages.c.run_id == handovers.c.run_id
 #: Conditions on `handovers`: rows of the run are left to claim; or claimed rows have no outcome yet.
 ROWS_TO_CLAIM = exists().where(_of_run, OPEN_ROW)
 _ROWS_LEFT = exists().where(_of_run, or_(OPEN_ROW, messages.c.status == IN_FLIGHT))
+#: A request or a problem stopped the run.
+_stopped = or_(
+    handovers.c.stopped_because.is_not(None),
+    exists().where(runs.c.id == handovers.c.run_id, runs.c.stop_requested_at.is_not(None)),
+)
+_IS_OVER = and_(
+    ~exists().where(leases.c.run_id == handovers.c.run_id, ALIVE),
+    or_(_stopped, and_(handovers.c.open, ~_ROWS_LEFT)),
+)
 
 
 @dataclass(frozen=True)
@@ -209,60 +217,44 @@ def _sent_by_workers(name: str, run_id: int) -> BusyError:
     )
 
 
-def end_runs(ledger: Ledger, base_url: str) -> None:
-    """Ends the runs to this API that are over. Lets rows be claimed whose quiet hours have ended."""
-    end_stopped_runs(ledger)
-    for run in open_runs(ledger, base_url):
-        end_quiet_hours(ledger, run)
-        if not end_if_done(ledger, run):
-            interrupt_expired(ledger, run.run_id)
+def end_runs(ledger: Ledger) -> list[int]:
+    """Ends the runs that no process sends and that are done, or that a request or a problem stopped. Returns them.
 
-
-def end_if_done(ledger: Ledger, run: OpenRun) -> bool:
-    """Ends a run that has nothing left to send, unless a `send` waits for its end. Returns whether it ended it.
-
-    With `wait`, rows in quiet hours keep the run open, if these hours end.
+    With `wait`, rows in quiet hours keep a run open, if these hours end.
     """
-    attended = exists().where(leases.c.run_id == run.run_id, leases.c.worker.is_(False), ALIVE)
-    hours = run.settings.hours if run.settings.wait else None
-    if hours and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None:
-        return False
-    with ledger.write() as connection:
-        # Another worker may just have let rows be claimed whose quiet hours ended.
-        closed = update(handovers).where(
-            handovers.c.run_id == run.run_id,
-            handovers.c.start_id == run.start_id,
-            handovers.c.open,
-            ~_ROWS_LEFT,
-            ~attended,
-        )
-        if connection.execute(closed.values(open=False)).rowcount != 1:
-            return False
-    rows = {(status, codes): count for status, codes, count in code_counts(ledger, run.run_id)}
-    ledger.end_start(run.start_id, exit_of_rows(rows), "done")
-    return True
-
-
-def end_stopped_runs(ledger: Ledger) -> None:
-    """Ends the runs that a request or a problem stopped and that no process sends any more."""
-    query = (
-        select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings, handovers.c.stopped_because)
-        .join(runs, runs.c.id == handovers.c.run_id)
-        .join(starts, starts.c.id == handovers.c.start_id)
-        .where(
-            starts.c.ended_at.is_(None),
-            or_(runs.c.stop_requested_at.is_not(None), handovers.c.stopped_because.is_not(None)),
-            ~exists().where(leases.c.run_id == handovers.c.run_id, ALIVE),
-        )
-    )
+    columns = (handovers.c.run_id, handovers.c.start_id, handovers.c.settings, _stopped)
+    query = select(*columns).join(starts, starts.c.id == handovers.c.start_id)
     with ledger.read() as connection:
-        stopped = connection.execute(query).all()
-    for run_id, start_id, settings, because in stopped:
-        close_run(ledger, OpenRun(run_id, start_id, RunSettings.from_json(settings)))
-        if because is None:
-            ledger.end_start(start_id, Exit.INTERRUPTED, "a stop was requested")
-        else:
-            ledger.end_start(start_id, Exit.STOPPED, because)
+        over = connection.execute(query.where(starts.c.ended_at.is_(None), _IS_OVER)).all()
+    ended = []
+    for run_id, start_id, settings, stopped in over:
+        run = OpenRun(run_id, start_id, RunSettings.from_json(settings))
+        if not stopped and _waits_for_quiet_hours(ledger, run):
+            continue
+        this = (handovers.c.run_id == run_id, handovers.c.start_id == start_id, _IS_OVER)
+        closed = update(handovers).where(*this).values(open=False).returning(handovers.c.stopped_because)
+        with ledger.write() as connection:
+            # Another worker may just have let rows be claimed whose quiet hours ended.
+            last = connection.execute(closed).one_or_none()
+        if last is not None:
+            ledger.end_start(start_id, *_end_of(ledger, run_id, last.stopped_because, stopped=stopped))
+            ended.append(run_id)
+    return ended
+
+
+def _waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
+    hours = run.settings.hours if run.settings.wait else None
+    return hours is not None and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None
+
+
+def _end_of(ledger: Ledger, run_id: int, because: str | None, *, stopped: bool) -> tuple[Exit, str]:
+    """The exit code of a run that is over, and what ended it."""
+    if because is not None:
+        return Exit.STOPPED, because
+    if stopped:
+        return Exit.INTERRUPTED, "a stop was requested"
+    rows = {(status, codes): count for status, codes, count in code_counts(ledger, run_id)}
+    return exit_of_rows(rows), "done"
 
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:

@@ -1,361 +1,211 @@
 """Pacing of one run in several processes on several hosts: one rate limit for all of them.
 
 The database has a row for each run with the time of its next slot. A process reserves some slots together and uses
-them by its own clock. A missed slot is lost: the process reserves another one. Slots last longer (`_LOOSE`) while
-something else than the rate limits the run, so that fewer reservations are needed.
+them by its own clock. A missed slot is lost: the process reserves another one.
+
+A window of w >= 1 s has at most `pace * rate * (w + lasts + 0.01) + 1` departures: a slot can be used for `lasts`
+seconds, and hosts' estimates of the server's clock may differ by 0.01 s. `pace` makes that at most `rate * w + 1`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
 
-from sqlalchemy import (
-    Boolean,
-    Connection,
-    Double,
-    bindparam,
-    case,
-    cast,
-    create_engine,
-    extract,
-    func,
-    update,
-)
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Boolean, Double, bindparam, case, cast, extract, func, update
 
-from batchsend.ledger.postgres import server_options
-from batchsend.ledger.schema import SERVER_CLOCK, paces
+from batchsend.errors import LedgerError
+from batchsend.ledger.database_errors import retry
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.postgres import KeptConnection
+from batchsend.ledger.schema import paces
 from batchsend.sending.cluster.leases import Lease
-from batchsend.sending.pacing import (
-    RECOVERY_SECONDS,
-    RECOVERY_SHARE,
-    SLOW_DOWN,
-    SLOWEST_SHARE,
-    Pause,
-    backoff,
-)
+from batchsend.sending.pacing import RECOVERY_SECONDS, RECOVERY_SHARE, SLOW_DOWN, SLOWEST_SHARE, Pacing
 
-
-class Mode(NamedTuple):
-    """How a run is paced.
-
-    A window of w >= 1 s has at most `pace * rate * (w + lasts + 0.01) + 1` departures, which is less than
-    `rate * w + 1`; the 0.01 s are for hosts whose estimates of the server's clock differ. `pace`: the share of the
-    rate that is used. `lasts`: for how many seconds a slot can be used. `block`: how many seconds of the run are
-    reserved at most in one statement.
-    """
-
-    pace: float
-    lasts: float
-    block: float
-
-
-_TIGHT = Mode(0.97, 0.02, 0.05)
-_LOOSE = Mode(0.78, 0.25, 0.25)
-#: A process whose block lasted so many seconds does not reserve a larger one: others would wait for their slots.
-_LONG_SECONDS = 0.25
-#: The rate is the bound where slots are reserved so many seconds ahead: a process reserves them a little before it
-#: needs them (`_LEAD_SECONDS`).
-_BOUND_SECONDS = 0.01
-#: The mode changes when it has not fitted for so many seconds: to tight, and to loose.
-_TIGHTEN_SECONDS, _LOOSEN_SECONDS = 1.0, 10.0
+#: How long a slot can be used. The faster a run may be, the less likely its rate is the bound, and the longer its
+#: slots last, so that fewer reservations are needed.
+_SHORTEST_SECONDS, _LONGEST_SECONDS, _LONGEST_FROM_RATE = 0.02, 0.25, 10_000
+#: How far hosts' estimates of the server's clock may differ.
+_CLOCKS_DIFFER_SECONDS = 0.01
+#: How many seconds of the run one statement reserves at most.
+_BLOCK_SECONDS = 0.05
 #: How long before its slot a request is prepared.
 _LEAD_SECONDS = 0.02
 #: Requeue requests that would hold a connection longer than this.
 _MAX_HOLD_SECONDS = 1.0
-#: The quickest answer of the last so many seconds tells how far the server's clock is from ours.
-_CLOCK_SECONDS = 30.0
 #: How often to check whether an expired lease was renewed.
 _LEASE_CHECK_SECONDS = 0.05
-#: Seconds until a database that cannot be reached is retried.
-_RETRY_SECONDS = 0.25
 
-_recovered = case(
-    (
-        (paces.c.rate < paces.c.configured_rate) & (SERVER_CLOCK - paces.c.slowed_at >= RECOVERY_SECONDS),
-        func.least(paces.c.configured_rate, paces.c.rate + RECOVERY_SHARE * paces.c.configured_rate),
-    ),
-    else_=paces.c.rate,
-)
-# One time for the whole statement.
+# When the statement arrived, also where it had to wait for the row.
 _now = cast(extract("epoch", func.statement_timestamp()), Double)
-_is_bound = paces.c.next_slot - _now > _BOUND_SECONDS
-_fits = paces.c.loose != _is_bound
-_patience = case((paces.c.loose, _TIGHTEN_SECONDS), else_=_LOOSEN_SECONDS)
-_changes = ~_fits & (_now - paces.c.fits_at > _patience)
-_loose = paces.c.loose != _changes
+_this_run = paces.c.run_id == bindparam("of_run")
+_recovers = (paces.c.rate < paces.c.configured_rate) & (_now - paces.c.slowed_at >= RECOVERY_SECONDS)
+_more = func.least(paces.c.configured_rate, paces.c.rate + RECOVERY_SHARE * paces.c.configured_rate)
+_rate = case((_recovers, _more), else_=paces.c.rate)
 _reserve = (
     update(paces)
-    .where(paces.c.run_id == bindparam("of_run"))
+    .where(_this_run)
     .values(
-        # The first tight slot comes when the last loose one cannot be used any more.
-        next_slot=func.greatest(
-            paces.c.next_slot + case((paces.c.loose & _changes, _LOOSE.lasts), else_=0.0), _now
-        )
-        + bindparam("count", type_=Double) / (_recovered * case((_loose, _LOOSE.pace), else_=_TIGHT.pace)),
-        loose=_loose,
-        fits_at=case((_fits | _changes, _now), else_=paces.c.fits_at),
-        rate=_recovered,
-        slowed_at=case((_recovered > paces.c.rate, SERVER_CLOCK), else_=paces.c.slowed_at),
+        next_slot=func.greatest(paces.c.next_slot, _now)
+        + bindparam("count", type_=Double) / (_rate * bindparam("share", type_=Double)),
+        rate=_rate,
+        slowed_at=case((_recovers, _now), else_=paces.c.slowed_at),
     )
-    .returning(paces.c.next_slot, paces.c.rate, paces.c.loose, SERVER_CLOCK)
+    .returning(paces.c.next_slot, paces.c.rate, _now)
 )
-_until = SERVER_CLOCK + bindparam("wait", type_=Double)
+_until = _now + bindparam("wait", type_=Double)
 #: Of many requests in flight together in any of the processes, only the first refused one slows down.
-_first = bindparam("slow_down", type_=Boolean) & (bindparam("departed", type_=Double) >= paces.c.paused_until)
+_first = _now - bindparam("left_ago", type_=Double) >= paces.c.paused_until
+_slower = func.greatest(paces.c.configured_rate * SLOWEST_SHARE, paces.c.rate * SLOW_DOWN)
 _push = (
     update(paces)
-    .where(paces.c.run_id == bindparam("of_run"))
+    .where(_this_run)
     .values(
-        rate=case(
-            (_first, func.greatest(paces.c.configured_rate * SLOWEST_SHARE, paces.c.rate * SLOW_DOWN)),
-            else_=paces.c.rate,
-        ),
-        slowed_at=func.greatest(paces.c.slowed_at, _until),
-        paused_until=func.greatest(paces.c.paused_until, _until),
-        next_slot=func.greatest(paces.c.next_slot, _until),
+        rate=case((bindparam("slow_down", type_=Boolean) & _first, _slower), else_=paces.c.rate),
+        **{name: func.greatest(paces.c[name], _until) for name in ("slowed_at", "paused_until", "next_slot")},
     )
 )
 
 
-@dataclass(frozen=True)
-class SlotBlock:
-    """Slots, as times of this process's monotonic clock, and how they are used. `rate`: the run's, a second."""
+def lasts(rate: float) -> float:
+    """For how many seconds a slot of a run with this configured rate can be used."""
+    return min(_LONGEST_SECONDS, max(_SHORTEST_SECONDS, _LONGEST_SECONDS * rate / _LONGEST_FROM_RATE))
+
+
+def pace(rate: float) -> float:
+    """The share of the rate that is used, because slots can be used late."""
+    return 1 / (1 + lasts(rate) + _CLOCKS_DIFFER_SECONDS)
+
+
+class SlotBlock(NamedTuple):
+    """Slots, as times of this process's monotonic clock, and the run's present rate a second."""
 
     slots: list[float]
-    mode: Mode
     rate: float
 
     @classmethod
-    def until(cls, end: float, count: int, rate: float, *, loose: bool) -> Self:
-        """The last `count` slots before `end`."""
-        mode = _LOOSE if loose else _TIGHT
-        period = 1 / (rate * mode.pace)
-        return cls([end - number * period for number in range(count, 0, -1)], mode, rate)
+    def until(cls, end: float, count: int, rate: float, share: float) -> Self:
+        """The last `count` slots before `end`, at this share of the rate."""
+        return cls([end - number / (rate * share) for number in range(count, 0, -1)], rate)
 
 
 class SlotBook:
-    """Reserves slots for all runs of this process, over one connection of its own. Belongs to one event loop."""
+    """Reserves slots for all runs of this process, over one connection of its own. Belongs to one event loop.
 
-    def __init__(self, url: URL) -> None:
-        # Slots need not survive a crash of the database: their times are over when it is back.
-        options = server_options(url, options="-c synchronous_commit=off")
-        self._engine = create_engine(
-            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=options
-        )
-        self._connection: Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="slots")
-        self._clock = _ServerClock()
+    `round_trip`: how many seconds a reservation takes at present.
+    """
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._thread.submit(self._disconnect)
-        await asyncio.to_thread(self._thread.shutdown)
-
-    async def reserve(self, run_id: int, count: int) -> SlotBlock:
-        """Reserves the run's next `count` slots. Waits while the database cannot be reached."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                return await loop.run_in_executor(self._thread, self._reserve, run_id, count)
-            except SQLAlchemyError:
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def push(self, run_id: int, departed: float, wait: float, *, slow_down: bool) -> None:
-        """Moves all following slots to after `wait` seconds. `departed`: when the refused request left."""
-        loop = asyncio.get_running_loop()
-        with suppress(SQLAlchemyError):
-            await loop.run_in_executor(self._thread, self._push, run_id, departed, wait, slow_down)
-
-    @property
-    def round_trip(self) -> float:
-        """How many seconds a reservation takes at present."""
-        return self._clock.round_trip
-
-    def _reserve(self, run_id: int, count: int) -> SlotBlock:
-        began = time.monotonic()
-        row = self._execute(_reserve, {"of_run": run_id, "count": float(count)}).one()
-        end, rate, loose, server_time = row
-        self._clock.measure(server_time, began, time.monotonic())
-        return SlotBlock.until(self._clock.to_local(end), count, rate, loose=loose)
-
-    def _push(self, run_id: int, departed: float, wait: float, slow_down: bool) -> None:
-        values = {
-            "of_run": run_id,
-            "departed": self._clock.to_server(departed),
-            "wait": wait,
-            "slow_down": slow_down,
-        }
-        self._execute(_push, values)
-
-    def _execute(self, statement: Any, values: dict[str, Any]) -> Any:
-        try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            return self._connection.execute(statement, values)
-        except SQLAlchemyError:
-            self._disconnect()
-            raise
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(SQLAlchemyError):
-                connection.close()
-
-
-class _ServerClock:
-    """Converts between the database's clock and this process's monotonic clock."""
-
-    def __init__(self) -> None:
-        self._measured: deque[tuple[float, float]] = deque()
+    def __init__(self, ledger: Ledger) -> None:
+        self._connection = KeptConnection(ledger)
+        self._using = threading.Lock()
+        #: How far this process's monotonic clock is ahead of the server's.
+        self._ahead = -math.inf
         self.round_trip = 0.0
 
-    def measure(self, server_time: float, began: float, ended: float) -> None:
-        """Adds the server's time from an answer. The quickest answer gives the best estimate."""
-        self.round_trip += 0.1 * (ended - began - self.round_trip)
-        self._measured.append((ended, ended - server_time))
-        while self._measured[0][0] < ended - _CLOCK_SECONDS:
-            self._measured.popleft()
+    def close(self) -> None:
+        with self._using:
+            self._connection.close()
 
-    def to_local(self, server_time: float) -> float:
-        return server_time + self._ahead()
+    async def reserve(self, run_id: int, count: int, share: float) -> SlotBlock:
+        """Reserves the run's next `count` slots at this share of its rate. Raises `LedgerError` as `retry` does."""
+        given_up = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                retry, lambda: self._reserve(run_id, count, share), given_up.is_set
+            )
+        finally:
+            given_up.set()
 
-    def to_server(self, moment: float) -> float:
-        return moment - self._ahead()
+    def push(self, run_id: int, departed: float, wait: float, *, slow_down: bool) -> asyncio.Future[None]:
+        """Moves all following slots to after `wait` seconds. `departed`: when the refused request left."""
+        left_ago = time.monotonic() - departed
+        values = {"of_run": run_id, "left_ago": left_ago, "wait": wait, "slow_down": slow_down}
+        return asyncio.get_running_loop().run_in_executor(None, self._push, values)
 
-    def _ahead(self) -> float:
-        return min((ahead for _, ahead in self._measured), default=time.monotonic() - time.time())
+    def _reserve(self, run_id: int, count: int, share: float) -> SlotBlock:
+        with self._using:
+            began = time.monotonic()
+            values = {"of_run": run_id, "count": count, "share": share}
+            [(end, rate, arrived)] = self._connection.execute(_reserve, values)
+            ended = time.monotonic()
+            self.round_trip += 0.1 * (ended - began - self.round_trip)
+            # The statement arrived in the meantime, however long its way or its answer's way was.
+            self._ahead = max(began - arrived, min(self._ahead, ended - arrived))
+            return SlotBlock.until(end + self._ahead, count, rate, share)
+
+    def _push(self, values: dict[str, Any]) -> None:
+        # If the database cannot be reached, only this process pauses.
+        with self._using, suppress(LedgerError):
+            self._connection.execute(_push, values)
 
 
-class _Slot(NamedTuple):
-    """A reserved slot, and until when it can be used."""
-
-    at: float
-    until: float
-
-
-class SharedPacer:
-    """One process's share of a run's slots, used like `pacing.Pacer`, while its lease is valid.
-
-    Belongs to one event loop.
-    """
+class SharedPacer(Pacing):
+    """Gives one process's requests their share of a run's slots, while its lease is valid."""
 
     def __init__(
         self, book: SlotBook, run_id: int, rate: float, lease: Lease, jitter: random.Random | None = None
     ) -> None:
+        super().__init__(rate, jitter)
         self._book = book
         self._run_id = run_id
-        self._rate = rate
         self._lease = lease
-        # Spreads retries out; nothing secret depends on it.
-        self._jitter = jitter or random.Random()  # noqa: S311
+        self._lasts = lasts(rate)
+        self._pace = pace(rate)
         #: Reserved and not used; used by a request that has not left.
-        self._reserved: deque[_Slot] = deque()
-        self._due: deque[_Slot] = deque()
-        self._mode = _TIGHT
+        self._reserved: deque[float] = deque()
+        self._due: deque[float] = deque()
         self._block = 1
         self._used = 0
-        self._reserved_at = 0.0
         self._reserving = asyncio.Lock()
-        self._paused_until = 0.0
-        self._refusals = 0
-        self._pushes: set[asyncio.Task[None]] = set()
-
-    @property
-    def rate(self) -> float:
-        """The present rate of the whole run."""
-        return self._rate
 
     async def slot(self) -> float:
-        """Waits until a request may be prepared and returns the event loop's time. Raises `LeaseLostError`."""
+        """As `Pacing.slot`. Raises `LeaseLostError`, and `LedgerError` where no slot can be reserved."""
         loop = asyncio.get_running_loop()
         while True:
-            if not self._lease.valid():
-                await self._wait_for_lease()
-            while (wait := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
-                await asyncio.sleep(wait)
+            while not self._lease.valid():
+                self._lease.check()
+                await asyncio.sleep(_LEASE_CHECK_SECONDS)
+            await self._pause_over()
             slot = await self._next_slot()
-            moment = loop.time()
-            if (wait := slot.at - _LEAD_SECONDS - self._book.round_trip - moment) > 0:
+            if (wait := slot - _LEAD_SECONDS - self._book.round_trip - loop.time()) > 0:
                 await asyncio.sleep(wait)
-                moment = loop.time()
-            if self._paused_until <= moment:
+            if self._paused_until <= (moment := loop.time()):
                 self._due.append(slot)
                 return moment
 
     async def departure(self) -> None:
-        """Waits until a request may leave. Requeues the request instead where that would take long.
-
-        Raises `LeaseLostError`.
-        """
+        """As `Pacing.departure`. Requeues the request instead where that would take long. Raises as `slot` does."""
         loop = asyncio.get_running_loop()
         while True:
-            moment = loop.time()
-            _drop_missed(self._due, moment)
-            if self._due:
-                slot = self._due.popleft()
-            else:
-                slot = await self._next_slot()
-                moment = loop.time()
-            wait = slot.at - moment
-            if wait > _MAX_HOLD_SECONDS:
+            self._drop_missed(self._due)
+            slot = self._due.popleft() if self._due else await self._next_slot()
+            if (wait := slot - loop.time()) > _MAX_HOLD_SECONDS:
                 self._reserved.appendleft(slot)
                 await _requeue_request()
             if wait > 0:
                 await asyncio.sleep(wait)
-                moment = loop.time()
-            if self._paused_until <= moment <= slot.until:
+            if self._paused_until <= loop.time() <= slot + self._lasts:
                 break
         if not self._lease.valid():
             self._lease.check()
             await _requeue_request()
 
-    def back_off(
-        self, departed: float, retry_after: float | None, *, slow_down: bool, reason: str
-    ) -> Pause | None:
-        """As `pacing.Pacer.back_off`; the run's other processes wait too."""
-        moment = asyncio.get_running_loop().time()
-        if departed >= self._paused_until:
-            self._refusals += 1
-        wait = retry_after if retry_after is not None else backoff(self._refusals, self._jitter)
-        if moment + wait <= self._paused_until or (departed < self._paused_until and retry_after is None):
-            return None
-        self._paused_until = moment + wait
+    def _pause(self, departed: float, *, slow_down: bool) -> None:
+        """The run's other processes wait too."""
         self._reserved.clear()
         self._due.clear()
-        push = asyncio.create_task(self._book.push(self._run_id, departed, wait, slow_down=slow_down))
-        self._pushes.add(push)
-        push.add_done_callback(self._pushes.discard)
-        return Pause(wait, reason)
+        wait = self._paused_until - asyncio.get_running_loop().time()
+        self._book.push(self._run_id, departed, wait, slow_down=slow_down)
 
-    def reset_backoff(self) -> None:
-        """As `pacing.Pacer.reset_backoff`."""
-        self._refusals = 0
-
-    async def _wait_for_lease(self) -> None:
-        while not self._lease.valid():
-            self._lease.check()
-            await asyncio.sleep(_LEASE_CHECK_SECONDS)
-
-    async def _next_slot(self) -> _Slot:
-        loop = asyncio.get_running_loop()
+    async def _next_slot(self) -> float:
         while True:
-            _drop_missed(self._reserved, loop.time())
+            self._drop_missed(self._reserved)
             if self._reserved:
                 self._used += 1
                 return self._reserved.popleft()
@@ -364,18 +214,21 @@ class SharedPacer:
                 if not self._reserved:
                     await self._reserve()
 
-    async def _reserve(self) -> None:
-        # Unused slots are lost for the other processes.
+    def _drop_missed(self, slots: deque[float]) -> None:
         moment = asyncio.get_running_loop().time()
+        while slots and slots[0] + self._lasts < moment:
+            slots.popleft()
+
+    async def _reserve(self) -> None:
         if self._used < self._block:
+            # Unused slots are lost for the other processes.
             self._block = max(1, self._used)
-        elif moment - self._reserved_at < _LONG_SECONDS:
-            most = max(1, round(self._rate * self._mode.pace * self._mode.block))
-            self._block = min(most, self._block * 3 // 2 + 1)
-        self._used, self._reserved_at = 0, moment
-        block = await self._book.reserve(self._run_id, self._block)
-        self._rate, self._mode = block.rate, block.mode
-        self._reserved.extend(_Slot(at, at + block.mode.lasts) for at in block.slots)
+        else:
+            most = round(self._rate * self._pace * _BLOCK_SECONDS)
+            self._block = max(1, min(most, self._block * 3 // 2 + 1))
+        self._used = 0
+        slots, self._rate = await self._book.reserve(self._run_id, self._block, self._pace)
+        self._reserved.extend(slots)
 
 
 async def _requeue_request() -> NoReturn:
@@ -385,8 +238,3 @@ async def _requeue_request() -> NoReturn:
     task.cancel()
     await asyncio.sleep(0)
     raise asyncio.CancelledError
-
-
-def _drop_missed(slots: deque[_Slot], moment: float) -> None:
-    while slots and slots[0].until < moment:
-        slots.popleft()

@@ -24,7 +24,13 @@ from sqlalchemy import func, select, text
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.sending.cluster.leases import interrupt_expired
-from batchsend.sending.cluster.open_runs import ROWS_TO_CLAIM, channel_of, end_runs, open_runs
+from batchsend.sending.cluster.open_runs import (
+    ROWS_TO_CLAIM,
+    channel_of,
+    end_quiet_hours,
+    end_runs,
+    open_runs,
+)
 from batchsend.sending.cluster.worker import WorkerRuns
 
 #: The queue's tables have a schema of their own for each version of Procrastinate, which is made when it is missing.
@@ -159,7 +165,10 @@ class _Queue:
         """Cleans up after killed processes: their claims, their jobs and their runs."""
         ledger, base_url = self._runs.ledger, self._runs.base_url
         await asyncio.to_thread(interrupt_expired, ledger)
-        await asyncio.to_thread(end_runs, ledger, base_url)
+        for run in await asyncio.to_thread(open_runs, ledger, base_url, ~ROWS_TO_CLAIM):
+            await asyncio.to_thread(interrupt_expired, ledger, run.run_id)
+            await asyncio.to_thread(end_quiet_hours, ledger, run)
+        await asyncio.to_thread(end_runs, ledger)
         for run in await asyncio.to_thread(open_runs, ledger, base_url, ROWS_TO_CLAIM):
             await self._invite(run.run_id)
         jobs = self.app.job_manager

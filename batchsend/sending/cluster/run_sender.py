@@ -35,7 +35,7 @@ class ClusterProcess:
         self.ledger = ledger
         self.credentials = credentials
         self.leaving = threading.Event()
-        self.book = SlotBook(ledger.url)
+        self.book = SlotBook(ledger)
         self.keeper = LeaseKeeper(ledger)
         self.holder = Holder(holder, base_url, worker)
         self.ledger_id = ""
@@ -52,7 +52,7 @@ class ClusterProcess:
     ) -> None:
         if self._presence is not None:
             await asyncio.to_thread(self.keeper.give_up, self._presence)
-        await self.book.__aexit__(kind, error, trace)
+        await asyncio.to_thread(self.book.close)
 
 
 class RunSender:

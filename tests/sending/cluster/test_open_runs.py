@@ -20,6 +20,7 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
+from batchsend.ledger.postgres import run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
@@ -34,10 +35,11 @@ from batchsend.sending.cluster.leases import (
 )
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
+    channel_of,
     check_not_shared,
     close_run,
-    end_if_done,
     end_quiet_hours,
+    end_runs,
     hand_over,
     open_run,
     open_runs,
@@ -129,12 +131,16 @@ def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Le
 
 def test_a_run_with_rows_left_does_not_end(ledger: Ledger) -> None:
     run = a_run(ledger, rows=1)
-    assert not end_if_done(ledger, run)
-    sending = outbox(ledger, run, take(ledger, run))
+    assert end_runs(ledger) == []
+    lease = take(ledger, run)
+    sending = outbox(ledger, run, lease)
     (message,) = sending.exchange([], 1)
-    assert not end_if_done(ledger, run)
+    assert end_runs(ledger) == []
     sending.exchange([came_to(message)], 0)
-    assert end_if_done(ledger, run)
+    # Its process ends its part first.
+    assert end_runs(ledger) == []
+    LeaseKeeper(ledger).give_up(lease)
+    assert end_runs(ledger) == [run.run_id]
 
 
 def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
@@ -190,6 +196,16 @@ def test_giving_up_a_lease_makes_its_claims_unconfirmed(ledger: Ledger) -> None:
     assert not mine.settled
     keeper.give_up(lease, settled=mine.settled)
     assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
+
+
+def test_those_who_wait_for_a_run_hear_of_it(ledger: Ledger, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as listening:
+        listening.execute(f'LISTEN "{channel_of(BASE_URL)}"'.encode())
+        run = a_run(ledger)
+        listening.execute(f"LISTEN {run_channel(run.run_id)}".encode())
+        LeaseKeeper(ledger).give_up(take(ledger, run))
+        heard = [(one.channel, one.payload) for one in listening.notifies(timeout=60, stop_after=2)]
+    assert heard == [(channel_of(BASE_URL), str(run.run_id)), (run_channel(run.run_id), "")]
 
 
 def test_claims_without_a_lease_are_found(ledger: Ledger) -> None:
@@ -328,10 +344,10 @@ def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> No
     mine = outbox(ledger, run, sender)
     mine.exchange([came_to(message, Status.FAILED, "CUSTOMER_LOCKED") for message in mine.exchange([], 9)], 0)
     assert state_of(ledger, run).outcomes == {"failed": 4}
-    assert not end_if_done(ledger, run)
+    assert end_runs(ledger) == []
     expire(ledger, sender)
-    assert end_if_done(ledger, run)
-    assert not end_if_done(ledger, run)
+    assert end_runs(ledger) == [run.run_id]
+    assert end_runs(ledger) == []
     with ledger.read() as connection:
         assert connection.execute(select(starts.c.exit_code, starts.c.ending)).one() == (1, "done")
 
@@ -344,7 +360,7 @@ def test_rows_in_quiet_hours_keep_a_run_open_and_are_sent_afterwards(ledger: Led
     run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
     with ledger.write() as connection:
         hand_over(connection, run.run_id, run.start_id, settings)
-    assert not end_if_done(ledger, run)
+    assert end_runs(ledger) == []
     never = Hours(time(0), time(23, 59, 59, 999999), "UTC")
     end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "QUIET_HOURS")}
@@ -363,7 +379,7 @@ def test_rows_that_no_hour_suits_do_not_keep_a_run_open(ledger: Ledger) -> None:
         hand_over(connection, run.run_id, run.start_id, settings)
     end_quiet_hours(ledger, run)
     assert stored(ledger, run.run_id) == {2: ("pending", "QUIET_HOURS")}
-    assert end_if_done(ledger, run)
+    assert end_runs(ledger) == [run.run_id]
 
 
 def _with_hours(settings: RunSettings, hours: Hours) -> RunSettings:
