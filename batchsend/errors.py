@@ -85,7 +85,14 @@ class ListError(FileError):
 
 
 class ColumnsError(ListError):
-    """The list lacks a column that the campaign uses, or it is unclear which one is meant."""
+    """The list lacks a column that the campaign uses, or it is unclear which one is meant.
+
+    `columns`: for each problem the key of the campaign file, and the header that it names, if it names one; `title`:
+    the first row is probably a title, and the other problems follow from it.
+    """
+
+    columns: tuple[tuple[str, str | None], ...] = ()
+    title: bool = False
 
 
 class TemplateError(FileError):
