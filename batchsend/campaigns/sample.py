@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from os.path import lexists
 from pathlib import Path
 
 from batchsend.errors import BatchsendError
@@ -15,9 +16,10 @@ def write_sample(name: str, folder: Path) -> list[Path]:
     Raises `BatchsendError` if `name` is not a valid file name or a file already exists.
     """
     stem = name.removesuffix(".toml")
-    if not re.fullmatch(r"[\w][\w .-]*", stem):
+    if not re.fullmatch(r"[\w][\w .-]{0,99}", stem):
         raise BatchsendError(
-            f'"{name}" is not a valid file name on every system. Use letters, digits, "-", "_" and spaces.'
+            f'"{name[:100]}" is not a valid file name on every system. Use up to 100 letters, digits, "-", "_" and '
+            f"spaces."
         )
     samples = resources.files("batchsend.campaigns") / "sample_files"
     files = {
@@ -25,7 +27,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
         folder / f"{stem}.txt.j2": "message.txt.j2",
         folder / f"{stem}.csv": "customers.csv",
     }
-    present = [file.name for file in files if file.exists()]
+    present = [file.name for file in files if lexists(file)]
     if present:
         raise BatchsendError(
             f"{', '.join(present)}: already there. Nothing is overwritten. Choose another name."
@@ -36,7 +38,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
             file.write_text(text.replace("@NAME@", stem), encoding="utf-8")
         except OSError as error:
             raise BatchsendError(
-                f"{file}: cannot be written ({error.strerror}). Choose another folder."
+                f"{file}: cannot be written ({error.strerror}). Choose another name or folder."
             ) from error
     return list(files)
 

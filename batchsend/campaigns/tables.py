@@ -224,7 +224,7 @@ class Sending(Table):
     rate: float = Field(
         default=10,
         gt=0,
-        le=10_000,
+        le=100_000,
         description="Requests per second of one run, in all its processes together.",
     )
     concurrency: int = Field(
@@ -285,6 +285,11 @@ class Guards(Table):
         default="warn",
         description="What to do if a run has far more or far fewer texts than any earlier one: "
         '"warn", or "refuse" until a person confirms the number with --expect.',
+    )
+    approval: bool = Field(
+        default=False,
+        description="Whether another person than the one who sends must approve the texts first. "
+        "If any text, recipient or sender changes after that, it must be approved again.",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from batchsend.cli import json_log
+from batchsend.cli.approve import approve
 from batchsend.cli.campaigns import new, schema
 from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.optouts import optouts
@@ -47,6 +48,7 @@ for _command in (
     new,
     preview,
     send,
+    approve,
     stop,
     results,
     runs,

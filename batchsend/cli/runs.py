@@ -113,6 +113,7 @@ def _write_into_list(found: Found, out: Path | None) -> ListCopy:
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """List runs: when, by whom and with which counts."""
     from batchsend.cli.text.report import run_lines
+    from batchsend.ledger.approvals import approvals_of
     from batchsend.ledger.runs import overview
     from batchsend.runs.api import load_campaign
     from batchsend.runs.lookup import find_ledger, report_pages, state_of
@@ -121,7 +122,9 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
         name = load_campaign(campaign).name if campaign is not None else None
         listed = overview(found, name)
         states = {run.run_id: state_of(found, run) for run in listed}
-        echo_lines(run_lines(listed, states, report_pages(found, [run.run_id for run in listed])))
+        numbers = [run.run_id for run in listed]
+        approved = approvals_of(found, numbers)
+        echo_lines(run_lines(listed, states, report_pages(found, numbers), approved))
 
 
 @click.command()

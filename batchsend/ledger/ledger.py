@@ -78,7 +78,7 @@ class RunRecord(NewRun):
 
 @dataclass(frozen=True)
 class StartRecord:
-    """One start of `send`: who started it, where, and with which files."""
+    """One start of `send`: who started it, where, with which files and under which approval."""
 
     os_user: str
     host: str
@@ -90,6 +90,7 @@ class StartRecord:
     template_file: str
     template_sha256: str
     resend: str | None = None
+    approval_id: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.ledger.schema import (
     ROOM_FOR_CHANGES,
     SCHEMA_VERSION,
+    approvals,
     campaigns,
     handovers,
     leases,
@@ -123,6 +124,12 @@ def _to_version_6(connection: Connection) -> None:
         connection.execute(ROOM_FOR_CHANGES)
 
 
+def _to_version_7(connection: Connection) -> None:
+    """Adds approvals. Earlier starts had none."""
+    approvals.create(connection)
+    connection.execute(text("ALTER TABLE starts ADD COLUMN approval_id INTEGER"))
+
+
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     from batchsend.messages.keys import key_of
 
@@ -160,4 +167,5 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     3: _respell_keys,
     4: _to_version_5,
     5: _to_version_6,
+    6: _to_version_7,
 }

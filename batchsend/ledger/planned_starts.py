@@ -6,7 +6,7 @@ attempt at a start has its own `claimed_at`, so only one of several schedulers t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 
 from batchsend.exits import Exit
+from batchsend.ledger.approvals import ApprovalState
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.schema import campaigns, messages, planned_starts, runs, schedules, starts
+from batchsend.ledger.schema import approvals, campaigns, messages, planned_starts, runs, schedules, starts
 from batchsend.statuses import IN_FLIGHT, TRIED, Status
 from batchsend.utils.timestamps import from_text, to_text
 
@@ -49,7 +50,8 @@ class PlannedStart:
 
     `claimed_at`: when its latest attempt began; `ended_at` and `exit_code`: how that attempt ended. A start that was
     never made is `MISSED` without an end, with exit code 4 if an earlier start was in the way; one that was made and
-    given up is `MISSED` with its end.
+    given up is `MISSED` with its end. `approval`: the state of the approval for whose lack that attempt was refused,
+    if it can be sent once that is given.
     """
 
     planned_at: datetime
@@ -57,6 +59,7 @@ class PlannedStart:
     claimed_at: datetime
     ended_at: datetime | None = None
     exit_code: int | None = None
+    approval: ApprovalState | None = None
 
     @property
     def open(self) -> bool:
@@ -66,7 +69,9 @@ class PlannedStart:
     @property
     def unfinished(self) -> bool:
         """Whether it is open, or ended in a way that is tried again."""
-        return self.outcome is StartOutcome.STARTED and (self.open or self.exit_code not in FINAL_EXITS)
+        if self.outcome is not StartOutcome.STARTED:
+            return False
+        return self.open or self.exit_code not in FINAL_EXITS or self.approval is not None
 
 
 class Attempt(NamedTuple):
@@ -175,7 +180,31 @@ def _last(ledger: Ledger, *conditions: ColumnElement[bool]) -> PlannedStart | No
     query = select(planned_starts).where(*conditions).order_by(planned_starts.c.planned_at.desc()).limit(1)
     with ledger.read() as connection:
         row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _planned(row)
+    if row is None:
+        return None
+    who = Scheduled(row["campaign"], row["base_url"])
+    return with_approval(ledger, who, _planned(row))
+
+
+def with_approval(ledger: Ledger, who: Scheduled, start: PlannedStart) -> PlannedStart:
+    """The start, with the state of the approval for whose lack it was refused."""
+    if start.exit_code != Exit.REFUSED:
+        return start
+    lacked = approvals.c.needed_at >= to_text(start.claimed_at)
+    # One that was given before the attempt did not help it.
+    given = and_(
+        approvals.c.state == ApprovalState.APPROVED, approvals.c.approved_at >= approvals.c.needed_at
+    )
+    query = (
+        select(approvals.c.state)
+        .where(approvals.c.campaign == who.campaign, approvals.c.base_url == who.base_url)
+        .where(lacked, or_(approvals.c.state == ApprovalState.ASKED, given))
+        .order_by(approvals.c.id.desc())
+        .limit(1)
+    )
+    with ledger.read() as connection:
+        state = connection.scalar(query)
+    return start if state is None else replace(start, approval=ApprovalState(state))
 
 
 def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Attempt]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, func, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -125,6 +125,15 @@ class KeptConnection:
             except SQLAlchemyError:
                 self.close()
                 raise
+
+    def wait(self, channel: str, seconds: float) -> None:
+        """Waits until a channel is notified. Returns at once where it begins to listen, or does so again."""
+        if self._connection is not None:
+            driver: Any = self._connection.connection.dbapi_connection
+            # A lost connection is noticed by the next statement.
+            with suppress(self._connection.dialect.loaded_dbapi.Error):
+                list(driver.notifies(timeout=seconds, stop_after=1))
+        self.execute(text(f"LISTEN {channel}"), {})
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

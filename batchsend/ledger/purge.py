@@ -35,7 +35,7 @@ from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.purged_phones import new_phone_hash
-from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded, updates
+from batchsend.ledger.schema import approvals, campaigns, messages, runs, starts, superseded, updates
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
@@ -155,6 +155,8 @@ def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
         .where(updates.c.received_at < when, updates.c.raw != "")
         .values(raw="", descriptions="")
     )
+    # From a digest of a row, its phone could be guessed.
+    connection.execute(update(approvals).where(approvals.c.asked_at < when).values(rows=b""))
     return purged
 
 

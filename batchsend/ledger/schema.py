@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 metadata = MetaData()
 
@@ -91,6 +92,7 @@ starts = Table(
     Column("resend", Text),
     Column("exit_code", Integer),
     Column("ending", Text),
+    Column("approval_id", Integer),  # the approval under which it sent
     Index("starts_by_run", "run_id"),
 )
 
@@ -230,6 +232,39 @@ optouts = Table(
 )
 
 
+#: Requests for the approval of a plan, with their answers. `settings`, `list_fingerprint`, `rows` and `digest`: see
+#: `planning.approval.PlanContent`. `run_id` is the run that it is for, NULL until that begins. The last answer is
+#: `state`; an approval that was taken back has both answers.
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("campaign", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("list_fingerprint", Text, nullable=False),
+    Column("run_id", Integer),
+    Column("digest", Text, nullable=False),
+    Column("rows", LargeBinary, nullable=False),  # of each row to be sent, a digest of 16 bytes
+    Column("texts", Integer, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("list_file", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_host", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    Column("needed_at", Text, nullable=False),  # when a start last needed it
+    Column("state", Text, nullable=False),  # asked, approved, refused or replaced
+    Column("approved_by", Text),
+    Column("approved_host", Text),
+    Column("approved_at", Text),
+    Column("refused_by", Text),
+    Column("refused_host", Text),
+    Column("refused_at", Text),
+    Column("reason", Text),  # why it was refused
+    Index("approvals_by_campaign", "campaign", "base_url"),
+)
+
+
 #: A row changes twice while it is sent. On PostgreSQL, a version that finds room in its page needs no new entries in
 #: the indexes, and less log (`make bench-cluster`).
 ROOM_FOR_CHANGES = text(f"ALTER TABLE {messages.name} SET (fillfactor = 50)")
@@ -249,6 +284,13 @@ def _each_opt_out_once(_table: Table, connection: Connection, **_options: object
             "CREATE UNIQUE INDEX optouts_once ON optouts (customer_uuid, phone, base_url) "
             "WHERE removed_at IS NULL"
         )
+    )
+
+
+@event.listens_for(approvals, "after_create")
+def _one_open_request(_table: Table, connection: Connection, **_options: object) -> None:
+    connection.execute(
+        text("CREATE UNIQUE INDEX approvals_open ON approvals (campaign, base_url) WHERE state = 'asked'")
     )
 
 

@@ -27,6 +27,7 @@ from batchsend.ledger.opening import index_plan, scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.runs import code_counts, last_run_id, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
+from batchsend.planning.approval import PlanApproval, content_of, find_approval, settings_digest
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unknown_runs, unusual
 from batchsend.planning.identity import find_campaign
@@ -95,6 +96,8 @@ class Plan:
     unusual: str | None
     #: A sentence, if there are results of runs that the ledger does not know.
     unknown_runs: str | None
+    #: Only with the guard `approval`, and if there is something to send.
+    approval: PlanApproval | None
 
     def waiting_until(self) -> datetime | None:
         """When the first row that waits for a time may be sent."""
@@ -189,7 +192,19 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
         wait_rules=wait_rules,
         unusual=unusual(in_all, history.texts_by_run()),
         unknown_runs=_unknown_runs(request, ledger),
+        approval=_approval(request, ledger, scratch, fingerprint, run),
     )
+
+
+def _approval(
+    request: PlanRequest, ledger: Ledger | None, scratch: Ledger, fingerprint: str, run: RunRecord | None
+) -> PlanApproval | None:
+    campaign = request.campaign
+    if not campaign.guards.approval:
+        return None
+    rules = settings_digest(campaign, request.base_url, quiet_hours_of(campaign))
+    content = content_of(scratch, SCRATCH_RUN, rules, fingerprint, run.id if run is not None else None)
+    return find_approval(ledger, campaign.name, request.base_url, content) if content.texts else None
 
 
 def _unknown_runs(request: PlanRequest, ledger: Ledger | None) -> str | None:

@@ -21,6 +21,7 @@ from batchsend.campaigns.quiet_hours import Hours
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding, non_gsm7
+from batchsend.planning.approval import approval_words
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.planner import CostlyCharacters
 from batchsend.planning.remarks import named_values, remarks_on
@@ -93,6 +94,7 @@ class PlanSummary:
     rows; `groups`: the largest first; `wait`: this start waits for quiet hours to end; `waiting_until`: when the
     first row that waits may be sent; `run`: the run that continues; `is_known`: the campaign is in the ledger,
     `known_since`: when its first run there began (UTC text); `again`: texts that `resend` sends again;
+    `approval`: a sentence, with the guard `approval`;
     `unknown_zones`: values of rows that are no zone, ZIP code or state; `without_zone`: rows for which the campaign's
     zone decides; `without_hours`: rows that no hour suits; `remarks`: sentences.
     """
@@ -136,6 +138,7 @@ class PlanSummary:
     first_message: FirstMessage | None
     unusual: str | None
     unknown_runs: str | None
+    approval: str | None
     unknown_zones: int
     without_zone: int
     without_hours: int
@@ -296,11 +299,18 @@ def summarize(plan: Plan) -> PlanSummary:
         first_message=_first_message(plan),
         unusual=plan.unusual,
         unknown_runs=plan.unknown_runs,
+        approval=_approval(plan),
         unknown_zones=remarks.unknown_zones.total() + remarks.unknown_places.total(),
         without_zone=remarks.without_zone,
         without_hours=plan.rows_without_hours(),
         remarks=tuple(remarks_on(plan, preferred)),
     )
+
+
+def _approval(plan: Plan) -> str | None:
+    if plan.approval is None:
+        return None
+    return approval_words(plan.approval, os_user(), plan.request.campaign.zone)
 
 
 def department_of(campaign: Campaign) -> str:

@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from batchsend.ledger.approvals import approvals_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purge import purged
 from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.ledger.schema import messages
+from batchsend.planning.approval import given_words
 from batchsend.reports.table import NUMBER_HEADERS, ResultRow, column_headers, local_time, values
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.timestamps import for_people, from_text
@@ -71,7 +73,7 @@ class RunResults:
         #: How many rows have which status and codes, as the ledger has them.
         self.codes = code_counts(ledger, run_id)
         self.row_count = self._count(self._only)
-        self.summary = [*heading, *self._count_lines()]
+        self.summary = [*heading, *self._approval_lines(), *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
         return map(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
@@ -124,6 +126,10 @@ class RunResults:
         if status == IN_FLIGHT:
             return Status.UNCONFIRMED.value, Code.INTERRUPTED.value
         return status, codes
+
+    def _approval_lines(self) -> Iterator[tuple[str, str]]:
+        for approval in approvals_of(self._ledger, [self._run_id]).get(self._run_id, ()):
+            yield "Approved by", given_words(approval, self._zone)
 
     def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
         shown: dict[str, int] = {}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from batchsend.errors import BatchsendError, LedgerError, ResultsError, StoppedError, system_sentence
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.database_errors import is_passing, retry
-from batchsend.ledger.ledger import Held, Ledger, StartRecord, StoredPlan
+from batchsend.ledger.ledger import Held, Ledger, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import CodeCount, code_counts, last_start, shared_state
 from batchsend.lists.newest import OnWait
@@ -29,6 +29,7 @@ from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
+from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
@@ -39,6 +40,7 @@ from batchsend.runs.start import (
     planned,
     refuse_sample_ids,
     require_confirmation,
+    start_record,
     with_newest_list,
 )
 from batchsend.sending.dispatch import dispatch
@@ -47,11 +49,10 @@ from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Ending, Event
-from batchsend.settings import Credentials, os_user, require_credentials
+from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import now
-from batchsend.utils.version import __version__
 
 if TYPE_CHECKING:
     from batchsend.sending.cluster.dispatch import AskWhetherToStop
@@ -125,10 +126,11 @@ def send(
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url) as held:
             with make_plan(request, ledger) as plan:
                 check_guards(start, plan)
+                approval = approved_by_another(ledger, plan)
                 announce(plan)
                 require_confirmation(plan.texts == 0 or confirm(plan))
                 to_the_end.enter_context(holding_signals())
-                run = _store(start, plan, ledger, held)
+                run = _store(start, plan, ledger, held, approval)
                 to_the_end.enter_context(_errors_stop_the_run())
             if start.options.detach and run.plan.texts:
                 return _report_handover(run)
@@ -160,7 +162,7 @@ def told_to(listener: Listener) -> OnWait:
     return lambda seconds, reason: listener(Pause(seconds, reason))
 
 
-def _store(start: Start, plan: Plan, ledger: Ledger, held: Held) -> _Run:
+def _store(start: Start, plan: Plan, ledger: Ledger, held: Held, approval: int | None) -> _Run:
     before = last_start(ledger, plan.identity)
     try:
         stored = ledger.store_plan(
@@ -169,9 +171,9 @@ def _store(start: Start, plan: Plan, ledger: Ledger, held: Held) -> _Run:
             campaign_id=plan.known.id if plan.known else None,
             run_id=plan.run.id if plan.run else None,
             run=plan.new_run(),
-            start=_start_record(plan),
+            start=start_record(plan, approval),
             held=held,
-            also=handover_of(ledger, plan),
+            also=under_approval(approval, handover_of(ledger, plan)),
         )
     except LedgerError as error:
         if not is_passing(error):
@@ -367,7 +369,7 @@ def _with_page(report: Report, run: _Run) -> Report:
     workbook = report.results or run.results
     try:
         page = write_send_page(
-            run.ledger, run.id, run.plan, _start_record(run.plan), path, workbook, report.ending
+            run.ledger, run.id, run.plan, start_record(run.plan), path, workbook, report.ending
         )
     except BatchsendError as error:
         return replace(report, page_problem=str(error))
@@ -376,19 +378,3 @@ def _with_page(report: Report, run: _Run) -> Report:
             report, page_problem=f"{path}: the page could not be written ({type(error).__name__})."
         )
     return replace(report, page=page)
-
-
-def _start_record(plan: Plan) -> StartRecord:
-    campaign, sources = plan.request.campaign, plan.sources
-    return StartRecord(
-        os_user=os_user(),
-        host=plan.request.host,
-        version=__version__,
-        campaign_file=str(campaign.path),
-        campaign_sha256=campaign.sha256,
-        list_file=str(sources.customers.path),
-        list_sha256=sources.customers.sha256,
-        template_file="; ".join(sources.template.described_files()),
-        template_sha256=sources.template.source_sha256,
-        resend=plan.request.resend,
-    )

@@ -12,6 +12,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
+from batchsend.ledger.ledger import StartRecord
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
 from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_settled
@@ -20,9 +21,10 @@ from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
 from batchsend.reports.output_files import check_output, inputs_of, refuse_inputs, reported_runs, results_path
 from batchsend.reports.results_file import check_writable
-from batchsend.settings import Settings
+from batchsend.settings import Settings, os_user
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import now
+from batchsend.utils.version import __version__
 from batchsend.utils.wording import text_count
 
 
@@ -213,3 +215,21 @@ def check_guards(start: Start, plan: Plan) -> None:
             f"already, and there is no terminal to ask on. Nothing was sent. If you are sure, add "
             f"--expect {plan.texts}."
         )
+
+
+def start_record(plan: Plan, approval_id: int | None = None) -> StartRecord:
+    """What the ledger records of a start with this plan, which `approval_id` allows."""
+    campaign, sources = plan.request.campaign, plan.sources
+    return StartRecord(
+        os_user=os_user(),
+        host=plan.request.host,
+        version=__version__,
+        campaign_file=str(campaign.path),
+        campaign_sha256=campaign.sha256,
+        list_file=str(sources.customers.path),
+        list_sha256=sources.customers.sha256,
+        template_file="; ".join(sources.template.described_files()),
+        template_sha256=sources.template.source_sha256,
+        resend=plan.request.resend,
+        approval_id=approval_id,
+    )

@@ -73,6 +73,8 @@ def _lines(campaign: Campaign, last: PlannedStart | None, moment: datetime) -> I
 def _end_words(last: PlannedStart) -> str:
     ended = "" if last.exit_code is None else f"exit code {last.exit_code}"
     if last.outcome is StartOutcome.STARTED:
+        if last.approval is not None:
+            return "waiting for another person's approval"
         return ended or "still running, or cut short"
     if last.ended_at is not None:
         return f"given up after {ended or 'it was cut short'}"

@@ -4,7 +4,8 @@ Each has `time`, `event` and `message`, and where they are known `campaign`, `fi
 `next` and `exit`.
 
 - `watching`, `removed`, `problem`, `warning`: about a campaign file
-- `started`, `goes_on` (resumed), `finished`, `retry` (`at`: when the start is tried again): about a start
+- `started`, `goes_on` (resumed), `finished`, `retry` (`at`: when the start is tried again), `approval` (it waits for
+  one; `at`: until when): about a start
 - `missed`: this start is not made, or not tried again (`left`: rows that were not sent, if they are known);
   `already`: it was made before, or by another scheduler
 - `clock`, `forgotten`: the ledger has starts that were planned for the future, and they are deleted

@@ -151,9 +151,12 @@ def send_arguments(campaign: Campaign, ledger_option: str | None, *, begun: bool
 def retry_at(start: PlannedStart) -> datetime:
     """When to try an ended start again.
 
-    Each attempt waits as long as the start has taken so far, so that waits double without being counted.
+    Each attempt waits as long as the start has taken so far, so that waits double without being counted. An approval
+    is not waited for any longer once it is given.
     """
     assert start.ended_at is not None  # noqa: S101
+    if start.approval is not None:
+        return start.ended_at
     taken = start.ended_at - start.planned_at
     return start.ended_at + min(max(taken, _RETRY_MIN), _RETRY_MAX)
 

@@ -193,6 +193,7 @@ class Service:
                 )
                 if not cut_short:
                     planned_starts.end(ledger, scheduled, running.start, exit_code, moment)
+                    ended = planned_starts.with_approval(ledger, scheduled, ended)
                 again = not running.interrupted and is_tried_again(ledger, scheduled, campaign, ended)
         except BatchsendError as error:
             self._say("problem", str(error), campaign)
@@ -287,7 +288,8 @@ class Service:
                 self._pass_over(turn, newer)
         elif newer is not None or (last is not None and last.unfinished):
             self._act(turn, last, newer)
-            watched.look_at = turn.moment + _LOOK_SOON
+            waits = last is not None and last.approval is not None
+            watched.look_at = turn.moment + (_LOOK_EVERY if waits else _LOOK_SOON)
         self._remember_last(turn)
 
     def _remember_last(self, turn: Turn) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.exits import Exit
 from batchsend.ledger import planned_starts
+from batchsend.ledger.approvals import ApprovalState
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.planned_starts import PlannedStart, Scheduled, rows_left
 from batchsend.services.schedule_log import EventLog
@@ -64,7 +65,7 @@ def settle(turn: Turn, say: EventLog, last: PlannedStart, newer: PlannedStart | 
     if why is not None:
         give_up(turn, say, last, why)
         return None
-    if turn.moment < again:
+    if turn.moment < again or last.approval is ApprovalState.ASKED:
         return None
     return planned_starts.take_over(turn.ledger, turn.scheduled, last, turn.moment)
 
@@ -111,6 +112,8 @@ def give_up(turn: Turn, say: EventLog, last: PlannedStart, why: str) -> None:
         return
     left = rows_left(turn.ledger, turn.scheduled, last)
     how = "was cut short" if last.exit_code is None else f"ended with exit code {last.exit_code}"
+    if last.approval is not None:
+        how = "was not approved in time"
     message = f"The start of {turn.local(last.planned_at)} {how}; {_left_words(left)}. {why}"
     say("missed", message, turn.watched.campaign, planned=last.planned_at, left=left)
 
@@ -127,7 +130,13 @@ def say_finished(
 
 
 def say_retry(say: EventLog, campaign: Campaign, ended: PlannedStart) -> None:
-    """Logs when the start is tried again."""
+    """Logs when the start is tried again, or that it waits for an approval."""
+    if ended.approval is not None:
+        until = ended.planned_at + expires_after(campaign)
+        planned, at = (for_people(moment, campaign.zone) for moment in (ended.planned_at, until))
+        message = f"The start of {planned} waits until {at} for another person's approval."
+        say("approval", message, campaign, planned=ended.planned_at, at=until)
+        return
     planned, again = (for_people(moment, campaign.zone) for moment in (ended.planned_at, retry_at(ended)))
     message = f"The start of {planned} is tried again at {again}."
     say("retry", message, campaign, planned=ended.planned_at, at=retry_at(ended))

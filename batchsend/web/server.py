@@ -15,24 +15,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aiohttp import web
-from aiohttp.log import server_logger
 
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
-from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
+from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
 from batchsend.web.auth.middleware import (
     AUTH,
     HEADERS,
     Auth,
     Handler,
-    RequestRefusedError,
     add_headers,
     guard,
 )
 from batchsend.web.auth.users import Users
+from batchsend.web.connections import Connection, Limits, RequestRefusedError
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
-from batchsend.web.jobs.list_process import LIST_READER, ListReader
+from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
@@ -122,13 +121,25 @@ async def _listening(options: Options, users: Users) -> AsyncIterator[tuple[Auth
     listening = _free_socket(options.host, options.port)
     port = listening.getsockname()[1]
     auth = Auth(users, _names(options), port, any_address=not is_this_machine(options.host))
-    log = server_logger if os.environ.get("BATCHSEND_DEBUG") else SILENT
-    runner = web.AppRunner(application(options, auth), access_log=None, logger=log, shutdown_timeout=_CLOSING)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listening).start()
+    async with answering(application(options, auth), listening, Limits()):
         yield auth, f"http://{in_url(options.host)}:{port}"
+
+
+@asynccontextmanager
+async def answering(app: web.Application, listening: socket.socket, limits: Limits) -> AsyncIterator[None]:
+    """Answers the requests to a listening socket."""
+    runner = web.AppRunner(app, shutdown_timeout=_CLOSING)
+    await runner.setup()
+    server = runner.server
+    if server is None:
+        raise RuntimeError("a runner that was set up has a server")
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: Connection(server, limits), sock=listening
+    )
+    try:
+        yield
     finally:
+        listener.close()
         await runner.cleanup()
 
 
@@ -140,7 +151,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
     app[login.CHECKING] = login.checking()
     app[login.BY_LINK] = not options.shared
-    app[LIST_READER] = ListReader(folder.only_below)
+    app[READERS] = Readers(folder.only_below)
     app[JOBS] = Jobs(folder.state, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
@@ -200,7 +211,7 @@ async def _end_streams(app: web.Application) -> None:
 
 
 async def _close(app: web.Application) -> None:
-    app[LIST_READER].close()
+    await app[READERS].close()
 
 
 async def _health(_request: web.Request) -> web.Response:

@@ -11,10 +11,11 @@ import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
-from aiohttp import BodyPartReader
+from aiohttp import BodyPartReader, web
 
 from batchsend.errors import BatchsendError
 from batchsend.lists.source import QUERY_ENDING, UPLOAD_ENDINGS
+from batchsend.web.connections import receiving
 
 #: The largest list, in bytes.
 LARGEST_LIST = 50 * 1024 * 1024
@@ -75,15 +76,18 @@ def replace_content(path: Path, content: bytes) -> None:
         ) from error
 
 
-async def save_upload(part: BodyPartReader, folder: Path) -> Path:
-    """Saves an uploaded list in the campaign's folder; returns its path. Raises `BatchsendError`."""
+async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) -> Path:
+    """Saves an uploaded list in the campaign's folder; returns its path.
+
+    Raises `BatchsendError`, or `RequestRefusedError` if the upload breaks off.
+    """
     name = safe_name(part.filename or "")
     size = 0
     descriptor, temporary_name = tempfile.mkstemp(prefix=".batchsend-", suffix=".tmp", dir=folder)
     temporary = Path(temporary_name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            while chunk := await part.read_chunk(256 * 1024):
+            while chunk := await _next_chunk(request, part):
                 size += len(chunk)
                 if size > LARGEST_LIST:
                     raise BatchsendError(
@@ -96,6 +100,14 @@ async def save_upload(part: BodyPartReader, folder: Path) -> Path:
         return _put(temporary, folder, name)
     finally:
         _remove(temporary)
+
+
+async def _next_chunk(request: web.Request, part: BodyPartReader) -> bytes:
+    async with receiving(request):
+        chunk = await part.read_chunk(256 * 1024)
+        if not chunk and not part.at_eof():
+            raise ValueError("the form ends within the file")
+        return chunk
 
 
 def safe_name(given: str) -> str:

@@ -49,9 +49,9 @@ def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_pa
     assert "`user_uuid` is still the sample id" in sent.err
     # The lines for a scheduled campaign need only their # taken out.
     file = tmp_path / "spring.toml"
-    above, marked, scheduled = file.read_text(encoding="utf-8").partition("# [guards]\n")
-    lines = (marked + scheduled).splitlines()
-    file.write_text("\n".join([above, *(line.removeprefix("#").strip() for line in lines)]), encoding="utf-8")
+    above, marked, scheduled = file.read_text(encoding="utf-8").partition("out of these lines:\n")
+    lines = [line.removeprefix("#").strip() for line in scheduled.splitlines()]
+    file.write_text("\n".join([above + marked, *lines]), encoding="utf-8")
     campaign = load_campaign(file)
     assert campaign.guards.require_history
     assert campaign.schedule is not None

@@ -36,8 +36,10 @@ DROPPED = {
     "planned_starts": {"host", "process"},
 }
 
-#: Takes from a ledger what versions 5 and 6 changed; version 6 makes the leases anew.
+#: Takes from a ledger what versions 5 to 7 changed; version 6 makes the leases anew.
 BACK_TO_VERSION_4 = (
+    "DROP TABLE approvals",
+    "ALTER TABLE starts DROP COLUMN approval_id",
     "ALTER TABLE planned_starts ADD COLUMN host TEXT NOT NULL DEFAULT 'front-desk'",
     "ALTER TABLE planned_starts ADD COLUMN process INTEGER NOT NULL DEFAULT 4711",
     *(f"ALTER TABLE handovers DROP COLUMN {name}" for name in COUNTED),
@@ -93,7 +95,9 @@ def upgraded_contents(before: Contents) -> Contents:
             row["value"] = str(SCHEMA_VERSION)
     for row in after.get("handovers", []):
         row.update(dict.fromkeys(COUNTED, 0))
-    return {"handovers": [], "paces": []} | after | {"leases": []}
+    for row in after["starts"]:
+        row["approval_id"] = None
+    return {"handovers": [], "paces": []} | after | {"leases": [], "approvals": []}
 
 
 def shape(ledger: Ledger) -> dict[str, Any]:
@@ -114,7 +118,7 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     before = contents(ledger_url)
@@ -136,7 +140,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, versio
     assert contents(ledger_url) == after
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
     new = open_ledger(ledger_url)
     expected = shape(new)
@@ -149,7 +153,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     ledger, _ = upgrade_ledger(ledger_url)
@@ -380,9 +384,9 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "upgraded from version 1 to version 6" in upgraded.out
+    assert "upgraded from version 1 to version 7" in upgraded.out
     assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 6)" in world.run("ledger", "upgrade").out
+    assert "up to date (version 7)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 

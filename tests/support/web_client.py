@@ -87,7 +87,12 @@ class Clicker:
         return answer
 
     def get(self, path: str) -> Answer:
-        return self._follow(self.raw("GET", path))
+        """Loads a page, and loads it again until its list has been read."""
+        deadline = time.monotonic() + 60
+        while 'id="reading"' in (answer := self._follow(self.raw("GET", path))).text:
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.1)
+        return answer
 
     def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
         """Sends a form with the token of the current page, or of the first page."""
@@ -161,7 +166,12 @@ class Served:
     process: WarmProcess | subprocess.Popen[bytes]
     output: str
     port: int
+    output_file: Path
     first: Clicker | None = None
+
+    def printed(self) -> str:
+        """What the server has printed by now."""
+        return self.output_file.read_text(encoding="utf-8")
 
     @property
     def link(self) -> str:
@@ -217,7 +227,7 @@ def serving(world: World, *options: str) -> Iterator[Served]:
                 time.sleep(0.02)
             found = re.search(r"at http://\S+:(\d+)", text)
             assert found is not None, text
-            yield Served(process, text, int(found[1]))
+            yield Served(process, text, int(found[1]), output)
         finally:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGTERM)

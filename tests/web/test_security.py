@@ -19,7 +19,7 @@ from world import World, customers
 
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import read_list
-from batchsend.web.jobs.list_process import ListReader
+from batchsend.web.jobs.reader_pool import Readers
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.uploads import fingerprint, save
 
@@ -394,13 +394,13 @@ def test_the_list_reader_of_a_shared_console_reads_only_its_folder(new_world: Wo
     content = naming(campaign, "list", "../elsewhere.csv").encode()
 
     async def read(only_below: Path | None) -> str:
-        reader = ListReader(only_below)
+        readers = Readers(only_below)
         try:
-            return str(await reader.run(read_list, campaign, content))
+            return str(await readers.run("dana", read_list, campaign, content))
         except BatchsendError as error:
             return str(error)
         finally:
-            reader.close()
+            await readers.close()
 
     shared = asyncio.run(read(new_world.folder))
     assert "outside the folder" in shared

@@ -42,6 +42,8 @@ def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
     yield labeled("to send", plan.size if plan.texts else "nothing")
     yield from _hours(plan, rehearsal=rehearsal)
     yield labeled("history", plan.history)
+    if plan.approval is not None:
+        yield labeled("approval", plan.approval)
     if plan.resend is not None:
         yield labeled("again", f"{text_count(plan.again)} sent again (--resend {plan.resend})")
     for number, remark in enumerate(plan.remarks):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
+from batchsend.ledger.approvals import Approval
 from batchsend.ledger.runs import RunOverview
+from batchsend.planning.approval import given_words
 from batchsend.reports.advice import advise
 from batchsend.runs.lookup import RunState
 from batchsend.runs.report import Report
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.wording import row_count as _rows
+
+_UTC = ZoneInfo("UTC")
 
 
 def report_lines(report: Report) -> Iterator[str]:
@@ -58,9 +63,12 @@ def trial_report_lines(report: TrialReport) -> Iterator[str]:
 
 
 def run_lines(
-    overview: Sequence[RunOverview], states: Mapping[int, RunState], pages: Mapping[int, Path]
+    overview: Sequence[RunOverview],
+    states: Mapping[int, RunState],
+    pages: Mapping[int, Path],
+    approved: Mapping[int, Sequence[Approval]],
 ) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each one does, and its report page if it has one."""
+    """The runs, the latest first. By run number: what each one does, its report page, and its approvals, if any."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
@@ -70,6 +78,8 @@ def run_lines(
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
+        for approval in approved.get(run.run_id, ()):
+            yield f"  approved by {given_words(approval, _UTC)} UTC"
         yield f"  {state.words}"
         if run.run_id in pages:
             yield f"  report: {shown_path(pages[run.run_id])}"

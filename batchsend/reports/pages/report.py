@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from batchsend.ledger.approvals import approvals_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.runs import departures, run_rows, starts_of
 from batchsend.messages.phones import display_phone
+from batchsend.planning.approval import given_words
 from batchsend.reports.pages.charts import Chart, Share, charts, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Headline, render
@@ -95,6 +97,7 @@ class RunReport:
     charts: list[Chart]
     more_charts: int
     starts: list[StartFacts]
+    approvals: list[str]
 
 
 def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
@@ -127,6 +130,10 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
         charts=drawn[-_CHARTS:],
         more_charts=max(0, len(drawn) - _CHARTS),
         starts=[_start(start, heading.zone) for start in starts],
+        approvals=[
+            f"{given_words(one, heading.zone)}; asked for by {one.asked_by}"
+            for one in approvals_of(ledger, [run_id]).get(run_id, ())
+        ],
     )
 
 

@@ -13,16 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
-
-import psycopg
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TypeVar
 
 from batchsend.errors import LedgerError, StoppedError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.postgres import run_channel
+from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run
@@ -54,8 +50,7 @@ async def dispatch_together(
     """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
     holder = f"send on {socket.gethostname()} ({os.getpid()})"
     async with ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process:
-        share = _Share(ledger, run, listener, ask)
-        share.sender = RunSender(process, run, share.report_own, files)
+        share = _Share(process, run, listener, ask, files)
         with finishing_on_signals(share.interrupt):
             return await share.send()
 
@@ -66,32 +61,31 @@ class _Share:
     It reports outcomes to the listener: this process's own as they come, and the numbers of all others.
     """
 
-    sender: RunSender
-
     def __init__(
         self,
-        ledger: Ledger,
+        process: ClusterProcess,
         run: OpenRun,
         listener: Callable[[Event], None],
         ask: AskWhetherToStop | None,
+        files: SuppressionFiles,
     ) -> None:
-        self._ledger = ledger
+        self._ledger = process.ledger
         self._run = run
+        self._sender = RunSender(process, run, self._report_own, files)
         self._listener = listener
         self._ask = ask
         self._reported: Counter[str] = Counter()
         self._ending: Ending | None = None
-        self._leaving = False
         self._asking: asyncio.Task[None] | None = None
         #: Listens to the run's channel while this process waits for the others.
-        self._changes: Connection | None = None
+        self._changes = KeptConnection(process.ledger)
 
     def interrupt(self, number: int) -> None:
         """Handles Ctrl-C, SIGTERM and a closed terminal."""
         if self._asking is None:
             self._asking = asyncio.create_task(self._decide(number))
 
-    def report_own(self, event: Event) -> None:
+    def _report_own(self, event: Event) -> None:
         if isinstance(event, Outcome):
             self._reported[event.status] += 1
         self._listener(event)
@@ -99,24 +93,23 @@ class _Share:
     async def send(self) -> Ending:
         while True:
             ending = await self._send_open_rows()
-            if ending.reason is None and not self._leaving:
+            if ending.reason is None:
                 # Other processes have claimed the remaining rows, or give some back.
                 state = await self._wait_until(lambda state: state.open_rows or state.done)
                 if state.done:
                     await self._retry(close_run, self._ledger, self._run)
                     return ending
-                if state.open_rows and self._ending is None:
+                if self._ending is None:
                     continue
-                ending = self._ending or ending
-            if self._leaving:
-                return Ending(left=True)
-            await self._stop_others(ending)
+                ending = self._ending
+            if not ending.left:
+                await self._stop_others(ending)
             return ending
 
     async def _send_open_rows(self) -> Ending:
         watching = asyncio.create_task(self._watch())
         try:
-            ending = await self.sender.send()
+            ending = await self._sender.send()
         except LeaseLostError:
             # Another start may have taken the run over, and even have finished it.
             await self._why_stopped()
@@ -141,27 +134,15 @@ class _Share:
                 await asyncio.to_thread(self._wait_for_change)
                 await self._retry(interrupt_expired, self._ledger, self._run.run_id)
         finally:
-            self._stop_listening()
+            self._changes.close()
         return state
 
     def _wait_for_change(self) -> None:
         """Waits until another process ends its part, or for a second. The first time, it only begins to listen."""
         try:
-            if self._changes is None:
-                self._changes = self._ledger.autocommit()
-                self._changes.execute(text(f"LISTEN {run_channel(self._run.run_id)}"))
-            else:
-                driver = cast("psycopg.Connection[Any]", self._changes.connection.dbapi_connection)
-                list(driver.notifies(timeout=_CHECK_SECONDS, stop_after=1))
-        except (SQLAlchemyError, psycopg.Error):
-            self._stop_listening()
+            self._changes.wait(run_channel(self._run.run_id), _CHECK_SECONDS)
+        except LedgerError:
             time.sleep(_CHECK_SECONDS)
-
-    def _stop_listening(self) -> None:
-        changes, self._changes = self._changes, None
-        if changes is not None:
-            with suppress(SQLAlchemyError):
-                changes.close()
 
     async def _stop_others(self, ending: Ending) -> None:
         """Stops the run for all processes and waits for their requests in flight."""
@@ -194,16 +175,17 @@ class _Share:
 
     async def _decide(self, number: int) -> None:
         workers: tuple[str, ...] = ()
+        leaving = False
         with suppress(LedgerError):
             state = await asyncio.to_thread(shared_state, self._ledger, self._run.run_id, rows=False)
             workers = state.helpers if state is not None else ()
         if workers and number == signal.SIGINT and self._ask is not None:
-            self._leaving = not await asyncio.to_thread(self._ask, list(workers))
+            leaving = not await asyncio.to_thread(self._ask, list(workers))
         elif workers and number != signal.SIGINT:
             # The computer shuts down or the terminal was closed: workers continue.
-            self._leaving = True
-        self._ending = Ending("interrupted", interrupted=True)
-        self.sender.stop(self._ending)
+            leaving = True
+        self._ending = Ending("interrupted", interrupted=True, left=leaving)
+        self._sender.stop(self._ending)
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls `action` in a thread, again while its error may pass, as `retry` does."""

@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, func, select, true, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, bindparam, func, select, true, update
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import as_arrays, given_arrays
-from batchsend.ledger.database_errors import ledger_errors, retry
+from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out, may_name
+from batchsend.ledger.postgres import KeptConnection
 from batchsend.ledger.runs import shared_state
 from batchsend.ledger.schema import COUNTED, handovers, leases, messages, runs
 from batchsend.sending.cluster.leases import (
@@ -134,7 +133,7 @@ class SharedOutbox(Outbox):
         super().__init__(ledger, run.run_id, run.start_id, lease.owner, files)
         self._lease = lease
         self._leaving = leaving
-        self._connection: Connection | None = None
+        self._connection = KeptConnection(ledger, **_IN_ORDER)
         #: Rows claimed and passed to the sender, without an outcome yet.
         self._held: set[int] = set()
         #: A statement failed, and may have been carried out all the same.
@@ -212,7 +211,7 @@ class SharedOutbox(Outbox):
     def _exchange_once(self, outcomes: Sequence[Outcome], claims: int) -> tuple[list[Claimed], bool]:
         """Stores outcomes and claims rows. Returns also whether their people may have opted out."""
         began = Moment()
-        rows = self._execute(
+        rows = self._connection.execute(
             _exchange,
             {
                 **self._own,
@@ -236,22 +235,9 @@ class SharedOutbox(Outbox):
         )
         return claimed, suspect
 
-    def _execute(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Any]:
-        """Executes a statement that is a transaction, on a connection that is kept for the next one."""
-        with ledger_errors(self._ledger.where):
-            try:
-                self._connection = self._connection or self._ledger.autocommit(**_IN_ORDER)
-                return self._connection.execute(statement, values).all()
-            except SQLAlchemyError:
-                self.close()
-                raise
-
     def close(self) -> None:
         """Closes the connection; the next exchange opens another one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(SQLAlchemyError):
-                connection.close()
+        self._connection.close()
 
     def _release_unknown(self) -> None:
         unknown = (

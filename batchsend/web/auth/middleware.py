@@ -11,22 +11,29 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 
 from batchsend.utils.net import is_this_machine
 from batchsend.web.auth.sessions import Attempts, Links, Session, Sessions, is_token
 from batchsend.web.auth.users import Users
+from batchsend.web.connections import SERVER, RequestRefusedError, connection_of, receiving
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: The form field that carries the token, and the header that carries it in a script's request.
 TOKEN_FIELD, TOKEN_HEADER = "csrf", "X-CSRF-Token"
+#: The handlers whose form has a file, which is not kept in memory.
+_UPLOADS: set[Handler] = set()
+_UPLOAD = "upload"
 _SAFE = frozenset({"GET", "HEAD"})
+#: The largest form of a client without a session, in bytes.
+_LARGEST_SIGN_IN = 16_384
 #: Addresses that need no session.
 _OPEN = frozenset({"/login", "/enter", "/health"})
 STATIC = "/static/"
 
 HEADERS = {
+    "Server": SERVER,
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -84,14 +91,6 @@ class Auth:
         )
 
 
-class RequestRefusedError(Exception):
-    """A request that is refused. `status`: the HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 AUTH = web.AppKey("auth", Auth)
 
 
@@ -99,6 +98,7 @@ AUTH = web.AppKey("auth", Auth)
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Lets a request through to its page. Raises `RequestRefusedError`."""
     auth = request.app[AUTH]
+    connection_of(request).begin(signed_in=False)
     if not auth.is_our_host(request.headers.get("Host", "")):
         raise RequestRefusedError(
             421,
@@ -109,33 +109,62 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise RequestRefusedError(
             403, "This request came from another page, and nothing was done. Open the web console again."
         )
-    if request.path in _OPEN or request.path.startswith(STATIC):
-        return await handler(request)
     session = auth.session_of(request)
+    connection_of(request).begin(signed_in=session is not None)
+    if request.path in _OPEN or request.path.startswith(STATIC):
+        return await handler(await _with_small_form(request))
     if session is None:
         return _to_login(request)
     request["session"] = session
-    if request.method not in _SAFE and request.content_type != "multipart/form-data":
-        given = request.headers.get(TOKEN_HEADER) or (await request.post()).get(TOKEN_FIELD)
-        check_token(given if isinstance(given, str) else None, session)
+    if request.method not in _SAFE:
+        await _check_token(request, session)
     return await handler(request)
 
 
-def check_token(given: str | None, session: Session) -> None:
-    """Raises `RequestRefusedError` if the form was not made for this session."""
-    if not is_token(given, session):
+async def _with_small_form(request: web.Request) -> web.Request:
+    if request.method in _SAFE:
+        return request
+    small = request.clone(client_max_size=_LARGEST_SIGN_IN)
+    async with receiving(small):
+        await small.post()
+    return small
+
+
+async def _check_token(request: web.Request, session: Session) -> None:
+    """Receives the form. Raises `RequestRefusedError` if it was not made for this session.
+
+    Of a form with a file only the first field is received, which must be the token; `upload_of` has the rest.
+    """
+    if request.match_info.handler in _UPLOADS:
+        async with receiving(request):
+            request[_UPLOAD] = reader = await request.multipart()
+            part = await reader.next()
+            given: object = None
+            if isinstance(part, BodyPartReader) and part.name == TOKEN_FIELD:
+                given = (await part.read_chunk(256)).decode("ascii", "replace")
+    else:
+        async with receiving(request):
+            form = await request.post()
+        given = request.headers.get(TOKEN_HEADER) or form.get(TOKEN_FIELD)
+    if not is_token(given if isinstance(given, str) else None, session):
         raise RequestRefusedError(
             403,
             "This form is from an earlier session, and nothing was done. Go back, reload the page and try again.",
         )
 
 
-async def check_token_part(part: object, session: Session) -> None:
-    """Does the same for a form with a file. Its first field must be the token."""
-    given = None
-    if isinstance(part, BodyPartReader) and part.name == TOKEN_FIELD:
-        given = (await part.read_chunk(256)).decode("ascii", "replace")
-    check_token(given, session)
+def receives_upload(handler: Handler) -> Handler:
+    """Marks a handler that reads the file of its form in pieces, with `upload_of`."""
+    _UPLOADS.add(handler)
+    return handler
+
+
+def upload_of(request: web.Request) -> MultipartReader:
+    """Returns the parts of an upload that follow the token."""
+    found = request[_UPLOAD]
+    if not isinstance(found, MultipartReader):
+        raise TypeError("only a handler that `receives_upload` has an upload")
+    return found
 
 
 def session(request: web.Request) -> Session:
@@ -149,7 +178,7 @@ def session(request: web.Request) -> Session:
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Adds the security headers. Browsers may keep our static files, but no page."""
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+        response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
 
 

@@ -1,4 +1,4 @@
-"""Reads the list and tries the text while a campaign is edited. Runs in the process of `list_process`.
+"""Reads the list and tries the text while a campaign is edited. Runs in the processes of `reader_pool`.
 
 A list can be large or malicious and a template slow. In a separate process, neither can hold up the pages.
 """
@@ -36,7 +36,7 @@ from batchsend.runs.start import refuse_sample_ids
 from batchsend.statuses import Status
 
 #: Rows of a list that are kept in memory, and how many lists.
-_ROWS_KEPT, _LISTS_KEPT = 2000, 4
+_ROWS_KEPT, LISTS_KEPT = 2000, 4
 #: Values of a column that the page shows.
 _SAMPLES = 3
 #: Rows of a list that the page shows.
@@ -238,20 +238,27 @@ def _list_file(campaign: Campaign) -> Path:
     return newest_match(campaign.list) if is_pattern(campaign.list) else campaign.list
 
 
-def _list(campaign: Campaign, file: Path) -> _CachedList:
+def list_key(campaign: Campaign) -> tuple[object, ...]:
+    """Returns a value that changes with the campaign's list, without reading it."""
+    try:
+        return _key(campaign, _list_file(campaign))
+    except ListError as error:
+        return (str(error),)
+
+
+def _key(campaign: Campaign, file: Path) -> tuple[object, ...]:
     try:
         stat = file.stat()
     except OSError:
         stat = None
     # The rows of a query can change though its file does not.
     minute = time.monotonic() // 60 if file.suffix.lower() == QUERY_ENDING else None
-    key = (
-        minute,
-        file,
-        stat and stat.st_mtime_ns,
-        stat and stat.st_size,
-        campaign.list_options.model_dump_json(),
-    )
+    options = campaign.list_options.model_dump_json()
+    return minute, file, stat and stat.st_mtime_ns, stat and stat.st_size, options
+
+
+def _list(campaign: Campaign, file: Path) -> _CachedList:
+    key = _key(campaign, file)
     if key in _lists:
         _lists.move_to_end(key)
         return _lists[key]
@@ -266,7 +273,7 @@ def _list(campaign: Campaign, file: Path) -> _CachedList:
         if len(rows) >= _ROWS_KEPT:
             break
     _lists[key] = _CachedList(customers, rows, malformed, frozenset(hidden))
-    while len(_lists) > _LISTS_KEPT:
+    while len(_lists) > LISTS_KEPT:
         _lists.popitem(last=False)
     return _lists[key]
 

@@ -11,7 +11,7 @@ from batchsend.errors import BatchsendError, ForbiddenFileError
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import file_problems
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import page, part
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
 from batchsend.web.views.campaigns import FOLDER
@@ -66,7 +66,7 @@ async def try_file(request: web.Request) -> web.Response:
     content = lines(str((await request.post()).get("text", ""))).encode()
     try:
         await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
-        problems = await request.app[LIST_READER].run(file_problems, file.path, content)
+        problems = await request.app[READERS].run(session(request).user, file_problems, file.path, content)
     except BatchsendError as error:
         problems = [str(error)]
     return web.Response(text=part("file_problems.html.j2", problems=problems), content_type="text/html")

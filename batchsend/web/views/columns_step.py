@@ -8,10 +8,9 @@ from aiohttp import web
 from multidict import MultiDictProxy
 
 from batchsend.errors import BatchsendError
-from batchsend.web.jobs.list_preview import read_list
-from batchsend.web.jobs.list_process import LIST_READER
 from batchsend.web.steps import COLUMNS, Page
 from batchsend.web.views.editing import change_keys, errors_of
+from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
 #: Fields of columns that mean one thing only -> what, in words.
@@ -28,8 +27,12 @@ _COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone"
 async def show(request: web.Request) -> web.Response:
     """Shows what each column was taken for, and the form to change it."""
     found, campaign = await open_step(request)
-    view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
-    return await step_page(request, found, campaign, COLUMNS, "columns_step.html.j2", view=view)
+    reading = await list_reading(request, found)
+    view = await view_of(request, reading)
+    before = page_before(request, found.file.url)
+    return await step_page(
+        request, found, campaign, COLUMNS, "columns_step.html.j2", view=view, reading=reading, before=before
+    )
 
 
 async def save(request: web.Request) -> web.Response:

@@ -12,14 +12,23 @@ from batchsend.campaigns.sample import is_sample_list
 from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, ListError
-from batchsend.web.auth.middleware import check_token_part, session
+from batchsend.web.auth.middleware import receives_upload, session, upload_of
+from batchsend.web.connections import receiving
 from batchsend.web.folder import CampaignFile
-from batchsend.web.jobs.list_preview import check_list, read_list
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.list_preview import check_list
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import save_upload
 from batchsend.web.views.editing import CHANGING, change, change_keys, errors_of, relative
+from batchsend.web.views.list_reading import (
+    cancel,
+    list_reading,
+    page_before,
+    progress,
+    read_again,
+    view_of,
+)
 from batchsend.web.views.opening import campaign_file_of, open_file
 from batchsend.web.views.step_page import open_step, refuse, step_page
 
@@ -27,7 +36,8 @@ from batchsend.web.views.step_page import open_step, refuse, step_page
 async def show(request: web.Request) -> web.Response:
     """Shows the list as it was read, and the form for another one."""
     found, campaign = await open_step(request)
-    view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
+    reading = await list_reading(request, found)
+    view = await view_of(request, reading)
     return await step_page(
         request,
         found,
@@ -35,21 +45,23 @@ async def show(request: web.Request) -> web.Response:
         LIST,
         "list_step.html.j2",
         view=view,
+        reading=reading,
+        before=page_before(request, found.file.url),
         is_pattern=is_pattern(campaign.list),
-        is_sample=await asyncio.to_thread(is_sample_list, view.path),
+        is_sample=view is not None and await asyncio.to_thread(is_sample_list, view.path),
     )
 
 
+@receives_upload
 async def upload(request: web.Request) -> web.Response:
     """Saves an uploaded list and makes it the campaign's list."""
     file = campaign_file_of(request)
-    reader = await request.multipart()
-    await check_token_part(await reader.next(), session(request))
-    part = await reader.next()
+    async with receiving(request):
+        part = await upload_of(request).next()
     if not isinstance(part, BodyPartReader) or not part.filename:
         raise refuse(request, {}, {"file": "No file was chosen. Choose your list or drop it on the field."})
     try:
-        saved = await save_upload(part, file.path.parent)
+        saved = await save_upload(request, part, file.path.parent)
         await _use_list(request, file, saved)
     except BatchsendError as error:
         error_text = f"{error}\nThe campaign still uses its previous list."
@@ -71,7 +83,8 @@ async def _use_list(request: web.Request, file: CampaignFile, saved: Path) -> No
             changes = {**changes, **{("list_options", name): None for name in ListOptionsTable.model_fields}}
         try:
             changed = edited(present.content, changes)
-            await request.app[LIST_READER].run(check_list, saved, file.path, changed)
+            user = session(request).user
+            await request.app[READERS].run(user, check_list, saved, file.path, changed)
         except BatchsendError as error:
             if not (isinstance(error, ListError) and error.options):
                 if saved != present.campaign.list:
@@ -100,4 +113,11 @@ async def choose_reading(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(page)
 
 
-PAGES = (Page("GET", "", show), Page("POST", "", upload), Page("POST", "/reading", choose_reading))
+PAGES = (
+    Page("GET", "", show),
+    Page("POST", "", upload),
+    Page("POST", "/how", choose_reading),
+    Page("GET", "/progress", progress),
+    Page("POST", "/cancel", cancel),
+    Page("POST", "/read", read_again),
+)

@@ -21,7 +21,7 @@ from batchsend.runs.lookup import results_file
 from batchsend.sending.locks import sending_lock
 from batchsend.utils.wording import text_count
 from batchsend.web.auth.middleware import session
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.queries import RunRef, existing_ledger, request_stop
 from batchsend.web.rendering import part
 from batchsend.web.views.campaigns import ACTIVE_RUNS
@@ -116,19 +116,23 @@ def _latest_start(ledger: Ledger, number: int) -> int | None:
 async def workbook(request: web.Request) -> web.StreamResponse:
     """Sends the results workbook as of now."""
     run, url = await _run_and_ledger(request)
-    return _as_download(run, await request.app[LIST_READER].run(write_workbook, url, run.number))
+    return _as_download(
+        run, await request.app[READERS].run(session(request).user, write_workbook, url, run.number)
+    )
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """Sends the report page as of now, as a single file."""
     run, url = await _run_and_ledger(request)
-    return _as_download(run, await request.app[LIST_READER].run(write_report, url, run.number))
+    return _as_download(
+        run, await request.app[READERS].run(session(request).user, write_report, url, run.number)
+    )
 
 
 async def list_copy(request: web.Request) -> web.StreamResponse:
     """Sends a copy of the list with the results as of now. The next page says what the copy lacks."""
     run, url = await _run_and_ledger(request)
-    copy = await request.app[LIST_READER].run(write_list_copy, url, run.number)
+    copy = await request.app[READERS].run(session(request).user, write_list_copy, url, run.number)
     for note in copy.notes:
         session(request).notify(f"{copy.path.name}: {note}")
     return _as_download(run, copy.path)
@@ -137,7 +141,7 @@ async def list_copy(request: web.Request) -> web.StreamResponse:
 async def offer_list_copy(request: web.Request) -> web.Response:
     """Sends the part of the page that offers the copy of the list, or says why there is none."""
     run, url = await _run_and_ledger(request)
-    problem = await request.app[LIST_READER].run(why_no_list_copy, url, run.number)
+    problem = await request.app[READERS].run(session(request).user, why_no_list_copy, url, run.number)
     return web.Response(
         text=part("list_copy.html.j2", url=run.url, problem=problem), content_type="text/html"
     )

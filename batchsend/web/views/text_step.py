@@ -11,17 +11,21 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.sample import is_sample_text
 from batchsend.errors import BatchsendError
+from batchsend.web.auth.middleware import session
 from batchsend.web.folder import NotFoundError
-from batchsend.web.jobs.list_preview import read_list, render_row
-from batchsend.web.jobs.list_process import LIST_READER
+from batchsend.web.jobs.list_preview import render_row
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import part
 from batchsend.web.steps import TEXT, Page
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import lines
+from batchsend.web.views.list_reading import list_reading, view_of
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
 
+#: Digits of a template's number. Python refuses to read very long ones.
+_MOST_DIGITS = 9
 #: Bytes of a text in the editor.
 _LARGEST_TEXT = 1_000_000
 
@@ -41,14 +45,15 @@ async def show(request: web.Request) -> web.Response:
     """Shows the editor."""
     found, campaign = await open_step(request)
     number = draft_of(request).typed.get("number") or request.query.get("text", "0")
-    view = await request.app[LIST_READER].run(read_list, found.file.path, found.content)
+    reading = await list_reading(request, found)
     return await step_page(
         request,
         found,
         campaign,
         TEXT,
         "text_step.html.j2",
-        view=view,
+        view=await view_of(request, reading),
+        reading=reading,
         number=number,
         editor=await asyncio.to_thread(_editor, campaign, number),
         templates=[file.name for file in campaign.templates],
@@ -84,7 +89,9 @@ async def try_text(request: web.Request) -> web.Response:
     row = str(form.get("row", "")).strip()
     wanted = int(row) if row.isdecimal() and len(row) < 9 else None
     text = lines(str(form.get("text", "")))
-    shown = await request.app[LIST_READER].run(render_row, found.file.path, found.content, path, text, wanted)
+    shown = await request.app[READERS].run(
+        session(request).user, render_row, found.file.path, found.content, path, text, wanted
+    )
     return _part(shown, wanted)
 
 
@@ -94,7 +101,7 @@ def _part(shown: object, wanted: int | None) -> web.Response:
 
 def _template(campaign: Campaign, number: str) -> Path:
     """Returns a template file by its number on the page. Raises `NotFoundError`."""
-    if not number.isdecimal() or int(number) >= len(campaign.templates):
+    if not number.isdecimal() or len(number) > _MOST_DIGITS or int(number) >= len(campaign.templates):
         raise NotFoundError("The campaign now has another text. Reload its page.")
     return campaign.templates[int(number)]
 

@@ -1,0 +1,81 @@
+"""The campaign's list for the pages. It is read in the background, so that no page waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from batchsend.web.auth.middleware import local_path, session
+from batchsend.web.folder import WebFolder
+from batchsend.web.jobs.list_preview import ListView, list_key, read_list
+from batchsend.web.jobs.reader_pool import READERS, Reading
+from batchsend.web.rendering import part
+from batchsend.web.uploads import fingerprint
+from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.opening import OpenCampaign
+from batchsend.web.views.step_page import open_step
+
+#: Seconds that a page waits for its list. Then it shows how much of it is read.
+_PATIENCE = 0.4
+
+
+async def list_reading(request: web.Request, found: OpenCampaign) -> Reading[ListView]:
+    """Returns the reading of the list of a campaign that can be used; begins it if the list has changed.
+
+    Raises `BatchsendError` if the campaign names files that may not be shown.
+    """
+    key = await asyncio.to_thread(_key, request.app[FOLDER], found)
+    user = session(request).user
+    return request.app[READERS].keep(key, user, read_list, found.file.path, found.content)
+
+
+def _key(folder: WebFolder, found: OpenCampaign) -> Hashable:
+    if found.campaign is None:
+        raise TypeError("only a campaign that can be used has a list")
+    folder.check(found.campaign)
+    return found.file.path, fingerprint(found.content), list_key(found.campaign)
+
+
+async def view_of(request: web.Request, reading: Reading[ListView]) -> ListView | None:
+    """Returns the list; `None` if it takes longer or was canceled. Raises `BatchsendError` if the reading failed."""
+    if not await reading.wait(_PATIENCE) or reading.was_canceled:
+        return None
+    if reading.future.exception() is not None:
+        # The page shows the error, and the next page tries again.
+        request.app[READERS].forget(reading)
+    return reading.future.result()
+
+
+def page_before(request: web.Request, otherwise: str) -> str:
+    """Returns the page from which the user came to this one."""
+    before = urlsplit(request.headers.get("Referer", ""))
+    path = local_path(before._replace(scheme="", netloc="").geturl())
+    return otherwise if path == "/" or before.path == request.path else path
+
+
+async def progress(request: web.Request) -> web.Response:
+    """Returns how much of the list is read, as a part of the page. The page is loaded again at the end."""
+    found, _ = await open_step(request)
+    reading = await list_reading(request, found)
+    if reading.is_over:
+        return web.Response(headers={"HX-Refresh": "true"})
+    return web.Response(text=part("reading.html.j2", reading=reading), content_type="text/html")
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Stops reading the list, and leads back to where the user was."""
+    found, _ = await open_step(request)
+    await request.app[READERS].cancel(await list_reading(request, found))
+    raise web.HTTPSeeOther(local_path(str((await request.post()).get("back", ""))))
+
+
+async def read_again(request: web.Request) -> web.Response:
+    """Reads the list whose reading was canceled."""
+    found, _ = await open_step(request)
+    reading = await list_reading(request, found)
+    if reading.was_canceled:
+        request.app[READERS].forget(reading)
+    raise web.HTTPSeeOther(local_path(str((await request.post()).get("back", ""))))
