@@ -36,7 +36,7 @@ class ClusterProcess:
         self.credentials = credentials
         self.leaving = threading.Event()
         self.book = SlotBook(ledger)
-        self.keeper = LeaseKeeper(ledger)
+        self.keeper = LeaseKeeper.of(ledger)
         self.holder = Holder(holder, base_url, worker)
         self.ledger_id = ""
         self._presence: Lease | None = None
