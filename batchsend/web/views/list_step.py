@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
 from batchsend.campaigns.sample import is_sample_list
+from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.campaigns.types import is_pattern
+from batchsend.errors import BatchsendError
 from batchsend.web.steps import LIST, Page
 from batchsend.web.views import list_upload
+from batchsend.web.views.editing import change_keys, errors_of
 from batchsend.web.views.list_reading import (
     cancel,
     list_reading,
@@ -19,7 +23,7 @@ from batchsend.web.views.list_reading import (
     view_of,
 )
 from batchsend.web.views.list_upload import present_upload
-from batchsend.web.views.step_page import open_step, step_page
+from batchsend.web.views.step_page import open_step, refuse, step_page
 
 
 async def show(request: web.Request) -> web.Response:
@@ -43,11 +47,32 @@ async def show(request: web.Request) -> web.Response:
     )
 
 
+async def choose_reading(request: web.Request) -> web.Response:
+    """Saves how the list is read: its sheet, the row with the headers, and what happens to hidden rows."""
+    found, _ = await open_step(request)
+    form = await request.post()
+    page = f"{found.file.url}/{LIST}"
+    changes: dict[tuple[str, ...], Any] = {}
+    if "again" in form:
+        changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
+    for name in ("sheet", "hidden_rows", "header_row"):
+        if value := str(form.get(name, "")):
+            changes["list_options", name] = (
+                int(value) if value.isdecimal() and name == "header_row" else value
+            )
+    try:
+        await change_keys(request, found.file, changes)
+    except BatchsendError as error:
+        raise refuse(request, {}, errors_of(error, form), page) from error
+    raise web.HTTPSeeOther(page)
+
+
 PAGES = (
     Page("GET", "", show),
     Page("POST", "", list_upload.upload),
     Page("GET", "/upload/progress", list_upload.progress),
     Page("POST", "/upload/cancel", list_upload.cancel),
+    Page("POST", "/how", choose_reading),
     Page("GET", "/progress", progress),
     Page("POST", "/cancel", cancel),
     Page("POST", "/read", read_again),

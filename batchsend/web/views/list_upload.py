@@ -9,7 +9,9 @@ from pathlib import Path
 
 from aiohttp import BodyPartReader, web
 
+from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError, ListError
 from batchsend.web.auth.middleware import receives_upload, session, upload_of
 from batchsend.web.auth.sessions import Draft, Session
@@ -17,7 +19,7 @@ from batchsend.web.connections import receiving
 from batchsend.web.folder import CampaignFile
 from batchsend.web.jobs.list_preview import ListView
 from batchsend.web.jobs.reader_pool import READERS, CanceledError, Reading
-from batchsend.web.toml_edit import edited
+from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import SavedList, save_upload
 from batchsend.web.views.editing import CHANGING, change, relative
 from batchsend.web.views.list_reading import PATIENCE, list_reading, reading_part
@@ -107,7 +109,7 @@ def _with_list(file: CampaignFile, saved: Path) -> OpenCampaign:
     present = open_file(file)
     if present.campaign is None:
         raise BatchsendError(f"{saved.name} was not saved, because the campaign file must be fixed first.")
-    content = edited(present.content, {("list",): relative(saved, file)})
+    content = edited(present.content, _changes(present.campaign, file, saved))
     return OpenCampaign(file, content, parse_campaign(file.path, content), ())
 
 
@@ -116,7 +118,7 @@ async def _use(app: web.Application, user: Session, upload: Upload) -> None:
     name = upload.saved.path.name
     try:
         view = await asyncio.shield(upload.reading.future)
-        if view.problems:
+        if view.problems and not view.options:
             raise ListError(view.path, view.problems)
         async with app[CHANGING]:
             await asyncio.to_thread(_change, upload)
@@ -133,7 +135,15 @@ async def _use(app: web.Application, user: Session, upload: Upload) -> None:
 
 def _change(upload: Upload) -> None:
     present = open_file(upload.file)
-    change(upload.file, present.content, {("list",): relative(upload.saved.path, upload.file)})
+    change(upload.file, present.content, _changes(present.campaign, upload.file, upload.saved.path))
+
+
+def _changes(campaign: Campaign | None, file: CampaignFile, saved: Path) -> Changes:
+    changes: Changes = {("list",): relative(saved, file)}
+    if campaign is not None and saved == campaign.list:
+        return changes
+    # They were chosen for another file: its header row could hide customers of this one.
+    return {**changes, **{("list_options", name): None for name in ListOptionsTable.model_fields}}
 
 
 def _refused(error: BatchsendError) -> Draft:
