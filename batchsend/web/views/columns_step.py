@@ -31,7 +31,15 @@ async def show(request: web.Request) -> web.Response:
     view = await view_of(request, campaign, reading)
     before = page_before(request, found.file.url)
     return await step_page(
-        request, found, campaign, COLUMNS, "columns_step.html.j2", view=view, reading=reading, before=before
+        request,
+        found,
+        campaign,
+        COLUMNS,
+        "columns_step.html.j2",
+        reloads=not reading.is_over,
+        view=view,
+        reading=reading,
+        before=before,
     )
 
 

@@ -38,6 +38,7 @@ async def show(request: web.Request) -> web.Response:
         campaign,
         LIST,
         "list_step.html.j2",
+        reloads=not reading.is_over,
         view=view,
         reading=reading,
         upload=upload,

@@ -123,14 +123,24 @@ def draft_of(request: web.Request) -> Draft:
 
 
 async def step_page(
-    request: web.Request, found: OpenCampaign, campaign: Campaign, name: str, template: str, **values: Any
+    request: web.Request,
+    found: OpenCampaign,
+    campaign: Campaign,
+    name: str,
+    template: str,
+    *,
+    reloads: bool = False,
+    **values: Any,
 ) -> web.Response:
-    """Shows the page of a step. `template` extends `step.html.j2`."""
+    """Shows the page of a step. `template` extends `step.html.j2`. `reloads`: as `page`."""
     draft = draft_of(request)
+    if reloads and draft.errors:
+        session(request).keep(request.path, draft)
     steps = await steps_of(request, found.file, campaign)
     return page(
         request,
         template,
+        reloads=reloads,
         file=found.file,
         campaign=campaign,
         name=campaign.name,
