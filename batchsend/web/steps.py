@@ -188,9 +188,7 @@ def _column_problems(error: ColumnsError) -> Iterator[Problem]:
         if header is None:
             yield Problem(COLUMNS, f"Choose the column with {what}.")
         else:
-            yield Problem(
-                COLUMNS, f'The column with {what}, "{header}", is not in this list. Choose another one.'
-            )
+            yield Problem(COLUMNS, f'The column "{header}" ({what}) is not in this list. Choose another one.')
 
 
 def _step_of(error: BatchsendError, suppress: frozenset[Path]) -> str:

@@ -355,7 +355,7 @@ def test_the_columns_of_another_list_are_named_in_plain_words(served: Served) ->
     clicker.upload(f"{SPRING}/list", "other.csv", b"Account,Cell,Name\nc-1,(312) 500-0000,Ann\n")
     page = checked(clicker)
     assert "Choose the column with the customer's id in myKaarma." in page.plain
-    assert 'The column with who agreed to texts, "OK", is not in this list. Choose another one.' in page.plain
+    assert 'The column "OK" (who agreed to texts) is not in this list. Choose another one.' in page.plain
     failed = clicker.get(f"{SPRING}/check")
     assert "Go to Columns" in failed.plain
 

@@ -156,7 +156,7 @@ def read_list(path: Path, content: bytes) -> ListView:
         hidden_rows=customers.hidden_rows,
         top=customers.top,
         header_row=customers.header.row,
-        title=_is_title(customers.headers, customers.top),
+        title=campaign.list_options.header_row is None and _is_title(customers.headers, customers.top),
         guesses=guess_columns(customers.headers),
         samples=_samples(cached),
     )
