@@ -72,6 +72,7 @@ def start_changes(
     A schedule that already starts at these times is not changed.
     """
     errors: dict[str, str] = {}
+    changes: dict[tuple[str, ...], Any]
     start = str(form.get("start", ""))
     if start == BY_HAND:
         return ({("schedule",): None} if schedule is not None else {}), errors

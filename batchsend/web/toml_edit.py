@@ -8,7 +8,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Array, Item, Table, Whitespace
+from tomlkit.items import AbstractTable, Array, Item, Table, Whitespace
 
 from batchsend.errors import BatchsendError
 
@@ -60,6 +60,8 @@ def _change(table: Any, key: tuple[str, ...], value: Any) -> None:
         _remove(table, last)
     elif last not in table and isinstance(table, Table):
         _add(table, last, value)
+    elif last not in table and isinstance(table, tomlkit.TOMLDocument) and not isinstance(value, dict):
+        _add_above_sections(table, last, value)
     elif isinstance(table.get(last), Array) and isinstance(value, list):
         _change_entries(table[last], value)
     elif table.get(last) != value:
@@ -98,6 +100,17 @@ def _add(table: Table, last: str, value: Any) -> None:
     del body[len(body) - len(tail) :]
     table.append(last, _inline(value))
     body.extend(tail)
+
+
+def _add_above_sections(document: tomlkit.TOMLDocument, last: str, value: Any) -> None:
+    """Adds a key below the others above the first section, and above that section's comments."""
+    items = [item for key, item in document.body if key is not None]
+    above = next((number for number, item in enumerate(items) if isinstance(item, AbstractTable)), len(items))
+    if not above:
+        document.append(last, value)
+        return
+    trivia = items[above - 1].trivia
+    trivia.trail = f"{trivia.trail or chr(10)}{last} = {tomlkit.item(value).as_string()}\n"
 
 
 def _tail(table: Table) -> list[tuple[Any, Item]]:

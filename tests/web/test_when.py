@@ -301,15 +301,16 @@ def test_quiet_hours_are_chosen_and_left_out_again(form: Form, fields: dict[str,
 
 def test_the_next_starts_are_shown_before_they_are_saved(form: Form) -> None:
     before = form.file.read_bytes()
+    token = form.clicker.get(WHEN).csrf
     fields = {"start": "repeat", "repeat": "weekdays", "time": "10:00", "timezone": "America/New_York"}
-    shown = form.clicker.post(f"{WHEN}/starts", fields)
+    shown = form.clicker.post(f"{WHEN}/starts", fields, token=token)
     assert "The next 5 starts" in shown.plain
     assert shown.plain.count("10:00 AM") == 5
     assert "Saturday" not in shown.plain
     past = {"start": "once", "at_day": "2020-01-01", "at_time": "10:00"}
-    assert "no start after now" in form.clicker.post(f"{WHEN}/starts", past).plain
+    assert "no start after now" in form.clicker.post(f"{WHEN}/starts", past, token=token).plain
     wrong = {"start": "repeat", "repeat": "own", "cron": "every day"}
-    assert "five fields" in form.clicker.post(f"{WHEN}/starts", wrong).plain
+    assert "five fields" in form.clicker.post(f"{WHEN}/starts", wrong, token=token).plain
     assert form.file.read_bytes() == before
 
 
