@@ -141,8 +141,7 @@ def changes_of(fields: Iterable[KeyField], form: Mapping[str, Any], campaign: Ca
 
 def _usual(campaign: Campaign, key: Sequence[str]) -> Any:
     *sections, last = key
-    table = value_of(campaign, sections)
-    return type(table).model_fields[last].get_default(call_default_factory=True, validated_data={})
+    return getattr(type(value_of(campaign, sections))(), last)
 
 
 def _text(value: Any) -> str:

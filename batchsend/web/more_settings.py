@@ -42,7 +42,7 @@ SPEED = (
 
 _STARTS = SettingsGroup(
     "starts",
-    "Scheduled starts",
+    "Details of scheduled starts",
     "What happens when the campaign starts by itself.",
     (
         KeyField(
