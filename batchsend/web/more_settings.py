@@ -282,19 +282,6 @@ _READING = SettingsGroup(
     "Only if it is not read correctly by itself.",
     (
         KeyField(
-            ("list_options", "sheet"),
-            "Sheet of the workbook",
-            "Leave it empty if there is only one.",
-            Kind.TEXT,
-        ),
-        KeyField(
-            ("list_options", "hidden_rows"),
-            "Hidden or filtered rows",
-            "",
-            Kind.CHOICE,
-            ((None, "Ask if there are any"), ("skip", "Leave them out"), ("include", "Text them too")),
-        ),
-        KeyField(
             ("list_options", "encoding"),
             "Encoding of a text file",
             "Such as windows-1252. Leave it empty to detect it.",

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -109,8 +110,9 @@ def test_on_an_office_server_nobody_writes_credentials_by_a_page(bare: World) ->
     Users(bare.folder / ".batchsend" / "web-users.json").put("ann", "four words are good")
     with serving(bare, "--name", "texts.example") as served:
         clicker = served.clicker()
-        clicker.get("/login")
-        clicker.post("/login", {"name": "ann", "password": "four words are good"})
+        body = urlencode({"name": "ann", "password": "four words are good"}).encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert clicker.raw("POST", "/login", body, form).status == 303
         page = clicker.get(SENDER)
         assert "The person who runs this server sets" in page.plain
         assert 'type="password"' not in page.text

@@ -29,6 +29,9 @@ FIELDS = [*SPEED, *(field for group in GROUPS for field in group.fields)]
 #: Keys with a form that is not one of `FIELDS`.
 ELSEWHERE = {
     "list": "List",
+    "list_options.sheet": "List",
+    "list_options.hidden_rows": "List",
+    "list_options.header_row": "List",
     "columns": "Columns",
     "recipients.consent": "Columns",
     "template": "Text",
@@ -124,7 +127,6 @@ wait = true
 expires_after = "2d"
 [list_options]
 delimiter = "\\t"
-hidden_rows = "skip"
 """
 
 
