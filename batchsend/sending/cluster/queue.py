@@ -19,6 +19,7 @@ from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Status
 from procrastinate.schema import SchemaManager
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import func, select, text
 
 from batchsend.ledger.ledger import Ledger
@@ -106,6 +107,11 @@ async def _set_up(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.execute(f"SET search_path TO {SCHEMA}; SET synchronous_commit TO off".encode())
 
 
+def _unchecked_pool(**options: Any) -> AsyncConnectionPool:
+    """A pool that does not ask its connection whether it lives before each statement, which costs a transaction."""
+    return AsyncConnectionPool(**{**options, "check": None})
+
+
 class _Queue:
     """The queue of all runs to one API, as a worker uses it over one connection, and another one to listen."""
 
@@ -117,6 +123,7 @@ class _Queue:
         self._connector = PsycopgConnector(
             conninfo=url.set(drivername="postgresql").render_as_string(hide_password=False),
             kwargs=server_options(url, application_name=f"batchsend {options.name}"),
+            pool_factory=_unchecked_pool,
             configure=_set_up,
             min_size=1,
             max_size=1,
