@@ -30,7 +30,7 @@ user_uuid = "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
 timezone = "America/Chicago"
 
 [sending]
-rate = 10000
+rate = 100000
 concurrency = {connections}
 """
 CONNECTIONS = 64

@@ -224,7 +224,7 @@ class Sending(Table):
     rate: float = Field(
         default=10,
         gt=0,
-        le=10_000,
+        le=100_000,
         description="Requests per second of one run, in all its processes together.",
     )
     concurrency: int = Field(

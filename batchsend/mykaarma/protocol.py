@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -80,8 +80,7 @@ class SendingAttributes:
     callback_metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One text with its sender and customer. Callbacks return `identity`, which identifies the row."""
 
     department_uuid: str
@@ -92,8 +91,7 @@ class Request:
     identity: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """The outcome of a request: `accepted`, `failed` or `unconfirmed`."""
 
     status: Status

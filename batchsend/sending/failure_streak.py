@@ -23,14 +23,14 @@ class FailureStreak:
 
     def add(self, status: Status, codes: Sequence[str]) -> str | None:
         """Counts one outcome. Returns why the run should stop now, or `None`."""
+        if status is Status.ACCEPTED:
+            self._unexplained, self._by_code = 0, {}
+            return None
         api_codes = [code for code in codes if code not in _OUR_CODES and not code.startswith("HTTP_")]
-        failed = status in (Status.FAILED, Status.UNCONFIRMED)
-        unexplained = status is Status.UNCONFIRMED or (failed and not api_codes)
+        unexplained = status is Status.UNCONFIRMED or not api_codes
         self._unexplained = self._unexplained + 1 if unexplained else 0
         self._by_code = {
-            code: self._by_code.get(code, 0) + 1
-            for code in api_codes
-            if failed and code not in _ABOUT_CUSTOMERS
+            code: self._by_code.get(code, 0) + 1 for code in api_codes if code not in _ABOUT_CUSTOMERS
         }
         for code, rows in self._by_code.items():
             if rows >= self._limit:

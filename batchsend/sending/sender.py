@@ -8,7 +8,6 @@ more than twice `concurrency` rows are ever claimed without an outcome.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +90,7 @@ class Sender:
         self._settings = settings
         self._identity = identity
         self._listener = listener
+        self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._streak = FailureStreak(settings.stop_after_failures)
         self._give_up_timer = GiveUpTimer(settings.give_up_after)
@@ -147,7 +147,7 @@ class Sender:
     # Using the ledger
 
     async def _in_thread(self, action: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
+        return await self._loop.run_in_executor(self._thread, action, *arguments)
 
     async def _serve_ledger(self) -> None:
         while True:
@@ -193,9 +193,9 @@ class Sender:
         self._exhausted = self._exhausted or len(claimed) < wanted
         self._outcomes_wait()
         if not self._ready:
-            self._checked_at = asyncio.get_running_loop().time()
+            self._checked_at = self._loop.time()
         for message in claimed:
-            (self._ready if self._may_send(message) else self._quiet).append(message)
+            (self._ready if self._settings.may_send(message.clock or "") else self._quiet).append(message)
         self._may_dispatch.set()
         for outcome in outcomes:
             self._listener(outcome)
@@ -205,7 +205,7 @@ class Sender:
         """Lets outcomes wait a little, so that more of them share a commit."""
         if self._wait is not None:
             self._wait.cancel()
-        self._wait = asyncio.get_running_loop().call_later(self._store.outcome_delay, self._end_wait)
+        self._wait = self._loop.call_later(self._store.outcome_delay, self._end_wait)
 
     def _end_wait(self) -> None:
         # Comparing times would not do: where the clock is coarse (Windows), a timer ends before its time.
@@ -219,6 +219,8 @@ class Sender:
         return bool(self._outcomes) and (enough or no_more or self._wait is None)
 
     def _wake_if_due(self) -> None:
+        if self._changed.is_set():
+            return
         if self._stopping() or self._quiet or self._pauses or self._outcomes_due() or self._rows_due():
             self._changed.set()
 
@@ -255,7 +257,7 @@ class Sender:
 
     async def _recheck(self) -> None:
         """Removes rows whose people have opted out since they were claimed, such as during a pause."""
-        began = asyncio.get_running_loop().time()
+        began = self._loop.time()
         if not self._ready or began - self._checked_at < _RECHECK_SECONDS:
             return
         rows = list(self._ready)
@@ -294,7 +296,7 @@ class Sender:
                 self._free.release()
                 continue
             message = self._ready.popleft()
-            if self._may_send(message):
+            if self._settings.may_send(message.clock or ""):
                 self._start_request(message, slot)
             else:
                 self._free.release()
@@ -303,12 +305,9 @@ class Sender:
 
     def _start_request(self, message: Claimed, slot: float) -> None:
         underway = _Underway(message, slot, Departure(self._pacer.departure))
-        task = asyncio.create_task(self._poster.post(self._request(message), underway.departure))
+        task = self._loop.create_task(self._poster.post(self._request(message), underway.departure))
         self._underway[task] = underway
         task.add_done_callback(self._request_done)
-
-    def _may_send(self, message: Claimed) -> bool:
-        return self._settings.may_send(message.clock or "")
 
     def _cancel_unsent(self) -> None:
         """Puts requests that have not left back into the queue, as if they had not been tried."""
@@ -345,11 +344,11 @@ class Sender:
 
     def _requeue(self, message: Claimed) -> None:
         self._ready.appendleft(message)
-        self._checked_at = -math.inf
+        self._checked_at = float("-inf")
         self._may_dispatch.set()
 
     def _record(self, underway: _Underway, answer: Answered) -> None:
-        ended = asyncio.get_running_loop().time()
+        ended = self._loop.time()
         if not self._outcomes:
             self._outcomes_wait()
         self._outcomes.append(outcome_of(underway.message, answer, underway.departure, ended))
@@ -360,7 +359,7 @@ class Sender:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
 
     def _back_off(self, underway: _Underway, retry: RetryLater) -> None:
-        self._give_up_timer.retried(asyncio.get_running_loop().time(), retry)
+        self._give_up_timer.retried(self._loop.time(), retry)
         left_at = underway.departure.left_at
         pause = self._pacer.back_off(
             underway.slot if left_at is None else left_at,
@@ -375,16 +374,15 @@ class Sender:
         self._check_deadline()
 
     def _check_deadline(self) -> None:
-        if (reason := self._give_up_timer.reason(asyncio.get_running_loop().time())) is not None:
+        if (reason := self._give_up_timer.reason(self._loop.time())) is not None:
             self.stop(Ending(reason))
 
     async def _watch(self) -> None:
         """Stops the run at a stop request, and when there was no accepted text for `give_up_after`."""
-        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            began = self._loop.time()
             await asyncio.sleep(_WATCH_SECONDS)
-            if (late := loop.time() - began - _WATCH_SECONDS) > _SUSPENDED_SECONDS:
+            if (late := self._loop.time() - began - _WATCH_SECONDS) > _SUSPENDED_SECONDS:
                 self._give_up_timer.skip(late)
             self._check_deadline()
             if await self._in_thread(self._store.stop_requested):

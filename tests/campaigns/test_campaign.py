@@ -302,7 +302,7 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     (with_line('user_uuid = " -_Gl2eDo "'), "user_uuid", "-_Gl2eDo"),
     # Fractions of a request a second are for great patience.
     (SMALLEST + "[sending]\nrate = 0.5", "sending.rate", 0.5),
-    (SMALLEST + "[sending]\nrate = 10000", "sending.rate", 10_000.0),
+    (SMALLEST + "[sending]\nrate = 100000", "sending.rate", 100_000.0),
     (SMALLEST + "[sending]\ngive_up_after = 90", "sending.give_up_after", timedelta(seconds=90)),
     # A web server on this machine may be called without encryption.
     (
@@ -537,7 +537,7 @@ WRONG: list[tuple[str, str]] = [
     (with_line("list = 5"), "`list`: expected the path of a file, in quotes, but it is 5"),
     # bounds
     (SMALLEST + "[sending]\nrate = 0", "`sending.rate`: expected a number above 0, but it is 0"),
-    (SMALLEST + "[sending]\nrate = 10001", "`sending.rate`: expected at most 10,000, but it is 10001"),
+    (SMALLEST + "[sending]\nrate = 100001", "`sending.rate`: expected at most 100,000, but it is 100001"),
     (SMALLEST + "[sending]\nconcurrency = 0", "`sending.concurrency`: expected 1 or more, but it is 0"),
     (
         SMALLEST + "[sending]\nconcurrency = 1001",
