@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
-from batchsend.errors import LedgerError
+from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.database_errors import damaged
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import check_place
@@ -51,7 +51,7 @@ def upgrade_ledger(url: str, locked: Callable[[Ledger], Locks] = nullcontext) ->
     """Upgrades a ledger's tables in one transaction, opens it, and returns the version that they had before.
 
     Creates the ledger if there is none. `locked` keeps other processes from storing a plan meanwhile. Raises
-    `LedgerError`; then nothing was changed.
+    `LedgerError`, or `BusyError` while workers are running; then nothing was changed.
     """
     before = SCHEMA_VERSION
 
@@ -61,6 +61,7 @@ def upgrade_ledger(url: str, locked: Callable[[Ledger], Locks] = nullcontext) ->
         if inspect(connection).has_table("meta"):
             before = _stored_version(connection, where)
             if before < SCHEMA_VERSION:
+                _refuse_workers(connection, where)
                 upgrade_tables(connection, before, where)
         _create_or_check(connection, where)
 
@@ -256,6 +257,22 @@ def _wait_for_others(connection: Connection) -> None:
     """Lets one process at a time create the tables; on SQLite, the write lock already does."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
+
+
+def _refuse_workers(connection: Connection, where: str) -> None:
+    """Raises `BusyError` while workers are running: they would work on with tables that they do not know."""
+    if connection.dialect.name != "postgresql" or not inspect(connection).has_table("leases"):
+        return
+    # No version has renamed these columns.
+    running = text(
+        "SELECT DISTINCT holder FROM leases WHERE worker "
+        "AND lease_until > extract(epoch FROM clock_timestamp()) ORDER BY holder"
+    )
+    if names := connection.scalars(running).all():
+        raise BusyError(
+            f"{where}: workers are running that do not know the upgraded tables ({', '.join(names)}). Nothing was "
+            f"changed. Stop them and run this again; a worker that was killed counts for ten seconds."
+        )
 
 
 def _create_or_check(connection: Connection, where: str) -> None:

@@ -37,8 +37,8 @@ _SERVER_SETTINGS = {
 #: The parameter of a ledger's URL that limits the connections of a process, and the least that it may be.
 CONNECTIONS = "connections"
 FEWEST_CONNECTIONS = 8
-#: A worker's connections beside one for each run that it sends: two for transactions, one for its leases, one for its
-#: slots and three for its jobs. Other processes use fewer.
+#: A worker's connections beside one for each run that it sends: two for transactions, one each for leases, slots and
+#: jobs, and two that listen. Other processes use fewer.
 _WORKER_CONNECTIONS = 7
 
 

@@ -24,6 +24,7 @@ from batchsend.planning.approval import (
     DIFFERENT,
     PlanApproval,
     PlanContent,
+    approval_words,
     decision_words,
     is_same_person,
     request_words,
@@ -45,32 +46,21 @@ def this_person() -> Person:
     return Person(os_user(), socket.gethostname())
 
 
-def ask_for_approval(ledger: Ledger, plan: Plan, person: Person) -> Approval:
-    """Asks for the approval of this plan, unless someone did; returns the latest request that covers it."""
-    found = _approval_of(plan)
+def ask_for_approval(
+    ledger: Ledger, campaign: str, base_url: str, list_file: str, found: PlanApproval, person: Person
+) -> Approval:
+    """Asks for an approval, unless someone did; returns the latest request that covers the plan."""
     if found.requests:
         note_need(ledger, found.requests[0].id, now())
         return found.requests[0]
-    content, base_url = found.content, plan.request.base_url
-    request = ApprovalRequest(
-        campaign=plan.request.campaign.name,
-        base_url=base_url,
-        settings=content.settings,
-        list_fingerprint=content.list_fingerprint,
-        run_id=content.run_id,
-        digest=content.digest,
-        rows=content.rows,
-        texts=content.texts,
-        segments=content.segments,
-        list_file=str(plan.sources.customers.path),
-    )
-    return ask(ledger, request, person, now())
+    columns = {**vars(found.content), "digest": found.content.digest}
+    return ask(ledger, ApprovalRequest(campaign, base_url, list_file=list_file, **columns), person, now())
 
 
-def approved_by_another(ledger: Ledger, plan: Plan) -> int | None:
+def approved_by_another(ledger: Ledger, plan: Plan, *, ask_for_it: bool) -> int | None:
     """The number of the approval under which this process may send the plan; `None` if it needs none.
 
-    Raises `GuardError` if it needs one and has none. Then the approval is asked for.
+    Raises `GuardError` if it needs one and has none. With `ask_for_it`, the approval is then asked for.
     """
     if plan.approval is None:
         return None
@@ -78,8 +68,12 @@ def approved_by_another(ledger: Ledger, plan: Plan) -> int | None:
     approval = plan.approval.approved_for(sender.os_user)
     if approval is not None:
         return approval.id
-    request = ask_for_approval(ledger, plan, sender)
-    campaign = plan.request.campaign
+    campaign, list_file = plan.request.campaign, plan.sources.customers.path
+    if not ask_for_it:
+        state = approval_words(plan.approval, sender.os_user, campaign.zone)
+        raise GuardError(f"{campaign.path}: guards.approval is true. {state} Nothing was sent.")
+    base_url = plan.request.base_url
+    request = ask_for_approval(ledger, campaign.name, base_url, str(list_file), plan.approval, sender)
     raise GuardError(f"{campaign.path}: guards.approval is true. {missing_approval(plan, request)}")
 
 

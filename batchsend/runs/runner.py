@@ -126,7 +126,7 @@ def send(
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url) as held:
             with make_plan(request, ledger) as plan:
                 check_guards(start, plan)
-                approval = approved_by_another(ledger, plan)
+                approval = approved_by_another(ledger, plan, ask_for_it=start.options.ask_for_approval)
                 announce(plan)
                 require_confirmation(plan.texts == 0 or confirm(plan))
                 to_the_end.enter_context(holding_signals())

@@ -35,7 +35,8 @@ class StartOptions:
     `limit`: send at most this many texts; `resend`: `failed`, `unconfirmed` or an error code; `wait`: stay until
     quiet hours end; `detach`: hand the run over to workers and leave; `strict`: refuse if any row is invalid;
     `expect`: refuse unless exactly this many texts would be sent; `unattended`: there is no person to confirm;
-    `results`: where the results go instead of the usual place.
+    `results`: where the results go instead of the usual place; `ask_for_approval`: if the approval of another person
+    is missing.
     """
 
     limit: int | None = None
@@ -47,6 +48,7 @@ class StartOptions:
     expect: int | None = None
     unattended: bool = False
     results: Path | None = None
+    ask_for_approval: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ from sqlalchemy import Connection, exists, inspect, select, text
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
-from batchsend.ledger.postgres import server_engine
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, leases
 
 if TYPE_CHECKING:
@@ -78,11 +77,11 @@ def campaign_is_locked(ledger: Ledger, name: str, base_url: str) -> bool:
             with campaign_lock(ledger, name, base_url):
                 return False
         from batchsend.sending.cluster.leases import live_leases
-        from batchsend.sending.cluster.open_runs import check_not_shared
+        from batchsend.sending.cluster.open_runs import senders
 
-        check_not_shared(ledger, name, base_url)
         with ledger.read() as connection:
-            return bool(live_leases(connection, leases.c.lock_name == _lock_name(name, base_url)))
+            lock = leases.c.lock_name == _lock_name(name, base_url)
+            return bool(senders(connection, name, base_url) or live_leases(connection, lock))
     except BusyError:
         return True
 
@@ -142,29 +141,29 @@ def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
 @contextmanager
 def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wait: bool) -> Iterator[Held]:
     """A lease that this process renews. Waits for the lease of a process that may have died, if it is to `wait`."""
-    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, holds, live_leases, wait_until_expired
+    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, live_leases, wait_until_expired
 
     def live() -> dict[str, float]:
         with ledger.read() as connection:
             return live_leases(connection, leases.c.lock_name == lock_name)
 
     def check(connection: Connection) -> None:
-        if not holds(connection, lease):
+        if not lease.is_held_in(connection):
             raise _lost(name)
 
     if wait:
         wait_until_expired(live, BusyError.sending(name))
     holder = Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False)
-    taken = LeaseKeeper(ledger).take(holder, lock_name=lock_name)
+    # The lock of scheduled starts outlives the ledger that it was taken with, and so does the keeper.
+    keeper = LeaseKeeper.of(ledger)
+    taken = keeper.take(holder, lock_name=lock_name)
     if taken is None:
         raise BusyError.sending(name)
     lease: Lease = taken
     try:
         yield check
     finally:
-        # The lock of scheduled starts outlives the ledger that it was taken with.
-        with closing(Ledger(server_engine(ledger.url, connections=1), ledger.where, None)) as own:
-            LeaseKeeper(own).give_up(lease)
+        keeper.give_up(lease)
 
 
 def _lost(name: str) -> BusyError:

@@ -37,8 +37,8 @@ from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.steps import STEPS
+from batchsend.web.views import approval, campaign_file, campaigns, editing, login, run_actions, step_page
 from batchsend.web.views import campaign as campaign_page
-from batchsend.web.views import campaign_file, campaigns, editing, login, run_actions, step_page
 from batchsend.web.views import check as checking
 from batchsend.web.views import history as history_page
 from batchsend.web.views import run as run_page
@@ -54,10 +54,11 @@ _CLOSING = 2.0
 _LARGEST_FORM = 4_000_000
 #: The file that sends the browser to the link.
 _OPENER = "open.html"
-#: The addresses of a campaign, a check, its tests, and a run.
+#: The addresses of a campaign, a check, its tests, a request for approval, and a run.
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
 CHECK = CAMPAIGN + "/check/{check}"
 TESTS = f"(?:{checking.TRIAL}|{checking.REHEARSAL})-[A-Za-z0-9_-]+"
+APPROVAL = CAMPAIGN + r"/approval/{approval:\d{1,9}}"
 RUN = CAMPAIGN + r"/run/{number:\d{1,9}}"
 
 
@@ -191,9 +192,14 @@ def _routes() -> list[web.RouteDef]:
         web.post(f"{CHECK}/send", checking.send),
         web.post(f"{CHECK}/trial", checking.trial),
         web.post(f"{CHECK}/rehearse", checking.rehearse),
+        web.post(f"{CHECK}/approval", approval.ask),
         web.get(f"{CHECK}/{checking.SENT}", checking.sent),
         web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
         web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/progress", checking.progress),
+        web.get(APPROVAL, approval.show),
+        web.get(f"{APPROVAL}/progress", approval.progress),
+        web.post(f"{APPROVAL}/approve", approval.approve),
+        web.post(f"{APPROVAL}/refuse", approval.refuse),
         web.get(RUN, run_page.show),
         web.get(f"{RUN}/events", run_page.events),
         web.post(f"{RUN}/pause", run_actions.pause),

@@ -337,6 +337,29 @@ def test_an_upgrade_is_refused_while_a_campaign_is_sent(ledger_url: str) -> None
     ledger.close()
 
 
+@pytest.mark.parametrize("version", [2, 5])
+def test_an_upgrade_is_refused_while_a_worker_runs(postgres_url: str, version: int) -> None:
+    """It does not know the new tables."""
+    write_version(postgres_url, version)
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        # It waits for runs.
+        connection.exec_driver_sql(
+            "INSERT INTO leases (owner, base_url, holder, worker, lease_until) VALUES "
+            f"('w1', '{BASE_URL}', 'w1', true, extract(epoch FROM clock_timestamp()) + 10)"
+        )
+    before = contents(postgres_url)
+    with pytest.raises(BusyError, match=r"\(w1\)\. Nothing was changed\."):
+        upgrade_ledger(postgres_url)
+    assert contents(postgres_url) == before
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE leases SET lease_until = lease_until - 20")
+    engine.dispose()
+    ledger, found = upgrade_ledger(postgres_url)
+    assert found == version
+    ledger.close()
+
+
 def test_an_upgrade_that_fails_changes_nothing(ledger_url: str) -> None:
     write_version(ledger_url, 1)
     engine = create_engine(ledger_url)

@@ -35,7 +35,7 @@ def ledger(postgres_url: str) -> Iterator[Ledger]:
 
 @pytest.fixture
 def keeper(ledger: Ledger) -> LeaseKeeper:
-    return LeaseKeeper(ledger)
+    return LeaseKeeper.of(ledger)
 
 
 def shown(ledger: Ledger) -> tuple[str, str]:
@@ -61,7 +61,8 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
     )
     ledger.request_stop(run.run_id)
     assert shown(ledger)[1].endswith(", w0; it was asked to stop")
-    keeper.give_up(own, worker, settled=False)
+    for lease in (own, worker):
+        keeper.give_up(lease, settled=False)
     assert shown(ledger) == (
         "4 rows = 0 accepted by myKaarma + 0 skipped + 2 need attention + 2 waiting",
         "stopped: a stop was requested",

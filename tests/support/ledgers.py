@@ -143,7 +143,9 @@ def outbox(ledger: Ledger, stored_plan: StoredPlan, owner: str = "me") -> Outbox
         return Outbox(ledger, stored_plan.run_id, stored_plan.start_id, owner)
     settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, False)
     run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
-    lease = Lease(Holder(owner, BASE_URL, False), run.run_id, owner=f"{owner} {run.run_id}")
+    lease = Lease(Holder(owner, BASE_URL, False), run.run_id)
+    # Outboxes of one owner share their claims.
+    lease.owner = lease._row["owner"] = f"{owner} {run.run_id}"
     with ledger.write() as connection:
         handed_over = select(handovers.c.start_id).where(handovers.c.run_id == run.run_id)
         if connection.scalar(handed_over) != run.start_id:

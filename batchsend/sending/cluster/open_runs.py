@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError
@@ -34,6 +34,7 @@ from batchsend.ledger.schema import (
 from batchsend.sending.cluster.leases import (
     ALIVE,
     EXPIRED,
+    end_leases,
     live_leases,
     wait_until_expired,
 )
@@ -160,8 +161,7 @@ def _workers_continue() -> ColumnElement[bool]:
 def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
     """Raises `BusyError` where workers, or a process that lost its lock in the database, send this campaign."""
     with ledger.read() as connection:
-        _check_no_workers(connection, name, base_url)
-        if live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url))):
+        if senders(connection, name, base_url):
             raise BusyError.sending(name)
 
 
@@ -178,10 +178,9 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold
             of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
             # A process that takes a lease waits for this transaction, or this one waits for its.
             connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
-            _check_no_workers(connection, name, base_url)
             # A process that renews after this finds its lease gone; one that renewed before is alive.
-            connection.execute(delete(leases).where(leases.c.run_id.in_(_runs_of(name, base_url)), EXPIRED))
-            found = live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url)))
+            end_leases(connection, and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url))))
+            found = senders(connection, name, base_url)
             if not found:
                 connection.execute(update(handovers).where(of_campaign).values(open=False))
             return found
@@ -189,7 +188,8 @@ def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold
     wait_until_expired(live, BusyError.sending(name))
 
 
-def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
+def senders(connection: Connection, name: str, base_url: str) -> dict[str, float]:
+    """The live leases on this campaign's runs: owner -> their end. Raises `BusyError` where workers send one."""
     of_api = leases.c.base_url == handovers.c.base_url
     query = (
         select(handovers.c.run_id)
@@ -205,6 +205,7 @@ def _check_no_workers(connection: Connection, name: str, base_url: str) -> None:
     run_id = connection.scalar(query)
     if run_id is not None:
         raise _sent_by_workers(name, run_id)
+    return live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url)))
 
 
 def _runs_of(name: str, base_url: str) -> Any:

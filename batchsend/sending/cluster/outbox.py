@@ -25,9 +25,8 @@ from batchsend.ledger.schema import COUNTED, handovers, leases, messages, runs
 from batchsend.sending.cluster.leases import (
     Lease,
     LeaseLostError,
-    Moment,
     add_outcomes,
-    renew_in,
+    clocks,
     renewal,
 )
 from batchsend.sending.cluster.open_runs import OpenRun
@@ -210,7 +209,7 @@ class SharedOutbox(Outbox):
 
     def _exchange_once(self, outcomes: Sequence[Outcome], claims: int) -> tuple[list[Claimed], bool]:
         """Stores outcomes and claims rows. Returns also whether their people may have opted out."""
-        began = Moment()
+        began = clocks()
         rows = self._connection.execute(
             _exchange,
             {
@@ -226,8 +225,9 @@ class SharedOutbox(Outbox):
         if lease:
             self._lease.extend(began)
         elif claims > 0:
-            self._lease.lose()
-        self._stopped = stopped or start_id != self._start_id, began.monotonic
+            self._lease.lost = True
+            self._lease.check()
+        self._stopped = stopped or start_id != self._start_id, began[0]
         claimed = [Claimed(*row[4:]) for row in rows if row.row is not None]
         suspect = any(row[3] for row in rows) or (
             self._files is not None
@@ -248,7 +248,7 @@ class SharedOutbox(Outbox):
         )
         given_back = {"status": Status.PENDING, "codes": Code.STOPPED, "sent_at": None, "owner": None}
         with self._ledger.write() as connection:
-            renew_in(connection, self._lease)
+            self._lease.renew_in(connection)
             connection.execute(update(messages).where(*unknown).values(given_back))
         # Only what is committed counts.
         self._unsure = False

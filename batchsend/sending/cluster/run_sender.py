@@ -32,7 +32,7 @@ class ClusterProcess:
         self.holder = holder
         self.leaving = threading.Event()
         self.book = SlotBook(ledger)
-        self.keeper = LeaseKeeper(ledger)
+        self.keeper = LeaseKeeper.of(ledger)
 
     def close(self) -> None:
         self.book.close()

@@ -49,6 +49,7 @@ from batchsend.web.jobs.registry import (
     write_state,
 )
 from batchsend.web.jobs.step_facts import facts_of_error, facts_of_plan, refusals_by_step
+from batchsend.web.jobs.to_approve import ToApprove, to_approve
 from batchsend.web.rendering import fragments, message_of
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
@@ -78,6 +79,10 @@ class _Job:
         """Saves the page of a check for the server."""
         write_json(job_file(self._file, "html"), parts)
 
+    def save_to_approve(self, found: ToApprove) -> None:
+        """Saves for the server what another person may approve."""
+        write_json(job_file(self._file, "approval"), found.stored())
+
     def _write(self) -> None:
         # A full disk must not stop the sending. The ledger has what matters.
         with suppress(OSError):
@@ -98,6 +103,9 @@ def check(job: _Job) -> None:
         write_page(preview_path(campaign, None).with_suffix(".html"), preview_page.page(facts))
         in_console = replace(facts, in_console=True)
         job.save_page(fragments(preview_page.TEMPLATE, **preview_page.values(in_console)))
+        needs_approval = to_approve(plan)
+        if needs_approval is not None:
+            job.save_to_approve(needs_approval)
         summary = facts.summary
         first = summary.first_message
         job.end(
@@ -105,6 +113,7 @@ def check(job: _Job) -> None:
             **facts_of_plan(plan, refusals),
             checked=checked_plan(plan).stored(),
             refused=refused,
+            needs_approval=needs_approval is not None,
             can_start_anew=campaign.guards.require_history and plan.known is None,
             made_at=to_text(now()),
             department=summary.department,
@@ -213,7 +222,13 @@ _KINDS: Mapping[str, Callable[[_Job], None]] = {
 
 def _start(request: JobRequest) -> tuple[Campaign, Start]:
     campaign = load_campaign(request.campaign)
-    options = StartOptions(limit=request.limit, resend=request.resend, new_campaign=request.new_campaign)
+    # The user asks on the check's page, for texts that they have seen.
+    options = StartOptions(
+        limit=request.limit,
+        resend=request.resend,
+        new_campaign=request.new_campaign,
+        ask_for_approval=False,
+    )
     return campaign, prepare(campaign, options, ledger=request.ledger)
 
 

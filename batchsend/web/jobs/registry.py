@@ -25,6 +25,7 @@ from batchsend.errors import BatchsendError
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
+from batchsend.web.jobs.to_approve import ToApprove, restored
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
 #: Seconds after which a job's files are deleted: they hold customers' texts and phones.
@@ -151,6 +152,15 @@ class Jobs:
         try:
             return self._file(name, "html").read_text(encoding="utf-8")
         except OSError as error:
+            raise NotFoundError(_NOT_KEPT) from error
+
+    def to_approve(self, name: str) -> ToApprove | None:
+        """Returns what a check found to be approved; `None` if it needs no approval."""
+        try:
+            return restored(json.loads(self._file(name, "approval").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise NotFoundError(_NOT_KEPT) from error
 
     def delete_old(self) -> None:

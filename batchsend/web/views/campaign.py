@@ -12,6 +12,7 @@ from batchsend.errors import BatchsendError
 from batchsend.web.folder import WebFolder
 from batchsend.web.queries import ActiveRuns, campaign_ledger
 from batchsend.web.rendering import page
+from batchsend.web.views.approval import open_approval
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_overview
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import steps_of
@@ -24,11 +25,12 @@ async def show(request: web.Request) -> web.Response:
     """Shows the page, even of a campaign file with errors."""
     folder = request.app[FOLDER]
     found = await asyncio.to_thread(open_campaign, request)
-    campaign, outside, steps = found.campaign, None, None
+    campaign, outside, steps, approval = found.campaign, None, None, None
     if campaign is not None:
         try:
             folder.check(campaign)
             steps = await steps_of(request, found.file, campaign)
+            approval = await asyncio.to_thread(open_approval, folder, campaign)
         except BatchsendError as error:
             outside = str(error)
     runs, ledger_problem = await asyncio.to_thread(_runs, folder, request.app[ACTIVE_RUNS], campaign)
@@ -41,6 +43,7 @@ async def show(request: web.Request) -> web.Response:
         problems=found.problems,
         outside=outside,
         steps=steps,
+        approval=approval,
         runs=runs,
         ledger_problem=ledger_problem,
     )

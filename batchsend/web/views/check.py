@@ -26,6 +26,7 @@ from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_
 from batchsend.web.queries import campaign_ledger
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.steps import CHECK
+from batchsend.web.views.approval import approval_of_check
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.opening import usable_campaign
 from batchsend.web.views.step_page import checked_steps, open_step, steps_of
@@ -130,6 +131,7 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
         data=trusted(data),
         facts=state.facts,
         checked=state.facts["checked"],
+        approval=await asyncio.to_thread(approval_of_check, request, check.file, check.campaign, check.name),
         problem=problem,
         typed=typed,
         first=FIRST,
@@ -153,6 +155,11 @@ async def send(request: web.Request) -> web.Response:
     first = form.get("choice") == "first"
     texts = checked["first_texts"] if first else checked["texts"]
     typed = str(form.get("number", ""))
+    approval = await asyncio.to_thread(approval_of_check, request, check.file, check.campaign, check.name)
+    if approval is not None and not approval.may_send:
+        return await _page(
+            request, problem="Nothing was sent: another person must approve these texts.", typed=typed
+        )
     if problem := _refusal(state, texts, typed, sure=form.get("sure") == "yes"):
         return await _page(request, problem=problem, typed=typed)
     raise await _start(

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import code_counts, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
@@ -69,6 +70,7 @@ class _Facts:
     groups: list[OutcomeGroup]
     more_groups: int
     starts: list[dict[str, Any]]
+    approvals: Sequence[Approval]
     rows: RowPage
     is_latest: bool
     can_resend: Mapping[str, int]
@@ -161,6 +163,7 @@ def _facts(run: RunRef, query: RowQuery, *, sending: bool) -> _Facts:
             groups=groups[:_GROUPS],
             more_groups=max(0, len(groups) - _GROUPS),
             starts=starts_of(found.ledger, run.number),
+            approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
             is_latest=is_latest,
             can_resend=can_resend,

@@ -30,7 +30,7 @@ from batchsend.sending.cluster.leases import (
     Lease,
     LeaseKeeper,
     LeaseLostError,
-    Moment,
+    clocks,
     interrupt_expired,
 )
 from batchsend.sending.cluster.open_runs import (
@@ -80,10 +80,10 @@ _OUTBOXES: list[SharedOutbox] = []
 
 def take(ledger: Ledger, run: OpenRun, *, worker: bool = True, name: str = "w") -> Lease:
     """A lease that is not renewed."""
-    keeper = LeaseKeeper(ledger)
+    keeper = LeaseKeeper.of(ledger)
     lease = keeper.take(Holder(name, BASE_URL, worker), run.run_id, run.start_id)
     assert lease is not None
-    keeper._renewer.remove([lease.owner])
+    keeper.forget(lease)
     return lease
 
 
@@ -145,7 +145,7 @@ def test_a_run_with_rows_left_does_not_end(ledger: Ledger) -> None:
 
 def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) -> None:
     run = a_run(ledger)
-    keeper, holder = LeaseKeeper(ledger), Holder("w", BASE_URL, True)
+    keeper, holder = LeaseKeeper.of(ledger), Holder("w", BASE_URL, True)
     lease = keeper.take(holder, run.run_id, run.start_id)
     assert lease is not None
     assert keeper.take(holder, run.run_id, run.start_id + 1) is None
@@ -188,7 +188,7 @@ def test_claims_of_dead_processes_are_unconfirmed_and_their_late_results_do_not_
 def test_giving_up_a_lease_makes_its_claims_unconfirmed(ledger: Ledger) -> None:
     run = a_run(ledger)
 
-    keeper = LeaseKeeper(ledger)
+    keeper = LeaseKeeper.of(ledger)
     lease = keeper.take(Holder("w1", BASE_URL, True), run.run_id, run.start_id)
     assert lease is not None
     mine = outbox(ledger, run, lease)
@@ -234,10 +234,10 @@ def test_an_expired_lease_can_be_renewed_before_it_is_noticed(ledger: Ledger) ->
 
 def test_either_clock_ends_a_lease() -> None:
     lease = Lease(Holder("me", "", True), 1)
-    began = Moment()
-    lease.extend(began)
+    began, at = clocks()
+    lease.extend((began, at))
     assert lease.valid()
-    for monotonic, wall in [(began.monotonic + 9, 0.0), (0.0, began.wall + 9)]:
+    for monotonic, wall in [(began + 9, 0.0), (0.0, at + 9)]:
         lease._until = (monotonic, wall)
         assert not lease.valid()
 
@@ -298,14 +298,13 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
         check_not_shared(ledger, "Spring", BASE_URL)
     expire(ledger, dead)
     reclaim_campaign(ledger, "Spring", BASE_URL)
-    assert ledger.interrupt_claims("Spring", BASE_URL) == 1
     assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
     assert open_run(ledger, run.run_id) is None
     with ledger.read() as connection:
         assert connection.execute(select(leases)).all() == []
 
     again = a_run(ledger)
-    keeper = LeaseKeeper(ledger)
+    keeper = LeaseKeeper.of(ledger)
     lease = keeper.take(Holder("laptop", BASE_URL, False), again.run_id, again.start_id)
     assert lease is not None
     with pytest.raises(BusyError, match="is being sent by another process"):
@@ -317,7 +316,7 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
 
 def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None:
     run = a_run(ledger)
-    keeper, holder = LeaseKeeper(ledger), Holder("w1", BASE_URL, True)
+    keeper, holder = LeaseKeeper.of(ledger), Holder("w1", BASE_URL, True)
     presence = keeper.take(holder)
     assert state_of(ledger, run).workers == ("w1",)
     assert state_of(ledger, run).helpers == ()

@@ -24,7 +24,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import paces
 from batchsend.sending.cluster import pacing
-from batchsend.sending.cluster.leases import Holder, Lease, LeaseLostError, Moment
+from batchsend.sending.cluster.leases import Holder, Lease, LeaseLostError, clocks
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook, lasts, pace
 
@@ -229,7 +229,7 @@ def test_a_request_leaves_only_while_the_lease_lasts() -> None:
         waiting = asyncio.create_task(pacer.slot())
         await asyncio.sleep(0.02)
         assert not waiting.done()
-        lease.extend(Moment())
+        lease.extend(clocks())
         await waiting
         await pacer.departure()
         # It expires between the slot and the departure: the request goes back into the queue.
