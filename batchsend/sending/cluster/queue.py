@@ -111,7 +111,8 @@ class _Queue:
     def __init__(self, runs: WorkerRuns, options: WorkerOptions) -> None:
         self._runs = runs
         self._options = options
-        self._name = f"batchsend-{uuid.uuid4().hex}"
+        # The name of PostgreSQL's channel has 23 characters more, and 63 at most.
+        self._name = uuid.uuid4().hex
         url = runs.ledger.url
         self._connector = PsycopgConnector(
             conninfo=url.set(drivername="postgresql").render_as_string(hide_password=False),
