@@ -72,14 +72,27 @@ class SettingsError(BatchsendError):
 class ListError(FileError):
     """The list as a whole cannot be used. Raised before any row is judged.
 
-    `headers`: the list's headers if they could be read, so that their problems can be reported too.
+    `headers`: the list's headers if they could be read, so that their problems can be reported too. The others are
+    for people who choose: `options` are the list options that solve all of its problems, if some do; `sheets` those
+    that could be the list; `hidden_rows` how many rows are hidden; `top` its first rows, with their numbers.
     """
 
     headers: tuple[str, ...] | None = None
+    options: frozenset[str] = frozenset()
+    sheets: tuple[str, ...] = ()
+    hidden_rows: int = 0
+    top: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
 
 class ColumnsError(ListError):
-    """The list lacks a column that the campaign uses, or it is unclear which one is meant."""
+    """The list lacks a column that the campaign uses, or it is unclear which one is meant.
+
+    `columns`: for each problem the key of the campaign file, and the header that it names, if it names one; `title`:
+    the first row is probably a title, and the other problems follow from it.
+    """
+
+    columns: tuple[tuple[str, str | None], ...] = ()
+    title: bool = False
 
 
 class TemplateError(FileError):

@@ -337,6 +337,13 @@ class ListOptionsTable(Table):
         description='What to do with hidden or filtered rows: "skip" leaves them out, "include" texts them. '
         "Required if the list has any.",
     )
+    header_row: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_048_576,
+        description="The number of the row with the headers, such as 3 if there is a title above them. The rows "
+        "above it are not read. Default: the first row that is not blank.",
+    )
     encoding: EncodingName | None = Field(
         default=None, description="The encoding of a text file, such as windows-1252. Default: detected."
     )

@@ -26,6 +26,24 @@ if TYPE_CHECKING:
     "--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8397, or the next free one]"
 )
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name of a proxy in front.")
+@click.option(
+    "--behind-proxy",
+    metavar="HEADER",
+    help="Trust this request header of the proxy for the client's address, such as X-Forwarded-For.",
+)
+@click.option(
+    "--forwarded-allow-ips",
+    "allowed",
+    default="127.0.0.1,::1",
+    show_default=True,
+    metavar="ADDRESSES",
+    help="Addresses and networks of that proxy, separated by commas.",
+)
+@click.option(
+    "--user-header",
+    metavar="HEADER",
+    help="Trust this request header of the proxy for the user's name (single sign-on), such as Remote-User.",
+)
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @status_options
 @ledger_option
@@ -33,6 +51,9 @@ def web(
     host: str,
     port: int | None,
     names: tuple[str, ...],
+    behind_proxy: str | None,
+    allowed: str,
+    user_header: str | None,
     no_open: bool,
     status_port: int | None,
     status_host: str,
@@ -43,9 +64,11 @@ def web(
     It opens the browser with a link that signs you in once. Ctrl-C or SIGTERM stops the console; running campaigns
     continue.
     """
+    from batchsend.web.auth.proxy import proxy_of
     from batchsend.web.server import Options, serve
 
-    options = Options(Path.cwd(), host, port, ledger, names, open_browser=not no_open)
+    proxy = proxy_of(behind_proxy, allowed, user_header)
+    options = Options(Path.cwd(), host, port, ledger, names, open_browser=not no_open, proxy=proxy)
     serve(options, status_address(status_port, status_host), say=click.echo)
     click.echo("The web console has stopped.")
     return Exit.DONE

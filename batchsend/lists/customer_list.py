@@ -96,6 +96,9 @@ class CustomerList:
     sha256: str  #: of the file's bytes, or the rows that its query found; hexadecimal
     rows: int  #: rows below the header that are not blank
     hidden_rows: int  #: how many of those the spreadsheet hides
+    top: tuple[
+        tuple[int, tuple[str, ...]], ...
+    ]  #: the first rows as they are in the file, with their numbers
     cut_row: int | None  #: the last row of a text file that looks cut off: it ends early, without a line end
     _snapshot: FileSnapshot = field(repr=False)
     _spool: Spool = field(repr=False)
@@ -166,12 +169,10 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
     with _file_errors(path):
         form = detect(path)
         source = _opener(form)(path, snapshot, options)
-        found = examine(source, options.hidden_rows, spool, rows_needed=rows_needed)
+        found = examine(source, options, spool, rows_needed=rows_needed)
     headers = tuple(found.header.columns.values())
     if found.problems:
-        refused = ListError(path, found.problems)
-        refused.headers = headers or None
-        raise refused
+        raise _refused(path, found, headers)
     customers = CustomerList(
         path=path,
         headers=headers,
@@ -180,6 +181,7 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         sha256=snapshot.sha256,
         rows=found.rows,
         hidden_rows=len(found.hidden),
+        top=found.top,
         cut_row=_cut_row(path, found) if form is Format.TEXT else None,
         _snapshot=snapshot,
         _spool=spool,
@@ -190,6 +192,15 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         return customers
     # The same query can find other rows each time: its list is as new as its rows, and identified by them.
     return replace(customers, saved_at=datetime.now(UTC), sha256=customers.fingerprint())
+
+
+def _refused(path: Path, found: Examination, headers: tuple[str, ...]) -> ListError:
+    refused = ListError(path, [problem.sentence for problem in found.problems])
+    refused.headers = headers or None
+    options = [problem.option for problem in found.problems]
+    refused.options = frozenset() if None in options else frozenset(filter(None, options))
+    refused.hidden_rows, refused.top = len(found.hidden), found.top
+    return refused
 
 
 def _cut_row(path: Path, found: Examination) -> int | None:

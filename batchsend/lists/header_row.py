@@ -7,17 +7,27 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Literal
+from typing import NamedTuple
 
 from batchsend.lists.cells import column_letter
 from batchsend.lists.headers import match_key
-from batchsend.lists.source import EMPTY, MAX_CELL_LENGTH, MAX_COLUMNS, MAX_ROWS, Source, cell_too_long
+from batchsend.lists.source import (
+    EMPTY,
+    MAX_CELL_LENGTH,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    ListOptions,
+    Source,
+    cell_too_long,
+)
 from batchsend.lists.spool import RowBlock, Spool
 from batchsend.utils.wording import row_count
 
 #: Rows that are read and stored at a time. More would not fit into the processor's cache.
 BLOCK_ROWS = 200
 
+#: Rows at the top of a file that are kept as they are, to find the header among them.
+TOP_ROWS = 20
 _SHOWN = 5
 _ONLY_A_HEADER = (
     "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, write "
@@ -105,6 +115,13 @@ class RowShape:
         return None
 
 
+class ListProblem(NamedTuple):
+    """A problem of the list as a whole. `option`: the list option that solves it, if one does."""
+
+    sentence: str
+    option: str | None = None
+
+
 @dataclass
 class Examination:
     """The result of reading a whole list once."""
@@ -112,7 +129,9 @@ class Examination:
     header: Header = field(default_factory=lambda: Header(0, 0, 0, {}))
     rows: int = 0
     hidden: list[int] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[ListProblem] = field(default_factory=list)
+    #: The first rows of the file, with their numbers.
+    top: tuple[tuple[int, tuple[str, ...]], ...] = ()
     #: Number of cells -> rows, for the rows of a text file.
     widths: Counter[int] = field(default_factory=Counter)
     #: Position of a column without a header -> rows with a value there.
@@ -150,29 +169,44 @@ class Examination:
         return notes
 
 
-def examine(
-    source: Source, hidden_rows: Literal["skip", "include"] | None, spool: Spool, *, rows_needed: bool
-) -> Examination:
+def examine(source: Source, options: ListOptions, spool: Spool, *, rows_needed: bool) -> Examination:
     """Reads all rows of `source` and collects the problems of the list as a whole.
 
     Stores the rows below the header in `spool`, without blank ones. Raises `NoRoomError` if they do not fit.
     """
     rows = source.rows()
-    first = next(((number, cells) for number, cells in rows if any(cells)), None)
+    some = [(number, tuple(cells)) for number, cells in islice(rows, TOP_ROWS)]
+    top = tuple((number, cells) for number, cells in some if any(cells))
+    rows = chain(((number, [*cells]) for number, cells in some), rows)
+    first = next(((number, cells) for number, cells in rows if _is_header(number, cells, options)), None)
     if first is None:
-        return Examination(problems=[EMPTY])
-    found = Examination(Header.of(*first), is_text=source.short_rows_are_malformed)
+        return Examination(problems=[_no_header(options)], top=top)
+    found = Examination(Header.of(*first), is_text=source.short_rows_are_malformed, top=top)
     if any(map(_is_of_customer, found.header.columns.values())):
-        return Examination(problems=[_NO_HEADERS])
+        return Examination(problems=[ListProblem(_NO_HEADERS)], top=top)
     row_problems = _examine_rows(found, rows, source.hidden, spool)
     found.problems += [*_too_many_columns(found.header), *_duplicate_headers(found.header), *row_problems]
     if rows_needed and not found.rows and not row_problems:
-        found.problems.append(_ONLY_A_HEADER)
+        found.problems.append(ListProblem(_ONLY_A_HEADER))
     if found.is_text and found.shape.width > found.header.cells:
         found.problems += _short_header(found)
-    if found.hidden and hidden_rows is None:
-        found.problems.append(_hidden(found.hidden))
+    if found.hidden and options.hidden_rows is None:
+        found.problems.append(ListProblem(_hidden(found.hidden), "hidden_rows"))
     return found
+
+
+def _is_header(number: int, cells: Sequence[str], options: ListOptions) -> bool:
+    return any(cells) and options.header_row in (None, number)
+
+
+def _no_header(options: ListOptions) -> ListProblem:
+    if options.header_row is None:
+        return ListProblem(EMPTY)
+    sentence = (
+        f"Its row {options.header_row:,} is blank or missing, but header_row under [list_options] names it as the "
+        "row with the headers. Correct the number, or remove header_row if the headers are in the first row."
+    )
+    return ListProblem(sentence, "header_row")
 
 
 def _is_of_customer(header: str) -> bool:
@@ -183,12 +217,13 @@ def _is_of_customer(header: str) -> bool:
 
 def _examine_rows(
     found: Examination, rows: Iterator[tuple[int, list[str]]], hidden: frozenset[int], spool: Spool
-) -> list[str]:
+) -> list[ListProblem]:
     """Counts and stores the rows below the header."""
     too_long: int | None = None
     while some := list(islice(rows, BLOCK_ROWS)):
         if some[-1][0] > MAX_ROWS:
-            return [f"It has more than {MAX_ROWS:,} rows, which is too many. Split it into several lists."]
+            sentence = f"It has more than {MAX_ROWS:,} rows, which is too many. Split it into several lists."
+            return [ListProblem(sentence)]
         filled = [row for row in some if any(row[1])]
         if not filled:
             continue
@@ -198,7 +233,7 @@ def _examine_rows(
         found.last_row, found.last_width = filled[-1][0], len(filled[-1][1])
         found.hidden += block.hidden
         spool.add(block)
-    return [] if too_long is None else [cell_too_long(too_long)]
+    return [] if too_long is None else [ListProblem(cell_too_long(too_long))]
 
 
 def _first_too_long(rows: Sequence[tuple[int, list[str]]]) -> int | None:
@@ -247,30 +282,32 @@ def _odd_rows(
             yield number, (len(cells), strays[-1] if strays else -1)
 
 
-def _too_many_columns(header: Header) -> list[str]:
+def _too_many_columns(header: Header) -> list[ListProblem]:
     if header.width <= MAX_COLUMNS:
         return []
     sentence = (
         f"Its header has {header.width:,} columns; at most {MAX_COLUMNS:,} can be read. "
         "Delete the columns that the campaign does not need."
     )
-    return [sentence]
+    return [ListProblem(sentence)]
 
 
-def _duplicate_headers(header: Header) -> list[str]:
+def _duplicate_headers(header: Header) -> list[ListProblem]:
     alike: dict[str, list[int]] = defaultdict(list)
     for position, name in header.columns.items():
         alike[match_key(name)].append(position)
     return [
-        f"{_number(len(positions))} headers mean the same column: "
-        + _and([f'"{header.columns[p]}" (column {column_letter(p + 1)})' for p in positions])
-        + ". Rename or delete all but one of them."
+        ListProblem(
+            f"{_number(len(positions))} headers mean the same column: "
+            + _and([f'"{header.columns[p]}" (column {column_letter(p + 1)})' for p in positions])
+            + ". Rename or delete all but one of them."
+        )
         for positions in alike.values()
         if len(positions) > 1
     ]
 
 
-def _short_header(found: Examination) -> list[str]:
+def _short_header(found: Examination) -> list[ListProblem]:
     """The problem of a text file in which most rows have a value beyond the header."""
     header, width = found.header, found.shape.width
     if 2 * max(found.headless[position] for position in range(header.width, width)) <= found.rows:
@@ -278,10 +315,10 @@ def _short_header(found: Examination) -> list[str]:
     names = "1 name" if header.width == 1 else f"{header.width} names"
     sentence = (
         f"Its header, row {header.row}, has {names}, but the rows have {width} cells, so it is unclear which name "
-        "belongs to which cell. Give every column a header; delete a title above the header; put quotation marks "
-        "around cells that have the separator in them."
+        "belongs to which cell. Give every column a header; delete a title above the header, or name the header's "
+        "row with header_row under [list_options]; put quotation marks around cells that have the separator in them."
     )
-    return [sentence]
+    return [ListProblem(sentence, "header_row")]
 
 
 def _hidden(rows: Sequence[int]) -> str:

@@ -50,6 +50,31 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "state": ("state", "st", "state/province", "province", "customer state", "home state", "mailing state"),
 }
 
+#: The same for columns that are used only if a person says so.
+GUESSED: Mapping[str, tuple[str, ...]] = {
+    "consent": (
+        "ok to text",
+        "okay to text",
+        "text ok",
+        "texting ok",
+        "opt in",
+        "opted in",
+        "sms opt in",
+        "text opt in",
+        "sms consent",
+        "text consent",
+        "texting consent",
+        "text permission",
+        "permission to text",
+        "can text",
+        "allow text",
+        "allow texts",
+        "allow sms",
+        "agreed to texts",
+    ),
+    "language": ("preferred language", "customer language", "lang"),
+}
+
 
 def clean(header: str) -> str:
     """Removes BOM and zero-width characters, turns runs of white space into one blank and strips the ends."""

@@ -39,6 +39,7 @@ class ListOptions:
     """The campaign file's `[list_options]`; None means detect.
 
     `database`: the address of the database that a query is run on; None means that the list cannot be a query.
+    `header_row`: the number of the row with the headers; None means the first row that is not blank.
     """
 
     sheet: str | None = None
@@ -46,6 +47,7 @@ class ListOptions:
     encoding: str | None = None
     delimiter: str | None = None
     database: str | None = field(default=None, repr=False)
+    header_row: int | None = None
 
 
 #: Detect everything.

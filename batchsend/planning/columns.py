@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ColumnsError
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
-from batchsend.lists.headers import ALIASES, in_quotes, match_key, nearest
+from batchsend.lists.headers import ALIASES, GUESSED, in_quotes, match_key, nearest
 
 #: A first row with one filled cell may be a title above the list.
 _TITLE_COLUMNS = 1
@@ -72,15 +72,18 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         key: tuple[int | None, ...] = (customer_uuid,)
     else:
         key = tuple(finder.named("recipients.key", name) for name in recipients.key)
-    if finder.problems and sum(map(bool, headers)) <= _TITLE_COLUMNS:
+    title = bool(finder.problems) and sum(map(bool, headers)) <= _TITLE_COLUMNS
+    if title:
         # The other problems follow from this one.
         finder.problems.insert(
             0,
-            "The first row looks like a title, not like headers. If the headers are further down, delete the rows "
-            "above them and save the list again",
+            "The first row looks like a title, not like headers. If the headers are further down, name their row "
+            "under [list_options], such as header_row = 3, or delete the rows above them and save the list again",
         )
     if finder.problems or customer_uuid is None:
-        raise ColumnsError(campaign.list, finder.problems)
+        error = ColumnsError(campaign.list, finder.problems)
+        error.columns, error.title = tuple(finder.columns), title
+        raise error
     positions = tuple(position for position in key if position is not None)
     # The customer's column always gets the same name, so naming it as the key does not change the key.
     names = tuple(
@@ -102,6 +105,17 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
     )
 
 
+def guess_columns(headers: Sequence[str]) -> dict[str, str]:
+    """Returns our names for columns -> the headers that probably mean them, for a person to confirm."""
+    found = {}
+    for name, aliases in {**ALIASES, **GUESSED}.items():
+        keys = [match_key(alias) for alias in (name, *aliases)]
+        alike = [header for header in headers if header and match_key(header) in keys]
+        if alike:
+            found[name] = next(filter(_is_mobile, alike), alike[0])
+    return found
+
+
 def _sender_column(finder: _Finder, name: str, mapped: str | None, fixed: str | None) -> int | None:
     return finder.needed(name, mapped) if mapped is not None and fixed is None else None
 
@@ -117,11 +131,14 @@ class _Finder:
         self._headers = headers
         self._positions = {match_key(header): position for position, header in enumerate(headers) if header}
         self.problems: list[str] = []
+        #: The keys of the problems, and the headers that they name.
+        self.columns: list[tuple[str, str | None]] = []
 
     def named(self, key: str, header: str) -> int | None:
         """The column that the campaign file names under `key`."""
         position = self._positions.get(match_key(header))
         if position is None:
+            self.columns.append((key, header))
             self.problems.append(f'`{key}` names the column "{header}", {self._missing(header)}')
         return position
 
@@ -143,6 +160,7 @@ class _Finder:
         found = sorted(self._positions[a] for a in map(match_key, ALIASES[name]) if a in self._positions)
         if len(found) > 1:
             headers = [self._headers[position] for position in found]
+            self.columns.append((name, None))
             example = next((header for header in headers if _is_mobile(header)), headers[0])
             self.problems.append(
                 f"{in_quotes(headers)} could each be `{name}`. Name the right one under [columns], such as "
@@ -155,6 +173,7 @@ class _Finder:
         problems = len(self.problems)
         position = self.optional(name, mapped)
         if position is None and len(self.problems) == problems:
+            self.columns.append((name, None))
             self.problems.append(f"needs a column for `{name}`; it has: {self._all()}. {self._remedy(name)}")
         return position
 

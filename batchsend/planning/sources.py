@@ -72,7 +72,14 @@ def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
     database = _list_database(campaign, path) if path.suffix.lower() == QUERY_ENDING else None
     return open_list(
         path,
-        ListOptions(options.sheet, options.hidden_rows, options.encoding, options.delimiter, database),
+        ListOptions(
+            options.sheet,
+            options.hidden_rows,
+            options.encoding,
+            options.delimiter,
+            database,
+            options.header_row,
+        ),
         rows_needed=campaign.guards.empty_list != "ok",
     )
 

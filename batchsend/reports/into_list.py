@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -29,6 +29,7 @@ from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import run_rows, starts_of
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.formats.detect import Format, detect
+from batchsend.lists.header_row import Header
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import forbidden
 from batchsend.reports.copy_losses import losses
@@ -101,7 +102,7 @@ def _find_sheet(path: Path, ledger: Ledger, run: RunRecord, sha256: str) -> List
     rows = [row["row"] for row in run_rows(ledger, run.id, columns=["row"])]
     alike = []
     for sheet in sheets:
-        customers = _opened(path, sheet)
+        customers = _opened(path, sheet, run.headers)
         if customers is None or customers.headers != run.headers or _row_numbers(customers) != rows:
             continue
         found = ListWorkbook(path, sheet, ending, customers)
@@ -120,12 +121,23 @@ def _find_sheet(path: Path, ledger: Ledger, run: RunRecord, sha256: str) -> List
     )
 
 
-def _opened(path: Path, sheet: str) -> CustomerList | None:
-    """The list in this sheet; `None` if there is none."""
+def _opened(path: Path, sheet: str, headers: Sequence[str]) -> CustomerList | None:
+    """The list in this sheet, also with a title above its headers; `None` if there is none."""
+    options = ListOptions(sheet=sheet, hidden_rows="include")
     try:
-        return open_list(path, ListOptions(sheet=sheet, hidden_rows="include"), rows_needed=False)
-    except ListError:
-        return None
+        customers = open_list(path, options, rows_needed=False)
+        top = customers.top
+        if customers.headers == headers:
+            return customers
+    except ListError as error:
+        top = error.top
+    for number, cells in top:
+        if tuple(Header.of(number, cells).columns.values()) == tuple(headers):
+            try:
+                return open_list(path, replace(options, header_row=number), rows_needed=False)
+            except ListError:
+                return None
+    return None
 
 
 def _row_numbers(customers: CustomerList) -> list[int]:

@@ -28,6 +28,7 @@ from batchsend.web.auth.middleware import (
     add_headers,
     guard,
 )
+from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
 from batchsend.web.connections import Connection, Limits, RequestRefusedError
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
@@ -66,7 +67,8 @@ RUN = CAMPAIGN + r"/run/{number:\d{1,9}}"
 class Options:
     """How the server is started.
 
-    `port`: `None` for the default or the next free one. `names`: the host names of a proxy in front.
+    `port`: `None` for the default or the next free one. `names`: the host names of a proxy in front. `proxy`: that
+    proxy, if its headers are trusted.
     """
 
     root: Path
@@ -75,18 +77,20 @@ class Options:
     ledger: str | None = None
     names: tuple[str, ...] = ()
     open_browser: bool = True
+    proxy: Proxy | None = None
 
     @property
     def shared(self) -> bool:
         """Can people reach the server from other computers?"""
-        return bool(self.names) or not is_this_machine(self.host)
+        return bool(self.names) or self.proxy is not None or not is_this_machine(self.host)
 
 
 def serve(options: Options, status: StatusAddress | None = None, *, say: Callable[[str], None]) -> None:
     """Runs the server until Ctrl-C or SIGTERM. `say`: prints a line. Raises `BatchsendError`."""
     users = Users(users_file(options.root))
-    if options.shared and not users.names():
-        option = f"--host {options.host}" if not options.names else f"--name {options.names[0]}"
+    by_proxy = options.proxy is not None and options.proxy.user_header is not None
+    if options.shared and not by_proxy and not users.names():
+        option = f"--name {options.names[0]}" if options.names else f"--host {options.host}"
         raise SettingsError(
             f"{option}: other people could reach this computer's campaigns, so they must sign in with a name and a "
             f"password. Add them first: batchsend web-users add NAME"
@@ -121,7 +125,14 @@ async def _listening(options: Options, users: Users) -> AsyncIterator[tuple[Auth
     """Runs the listening server; yields its `Auth` and its address."""
     listening = _free_socket(options.host, options.port)
     port = listening.getsockname()[1]
-    auth = Auth(users, _names(options), port, any_address=not is_this_machine(options.host))
+    auth = Auth(
+        users,
+        _names(options),
+        port,
+        any_address=not is_this_machine(options.host),
+        proxy=options.proxy,
+        is_hidden=bool(options.names),
+    )
     async with answering(application(options, auth), listening, Limits()):
         yield auth, f"http://{in_url(options.host)}:{port}"
 
@@ -150,7 +161,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[AUTH] = auth
     app[campaigns.FOLDER] = folder = WebFolder(options.root, options.ledger, options.shared)
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
-    app[login.CHECKING] = login.checking()
+    app[login.LINES] = login.lines()
     app[login.BY_LINK] = not options.shared
     app[READERS] = Readers(folder.only_below)
     app[JOBS] = Jobs(folder.state, folder.only_below)

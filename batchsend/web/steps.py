@@ -24,6 +24,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIST, COLUMNS, TEXT, SENDER, WHEN, CHECK, SEND = "list", "columns", "text", "sender", "when", "check", "send"
 #: Codes of rows that a change of the text mends; the list mends all others.
 _OF_TEXT = frozenset({Code.MISSING_VALUE, Code.TEMPLATE_ERROR, Code.EMPTY_MESSAGE, Code.MESSAGE_TOO_LONG})
+#: A key of the campaign file that names a column -> what the column has, in words.
+_COLUMNS: Mapping[str, str] = {
+    "customer_uuid": "the customer's id in myKaarma",
+    "phone": "the phone",
+    "department_uuid": "the department's id",
+    "user_uuid": "the user's id",
+    "timezone": "the time zone",
+    "zip": "the ZIP code",
+    "state": "the state",
+    "recipients.consent": "who agreed to texts",
+    "recipients.key": "what makes a text the same",
+    "template_by.column": "the language",
+}
 
 
 class Page(NamedTuple):
@@ -152,9 +165,26 @@ def _problems(error: BatchsendError, suppress: frozenset[Path]) -> Iterator[Prob
         for one in error.errors:
             yield from _problems(one, suppress)
         return
+    if isinstance(error, ColumnsError) and error.columns:
+        yield from _column_problems(error)
+        return
     step = _step_of(error, suppress)
     for sentence in error.problems if isinstance(error, FileError) else (str(error),):
         yield Problem(step, sentence)
+
+
+def _column_problems(error: ColumnsError) -> Iterator[Problem]:
+    if error.title:
+        yield Problem(LIST, "The first row looks like a title. Choose the row that has the column names.")
+        return
+    for key, header in error.columns:
+        what = _COLUMNS.get(key.removeprefix("columns."), key)
+        if header is None:
+            yield Problem(COLUMNS, f"Choose the column with {what}.")
+        else:
+            yield Problem(
+                COLUMNS, f'The column with {what}, "{header}", is not in this list. Choose another one.'
+            )
 
 
 def _step_of(error: BatchsendError, suppress: frozenset[Path]) -> str:

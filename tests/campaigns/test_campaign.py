@@ -184,7 +184,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "approval": False,
         },
         "schedule": None,
-        "list_options": dict.fromkeys(("sheet", "hidden_rows", "encoding", "delimiter")),
+        "list_options": dict.fromkeys(("sheet", "hidden_rows", "header_row", "encoding", "delimiter")),
     }
 
 

@@ -12,11 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from list_cases import ONLY_HEADER
 from lists import malformed_of, problems_of, rows_of
+from workbooks import new_workbook
 
 from batchsend.errors import ListError
 from batchsend.lists import customer_list, header_row, source
 from batchsend.lists.customer_list import ListOptions, open_list
 from batchsend.lists.formats.delimiters import DELIMITERS
+
+
+def write_table(path: Path, rows: list[list[str]]) -> None:
+    """Writes rows as text or as a workbook, by the file's ending."""
+    if path.suffix == ".xlsx":
+        new_workbook(rows)[0].save(path)
+    else:
+        lines = [",".join([*row, *[""] * (2 - len(row))]) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.fixture
@@ -142,6 +152,56 @@ def test_positions_of_used_columns_do_not_count_headers_that_are_blank(path: Pat
     customers = open_list(path)
     assert customers.headers == ("A", "B")
     assert malformed_of(customers, {1}) == {2: 'ends in column A, but the campaign uses "B" in column C'}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".xlsx"])
+@given(
+    title=st.lists(
+        st.lists(st.sampled_from(["Spring service", "", "5/1/2026", "page 1"]), max_size=3), max_size=4
+    ),
+    chosen=st.booleans(),
+)
+def test_the_rows_above_the_header_row_are_not_read(
+    tmp_path: Path, ending: str, title: list[list[str]], chosen: bool
+) -> None:
+    path = tmp_path / f"list{ending}"
+    rows = [*title, ["Name", "Phone"], ["Ann", "7"], ["", ""], ["Bob", "8"]]
+    write_table(path, rows)
+    header = len(title) + 1
+    filled = any(any(row) for row in title)
+    customers = open_list(path, ListOptions(header_row=header if chosen or filled else None))
+    assert customers.headers == ("Name", "Phone")
+    assert rows_of(customers) == {header + 1: ["Ann", "7"], header + 3: ["Bob", "8"]}
+    assert customers.header.row == header
+    assert customers.top[-1] == (header + 3, ("Bob", "8"))
+
+
+def test_a_header_row_that_is_blank_is_said(path: Path) -> None:
+    path.write_bytes(b"Name,Phone\n\nAnn,7\n")
+    with pytest.raises(ListError) as caught:
+        open_list(path, ListOptions(header_row=2))
+    assert "Its row 2 is blank or missing" in str(caught.value)
+    assert caught.value.options == {"header_row"}
+    assert caught.value.top == ((1, ("Name", "Phone")), (3, ("Ann", "7")))
+
+
+def test_a_list_says_which_options_would_solve_its_problems(tmp_path: Path) -> None:
+    workbook, sheet = new_workbook([["Name", "Phone"], ["Ann", "7"], ["Bob", "8"]])
+    sheet.row_dimensions[3].hidden = True
+    path = tmp_path / "list.xlsx"
+    workbook.save(path)
+    with pytest.raises(ListError) as caught:
+        open_list(path)
+    assert (caught.value.options, caught.value.hidden_rows) == ({"hidden_rows"}, 1)
+    workbook.create_sheet("More")
+    workbook.save(path)
+    with pytest.raises(ListError) as caught:
+        open_list(path)
+    assert (caught.value.options, caught.value.sheets) == ({"sheet"}, (sheet.title, "More"))
+    path.write_text("Name,name\n", encoding="utf-8")
+    with pytest.raises(ListError) as caught:
+        open_list(path)
+    assert caught.value.options == frozenset()
 
 
 EMPTY = "It is empty. Export the list again, with its header and its rows."

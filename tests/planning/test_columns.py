@@ -182,6 +182,6 @@ def test_a_title_above_the_headers_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(ListError) as caught:
         found(tmp_path, ["Lakeside Motors - Spring tires 2026", "", ""], "")
     assert caught.value.problems[0] == (
-        "The first row looks like a title, not like headers. If the headers are further down, delete the rows above "
-        "them and save the list again"
+        "The first row looks like a title, not like headers. If the headers are further down, name their row under "
+        "[list_options], such as header_row = 3, or delete the rows above them and save the list again"
     )

@@ -74,9 +74,12 @@ def opened(path: Path) -> openpyxl.Workbook:
         return openpyxl.load_workbook(path, rich_text=True)
 
 
-def sent(path: Path, sheet: str | None = None, **outcomes: Mapping[str, str]) -> Sent:
+def sent(
+    path: Path, sheet: str | None = None, *, header_row: int | None = None, **outcomes: Mapping[str, str]
+) -> Sent:
     """Stores a run of the list at `path`. `outcomes`: `row3={"status": ...}`; other rows are accepted."""
-    customers = open_list(path, ListOptions(sheet=sheet, hidden_rows="include"), rows_needed=False)
+    options = ListOptions(sheet=sheet, hidden_rows="include", header_row=header_row)
+    customers = open_list(path, options, rows_needed=False)
     rows = [row for chunk in customers.chunks() for row in chunk.frame.index.tolist()]
     ledger = scratch_ledger(Path(mkdtemp(dir=path.parent)))
     run = NewRun(
@@ -306,6 +309,17 @@ def test_a_list_below_its_title_and_with_blank_rows(tmp_path: Path) -> None:
         ["accepted", None],
         [None, None],
         ["failed", None],
+    ]
+
+
+@pytest.mark.parametrize("title", [["Spring", "2026"], HEADER[:1], ["(312) 555-0100"]])
+def test_a_list_whose_header_row_was_chosen(tmp_path: Path, title: list[str]) -> None:
+    result = sent(saved(tmp_path, [title, [], HEADER, ["c1"]]), header_row=3).sheet()
+    assert [[cell.value for cell in row[3:4]] for row in result.iter_rows(min_row=1)] == [
+        [None],
+        [None],
+        ["status"],
+        ["accepted"],
     ]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +21,10 @@ from urllib.parse import urlencode, urlsplit
 
 from warm_start import WarmProcess
 from world import BATCHSEND, STARTER, World
+
+from batchsend.web.auth.middleware import Auth
+from batchsend.web.connections import Limits
+from batchsend.web.server import Options, answering, application
 
 _BOUNDARY = "----the-boundary-of-a-form"
 
@@ -232,6 +239,29 @@ def serving(world: World, *options: str) -> Iterator[Served]:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGTERM)
             process.wait(30)
+
+
+@contextmanager
+def serving_here(options: Options, auth: Auth, limits: Limits | None = None) -> Iterator[Clicker]:
+    """Runs the server in a thread of this process, for tests that set its clock or limits; yields a browser."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    auth.port = listening.getsockname()[1]
+    began, loop, ended = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        async with answering(application(options, auth), listening, limits or Limits()):
+            began.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert began.wait(60)
+        yield Clicker(auth.port)
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()
 
 
 def refuse_to_start(world: World, *options: str) -> str:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from pathlib import Path
 
 import pytest
 
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, SettingsError
 from batchsend.web.auth.middleware import Auth, local_path
-from batchsend.web.auth.sessions import IDLE, LINK_LASTS, LONGEST, Attempts, Links, Sessions
+from batchsend.web.auth.proxy import proxy_of
+from batchsend.web.auth.sessions import (
+    IDLE,
+    LINK_LASTS,
+    LONGEST,
+    Attempts,
+    Links,
+    Sessions,
+    attempt_keys,
+    device_of,
+    device_token,
+)
 from batchsend.web.auth.users import Users
 from batchsend.web.uploads import safe_name
 
@@ -74,20 +86,114 @@ def test_a_session_ends_after_a_week_of_use(clock: Clock) -> None:
 
 def test_each_wrong_password_doubles_the_delay(clock: Clock) -> None:
     attempts = Attempts(clock)
+    dana = attempt_keys("dana", "192.0.2.1", None)
     for _ in range(4):
-        attempts.failed("name dana")
-        assert attempts.wait("name dana") == 0
+        attempts.failed(dana)
+        assert attempts.wait(dana) <= 0
     waits = []
     for _ in range(9):
-        attempts.failed("name dana")
-        waits.append(attempts.wait("name dana"))
+        attempts.failed(dana)
+        waits.append(attempts.wait(dana))
         clock.now += waits[-1]
-        assert attempts.wait("name dana") == 0
+        assert attempts.wait(dana) <= 0
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert attempts.wait("name lee") == 0
-    attempts.succeeded("name dana")
-    attempts.failed("name dana")
-    assert attempts.wait("name dana") == 0
+    assert attempts.wait(attempt_keys("lee", "192.0.2.1", None)) <= 0
+    attempts.succeeded(dana)
+    attempts.failed(dana)
+    assert attempts.wait(dana) <= 0
+
+
+def test_wrong_passwords_are_forgotten_after_an_hour(clock: Clock) -> None:
+    attempts = Attempts(clock)
+    dana = attempt_keys("dana", "192.0.2.1", None)
+    for _ in range(20):
+        attempts.failed(dana)
+    clock.now += 3600
+    attempts.failed(dana)
+    assert attempts.wait(dana) <= 0
+
+
+@pytest.mark.parametrize("address", ["198.51.100.7", None])
+def test_guesses_from_many_places_delay_only_new_browsers(clock: Clock, address: str | None) -> None:
+    attempts = Attempts(clock)
+    for number in range(300):
+        place = f"203.0.113.{number % 200}" if address else None
+        attempts.failed(attempt_keys("dana", place, None))
+    assert attempts.wait(attempt_keys("Dana", address, None)) == 60
+    known = attempt_keys("dana", "203.0.113.1", "the browser at work")
+    assert attempts.wait(known) <= 0
+    # Its own guesses are delayed all the same: it may be stolen.
+    for _ in range(6):
+        attempts.failed(known)
+    assert attempts.wait(known) > 0
+
+
+def test_guesses_from_one_place_delay_no_other_place(clock: Clock) -> None:
+    attempts = Attempts(clock)
+    for number in range(60):
+        if attempts.wait(guess := attempt_keys("dana", "203.0.113.9", None)) <= 0:
+            attempts.failed(guess)
+        attempts.failed(attempt_keys(f"user {number}", "203.0.113.9", None))
+        clock.now += 1
+    assert attempts.wait(attempt_keys("dana", "203.0.113.9", None)) > 0
+    assert attempts.wait(attempt_keys("lee", "203.0.113.9", None)) > 0, "one password for many names"
+    assert attempts.wait(attempt_keys("dana", "198.51.100.7", None)) <= 0
+
+
+def test_signing_in_does_not_reset_what_was_counted_for_others(clock: Clock) -> None:
+    """A guesser with an account of their own could begin anew."""
+    attempts = Attempts(clock)
+    for number in range(49):
+        attempts.failed(attempt_keys(f"user {number}", "203.0.113.9", None))
+    own = attempt_keys("mallory", "203.0.113.9", None)
+    attempts.failed(own)
+    attempts.succeeded(own)
+    attempts.failed(attempt_keys("dana", "203.0.113.9", None))
+    assert attempts.wait(attempt_keys("lee", "203.0.113.9", None)) > 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),  # a network has 2**64 addresses
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("unknown", "unknown", True),  # what a proxy may write
+    ],
+)
+def test_places(one: str, other: str, same: bool) -> None:
+    assert (attempt_keys("dana", one, None) == attempt_keys("dana", other, None)) is same
+
+
+def test_a_browser_is_known_for_one_user_until_the_password_changes(users: Users) -> None:
+    users.put("dana", "four words are good")
+    users.put("lee", "four words are good")
+    version = users.password_version("dana") or ""
+    token = device_token(version)
+    assert device_of(token, version) == token.partition(".")[0]
+    assert device_of(token, users.password_version("lee")) is None
+    assert device_of(token, None) is None, "no such user"
+    for forged in ("", ".", "x", f"x.{token.partition('.')[2]}", f"{token}é"):
+        assert device_of(forged, version) is None
+    users.put("dana", "other words are good")
+    assert device_of(token, users.password_version("dana")) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((None, "127.0.0.1", "Remote-User"), "--user-header Remote-User: anyone could write that header"),
+        (("X Real", "127.0.0.1", None), "--behind-proxy X Real: a proxy cannot use this header"),
+        (("X-Real-IP", "127.0.0.1", "Cookie"), "--user-header Cookie: a proxy cannot use this header"),
+        (("X-Real-IP", "caddy", None), "--forwarded-allow-ips: caddy is not an IP address"),
+        (("X-Real-IP", "127.0.0.1,", None), "--forwarded-allow-ips:  is not an IP address"),
+    ],
+)
+def test_options_of_a_proxy(options: tuple[str | None, str, str | None], message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        proxy_of(*options)
 
 
 def test_passwords_are_stored_as_hashes_in_a_private_file(users: Users, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from web_client import Answer, Clicker, Served, serving
+from workbooks import new_workbook
 from world import World, customers
 
 from batchsend.errors import (
@@ -234,6 +235,127 @@ def test_a_text_that_others_changed_is_not_overwritten_at_once(served: Served, n
     assert text.read_text(encoding="utf-8") == "Hi from others"
     clicker.post(f"{SPRING}/text", {**form, "loaded": page.hidden("loaded")})
     assert text.read_text(encoding="utf-8") == "Hi from me"
+
+
+def messy_list(folder: Path) -> bytes:
+    """A workbook with a title above the headers, two sheets and a hidden row."""
+    header = ["Account No", "First Name", "Home Phone", "Cell Phone", "SMS Opt-In"]
+    rows = [
+        [
+            f"customer-{number}",
+            f"NAME{number}",
+            "(312) 555-0100",
+            f"(312) 500-{number:04}",
+            "Y" if number else "N",
+        ]
+        for number in range(6)
+    ]
+    workbook, sheet = new_workbook([["Lakeside Honda, spring service"], [], header, *rows])
+    sheet.title = "Customers"
+    sheet.row_dimensions[9].hidden = True
+    workbook.create_sheet("Notes").append(["Call Dana"])
+    workbook.save(folder / "messy.xlsx")
+    return (folder / "messy.xlsx").read_bytes()
+
+
+def how(clicker: Clicker, form: dict[str, str]) -> Answer:
+    """Chooses how the list is read; returns the page once it is read."""
+    clicker.post(f"{SPRING}/list/how", form)
+    return clicker.get(f"{SPRING}/list")
+
+
+def test_a_list_that_leaves_a_choice_is_read_as_a_person_chooses(
+    served: Served, new_world: World, tmp_path: Path
+) -> None:
+    clicker = served.signed_in()
+    page = clicker.upload(f"{SPRING}/list", "export.xlsx", messy_list(tmp_path))
+    assert "export.xlsx is now the campaign's list" in page.plain
+    page = clicker.get(f"{SPRING}/list")
+    assert "Which sheet has the customers?" in page.plain
+    assert not re.search(r">Continue<", page.text)
+    page = how(clicker, {"sheet": "Customers"})
+    assert "1 row is hidden or filtered out." in page.plain
+    page = how(clicker, {"hidden_rows": "skip"})
+    assert "The first row looks like a title" in page.plain
+    page = how(clicker, {"header_row": "3"})
+    assert "6 rows" in page.plain
+    assert re.search(r">Continue<", page.text)
+
+    # The guesses are shown with values, and what is chosen is what is sent.
+    page = clicker.get(f"{SPRING}/columns")
+    selects = re.findall(r'<select id="([\w-]+)"(.*?)</select>', page.text, re.DOTALL)
+    chosen = {name: re.findall(r" selected>([^<]*)", options) for name, options in selects}
+    assert chosen["column-phone"] == ["Cell Phone"]
+    assert chosen["consent"] == ["SMS Opt-In"]
+    assert "For example: (312) 500-0000 · (312) 500-0001 · (312) 500-0002" in page.plain
+    form = {
+        "column.customer_uuid": "Account No",
+        "column.phone": "Cell Phone",
+        "consent": "SMS Opt-In",
+        "yes": "Y",
+    }
+    clicker.post(f"{SPRING}/columns", form)
+    page = checked(clicker)
+    assert states_of(page)["columns"] == "done"
+    assert "4 texts ready to send" in page.plain
+
+    # Another list begins without these choices, so none of its rows are passed over.
+    other = b"Account No,First Name,Cell Phone,SMS Opt-In\n" + b"".join(
+        b"customer-%d,Ann,(312) 500-%04d,Y\n" % (number, number) for number in range(3)
+    )
+    clicker.upload(f"{SPRING}/list", "other.csv", other)
+    assert "header_row" not in (new_world.folder / "campaign.toml").read_text(encoding="utf-8")
+    assert "3 texts ready to send" in checked(clicker).plain
+
+
+def test_how_a_list_is_read_can_be_chosen_again(served: Served, tmp_path: Path) -> None:
+    clicker = served.signed_in()
+    clicker.upload(f"{SPRING}/list", "export.xlsx", messy_list(tmp_path))
+    page = how(clicker, {"sheet": "Notes"})
+    assert "the sheet “Notes”" in page.plain
+    page = how(clicker, {"again": "yes"})
+    assert "Which sheet has the customers?" in page.plain
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "words"),
+    [
+        ({"column.customer_uuid": "OK", "column.phone": "OK"}, "column-phone", "already the customer's id"),
+        ({"column.phone": "OK", "consent": "OK", "yes": "Y"}, "consent", "already the phone"),
+        ({"consent": "OK", "yes": " "}, "yes", "Write the values that mean yes"),
+        ({"same": "columns"}, "key", "Choose at least one column"),
+    ],
+)
+def test_a_mistake_in_the_columns_is_said_next_to_its_field(
+    served: Served, new_world: World, form: dict[str, str], field: str, words: str
+) -> None:
+    before = (new_world.folder / "campaign.toml").read_bytes()
+    clicker = served.signed_in()
+    clicker.post(f"{SPRING}/columns", form)
+    page = clicker.get(f"{SPRING}/columns")
+    error = re.search(rf'<p id="{field}-error"[^>]*>(.*?)</p>', page.text, re.DOTALL)
+    assert error is not None
+    assert words in error[1].replace("&#39;", "'")
+    assert f'href="#{field}"' in page.text
+    assert (new_world.folder / "campaign.toml").read_bytes() == before
+
+
+def test_the_columns_of_another_list_are_named_in_plain_words(served: Served) -> None:
+    clicker = served.signed_in()
+    clicker.upload(f"{SPRING}/list", "other.csv", b"Account,Cell,Name\nc-1,(312) 500-0000,Ann\n")
+    page = checked(clicker)
+    assert "Choose the column with the customer's id in myKaarma." in page.plain
+    assert 'The column with who agreed to texts, "OK", is not in this list. Choose another one.' in page.plain
+    failed = clicker.get(f"{SPRING}/check")
+    assert "Go to Columns" in failed.plain
+
+
+def test_the_question_says_that_no_column_says_who_agreed(served: Served) -> None:
+    clicker = served.signed_in()
+    clicker.post(f"{SPRING}/columns", {"consent": "", "yes": "Y"})
+    _, page = clicker.check(SPRING)
+    question = page.plain[page.plain.index("Send 10 texts?") :]
+    assert "No column says who agreed to texts." in question
 
 
 def test_a_campaign_file_with_errors_leads_to_its_own_page(served: Served, new_world: World) -> None:

@@ -70,11 +70,13 @@ def _choose(path: Path, sheets: Sequence[SheetT], wanted: str | None) -> list[Sh
     if not visible:
         raise ListError(path, "It has no visible sheet. Unhide the sheet with the list.")
     if len(visible) > 1:
-        raise ListError(
+        several = ListError(
             path,
             f"It has {len(visible)} visible sheets: {_quoted(visible)}. Choose the one with the list: "
             f'sheet = "{visible[0].name}" under [list_options].',
         )
+        several.options, several.sheets = frozenset({"sheet"}), tuple(sheet.name for sheet in visible)
+        raise several
     return visible
 
 

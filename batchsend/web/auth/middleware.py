@@ -14,7 +14,16 @@ from urllib.parse import quote, urlsplit
 from aiohttp import BodyPartReader, MultipartReader, web
 
 from batchsend.utils.net import is_this_machine
-from batchsend.web.auth.sessions import Attempts, Links, Session, Sessions, is_token
+from batchsend.web.auth.proxy import Proxy
+from batchsend.web.auth.sessions import (
+    Attempts,
+    Links,
+    Session,
+    Sessions,
+    device_of,
+    device_token,
+    is_token,
+)
 from batchsend.web.auth.users import Users
 from batchsend.web.connections import SERVER, RequestRefusedError, connection_of, receiving
 
@@ -29,7 +38,10 @@ _SAFE = frozenset({"GET", "HEAD"})
 #: The largest form of a client without a session, in bytes.
 _LARGEST_SIGN_IN = 16_384
 #: Addresses that need no session.
-_OPEN = frozenset({"/login", "/enter", "/health"})
+_HEALTH = "/health"
+_OPEN = frozenset({"/login", "/enter", _HEALTH})
+#: Seconds for which a browser is known: half a year.
+_DEVICE_LASTS = 180 * 86400
 STATIC = "/static/"
 
 HEADERS = {
@@ -53,12 +65,16 @@ class Auth:
     """What decides who may come in.
 
     `hosts`: the names of this server. `any_address`: requests may also name it by an IP address and its port.
+    `proxy`: a proxy whose headers are trusted. `is_hidden`: a proxy is in front, so the addresses of requests are its
+    own unless it is trusted.
     """
 
     users: Users
     hosts: frozenset[str]
     port: int
     any_address: bool = False
+    proxy: Proxy | None = None
+    is_hidden: bool = False
     sessions: Sessions = field(default_factory=Sessions)
     links: Links = field(default_factory=Links)
     attempts: Attempts = field(default_factory=Attempts)
@@ -68,11 +84,27 @@ class Auth:
         """The name of the session's cookie. Browsers share cookies between ports, so the port is part of it."""
         return f"batchsend-{self.port}"
 
+    @property
+    def by_proxy(self) -> bool:
+        """Does the proxy sign the users in?"""
+        return self.proxy is not None and self.proxy.user_header is not None
+
     def session_of(self, request: web.Request) -> Session | None:
         session = self.sessions.find(request.cookies.get(self.cookie))
-        if session is None or session.password_version is None:
-            return session
-        return session if session.password_version == self.users.password_version(session.user) else None
+        return session if session is not None and self.is_valid(session) else None
+
+    def is_valid(self, session: Session) -> bool:
+        """Is the user still signed in? They are not after signing out, a new password, or their removal."""
+        if self.sessions.has_ended(session):
+            return False
+        version = session.password_version
+        return version is None or version == self.users.password_version(session.user)
+
+    def address_of(self, request: web.Request) -> str | None:
+        """Returns the client's address; `None` if only a proxy's address is known."""
+        if self.proxy is not None:
+            return self.proxy.client_of(request)
+        return None if self.is_hidden else request.remote
 
     def is_our_host(self, host: str) -> bool:
         """Is this one of the server's names? `host`: the value of the `Host` header."""
@@ -84,14 +116,40 @@ class Auth:
             return port == self.port if is_this_machine(name) else True
         return self.any_address and port == self.port and _is_address(name)
 
+    def session_by_proxy(self, request: web.Request, proxy: Proxy) -> Session:
+        """Returns the session of the user whom the proxy names, perhaps a new one. Raises `RequestRefusedError`."""
+        user = proxy.user_of(request)
+        session = self.session_of(request)
+        if session is None or session.user != user or not session.by_proxy:
+            request[_NEW_COOKIE], session = self.sessions.begin(user, None, by_proxy=True)
+        return session
+
     def set_cookie(self, response: web.StreamResponse, request: web.Request, cookie: str) -> None:
         """Gives the browser its session's cookie."""
         response.set_cookie(
             self.cookie, cookie, httponly=True, samesite="Lax", path="/", secure=_is_secure(request)
         )
 
+    def device_of(self, request: web.Request, name: str) -> str | None:
+        """Returns the browser that sent a request, if this user has signed in with it before."""
+        token = request.cookies.get(f"{self.cookie}-device", "")
+        return device_of(token, self.users.password_version(name))
+
+    def remember_device(self, response: web.StreamResponse, request: web.Request, session: Session) -> None:
+        """Lets the browser sign this user in again, no matter how many wrong passwords come from elsewhere."""
+        response.set_cookie(
+            f"{self.cookie}-device",
+            device_token(session.password_version or ""),
+            httponly=True,
+            samesite="Strict",
+            path="/login",
+            max_age=_DEVICE_LASTS,
+            secure=_is_secure(request),
+        )
+
 
 AUTH = web.AppKey("auth", Auth)
+_NEW_COOKIE = "new_cookie"
 
 
 @web.middleware
@@ -109,7 +167,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise RequestRefusedError(
             403, "This request came from another page, and nothing was done. Open the web console again."
         )
-    session = auth.session_of(request)
+    session = _session_of(request, auth)
     connection_of(request).begin(signed_in=session is not None)
     if request.path in _OPEN or request.path.startswith(STATIC):
         return await handler(await _with_small_form(request))
@@ -118,7 +176,20 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     request["session"] = session
     if request.method not in _SAFE:
         await _check_token(request, session)
-    return await handler(request)
+    response = await handler(request)
+    if _NEW_COOKIE in request and not response.prepared:
+        auth.set_cookie(response, request, request[_NEW_COOKIE])
+    return response
+
+
+def _session_of(request: web.Request, auth: Auth) -> Session | None:
+    """Returns the session. Raises `RequestRefusedError` if only the proxy can sign a user in and did not."""
+    if auth.proxy is None or not auth.by_proxy or request.path == _HEALTH:
+        return auth.session_of(request)
+    session = auth.session_by_proxy(request, auth.proxy)
+    if request.path in _OPEN:
+        raise web.HTTPSeeOther("/")
+    return session
 
 
 async def _with_small_form(request: web.Request) -> web.Request:

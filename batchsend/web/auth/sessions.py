@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 #: A session ends after this many seconds without a request, and after this many seconds in all.
 IDLE, LONGEST = 12 * 3600.0, 7 * 86400.0
 #: Seconds that a link made on a page works. The server's first link works until it is used.
 LINK_LASTS = 600.0
 _MOST_SESSIONS, _MOST_LINKS, _MOST_KEYS, _MOST_DRAFTS = 1000, 20, 10_000, 5
-#: Wrong passwords before the first delay, and the longest delay in seconds.
-_FREE_GUESSES, _LONGEST_WAIT = 5, 60.0
-#: The same for an address: many people can share one, for example a proxy's.
-FREE_GUESSES_OF_ADDRESS = 50
+#: Wrong passwords before the first delay: from one place for one name, from one place, and for one name.
+_FREE, _FREE_OF_PLACE, _FREE_OF_NAME = 5, 50, 100
+#: The longest delay, and when wrong passwords are forgotten, in seconds.
+_LONGEST_WAIT, _FORGOTTEN = 60.0, 3600.0
 
 Clock = Callable[[], float]
 
@@ -34,8 +36,9 @@ class Draft:
 class Session:
     """A user in one browser.
 
-    `password_version`: changes with the user's password; `None` for a user who came in by a link. `notices`: a CSS
-    class and a sentence each, for the next page. `drafts`: address of a page -> its form, if it could not be saved.
+    `password_version`: changes with the user's password; `None` if the user did not use one. `by_proxy`: the proxy
+    named the user. `notices`: a CSS class and a sentence each, for the next page. `drafts`: address of a page -> its
+    form, if it could not be saved.
     """
 
     user: str
@@ -43,8 +46,15 @@ class Session:
     password_version: str | None
     began: float
     seen: float
+    by_proxy: bool = False
+    ended: bool = False
     notices: list[tuple[str, str]] = field(default_factory=list)
     drafts: dict[str, Draft] = field(default_factory=dict)
+
+    @property
+    def is_named(self) -> bool:
+        """Is the user known by name? A user who came in by a link is the one who started the server."""
+        return self.by_proxy or self.password_version is not None
 
     def notify(self, sentence: str) -> None:
         """Shows a sentence on the next page, once."""
@@ -74,12 +84,14 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
 
-    def begin(self, user: str, password_version: str | None) -> tuple[str, Session]:
+    def begin(
+        self, user: str, password_version: str | None, *, by_proxy: bool = False
+    ) -> tuple[str, Session]:
         """Begins a session; returns the cookie's value and the session."""
         now = self._clock()
-        self._drop_old(now)
+        self._drop_old()
         cookie = secrets.token_urlsafe(32)
-        session = Session(user, secrets.token_urlsafe(32), password_version, now, now)
+        session = Session(user, secrets.token_urlsafe(32), password_version, now, now, by_proxy)
         self._sessions[_digest(cookie)] = session
         return cookie, session
 
@@ -87,18 +99,24 @@ class Sessions:
         """Returns the session of a cookie, unless it has ended."""
         now = self._clock()
         session = self._sessions.get(_digest(cookie)) if cookie else None
-        if session is None or _has_ended(session, now):
+        if session is None or self.has_ended(session):
             return None
         session.seen = now
         return session
 
-    def end(self, cookie: str | None) -> None:
-        if cookie:
-            self._sessions.pop(_digest(cookie), None)
+    def has_ended(self, session: Session) -> bool:
+        """Is a session over? Asking does not prolong it."""
+        now = self._clock()
+        return session.ended or now - session.seen > IDLE or now - session.began > LONGEST
 
-    def _drop_old(self, now: float) -> None:
+    def end(self, cookie: str | None) -> None:
+        session = self._sessions.pop(_digest(cookie), None) if cookie else None
+        if session is not None:
+            session.ended = True
+
+    def _drop_old(self) -> None:
         for key, session in list(self._sessions.items()):
-            if _has_ended(session, now):
+            if self.has_ended(session):
                 del self._sessions[key]
         while len(self._sessions) >= _MOST_SESSIONS:
             del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].seen)]
@@ -133,32 +151,96 @@ class Attempts:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[str, _Failures] = {}
 
-    def wait(self, key: str) -> float:
-        """Returns the seconds until the next password for `key` is checked."""
-        _, until = self._failures.get(key, (0, 0.0))
-        return max(0.0, until - self._clock())
+    def wait(self, keys: Iterable[str]) -> float:
+        """Returns the seconds until the next password is checked."""
+        return max(self._of(key).until for key in keys) - self._clock()
 
-    def failed(self, key: str, free: int = _FREE_GUESSES) -> None:
-        count = self._failures.get(key, (0, 0.0))[0] + 1
-        pause = min(_LONGEST_WAIT, 2.0 ** min(count - free, 10)) if count >= free else 0.0
-        self._failures.pop(key, None)
-        while len(self._failures) >= _MOST_KEYS:
-            del self._failures[next(iter(self._failures))]
-        self._failures[key] = (count, self._clock() + pause)
+    def failed(self, keys: Mapping[str, int]) -> None:
+        """Counts a wrong password. `keys`: as `attempt_keys` returns them."""
+        now = self._clock()
+        for key, free in keys.items():
+            count = self._of(key).wrong + 1
+            pause = min(_LONGEST_WAIT, 2.0 ** min(count - free, 10)) if count >= free else 0.0
+            self._failures.pop(key, None)
+            while len(self._failures) >= _MOST_KEYS:
+                del self._failures[next(iter(self._failures))]
+            self._failures[key] = _Failures(count, now + pause, now)
 
-    def succeeded(self, key: str) -> None:
-        self._failures.pop(key, None)
+    def succeeded(self, keys: Mapping[str, int]) -> None:
+        """Takes back what `failed` counted, and forgives this place its wrong passwords for this name."""
+        for key, free in keys.items():
+            before = self._of(key)
+            self._failures.pop(key, None)
+            if free > _FREE:
+                self._failures[key] = _Failures(before.wrong - 1, 0.0, before.at)
+
+    def _of(self, key: str) -> _Failures:
+        found = self._failures.get(key, _NO_FAILURES)
+        return found if self._clock() - found.at < _FORGOTTEN else _NO_FAILURES
+
+
+class _Failures(NamedTuple):
+    """Wrong passwords. `until`: when the next one is checked; `at`: when the last one was given."""
+
+    wrong: int
+    until: float
+    at: float
+
+
+_NO_FAILURES = _Failures(0, 0.0, 0.0)
+
+
+def attempt_keys(name: str, address: str | None, device: str | None) -> dict[str, int]:
+    """Returns what wrong passwords are counted by -> how many are free.
+
+    `device`: the browser, if this user has signed in with it before. It has a count of its own, so nobody else can
+    delay it. Elsewhere, one place is delayed before the others. `address`: `None` if it is a proxy's, which says
+    nothing about the client.
+    """
+    name = name.casefold()[:64]
+    if device is not None:
+        return {f"device {device}": _FREE}
+    if address is None:
+        return {f"name {name}": _FREE}
+    place = _place(address)
+    return {f"name {name} at {place}": _FREE, f"at {place}": _FREE_OF_PLACE, f"name {name}": _FREE_OF_NAME}
+
+
+def _place(address: str) -> str:
+    """Returns what one client can hardly change: its IPv4 address, or the network of its IPv6 address."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+
+
+def device_token(password_version: str) -> str:
+    """Returns a new cookie for a browser in which a user has signed in. It is void once the password changes."""
+    device = secrets.token_urlsafe(16)
+    return f"{device}.{_signature(device, password_version)}"
+
+
+def device_of(token: str, password_version: str | None) -> str | None:
+    """Returns the browser that a `device_token` was made for; `None` if it was not made for this user."""
+    device, _, signature = token.partition(".")
+    if password_version is None:
+        return None
+    made = _signature(device, password_version)
+    return device if hmac.compare_digest(signature.encode("utf-8", "replace"), made.encode()) else None
+
+
+def _signature(device: str, password_version: str) -> str:
+    return hmac.new(password_version.encode(), device.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 def is_token(given: str | None, session: Session) -> bool:
     """Is this the session's form token?"""
     return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf.encode())
-
-
-def _has_ended(session: Session, now: float) -> bool:
-    return now - session.seen > IDLE or now - session.began > LONGEST
 
 
 def _digest(secret: str) -> str:

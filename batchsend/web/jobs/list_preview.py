@@ -27,7 +27,7 @@ from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.messages.template_mistakes import reference_to
-from batchsend.planning.columns import Roles, find_columns
+from batchsend.planning.columns import Roles, find_columns, guess_columns
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import open_campaign_list
@@ -37,6 +37,8 @@ from batchsend.statuses import Status
 
 #: Rows of a list that are kept in memory, and how many lists.
 _ROWS_KEPT, LISTS_KEPT = 2000, 4
+#: Values of a column that the page shows.
+_SAMPLES = 3
 #: Rows of a list that the page shows.
 _ROWS_SHOWN = 5
 
@@ -47,6 +49,11 @@ class ListView:
 
     `problems`: why the list cannot be used; then only `path` and perhaps `headers` are set. `roles`: our name for a
     column -> the list's header, for the columns that were found. `variables`: how a template writes each column.
+
+    The rest is for people who choose: `options`, the list options that solve all of its problems; `sheets`, those
+    that could be the list; `hidden_rows`, how many are hidden; `top`, the first rows of the file; `header_row`, the
+    number of the row with the headers; `title`: that row is probably a title; `guesses`: as `roles`, of what the
+    columns are called; `samples`: a header -> different values below it.
     """
 
     path: Path
@@ -59,6 +66,14 @@ class ListView:
     column_problems: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
+    options: frozenset[str] = frozenset()
+    sheets: tuple[str, ...] = ()
+    hidden_rows: int = 0
+    top: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    header_row: int | None = None
+    title: bool = False
+    guesses: Mapping[str, str] = field(default_factory=dict)
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,17 @@ def read_list(path: Path, content: bytes) -> ListView:
         file = _list_file(campaign)
         cached = _list(campaign, file)
     except ListError as error:
-        return ListView(error.path, error.headers or (), problems=error.problems)
+        return ListView(
+            error.path,
+            error.headers or (),
+            problems=error.problems,
+            options=error.options,
+            sheets=error.sheets,
+            hidden_rows=error.hidden_rows,
+            top=error.top,
+            header_row=campaign.list_options.header_row,
+            title="header_row" in error.options,
+        )
     customers = cached.customers
     roles, problems = _roles(campaign, customers.headers)
     return ListView(
@@ -128,7 +153,28 @@ def read_list(path: Path, content: bytes) -> ListView:
         column_problems=problems,
         roles=_found(roles, customers.headers),
         variables=tuple(_variables(customers.headers)),
+        hidden_rows=customers.hidden_rows,
+        top=customers.top,
+        header_row=customers.header.row,
+        title=_is_title(customers.headers, customers.top),
+        guesses=guess_columns(customers.headers),
+        samples=_samples(cached),
     )
+
+
+def _samples(cached: _CachedList) -> dict[str, tuple[str, ...]]:
+    """Returns the first different values of each column."""
+    found: dict[str, tuple[str, ...]] = {}
+    for position, header in enumerate(cached.customers.headers):
+        values = dict.fromkeys(cells[position] for cells in cached.rows.values() if cells[position])
+        found[header] = tuple(islice(values, _SAMPLES))
+    return found
+
+
+def _is_title(headers: Sequence[str], top: Sequence[tuple[int, Sequence[str]]]) -> bool:
+    """Whether a row has too few values to be the headers of the rows below it."""
+    widest = max((sum(map(bool, cells)) for _, cells in top), default=0)
+    return 2 * sum(map(bool, headers)) <= widest
 
 
 def check_list(path: Path, campaign_path: Path, content: bytes) -> None:

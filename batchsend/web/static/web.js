@@ -37,6 +37,15 @@
     if (changed.size) event.preventDefault();
   });
 
+  // Shows values of the column that was chosen.
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("select[data-samples-select]")) return;
+    const shown = document.querySelector(`[data-samples-of="${event.target.id}"]`);
+    const values = event.target.selectedOptions[0].dataset.samples || "";
+    shown.querySelector("span").textContent = values;
+    shown.hidden = !values;
+  });
+
   // Moves the focus to the summary of errors.
   const summary = document.querySelector("[data-focus]");
   if (summary) summary.focus();

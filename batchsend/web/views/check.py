@@ -363,4 +363,4 @@ def _nonce(given: str) -> str:
 
 def _environment(request: web.Request) -> dict[str, str]:
     current = session(request)
-    return environment_of(current.user, named=current.password_version is not None)
+    return environment_of(current.user, named=current.is_named)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiDictProxy
 
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import COLUMNS, Page
@@ -12,6 +13,14 @@ from batchsend.web.views.editing import change_keys, errors_of
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
+#: Fields of columns that mean one thing only -> what, in words.
+_ONLY_ONE = {
+    "column.customer_uuid": "the customer's id",
+    "column.phone": "the phone",
+    "consent": "who agreed to texts",
+}
+#: The choice that texts of the same customer are told apart by columns.
+_BY_COLUMNS = "columns"
 _COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
 
 
@@ -31,12 +40,18 @@ async def save(request: web.Request) -> web.Response:
     found, _ = await open_step(request)
     form = await request.post()
     discard_draft(request, form)
+    if errors := _mistakes(form):
+        raise refuse(request, form, errors)
     changes: dict[tuple[str, ...], Any] = {}
     for name in _COLUMNS:
         if f"column.{name}" in form:
             changes["columns", name] = str(form[f"column.{name}"]) or None
     if "consent" in form:
         changes["recipients", "consent"] = _consent(str(form["consent"]), str(form.get("yes", "")))
+    if form.get("language"):
+        changes["template_by", "column"] = str(form["language"])
+    if "same" in form:
+        changes["recipients", "key"] = _key(form) if form["same"] == _BY_COLUMNS else None
     try:
         await change_keys(request, found.file, changes)
     except BatchsendError as error:
@@ -44,11 +59,32 @@ async def save(request: web.Request) -> web.Response:
     raise saved(request, found.file, COLUMNS, "The columns are saved.")
 
 
+def _key(form: MultiDictProxy[Any]) -> list[str]:
+    return [str(header) for header in form.getall("key", [])]
+
+
+def _mistakes(form: MultiDictProxy[Any]) -> dict[str, str]:
+    """Returns what is wrong with the form, by field."""
+    errors: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for field, what in _ONLY_ONE.items():
+        header = str(form.get(field, ""))
+        if header and header in taken:
+            errors[field] = f'"{header}" is already {taken[header]}. Choose another column.'
+        elif header:
+            taken[header] = what
+    if form.get("consent") and not str(form.get("yes", "")).strip():
+        errors["yes"] = "Write the values that mean yes, such as Y, Yes."
+    if form.get("same") == _BY_COLUMNS and not _key(form):
+        errors["key"] = "Choose at least one column."
+    return errors
+
+
 def _consent(column: str, yes: str) -> dict[str, Any] | None:
     if not column:
         return None
     values = [value.strip() for value in yes.split(",") if value.strip()]
-    return {"column": column, "yes": values or ["Y", "Yes"]}
+    return {"column": column, "yes": values}
 
 
 PAGES = (Page("GET", "", show), Page("POST", "", save))

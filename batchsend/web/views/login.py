@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from aiohttp import web
 
 from batchsend.settings import os_user
 from batchsend.web.auth.middleware import AUTH, local_path, session
-from batchsend.web.auth.sessions import FREE_GUESSES_OF_ADDRESS, LINK_LASTS
+from batchsend.web.auth.sessions import LINK_LASTS, attempt_keys
 from batchsend.web.rendering import page
 
-#: Passwords that are checked at the same time; each takes 32 MiB.
+#: Passwords of one line that are checked at the same time; each takes 32 MiB.
 _AT_ONCE = 2
-CHECKING = web.AppKey("checking", asyncio.Semaphore)
+
+
+class Lines(NamedTuple):
+    """The lines in which sign-ins wait until their passwords are checked.
+
+    `known`: for browsers in which the user has signed in before, so that they do not wait for strangers.
+    """
+
+    known: asyncio.Semaphore
+    unknown: asyncio.Semaphore
+
+
+LINES = web.AppKey("lines", Lines)
 #: Does a link sign a browser in, as the user who started the server?
 BY_LINK = web.AppKey("by_link", bool)
 
 
-def checking() -> asyncio.Semaphore:
-    return asyncio.Semaphore(_AT_ONCE)
+def lines() -> Lines:
+    return Lines(asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE))
 
 
 async def show(request: web.Request) -> web.Response:
@@ -47,22 +60,23 @@ async def sign_in(request: web.Request) -> web.Response:
     auth = request.app[AUTH]
     form = await request.post()
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
-    keys = (f"name {name.casefold()[:64]}", f"address {request.remote}")
-    wait = max(auth.attempts.wait(key) for key in keys)
+    device = auth.device_of(request, name)
+    keys = attempt_keys(name, auth.address_of(request), device)
+    wait = auth.attempts.wait(keys)
     if wait > 0:
         return _page(request, status=429, name=name, wait=round(wait + 0.5))
     # Counted before the password is checked, so that parallel guesses are no faster.
-    auth.attempts.failed(keys[0])
-    auth.attempts.failed(keys[1], FREE_GUESSES_OF_ADDRESS)
-    async with request.app[CHECKING]:
+    auth.attempts.failed(keys)
+    lines = request.app[LINES]
+    async with lines.unknown if device is None else lines.known:
         right = await asyncio.to_thread(auth.users.verify, name, password)
     if not right:
         return _page(request, status=403, name=name, wrong=True)
-    for key in keys:
-        auth.attempts.succeeded(key)
-    cookie, _ = auth.sessions.begin(name, auth.users.password_version(name))
+    auth.attempts.succeeded(keys)
+    cookie, begun = auth.sessions.begin(name, auth.users.password_version(name))
     response = web.HTTPSeeOther(local_path(request.query.get("next")))
     auth.set_cookie(response, request, cookie)
+    auth.remember_device(response, request, begun)
     raise response
 
 
@@ -78,7 +92,7 @@ async def sign_out(request: web.Request) -> web.Response:
 async def another_browser(request: web.Request) -> web.Response:
     """Shows another link that works once, to a user who came in by a link."""
     auth = request.app[AUTH]
-    if not request.app[BY_LINK] or session(request).password_version is not None:
+    if not request.app[BY_LINK] or session(request).is_named:
         raise web.HTTPSeeOther("/")
     token = auth.links.issue(lasts=LINK_LASTS)
     return page(request, "link.html.j2", link=f"{request.scheme}://{request.host}/enter?token={token}")

@@ -19,6 +19,7 @@ from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
+from batchsend.web.auth.middleware import AUTH, session
 from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
@@ -108,23 +109,25 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """Streams the progress of a run until it ends or the browser leaves."""
+    """Streams the progress of a run until it ends, the browser leaves, or the user is no longer signed in."""
     run = await asyncio.to_thread(run_ref, request)
     app = request.app
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await response.prepare(request)
     last, quiet = "", 0.0
     while not app[ENDING].is_set():
+        # The browser loads the page again after the end, and a user who is signed out then sees the sign-in page.
+        ended = not app[AUTH].is_valid(session(request))
         snapshot = await app[SNAPSHOTS].recent(run)
         html = part("progress.html.j2", s=snapshot)
         try:
-            if html != last:
+            if html != last and not ended:
                 await response.write(_event("progress", html))
                 last, quiet = html, 0.0
             elif quiet >= _KEEP_ALIVE:
                 await response.write(b": still here\n\n")
                 quiet = 0.0
-            if not snapshot.sending:
+            if ended or not snapshot.sending:
                 await response.write(_event("ended", "ended"))
                 break
         except ConnectionError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
@@ -23,6 +24,8 @@ from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.opening import OpenCampaign, open_campaign
 
 _NO_DRAFT = Draft()
+#: Between the values of a field that was sent several times.
+SEVERAL = "\n"
 #: The field of the button that gives a draft up.
 DISCARD = "discard"
 
@@ -74,7 +77,7 @@ async def steps_of(request: web.Request, file: CampaignFile, campaign: Campaign)
 def _steps_of(request: web.Request, file: CampaignFile, campaign: Campaign) -> PresentSteps:
     steps, folder = request.app[STEPS], request.app[FOLDER]
     current = session(request)
-    environment = environment_of(current.user, named=current.password_version is not None)
+    environment = environment_of(current.user, named=current.is_named)
     try:
         name, state = present_check(request.app[JOBS], folder, file, campaign, current.user, environment)
     except BatchsendError as error:
@@ -109,8 +112,14 @@ async def open_step(request: web.Request) -> tuple[OpenCampaign, Campaign]:
 
 
 def draft_of(request: web.Request) -> Draft:
-    """Returns the form of this page that could not be saved; an empty one if there is none."""
-    return session(request).drafts.get(request.path, _NO_DRAFT)
+    """Returns the form of this page that could not be saved; an empty one if there is none.
+
+    Errors without anything typed, such as those of a file, are shown once.
+    """
+    draft = session(request).drafts.get(request.path, _NO_DRAFT)
+    if not draft.typed:
+        session(request).drafts.pop(request.path, None)
+    return draft
 
 
 async def step_page(
@@ -133,11 +142,17 @@ async def step_page(
     )
 
 
-def refuse(request: web.Request, form: Mapping[str, Any], errors: Mapping[str, str]) -> web.HTTPSeeOther:
-    """Returns the way back to the page of a form that was not saved. `errors`: field -> what is wrong with it."""
-    typed = {name: value for name, value in form.items() if isinstance(value, str) and name != "csrf"}
-    session(request).keep(request.path, Draft(typed, errors))
-    return web.HTTPSeeOther(request.path)
+def refuse(
+    request: web.Request, form: Mapping[str, Any], errors: Mapping[str, str], path: str | None = None
+) -> web.HTTPSeeOther:
+    """Returns the way back to the page of a form that was not saved. `errors`: field -> what is wrong with it.
+
+    `path`: the page's, if the form is sent to another address.
+    """
+    several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
+    typed = {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
+    session(request).keep(path or request.path, Draft(typed, errors))
+    return web.HTTPSeeOther(path or request.path)
 
 
 def saved(request: web.Request, file: CampaignFile, name: str, notice: str = "") -> web.HTTPSeeOther:
