@@ -184,7 +184,7 @@ def choose_sender_and_hours(page: Page) -> None:
     page.get_by_label("None: texts go out at any hour").check()
     page.get_by_label("Texts a second").fill("fast")
     page.get_by_role("button", name="Save and continue").click()
-    expect(page.locator("#rate-error")).to_contain_text("whole number")
+    expect(page.locator("#sending-rate-error")).to_contain_text("a number")
     expect(page.get_by_label("Texts a second")).to_have_value("fast")
     expect(page.get_by_label("None: texts go out at any hour")).to_be_checked()
     page.get_by_label("Texts a second").fill("10")

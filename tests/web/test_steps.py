@@ -202,7 +202,7 @@ def test_saving_leads_to_the_next_step(served: Served) -> None:
         "columns": {"column.phone": "Phone", "consent": "OK", "yes": "Y"},
         "text": {"text": "Hi {{ first_name }}", "number": "0", "loaded": text.hidden("loaded")},
         "sender": {"department_label": "Service"},
-        "when": {"rate": "5", "quiet_hours": "TCPA"},
+        "when": {"sending.rate": "5", "sending.quiet_hours": "TCPA"},
     }
     for step, form in forms.items():
         answer = clicker.submit(f"{SPRING}/{step}", form)
