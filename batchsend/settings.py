@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from dotenv.parser import parse_stream
 
 from batchsend.errors import SettingsError
+from batchsend.utils.files import write_private
 from batchsend.utils.net import is_this_machine, web_address
 
 BASE_URL = "MYKAARMA_BASE_URL"
@@ -281,6 +282,43 @@ def require_credentials(settings: Settings) -> Credentials:
                 f"myKaarma, in its place."
             )
     return Credentials(username, password, " ".join(_origin(settings, username, password)))
+
+
+def store_credentials(campaign_dir: Path, cwd: Path, username: str, password: str) -> None:
+    """Writes the credentials into `.env` in `campaign_dir`, which only its owner can read. Other lines stay.
+
+    Raises `SettingsError` if they cannot be right or cannot be written; then the file is unchanged.
+    """
+    if not username or not password:
+        raise SettingsError("Both the name and the password are needed. Nothing was changed.")
+    given = {USERNAME: username, PASSWORD: password}
+    require_credentials(load_settings(campaign_dir, cwd, given))
+    file = campaign_dir / ".env"
+    content = "".join([*_lines_without(_env_text(file), given), *map(_env_line, given, given.values())])
+    again = {binding.key: binding.value for binding in parse_stream(StringIO(content))}
+    if any(again.get(variable) != value for variable, value in given.items()):
+        raise SettingsError(f"{file}: these values cannot be written into it. Nothing was changed.")
+    try:
+        written = write_private(file, lambda path: path.write_text(content, encoding="utf-8", newline=""))
+        if written != file:
+            written.unlink()
+            raise PermissionError(f"{file.name} is open in another program")
+    except OSError as error:
+        raise SettingsError(
+            f"{file}: it cannot be written: {error.strerror or error}. Nothing was changed."
+        ) from error
+
+
+def _lines_without(text: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """Yields the parts of a `.env` file that do not set these variables."""
+    for binding in parse_stream(StringIO(text)):
+        if binding.key not in variables and (part := binding.original.string):
+            yield part if part.endswith("\n") else f"{part}\n"
+
+
+def _env_line(variable: str, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{variable}='{escaped}'\n"
 
 
 def _origin(settings: Settings, username: str, password: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ _IN_VALUES = 5000
 
 
 class ApprovalState(StrEnum):
-    """The state of a request: without an answer, answered, or replaced by a later request."""
+    """The state of a request: without an answer, answered, or withdrawn or replaced by a later request."""
 
     ASKED = "asked"
     APPROVED = "approved"
@@ -150,12 +150,6 @@ def decide(
 
     `state`: `APPROVED` or `REFUSED`; `seen`: columns of the request to replace, because the person saw less of it.
     """
-    unchanged = and_(
-        approvals.c.id == request.id,
-        approvals.c.state == request.state,
-        approvals.c.approved_at.is_not_distinct_from(request.approved_at),
-        approvals.c.refused_at.is_not_distinct_from(request.refused_at),
-    )
     answer = {
         "state": state,
         f"{state}_by": person.os_user,
@@ -164,8 +158,23 @@ def decide(
         **({"reason": reason} if reason is not None else {}),
         **seen,
     }
+    return _change(ledger, request, answer)
+
+
+def withdraw(ledger: Ledger, request: Approval) -> bool:
+    """Withdraws a request, and its approval. Returns `False` if another person answered it since it was read."""
+    return _change(ledger, request, {"state": ApprovalState.REPLACED})
+
+
+def _change(ledger: Ledger, request: Approval, values: Mapping[str, Any]) -> bool:
+    unchanged = and_(
+        approvals.c.id == request.id,
+        approvals.c.state == request.state,
+        approvals.c.approved_at.is_not_distinct_from(request.approved_at),
+        approvals.c.refused_at.is_not_distinct_from(request.refused_at),
+    )
     with ledger.write() as connection:
-        return connection.execute(update(approvals).where(unchanged).values(answer)).rowcount == 1
+        return connection.execute(update(approvals).where(unchanged).values(values)).rowcount == 1
 
 
 def use_approval(connection: Connection, number: int, run_id: int) -> None:

@@ -41,7 +41,7 @@ from batchsend.utils.timestamps import to_text
 
 _AGE = re.compile(r"([0-9]{1,3}) ?(?:(y|years?)|(mo|months?)|(d|days?))", re.IGNORECASE)
 #: Tables that are rewritten after a purge.
-_EMPTIED = (messages, superseded, updates)
+_EMPTIED = (messages, superseded, updates, approvals)
 #: How long to wait for other processes that read the ledger, before its space is freed.
 _PATIENCE_SECONDS = 60
 

@@ -167,7 +167,7 @@ def settings_digest(campaign: Campaign, base_url: str, hours: Hours | None) -> s
         campaign.name,
         base_url,
         asdict(attributes_of(campaign)),
-        repr(hours),
+        None if hours is None else [f"{hours.begins}", f"{hours.ends}", hours.fallback, hours.fixed],
         campaign.zone.key,
         campaign.sending.per_day,
     ]

@@ -17,6 +17,7 @@ from batchsend.ledger.approvals import (
     note_need,
     open_request,
     use_approval,
+    withdraw,
 )
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import Person
@@ -128,11 +129,19 @@ def approve(ledger: Ledger, request: Approval, seen: PlanContent, person: Person
 
 
 def refuse(ledger: Ledger, request: Approval, person: Person, reason: str) -> None:
-    """Refuses a request, or takes its approval back. Raises `GuardError`; then nothing was changed."""
+    """Refuses a request, or takes its approval back. Raises `GuardError`; then nothing was changed.
+
+    The person who asked withdraws it by that, and can ask again.
+    """
+    if request.state in (ApprovalState.REFUSED, ApprovalState.REPLACED):
+        raise GuardError(
+            "This request was refused, withdrawn or replaced by a later one already. Nothing was changed."
+        )
+    if is_same_person(request.asked_by, person.os_user):
+        _check_answer(ledger, request, withdraw(ledger, request))
+        return
     if not reason.strip():
         raise GuardError("Say why you refuse it, so that the person who asked knows what to change.")
-    if request.state in (ApprovalState.REFUSED, ApprovalState.REPLACED):
-        raise GuardError("This request was refused or replaced already. Nothing was changed.")
     refused = decide(ledger, request, ApprovalState.REFUSED, person, now(), reason=reason.strip())
     _check_answer(ledger, request, refused)
 

@@ -186,10 +186,15 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
         )
     with ExitStack() as locks:
         held = []
+        # No table is read in this transaction, so that the upgrade can change all of them.
+        locking = locks.enter_context(ledger.read()) if earlier and ledger.file is None else None
+        if locking is not None:
+            # It is idle as long as the upgrade takes.
+            locking.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         for name, base_url in known:
             try:
-                if earlier and ledger.file is None:
-                    locks.enter_context(_lock_of_earlier_version(ledger, name, base_url))
+                if locking is not None:
+                    _lock_as_earlier_version(ledger, locking, name, base_url)
                 else:
                     held.append(locks.enter_context(campaign_lock(ledger, name, base_url)))
             except BusyError as error:
@@ -200,18 +205,15 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
         yield _all(held)
 
 
-@contextmanager
-def _lock_of_earlier_version(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
-    """Locks a campaign as batchsend did on PostgreSQL before version 6 of the tables, to upgrade them."""
-    number = int.from_bytes(bytes.fromhex(_lock_name(name, base_url))[:8], signed=True)
+def _lock_as_earlier_version(ledger: Ledger, locking: Connection, name: str, base_url: str) -> None:
+    """Locks a campaign as batchsend did on PostgreSQL before version 6 of the tables, to upgrade them.
+
+    `locking`: the transaction that has the lock.
+    """
     with ledger.read() as connection:
         sent = connection.scalar(
             select(exists().where(leases.c.run_id.is_not(None), leases.c.lease_until > SERVER_CLOCK))
         )
-    # No table is read in this transaction, so that the upgrade can change all of them.
-    with ledger.read() as connection:
-        if sent or not connection.scalar(
-            text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number}
-        ):
-            raise BusyError.sending(name)
-        yield
+    number = int.from_bytes(bytes.fromhex(_lock_name(name, base_url))[:8], signed=True)
+    if sent or not locking.scalar(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number}):
+        raise BusyError.sending(name)

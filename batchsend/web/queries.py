@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Select, case, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.ledger.approvals import Approval, open_request
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
@@ -105,6 +106,15 @@ def existing_ledger(folder: WebFolder, campaign: Campaign) -> Iterator[CampaignL
         if found is None:
             raise NotFoundError(f'"{campaign.name}" has never been sent from this folder.')
         yield found
+
+
+def open_approval(folder: WebFolder, campaign: Campaign) -> Approval | None:
+    """Returns the campaign's request for approval that waits for an answer. Raises `BatchsendError`."""
+    if not campaign.guards.approval:
+        return None
+    start = prepare(campaign, ledger=folder.ledger)
+    with campaign_ledger(folder, campaign) as found:
+        return None if found is None else open_request(found.ledger, campaign.name, start.settings.base_url)
 
 
 def request_stop(run: RunRef) -> None:

@@ -20,7 +20,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from batchsend.web.auth.users import Users
+
 HERE = Path(__file__).parent
+PASSWORD = "four words are good"  # noqa: S105 - made up
 COMMAND = [sys.executable, "-m", "batchsend"]
 LISTENING = re.compile(r"http://127\.0\.0\.1:\d+[^\s]*")
 DESKTOP, PHONE = (1000, 760), (375, 760)
@@ -158,6 +161,33 @@ def click_through(browser: Browser, link: str) -> None:
         draw(page, "history", size=size)
 
 
+def ask_for_approval(folder: Path, base_url: str) -> str:
+    """Adds users and a campaign with the guard, and asks for its approval. Returns the request's address."""
+    users = Users(folder / ".batchsend" / "web-users.json")
+    users.put("dana", PASSWORD)
+    text = CAMPAIGN.format(name="July service", list="june_service.csv", template="service.txt.j2", rate=8)
+    (folder / "july_service.toml").write_text(f"{text}\n[guards]\napproval = true\n", encoding="utf-8")
+    subprocess.run(  # noqa: S603 - a fixed command
+        [*COMMAND, "send", "july_service.toml", "--yes"],
+        cwd=folder,
+        env={**environment(base_url), "LOGNAME": "ann"},
+        check=False,
+    )
+    return "/campaign/here/july_service/approval/1"
+
+
+def open_on_a_phone(browser: Browser, address: str) -> None:
+    """Signs in as the person who is asked, with a picture of the request."""
+    page = browser.new_context(color_scheme="light", timezone_id="America/Chicago", locale="en-US").new_page()
+    page.set_default_timeout(60_000)
+    page.goto(address)
+    page.get_by_role("textbox", name="Name").fill("dana")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="See all texts")).to_be_visible(timeout=60_000)
+    draw(page, "approval", "h1", PHONE)
+
+
 def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -179,6 +209,10 @@ def main() -> None:
             )
             with running("web", "--no-open", "--port", "0", folder=folder, base_url=base_url) as printed:
                 click_through(browser, next(url for url in LISTENING.findall(printed) if "/enter" in url))
+            asked = ask_for_approval(folder, base_url)
+            office = ("web", "--no-open", "--port", "0", "--name", "texts.example")
+            with running(*office, folder=folder, base_url=base_url) as printed:
+                open_on_a_phone(browser, LISTENING.findall(printed)[0].rstrip(".,/") + asked)
         browser.close()
 
 

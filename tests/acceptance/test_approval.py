@@ -216,6 +216,32 @@ def test_an_approval_can_be_taken_back_until_the_texts_are_sent(office: Office, 
     assert len(sandbox.requests()) == 3
 
 
+def test_a_request_that_was_withdrawn_can_be_made_again(office: Office, sandbox: Sandbox) -> None:
+    assert office.send().code == 2
+    assert office.by("dana").approve().code == 0
+    assert office.by("ann").run("approve", "campaign.toml", "--refuse", "wrong list").code == 0
+    assert office.requests() == []
+    assert office.send().code == 2
+    assert office.requests()[0].state is ApprovalState.ASKED
+    assert office.by("dana").approve().code == 0
+    assert office.by("ann").send().code == 0
+    assert len(sandbox.requests()) == 3
+
+
+def test_a_run_is_handed_over_to_workers_only_if_it_is_approved(
+    tmp_path: Path, sandbox: Sandbox, postgres_url: str
+) -> None:
+    office = make_office(tmp_path, sandbox, postgres_url)
+    assert office.run("ledger", "upgrade").code == 0
+    refused = office.send("--detach")
+    assert refused.code == 2
+    assert "guards.approval is true" in refused.err
+    assert office.by("dana").approve().code == 0
+    assert office.by("ann").send("--detach").code == 0
+    assert "approved by dana" in office.run("runs").out
+    assert not sandbox.requests()
+
+
 def test_what_needs_no_approval(office: Office, sandbox: Sandbox) -> None:
     assert office.run("send", "campaign.toml", "--yes", "--sandbox").code == 0
     preview = office.run("preview", "campaign.toml")

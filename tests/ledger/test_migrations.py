@@ -337,6 +337,20 @@ def test_an_upgrade_is_refused_while_a_campaign_is_sent(ledger_url: str) -> None
     ledger.close()
 
 
+def test_many_campaigns_are_upgraded_over_few_connections(postgres_url: str) -> None:
+    write_version(postgres_url, 5)
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO campaigns (name, base_url, key_columns, file, host, key_region) SELECT "
+            f"'Campaign ' || n, '{BASE_URL}', '[]', 'c.toml', 'h', 'US' FROM generate_series(1, 40) n"
+        )
+    engine.dispose()
+    ledger, found = upgrade_ledger(f"{postgres_url}?connections=8", all_campaigns_locked)
+    assert found == 5
+    ledger.close()
+
+
 @pytest.mark.parametrize("version", [2, 5])
 def test_an_upgrade_is_refused_while_a_worker_runs(postgres_url: str, version: int) -> None:
     """It does not know the new tables."""

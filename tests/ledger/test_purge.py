@@ -19,15 +19,24 @@ from world import World, customers, read_results
 
 from batchsend.cli.main import cli
 from batchsend.errors import BatchsendError, BusyError
+from batchsend.ledger.approvals import (
+    ApprovalRequest,
+    ApprovalState,
+    approval_by_id,
+    approved_rows,
+    ask,
+    decide,
+)
 from batchsend.ledger.attempts import of_customer
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.optouts import opt_outs
+from batchsend.ledger.optouts import Person, opt_outs
 from batchsend.ledger.purge import cutoff_of, purge, purgeable
 from batchsend.ledger.schema import messages, runs, starts, superseded, updates
 from batchsend.reports.run_results import RunResults
 from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 from batchsend.statuses import Status
+from batchsend.utils.timestamps import from_text
 
 OLD, RECENT = "2020-03-02T10:00:00.000Z", "2026-03-01T10:00:00.000Z"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -210,6 +219,21 @@ def test_updates_that_quote_the_text_are_emptied(ledger: Ledger) -> None:
 
 
 # --- the files
+
+
+def test_digests_of_old_approvals_are_deleted_and_who_approved_stays(ledger: Ledger) -> None:
+    request = ApprovalRequest(
+        "Spring", BASE_URL, "settings", "list", None, "digest", b"x" * 16, 1, 1, "a.csv"
+    )
+    ann, dana = Person("ann", "front-desk"), Person("dana", "front-desk")
+    asked = ask(ledger, request, ann, from_text(OLD))
+    assert decide(ledger, asked, ApprovalState.APPROVED, dana, from_text(OLD))
+    recent = ask(ledger, request, ann, from_text(RECENT))
+    purge(ledger, CUTOFF, NOW)
+    assert [approved_rows(ledger, one.id) for one in (asked, recent)] == [b"", b"x" * 16]
+    kept = approval_by_id(ledger, asked.id)
+    assert kept is not None
+    assert (kept.asked_by, kept.approved_by, kept.digest) == ("ann", "dana", "digest")
 
 
 def test_no_byte_is_left_in_the_file_or_its_log(tmp_path: Path) -> None:

@@ -146,7 +146,12 @@ def test_what_applies_to_all_texts_counts(tmp_path: Path, added: str) -> None:
 
 def test_name_api_and_zone_count_but_speed_and_comments_do_not(tmp_path: Path) -> None:
     usual = settings(tmp_path, CAMPAIGN)
-    assert usual == settings(tmp_path, f"# a comment\n{CAMPAIGN}\n[sending]\nrate = 5\nconcurrency = 3")
+    slower = "\n[sending]\nrate = 5\nconcurrency = 3\ntimeout = 60\n"
+    assert usual == settings(tmp_path, f"# a comment\n{CAMPAIGN}{slower}")
+    quiet = 'quiet_hours = "TCPA"'
+    assert settings(tmp_path, f"{CAMPAIGN}[sending]\n{quiet}") == settings(
+        tmp_path, CAMPAIGN + slower + quiet
+    )
     assert usual != settings(tmp_path, CAMPAIGN, "https://other.example.com")
     assert usual != settings(tmp_path, CAMPAIGN.replace('"Spring"', '"Fall"'))
     assert usual != settings(tmp_path, CAMPAIGN.replace("Chicago", "New_York"))

@@ -83,11 +83,12 @@ def _reset(*sockets: socket.socket) -> None:
     for one in sockets:
         with suppress(OSError):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        _shut(one)
+        one.close()
 
 
 def _shut(*sockets: socket.socket) -> None:
     for one in sockets:
+        # It may have ended by itself.
         with suppress(OSError):
             one.shutdown(socket.SHUT_RDWR)

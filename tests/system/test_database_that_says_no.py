@@ -112,6 +112,22 @@ def test_send_waits_and_goes_on(
     assert shared.ask("SELECT exit_code FROM starts") == [(0,)]
 
 
+@pytest.mark.parametrize("kind", ["no connections", "statements end early"])
+def test_workers_wait_and_go_on(shared: Shared, sandbox: Sandbox, database: Database, kind: str) -> None:
+    shared.world.write(customers(ROWS), campaign=CAMPAIGN)
+    with shared.workers(1) as (worker,):
+        assert shared.world.send("--detach").code == 0
+        sandbox.wait_for(10)
+        with database.fault(kind):
+            # Long enough for several attempts.
+            time.sleep(3)
+        shared.wait_until("SELECT exit_code = 0 FROM starts")
+        worker.terminate()
+        assert worker.wait(60) == 0
+    assert shared.statuses(1) == {"accepted": ROWS}
+    assert sandbox.texts() == {f"customer-{row}": 1 for row in range(ROWS)}
+
+
 @pytest.mark.parametrize("kind", [kind for kind, (*_, sentence) in FAULTS.items() if sentence])
 def test_a_start_meanwhile_is_refused(
     shared: Shared, sandbox: Sandbox, database: Database, kind: str

@@ -146,12 +146,29 @@ def approve_after_all(clicker: Clicker, link: str, world: World) -> Answer:
     return clicker.post(f"{link.partition('?')[0]}/approve", {"check": check})
 
 
+def test_who_asked_can_withdraw_the_request_and_ask_again(office: Served, sandbox: Sandbox) -> None:
+    ann, dana = at_desk(office, "ann"), at_desk(office, "dana")
+    address, asked = ask(ann)
+    number = link_on(asked).partition("?")[0]
+    withdrawn = ann.post(f"{number}/refuse")
+    assert "Withdrawn." in withdrawn.plain
+    assert "No longer asked for" in withdrawn.plain
+    assert "No longer asked for" in dana.get(number).plain
+    forced = dana.post(f"{number}/approve", {"check": address.rpartition("/")[2]})
+    assert "Nothing was approved." in forced.plain
+    assert "Waiting for approval" not in dana.get("/").plain
+    assert "Ask for approval" in ann.get(address).plain
+    again = ann.post(f"{address}/approval")
+    assert "Approved by dana," in approve(dana, link_on(again)).plain
+
+
 def test_what_the_command_line_asked_for_is_approved_in_the_console(
     office: Served, world: World, sandbox: Sandbox
 ) -> None:
     world.environment["LOGNAME"] = "texts"
     assert world.send().code == 2
     dana = at_desk(office, "dana")
+    assert "Waiting for approval texts asked for 12 texts" in dana.get("/").plain
     page = dana.get(SPRING)
     assert "texts asked for the approval of 12 texts" in page.plain
     found = re.search(rf'href="({SPRING}/approval/\d+)"', page.text)

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, GuardError
-from batchsend.ledger.approvals import Approval, ApprovalState, approval_by_id, open_request
+from batchsend.ledger.approvals import Approval, ApprovalState, approval_by_id
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import Person
@@ -86,21 +86,12 @@ def approval_of_check(
     return Shown(latest, known.earlier, known.approved_for(session(request).user), url)
 
 
-def open_approval(folder: WebFolder, campaign: Campaign) -> Approval | None:
-    """Returns the campaign's request that waits for an answer. Blocks. Raises `BatchsendError`."""
-    if not campaign.guards.approval:
-        return None
-    start = prepare(campaign, ledger=folder.ledger)
-    with campaign_ledger(folder, campaign) as found:
-        if found is None:
-            return None
-        return open_request(found.ledger, campaign.name, start.settings.base_url)
-
-
 async def ask(request: web.Request) -> web.Response:
     """Asks for the approval of what a check showed."""
     file, campaign = await asyncio.to_thread(usable_campaign, request)
     check = request.match_info["check"]
+    if not await asyncio.to_thread(_is_check_of, request, check, file):
+        raise NotFoundError("This campaign has no such check. Check it again.")
     found = await asyncio.to_thread(request.app[JOBS].to_approve, check)
     if found is None:
         raise web.HTTPSeeOther(f"{file.url}/check/{check}")
@@ -180,7 +171,8 @@ async def refuse(request: web.Request) -> web.Response:
     def store(ledger: Ledger) -> None:
         record_refusal(ledger, asked.approval, person, reason)
 
-    await _answer(request, asked, store, "Refused. It is not sent.")
+    is_own = is_same_person(asked.approval.asked_by, person.os_user)
+    await _answer(request, asked, store, "Withdrawn." if is_own else "Refused. It is not sent.")
     raise web.HTTPSeeOther(f"{asked.url}?check={check}")
 
 

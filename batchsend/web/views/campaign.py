@@ -10,9 +10,8 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.web.folder import WebFolder
-from batchsend.web.queries import ActiveRuns, campaign_ledger
+from batchsend.web.queries import ActiveRuns, campaign_ledger, open_approval
 from batchsend.web.rendering import page
-from batchsend.web.views.approval import open_approval
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_overview
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import steps_of

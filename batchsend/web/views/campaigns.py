@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
+from batchsend.ledger.approvals import Approval
 from batchsend.ledger.ledger import RunRecord
 from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Tally
@@ -17,8 +18,9 @@ from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.live_runs import bar_of
-from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger
+from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger, open_approval
 from batchsend.web.rendering import page
+from batchsend.web.scheduler import SCHEDULER
 
 FOLDER = web.AppKey("folder", WebFolder)
 ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
@@ -37,7 +39,10 @@ class LatestRun:
 
 @dataclass(frozen=True)
 class CampaignOverview:
-    """A campaign in the list. `problem`: why it cannot be used; `next_start`: UTC text."""
+    """A campaign in the list.
+
+    `problem`: why it cannot be used; `next_start`: UTC text; `approval`: a request that waits for an answer.
+    """
 
     file: CampaignFile
     name: str
@@ -45,6 +50,7 @@ class CampaignOverview:
     problem: str | None = None
     last: LatestRun | None = None
     next_start: str | None = None
+    approval: Approval | None = None
 
 
 def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> LatestRun:
@@ -84,6 +90,7 @@ async def _page(request: web.Request, *, name: str = "", problem: str | None = N
         folder=folder.root,
         name=name,
         problem=problem,
+        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
     )
 
 
@@ -95,12 +102,14 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
     starts_at = times_of(campaign).after(now()) if campaign.schedule is not None else None
     next_start = to_text(starts_at) if starts_at is not None else None
     department = campaign.department_label or ""
+    shown = CampaignOverview(file, campaign.name, department, next_start=next_start)
     try:
+        shown = replace(shown, approval=open_approval(folder, campaign))
         with campaign_ledger(folder, campaign) as found:
             runs = found.runs() if found is not None else []
             if found is None or not runs:
-                return CampaignOverview(file, campaign.name, department, next_start=next_start)
+                return shown
             last = run_overview(found, runs[0], sending=active.is_sending(found, runs[0]))
-            return CampaignOverview(file, campaign.name, department, last=last, next_start=next_start)
+            return replace(shown, last=last)
     except BatchsendError as error:
-        return CampaignOverview(file, campaign.name, department, problem=str(error), next_start=next_start)
+        return replace(shown, problem=str(error))
