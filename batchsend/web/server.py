@@ -39,6 +39,7 @@ from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
+from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
 from batchsend.web.views import (
     approval,
@@ -184,6 +185,8 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[list_upload.UPLOADS] = {}
     app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS
+    app[SCHEDULER] = Scheduler(folder)
+    app.cleanup_ctx.append(tending)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_startup.append(_warm_up)

@@ -28,6 +28,7 @@ from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.messages.template_mistakes import reference_to
 from batchsend.planning.columns import Roles, find_columns, guess_columns
+from batchsend.planning.optout_files import read_opt_outs
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import open_campaign_list
@@ -156,7 +157,7 @@ def read_list(path: Path, content: bytes) -> ListView:
         hidden_rows=customers.hidden_rows,
         top=customers.top,
         header_row=customers.header.row,
-        title=_is_title(customers.headers, customers.top),
+        title=campaign.list_options.header_row is None and _is_title(customers.headers, customers.top),
         guesses=guess_columns(customers.headers),
         samples=_samples(cached),
     )
@@ -175,6 +176,11 @@ def _is_title(headers: Sequence[str], top: Sequence[tuple[int, Sequence[str]]]) 
     """Whether a row has too few values to be the headers of the rows below it."""
     widest = max((sum(map(bool, cells)) for _, cells in top), default=0)
     return 2 * sum(map(bool, headers)) <= widest
+
+
+def count_opt_outs(path: Path, region: str) -> int:
+    """Returns how many rows of a file name someone to skip. Raises `ListError` if the file could lose one."""
+    return sum(not row.is_empty for row in read_opt_outs(path, region).rows)
 
 
 def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
@@ -230,7 +236,7 @@ def file_problems(path: Path, content: bytes) -> list[str]:
 
 
 def _list_file(campaign: Campaign) -> Path:
-    return newest_match(campaign.list) if is_pattern(campaign.list) else campaign.list
+    return newest_match(campaign.list, campaign.allows_list) if is_pattern(campaign.list) else campaign.list
 
 
 def list_key(campaign: Campaign) -> tuple[object, ...]:

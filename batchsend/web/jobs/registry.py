@@ -26,6 +26,8 @@ from batchsend.exits import Exit
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
+from batchsend.web.jobs import problem_rows
+from batchsend.web.jobs.problem_rows import ProblemRows
 from batchsend.web.jobs.reader_pool import Readers, Reading
 from batchsend.web.jobs.to_approve import ToApprove, restored
 
@@ -195,6 +197,15 @@ class Jobs:
         try:
             return self._file(name, "html").read_text(encoding="utf-8")
         except OSError as error:
+            raise NotFoundError(_NOT_KEPT) from error
+
+    def problem_rows(self, name: str) -> ProblemRows | None:
+        """Returns the rows that a check found to be unusable; `None` if there are none. Raises `NotFoundError`."""
+        try:
+            return problem_rows.restored(json.loads(self._file(name, "rows").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise NotFoundError(_NOT_KEPT) from error
 
     def to_approve(self, name: str) -> ToApprove | None:

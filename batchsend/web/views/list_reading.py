@@ -64,15 +64,19 @@ def page_before(request: web.Request, otherwise: str) -> str:
 
 
 async def progress(request: web.Request) -> web.Response:
-    """Returns how much of the list is read, as a part of the page. The page is loaded again at the end."""
+    """Returns how much of the list is read, as a part of the page. At the end, the page is loaded again.
+
+    A page that asks with `within` replaces only the part that shows the list.
+    """
     found, _ = await open_step(request)
-    return reading_part(await list_reading(request, found))
+    return reading_part(await list_reading(request, found), within="within" in request.query)
 
 
-def reading_part(reading: Reading[ListView] | None) -> web.Response:
-    """Returns how much of a list is read, or what makes the browser load its page again."""
+def reading_part(reading: Reading[ListView] | None, *, within: bool = False) -> web.Response:
+    """Returns how much of a list is read, or what makes the browser load its page, or the part, again."""
     if reading is None or reading.is_over:
-        return web.Response(headers={"HX-Refresh": "true"})
+        over = {"HX-Trigger": "list-read", "HX-Reswap": "none"}
+        return web.Response(headers=over if within else {"HX-Refresh": "true"})
     return web.Response(text=part("reading.html.j2", reading=reading), content_type="text/html")
 
 
