@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -181,6 +182,25 @@ def test_a_check_can_be_canceled_and_made_again(endless: World) -> None:
         again = clicker.submit(f"{ENDLESS}/check")
         assert again.headers["Location"] != address
         assert clicker.raw("GET", again.headers["Location"]).status in (200, 303)
+
+
+@pytest.mark.system
+def test_a_change_takes_the_place_of_a_check_that_is_under_way(endless: World) -> None:
+    file = endless.folder / "endless.toml"
+    with serving(endless) as served:
+        clicker = served.signed_in()
+        addresses = []
+        for number in range(4):
+            file.write_text(f"{file.read_text(encoding='utf-8')}# {number}\n", encoding="utf-8")
+            addresses.append(clicker.raw("GET", f"{ENDLESS}/check").headers["Location"])
+        last = addresses[-1]
+        assert len(set(addresses)) == 4
+        deadline = time.monotonic() + 60
+        while "Waiting for other checks" in (answer := clicker.raw("GET", last)).plain:
+            assert time.monotonic() < deadline, answer.plain
+        while "HX-Redirect" not in (answer := clicker.raw("GET", f"{addresses[0]}/progress")).headers:
+            assert time.monotonic() < deadline, answer.plain
+        assert answer.headers["HX-Redirect"] == f"{ENDLESS}/check"
 
 
 @pytest.mark.system

@@ -51,7 +51,7 @@ def present_check(
             state = jobs.state(name)
         except NotFoundError:
             request = JobRequest(kind="check", campaign=str(file.path), ledger=folder.ledger, user=user)
-            jobs.start(name, request, environment)
+            jobs.start_in_background(name, request, environment)
             return name, JobState()
         if not state.lost:
             break

@@ -91,7 +91,7 @@ class Readers:
     def __init__(self, only_below: Path | None = None, most: int = _MOST) -> None:
         self._only_below = only_below
         self._most = most
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._idle: list[_Reader] = []
         self._waiting: list[Reading[Any]] = []
         self._running: list[Reading[Any]] = []
@@ -113,7 +113,7 @@ class Readers:
         async def begin() -> Reading[R]:
             return self._begin(user, None, _call(function, arguments, named), lane)
 
-        return asyncio.run_coroutine_threadsafe(begin(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(begin(), self.loop).result()
 
     def warm_up(self) -> None:
         """Starts a first process, so that the first page does not wait for one."""

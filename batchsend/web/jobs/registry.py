@@ -7,6 +7,7 @@ second one finds the job that the first one started.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -100,6 +101,7 @@ class Jobs:
         self._only_below = only_below
         self._children: dict[str, ChildProcess] = {}
         self._checks: dict[str, Reading[None]] = {}
+        self._in_background: dict[str, JobRequest] = {}
 
     def new_name(self) -> str:
         return secrets.token_urlsafe(16)
@@ -173,6 +175,26 @@ class Jobs:
             return state
         return replace(state, percent=check.percent, ahead=check.ahead)
 
+    def start_in_background(self, name: str, request: JobRequest, environment: Mapping[str, str]) -> None:
+        """Starts a check in place of the user's earlier ones of this campaign, whose files have changed since."""
+        for other, earlier in list(self._in_background.items()):
+            if (earlier.user, earlier.campaign) == (request.user, request.campaign):
+                del self._in_background[other]
+                asyncio.run_coroutine_threadsafe(self._drop(other), self._readers.loop)
+        if self.start(name, request, environment):
+            self._in_background[name] = request
+
+    async def _drop(self, name: str) -> None:
+        await self.cancel(name)
+        check = self._checks.get(name)
+        if check is not None and check.was_canceled:
+            await asyncio.to_thread(self._forget, name)
+
+    def _forget(self, name: str) -> None:
+        self._checks.pop(name, None)
+        for what in ("request", "state"):
+            self._file(name, what).unlink(missing_ok=True)
+
     async def cancel(self, name: str) -> None:
         """Ends a check that is not over. Its process removes what it has written."""
         check = self._checks.get(name)
@@ -187,9 +209,7 @@ class Jobs:
             if check.was_canceled and self.request(name).campaign == str(campaign)
         ]
         for name in found:
-            del self._checks[name]
-            for what in ("request", "state"):
-                self._file(name, what).unlink(missing_ok=True)
+            self._forget(name)
         return bool(found)
 
     def html(self, name: str) -> str:

@@ -29,7 +29,7 @@ from batchsend.web.steps import CHECK
 from batchsend.web.views.approval import approval_of_check
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.list_reading import page_before
-from batchsend.web.views.opening import usable_campaign
+from batchsend.web.views.opening import campaign_file_of, usable_campaign
 from batchsend.web.views.step_page import checked_steps, open_step, steps_of
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
@@ -102,7 +102,12 @@ async def progress(request: web.Request) -> web.Response:
     name = request.match_info["check"]
     if (what := request.match_info.get("what")) is not None:
         name = f"{name}.{what}"
-    state = await asyncio.to_thread(jobs.state, name)
+    try:
+        state = await asyncio.to_thread(jobs.state, name)
+    except NotFoundError:
+        # Something has changed since, and another check has taken its place.
+        file = await asyncio.to_thread(campaign_file_of, request)
+        return web.Response(headers={"HX-Redirect": f"{file.url}/check"})
     run = await asyncio.to_thread(_run_of, request, state)
     if state.is_over or run is not None:
         return web.Response(headers={"HX-Refresh": "true"})
