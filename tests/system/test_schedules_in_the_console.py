@@ -83,6 +83,8 @@ def test_every_choice_has_a_page_without_faults(browser: Browser, world: World, 
                 look_at(page, f"more-{group}")
             page.goto(f"http://127.0.0.1:{served.port}{WHEN}/people")
             look_at(page, "people")
+            page.goto(f"http://127.0.0.1:{served.port}/campaign/here/campaign/sender")
+            look_at(page, "sender-known")
             page.goto(f"http://127.0.0.1:{served.port}{WHEN}")
             page.get_by_label("By a pattern of my own").check()
             expect(page.get_by_label("At what time?")).to_be_hidden()

@@ -346,8 +346,24 @@ def test_a_wrong_setting_is_kept_on_its_page(form: Form) -> None:
     form.clicker.post(f"{WHEN}/more/safety", {"discard": "yes"})
 
 
+def test_a_problem_calls_fields_by_their_labels(form: Form) -> None:
+    form.save({"recipients.max_messages": "2"}, "/more/again")
+    page = form.clicker.get(f"{WHEN}/more/again")
+    assert "Needs “Number of days for that limit” too." in page.plain
+    assert "max_messages_days too" not in page.plain
+    form.clicker.post(f"{WHEN}/more/again", {"discard": "yes"})
+
+
 def test_pages_of_a_schedule_need_one(form: Form) -> None:
     assert form.clicker.get(f"{WHEN}/more/starts").status == 404
     form.save({"start": "repeat", "repeat": "daily", "time": "10:00"})
     assert "If the computer was off" in form.clicker.get(f"{WHEN}/more/starts").plain
     assert form.clicker.get(f"{WHEN}/more/nothing").status == 404
+
+
+def test_a_guard_that_refuses_is_named_as_on_its_page(form: Form) -> None:
+    form.save({"guards.max_texts": "2"}, "/more/safety")
+    page = form.clicker.wait("/campaign/here/campaign", "3 texts would be sent")
+    assert "“Not more texts than” is 2, but 3 texts would be sent." in page.plain
+    assert "raise that under When, Safety checks" in page.plain
+    assert "guards" not in page.plain

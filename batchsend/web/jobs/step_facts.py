@@ -16,6 +16,7 @@ from batchsend.settings import require_credentials
 from batchsend.statuses import Status
 from batchsend.utils.wording import row_count
 from batchsend.web.jobs.registry import JobState
+from batchsend.web.more_settings import guard_in_words
 from batchsend.web.steps import (
     CHECK,
     COLUMNS,
@@ -45,7 +46,8 @@ def refusals_by_step(start: Start, plan: Plan) -> list[Problem]:
         *_refusal(SENDER, lambda: refuse_sample_ids(start.campaign), _SAMPLE_IDS),
         *_refusal(SENDER, lambda: require_credentials(start.settings)),
     ]
-    return [*found, *(Problem(_step_of_guard(text), text) for text in guard_refusals(start, plan))]
+    guards = (Problem(_step_of_guard(text), guard_in_words(text)) for text in guard_refusals(start, plan))
+    return [*found, *guards]
 
 
 def _refusal(step: str, check: Callable[[], object], sentence: str = "") -> Iterator[Problem]:
