@@ -157,7 +157,7 @@ def read_list(path: Path, content: bytes) -> ListView:
         hidden_rows=customers.hidden_rows,
         top=customers.top,
         header_row=customers.header.row,
-        title=_is_title(customers.headers, customers.top),
+        title=campaign.list_options.header_row is None and _is_title(customers.headers, customers.top),
         guesses=guess_columns(customers.headers),
         samples=_samples(cached),
     )
@@ -241,7 +241,7 @@ def file_problems(path: Path, content: bytes) -> list[str]:
 
 
 def _list_file(campaign: Campaign) -> Path:
-    return newest_match(campaign.list) if is_pattern(campaign.list) else campaign.list
+    return newest_match(campaign.list, campaign.allows_list) if is_pattern(campaign.list) else campaign.list
 
 
 def list_key(campaign: Campaign) -> tuple[object, ...]:
