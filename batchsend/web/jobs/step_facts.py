@@ -17,6 +17,7 @@ from batchsend.statuses import Status
 from batchsend.utils.wording import row_count
 from batchsend.web.jobs.registry import JobState
 from batchsend.web.more_settings import guard_in_words
+from batchsend.web.start_choice import start_words
 from batchsend.web.steps import (
     CHECK,
     COLUMNS,
@@ -125,4 +126,5 @@ def _columns_note(plan: Plan) -> str:
 def when_note(campaign: Campaign) -> str:
     """Says in a few words when a campaign is sent."""
     hours = "in quiet hours texts wait" if campaign.sending.quiet_hours is not None else "at any hour"
-    return f"{'by its schedule' if campaign.schedule is not None else 'when you start it'}, {hours}"
+    start = start_words(campaign.schedule) if campaign.schedule is not None else "when you start it"
+    return f"{start}; {hours}"
