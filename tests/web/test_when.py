@@ -265,6 +265,7 @@ def test_a_wrong_value_is_said_next_to_its_field_and_kept(
     error = re.search(rf'<p id="{at.replace(".", "-")}-error".*?</p>', page.text, re.DOTALL)
     assert error is not None, page.plain
     assert words in error[0]
+    assert "crontab" not in page.plain
     for name, text in fields.items():
         assert not text or f'value="{text}"' in page.text or f"selected>{text}" in page.text, name
     assert form.file.read_bytes() == before

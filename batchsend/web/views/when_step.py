@@ -177,7 +177,9 @@ def _errors(error: BatchsendError, form: Form) -> dict[str, str]:
     found = errors_of(error, [*form, "schedule.cron", *_FIELDS_OF_KEYS])
     if "schedule.cron" in found:
         own = form.get("repeat") == OWN
-        found["cron" if own else "time"] = found.pop("schedule.cron")
+        # The page explains the fields.
+        problem = found.pop("schedule.cron").replace(" as in crontab(5)", "")
+        found["cron" if own else "time"] = problem
     return {_FIELDS_OF_KEYS.get(field, field): sentence for field, sentence in found.items()}
 
 
