@@ -188,6 +188,9 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
         held = []
         # No table is read in this transaction, so that the upgrade can change all of them.
         locking = locks.enter_context(ledger.read()) if earlier and ledger.file is None else None
+        if locking is not None:
+            # It is idle as long as the upgrade takes.
+            locking.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         for name, base_url in known:
             try:
                 if locking is not None:

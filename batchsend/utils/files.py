@@ -19,7 +19,7 @@ _MOST_NAMES = 100
 _HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
 
 
-def write_private(path: Path, write: Callable[[Path], None]) -> Path:
+def write_private(path: Path, write: Callable[[Path], object]) -> Path:
     """Lets `write` fill a temporary file next to `path`, and moves it to `path`.
 
     Returns the path that was written: if another program has `path` open (as Excel does), that is `name (2).xlsx`,

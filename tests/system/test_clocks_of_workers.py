@@ -68,14 +68,14 @@ def test_workers_that_are_killed_at_night_and_in_the_morning(
     options = ["--wait", "--detach"] if detached else ["--wait"]
     process = shared.world.start("send", "campaign.toml", "--yes", *options)
     shared.wait_until("SELECT count(*) = 1 FROM starts")
-    with shared.workers(1) as (at_night,):
+    with shared.workers(2) as (at_night, in_the_morning):
         at_night.kill()
-    assert sandbox.requests() == []
-    clock.move_to(MORNING)
-    with shared.workers(2) as (in_the_morning, _):
+        assert sandbox.requests() == []
+        clock.move_to(MORNING)
         sandbox.wait_for(20)
         in_the_morning.kill()
-        shared.wait_for_the_end(1)
-        out, err = process.communicate(timeout=60)
+        with shared.workers(1):
+            shared.wait_for_the_end(1)
+            out, err = process.communicate(timeout=60)
     assert process.returncode in (0, 1), out + err
     check(shared, sandbox, kills=1)

@@ -12,7 +12,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TypeVar
 
 from batchsend.errors import LedgerError, StoppedError
@@ -20,7 +20,7 @@ from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
-from batchsend.sending.cluster.leases import LeaseLostError, interrupt_expired
+from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
@@ -48,8 +48,8 @@ async def dispatch_together(
     files: SuppressionFiles,
 ) -> Ending:
     """Sends a run together with its workers, until nothing of it is left or this process leaves (`left`)."""
-    holder = f"send on {socket.gethostname()} ({os.getpid()})"
-    async with ClusterProcess(ledger, credentials, run.settings.base_url, holder, worker=False) as process:
+    name = f"send on {socket.gethostname()} ({os.getpid()})"
+    with closing(ClusterProcess(ledger, credentials, Holder(name, run.settings.base_url, False))) as process:
         share = _Share(process, run, listener, ask, files)
         with finishing_on_signals(share.interrupt):
             return await share.send()

@@ -107,6 +107,12 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
     notify(connection, channel_of(settings.base_url), str(run_id))
 
 
+def announce(ledger: Ledger, run: OpenRun) -> None:
+    """Tells all workers that a run has open rows."""
+    with ledger.write() as connection:
+        notify(connection, channel_of(run.settings.base_url), str(run.run_id))
+
+
 def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
     """Closes a run, so that no process claims more rows, unless it was planned again since.
 

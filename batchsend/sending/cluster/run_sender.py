@@ -6,13 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sending.cluster.leases import Holder, Lease, LeaseKeeper
+from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
@@ -25,34 +23,19 @@ from batchsend.settings import Credentials
 class ClusterProcess:
     """This process as one that sends runs of a PostgreSQL ledger: its leases, its slots and its credentials.
 
-    `holder` names the process for people. `leaving`: once it is set, a database that cannot be reached is not waited
-    for. Belongs to one event loop.
+    `leaving`: once it is set, a database that cannot be reached is not waited for. Belongs to one event loop.
     """
 
-    def __init__(
-        self, ledger: Ledger, credentials: Credentials, base_url: str, holder: str, *, worker: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, credentials: Credentials, holder: Holder) -> None:
         self.ledger = ledger
         self.credentials = credentials
+        self.holder = holder
         self.leaving = threading.Event()
         self.book = SlotBook(ledger)
         self.keeper = LeaseKeeper.of(ledger)
-        self.holder = Holder(holder, base_url, worker)
-        self.ledger_id = ""
-        self._presence: Lease | None = None
 
-    async def __aenter__(self) -> Self:
-        self.ledger_id = await asyncio.to_thread(self.ledger.ledger_id)
-        if self.holder.worker:
-            self._presence = await asyncio.to_thread(self.keeper.take, self.holder)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._presence is not None:
-            await asyncio.to_thread(self.keeper.give_up, self._presence)
-        await asyncio.to_thread(self.book.close)
+    def close(self) -> None:
+        self.book.close()
 
 
 class RunSender:
@@ -69,7 +52,6 @@ class RunSender:
         self._process = process
         self._run = run
         self._listener = listener
-        self._identity = run_identity(process.ledger_id, str(run.run_id))
         self._loop: SendLoop | None = None
         self._ending: Ending | None = None
 
@@ -90,11 +72,12 @@ class RunSender:
         lease = await asyncio.to_thread(retry, take, lambda: self._ending is not None)
         if lease is None:
             return None
+        identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
         outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files)
         pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
         try:
             async with run.settings.client(process.credentials) as client:
-                self._loop = SendLoop(outbox, client, pacer, run.settings, self._identity, self._listener)
+                self._loop = SendLoop(outbox, client, pacer, run.settings, identity, self._listener)
                 if self._ending is not None:
                     self._loop.stop(self._ending)
                 return await self._loop.run()

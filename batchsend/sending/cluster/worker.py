@@ -1,16 +1,29 @@
-"""A worker's part in runs: one `RunSender` for each run, while a job for it is here. `queue.py` gets the jobs."""
+"""A worker's part in runs: one `RunSender` for each job, which `queue.py` gets."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
+
+from sqlalchemy import func, select
 
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
-from batchsend.sending.cluster.open_runs import ROWS_TO_CLAIM, OpenRun, close_run, open_run
+from batchsend.ledger.schema import leases
+from batchsend.sending.cluster.leases import ALIVE, Holder, Lease, interrupt_expired
+from batchsend.sending.cluster.open_runs import (
+    ROWS_TO_CLAIM,
+    OpenRun,
+    announce,
+    close_run,
+    end_quiet_hours,
+    end_runs,
+    open_run,
+    open_runs,
+)
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import SuppressionFiles
 from batchsend.sending.sender import Ending
@@ -25,13 +38,11 @@ _TURN_SECONDS = 30.0
 _PAUSE_SECONDS = 5.0
 
 
-@dataclass
-class _Part:
-    """What this worker does in a run; `jobs`: how many jobs for the run are here."""
+class _Part(NamedTuple):
+    """What this worker does in a run."""
 
     sender: RunSender
     task: asyncio.Task[None]
-    jobs: int = 0
 
 
 class WorkerRuns:
@@ -49,63 +60,89 @@ class WorkerRuns:
         say: Say,
         files_of: FilesOf = lambda _run_id: None,
     ) -> None:
-        self._process = ClusterProcess(ledger, credentials, base_url, name, worker=True)
+        self._process = ClusterProcess(ledger, credentials, Holder(name, base_url, True))
         self.ledger = ledger
         self.base_url = base_url
         self.say = say
         self._files_of = files_of
-        self._parts: dict[int, _Part] = {}
-        self._joining = asyncio.Lock()
+        #: Its presence as a worker.
+        self._presence: Lease | None = None
+        #: Run -> what this worker does in it; `None` where its job waits for its turn.
+        self._parts: dict[int, _Part | None] = {}
 
     async def __aenter__(self) -> Self:
-        await self._process.__aenter__()
+        self._presence = await asyncio.to_thread(self._process.keeper.take, self._process.holder)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
-        await asyncio.gather(*(part.task for part in self._parts.values()))
-        await self._process.__aexit__(kind, error, trace)
+        await asyncio.gather(*(part.task for part in self._parts.values() if part is not None))
+        if self._presence is not None:
+            await asyncio.to_thread(self._process.keeper.give_up, self._presence)
+        await asyncio.to_thread(self._process.close)
 
     def leave(self) -> None:
         """Sends no further request from here; requests in flight are finished and recorded."""
         self._process.leaving.set()
-        for part in self._parts.values():
+        for part in filter(None, self._parts.values()):
             part.sender.stop(Ending("this worker ends", interrupted=True))
 
-    async def work(self, run_id: int, invite: Callable[[int], Awaitable[None]]) -> None:
-        """Sends rows of a run for a turn, or until none is open. Calls `invite` first where rows are open.
+    def needs(self, run_id: int) -> bool:
+        """Notes that a run has open rows. Returns whether it needs a job here."""
+        if run_id in self._parts:
+            return False
+        self._parts[run_id] = None
+        return True
 
-        There is one sender for each run, however many of its jobs are here, so that one process claims no more than
-        twice the run's `concurrency` rows.
-        """
-        async with self._joining:
-            part = self._parts.get(run_id) or await self._join(run_id)
-        if part is None:
-            return
-        part.jobs += 1
-        try:
-            await invite(run_id)
+    def forget_waiting(self) -> None:
+        """Forgets runs whose jobs were lost with the connection. They are announced again."""
+        self._parts = {run_id: part for run_id, part in self._parts.items() if part is not None}
+
+    async def work(self, run_id: int) -> None:
+        """Sends a run until no row of it is open, or for a turn where other runs wait."""
+        part = await self._begin(run_id)
+        while part is not None and not part.task.done():
             await asyncio.wait([part.task], timeout=_TURN_SECONDS)
-        finally:
-            part.jobs -= 1
-        if part.jobs == 0:
-            part.sender.stop(Ending("another run has its turn", interrupted=True))
-            await asyncio.wait([part.task])
+            if None in self._parts.values():
+                part.sender.stop(Ending("another run has its turn", interrupted=True))
 
-    async def _join(self, run_id: int) -> _Part | None:
-        """Begins to send a run; `None` if it is not needed."""
-        run = await asyncio.to_thread(open_run, self.ledger, run_id, ROWS_TO_CLAIM)
+    async def _begin(self, run_id: int) -> _Part | None:
+        try:
+            run = await asyncio.to_thread(open_run, self.ledger, run_id, ROWS_TO_CLAIM)
+            files = await asyncio.to_thread(self._files_of, run_id)
+        finally:
+            self._parts.pop(run_id, None)
         if run is None or run.settings.base_url != self.base_url or self._process.leaving.is_set():
             return None
         # The end of quiet hours is for the sweep: a worker has no time to wait for it.
         sent = replace(run, settings=replace(run.settings, wait=False))
-        files = await asyncio.to_thread(self._files_of, run_id)
         sender = RunSender(self._process, sent, lambda _event: None, files)
         part = self._parts[run_id] = _Part(sender, asyncio.create_task(self._send(run, sender)))
         part.task.add_done_callback(lambda _task: self._parts.pop(run_id))
         return part
+
+    def sweep(self) -> None:
+        """Cleans up after killed processes, ends runs that are over and announces those that have open rows.
+
+        One worker does so for all. Raises `LedgerError`.
+        """
+        if self._is_first():
+            interrupt_expired(self.ledger)
+            for run in open_runs(self.ledger, self.base_url, ~ROWS_TO_CLAIM):
+                interrupt_expired(self.ledger, run.run_id)
+                end_quiet_hours(self.ledger, run)
+            end_runs(self.ledger)
+            for run in open_runs(self.ledger, self.base_url, ROWS_TO_CLAIM):
+                announce(self.ledger, run)
+
+    def _is_first(self) -> bool:
+        """Whether this is the one worker of its API that works for all."""
+        waits = (leases.c.worker, leases.c.run_id.is_(None), leases.c.base_url == self.base_url)
+        with self.ledger.read() as connection:
+            first = connection.scalar(select(func.min(leases.c.owner)).where(*waits, ALIVE))
+        return self._presence is not None and self._presence.owner == first
 
     async def _send(self, run: OpenRun, sender: RunSender) -> None:
         self.say(f"Run {run.run_id}: helping to send it.")

@@ -8,12 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from clusters import Shared, a_run
+from ledgers import BASE_URL
 from sqlalchemy import select
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import leases
 from batchsend.sending.cluster import worker
+from batchsend.sending.cluster.open_runs import channel_of
 from batchsend.sending.cluster.queue import SCHEMA
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import Credentials
@@ -123,37 +125,48 @@ def test_a_rehearsal_has_no_workers(world: World) -> None:
     assert "leave --detach or --sandbox out" in refused.err
 
 
-def test_a_job_sends_for_a_turn_and_invites_the_next_worker_while_rows_are_open(
+def test_a_job_sends_for_a_turn_where_another_run_waits(
     postgres_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_TURN_SECONDS", 0.2)
     ledger = open_ledger(postgres_url)
     run = a_run(ledger, rows=12, rate=20, base_url=sandbox.base_url)
-    invited: list[int] = []
-
-    async def invite(run_id: int) -> None:
-        invited.append(run_id)
 
     async def work() -> list[int]:
         left = []
         async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as runs:
+            assert runs.needs(run.run_id + 1)
             while ledger.counts(run.run_id).get("pending"):
-                # Two jobs of one run share its sender.
-                await asyncio.gather(runs.work(run.run_id, invite), runs.work(run.run_id, invite))
+                assert runs.needs(run.run_id)
+                assert not runs.needs(run.run_id)
+                await runs.work(run.run_id)
                 left.append(ledger.counts(run.run_id).get("pending", 0))
-            asked = len(invited)
-            await runs.work(run.run_id, invite)
-            assert len(invited) == asked
         return left
 
     left = asyncio.run(work())
-    # At most the rows that were claimed when the turn ended were sent in it.
     assert len(left) > 1
     assert left == sorted(left, reverse=True)
-    assert set(invited) == {run.run_id}
-    assert len(invited) == 2 * len(left)
     assert ledger.counts(run.run_id) == {"accepted": 12}
     assert set(sandbox.texts().values()) == {1}
     with ledger.read() as connection:
         assert connection.execute(select(leases)).all() == []
+    ledger.close()
+
+
+def test_one_worker_for_all_announces_runs_with_open_rows(postgres_url: str) -> None:
+    ledger = open_ledger(postgres_url)
+    run = a_run(ledger)
+    first, second = (WorkerRuns(ledger, CREDENTIALS, BASE_URL, name, lambda _words: None) for name in "ab")
+
+    async def sweep() -> None:
+        async with first, second:
+            await asyncio.to_thread(first.sweep)
+            await asyncio.to_thread(second.sweep)
+
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as listening:
+        listening.execute(f'LISTEN "{channel_of(BASE_URL)}"'.encode())
+        asyncio.run(sweep())
+        listening.execute(f"NOTIFY \"{channel_of(BASE_URL)}\", 'end'".encode())
+        heard = [one.payload for one in listening.notifies(timeout=60, stop_after=2)]
+    assert heard == [str(run.run_id), "end"]
     ledger.close()
