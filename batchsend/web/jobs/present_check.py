@@ -50,6 +50,7 @@ def present_check(
         try:
             state = jobs.state(name)
         except NotFoundError:
+            jobs.delete_old()
             request = JobRequest(kind="check", campaign=str(file.path), ledger=folder.ledger, user=user)
             jobs.start(name, request, environment)
             return name, JobState()
