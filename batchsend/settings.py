@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import getpass
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,17 @@ LEDGER = "BATCHSEND_LEDGER"
 LIST_DATABASE = "BATCHSEND_LIST_DATABASE"
 CALLBACK_SECRET = "BATCHSEND_CALLBACK_SECRET"  # noqa: S105 - the variable's name
 CALLBACK_SIGNING_KEY = "BATCHSEND_CALLBACK_SIGNING_KEY"
-VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER, LIST_DATABASE, CALLBACK_SECRET, CALLBACK_SIGNING_KEY)
+FOLDERS = "BATCHSEND_FOLDERS"
+VARIABLES = (
+    BASE_URL,
+    USERNAME,
+    PASSWORD,
+    LEDGER,
+    LIST_DATABASE,
+    FOLDERS,
+    CALLBACK_SECRET,
+    CALLBACK_SIGNING_KEY,
+)
 
 DEFAULT_BASE_URL = "https://api.mykaarma.com"
 
@@ -41,7 +52,8 @@ class Settings:
 
     `sources`: for each variable that is set, the path of its `.env` file, or `None` for the environment.
     `places`: for each variable, every place that sets it, in words; the first one counts. `misspelled`: for a
-    variable that is not set, the place of a name that was probably meant to be this one.
+    variable that is not set, the place of a name that was probably meant to be this one. `file_folders`: more folders
+    whose files campaigns may name.
     """
 
     base_url: str
@@ -54,6 +66,7 @@ class Settings:
     callback_secret: str | None = field(default=None, repr=False)
     callback_signing_key: str | None = field(default=None, repr=False)
     list_database: str | None = field(default=None, repr=False)
+    file_folders: tuple[Path, ...] = ()
     places: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
     misspelled: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -122,9 +135,21 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
         callback_secret=found.get(CALLBACK_SECRET),
         callback_signing_key=found.get(CALLBACK_SIGNING_KEY),
         list_database=found.get(LIST_DATABASE),
+        file_folders=_folders(found.get(FOLDERS, ""), _name_of(FOLDERS, sources)),
         places=places,
         misspelled=_misspelled(entries, found),
     )
+
+
+def _folders(value: str, name: str) -> tuple[Path, ...]:
+    """The folders of a list as in PATH. Raises `SettingsError`."""
+    folders = [Path(text.strip()) for text in value.split(os.pathsep) if text.strip()]
+    for folder in folders:
+        if not folder.is_absolute() or folder == folder.parent:
+            raise SettingsError(
+                f'{name}: "{folder}" cannot be used. Write whole paths of folders, with "{os.pathsep}" between them.'
+            )
+    return tuple(folders)
 
 
 def _name_of(variable: str, sources: Mapping[str, Path | None]) -> str:

@@ -241,7 +241,7 @@ def file_problems(path: Path, content: bytes) -> list[str]:
 
 
 def _list_file(campaign: Campaign) -> Path:
-    return newest_match(campaign.list) if is_pattern(campaign.list) else campaign.list
+    return newest_match(campaign.list, campaign.allows_list) if is_pattern(campaign.list) else campaign.list
 
 
 def list_key(campaign: Campaign) -> tuple[object, ...]:

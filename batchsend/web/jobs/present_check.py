@@ -78,7 +78,7 @@ def _files(campaign: Campaign) -> Iterator[Path]:
     """Yields the files that a check reads, besides the campaign file."""
     if is_pattern(campaign.list):
         with suppress(BatchsendError):
-            yield newest_match(campaign.list)
+            yield newest_match(campaign.list, campaign.allows_list)
     else:
         yield campaign.list
     yield from campaign.recipients.suppress

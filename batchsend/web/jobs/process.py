@@ -35,9 +35,10 @@ from batchsend.runs.start import (
 )
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
-from batchsend.utils.protected_files import read_only_below
+from batchsend.utils.protected_files import read_only_in
 from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
+from batchsend.web.folder import readable_below
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.problem_rows import ProblemRows, problem_rows
 from batchsend.web.jobs.registry import (
@@ -276,8 +277,9 @@ def main(arguments: list[str]) -> int:
     """Does the job of the request file. Every error ends up in the job's state, as a sentence."""
     interrupt_on_signals()
     job = _Job(Path(arguments[0]))
-    read_only_below(job.request.only_below)
     try:
+        if job.request.only_below is not None:
+            read_only_in(readable_below(Path(job.request.only_below)))
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
         anew = isinstance(error, IdentityError) and bool(error.option)
