@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import getpass
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from dotenv.parser import parse_stream
 
 from batchsend.errors import SettingsError
+from batchsend.utils.files import write_private
 from batchsend.utils.net import is_this_machine, web_address
 
 BASE_URL = "MYKAARMA_BASE_URL"
@@ -29,7 +31,17 @@ LEDGER = "BATCHSEND_LEDGER"
 LIST_DATABASE = "BATCHSEND_LIST_DATABASE"
 CALLBACK_SECRET = "BATCHSEND_CALLBACK_SECRET"  # noqa: S105 - the variable's name
 CALLBACK_SIGNING_KEY = "BATCHSEND_CALLBACK_SIGNING_KEY"
-VARIABLES = (BASE_URL, USERNAME, PASSWORD, LEDGER, LIST_DATABASE, CALLBACK_SECRET, CALLBACK_SIGNING_KEY)
+FOLDERS = "BATCHSEND_FOLDERS"
+VARIABLES = (
+    BASE_URL,
+    USERNAME,
+    PASSWORD,
+    LEDGER,
+    LIST_DATABASE,
+    FOLDERS,
+    CALLBACK_SECRET,
+    CALLBACK_SIGNING_KEY,
+)
 
 DEFAULT_BASE_URL = "https://api.mykaarma.com"
 
@@ -40,7 +52,8 @@ class Settings:
 
     `sources`: for each variable that is set, the path of its `.env` file, or `None` for the environment.
     `places`: for each variable, every place that sets it, in words; the first one counts. `misspelled`: for a
-    variable that is not set, the place of a name that was probably meant to be this one.
+    variable that is not set, the place of a name that was probably meant to be this one. `file_folders`: more folders
+    whose files campaigns may name.
     """
 
     base_url: str
@@ -53,6 +66,7 @@ class Settings:
     callback_secret: str | None = field(default=None, repr=False)
     callback_signing_key: str | None = field(default=None, repr=False)
     list_database: str | None = field(default=None, repr=False)
+    file_folders: tuple[Path, ...] = ()
     places: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
     misspelled: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -121,9 +135,21 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
         callback_secret=found.get(CALLBACK_SECRET),
         callback_signing_key=found.get(CALLBACK_SIGNING_KEY),
         list_database=found.get(LIST_DATABASE),
+        file_folders=_folders(found.get(FOLDERS, ""), _name_of(FOLDERS, sources)),
         places=places,
         misspelled=_misspelled(entries, found),
     )
+
+
+def _folders(value: str, name: str) -> tuple[Path, ...]:
+    """The folders of a list as in PATH. Raises `SettingsError`."""
+    folders = [Path(text.strip()) for text in value.split(os.pathsep) if text.strip()]
+    for folder in folders:
+        if not folder.is_absolute() or folder == folder.parent:
+            raise SettingsError(
+                f'{name}: "{folder}" cannot be used. Write whole paths of folders, with "{os.pathsep}" between them.'
+            )
+    return tuple(folders)
 
 
 def _name_of(variable: str, sources: Mapping[str, Path | None]) -> str:
@@ -256,6 +282,43 @@ def require_credentials(settings: Settings) -> Credentials:
                 f"myKaarma, in its place."
             )
     return Credentials(username, password, " ".join(_origin(settings, username, password)))
+
+
+def store_credentials(campaign_dir: Path, cwd: Path, username: str, password: str) -> None:
+    """Writes the credentials into `.env` in `campaign_dir`, which only its owner can read. Other lines stay.
+
+    Raises `SettingsError` if they cannot be right or cannot be written; then the file is unchanged.
+    """
+    if not username or not password:
+        raise SettingsError("Both the name and the password are needed. Nothing was changed.")
+    given = {USERNAME: username, PASSWORD: password}
+    require_credentials(load_settings(campaign_dir, cwd, given))
+    file = campaign_dir / ".env"
+    content = "".join([*_lines_without(_env_text(file), given), *map(_env_line, given, given.values())])
+    again = {binding.key: binding.value for binding in parse_stream(StringIO(content))}
+    if any(again.get(variable) != value for variable, value in given.items()):
+        raise SettingsError(f"{file}: these values cannot be written into it. Nothing was changed.")
+    try:
+        written = write_private(file, lambda path: path.write_text(content, encoding="utf-8", newline=""))
+        if written != file:
+            written.unlink()
+            raise PermissionError(f"{file.name} is open in another program")
+    except OSError as error:
+        raise SettingsError(
+            f"{file}: it cannot be written: {error.strerror or error}. Nothing was changed."
+        ) from error
+
+
+def _lines_without(text: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """Yields the parts of a `.env` file that do not set these variables."""
+    for binding in parse_stream(StringIO(text)):
+        if binding.key not in variables and (part := binding.original.string):
+            yield part if part.endswith("\n") else f"{part}\n"
+
+
+def _env_line(variable: str, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{variable}='{escaped}'\n"
 
 
 def _origin(settings: Settings, username: str, password: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from batchsend.settings import (
     CALLBACK_SECRET,
     CALLBACK_SIGNING_KEY,
     DEFAULT_BASE_URL,
+    FOLDERS,
     LEDGER,
     LIST_DATABASE,
     PASSWORD,
@@ -95,6 +96,9 @@ A campaign is a text file in [TOML](https://toml.io). It names the list, the tex
   opt-outs: hidden files and files in hidden folders (`.env`, `.ssh/...`), files with names such as `prod.env`,
   `credentials.json`, `id_rsa` or `server.pem`, and files of the operating system (`/etc`, `/proc`). A link counts as
   the file that it leads to. It does not matter if the campaign file itself is in a hidden folder.
+- A campaign file can name files in its own folder and the folders in it, and in the folders `templates`,
+  `sample_data` and `lists` next to its own. For files elsewhere, write their folder into the setting
+  [`BATCHSEND_FOLDERS`](commands.md#settings). `--list` can name a file in any folder.
 - Credentials do not belong in a campaign file. They are [settings](commands.md#settings).
 - `batchsend schema` prints the JSON Schema of this file, for editors that complete and check TOML.
 
@@ -183,6 +187,10 @@ _SETTINGS = {
     PASSWORD: "Your password for it.",
     LEDGER: "The address of the [ledger](ledger.md). Default: `.batchsend/ledger.db` next to the campaign file.",
     LIST_DATABASE: "The address of the database for [queries as lists](lists.md#a-query-as-the-list).",
+    FOLDERS: (
+        "More folders whose files campaigns may [name](campaign-file.md): whole paths, with `:` between them (`;` on "
+        "Windows)."
+    ),
     CALLBACK_SECRET: "The secret in the address for [updates](callbacks.md). By default, one is created and kept.",
     CALLBACK_SIGNING_KEY: "The key that signs updates. By default, signatures are not checked.",
 }

@@ -27,7 +27,7 @@ from batchsend.campaigns.tables import (
     Table,
     TemplateBy,
 )
-from batchsend.campaigns.types import ApiUuid, FilePath, Name, ZoneName
+from batchsend.campaigns.types import ApiUuid, FilePath, Name, ZoneName, in_campaign_folders
 from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import BatchsendError
 
@@ -41,6 +41,8 @@ class Origin:
     data: Mapping[str, Any]
     #: The folder that a relative `list` is in.
     list_folder: Path
+    #: The list was named on the command line, so it may be in any folder.
+    list_anywhere: bool = False
 
 
 class Campaign(Table):
@@ -110,7 +112,12 @@ class Campaign(Table):
         """Makes a campaign from the parsed file. Raises pydantic's `ValidationError`."""
         return cls.model_validate(
             origin.data,
-            context={"directory": origin.path.parent, "list": origin.list_folder, "origin": origin},
+            context={
+                "directory": origin.path.parent,
+                "list": origin.list_folder,
+                "anywhere": ("list",) if origin.list_anywhere else (),
+                "origin": origin,
+            },
         )
 
     def model_post_init(self, context: Any, /) -> None:
@@ -143,6 +150,10 @@ class Campaign(Table):
             return tuple(dict.fromkeys((self.template_by.default, *self.template_by.cases)))
         return (self.template,) if self.template is not None else ()
 
+    def allows_list(self, path: Path) -> bool:
+        """May this file be the list? Only a list that the command line names may be in any folder."""
+        return self._origin.list_anywhere or in_campaign_folders(path, self.directory)
+
     @property
     def zone(self) -> ZoneInfo:
         """The campaign's time zone, or this computer's if the file names none."""
@@ -164,7 +175,12 @@ class Campaign(Table):
         sending |= {key: value for key, value in given.items() if value is not None}
         origin = replace(self._origin, data={**self._origin.data, "sending": sending})
         if list is not None:
-            origin = replace(origin, data={**origin.data, "list": str(list)}, list_folder=Path.cwd())
+            origin = replace(
+                origin,
+                data={**origin.data, "list": str(list)},
+                list_folder=Path.cwd(),
+                list_anywhere=True,
+            )
         try:
             campaign = Campaign.of(origin)
         except ValidationError as error:

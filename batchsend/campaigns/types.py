@@ -7,6 +7,7 @@ gives the folder for relative paths, under the field's name or under `directory`
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import unicodedata
 from datetime import time, timedelta
@@ -20,9 +21,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from batchsend.campaigns.cron import NICKNAMES, cron_problem, five_fields
 from batchsend.campaigns.zones import known_zone, nearest_zone
 from batchsend.lists.headers import match_key, nearest
+from batchsend.settings import FOLDERS, load_settings
 from batchsend.utils.near_files import lock_target
 from batchsend.utils.net import is_this_machine, web_address
-from batchsend.utils.protected_files import refusal
+from batchsend.utils.protected_files import folders_of_campaign, is_in, refusal
 
 
 class MisfitError(ValueError):
@@ -138,7 +140,24 @@ def _path(value: object, info: ValidationInfo) -> Path:
     whole = Path(normpath(directory / path))
     if (why := refusal(whole, context.get("directory"))) is not None:
         raise ForbiddenMisfitError("a file that may be shown and sent", f"{why}: name another file")
+    if info.field_name not in context.get("anywhere", ()):
+        _check_folder(whole, context["directory"])
     return whole
+
+
+def _check_folder(path: Path, directory: Path) -> None:
+    if not in_campaign_folders(path, directory):
+        raise ForbiddenMisfitError(
+            "a file in the campaign's folder",
+            f"{path.parent} is another one: copy the file, or add that folder to the setting {FOLDERS}",
+        )
+
+
+def in_campaign_folders(path: Path, directory: Path) -> bool:
+    """May a campaign file in `directory` name files of this folder? A link counts as the file that it leads to."""
+    return is_in(path, folders_of_campaign(directory)) or is_in(
+        path, load_settings(directory, Path.cwd(), os.environ).file_folders
+    )
 
 
 FilePath = Annotated[

@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 
 from batchsend.lists.headers import nearest
 
-_US_ZONES: Mapping[str, str] = {
+#: The everyday names of American zones.
+US_ZONES: Mapping[str, str] = {
     "eastern": "America/New_York",
     "central": "America/Chicago",
     "mountain": "America/Denver",
@@ -54,11 +55,12 @@ def _us_zone(name: str) -> str | None:
     parts = [" ".join(part.replace(".", "").split()) for part in _parts.split(name.casefold())]
     words = {_time_zone.sub("", part) for part in parts if not _says_nothing.fullmatch(part)}
     zones = {_ABBREVIATIONS.get(word, word.removeprefix("us ")) for word in words}
-    return _US_ZONES.get(zones.pop()) if len(zones) == 1 else None
+    return US_ZONES.get(zones.pop()) if len(zones) == 1 else None
 
 
 @functools.cache
-def _zone_names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """The names of all IANA zones."""
     # The index of tzdata gives the same answer on every system, without a walk through 600 files.
     return frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split())
 
@@ -69,9 +71,9 @@ def nearest_zone(name: str) -> str | None:
         return zone
     if re.search(r"[+\d]", name):  # an offset matches no name better than another
         return None
-    by_city = {zone.rpartition("/")[2]: zone for zone in sorted(_zone_names()) if "/" in zone}
+    by_city = {zone.rpartition("/")[2]: zone for zone in sorted(zone_names()) if "/" in zone}
     city = nearest(re.split(r"[/,]", name.strip())[-1].strip().replace(" ", "_"), by_city)
-    return nearest(name.strip().replace(" ", "_"), _zone_names()) or (by_city[city] if city else None)
+    return nearest(name.strip().replace(" ", "_"), zone_names()) or (by_city[city] if city else None)
 
 
 # A list has many rows, but few zones.
@@ -132,7 +134,7 @@ def _version_of(rules: Traversable) -> str:
 
 @functools.cache
 def _zones_by_folded_name() -> Mapping[str, str]:
-    return {name.casefold(): name for name in _zone_names() if name.casefold() not in _FIXED}
+    return {name.casefold(): name for name in zone_names() if name.casefold() not in _FIXED}
 
 
 Zones = frozenset[str]

@@ -105,10 +105,20 @@ def callbacks(host: str, port: int, status_port: int | None, status_host: str, l
 @click.command()
 @click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...")
 @click.option("--list", "list_", is_flag=True, help="Show the next times and the last starts, and exit.")
+@click.option(
+    "--attached",
+    is_flag=True,
+    help="End when standard input does; campaigns being sent continue. It also waits if there are no campaigns yet.",
+)
 @status_options
 @ledger_option
 def schedule(
-    campaigns: tuple[Path, ...], list_: bool, status_port: int | None, status_host: str, ledger: str | None
+    campaigns: tuple[Path, ...],
+    list_: bool,
+    attached: bool,
+    status_port: int | None,
+    status_host: str,
+    ledger: str | None,
 ) -> Exit:
     """Run campaigns at their [schedule] times.
 
@@ -128,7 +138,7 @@ def schedule(
     from batchsend.services.schedule_loop import serve
 
     status = status_address(status_port, status_host)
-    return serve(campaigns, ledger, lambda line: click.echo(line, err=True), status)
+    return serve(campaigns, ledger, lambda line: click.echo(line, err=True), status, attached=attached)
 
 
 @click.command()

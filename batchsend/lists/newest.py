@@ -26,12 +26,12 @@ def no_word(_seconds: float, _reason: str) -> None:
     """An `OnWait` that tells no one."""
 
 
-def newest_match(pattern: Path) -> Path:
+def newest_match(pattern: Path, allows: Callable[[Path], bool]) -> Path:
     """The most recently saved file that matches; of files saved at the same time, the last by name.
 
-    `pattern` is an absolute path whose parts may have `*` and `?`. Folders, files that must not be read and Office's
-    `~$` lock files never match. Raises `ListError` if no file matches, or if the newest has a wrong time, which would
-    hide all later files.
+    `pattern` is an absolute path whose parts may have `*` and `?`. Folders, files that must not be read or that
+    `allows` excludes, and Office's `~$` lock files never match. Raises `ListError` if no file matches, or if the
+    newest has a wrong time, which would hide all later files.
     """
     root = Path(pattern.anchor)
     # Only `*` and `?` are wildcards: a folder may be called [March].
@@ -42,7 +42,10 @@ def newest_match(pattern: Path) -> Path:
         found = [
             (path.stat().st_mtime_ns, path.name, path)
             for path in root.glob(parts)
-            if not path.name.startswith("~$") and refusal(path, fixed) is None and path.is_file()
+            if not path.name.startswith("~$")
+            and refusal(path, fixed) is None
+            and allows(path)
+            and path.is_file()
         ]
     except OSError as error:
         raise ListError(

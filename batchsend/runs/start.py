@@ -158,7 +158,7 @@ def with_newest_list(campaign: Campaign) -> Campaign:
     """The campaign, with a list pattern replaced by the newest file that matches it."""
     if not is_pattern(campaign.list):
         return campaign
-    return campaign.model_copy(update={"list": newest_match(campaign.list)})
+    return campaign.model_copy(update={"list": newest_match(campaign.list, campaign.allows_list)})
 
 
 def start_refusals(start: Start, plan: Plan) -> list[str]:

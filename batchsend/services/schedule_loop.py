@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from batchsend.exits import Exit
@@ -13,6 +16,7 @@ from batchsend.runs.status_server import Heartbeat, ServiceStatus, StatusAddress
 from batchsend.services.schedule_files import CampaignFiles, nothing_to_start, usual_folders
 from batchsend.services.schedule_log import EventLog
 from batchsend.services.scheduler import Say, Service
+from batchsend.utils.scheduler_mark import SchedulerMark
 from batchsend.utils.signals import handling_signals
 from batchsend.utils.timestamps import now
 
@@ -21,37 +25,58 @@ _CHECK_SECONDS = 0.5
 
 
 def serve(
-    named: Sequence[Path], ledger_option: str | None, log: Say, status: StatusAddress | None = None
+    named: Sequence[Path],
+    ledger_option: str | None,
+    log: Say,
+    status: StatusAddress | None = None,
+    *,
+    attached: bool = False,
 ) -> Exit:
-    """Starts campaigns at their times until a signal stops it. Raises `BatchsendError` where there are none."""
+    """Starts campaigns at their times until a signal stops it. Raises `BatchsendError` where there are none.
+
+    `attached`: it waits for campaigns, and ends with its standard input; campaigns that are being sent continue.
+    """
     if ledger_option is not None:
         ledger_option = whole_option(ledger_option, Path.cwd())
     heartbeat = Heartbeat()
     service = Service(CampaignFiles(named, usual_folders()), ledger_option, log, beat=heartbeat.beat)
     service.read_files()
-    if not service.watching:
+    if not service.watching and not attached:
         raise nothing_to_start(named)
     say = EventLog(log, now)
     with serving_status(status, status_of(service, heartbeat)):
-        interrupted_runs = _run(service, say)
+        interrupted_runs = _run(service, say, None if named else SchedulerMark(Path.cwd()), attached=attached)
     say("stopped", "The scheduler has stopped. No campaign starts until it runs again.")
     if interrupted_runs:
         return Exit.INTERRUPTED
     return Exit.ATTENTION if service.needs_attention else Exit.DONE
 
 
-def _run(service: Service, say: EventLog) -> bool:
-    """Takes turns until a signal comes. Returns whether that interrupted runs."""
+def _run(service: Service, say: EventLog, mark: SchedulerMark | None, *, attached: bool) -> bool:
+    """Takes turns until a signal comes, or the input ends. Returns whether that interrupted runs."""
     signals: list[int] = []
+    alone = threading.Event()
+    if attached:
+        threading.Thread(target=_wait_for_end_of_input, args=(alone,), daemon=True).start()
     with handling_signals(signals.append):
-        while not signals:
+        while not signals and not alone.is_set():
+            if mark is not None:
+                mark.put()
             service.turn()
-            time.sleep(_CHECK_SECONDS)
-        interrupted_runs = service.running
+            alone.wait(_CHECK_SECONDS)
+        interrupted_runs = service.running and bool(signals)
         if interrupted_runs:
             say("stopping", "Stopping: requests in flight are finished and recorded first.")
-        _stop(service, signals)
+            _stop(service, signals)
     return interrupted_runs
+
+
+def _wait_for_end_of_input(ended: threading.Event) -> None:
+    # Not by way of `sys.stdin`, whose lock would keep this process from ending.
+    with suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    ended.set()
 
 
 def _stop(service: Service, signals: Sequence[int]) -> None:

@@ -28,7 +28,8 @@ class ChildProcess:
 
     Otherwise it would receive two, from the terminal and from this process, and the second one ends it immediately.
     `module` is run instead of the command, and `environment` replaces this process's environment. `silent` discards
-    the output, so that the process does not depend on a reader of it.
+    the output, so that the process does not depend on a reader of it. The standard input of an `attached` process
+    stays open until `release`, or until this process has ended in any way.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class ChildProcess:
         module: str = "batchsend",
         environment: Mapping[str, str] | None = None,
         silent: bool = False,
+        attached: bool = False,
     ) -> None:
         # -P: a file such as `json.py` in the current folder is not imported.
         command = [sys.executable, "-P", "-m", module, *arguments]
         output = subprocess.DEVNULL if silent else None
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=environment,
@@ -60,6 +62,11 @@ class ChildProcess:
 
     def poll(self) -> int | None:
         return self._process.poll()
+
+    def release(self) -> None:
+        """Closes the standard input of an attached process."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def interrupt(self) -> None:
         if self._process.poll() is not None:

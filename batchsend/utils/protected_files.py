@@ -6,6 +6,7 @@ everyone who checks it. The rule is applied twice: when a campaign file is read,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from os.path import normcase, normpath
 from pathlib import Path
 
@@ -32,15 +33,34 @@ _NAMES = frozenset(
     }
 )
 _STEMS = ("credential", "secret", "client_secret", "service-account", "service_account")
+#: Why a file that `read_only_in` excludes may not be read.
+OUTSIDE = (
+    "it lies outside the folder that these pages are for; put it there, or ask the person who runs the server to add "
+    "its folder to the setting BATCHSEND_FOLDERS"
+)
 _SETTINGS_ENDINGS = frozenset({"", "json", "toml", "yaml", "yml", "ini", "conf", "cfg"})
 
-_only_below: Path | None = None
+#: Beside the folder of a campaign, these folders have what campaigns share.
+_SHARED_FOLDERS = ("templates", "sample_data", "lists")
+
+_only_in: Sequence[Path] | None = None
 
 
-def read_only_below(folder: Path | str | None) -> None:
-    """Makes this process refuse files outside of that folder; `None` removes the limit."""
-    global _only_below  # noqa: PLW0603 - a property of the process, like its current folder
-    _only_below = None if folder is None else Path(folder).resolve()
+def read_only_in(folders: Iterable[Path | str] | None) -> None:
+    """Makes this process refuse files outside of these folders; `None` removes the limit."""
+    global _only_in  # noqa: PLW0603 - a property of the process, like its current folder
+    _only_in = None if folders is None else tuple(map(Path, folders))
+
+
+def folders_of_campaign(directory: Path) -> tuple[Path, ...]:
+    """Returns the folders whose files a campaign file in `directory` may name, besides those that a setting names."""
+    return (directory, *(directory.parent / name for name in _SHARED_FOLDERS))
+
+
+def is_in(path: Path, folders: Iterable[Path]) -> bool:
+    """Is the file that a path leads to in one of these folders?"""
+    real = path.resolve()
+    return any(real.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def refusal(path: Path, folder: Path | None = None) -> str | None:
@@ -55,8 +75,8 @@ def refusal(path: Path, folder: Path | None = None) -> str | None:
         home = (folder if folder is not None else given.parent).resolve()
     except (OSError, RuntimeError):
         return "its links cannot be followed"
-    if _only_below is not None and (why := outside(real, _only_below)) is not None:
-        return why
+    if _only_in is not None and not is_in(real, _only_in):
+        return OUTSIDE
     if any(_is_hidden(file, home) for file in (given, real)):
         return "it is hidden, and hidden files hold settings and passwords"
     if _is_of_the_system(real, home):
@@ -64,16 +84,6 @@ def refusal(path: Path, folder: Path | None = None) -> str | None:
     if any(_holds_credentials(file.name) for file in (given, real)):
         return "files of such names hold passwords or keys"
     return None
-
-
-def outside(path: Path, root: Path) -> str | None:
-    """Why a file that must be inside `root` may not be read; `None` if it is there."""
-    if path.resolve().is_relative_to(root.resolve()):
-        return None
-    return (
-        f"it lies outside the folder that these pages are for ({root}); put it there, or use the command line on "
-        f"the server"
-    )
 
 
 def _is_hidden(file: Path, home: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import inputs_of
-from batchsend.utils.protected_files import outside
+from batchsend.settings import load_settings
+from batchsend.utils.protected_files import OUTSIDE, is_in
 
 #: The names of the folders that have campaigns, in a page's address: the folder itself and its `campaigns`.
 HERE, CAMPAIGNS = "here", "campaigns"
@@ -90,6 +92,7 @@ class WebFolder:
         Users who sign in from elsewhere may not see files outside the folder; the user of this computer may.
         """
         root = self.root.resolve()
+        readable = readable_below(self.root) if self.shared else None
         for file in inputs_of(campaign):
             whole = file.resolve()
             inside = whole.is_relative_to(root)
@@ -97,13 +100,18 @@ class WebFolder:
                 raise BatchsendError(
                     f"{file}: this file is hidden, and hidden files are not shown here. Name another file."
                 )
-            if self.shared and (why := outside(whole, root)) is not None:
-                raise BatchsendError(f"{file}: {why}.")
+            if readable is not None and not is_in(whole, readable):
+                raise BatchsendError(f"{file}: {OUTSIDE}.")
 
     @property
     def only_below(self) -> Path | None:
-        """The only folder in which jobs may read files; `None`: no limit."""
+        """The only folder in which jobs may read files, see `readable_below`; `None`: no limit."""
         return self.root if self.shared else None
+
+
+def readable_below(root: Path) -> tuple[Path, ...]:
+    """Returns the folders whose files a shared console of `root` may read. Raises `SettingsError`."""
+    return (root, *load_settings(root, root, os.environ).file_folders)
 
 
 class NotFoundError(BatchsendError):

@@ -37,6 +37,7 @@ from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
+from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
 from batchsend.web.views import approval, campaign_file, campaigns, editing, login, run_actions, step_page
 from batchsend.web.views import campaign as campaign_page
@@ -170,6 +171,8 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
     app[STEPS] = ALL_STEPS
+    app[SCHEDULER] = Scheduler(folder)
+    app.cleanup_ctx.append(tending)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)

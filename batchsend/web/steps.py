@@ -6,7 +6,7 @@ A state comes from what a check found, and a check makes the same plan as sendin
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: The names of the steps, as in their addresses.
 LIST, COLUMNS, TEXT, SENDER, WHEN, CHECK, SEND = "list", "columns", "text", "sender", "when", "check", "send"
+#: The address of the page with the rows that cannot be sent, below a campaign's.
+ROWS = f"{LIST}/rows"
 #: Codes of rows that a change of the text mends; the list mends all others.
 _OF_TEXT = frozenset({Code.MISSING_VALUE, Code.TEMPLATE_ERROR, Code.EMPTY_MESSAGE, Code.MESSAGE_TOO_LONG})
 #: A key of the campaign file that names a column -> what the column has, in words.
@@ -77,11 +79,15 @@ STATE_WORDS: Mapping[State, str] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in a step. `blocks`: nothing can be sent until it is fixed."""
+    """Something wrong in a step. `blocks`: nothing can be sent until it is fixed.
+
+    `place`: the address of the page that shows it, below the campaign's, if it is not the step's own.
+    """
 
     step: str
     sentence: str
     blocks: bool = True
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,9 +188,7 @@ def _column_problems(error: ColumnsError) -> Iterator[Problem]:
         if header is None:
             yield Problem(COLUMNS, f"Choose the column with {what}.")
         else:
-            yield Problem(
-                COLUMNS, f'The column with {what}, "{header}", is not in this list. Choose another one.'
-            )
+            yield Problem(COLUMNS, f'The column "{header}" ({what}) is not in this list. Choose another one.')
 
 
 def _step_of(error: BatchsendError, suppress: frozenset[Path]) -> str:
@@ -216,6 +220,7 @@ def row_problems(codes: Sequence[tuple[str, int]]) -> list[Problem]:
             step,
             f"{row_count(count)} cannot be sent as {'it is' if count == 1 else 'they are'}.",
             blocks=False,
+            place=ROWS,
         )
         for step, count in rows.items()
         if count
@@ -224,7 +229,7 @@ def row_problems(codes: Sequence[tuple[str, int]]) -> list[Problem]:
 
 def stored(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """Returns problems as JSON."""
-    return [{"step": one.step, "sentence": one.sentence, "blocks": one.blocks} for one in problems]
+    return [asdict(one) for one in problems]
 
 
 STEPS = web.AppKey("steps", tuple[Step, ...])

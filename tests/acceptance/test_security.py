@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 from world import CAMPAIGN, PASSWORD, USERNAME, Sandbox, World, customers, running_world
 
 from batchsend.campaigns.file import load_campaign
-from batchsend.errors import BatchsendError, ForbiddenFileError, ListError
+from batchsend.errors import BatchsendError, ForbiddenFileError, ListError, SettingsError
 from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.newest import newest_match
 from batchsend.planning.sources import read_sources
+from batchsend.runs.start import with_newest_list
 from batchsend.services.schedule_files import CampaignFiles
 from batchsend.services.scheduler import Service
 from batchsend.utils.protected_files import refusal
@@ -221,6 +223,79 @@ def test_no_command_shows_or_sends_a_secret(world: World, sandbox: Sandbox, comm
     assert not (world.folder / "previews").exists()
 
 
+def elsewhere(world: World, *parts: str) -> str:
+    """Writes a list outside the campaign's folder; returns its path as the campaign file writes it."""
+    file = world.folder.parent.joinpath(*parts)
+    file.parent.mkdir(exist_ok=True)
+    shutil.copy(world.folder / "customers.csv", file)
+    return Path("..", *parts).as_posix()
+
+
+@pytest.mark.parametrize("key", NAMED_AS)
+def test_a_campaign_reads_no_file_of_another_folder(world: World, key: str) -> None:
+    world.write(customers(2))
+    absolute = str(world.folder.parent / "elsewhere.csv")
+    (world.folder / "link.csv").symlink_to(absolute)
+    for name in (
+        elsewhere(world, "elsewhere.csv"),
+        elsewhere(world, "exports", "x.csv"),
+        absolute,
+        "link.csv",
+    ):
+        world.write(customers(2), campaign=NAMED_AS[key](name))
+        with pytest.raises(ForbiddenFileError, match="add that folder to the setting BATCHSEND_FOLDERS"):
+            load_campaign(world.folder / "campaign.toml")
+
+
+@pytest.mark.parametrize("name", ["templates", "sample_data", "lists"])
+@pytest.mark.parametrize("key", NAMED_AS)
+def test_a_campaign_may_share_files_with_others(world: World, key: str, name: str) -> None:
+    world.write(customers(2))
+    world.write(customers(2), campaign=NAMED_AS[key](elsewhere(world, name, "shared.csv")))
+    load_campaign(world.folder / "campaign.toml")
+
+
+@pytest.mark.parametrize("source", ["environment", ".env"])
+def test_a_setting_names_more_folders(world: World, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    world.write(customers(2))
+    world.write(customers(2), campaign=NAMED_AS["list"](elsewhere(world, "exports", "x.csv")))
+    more = os.pathsep.join(str(world.folder.parent / name) for name in ("other", "exports"))
+    if source == ".env":
+        (world.folder / ".env").write_text(f"BATCHSEND_FOLDERS={more}\n", encoding="utf-8")
+    else:
+        monkeypatch.setenv("BATCHSEND_FOLDERS", more)
+    assert load_campaign(world.folder / "campaign.toml").list == world.folder.parent / "exports" / "x.csv"
+
+
+@pytest.mark.parametrize("value", ["exports", "/", f"/srv/exports{os.pathsep}.."])
+def test_the_setting_takes_whole_paths_of_folders(world: World, value: str) -> None:
+    world.write(customers(2))
+    world.write(customers(2), campaign=NAMED_AS["list"](elsewhere(world, "exports", "x.csv")))
+    (world.folder / ".env").write_text(f"BATCHSEND_FOLDERS={value}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="Write whole paths of folders"):
+        load_campaign(world.folder / "campaign.toml")
+
+
+def test_the_command_line_names_lists_in_any_folder(world: World) -> None:
+    world.write(customers(2))
+    name = elsewhere(world, "exports", "x.csv")
+    campaign = load_campaign(world.folder / "campaign.toml")
+    for given in (name, "../exports/*.csv"):
+        with_list = campaign.with_overrides(list=world.folder / given).with_overrides(rate=5)
+        assert with_newest_list(with_list).list == world.folder.parent / "exports" / "x.csv"
+
+
+def test_a_pattern_follows_no_link_into_another_folder(world: World) -> None:
+    world.write(customers(2))
+    world.write(customers(2), campaign=NAMED_AS["list"]("list-*.csv"))
+    (world.folder / "list-2.csv").symlink_to(elsewhere(world, "elsewhere.csv"))
+    campaign = load_campaign(world.folder / "campaign.toml")
+    with pytest.raises(ListError, match="no file matches"):
+        with_newest_list(campaign)
+    world.write_list(customers(1), "list-1.csv")
+    assert with_newest_list(campaign).list == world.folder / "list-1.csv"
+
+
 def test_no_option_and_no_import_reads_a_secret(world: World, sandbox: Sandbox) -> None:
     write_secrets(world.folder)
     world.write(customers(2))
@@ -294,7 +369,7 @@ def test_a_pattern_finds_no_secret(world: World) -> None:
     write_secrets(world.folder)
     for pattern in ("*.env", "l*.csv", "*/secret.csv", "f*/*.csv"):
         with pytest.raises(ListError, match="no file matches"):
-            newest_match(world.folder / pattern)
+            newest_match(world.folder / pattern, lambda _path: True)
 
 
 @pytest.mark.parametrize(

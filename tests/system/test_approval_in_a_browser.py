@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from browsing import SIZES, browser
+from browsing import browser, look_at, screen
 from playwright.sync_api import Browser, Page, expect
 from web_client import Served, serving
 from world import Sandbox, World, customers
@@ -22,42 +16,12 @@ PASSWORD = "four words are good"
 expect.set_options(timeout=60_000)
 
 
-@contextmanager
-def screen(browser: Browser, size: str) -> Iterator[Page]:
-    width, height = SIZES[size]
-    # The pages' security policy would block axe.
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, has_touch=size == "phone", bypass_csp=True
-    )
-    try:
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        yield page
-    finally:
-        context.close()
-
-
 def sign_in(page: Page, served: Served, address: str, name: str) -> None:
     """Opens an address as a person who has to sign in first."""
     page.goto(f"http://127.0.0.1:{served.port}{address}")
     page.get_by_role("textbox", name="Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-
-
-def look_at(page: Page, name: str) -> None:
-    """Checks that the page fits the screen and is accessible."""
-    size = page.viewport_size
-    assert size is not None
-    if pictures := os.environ.get("BATCHSEND_PICTURES"):
-        page.screenshot(path=Path(pictures) / f"web-{name}-{size['width']}.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
-    for details in page.query_selector_all("details"):
-        details.evaluate("one => { one.open = true; }")
-    checked = Axe().run(page)
-    assert not checked.violations_count, f"{name}: {checked.generate_report()}"
-    for details in page.query_selector_all("details"):
-        details.evaluate("one => { one.open = false; }")
 
 
 def test_three_taps_on_a_phone(browser: Browser, world: World, sandbox: Sandbox) -> None:

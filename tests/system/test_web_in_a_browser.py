@@ -18,8 +18,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import SIZES, browser
 from openpyxl import load_workbook
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 from web_client import Clicker, Served, serving
+from workbooks import new_workbook
 from world import Sandbox, World, customers, running_sandbox
 
 __all__ = ["browser"]
@@ -183,7 +184,7 @@ def choose_sender_and_hours(page: Page) -> None:
     page.get_by_label("None: texts go out at any hour").check()
     page.get_by_label("Texts a second").fill("fast")
     page.get_by_role("button", name="Save and continue").click()
-    expect(page.locator("#rate-error")).to_contain_text("whole number")
+    expect(page.locator("#sending-rate-error")).to_contain_text("a number")
     expect(page.get_by_label("Texts a second")).to_have_value("fast")
     expect(page.get_by_label("None: texts go out at any hour")).to_be_checked()
     page.get_by_label("Texts a second").fill("10")
@@ -306,6 +307,36 @@ def test_a_run_is_paused_and_continued_after_the_server_was_killed(browser: Brow
         assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(150)), 1)
 
 
+def test_changes_that_are_not_saved_are_not_lost_without_a_question(browser: Browser, tmp_path: Path) -> None:
+    world = empty_folder(tmp_path, "http://127.0.0.1:9").write(customers(3))
+    with serving(world) as served, tab_of(browser, served) as tab:
+        page = tab.go("/campaign/here/campaign/columns")
+        asked: list[str] = []
+
+        def answer(dialog: Dialog) -> None:
+            asked.append(dialog.type)
+            if len(asked) == 1:
+                dialog.dismiss()
+            else:
+                dialog.accept()
+
+        page.on("dialog", answer)
+        page.get_by_label("The column that says it").select_option("First Name")
+        expect(page.locator("[data-samples-of=consent]")).to_contain_text("Name0")
+        page.get_by_role("link", name="Campaigns").first.click(no_wait_after=True)
+        # The user stays, and the choice is still there.
+        expect(page.get_by_label("The column that says it")).to_have_value("First Name")
+        assert asked == ["beforeunload"]
+        page.get_by_role("button", name="Save and continue").click()
+        expect_step(page, "What does the text say?")
+        assert asked == ["beforeunload"], "saving asks nothing"
+        assert "First Name" in (world.folder / "campaign.toml").read_text(encoding="utf-8")
+        edit(page, "#text", lambda text: f"{text} Bye")
+        page.get_by_role("link", name="Back").click()
+        expect_step(page, "What is in the columns?")
+        assert asked == ["beforeunload"] * 2
+
+
 def test_a_wrong_link_and_other_websites_can_do_nothing(browser: Browser, tmp_path: Path) -> None:
     with running_sandbox(tmp_path) as sandbox:
         world = empty_folder(tmp_path, sandbox.base_url).write(customers(3))
@@ -374,6 +405,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (world.folder / "new.toml").write_text(slow.replace('"Slow"', '"New"'), encoding="utf-8")
         failing = slow.replace('"Slow"', '"Failing"').replace("message.txt.j2", "gone.txt.j2")
         (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
+        for stem, sheets in (("sheets", 2), ("title", 1)):
+            workbook, _ = new_workbook([["Spring service"], [], list(people[0]), list(people[1].values())])
+            for _ in range(sheets - 1):
+                workbook.create_sheet("Notes").append(["Call Dana"])
+            workbook.save(world.folder / f"{stem}.xlsx")
+            text = slow.replace('"Slow"', f'"{stem}"').replace('"others.csv"', f'"{stem}.xlsx"')
+            (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
         with serving(world) as served:
             clicker = served.signed_in()
             new, _ = clicker.check("/campaign/here/new")
@@ -395,6 +433,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                     step: f"/campaign/here/campaign/{step}"
                     for step in ("list", "columns", "text", "sender", "when", "file")
                 },
+                "rows": "/campaign/here/campaign/list/rows",
+                "sheets": "/campaign/here/sheets/list",
+                "title": "/campaign/here/title/list",
                 "broken": "/campaign/here/broken",
                 "check": new,
                 "used": used,

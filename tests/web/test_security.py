@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from batchsend.web.jobs.list_preview import read_list
 from batchsend.web.jobs.reader_pool import Readers
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.uploads import fingerprint, save
+from batchsend.web.views.all_steps import ALL_STEPS
 
 
 @dataclass(frozen=True)
@@ -340,6 +342,115 @@ def test_a_campaign_that_names_a_secret_is_not_saved(
     assert edited.file.read_bytes() == before
 
 
+#: What a campaign file could name: key -> names. Each leads to a file that contains "very-secret".
+ATTACKS = [
+    (key, name)
+    for key in ("template", "list", "suppress")
+    for name in (
+        ".env",
+        "results/../.env",
+        "prod.env",
+        "link.csv",
+        "folder/secret.csv",
+        "../elsewhere.csv",
+        "ELSEWHERE",
+        "outward.csv",
+    )
+]
+
+
+def write_secrets(folder: Path) -> None:
+    """Writes a secret to every file that `ATTACKS` names."""
+    content = "Customer UUID,First Name\nvery-secret,very-secret\n"
+    (folder / ".hidden").mkdir()
+    for name in (".env", "prod.env", ".hidden/secret.csv", "../elsewhere.csv"):
+        (folder / name).write_text(content, encoding="utf-8")
+    for link, target in (("link.csv", ".env"), ("folder", ".hidden"), ("outward.csv", "../elsewhere.csv")):
+        (folder / link).symlink_to(target)
+
+
+def every_page(clicker: Clicker, campaign: str, text: str) -> Iterator[Answer]:
+    """Loads every page of a campaign, tries its text and its file, and starts a check."""
+    token = clicker.get("/").csrf
+    for step in ALL_STEPS:
+        for page in step.pages:
+            if page.method == "GET" and "{" not in page.below:
+                yield clicker.get(f"{campaign}/{step.name}{page.below}")
+    for path in ("", "/file", "/states?step=list"):
+        yield clicker.get(campaign + path)
+    yield clicker.post(
+        f"{campaign}/text/try", {"text": "{{ first_name }}", "number": "0", "row": "2"}, token=token
+    )
+    yield clicker.post(f"{campaign}/file/try", {"text": text}, token=token)
+    yield clicker.post(f"{campaign}/check", token=token)
+
+
+def test_no_page_shows_a_file_that_a_campaign_may_not_name(new_world: World) -> None:
+    write_secrets(new_world.folder)
+    file = new_world.folder / "campaign.toml"
+    good = file.read_bytes()
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        for key, name in ATTACKS:
+            path = name.replace("ELSEWHERE", str(new_world.folder.parent / "elsewhere.csv"))
+            text = naming(file, key, path)
+            # It is not saved. And if it is there all the same, no page shows what it names.
+            fields = {"text": text, "loaded": fingerprint(good)}
+            refused = clicker.post(f"{SPRING}/file", fields, token=clicker.get("/").csrf)
+            assert "There is a problem" in refused.plain, (key, name)
+            assert file.read_bytes() == good
+            file.write_text(text, encoding="utf-8")
+            for page in every_page(clicker, SPRING, text):
+                assert page.status != 500, (key, name, page.url)
+                assert "secret" not in page.text.replace("folder/secret.csv", ""), (key, name, page.url)
+            file.write_bytes(good)
+
+
+def test_a_campaign_file_that_changes_all_the_time_shows_nothing(new_world: World) -> None:
+    """As if it were saved, checked and restored at once."""
+    write_secrets(new_world.folder)
+    file = new_world.folder / "campaign.toml"
+    good, ended = file.read_text(encoding="utf-8"), threading.Event()
+    evil = [naming(file, key, name) for key, name in ATTACKS if name != "ELSEWHERE"]
+
+    def change() -> None:
+        swapped = file.with_name("swapped.tmp")
+        for text in cycle(evil):
+            for content in (text, good):
+                swapped.write_text(content, encoding="utf-8")
+                swapped.replace(file)
+            if ended.is_set():
+                return
+
+    thread = threading.Thread(target=change)
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        thread.start()
+        try:
+            for _ in range(3):
+                for page in every_page(clicker, SPRING, good):
+                    assert page.status != 500, page.plain
+                    assert "very-secret" not in page.text, page.url
+        finally:
+            ended.set()
+            thread.join()
+    for state in (new_world.folder / ".batchsend" / "web").glob("*.json"):
+        assert "very-secret" not in state.read_text(encoding="utf-8"), state.name
+
+
+def test_the_page_for_texts_changes_no_campaign_file(new_world: World) -> None:
+    """Otherwise a campaign file could be saved without the checks of its own page."""
+    file, other = new_world.folder / "campaign.toml", new_world.folder / "other.toml"
+    before = file.read_bytes()
+    other.write_text(naming(file, "template", "campaign.toml"), encoding="utf-8")
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        fields = {"number": "0", "text": naming(file, "list", ".env"), "loaded": fingerprint(before)}
+        refused = clicker.submit("/campaign/here/other/text", fields)
+        assert (refused.status, "is a campaign file, not a text" in refused.plain) == (404, True)
+        assert file.read_bytes() == before
+
+
 def checked_by_its_job(world: World, campaign: str, only_below: Path | None = None) -> tuple[JobState, bool]:
     """Runs a check's job for a campaign file that was changed after the server had checked it.
 
@@ -376,22 +487,26 @@ def test_a_campaign_file_swapped_after_the_server_checked_it_shows_nothing(
 @pytest.mark.system
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])
 def test_a_job_of_a_shared_console_reads_only_its_folder(new_world: World, key: str) -> None:
-    elsewhere = new_world.folder.parent / "elsewhere.csv"
+    elsewhere = new_world.folder.parent / "lists" / "elsewhere.csv"
+    elsewhere.parent.mkdir()
     elsewhere.write_text((new_world.folder / "customers.csv").read_text(encoding="utf-8"), encoding="utf-8")
-    swapped = naming(new_world.folder / "campaign.toml", key, "../elsewhere.csv")
+    swapped = naming(new_world.folder / "campaign.toml", key, "../lists/elsewhere.csv")
     state, has_page = checked_by_its_job(new_world, swapped, new_world.folder)
     assert "outside the folder" in state.message
     assert "customer-1" not in state.message
     assert not has_page
-    # The user of this computer may check the same campaign.
+    # The user of this computer may check the same campaign, and others if a setting names the folder.
     assert checked_by_its_job(new_world, swapped)[1]
+    (new_world.folder / ".env").write_text(f"BATCHSEND_FOLDERS={elsewhere.parent}\n", encoding="utf-8")
+    assert checked_by_its_job(new_world, swapped, new_world.folder)[1]
 
 
 def test_the_list_reader_of_a_shared_console_reads_only_its_folder(new_world: World) -> None:
     campaign = new_world.folder / "campaign.toml"
-    elsewhere = new_world.folder.parent / "elsewhere.csv"
+    elsewhere = new_world.folder.parent / "lists" / "elsewhere.csv"
+    elsewhere.parent.mkdir()
     elsewhere.write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
-    content = naming(campaign, "list", "../elsewhere.csv").encode()
+    content = naming(campaign, "list", "../lists/elsewhere.csv").encode()
 
     async def read(only_below: Path | None) -> str:
         readers = Readers(only_below)
@@ -442,13 +557,18 @@ def test_users_of_a_shared_server_sign_in(new_world: World) -> None:
         assert answer.status == 303
         sign_in(clicker, "dana", PASSWORD)
         assert "dana" in clicker.get("/").plain
-        (new_world.folder.parent / "elsewhere.csv").write_text("Customer UUID\nx\n", encoding="utf-8")
+        (new_world.folder.parent / "lists").mkdir()
+        (new_world.folder.parent / "lists" / "x.csv").write_text("Customer UUID\nx\n", encoding="utf-8")
         file = new_world.folder / "campaign.toml"
         file.write_text(
-            file.read_text(encoding="utf-8").replace('"customers.csv"', '"../elsewhere.csv"'), "utf-8"
+            file.read_text(encoding="utf-8").replace('"customers.csv"', '"../lists/x.csv"'), "utf-8"
         )
         assert "lies outside the folder" in clicker.get(SPRING).plain
-        for name, reason in (("/etc/passwd", "operating system"), ("../elsewhere.csv", "outside the folder")):
+        for name, reason in (
+            ("/etc/passwd", "operating system"),
+            ("../lists/x.csv", "outside the folder"),
+            ("../x.csv", "BATCHSEND_FOLDERS"),
+        ):
             before = file.read_bytes()
             fields = {"text": naming(file, "list", name), "loaded": fingerprint(before)}
             refused = clicker.post(f"{SPRING}/file", fields)

@@ -6,13 +6,16 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lists import rows_of
+from openpyxl import load_workbook
 from web_client import Answer, Clicker, Served, serving
 from workbooks import new_workbook
-from world import World, customers
+from world import CAMPAIGN, World, customers
 
 from batchsend.errors import (
     BatchsendError,
@@ -22,9 +25,16 @@ from batchsend.errors import (
     SettingsError,
     TemplateError,
 )
+from batchsend.lists.cells import clean
+from batchsend.lists.customer_list import open_list
+from batchsend.web.jobs.problem_rows import write_corrected
 from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
 from batchsend.web.views.all_steps import ALL_STEPS
 
+#: Cells as people type them, and some that spreadsheets turn into something else.
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=6) | st.sampled_from(
+    ["007", "=1+1", "1.5E+10", "TRUE", "2026-03-01", "#N/A", " x ", "'a", "_x0041_", ""]
+)
 NAMES = [step.name for step in ALL_STEPS]
 SPRING = "/campaign/here/campaign"
 
@@ -137,7 +147,7 @@ def test_the_states_follow_the_files(served: Served, new_world: World) -> None:
     assert states_of(wrong) == {**dict.fromkeys(NAMES, "not-yet"), "text": "attention"}
     assert "Next: Text" in wrong.plain
 
-    text.write_text('{% include "footer.txt" %} {{ first_name }}', encoding="utf-8")
+    text.write_text("It's {{ first_name }} {% include 'footer.txt' %} isn't it", encoding="utf-8")
     (new_world.folder / "footer.txt").write_text("Bye {{ last_name }}", encoding="utf-8")
     assert states_of(checked(clicker))["text"] == "attention"
     (new_world.folder / "footer.txt").write_text("Bye", encoding="utf-8")
@@ -192,7 +202,7 @@ def test_saving_leads_to_the_next_step(served: Served) -> None:
         "columns": {"column.phone": "Phone", "consent": "OK", "yes": "Y"},
         "text": {"text": "Hi {{ first_name }}", "number": "0", "loaded": text.hidden("loaded")},
         "sender": {"department_label": "Service"},
-        "when": {"rate": "5", "quiet_hours": "TCPA"},
+        "when": {"sending.rate": "5", "sending.quiet_hours": "TCPA"},
     }
     for step, form in forms.items():
         answer = clicker.submit(f"{SPRING}/{step}", form)
@@ -345,7 +355,7 @@ def test_the_columns_of_another_list_are_named_in_plain_words(served: Served) ->
     clicker.upload(f"{SPRING}/list", "other.csv", b"Account,Cell,Name\nc-1,(312) 500-0000,Ann\n")
     page = checked(clicker)
     assert "Choose the column with the customer's id in myKaarma." in page.plain
-    assert 'The column with who agreed to texts, "OK", is not in this list. Choose another one.' in page.plain
+    assert 'The column "OK" (who agreed to texts) is not in this list. Choose another one.' in page.plain
     failed = clicker.get(f"{SPRING}/check")
     assert "Go to Columns" in failed.plain
 
@@ -377,3 +387,105 @@ def test_the_sample_is_marked(served: Served) -> None:
     assert "still the sample's" in page.plain
     assert "Next: Sender" in page.plain
     assert "Sample" in clicker.get("/campaign/here/New/list").plain
+
+
+def problem_page(clicker: Clicker) -> Answer:
+    """Returns the page with the rows that cannot be sent, once they are checked."""
+    checked(clicker)
+    return clicker.get(f"{SPRING}/list/rows")
+
+
+def test_rows_are_corrected_in_a_copy_of_the_list(served: Served, new_world: World) -> None:
+    rows = [{**row, "OK": "Y"} for row in customers(6)]
+    rows[1]["Phone"], rows[4]["Phone"] = "555-01", "12"
+    new_world.write_list(rows)
+    before = (new_world.folder / "customers.csv").read_bytes()
+    clicker = served.signed_in()
+    assert f'href="{SPRING}/list/rows"' in checked(clicker).text
+    page = clicker.get(f"{SPRING}/list/rows")
+    assert "2 rows cannot be sent" in page.plain
+    fields = dict(re.findall(r'name="(cell\.[\d.]+)" value="([^"]*)"', page.text))
+    assert {field.split(".")[1] for field in fields} == {"3", "6"}
+    (phone,) = [field for field, value in fields.items() if value == "555-01"]
+    form = {"sha256": page.hidden("sha256"), **fields}
+
+    nothing = clicker.post(f"{SPRING}/list/rows", form)
+    assert "Nothing was changed" in nothing.plain
+    clicker.post(f"{SPRING}/list/rows", {**form, phone: "(312) 500-0001"})
+    page = problem_page(clicker)
+    assert "1 row cannot be sent" in page.plain
+    assert (new_world.folder / "customers.csv").read_bytes() == before
+    assert "5 texts ready to send" in checked(clicker).plain
+
+    (other,) = re.findall(r'name="(cell\.[\d.]+)" value="12"', page.text)
+    clicker.post(f"{SPRING}/list/rows", {"sha256": page.hidden("sha256"), other: "(312) 500-0004"})
+    assert "No row has a problem." in problem_page(clicker).plain
+    assert "6 texts ready to send" in checked(clicker).plain
+    copies = sorted(path.name for path in new_world.folder.glob("*corrected*"))
+    assert copies == ["customers (corrected 2).xlsx", "customers (corrected).xlsx"]
+    book = load_workbook(new_world.folder / copies[0])
+    assert [[cell.value for cell in row][:3] for row in book.active.iter_rows(min_row=2, max_row=3)] == [
+        list(row.values())[:3] for row in ({**rows[0]}, {**rows[1], "Phone": "(312) 500-0001"})
+    ]
+
+
+def test_corrections_of_a_list_that_was_changed_are_kept_and_not_used(
+    served: Served, new_world: World
+) -> None:
+    rows = [{**row, "OK": "Y"} for row in customers(3)]
+    rows[1]["Phone"] = "555-01"
+    new_world.write_list(rows)
+    clicker = served.signed_in()
+    page = problem_page(clicker)
+    (phone,) = re.findall(r'name="(cell\.[\d.]+)" value="555-01"', page.text)
+    form = {"sha256": page.hidden("sha256"), phone: "(312) 500-0009"}
+    new_world.write_list([*rows, {**customers(1, "new")[0], "OK": "Y"}])
+    clicker.post(f"{SPRING}/list/rows", form)
+    page = problem_page(clicker)
+    clicker.post(f"{SPRING}/list/rows", form)
+    page = problem_page(clicker)
+    assert "changed in the meantime" in page.plain
+    assert 'value="(312) 500-0009"' in page.text
+    assert not list(new_world.folder.glob("*corrected*"))
+
+
+def test_rows_that_another_program_writes_are_corrected_there(served: Served, new_world: World) -> None:
+    new_world.write_list([{**customers(1)[0], "OK": "Y", "Phone": "555-01"}], "export-1.csv")
+    file = new_world.folder / "campaign.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('"customers.csv"', '"export-*.csv"'), encoding="utf-8")
+    page = problem_page(served.signed_in())
+    assert "Correct it there" in page.plain
+    assert "555-01" in page.plain
+    assert 'name="cell.' not in page.text
+
+
+@given(
+    st.lists(st.lists(CELLS, min_size=2, max_size=2).filter(any), min_size=1, max_size=6),
+    st.dictionaries(st.integers(2, 7), st.dictionaries(st.integers(0, 1), CELLS, min_size=1), max_size=3),
+    st.integers(0, 2),
+)
+def test_a_corrected_copy_has_the_same_rows_except_for_the_corrections(
+    tmp_path: Path, rows: list[list[str]], corrections: dict[int, dict[int, str]], gap: int
+) -> None:
+    folder = Path(mkdtemp(dir=tmp_path))
+    campaign = folder / "campaign.toml"
+    campaign.write_text(CAMPAIGN.replace("customers.csv", "list.xlsx"), encoding="utf-8")
+    workbook, _ = new_workbook([["Customer UUID", "Name"], *[[] for _ in range(gap)], *rows])
+    workbook.save(folder / "list.xlsx")
+    try:
+        before = open_list(folder / "list.xlsx")
+    except ListError:
+        return
+    wanted = rows_of(before)
+    corrected = {row: cells for row, cells in corrections.items() if row in wanted}
+    for row, cells in corrected.items():
+        for position, cell in cells.items():
+            wanted[row][position] = clean(cell)
+    try:
+        copy = write_corrected(campaign, campaign.read_bytes(), before.sha256, corrected)
+    except BatchsendError:
+        # A copy that would be read in another way is not kept.
+        assert not list(folder.glob("*corrected*"))
+        return
+    assert rows_of(open_list(copy)) == {row: cells for row, cells in wanted.items() if any(cells)}

@@ -28,6 +28,7 @@ from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.messages.template_mistakes import reference_to
 from batchsend.planning.columns import Roles, find_columns, guess_columns
+from batchsend.planning.optout_files import read_opt_outs
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import open_campaign_list
@@ -156,7 +157,7 @@ def read_list(path: Path, content: bytes) -> ListView:
         hidden_rows=customers.hidden_rows,
         top=customers.top,
         header_row=customers.header.row,
-        title=_is_title(customers.headers, customers.top),
+        title=campaign.list_options.header_row is None and _is_title(customers.headers, customers.top),
         guesses=guess_columns(customers.headers),
         samples=_samples(cached),
     )
@@ -180,6 +181,11 @@ def _is_title(headers: Sequence[str], top: Sequence[tuple[int, Sequence[str]]]) 
 def check_list(path: Path, campaign_path: Path, content: bytes) -> None:
     """Raises `ListError` if this file could not be the campaign's list, whatever its columns are called."""
     _list(parse_campaign(campaign_path, content), path)
+
+
+def count_opt_outs(path: Path, region: str) -> int:
+    """Returns how many rows of a file name someone to skip. Raises `ListError` if the file could lose one."""
+    return sum(not row.is_empty for row in read_opt_outs(path, region).rows)
 
 
 def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
@@ -235,7 +241,7 @@ def file_problems(path: Path, content: bytes) -> list[str]:
 
 
 def _list_file(campaign: Campaign) -> Path:
-    return newest_match(campaign.list) if is_pattern(campaign.list) else campaign.list
+    return newest_match(campaign.list, campaign.allows_list) if is_pattern(campaign.list) else campaign.list
 
 
 def list_key(campaign: Campaign) -> tuple[object, ...]:

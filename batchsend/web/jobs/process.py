@@ -35,10 +35,12 @@ from batchsend.runs.start import (
 )
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
-from batchsend.utils.protected_files import read_only_below
+from batchsend.utils.protected_files import read_only_in
 from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
+from batchsend.web.folder import readable_below
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
+from batchsend.web.jobs.problem_rows import ProblemRows, problem_rows
 from batchsend.web.jobs.registry import (
     ENDED,
     JobRequest,
@@ -83,6 +85,10 @@ class _Job:
         """Saves for the server what another person may approve."""
         write_json(job_file(self._file, "approval"), found.stored())
 
+    def save_problem_rows(self, found: ProblemRows) -> None:
+        """Saves for the server the rows that cannot be sent."""
+        write_json(job_file(self._file, "rows"), found.stored())
+
     def _write(self) -> None:
         # A full disk must not stop the sending. The ledger has what matters.
         with suppress(OSError):
@@ -106,6 +112,9 @@ def check(job: _Job) -> None:
         needs_approval = to_approve(plan)
         if needs_approval is not None:
             job.save_to_approve(needs_approval)
+        invalid = problem_rows(plan, campaign)
+        if invalid is not None:
+            job.save_problem_rows(invalid)
         summary = facts.summary
         first = summary.first_message
         job.end(
@@ -268,8 +277,9 @@ def main(arguments: list[str]) -> int:
     """Does the job of the request file. Every error ends up in the job's state, as a sentence."""
     interrupt_on_signals()
     job = _Job(Path(arguments[0]))
-    read_only_below(job.request.only_below)
     try:
+        if job.request.only_below is not None:
+            read_only_in(readable_below(Path(job.request.only_below)))
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
         anew = isinstance(error, IdentityError) and bool(error.option)

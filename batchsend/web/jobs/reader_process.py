@@ -23,8 +23,10 @@ from typing import IO, Any
 
 import psutil
 
+from batchsend.errors import BatchsendError
 from batchsend.utils.progress import listening
-from batchsend.utils.protected_files import read_only_below
+from batchsend.utils.protected_files import read_only_in
+from batchsend.web.folder import readable_below
 
 #: Bytes of the number before each message of a reader: the message's length.
 PREFIX = 4
@@ -73,7 +75,7 @@ def main(only_below: str) -> int:
         # Even if the server was started with signals ignored, as in the background of a shell.
         signal.signal(number, signal.default_int_handler)
     _step_back()
-    read_only_below(Path(only_below) if only_below else None)
+    read_only_in(_readable(Path(only_below)) if only_below else None)
     output = _Output()
     calls: SimpleQueue[Call | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(calls,), daemon=True).start()
@@ -81,6 +83,14 @@ def main(only_below: str) -> int:
         while (call := calls.get()) is not None:
             output.send(*_outcome(call, output))
     return 0
+
+
+def _readable(root: Path) -> tuple[Path, ...]:
+    try:
+        return readable_below(root)
+    except BatchsendError:
+        # The pages say what is wrong with the settings.
+        return (root,)
 
 
 def _receive(calls: SimpleQueue[Call | None]) -> None:

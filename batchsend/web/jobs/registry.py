@@ -25,6 +25,8 @@ from batchsend.errors import BatchsendError
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
+from batchsend.web.jobs import problem_rows
+from batchsend.web.jobs.problem_rows import ProblemRows
 from batchsend.web.jobs.to_approve import ToApprove, restored
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
@@ -152,6 +154,15 @@ class Jobs:
         try:
             return self._file(name, "html").read_text(encoding="utf-8")
         except OSError as error:
+            raise NotFoundError(_NOT_KEPT) from error
+
+    def problem_rows(self, name: str) -> ProblemRows | None:
+        """Returns the rows that a check found to be unusable; `None` if there are none. Raises `NotFoundError`."""
+        try:
+            return problem_rows.restored(json.loads(self._file(name, "rows").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise NotFoundError(_NOT_KEPT) from error
 
     def to_approve(self, name: str) -> ToApprove | None:

@@ -20,6 +20,7 @@ from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger, open_approval
 from batchsend.web.rendering import page
+from batchsend.web.scheduler import SCHEDULER
 
 FOLDER = web.AppKey("folder", WebFolder)
 ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
@@ -89,6 +90,7 @@ async def _page(request: web.Request, *, name: str = "", problem: str | None = N
         folder=folder.root,
         name=name,
         problem=problem,
+        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
     )
 
 

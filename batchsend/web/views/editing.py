@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from os.path import relpath
 from pathlib import Path, PurePath
@@ -37,12 +38,30 @@ def change(file: CampaignFile, content: bytes, changes: Changes) -> None:
 
 
 def errors_of(error: BatchsendError, fields: Iterable[str]) -> dict[str, str]:
-    """Returns the problems of an error by the field that each one names; "" for problems that name none."""
+    """Returns the problems of an error by the field that each one names; "" for problems that name none.
+
+    A field is named by its key, such as `sending.rate`, or by the last part of it.
+    """
     found: dict[str, list[str]] = {}
+    names = list(fields)
     for sentence in error.problems if isinstance(error, FileError) else (str(error),):
-        field = next((name for name in fields if name.rpartition(".")[2] in sentence), "")
-        found.setdefault(field, []).append(sentence)
+        key, problem = _split_problem(sentence)
+        mine = [name for name in names if key and re.match(rf"{re.escape(name)}([.\[]|$)", key)]
+        field = max(mine, key=len, default="")
+        if not field:
+            field = next((name for name in names if name.rpartition(".")[2] in sentence), "")
+            problem = sentence
+        found.setdefault(field, []).append(problem)
     return {field: "\n".join(sentences) for field, sentences in found.items()}
+
+
+def _split_problem(sentence: str) -> tuple[str, str]:
+    """Returns the key that a problem begins with, and the problem as a sentence next to its field."""
+    match = re.fullmatch(r"`(?P<key>[^`]+)`: (?P<problem>.+)", sentence, re.DOTALL)
+    if match is None:
+        return "", sentence
+    problem = match["problem"].replace("expected ", "This must be ", 1)
+    return match["key"], f"{problem[:1].upper()}{problem[1:]}."
 
 
 def relative(path: Path, file: CampaignFile) -> str:

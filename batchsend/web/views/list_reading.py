@@ -57,11 +57,15 @@ def page_before(request: web.Request, otherwise: str) -> str:
 
 
 async def progress(request: web.Request) -> web.Response:
-    """Returns how much of the list is read, as a part of the page. The page is loaded again at the end."""
+    """Returns how much of the list is read, as a part of the page. At the end, the page is loaded again.
+
+    A page that asks with `within` replaces only the part that shows the list.
+    """
     found, _ = await open_step(request)
     reading = await list_reading(request, found)
     if reading.is_over:
-        return web.Response(headers={"HX-Refresh": "true"})
+        over = {"HX-Trigger": "list-read", "HX-Reswap": "none"}
+        return web.Response(headers=over if "within" in request.query else {"HX-Refresh": "true"})
     return web.Response(text=part("reading.html.j2", reading=reading), content_type="text/html")
 
 

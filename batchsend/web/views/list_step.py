@@ -20,6 +20,7 @@ from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import save_upload
+from batchsend.web.views import list_rows
 from batchsend.web.views.editing import CHANGING, change, change_keys, errors_of, relative
 from batchsend.web.views.list_reading import (
     cancel,
@@ -114,6 +115,7 @@ async def choose_reading(request: web.Request) -> web.Response:
 
 
 PAGES = (
+    *list_rows.PAGES,
     Page("GET", "", show),
     Page("POST", "", upload),
     Page("POST", "/how", choose_reading),

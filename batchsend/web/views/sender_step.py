@@ -1,8 +1,10 @@
-"""The step "Sender": the department and the user that send."""
+"""The step "Sender": the department and the user that send, and myKaarma's name and password for this computer."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,44 +12,135 @@ from typing import Any
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.types import SAMPLE_ID
 from batchsend.errors import BatchsendError
-from batchsend.settings import load_settings
+from batchsend.settings import USERNAME, Settings, load_settings, store_credentials
+from batchsend.web.auth.middleware import session
+from batchsend.web.senders import DEPARTMENT, USER, Senders
 from batchsend.web.steps import SENDER, Page
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import change_keys, errors_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
-_SENDER = ("department_uuid", "user_uuid", "department_label")
+#: The choice of a department or a user that was not saved yet.
+_NEW = "new"
+
+Form = Mapping[str, Any]
 
 
 async def show(request: web.Request) -> web.Response:
     """Shows who sends, and the form to change it."""
     found, campaign = await open_step(request)
+    known = await asyncio.to_thread(_senders(request).known)
     return await step_page(
-        request, found, campaign, SENDER, "sender_step.html.j2", settings=_settings_summary(campaign)
+        request,
+        found,
+        campaign,
+        SENDER,
+        "sender_step.html.j2",
+        senders={kind: _offered(known[kind], campaign, kind) for kind in (DEPARTMENT, USER)},
+        present={kind: _present(campaign, kind) for kind in (DEPARTMENT, USER)},
+        settings=_settings_summary(campaign),
+        is_local=_is_local(request),
     )
 
 
+def _senders(request: web.Request) -> Senders:
+    return Senders(request.app[FOLDER].state)
+
+
+def _present(campaign: Campaign, kind: str) -> str:
+    """Returns the id that the campaign has; "" if it has none, or the sample's."""
+    present = str(getattr(campaign, kind) or "")
+    return "" if present.startswith(SAMPLE_ID) else present
+
+
+def _offered(known: Mapping[str, str], campaign: Campaign, kind: str) -> dict[str, str]:
+    """Returns the departments or users to pick from, the campaign's own too: id -> name."""
+    present = _present(campaign, kind)
+    if not present or present in known:
+        return dict(known)
+    name = campaign.department_label if kind == DEPARTMENT else None
+    return {**known, present: name or present}
+
+
 async def save(request: web.Request) -> web.Response:
-    """Saves the department and the user that send."""
-    found, _ = await open_step(request)
+    """Saves the department and the user that send, and remembers new ones by their names."""
+    found, campaign = await open_step(request)
     form = await request.post()
     discard_draft(request, form)
-    changes: dict[tuple[str, ...], Any] = {
-        (name,): str(form[name]).strip() or None for name in _SENDER if name in form
-    }
+    senders = _senders(request)
+    known = await asyncio.to_thread(senders.known)
     try:
-        await change_keys(request, found.file, changes)
+        await change_keys(request, found.file, _changes(form, known, campaign))
+        for kind, name in ((DEPARTMENT, "department_label"), (USER, "user_label")):
+            if form.get(_choice(kind), _NEW) == _NEW and _typed(form, kind) and _typed(form, name):
+                await asyncio.to_thread(senders.keep, kind, _typed(form, kind), _typed(form, name))
     except BatchsendError as error:
         raise refuse(request, form, errors_of(error, form)) from error
     raise saved(request, found.file, SENDER, "The sender is saved.")
 
 
+def _choice(kind: str) -> str:
+    return kind.removesuffix("_uuid")
+
+
+def _typed(form: Form, name: str) -> str:
+    return str(form.get(name, "")).strip()
+
+
+def _changes(
+    form: Form, known: Mapping[str, Mapping[str, str]], campaign: Campaign
+) -> dict[tuple[str, ...], Any]:
+    changes: dict[tuple[str, ...], Any] = {}
+    for kind in (DEPARTMENT, USER):
+        chosen = str(form.get(_choice(kind), _NEW))
+        if chosen != _NEW:
+            changes[kind,] = chosen
+        elif kind in form:
+            changes[kind,] = _typed(form, kind) or None
+    chosen = str(form.get("department", _NEW))
+    if chosen == _NEW and "department_label" in form:
+        changes["department_label",] = _typed(form, "department_label") or None
+    elif chosen in known[DEPARTMENT] and chosen != campaign.department_uuid:
+        changes["department_label",] = known[DEPARTMENT][chosen]
+    return changes
+
+
+async def save_credentials(request: web.Request) -> web.Response:
+    """Saves myKaarma's name and password for this computer. No page shows them again."""
+    found, campaign = await open_step(request)
+    form = await request.post()
+    address = f"{found.file.url}/{SENDER}"
+    if not _is_local(request):
+        raise BatchsendError(
+            "On this server, the person who runs it sets myKaarma's name and password. Nothing was changed."
+        )
+    username, password = str(form.get("username", "")).strip(), str(form.get("password", ""))
+    try:
+        await asyncio.to_thread(store_credentials, campaign.directory, Path.cwd(), username, password)
+    except BatchsendError as error:
+        session(request).warn(f"{error}")
+    else:
+        session(request).notify("myKaarma’s name and password are saved on this computer.")
+    raise web.HTTPSeeOther(f"{address}#credentials")
+
+
+def _is_local(request: web.Request) -> bool:
+    """Whether the user came in by the link of a console that only this computer can reach."""
+    return not request.app[FOLDER].shared and session(request).password_version is None
+
+
 @dataclass(frozen=True)
 class SettingsSummary:
-    """Where texts are sent, and whether this computer has credentials. Never the credentials themselves."""
+    """Where texts are sent, and whether this computer has credentials. Never the credentials themselves.
+
+    `is_fixed`: they come from the environment of the server, which a file does not change.
+    """
 
     base_url: str
     has_credentials: bool
+    is_fixed: bool
     env_file: Path
 
 
@@ -57,8 +150,15 @@ def _settings_summary(campaign: Campaign) -> SettingsSummary | None:
     except BatchsendError:
         return None
     return SettingsSummary(
-        settings.base_url, bool(settings.username and settings.password), settings.folders[0] / ".env"
+        settings.base_url,
+        bool(settings.username and settings.password),
+        _is_fixed(settings),
+        settings.folders[0] / ".env",
     )
 
 
-PAGES = (Page("GET", "", show), Page("POST", "", save))
+def _is_fixed(settings: Settings) -> bool:
+    return USERNAME in settings.sources and settings.sources[USERNAME] is None
+
+
+PAGES = (Page("GET", "", show), Page("POST", "", save), Page("POST", "/credentials", save_credentials))

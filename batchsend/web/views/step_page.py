@@ -155,11 +155,15 @@ def refuse(
     return web.HTTPSeeOther(path or request.path)
 
 
-def saved(request: web.Request, file: CampaignFile, name: str, notice: str = "") -> web.HTTPSeeOther:
-    """Returns the way from a step that was saved to the next one."""
+def saved(
+    request: web.Request, file: CampaignFile, name: str, notice: str = "", *, to: str = ""
+) -> web.HTTPSeeOther:
+    """Returns the way from a step that was saved to the next one, or to the address `to`."""
     session(request).drafts.pop(request.path, None)
     if notice:
         session(request).notify(notice)
+    if to:
+        return web.HTTPSeeOther(to)
     steps = [step.name for step in request.app[STEPS]]
     return web.HTTPSeeOther(f"{file.url}/{steps[steps.index(name) + 1]}")
 

@@ -103,7 +103,11 @@ def _template(campaign: Campaign, number: str) -> Path:
     """Returns a template file by its number on the page. Raises `NotFoundError`."""
     if not number.isdecimal() or len(number) > _MOST_DIGITS or int(number) >= len(campaign.templates):
         raise NotFoundError("The campaign now has another text. Reload its page.")
-    return campaign.templates[int(number)]
+    path = campaign.templates[int(number)]
+    if path.suffix.lower() == ".toml":
+        # Campaign files are checked before they are saved; texts are not.
+        raise NotFoundError(f"{path.name} is a campaign file, not a text. Name another file as the template.")
+    return path
 
 
 def _editor(campaign: Campaign, number: str) -> Editor:

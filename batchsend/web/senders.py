@@ -1,0 +1,50 @@
+"""The departments, users and recipients of tests that were saved once in this folder, to be picked by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchsend.errors import BatchsendError
+from batchsend.utils.files import write_private
+
+DEPARTMENT, USER, TESTER = "department_uuid", "user_uuid", "test_customer"
+
+
+class Senders:
+    """Those that were saved. They are kept in a file that only its owner can read."""
+
+    def __init__(self, state: Path) -> None:
+        self._file = state / "senders.json"
+
+    def known(self) -> dict[str, dict[str, str]]:
+        """Returns those that were saved: kind -> id -> name. A file that cannot be read has none."""
+        try:
+            stored = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            stored = {}
+        return {
+            kind: _sorted(stored.get(kind) if isinstance(stored, dict) else None)
+            for kind in (DEPARTMENT, USER, TESTER)
+        }
+
+    def keep(self, kind: str, id_: str, name: str) -> None:
+        """Saves one under a name. Raises `BatchsendError`."""
+        known = self.known()
+        known[kind][id_] = name
+        content = json.dumps(known, ensure_ascii=False, indent=1)
+        try:
+            write_private(self._file, lambda file: file.write_text(content, encoding="utf-8"))
+        except OSError as error:
+            raise BatchsendError(
+                f"{self._file}: cannot be written ({error.strerror or error}), so the name was not saved. Fix the "
+                f"permissions of its folder."
+            ) from error
+
+
+def _sorted(stored: object) -> dict[str, str]:
+    if not isinstance(stored, Mapping):
+        return {}
+    pairs = ((str(id_), str(name)) for id_, name in stored.items())
+    return dict(sorted(pairs, key=lambda pair: pair[1].casefold()))

@@ -1,0 +1,83 @@
+"""The page "People to skip" below the step "When": the campaign's files with people who get no text."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+from batchsend.campaigns.file import parse
+from batchsend.errors import BatchsendError
+from batchsend.web.auth.middleware import receives_upload, session, upload_of
+from batchsend.web.connections import receiving
+from batchsend.web.folder import CampaignFile
+from batchsend.web.jobs.list_preview import count_opt_outs
+from batchsend.web.jobs.reader_pool import READERS
+from batchsend.web.steps import WHEN
+from batchsend.web.uploads import save_upload
+from batchsend.web.views.editing import CHANGING, change, relative
+from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
+from batchsend.web.views.step_page import open_step, refuse, step_page
+
+_KEY = ("recipients", "suppress")
+
+
+async def show(request: web.Request) -> web.Response:
+    """Shows the files, and the form for another one."""
+    found, campaign = await open_step(request)
+    return await step_page(
+        request, found, campaign, WHEN, "people_to_skip.html.j2", files=list(campaign.recipients.suppress)
+    )
+
+
+@receives_upload
+async def upload(request: web.Request) -> web.Response:
+    """Saves an uploaded file and adds it."""
+    file = campaign_file_of(request)
+    async with receiving(request):
+        part = await upload_of(request).next()
+    if not isinstance(part, BodyPartReader) or not part.filename:
+        raise refuse(request, {}, {"file": "No file was chosen. Choose a file or drop it on the field."})
+    try:
+        saved = await save_upload(request, part, file.path.parent)
+        people = await _add(request, file, saved)
+    except BatchsendError as error:
+        raise refuse(request, {}, {"file": f"{error}\nNothing was changed."}) from error
+    who = "1 person" if people == 1 else f"{people:,} people"
+    session(request).notify(f"{saved.name} names {who}. They get no text from this campaign.")
+    raise web.HTTPSeeOther(request.path)
+
+
+async def remove(request: web.Request) -> web.Response:
+    """Takes a file out of the campaign. The file itself stays."""
+    file = campaign_file_of(request)
+    path = Path(str((await request.post()).get("path", "")))
+    async with request.app[CHANGING]:
+        present = await asyncio.to_thread(open_file, file)
+        files = [name for name, known in _named(present) if known != path]
+        await asyncio.to_thread(change, file, present.content, {_KEY: files or None})
+    session(request).notify(f"{path.name} is not used any more. The people in it may get this text again.")
+    raise web.HTTPSeeOther(f"{file.url}/{WHEN}/people")
+
+
+async def _add(request: web.Request, file: CampaignFile, saved: Path) -> int:
+    """Adds a file; returns how many people it names."""
+    async with request.app[CHANGING]:
+        present = await asyncio.to_thread(open_file, file)
+        if present.campaign is None:
+            raise BatchsendError(f"{saved.name} was saved, but the campaign file must be fixed first.")
+        region = present.campaign.recipients.default_region
+        people = await request.app[READERS].run(session(request).user, count_opt_outs, saved, region)
+        files = [name for name, known in _named(present) if known != saved]
+        await asyncio.to_thread(change, file, present.content, {_KEY: [*files, relative(saved, file)]})
+        return people
+
+
+def _named(present: OpenCampaign) -> list[tuple[str, Path]]:
+    """Returns the files as the campaign file names them, each with its path."""
+    if present.campaign is None:
+        return []
+    names: list[Any] = parse(present.content).get("recipients", {}).get("suppress", [])
+    return list(zip(map(str, names), present.campaign.recipients.suppress, strict=True))

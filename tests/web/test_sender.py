@@ -1,0 +1,161 @@
+"""The step "Sender": departments and users are saved once, and credentials are written but never shown."""
+
+from __future__ import annotations
+
+import stat
+import sys
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from web_client import serving
+from world import World, customers
+
+from batchsend.errors import SettingsError
+from batchsend.settings import load_settings, require_credentials, store_credentials
+from batchsend.web.auth.users import Users
+
+SENDER = "/campaign/here/campaign/sender"
+ID = "0123456789abcdef0123456789abcdef"
+NAME, WORD = "subscriber-12", 'it\'s a "pass" \\ word # 1'
+
+characters = st.characters(
+    min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f“”‘’", exclude_categories=["Cc"]
+)
+values = st.text(characters, min_size=1).filter(lambda text: text == text.strip())
+env_lines = st.lists(
+    st.sampled_from(
+        [
+            "# mine",
+            "",
+            "BATCHSEND_LEDGER=ledger.db",
+            "export OTHER='two\nlines'",
+            "MYKAARMA_USERNAME=old",
+            'MYKAARMA_PASSWORD="older"',
+        ]
+    )
+)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> World:
+    """A folder without credentials, neither in the environment nor in a file."""
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    world = World(folder, environment={"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": ""})
+    return world.write(customers(2))
+
+
+@given(env_lines, values, values)
+def test_stored_credentials_are_read_again_and_other_lines_stay(
+    before: list[str], username: str, password: str
+) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / ".env").write_text("\n".join(before), encoding="utf-8")
+        try:
+            store_credentials(folder, folder, username, password)
+        except SettingsError:
+            # The same rule refuses them when they are used.
+            assert (folder / ".env").read_text(encoding="utf-8") == "\n".join(before)
+            given = {"MYKAARMA_USERNAME": username, "MYKAARMA_PASSWORD": password}
+            with pytest.raises(SettingsError):
+                require_credentials(load_settings(folder / "none", folder / "none", given))
+            return
+        settings = load_settings(folder, folder, {})
+        assert (settings.username, settings.password) == (username, password)
+        kept = [line for line in before if "MYKAARMA" not in line and line]
+        after = (folder / ".env").read_text(encoding="utf-8")
+        assert all(after.count(line) == before.count(line) for line in kept)
+        assert "old" not in after.replace(username, "").replace(password, "")
+
+
+def test_credentials_are_written_for_the_owner_alone_and_never_shown(bare: World) -> None:
+    with serving(bare) as served:
+        clicker = served.signed_in()
+        assert "no name and password for it yet" in clicker.get(SENDER).plain
+        page = clicker.post(f"{SENDER}/credentials", {"username": NAME, "password": WORD})
+        assert "are saved on this computer" in page.plain
+        assert "This computer has a name and a password" in page.plain
+        file = bare.folder / ".env"
+        settings = load_settings(bare.folder, bare.folder, {})
+        assert (settings.username, settings.password) == (NAME, WORD)
+        if sys.platform != "win32":
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        before = file.read_bytes()
+        for username, password, words in (
+            ("", WORD, "Both"),
+            ("a:b", WORD, "colon"),
+            ("me", "your-password", "placeholder"),
+        ):
+            refused = clicker.post(f"{SENDER}/credentials", {"username": username, "password": password})
+            assert words in refused.plain
+            assert file.read_bytes() == before
+        for address in (SENDER, "/campaign/here/campaign", "/campaign/here/campaign/file", "/"):
+            shown = clicker.get(address).text
+            assert NAME not in shown
+            assert "pass&#34; " not in shown
+        # What the server prints and keeps has them neither.
+        kept = [one for one in (bare.folder / ".batchsend").rglob("*") if one.is_file()]
+        assert all(WORD.encode() not in one.read_bytes() for one in kept)
+        assert WORD not in served.printed()
+
+
+def test_on_an_office_server_nobody_writes_credentials_by_a_page(bare: World) -> None:
+    (bare.folder / ".batchsend").mkdir()
+    Users(bare.folder / ".batchsend" / "web-users.json").put("ann", "four words are good")
+    with serving(bare, "--name", "texts.example") as served:
+        clicker = served.clicker()
+        body = urlencode({"name": "ann", "password": "four words are good"}).encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert clicker.raw("POST", "/login", body, form).status == 303
+        page = clicker.get(SENDER)
+        assert "The person who runs this server sets" in page.plain
+        assert 'type="password"' not in page.text
+        refused = clicker.submit(f"{SENDER}/credentials", {"username": NAME, "password": WORD})
+        assert refused.status == 400
+        assert not (bare.folder / ".env").exists()
+
+
+def test_a_department_is_saved_once_and_picked_by_its_name(bare: World) -> None:
+    text = (bare.folder / "campaign.toml").read_text(encoding="utf-8")
+    (bare.folder / "other.toml").write_text(text.replace("Spring", "Other"), encoding="utf-8")
+    with serving(bare) as served:
+        clicker = served.signed_in()
+        new = {"department": "new", "department_uuid": ID, "department_label": "Parts"}
+        user = {"user": "new", "user_uuid": f"{ID}u", "user_label": "Dana Lee"}
+        clicker.post(SENDER, {**new, **user})
+        other = clicker.get("/campaign/here/other/sender")
+        assert "Parts" in other.plain
+        assert "Dana Lee" in other.plain
+        clicker.post("/campaign/here/other/sender", {"department": ID, "user": f"{ID}u"})
+        data = tomllib.loads((bare.folder / "other.toml").read_text(encoding="utf-8"))
+        assert (data["department_uuid"], data["department_label"], data["user_uuid"]) == (
+            ID,
+            "Parts",
+            f"{ID}u",
+        )
+        # An id that the page did not offer is refused by the campaign file's rules.
+        before = (bare.folder / "other.toml").read_bytes()
+        clicker.post("/campaign/here/other/sender", {"department": "no id!"})
+        assert (bare.folder / "other.toml").read_bytes() == before
+
+
+def test_who_gets_tests_is_remembered_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    with serving(World(folder).write(customers(2))) as served:
+        clicker = served.signed_in()
+        check, page = clicker.check("/campaign/here/campaign")
+        form = {"nonce": page.hidden("nonce"), "customer": "my-own-id", "tester": "Dana"}
+        assert clicker.submit(f"{check}/trial", form).status == 303
+        # In every browser and for every campaign of the folder.
+        page = served.signed_in().get(check)
+        assert 'name="customer" value="my-own-id" checked> Dana' in page.text
+        other = {"nonce": page.hidden("nonce"), "customer": "", "new_customer": "an id!", "tester": "Eve"}
+        assert "copy your own customer id" in clicker.post(f"{check}/trial", other).plain
+        assert "Eve" not in clicker.get(check).plain
