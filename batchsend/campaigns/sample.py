@@ -8,6 +8,7 @@ from os.path import lexists
 from pathlib import Path
 
 from batchsend.errors import BatchsendError
+from batchsend.utils.files import is_device
 
 
 def write_sample(name: str, folder: Path) -> list[Path]:
@@ -16,7 +17,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
     Raises `BatchsendError` if `name` is not a valid file name or a file already exists.
     """
     stem = name.removesuffix(".toml")
-    if not re.fullmatch(r"[\w][\w .-]{0,99}", stem):
+    if not re.fullmatch(r"[\w][\w .-]{0,99}", stem) or is_device(stem):
         raise BatchsendError(
             f'"{name[:100]}" is not a valid file name on every system. Use up to 100 letters, digits, "-", "_" and '
             f"spaces."

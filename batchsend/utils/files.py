@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +18,13 @@ _LEFT_BEHIND = 3600
 _MOST_NAMES = 100
 #: The file is open in another program or belongs to another user; network drives use `EBUSY` and `ETXTBSY`.
 _HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
+#: Names of devices on Windows, with any ending.
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[\d¹²³]|lpt[\d¹²³])\s*(\..*)?", re.IGNORECASE)
+
+
+def is_device(name: str) -> bool:
+    """Would Windows take a file of this name for a device?"""
+    return _DEVICES.fullmatch(name) is not None
 
 
 def write_private(path: Path, write: Callable[[Path], object]) -> Path:

@@ -139,6 +139,17 @@ def changes_of(fields: Iterable[KeyField], form: Mapping[str, Any], campaign: Ca
     return {field.key: field.typed(form) for field in given if not field.is_as_shown(form, campaign)}
 
 
+def in_words(errors: Mapping[str, str], fields: Sequence[KeyField]) -> dict[str, str]:
+    """Returns errors that call other fields by their labels, not by their keys."""
+
+    def worded(sentence: str) -> str:
+        for field in fields:
+            sentence = sentence.replace(f"`{field.key[-1]}`", f"“{field.label}”")
+        return sentence
+
+    return {name: worded(sentence) for name, sentence in errors.items()}
+
+
 def _usual(campaign: Campaign, key: Sequence[str]) -> Any:
     *sections, last = key
     return getattr(type(value_of(campaign, sections))(), last)

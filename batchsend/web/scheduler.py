@@ -6,6 +6,7 @@ Campaigns that it has started continue, as after any end of a scheduler.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -40,7 +41,10 @@ class Scheduler:
         self._folder = folder
         self._file = folder.state / _WANTED
         self._child: ChildProcess | None = None
+        #: One that was released, and takes a moment to end.
+        self._ending: ChildProcess | None = None
         self._not_before = 0.0
+        self._changing = threading.Lock()
 
     @property
     def is_wanted(self) -> bool:
@@ -50,6 +54,8 @@ class Scheduler:
         """Returns who starts campaigns now. Blocks for a moment."""
         if self._is_running():
             return SchedulerState.HERE
+        if self._ending is not None and self._ending.poll() is None:
+            return SchedulerState.NONE
         return (
             SchedulerState.ELSEWHERE if SchedulerMark(self._folder.root).is_there() else SchedulerState.NONE
         )
@@ -71,6 +77,10 @@ class Scheduler:
 
     def tend(self) -> None:
         """Makes the process run if it is wanted, and else end."""
+        with self._changing:
+            self._tend()
+
+    def _tend(self) -> None:
         if not self.is_wanted:
             self.release()
         elif not self._is_running() and time.monotonic() >= self._not_before:
@@ -83,7 +93,7 @@ class Scheduler:
         """Lets the process end."""
         if self._child is not None:
             self._child.release()
-            self._child = None
+            self._child, self._ending = None, self._child
 
     def _is_running(self) -> bool:
         return self._child is not None and self._child.poll() is None

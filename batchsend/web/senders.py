@@ -1,4 +1,4 @@
-"""The departments and users that were saved once in this folder, so that campaigns can pick them by name."""
+"""The departments, users and recipients of tests that were saved once in this folder, to be picked by name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from batchsend.errors import BatchsendError
 from batchsend.utils.files import write_private
 
-DEPARTMENT, USER = "department_uuid", "user_uuid"
+DEPARTMENT, USER, TESTER = "department_uuid", "user_uuid", "test_customer"
 
 
 class Senders:
-    """The saved departments and users. They are kept in a file that only its owner can read."""
+    """Those that were saved. They are kept in a file that only its owner can read."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, state: Path) -> None:
+        self._file = state / "senders.json"
 
     def known(self) -> dict[str, dict[str, str]]:
         """Returns those that were saved: kind -> id -> name. A file that cannot be read has none."""
@@ -26,7 +26,7 @@ class Senders:
             stored = {}
         return {
             kind: _sorted(stored.get(kind) if isinstance(stored, dict) else None)
-            for kind in (DEPARTMENT, USER)
+            for kind in (DEPARTMENT, USER, TESTER)
         }
 
     def keep(self, kind: str, id_: str, name: str) -> None:

@@ -17,13 +17,12 @@ from aiohttp import BodyPartReader, web
 
 from batchsend.errors import BatchsendError
 from batchsend.lists.source import QUERY_ENDING, UPLOAD_ENDINGS
+from batchsend.utils.files import is_device
 from batchsend.web.connections import receiving
 
 #: The largest list, in bytes.
 LARGEST_LIST = 50 * 1024 * 1024
 _UNWANTED = re.compile(r"[^\w .()+,-]")
-#: Names of devices on Windows.
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _LONGEST_NAME = 100
 _MOST_NAMES = 1000
 
@@ -135,7 +134,7 @@ def safe_name(given: str) -> str:
         raise BatchsendError(
             f'"{name[:60] or given[:60]}" is not a list that can be read. Save it as .xlsx or .csv and choose that.'
         )
-    if not stem.strip(" .") or _DEVICES.fullmatch(name):
+    if not stem.strip(" .") or is_device(name):
         stem = "list"
     return f"{stem[:_LONGEST_NAME].strip()}.{ending.lower()}"
 

@@ -6,10 +6,12 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from ledgers import BASE_URL, planned
 from sqlalchemy import insert
@@ -29,6 +31,7 @@ from batchsend.planning.approval import (
     settings_digest,
 )
 from batchsend.planning.plan import SCRATCH_RUN, quiet_hours_of
+from batchsend.runs.api import preview
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 rows = st.tuples(*([texts | st.none()] * 7), st.integers(0, 3))
@@ -177,3 +180,45 @@ def test_who_is_the_same_person(one: str, other: str, *, same: bool) -> None:
 def test_a_duplicated_row_is_not_covered() -> None:
     before = content(("a", 0), ("b", 0))
     assert not before.covers(replace(content(("a", 0), ("a", 0)), list_fingerprint="list"))
+
+
+def planned_content(folder: Path, customers: list[list[str]]) -> PlanContent:
+    """The content of the plan of a campaign with this list."""
+    lines = ["Customer UUID,First Name,Phone", *map(",".join, customers)]
+    (folder / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
+    with preview(load_campaign(folder / "campaign.toml")) as plan:
+        assert plan.approval is not None
+        assert plan.texts == len(customers)
+        return plan.approval.content
+
+
+@settings_of_hypothesis(max_examples=25)
+@given(st.data())
+def test_one_character_of_any_cell_of_a_list_needs_another_approval(data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 6))
+    customers = [[f"customer-{n}", f"Name{n}", f"(312) 555-01{n:02}"] for n in range(count)]
+    row, column = data.draw(st.integers(0, count - 1)), data.draw(st.integers(0, 2))
+    cell = customers[row][column]
+    # Digits of the phone's last four, and any letter of the other cells.
+    at = len(cell) - 1 if column == 2 else data.draw(st.integers(0, len(cell) - 1))
+    letters = "23456789" if column == 2 else "xyzXYZ"
+    other = (
+        cell[:at] + data.draw(st.sampled_from(letters).filter(lambda one: one != cell[at])) + cell[at + 1 :]
+    )
+    changed = [line[:] for line in customers]
+    changed[row][column] = other
+    if other in [line[column] for line in customers]:
+        return
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "message.txt.j2").write_text("Hi {{ first_name }}, see you.", encoding="utf-8")
+        guard = "[guards]\napproval = true\n"
+        (folder / "campaign.toml").write_text(CAMPAIGN + guard, encoding="utf-8")
+        before = planned_content(folder, customers)
+        assert before.covers(planned_content(folder, customers))
+        reordered = planned_content(folder, data.draw(st.permutations(customers)))
+        assert (reordered.digest, before.covers(reordered)) == (before.digest, True)
+        after = planned_content(folder, changed)
+        assert after.digest != before.digest
+        assert not before.covers(after)
+        assert not before.covers(planned_content(folder, customers[1:]))

@@ -9,18 +9,27 @@ import shutil
 import socket
 import subprocess
 import textwrap
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from status_port import free_port
 from update_listener import Listening, listening
+from web_client import serving
+from world import World, customers
+
+from batchsend.web.auth.users import Users
+from batchsend.web.folder import users_file
 
 pytestmark = pytest.mark.system
 
-MANUAL = Path(__file__).parents[2] / "docs" / "callbacks.md"
+DOCS = Path(__file__).parents[2] / "docs"
+MANUAL = DOCS / "callbacks.md"
 
 
 def locations(port: int, secret: str) -> str:
@@ -132,3 +141,122 @@ def test_caddy_forwards_updates_and_does_not_log_the_secret(tmp_path: Path) -> N
     assert "connection refused" in log
     assert log.count('"uri":"/batchsend/-"') >= 3
     assert listener.secret not in log
+
+
+# --- the console
+
+
+SITE = "texts.dealer.example"
+PASSWORD = "four words are good"
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> World:
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    Users(users_file(folder)).put("dana", PASSWORD)
+    return World(folder).write(customers(3))
+
+
+def console_part(kind: str, number: int) -> str:
+    """A configuration for the console in the manual."""
+    shown = re.findall(rf"```{kind}\n(.*?)```", (DOCS / "web.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown == [one for one in shown if "8397" in one]
+    found = textwrap.dedent(shown[number])
+    assert isinstance(found, str)
+    return found
+
+
+@contextmanager
+def nginx_for_console(folder: Path, console: int) -> Iterator[int]:
+    port = free_port()
+    user = "user root; " if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log info; events {{}}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};\n"
+        f"server {{ listen 127.0.0.1:{port}; {console_part('nginx', 0).replace('8397', str(console))} }} }}\n"
+    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    with proxy(folder, port, program, "-p", str(folder), "-c", str(folder / "nginx.conf")):
+        yield port
+
+
+@contextmanager
+def caddy_for_console(folder: Path, console: int, number: int = 0, signing_in: int = 0) -> Iterator[int]:
+    port = free_port()
+    text = console_part("caddy", number).replace("8397", str(console)).replace("9091", str(signing_in))
+    text = text.replace(f"{SITE} {{", f"http://:{port} {{")
+    (folder / "Caddyfile").write_text(f"{{\nadmin off\n}}\n{text}")
+    program = shutil.which("caddy")
+    assert program is not None
+    with proxy(folder, port, program, "run", "--config", str(folder / "Caddyfile")):
+        yield port
+
+
+def asked(port: int, method: str, path: str, body: str = "", **headers: str) -> tuple[int, str]:
+    """The status and the text of an answer."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"http://{SITE}"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(method, path, body, {"Host": SITE, **form, **named})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+@pytest.mark.parametrize("server", [nginx_for_console, caddy_for_console])
+def test_a_guesser_cannot_choose_an_address(
+    tmp_path: Path, office: World, server: Callable[[Path, int], AbstractContextManager[int]]
+) -> None:
+    """It would be another one for each guess."""
+    options = ("--name", SITE, "--behind-proxy", "X-Forwarded-For")
+    with serving(office, *options) as console, server(tmp_path, console.port) as port:
+        wrong = "name=dana&password=wrong+words"
+        guesses = [
+            asked(port, "POST", "/login", wrong, X_Forwarded_For=f"198.51.100.{number}")[0]
+            for number in range(9)
+        ]
+        assert guesses[:5] == [403] * 5
+        assert 429 in guesses
+        # Someone at another address is not delayed.
+        right = f"name=dana&password={PASSWORD.replace(' ', '+')}"
+        assert asked(console.port, "POST", "/login", right, X_Forwarded_For="192.0.2.9")[0] == 303
+
+
+class _SigningIn(BaseHTTPRequestHandler):
+    """Names the user of the query `?user=`, or lets a request in without a name."""
+
+    def do_GET(self) -> None:
+        user = parse_qs(urlsplit(self.headers["X-Forwarded-Uri"]).query).get("user")
+        self.send_response(200)
+        if user:
+            self.send_header("Remote-User", user[0])
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+@pytest.fixture
+def signing_in() -> Iterator[int]:
+    """A server that Caddy asks who the user is."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _SigningIn)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_caddy_names_the_user_and_a_client_cannot(tmp_path: Path, office: World, signing_in: int) -> None:
+    options = ("--name", SITE, "--behind-proxy", "X-Forwarded-For", "--user-header", "Remote-User")
+    with (
+        serving(office, *options) as console,
+        caddy_for_console(tmp_path, console.port, 1, signing_in) as port,
+    ):
+        status, page = asked(port, "GET", "/?user=dana", Remote_User="mallory")
+        assert (status, '<span class="who">dana</span>' in page) == (200, True)
+        status, page = asked(port, "GET", "/", Remote_User="mallory")
+        assert (status, "did not name a user" in page) == (403, True)
+        assert asked(console.port, "GET", "/", Remote_User="mallory")[0] == 403

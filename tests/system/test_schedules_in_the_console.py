@@ -75,6 +75,8 @@ def test_a_campaign_is_scheduled_for_tomorrow_by_clicks_alone(
 
 def test_every_choice_has_a_page_without_faults(browser: Browser, world: World, sandbox: Sandbox) -> None:
     world.write(customers(4), campaign='[schedule]\ncron = "0 10 * * *"\n')
+    # So that the form for them is shown.
+    world.environment = {"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": ""}
     for size in ("desktop", "phone"):
         with serving(world) as served, screen(browser, size) as page:
             page.goto(f"http://127.0.0.1:{served.port}{served.link}")
@@ -83,6 +85,8 @@ def test_every_choice_has_a_page_without_faults(browser: Browser, world: World, 
                 look_at(page, f"more-{group}")
             page.goto(f"http://127.0.0.1:{served.port}{WHEN}/people")
             look_at(page, "people")
+            page.goto(f"http://127.0.0.1:{served.port}/campaign/here/campaign/sender")
+            look_at(page, "sender-known")
             page.goto(f"http://127.0.0.1:{served.port}{WHEN}")
             page.get_by_label("By a pattern of my own").check()
             expect(page.get_by_label("At what time?")).to_be_hidden()

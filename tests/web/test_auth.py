@@ -307,6 +307,7 @@ def test_signing_in_leads_only_to_our_own_pages(given: str | None, target: str) 
         ("C:\\Users\\dana\\list.csv", "list.csv"),  # a path that Windows browsers send
         (".hidden.csv", "hidden.csv"),
         ("con.csv", "list.csv"),  # a device on Windows
+        ("COM¹ .tar.csv", "list.csv"),  # and this
         ("a\x00b\n.csv", "a_b_.csv"),
         ("Lucía.csv", "Lucía.csv"),  # letters of other languages stay
         ("x" * 300 + ".csv", "x" * 100 + ".csv"),  # too long for a file system

@@ -142,6 +142,7 @@ def test_a_malformed_address_is_not_our_mistake(served: Served, path: str, statu
         ("/campaigns", f"{FORM}; charset=base64", b"&name=attack"),  # no encoding of text
         ("/campaigns", FORM, b"&name=\xff"),
         ("/campaigns", FORM, b"&name=%00"),
+        ("/campaigns", FORM, b"&name=NUL"),  # a device on Windows
         ("/campaigns", FORM, b"&name=" + b"x" * 5000),
         ("/campaigns", FORM, b"&name=" + b"%f0%a0%80%80" * 100),  # 400 bytes
         ("/campaigns", FORM, b"&name=attack" + b"&a=1" * 5000),

@@ -143,3 +143,19 @@ def test_a_department_is_saved_once_and_picked_by_its_name(bare: World) -> None:
         before = (bare.folder / "other.toml").read_bytes()
         clicker.post("/campaign/here/other/sender", {"department": "no id!"})
         assert (bare.folder / "other.toml").read_bytes() == before
+
+
+def test_who_gets_tests_is_remembered_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    with serving(World(folder).write(customers(2))) as served:
+        clicker = served.signed_in()
+        check, page = clicker.check("/campaign/here/campaign")
+        form = {"nonce": page.hidden("nonce"), "customer": "my-own-id", "tester": "Dana"}
+        assert clicker.submit(f"{check}/trial", form).status == 303
+        # In every browser and for every campaign of the folder.
+        page = served.signed_in().get(check)
+        assert 'name="customer" value="my-own-id" checked> Dana' in page.text
+        other = {"nonce": page.hidden("nonce"), "customer": "", "new_customer": "an id!", "tester": "Eve"}
+        assert "copy your own customer id" in clicker.post(f"{check}/trial", other).plain
+        assert "Eve" not in clicker.get(check).plain

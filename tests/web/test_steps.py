@@ -147,7 +147,7 @@ def test_the_states_follow_the_files(served: Served, new_world: World) -> None:
     assert states_of(wrong) == {**dict.fromkeys(NAMES, "not-yet"), "text": "attention"}
     assert "Next: Text" in wrong.plain
 
-    text.write_text('{% include "footer.txt" %} {{ first_name }}', encoding="utf-8")
+    text.write_text("It's {{ first_name }} {% include 'footer.txt' %} isn't it", encoding="utf-8")
     (new_world.folder / "footer.txt").write_text("Bye {{ last_name }}", encoding="utf-8")
     assert states_of(checked(clicker))["text"] == "attention"
     (new_world.folder / "footer.txt").write_text("Bye", encoding="utf-8")

@@ -265,6 +265,7 @@ def test_a_wrong_value_is_said_next_to_its_field_and_kept(
     error = re.search(rf'<p id="{at.replace(".", "-")}-error".*?</p>', page.text, re.DOTALL)
     assert error is not None, page.plain
     assert words in error[0]
+    assert "crontab" not in page.plain
     for name, text in fields.items():
         assert not text or f'value="{text}"' in page.text or f"selected>{text}" in page.text, name
     assert form.file.read_bytes() == before
@@ -346,8 +347,58 @@ def test_a_wrong_setting_is_kept_on_its_page(form: Form) -> None:
     form.clicker.post(f"{WHEN}/more/safety", {"discard": "yes"})
 
 
+def test_a_problem_calls_fields_by_their_labels(form: Form) -> None:
+    form.save({"recipients.max_messages": "2"}, "/more/again")
+    page = form.clicker.get(f"{WHEN}/more/again")
+    assert "Needs “Number of days for that limit” too." in page.plain
+    assert "max_messages_days too" not in page.plain
+    form.clicker.post(f"{WHEN}/more/again", {"discard": "yes"})
+
+
 def test_pages_of_a_schedule_need_one(form: Form) -> None:
     assert form.clicker.get(f"{WHEN}/more/starts").status == 404
     form.save({"start": "repeat", "repeat": "daily", "time": "10:00"})
     assert "If the computer was off" in form.clicker.get(f"{WHEN}/more/starts").plain
     assert form.clicker.get(f"{WHEN}/more/nothing").status == 404
+
+
+def test_a_guard_that_refuses_is_named_as_on_its_page(form: Form) -> None:
+    form.save({"guards.max_texts": "2"}, "/more/safety")
+    page = form.clicker.wait("/campaign/here/campaign", "3 texts would be sent")
+    assert "“Not more texts than” is 2, but 3 texts would be sent." in page.plain
+    assert "raise that under When, Safety checks" in page.plain
+    assert "guards" not in page.plain
+
+
+def test_files_with_people_to_skip_are_added_and_taken_out(form: Form) -> None:
+    page = f"{WHEN}/people"
+    added = form.clicker.upload(page, "closed.csv", b"Customer UUID\ncustomer-0\ncustomer-1\n")
+    assert "closed.csv names 2 people. They get no text from this campaign." in added.plain
+    assert form.data["recipients"]["suppress"] == ["closed.csv"]
+    form.clicker.wait("/campaign/here/campaign", "1 text ready to send")
+    text = form.file.read_text(encoding="utf-8")
+    form.file.write_text(
+        text.replace('suppress = ["closed.csv"]', 'suppress = [\n  "closed.csv", # sold\n]'), encoding="utf-8"
+    )
+    form.clicker.upload(page, "more.csv", b"Phone\n312-500-0002\n")
+    assert form.data["recipients"]["suppress"] == ["closed.csv", "more.csv"]
+    assert '"closed.csv", # sold' in form.file.read_text(encoding="utf-8")
+
+    before = form.file.read_bytes()
+    for name, content, words in (
+        ("nobody.csv", b"Color\nred\n", "needs a column"),
+        ("lost.csv", b"Phone\n5.55E+09\n", "lost.csv"),
+        ("notes.docx", b"x", "not a list"),
+    ):
+        refused = form.clicker.upload(page, name, content)
+        assert "Nothing was changed." in refused.plain
+        assert words in refused.plain
+        assert form.file.read_bytes() == before
+
+    path = form.file.parent / "more.csv"
+    taken = form.clicker.post(f"{page}/remove", {"path": str(path)})
+    assert "more.csv is not used any more" in taken.plain
+    assert form.data["recipients"]["suppress"] == ["closed.csv"]
+    form.clicker.post(f"{page}/remove", {"path": str(form.file.parent / "closed.csv")})
+    assert "suppress" not in form.data.get("recipients", {})
+    assert path.exists()

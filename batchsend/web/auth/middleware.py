@@ -127,7 +127,7 @@ class Auth:
     def set_cookie(self, response: web.StreamResponse, request: web.Request, cookie: str) -> None:
         """Gives the browser its session's cookie."""
         response.set_cookie(
-            self.cookie, cookie, httponly=True, samesite="Lax", path="/", secure=_is_secure(request)
+            self.cookie, cookie, httponly=True, samesite="Lax", path="/", secure=is_secure(request)
         )
 
     def device_of(self, request: web.Request, name: str) -> str | None:
@@ -144,7 +144,7 @@ class Auth:
             samesite="Strict",
             path="/login",
             max_age=_DEVICE_LASTS,
-            secure=_is_secure(request),
+            secure=is_secure(request),
         )
 
 
@@ -305,6 +305,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_secure(request: web.Request) -> bool:
+def is_secure(request: web.Request) -> bool:
     """Does the browser use TLS, to this server or to a proxy? A false header harms only the sender's own cookie."""
     return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"

@@ -28,7 +28,8 @@ from batchsend.web.queries import history_version
 
 #: A check whose process was killed is started again, this often.
 _TRIES = 3
-_QUOTED = re.compile(r"[\"']([^\"'\n]{1,200})[\"']")
+_STATEMENT = re.compile(r"\{%.*?%\}", re.DOTALL)
+_QUOTED = (re.compile(r'"([^"\n\0]{1,200})"'), re.compile(r"'([^'\n\0]{1,200})'"))
 _LARGEST_TEXT = 1_000_000
 
 
@@ -50,6 +51,7 @@ def present_check(
         try:
             state = jobs.state(name)
         except NotFoundError:
+            jobs.delete_old()
             request = JobRequest(kind="check", campaign=str(file.path), ledger=folder.ledger, user=user)
             jobs.start_in_background(name, request, environment)
             return name, JobState()
@@ -91,14 +93,16 @@ def _files(campaign: Campaign) -> Iterator[Path]:
 
 
 def _named_in(template: Path) -> list[Path]:
-    """Returns the files of its folder that a template names in quotes: among them are those that it includes."""
+    """Returns what a template names in quotes, as files of its folder: those that it includes are among them."""
     try:
         if template.stat().st_size > _LARGEST_TEXT:
             return []
-        names = _QUOTED.findall(template.read_text(encoding="utf-8", errors="replace"))
+        text = template.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    return [file for name in names if (file := template.parent / name).is_file()]
+    statements = "\n".join(_STATEMENT.findall(text))
+    names = {Path(name) for quoted in _QUOTED for name in quoted.findall(statements)}
+    return [template.parent / name for name in names if not name.is_absolute() and ".." not in name.parts]
 
 
 def _stamp(file: Path) -> tuple[str, int, int] | str:

@@ -16,6 +16,8 @@ from batchsend.settings import require_credentials
 from batchsend.statuses import Status
 from batchsend.utils.wording import row_count
 from batchsend.web.jobs.registry import JobState
+from batchsend.web.more_settings import guard_in_words
+from batchsend.web.start_choice import start_words
 from batchsend.web.steps import (
     CHECK,
     COLUMNS,
@@ -45,7 +47,8 @@ def refusals_by_step(start: Start, plan: Plan) -> list[Problem]:
         *_refusal(SENDER, lambda: refuse_sample_ids(start.campaign), _SAMPLE_IDS),
         *_refusal(SENDER, lambda: require_credentials(start.settings)),
     ]
-    return [*found, *(Problem(_step_of_guard(text), text) for text in guard_refusals(start, plan))]
+    guards = (Problem(_step_of_guard(text), guard_in_words(text)) for text in guard_refusals(start, plan))
+    return [*found, *guards]
 
 
 def _refusal(step: str, check: Callable[[], object], sentence: str = "") -> Iterator[Problem]:
@@ -123,4 +126,5 @@ def _columns_note(plan: Plan) -> str:
 def when_note(campaign: Campaign) -> str:
     """Says in a few words when a campaign is sent."""
     hours = "in quiet hours texts wait" if campaign.sending.quiet_hours is not None else "at any hour"
-    return f"{'by its schedule' if campaign.schedule is not None else 'when you start it'}, {hours}"
+    start = start_words(campaign.schedule) if campaign.schedule is not None else "when you start it"
+    return f"{start}; {hours}"

@@ -26,7 +26,7 @@ from batchsend.runs.api import prepare
 from batchsend.runs.approval import approve as record_approval
 from batchsend.runs.approval import ask_for_approval
 from batchsend.runs.approval import refuse as record_refusal
-from batchsend.web.auth.middleware import session
+from batchsend.web.auth.middleware import is_secure, session
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.jobs.to_approve import ToApprove
@@ -131,7 +131,7 @@ async def show(request: web.Request) -> web.Response:
         found=found,
         covered=known is not None and _covers(known, asked.approval),
         is_own=is_same_person(asked.approval.asked_by, current.user),
-        is_named=_is_named(request),
+        is_named=current.is_named,
         may_approve_after_all=is_same_person(asked.approval.refused_by or "", current.user),
         may_send=known is not None and known.approved_for(current.user) is not None,
         states=ApprovalState,
@@ -179,7 +179,7 @@ async def refuse(request: web.Request) -> web.Response:
 async def _answered(request: web.Request) -> tuple[_Asked, str]:
     """Returns the request that is answered, and the check that the person saw. Raises `BatchsendError`."""
     asked = await asyncio.to_thread(_asked, request)
-    if not _is_named(request):
+    if not session(request).is_named:
         raise BatchsendError(
             "You came in by a link, so this console does not know who you are, and nothing was answered. Sign in "
             "with a name: batchsend web-users add NAME"
@@ -236,11 +236,5 @@ def _person(request: web.Request) -> Person:
     return Person(session(request).user, socket.gethostname())
 
 
-def _is_named(request: web.Request) -> bool:
-    """Has the user signed in with a name of their own?"""
-    return session(request).password_version is not None
-
-
 def _link(request: web.Request, path: str) -> str:
-    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
-    return f"{'https' if scheme == 'https' else 'http'}://{request.host}{path}"
+    return f"{'https' if is_secure(request) else 'http'}://{request.host}{path}"

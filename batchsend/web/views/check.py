@@ -25,6 +25,7 @@ from batchsend.web.jobs.confirmation import FIRST
 from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_of
 from batchsend.web.queries import campaign_ledger
 from batchsend.web.rendering import page, part, trusted
+from batchsend.web.senders import TESTER, Senders
 from batchsend.web.steps import CHECK
 from batchsend.web.views.approval import approval_of_check
 from batchsend.web.views.campaigns import FOLDER
@@ -154,6 +155,7 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
         used=await asyncio.to_thread(jobs.is_used, f"{check.name}.{SENT}"),
         nonce=secrets.token_urlsafe(8),
         customer=request.cookies.get(_CUSTOMER_COOKIE, ""),
+        testers=(await asyncio.to_thread(Senders(request.app[FOLDER].state).known))[TESTER],
     )
 
 
@@ -229,7 +231,10 @@ async def trial(request: web.Request) -> web.Response:
     """Sends one text to the user."""
     check = await asyncio.to_thread(_check, request)
     form = await request.post()
-    customer, row = str(form.get("customer", "")).strip(), str(form.get("row", "")).strip()
+    customer, new, row, name = (
+        str(form.get(field, "")).strip() for field in ("customer", "new_customer", "row", "tester")
+    )
+    customer = customer or new
     if not API_UUID.fullmatch(customer):
         return await _page(
             request,
@@ -237,6 +242,8 @@ async def trial(request: web.Request) -> web.Response:
         )
     if row and not (row.isdecimal() and int(row[:9]) > 1):
         return await _page(request, problem=f'No test was sent: the list has no row "{row[:20]}".')
+    if name:
+        await asyncio.to_thread(Senders(request.app[FOLDER].state).keep, TESTER, customer, name)
     response = await _start(
         request,
         check,

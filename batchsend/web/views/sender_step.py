@@ -46,7 +46,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _senders(request: web.Request) -> Senders:
-    return Senders(request.app[FOLDER].state / "senders.json")
+    return Senders(request.app[FOLDER].state)
 
 
 def _present(campaign: Campaign, kind: str) -> str:

@@ -16,7 +16,7 @@ from batchsend.errors import BatchsendError
 from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import NotFoundError
-from batchsend.web.key_fields import UNIT_WORDS, changes_of
+from batchsend.web.key_fields import UNIT_WORDS, changes_of, in_words
 from batchsend.web.more_settings import SPEED, SettingsGroup, groups_of
 from batchsend.web.rendering import part
 from batchsend.web.scheduler import SCHEDULER, SchedulerState
@@ -177,7 +177,9 @@ def _errors(error: BatchsendError, form: Form) -> dict[str, str]:
     found = errors_of(error, [*form, "schedule.cron", *_FIELDS_OF_KEYS])
     if "schedule.cron" in found:
         own = form.get("repeat") == OWN
-        found["cron" if own else "time"] = found.pop("schedule.cron")
+        # The page explains the fields.
+        problem = found.pop("schedule.cron").replace(" as in crontab(5)", "")
+        found["cron" if own else "time"] = problem
     return {_FIELDS_OF_KEYS.get(field, field): sentence for field, sentence in found.items()}
 
 
@@ -217,7 +219,9 @@ async def save_more(request: web.Request) -> web.Response:
     try:
         await change_keys(request, found.file, changes_of(group.fields, form, campaign))
     except BatchsendError as error:
-        raise refuse(request, form, errors_of(error, [field.name for field in group.fields])) from error
+        raise refuse(
+            request, form, in_words(errors_of(error, [one.name for one in group.fields]), group.fields)
+        ) from error
     raise saved(request, found.file, WHEN, f"{group.title}: saved.", to=f"{found.file.url}/{WHEN}#more")
 
 
