@@ -34,6 +34,7 @@ from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
 from batchsend.web.connections import Connection, Limits, RequestRefusedError
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
+from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
@@ -177,7 +178,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[login.LINES] = login.lines()
     app[login.BY_LINK] = not options.shared
     app[READERS] = readers = Readers(folder.only_below)
-    app[JOBS] = Jobs(folder.state, readers, folder.only_below)
+    app[JOBS] = Jobs(folder.state, readers, run_check, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()

@@ -18,6 +18,7 @@ from world import World, customers
 
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import read_list
+from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import Readers
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.uploads import fingerprint, save
@@ -460,7 +461,7 @@ def checked_by_its_job(world: World, campaign: str, only_below: Path | None = No
 
     async def check() -> tuple[JobState, bool]:
         readers = Readers(only_below)
-        jobs = Jobs(folder, readers, only_below)
+        jobs = Jobs(folder, readers, run_check, only_below)
         name = jobs.new_name()
         request = JobRequest("check", str(file), None, "dana")
         await asyncio.to_thread(jobs.start, name, request, world.env())

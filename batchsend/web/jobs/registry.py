@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -92,10 +92,18 @@ class JobState:
 class Jobs:
     """The jobs of one server.
 
-    `folder`: where their files are; `readers`: make the checks; `only_below`: as in `JobRequest`, for all jobs.
+    `folder`: where their files are; `readers`: make the checks, with `run_check`, which gets the file of the request
+    and the user's name; `only_below`: as in `JobRequest`, for all jobs.
     """
 
-    def __init__(self, folder: Path, readers: Readers, only_below: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        readers: Readers,
+        run_check: Callable[[Path, str | None], None],
+        only_below: Path | None = None,
+    ) -> None:
+        self._run_check = run_check
         self._folder = folder
         self._readers = readers
         self._only_below = only_below
@@ -122,10 +130,8 @@ class Jobs:
             only_below = str(self._only_below) if self._only_below is not None else None
             json.dump({**asdict(request), "only_below": only_below}, opened)
         if request.kind == CHECK:
-            from batchsend.web.jobs.process import run_check
-
             user = environment.get("LOGNAME")
-            self._checks[name] = self._readers.begin_soon(request.user, CHECK, run_check, file, user)
+            self._checks[name] = self._readers.begin_soon(request.user, CHECK, self._run_check, file, user)
             return True
         try:
             self._children[name] = ChildProcess(
