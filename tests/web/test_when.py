@@ -394,6 +394,7 @@ def test_files_with_people_to_skip_are_added_and_taken_out(form: Form) -> None:
         assert "Nothing was changed." in refused.plain
         assert words in refused.plain
         assert form.file.read_bytes() == before
+        assert not (form.file.parent / name).exists()
 
     path = form.file.parent / "more.csv"
     taken = form.clicker.post(f"{page}/remove", {"path": str(path)})

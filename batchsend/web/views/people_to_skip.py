@@ -41,12 +41,16 @@ async def upload(request: web.Request) -> web.Response:
     if not isinstance(part, BodyPartReader) or not part.filename:
         raise refuse(request, {}, {"file": "No file was chosen. Choose a file or drop it on the field."})
     try:
-        saved = (await save_upload(request, part, file.path.parent)).path
-        people = await _add(request, file, saved)
+        saved = await save_upload(request, part, file.path.parent)
+        try:
+            people = await _add(request, file, saved.path)
+        except BatchsendError:
+            await asyncio.to_thread(saved.remove)
+            raise
     except BatchsendError as error:
         raise refuse(request, {}, {"file": f"{error}\nNothing was changed."}) from error
     who = "1 person" if people == 1 else f"{people:,} people"
-    session(request).notify(f"{saved.name} names {who}. They get no text from this campaign.")
+    session(request).notify(f"{saved.path.name} names {who}. They get no text from this campaign.")
     raise web.HTTPSeeOther(request.path)
 
 
