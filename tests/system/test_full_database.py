@@ -61,7 +61,7 @@ def server(world: World) -> Iterator[FullServer]:
         yield FullServer(world, running.port)
 
 
-@pytest.mark.parametrize("free", [1, 3])
+@pytest.mark.parametrize("free", [2, 3])
 def test_a_run_goes_on_although_others_hold_the_connections(
     server: FullServer, sandbox: Sandbox, free: int
 ) -> None:
