@@ -83,6 +83,9 @@ bench-cluster: $(TOOLS) $(BENCH_TOOLS) ## measure sending on a PostgreSQL ledger
 bench-callbacks: $(TOOLS) ## compare the updates recorded per second with a handler that records nothing
 	$(BIN)/python benchmarks/callbacks.py
 
+bench-web: $(TOOLS) ## measure the console's pages while another user reads, checks and uploads 100,000 rows
+	$(BIN)/python benchmarks/web_pages.py
+
 fuzz: $(TOOLS) ## read randomly damaged lists of all formats, for 10 minutes; MINUTES=60 takes longer
 	$(BIN)/python tests/scripts/fuzz_readers.py --minutes $(or $(MINUTES),10) --start $(or $(START),0)
 
@@ -128,4 +131,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster soak replay bench bench-rates bench-cluster bench-callbacks lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system crash crash-cluster soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean

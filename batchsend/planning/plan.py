@@ -42,10 +42,13 @@ from batchsend.planning.waiting import (
     rows_without_hours,
     waiting_until,
 )
+from batchsend.utils.progress import step
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
 #: The number of a plan's only run in its scratch ledger.
 SCRATCH_RUN = 0
+#: The part of the time of planning that reading the list takes.
+_READ = 0.4
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
 
 def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     campaign = request.campaign
-    sources = read_sources(campaign)
+    with step(0.0, _READ):
+        sources = read_sources(campaign)
     fingerprint = sources.customers.fingerprint()
     identity = Identity(
         name=campaign.name,
@@ -165,7 +169,8 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     history = History(
         ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
     )
-    remarks = _plan_rows(request, sources, history, scratch, continues=run is not None)
+    with step(_READ, 1.0):
+        remarks = _plan_rows(request, sources, history, scratch, continues=run is not None)
     # A long list whose run is nearly done is still a long list.
     in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + remarks.kept
     wait_rules = _wait_rules(request, history)
@@ -231,8 +236,11 @@ def _plan_rows(
         resend=resend,
         continues=continues,
     )
+    done, rows = 0, sources.customers.rows
     for chunk in sources.customers.chunks(sources.used):
-        _store(scratch, planner.plan(chunk))
+        before, done = done, done + len(chunk.frame)
+        with step(before / rows, done / rows):
+            _store(scratch, planner.plan(chunk))
     index_plan(scratch)
     if planner.texted_before and request.campaign.recipients.duplicate_phones == "skip":
         skip_texted_phones(scratch, SCRATCH_RUN)

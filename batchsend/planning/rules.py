@@ -33,6 +33,7 @@ from batchsend.planning.row_frame import (
     stop_damaged,
 )
 from batchsend.statuses import Code
+from batchsend.utils.progress import report
 from batchsend.utils.timestamps import to_text
 
 #: The longest text that carriers and the API accept, in characters.
@@ -43,9 +44,10 @@ Rule = Callable[[pd.DataFrame, Context], pd.DataFrame]
 def judge(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     """`rows` with all that the rules find out, in the same order. A row without a `code` can be sent."""
     stopped = []
-    for rule in RULES:
+    for number, rule in enumerate(RULES):
         if rows.empty:
             break
+        report(number, len(RULES))
         found = rule(rows, context)
         for name in found.columns:
             if len(found) == len(rows):

@@ -16,6 +16,7 @@ from batchsend.ledger.schema import messages
 from batchsend.planning.approval import given_words
 from batchsend.reports.table import NUMBER_HEADERS, ResultRow, column_headers, local_time, values
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
+from batchsend.utils.progress import counted
 from batchsend.utils.timestamps import for_people, from_text
 from batchsend.utils.wording import row_count
 
@@ -76,7 +77,8 @@ class RunResults:
         self.summary = [*heading, *self._approval_lines(), *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
-        return map(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
+        rows = map(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
+        return counted(rows, self.row_count)
 
     def to_frame(self) -> pd.DataFrame:
         """The rows with `COLUMNS` around the list's own; the index has the row numbers.

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 #: Takes the part that is done, from 0 to 1.
 Listener = Callable[[float], None]
 
+T = TypeVar("T")
+#: Items between two reports.
+_EVERY = 500
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
@@ -20,6 +24,18 @@ def report(done: int, total: int) -> None:
     listener = _listener.get()
     if listener is not None and total > 0:
         listener(min(done / total, 1.0))
+
+
+def counted(items: Iterator[T], total: int) -> Iterator[T]:
+    """Reports how many of `total` items were taken."""
+    return items if _listener.get() is None else _counted(items, total)
+
+
+def _counted(items: Iterator[T], total: int) -> Iterator[T]:
+    for number, item in enumerate(items):
+        if number % _EVERY == 0:
+            report(number, total)
+        yield item
 
 
 @contextmanager

@@ -46,14 +46,16 @@ def message_of(error: BatchsendError) -> str:
     return error.problem if isinstance(error, IdentityError) else str(error)
 
 
-def page(request: web.Request, name: str, /, *, status: int = 200, **values: Any) -> web.Response:
-    """Renders a page as a response to this request."""
+def page(
+    request: web.Request, name: str, /, *, status: int = 200, reloads: bool = False, **values: Any
+) -> web.Response:
+    """Renders a page as a response to this request. `reloads`: it loads itself again, so its notices are kept."""
     session = request.get("session")
     html = _render(
         name,
         session=session,
         csrf=session.csrf if session else "",
-        notices=session.take_notices() if session else [],
+        notices=[] if session is None else session.notices if reloads else session.take_notices(),
         shared=bool(request.app[AUTH].users.names()),
         path=request.path,
         **values,

@@ -7,7 +7,9 @@ import errno
 import os
 import socket
 import webbrowser
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
@@ -32,6 +34,7 @@ from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
 from batchsend.web.connections import Connection, Limits, RequestRefusedError
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
+from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
@@ -39,7 +42,16 @@ from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
-from batchsend.web.views import approval, campaign_file, campaigns, editing, login, run_actions, step_page
+from batchsend.web.views import (
+    approval,
+    campaign_file,
+    campaigns,
+    editing,
+    list_upload,
+    login,
+    run_actions,
+    step_page,
+)
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import check as checking
 from batchsend.web.views import history as history_page
@@ -52,6 +64,7 @@ DEFAULT_PORT = 8397
 _MORE_PORTS = 20
 #: Seconds that requests under way get when the server stops.
 _CLOSING = 2.0
+_THREADS = 32
 #: The largest form without a file, in bytes.
 _LARGEST_FORM = 4_000_000
 #: The file that sends the browser to the link.
@@ -164,17 +177,20 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
     app[login.LINES] = login.lines()
     app[login.BY_LINK] = not options.shared
-    app[READERS] = Readers(folder.only_below)
-    app[JOBS] = Jobs(folder.state, folder.only_below)
+    app[READERS] = readers = Readers(folder.only_below)
+    app[JOBS] = Jobs(folder.state, readers, run_check, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[list_upload.UPLOADS] = {}
+    app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS
     app[SCHEDULER] = Scheduler(folder)
     app.cleanup_ctx.append(tending)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
+    app.on_startup.append(_warm_up)
     app.on_cleanup.append(_close)
     app.add_routes(_routes())
     return app
@@ -203,6 +219,7 @@ def _routes() -> list[web.RouteDef]:
         web.post(f"{CAMPAIGN}/file/try", campaign_file.try_file),
         web.get(CHECK, checking.show),
         web.get(f"{CHECK}/progress", checking.progress),
+        web.post(f"{CHECK}/cancel", checking.cancel),
         web.post(f"{CHECK}/send", checking.send),
         web.post(f"{CHECK}/trial", checking.trial),
         web.post(f"{CHECK}/rehearse", checking.rehearse),
@@ -228,6 +245,12 @@ def _routes() -> list[web.RouteDef]:
 
 async def _end_streams(app: web.Application) -> None:
     app[run_page.ENDING].set()
+
+
+async def _warm_up(app: web.Application) -> None:
+    # Pages read files and ledgers in threads. One that waits for a locked ledger must not hold up the others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
+    app[READERS].warm_up()
 
 
 async def _close(app: web.Application) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import tempfile
 import unicodedata
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import BodyPartReader, web
@@ -23,6 +25,19 @@ LARGEST_LIST = 50 * 1024 * 1024
 _UNWANTED = re.compile(r"[^\w .()+,-]")
 _LONGEST_NAME = 100
 _MOST_NAMES = 1000
+
+
+@dataclass(frozen=True)
+class SavedList:
+    """An uploaded list next to its campaign. `is_new`: `False` if the same file was there already."""
+
+    path: Path
+    is_new: bool
+
+    def remove(self) -> None:
+        """Deletes the list, unless it was there already."""
+        if self.is_new:
+            _remove(self.path)
 
 
 class ChangedMeanwhileError(BatchsendError):
@@ -75,8 +90,8 @@ def replace_content(path: Path, content: bytes) -> None:
         ) from error
 
 
-async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) -> Path:
-    """Saves an uploaded list in the campaign's folder; returns its path.
+async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) -> SavedList:
+    """Saves an uploaded list in the campaign's folder.
 
     Raises `BatchsendError`, or `RequestRefusedError` if the upload breaks off.
     """
@@ -93,10 +108,10 @@ async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) 
                         f"{name}: has more than {LARGEST_LIST // 1024 // 1024} MB and was not saved. Save the list "
                         f"without pictures and other sheets, or as CSV."
                     )
-                file.write(chunk)
+                await asyncio.to_thread(file.write, chunk)
         if size == 0:
             raise BatchsendError(f"{name}: is empty and was not saved. Choose the file again.")
-        return _put(temporary, folder, name)
+        return await asyncio.to_thread(_put, temporary, folder, name)
     finally:
         _remove(temporary)
 
@@ -129,7 +144,7 @@ def _remove(file: Path) -> None:
         file.unlink()
 
 
-def _put(temporary: Path, folder: Path, name: str) -> Path:
+def _put(temporary: Path, folder: Path, name: str) -> SavedList:
     stem, _, ending = name.rpartition(".")
     digest = fingerprint(temporary.read_bytes())
     for number in range(1, _MOST_NAMES):
@@ -139,10 +154,10 @@ def _put(temporary: Path, folder: Path, name: str) -> Path:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             if path.is_file() and not path.is_symlink() and fingerprint(path.read_bytes()) == digest:
-                return path
+                return SavedList(path, is_new=False)
             continue
         temporary.replace(path)
-        return path
+        return SavedList(path, is_new=True)
     raise BatchsendError(
         f"{name}: there are too many files with this name. Rename the list and choose it again."
     )

@@ -90,16 +90,21 @@ class Clicker:
     def _follow(self, answer: Answer) -> Answer:
         while answer.status == 303:
             answer = self.raw("GET", urlsplit(answer.headers["Location"])._replace(fragment="").geturl())
+        deadline = time.monotonic() + 60
+        while self._is_being_read(answer):
+            assert time.monotonic() < deadline, answer.plain
+            time.sleep(0.1)
+            answer = self.raw("GET", answer.url)
         self.page = answer
         return answer
 
+    @staticmethod
+    def _is_being_read(answer: Answer) -> bool:
+        return re.search(r'action="[^"]*/list/(upload/)?cancel"', answer.text) is not None
+
     def get(self, path: str) -> Answer:
         """Loads a page, and loads it again until its list has been read."""
-        deadline = time.monotonic() + 60
-        while 'id="reading"' in (answer := self._follow(self.raw("GET", path))).text:
-            assert time.monotonic() < deadline, answer.plain
-            time.sleep(0.1)
-        return answer
+        return self._follow(self.raw("GET", path))
 
     def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
         """Sends a form with the token of the current page, or of the first page."""
@@ -114,6 +119,11 @@ class Clicker:
         return self.raw("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
 
     def upload(self, path: str, name: str, content: bytes, *, token: str | None = None) -> Answer:
+        """Sends a file, and returns the page after it has been read."""
+        return self._follow(self.send_file(path, name, content, token=token))
+
+    def send_file(self, path: str, name: str, content: bytes, *, token: str | None = None) -> Answer:
+        """Sends a file and does not follow the redirect."""
         token = self.token() if token is None else token
         body = (
             (
@@ -125,7 +135,7 @@ class Clicker:
             + f"\r\n--{_BOUNDARY}--\r\n".encode()
         )
         headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        return self._follow(self.raw("POST", path, body, headers))
+        return self.raw("POST", path, body, headers)
 
     def token(self) -> str:
         return (self.page or self.get("/")).csrf

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -503,3 +504,96 @@ def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, site: Si
         page.get_by_label("Type the number of texts").press("Enter")
         # Nothing was chosen or typed, so the browser does not send the form.
         expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()
+
+
+def long_list(folder: Path) -> tuple[World, Path]:
+    """Writes a campaign with a list that takes seconds to be read, and another one that takes seconds to be sent."""
+    folder.mkdir()
+    world = World(folder).write(customers(3))
+    rows = [
+        [f"customer-{number}", "ANN", f"(312) {200 + number // 10000}-{number % 10000:04}"]
+        for number in range(400_000)
+    ]
+    write_rows(folder / "customers.csv", ["Customer UUID", "First Name", "Phone"], rows)
+    return world, write_rows(
+        folder.parent / "may.csv", ["Customer UUID", "First Name", "Phone"], rows[:50_000]
+    )
+
+
+def check_waiting(page: Page, name: str) -> None:
+    """Looks at a page that waits: its percentage, its accessibility, its picture."""
+    bar = page.get_by_role("progressbar", name=re.compile(r": \d+%"))
+    expect(bar).to_be_visible()
+    save_picture(page, name)
+    checked = Axe().run(page)
+    assert checked.violations_count == 0, checked.generate_report()
+
+
+def save_picture(page: Page, name: str) -> None:
+    folder = os.environ.get("BATCHSEND_PICTURES")
+    if folder is not None:
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def test_reading_and_checking_a_long_list_show_a_percentage_and_can_be_canceled(
+    browser: Browser, tmp_path: Path
+) -> None:
+    world, _ = long_list(tmp_path / "dealership")
+    with serving(world) as served, tab_of(browser, served) as tab:
+        campaign = "/campaign/here/campaign"
+        page = tab.go(campaign)
+        page.get_by_role("link", name="List").first.click()
+        expect(page.locator("label[for=bar]")).to_contain_text("Reading the list")
+        check_waiting(page, "waiting-list")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page).to_have_url(re.compile(f"{campaign}$"))
+
+        page = tab.go(f"{campaign}/list")
+        expect(page.get_by_role("heading", name="The list was not read")).to_be_visible()
+        page.get_by_role("button", name="Read the list").click()
+        # Without a reload by the user.
+        expect(page.get_by_text("400,000 rows").first).to_be_visible()
+
+        page = tab.go(f"{campaign}/check")
+        expect(page.get_by_role("heading", name="Checking the campaign")).to_be_visible()
+        check_waiting(page, "waiting-check")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page).to_have_url(re.compile(f"{campaign}$"))
+        page = tab.go(f"{campaign}/check")
+        expect(page.get_by_role("alert")).to_contain_text("The check was canceled")
+        assert tab.errors == []
+
+
+def test_sending_a_list_to_the_server_shows_a_percentage_and_can_be_canceled(
+    browser: Browser, tmp_path: Path
+) -> None:
+    world, other = long_list(tmp_path / "dealership")
+    write_rows(
+        world.folder / "customers.csv",
+        ["Customer UUID", "First Name"],
+        [["customer-1", "ANN"], ["c-2", "BOB"]],
+    )
+    with serving(world) as served, tab_of(browser, served) as tab:
+        page = tab.go("/campaign/here/campaign/list")
+        expect(page.get_by_text("2 rows").first).to_be_visible()
+        devtools = tab.context.new_cdp_session(page)
+        devtools.send("Network.enable")
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+        devtools.send("Network.emulateNetworkConditions", slow)
+        use_list(page, other)
+        expect(page.get_by_role("progressbar", name=re.compile(r"Sending may.csv: \d+%"))).to_be_visible()
+        save_picture(page, "waiting-upload")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("button", name="Use this list")).to_be_visible()
+        deadline = time.monotonic() + 60
+        while left := list(world.folder.glob(".batchsend-*.tmp")):
+            assert time.monotonic() < deadline, left
+            page.wait_for_timeout(50)
+        assert not (world.folder / "may.csv").exists()
+
+        devtools.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+        use_list(page, other)
+        expect(page.get_by_text("may.csv is now the campaign's list")).to_be_visible()
+        expect(page.get_by_text("50,000 rows").first).to_be_visible()
+        # htmx logs a request that the user gave up as an error.
+        assert [error for error in tab.errors if not error.startswith("htmx:")] == []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from web_client import serving
+from web_client import Served, serving
 from world import World, customers
 
 from batchsend.errors import BatchsendError
@@ -107,23 +108,145 @@ def test_a_crash_is_an_error_of_that_call_only() -> None:
     with_readers(test)
 
 
-def readers_of(server: psutil.Process) -> list[psutil.Process]:
-    return [child for child in server.children() if "--reader" in " ".join(child.cmdline())]
+def readers_of(server: Served) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if "--reader" in " ".join(child.cmdline())]
+
+
+ENDLESS = "/campaign/here/endless"
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> World:
+    """Two campaigns: the list of the second one takes forever to be read."""
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    world = World(folder).write(customers(3))
+    os.mkfifo(folder / "endless.csv")
+    text = (folder / "campaign.toml").read_text(encoding="utf-8")
+    text = text.replace("customers.csv", "endless.csv").replace("Spring", "Endless")
+    (folder / "endless.toml").write_text(text, encoding="utf-8")
+    return world
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("what", [signal.SIGKILL, signal.SIGTERM])
-def test_readers_end_with_their_server(world: World, what: signal.Signals) -> None:
-    """One that waits for work, and one that is in the middle of it."""
-    world.write(customers(3))
-    os.mkfifo(world.folder / "endless.csv")
-    text = (world.folder / "campaign.toml").read_text(encoding="utf-8")
-    (world.folder / "endless.toml").write_text(text.replace("customers.csv", "endless.csv"), encoding="utf-8")
-    with serving(world) as served:
+def test_readers_end_with_their_server(endless: World, what: signal.Signals) -> None:
+    """Those that wait for work, and those that are in the middle of it."""
+    with serving(endless) as served:
         clicker = served.signed_in()
-        assert "Reading the list" in clicker.raw("GET", "/campaign/here/endless/list").plain
-        clicker.wait("/campaign/here/campaign/list", "3 rows")
-        found = readers_of(psutil.Process(served.process.pid))
-        assert len(found) == 2
+        clicker.check("/campaign/here/campaign")
+        for _ in range(3):
+            assert "Reading the list" in clicker.raw("GET", f"{ENDLESS}/list").text
+        found = readers_of(served)
+        assert len(found) > 1
         os.kill(served.process.pid, what)
         assert psutil.wait_procs(found, timeout=60)[1] == []
+
+
+@pytest.mark.system
+def test_reading_a_list_can_be_canceled_and_begun_again(endless: World) -> None:
+    with serving(endless) as served:
+        clicker = served.signed_in()
+        waiting = clicker.raw(
+            "GET", f"{ENDLESS}/columns", headers={"Referer": f"{clicker.origin}{ENDLESS}/text"}
+        )
+        assert "Reading the list" in waiting.plain
+        assert waiting.hidden("back") == f"{ENDLESS}/text"
+        assert "Reading the list" in clicker.raw("GET", f"{ENDLESS}/list/progress").plain
+        left = clicker.submit(f"{ENDLESS}/list/cancel", {"back": f"{ENDLESS}/text"})
+        assert (left.status, left.headers["Location"]) == (303, f"{ENDLESS}/text")
+        assert "The list was not read" in clicker.get(f"{ENDLESS}/columns").plain
+        assert "The list was not read" in clicker.get(f"{ENDLESS}/list").plain
+        assert clicker.raw("GET", f"{ENDLESS}/list/progress").headers["HX-Refresh"] == "true"
+        again = clicker.submit(f"{ENDLESS}/list/read", {"back": f"{ENDLESS}/list"})
+        assert again.status == 303
+        assert "Reading the list" in clicker.raw("GET", f"{ENDLESS}/list").plain
+
+
+@pytest.mark.system
+def test_a_check_can_be_canceled_and_made_again(endless: World) -> None:
+    with serving(endless) as served:
+        clicker = served.signed_in()
+        begun = clicker.submit(f"{ENDLESS}/check")
+        address = begun.headers["Location"]
+        waiting = clicker.raw("GET", address, headers={"Referer": f"{clicker.origin}{ENDLESS}"})
+        assert "Checking the campaign" in waiting.plain
+        assert waiting.hidden("back") == ENDLESS
+        before = readers_of(served)
+        left = clicker.submit(f"{address}/cancel", {"back": waiting.hidden("back")})
+        assert (left.status, left.headers["Location"]) == (303, ENDLESS)
+        assert "The check was canceled" in clicker.get(address).plain
+        assert len(readers_of(served)) < len(before)
+        # The same files are checked again only when the user asks for it.
+        again = clicker.submit(f"{ENDLESS}/check")
+        assert again.headers["Location"] != address
+        assert clicker.raw("GET", again.headers["Location"]).status in (200, 303)
+
+
+@pytest.mark.system
+def test_a_change_takes_the_place_of_a_check_that_is_under_way(endless: World) -> None:
+    file = endless.folder / "endless.toml"
+    with serving(endless) as served:
+        clicker = served.signed_in()
+        addresses = []
+        for number in range(4):
+            file.write_text(f"{file.read_text(encoding='utf-8')}# {number}\n", encoding="utf-8")
+            addresses.append(clicker.raw("GET", f"{ENDLESS}/check").headers["Location"])
+        last = addresses[-1]
+        assert len(set(addresses)) == 4
+        deadline = time.monotonic() + 60
+        while "Waiting for other checks" in (answer := clicker.raw("GET", last)).plain:
+            assert time.monotonic() < deadline, answer.plain
+        while "HX-Redirect" not in (answer := clicker.raw("GET", f"{addresses[0]}/progress")).headers:
+            assert time.monotonic() < deadline, answer.plain
+        assert answer.headers["HX-Redirect"] == f"{ENDLESS}/check"
+
+
+@pytest.mark.system
+def test_a_reading_holds_up_no_other_user(endless: World) -> None:
+    """One user has more to be read and checked than there are processes for one user."""
+    for name in ("ann", "bob"):
+        endless.run("web-users", "add", name, "--password-stdin", answer="four words are good\n")
+    with serving(endless) as served:
+        ann, bob = served.clicker(), served.clicker()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for clicker, name in ((ann, "ann"), (bob, "bob")):
+            clicker.raw("POST", "/login", f"name={name}&password=four+words+are+good".encode(), form)
+        for _ in range(10):
+            ann.submit(f"{ENDLESS}/check")
+        assert "Reading the list" in ann.raw("GET", f"{ENDLESS}/list").plain
+        assert "3 rows" in bob.get("/campaign/here/campaign/list").plain
+        assert "Nothing is sent by a check" not in bob.check("/campaign/here/campaign")[1].plain
+
+
+@pytest.mark.system
+def test_an_uploaded_list_waits_for_its_turn_and_can_be_canceled(endless: World) -> None:
+    """A user whose processes are all busy uploads a list."""
+    text = (endless.folder / "endless.toml").read_text(encoding="utf-8")
+    for number in range(3):
+        (endless.folder / f"endless-{number}.toml").write_text(text, encoding="utf-8")
+    page = "/campaign/here/campaign/list"
+    with serving(endless) as served:
+        clicker = served.signed_in()
+        for number in range(3):
+            assert "Cancel" in clicker.raw("GET", f"/campaign/here/endless-{number}/list").plain
+        content = b"Customer UUID,First Name\ncustomer-new,Ann\n"
+        assert clicker.send_file(page, "may.csv", content).status == 303
+        waiting = clicker.raw("GET", page)
+        assert "may.csv" in waiting.plain
+        assert "in the queue" in waiting.plain
+        assert "in the queue" in clicker.raw("GET", f"{page}/upload/progress").plain
+        assert (endless.folder / "may.csv").exists()
+        left = clicker.submit(f"{page}/upload/cancel")
+        assert (left.status, left.headers["Location"]) == (303, page)
+        assert "may.csv was not used, because you canceled it" in clicker.raw("GET", page).plain
+        assert not (endless.folder / "may.csv").exists()
+        assert 'list = "customers.csv"' in (endless.folder / "campaign.toml").read_text(encoding="utf-8")
+
+        # The same list again, and this time another one makes room for it.
+        assert clicker.send_file(page, "may.csv", content).status == 303
+        for number in range(3):
+            clicker.submit(f"/campaign/here/endless-{number}/list/cancel")
+        assert "may.csv is now the campaign's list" in clicker.get(page).plain
+        assert 'list = "may.csv"' in (endless.folder / "campaign.toml").read_text(encoding="utf-8")

@@ -7,19 +7,18 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, cycle
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 import pytest
 from web_client import Answer, Clicker, Served, refuse_to_start, serving
 from world import World, customers
 
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.list_preview import read_list
+from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import Readers
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.uploads import fingerprint, save
@@ -459,17 +458,21 @@ def checked_by_its_job(world: World, campaign: str, only_below: Path | None = No
     file = world.folder / "swapped.toml"
     file.write_text(campaign, encoding="utf-8")
     folder = world.folder / ".batchsend" / "web"
-    jobs = Jobs(folder, only_below)
-    name = jobs.new_name()
-    jobs.start(name, JobRequest("check", str(file), None, "dana"), world.env())
-    deadline = time.monotonic() + 60
-    while not (state := jobs.state(name)).is_over:
-        assert time.monotonic() < deadline, state
-        time.sleep(0.05)
-    with suppress(psutil.NoSuchProcess):
-        psutil.Process(state.process).wait(30)
-    jobs.state(name)
-    return state, (folder / f"{name}.html.json").exists()
+
+    async def check() -> tuple[JobState, bool]:
+        readers = Readers(only_below)
+        jobs = Jobs(folder, readers, run_check, only_below)
+        name = jobs.new_name()
+        request = JobRequest("check", str(file), None, "dana")
+        await asyncio.to_thread(jobs.start, name, request, world.env())
+        deadline = time.monotonic() + 60
+        while not (state := jobs.state(name)).is_over:
+            assert time.monotonic() < deadline, state
+            await asyncio.sleep(0.05)
+        await readers.close()
+        return state, (folder / f"{name}.html.json").exists()
+
+    return asyncio.run(check())
 
 
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])

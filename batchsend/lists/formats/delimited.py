@@ -26,6 +26,7 @@ from batchsend.lists.formats.delimiters import (
 )
 from batchsend.lists.formats.encodings import detect_encoding
 from batchsend.lists.source import FileSnapshot, ListOptions, cell_too_long
+from batchsend.utils.progress import report
 
 #: Characters of a line; a longer line is an error.
 MAX_LINE_LENGTH = 4 * 1024 * 1024
@@ -83,6 +84,7 @@ class TextSource:
                 for row, record in enumerate(records, number):
                     yield row, list(map(clean_cell, record))
                 number += len(records)
+                report(file.buffer.tell(), self.snapshot.size)
 
     def _plain(self, lines: list[str], text: str) -> list[list[str]] | None:
         """The records of the lines of `text`, if each has one record; None for other lines."""

@@ -178,11 +178,6 @@ def _is_title(headers: Sequence[str], top: Sequence[tuple[int, Sequence[str]]]) 
     return 2 * sum(map(bool, headers)) <= widest
 
 
-def check_list(path: Path, campaign_path: Path, content: bytes) -> None:
-    """Raises `ListError` if this file could not be the campaign's list, whatever its columns are called."""
-    _list(parse_campaign(campaign_path, content), path)
-
-
 def count_opt_outs(path: Path, region: str) -> int:
     """Returns how many rows of a file name someone to skip. Raises `ListError` if the file could lose one."""
     return sum(not row.is_empty for row in read_opt_outs(path, region).rows)

@@ -53,7 +53,7 @@ def present_check(
         except NotFoundError:
             jobs.delete_old()
             request = JobRequest(kind="check", campaign=str(file.path), ledger=folder.ledger, user=user)
-            jobs.start(name, request, environment)
+            jobs.start_in_background(name, request, environment)
             return name, JobState()
         if not state.lost:
             break

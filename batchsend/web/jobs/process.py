@@ -1,14 +1,16 @@
-"""The program of a job: one check, one start of sending or one test. `python -m batchsend.web.jobs FILE`
+"""The program of a job: one start of sending or one test. `python -m batchsend.web.jobs FILE`
 
-`registry` starts it and reads the state that it writes. It uses the same functions as the command line.
+`registry` starts it and reads the state that it writes. It uses the same functions as the command line. A check is a
+job that a reader makes, so that it ends with the server.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from batchsend.runs.start import (
 )
 from batchsend.runs.trial import Trial, send_trial
 from batchsend.sending.sender import Event
+from batchsend.utils.progress import step
 from batchsend.utils.protected_files import read_only_in
 from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
@@ -56,6 +59,8 @@ from batchsend.web.rendering import fragments, message_of
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
+#: The part of a check's time after which the plan is made, and after which its workbook is written.
+_PLANNED, _WRITTEN = 0.45, 0.8
 
 
 class _Job:
@@ -98,13 +103,16 @@ class _Job:
 def check(job: _Job) -> None:
     """Makes the dry run: writes the files of `batchsend preview`, and saves the page for the console."""
     campaign, start = _start(job.request)
-    with planned(start, lambda _seconds, _reason: job.report("settling")) as plan:
+    with ExitStack() as opened:
+        with step(0.0, _PLANNED):
+            plan = opened.enter_context(planned(start, lambda _seconds, _reason: job.report("settling")))
         # The number that the user types before sending is that of `--expect`.
         expecting = replace(start, options=replace(start.options, expect=plan.texts))
         refusals = refusals_by_step(expecting, plan)
         refused = [problem.sentence for problem in refusals]
         job.report("writing", texts=plan.texts)
-        workbook = write_preview(plan, preview_path(campaign, None))
+        with step(_PLANNED, _WRITTEN):
+            workbook = write_preview(plan, preview_path(campaign, None))
         facts = preview_page.gather(plan, str(workbook), refused)
         write_page(preview_path(campaign, None).with_suffix(".html"), preview_page.page(facts))
         in_console = replace(facts, in_console=True)
@@ -273,22 +281,37 @@ def _ignore(_event: Event) -> None:
     return None
 
 
+def run_check(file: Path, user: str | None) -> None:
+    """Makes the check of a request file, in a reader. `user`: who makes it, as `os_user` finds it."""
+    if user is None:
+        os.environ.pop("LOGNAME", None)
+    else:
+        os.environ["LOGNAME"] = user
+    _run(_Job(file))
+
+
 def main(arguments: list[str]) -> int:
-    """Does the job of the request file. Every error ends up in the job's state, as a sentence."""
+    """Does the job of the request file."""
     interrupt_on_signals()
     job = _Job(Path(arguments[0]))
     try:
         if job.request.only_below is not None:
             read_only_in(readable_below(Path(job.request.only_below)))
+        return _run(job)
+    except KeyboardInterrupt:
+        job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")
+        return Exit.INTERRUPTED
+
+
+def _run(job: _Job) -> int:
+    """Does a job. Every error ends up in the job's state, as a sentence."""
+    try:
         _KINDS[job.request.kind](job)
     except BatchsendError as error:
         anew = isinstance(error, IdentityError) and bool(error.option)
         facts = facts_of_error(error, _campaign(job.request))
         job.end(int(error.exit_code), message_of(error), can_start_anew=anew, **facts)
         return int(error.exit_code)
-    except KeyboardInterrupt:
-        job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")
-        return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
         job.end(
             Exit.STOPPED,

@@ -27,8 +27,8 @@ from batchsend.web.jobs.reader_process import DONE, GRACE, PREFIX, PROGRESS, Cal
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Processes of all users together. An idle one has 150 MB.
-_MOST = 4
+#: Processes of all users together. An idle one has 150 MB. One user gets half of them at most.
+_MOST = 6
 #: Seconds for one call. A person can cancel it before.
 _LONGEST = 1800.0
 #: Seconds after which an idle process ends.
@@ -52,12 +52,14 @@ class _CrashedError(Exception):
 class Reading(Generic[R]):
     """One call of a function in a reader.
 
-    `part`: how much of it is done, from 0 to 1. `ahead`: its place in the queue, from 1; 0 once it has a process.
+    `lane`: calls of one user with the same one run one after another. `part`: how much of it is done, from 0 to 1.
+    `ahead`: its place in the queue, from 1; 0 once it has a process.
     """
 
     user: str
     call: Call
     future: asyncio.Future[R]
+    lane: str = ""
     part: float = 0.0
     ahead: int = 0
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -89,6 +91,7 @@ class Readers:
     def __init__(self, only_below: Path | None = None, most: int = _MOST) -> None:
         self._only_below = only_below
         self._most = most
+        self.loop = asyncio.get_running_loop()
         self._idle: list[_Reader] = []
         self._waiting: list[Reading[Any]] = []
         self._running: list[Reading[Any]] = []
@@ -101,6 +104,20 @@ class Readers:
     def begin(self, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> Reading[R]:
         """Runs the function as soon as the user's turn comes."""
         return self._begin(user, None, _call(function, arguments, named))
+
+    def begin_soon(
+        self, user: str, lane: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs
+    ) -> Reading[R]:
+        """Does the same from another thread, after the user's earlier calls with the same `lane`."""
+
+        async def begin() -> Reading[R]:
+            return self._begin(user, None, _call(function, arguments, named), lane)
+
+        return asyncio.run_coroutine_threadsafe(begin(), self.loop).result()
+
+    def warm_up(self) -> None:
+        """Starts a first process, so that the first page does not wait for one."""
+        self.begin("", len, ())
 
     def keep(
         self, key: Hashable, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs
@@ -140,11 +157,11 @@ class Readers:
         )
         self._idle.clear()
 
-    def _begin(self, user: str, key: Hashable | None, call: Call) -> Reading[Any]:
+    def _begin(self, user: str, key: Hashable | None, call: Call, lane: str = "") -> Reading[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # A page that shows only the progress never asks for the exception.
         future.add_done_callback(lambda ended: ended.exception())
-        reading = Reading(user, call, future)
+        reading = Reading(user, call, future, lane)
         if key is not None:
             self._keep(key, reading)
         self._waiting.append(reading)
@@ -172,10 +189,15 @@ class Readers:
         """Returns the next call.
 
         A user gets another process only if more are free than the user has: one user alone leaves half of them free.
+        Calls of one user with the same `lane` run one after another.
         """
         free = self._most - len(self._running)
         of_user = Counter(reading.user for reading in self._running)
-        return next((reading for reading in self._in_order() if of_user[reading.user] < free), None)
+        lanes = {(reading.user, reading.lane) for reading in self._running if reading.lane}
+        for reading in self._in_order():
+            if of_user[reading.user] < free and (reading.user, reading.lane) not in lanes:
+                return reading
+        return None
 
     def _in_order(self) -> list[Reading[Any]]:
         """Returns what waits, the users in turn: first the call of the user who has the fewest before it."""

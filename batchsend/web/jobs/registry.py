@@ -1,18 +1,19 @@
 """The jobs: checks, sending and tests, which the server starts in separate processes and finds again.
 
-A job continues when the browser is closed, and when the server is stopped or killed. Its request and its state
-are two files that only their owner can read. A job's name is used once, so of two clicks, the second one finds the
-job that the first one started.
+A job continues when the browser is closed, and a job that sends also when the server is stopped or killed. Its
+request and its state are two files that only their owner can read. A job's name is used once, so of two clicks, the
+second one finds the job that the first one started.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,13 @@ import psutil
 from aiohttp import web
 
 from batchsend.errors import BatchsendError
+from batchsend.exits import Exit
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
 from batchsend.web.jobs import problem_rows
 from batchsend.web.jobs.problem_rows import ProblemRows
+from batchsend.web.jobs.reader_pool import Readers, Reading
 from batchsend.web.jobs.to_approve import ToApprove, restored
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
@@ -35,6 +38,9 @@ _KEPT = 2 * 86400.0
 #: A job without a state has failed after so many seconds.
 _SILENT = 60.0
 _STARTING, ENDED = "starting", "ended"
+#: The kind of job that a reader makes.
+CHECK = "check"
+_CANCELED = "The check was canceled, and nothing was changed. Check again when you are ready."
 _NOT_KEPT = "This check is no longer kept. Check the campaign again."
 
 
@@ -64,7 +70,8 @@ class JobState:
     """How far a job has come.
 
     `state`: `starting`, a word for its present step, or `ended`. `message`: why it failed. `facts`: its results.
-    `lost`: its process is gone although it has not ended.
+    `lost`: its process is gone although it has not ended. `percent`: how much of a check is done. `ahead`: its place
+    in the queue for a process; 0 once it has one.
     """
 
     state: str = _STARTING
@@ -74,6 +81,8 @@ class JobState:
     process: int | None = None
     began: float = 0.0
     lost: bool = False
+    percent: int | None = None
+    ahead: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -81,18 +90,32 @@ class JobState:
 
 
 class Jobs:
-    """The jobs of one server. `folder`: where their files are; `only_below`: as in `JobRequest`, for all of them."""
+    """The jobs of one server.
 
-    def __init__(self, folder: Path, only_below: Path | None = None) -> None:
+    `folder`: where their files are; `readers`: make the checks, with `run_check`, which gets the file of the request
+    and the user's name; `only_below`: as in `JobRequest`, for all jobs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        readers: Readers,
+        run_check: Callable[[Path, str | None], None],
+        only_below: Path | None = None,
+    ) -> None:
+        self._run_check = run_check
         self._folder = folder
+        self._readers = readers
         self._only_below = only_below
         self._children: dict[str, ChildProcess] = {}
+        self._checks: dict[str, Reading[None]] = {}
+        self._in_background: dict[str, JobRequest] = {}
 
     def new_name(self) -> str:
         return secrets.token_urlsafe(16)
 
     def start(self, name: str, request: JobRequest, environment: Mapping[str, str]) -> bool:
-        """Starts a job; returns `False` if the name has been used before. Raises `BatchsendError`."""
+        """Starts a job, from a thread; returns `False` if the name has been used before. Raises `BatchsendError`."""
         file = self._file(name, "request")
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,6 +129,10 @@ class Jobs:
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             only_below = str(self._only_below) if self._only_below is not None else None
             json.dump({**asdict(request), "only_below": only_below}, opened)
+        if request.kind == CHECK:
+            user = environment.get("LOGNAME")
+            self._checks[name] = self._readers.begin_soon(request.user, CHECK, self._run_check, file, user)
+            return True
         try:
             self._children[name] = ChildProcess(
                 [str(file)],
@@ -132,22 +159,64 @@ class Jobs:
 
     def state(self, name: str) -> JobState:
         """Returns how far a job has come. Raises `NotFoundError`."""
-        child = self._children.get(name)
-        running = child is not None and child.poll() is None
+        child, check = self._children.get(name), self._checks.get(name)
+        running = (child is not None and child.poll() is None) or (check is not None and not check.is_over)
         requested_at = _changed_at(self._file(name, "request"))
         if requested_at is None:
             raise NotFoundError(_NOT_KEPT)
+        if check is not None and check.was_canceled:
+            return JobState(ENDED, exit=Exit.INTERRUPTED, message=_CANCELED)
         file = self._file(name, "state")
         state = read_state(file)
         if state is None:
-            # A job without a child process was started by an earlier server.
-            lost = not running and (child is not None or time.time() - requested_at > _SILENT)
-            return JobState(lost=lost)
-        if state.is_over or running or _is_alive(state):
+            # A job that this server did not start was started by an earlier one.
+            ours = child is not None or check is not None
+            lost = not running and (ours or time.time() - requested_at > _SILENT)
+            state = JobState(lost=lost)
+        elif not (state.is_over or running or _is_alive(state)):
+            # It may have ended after its state was read.
+            state = read_state(file) or state
+            state = state if state.is_over else replace(state, lost=True)
+        if check is None or state.is_over:
             return state
-        # It may have ended after its state was read.
-        state = read_state(file) or state
-        return state if state.is_over else replace(state, lost=True)
+        return replace(state, percent=check.percent, ahead=check.ahead)
+
+    def start_in_background(self, name: str, request: JobRequest, environment: Mapping[str, str]) -> None:
+        """Starts a check in place of the user's earlier ones of this campaign, whose files have changed since."""
+        for other, earlier in list(self._in_background.items()):
+            if (earlier.user, earlier.campaign) == (request.user, request.campaign):
+                del self._in_background[other]
+                asyncio.run_coroutine_threadsafe(self._drop(other), self._readers.loop)
+        if self.start(name, request, environment):
+            self._in_background[name] = request
+
+    async def _drop(self, name: str) -> None:
+        await self.cancel(name)
+        check = self._checks.get(name)
+        if check is not None and check.was_canceled:
+            await asyncio.to_thread(self._forget, name)
+
+    def _forget(self, name: str) -> None:
+        self._checks.pop(name, None)
+        for what in ("request", "state"):
+            self._file(name, what).unlink(missing_ok=True)
+
+    async def cancel(self, name: str) -> None:
+        """Ends a check that is not over. Its process removes what it has written."""
+        check = self._checks.get(name)
+        if check is not None:
+            await self._readers.cancel(check)
+
+    def forget_canceled(self, campaign: Path) -> bool:
+        """Lets the canceled checks of a campaign be made again; returns whether there were any."""
+        found = [
+            name
+            for name, check in list(self._checks.items())
+            if check.was_canceled and self.request(name).campaign == str(campaign)
+        ]
+        for name in found:
+            self._forget(name)
+        return bool(found)
 
     def html(self, name: str) -> str:
         """Returns the parts of a check's page, as JSON. Raises `NotFoundError`."""

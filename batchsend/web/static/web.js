@@ -13,15 +13,17 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
-  // Reads a run's progress aloud now and then, not every second. Reloads the page when the run ends.
+  // Reads progress aloud now and then, not every second. Reloads the page when the run ends.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
-  document.addEventListener("htmx:sseMessage", () => {
+  const speak = () => {
     if (!spoken || Date.now() - spokenAt < 1000 * Number(spoken.dataset.every)) return;
     spokenAt = Date.now();
-    const words = [...document.querySelectorAll("#progress .headline, #progress .more")];
+    const words = [...document.querySelectorAll("#progress .headline, #progress .more, #working .state")];
     spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
-  });
+  };
+  document.addEventListener("htmx:sseMessage", speak);
+  document.addEventListener("htmx:afterSwap", speak);
   document.addEventListener("htmx:sseClose", (event) => {
     if (event.detail.type === "message") window.location.reload();
   });
@@ -65,6 +67,37 @@
       form.requestSubmit();
     });
   }
+
+  // Shows how much of a file is sent, with a button that gives it up.
+  const sending = (event) => event.target.closest && event.target.closest("form[data-drop]");
+  const showSent = (form, shown) => {
+    form.querySelector(".sending").hidden = !shown;
+    form.querySelector("button:not([data-abort])").hidden = shown;
+  };
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const form = sending(event);
+    if (form) showSent(form, true);
+  });
+  document.addEventListener("htmx:xhr:progress", (event) => {
+    const form = sending(event);
+    if (!form || !event.detail.lengthComputable) return;
+    const percent = Math.floor((100 * event.detail.loaded) / event.detail.total);
+    const name = form.querySelector("input[type=file]").files[0].name;
+    form.querySelector(".sending label").textContent = `Sending ${name}: ${percent}%`;
+    form.querySelector(".sending progress").value = percent;
+    const said = form.querySelector(".sending [role=status]");
+    if (percent % 25 === 0) said.textContent = `${percent}% sent`;
+  });
+  for (const name of ["htmx:xhr:abort", "htmx:sendError", "htmx:responseError"]) {
+    document.addEventListener(name, (event) => {
+      const form = sending(event);
+      if (form) showSent(form, false);
+    });
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-abort]");
+    if (button) htmx.trigger(button.form, "htmx:abort");
+  });
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-insert], button[data-row]");

@@ -27,7 +27,7 @@ async def show(request: web.Request) -> web.Response:
     campaign, outside, steps, approval = found.campaign, None, None, None
     if campaign is not None:
         try:
-            folder.check(campaign)
+            await asyncio.to_thread(folder.check, campaign)
             steps = await steps_of(request, found.file, campaign)
             approval = await asyncio.to_thread(open_approval, folder, campaign)
         except BatchsendError as error:

@@ -69,14 +69,18 @@ async def create(request: web.Request) -> web.Response:
     folder = request.app[FOLDER]
     name = str((await request.post()).get("name", "")).strip()
     try:
-        files = await asyncio.to_thread(write_sample, name, folder.new_folder)
+        created = await asyncio.to_thread(_create, folder, name)
     except BatchsendError as error:
         return await _page(request, name=name, problem=str(error))
-    created = next(file for file in folder.campaigns() if file.path == files[0])
     session(request).notify(
         f"{created.stem} was created from the sample. Now add your own list, text and sender."
     )
     raise web.HTTPSeeOther(created.url)
+
+
+def _create(folder: WebFolder, name: str) -> CampaignFile:
+    path = write_sample(name, folder.new_folder)[0]
+    return next(file for file in folder.campaigns() if file.path == path)
 
 
 async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:

@@ -19,7 +19,7 @@ from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
 from batchsend.planning.list_checks import API_UUID
 from batchsend.reports.advice import advise
-from batchsend.web.auth.middleware import session
+from batchsend.web.auth.middleware import local_path, session
 from batchsend.web.folder import CampaignFile, NotFoundError
 from batchsend.web.jobs.confirmation import FIRST
 from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_of
@@ -29,7 +29,8 @@ from batchsend.web.senders import TESTER, Senders
 from batchsend.web.steps import CHECK
 from batchsend.web.views.approval import approval_of_check
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.opening import usable_campaign
+from batchsend.web.views.list_reading import page_before
+from batchsend.web.views.opening import campaign_file_of, usable_campaign
 from batchsend.web.views.step_page import checked_steps, open_step, steps_of
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
@@ -84,6 +85,9 @@ async def begin(request: web.Request) -> web.Response:
         new_campaign=form.get("new_campaign") == "yes",
     )
     await asyncio.to_thread(jobs.delete_old)
+    was_canceled = await asyncio.to_thread(jobs.forget_canceled, file.path)
+    if was_canceled and job.resend is None and not job.new_campaign:
+        raise web.HTTPSeeOther(f"{file.url}/check")
     await asyncio.to_thread(jobs.start, name, job, _environment(request))
     raise web.HTTPSeeOther(f"{file.url}/check/{name}")
 
@@ -99,11 +103,23 @@ async def progress(request: web.Request) -> web.Response:
     name = request.match_info["check"]
     if (what := request.match_info.get("what")) is not None:
         name = f"{name}.{what}"
-    state = await asyncio.to_thread(jobs.state, name)
+    try:
+        state = await asyncio.to_thread(jobs.state, name)
+    except NotFoundError:
+        # Something has changed since, and another check has taken its place.
+        file = await asyncio.to_thread(campaign_file_of, request)
+        return web.Response(headers={"HX-Redirect": f"{file.url}/check"})
     run = await asyncio.to_thread(_run_of, request, state)
     if state.is_over or run is not None:
         return web.Response(headers={"HX-Refresh": "true"})
     return web.Response(text=part("working.html.j2", state=state), content_type="text/html")
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Ends a check that is under way, and leads back to where the user was."""
+    check = await asyncio.to_thread(_check, request)
+    await request.app[JOBS].cancel(check.name)
+    raise web.HTTPSeeOther(local_path(str((await request.post()).get("back", ""))))
 
 
 async def _page(request: web.Request, *, problem: str | None = None, typed: str = "") -> web.Response:
@@ -307,6 +323,8 @@ async def _wait(
         state=state,
         title=title,
         progress_url=f"{url}/progress",
+        can_cancel=not what,
+        before=page_before(request, check.file.url),
         reassurance=reassurance,
     )
 

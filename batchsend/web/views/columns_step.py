@@ -28,10 +28,18 @@ async def show(request: web.Request) -> web.Response:
     """Shows what each column was taken for, and the form to change it."""
     found, campaign = await open_step(request)
     reading = await list_reading(request, found)
-    view = await view_of(request, reading)
+    view = await view_of(request, campaign, reading)
     before = page_before(request, found.file.url)
     return await step_page(
-        request, found, campaign, COLUMNS, "columns_step.html.j2", view=view, reading=reading, before=before
+        request,
+        found,
+        campaign,
+        COLUMNS,
+        "columns_step.html.j2",
+        reloads=not reading.is_over,
+        view=view,
+        reading=reading,
+        before=before,
     )
 
 

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import local_path, session
 from batchsend.web.folder import WebFolder
 from batchsend.web.jobs.list_preview import ListView, list_key, read_list
@@ -19,7 +21,7 @@ from batchsend.web.views.opening import OpenCampaign
 from batchsend.web.views.step_page import open_step
 
 #: Seconds that a page waits for its list. Then it shows how much of it is read.
-_PATIENCE = 0.4
+PATIENCE = 0.4
 
 
 async def list_reading(request: web.Request, found: OpenCampaign) -> Reading[ListView]:
@@ -39,21 +41,26 @@ def _key(folder: WebFolder, found: OpenCampaign) -> Hashable:
     return found.file.path, fingerprint(found.content), list_key(found.campaign)
 
 
-async def view_of(request: web.Request, reading: Reading[ListView]) -> ListView | None:
-    """Returns the list; `None` if it takes longer or was canceled. Raises `BatchsendError` if the reading failed."""
-    if not await reading.wait(_PATIENCE) or reading.was_canceled:
+async def view_of(request: web.Request, campaign: Campaign, reading: Reading[ListView]) -> ListView | None:
+    """Returns the list; `None` if it takes longer or was canceled."""
+    if not await reading.wait(PATIENCE) or reading.was_canceled:
         return None
-    if reading.future.exception() is not None:
-        # The page shows the error, and the next page tries again.
+    try:
+        return reading.future.result()
+    except BatchsendError as error:
+        # The next page tries again.
         request.app[READERS].forget(reading)
-    return reading.future.result()
+        return ListView(campaign.list, problems=(str(error),))
 
 
 def page_before(request: web.Request, otherwise: str) -> str:
     """Returns the page from which the user came to this one."""
-    before = urlsplit(request.headers.get("Referer", ""))
+    try:
+        before = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return otherwise
     path = local_path(before._replace(scheme="", netloc="").geturl())
-    return otherwise if path == "/" or before.path == request.path else path
+    return otherwise if path == "/" or before.path == request.rel_url.raw_path else path
 
 
 async def progress(request: web.Request) -> web.Response:
@@ -62,10 +69,14 @@ async def progress(request: web.Request) -> web.Response:
     A page that asks with `within` replaces only the part that shows the list.
     """
     found, _ = await open_step(request)
-    reading = await list_reading(request, found)
-    if reading.is_over:
+    return reading_part(await list_reading(request, found), within="within" in request.query)
+
+
+def reading_part(reading: Reading[ListView] | None, *, within: bool = False) -> web.Response:
+    """Returns how much of a list is read, or what makes the browser load its page, or the part, again."""
+    if reading is None or reading.is_over:
         over = {"HX-Trigger": "list-read", "HX-Reswap": "none"}
-        return web.Response(headers=over if "within" in request.query else {"HX-Refresh": "true"})
+        return web.Response(headers=over if within else {"HX-Refresh": "true"})
     return web.Response(text=part("reading.html.j2", reading=reading), content_type="text/html")
 
 

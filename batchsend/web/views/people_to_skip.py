@@ -35,13 +35,13 @@ async def show(request: web.Request) -> web.Response:
 @receives_upload
 async def upload(request: web.Request) -> web.Response:
     """Saves an uploaded file and adds it."""
-    file = campaign_file_of(request)
+    file = await asyncio.to_thread(campaign_file_of, request)
     async with receiving(request):
         part = await upload_of(request).next()
     if not isinstance(part, BodyPartReader) or not part.filename:
         raise refuse(request, {}, {"file": "No file was chosen. Choose a file or drop it on the field."})
     try:
-        saved = await save_upload(request, part, file.path.parent)
+        saved = (await save_upload(request, part, file.path.parent)).path
         people = await _add(request, file, saved)
     except BatchsendError as error:
         raise refuse(request, {}, {"file": f"{error}\nNothing was changed."}) from error
@@ -52,7 +52,7 @@ async def upload(request: web.Request) -> web.Response:
 
 async def remove(request: web.Request) -> web.Response:
     """Takes a file out of the campaign. The file itself stays."""
-    file = campaign_file_of(request)
+    file = await asyncio.to_thread(campaign_file_of, request)
     path = Path(str((await request.post()).get("path", "")))
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
@@ -64,12 +64,14 @@ async def remove(request: web.Request) -> web.Response:
 
 async def _add(request: web.Request, file: CampaignFile, saved: Path) -> int:
     """Adds a file; returns how many people it names."""
+    present = await asyncio.to_thread(open_file, file)
+    if present.campaign is None:
+        raise BatchsendError(f"{saved.name} was saved, but the campaign file must be fixed first.")
+    region = present.campaign.recipients.default_region
+    people = await request.app[READERS].run(session(request).user, count_opt_outs, saved, region)
+    # Not held while the file is read: others save their changes meanwhile.
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
-        if present.campaign is None:
-            raise BatchsendError(f"{saved.name} was saved, but the campaign file must be fixed first.")
-        region = present.campaign.recipients.default_region
-        people = await request.app[READERS].run(session(request).user, count_opt_outs, saved, region)
         files = [name for name, known in _named(present) if known != saved]
         await asyncio.to_thread(change, file, present.content, {_KEY: [*files, relative(saved, file)]})
         return people

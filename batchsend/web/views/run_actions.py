@@ -151,12 +151,12 @@ async def _run_and_ledger(request: web.Request) -> tuple[RunRef, str]:
     """Returns the run, which exists, and the URL of its ledger."""
     run = await asyncio.to_thread(run_ref, request)
 
-    def check_run() -> None:
+    def find() -> str:
         with existing_ledger(run.folder, run.campaign) as found:
             found.run(run.number)
+        return prepare(run.campaign, ledger=run.folder.ledger).ledger_url
 
-    await asyncio.to_thread(check_run)
-    return run, prepare(run.campaign, ledger=run.folder.ledger).ledger_url
+    return run, await asyncio.to_thread(find)
 
 
 def _as_download(run: RunRef, path: Path) -> web.FileResponse:

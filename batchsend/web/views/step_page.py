@@ -103,7 +103,7 @@ async def open_step(request: web.Request) -> tuple[OpenCampaign, Campaign]:
     found = await asyncio.to_thread(open_campaign, request)
     if found.campaign is not None:
         try:
-            request.app[FOLDER].check(found.campaign)
+            await asyncio.to_thread(request.app[FOLDER].check, found.campaign)
         except BatchsendError:
             pass
         else:
@@ -123,14 +123,24 @@ def draft_of(request: web.Request) -> Draft:
 
 
 async def step_page(
-    request: web.Request, found: OpenCampaign, campaign: Campaign, name: str, template: str, **values: Any
+    request: web.Request,
+    found: OpenCampaign,
+    campaign: Campaign,
+    name: str,
+    template: str,
+    *,
+    reloads: bool = False,
+    **values: Any,
 ) -> web.Response:
-    """Shows the page of a step. `template` extends `step.html.j2`."""
+    """Shows the page of a step. `template` extends `step.html.j2`. `reloads`: as `page`."""
     draft = draft_of(request)
+    if reloads and draft.errors:
+        session(request).keep(request.path, draft)
     steps = await steps_of(request, found.file, campaign)
     return page(
         request,
         template,
+        reloads=reloads,
         file=found.file,
         campaign=campaign,
         name=campaign.name,

@@ -52,7 +52,7 @@ async def show(request: web.Request) -> web.Response:
         campaign,
         TEXT,
         "text_step.html.j2",
-        view=await view_of(request, reading),
+        view=await view_of(request, campaign, reading),
         reading=reading,
         number=number,
         editor=await asyncio.to_thread(_editor, campaign, number),
@@ -84,7 +84,7 @@ async def try_text(request: web.Request) -> web.Response:
     form = await request.post()
     if found.campaign is None:
         return _part(None, None)
-    request.app[FOLDER].check(found.campaign)
+    await asyncio.to_thread(request.app[FOLDER].check, found.campaign)
     path = _template(found.campaign, str(form.get("number", "0")))
     row = str(form.get("row", "")).strip()
     wanted = int(row) if row.isdecimal() and len(row) < 9 else None

@@ -19,6 +19,7 @@ from batchsend.lists.formats.streaming import StreamedSource, open_streamed
 from batchsend.lists.formats.xlsx.package import Package, Sheet, open_package
 from batchsend.lists.formats.xlsx.scan import NotPlainError, SheetScan, scan_sheet
 from batchsend.lists.source import CHANGED, LAST_ROW, FileSnapshot, ListOptions
+from batchsend.utils.progress import counted
 
 #: Cells that calamine reads, which take some 110 bytes each. For more, openpyxl takes no memory, but minutes.
 _MAX_FILLED = 12_000_000
@@ -43,7 +44,8 @@ class _PlainSheet:
         indent = self.sheet.start[1] if self.sheet.start else 0
         failures, has_percentages = self.scan.failures, bool(self.scan.percentages)
         returned = 0
-        for row, values in enumerate(self.sheet.iter_rows(), 1):
+        rows = counted(iter(self.sheet.iter_rows()), self.scan.last_row)
+        for row, values in enumerate(rows, 1):
             if has_percentages:
                 self._show_percentages(row, indent, values)
             cells = _texts(values)
@@ -127,7 +129,8 @@ def _load(path: Path, package: Package, content: bytes, chosen: Sequence[Sheet])
     for sheet in chosen:
         try:
             with package.archive.open(sheet.part) as stream:
-                scan = scan_sheet(stream, percent_formats)
+                size = package.archive.getinfo(sheet.part).file_size
+                scan = scan_sheet(stream, size, percent_formats)
         except NotPlainError:
             return None
         if scan.filled > _MAX_FILLED or scan.area > max(_SMALL_AREA, _MAX_AREA_RATIO * scan.filled):

@@ -20,6 +20,7 @@ from typing import IO
 
 from batchsend.lists.damage import FORMULA_ERROR, UNCALCULATED, is_damaged
 from batchsend.lists.source import LAST_COLUMN, LAST_ROW
+from batchsend.utils.progress import report
 
 _BLOCK = 1024 * 1024
 _MAX_ROW_BYTES = 64 * 1024 * 1024
@@ -74,11 +75,12 @@ class SheetScan:
         return self.last_row * self.last_column
 
 
-def scan_sheet(stream: IO[bytes], percent_styles: Mapping[int, str]) -> SheetScan:
-    """Searches the XML of a sheet. Raises NotPlainError if it is not plain."""
+def scan_sheet(stream: IO[bytes], size: int, percent_styles: Mapping[int, str]) -> SheetScan:
+    """Searches the XML of a sheet, which has `size` bytes. Raises NotPlainError if it is not plain."""
     scan = SheetScan()
     percentage = _cells_of_style(percent_styles) if percent_styles else None
     for block in _whole_rows(stream):
+        report(stream.tell(), size)
         _check_and_measure(block, scan)
         _find_failures(block, scan)
         for column, row, style in percentage.findall(block) if percentage else ():
