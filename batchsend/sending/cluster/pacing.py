@@ -33,8 +33,9 @@ from batchsend.sending.pacing import RECOVERY_SECONDS, RECOVERY_SHARE, SLOW_DOWN
 _SHORTEST_SECONDS, _LONGEST_SECONDS, _LONGEST_FROM_RATE = 0.02, 0.25, 10_000
 #: How far hosts' estimates of the server's clock may differ.
 _CLOCKS_DIFFER_SECONDS = 0.01
-#: How many seconds of the run one statement reserves at most.
-_BLOCK_SECONDS = 0.05
+#: How many seconds of the run one statement reserves at most: some round trips, so that a distant database is asked
+#: rarely enough.
+_BLOCK_SECONDS, _BLOCK_ROUND_TRIPS, _LONGEST_BLOCK_SECONDS = 0.05, 4, 1.0
 #: How long before its slot a request is prepared.
 _LEAD_SECONDS = 0.02
 #: Requeue requests that would hold a connection longer than this.
@@ -52,7 +53,8 @@ _reserve = (
     update(paces)
     .where(_this_run)
     .values(
-        next_slot=func.greatest(paces.c.next_slot, _now)
+        # A slot must not be over before the answer has come.
+        next_slot=func.greatest(paces.c.next_slot, _now + bindparam("ahead", type_=Double))
         + bindparam("count", type_=Double) / (_rate * bindparam("share", type_=Double)),
         rate=_rate,
         slowed_at=case((_recovers, _now), else_=paces.c.slowed_at),
@@ -112,12 +114,15 @@ class SlotBook:
         with self._using:
             self._connection.close()
 
-    async def reserve(self, run_id: int, count: int, share: float) -> SlotBlock:
-        """Reserves the run's next `count` slots at this share of its rate. Raises `LedgerError` as `retry` does."""
+    async def reserve(self, run_id: int, count: int, share: float, ahead: float = 0.0) -> SlotBlock:
+        """Reserves the run's next `count` slots from `ahead` seconds on, at this share of its rate.
+
+        Raises `LedgerError` as `retry` does.
+        """
         given_up = threading.Event()
         try:
             return await asyncio.to_thread(
-                retry, lambda: self._reserve(run_id, count, share), given_up.is_set
+                retry, lambda: self._reserve(run_id, count, share, ahead), given_up.is_set
             )
         finally:
             given_up.set()
@@ -128,13 +133,13 @@ class SlotBook:
         values = {"of_run": run_id, "left_ago": left_ago, "wait": wait, "slow_down": slow_down}
         return asyncio.get_running_loop().run_in_executor(None, self._push, values)
 
-    def _reserve(self, run_id: int, count: int, share: float) -> SlotBlock:
+    def _reserve(self, run_id: int, count: int, share: float, ahead: float) -> SlotBlock:
         with self._using:
             began = time.monotonic()
-            values = {"of_run": run_id, "count": count, "share": share}
+            values = {"of_run": run_id, "count": count, "share": share, "ahead": ahead}
             [(end, rate, arrived)] = self._connection.execute(_reserve, values)
             ended = time.monotonic()
-            self.round_trip += 0.1 * (ended - began - self.round_trip)
+            self.round_trip += (0.3 if self.round_trip else 1.0) * (ended - began - self.round_trip)
             # The statement arrived in the meantime, however long its way or its answer's way was.
             self._ahead = max(began - arrived, min(self._ahead, ended - arrived))
             return SlotBlock.until(end + self._ahead, count, rate, share)
@@ -220,14 +225,16 @@ class SharedPacer(Pacing):
             slots.popleft()
 
     async def _reserve(self) -> None:
+        ahead = self._book.round_trip
         if self._used < self._block:
             # Unused slots are lost for the other processes.
             self._block = max(1, self._used)
         else:
-            most = round(self._rate * self._pace * _BLOCK_SECONDS)
+            seconds = min(max(_BLOCK_SECONDS, _BLOCK_ROUND_TRIPS * ahead), _LONGEST_BLOCK_SECONDS)
+            most = round(self._rate * self._pace * seconds)
             self._block = max(1, min(most, self._block * 3 // 2 + 1))
         self._used = 0
-        slots, self._rate = await self._book.reserve(self._run_id, self._block, self._pace)
+        slots, self._rate = await self._book.reserve(self._run_id, self._block, self._pace, ahead)
         self._reserved.extend(slots)
 
 

@@ -139,6 +139,8 @@ class _Queue:
             stalled_worker_timeout=_STALLED_SECONDS,
             fetch_job_polling_interval=_POLL_SECONDS,
             abort_job_polling_interval=_NEVER_SECONDS,
+            # Its jobs' runs go on, and are found again over the next connection.
+            shutdown_graceful_timeout=0,
         )
         listener = self._connector.listen_notify(
             on_notification=self._opened, channels=[channel_of(self._runs.base_url)]

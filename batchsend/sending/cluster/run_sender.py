@@ -68,11 +68,11 @@ class RunSender:
         inside.
         """
         process, run = self._process, self._run
+        identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
         take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
         lease = await asyncio.to_thread(retry, take, lambda: self._ending is not None)
         if lease is None:
             return None
-        identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
         outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files)
         pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
         try:

@@ -45,9 +45,10 @@ class Book:
         other.row = self.row
         return other
 
-    async def reserve(self, _run_id: int, count: int, share: float) -> SlotBlock:
+    async def reserve(self, _run_id: int, count: int, share: float, ahead: float = 0.0) -> SlotBlock:
         await asyncio.sleep(self.delay)
-        end = max(self.row.next_slot, asyncio.get_running_loop().time()) + count / (self.rate * share)
+        first = max(self.row.next_slot, asyncio.get_running_loop().time() + ahead)
+        end = first + count / (self.rate * share)
         self.row.next_slot = end
         await asyncio.sleep(self.delay)
         return SlotBlock.until(end - self.delay, count, self.rate, share)
@@ -62,9 +63,9 @@ class CountingBook(Book):
 
     reservations = 0
 
-    async def reserve(self, run_id: int, count: int, share: float) -> SlotBlock:
+    async def reserve(self, run_id: int, count: int, share: float, ahead: float = 0.0) -> SlotBlock:
         self.reservations += 1
-        return await super().reserve(run_id, count, share)
+        return await super().reserve(run_id, count, share, ahead)
 
 
 def a_lease() -> Lease:
@@ -152,6 +153,19 @@ def test_the_rate_is_used(rate: float, processes: int) -> None:
     # At first each process finds its block size; at the end some have nothing left to send.
     steady = [moment for moment in times if times[0] + 2 < moment < times[-1] - 1]
     assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 0.955 * rate
+
+
+@pytest.mark.parametrize("rate", [5, 50, 500])
+@pytest.mark.parametrize("round_trip", [0.03, 0.1, 0.3])
+def test_a_distant_database_slows_a_run_down_and_does_not_stop_it(rate: float, round_trip: float) -> None:
+    async def story() -> list[float]:
+        row = Book(rate, 0)
+        pacers = [SharedPacer(row.seen_with(round_trip / 2), 1, rate, a_lease()) for _ in range(2)]  # type: ignore[arg-type]
+        return await all_together(pacers, round(rate * 10), random.Random(1), [0.0], [0.0])
+
+    times = run_virtually(story())
+    steady = [moment for moment in times if times[0] + 2 < moment < times[-1] - 1]
+    assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 0.7 * rate
 
 
 @settings(max_examples=25)
