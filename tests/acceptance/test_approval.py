@@ -253,7 +253,7 @@ def test_what_needs_no_approval(office: Office, sandbox: Sandbox) -> None:
 
 
 def test_nothing_to_send_needs_no_approval(office: Office, sandbox: Sandbox) -> None:
-    office.write(customers(3), campaign=f"{GUARD}[recipients]\nwhere = 'first_name == \"-\"'")
+    office.write(customers(3), campaign=f"{GUARD}[recipients]\nwhere = '\"-\" == first_name'")
     assert office.send().code == 0
     nothing = office.by("dana").approve()
     assert nothing.code == 2
