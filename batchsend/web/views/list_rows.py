@@ -21,7 +21,7 @@ from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import Changes
-from batchsend.web.views.editing import change_keys, relative
+from batchsend.web.views.editing import change_keys, kept, relative
 from batchsend.web.views.step_page import PresentSteps, discard_draft, open_step, refuse, step_page, steps_of
 
 _CELL = re.compile(r"cell\.(\d{1,9})\.(\d{1,5})")
@@ -82,9 +82,9 @@ async def save(request: web.Request) -> web.Response:
         )
         changes: Changes = {("list",): relative(copy, found.file)}
         options: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
-        await change_keys(request, found.file, {**changes, **options})
+        await change_keys(request, found.file, {**changes, **options}, form)
     except BatchsendError as error:
-        raise refuse(request, form, {"cells": str(error)}) from error
+        raise refuse(request, kept(form, error), {"cells": str(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"The corrected list is {copy.name}. {campaign.list.name} is unchanged.")
     raise web.HTTPSeeOther(request.path)
