@@ -42,6 +42,7 @@ from batchsend.web.queries import ActiveRuns, ledgers_of
 from batchsend.web.rendering import STATIC_FILES, message_of, page, static
 from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
+from batchsend.web.uploads import UNUSED
 from batchsend.web.views import (
     approval,
     campaign_file,
@@ -183,6 +184,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
     app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS

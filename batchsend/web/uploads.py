@@ -16,12 +16,16 @@ from pathlib import Path
 from aiohttp import BodyPartReader, web
 
 from batchsend.errors import BatchsendError
-from batchsend.lists.source import QUERY_ENDING, UPLOAD_ENDINGS
+from batchsend.lists.source import UPLOAD_ENDINGS
 from batchsend.utils.files import is_device
 from batchsend.web.connections import receiving
 
 #: The largest list, in bytes.
 LARGEST_LIST = 50 * 1024 * 1024
+#: A campaign can name any file as its template. Only these are changed: no workbooks, queries, scripts.
+TEXT_ENDINGS = (".txt", ".j2", ".jinja", ".jinja2", ".md")
+#: New uploads that no campaign uses yet: they may still be deleted. Those that were deleted stay in it.
+UNUSED = web.AppKey("unused", set[Path])
 _UNWANTED = re.compile(r"[^\w .()+,-]")
 _LONGEST_NAME = 100
 _MOST_NAMES = 1000
@@ -29,15 +33,25 @@ _MOST_NAMES = 1000
 
 @dataclass(frozen=True)
 class SavedList:
-    """An uploaded list next to its campaign. `is_new`: `False` if the same file was there already."""
+    """An uploaded list next to its campaign.
+
+    `is_new`: `False` if the same file was there already. `unused`: the value of `UNUSED`.
+    """
 
     path: Path
     is_new: bool
+    unused: set[Path]
 
     def remove(self) -> None:
         """Deletes the list, unless it was there already."""
         if self.is_new:
+            # It stays in `unused`: an upload that has just compared itself with it must not use it.
             _remove(self.path)
+
+    def keep(self) -> None:
+        """Marks the list as used. From now on the same upload finds it."""
+        if self.is_new:
+            self.unused.discard(self.path)
 
 
 class ChangedMeanwhileError(BatchsendError):
@@ -58,9 +72,10 @@ def save(path: Path, text: str, *, loaded: str) -> None:
 
     Raises `ChangedMeanwhileError`, or `BatchsendError` if the file cannot be written; then it is unchanged.
     """
-    if path.suffix.lower() == QUERY_ENDING:  # a campaign can name it as its template
+    if path.suffix.lower() not in (".toml", *TEXT_ENDINGS):
         raise BatchsendError(
-            f"{path.name}: a query is changed on the server, not on these pages. Nothing was saved."
+            f"{path.name} was not saved, because only texts that end in {', '.join(TEXT_ENDINGS)} are changed "
+            f"on these pages. Change the file on the server, or name another file as the template."
         )
     try:
         present = path.read_bytes()
@@ -116,7 +131,7 @@ async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) 
                 await asyncio.to_thread(file.write, chunk)
         if size == 0:
             raise BatchsendError(f"{name}: is empty and was not saved. Choose the file again.")
-        return await asyncio.to_thread(_put, temporary, folder, name)
+        return await asyncio.to_thread(_put, temporary, folder, name, request.app[UNUSED])
     finally:
         _remove(temporary)
 
@@ -149,7 +164,11 @@ def _remove(file: Path) -> None:
         file.unlink()
 
 
-def _put(temporary: Path, folder: Path, name: str) -> SavedList:
+def _put(temporary: Path, folder: Path, name: str, unused: set[Path]) -> SavedList:
+    """Moves an upload to its name, or to one with a number. A file with the same content is used instead.
+
+    A file of `unused` is not used, because it may still be deleted.
+    """
     stem, _, ending = name.rpartition(".")
     digest = fingerprint(temporary.read_bytes())
     for number in range(1, _MOST_NAMES):
@@ -158,11 +177,17 @@ def _put(temporary: Path, folder: Path, name: str) -> SavedList:
             # Creating the file reserves the name: two uploads with one name get two files.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
-            if path.is_file() and not path.is_symlink() and fingerprint(path.read_bytes()) == digest:
-                return SavedList(path, is_new=False)
+            if _has(path, digest) and path not in unused:
+                return SavedList(path, is_new=False, unused=unused)
             continue
+        unused.add(path)
         temporary.replace(path)
-        return SavedList(path, is_new=True)
+        return SavedList(path, is_new=True, unused=unused)
     raise BatchsendError(
         f"{name}: there are too many files with this name. Rename the list and choose it again."
     )
+
+
+def _has(path: Path, digest: str) -> bool:
+    """Whether a path is a file with this content."""
+    return path.is_file() and not path.is_symlink() and fingerprint(path.read_bytes()) == digest

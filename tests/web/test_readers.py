@@ -226,6 +226,8 @@ def test_an_uploaded_list_waits_for_its_turn_and_can_be_canceled(endless: World)
     text = (endless.folder / "endless.toml").read_text(encoding="utf-8")
     for number in range(3):
         (endless.folder / f"endless-{number}.toml").write_text(text, encoding="utf-8")
+    usable = (endless.folder / "campaign.toml").read_text(encoding="utf-8")
+    (endless.folder / "another.toml").write_text(usable.replace("Spring", "Another"), encoding="utf-8")
     page = "/campaign/here/campaign/list"
     with serving(endless) as served:
         clicker = served.signed_in()
@@ -243,6 +245,16 @@ def test_an_uploaded_list_waits_for_its_turn_and_can_be_canceled(endless: World)
         assert "may.csv was not used, because you canceled it" in clicker.raw("GET", page).plain
         assert not (endless.folder / "may.csv").exists()
         assert 'list = "customers.csv"' in (endless.folder / "campaign.toml").read_text(encoding="utf-8")
+
+        # The same list for another campaign meanwhile: it does not depend on what becomes of the first one.
+        other = "/campaign/here/another/list"
+        assert clicker.send_file(page, "may.csv", content).status == 303
+        assert clicker.send_file(other, "may.csv", content).status == 303
+        assert (endless.folder / "may (2).csv").exists()
+        clicker.submit(f"{page}/upload/cancel")
+        assert not (endless.folder / "may.csv").exists()
+        assert (endless.folder / "may (2).csv").exists()
+        clicker.submit(f"{other}/upload/cancel")
 
         # The same list again, and this time another one makes room for it.
         assert clicker.send_file(page, "may.csv", content).status == 303

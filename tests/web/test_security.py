@@ -279,13 +279,41 @@ def test_an_unusable_list_is_not_saved(
     assert 'list = "customers.csv"' in edited.file.read_text(encoding="utf-8")
 
 
-def test_a_query_is_not_changed(tmp_path: Path) -> None:
-    """A campaign could name it as its template."""
-    query = tmp_path / "due.SQL"
-    query.write_text("SELECT 1", encoding="utf-8")
-    with pytest.raises(BatchsendError, match="a query is changed on the server"):
-        save(query, "SELECT 2", loaded=fingerprint(b"SELECT 1"))
-    assert query.read_text(encoding="utf-8") == "SELECT 1"
+@pytest.mark.parametrize("name", ["due.SQL", "others.csv", "run.sh", "job.py", "Makefile"])
+def test_only_texts_are_changed(tmp_path: Path, name: str) -> None:
+    """A campaign could name any file as its template."""
+    file = tmp_path / name
+    file.write_text("before", encoding="utf-8")
+    with pytest.raises(BatchsendError, match=r"only texts that end in .*\.j2.* are changed on these pages"):
+        save(file, "after", loaded=fingerprint(b"before"))
+    assert file.read_text(encoding="utf-8") == "before"
+
+
+@pytest.mark.parametrize(
+    "name", ["spring.TXT", "spring.txt.j2", "spring.jinja", "spring.jinja2", "spring.md"]
+)
+def test_texts_are_changed(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("before", encoding="utf-8")
+    save(file, "after", loaded=fingerprint(b"before"))
+    assert file.read_text(encoding="utf-8") == "after"
+
+
+def test_the_page_for_texts_shows_other_files_and_does_not_change_them(new_world: World) -> None:
+    script = new_world.folder / "run.sh"
+    script.write_text("echo before", encoding="utf-8")
+    text = naming(new_world.folder / "campaign.toml", "template", "run.sh")
+    (new_world.folder / "other.toml").write_text(text, encoding="utf-8")
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        page = clicker.get("/campaign/here/other/text")
+        assert "echo before" in page.plain
+        fields = {"number": "0", "text": "echo after", "loaded": page.hidden("loaded")}
+        refused = clicker.post("/campaign/here/other/text", fields)
+        assert "run.sh was not saved" in refused.plain
+        assert "name another file as the template" in refused.plain
+        assert "echo after" in refused.plain
+    assert script.read_text(encoding="utf-8") == "echo before"
 
 
 @pytest.mark.parametrize("key", ["template", "list"])

@@ -20,6 +20,7 @@ from web_client import Answer, Clicker, Served, serving
 from workbooks import new_workbook
 from world import CAMPAIGN, World, customers
 
+from batchsend.campaigns.file import load_campaign
 from batchsend.errors import (
     BatchsendError,
     ColumnsError,
@@ -30,9 +31,12 @@ from batchsend.errors import (
 )
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
-from batchsend.web.jobs.problem_rows import write_corrected
+from batchsend.web.folder import CampaignFile
+from batchsend.web.jobs.problem_rows import version_of, write_corrected
 from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
+from batchsend.web.views import list_rows
 from batchsend.web.views.all_steps import ALL_STEPS
+from batchsend.web.views.opening import open_file
 
 #: Cells as people type them, and some that spreadsheets turn into something else.
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=6) | st.sampled_from(
@@ -479,7 +483,7 @@ def test_rows_are_corrected_in_a_copy_of_the_list(served: Served, new_world: Wor
     fields = dict(re.findall(r'name="(cell\.[\d.]+)" value="([^"]*)"', page.text))
     assert {field.split(".")[1] for field in fields} == {"3", "6"}
     (phone,) = [field for field, value in fields.items() if value == "555-01"]
-    form = {**clicker.shown(f"{SPRING}/list/rows"), "sha256": page.hidden("sha256"), **fields}
+    form = {"sha256": page.hidden("sha256"), **fields}
 
     nothing = clicker.post(f"{SPRING}/list/rows", form)
     assert "Nothing was changed" in nothing.plain
@@ -490,7 +494,7 @@ def test_rows_are_corrected_in_a_copy_of_the_list(served: Served, new_world: Wor
     assert "5 texts ready to send" in checked(clicker).plain
 
     (other,) = re.findall(r'name="(cell\.[\d.]+)" value="12"', page.text)
-    form = {**clicker.shown(f"{SPRING}/list/rows"), "sha256": page.hidden("sha256")}
+    form = {"sha256": page.hidden("sha256")}
     clicker.post(f"{SPRING}/list/rows", {**form, other: "(312) 500-0004"})
     assert "No row has a problem." in problem_page(clicker).plain
     assert "6 texts ready to send" in checked(clicker).plain
@@ -511,7 +515,7 @@ def test_corrections_of_a_list_that_was_changed_are_kept_and_not_used(
     clicker = served.signed_in()
     page = problem_page(clicker)
     (phone,) = re.findall(r'name="(cell\.[\d.]+)" value="555-01"', page.text)
-    form = {**clicker.shown(f"{SPRING}/list/rows"), "sha256": page.hidden("sha256"), phone: "(312) 500-0009"}
+    form = {"sha256": page.hidden("sha256"), phone: "(312) 500-0009"}
     new_world.write_list([*rows, {**customers(1, "new")[0], "OK": "Y"}])
     clicker.post(f"{SPRING}/list/rows", form)
     page = problem_page(clicker)
@@ -520,6 +524,56 @@ def test_corrections_of_a_list_that_was_changed_are_kept_and_not_used(
     assert "changed in the meantime" in page.plain
     assert 'value="(312) 500-0009"' in page.text
     assert not list(new_world.folder.glob("*corrected*"))
+
+
+def test_corrections_of_one_sheet_are_not_used_for_another(served: Served, new_world: World) -> None:
+    """Both sheets are in the same file, and another user chooses the other one meanwhile."""
+    rows = [[*customers(3)[0], "OK"], *([*row.values(), "Y"] for row in customers(3))]
+    rows[2] = ["555-01" if header == "Phone" else cell for header, cell in zip(rows[0], rows[2], strict=True)]
+    workbook, sheet = new_workbook(rows)
+    sheet.title = "March"
+    april = workbook.create_sheet("April")
+    for row in (rows[0], *rows[:0:-1]):
+        april.append(row)
+    workbook.save(new_world.folder / "list.xlsx")
+    file = new_world.folder / "campaign.toml"
+    text = file.read_text(encoding="utf-8").replace('"customers.csv"', '"list.xlsx"')
+    file.write_text(f'{text}\n[list_options]\nsheet = "March"\n', encoding="utf-8")
+    clicker = served.signed_in()
+    page = problem_page(clicker)
+    (phone,) = re.findall(r'name="(cell\.[\d.]+)" value="555-01"', page.text)
+    form = {"sha256": page.hidden("sha256"), phone: "(312) 500-0009"}
+
+    file.write_text(f'{text}\n[list_options]\nsheet = "April"\n', encoding="utf-8")
+    assert "555-01" in problem_page(clicker).text
+    clicker.post(f"{SPRING}/list/rows", form)
+    assert "how it is read, was changed in the meantime" in problem_page(clicker).plain
+    assert not list(new_world.folder.glob("*corrected*"))
+
+
+def test_a_corrected_copy_takes_no_other_users_change_back(new_world: World) -> None:
+    """The campaign file is changed while the copy is written."""
+    path = new_world.folder / "campaign.toml"
+    found = open_file(CampaignFile(path, "here"))
+    copy = new_world.folder / "customers (corrected).xlsx"
+    copy.write_bytes(b"a copy")
+    changed = path.read_bytes().replace(b"customers.csv", b"others.csv")
+    path.write_bytes(changed)
+    with pytest.raises(BatchsendError, match="was changed in the meantime"):
+        list_rows._use(found, copy)
+    assert path.read_bytes() == changed
+    assert not copy.exists()
+
+
+def test_a_check_is_made_again_once_the_credentials_are_corrected(new_world: World) -> None:
+    secrets = new_world.folder / ".env"
+    secrets.write_text("MYKAARMA_USERNAME=a:b\nMYKAARMA_PASSWORD=secret\n", encoding="utf-8")
+    new_world.environment = {"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": ""}
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        assert "contains a colon" in checked(clicker).plain
+        secrets.write_text("MYKAARMA_USERNAME=ab\nMYKAARMA_PASSWORD=secret\n", encoding="utf-8")
+        assert "contains a colon" not in checked(clicker).plain
 
 
 def test_rows_that_another_program_writes_are_corrected_there(served: Served, new_world: World) -> None:
@@ -556,7 +610,8 @@ def test_a_corrected_copy_has_the_same_rows_except_for_the_corrections(
         for position, cell in cells.items():
             wanted[row][position] = clean(cell)
     try:
-        copy = write_corrected(campaign, campaign.read_bytes(), before.sha256, corrected)
+        version = version_of(before, load_campaign(campaign))
+        copy = write_corrected(campaign, campaign.read_bytes(), version, corrected)
     except BatchsendError:
         # A copy that would be read in another way is not kept.
         assert not list(folder.glob("*corrected*"))

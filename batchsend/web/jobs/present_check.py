@@ -19,9 +19,9 @@ from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import is_pattern
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, SettingsError
 from batchsend.lists.newest import newest_match
-from batchsend.settings import load_settings
+from batchsend.settings import Settings, load_settings, require_credentials
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.queries import history_version
@@ -68,10 +68,19 @@ def _dependencies(folder: WebFolder, campaign: Campaign) -> list[Any]:
         campaign.sha256,
         *map(_stamp, sorted(_files(campaign))),
         settings.base_url,
-        bool(settings.username and settings.password),
+        _credentials_problem(settings),
         *history_version(folder, campaign),
         f"{datetime.now(UTC):%Y-%m-%d %H}",
     ]
+
+
+def _credentials_problem(settings: Settings) -> str:
+    """Returns what a check says of the credentials, "" if they can be used. The credentials are not in it."""
+    try:
+        require_credentials(settings)
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 def _files(campaign: Campaign) -> Iterator[Path]:

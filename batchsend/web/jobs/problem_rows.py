@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -49,8 +50,8 @@ class ProblemRow:
 class ProblemRows:
     """The first rows that cannot be sent, of `count` in all.
 
-    `sha256`: the list's; `columns`: position -> header of the columns that the campaign uses; `reason`: why the list
-    cannot be corrected here, in a sentence.
+    `sha256`: from `version_of`; `columns`: position -> header of the columns that the campaign uses; `reason`: why
+    the list cannot be corrected here, in a sentence.
     """
 
     sha256: str
@@ -83,12 +84,18 @@ def problem_rows(plan: Plan, campaign: Campaign) -> ProblemRows | None:
     columns = ("row", "codes", "descriptions", "cells")
     rows = run_rows(plan.scratch, SCRATCH_RUN, [Status.INVALID], columns)
     return ProblemRows(
-        sha256=customers.sha256,
+        sha256=version_of(customers, campaign),
         count=count,
         columns={position: customers.headers[position] for position in used},
         rows=[_problem_row(row, used) for row in islice(rows, SHOWN)],
         reason=_not_here(plan, campaign),
     )
+
+
+def version_of(customers: CustomerList, campaign: Campaign) -> str:
+    """Returns a value that changes with the list's content and with how the campaign reads it, such as the sheet."""
+    options = campaign.list_options.model_dump_json()
+    return hashlib.sha256(f"{customers.sha256}\n{campaign.list.suffix}\n{options}".encode()).hexdigest()
 
 
 def _problem_row(row: Mapping[str, Any], used: Sequence[int]) -> ProblemRow:
@@ -115,17 +122,19 @@ def _not_here(plan: Plan, campaign: Campaign) -> str:
     return ""
 
 
-def write_corrected(path: Path, content: bytes, sha256: str, corrections: Corrections) -> Path:
+def write_corrected(path: Path, content: bytes, version: str, corrections: Corrections) -> Path:
     """Writes a copy of a campaign's list with corrected cells next to the campaign; returns its path.
 
-    `path` and `content`: the campaign file's; `sha256`: of the list that was corrected. The list itself is unchanged.
+    `path` and `content`: the campaign file's; `version`: from `version_of`, of the rows that were corrected. The list
+    itself is unchanged.
     Raises `BatchsendError`; then there is no copy.
     """
     campaign = parse_campaign(path, content)
     customers = open_campaign_list(campaign, campaign.list)
-    if customers.sha256 != sha256:
+    if version_of(customers, campaign) != version:
         raise BatchsendError(
-            f"{campaign.list.name}: the list was changed in the meantime. Look at its rows as they are now."
+            f"{campaign.list.name}: the list, or how it is read, was changed in the meantime. Look at its rows as "
+            f"they are now."
         )
     target = _new_name(campaign.directory, campaign.list.stem)
     written = write_list(target, customers.headers, _in_place(customers, corrections))

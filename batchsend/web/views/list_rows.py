@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,13 +16,15 @@ from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import preview_path
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import NotFoundError
+from batchsend.web.folder import NotFoundError, WebFolder
 from batchsend.web.jobs.problem_rows import ProblemRows, write_corrected
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import Changes
-from batchsend.web.views.editing import change_keys, kept, relative
+from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.editing import CHANGING, change, relative
+from batchsend.web.views.opening import OpenCampaign, open_file
 from batchsend.web.views.step_page import PresentSteps, discard_draft, open_step, refuse, step_page, steps_of
 
 _CELL = re.compile(r"cell\.(\d{1,9})\.(\d{1,5})")
@@ -80,14 +83,36 @@ async def save(request: web.Request) -> web.Response:
             str(form.get("sha256", "")),
             corrections,
         )
-        changes: Changes = {("list",): relative(copy, found.file)}
-        options: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
-        await change_keys(request, found.file, {**changes, **options}, form)
+        async with request.app[CHANGING]:
+            await asyncio.to_thread(_use, request.app[FOLDER], found, copy)
     except BatchsendError as error:
-        raise refuse(request, kept(form, error), {"cells": str(error)}) from error
+        raise refuse(request, form, {"cells": str(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"The corrected list is {copy.name}. {campaign.list.name} is unchanged.")
     raise web.HTTPSeeOther(request.path)
+
+
+def _use(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:
+    """Makes a corrected copy the campaign's list.
+
+    Raises `BatchsendError` if the campaign was changed since it was opened; then the copy is deleted.
+    """
+    try:
+        _change(folder, found, copy)
+    except BatchsendError:
+        with suppress(OSError):
+            copy.unlink()
+        raise
+
+
+def _change(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:
+    if open_file(found.file).content != found.content:
+        raise BatchsendError(
+            "The campaign was changed in the meantime, so nothing was saved. Look at the rows as they are now."
+        )
+    changes: Changes = {("list",): relative(copy, found.file)}
+    options: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
+    change(folder, found.file, found.content, {**changes, **options})
 
 
 def _corrections(form: MultiDictProxy[Any], rows: ProblemRows | None) -> dict[int, dict[int, str]]:

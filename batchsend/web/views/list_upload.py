@@ -130,6 +130,7 @@ async def _use(app: web.Application, user: Session, upload: Upload) -> None:
         await asyncio.to_thread(upload.saved.remove)
         user.keep(upload.page, _refused(error))
     else:
+        upload.saved.keep()
         user.drafts.pop(upload.page, None)
         user.notify(f"{name} is now the campaign's list.")
 

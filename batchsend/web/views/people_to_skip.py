@@ -51,6 +51,7 @@ async def upload(request: web.Request) -> web.Response:
             raise
     except BatchsendError as error:
         raise refuse(request, {}, {"file": f"{error}\nNothing was changed."}) from error
+    saved.keep()
     who = "1 person" if people == 1 else f"{people:,} people"
     session(request).notify(f"{saved.path.name} names {who}. They get no text from this campaign.")
     raise web.HTTPSeeOther(request.path)
