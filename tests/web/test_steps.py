@@ -31,7 +31,7 @@ from batchsend.errors import (
 )
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.problem_rows import version_of, write_corrected
 from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
 from batchsend.web.views import list_rows
@@ -560,7 +560,7 @@ def test_a_corrected_copy_takes_no_other_users_change_back(new_world: World) -> 
     changed = path.read_bytes().replace(b"customers.csv", b"others.csv")
     path.write_bytes(changed)
     with pytest.raises(BatchsendError, match="was changed in the meantime"):
-        list_rows._use(found, copy)
+        list_rows._use(WebFolder(new_world.folder), found, copy)
     assert path.read_bytes() == changed
     assert not copy.exists()
 
