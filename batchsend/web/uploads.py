@@ -55,7 +55,11 @@ class SavedList:
 
 
 class ChangedMeanwhileError(BatchsendError):
-    """The file was saved by someone else after the page was loaded."""
+    """The file was saved by someone else after the page was loaded. `present`: its fingerprint now."""
+
+    def __init__(self, message: str, present: str) -> None:
+        super().__init__(message)
+        self.present = present
 
 
 def fingerprint(content: bytes) -> str:
@@ -77,10 +81,11 @@ def save(path: Path, text: str, *, loaded: str) -> None:
         present = path.read_bytes()
     except OSError as error:
         raise BatchsendError(f"{path}: cannot be read ({error.strerror}). Nothing was saved.") from error
-    if fingerprint(present) != loaded:
+    if (now := fingerprint(present)) != loaded:
         raise ChangedMeanwhileError(
             f"{path.name} was not saved, because it was changed by someone else or in another tab. Your version is "
-            f"still below: compare it with the file, then save again to overwrite the file."
+            f"still below: compare it with the file, then save again to overwrite the file.",
+            now,
         )
     lines = "\r\n" if b"\r\n" in present else "\n"
     replace_content(path, lines.join(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")).encode())

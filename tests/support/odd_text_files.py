@@ -244,9 +244,9 @@ TEXT_FILES = [
         (
             (
                 "Its header, row 1, has 2 names, but the rows have 3 cells, so it is unclear which name belongs to "
-                "which cell. Give every column a header; delete a title above the header, or name the header's row with header_row "
-                "under [list_options]; put quotation marks around "
-                "cells that have the separator in them."
+                "which cell. Give every column a header; delete a title above the header, or name the "
+                "header's row with header_row under [list_options]; put quotation marks around cells "
+                "that have the separator in them."
             ),
         ),
     ),
@@ -256,9 +256,9 @@ TEXT_FILES = [
         (
             (
                 "Its header, row 1, has 1 name, but the rows have 2 cells, so it is unclear which name belongs to "
-                "which cell. Give every column a header; delete a title above the header, or name the header's row with header_row "
-                "under [list_options]; put quotation marks around "
-                "cells that have the separator in them."
+                "which cell. Give every column a header; delete a title above the header, or name the "
+                "header's row with header_row under [list_options]; put quotation marks around cells "
+                "that have the separator in them."
             ),
         ),
     ),

@@ -118,6 +118,10 @@ class Clicker:
         body = urlencode({"csrf": token, **(fields or {})}).encode()
         return self.raw("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
 
+    def shown(self, page: str) -> dict[str, str]:
+        """Loads a step's page; returns what its forms say of the campaign file that they were made from."""
+        return {"campaign_file": self.get(page).hidden("campaign_file")}
+
     def upload(self, path: str, name: str, content: bytes, *, token: str | None = None) -> Answer:
         """Sends a file, and returns the page after it has been read."""
         return self._follow(self.send_file(path, name, content, token=token))

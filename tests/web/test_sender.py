@@ -5,8 +5,10 @@ from __future__ import annotations
 import stat
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Barrier
 from urllib.parse import urlencode
 
 import pytest
@@ -20,6 +22,7 @@ from batchsend.settings import load_settings, require_credentials, store_credent
 from batchsend.web.auth.users import Users
 
 SENDER = "/campaign/here/campaign/sender"
+OTHER = "/campaign/here/other/sender"
 ID = "0123456789abcdef0123456789abcdef"
 NAME, WORD = "subscriber-12", 'it\'s a "pass" \\ word # 1'
 
@@ -128,11 +131,12 @@ def test_a_department_is_saved_once_and_picked_by_its_name(bare: World) -> None:
         clicker = served.signed_in()
         new = {"department": "new", "department_uuid": ID, "department_label": "Parts"}
         user = {"user": "new", "user_uuid": f"{ID}u", "user_label": "Dana Lee"}
-        clicker.post(SENDER, {**new, **user})
-        other = clicker.get("/campaign/here/other/sender")
+        clicker.post(SENDER, {**clicker.shown(SENDER), **new, **user})
+        other = clicker.get(OTHER)
         assert "Parts" in other.plain
         assert "Dana Lee" in other.plain
-        clicker.post("/campaign/here/other/sender", {"department": ID, "user": f"{ID}u"})
+        picked = {"department": ID, "user": f"{ID}u"}
+        clicker.post(OTHER, {**clicker.shown(OTHER), **picked})
         data = tomllib.loads((bare.folder / "other.toml").read_text(encoding="utf-8"))
         assert (data["department_uuid"], data["department_label"], data["user_uuid"]) == (
             ID,
@@ -141,7 +145,7 @@ def test_a_department_is_saved_once_and_picked_by_its_name(bare: World) -> None:
         )
         # An id that the page did not offer is refused by the campaign file's rules.
         before = (bare.folder / "other.toml").read_bytes()
-        clicker.post("/campaign/here/other/sender", {"department": "no id!"})
+        clicker.post(OTHER, {**clicker.shown(OTHER), "department": "no id!"})
         assert (bare.folder / "other.toml").read_bytes() == before
 
 
@@ -159,3 +163,28 @@ def test_who_gets_tests_is_remembered_by_name(tmp_path: Path) -> None:
         other = {"nonce": page.hidden("nonce"), "customer": "", "new_customer": "an id!", "tester": "Eve"}
         assert "copy your own customer id" in clicker.post(f"{check}/trial", other).plain
         assert "Eve" not in clicker.get(check).plain
+
+
+def test_names_that_are_saved_at_once_are_all_kept(bare: World) -> None:
+    text = (bare.folder / "campaign.toml").read_text(encoding="utf-8")
+    for number in range(8):
+        (bare.folder / f"n{number}.toml").write_text(text, encoding="utf-8")
+    with serving(bare) as served:
+        people = [served.signed_in() for _ in range(8)]
+        together = Barrier(len(people))
+
+        def save(number: int) -> None:
+            page = f"/campaign/here/n{number}/sender"
+            new = {
+                "department": "new",
+                "department_uuid": f"{ID}{number}",
+                "department_label": f"Parts {number}",
+            }
+            form = {**people[number].shown(page), **new}
+            together.wait()
+            people[number].submit(page, form)
+
+        with ThreadPoolExecutor(len(people)) as pool:
+            list(pool.map(save, range(len(people))))
+        shown = people[0].get(SENDER).plain
+        assert [f"Parts {number}" in shown for number in range(8)] == [True] * 8

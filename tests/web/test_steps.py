@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -28,7 +31,7 @@ from batchsend.errors import (
 )
 from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.problem_rows import version_of, write_corrected
 from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
 from batchsend.web.views import list_rows
@@ -190,7 +193,9 @@ def test_an_opt_out_is_noticed(served: Served, new_world: World) -> None:
 
 def test_no_consent_column_is_said(served: Served) -> None:
     clicker = served.signed_in()
-    saved = clicker.post(f"{SPRING}/columns", {"consent": "", "yes": "Y"})
+    saved = clicker.post(
+        f"{SPRING}/columns", {**clicker.shown(f"{SPRING}/columns"), "consent": "", "yes": "Y"}
+    )
     assert "The columns are saved" in saved.plain
     page = checked(clicker)
     assert states_of(page)["columns"] == "attention"
@@ -209,7 +214,9 @@ def test_saving_leads_to_the_next_step(served: Served) -> None:
         "when": {"sending.rate": "5", "sending.quiet_hours": "TCPA"},
     }
     for step, form in forms.items():
-        answer = clicker.submit(f"{SPRING}/{step}", form)
+        answer = clicker.submit(
+            f"{SPRING}/{step}", {**form, **clicker.shown(f"{SPRING}/{step}")} if step != "text" else form
+        )
         following = NAMES[NAMES.index(step) + 1]
         assert (answer.status, answer.headers["Location"]) == (303, f"{SPRING}/{following}"), step
 
@@ -218,7 +225,7 @@ def test_what_was_typed_is_kept_until_it_is_saved_or_given_up(served: Served, ne
     clicker = served.signed_in()
     before = (new_world.folder / "campaign.toml").read_bytes()
     typed = {"department_uuid": "not an id!", "user_uuid": "mine", "department_label": "Parts"}
-    refused = clicker.submit(f"{SPRING}/sender", typed)
+    refused = clicker.submit(f"{SPRING}/sender", {**clicker.shown(f"{SPRING}/sender"), **typed})
     assert (refused.status, refused.headers["Location"]) == (303, f"{SPRING}/sender")
     page = clicker.get(f"{SPRING}/sender")
     assert re.search(r"<title>\s*Error: ", page.text)
@@ -251,6 +258,71 @@ def test_a_text_that_others_changed_is_not_overwritten_at_once(served: Served, n
     assert text.read_text(encoding="utf-8") == "Hi from me"
 
 
+CHANGES = {
+    "when": {"sending.rate": "7"},
+    "when/more/safety": {"guards.max_texts": "9", "guards.approval": ""},
+    "sender": {"department_label": "Mine"},
+    "columns": {"column.phone": "", "consent": "OK", "yes": "Mine"},
+}
+
+
+@pytest.mark.parametrize("step", CHANGES)
+def test_a_form_that_was_made_before_another_change_does_not_overwrite_it(
+    served: Served, new_world: World, step: str
+) -> None:
+    ann, bo = served.signed_in(), served.signed_in()
+    page, safety = f"{SPRING}/{step}", f"{SPRING}/when/more/safety"
+    file = new_world.folder / "campaign.toml"
+    mine = {**ann.shown(page), **CHANGES[step]}
+    bo.post(safety, {**bo.shown(safety), "guards.approval": "true"})
+    before = file.read_bytes()
+    assert tomllib.loads(before.decode())["guards"] == {"approval": True}
+
+    told = ann.post(page, mine)
+    assert file.read_bytes() == before
+    assert "campaign.toml was changed by someone else" in told.plain
+    assert any(f'value="{value}"' in told.text for value in CHANGES[step].values() if value)
+    # Another change after that is not overwritten either.
+    bo.post(safety, {**bo.shown(safety), "guards.min_texts": "2"})
+    again = {**mine, "campaign_file": told.hidden("campaign_file")}
+    before = file.read_bytes()
+    told = ann.post(page, again)
+    assert file.read_bytes() == before
+    # Saving again is a decision.
+    ann.post(page, {**mine, "campaign_file": told.hidden("campaign_file")})
+    assert file.read_bytes() != before
+
+
+@pytest.mark.parametrize("step", [*CHANGES, "list/how"])
+def test_a_form_that_does_not_say_what_it_showed_is_not_saved(
+    served: Served, new_world: World, step: str
+) -> None:
+    before = (new_world.folder / "campaign.toml").read_bytes()
+    clicker = served.signed_in()
+    told = clicker.post(f"{SPRING}/{step}", CHANGES.get(step, {"hidden_rows": "skip"}))
+    assert "campaign.toml was changed by someone else" in told.plain
+    assert (new_world.folder / "campaign.toml").read_bytes() == before
+
+
+def test_of_texts_saved_at_once_only_one_is_kept(served: Served, new_world: World) -> None:
+    clicker = served.signed_in()
+    loaded = clicker.get(f"{SPRING}/text").hidden("loaded")
+    people = [served.signed_in() for _ in range(8)]
+    together = Barrier(len(people))
+
+    def save(number: int) -> str:
+        token = people[number].token()
+        together.wait()
+        form = {"number": "0", "loaded": loaded, "text": f"Hi from {number}"}
+        return people[number].submit(f"{SPRING}/text", form, token=token).headers["Location"]
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        answers = list(pool.map(save, range(len(people))))
+    kept = [number for number, address in enumerate(answers) if address != f"{SPRING}/text"]
+    text = (new_world.folder / "message.txt.j2").read_text(encoding="utf-8")
+    assert [f"Hi from {number}" for number in kept] == [text]
+
+
 def messy_list(folder: Path) -> bytes:
     """A workbook with a title above the headers, two sheets and a hidden row."""
     header = ["Account No", "First Name", "Home Phone", "Cell Phone", "SMS Opt-In"]
@@ -274,7 +346,7 @@ def messy_list(folder: Path) -> bytes:
 
 def how(clicker: Clicker, form: dict[str, str]) -> Answer:
     """Chooses how the list is read; returns the page once it is read."""
-    clicker.post(f"{SPRING}/list/how", form)
+    clicker.post(f"{SPRING}/list/how", {**clicker.shown(f"{SPRING}/list"), **form})
     return clicker.get(f"{SPRING}/list")
 
 
@@ -308,7 +380,7 @@ def test_a_list_that_leaves_a_choice_is_read_as_a_person_chooses(
         "consent": "SMS Opt-In",
         "yes": "Y",
     }
-    clicker.post(f"{SPRING}/columns", form)
+    clicker.post(f"{SPRING}/columns", {**clicker.shown(f"{SPRING}/columns"), **form})
     page = checked(clicker)
     assert states_of(page)["columns"] == "done"
     assert "4 texts ready to send" in page.plain
@@ -345,7 +417,7 @@ def test_a_mistake_in_the_columns_is_said_next_to_its_field(
 ) -> None:
     before = (new_world.folder / "campaign.toml").read_bytes()
     clicker = served.signed_in()
-    clicker.post(f"{SPRING}/columns", form)
+    clicker.post(f"{SPRING}/columns", {**clicker.shown(f"{SPRING}/columns"), **form})
     page = clicker.get(f"{SPRING}/columns")
     error = re.search(rf'<p id="{field}-error"[^>]*>(.*?)</p>', page.text, re.DOTALL)
     assert error is not None
@@ -366,7 +438,7 @@ def test_the_columns_of_another_list_are_named_in_plain_words(served: Served) ->
 
 def test_the_question_says_that_no_column_says_who_agreed(served: Served) -> None:
     clicker = served.signed_in()
-    clicker.post(f"{SPRING}/columns", {"consent": "", "yes": "Y"})
+    clicker.post(f"{SPRING}/columns", {**clicker.shown(f"{SPRING}/columns"), "consent": "", "yes": "Y"})
     _, page = clicker.check(SPRING)
     question = page.plain[page.plain.index("Send 10 texts?") :]
     assert "No column says who agreed to texts." in question
@@ -422,7 +494,8 @@ def test_rows_are_corrected_in_a_copy_of_the_list(served: Served, new_world: Wor
     assert "5 texts ready to send" in checked(clicker).plain
 
     (other,) = re.findall(r'name="(cell\.[\d.]+)" value="12"', page.text)
-    clicker.post(f"{SPRING}/list/rows", {"sha256": page.hidden("sha256"), other: "(312) 500-0004"})
+    form = {"sha256": page.hidden("sha256")}
+    clicker.post(f"{SPRING}/list/rows", {**form, other: "(312) 500-0004"})
     assert "No row has a problem." in problem_page(clicker).plain
     assert "6 texts ready to send" in checked(clicker).plain
     copies = sorted(path.name for path in new_world.folder.glob("*corrected*"))
@@ -487,7 +560,7 @@ def test_a_corrected_copy_takes_no_other_users_change_back(new_world: World) -> 
     changed = path.read_bytes().replace(b"customers.csv", b"others.csv")
     path.write_bytes(changed)
     with pytest.raises(BatchsendError, match="was changed in the meantime"):
-        list_rows._use(found, copy)
+        list_rows._use(WebFolder(new_world.folder), found, copy)
     assert path.read_bytes() == changed
     assert not copy.exists()
 

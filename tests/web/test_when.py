@@ -78,7 +78,7 @@ class Form:
 
     def save(self, fields: Mapping[str, str], below: str = "") -> str:
         """Returns the address that the answer leads to."""
-        answer = self.clicker.submit(f"{WHEN}{below}", fields)
+        answer = self.clicker.submit(f"{WHEN}{below}", {**self.clicker.shown(f"{WHEN}{below}"), **fields})
         assert answer.status == 303, answer.plain
         return answer.headers["Location"]
 
@@ -403,3 +403,28 @@ def test_files_with_people_to_skip_are_added_and_taken_out(form: Form) -> None:
     form.clicker.post(f"{page}/remove", {"path": str(form.file.parent / "closed.csv")})
     assert "suppress" not in form.data.get("recipients", {})
     assert path.exists()
+
+
+def test_a_campaign_file_with_errors_keeps_its_people_to_skip(form: Form) -> None:
+    page = f"{WHEN}/people"
+    form.clicker.upload(page, "first.csv", b"Customer UUID\ncustomer-0\n")
+    form.clicker.upload(page, "second.csv", b"Customer UUID\ncustomer-1\n")
+    text = form.file.read_text(encoding="utf-8")
+    form.file.write_text(text.replace("min_texts = 1", "min_texts = 0"), encoding="utf-8")
+    before = form.file.read_bytes()
+    refused = form.clicker.submit(f"{page}/remove", {"path": str(form.file.parent / "first.csv")})
+    assert refused.status == 400
+    assert "The campaign file must be fixed first. Nothing was changed." in refused.plain
+    assert form.file.read_bytes() == before
+
+
+def test_no_form_saves_a_campaign_file_that_names_a_hidden_file(form: Form) -> None:
+    secret = form.file.parent / ".secret.j2"
+    secret.write_text("Hi", encoding="utf-8")
+    text = form.file.read_text(encoding="utf-8")
+    form.file.write_text(text.replace("message.txt.j2", secret.name), encoding="utf-8")
+    before = form.file.read_bytes()
+    token = form.clicker.token()
+    form.clicker.send_file(f"{WHEN}/people", "third.csv", b"Customer UUID\ncustomer-0\n", token=token)
+    assert form.file.read_bytes() == before
+    assert not (form.file.parent / "third.csv").exists()

@@ -53,7 +53,7 @@ async def save_file(request: web.Request) -> web.Response:
     except BatchsendError as error:
         if isinstance(error, ChangedMeanwhileError):
             # Saving again overwrites the file.
-            loaded = fingerprint(await asyncio.to_thread(file.path.read_bytes))
+            loaded = error.present
         raise refuse(request, {"text": lines(text), "loaded": loaded}, {"text": str(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"{file.path.name} is saved.")

@@ -29,6 +29,7 @@ from batchsend.web.senders import TESTER, Senders
 from batchsend.web.steps import CHECK
 from batchsend.web.views.approval import approval_of_check
 from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.editing import CHANGING
 from batchsend.web.views.list_reading import page_before
 from batchsend.web.views.opening import campaign_file_of, usable_campaign
 from batchsend.web.views.step_page import checked_steps, open_step, steps_of
@@ -243,7 +244,8 @@ async def trial(request: web.Request) -> web.Response:
     if row and not (row.isdecimal() and int(row[:9]) > 1):
         return await _page(request, problem=f'No test was sent: the list has no row "{row[:20]}".')
     if name:
-        await asyncio.to_thread(Senders(request.app[FOLDER].state).keep, TESTER, customer, name)
+        async with request.app[CHANGING]:
+            await asyncio.to_thread(Senders(request.app[FOLDER].state).keep, TESTER, customer, name)
     response = await _start(
         request,
         check,

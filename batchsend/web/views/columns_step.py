@@ -9,7 +9,7 @@ from multidict import MultiDictProxy
 
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import COLUMNS, Page
-from batchsend.web.views.editing import change_keys, errors_of
+from batchsend.web.views.editing import change_keys, errors_of, kept
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
@@ -61,9 +61,9 @@ async def save(request: web.Request) -> web.Response:
     if "same" in form:
         changes["recipients", "key"] = _key(form) if form["same"] == _BY_COLUMNS else None
     try:
-        await change_keys(request, found.file, changes)
+        await change_keys(request, found.file, changes, form)
     except BatchsendError as error:
-        raise refuse(request, form, errors_of(error, form)) from error
+        raise refuse(request, kept(form, error), errors_of(error, form)) from error
     raise saved(request, found.file, COLUMNS, "The columns are saved.")
 
 

@@ -4,37 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os.path import relpath
 from pathlib import Path, PurePath
+from typing import Any
 
 from aiohttp import web
+from multidict import MultiDict
 
 from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import BatchsendError, FileError
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.toml_edit import Changes, edited
-from batchsend.web.uploads import replace_content
+from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace_content
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.opening import open_file
+from batchsend.web.views.step_page import SHOWN
 
-#: Held while a campaign file is changed, so that two requests do not overwrite each other's changes.
+#: Held while a file is changed, so that two requests do not overwrite each other's changes.
 CHANGING = web.AppKey("changing", asyncio.Lock)
 
 
-async def change_keys(request: web.Request, file: CampaignFile, changes: Changes) -> None:
-    """Changes keys of the campaign file. Raises `BatchsendError`; then the file is unchanged."""
+async def change_keys(
+    request: web.Request, file: CampaignFile, changes: Changes, form: Mapping[str, Any]
+) -> None:
+    """Changes keys of the campaign file for a form, which has the fingerprint of the file that it showed.
+
+    Raises `ChangedMeanwhileError` if the file is another one now, or `BatchsendError`; then it is unchanged.
+    """
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
-        await asyncio.to_thread(change, file, present.content, changes)
+        if (now := fingerprint(present.content)) != form.get(SHOWN):
+            raise ChangedMeanwhileError(
+                f"{file.path.name} was changed by someone else or in another tab meanwhile. Your version was not "
+                f"saved: compare it with the campaign file, then save again.",
+                now,
+            )
+        await asyncio.to_thread(change, request.app[FOLDER], file, present.content, changes)
 
 
-def change(file: CampaignFile, content: bytes, changes: Changes) -> None:
-    """Changes keys of a campaign file. Raises `BatchsendError` if the file could not be used after that."""
+def change(folder: WebFolder, file: CampaignFile, content: bytes, changes: Changes) -> None:
+    """Changes keys of a campaign file.
+
+    Raises `BatchsendError` if the file could not be used after that, or named files that may not be shown.
+    """
     changed = edited(content, changes)
     if changed == content:
         return
-    parse_campaign(file.path, changed)
+    folder.check(parse_campaign(file.path, changed))
     replace_content(file.path, changed)
+
+
+def kept(form: Mapping[str, Any], error: BatchsendError) -> Mapping[str, Any]:
+    """Returns what the page keeps of a form that was not saved."""
+    if not isinstance(error, ChangedMeanwhileError):
+        return form
+    # Saving again overwrites the other change.
+    again = MultiDict(form)
+    again[SHOWN] = error.present
+    return again
 
 
 def errors_of(error: BatchsendError, fields: Iterable[str]) -> dict[str, str]:
@@ -42,6 +70,8 @@ def errors_of(error: BatchsendError, fields: Iterable[str]) -> dict[str, str]:
 
     A field is named by its key, such as `sending.rate`, or by the last part of it.
     """
+    if isinstance(error, ChangedMeanwhileError):
+        return {"": str(error)}
     found: dict[str, list[str]] = {}
     names = list(fields)
     for sentence in error.problems if isinstance(error, FileError) else (str(error),):

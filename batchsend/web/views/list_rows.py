@@ -16,12 +16,13 @@ from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import preview_path
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import NotFoundError
+from batchsend.web.folder import NotFoundError, WebFolder
 from batchsend.web.jobs.problem_rows import ProblemRows, write_corrected
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import Changes
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, change, relative
 from batchsend.web.views.opening import OpenCampaign, open_file
 from batchsend.web.views.step_page import PresentSteps, discard_draft, open_step, refuse, step_page, steps_of
@@ -83,7 +84,7 @@ async def save(request: web.Request) -> web.Response:
             corrections,
         )
         async with request.app[CHANGING]:
-            await asyncio.to_thread(_use, found, copy)
+            await asyncio.to_thread(_use, request.app[FOLDER], found, copy)
     except BatchsendError as error:
         raise refuse(request, form, {"cells": str(error)}) from error
     session(request).drafts.pop(request.path, None)
@@ -91,27 +92,27 @@ async def save(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(request.path)
 
 
-def _use(found: OpenCampaign, copy: Path) -> None:
+def _use(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:
     """Makes a corrected copy the campaign's list.
 
     Raises `BatchsendError` if the campaign was changed since it was opened; then the copy is deleted.
     """
     try:
-        _change(found, copy)
+        _change(folder, found, copy)
     except BatchsendError:
         with suppress(OSError):
             copy.unlink()
         raise
 
 
-def _change(found: OpenCampaign, copy: Path) -> None:
+def _change(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:
     if open_file(found.file).content != found.content:
         raise BatchsendError(
             "The campaign was changed in the meantime, so nothing was saved. Look at the rows as they are now."
         )
     changes: Changes = {("list",): relative(copy, found.file)}
     options: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
-    change(found.file, found.content, {**changes, **options})
+    change(folder, found.file, found.content, {**changes, **options})
 
 
 def _corrections(form: MultiDictProxy[Any], rows: ProblemRows | None) -> dict[int, dict[int, str]]:

@@ -16,11 +16,12 @@ from batchsend.errors import BatchsendError, ListError
 from batchsend.web.auth.middleware import receives_upload, session, upload_of
 from batchsend.web.auth.sessions import Draft, Session
 from batchsend.web.connections import receiving
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import ListView
 from batchsend.web.jobs.reader_pool import READERS, CanceledError, Reading
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import SavedList, save_upload
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, change, relative
 from batchsend.web.views.list_reading import PATIENCE, list_reading, reading_part
 from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
@@ -121,7 +122,7 @@ async def _use(app: web.Application, user: Session, upload: Upload) -> None:
         if view.problems and not view.options:
             raise ListError(view.path, view.problems)
         async with app[CHANGING]:
-            await asyncio.to_thread(_change, upload)
+            await asyncio.to_thread(_change, app[FOLDER], upload)
     except CanceledError:
         await asyncio.to_thread(upload.saved.remove)
         user.notify(f"{name} was not used, because you canceled it. {_KEPT}")
@@ -134,9 +135,9 @@ async def _use(app: web.Application, user: Session, upload: Upload) -> None:
         user.notify(f"{name} is now the campaign's list.")
 
 
-def _change(upload: Upload) -> None:
+def _change(folder: WebFolder, upload: Upload) -> None:
     present = open_file(upload.file)
-    change(upload.file, present.content, _changes(present.campaign, upload.file, upload.saved.path))
+    change(folder, upload.file, present.content, _changes(present.campaign, upload.file, upload.saved.path))
 
 
 def _changes(campaign: Campaign | None, file: CampaignFile, saved: Path) -> Changes:

@@ -17,11 +17,13 @@ from batchsend.web.jobs.list_preview import count_opt_outs
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.steps import WHEN
 from batchsend.web.uploads import save_upload
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, change, relative
 from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
 from batchsend.web.views.step_page import open_step, refuse, step_page
 
 _KEY = ("recipients", "suppress")
+_BROKEN = "The campaign file must be fixed first."
 
 
 async def show(request: web.Request) -> web.Response:
@@ -61,8 +63,10 @@ async def remove(request: web.Request) -> web.Response:
     path = Path(str((await request.post()).get("path", "")))
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
+        if present.campaign is None:
+            raise BatchsendError(f"{_BROKEN} Nothing was changed.")
         files = [name for name, known in _named(present) if known != path]
-        await asyncio.to_thread(change, file, present.content, {_KEY: files or None})
+        await asyncio.to_thread(change, request.app[FOLDER], file, present.content, {_KEY: files or None})
     session(request).notify(f"{path.name} is not used any more. The people in it may get this text again.")
     raise web.HTTPSeeOther(f"{file.url}/{WHEN}/people")
 
@@ -71,20 +75,22 @@ async def _add(request: web.Request, file: CampaignFile, saved: Path) -> int:
     """Adds a file; returns how many people it names."""
     present = await asyncio.to_thread(open_file, file)
     if present.campaign is None:
-        raise BatchsendError(f"{saved.name} was saved, but the campaign file must be fixed first.")
+        raise BatchsendError(_BROKEN)
     region = present.campaign.recipients.default_region
     people = await request.app[READERS].run(session(request).user, count_opt_outs, saved, region)
     # Not held while the file is read: others save their changes meanwhile.
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
         files = [name for name, known in _named(present) if known != saved]
-        await asyncio.to_thread(change, file, present.content, {_KEY: [*files, relative(saved, file)]})
+        await asyncio.to_thread(
+            change, request.app[FOLDER], file, present.content, {_KEY: [*files, relative(saved, file)]}
+        )
         return people
 
 
 def _named(present: OpenCampaign) -> list[tuple[str, Path]]:
-    """Returns the files as the campaign file names them, each with its path."""
+    """Returns the files as the campaign file names them, each with its path. Raises `BatchsendError`."""
     if present.campaign is None:
-        return []
+        raise BatchsendError(_BROKEN)
     names: list[Any] = parse(present.content).get("recipients", {}).get("suppress", [])
     return list(zip(map(str, names), present.campaign.recipients.suppress, strict=True))

@@ -19,7 +19,7 @@ from batchsend.web.auth.middleware import session
 from batchsend.web.senders import DEPARTMENT, USER, Senders
 from batchsend.web.steps import SENDER, Page
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import change_keys, errors_of
+from batchsend.web.views.editing import CHANGING, change_keys, errors_of, kept
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
 #: The choice of a department or a user that was not saved yet.
@@ -72,12 +72,13 @@ async def save(request: web.Request) -> web.Response:
     senders = _senders(request)
     known = await asyncio.to_thread(senders.known)
     try:
-        await change_keys(request, found.file, _changes(form, known, campaign))
+        await change_keys(request, found.file, _changes(form, known, campaign), form)
         for kind, name in ((DEPARTMENT, "department_label"), (USER, "user_label")):
             if form.get(_choice(kind), _NEW) == _NEW and _typed(form, kind) and _typed(form, name):
-                await asyncio.to_thread(senders.keep, kind, _typed(form, kind), _typed(form, name))
+                async with request.app[CHANGING]:
+                    await asyncio.to_thread(senders.keep, kind, _typed(form, kind), _typed(form, name))
     except BatchsendError as error:
-        raise refuse(request, form, errors_of(error, form)) from error
+        raise refuse(request, kept(form, error), errors_of(error, form)) from error
     raise saved(request, found.file, SENDER, "The sender is saved.")
 
 

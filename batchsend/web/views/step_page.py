@@ -20,6 +20,7 @@ from batchsend.web.jobs.registry import JOBS, JobState, environment_of
 from batchsend.web.jobs.step_facts import facts
 from batchsend.web.rendering import page, part
 from batchsend.web.steps import STEPS, Problem, State, Status, Step, next_step, statuses
+from batchsend.web.uploads import fingerprint
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.opening import OpenCampaign, open_campaign
 
@@ -28,6 +29,8 @@ _NO_DRAFT = Draft()
 SEVERAL = "\n"
 #: The field of the button that gives a draft up.
 DISCARD = "discard"
+#: The field with the fingerprint of the campaign file that a form was made from.
+SHOWN = "campaign_file"
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ async def step_page(
         name=campaign.name,
         steps=steps,
         step=steps.titled(name),
+        shown=draft.typed.get(SHOWN, fingerprint(found.content)),
         typed=draft.typed,
         errors=draft.errors,
         **values,

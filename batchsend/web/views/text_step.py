@@ -19,7 +19,7 @@ from batchsend.web.rendering import part
 from batchsend.web.steps import TEXT, Page
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import lines
+from batchsend.web.views.editing import CHANGING, lines
 from batchsend.web.views.list_reading import list_reading, view_of
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
@@ -68,12 +68,13 @@ async def save_text(request: web.Request) -> web.Response:
     number, text, loaded = (str(form.get(name, "")) for name in ("number", "text", "loaded"))
     path = _template(campaign, number)
     try:
-        await asyncio.to_thread(save, path, text, loaded=loaded)
+        async with request.app[CHANGING]:
+            await asyncio.to_thread(save, path, text, loaded=loaded)
     except BatchsendError as error:
         typed = {"number": number, "text": lines(text), "loaded": loaded}
         if isinstance(error, ChangedMeanwhileError):
             # Saving again overwrites the file.
-            typed["loaded"] = fingerprint(await asyncio.to_thread(path.read_bytes))
+            typed["loaded"] = error.present
         raise refuse(request, typed, {"text": str(error)}) from error
     raise saved(request, found.file, TEXT, f"{path.name} is saved.")
 

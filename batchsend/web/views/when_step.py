@@ -33,7 +33,7 @@ from batchsend.web.start_choice import (
 from batchsend.web.steps import WHEN, Page
 from batchsend.web.toml_edit import edited
 from batchsend.web.views import people_to_skip
-from batchsend.web.views.editing import change_keys, errors_of
+from batchsend.web.views.editing import change_keys, errors_of, kept
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
 
@@ -113,9 +113,9 @@ async def save(request: web.Request) -> web.Response:
     if errors:
         raise refuse(request, form, errors)
     try:
-        await change_keys(request, found.file, changes)
+        await change_keys(request, found.file, changes, form)
     except BatchsendError as error:
-        raise refuse(request, form, _errors(error, form)) from error
+        raise refuse(request, kept(form, error), _errors(error, form)) from error
     if form.get("start", BY_HAND) == BY_HAND:
         raise saved(request, found.file, WHEN)
     state = await asyncio.to_thread(request.app[SCHEDULER].state)
@@ -217,11 +217,10 @@ async def save_more(request: web.Request) -> web.Response:
     form = await request.post()
     discard_draft(request, form)
     try:
-        await change_keys(request, found.file, changes_of(group.fields, form, campaign))
+        await change_keys(request, found.file, changes_of(group.fields, form, campaign), form)
     except BatchsendError as error:
-        raise refuse(
-            request, form, in_words(errors_of(error, [one.name for one in group.fields]), group.fields)
-        ) from error
+        errors = errors_of(error, [one.name for one in group.fields])
+        raise refuse(request, kept(form, error), in_words(errors, group.fields)) from error
     raise saved(request, found.file, WHEN, f"{group.title}: saved.", to=f"{found.file.url}/{WHEN}#more")
 
 
