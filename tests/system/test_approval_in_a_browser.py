@@ -61,6 +61,6 @@ def test_three_taps_on_a_phone(browser: Browser, world: World, sandbox: Sandbox)
         desk.get_by_role("radio", name="All: ").check()
         desk.get_by_label("Type the number of texts").fill("12")
         desk.get_by_role("button", name="Send the texts").click()
-        expect(desk.get_by_text("12 texts accepted by myKaarma")).to_be_visible()
+        expect(desk.get_by_text("12 texts accepted by myKaarma", exact=True)).to_be_visible()
         expect(desk.get_by_text("Approved by", exact=True)).to_be_visible()
     assert len(sandbox.requests()) == 12
