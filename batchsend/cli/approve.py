@@ -49,9 +49,10 @@ def approve(
         )
 
     from batchsend.ledger.opening import open_ledger
+    from batchsend.ledger.optouts import this_person
     from batchsend.planning.plan import make_plan
     from batchsend.runs import api
-    from batchsend.runs.approval import refuse, request_to_answer, this_person
+    from batchsend.runs.approval import refuse, request_to_answer
     from batchsend.runs.start import StartOptions, plan_request
 
     start = api.prepare(load_with(campaign, list=list_), StartOptions(**options), ledger=ledger)
@@ -70,9 +71,10 @@ def _approve(start: Start, plan: Plan, ledger: Ledger, asked: Approval) -> None:
     """Shows the plan, asks, and records the approval. Raises `BatchsendError`; then nothing was approved."""
     from batchsend.cli.text.plan import first_message_lines, plan_lines
     from batchsend.errors import GuardError
+    from batchsend.ledger.optouts import this_person
     from batchsend.planning.summary import summarize
     from batchsend.runs.approval import approve as record
-    from batchsend.runs.approval import check_approver, this_person
+    from batchsend.runs.approval import check_approver
     from batchsend.runs.start import start_refusals
     from batchsend.utils.wording import text_count
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,6 @@ from batchsend.exits import Exit
 
 if TYPE_CHECKING:
     from batchsend.ledger.ledger import Ledger
-    from batchsend.ledger.optouts import Person
 
 
 _NEW_LEDGER = (
@@ -64,7 +62,7 @@ def list_(all_: bool, ledger: str | None) -> None:
 @ledger_option
 def add(customer: str | None, phone: str | None, reason: str, region: str, ledger: str | None) -> None:
     """Add a customer, a phone number or both."""
-    from batchsend.ledger.optouts import OptOutRequest, OptOutSource, add_opt_outs
+    from batchsend.ledger.optouts import OptOutRequest, OptOutSource, add_opt_outs, this_person
     from batchsend.utils.timestamps import now
 
     if customer is None and phone is None:
@@ -73,7 +71,7 @@ def add(customer: str | None, phone: str | None, reason: str, region: str, ledge
     if not request.reason:
         raise click.UsageError('Give a reason, such as --reason "wrong number".')
     with _ledger_to_write(ledger) as found:
-        added = add_opt_outs(found, [request], OptOutSource.ADDED, _person(), now())
+        added = add_opt_outs(found, [request], OptOutSource.ADDED, this_person(), now())
         if added:
             click.echo("Added. From now on, no campaign of this ledger texts them.")
         else:
@@ -90,7 +88,7 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
     """Remove a customer or a phone number that wants texts again."""
     from batchsend.cli.text.ledger import named
     from batchsend.ledger.opening import open_ledger
-    from batchsend.ledger.optouts import remove_opt_outs
+    from batchsend.ledger.optouts import remove_opt_outs, this_person
     from batchsend.runs.lookup import find_ledger
     from batchsend.utils.timestamps import now
 
@@ -104,7 +102,7 @@ def remove(customer: str | None, phone: str | None, reason: str, region: str, le
             customer_uuid=customer_uuid,
             phone=number,
             because=reason.strip(),
-            person=_person(),
+            person=this_person(),
             moment=now(),
         )
         if not removed:
@@ -132,7 +130,7 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     added, and the exit code is then 1; all other rows are added.
     """
     from batchsend.errors import ListError
-    from batchsend.ledger.optouts import OptOutSource, add_opt_outs
+    from batchsend.ledger.optouts import OptOutSource, add_opt_outs, this_person
     from batchsend.lists.source import forbidden
     from batchsend.planning.optout_files import opt_out_requests, read_usable_opt_outs
     from batchsend.planning.suppression import notes_on
@@ -145,7 +143,7 @@ def import_(file: Path, reason: str | None, region: str, ledger: str | None) -> 
     found = read_usable_opt_outs(file, region)
     requests = [request for row in found.rows for request in opt_out_requests(row, default_reason)]
     with _ledger_to_write(ledger) as target:
-        added = add_opt_outs(target, requests, OptOutSource.IMPORTED, _person(), now())
+        added = add_opt_outs(target, requests, OptOutSource.IMPORTED, this_person(), now())
     known = len(requests) - added
     click.echo(f"{added:,} added, {known:,} already on the list.")
     for note in notes_on(found):
@@ -203,10 +201,3 @@ def _ledger_to_write(option: str | None) -> Iterator[Ledger]:
         yield created
     finally:
         created.close()
-
-
-def _person() -> Person:
-    from batchsend.ledger.optouts import Person
-    from batchsend.settings import os_user
-
-    return Person(os_user(), socket.gethostname())

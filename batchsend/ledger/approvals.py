@@ -19,10 +19,9 @@ from batchsend.errors import GuardError
 from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import Person
+from batchsend.ledger.runs import IN_VALUES
 from batchsend.ledger.schema import approvals, starts
 from batchsend.utils.timestamps import to_text
-
-_IN_VALUES = 5000
 
 
 class ApprovalState(StrEnum):
@@ -191,7 +190,7 @@ def use_approval(connection: Connection, number: int, run_id: int) -> None:
 def approvals_of(ledger: Ledger, runs: Sequence[int]) -> Mapping[int, list[Approval]]:
     """Run -> the approvals under which it was started, the first one first."""
     found: dict[int, list[Approval]] = {}
-    for chunk in in_chunks(runs, _IN_VALUES):
+    for chunk in in_chunks(runs, IN_VALUES):
         used = select(starts.c.approval_id).where(
             starts.c.run_id.in_(chunk), starts.c.approval_id.is_not(None)
         )

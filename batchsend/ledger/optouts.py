@@ -6,6 +6,7 @@ a server on this machine, which applies to that server only: it is a sandbox, wh
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +33,7 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purged_phones import PURGED_RANGE, PhoneHash, is_purged, phone_hash, spellings
 from batchsend.ledger.schema import campaigns, messages, optouts, runs, starts
+from batchsend.settings import os_user
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 
@@ -65,6 +67,11 @@ class Person:
 
     os_user: str
     host: str
+
+
+def this_person() -> Person:
+    """Who runs this process."""
+    return Person(os_user(), socket.gethostname())
 
 
 @dataclass(frozen=True, slots=True)

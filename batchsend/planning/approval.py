@@ -63,6 +63,11 @@ class PlanContent:
         head = json.dumps([self.settings, self.run_id]).encode()
         return hashlib.sha256(head + self.rows).hexdigest()
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its columns in the ledger."""
+        return {**vars(self), "digest": self.digest}
+
     def covers(self, plan: PlanContent) -> bool:
         """Whether the approval of this content is one of `plan`, too.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from batchsend.ledger.approvals import (
     withdraw,
 )
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import Person
+from batchsend.ledger.optouts import Person, this_person
 from batchsend.planning.approval import (
     DIFFERENT,
     PlanApproval,
@@ -31,7 +30,6 @@ from batchsend.planning.approval import (
     request_words,
 )
 from batchsend.planning.plan import Plan
-from batchsend.settings import os_user
 from batchsend.utils.timestamps import now
 from batchsend.utils.wording import text_count
 
@@ -42,11 +40,6 @@ if TYPE_CHECKING:
 Also = Callable[["Connection", int, int], object]
 
 
-def this_person() -> Person:
-    """Who runs this process."""
-    return Person(os_user(), socket.gethostname())
-
-
 def ask_for_approval(
     ledger: Ledger, campaign: str, base_url: str, list_file: str, found: PlanApproval, person: Person
 ) -> Approval:
@@ -54,8 +47,8 @@ def ask_for_approval(
     if found.requests:
         note_need(ledger, found.requests[0].id, now())
         return found.requests[0]
-    columns = {**vars(found.content), "digest": found.content.digest}
-    return ask(ledger, ApprovalRequest(campaign, base_url, list_file=list_file, **columns), person, now())
+    request = ApprovalRequest(campaign, base_url, list_file=list_file, **found.content.columns)
+    return ask(ledger, request, person, now())
 
 
 def approved_by_another(ledger: Ledger, plan: Plan, *, ask_for_it: bool) -> int | None:
@@ -122,10 +115,8 @@ def check_approver(request: Approval, person: Person) -> None:
 def approve(ledger: Ledger, request: Approval, seen: PlanContent, person: Person) -> None:
     """Records that `person` approved what they saw of a request. Raises `GuardError`; then nothing was changed."""
     check_approver(request, person)
-    columns = {**vars(seen), "digest": seen.digest}
-    _check_answer(
-        ledger, request, decide(ledger, request, ApprovalState.APPROVED, person, now(), seen=columns)
-    )
+    approved = decide(ledger, request, ApprovalState.APPROVED, person, now(), seen=seen.columns)
+    _check_answer(ledger, request, approved)
 
 
 def refuse(ledger: Ledger, request: Approval, person: Person, reason: str) -> None:

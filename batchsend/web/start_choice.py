@@ -117,15 +117,12 @@ def cron_of(form: Mapping[str, Any], errors: dict[str, str]) -> str:
         errors["day"] = "Choose at least one day."
     hour, _, minute = time.partition(":")
     clock = f"{minute.removeprefix('0') or 0} {hour.removeprefix('0') or 0}"
-    match repeat:
-        case "monthly":
-            return f"{clock} {form.get('monthday', '1')} * *"
-        case "days":
-            return f"{clock} * * {','.join(days)}"
-        case "daily":
-            return f"{clock} * * *"
-        case _:
-            return f"{clock} * * MON-FRI"
+    when = {
+        MONTHLY: f"{form.get('monthday', '1')} * *",
+        ON_DAYS: f"* * {','.join(days)}",
+        DAILY: "* * *",
+    }
+    return f"{clock} {when.get(repeat, '* * MON-FRI')}"
 
 
 def start_words(schedule: Schedule) -> str:

@@ -18,6 +18,7 @@ from aiohttp import BodyPartReader, web
 from batchsend.errors import BatchsendError
 from batchsend.lists.source import UPLOAD_ENDINGS
 from batchsend.utils.files import is_device
+from batchsend.web.auth.middleware import upload_of
 from batchsend.web.connections import receiving
 
 #: The largest list, in bytes.
@@ -67,6 +68,11 @@ def fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def plain_lines(text: str) -> str:
+    """Returns what a browser sent from an editor, with plain line ends."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def save(path: Path, text: str, *, loaded: str) -> None:
     """Saves an edited file, completely or not at all. `loaded`: the fingerprint of the file that was edited.
 
@@ -87,8 +93,8 @@ def save(path: Path, text: str, *, loaded: str) -> None:
             f"still below: compare it with the file, then save again to overwrite the file.",
             now,
         )
-    lines = "\r\n" if b"\r\n" in present else "\n"
-    replace_content(path, lines.join(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")).encode())
+    ends = "\r\n" if b"\r\n" in present else "\n"
+    replace_content(path, plain_lines(text).replace("\n", ends).encode())
 
 
 def replace_content(path: Path, content: bytes) -> None:
@@ -108,6 +114,15 @@ def replace_content(path: Path, content: bytes) -> None:
             f"{path}: cannot be written ({error.strerror or error}); it is unchanged. Close it in other programs, or "
             f"fix its permissions."
         ) from error
+
+
+async def file_of(request: web.Request, what: str) -> BodyPartReader:
+    """Returns the file of an upload. `what`: what the form asks for. Raises `BatchsendError` if none was chosen."""
+    async with receiving(request):
+        part = await upload_of(request).next()
+    if not isinstance(part, BodyPartReader) or not part.filename:
+        raise BatchsendError(f"No file was chosen. Choose {what} or drop it on the field.")
+    return part
 
 
 async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) -> SavedList:

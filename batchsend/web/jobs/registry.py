@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from aiohttp import web
@@ -27,10 +27,12 @@ from batchsend.exits import Exit
 from batchsend.utils.files import write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
-from batchsend.web.jobs import problem_rows
+from batchsend.web.jobs import problem_rows, to_approve
 from batchsend.web.jobs.problem_rows import ProblemRows
 from batchsend.web.jobs.reader_pool import Readers, Reading
-from batchsend.web.jobs.to_approve import ToApprove, restored
+from batchsend.web.jobs.to_approve import ToApprove
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,32}(\.[a-z]{4,10}(-[A-Za-z0-9_-]{4,32})?)?")
 #: Seconds after which a job's files are deleted: they hold customers' texts and phones.
@@ -154,6 +156,13 @@ class Jobs:
         except (OSError, ValueError, TypeError) as error:
             raise NotFoundError(_NOT_KEPT) from error
 
+    def check_of(self, name: str, campaign: Path) -> JobRequest:
+        """Returns the request of a check of this campaign file. Raises `NotFoundError`."""
+        job = self.request(name)
+        if job.kind != CHECK or job.campaign != str(campaign):
+            raise NotFoundError("This campaign has no such check. Check it again.")
+        return job
+
     def is_used(self, name: str) -> bool:
         return self._file(name, "request").exists()
 
@@ -227,17 +236,16 @@ class Jobs:
 
     def problem_rows(self, name: str) -> ProblemRows | None:
         """Returns the rows that a check found to be unusable; `None` if there are none. Raises `NotFoundError`."""
-        try:
-            return problem_rows.restored(json.loads(self._file(name, "rows").read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise NotFoundError(_NOT_KEPT) from error
+        return self._found(name, "rows", problem_rows.restored)
 
     def to_approve(self, name: str) -> ToApprove | None:
-        """Returns what a check found to be approved; `None` if it needs no approval."""
+        """Returns what a check found to be approved; `None` if it needs no approval. Raises `NotFoundError`."""
+        return self._found(name, "approval", to_approve.restored)
+
+    def _found(self, name: str, what: str, restored: Callable[[Mapping[str, Any]], T]) -> T | None:
+        """Returns what a check has saved in a file of its own; `None` if there is none."""
         try:
-            return restored(json.loads(self._file(name, "approval").read_text(encoding="utf-8")))
+            return restored(json.loads(self._file(name, what).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -211,10 +211,10 @@ def _asked(request: web.Request) -> _Asked:
 
 def _is_check_of(request: web.Request, check: str, file: CampaignFile) -> bool:
     try:
-        job = request.app[JOBS].request(check)
+        request.app[JOBS].check_of(check, file.path)
     except NotFoundError:
         return False
-    return job.kind == "check" and job.campaign == str(file.path)
+    return True
 
 
 def _look_up(folder: WebFolder, campaign: Campaign, found: ToApprove) -> PlanApproval:

@@ -13,9 +13,9 @@ from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import file_problems
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import page, part
-from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
+from batchsend.web.uploads import fingerprint, plain_lines, save
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, lines
+from batchsend.web.views.editing import CHANGING, kept
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, refuse
 
@@ -47,14 +47,12 @@ async def save_file(request: web.Request) -> web.Response:
     discard_draft(request, form)
     text, loaded = str(form.get("text", "")), str(form.get("loaded", ""))
     try:
-        await asyncio.to_thread(_check_files, request.app[FOLDER], file, lines(text).encode())
+        await asyncio.to_thread(_check_files, request.app[FOLDER], file, plain_lines(text).encode())
         async with request.app[CHANGING]:
             await asyncio.to_thread(save, file.path, text, loaded=loaded)
     except BatchsendError as error:
-        if isinstance(error, ChangedMeanwhileError):
-            # Saving again overwrites the file.
-            loaded = error.present
-        raise refuse(request, {"text": lines(text), "loaded": loaded}, {"text": str(error)}) from error
+        typed = {"text": plain_lines(text), "loaded": loaded}
+        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"{file.path.name} is saved.")
     raise web.HTTPSeeOther(request.path)
@@ -63,7 +61,7 @@ async def save_file(request: web.Request) -> web.Response:
 async def try_file(request: web.Request) -> web.Response:
     """Shows what is wrong with the campaign file in the editor, as a part of the page."""
     file = (await asyncio.to_thread(open_campaign, request)).file
-    content = lines(str((await request.post()).get("text", ""))).encode()
+    content = plain_lines(str((await request.post()).get("text", ""))).encode()
     try:
         await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
         problems = await request.app[READERS].run(session(request).user, file_problems, file.path, content)

@@ -353,10 +353,7 @@ def _check(request: web.Request) -> _Check:
     """Returns the check that the address names. Raises `BatchsendError`."""
     file, campaign = usable_campaign(request)
     name = request.match_info["check"]
-    job = request.app[JOBS].request(name)
-    if job.kind != "check" or job.campaign != str(file.path):
-        raise NotFoundError("This campaign has no such check. Check it again.")
-    return _Check(file, campaign, name, job)
+    return _Check(file, campaign, name, request.app[JOBS].check_of(name, file.path))
 
 
 def _run_of(request: web.Request, state: JobState) -> int | None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError, FileError
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.toml_edit import Changes, edited
@@ -23,6 +24,8 @@ from batchsend.web.views.step_page import SHOWN
 
 #: Held while a file is changed, so that two requests do not overwrite each other's changes.
 CHANGING = web.AppKey("changing", asyncio.Lock)
+#: Forgets what was chosen about how the list is read.
+READ_AS_USUAL: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
 
 
 async def change_keys(
@@ -55,13 +58,13 @@ def change(folder: WebFolder, file: CampaignFile, content: bytes, changes: Chang
     replace_content(file.path, changed)
 
 
-def kept(form: Mapping[str, Any], error: BatchsendError) -> Mapping[str, Any]:
-    """Returns what the page keeps of a form that was not saved."""
+def kept(form: Mapping[str, Any], error: BatchsendError, field: str = SHOWN) -> Mapping[str, Any]:
+    """Returns what the page keeps of a form that was not saved. `field`: has the fingerprint of the file shown."""
     if not isinstance(error, ChangedMeanwhileError):
         return form
     # Saving again overwrites the other change.
     again = MultiDict(form)
-    again[SHOWN] = error.present
+    again[field] = error.present
     return again
 
 
@@ -97,8 +100,3 @@ def _split_problem(sentence: str) -> tuple[str, str]:
 def relative(path: Path, file: CampaignFile) -> str:
     """Returns a path as a campaign file writes it."""
     return PurePath(relpath(path, file.path.parent)).as_posix()
-
-
-def lines(text: str) -> str:
-    """Returns what a browser sent from an editor, with plain line ends."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")

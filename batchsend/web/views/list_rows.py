@@ -12,7 +12,6 @@ from urllib.parse import quote
 from aiohttp import web
 from multidict import MultiDictProxy
 
-from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import preview_path
 from batchsend.web.auth.middleware import session
@@ -23,7 +22,7 @@ from batchsend.web.jobs.registry import JOBS
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import Changes
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, change, relative
+from batchsend.web.views.editing import CHANGING, READ_AS_USUAL, change, relative
 from batchsend.web.views.opening import OpenCampaign, open_file
 from batchsend.web.views.step_page import PresentSteps, discard_draft, open_step, refuse, step_page, steps_of
 
@@ -111,8 +110,7 @@ def _change(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:
             "The campaign was changed in the meantime, so nothing was saved. Look at the rows as they are now."
         )
     changes: Changes = {("list",): relative(copy, found.file)}
-    options: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
-    change(folder, found.file, found.content, {**changes, **options})
+    change(folder, found.file, found.content, {**changes, **READ_AS_USUAL})
 
 
 def _corrections(form: MultiDictProxy[Any], rows: ProblemRows | None) -> dict[int, dict[int, str]]:

@@ -8,12 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from batchsend.campaigns.sample import is_sample_list
-from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import LIST, Page
 from batchsend.web.views import list_rows, list_upload
-from batchsend.web.views.editing import change_keys, errors_of
+from batchsend.web.views.editing import READ_AS_USUAL, change_keys, errors_of
 from batchsend.web.views.list_reading import (
     cancel,
     list_reading,
@@ -55,7 +54,7 @@ async def choose_reading(request: web.Request) -> web.Response:
     page = f"{found.file.url}/{LIST}"
     changes: dict[tuple[str, ...], Any] = {}
     if "again" in form:
-        changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
+        changes.update(READ_AS_USUAL)
     for name in ("sheet", "hidden_rows", "header_row"):
         if value := str(form.get(name, "")):
             changes["list_options", name] = (

@@ -7,22 +7,20 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
-from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError, ListError
-from batchsend.web.auth.middleware import receives_upload, session, upload_of
+from batchsend.web.auth.middleware import receives_upload, session
 from batchsend.web.auth.sessions import Draft, Session
-from batchsend.web.connections import receiving
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.list_preview import ListView
 from batchsend.web.jobs.reader_pool import READERS, CanceledError, Reading
 from batchsend.web.toml_edit import Changes, edited
-from batchsend.web.uploads import SavedList, save_upload
+from batchsend.web.uploads import SavedList, file_of, save_upload
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, change, relative
+from batchsend.web.views.editing import CHANGING, READ_AS_USUAL, change, relative
 from batchsend.web.views.list_reading import PATIENCE, list_reading, reading_part
 from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
 
@@ -75,11 +73,7 @@ async def _receive(request: web.Request, file: CampaignFile) -> SavedList:
         )
     receiving_now[user] += 1
     try:
-        async with receiving(request):
-            part = await upload_of(request).next()
-        if not isinstance(part, BodyPartReader) or not part.filename:
-            raise BatchsendError("No file was chosen. Choose your list or drop it on the field.")
-        return await save_upload(request, part, file.path.parent)
+        return await save_upload(request, await file_of(request, "your list"), file.path.parent)
     finally:
         receiving_now[user] -= 1
 
@@ -145,7 +139,7 @@ def _changes(campaign: Campaign | None, file: CampaignFile, saved: Path) -> Chan
     if campaign is not None and saved == campaign.list:
         return changes
     # They were chosen for another file: its header row could hide customers of this one.
-    return {**changes, **{("list_options", name): None for name in ListOptionsTable.model_fields}}
+    return {**changes, **READ_AS_USUAL}
 
 
 def _refused(error: BatchsendError) -> Draft:

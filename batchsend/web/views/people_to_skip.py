@@ -6,17 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from batchsend.campaigns.file import parse
 from batchsend.errors import BatchsendError
-from batchsend.web.auth.middleware import receives_upload, session, upload_of
-from batchsend.web.connections import receiving
+from batchsend.web.auth.middleware import receives_upload, session
 from batchsend.web.folder import CampaignFile
 from batchsend.web.jobs.list_preview import count_opt_outs
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.steps import WHEN
-from batchsend.web.uploads import save_upload
+from batchsend.web.uploads import file_of, save_upload
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, change, relative
 from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
@@ -38,10 +37,10 @@ async def show(request: web.Request) -> web.Response:
 async def upload(request: web.Request) -> web.Response:
     """Saves an uploaded file and adds it."""
     file = await asyncio.to_thread(campaign_file_of, request)
-    async with receiving(request):
-        part = await upload_of(request).next()
-    if not isinstance(part, BodyPartReader) or not part.filename:
-        raise refuse(request, {}, {"file": "No file was chosen. Choose a file or drop it on the field."})
+    try:
+        part = await file_of(request, "a file")
+    except BatchsendError as error:
+        raise refuse(request, {}, {"file": str(error)}) from error
     try:
         saved = await save_upload(request, part, file.path.parent)
         try:

@@ -129,7 +129,7 @@ async def save_credentials(request: web.Request) -> web.Response:
 
 def _is_local(request: web.Request) -> bool:
     """Whether the user came in by the link of a console that only this computer can reach."""
-    return not request.app[FOLDER].shared and session(request).password_version is None
+    return not request.app[FOLDER].shared and not session(request).is_named
 
 
 @dataclass(frozen=True)

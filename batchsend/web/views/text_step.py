@@ -17,9 +17,9 @@ from batchsend.web.jobs.list_preview import render_row
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import part
 from batchsend.web.steps import TEXT, Page
-from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, save
+from batchsend.web.uploads import fingerprint, plain_lines, save
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, lines
+from batchsend.web.views.editing import CHANGING, kept
 from batchsend.web.views.list_reading import list_reading, view_of
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
@@ -71,11 +71,8 @@ async def save_text(request: web.Request) -> web.Response:
         async with request.app[CHANGING]:
             await asyncio.to_thread(save, path, text, loaded=loaded)
     except BatchsendError as error:
-        typed = {"number": number, "text": lines(text), "loaded": loaded}
-        if isinstance(error, ChangedMeanwhileError):
-            # Saving again overwrites the file.
-            typed["loaded"] = error.present
-        raise refuse(request, typed, {"text": str(error)}) from error
+        typed = {"number": number, "text": plain_lines(text), "loaded": loaded}
+        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
     raise saved(request, found.file, TEXT, f"{path.name} is saved.")
 
 
@@ -89,7 +86,7 @@ async def try_text(request: web.Request) -> web.Response:
     path = _template(found.campaign, str(form.get("number", "0")))
     row = str(form.get("row", "")).strip()
     wanted = int(row) if row.isdecimal() and len(row) < 9 else None
-    text = lines(str(form.get("text", "")))
+    text = plain_lines(str(form.get("text", "")))
     shown = await request.app[READERS].run(
         session(request).user, render_row, found.file.path, found.content, path, text, wanted
     )
@@ -117,7 +114,7 @@ def _editor(campaign: Campaign, number: str) -> Editor:
         if file.stat().st_size > _LARGEST_TEXT:
             return Editor(file.name, problem=f"{file.name}: is too large to edit here.")
         content = file.read_bytes()
-        text = lines(content.decode("utf-8-sig"))
+        text = plain_lines(content.decode("utf-8-sig"))
         return Editor(file.name, text, fingerprint(content), is_sample=is_sample_text(file))
     except (OSError, UnicodeDecodeError, NotFoundError) as error:
         return Editor("", problem=f"The text cannot be shown: {error}")
