@@ -321,6 +321,32 @@ def test_the_page_for_texts_shows_other_files_and_does_not_change_them(new_world
     assert script.read_text(encoding="utf-8") == "echo before"
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        'list = "people.txt"',
+        'list = "peo*.txt"',
+        'list = "people.csv"\nrecipients.suppress = ["people.txt"]',
+        'list = "people.txt"\nrate = "an error',
+    ],
+)
+def test_the_page_for_texts_changes_no_list_of_another_campaign(new_world: World, other: str) -> None:
+    people = new_world.folder / "people.txt"
+    people.write_text("Customer ID,Phone\na,3125550100\n", encoding="utf-8")
+    file = new_world.folder / "campaign.toml"
+    text = naming(file, "template", "people.txt")
+    (new_world.folder / "may.toml").write_text(f'{other}\ntemplate = "message.txt.j2"\n', encoding="utf-8")
+    (new_world.folder / "other.toml").write_text(text, encoding="utf-8")
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        page = clicker.get("/campaign/here/other/text")
+        assert "people.txt cannot be changed here" in page.plain
+        assert "<textarea" not in page.text
+        fields = {"number": "0", "text": "Hi", "loaded": fingerprint(people.read_bytes())}
+        assert 'the campaign "may" reads customers' in clicker.post("/campaign/here/other/text", fields).plain
+        assert people.read_text(encoding="utf-8").startswith("Customer ID")
+
+
 @pytest.mark.parametrize("key", ["template", "list"])
 def test_hidden_files_are_not_shown(served: Served, world: World, edited: EditedCampaign, key: str) -> None:
     """Otherwise the editor for the campaign file would give access to the credentials."""
