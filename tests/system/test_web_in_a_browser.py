@@ -452,6 +452,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 "opt-out": "/opt-outs/add",
                 "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
                 "import": "/opt-outs/import",
+                "duplicate": "/campaign/here/campaign/duplicate",
+                "rename": "/campaign/here/campaign/rename",
+                "to archive": "/campaign/here/campaign/archive",
+                "archive": "/archive",
                 "missing": "/nothing",
             }
             yield Site(served, cookies, pages)

@@ -17,6 +17,7 @@ from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
+from batchsend.web.auth.sessions import Draft
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.live_runs import bar_of
 from batchsend.web.queries import ActiveRuns, CampaignLedger, OpenLedgers, open_approval
@@ -62,7 +63,18 @@ def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> Lat
 
 async def show(request: web.Request) -> web.Response:
     """Shows the campaigns."""
-    return await _page(request)
+    folder, active = request.app[FOLDER], request.app[ACTIVE_RUNS]
+    draft = session(request).drafts.pop("/", Draft())
+    return page(
+        request,
+        "campaigns.html.j2",
+        campaigns=await asyncio.to_thread(overviews, folder, active),
+        archived=len(await asyncio.to_thread(folder.archived)),
+        folder=folder.root,
+        name=draft.typed.get("name", ""),
+        problem=draft.errors.get("name"),
+        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
+    )
 
 
 async def create(request: web.Request) -> web.Response:
@@ -72,7 +84,8 @@ async def create(request: web.Request) -> web.Response:
     try:
         created = await asyncio.to_thread(_create, folder, name)
     except BatchsendError as error:
-        return await _page(request, name=name, problem=str(error))
+        session(request).keep("/", Draft({"name": name}, {"name": str(error)}))
+        raise web.HTTPSeeOther("/#name") from error
     session(request).notify(
         f"{created.stem} was created from the sample. Now add your own list, text and sender."
     )
@@ -82,20 +95,6 @@ async def create(request: web.Request) -> web.Response:
 def _create(folder: WebFolder, name: str) -> CampaignFile:
     path = write_sample(name, folder.new_folder)[0]
     return next(file for file in folder.campaigns() if file.path == path)
-
-
-async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
-    folder, active = request.app[FOLDER], request.app[ACTIVE_RUNS]
-    return page(
-        request,
-        "campaigns.html.j2",
-        status=400 if problem else 200,
-        campaigns=await asyncio.to_thread(overviews, folder, active),
-        folder=folder.root,
-        name=name,
-        problem=problem,
-        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
-    )
 
 
 def overviews(folder: WebFolder, active: ActiveRuns) -> list[CampaignOverview]:
