@@ -74,9 +74,9 @@ class CampaignLedger:
 
 
 def ledgers_of(folder: WebFolder) -> set[str]:
-    """Returns the URLs of the ledgers of the folder's campaigns. Raises `BatchsendError`."""
+    """Returns the URLs of the ledgers of the folder's campaigns, or of its first one. Raises `BatchsendError`."""
     urls = set()
-    for directory in {file.path.parent for file in folder.campaigns()}:
+    for directory in {file.path.parent for file in folder.campaigns()} or {folder.new_folder}:
         settings = load_settings(directory, folder.root, os.environ)
         urls.add(resolve_ledger_url(folder.ledger, settings, directory))
     return urls

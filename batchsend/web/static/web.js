@@ -160,16 +160,20 @@
     }
   });
 
+  const toggle = (button, disabled) => {
+    button.disabled = disabled;
+    if (button.dataset.busy) [button.textContent, button.dataset.busy] = [button.dataset.busy, button.textContent];
+  };
   // Disables the buttons of a form that was sent. The server ignores a second click in any case.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.hasAttribute("hx-get") || form.hasAttribute("hx-post") || form.method !== "post") return;
     window.setTimeout(() => {
-      for (const button of form.querySelectorAll("button")) button.disabled = true;
+      for (const button of form.querySelectorAll("button")) toggle(button, true);
     });
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
-    for (const button of document.querySelectorAll("form button[disabled]")) button.disabled = false;
+    for (const button of document.querySelectorAll("form button[disabled]")) toggle(button, false);
   });
 })();
