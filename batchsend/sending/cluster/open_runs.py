@@ -251,7 +251,7 @@ def end_runs(ledger: Ledger) -> list[int]:
     ended = []
     for run_id, start_id, settings, stopped in over:
         run = OpenRun(run_id, start_id, RunSettings.from_json(settings))
-        if not stopped and _waits_for_quiet_hours(ledger, run):
+        if not stopped and waits_for_quiet_hours(ledger, run):
             continue
         this = (handovers.c.run_id == run_id, handovers.c.start_id == start_id, _IS_OVER)
         closed = update(handovers).where(*this).values(open=False).returning(handovers.c.stopped_because)
@@ -264,7 +264,8 @@ def end_runs(ledger: Ledger) -> list[int]:
     return ended
 
 
-def _waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
+def waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
+    """Whether rows of the run are to be sent once quiet hours end."""
     hours = run.settings.hours if run.settings.wait else None
     return hours is not None and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None
 
