@@ -52,6 +52,7 @@ from batchsend.web.views import (
     login,
     opt_outs,
     run_actions,
+    sender_step,
     step_page,
 )
 from batchsend.web.views import campaign as campaign_page
@@ -185,6 +186,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
     app[list_upload.RECEIVING] = Counter()
