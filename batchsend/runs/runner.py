@@ -20,7 +20,7 @@ from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.approvals import Approval
 from batchsend.ledger.database_errors import is_passing, retry
 from batchsend.ledger.ledger import Held, Ledger, StoredPlan
-from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.runs import CodeCount, code_counts, last_start, shared_state
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
@@ -121,7 +121,7 @@ def send(
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
     check_target(start, request.campaign, 0)
-    with ExitStack() as to_the_end, closing(open_ledger(start.ledger_url)) as ledger:
+    with ExitStack() as to_the_end, closing(open_when_free(start.ledger_url, told_to(listener))) as ledger:
         if start.options.detach:
             check_detachable(ledger)
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url) as held:
