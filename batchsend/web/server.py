@@ -50,7 +50,9 @@ from batchsend.web.views import (
     editing,
     list_upload,
     login,
+    opt_outs,
     run_actions,
+    sender_step,
     step_page,
 )
 from batchsend.web.views import campaign as campaign_page
@@ -184,6 +186,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
     app[list_upload.RECEIVING] = Counter()
@@ -242,6 +245,14 @@ def _routes() -> list[web.RouteDef]:
         web.get(f"{RUN}/list", run_actions.list_copy),
         web.get(f"{RUN}/list/offer", run_actions.offer_list_copy),
         web.get("/history", history_page.show),
+        web.get(opt_outs.PATH, opt_outs.show),
+        web.get(f"{opt_outs.PATH}/add", opt_outs.show_form),
+        web.post(f"{opt_outs.PATH}/add", opt_outs.add),
+        web.get(f"{opt_outs.PATH}/remove", opt_outs.show_removal),
+        web.post(f"{opt_outs.PATH}/remove", opt_outs.remove),
+        web.get(f"{opt_outs.PATH}/import", opt_outs.show_import),
+        web.post(f"{opt_outs.PATH}/import", opt_outs.import_file),
+        web.get(f"{opt_outs.PATH}/download", opt_outs.export),
     ]
 
 

@@ -114,6 +114,8 @@ def test_a_new_link_signs_another_browser_in(served: Served) -> None:
         SPRING,
         f"{SPRING}/list",
         "/history?q=customer-1",
+        "/opt-outs",
+        "/opt-outs/download",
         f"{SPRING}/run/1/workbook",
         f"{SPRING}/run/1/list",
         "/nothing",
@@ -182,7 +184,7 @@ def test_an_unknown_host_name_is_refused(served: Served, host: str) -> None:
 
 def test_every_page_has_the_security_headers(served: Served) -> None:
     clicker = served.signed_in()
-    for path in ("/", SPRING, f"{SPRING}/list", f"{SPRING}/file", "/history", "/login", "/nothing"):
+    for path in ("/", SPRING, f"{SPRING}/list", f"{SPRING}/file", "/opt-outs", "/login", "/nothing"):
         answer = clicker.raw("GET", path)
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -199,6 +201,9 @@ def test_no_page_has_inline_or_foreign_scripts_and_styles(served: Served) -> Non
     clicker = served.signed_in()
     _, checked = clicker.check(SPRING)
     pages = [checked, clicker.get("/"), clicker.get(SPRING), clicker.get("/history?q=customer-1")]
+    pages += [
+        clicker.get(f"/opt-outs{page}") for page in ("", "/add", "/import", "/remove?customer=customer-1")
+    ]
     pages += [
         clicker.get(f"{SPRING}/{step}") for step in ("list", "columns", "text", "sender", "when", "file")
     ]
