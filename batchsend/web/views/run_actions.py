@@ -41,9 +41,7 @@ TASKS = web.AppKey("tasks", set[asyncio.Task[None]])
 
 async def pause(request: web.Request) -> web.Response:
     """Finishes the texts under way; the rest waits until the run is continued."""
-    run, started = await _request_stop(request)
-    if started is not None:
-        session(request).notify("Pausing: texts under way are finished and recorded, the rest waits.")
+    run, _ = await _request_stop(request)
     raise web.HTTPSeeOther(run.url)
 
 
@@ -61,7 +59,6 @@ async def stop(request: web.Request) -> web.Response:
         request.app[TASKS].add(task)
         task.add_done_callback(request.app[TASKS].discard)
         task.add_done_callback(lambda _task: giving_up.discard(run.url))
-        session(request).notify("Stopping: texts under way are finished and recorded, the rest is given up.")
     raise web.HTTPSeeOther(run.url)
 
 
