@@ -174,19 +174,20 @@ def refuse(
 
     `path`: the page's, if the form is sent to another address.
     """
-    several = form if isinstance(form, MultiDict | MultiDictProxy) else MultiDict(form)
-    typed = {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
-    shown = path or request.path
+    shown, typed = path or request.path, typed_in(form)
     if not isinstance(form, Conflicting):
         session(request).keep(shown, Draft(typed, errors))
         return web.HTTPSeeOther(shown)
     again = tuple((name, str(value)) for name, value in form.items() if name != "csrf")
     session(request).keep(shown, Draft(typed, errors, Conflict(request.path, again, form.differences)))
-    return web.HTTPSeeOther(f"{_campaign_of(request)}/{CONFLICT}?page={quote(shown, safe='/')}")
+    campaign = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
+    return web.HTTPSeeOther(f"{campaign.url}/{CONFLICT}?page={quote(shown, safe='/')}")
 
 
-def _campaign_of(request: web.Request) -> str:
-    return request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"]).url
+def typed_in(form: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the fields of a form by name. The values of a field that was sent several times are joined."""
+    several = form if isinstance(form, MultiDict | MultiDictProxy) else MultiDict(form)
+    return {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
 
 
 def saved(
