@@ -168,9 +168,11 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
             end_leases(connection, and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url))))
             return senders(connection, name, base_url)
 
+    # A process that takes a lease finds these rows locked, and others lock them before rows of `messages`, too.
+    lock = select(handovers.c.run_id).where(of_campaign).with_for_update()
+
     def take_back(connection: Connection) -> None:
-        # A process that takes a lease finds these rows locked.
-        connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
+        connection.execute(lock)
         if senders(connection, name, base_url):
             raise BusyError.sending(name)
         if _sent_so_far(connection, of_campaign) != sent:
@@ -182,6 +184,7 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
 
     wait_until_expired(live, BusyError.sending(name))
     with ledger.write() as connection:
+        connection.execute(lock)
         interrupt_orphans(connection, messages.c.run_id.in_(_runs_of(name, base_url)))
         sent = _sent_so_far(connection, of_campaign)
     return take_back

@@ -139,7 +139,7 @@ class _Queue:
             on_notification=self._notified, channels=[channel_of(self._runs.base_url)]
         )
         tasks = [asyncio.create_task(one) for one in (worker, listener, stopping.wait())]
-        with suppress(LedgerError):
+        with suppress(LedgerError, ProcrastinateException):
             for run_id in await asyncio.to_thread(self._runs.runs_to_send):
                 await self._begin(run_id)
         while not any(task.done() for task in tasks):

@@ -120,6 +120,7 @@ class WorkerRuns:
             settings = replace(run.settings, wait=False)
             loop = self._loops[run_id] = SendLoop(settings, lambda _event: None)
             self.say(f"Run {run_id}: helping to send it.")
+            self._problems.pop(run_id, None)
             ending = await send_run(self._process, run, loop, files)
             if ending is None or ending.reason is None or ending.asked or ending.interrupted:
                 return
