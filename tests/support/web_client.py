@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
 
-from warm_start import WarmProcess
+from warm_command import WarmProcess
 from world import BATCHSEND, STARTER, World
 
 from batchsend.web.auth.middleware import Auth
@@ -106,16 +106,18 @@ class Clicker:
         """Loads a page, and loads it again until its list has been read."""
         return self._follow(self.raw("GET", path))
 
-    def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
+    def post(
+        self, path: str, fields: Mapping[str, str | list[str]] | None = None, *, token: str | None = None
+    ) -> Answer:
         """Sends a form with the token of the current page, or of the first page."""
         return self._follow(self.submit(path, fields, token=token))
 
     def submit(
-        self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None
+        self, path: str, fields: Mapping[str, str | list[str]] | None = None, *, token: str | None = None
     ) -> Answer:
         """Sends a form and does not follow the redirect."""
         token = self.token() if token is None else token
-        body = urlencode({"csrf": token, **(fields or {})}).encode()
+        body = urlencode({"csrf": token, **(fields or {})}, doseq=True).encode()
         return self.raw("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
 
     def shown(self, page: str) -> dict[str, str]:
@@ -239,8 +241,9 @@ def serving(world: World, *options: str) -> Iterator[Served]:
                     [*BATCHSEND, *arguments], cwd=world.folder, env=environment, stdout=out, stderr=out
                 )
         else:
-            streams = {"stdin": nothing, "stdout": output, "stderr": output}
-            process = warm.begin(arguments, world.folder, environment, streams)
+            with nothing.open("rb") as empty, output.open("ab") as out:
+                streams = (empty.fileno(), out.fileno(), out.fileno())
+                process = warm.begin(arguments, world.folder, environment, streams)
         try:
             deadline = time.monotonic() + 60
             while "Ctrl-C stops" not in (text := output.read_text(encoding="utf-8")):

@@ -65,7 +65,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         assert "12 texts accepted by myKaarma" in clicker.get(RUN).plain
         assert "This run is over" in clicker.get(RUN).plain
         assert "Done" in clicker.get("/").plain
-        assert clicker.get(f"{RUN}?find=customer-11#table").text.count("<tr>") == 2
+        assert clicker.get(f"{RUN}?find=customer-11#table").text.count('data-label="Row"') == 1
         found = clicker.get("/history?q=(312)+500-0011").plain
         assert "accepted" in found
         assert "customer-11" in found
@@ -361,8 +361,8 @@ def test_each_resend_is_confirmed_separately(world: World, served: Served, sandb
     clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 3))
     page = clicker.wait_for_end(RUN)
-    assert "Send 1 “failed” row again?" in page.plain
-    assert "Send 1 “unconfirmed” row again?" in page.plain
+    assert "Send 1 refused text again?" in page.plain
+    assert "Send 1 unconfirmed text again?" in page.plain
     assert "--resend" not in page.plain
     address, checked = clicker.check(SPRING, resend="unconfirmed")
     assert "1 text of these may have arrived the first time" in checked.plain

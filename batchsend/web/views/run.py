@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.ledger.approvals import Approval, approvals_of
-from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import code_counts, starts_of
+from batchsend.ledger.ledger import Ledger, RunRecord
+from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.plan import quiet_hours_of
+from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
-from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
+from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import AUTH, session
-from batchsend.web.live_runs import SNAPSHOTS
+from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
@@ -44,15 +48,23 @@ _FILTER_LABELS = (
     ("taken", "Accepted by myKaarma"),
     ("waits", "Waiting"),
     ("left-out", "Skipped"),
-    *((str(status), str(status)) for status in Status if status in NEEDS_YOU),
+    *((str(status), OUTCOME_WORDS[status]) for status in Status if status in NEEDS_YOU),
 )
+#: What can be sent again, by its status.
+_AGAIN: Mapping[str, str] = {
+    Status.FAILED: "refused",
+    Status.UNCONFIRMED: "unconfirmed",
+}
 #: Set when the server shuts down.
 ENDING = web.AppKey("ending", asyncio.Event)
 
 
 @dataclass(frozen=True)
 class OutcomeGroup:
-    """Rows with the same outcome. `resend`: the value that sends them again, `None` if they cannot be."""
+    """Rows with the same outcome.
+
+    `resend`: the value that sends them again, `None` if they cannot be; `dismiss_url`: where they are dismissed.
+    """
 
     status: str
     codes: str
@@ -61,15 +73,23 @@ class OutcomeGroup:
     what_to_do: str
     resend: str | None
     rows_url: str
+    dismiss_url: str | None
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the page shows in addition to the snapshot. `can_resend`: status -> rows that can be sent again."""
+    """What the page shows in addition to the snapshot.
+
+    `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
+    be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again.
+    """
 
     run: RunRecord
     groups: list[OutcomeGroup]
     more_groups: int
+    waiting: list[OutcomeGroup]
+    opens_at: str | None
+    next_start: str | None
     starts: list[dict[str, Any]]
     approvals: Sequence[Approval]
     rows: RowPage
@@ -91,7 +111,7 @@ async def show(request: web.Request) -> web.Response:
         html = await asyncio.to_thread(_table_alone, request, run, query)
         return web.Response(text=html, content_type="text/html")
     snapshot = await request.app[SNAPSHOTS].now(run)
-    facts = await asyncio.to_thread(_facts, run, query, sending=snapshot.sending)
+    facts = await asyncio.to_thread(_facts, run, query, snapshot)
     return page(
         request,
         "run.html.j2",
@@ -103,7 +123,10 @@ async def show(request: web.Request) -> web.Response:
         table=trusted(_table(run, facts.rows, sending=snapshot.sending)),
         filters=_FILTER_LABELS,
         query=query,
-        words=STATUS_WORDS,
+        words=OUTCOME_WORDS,
+        list_name=PurePath(facts.run.list_file).name,
+        dismissed=[(one, advise(one.status, one.codes).meaning) for one in snapshot.dismissals],
+        again=_AGAIN,
         url=run.url,
     )
 
@@ -127,7 +150,7 @@ async def events(request: web.Request) -> web.StreamResponse:
             elif quiet >= _KEEP_ALIVE:
                 await response.write(b": still here\n\n")
                 quiet = 0.0
-            if ended or not snapshot.sending:
+            if ended or not snapshot.state.under_way:
                 await response.write(_event("ended", "ended"))
                 break
         except ConnectionError:
@@ -149,22 +172,24 @@ def _event(name: str, data: str) -> bytes:
     return f"event: {name}\n{lines}\n".encode()
 
 
-def _facts(run: RunRef, query: RowQuery, *, sending: bool) -> _Facts:
+def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
     with existing_ledger(run.folder, run.campaign) as found:
         record = found.run(run.number)
         is_latest = found.runs()[0].id == run.number
-        counts = code_counts(found.ledger, run.number)
-        if sending:
-            counts = [one for one in counts if not _is_under_way(*one[:2])]
-        groups = _groups(run.url, counts, is_latest=is_latest)
+        every = _groups(run.url, _explained(snapshot), is_latest=is_latest)
+        groups = _with_attention(every, snapshot)
+        waiting = [group for group in every if group.status == Status.PENDING]
         can_resend: dict[str, int] = {}
-        for group in groups:
+        for group in every:
             if group.resend is not None:
                 can_resend[group.status] = can_resend.get(group.status, 0) + group.count
         return _Facts(
             run=record,
             groups=groups[:_GROUPS],
             more_groups=max(0, len(groups) - _GROUPS),
+            waiting=waiting,
+            opens_at=_opens_at(found.ledger, run) if waiting else None,
+            next_start=_next_start(run.campaign),
             starts=starts_of(found.ledger, run.number),
             approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
@@ -173,12 +198,41 @@ def _facts(run: RunRef, query: RowQuery, *, sending: bool) -> _Facts:
         )
 
 
+def _opens_at(ledger: Ledger, run: RunRef) -> str | None:
+    rules = WaitRules(now(), run.campaign.zone, quiet_hours_of(run.campaign))
+    moment = waiting_until(ledger, run.number, rules)
+    return to_text(moment) if moment is not None else None
+
+
+def _next_start(campaign: Campaign) -> str | None:
+    moment = times_of(campaign).after(now()) if campaign.schedule is not None else None
+    return to_text(moment) if moment is not None else None
+
+
+def _with_attention(groups: Sequence[OutcomeGroup], snapshot: RunSnapshot) -> list[OutcomeGroup]:
+    """The groups with rows that were not dismissed. Rows that are not sent yet are shown elsewhere."""
+    dismissed: Counter[tuple[str, str]] = Counter()
+    for one in snapshot.dismissals:
+        dismissed[one.status, one.codes] += one.rows
+    left = (
+        replace(group, count=group.count - dismissed[group.status, group.codes])
+        for group in groups
+        if group.status != Status.PENDING
+    )
+    return [group for group in left if group.count > 0]
+
+
+def _explained(snapshot: RunSnapshot) -> list[CodeCount]:
+    """The outcomes that the page explains."""
+    return [one for one in snapshot.codes if not (snapshot.sending and _is_under_way(*one[:2]))]
+
+
 def _is_under_way(status: str, codes: str) -> bool:
     """Is this row being sent, or is its turn still to come? Such rows need no explanation while the run is sent."""
     return status == IN_FLIGHT or (status == Status.PENDING and codes == Code.STOPPED)
 
 
-def _groups(url: str, counts: Sequence[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
+def _groups(url: str, counts: Sequence[CodeCount], *, is_latest: bool) -> list[OutcomeGroup]:
     """Returns the groups of rows that myKaarma did not accept, the most urgent first."""
     merged: dict[tuple[str, str], int] = {}
     for status, codes, count in counts:
@@ -194,7 +248,7 @@ def _groups(url: str, counts: Sequence[tuple[str, str, int]], *, is_latest: bool
 
 def _group(url: str, status: str, codes: str, count: int, *, is_latest: bool) -> OutcomeGroup:
     can_resend = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(codes.split(JOINED_BY))
-    advice = advise(status, codes)
+    advice, which = advise(status, codes), urlencode({"status": status, "code": codes})
     return OutcomeGroup(
         status=status,
         codes=codes,
@@ -202,7 +256,8 @@ def _group(url: str, status: str, codes: str, count: int, *, is_latest: bool) ->
         meaning=advice.meaning,
         what_to_do=advice.what_to_do,
         resend=status if can_resend else None,
-        rows_url=f"{url}?{urlencode({'status': status, 'code': codes})}#table",
+        rows_url=f"{url}?{which}#table",
+        dismiss_url=f"{url}/dismiss?{which}" if status in NEEDS_YOU else None,
     )
 
 
@@ -242,19 +297,21 @@ def _table(run: RunRef, rows: RowPage, *, sending: bool) -> str:
     def at(name: str, row: int | None) -> str | None:
         return None if row is None else f"{run.url}?{urlencode({**kept, name: row})}#table"
 
-    shown_rows = [
-        {
-            **row,
-            **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True)),
-            "sending": sending and row["status"] == IN_FLIGHT,
-        }
-        for row in rows.rows
-    ]
     return part(
         "rows.html.j2",
-        rows=shown_rows,
+        rows=[_in_words(row, sending=sending) for row in rows.rows],
+        only=advise(*shown(query.status, query.code)).meaning if query.code else "",
         earlier=at("before", rows.earlier),
         later=at("after", rows.later),
         first=run.url,
-        stopped=Code.STOPPED,
     )
+
+
+def _in_words(row: Mapping[str, Any], *, sending: bool) -> dict[str, Any]:
+    """A row of the table, with its outcome and what that means in words."""
+    if sending and row["status"] == IN_FLIGHT:
+        return {**row, "outcome": OUTCOME_WORDS[IN_FLIGHT], "codes": "", "meaning": ""}
+    status, codes = shown(row["status"], row["codes"])
+    needs_words = codes and codes != Code.STOPPED
+    meaning = advise(status, codes).meaning if needs_words else ""
+    return {**row, "outcome": OUTCOME_WORDS[status], "codes": codes, "meaning": meaning}
