@@ -223,6 +223,6 @@ def test_a_run_of_another_version_does_not_keep_workers_from_others(
     assert ledger.counts(other.run_id) == {"pending": 1}
     assert said[0].startswith(f"Run {other.run_id}: Another version of batchsend planned this run. Install")
     # It is still theirs, and can be stopped from here.
-    assert stop_handed_over(ledger, other.run_id)
+    assert stop_handed_over(ledger, other.run_id, "ann")
     assert open_run_ids(ledger) == []
     ledger.close()
