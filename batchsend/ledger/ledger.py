@@ -69,11 +69,15 @@ class NewRun:
 
 @dataclass(frozen=True)
 class RunRecord(NewRun):
-    """A run in the ledger. `created_at` is UTC text."""
+    """A run in the ledger. `created_at` is UTC text.
+
+    `stop_requested_at`: when a person stopped it, in UTC text; `None` once it continues.
+    """
 
     id: int
     campaign_id: int
     created_at: str
+    stop_requested_at: str | None
 
 
 @dataclass(frozen=True)
@@ -215,17 +219,21 @@ class Ledger:
     def request_stop(self, run_id: int) -> None:
         """Asks the processes that send this run to finish their requests in flight and end."""
         with self.write() as connection:
-            connection.execute(
-                update(runs).where(runs.c.id == run_id).values(stop_requested_at=to_text(now()))
-            )
+            _request_stop(connection, run_id)
 
     def give_up(self, run_id: int, held: Held) -> int:
-        """Gives up a run's untried rows and returns how many. The caller must hold the campaign's lock."""
+        """Gives up a run's untried rows and returns how many. The caller must hold the campaign's lock.
+
+        It counts as a request to stop, so that a check made before it is not sent.
+        """
         of_run = messages.c.run_id == run_id
         with self.write() as connection:
             held(connection)
             restore_opened(connection, of_run)
-            return _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
+            given_up = _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
+            if given_up:
+                _request_stop(connection, run_id)
+        return given_up
 
     # The transactions of one start
 
@@ -383,6 +391,10 @@ def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
         .values(ended_at=to_text(now()), ending="killed, then given up for another list")
     )
     return counts
+
+
+def _request_stop(connection: Connection, run_id: int) -> None:
+    connection.execute(update(runs).where(runs.c.id == run_id).values(stop_requested_at=to_text(now())))
 
 
 def _give_up(connection: Connection, waiting: ColumnElement[bool]) -> int:

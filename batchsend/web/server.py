@@ -29,6 +29,7 @@ from batchsend.web.auth.middleware import (
     Handler,
     add_headers,
     guard,
+    session,
 )
 from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
@@ -50,8 +51,10 @@ from batchsend.web.views import (
     editing,
     list_upload,
     login,
+    question,
     run_actions,
     step_page,
+    trial,
 )
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import check as checking
@@ -73,7 +76,7 @@ _OPENER = "open.html"
 #: The addresses of a campaign, a check, its tests, a request for approval, and a run.
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
 CHECK = CAMPAIGN + "/check/{check}"
-TESTS = f"(?:{checking.TRIAL}|{checking.REHEARSAL})-[A-Za-z0-9_-]+"
+TESTS = f"(?:{trial.TRIAL}|{trial.REHEARSAL})-[A-Za-z0-9_-]+"
 APPROVAL = CAMPAIGN + r"/approval/{approval:\d{1,9}}"
 RUN = CAMPAIGN + r"/run/{number:\d{1,9}}"
 
@@ -222,12 +225,17 @@ def _routes() -> list[web.RouteDef]:
         web.get(CHECK, checking.show),
         web.get(f"{CHECK}/progress", checking.progress),
         web.post(f"{CHECK}/cancel", checking.cancel),
-        web.post(f"{CHECK}/send", checking.send),
-        web.post(f"{CHECK}/trial", checking.trial),
-        web.post(f"{CHECK}/rehearse", checking.rehearse),
+        web.get(f"{CHECK}/workbook", checking.workbook),
+        web.get(f"{CHECK}/problems", checking.problem_rows),
+        web.get(f"{CHECK}/list", checking.list_as_read),
+        web.get(f"{CHECK}/send", question.show),
+        web.post(f"{CHECK}/send", question.send),
+        web.get(f"{CHECK}/trial", trial.show),
+        web.post(f"{CHECK}/trial", trial.send),
+        web.post(f"{CHECK}/rehearse", trial.rehearse),
         web.post(f"{CHECK}/approval", approval.ask),
         web.get(f"{CHECK}/{checking.SENT}", checking.sent),
-        web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
+        web.get(f"{CHECK}/{{what:{TESTS}}}", trial.tested),
         web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/progress", checking.progress),
         web.get(APPROVAL, approval.show),
         web.get(f"{APPROVAL}/progress", approval.progress),
@@ -279,9 +287,9 @@ async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except RequestRefusedError as error:
         return _refused(request, error)
     except NotFoundError as error:
-        return _error_page(request, 404, str(error))
+        return _refused_page(request, 404, str(error))
     except BatchsendError as error:
-        return _error_page(request, 400, message_of(error))
+        return _refused_page(request, 400, message_of(error))
     except web.HTTPNotFound:
         return _error_page(
             request, 404, "There is no such page. It may have a new address: go back to the campaigns."
@@ -290,6 +298,10 @@ async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return _error_page(
             request, 413, "That is too large, and nothing was changed. Shorten the text and try again."
         )
+    except web.HTTPMethodNotAllowed as error:
+        if request.method != "GET":
+            raise
+        raise web.HTTPSeeOther(_page_above(request)) from error
     except (web.HTTPException, ConnectionError, asyncio.CancelledError):
         raise
     except Exception as error:
@@ -303,7 +315,24 @@ async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResp
         )
 
 
+def _refused_page(request: web.Request, status: int, message: str) -> web.Response:
+    """Shows an error. After a form, it does so on the form's page, which the browser can load again."""
+    is_form = request.method == "POST" and "HX-Request" not in request.headers
+    if not is_form or "session" not in request:
+        return _error_page(request, status, message)
+    session(request).warn(message)
+    raise web.HTTPSeeOther(request.path)
+
+
+def _page_above(request: web.Request) -> str:
+    """Returns the address above the one of a form that has no page of its own."""
+    return request.path.rpartition("/")[0] or "/"
+
+
 def _error_page(request: web.Request, status: int, message: str) -> web.Response:
+    current = request.get("session")
+    if current is not None:
+        current.notices = [notice for notice in current.notices if notice[1] != message]
     return page(request, "error.html.j2", status=status, message=message)
 
 

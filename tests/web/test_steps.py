@@ -179,7 +179,7 @@ def test_the_same_files_are_checked_once(served: Served, new_world: World) -> No
     for step in ("", "/list", "/text", "/check"):
         second.get(f"{SPRING}{step}")
     assert sorted(requests.glob("*.request.json")) == names
-    assert "Send 5 texts?" in second.get(f"{SPRING}/check").plain
+    assert "Review and send 5 texts" in second.get(f"{SPRING}/check").plain
 
 
 def test_an_opt_out_is_noticed(served: Served, new_world: World) -> None:
@@ -439,9 +439,11 @@ def test_the_columns_of_another_list_are_named_in_plain_words(served: Served) ->
 def test_the_question_says_that_no_column_says_who_agreed(served: Served) -> None:
     clicker = served.signed_in()
     clicker.post(f"{SPRING}/columns", {**clicker.shown(f"{SPRING}/columns"), "consent": "", "yes": "Y"})
-    _, page = clicker.check(SPRING)
-    question = page.plain[page.plain.index("Send 10 texts?") :]
-    assert "No column says who agreed to texts." in question
+    address, page = clicker.check(SPRING)
+    question = clicker.get(f"{SPRING}/send")
+    assert "Send 10 texts?" in question.plain
+    for shown in (page, question, clicker.get(f"{address}/send")):
+        assert re.search(r'class="problem">No column says who agreed to texts\.', shown.text)
 
 
 def test_a_campaign_file_with_errors_leads_to_its_own_page(served: Served, new_world: World) -> None:

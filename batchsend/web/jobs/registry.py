@@ -251,6 +251,10 @@ class Jobs:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise NotFoundError(_NOT_KEPT) from error
 
+    def file_of(self, name: str, what: str) -> Path:
+        """Returns the path of a file that a check offers as a download. `what`: the end of its name."""
+        return self._file(name, "request").with_name(f"{name}.{what}")
+
     def delete_old(self) -> None:
         """Deletes the files of old jobs."""
         for file in self._folder.glob("*.*"):
