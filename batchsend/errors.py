@@ -69,6 +69,18 @@ class SettingsError(BatchsendError):
     """Credentials or other settings are missing or wrong."""
 
 
+class CredentialError(SettingsError):
+    """A name or a password that cannot be right. `variable`: the setting's name."""
+
+    def __init__(self, variable: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.variable = variable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets the error be sent to another process."""
+        return type(self), (self.variable, str(self))
+
+
 class ListError(FileError):
     """The list as a whole cannot be used. Raised before any row is judged.
 

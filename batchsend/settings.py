@@ -6,22 +6,17 @@ directory. No message shows a password or a URL that may contain one.
 
 from __future__ import annotations
 
-import codecs
 import getpass
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
-
-from batchsend.errors import SettingsError
-from batchsend.utils.files import write_private
+from batchsend.errors import CredentialError, SettingsError
+from batchsend.utils.env_files import Entry, read_env_file, write_env_file
 from batchsend.utils.net import is_this_machine, web_address
 
 BASE_URL = "MYKAARMA_BASE_URL"
@@ -97,23 +92,15 @@ class Credentials:
     origin: str = field(default="", repr=False)
 
 
-class _Entry(NamedTuple):
-    """A name that the environment or a `.env` file sets. `place` never contains the value."""
-
-    name: str
-    value: str
-    place: str
-
-
 def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> Settings:
     """Reads the settings. Raises `SettingsError` if a value or a name is not valid."""
     campaign_dir, cwd = campaign_dir.absolute(), cwd.absolute()
-    entries: list[tuple[Path | None, _Entry]] = [
-        (None, _Entry(name, value, f"the environment variable {name}")) for name, value in environ.items()
+    entries: list[tuple[Path | None, Entry]] = [
+        (None, Entry(name, value, f"the environment variable {name}")) for name, value in environ.items()
     ]
     for path in dict.fromkeys((campaign_dir / ".env", cwd / ".env")):
         # In a file, the last line with a name counts. A blank value counts as not set.
-        entries += [(path, entry) for entry in reversed(_read_env_file(path))]
+        entries += [(path, entry) for entry in reversed(read_env_file(path, VARIABLES))]
     found: dict[str, str] = {}
     sources: dict[str, Path | None] = {}
     places: dict[str, list[str]] = {}
@@ -157,54 +144,19 @@ def _name_of(variable: str, sources: Mapping[str, Path | None]) -> str:
     return f"{variable} in {source}" if source else variable
 
 
-# --- .env files
-
-_NAME = re.compile(r"\s*(?:export\s+|set\s+|setx\s+|\$env:)?(\w[\w .-]*?)\s*[=:]", re.IGNORECASE)
+# --- what is probably a mistake
 
 
-def _read_env_file(path: Path) -> list[_Entry]:
-    """The lines of a `.env` file in order. A line that cannot be read has no value."""
-    entries = []
-    for binding in parse_stream(StringIO(_env_text(path))):
-        line = binding.original.string.lstrip()
-        blank = binding.original.string.removesuffix(line)
-        number = binding.original.line + blank.count("\n")
-        if binding.error and any(variable in line for variable in VARIABLES):
-            raise SettingsError(
-                f"{path}: line {number} cannot be read. Write NAME=value; a value that begins with"
-                " a quote must end with the same one."
-            )
-        named = _NAME.match(line)
-        name = binding.key or (named[1] if named else None)
-        if name is not None:
-            entries.append(_Entry(name, binding.value or "", f"{path}, line {number}"))
-    return entries
-
-
-def _env_text(path: Path) -> str:
-    try:
-        if path.is_dir() or not path.exists():  # some virtual environments are folders of this name
-            return ""
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{path}: it cannot be read: {error.strerror or error}.") from error
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if b"\0" in content and not utf16:
-        raise SettingsError(f"{path}: it is saved as UTF-16. Save the file again with the encoding UTF-8.")
-    try:
-        return content.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        # `from None`, because the cause contains the content of the file, including passwords.
-        raise SettingsError(
-            f"{path}: line {line} has a character that is not UTF-8. "
-            "Save the file again with the encoding UTF-8."
-        ) from None
+def _is_in_curly_quotes(value: str) -> bool:
+    text = value.strip()
+    if len(text) < 2:
+        return False
+    ends = {text[0], text[-1]}
+    return bool(ends & _CURLY) and ends <= _CURLY | {'"', "'"}
 
 
 def _refuse_curly_quotes(variable: str, value: str, place: str) -> None:
-    text = value.strip()
-    if len(text) > 1 and {text[0], text[-1]} & _CURLY and {text[0], text[-1]} <= _CURLY | {'"', "'"}:
+    if _is_in_curly_quotes(value):
         raise SettingsError(
             f"{place}: the value of {variable} is in curly quotes, which a word processor makes. Write straight "
             f'quotes (") or none.'
@@ -219,7 +171,7 @@ _SOMEWHAT_ALIKE = 0.6
 _FOR_CREDENTIALS = (USERNAME, PASSWORD)
 
 
-def _misspelled(entries: Iterable[tuple[Path | None, _Entry]], found: Mapping[str, str]) -> dict[str, str]:
+def _misspelled(entries: Iterable[tuple[Path | None, Entry]], found: Mapping[str, str]) -> dict[str, str]:
     """For variables that are not set: the place of a name that was probably meant to be this one."""
     places: dict[str, str] = {}
     for source, (name, _, place) in entries:
@@ -263,62 +215,50 @@ def require_credentials(settings: Settings) -> Credentials:
     username, password = settings.username, settings.password
     if not username or not password:
         raise SettingsError(_how_to_set(settings))
-    if ":" in username:
-        raise SettingsError(
-            f"{settings.name_of(USERNAME)} contains a colon, which a username cannot have. "
-            "Write the username alone, and the password in MYKAARMA_PASSWORD."
-        )
+    on_this_machine = is_this_machine(urlsplit(settings.base_url).hostname or "")
     for variable, value in ((USERNAME, username), (PASSWORD, password)):
-        if any(ord(character) < 32 or ord(character) == 127 for character in value):
-            raise SettingsError(
-                f"{settings.name_of(variable)} contains a line break or another control character. "
-                "Set it again without it. A line break at the end of a file is often copied by mistake."
-            )
-        if _PLACEHOLDER.fullmatch(value.strip()) and not is_this_machine(
-            urlsplit(settings.base_url).hostname or ""
-        ):
-            raise SettingsError(
-                f"{settings.places[variable][0]}: the value of {variable} is a placeholder. Write your own, from "
-                f"myKaarma, in its place."
-            )
+        problem = _problem(variable, value, placeholders=on_this_machine)
+        if problem is not None:
+            raise SettingsError(f"{settings.places[variable][0]}: the value of {variable} {problem}")
     return Credentials(username, password, " ".join(_origin(settings, username, password)))
+
+
+def _problem(variable: str, value: str, *, placeholders: bool = False) -> str | None:
+    """Why a name or a password cannot be right, for the end of a sentence. `placeholders`: they are allowed."""
+    if variable == USERNAME and ":" in value:
+        return "contains a colon, which a name cannot have. Write the name alone, without the password."
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        return (
+            "contains a line break or another control character. Set it again without it. A line break at the end "
+            "of a file is often copied by mistake."
+        )
+    if not placeholders and _PLACEHOLDER.fullmatch(value.strip()):
+        return "is a placeholder. Write your own, from myKaarma, in its place."
+    return None
 
 
 def store_credentials(campaign_dir: Path, cwd: Path, username: str, password: str) -> None:
     """Writes the credentials into `.env` in `campaign_dir`, which only its owner can read. Other lines stay.
 
-    Raises `SettingsError` if they cannot be right or cannot be written; then the file is unchanged.
+    Raises `CredentialError` if one cannot be right, `SettingsError` if they cannot be written; then the file is
+    unchanged.
     """
-    if not username or not password:
-        raise SettingsError("Both the name and the password are needed. Nothing was changed.")
     given = {USERNAME: username, PASSWORD: password}
-    require_credentials(load_settings(campaign_dir, cwd, given))
-    file = campaign_dir / ".env"
-    content = "".join([*_lines_without(_env_text(file), given), *map(_env_line, given, given.values())])
-    again = {binding.key: binding.value for binding in parse_stream(StringIO(content))}
-    if any(again.get(variable) != value for variable, value in given.items()):
-        raise SettingsError(f"{file}: these values cannot be written into it. Nothing was changed.")
-    try:
-        written = write_private(file, lambda path: path.write_text(content, encoding="utf-8", newline=""))
-        if written != file:
-            written.unlink()
-            raise PermissionError(f"{file.name} is open in another program")
-    except OSError as error:
-        raise SettingsError(
-            f"{file}: it cannot be written: {error.strerror or error}. Nothing was changed."
-        ) from error
+    base_url = load_settings(campaign_dir, cwd, {**given, **dict.fromkeys(given, "x")}).base_url
+    on_this_machine = is_this_machine(urlsplit(base_url).hostname or "")
+    for variable, value in given.items():
+        if not value.strip():
+            raise CredentialError(variable, f"Enter the {_WORDS[variable]}.")
+        if _is_in_curly_quotes(value):
+            raise CredentialError(
+                variable, f"The {_WORDS[variable]} is in curly quotes. Enter it without quotes."
+            )
+        if problem := _problem(variable, value, placeholders=on_this_machine):
+            raise CredentialError(variable, f"The {_WORDS[variable]} {problem}")
+    write_env_file(campaign_dir / ".env", given)
 
 
-def _lines_without(text: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Yields the parts of a `.env` file that do not set these variables."""
-    for binding in parse_stream(StringIO(text)):
-        if binding.key not in variables and (part := binding.original.string):
-            yield part if part.endswith("\n") else f"{part}\n"
-
-
-def _env_line(variable: str, value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{variable}='{escaped}'\n"
+_WORDS = {USERNAME: "name", PASSWORD: "password"}
 
 
 def _origin(settings: Settings, username: str, password: str) -> Iterator[str]:

@@ -365,8 +365,8 @@ def test_colon_in_username(beside: Path, here: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         require_credentials(load_settings(beside, here, {}))
     assert str(caught.value) == (
-        f"MYKAARMA_USERNAME in {beside / '.env'} contains a colon, which a username cannot have. "
-        "Write the username alone, and the password in MYKAARMA_PASSWORD."
+        f"{beside / '.env'}, line 1: the value of MYKAARMA_USERNAME contains a colon, which a name cannot have. "
+        "Write the name alone, without the password."
     )
 
 
@@ -376,7 +376,8 @@ def test_line_break_in_password(beside: Path, here: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         require_credentials(load_settings(beside, here, environ))
     assert str(caught.value) == (
-        "MYKAARMA_PASSWORD contains a line break or another control character. "
+        "the environment variable MYKAARMA_PASSWORD: the value of MYKAARMA_PASSWORD contains a line break or "
+        "another control character. "
         "Set it again without it. A line break at the end of a file is often copied by mistake."
     )
 

@@ -106,7 +106,8 @@ class StoredPlan:
     closed: Mapping[int, int]
 
 
-#: Raises an error if the lock under which a transaction was begun was lost.
+#: Raises an error if the lock under which a transaction was begun was lost. On PostgreSQL, takes the campaign's runs
+#: back from workers in that transaction.
 Held = Callable[[Connection], None]
 
 
@@ -237,10 +238,10 @@ class Ledger:
 
     # The transactions of one start
 
-    def interrupt_claims(self, name: str, base_url: str, held: Held = hold_nothing) -> int:
+    def interrupt_claims(self, name: str, base_url: str) -> int:
         """Makes rows `unconfirmed` whose request was in flight when its process ended. Returns how many.
 
-        The caller must hold the campaign's lock, so that no other process can be sending them.
+        Only for a ledger in a file. The caller must hold the campaign's lock, so that no other process sends them.
         """
         campaign = select(campaigns.c.id).where(campaigns.c.name == name, campaigns.c.base_url == base_url)
         statement = (
@@ -249,7 +250,6 @@ class Ledger:
             .values(status=Status.UNCONFIRMED, codes=Code.INTERRUPTED, owner=None)
         )
         with self.write() as connection:
-            held(connection)
             return connection.execute(statement).rowcount
 
     def store_plan(

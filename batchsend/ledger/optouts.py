@@ -197,6 +197,23 @@ def opt_outs_ever(ledger: Ledger) -> Iterator[OptOut]:
     return _entries(ledger, optouts.c.id.is_not(None))
 
 
+def find_opt_outs(ledger: Ledger, text: str, phone: str | None, *, removed: bool, most: int) -> list[OptOut]:
+    """The entries whose customer, phone or reason contains this text, or that have this phone (E.164).
+
+    The latest `most` of them, latest first; "" finds all. `removed`: also those that were removed.
+    """
+    query = select(*_columns).order_by(*(column.desc() for column in _oldest_first)).limit(most)
+    if not removed:
+        query = query.where(_is_current)
+    with ledger.read() as connection:
+        if text:
+            fields = (optouts.c.customer_uuid, optouts.c.phone, optouts.c.reason)
+            contains = [column.icontains(text, autoescape=True) for column in fields]
+            has_phone = optouts.c.phone.in_(spellings(connection, phone) if phone is not None else [])
+            query = query.where(or_(*contains, has_phone))
+        return [OptOut(*row) for row in connection.execute(query)]
+
+
 def add_opt_outs(
     ledger: Ledger, requests: Iterable[OptOutRequest], source: OptOutSource, person: Person, moment: datetime
 ) -> int:

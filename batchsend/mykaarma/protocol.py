@@ -190,7 +190,7 @@ def judge(
     `sender_per_row`: the department or user comes from a list column, so a refusal of the sender affects this row
     only.
     """
-    answer = _json_object(body)
+    answer = json_object(body)
     if 200 <= http_status < 300:
         return _judge_success(http_status, answer, sender_per_row=sender_per_row)
     if http_status < 200:
@@ -202,7 +202,7 @@ def judge(
     if http_status >= 500:
         return _answered(Status.UNCONFIRMED, http_status, answer)
     if http_status == 401:
-        codes = _codes(answer)[0]
+        codes = error_codes(answer)
         named = f" ({', '.join(codes)})" if codes else ""
         return Refused(
             f"myKaarma does not accept the username and password{named}. Check MYKAARMA_USERNAME and "
@@ -275,7 +275,7 @@ def _unreadable(http_status: int, answer: Mapping[str, Any] | None = None) -> An
 
 
 def _refusal(http_status: int, answer: Mapping[str, Any] | None, *, sender_per_row: bool) -> Judgement:
-    codes = _codes(answer)[0]
+    codes = error_codes(answer)
     about_sender = [code for code in codes if code in _ABOUT_THE_SENDER or code.startswith("MISSING_")]
     if about_sender and not sender_per_row:
         code = about_sender[0]
@@ -307,6 +307,11 @@ def _answered(
     )
 
 
+def error_codes(answer: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The error codes of an answer, in its order."""
+    return _codes(answer)[0]
+
+
 def _codes(answer: Mapping[str, Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     errors = (answer or {}).get("errors")
     return _entries(errors, "errorCode"), _entries(errors, "errorDescription")
@@ -320,7 +325,8 @@ def _entries(entries: object, name: str) -> tuple[str, ...]:
     return tuple(islice((text for text in found if text), _MOST_ENTRIES))
 
 
-def _json_object(body: bytes | None) -> Mapping[str, Any] | None:
+def json_object(body: bytes | None) -> Mapping[str, Any] | None:
+    """The object of an answer's body; `None` if it has none."""
     if body is None:
         return None
     try:

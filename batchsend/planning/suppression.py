@@ -13,8 +13,6 @@ from batchsend.planning.list_checks import look_like_dms_numbers
 from batchsend.planning.optout_files import OptOutFile, read_opt_outs, row_numbers
 from batchsend.utils.wording import row_count
 
-#: Seconds between two looks at the files of a run that is being sent.
-_LOOK_SECONDS = 1.0
 #: How long to wait for a file that cannot be read, because another program may be writing it, and between attempts.
 _PATIENCE_SECONDS, _RETRY_SECONDS = 10.0, 0.25
 
@@ -97,7 +95,6 @@ class WatchedSuppression:
     def __init__(self, paths: Sequence[Path], region: str, planned: Suppression) -> None:
         self._paths, self._region = paths, region
         self._known = planned
-        self._looked_at = -_LOOK_SECONDS
 
     def why(self, customer_uuid: str, phone: str | None) -> str | None:
         """Why this customer or phone is skipped; `None` if it is not."""
@@ -105,16 +102,14 @@ class WatchedSuppression:
 
     def refresh(self) -> None:
         """Reads the files again if they have changed. Raises `StoppedError` if one cannot be read."""
-        if not self._paths or time.monotonic() - self._looked_at < _LOOK_SECONDS:
+        if _versions(self._paths) == self._known.versions:
             return
-        if _versions(self._paths) != self._known.versions:
-            found = self._read()
-            self._known = replace(
-                found,
-                customer_uuids={**self._known.customer_uuids, **found.customer_uuids},
-                phones={**self._known.phones, **found.phones},
-            )
-        self._looked_at = time.monotonic()
+        found = self._read()
+        self._known = replace(
+            found,
+            customer_uuids={**self._known.customer_uuids, **found.customer_uuids},
+            phones={**self._known.phones, **found.phones},
+        )
 
     def _read(self) -> Suppression:
         deadline = time.monotonic() + _PATIENCE_SECONDS

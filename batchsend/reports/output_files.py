@@ -170,7 +170,7 @@ def refuse_inputs(path: Path, inputs: Iterable[Path], reader: str = "the campaig
     """Raises `ResultsError` if the results or their page would overwrite a file that `reader` reads."""
     for file in inputs:
         for written in (path, path.with_suffix(".html")):
-            if _is_same(written, file):
+            if is_same(written, file):
                 raise ResultsError(
                     f"{path}: {written.name} is a file that {reader} reads, so it is not overwritten. Nothing was "
                     f"written. Choose another name."
@@ -189,7 +189,7 @@ def check_output(path: Path, ledger: Ledger | None = None) -> None:
     ledger_file = [ledger.file] if ledger is not None and ledger.file is not None else []
     refuse_inputs(path, [*ledger_file, *map(Path, used.inputs)], "batchsend")
     for campaign in {*map(Path, used.campaigns), *_campaigns_around(path)}:
-        refuse_inputs(path, [campaign, *_files_named_in(campaign, set())], campaign.name)
+        refuse_inputs(path, [campaign, *files_named_in(campaign)], campaign.name)
 
 
 def _campaigns_around(path: Path) -> Iterator[Path]:
@@ -199,11 +199,15 @@ def _campaigns_around(path: Path) -> Iterator[Path]:
         yield from folder.glob("campaigns/*.toml")
 
 
-def _files_named_in(file: Path, seen: set[Path]) -> Iterator[Path]:
+def files_named_in(file: Path) -> Iterator[Path]:
     """Files that a campaign file names, and those that its templates include. Any text in quotes can be such a name.
 
     It does not matter whether the file has an error at the moment. A pattern stands for the files that match it.
     """
+    return _named_in(file, set())
+
+
+def _named_in(file: Path, seen: set[Path]) -> Iterator[Path]:
     for match in _quoted.finditer(_text_of(file)):
         name = match[1] or match[2]
         with suppress(OSError, ValueError, RuntimeError, NotImplementedError):
@@ -214,7 +218,7 @@ def _files_named_in(file: Path, seen: set[Path]) -> Iterator[Path]:
                 if one not in seen and one.is_file():
                     seen.add(one)
                     yield one
-                    yield from _files_named_in(one, seen)
+                    yield from _named_in(one, seen)
 
 
 def _text_of(file: Path) -> str:
@@ -225,7 +229,7 @@ def _text_of(file: Path) -> str:
         return ""
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def is_same(one: Path, other: Path) -> bool:
     """Whether two paths lead to one file, also by links and on a file system that ignores letter case."""
     try:
         return one.samefile(other)

@@ -88,6 +88,11 @@ class Responder:
         response, latency = self._respond_to(request.customer_uuid)
         return Decision(payload, response, latency + response.delay)
 
+    def find_customers(self, authorization: str | None) -> Response:
+        """The response to a search for customers: none, or a refusal of the credentials."""
+        fault = checks.credentials_fault(authorization, self._credentials)
+        return responses.refused([fault]) if fault else responses.no_customers()
+
     def _check(self, request: IncomingRequest) -> tuple[object, list[Fault]]:
         # The body is read even if the credentials are wrong, so that the log shows every request in full.
         payload, faults = _read_body(request.raw)

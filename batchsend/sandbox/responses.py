@@ -98,6 +98,11 @@ def refused(faults: Iterable[Fault], headers: dict[str, str] | None = None) -> R
     return Response(http_status, json.dumps(body), {**JSON_HEADERS, **(headers or {})}, codes)
 
 
+def no_customers() -> Response:
+    """200 with an empty list of customers."""
+    return Response(200, "[]", JSON_HEADERS)
+
+
 def too_many_requests(headers: dict[str, str]) -> Response:
     """429; `headers` may hold a `Retry-After`."""
     return refused(

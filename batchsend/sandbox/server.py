@@ -24,6 +24,7 @@ from batchsend.sandbox.responses import Response, ResponseEnding, gateway_page
 from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
+_SEARCH_PATH = "/customer/v2/department/{department}/customer/list"
 
 #: The most bytes of a request's body; a text has at most a few kilobytes.
 _MAX_BODY = 1_000_000
@@ -95,6 +96,7 @@ class Sandbox:
         await self._callbacks.__aenter__()
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[self._check_host])
         app.router.add_post(_MESSAGE_PATH, self._receive_message)
+        app.router.add_get(_SEARCH_PATH, self._find_customers)
         app.router.add_get("/", self._show_page)
         app.router.add_get("/texts.json", self._list_texts)
         app.router.add_get("/requests.json", self._list_requests)
@@ -182,6 +184,10 @@ class Sandbox:
         if response.ending is not ResponseEnding.ANSWERED and request.transport:
             request.transport.abort()
         return _web_response(response)
+
+    async def _find_customers(self, request: web.Request) -> web.Response:
+        """Answers a search for customers, which the sandbox does not have."""
+        return _web_response(self._responder.find_customers(request.headers.get("Authorization")))
 
     async def _wait(self, seconds: float) -> None:
         try:

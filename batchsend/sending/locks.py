@@ -31,19 +31,26 @@ def sending_lock(ledger: Ledger, name: str, formerly: str | None, base_url: str)
     """Locks the campaign while this process sends it. Raises `BusyError` where another process sends it.
 
     Locks the campaign's former name too, as long as the ledger has no run under the new one. Requests that were in
-    flight when an earlier process ended become `unconfirmed`.
+    flight when an earlier process ended become `unconfirmed`. On PostgreSQL, the campaign's open runs stay open to
+    workers until a transaction calls what this returns.
     """
     with ExitStack() as locks:
-        names = {name: locks.enter_context(_process_lock(ledger, name, base_url))}
+        names = [name]
+        held = [locks.enter_context(_process_lock(ledger, name, base_url))]
         if formerly is not None and ledger.campaign(name, base_url) is None:
-            names[formerly] = locks.enter_context(_process_lock(ledger, formerly, base_url))
-        for locked, held in names.items():
-            if ledger.file is None:
-                from batchsend.sending.cluster.open_runs import reclaim_campaign
+            names.append(formerly)
+            held.append(locks.enter_context(_process_lock(ledger, formerly, base_url)))
+        yield _all([*held, *(_no_other_sender(ledger, locked, base_url) for locked in names)])
 
-                reclaim_campaign(ledger, locked, base_url, held)
-            ledger.interrupt_claims(locked, base_url, held)
-        yield _all(names.values())
+
+def _no_other_sender(ledger: Ledger, name: str, base_url: str) -> Held:
+    """Makes sure that no dead process and no worker sends the campaign."""
+    if ledger.file is not None:
+        ledger.interrupt_claims(name, base_url)
+        return hold_nothing
+    from batchsend.sending.cluster.open_runs import wait_for_senders
+
+    return wait_for_senders(ledger, name, base_url)
 
 
 @contextmanager
@@ -51,9 +58,11 @@ def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[Held]:
     """Locks the campaign. Raises `BusyError` where another process has locked it, or workers send it."""
     with _process_lock(ledger, name, base_url) as held:
         if ledger.file is None:
-            from batchsend.sending.cluster.open_runs import check_not_shared
+            from batchsend.sending.cluster.open_runs import senders
 
-            check_not_shared(ledger, name, base_url)
+            with ledger.read() as connection:
+                if senders(connection, name, base_url):
+                    raise BusyError.sending(name)
         yield held
 
 

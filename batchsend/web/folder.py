@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError
-from batchsend.reports.output_files import inputs_of
+from batchsend.reports.output_files import files_named_in, inputs_of, is_same
 from batchsend.settings import load_settings
 from batchsend.utils.protected_files import OUTSIDE, is_in
 
@@ -43,6 +44,17 @@ class CampaignFile:
     def load(self) -> Campaign:
         """Reads and checks the file. Raises `CampaignError`."""
         return load_campaign(self.path)
+
+
+@dataclass(frozen=True)
+class Uses:
+    """The campaigns that use a file: as a text or a part of one, and in any other way, such as a list.
+
+    What a campaign file with errors uses a file for is not known, so it is among the others.
+    """
+
+    as_text: tuple[CampaignFile, ...]
+    otherwise: tuple[CampaignFile, ...]
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,16 @@ class WebFolder:
             f'There is no campaign "{stem}" here. The page "Campaigns" lists the ones that exist.'
         )
 
+    def uses_of(self, path: Path) -> Uses:
+        """Returns the campaigns that use this file."""
+        as_text, otherwise = [], []
+        for file in self.campaigns():
+            if _reads_rows_from(file, path):
+                otherwise.append(file)
+            elif any(is_same(path, named) for named in files_named_in(file.path)):
+                as_text.append(file)
+        return Uses(tuple(as_text), tuple(otherwise))
+
     def check(self, campaign: Campaign) -> None:
         """Raises `BatchsendError` if the campaign reads files that the console may not show.
 
@@ -121,6 +143,19 @@ class NotFoundError(BatchsendError):
 def users_file(root: Path) -> Path:
     """Returns the file with the users of a folder's web console."""
     return root / ".batchsend" / "web-users.json"
+
+
+def _reads_rows_from(file: CampaignFile, path: Path) -> bool:
+    """Whether a campaign reads rows from this file, now or once it is the newest that matches."""
+    try:
+        campaign = file.load()
+    except BatchsendError:
+        return any(is_same(path, named) for named in files_named_in(file.path))
+    # Only `*` and `?` are wildcards.
+    pattern = str(campaign.list).replace("[", "[[]")
+    return fnmatchcase(str(path), pattern) or any(
+        is_same(path, one) for one in (campaign.list, *campaign.recipients.suppress)
+    )
 
 
 def _is_campaign(path: Path) -> bool:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from batchsend.reports.pages.charts import Share, shares
-from batchsend.statuses import IN_FLIGHT, Tally
+from batchsend.ledger.runs import CodeCount, code_counts
+from batchsend.reports.pages.charts import Share, shares, shares_of_all
+from batchsend.reports.run_results import STATUS_WORDS
+from batchsend.statuses import IN_FLIGHT, Code, Status, Tally
 from batchsend.utils.wording import duration
-from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, live_counts, tried
+from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, tried
 
 #: Seconds between two reads of the ledger.
 _EVERY = 1.0
@@ -24,18 +27,37 @@ _PAUSE_PER_READ = 20.0
 #: Seconds over which the rate is measured.
 _SPAN = 6.0
 _MOST_RUNS = 50
+#: What an outcome is called on the page of a run.
+OUTCOME_WORDS: Mapping[str, str] = {
+    IN_FLIGHT: "Being sent now",
+    **{status: words[0].upper() + words[1:] for status, words in STATUS_WORDS.items()},
+}
+#: The outcomes in the order of the chart, with their colors.
+_OUTCOMES: Mapping[str, str] = {
+    Status.DELIVERED: "ready",
+    Status.ACCEPTED: "ready",
+    Status.UNDELIVERED: "attention",
+    Status.FAILED: "attention",
+    Status.UNCONFIRMED: "attention",
+    Status.INVALID: "attention",
+    Status.SKIPPED: "out",
+    IN_FLIGHT: "wait",
+    Status.PENDING: "wait",
+}
 
 
 @dataclass(frozen=True)
 class RunSnapshot:
     """A run at one moment.
 
-    `tried`: texts for which a request was made; `to_send`: texts that wait for their turn. `rate`: texts a second in
-    the last seconds. `left`: the time left, in words.
+    `chart`: its rows by outcome; `codes`: its rows by status and codes. `tried`: texts for which a request was made;
+    `to_send`: texts that wait for their turn. `rate`: texts a second in the last seconds. `left`: the time left, in
+    words.
     """
 
     tally: Tally
-    bar: list[Share]
+    chart: list[Share]
+    codes: Sequence[CodeCount]
     sending: bool
     tried: int
     to_send: int
@@ -88,13 +110,23 @@ def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> 
     with existing_ledger(run.folder, run.campaign) as found:
         # Before the counts: they then include the last texts of a run that ends in between.
         sending = active.is_sending(found, found.run(run.number))
-        counts, to_send = live_counts(found.ledger, run.number)
+        codes = code_counts(found.ledger, run.number)
+    counts = _by_status(codes)
+    to_send = sum(one.rows for one in codes if one[:2] == (Status.PENDING, Code.STOPPED))
     done = tried(counts)
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)
     left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
     tally = Tally.of(counts, sending=sending)
-    return RunSnapshot(tally, bar_of(tally), sending, done, to_send, in_flight, rate, left)
+    chart = chart_of(counts, sending=sending)
+    return RunSnapshot(tally, chart, codes, sending, done, to_send, in_flight, rate, left)
+
+
+def _by_status(codes: Sequence[CodeCount]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for status, _, rows in codes:
+        counts[status] += rows
+    return counts
 
 
 def _rate(before: deque[tuple[float, int]], done: int) -> float:
@@ -116,4 +148,14 @@ def bar_of(tally: Tally) -> list[Share]:
         ("out", "skipped", tally.left_out),
         ("attention", "need attention", tally.needs_you),
         ("wait", "waiting", tally.waits),
+    )
+
+
+def chart_of(counts: Mapping[str, int], *, sending: bool) -> list[Share]:
+    """The rows of a run by outcome. `counts`: status -> rows. Rows in flight are `unconfirmed` after the run."""
+    shown = Counter(counts)
+    if not sending:
+        shown[Status.UNCONFIRMED] += shown.pop(IN_FLIGHT, 0)
+    return shares_of_all(
+        *((kind, OUTCOME_WORDS[status], shown[status]) for status, kind in _OUTCOMES.items())
     )

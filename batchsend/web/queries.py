@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.approvals import Approval, open_request
@@ -74,9 +74,9 @@ class CampaignLedger:
 
 
 def ledgers_of(folder: WebFolder) -> set[str]:
-    """Returns the URLs of the ledgers of the folder's campaigns. Raises `BatchsendError`."""
+    """Returns the URLs of the ledgers of the folder's campaigns, or of its first one. Raises `BatchsendError`."""
     urls = set()
-    for directory in {file.path.parent for file in folder.campaigns()}:
+    for directory in {file.path.parent for file in folder.campaigns()} or {folder.new_folder}:
         settings = load_settings(directory, folder.root, os.environ)
         urls.add(resolve_ledger_url(folder.ledger, settings, directory))
     return urls
@@ -245,22 +245,6 @@ def tried(counts: Mapping[str, int]) -> int:
     return sum(
         counts.get(status, 0) for status in (*TAKEN, Status.UNDELIVERED, Status.FAILED, Status.UNCONFIRMED)
     )
-
-
-def live_counts(ledger: Ledger, run_id: int) -> tuple[dict[str, int], int]:
-    """Returns a run's rows by status, and how many texts are yet to be sent if it is running.
-
-    Rows that wait for quiet hours or a cap are not among the latter. Both are counted in one pass over the rows.
-    """
-    query = (
-        select(messages.c.status, func.count(), func.count(case((messages.c.codes == Code.STOPPED, 1))))
-        .where(messages.c.run_id == run_id)
-        .group_by(messages.c.status)
-    )
-    with ledger.read() as connection:
-        rows = connection.execute(query).all()
-    to_send = sum(stopped for status, _, stopped in rows if status == Status.PENDING)
-    return {status: count for status, count, _ in rows}, to_send
 
 
 def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int | str, ...]:

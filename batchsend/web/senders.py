@@ -30,15 +30,24 @@ class Senders:
         }
 
     def keep(self, kind: str, id_: str, name: str) -> None:
-        """Saves one under a name. Raises `BatchsendError`."""
+        """Saves one under a name, or renames it. Raises `BatchsendError`."""
         known = self.known()
         known[kind][id_] = name
+        self._write(known)
+
+    def remove(self, kind: str, id_: str) -> None:
+        """Forgets one. Campaigns that use it keep it. Raises `BatchsendError`."""
+        known = self.known()
+        known[kind].pop(id_, None)
+        self._write(known)
+
+    def _write(self, known: Mapping[str, Mapping[str, str]]) -> None:
         content = json.dumps(known, ensure_ascii=False, indent=1)
         try:
             write_private(self._file, lambda file: file.write_text(content, encoding="utf-8"))
         except OSError as error:
             raise BatchsendError(
-                f"{self._file}: cannot be written ({error.strerror or error}), so the name was not saved. Fix the "
+                f"{self._file}: cannot be written ({error.strerror or error}), so nothing was saved. Fix the "
                 f"permissions of its folder."
             ) from error
 

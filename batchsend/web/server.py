@@ -1,10 +1,9 @@
-"""The server: the address it listens on, the address of each page, and the error pages."""
+"""The server: the address it listens on, and the address of each page."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import webbrowser
 from collections import Counter
@@ -24,23 +23,21 @@ from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
 from batchsend.web.auth.middleware import (
     AUTH,
-    HEADERS,
     Auth,
-    Handler,
     add_headers,
     guard,
-    session,
 )
 from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
-from batchsend.web.connections import Connection, Limits, RequestRefusedError
+from batchsend.web.connections import Connection, Limits
+from batchsend.web.error_pages import show_errors
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
 from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
-from batchsend.web.rendering import STATIC_FILES, message_of, page, static
+from batchsend.web.rendering import STATIC_FILES, static
 from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
 from batchsend.web.uploads import UNUSED
@@ -51,8 +48,10 @@ from batchsend.web.views import (
     editing,
     list_upload,
     login,
+    opt_outs,
     question,
     run_actions,
+    sender_step,
     step_page,
     trial,
 )
@@ -175,7 +174,7 @@ async def answering(app: web.Application, listening: socket.socket, limits: Limi
 
 def application(options: Options, auth: Auth) -> web.Application:
     """Makes the application with all pages."""
-    app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_show_errors, guard])
+    app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[show_errors, guard])
     app[AUTH] = auth
     app[campaigns.FOLDER] = folder = WebFolder(options.root, options.ledger, options.shared)
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
@@ -187,6 +186,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[run_page.ENDING] = asyncio.Event()
     app[run_actions.TASKS] = set()
     app[editing.CHANGING] = asyncio.Lock()
+    app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
     app[list_upload.RECEIVING] = Counter()
@@ -250,6 +250,14 @@ def _routes() -> list[web.RouteDef]:
         web.get(f"{RUN}/list", run_actions.list_copy),
         web.get(f"{RUN}/list/offer", run_actions.offer_list_copy),
         web.get("/history", history_page.show),
+        web.get(opt_outs.PATH, opt_outs.show),
+        web.get(f"{opt_outs.PATH}/add", opt_outs.show_form),
+        web.post(f"{opt_outs.PATH}/add", opt_outs.add),
+        web.get(f"{opt_outs.PATH}/remove", opt_outs.show_removal),
+        web.post(f"{opt_outs.PATH}/remove", opt_outs.remove),
+        web.get(f"{opt_outs.PATH}/import", opt_outs.show_import),
+        web.post(f"{opt_outs.PATH}/import", opt_outs.import_file),
+        web.get(f"{opt_outs.PATH}/download", opt_outs.export),
     ]
 
 
@@ -277,70 +285,6 @@ async def _static(request: web.Request) -> web.Response:
         raise NotFoundError("There is no such file. Go back to the campaigns.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_string else {}
     return web.Response(body=static(name), content_type=STATIC_FILES[name], charset="utf-8", headers=headers)
-
-
-@web.middleware
-async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Shows every error as a sentence on a page."""
-    try:
-        return await handler(request)
-    except RequestRefusedError as error:
-        return _refused(request, error)
-    except NotFoundError as error:
-        return _refused_page(request, 404, str(error))
-    except BatchsendError as error:
-        return _refused_page(request, 400, message_of(error))
-    except web.HTTPNotFound:
-        return _error_page(
-            request, 404, "There is no such page. It may have a new address: go back to the campaigns."
-        )
-    except web.HTTPRequestEntityTooLarge:
-        return _error_page(
-            request, 413, "That is too large, and nothing was changed. Shorten the text and try again."
-        )
-    except web.HTTPMethodNotAllowed as error:
-        if request.method != "GET":
-            raise
-        raise web.HTTPSeeOther(_page_above(request)) from error
-    except (web.HTTPException, ConnectionError, asyncio.CancelledError):
-        raise
-    except Exception as error:
-        if os.environ.get("BATCHSEND_DEBUG"):
-            raise
-        return _error_page(
-            request,
-            500,
-            f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded, and no "
-            f"one is texted twice. Please report it, and say what you did last.",
-        )
-
-
-def _refused_page(request: web.Request, status: int, message: str) -> web.Response:
-    """Shows an error. After a form, it does so on the form's page, which the browser can load again."""
-    is_form = request.method == "POST" and "HX-Request" not in request.headers
-    if not is_form or "session" not in request:
-        return _error_page(request, status, message)
-    session(request).warn(message)
-    raise web.HTTPSeeOther(request.path)
-
-
-def _page_above(request: web.Request) -> str:
-    """Returns the address above the one of a form that has no page of its own."""
-    return request.path.rpartition("/")[0] or "/"
-
-
-def _error_page(request: web.Request, status: int, message: str) -> web.Response:
-    current = request.get("session")
-    if current is not None:
-        current.notices = [notice for notice in current.notices if notice[1] != message]
-    return page(request, "error.html.j2", status=status, message=message)
-
-
-def _refused(request: web.Request, error: RequestRefusedError) -> web.Response:
-    # The host is unknown, so the answer shows as little as possible.
-    if error.status == 421:
-        return web.Response(status=421, text=f"{error}\n", headers=HEADERS)
-    return _error_page(request, error.status, str(error))
 
 
 def _names(options: Options) -> frozenset[str]:

@@ -33,6 +33,7 @@ from batchsend.ledger.optouts import (
     OptOutSource,
     Person,
     add_opt_outs,
+    find_opt_outs,
     load_opt_outs,
     opt_outs,
     opt_outs_ever,
@@ -82,6 +83,36 @@ def test_an_opted_out_answer_adds_the_customer_and_the_phone(ledger: Ledger) -> 
     assert why(ledger, "customer-2", "+13125559999") == reason
     assert [entry.os_user for entry in opt_outs(ledger)] == ["ann", "ann"]
     assert why(ledger, "customer-3", "+13125550003") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "phone", "found"),
+    [
+        ("", None, ["c3", "c2_x", "c1"]),
+        ("C2_X", None, ["c2_x"]),
+        ("_", None, ["c2_x"]),
+        ("%", None, ["c3"]),
+        ("wrong", None, ["c3"]),
+        ("55500", None, ["c1"]),
+        ("(312) 555-0001", "+13125550001", ["c1"]),
+        ("nobody", "+13125550009", []),
+    ],
+)
+def test_a_search_finds_the_latest_entries_first(
+    ledger: Ledger, text: str, phone: str | None, found: list[str]
+) -> None:
+    people = [("c1", "+13125550001", "asked"), ("c2_x", "", "asked"), ("c3", "", "100% wrong")]
+    for number, person in enumerate(people):
+        add(ledger, OptOutRequest(*person), moment=MONDAY + timedelta(days=number))
+    entries = find_opt_outs(ledger, text, phone, removed=False, most=3)
+    assert [entry.customer_uuid for entry in entries] == found
+    assert find_opt_outs(ledger, text, phone, removed=False, most=1) == entries[:1]
+    remove_opt_outs(ledger, customer_uuid="c1", phone=None, because="x", person=ANN, moment=MONDAY)
+    assert find_opt_outs(ledger, text, phone, removed=False, most=3) == [
+        entry for entry in entries if entry.customer_uuid != "c1"
+    ]
+    ever = find_opt_outs(ledger, text, phone, removed=True, most=3)
+    assert [entry.customer_uuid for entry in ever] == found
 
 
 def test_an_answer_to_another_processs_claim_adds_nothing(ledger: Ledger) -> None:

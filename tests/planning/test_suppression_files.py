@@ -46,7 +46,6 @@ def test_any_format_names_the_same_people(tmp_path: Path, name: str, content: by
 def test_a_file_that_changes_during_a_run_is_read_again_and_nobody_is_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suppression_module, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(suppression_module, "_PATIENCE_SECONDS", 0.0)
     path = tmp_path / "optouts.csv"
     path.write_text("customer_uuid,phone\nc1,\n", encoding="utf-8")

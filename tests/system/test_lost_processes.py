@@ -137,6 +137,56 @@ def test_a_start_that_lost_its_campaign_while_it_planned_sends_nothing(
     assert shared.ask("SELECT count(*) FROM starts") == [(1,)]
 
 
+def handed_over(shared: Shared, sandbox: Sandbox) -> None:
+    """A run that the only worker began to send before it was stopped."""
+    shared.world.write(customers(ROWS), campaign=SLOW.replace("rate = 4", "rate = 20"))
+    with shared.workers(1) as (worker,):
+        assert shared.world.send("--detach").code == 0
+        sandbox.wait_for(4)
+        worker.terminate()
+        assert worker.wait(60) == 0
+
+
+def check_that_workers_finish_it(shared: Shared, sandbox: Sandbox) -> None:
+    shared.wait_until("SELECT exit_code IS NOT NULL FROM starts WHERE id = 1")
+    assert shared.statuses(1) == {"accepted": ROWS}
+    assert max(sandbox.texts().values()) == 1
+
+
+@pytest.mark.parametrize("way", ["declined", "refused", "killed"])
+def test_workers_finish_a_run_that_another_start_did_not_send(
+    shared: Shared, sandbox: Sandbox, way: str
+) -> None:
+    handed_over(shared, sandbox)
+    if way == "refused":
+        assert shared.world.send("--expect", "1").code == 2
+    else:
+        laptop = Terminal(shared.world, "send", "campaign.toml")
+        laptop.read_until("anything else to stop")
+        if way == "killed":
+            laptop.process.kill()
+        else:
+            laptop.type("no")
+        laptop.process.wait(60)
+    with shared.workers(1):
+        check_that_workers_finish_it(shared, sandbox)
+
+
+def test_a_worker_that_comes_back_at_the_question_keeps_its_run(shared: Shared, sandbox: Sandbox) -> None:
+    handed_over(shared, sandbox)
+    sent, left = len(sandbox.requests()), shared.statuses(1)["pending"]
+    laptop = Terminal(shared.world, "send", "campaign.toml")
+    laptop.read_until("anything else to stop")
+    with shared.workers(1):
+        sandbox.wait_for(sent + 8)
+        laptop.type(str(left))
+        said = " ".join(laptop.read_to_the_end().split())
+        assert laptop.process.wait(60) == 4
+        check_that_workers_finish_it(shared, sandbox)
+    assert '"Spring" is being sent by workers: run 1 was handed over to them.' in said
+    assert shared.ask("SELECT count(*) FROM starts") == [(1,)]
+
+
 def test_a_plan_is_sent_whose_commit_was_not_answered(
     shared: Shared, sandbox: Sandbox, postgres_server: PostgresServer
 ) -> None:

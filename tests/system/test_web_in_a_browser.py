@@ -455,6 +455,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 "rehearsed": rehearsed,
                 "history": "/history?q=customer-3",
                 "unknown": "/history?q=unknown",
+                "opt-outs": "/opt-outs",
+                "opt-out": "/opt-outs/add",
+                "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
+                "import": "/opt-outs/import",
                 "missing": "/nothing",
             }
             yield Site(served, cookies, pages)

@@ -114,6 +114,8 @@ def test_a_new_link_signs_another_browser_in(served: Served) -> None:
         SPRING,
         f"{SPRING}/list",
         "/history?q=customer-1",
+        "/opt-outs",
+        "/opt-outs/download",
         f"{SPRING}/run/1/workbook",
         f"{SPRING}/run/1/list",
         "/nothing",
@@ -182,7 +184,7 @@ def test_an_unknown_host_name_is_refused(served: Served, host: str) -> None:
 
 def test_every_page_has_the_security_headers(served: Served) -> None:
     clicker = served.signed_in()
-    for path in ("/", SPRING, f"{SPRING}/list", f"{SPRING}/file", "/history", "/login", "/nothing"):
+    for path in ("/", SPRING, f"{SPRING}/list", f"{SPRING}/file", "/opt-outs", "/login", "/nothing"):
         answer = clicker.raw("GET", path)
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -199,6 +201,9 @@ def test_no_page_has_inline_or_foreign_scripts_and_styles(served: Served) -> Non
     clicker = served.signed_in()
     _, checked = clicker.check(SPRING)
     pages = [checked, clicker.get("/"), clicker.get(SPRING), clicker.get("/history?q=customer-1")]
+    pages += [
+        clicker.get(f"/opt-outs{page}") for page in ("", "/add", "/import", "/remove?customer=customer-1")
+    ]
     pages += [
         clicker.get(f"{SPRING}/{step}") for step in ("list", "columns", "text", "sender", "when", "file")
     ]
@@ -314,6 +319,32 @@ def test_the_page_for_texts_shows_other_files_and_does_not_change_them(new_world
         assert "name another file as the template" in refused.plain
         assert "echo after" in refused.plain
     assert script.read_text(encoding="utf-8") == "echo before"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'list = "people.txt"',
+        'list = "peo*.txt"',
+        'list = "people.csv"\nrecipients.suppress = ["people.txt"]',
+        'list = "people.txt"\nrate = "an error',
+    ],
+)
+def test_the_page_for_texts_changes_no_list_of_another_campaign(new_world: World, other: str) -> None:
+    people = new_world.folder / "people.txt"
+    people.write_text("Customer ID,Phone\na,3125550100\n", encoding="utf-8")
+    file = new_world.folder / "campaign.toml"
+    text = naming(file, "template", "people.txt")
+    (new_world.folder / "may.toml").write_text(f'{other}\ntemplate = "message.txt.j2"\n', encoding="utf-8")
+    (new_world.folder / "other.toml").write_text(text, encoding="utf-8")
+    with serving(new_world) as served:
+        clicker = served.signed_in()
+        page = clicker.get("/campaign/here/other/text")
+        assert "people.txt cannot be changed here" in page.plain
+        assert "<textarea" not in page.text
+        fields = {"number": "0", "text": "Hi", "loaded": fingerprint(people.read_bytes())}
+        assert 'the campaign "may" reads customers' in clicker.post("/campaign/here/other/text", fields).plain
+        assert people.read_text(encoding="utf-8").startswith("Customer ID")
 
 
 @pytest.mark.parametrize("key", ["template", "list"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import stat
 import sys
 import tomllib
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from web_client import serving
-from world import World, customers
+from world import Sandbox, World, customers
 
 from batchsend.errors import SettingsError
 from batchsend.settings import load_settings, require_credentials, store_credentials
@@ -91,12 +93,15 @@ def test_credentials_are_written_for_the_owner_alone_and_never_shown(bare: World
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
         before = file.read_bytes()
         for username, password, words in (
-            ("", WORD, "Both"),
+            ("", WORD, "Enter the name"),
             ("a:b", WORD, "colon"),
             ("me", "your-password", "placeholder"),
         ):
             refused = clicker.post(f"{SENDER}/credentials", {"username": username, "password": password})
             assert words in refused.plain
+            assert 'aria-invalid="true"' in refused.text
+            assert "<title>Error: " in refused.text
+            assert not re.search("MYKAARMA_|[.]env", refused.plain)
             assert file.read_bytes() == before
         for address in (SENDER, "/campaign/here/campaign", "/campaign/here/campaign/file", "/"):
             shown = clicker.get(address).text
@@ -106,6 +111,89 @@ def test_credentials_are_written_for_the_owner_alone_and_never_shown(bare: World
         kept = [one for one in (bare.folder / ".batchsend").rglob("*") if one.is_file()]
         assert all(WORD.encode() not in one.read_bytes() for one in kept)
         assert WORD not in served.printed()
+
+
+def test_the_connection_is_tested_without_a_text(world: World, sandbox: Sandbox) -> None:
+    world.environment = {"MYKAARMA_USERNAME": "", "MYKAARMA_PASSWORD": ""}
+    world.write(customers(2))
+    with serving(world) as served:
+        clicker = served.signed_in()
+        page = clicker.get(SENDER)
+        assert "Test the connection" not in page.text
+        assert "no usable name and password" in clicker.post(f"{SENDER}/test").plain
+        clicker.post(f"{SENDER}/credentials", {"username": NAME, "password": WORD})
+        works = clicker.submit(f"{SENDER}/test")
+        assert works.headers["Location"] == f"{SENDER}#tested"
+        page = clicker.get(SENDER)
+        assert "The connection works" in page.plain
+        assert "<title>Error" not in page.text
+        assert "The connection works" not in clicker.get(SENDER).plain
+        # The sandbox refuses this password.
+        clicker.post(f"{SENDER}/credentials", {"username": NAME, "password": "wrong"})
+        page = clicker.post(f"{SENDER}/test")
+        assert "the password is wrong" in page.plain
+        assert "<title>Error" in page.text
+        assert "Test again" in page.text
+        assert NAME not in page.text
+        # What a person had typed and could not save is kept.
+        clicker.post(SENDER, {**clicker.shown(SENDER), "department_uuid": "no id!", "user_uuid": f"{ID}u"})
+        assert 'value="no id!"' in clicker.post(f"{SENDER}/test").text
+    assert sandbox.requests() == []
+
+
+def test_the_connection_is_tested_where_the_settings_say_and_nowhere_else(bare: World) -> None:
+    bare.environment = {}
+    with serving(bare) as served:
+        clicker = served.signed_in()
+        inner = {"base_url": "http://169.254.169.254", "MYKAARMA_BASE_URL": "http://169.254.169.254"}
+        page = clicker.post(f"{SENDER}/test", {**inner, "department_uuid": "../../x"})
+        assert "127.0.0.1:9 refuses the connection" in page.plain
+        assert "169.254" not in page.plain
+        assert clicker.submit(f"{SENDER}/test", token="another").status == 403
+
+
+def test_without_a_department_there_is_nothing_to_test(bare: World) -> None:
+    bare.environment = {}
+    file = bare.folder / "campaign.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("3a7f1c9e", "put-your-"), encoding="utf-8")
+    with serving(bare) as served:
+        clicker = served.signed_in()
+        assert "Save a department, then you can test" in clicker.get(SENDER).plain
+        assert "Choose a department and save it first" in clicker.post(f"{SENDER}/test").plain
+
+
+def test_saved_names_are_changed_and_removed(bare: World) -> None:
+    saved = f"{SENDER}/saved"
+    with serving(bare) as served:
+        clicker = served.signed_in()
+        assert "/sender/saved" not in clicker.get(SENDER).text
+        assert "Nothing is saved yet" in clicker.get(saved).plain
+        new = {"department": "new", "department_uuid": ID, "department_label": "Parts"}
+        clicker.post(SENDER, {**clicker.shown(SENDER), **new})
+        page = clicker.get(saved)
+        one = {name: page.hidden(name) for name in ("kind", "id", "field")}
+        assert one["id"] == ID
+        assert (
+            "“Parts” is now called “Parts & Service”"
+            in clicker.post(saved, {**one, "name": " Parts  & Service "}).plain
+        )
+        for name, words in (("", "Enter a name"), ("x" * 81, "at most 80 characters")):
+            refused = clicker.post(saved, {**one, "name": name})
+            assert words in refused.plain
+            assert 'aria-invalid="true"' in refused.text
+        assert "Parts & Service" in html.unescape(clicker.get(saved).text)
+        assert (
+            "“Parts & Service” is removed" in clicker.post(saved, {**one, "name": "", "remove": "yes"}).plain
+        )
+        assert "Nothing is saved yet" in clicker.get(saved).plain
+        assert "removed meanwhile" in clicker.post(saved, {**one, "name": "Again"}).plain
+        # The campaign keeps its department.
+        assert (
+            tomllib.loads((bare.folder / "campaign.toml").read_text(encoding="utf-8"))["department_uuid"]
+            == ID
+        )
+        other = clicker.submit(saved, {**one, "kind": "no such kind", "name": "x"})
+        assert other.status == 303
 
 
 def test_on_an_office_server_nobody_writes_credentials_by_a_page(bare: World) -> None:

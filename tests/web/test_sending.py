@@ -460,8 +460,8 @@ def test_each_resend_is_confirmed_separately(world: World, served: Served, sandb
     clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 3))
     page = clicker.wait_for_end(RUN)
-    assert "Send 1 “failed” row again?" in page.plain
-    assert "Send 1 “unconfirmed” row again?" in page.plain
+    assert "Send 1 refused text again?" in page.plain
+    assert "Send 1 unconfirmed text again?" in page.plain
     assert "--resend" not in page.plain
     address, _ = clicker.check(SPRING, resend="unconfirmed")
     assert "1 text of these may have arrived the first time" in clicker.get(f"{address}/send").plain

@@ -258,6 +258,18 @@ def test_a_text_that_others_changed_is_not_overwritten_at_once(served: Served, n
     assert text.read_text(encoding="utf-8") == "Hi from me"
 
 
+def test_the_page_says_which_other_campaigns_change_with_a_text(served: Served, new_world: World) -> None:
+    clicker, folder = served.signed_in(), new_world.folder
+    assert "changes there as well" not in clicker.get(f"{SPRING}/text").plain
+    same = (folder / "campaign.toml").read_text(encoding="utf-8")
+    for name in ("may", "june"):
+        (folder / f"{name}.toml").write_text(re.sub('name = ".*"', f'name = "{name}"', same), "utf-8")
+    page = clicker.get(f"{SPRING}/text").plain
+    assert (
+        "The campaigns “june” and “may” use this text too. What you save here changes there as well." in page
+    )
+
+
 CHANGES = {
     "when": {"sending.rate": "7"},
     "when/more/safety": {"guards.max_texts": "9", "guards.approval": ""},

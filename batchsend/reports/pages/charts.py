@@ -131,3 +131,13 @@ def shares(*parts: tuple[str, str, int]) -> list[Share]:
         found.append(Share(kind, label, count, round(x * scale, 3), round(width * scale, 3)))
         x += width
     return found
+
+
+def shares_of_all(*parts: tuple[str, str, int]) -> list[Share]:
+    """The parts (kind, label, rows) that are not empty, each as a bar of its own; the whole would be 100 long."""
+    present = [part for part in parts if part[2]]
+    total = sum(count for _, _, count in present)
+    return [
+        Share(kind, label, count, 0.0, round(max(_LEAST, 100 * count / total), 3))
+        for kind, label, count in present
+    ]

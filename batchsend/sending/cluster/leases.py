@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -244,8 +245,9 @@ def _may_be_sent(connection: Connection, run_id: int, start_id: int | None) -> b
         handovers.c.open,
         runs.c.stop_requested_at.is_(None),
     )
-    # A process that reclaims the campaign waits for this transaction, or this one waits for its.
-    return connection.scalar(allowed.with_for_update(read=True, of=handovers)) is not None
+    # A start that plans the campaign again waits for this transaction. This one fails meanwhile and is retried: a
+    # large plan takes long, and this process has other leases to renew.
+    return connection.scalar(allowed.with_for_update(read=True, nowait=True, of=handovers)) is not None
 
 
 def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError) -> None:
@@ -280,7 +282,7 @@ def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
     of_run = leases.c.run_id.is_not(None) if run_id is None else leases.c.run_id == run_id
     with ledger.write() as connection:
         rows = end_leases(connection, and_(EXPIRED, of_run))
-        return rows + (0 if run_id is None else _interrupt(connection, run_id))
+        return rows + (0 if run_id is None else interrupt_orphans(connection, messages.c.run_id == run_id))
 
 
 def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> int:
@@ -298,7 +300,7 @@ def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: b
         if run_id is not None:
             counted = dict(zip(COUNTED, counts, strict=True))
             add_outcomes(connection, handovers, handovers.c.run_id == run_id, counted)
-            rows += 0 if settled else _interrupt(connection, run_id)
+            rows += 0 if settled else interrupt_orphans(connection, messages.c.run_id == run_id)
             notify(connection, run_channel(run_id))
     return rows
 
@@ -311,12 +313,15 @@ def add_outcomes(
     connection.execute(update(table).where(where).values(more))
 
 
-def _interrupt(connection: Connection, run_id: int) -> int:
-    """Marks the run's rows as `unconfirmed` that were claimed under leases that are gone."""
+def interrupt_orphans(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Marks rows as `unconfirmed` that were claimed under leases that are gone. Returns how many.
+
+    `which`: a condition on `messages`.
+    """
     has_lease = exists().where(leases.c.owner == messages.c.owner)
-    orphaned = (messages.c.run_id == run_id, messages.c.status == IN_FLIGHT, ~has_lease)
+    orphaned = update(messages).where(which, messages.c.status == IN_FLIGHT, ~has_lease)
     interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
-    rows = connection.execute(update(messages).where(*orphaned).values(interrupted)).rowcount
-    if rows:
+    of_runs = Counter(connection.scalars(orphaned.values(interrupted).returning(messages.c.run_id)))
+    for run_id, rows in of_runs.items():
         add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": rows})
-    return rows
+    return of_runs.total()

@@ -1,7 +1,7 @@
 """Shared state of a run that several processes send. All of it is in the ledger.
 
 A run is *open* from the moment its plan is stored until it ends. While it is open, workers may help to send it, and
-they continue if the `send` that planned it leaves or dies. A start that plans it again reclaims it first.
+they continue if the `send` that planned it leaves or dies, until a start plans it again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
-from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.ledger import Held, Ledger
 from batchsend.ledger.postgres import notify
 from batchsend.ledger.runs import code_counts
 from batchsend.ledger.schema import (
@@ -35,6 +35,7 @@ from batchsend.sending.cluster.leases import (
     ALIVE,
     EXPIRED,
     end_leases,
+    interrupt_orphans,
     live_leases,
     wait_until_expired,
 )
@@ -158,34 +159,48 @@ def _workers_continue() -> ColumnElement[bool]:
     )
 
 
-def check_not_shared(ledger: Ledger, name: str, base_url: str) -> None:
-    """Raises `BusyError` where workers, or a process that lost its lock in the database, send this campaign."""
-    with ledger.read() as connection:
-        if senders(connection, name, base_url):
-            raise BusyError.sending(name)
+def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
+    """Waits until no other process sends this campaign. Returns a function that takes its runs back.
 
-
-def reclaim_campaign(ledger: Ledger, name: str, base_url: str, held: Held = hold_nothing) -> None:
-    """Makes sure that no other process sends this campaign, so that it can be planned again.
-
-    A process that was killed a moment ago still has a lease; this waits until it expires. Raises `BusyError` where a
-    process renews its lease.
+    A process that was killed a moment ago still has a lease, which is waited for. Raises `BusyError` where a process
+    renews its lease. The function closes the runs, in the transaction that plans the campaign again. Until that is
+    committed, workers may continue them; where one has, the function raises `BusyError`.
     """
+    of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
 
     def live() -> dict[str, float]:
         with ledger.write() as connection:
-            held(connection)
-            of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
-            # A process that takes a lease waits for this transaction, or this one waits for its.
-            connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
-            # A process that renews after this finds its lease gone; one that renewed before is alive.
             end_leases(connection, and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url))))
-            found = senders(connection, name, base_url)
-            if not found:
-                connection.execute(update(handovers).where(of_campaign).values(open=False))
-            return found
+            return senders(connection, name, base_url)
+
+    def take_back(connection: Connection) -> None:
+        # A process that takes a lease finds these rows locked.
+        connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
+        if senders(connection, name, base_url):
+            raise BusyError.sending(name)
+        if _sent_so_far(connection, of_campaign) != sent:
+            raise BusyError(
+                f'"{name}" was sent by workers since this start planned it. Nothing was sent by this start. Run it '
+                f"again to send what is left."
+            )
+        connection.execute(update(handovers).where(of_campaign).values(open=False))
 
     wait_until_expired(live, BusyError.sending(name))
+    with ledger.write() as connection:
+        interrupt_orphans(connection, messages.c.run_id.in_(_runs_of(name, base_url)))
+        sent = _sent_so_far(connection, of_campaign)
+    return take_back
+
+
+def _sent_so_far(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
+    """What changes whenever a process sends rows of these runs, or skips them."""
+    query = (
+        select(paces.c.run_id, paces.c.next_slot, *(handovers.c[name] for name in COUNTED))
+        .join(handovers, handovers.c.run_id == paces.c.run_id)
+        .where(which)
+        .order_by(paces.c.run_id)
+    )
+    return list(connection.execute(query).all())
 
 
 def senders(connection: Connection, name: str, base_url: str) -> dict[str, float]:

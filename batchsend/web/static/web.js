@@ -13,7 +13,7 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
-  // Reads progress aloud now and then, not every second. Reloads the page when the run ends.
+  // Reads progress aloud now and then, not every second.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
   const speak = () => {
@@ -24,8 +24,54 @@
   };
   document.addEventListener("htmx:sseMessage", speak);
   document.addEventListener("htmx:afterSwap", speak);
+
+  // When a run ends, renews the parts of its page. The filter, the focus and the field that has it stay where they are.
+  const renewPart = (part, fresh) => {
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    if (focused && part.id === "rows") return;
+    part.replaceWith(fresh);
+    htmx.process(fresh);
+    if (!focused) return;
+    const next = (focused.id && document.getElementById(focused.id)) || fresh.querySelector("h2") || fresh;
+    if (next.tabIndex < 0) next.tabIndex = -1;
+    next.focus({ preventScroll: true });
+  };
+  const keepInPlace = (parts, change) => {
+    const active = document.activeElement;
+    const typing = active !== document.body && !parts.some((part) => part.contains(active));
+    const kept = typing ? active : window.scrollY > 0 && document.getElementById("table");
+    const top = kept && kept.getBoundingClientRect().top;
+    document.documentElement.style.overflowAnchor = "none";
+    change();
+    if (kept) window.scrollBy({ top: kept.getBoundingClientRect().top - top, behavior: "instant" });
+    document.documentElement.style.overflowAnchor = "";
+  };
+  const renew = async () => {
+    const answer = await fetch(window.location.href);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const parts = [...document.querySelectorAll("[data-renewed]")];
+    if (!answer.ok || !parts.every((part) => page.getElementById(part.id))) {
+      window.location.reload();
+      return;
+    }
+    document.title = page.title;
+    keepInPlace(parts, () => {
+      for (const part of parts) renewPart(part, document.adoptNode(page.getElementById(part.id)));
+    });
+    times(document);
+    spokenAt = 0;
+    speak();
+  };
   document.addEventListener("htmx:sseClose", (event) => {
-    if (event.detail.type === "message") window.location.reload();
+    if (event.detail.type === "message") renew().catch(() => window.location.reload());
+  });
+
+  // Says how many rows of a run are shown, and keeps their filter in the page's address.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const { target, pathInfo } = event.detail;
+    if (!target || target.id !== "rows") return;
+    spoken.textContent = target.querySelector("[data-said]").textContent;
+    window.history.replaceState(null, "", pathInfo.finalRequestPath);
   });
 
   // Asks before changes that were not saved are lost. Fields that only look something up are no changes.
@@ -114,16 +160,20 @@
     }
   });
 
+  const toggle = (button, disabled) => {
+    button.disabled = disabled;
+    if (button.dataset.busy) [button.textContent, button.dataset.busy] = [button.dataset.busy, button.textContent];
+  };
   // Disables the buttons of a form that was sent. The server ignores a second click in any case.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.hasAttribute("hx-get") || form.hasAttribute("hx-post") || form.method !== "post") return;
     window.setTimeout(() => {
-      for (const button of form.querySelectorAll("button")) button.disabled = true;
+      for (const button of form.querySelectorAll("button")) toggle(button, true);
     });
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
-    for (const button of document.querySelectorAll("form button[disabled]")) button.disabled = false;
+    for (const button of document.querySelectorAll("form button[disabled]")) toggle(button, false);
   });
 })();

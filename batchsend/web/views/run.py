@@ -13,14 +13,13 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import code_counts, starts_of
+from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
-from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.web.auth.middleware import AUTH, session
-from batchsend.web.live_runs import SNAPSHOTS
+from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
@@ -44,8 +43,13 @@ _FILTER_LABELS = (
     ("taken", "Accepted by myKaarma"),
     ("waits", "Waiting"),
     ("left-out", "Skipped"),
-    *((str(status), str(status)) for status in Status if status in NEEDS_YOU),
+    *((str(status), OUTCOME_WORDS[status]) for status in Status if status in NEEDS_YOU),
 )
+#: What can be sent again, by its status.
+_AGAIN: Mapping[str, str] = {
+    Status.FAILED: "refused",
+    Status.UNCONFIRMED: "unconfirmed",
+}
 #: Set when the server shuts down.
 ENDING = web.AppKey("ending", asyncio.Event)
 
@@ -91,7 +95,7 @@ async def show(request: web.Request) -> web.Response:
         html = await asyncio.to_thread(_table_alone, request, run, query)
         return web.Response(text=html, content_type="text/html")
     snapshot = await request.app[SNAPSHOTS].now(run)
-    facts = await asyncio.to_thread(_facts, run, query, sending=snapshot.sending)
+    facts = await asyncio.to_thread(_facts, run, query, snapshot)
     return page(
         request,
         "run.html.j2",
@@ -103,7 +107,8 @@ async def show(request: web.Request) -> web.Response:
         table=trusted(_table(run, facts.rows, sending=snapshot.sending)),
         filters=_FILTER_LABELS,
         query=query,
-        words=STATUS_WORDS,
+        words=OUTCOME_WORDS,
+        again=_AGAIN,
         url=run.url,
     )
 
@@ -149,14 +154,11 @@ def _event(name: str, data: str) -> bytes:
     return f"event: {name}\n{lines}\n".encode()
 
 
-def _facts(run: RunRef, query: RowQuery, *, sending: bool) -> _Facts:
+def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
     with existing_ledger(run.folder, run.campaign) as found:
         record = found.run(run.number)
         is_latest = found.runs()[0].id == run.number
-        counts = code_counts(found.ledger, run.number)
-        if sending:
-            counts = [one for one in counts if not _is_under_way(*one[:2])]
-        groups = _groups(run.url, counts, is_latest=is_latest)
+        groups = _groups(run.url, _explained(snapshot), is_latest=is_latest)
         can_resend: dict[str, int] = {}
         for group in groups:
             if group.resend is not None:
@@ -173,12 +175,17 @@ def _facts(run: RunRef, query: RowQuery, *, sending: bool) -> _Facts:
         )
 
 
+def _explained(snapshot: RunSnapshot) -> list[CodeCount]:
+    """The outcomes that the page explains."""
+    return [one for one in snapshot.codes if not (snapshot.sending and _is_under_way(*one[:2]))]
+
+
 def _is_under_way(status: str, codes: str) -> bool:
     """Is this row being sent, or is its turn still to come? Such rows need no explanation while the run is sent."""
     return status == IN_FLIGHT or (status == Status.PENDING and codes == Code.STOPPED)
 
 
-def _groups(url: str, counts: Sequence[tuple[str, str, int]], *, is_latest: bool) -> list[OutcomeGroup]:
+def _groups(url: str, counts: Sequence[CodeCount], *, is_latest: bool) -> list[OutcomeGroup]:
     """Returns the groups of rows that myKaarma did not accept, the most urgent first."""
     merged: dict[tuple[str, str], int] = {}
     for status, codes, count in counts:
@@ -242,19 +249,21 @@ def _table(run: RunRef, rows: RowPage, *, sending: bool) -> str:
     def at(name: str, row: int | None) -> str | None:
         return None if row is None else f"{run.url}?{urlencode({**kept, name: row})}#table"
 
-    shown_rows = [
-        {
-            **row,
-            **dict(zip(("status", "codes"), shown(row["status"], row["codes"]), strict=True)),
-            "sending": sending and row["status"] == IN_FLIGHT,
-        }
-        for row in rows.rows
-    ]
     return part(
         "rows.html.j2",
-        rows=shown_rows,
+        rows=[_in_words(row, sending=sending) for row in rows.rows],
+        only=advise(*shown(query.status, query.code)).meaning if query.code else "",
         earlier=at("before", rows.earlier),
         later=at("after", rows.later),
         first=run.url,
-        stopped=Code.STOPPED,
     )
+
+
+def _in_words(row: Mapping[str, Any], *, sending: bool) -> dict[str, Any]:
+    """A row of the table, with its outcome and what that means in words."""
+    if sending and row["status"] == IN_FLIGHT:
+        return {**row, "outcome": OUTCOME_WORDS[IN_FLIGHT], "codes": "", "meaning": ""}
+    status, codes = shown(row["status"], row["codes"])
+    needs_words = codes and codes != Code.STOPPED
+    meaning = advise(status, codes).meaning if needs_words else ""
+    return {**row, "outcome": OUTCOME_WORDS[status], "codes": codes, "meaning": meaning}

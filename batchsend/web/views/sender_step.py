@@ -1,4 +1,4 @@
-"""The step "Sender": the department and the user that send, and myKaarma's name and password for this computer."""
+"""The step "Sender": the department and the user that send, and the connection to myKaarma."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.types import SAMPLE_ID
-from batchsend.errors import BatchsendError
-from batchsend.settings import USERNAME, Settings, load_settings, store_credentials
+from batchsend.errors import BatchsendError, CredentialError
+from batchsend.mykaarma.connection_check import Finding, Outcome, check_connection
+from batchsend.settings import USERNAME, Settings, load_settings, require_credentials, store_credentials
 from batchsend.web.auth.middleware import session
+from batchsend.web.auth.sessions import Draft
+from batchsend.web.folder import CampaignFile
 from batchsend.web.senders import DEPARTMENT, USER, Senders
 from batchsend.web.steps import SENDER, Page
+from batchsend.web.views import saved_senders
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, change_keys, errors_of, kept
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
+#: Held while the connection is tested, so that the API is asked once at a time.
+TESTING = web.AppKey("testing", asyncio.Lock)
+#: The addresses of the forms about the connection, below the page's.
+_CREDENTIALS, _TEST = "credentials", "test"
 #: The choice of a department or a user that was not saved yet.
 _NEW = "new"
 
@@ -32,6 +40,9 @@ async def show(request: web.Request) -> web.Response:
     """Shows who sends, and the form to change it."""
     found, campaign = await open_step(request)
     known = await asyncio.to_thread(_senders(request).known)
+    forms = {
+        name: session(request).drafts.pop(f"{request.path}/{name}", Draft()) for name in (_CREDENTIALS, _TEST)
+    }
     return await step_page(
         request,
         found,
@@ -42,6 +53,10 @@ async def show(request: web.Request) -> web.Response:
         present={kind: _present(campaign, kind) for kind in (DEPARTMENT, USER)},
         settings=_settings_summary(campaign),
         is_local=_is_local(request),
+        can_be_tested=_department(campaign, known) is not None,
+        credentials=forms[_CREDENTIALS],
+        tested=forms[_TEST],
+        saved_senders=any(known.values()),
     )
 
 
@@ -112,7 +127,6 @@ async def save_credentials(request: web.Request) -> web.Response:
     """Saves myKaarma's name and password for this computer. No page shows them again."""
     found, campaign = await open_step(request)
     form = await request.post()
-    address = f"{found.file.url}/{SENDER}"
     if not _is_local(request):
         raise BatchsendError(
             "On this server, the person who runs it sets myKaarma's name and password. Nothing was changed."
@@ -121,10 +135,54 @@ async def save_credentials(request: web.Request) -> web.Response:
     try:
         await asyncio.to_thread(store_credentials, campaign.directory, Path.cwd(), username, password)
     except BatchsendError as error:
-        session(request).warn(f"{error}")
-    else:
-        session(request).notify("myKaarma’s name and password are saved on this computer.")
-    raise web.HTTPSeeOther(f"{address}#credentials")
+        about_name = isinstance(error, CredentialError) and error.variable == USERNAME
+        field = "username" if about_name else "password"
+        draft = Draft({"username": username}, {field: str(error)})
+        raise _back(request, found.file, _CREDENTIALS, draft, field) from error
+    said = "The name and the password are saved on this computer. Test the connection now."
+    raise _back(request, found.file, _CREDENTIALS, Draft({"saved": said}), "credentials-saved")
+
+
+async def test(request: web.Request) -> web.Response:
+    """Tests the connection to myKaarma with the credentials of this computer. Sends nothing."""
+    found, campaign = await open_step(request)
+    finding = await _tested(request, campaign)
+    draft = Draft({"outcome": finding.outcome}, {"": finding.sentence})
+    raise _back(request, found.file, _TEST, draft, "tested")
+
+
+async def _tested(request: web.Request, campaign: Campaign) -> Finding:
+    department = _department(campaign, await asyncio.to_thread(_senders(request).known))
+    if department is None:
+        return Finding(
+            Outcome.FAILED, "Choose a department and save it first. The test asks myKaarma about it."
+        )
+    if request.app[TESTING].locked():
+        return Finding(Outcome.UNSURE, "Another test is running. Try again in a few seconds.")
+    async with request.app[TESTING]:
+        try:
+            settings = await asyncio.to_thread(load_settings, campaign.directory, Path.cwd(), os.environ)
+            credentials = require_credentials(settings)
+        except BatchsendError:
+            return Finding(
+                Outcome.FAILED,
+                "This computer has no usable name and password for myKaarma. Set them first.",
+            )
+        return await check_connection(settings.base_url, credentials, department)
+
+
+def _department(campaign: Campaign, known: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Returns the department to test with: the campaign's, or any if each row of the list names one."""
+    if campaign.columns.department_uuid:
+        return next(iter(known[DEPARTMENT]), None)
+    return _present(campaign, DEPARTMENT) or None
+
+
+def _back(request: web.Request, file: CampaignFile, form: str, draft: Draft, focus: str) -> web.HTTPSeeOther:
+    """Returns the way back to a form about the connection, which shows `draft` once. `focus`: an element's id."""
+    page = f"{file.url}/{SENDER}"
+    session(request).keep(f"{page}/{form}", draft)
+    return web.HTTPSeeOther(f"{page}#{focus}")
 
 
 def _is_local(request: web.Request) -> bool:
@@ -162,4 +220,10 @@ def _is_fixed(settings: Settings) -> bool:
     return USERNAME in settings.sources and settings.sources[USERNAME] is None
 
 
-PAGES = (Page("GET", "", show), Page("POST", "", save), Page("POST", "/credentials", save_credentials))
+PAGES = (
+    Page("GET", "", show),
+    Page("POST", "", save),
+    Page("POST", f"/{_CREDENTIALS}", save_credentials),
+    Page("POST", f"/{_TEST}", test),
+    *saved_senders.PAGES,
+)

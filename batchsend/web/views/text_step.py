@@ -11,8 +11,9 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.sample import is_sample_text
 from batchsend.errors import BatchsendError
+from batchsend.lists.headers import in_quotes
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import NotFoundError
+from batchsend.web.folder import CampaignFile, NotFoundError, Uses, WebFolder
 from batchsend.web.jobs.list_preview import render_row
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import part
@@ -32,13 +33,18 @@ _LARGEST_TEXT = 1_000_000
 
 @dataclass(frozen=True)
 class Editor:
-    """A file in an editor. `loaded`: the fingerprint of the file on disk; `problem`: why it cannot be edited."""
+    """A file in an editor.
+
+    `loaded`: the fingerprint of the file on disk; `problem`: why it cannot be edited; `shared`: the other campaigns
+    that use it.
+    """
 
     name: str
     text: str = ""
     loaded: str = ""
     problem: str | None = None
     is_sample: bool = False
+    shared: tuple[str, ...] = ()
 
 
 async def show(request: web.Request) -> web.Response:
@@ -55,7 +61,7 @@ async def show(request: web.Request) -> web.Response:
         view=await view_of(request, campaign, reading),
         reading=reading,
         number=number,
-        editor=await asyncio.to_thread(_editor, campaign, number),
+        editor=await asyncio.to_thread(_editor, request.app[FOLDER], found.file, campaign, number),
         templates=[file.name for file in campaign.templates],
     )
 
@@ -69,7 +75,7 @@ async def save_text(request: web.Request) -> web.Response:
     path = _template(campaign, number)
     try:
         async with request.app[CHANGING]:
-            await asyncio.to_thread(save, path, text, loaded=loaded)
+            await asyncio.to_thread(_save, request.app[FOLDER], path, text, loaded)
     except BatchsendError as error:
         typed = {"number": number, "text": plain_lines(text), "loaded": loaded}
         raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
@@ -108,14 +114,36 @@ def _template(campaign: Campaign, number: str) -> Path:
     return path
 
 
-def _editor(campaign: Campaign, number: str) -> Editor:
+def _save(folder: WebFolder, path: Path, text: str, loaded: str) -> None:
+    """Raises `BatchsendError` if the file cannot be changed, or is not only a text."""
+    if (problem := _also_a_list(path, folder.uses_of(path))) is not None:
+        raise BatchsendError(f"{path.name} was not saved: {problem}")
+    save(path, text, loaded=loaded)
+
+
+def _also_a_list(path: Path, uses: Uses) -> str | None:
+    """Returns why a file must not be changed as a text, if a campaign uses it for something else."""
+    if not uses.otherwise:
+        return None
+    names = in_quotes(file.stem for file in uses.otherwise)
+    return (
+        f"the campaign {names} reads customers from {path.name}, or has errors that hide what it uses the file for. "
+        f"Name another file as the text of this campaign."
+    )
+
+
+def _editor(folder: WebFolder, own: CampaignFile, campaign: Campaign, number: str) -> Editor:
     try:
         file = _template(campaign, number)
+        uses = folder.uses_of(file)
+        if (problem := _also_a_list(file, uses)) is not None:
+            return Editor(file.name, problem=f"{file.name} cannot be changed here: {problem}")
         if file.stat().st_size > _LARGEST_TEXT:
             return Editor(file.name, problem=f"{file.name}: is too large to edit here.")
         content = file.read_bytes()
         text = plain_lines(content.decode("utf-8-sig"))
-        return Editor(file.name, text, fingerprint(content), is_sample=is_sample_text(file))
+        shared = tuple(one.stem for one in uses.as_text if one != own)
+        return Editor(file.name, text, fingerprint(content), is_sample=is_sample_text(file), shared=shared)
     except (OSError, UnicodeDecodeError, NotFoundError) as error:
         return Editor("", problem=f"The text cannot be shown: {error}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time as clock
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import time, timedelta
 
@@ -24,6 +25,7 @@ from batchsend.ledger.postgres import run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
+from batchsend.runs.start import DeclinedError
 from batchsend.sending.cluster.leases import (
     LEASE_SECONDS,
     Holder,
@@ -36,16 +38,16 @@ from batchsend.sending.cluster.leases import (
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     channel_of,
-    check_not_shared,
     close_run,
     end_quiet_hours,
     end_runs,
     hand_over,
     open_run,
     open_runs,
-    reclaim_campaign,
+    wait_for_senders,
 )
 from batchsend.sending.cluster.outbox import SharedOutbox
+from batchsend.sending.locks import campaign_lock, sending_lock
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import now
@@ -290,16 +292,26 @@ def test_rows_that_a_lost_commit_may_have_claimed_are_given_back(ledger: Ledger)
     assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
 
 
+def check_that_others_send_it(ledger: Ledger, words: str) -> None:
+    """Neither a lock nor a start is possible."""
+    with pytest.raises(BusyError, match=words), campaign_lock(ledger, "Spring", BASE_URL):
+        pass
+    with pytest.raises(BusyError, match=words):
+        wait_for_senders(ledger, "Spring", BASE_URL)
+
+
 def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: Ledger) -> None:
     run = a_run(ledger)
     dead = take(ledger, run, worker=False)
     [claimed] = outbox(ledger, run, dead).exchange([], 1)
-    with pytest.raises(BusyError, match="is being sent by another process"):
-        check_not_shared(ledger, "Spring", BASE_URL)
+    with (
+        pytest.raises(BusyError, match="is being sent by another process"),
+        campaign_lock(ledger, "Spring", BASE_URL),
+    ):
+        pass
     expire(ledger, dead)
-    reclaim_campaign(ledger, "Spring", BASE_URL)
+    wait_for_senders(ledger, "Spring", BASE_URL)
     assert stored(ledger, run.run_id)[claimed.row] == ("unconfirmed", "INTERRUPTED")
-    assert open_run(ledger, run.run_id) is None
     with ledger.read() as connection:
         assert connection.execute(select(leases)).all() == []
 
@@ -307,22 +319,19 @@ def test_planning_again_waits_for_dead_processes_and_not_for_live_ones(ledger: L
     keeper = LeaseKeeper.of(ledger)
     lease = keeper.take(Holder("laptop", BASE_URL, False), again.run_id, again.start_id)
     assert lease is not None
-    with pytest.raises(BusyError, match="is being sent by another process"):
-        reclaim_campaign(ledger, "Spring", BASE_URL)
+    check_that_others_send_it(ledger, "is being sent by another process")
     keeper.give_up(lease)
     # There is nothing to wait for.
-    reclaim_campaign(ledger, "Spring", BASE_URL)
+    wait_for_senders(ledger, "Spring", BASE_URL)
 
 
-def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None:
+def test_a_run_that_workers_continue_cannot_be_planned_again(ledger: Ledger) -> None:
     run = a_run(ledger)
     keeper, holder = LeaseKeeper.of(ledger), Holder("w1", BASE_URL, True)
     presence = keeper.take(holder)
     assert state_of(ledger, run).workers == ("w1",)
     assert state_of(ledger, run).helpers == ()
-    for refusing in (check_not_shared, reclaim_campaign):
-        with pytest.raises(BusyError, match=f"run {run.run_id} was handed over to them"):
-            refusing(ledger, "Spring", BASE_URL)
+    check_that_others_send_it(ledger, f"run {run.run_id} was handed over to them")
     # Once nothing is left of it, it can be.
     lease = keeper.take(holder, run.run_id, run.start_id)
     assert lease is not None
@@ -331,10 +340,55 @@ def test_a_run_that_workers_continue_cannot_be_reclaimed(ledger: Ledger) -> None
     mine.exchange([came_to(message) for message in mine.exchange([], 9)], 0)
     keeper.give_up(lease, settled=mine.settled)
     assert state_of(ledger, run).done
-    check_not_shared(ledger, "Spring", BASE_URL)
+    with sending_lock(ledger, "Spring", None, BASE_URL) as take_back, ledger.write() as connection:
+        take_back(connection)
     assert presence is not None
     keeper.give_up(presence)
     assert state_of(ledger, run).workers == ()
+
+
+def test_a_start_that_plans_nothing_leaves_the_run_to_workers(ledger: Ledger) -> None:
+    run = a_run(ledger)
+    with pytest.raises(DeclinedError), sending_lock(ledger, "Spring", None, BASE_URL):
+        raise DeclinedError
+    assert open_run(ledger, run.run_id) == run
+    with (
+        pytest.raises(DeclinedError),
+        sending_lock(ledger, "Spring", None, BASE_URL) as take_back,
+        ledger.write() as connection,
+    ):
+        take_back(connection)
+        # As a worker that waits for a run, which goes on renewing its other leases.
+        with pytest.raises(LedgerError, match="another process has locked rows"):
+            take(ledger, run)
+        raise DeclinedError
+    assert open_run(ledger, run.run_id) == run
+    with sending_lock(ledger, "Spring", None, BASE_URL) as take_back, ledger.write() as connection:
+        take_back(connection)
+    assert open_run(ledger, run.run_id) is None
+
+
+@pytest.mark.parametrize("sends", ["still", "no more", "nothing"])
+def test_a_worker_may_begin_to_send_before_the_run_is_planned_again(ledger: Ledger, sends: str) -> None:
+    run = a_run(ledger)
+    keeper = LeaseKeeper.of(ledger)
+    with sending_lock(ledger, "Spring", None, BASE_URL) as take_back:
+        lease = keeper.take(Holder("w1", BASE_URL, True), run.run_id, run.start_id)
+        assert lease is not None
+        mine = outbox(ledger, run, lease)
+        [claimed] = mine.exchange([], 1)
+        if sends == "nothing":
+            mine.release([claimed])
+        else:
+            mine.exchange([came_to(claimed)], 0)
+        if sends != "still":
+            keeper.give_up(lease, settled=mine.settled)
+        words = {"still": "is being sent", "no more": "was sent by workers since this start planned it"}
+        busy = pytest.raises(BusyError, match=words[sends]) if sends in words else nullcontext()
+        with busy, ledger.write() as connection:
+            take_back(connection)
+        assert (open_run(ledger, run.run_id) is None) == (sends == "nothing")
+        keeper.give_up(lease)
 
 
 def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> None:
