@@ -36,7 +36,7 @@ async def show_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except web.HTTPMethodNotAllowed as error:
         if request.method != "GET":
             raise
-        raise web.HTTPSeeOther(_page_above(request)) from error
+        raise web.HTTPSeeOther(await _page_above(request)) from error
     except (web.HTTPException, ConnectionError, asyncio.CancelledError):
         raise
     except Exception as error:
@@ -59,9 +59,15 @@ def _refused_page(request: web.Request, status: int, message: str) -> web.Respon
     raise web.HTTPSeeOther(request.path)
 
 
-def _page_above(request: web.Request) -> str:
-    """Returns the address above the one of a form that has no page of its own."""
-    return request.path.rpartition("/")[0] or "/"
+async def _page_above(request: web.Request) -> str:
+    """Returns the nearest address above the one of a form that has no page of its own."""
+    parts = request.rel_url.raw_path.split("/")
+    for end in range(len(parts) - 1, 1, -1):
+        path = "/".join(parts[:end])
+        found = await request.app.router.resolve(request.clone(rel_url=path))
+        if found.http_exception is None:
+            return path
+    return "/"
 
 
 def _error_page(request: web.Request, status: int, message: str) -> web.Response:

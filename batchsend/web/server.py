@@ -197,11 +197,12 @@ def application(options: Options, auth: Auth) -> web.Application:
     app.on_shutdown.append(_end_streams)
     app.on_startup.append(_warm_up)
     app.on_cleanup.append(_close)
-    app.add_routes(_routes())
+    app.add_routes(routes())
     return app
 
 
-def _routes() -> list[web.RouteDef]:
+def routes() -> list[web.RouteDef]:
+    """Returns the address of each page and form, with its handler."""
     return [
         web.get("/health", _health),
         web.get("/static/{name}", _static),
@@ -209,6 +210,7 @@ def _routes() -> list[web.RouteDef]:
         web.post("/login", login.sign_in),
         web.get("/enter", login.enter, allow_head=False),
         web.post("/logout", login.sign_out),
+        web.get("/link", login.show_link),
         web.post("/link", login.another_browser),
         web.get("/", campaigns.show),
         web.post("/campaigns", campaigns.create),

@@ -33,10 +33,13 @@ from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.problem_rows import version_of, write_corrected
+from batchsend.web.jobs.registry import JobState
+from batchsend.web.rendering import part
 from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
 from batchsend.web.views import list_rows
 from batchsend.web.views.all_steps import ALL_STEPS
 from batchsend.web.views.opening import open_file
+from batchsend.web.views.step_page import PresentSteps
 
 #: Cells as people type them, and some that spreadsheets turn into something else.
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=6) | st.sampled_from(
@@ -169,6 +172,21 @@ def test_the_states_follow_the_files(served: Served, new_world: World) -> None:
     assert states_of(listed)["list"] == "attention"
     assert "1 row cannot be sent as it is." in listed.plain
     assert "3 texts ready to send" in listed.plain
+
+
+@pytest.mark.parametrize(
+    ("working", "words"),
+    [
+        (JobState("reading", percent=40), "Reading the list and making every text: 40%"),
+        (JobState("writing", percent=80, facts={"texts": 5}), "Writing the preview of 5 texts: 80%"),
+        (JobState(percent=0, ahead=2), "Waiting for other checks to end: number 2 in the queue"),
+    ],
+)
+def test_the_overview_says_how_much_is_checked(working: JobState, words: str) -> None:
+    steps = PresentSteps(ALL_STEPS, statuses(ALL_STEPS, Facts()), check="x", working=working)
+    shown = part("overview.html.j2", file=CampaignFile(Path("campaign.toml"), "here"), steps=steps)
+    assert f'for="bar">{words}</label>' in shown
+    assert f'value="{working.percent}"' in shown or not working.percent
 
 
 def test_the_same_files_are_checked_once(served: Served, new_world: World) -> None:

@@ -90,6 +90,11 @@ class JobState:
     def is_over(self) -> bool:
         return self.state == ENDED or self.lost
 
+    @property
+    def was_canceled(self) -> bool:
+        """Whether a check was ended by the user, or by a newer check that took its place."""
+        return self.message == _CANCELED
+
 
 class Jobs:
     """The jobs of one server.

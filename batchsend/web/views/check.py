@@ -104,6 +104,8 @@ async def progress(request: web.Request) -> web.Response:
     try:
         state = await asyncio.to_thread(jobs.state, name)
     except NotFoundError:
+        state = None
+    if state is None or state.was_canceled:
         # Something has changed since, and another check has taken its place.
         file = await asyncio.to_thread(campaign_file_of, request)
         return web.Response(headers={"HX-Redirect": f"{file.url}/check"})
