@@ -48,6 +48,7 @@ from batchsend.web.views import (
     editing,
     list_upload,
     login,
+    manage,
     opt_outs,
     question,
     run_actions,
@@ -72,8 +73,9 @@ _THREADS = 32
 _LARGEST_FORM = 4_000_000
 #: The file that sends the browser to the link.
 _OPENER = "open.html"
-#: The addresses of a campaign, a check, its tests, a request for approval, and a run.
+#: The addresses of a campaign, an archived one, a check, its tests, a request for approval, and a run.
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
+ARCHIVED = manage.ARCHIVE + "/{folder:here|campaigns}/{stem}"
 CHECK = CAMPAIGN + "/check/{check}"
 TESTS = f"(?:{trial.TRIAL}|{trial.REHEARSAL})-[A-Za-z0-9_-]+"
 APPROVAL = CAMPAIGN + r"/approval/{approval:\d{1,9}}"
@@ -221,6 +223,15 @@ def routes() -> list[web.RouteDef]:
             for step in ALL_STEPS
             for part in step.pages
         ),
+        web.get(f"{CAMPAIGN}/duplicate", manage.show_duplicate),
+        web.post(f"{CAMPAIGN}/duplicate", manage.make_duplicate),
+        web.get(f"{CAMPAIGN}/rename", manage.show_rename),
+        web.post(f"{CAMPAIGN}/rename", manage.save_name),
+        web.get(f"{CAMPAIGN}/archive", manage.show_archiving),
+        web.post(f"{CAMPAIGN}/archive", manage.put_away),
+        web.get(manage.ARCHIVE, manage.show_archive),
+        web.get(ARCHIVED, manage.show_return),
+        web.post(ARCHIVED, manage.put_back),
         web.get(f"{CAMPAIGN}/file", campaign_file.show),
         web.post(f"{CAMPAIGN}/file", campaign_file.save_file),
         web.post(f"{CAMPAIGN}/file/try", campaign_file.try_file),

@@ -59,6 +59,7 @@ def test_an_address_that_only_takes_forms_leads_to_a_page(clicker: Clicker) -> N
         assert filled(address, check).startswith(page.url) or page.url.startswith(SPRING), address
 
 
+@pytest.mark.system
 def test_every_form_leads_to_a_page_that_can_be_loaded_again(clicker: Clicker, world: World) -> None:
     """Each is sent without anything typed, as a browser without scripts does."""
     check = clicker.check(SPRING)[0].rpartition("/")[2]
