@@ -159,12 +159,12 @@ def open_approval(found: CampaignLedger | None, campaign: Campaign) -> Approval 
     return open_request(found.ledger, campaign.name, found.base_url)
 
 
-def request_stop(run: RunRef) -> None:
-    """Asks a running run to finish the texts under way and stop. Raises `BatchsendError`."""
-    start = prepare(run.campaign, ledger=run.folder.ledger)
-    ledger = open_ledger(start.ledger_url)
+@contextmanager
+def ledger_to_change(run: RunRef) -> Iterator[Ledger]:
+    """Opens the ledger of a run for a change. Raises `BatchsendError`."""
+    ledger = open_ledger(prepare(run.campaign, ledger=run.folder.ledger).ledger_url)
     try:
-        ledger.request_stop(run.number)
+        yield ledger
     finally:
         ledger.close()
 
@@ -300,7 +300,7 @@ def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int | str, .
         query = select(
             select(func.count(starts.c.id)).scalar_subquery(),
             select(func.count(starts.c.ended_at)).scalar_subquery(),
-            select(func.max(runs.c.stop_requested_at)).scalar_subquery(),
+            select(func.max(runs.c.given_up_at)).scalar_subquery(),
             select(func.max(optouts.c.id)).scalar_subquery(),
             select(func.count(optouts.c.removed_at)).scalar_subquery(),
         )

@@ -72,7 +72,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         assert "12 texts accepted by myKaarma" in clicker.get(RUN).plain
         assert "This run is over" in clicker.get(RUN).plain
         assert "Done" in clicker.get("/").plain
-        assert clicker.get(f"{RUN}?find=customer-11#table").text.count("<tr>") == 2
+        assert clicker.get(f"{RUN}?find=customer-11#table").text.count('data-label="Row"') == 1
         found = clicker.get("/history?q=(312)+500-0011").plain
         assert "accepted" in found
         assert "customer-11" in found
@@ -388,14 +388,14 @@ def test_a_check_made_before_a_stop_for_good_is_refused(
         clicker.post(f"{address}/send", {"choice": "all", "number": "2"}),
     ):
         assert answer.url == address
-        assert "the campaign was stopped after this check" in answer.plain
+        assert "the campaign was stopped for good after this check" in answer.plain
         assert "This check is out of date" in answer.plain
     assert not list((world.folder / ".batchsend" / "web").glob("*.sent.*"))
     # A job that had begun before the stop sees it too.
     monkeypatch.setenv("MYKAARMA_BASE_URL", sandbox.base_url)
     monkeypatch.chdir(world.folder)
     with planned(prepare(load_campaign(world.folder / "campaign.toml"))) as plan:
-        assert differences(confirmed.stored(), plan, first=False) == ["The campaign was stopped."]
+        assert differences(confirmed.stored(), plan, first=False) == ["The campaign was stopped for good."]
     # The campaign's pages lead to a new check, which offers these rows again.
     assert clicker.get(f"{SPRING}/check").url != shown
     clicker.wait_for_run(send(clicker, 2))

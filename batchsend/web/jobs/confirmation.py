@@ -73,8 +73,8 @@ def checked_plan(plan: Plan) -> CheckedPlan:
 
 
 def last_stop(runs: Sequence[RunRecord]) -> str:
-    """Returns when a campaign was last stopped, in UTC text; "" if never, or if that run has continued since."""
-    return max((run.stop_requested_at or "" for run in runs), default="")
+    """Returns when a campaign was last stopped for good, in UTC text; "" if never, or if it has continued since."""
+    return max((run.given_up_at or "" for run in runs), default="")
 
 
 def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[str]:
@@ -86,7 +86,7 @@ def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[
     texts, digest = (before.first_texts, before.first_digest) if first else (before.texts, before.digest)
     found = []
     if now.stopped_at > before.stopped_at:
-        found.append("The campaign was stopped.")
+        found.append("The campaign was stopped for good.")
     if now.base_url != before.base_url:
         found.append(f"Texts would now go through {now.base_url}, not {before.base_url}.")
     if now.campaign_sha256 != before.campaign_sha256:

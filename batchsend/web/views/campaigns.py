@@ -12,16 +12,19 @@ from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval
+from batchsend.ledger.dismissals import dismissals_of
 from batchsend.ledger.ledger import RunRecord
+from batchsend.ledger.runs import code_counts
 from batchsend.reports.pages.charts import Share
-from batchsend.statuses import Tally
+from batchsend.statuses import Status, Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.auth.sessions import Draft
 from batchsend.web.folder import CampaignFile, WebFolder
-from batchsend.web.live_runs import bar_of
+from batchsend.web.live_runs import bar_of, by_status, sendable
 from batchsend.web.queries import ActiveRuns, CampaignLedger, OpenLedgers, open_approval
 from batchsend.web.rendering import page
+from batchsend.web.run_state import RunState, read_state
 from batchsend.web.scheduler import SCHEDULER
 
 FOLDER = web.AppKey("folder", WebFolder)
@@ -30,12 +33,13 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 @dataclass(frozen=True)
 class LatestRun:
-    """A run in a list. `began`: UTC text; `bar`: the shares of its rows."""
+    """A run in a list. `began`: UTC text; `attention`: rows that need it; `bar`: the shares of its rows."""
 
     number: int
     began: str
+    state: RunState
     tally: Tally
-    sending: bool
+    attention: int
     bar: list[Share]
 
 
@@ -57,8 +61,14 @@ class CampaignOverview:
 
 def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> LatestRun:
     """Returns a run as lists show it."""
-    tally = Tally.of(found.ledger.counts(run.id), sending=sending)
-    return LatestRun(run.id, run.created_at, tally, sending, bar_of(tally))
+    codes = code_counts(found.ledger, run.id)
+    counts = by_status(codes)
+    tally = Tally.of(counts, sending=sending)
+    dismissed = sum(one.rows for one in dismissals_of(found.ledger, [run.id]))
+    waits = counts[Status.PENDING]
+    state = read_state(found.ledger, run, waits, sendable(codes), sending=sending)
+    bar = bar_of(tally, dismissed)
+    return LatestRun(run.id, run.created_at, state, tally, tally.needs_you - dismissed, bar)
 
 
 async def show(request: web.Request) -> web.Response:

@@ -164,7 +164,7 @@ def why_outdated(request: web.Request, check: OpenCheck, state: JobState) -> str
     with campaign_ledger(request.app[FOLDER], check.campaign) as found:
         stopped_at = last_stop(found.runs()) if found is not None else ""
     if stopped_at > state.facts["checked"].get("stopped_at", ""):
-        return "the campaign was stopped after this check. Check again."
+        return "the campaign was stopped for good after this check. Check again."
     return None
 
 
