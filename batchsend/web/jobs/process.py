@@ -147,6 +147,7 @@ def check(job: _Job) -> None:
             first_wait=summary.first_wait or "",
             workbook_saved_at=workbook.stat().st_mtime_ns,
             segments=plan.segments,
+            cost=summary.cost,
             this_machine=summary.is_local,
             base_url=summary.base_url,
             lasts=summary.duration,
