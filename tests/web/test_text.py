@@ -199,6 +199,12 @@ def test_any_row_can_be_found(world: World, wanted: Wanted, row: int) -> None:
     assert (found.row, found.missed) == (row, False)
 
 
+def test_a_row_with_a_blank_says_which_column_and_whom_it_is_for(world: World) -> None:
+    found = tried(world, "Hi {{ first_name }}, your {{ model }}", Wanted(3))
+    assert (found.blanks, found.phone, found.body) == (["Model"], "+13125000001", None)
+    assert not tried(world, "Hi {{ first_name }}", Wanted(3)).blanks
+
+
 def test_words_that_no_row_has_are_said_and_the_row_stays(world: World) -> None:
     found = tried(world, "Hi", Wanted(3, words="nobody"))
     assert (found.row, found.missed) == (3, True)

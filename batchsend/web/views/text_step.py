@@ -243,6 +243,7 @@ def _preview(tried: RowText | None, text: Typed, typed: Mapping[str, str]) -> di
     return {
         "t": tried,
         "problems": problems,
+        "by_words": text.mode == WORDS,
         "searched": typed.get("find", "").strip(),
         "find": typed.get("find", ""),
     }
