@@ -173,6 +173,21 @@ def test_the_words_for_a_blank_are_asked_for(clicker: Clicker, file: Path) -> No
     assert file.read_text(encoding="utf-8") == 'Hi {{ first_name | default("") }}'
 
 
+def test_a_header_on_two_lines_is_a_column_like_others(clicker: Clicker, world: World, file: Path) -> None:
+    (world.folder / "lines.csv").write_text(
+        'Customer UUID,"Due\nDate",Phone\na,2026-03-09,3125000100\n', "utf-8"
+    )
+    content = (world.folder / "campaign.toml").read_text(encoding="utf-8")
+    content = re.sub("^list = .*$", 'list = "lines.csv"', content, flags=re.MULTILINE)
+    (world.folder / "lines.toml").write_text(content.replace("Spring", "Lines"), encoding="utf-8")
+    file.write_text("Due {{ due_date }}", encoding="utf-8")
+    form = form_of(clicker.get("/campaign/here/lines/text"))
+    assert (form["text"], form["label"]) == (["Due ((Due Date))"], ["Due Date"])
+    clicker.post("/campaign/here/lines/text", {**form, "format": ['date("MMMM d")']})
+    assert file.read_text(encoding="utf-8") == 'Due {{ due_date | date("MMMM d") }}'
+    (world.folder / "lines.toml").unlink()
+
+
 def tried(world: World, source: str, wanted: Wanted = FIRST, content: bytes | None = None) -> RowText:
     """Tries a text in this process."""
     path = world.folder / "campaign.toml"
