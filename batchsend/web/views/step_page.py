@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
@@ -161,12 +162,12 @@ def refuse(
 ) -> web.HTTPSeeOther:
     """Returns the way back to the page of a form that was not saved. `errors`: field -> what is wrong with it.
 
-    `path`: the page's, if the form is sent to another address.
+    `path`: the page's address, if the form is sent to another one.
     """
     several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
     typed = {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
-    session(request).keep(path or request.path, Draft(typed, errors))
-    return web.HTTPSeeOther(path or request.path)
+    session(request).keep(unquote(path) if path else request.path, Draft(typed, errors))
+    return web.HTTPSeeOther(path or request.rel_url.raw_path)
 
 
 def saved(
@@ -186,7 +187,7 @@ def discard_draft(request: web.Request, form: Mapping[str, Any]) -> None:
     """Leads back to the page, without the draft, if the user has given it up."""
     if DISCARD in form:
         session(request).drafts.pop(request.path, None)
-        raise web.HTTPSeeOther(request.path)
+        raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 async def states(request: web.Request) -> web.Response:
