@@ -36,9 +36,10 @@ def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
     if ledger.file is not None:
         return False
 
-    from batchsend.sending.cluster.open_runs import end_runs, open_run
+    from batchsend.ledger.schema import handovers
+    from batchsend.sending.cluster.open_runs import end_runs, open_run_ids
 
-    if open_run(ledger, run_id) is None:
+    if not open_run_ids(ledger, handovers.c.run_id == run_id):
         return False
     ledger.request_stop(run_id)
     end_runs(ledger)

@@ -357,8 +357,9 @@ class Outbox:
             QUIET_ROW,
             func.coalesce(messages.c.clock, "").in_(clocks),
         )
-        with self._ledger.write() as connection:
-            connection.execute(update(messages).where(*ended).values(codes=Code.STOPPED))
+        if clocks:
+            with self._ledger.write() as connection:
+                connection.execute(update(messages).where(*ended).values(codes=Code.STOPPED))
         self._after = 0
 
     def stop_requested(self) -> bool:
