@@ -105,6 +105,12 @@ def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datet
     return from_text(max(since, handled or ""))
 
 
+def begin_anew(ledger: Ledger, who: Scheduled) -> None:
+    """Forgets since when the schedule exists: it begins when a scheduler next sees it."""
+    with ledger.write() as connection:
+        connection.execute(delete(schedules).where(_schedule_of(who)))
+
+
 def forget_future(ledger: Ledger, who: Scheduled, now: datetime, since: datetime) -> list[PlannedStart]:
     """Deletes planned starts after `now` and returns them. A schedule from after `now` begins at `since` instead."""
     future = and_(_of(who), planned_starts.c.planned_at > to_text(now))

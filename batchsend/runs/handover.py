@@ -31,8 +31,8 @@ def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], 
     return partial(hand_over, settings=run_settings(plan))
 
 
-def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
-    """Stops a run that workers send or could send later. Returns whether it is such a run."""
+def stop_handed_over(ledger: Ledger, run_id: int, by: str) -> bool:
+    """Stops a run that workers send or could send later, for `by`. Returns whether it is such a run."""
     if ledger.file is not None:
         return False
 
@@ -41,7 +41,7 @@ def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
 
     if not open_run_ids(ledger, handovers.c.run_id == run_id):
         return False
-    ledger.request_stop(run_id)
+    ledger.request_stop(run_id, by)
     end_runs(ledger)
     return True
 

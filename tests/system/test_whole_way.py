@@ -182,7 +182,8 @@ def correct_a_phone(page: Page) -> None:
     page.get_by_label("Cell Phone in row 22").fill("(312) 500-0022")
     look_at(page, "way-8-rows")
     page.get_by_role("button", name="Save the corrections").click()
-    expect(page.get_by_text("1 row cannot be sent").first).to_be_visible()
+    expect(page.get_by_role("heading", name="1 row cannot be sent")).to_be_visible()
+    expect(page.get_by_text("The corrected list is Service due (3) (corrected).xlsx.")).to_be_visible()
 
 
 def send(page: Page, sandbox: Sandbox) -> None:

@@ -115,6 +115,8 @@ def test_a_new_link_signs_another_browser_in(served: Served) -> None:
         f"{SPRING}/list",
         "/history?q=customer-1",
         "/opt-outs",
+        "/archive",
+        f"{SPRING}/rename",
         "/opt-outs/download",
         f"{SPRING}/run/1/workbook",
         f"{SPRING}/run/1/list",

@@ -81,9 +81,17 @@
     if (form && form.hasAttribute("data-unsaved") && !event.target.hasAttribute("data-passing")) changed.add(form);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
+  let left = 0;
   window.addEventListener("beforeunload", (event) => {
     if (changed.size) event.preventDefault();
+    else left = Date.now();
   });
+  // Ignores what arrives for this page after a click that leads to another one: a reload would cancel the click.
+  for (const name of ["htmx:beforeRequest", "htmx:beforeOnLoad"]) {
+    document.addEventListener(name, (event) => {
+      if (Date.now() - left < 10000) event.preventDefault();
+    });
+  }
 
   // Shows values of the column that was chosen.
   document.addEventListener("change", (event) => {
@@ -145,19 +153,15 @@
     if (button) htmx.trigger(button.form, "htmx:abort");
   });
 
+  // Inserts a column at the cursor. Without scripts, the button adds it at the end.
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-insert], button[data-row]");
+    const button = event.target.closest("button[data-insert]");
     if (!button) return;
-    if (button.dataset.insert) {
-      const text = document.getElementById("text");
-      text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
-      text.focus();
-      text.dispatchEvent(new Event("input", { bubbles: true }));
-    } else {
-      const row = document.querySelector("#text-form input[name=row]");
-      row.value = button.dataset.row;
-      row.dispatchEvent(new Event("change", { bubbles: true }));
-    }
+    event.preventDefault();
+    const text = document.getElementById("text");
+    text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
+    text.focus();
+    text.dispatchEvent(new Event("input", { bubbles: true }));
   });
 
   const toggle = (button, disabled) => {
@@ -174,6 +178,7 @@
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
+    left = 0;
     for (const button of document.querySelectorAll("form button[disabled]")) toggle(button, false);
   });
 })();

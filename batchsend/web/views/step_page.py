@@ -164,10 +164,14 @@ def refuse(
 
     `path`: the page's address, if the form is sent to another one.
     """
-    several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
-    typed = {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
-    session(request).keep(unquote(path) if path else request.path, Draft(typed, errors))
+    session(request).keep(unquote(path) if path else request.path, Draft(typed_in(form), errors))
     return web.HTTPSeeOther(path or request.rel_url.raw_path)
+
+
+def typed_in(form: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the fields of a form by name. The values of a field that was sent several times are joined."""
+    several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
+    return {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
 
 
 def saved(

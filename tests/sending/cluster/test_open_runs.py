@@ -150,7 +150,7 @@ def test_no_lease_for_a_run_that_was_stopped_or_planned_again(ledger: Ledger) ->
     lease = keeper.take(holder, run.run_id, run.start_id)
     assert lease is not None
     assert keeper.take(holder, run.run_id, run.start_id + 1) is None
-    ledger.request_stop(run.run_id)
+    ledger.request_stop(run.run_id, "ann")
     assert keeper.take(holder, run.run_id, run.start_id) is None
     keeper.give_up(lease)
     assert open_run(ledger, run.run_id) is None
