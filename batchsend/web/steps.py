@@ -189,8 +189,8 @@ def _choices(error: ListError) -> Iterator[str]:
     if "header_row" in error.options:
         yield "Choose the row that has the column names."
     if "hidden_rows" in error.options:
-        are = "is" if error.hidden_rows == 1 else "are"
-        yield f"{row_count(error.hidden_rows)} {are} hidden or filtered out. Say whether these customers get the text."
+        hidden = f"{row_count(error.hidden_rows)} {'is' if error.hidden_rows == 1 else 'are'} hidden or filtered out"
+        yield f"{hidden}. Say whether these customers get the text."
 
 
 def _column_problems(error: ColumnsError) -> Iterator[Problem]:
