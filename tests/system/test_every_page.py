@@ -42,6 +42,9 @@ NO_PAGES = {
     "/health",
     "/static/{name}",
     "/opt-outs/download",
+    "/campaign/{folder}/{stem}/check/{check}/list",
+    "/campaign/{folder}/{stem}/check/{check}/problems",
+    "/campaign/{folder}/{stem}/check/{check}/workbook",
     "/campaign/{folder}/{stem}/list/rows/workbook",
     "/campaign/{folder}/{stem}/run/{number}/events",
     "/campaign/{folder}/{stem}/run/{number}/list",
@@ -95,13 +98,14 @@ def write_campaigns(world: World) -> None:
         ("slow", "[sending]\nrate = 0.5\n"),
         ("new", ""),
         ("leaving", ""),
-        ("old", ""),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
         ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    (world.folder / "archive").mkdir()
+    (world.folder / "archive" / "old.toml").write_text(usual.replace("Spring", "Old"), encoding="utf-8")
     (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
     failing = usual.replace("Spring", "Failing").replace("message.txt.j2", "gone.txt.j2")
     (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
@@ -124,9 +128,10 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     again, _ = clicker.check(SPRING, resend="unconfirmed")
     failed, _ = clicker.check("/campaign/here/failing")
     approved, _ = clicker.check("/campaign/here/approved")
-    clicker.post("/campaign/here/old/archive")
     dealt_with = f"{SPRING}/run/1/dismiss?status=invalid&code=INVALID_PHONE"
     clicker.post(dealt_with, {"count": clicker.get(dealt_with).hidden("count"), "reason": "corrected"})
+    # As if it was changed under an open form.
+    clicker.submit("/campaign/here/weekly/file", {"loaded": "another version", "text": "Mine"})
     return {
         "campaigns": "/",
         "campaign": SPRING,
@@ -146,7 +151,9 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "used": used,
         "sent": f"{used}/sent",
         "nothing": nothing,
-        "again": again,
+        "again": f"{again}/send",
+        "question": f"{new}/send",
+        "trial": f"{new}/trial",
         "failed": failed,
         "approval-needed": approved,
         "run": f"{SPRING}/run/1",
@@ -161,17 +168,18 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "duplicate": "/campaign/here/campaign/duplicate",
         "rename": "/campaign/here/campaign/rename",
         "to archive": "/campaign/here/leaving/archive",
-        "archived": "/archive/here/old",
         "dismiss": f"{SPRING}/run/1/dismiss?status=failed&code=CUSTOMER_LOCKED",
         "saved senders": f"{SPRING}/sender/saved",
         "archive": "/archive",
+        "archived": "/archive/here/old",
+        "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
         "missing": "/nothing",
     }
 
 
 def rehearsal(clicker: Clicker, check: str) -> str:
     """Rehearses a check; returns the address of the finished rehearsal."""
-    nonce = clicker.get(check).hidden("nonce")
+    nonce = clicker.get(f"{check}/trial").hidden("nonce")
     address = str(clicker.submit(f"{check}/rehearse", {"nonce": nonce}).headers["Location"])
     clicker.wait(address, "No text left this computer")
     return address
@@ -317,6 +325,7 @@ LAST = (
     "/link",
     "/campaign/{folder}/{stem}/run/{number}/pause",
     "/campaign/{folder}/{stem}/run/{number}/stop",
+    "/campaign/{folder}/{stem}/archive",
 )
 
 
@@ -355,17 +364,17 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
 def test_the_keyboard_alone_sends_nothing_by_accident(site: Site, local: Page) -> None:
     local.context.add_cookies(site.cookies)
     page = local
-    page.goto(site.pages["new"])
+    page.goto(site.pages["question"])
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached: set[str] = set()
     for _ in range(80):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
-    assert {"choice", "number", "SUMMARY"} <= reached
+    assert {"choice", "number", "BUTTON"} <= reached
     page.get_by_label("Type the number of texts").press("Enter")
-    # Nothing was chosen or typed, so the browser does not send the form.
-    expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()
+    expect(page.locator("#choice-error")).to_contain_text("Nothing was sent: choose how many.")
+    assert page.evaluate("document.activeElement.id") == "error-summary"
 
 
 #: Sends each form of a page with one of its fields changed at a time; returns the address, field and answer of each.

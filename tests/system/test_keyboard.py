@@ -133,7 +133,7 @@ def send(page: Page) -> None:
 def test_from_a_new_campaign_to_its_results(
     browser: Browser, world: World, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    world.write_list(customers(3), "customers.csv")
+    world.write_list([{**row, "OK to Text": "Y"} for row in customers(3)], "customers.csv")
     (world.folder / "customers.csv").rename(tmp_path / "customers.csv")
     with serving(world) as served, screen(browser, "desktop") as page:
         page.goto(f"http://127.0.0.1:{served.port}{served.link}")
