@@ -94,7 +94,7 @@ def ledger_template(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def postgres_url(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[str]:
-    """The SQLAlchemy URL of a new database. It is empty, except for tests that use an open `ledger` or `any_place`."""
+    """The SQLAlchemy URL of a new database. It is empty, except for tests that use `ledger` or `any_place`."""
     database, template = f"test_{uuid4().hex}", "template1"
     if {"ledger", "any_place"}.intersection(request.fixturenames):
         template = request.getfixturevalue("ledger_template")

@@ -136,6 +136,7 @@ def check(job: _Job) -> None:
             department=summary.department,
             list_name=summary.list_file.name,
             segments=plan.segments,
+            cost=summary.cost,
             this_machine=summary.is_local,
             base_url=summary.base_url,
             lasts=summary.duration,
