@@ -19,7 +19,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.purged_phones import spellings
 from batchsend.ledger.runs import shared_state, starts_of
-from batchsend.ledger.schema import messages, optouts, starts
+from batchsend.ledger.schema import messages, optouts, runs, starts
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.settings import load_settings
@@ -289,8 +289,8 @@ def tried(counts: Mapping[str, int]) -> int:
     )
 
 
-def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int, ...]:
-    """Returns numbers that change when the ledger's starts or opt-outs do; empty if there is no ledger yet.
+def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int | str, ...]:
+    """Returns values that change with the ledger's starts, stops and opt-outs; empty if there is no ledger yet.
 
     Raises `BatchsendError`.
     """
@@ -300,8 +300,9 @@ def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int, ...]:
         query = select(
             select(func.count(starts.c.id)).scalar_subquery(),
             select(func.count(starts.c.ended_at)).scalar_subquery(),
+            select(func.max(runs.c.given_up_at)).scalar_subquery(),
             select(func.max(optouts.c.id)).scalar_subquery(),
             select(func.count(optouts.c.removed_at)).scalar_subquery(),
         )
         with found.ledger.read() as connection:
-            return tuple(number or 0 for number in connection.execute(query).one())
+            return tuple(value or 0 for value in connection.execute(query).one())

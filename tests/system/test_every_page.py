@@ -39,6 +39,9 @@ NO_PAGES = {
     "/health",
     "/static/{name}",
     "/opt-outs/download",
+    "/campaign/{folder}/{stem}/check/{check}/list",
+    "/campaign/{folder}/{stem}/check/{check}/problems",
+    "/campaign/{folder}/{stem}/check/{check}/workbook",
     "/campaign/{folder}/{stem}/list/rows/workbook",
     "/campaign/{folder}/{stem}/run/{number}/events",
     "/campaign/{folder}/{stem}/run/{number}/list",
@@ -137,7 +140,9 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "used": used,
         "sent": f"{used}/sent",
         "nothing": nothing,
-        "again": again,
+        "again": f"{again}/send",
+        "question": f"{new}/send",
+        "trial": f"{new}/trial",
         "failed": failed,
         "approval-needed": approved,
         "run": f"{SPRING}/run/1",
@@ -159,7 +164,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
 
 def rehearsal(clicker: Clicker, check: str) -> str:
     """Rehearses a check; returns the address of the finished rehearsal."""
-    nonce = clicker.get(check).hidden("nonce")
+    nonce = clicker.get(f"{check}/trial").hidden("nonce")
     address = str(clicker.submit(f"{check}/rehearse", {"nonce": nonce}).headers["Location"])
     clicker.wait(address, "No text left this computer")
     return address
@@ -334,14 +339,14 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
 def test_the_keyboard_alone_sends_nothing_by_accident(site: Site, local: Page) -> None:
     local.context.add_cookies(site.cookies)
     page = local
-    page.goto(site.pages["new"])
+    page.goto(site.pages["question"])
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached: set[str] = set()
     for _ in range(80):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
-    assert {"choice", "number", "SUMMARY"} <= reached
+    assert {"choice", "number", "BUTTON"} <= reached
     page.get_by_label("Type the number of texts").press("Enter")
-    # Nothing was chosen or typed, so the browser does not send the form.
-    expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()
+    expect(page.locator("#choice-error")).to_contain_text("Nothing was sent: choose how many.")
+    assert page.evaluate("document.activeElement.id") == "error-summary"

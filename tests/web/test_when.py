@@ -416,8 +416,9 @@ def test_a_campaign_file_with_errors_keeps_its_people_to_skip(form: Form) -> Non
     form.file.write_text(text.replace("min_texts = 1", "min_texts = 0"), encoding="utf-8")
     before = form.file.read_bytes()
     refused = form.clicker.submit(f"{page}/remove", {"path": str(form.file.parent / "first.csv")})
-    assert refused.status == 400
-    assert "The campaign file must be fixed first. Nothing was changed." in refused.plain
+    assert refused.status == 303
+    told = form.clicker.get(refused.headers["Location"])
+    assert "The campaign file must be fixed first. Nothing was changed." in told.plain
     assert form.file.read_bytes() == before
 
 

@@ -38,7 +38,7 @@ class Session:
 
     `password_version`: changes with the user's password; `None` if the user did not use one. `by_proxy`: the proxy
     named the user. `notices`: a CSS class and a sentence each, for the next page. `drafts`: address of a page -> its
-    form, if it could not be saved.
+    form, if it could not be saved. `link`: the token of the latest link for another browser.
     """
 
     user: str
@@ -50,6 +50,7 @@ class Session:
     ended: bool = False
     notices: list[tuple[str, str]] = field(default_factory=list)
     drafts: dict[str, Draft] = field(default_factory=dict)
+    link: str = ""
 
     @property
     def is_named(self) -> bool:
