@@ -20,7 +20,9 @@ from world import CAMPAIGN, World, customers
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.problems import keys_of
+from batchsend.campaigns.tables import Columns
 from batchsend.web.auth.users import Users
+from batchsend.web.differences import label_of
 from batchsend.web.folder import users_file
 from batchsend.web.key_fields import changes_of, value_of
 from batchsend.web.more_settings import GROUPS, SPEED
@@ -103,6 +105,12 @@ def test_every_key_of_the_campaign_file_has_a_form() -> None:
     forms = {field.name for field in FIELDS}
     assert set(_keys(Campaign)) == forms | set(ELSEWHERE)
     assert not forms & set(ELSEWHERE)
+
+
+def test_every_key_that_a_form_changes_has_a_name_in_plain_words() -> None:
+    changed = {name for name, step in ELSEWHERE.items() if step} - {"columns"}
+    changed |= {f"columns.{name}" for name in keys_of(Columns)}
+    assert [name for name in changed if label_of(tuple(name.split("."))) == name] == []
 
 
 FULL = """
