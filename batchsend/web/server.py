@@ -45,6 +45,7 @@ from batchsend.web.views import (
     approval,
     campaign_file,
     campaigns,
+    conflict,
     dismissals,
     editing,
     list_upload,
@@ -224,6 +225,7 @@ def routes() -> list[web.RouteDef]:
             for step in ALL_STEPS
             for part in step.pages
         ),
+        web.get(f"{CAMPAIGN}/{step_page.CONFLICT}", conflict.show),
         web.get(f"{CAMPAIGN}/duplicate", manage.show_duplicate),
         web.post(f"{CAMPAIGN}/duplicate", manage.make_duplicate),
         web.get(f"{CAMPAIGN}/rename", manage.show_rename),

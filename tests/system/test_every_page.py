@@ -99,6 +99,8 @@ def write_campaigns(world: World) -> None:
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    (world.folder / "archive").mkdir()
+    (world.folder / "archive" / "old.toml").write_text(usual.replace("Spring", "Old"), encoding="utf-8")
     (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
     failing = usual.replace("Spring", "Failing").replace("message.txt.j2", "gone.txt.j2")
     (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
@@ -121,6 +123,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     again, _ = clicker.check(SPRING, resend="unconfirmed")
     failed, _ = clicker.check("/campaign/here/failing")
     approved, _ = clicker.check("/campaign/here/approved")
+    # As if it was changed under an open form.
+    clicker.submit("/campaign/here/weekly/file", {"loaded": "another version", "text": "Mine"})
     return {
         "campaigns": "/",
         "campaign": SPRING,
@@ -158,6 +162,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "rename": "/campaign/here/campaign/rename",
         "to archive": "/campaign/here/campaign/archive",
         "archive": "/archive",
+        "archived": "/archive/here/old",
+        "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
         "missing": "/nothing",
     }
 
@@ -304,6 +310,7 @@ LAST = (
     "/link",
     "/campaign/{folder}/{stem}/run/{number}/pause",
     "/campaign/{folder}/{stem}/run/{number}/stop",
+    "/campaign/{folder}/{stem}/archive",
 )
 
 

@@ -25,11 +25,30 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Something in two versions: a setting in words, or, without a `name`, a whole text."""
+
+    name: str
+    mine: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A form whose file was changed meanwhile. `action` and `form`: saves the form over the other change."""
+
+    action: str
+    form: tuple[tuple[str, str], ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
 class Draft:
     """A form that could not be saved. `typed`: field -> what was typed; `errors`: field -> what is wrong with it."""
 
     typed: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+    conflict: Conflict | None = None
 
 
 @dataclass
