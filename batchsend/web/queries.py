@@ -184,14 +184,12 @@ class ActiveRuns:
         if not starts or starts[-1]["ended_at"] is not None or found.record is None:
             return False
         key = (found.ledger.where, int(starts[-1]["id"]))
-        if key in self._dead:
-            # Workers may have continued the run since its own process died.
-            shared = shared_state(found.ledger, run.id, rows=False)
-            return shared is not None and bool(shared.senders)
-        if is_running(Found(found.ledger, found.record, run)):
+        if key not in self._dead and is_running(Found(found.ledger, found.record, run)):
             return True
         self._dead.add(key)
-        return False
+        # Workers may have continued the run since its own process died or handed it over.
+        shared = shared_state(found.ledger, run.id, rows=False)
+        return shared is not None and bool(shared.senders)
 
 
 @dataclass(frozen=True)
