@@ -97,9 +97,17 @@
     if (form && form.hasAttribute("data-unsaved") && !event.target.hasAttribute("data-passing")) changed.add(form);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
+  let left = 0;
   window.addEventListener("beforeunload", (event) => {
     if (changed.size) event.preventDefault();
+    else left = Date.now();
   });
+  // Ignores what arrives for this page after a click that leads to another one: a reload would cancel the click.
+  for (const name of ["htmx:beforeRequest", "htmx:beforeOnLoad"]) {
+    document.addEventListener(name, (event) => {
+      if (Date.now() - left < 10000) event.preventDefault();
+    });
+  }
 
   // Shows values of the column that was chosen.
   document.addEventListener("change", (event) => {
@@ -186,6 +194,7 @@
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
+    left = 0;
     for (const button of document.querySelectorAll("form button[disabled]")) toggle(button, false);
   });
 })();
