@@ -56,7 +56,7 @@ async def save_file(request: web.Request) -> web.Response:
         raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"{file.path.name} is saved.")
-    raise web.HTTPSeeOther(request.path)
+    raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 async def try_file(request: web.Request) -> web.Response:
