@@ -14,9 +14,22 @@ from batchsend.statuses import Code
 
 
 class BatchsendError(Exception):
-    """A problem that the user can fix. The message says how."""
+    """A problem that the user can fix. The message says how.
+
+    `on_page`: the message for a page of the console, which has buttons in place of commands and no paths of the
+    server; left out, it is the message itself.
+    """
 
     exit_code = 2
+
+    def __init__(self, *arguments: object, on_page: str = "") -> None:
+        super().__init__(*arguments)
+        self._on_page = on_page
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console."""
+        return self._on_page or str(self)
 
 
 class FileError(BatchsendError):
@@ -33,6 +46,11 @@ class FileError(BatchsendError):
         else:
             text = "\n".join([f"{path}: {len(self.problems)} problems", *(f"  - {p}" for p in self.problems)])
         super().__init__(text)
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console, with the file's name instead of its path."""
+        return str(self).replace(str(self.path), self.path.name) if self.path.name else str(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the error be sent to another process."""
@@ -52,7 +70,9 @@ class CombinedError(BatchsendError):
 
     def __init__(self, errors: Iterable[BatchsendError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("\n".join(map(str, self.errors)))
+        super().__init__(
+            "\n".join(map(str, self.errors)), on_page="\n".join(one.on_page for one in self.errors)
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the error be sent to another process."""
@@ -122,14 +142,23 @@ class IdentityError(BatchsendError):
     history; "" if there is none.
     """
 
-    def __init__(self, problem: str, option: str = "") -> None:
-        super().__init__(f"{problem} To start without its history: {option}" if option else problem)
+    def __init__(self, problem: str, option: str = "", *, on_page: str = "") -> None:
+        message = f"{problem} To start without its history: {option}" if option else problem
+        super().__init__(message, on_page=on_page or problem)
         self.problem = problem
         self.option = option
 
 
 class LedgerError(BatchsendError):
     """The ledger cannot be opened, read or written."""
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console."""
+        return self._on_page or (
+            "The record of what was sent cannot be used at the moment. Its disk may be full, or another program may "
+            "be using it. Try again. If it stays, ask the person who looks after batchsend."
+        )
 
 
 class ResultsError(BatchsendError):
@@ -142,6 +171,12 @@ class StoppedError(BatchsendError):
     exit_code = 3
 
 
+_SENT_BY_ANOTHER = (
+    "This campaign is being sent by another process. Let it finish, or pause it on the page of its run, then check "
+    "again."
+)
+
+
 class BusyError(BatchsendError):
     """Another process is running this campaign."""
 
@@ -152,7 +187,8 @@ class BusyError(BatchsendError):
         """The error where another process sends the campaign `name`."""
         return cls(
             f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run '
-            f"this again. Nothing was sent by this start."
+            f"this again. Nothing was sent by this start.",
+            on_page=_SENT_BY_ANOTHER,
         )
 
 

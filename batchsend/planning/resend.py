@@ -26,7 +26,10 @@ def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
     if resend in OPTED_OUT:
         raise GuardError(
             f"--resend {resend}: these customers opted out and are never texted again. If one of them wants texts "
-            f"again, remove the opt-out with `batchsend optouts remove`. Then --resend failed sends to that customer."
+            f"again, remove the opt-out with `batchsend optouts remove`. Then --resend failed sends to that "
+            f"customer.",
+            on_page="These customers opted out and are never texted again. If one of them wants texts again, remove "
+            "them on the page Opt-outs.",
         )
     if not resend or resend in set(Status) - RESENDABLE:
         raise GuardError(

@@ -39,7 +39,7 @@ from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
-from batchsend.web.rendering import STATIC_FILES, message_of, page, static
+from batchsend.web.rendering import STATIC_FILES, page, static
 from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
 from batchsend.web.uploads import UNUSED
@@ -290,9 +290,9 @@ async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except RequestRefusedError as error:
         return _refused(request, error)
     except NotFoundError as error:
-        return _error_page(request, 404, str(error))
+        return _error_page(request, 404, error.on_page)
     except BatchsendError as error:
-        return _error_page(request, 400, message_of(error))
+        return _error_page(request, 400, error.on_page)
     except web.HTTPNotFound:
         return _error_page(
             request, 404, "There is no such page. It may have a new address: go back to the campaigns."

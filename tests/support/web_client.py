@@ -85,6 +85,13 @@ class Clicker:
         for cookie in cookies:
             name, _, rest = cookie.partition("=")
             self.cookies[name] = rest.partition(";")[0]
+        if (log := os.environ.get("WORDS_LOG")) and "text/html" in response.headers.get("Content-Type", ""):
+            from plain_words import terms_on
+
+            with open(log, "a") as f:
+                f.writelines(
+                    f"{path}\t{os.environ.get('PYTEST_CURRENT_TEST')}\t{one}\n" for one in terms_on(text)
+                )
         return Answer(response.status, dict(response.headers), text, path, cookies)
 
     def _follow(self, answer: Answer) -> Answer:

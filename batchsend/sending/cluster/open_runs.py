@@ -235,7 +235,9 @@ def _sent_by_workers(name: str, run_id: int) -> BusyError:
     return BusyError(
         f'"{name}" is being sent by workers: run {run_id} was handed over to them. `batchsend results {run_id}` '
         f"writes its results so far. To send the rest from here, stop it with `batchsend stop {run_id}` and run this "
-        f"again. Nothing was sent by this start."
+        f"again. Nothing was sent by this start.",
+        on_page=f"This campaign is being sent by workers: run {run_id} was handed over to them. Let it finish, or "
+        f"stop it on the page of the run, then check again. Nothing was sent by this start.",
     )
 
 

@@ -226,12 +226,12 @@ def file_problems(path: Path, content: bytes) -> list[str]:
     try:
         headers = _list(campaign, _list_file(campaign)).customers.headers
     except BatchsendError as error:
-        return [*found, *str(error).splitlines()]
+        return [*found, *error.on_page.splitlines()]
     found += _roles(campaign, headers)[1]
     try:
         TemplateChoice.load(campaign, headers)
     except BatchsendError as error:
-        found += str(error).splitlines()
+        found += error.on_page.splitlines()
     return found
 
 
@@ -244,7 +244,7 @@ def list_key(campaign: Campaign) -> tuple[object, ...]:
     try:
         return _key(campaign, _list_file(campaign))
     except ListError as error:
-        return (str(error),)
+        return (error.on_page,)
 
 
 def _key(campaign: Campaign, file: Path) -> tuple[object, ...]:

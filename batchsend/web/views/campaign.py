@@ -31,7 +31,7 @@ async def show(request: web.Request) -> web.Response:
             steps = await steps_of(request, found.file, campaign)
             approval = await asyncio.to_thread(open_approval, folder, campaign)
         except BatchsendError as error:
-            outside = str(error)
+            outside = error.on_page
     runs, ledger_problem = await asyncio.to_thread(_runs, folder, request.app[ACTIVE_RUNS], campaign)
     return page(
         request,
@@ -63,5 +63,5 @@ def _runs(
                 sending = not found and active.is_sending(opened, run)
                 found.append(run_overview(opened, run, sending=sending))
     except BatchsendError as error:
-        return found, str(error)
+        return found, error.on_page
     return found, None

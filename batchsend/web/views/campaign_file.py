@@ -52,7 +52,7 @@ async def save_file(request: web.Request) -> web.Response:
             await asyncio.to_thread(save, file.path, text, loaded=loaded)
     except BatchsendError as error:
         typed = {"text": plain_lines(text), "loaded": loaded}
-        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
+        raise refuse(request, kept(typed, error, "loaded"), {"text": error.on_page}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"{file.path.name} is saved.")
     raise web.HTTPSeeOther(request.path)
@@ -66,7 +66,7 @@ async def try_file(request: web.Request) -> web.Response:
         await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
         problems = await request.app[READERS].run(session(request).user, file_problems, file.path, content)
     except BatchsendError as error:
-        problems = [str(error)]
+        problems = [error.on_page]
     return web.Response(text=part("file_problems.html.j2", problems=problems), content_type="text/html")
 
 

@@ -71,7 +71,7 @@ async def create(request: web.Request) -> web.Response:
     try:
         created = await asyncio.to_thread(_create, folder, name)
     except BatchsendError as error:
-        return await _page(request, name=name, problem=str(error))
+        return await _page(request, name=name, problem=error.on_page)
     session(request).notify(
         f"{created.stem} was created from the sample. Now add your own list, text and sender."
     )
@@ -91,7 +91,6 @@ async def _page(request: web.Request, *, name: str = "", problem: str | None = N
         "campaigns.html.j2",
         status=400 if problem else 200,
         campaigns=found,
-        folder=folder.root,
         name=name,
         problem=problem,
         scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
@@ -102,7 +101,7 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
     try:
         campaign = file.load()
     except BatchsendError as error:
-        return CampaignOverview(file, file.stem, "", problem=str(error))
+        return CampaignOverview(file, file.stem, "", problem=error.on_page)
     starts_at = times_of(campaign).after(now()) if campaign.schedule is not None else None
     next_start = to_text(starts_at) if starts_at is not None else None
     department = campaign.department_label or ""
@@ -116,4 +115,4 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
             last = run_overview(found, runs[0], sending=active.is_sending(found, runs[0]))
             return replace(shown, last=last)
     except BatchsendError as error:
-        return replace(shown, problem=str(error))
+        return replace(shown, problem=error.on_page)

@@ -48,7 +48,7 @@ def open_file(file: CampaignFile) -> OpenCampaign:
     try:
         return OpenCampaign(file, content, parse_campaign(file.path, content), ())
     except BatchsendError as error:
-        return OpenCampaign(file, content, None, getattr(error, "problems", (str(error),)))
+        return OpenCampaign(file, content, None, getattr(error, "problems", (error.on_page,)))
 
 
 def usable_campaign(request: web.Request) -> tuple[CampaignFile, Campaign]:

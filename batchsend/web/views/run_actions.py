@@ -201,7 +201,7 @@ def why_no_list_copy(ledger_url: str, number: int) -> str | None:
         try:
             find_list(ledger, run)
         except ResultsError as error:
-            return str(error)
+            return error.on_page
         return None
 
 

@@ -78,7 +78,7 @@ async def save_text(request: web.Request) -> web.Response:
             await asyncio.to_thread(_save, request.app[FOLDER], path, text, loaded)
     except BatchsendError as error:
         typed = {"number": number, "text": plain_lines(text), "loaded": loaded}
-        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
+        raise refuse(request, kept(typed, error, "loaded"), {"text": error.on_page}) from error
     raise saved(request, found.file, TEXT, f"{path.name} is saved.")
 
 
