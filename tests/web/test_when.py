@@ -43,10 +43,10 @@ ELSEWHERE = {
     "schedule.cron": "When",
     "schedule.at": "When",
     "recipients.suppress": "When",
+    "template_by": "Columns",
     # Only in the campaign file, under Advanced.
     "name": "",
     "formerly": "",
-    "template_by": "",
 }
 
 
