@@ -148,11 +148,13 @@ def _shared(run: SharedState) -> RunState | None:
     if run.open_rows:
         return RunState(
             False,
-            "not being sent: no process sends it and no worker is running. Start a worker, or send the campaign "
+            "not being sent: no process sends it and no worker is running. Start `batchsend worker`, or run `send` "
             "again",
         )
     if run.quiet_rows:
-        then = f"{named} will continue" if run.workers else "start a worker or send the campaign again then"
+        then = (
+            f"{named} will continue" if run.workers else "start `batchsend worker` or run `send` again then"
+        )
         return RunState(False, f"waiting for quiet hours to end; {then}")
     return RunState(False, "all rows are done; workers record its end shortly") if run.workers else None
 

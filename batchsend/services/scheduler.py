@@ -58,7 +58,8 @@ _RETRY_AFTER = timedelta(seconds=60)
 _LOOK_EVERY, _LOOK_SOON = timedelta(seconds=60), timedelta(seconds=2)
 _INSTANT = timedelta(microseconds=1)
 _NOT_WATCHED = (
-    "It is not tried again, because its file was removed or has another campaign now. Send the rest by hand."
+    "It is not tried again, because its file was removed or has another campaign now. `batchsend send` sends the "
+    "rest."
 )
 
 Say = Callable[[str], object]

@@ -97,11 +97,11 @@ def _why_not_again(
     """Why an unfinished start is not tried again at this time, as a sentence; `None` if it is."""
     if moment > start.planned_at + expires_after(campaign):
         expired = time_span(expires_after(campaign).total_seconds())
-        return f"It is not tried again, because it is more than {expired} late. Send the rest by hand."
+        return f"It is not tried again, because expires_after is {expired}. `batchsend send` sends the rest."
     if start.exit_code == Exit.STOPPED and planned_starts.costs_rows(ledger, who, start):
         return (
             "It is not tried again, because two attempts in a row texted no one and left rows failed or unconfirmed. "
-            "See the results, then send the rest by hand."
+            "See the results, then send the rest with `batchsend send`."
         )
     return None
 

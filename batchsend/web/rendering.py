@@ -97,7 +97,7 @@ def _source(name: str) -> str:
 def _environment() -> jinja2.Environment:
     environment = base.environment(_source)
     environment.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=UPLOAD_ENDINGS)
-    environment.filters.update(time=_time, first_line=first_line)
+    environment.filters.update(time=_time, first_line=first_line, place=_names)
     return environment
 
 
