@@ -60,6 +60,15 @@ class FileError(BatchsendError):
 class CampaignError(FileError):
     """The campaign file has a problem."""
 
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console, where the page of the campaign file shows the problems."""
+        what = "a problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return (
+            f"The campaign file {self.path.name} has {what}, so nothing can be checked or sent. Open it under "
+            f"“Advanced: the campaign file”, or ask the person who looks after batchsend."
+        )
+
 
 class ForbiddenFileError(CampaignError):
     """The campaign names a file that batchsend must not read. It may have other problems too."""

@@ -30,8 +30,8 @@ BLOCK_ROWS = 200
 TOP_ROWS = 20
 _SHOWN = 5
 _ONLY_A_HEADER = (
-    "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, write "
-    'empty_list = "ok" under [guards].'
+    "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, "
+    "allow it with the guard `empty_list`."
 )
 _RESULTS_START = ("row", "status", "messageUUID")
 _BEFORE_LIST_COLUMNS = "message"

@@ -43,7 +43,7 @@ def open_file(file: CampaignFile) -> OpenCampaign:
         content = file.path.read_bytes()
     except OSError as error:
         raise BatchsendError(
-            f"{file.path}: cannot be read ({error.strerror}). Fix its permissions and reload the page."
+            f"{file.path.name}: cannot be read ({error.strerror}). Fix its permissions and reload the page."
         ) from error
     try:
         return OpenCampaign(file, content, parse_campaign(file.path, content), ())
