@@ -1,4 +1,4 @@
-"""`batchsend web` in a real browser: from an empty folder to results by clicks alone, accessibility, and attacks.
+"""`batchsend web` in a real browser: from an empty folder to results by clicks alone, and attacks.
 
 With `BATCHSEND_PICTURES=FOLDER` set, a picture of each page is saved there.
 """
@@ -20,8 +20,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browsing import SIZES, browser
 from openpyxl import load_workbook
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
-from web_client import Clicker, Served, serving
-from workbooks import new_workbook
+from web_client import Served, serving
 from world import Sandbox, World, customers, running_sandbox
 
 __all__ = ["browser"]
@@ -374,140 +373,6 @@ def test_a_wrong_link_and_other_websites_can_do_nothing(browser: Browser, tmp_pa
                 tab.go("/campaign/here/campaign")
                 expect(tab.page.get_by_role("link", name="Check and send")).to_be_visible()
         assert sandbox.requests() == []
-
-
-@dataclass
-class Site:
-    """A server with content on each of its pages. `pages`: name -> address."""
-
-    served: Served
-    cookies: list[Any]
-    pages: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("web")
-    with running_sandbox(folder) as sandbox:
-        world = empty_folder(folder, sandbox.base_url)
-        people = customers(40)
-        people[5]["Phone"] = "555-0142"
-        doubtful = [
-            {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": ""}
-            for what in ("500", "locked")
-        ]
-        world.write([*people, *doubtful])
-        world.send()
-        (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
-        slow = (world.folder / "campaign.toml").read_text(encoding="utf-8")
-        slow = slow.replace('"Spring"', '"Slow"').replace('"customers.csv"', '"others.csv"')
-        (world.folder / "slow.toml").write_text(f"{slow}\n[sending]\nrate = 0.5\n", encoding="utf-8")
-        world.write_list(customers(300, "other"), "others.csv")
-        (world.folder / "new.toml").write_text(slow.replace('"Slow"', '"New"'), encoding="utf-8")
-        failing = slow.replace('"Slow"', '"Failing"').replace("message.txt.j2", "gone.txt.j2")
-        (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
-        for stem, sheets in (("sheets", 2), ("title", 1)):
-            workbook, _ = new_workbook([["Spring service"], [], list(people[0]), list(people[1].values())])
-            for _ in range(sheets - 1):
-                workbook.create_sheet("Notes").append(["Call Dana"])
-            workbook.save(world.folder / f"{stem}.xlsx")
-            text = slow.replace('"Slow"', f'"{stem}"').replace('"others.csv"', f'"{stem}.xlsx"')
-            (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
-        with serving(world) as served:
-            clicker = served.signed_in()
-            new, _ = clicker.check("/campaign/here/new")
-            used, _ = clicker.check("/campaign/here/slow")
-            clicker.submit(f"{used}/send", {"choice": "all", "number": "300"})
-            clicker.wait_for_run(used)
-            nothing, _ = clicker.check("/campaign/here/campaign")
-            again, _ = clicker.check("/campaign/here/campaign", resend="unconfirmed")
-            failed, _ = clicker.check("/campaign/here/failing")
-            rehearsed = rehearsal(clicker, again)
-            cookies = [
-                {"name": name, "value": value, "url": clicker.origin}
-                for name, value in clicker.cookies.items()
-            ]
-            pages = {
-                "campaigns": "/",
-                "campaign": "/campaign/here/campaign",
-                **{
-                    step: f"/campaign/here/campaign/{step}"
-                    for step in ("list", "columns", "text", "sender", "when", "file")
-                },
-                "rows": "/campaign/here/campaign/list/rows",
-                "sheets": "/campaign/here/sheets/list",
-                "title": "/campaign/here/title/list",
-                "broken": "/campaign/here/broken",
-                "check": new,
-                "used": used,
-                "nothing": nothing,
-                "again": again,
-                "failed": failed,
-                "run": "/campaign/here/campaign/run/1",
-                "sending": "/campaign/here/slow/run/2",
-                "rehearsed": rehearsed,
-                "history": "/history?q=customer-3",
-                "unknown": "/history?q=unknown",
-                "opt-outs": "/opt-outs",
-                "opt-out": "/opt-outs/add",
-                "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
-                "import": "/opt-outs/import",
-                "missing": "/nothing",
-            }
-            yield Site(served, cookies, pages)
-            clicker.post("/campaign/here/slow/run/2/pause")
-
-
-def rehearsal(clicker: Clicker, check: str) -> str:
-    """Rehearses a check; returns the address of the finished rehearsal."""
-    nonce = clicker.get(check).hidden("nonce")
-    address = str(clicker.submit(f"{check}/rehearse", {"nonce": nonce}).headers["Location"])
-    clicker.wait(address, "No text left this computer")
-    return address
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_the_screen_and_is_accessible(
-    browser: Browser, site: Site, size: str, scheme: str
-) -> None:
-    pictures = os.environ.get("BATCHSEND_PICTURES")
-    found = []
-    # The pages' security policy would block axe.
-    with tab_of(browser, site.served, size, scheme, link="/login", bypass_csp=True) as tab:
-        pages = {"login": "/login", "wrong": "/enter?token=guessed", **site.pages}
-        for name, address in pages.items():
-            if name == "campaigns":
-                tab.context.add_cookies(site.cookies)
-            page = tab.go(address)
-            if name == "text":
-                expect(page.locator("#tried .bubble")).to_be_visible()
-            if page.evaluate("document.documentElement.scrollWidth") > SIZES[size][0]:
-                found.append(f"{name} is wider than the screen")
-            if pictures:
-                page.screenshot(path=Path(pictures) / f"web-{name}-{size}-{scheme}.png", full_page=True)
-            for details in page.query_selector_all("details"):
-                details.evaluate("one => { one.open = true; }")
-            checked = Axe().run(page)
-            if checked.violations_count:
-                found.append(f"{name}: {checked.generate_report()}")
-    assert not found, "\n".join(found)
-
-
-def test_the_keyboard_alone_sends_nothing_by_accident(browser: Browser, site: Site) -> None:
-    with tab_of(browser, site.served, link="/login") as tab:
-        tab.context.add_cookies(site.cookies)
-        page = tab.go(site.pages["check"])
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.className") == "skip"
-        reached: set[str] = set()
-        for _ in range(80):
-            page.keyboard.press("Tab")
-            reached.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
-        assert {"choice", "number", "SUMMARY"} <= reached
-        page.get_by_label("Type the number of texts").press("Enter")
-        # Nothing was chosen or typed, so the browser does not send the form.
-        expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()
 
 
 def long_list(folder: Path) -> tuple[World, Path]:

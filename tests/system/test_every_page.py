@@ -1,0 +1,343 @@
+"""Every page and every form of the console, found by its router: each fits the screen and is accessible.
+
+A new page fails these tests until `PAGES` names an address of it.
+
+With `BATCHSEND_PICTURES=FOLDER` set, a picture of each page is saved there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import SIZES, browser
+from console_pages import Routes
+from playwright.sync_api import Browser, Page, Response, expect
+from web_client import Clicker, Served, serving
+from workbooks import new_workbook
+from world import World, customers, running_sandbox
+
+from batchsend.web.auth.users import Users
+from batchsend.web.more_settings import GROUPS
+
+__all__ = ["browser"]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+expect.set_options(timeout=60_000)
+
+PASSWORD = "four words are good"
+SPRING = "/campaign/here/campaign"
+Looks = tuple[tuple[str, Literal["light", "dark"]], ...]
+#: The looks in which each page is checked.
+LOOKS: Looks = (("desktop", "light"), ("phone", "dark"))
+#: Routes without a page: files, parts of pages that a script loads, and links that lead elsewhere.
+NO_PAGES = {
+    "/health",
+    "/static/{name}",
+    "/opt-outs/download",
+    "/campaign/{folder}/{stem}/list/rows/workbook",
+    "/campaign/{folder}/{stem}/run/{number}/events",
+    "/campaign/{folder}/{stem}/run/{number}/list",
+    "/campaign/{folder}/{stem}/run/{number}/list/offer",
+    "/campaign/{folder}/{stem}/run/{number}/report",
+    "/campaign/{folder}/{stem}/run/{number}/workbook",
+    "/campaign/{folder}/{stem}/states",
+}
+#: Forms that only a script sends.
+TRIED = {
+    "/campaign/{folder}/{stem}/file/try",
+    "/campaign/{folder}/{stem}/text/try",
+    "/campaign/{folder}/{stem}/when/starts",
+}
+#: Forms that are shown only while something is waited for, and the one that ends the session. Other tests send them.
+OTHERS = {
+    "/logout",
+    "/campaign/{folder}/{stem}/check/{check}/cancel",
+    "/campaign/{folder}/{stem}/list/cancel",
+    "/campaign/{folder}/{stem}/list/read",
+    "/campaign/{folder}/{stem}/list/upload/cancel",
+}
+
+
+@dataclass
+class Site:
+    """Two consoles of one folder: on this computer, and for the people of an office. `pages`: name -> address."""
+
+    served: Served
+    office: Served
+    cookies: list[Any]
+    pages: dict[str, str]
+    office_pages: dict[str, str] = field(default_factory=dict)
+
+
+def write_campaigns(world: World) -> None:
+    """Writes campaigns in every state, next to one that was sent."""
+    people = customers(40)
+    people[5]["Phone"] = "555-0142"
+    doubtful = [
+        {"Customer UUID": f"sandbox-{what}-1", "First Name": "Eve", "Phone": ""} for what in ("500", "locked")
+    ]
+    world.write([*people, *doubtful])
+    world.send()
+    usual = (world.folder / "campaign.toml").read_text(encoding="utf-8")
+    usual = usual.replace('"customers.csv"', '"others.csv"')
+    world.write_list(customers(300, "other"), "others.csv")
+    world.write_list(customers(3), "left-out.csv")
+    for stem, more in (
+        ("slow", "[sending]\nrate = 0.5\n"),
+        ("new", ""),
+        ("approved", "[guards]\napproval = true\n"),
+        ("asked", "[guards]\napproval = true\n"),
+        ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
+    ):
+        text = f"{usual.replace('Spring', stem.title())}\n{more}"
+        (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
+    failing = usual.replace("Spring", "Failing").replace("message.txt.j2", "gone.txt.j2")
+    (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
+    for stem, sheets in (("sheets", 2), ("title", 1)):
+        workbook, _ = new_workbook([["Spring service"], [], list(people[0]), list(people[1].values())])
+        for _ in range(sheets - 1):
+            workbook.create_sheet("Notes").append(["Call Dana"])
+        workbook.save(world.folder / f"{stem}.xlsx")
+        text = usual.replace("Spring", stem).replace('"others.csv"', f'"{stem}.xlsx"')
+        (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+
+
+def addresses(clicker: Clicker) -> dict[str, str]:
+    """Brings the campaigns into their states; returns the pages to look at."""
+    new, _ = clicker.check("/campaign/here/new")
+    used, _ = clicker.check("/campaign/here/slow")
+    clicker.submit(f"{used}/send", {"choice": "all", "number": "300"})
+    clicker.wait_for_run(used)
+    nothing, _ = clicker.check(SPRING)
+    again, _ = clicker.check(SPRING, resend="unconfirmed")
+    failed, _ = clicker.check("/campaign/here/failing")
+    approved, _ = clicker.check("/campaign/here/approved")
+    return {
+        "campaigns": "/",
+        "campaign": SPRING,
+        **{
+            step: f"{SPRING}/{step}"
+            for step in ("list", "columns", "text", "sender", "when", "check", "send")
+        },
+        "file": f"{SPRING}/file",
+        "rows": f"{SPRING}/list/rows",
+        "people": "/campaign/here/weekly/when/people",
+        "weekly": "/campaign/here/weekly/when",
+        **{f"more-{group.name}": f"/campaign/here/weekly/when/more/{group.name}" for group in GROUPS},
+        "sheets": "/campaign/here/sheets/list",
+        "title": "/campaign/here/title/list",
+        "broken": "/campaign/here/broken",
+        "new": new,
+        "used": used,
+        "sent": f"{used}/sent",
+        "nothing": nothing,
+        "again": again,
+        "failed": failed,
+        "approval-needed": approved,
+        "run": f"{SPRING}/run/1",
+        "sending": "/campaign/here/slow/run/2",
+        "rehearsed": rehearsal(clicker, again),
+        "history": "/history?q=customer-3",
+        "unknown": "/history?q=unknown",
+        "opt-outs": "/opt-outs",
+        "opt-out": "/opt-outs/add",
+        "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
+        "import": "/opt-outs/import",
+        "missing": "/nothing",
+    }
+
+
+def rehearsal(clicker: Clicker, check: str) -> str:
+    """Rehearses a check; returns the address of the finished rehearsal."""
+    nonce = clicker.get(check).hidden("nonce")
+    address = str(clicker.submit(f"{check}/rehearse", {"nonce": nonce}).headers["Location"])
+    clicker.wait(address, "No text left this computer")
+    return address
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("web")
+    with running_sandbox(folder) as sandbox:
+        world = World(folder / "dealership", sandbox.base_url)
+        world.folder.mkdir()
+        write_campaigns(world)
+        users = Users(world.folder / ".batchsend" / "web-users.json")
+        users.put("ann", PASSWORD)
+        with serving(world) as served, serving(world, "--name", "texts.example") as office:
+            clicker = served.signed_in()
+            pages = addresses(clicker)
+            asked, _ = clicker.check("/campaign/here/asked")
+            approval = str(clicker.submit(f"{asked}/approval").headers["Location"])
+            cookies = [
+                {"name": name, "value": value, "url": clicker.origin}
+                for name, value in clicker.cookies.items()
+            ]
+            yield Site(served, office, cookies, {**pages, "asked": approval}, {"approve": approval})
+            clicker.post("/campaign/here/slow/run/2/pause")
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
+    return Routes(tmp_path_factory.mktemp("routes"))
+
+
+def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
+    """Returns what is wrong with a page, in each look."""
+    found = []
+    if not page.title().removesuffix("· batchsend").strip() or page.locator("h1").count() != 1:
+        found.append(f"{name} has no title, or not one heading")
+    for details in page.query_selector_all("details"):
+        details.evaluate("one => { one.open = true; }")
+    for size, scheme in looks:
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"{name} is wider than a {size}")
+        if pictures := os.environ.get("BATCHSEND_PICTURES"):
+            page.screenshot(path=Path(pictures) / f"web-{name}-{size}.png", full_page=True)
+        checked = Axe().run(page)
+        if checked.violations_count:
+            found.append(f"{name} ({size}): {checked.generate_report()}")
+    return found
+
+
+@pytest.fixture
+def local(browser: Browser, site: Site) -> Iterator[Page]:
+    """A browser at the console on this computer, not signed in yet."""
+    # The pages' security policy would block axe.
+    context = browser.new_context(bypass_csp=True, base_url=f"http://127.0.0.1:{site.served.port}")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def in_office(browser: Browser, site: Site) -> Iterator[Page]:
+    """A browser at the console of the office, signed in as ann."""
+    context = browser.new_context(bypass_csp=True, base_url=f"http://127.0.0.1:{site.office.port}")
+    page = context.new_page()
+    page.goto("/login")
+    page.get_by_role("textbox", name="Name").fill("ann")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    yield page
+    context.close()
+
+
+def test_every_page_fits_the_screen_and_is_accessible(
+    site: Site, routes: Routes, local: Page, in_office: Page
+) -> None:
+    found = []
+    visits = [(local, {"login": "/login", "wrong": "/enter?token=guessed"}), (local, site.pages)]
+    for page, pages in [*visits, (in_office, site.office_pages)]:
+        if pages is site.pages:
+            page.context.add_cookies(site.cookies)
+        for name, address in pages.items():
+            answer = page.goto(address)
+            settle(page)
+            found += faults(page, name)
+            for url in redirects(answer):
+                routes.saw("GET", url)
+    assert not found, "\n".join(found)
+    unseen = {path for path in routes.unseen("GET") - NO_PAGES if not path.endswith("/progress")}
+    assert unseen == set(), "add an address of each to `addresses`"
+
+
+def settle(page: Page) -> None:
+    """Waits until a page has loaded the parts that come after it."""
+    expect(page.locator("#overview[hx-get], #step-bar[hx-get], #tried:empty")).to_have_count(0)
+
+
+def redirects(answer: Response | None) -> Iterator[str]:
+    """Yields the addresses that led to an answer, the last one first."""
+    request = answer.request if answer else None
+    while request is not None:
+        yield request.url
+        request = request.redirected_from
+
+
+def forms(page: Page) -> list[str]:
+    """Returns the paths to which the forms of a page are sent, as they are in it."""
+    found: list[str] = page.evaluate(
+        "[...document.querySelectorAll('form[method=post]')].map(one => new URL(one.action).pathname)"
+    )
+    return found
+
+
+def send_empty(page: Page, number: int) -> None:
+    """Empties the fields of a form and sends it, without the browser's own checks."""
+    with page.expect_navigation():
+        page.evaluate(
+            """number => {
+                const form = document.querySelectorAll('form[method=post]')[number];
+                form.noValidate = true;
+                for (const one of form.querySelectorAll('input:not([type=hidden]), textarea')) {
+                    one.checked = false;
+                    if (!["checkbox", "radio", "submit"].includes(one.type)) one.value = "";
+                }
+                const buttons = [...document.querySelectorAll("button")];
+                const button = buttons.find((one) => one.form === form && one.type === "submit");
+                form.requestSubmit(button);
+            }""",
+            number,
+        )
+
+
+#: Forms that end what the other pages need; they are sent last, in this order.
+LAST = (
+    "/link",
+    "/campaign/{folder}/{stem}/run/{number}/pause",
+    "/campaign/{folder}/{stem}/run/{number}/stop",
+)
+
+
+def test_every_form_sent_empty_leads_to_an_accessible_page(
+    site: Site, routes: Routes, local: Page, in_office: Page
+) -> None:
+    """Errors are shown on a page that can be reloaded, and a form without fields does what it says."""
+    local.context.add_cookies(site.cookies)
+    local.on("dialog", lambda dialog: dialog.accept())
+    todo: dict[str, tuple[Page, str, str, int]] = {}
+    for page, pages in ((local, site.pages), (in_office, site.office_pages)):
+        for name, address in pages.items():
+            page.goto(address)
+            for number, path in enumerate(forms(page)):
+                todo.setdefault(routes.saw("POST", path), (page, name, address, number))
+    found = []
+    in_order = sorted(todo.keys() - OTHERS, key=lambda route: LAST.index(route) if route in LAST else -1)
+    for route in in_order:
+        page, name, address, number = todo[route]
+        page.goto(address)
+        if len(forms(page)) <= number:
+            continue
+        send_empty(page, number)
+        settle(page)
+        reloaded = page.reload()
+        if reloaded is None or reloaded.status != 200:
+            found.append(f"{route} from {name}: a reload shows {reloaded and reloaded.status}")
+        found += faults(page, f"{name} after {route}", LOOKS[:1])
+    assert not found, "\n".join(found)
+    assert routes.unseen("POST") - TRIED - OTHERS == set(), "add an address that has each to `addresses`"
+
+
+def test_the_keyboard_alone_sends_nothing_by_accident(site: Site, local: Page) -> None:
+    local.context.add_cookies(site.cookies)
+    page = local
+    page.goto(site.pages["new"])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached: set[str] = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
+    assert {"choice", "number", "SUMMARY"} <= reached
+    page.get_by_label("Type the number of texts").press("Enter")
+    # Nothing was chosen or typed, so the browser does not send the form.
+    expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()
