@@ -38,6 +38,12 @@ def terms_on(page: str) -> list[str]:
     return terms_in(prose(page))
 
 
+def terms_on_page(path: str, page: str) -> list[str]:
+    """Returns the terms on a page of the console, except where people edit or repair the campaign file itself."""
+    on_file = path.partition("?")[0].endswith(("/file", "/file/try")) or "Fix the campaign file first" in page
+    return [] if on_file else terms_on(page)
+
+
 def terms_in(text: str) -> list[str]:
     """Returns each term in a text, with the words around it."""
     return [

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
 
-from plain_words import terms_on
+from plain_words import terms_on_page
 from warm_start import WarmProcess
 from world import BATCHSEND, STARTER, World
 
@@ -58,13 +58,6 @@ class Answer:
         return html.unescape(found[1])
 
 
-def _check_words(path: str, page: str) -> None:
-    """Looks for terms of the command line, except where people edit or repair the campaign file itself."""
-    on_file = urlsplit(path).path.endswith(("/file", "/file/try")) or "Fix the campaign file first" in page
-    if not on_file:
-        assert not (found := terms_on(page)), (path, found)
-
-
 @dataclass
 class Clicker:
     """A browser that keeps cookies, sends an Origin and follows redirects."""
@@ -94,7 +87,7 @@ class Clicker:
             name, _, rest = cookie.partition("=")
             self.cookies[name] = rest.partition(";")[0]
         if "text/html" in response.headers.get("Content-Type", "") and response.status != 404:
-            _check_words(path, text)
+            assert not (found := terms_on_page(path, text)), (path, found)
         return Answer(response.status, dict(response.headers), text, path, cookies)
 
     def _follow(self, answer: Answer) -> Answer:

@@ -98,6 +98,15 @@
   const summary = document.querySelector("[data-focus]");
   if (summary) summary.focus();
 
+  // Shows what was saved where the person is, and moves the focus there. The browser goes to the place before that.
+  window.addEventListener("load", () => {
+    const notices = [...document.querySelectorAll("[data-notice]")];
+    if (summary || !notices.length) return;
+    const place = document.getElementById(window.location.hash.slice(1));
+    if (place && place.matches("section")) (place.querySelector("h2") || place.firstElementChild).after(...notices);
+    notices[0].focus();
+  });
+
   // Uploads a file as soon as it is dropped on the field.
   for (const form of document.querySelectorAll("form[data-drop]")) {
     const input = form.querySelector("input[type=file]");
