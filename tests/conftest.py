@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, running_postgres
-from warm_start import warm_start
+from warm_start import hash_passwords_fast, warm_start
 from world import STARTER, Sandbox, World, running_sandbox
 
 from batchsend.ledger.ledger import Ledger
@@ -62,6 +62,8 @@ def _quick_starts(_signals_reach_commands: None, _no_settings_from_outside: None
     """A process per pytest worker that has loaded the libraries, so that commands start fast."""
     with warm_start() as starter:
         token = STARTER.set(starter)
+        if starter is not None:
+            hash_passwords_fast()
         yield
         STARTER.reset(token)
 

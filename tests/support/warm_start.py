@@ -9,21 +9,23 @@ Run as a program, this is the process that is forked. Without `fork` (Windows), 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from faked_time import follow_environment
+from warm_command import WarmProcess, begin
 
 _STREAMS = ("stdin", "stdout", "stderr")
 
@@ -35,45 +37,10 @@ class WarmStart:
         self._address = address
 
     def begin(
-        self,
-        arguments: Sequence[str],
-        folder: Path,
-        environment: Mapping[str, str],
-        streams: Mapping[str, Path],
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], streams: Sequence[int]
     ) -> WarmProcess:
-        """Starts a command. `streams`: the files for its stdin, stdout and stderr."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._address)
-        request = {
-            "arguments": list(arguments),
-            "folder": str(folder),
-            "environment": dict(environment),
-            **{name: str(path) for name, path in streams.items()},
-        }
-        with connection.makefile("w", encoding="utf-8") as file:
-            file.write(json.dumps(request) + "\n")
-        return WarmProcess(connection)
-
-
-class WarmProcess:
-    """A started command. The connection reports when it ends."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._answers = connection.makefile("r", encoding="utf-8")
-        self.pid = int(self._answers.readline())
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit code, negative for a signal. Raises `TimeoutError` after `timeout` seconds."""
-        self._connection.settimeout(timeout)
-        code = int(self._answers.readline())
-        self._answers.close()
-        self._connection.close()
-        return code
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, 9)
+        """Starts a command. `streams`: the descriptors of its stdin, stdout and stderr."""
+        return begin(self._address, "batchsend", arguments, str(folder), environment, streams)
 
 
 @contextmanager
@@ -84,8 +51,15 @@ def warm_start() -> Iterator[WarmStart | None]:
         return
     with tempfile.TemporaryDirectory(prefix="warm-") as name:
         address = str(Path(name) / "start")
+        python = Path(name) / "python"
+        stand_in = Path(__file__).with_name("warm_command.py")
+        # -I and -S: it needs nothing but the standard library, and starts in a fraction of the time.
+        python.write_text(
+            f"#!/bin/sh\nexec '{sys.executable}' -IS '{stand_in}' '{address}' \"$@\"\n", encoding="utf-8"
+        )
+        python.chmod(0o700)
         process = subprocess.Popen(
-            [sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__, address, python], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -95,8 +69,11 @@ def warm_start() -> Iterator[WarmStart | None]:
             process.communicate()
 
 
-def _serve(address: str) -> None:
+def _serve(address: str, python: str) -> None:
     _load()
+    hash_passwords_fast()
+    # The processes that a command starts, such as the web console's jobs, are warm too.
+    sys.executable = python
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
@@ -117,48 +94,66 @@ def _serve(address: str) -> None:
 
 
 def _watch(connection: socket.socket) -> NoReturn:
-    """Starts one command and reports its exit code."""
+    """Starts one process and reports its exit code."""
+    _, streams, _, _ = socket.recv_fds(connection, 1, len(_STREAMS))
     with connection.makefile("rw", encoding="utf-8") as file:
         request = json.loads(file.readline())
         pid = os.fork()
         if pid == 0:
-            _run(request)
+            _run(request, streams)
+        for stream in streams:
+            os.close(stream)
         file.write(f"{pid}\n")
         file.flush()
+        threading.Thread(target=_kill_when_closed, args=(connection, pid), daemon=True).start()
         _, status = os.waitpid(pid, 0)
-        with contextlib.suppress(BrokenPipeError):
+        with suppress(BrokenPipeError):
             file.write(f"{os.waitstatus_to_exitcode(status)}\n")
             file.flush()
     os._exit(0)
 
 
-def _run(request: dict[str, Any]) -> NoReturn:
+def _kill_when_closed(connection: socket.socket, pid: int) -> None:
+    """Kills the process if who requested it has ended."""
+    connection.recv(1)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     os.setsid()
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None
-    for number, name in enumerate(_STREAMS):
-        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        opened = os.open(request[name], flags, 0o600)
-        os.dup2(opened, number)
-        os.close(opened)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.argv = ["batchsend", *request["arguments"]]
+    sys.argv = [request["module"], *request["arguments"]]
     follow_environment()
-    from batchsend.__main__ import main
-
     code = 1
     try:
-        main()
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        code = 0
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def hash_passwords_fast() -> None:
+    """Makes this process, and those that it forks, hash the passwords of the console's users with less work.
+
+    The tests sign in hundreds of times. Cold processes hash as users' do, and `tests/web/test_auth.py` checks that.
+    """
+    from batchsend.web.auth import users
+
+    users._N = 2
 
 
 def _load() -> None:
@@ -170,8 +165,10 @@ def _load() -> None:
     import batchsend.runs.api
     import batchsend.runs.lookup
     import batchsend.runs.runner
-    import batchsend.sandbox.server  # noqa: F401
+    import batchsend.sandbox.server
+    import batchsend.web.jobs.process
+    import batchsend.web.server  # noqa: F401
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(*sys.argv[1:])

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
 
 from plain_words import terms_on_page
-from warm_start import WarmProcess
+from warm_command import WarmProcess
 from world import BATCHSEND, STARTER, World
 
 from batchsend.web.auth.middleware import Auth
@@ -242,8 +242,9 @@ def serving(world: World, *options: str) -> Iterator[Served]:
                     [*BATCHSEND, *arguments], cwd=world.folder, env=environment, stdout=out, stderr=out
                 )
         else:
-            streams = {"stdin": nothing, "stdout": output, "stderr": output}
-            process = warm.begin(arguments, world.folder, environment, streams)
+            with nothing.open("rb") as empty, output.open("ab") as out:
+                streams = (empty.fileno(), out.fileno(), out.fileno())
+                process = warm.begin(arguments, world.folder, environment, streams)
         try:
             deadline = time.monotonic() + 60
             while "Ctrl-C stops" not in (text := output.read_text(encoding="utf-8")):

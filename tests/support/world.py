@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Any
 
 import pytest
 from openpyxl import load_workbook
-from warm_start import WarmProcess, WarmStart
+from warm_command import WarmProcess
+from warm_start import WarmStart
 
 #: Starts processes fast while the tests run.
 STARTER: ContextVar[WarmStart | None] = ContextVar("STARTER", default=None)
@@ -126,19 +127,17 @@ class World:
         warm = STARTER.get()
         if warm is None:
             return self.run_cold(*arguments, answer=answer)
-        with TemporaryDirectory(prefix="streams-") as name:
-            streams = {stream: Path(name) / stream for stream in ("stdin", "stdout", "stderr")}
-            streams["stdin"].write_text(answer or "", encoding="utf-8")
+        with TemporaryFile() as stdin, TemporaryFile() as out, TemporaryFile() as err:
+            stdin.write((answer or "").encode())
+            stdin.seek(0)
+            streams = [file.fileno() for file in (stdin, out, err)]
             process = warm.begin(arguments, self.folder, self.env(), streams)
             try:
                 code = process.wait(100)
             except TimeoutError:
                 process.kill()
                 raise
-            # Text mode translates newlines, as `subprocess` does.
-            return Finished(
-                code, *(streams[name].read_text(encoding="utf-8") for name in ("stdout", "stderr"))
-            )
+            return Finished(code, _text(out), _text(err))
 
     def run_cold(self, *arguments: str, answer: str | None = None, encoding: str = "utf-8") -> Finished:
         """Runs a command to its end in a new Python process, as users do. `encoding`: that of its output."""
@@ -169,14 +168,20 @@ class World:
         """Runs a command on a pseudo-terminal and types `answer` when it asks; `out` has all of its output."""
         pty = pytest.importorskip("pty", reason="a pseudo-terminal")
         leader, follower = pty.openpty()
-        process = subprocess.Popen(
-            [*BATCHSEND, *arguments],
-            cwd=self.folder,
-            env=self.env(),
-            stdin=follower,
-            stdout=follower,
-            stderr=follower,
-        )
+        streams = (follower, follower, follower)
+        process: WarmProcess | subprocess.Popen[bytes]
+        if (warm := STARTER.get()) is not None:
+            process = warm.begin(arguments, self.folder, self.env(), streams)
+        else:
+            stdin, stdout, stderr = streams
+            process = subprocess.Popen(
+                [*BATCHSEND, *arguments],
+                cwd=self.folder,
+                env=self.env(),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
         os.close(follower)
         seen = b""
         answered = False
@@ -242,10 +247,9 @@ def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
             with output.open("ab") as out:
                 process = subprocess.Popen([*BATCHSEND, *arguments], stdout=out, stderr=out)
         else:
-            null = Path(os.devnull)
-            process = warm.begin(
-                arguments, folder, os.environ, {"stdin": null, "stdout": output, "stderr": output}
-            )
+            with Path(os.devnull).open("rb") as nothing, output.open("ab") as out:
+                streams = (nothing.fileno(), out.fileno(), out.fileno())
+                process = warm.begin(arguments, folder, os.environ, streams)
         try:
             yield Sandbox(_address(output), record)
         finally:
@@ -260,6 +264,12 @@ def running_world(folder: Path, *options: str) -> Iterator[tuple[World, Sandbox]
         world = World(folder / "dealership", sandbox.base_url)
         world.folder.mkdir()
         yield world, sandbox
+
+
+def _text(file: IO[bytes]) -> str:
+    """What a command has written. Translates newlines, as `subprocess` does in text mode."""
+    file.seek(0)
+    return file.read().decode("utf-8").replace("\r\n", "\n")
 
 
 def _address(output: Path) -> str:

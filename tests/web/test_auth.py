@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 import stat
 import sys
 from pathlib import Path
 
 import pytest
+from world import World
 
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.web.auth.middleware import Auth, local_path
@@ -207,6 +211,19 @@ def test_passwords_are_stored_as_hashes_in_a_private_file(users: Users, tmp_path
     assert users.verify("dana", "four words are good")
     assert not users.verify("dana", "four words are bad")
     assert not users.verify("stranger", "four words are good")
+
+
+def test_users_passwords_cost_a_guesser_work(tmp_path: Path) -> None:
+    """RFC 7914's scrypt with 32 MiB for each guess, in the installed command: the tests themselves hash faster."""
+    done = World(tmp_path).run_cold(
+        "web-users", "add", "dana", "--password-stdin", answer="four words are good\n"
+    )
+    assert done.code == 0, done.err
+    kept = json.loads((tmp_path / ".batchsend" / "web-users.json").read_bytes())["users"]["dana"]
+    salt = base64.b64decode(kept["salt"])
+    assert len(salt) == 16
+    hashed = hashlib.scrypt(b"four words are good", salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
+    assert base64.b64decode(kept["hash"]) == hashed
 
 
 def test_a_new_password_changes_the_password_version(users: Users) -> None:
