@@ -6,7 +6,7 @@ message and exits with the exit code of the class, without a traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +32,21 @@ class BatchsendError(Exception):
         return self._on_page or str(self)
 
 
+class Sentence(str):
+    """A problem with another wording for pages of the console, which have fields in place of keys."""
+
+    on_page: str
+
+    def __new__(cls, text: str, on_page: str) -> Self:
+        made = super().__new__(cls, text)
+        made.on_page = on_page
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets the problem be sent to another process."""
+        return type(self), (str(self), self.on_page)
+
+
 class FileError(BatchsendError):
     """A file is missing, unreadable or has the wrong content.
 
@@ -41,20 +56,27 @@ class FileError(BatchsendError):
     def __init__(self, path: Path | str, problems: str | Iterable[str]) -> None:
         self.path = Path(path)
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
-        if len(self.problems) == 1:
-            text = f"{path}: {self.problems[0]}"
-        else:
-            text = "\n".join([f"{path}: {len(self.problems)} problems", *(f"  - {p}" for p in self.problems)])
-        super().__init__(text)
+        super().__init__(_message(path, self.problems))
 
     @property
     def on_page(self) -> str:
         """The message for a page of the console, with the file's name instead of its path."""
-        return str(self).replace(str(self.path), self.path.name) if self.path.name else str(self)
+        return _message(self.path.name, self.page_problems)
+
+    @property
+    def page_problems(self) -> tuple[str, ...]:
+        """The problems in the words of the console's pages."""
+        return tuple(one.on_page if isinstance(one, Sentence) else one for one in self.problems)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the error be sent to another process."""
         return type(self), (self.path, self.problems), self.__dict__
+
+
+def _message(path: Path | str, problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return f"{path}: {problems[0]}"
+    return "\n".join([f"{path}: {len(problems)} problems", *(f"  - {problem}" for problem in problems)])
 
 
 class CampaignError(FileError):

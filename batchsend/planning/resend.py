@@ -18,6 +18,9 @@ _CHOICES = (
 _HTTP_CODE = re.compile(r"HTTP_\d{3}", re.ASCII)
 
 
+_NOT_AGAIN = "These rows cannot be sent again. Choose the rows to send again on the page of the run."
+
+
 def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
     """Raises `GuardError` where no row can ever match `--resend resend`.
 
@@ -33,7 +36,8 @@ def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
         )
     if not resend or resend in set(Status) - RESENDABLE:
         raise GuardError(
-            f"--resend {resend}: only `failed` and `unconfirmed` rows can be sent again. {_CHOICES}"
+            f"--resend {resend}: only `failed` and `unconfirmed` rows can be sent again. {_CHOICES}",
+            on_page=_NOT_AGAIN,
         )
     known = {*RESENDABLE, *Code, *API_CODES}
     if resend in known or _HTTP_CODE.fullmatch(resend):
@@ -43,7 +47,8 @@ def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
         near = nearest(resend, sorted(known - OPTED_OUT))
         hint = f"Did you mean --resend {near}?" if near else _CHOICES
         raise GuardError(
-            f"--resend {resend}: this is no known error code, and no row in the ledger has it. {hint}"
+            f"--resend {resend}: this is no known error code, and no row in the ledger has it. {hint}",
+            on_page=_NOT_AGAIN,
         )
 
 

@@ -175,7 +175,7 @@ def _problems(error: BatchsendError, suppress: frozenset[Path]) -> Iterator[Prob
         yield from _column_problems(error)
         return
     step = _step_of(error, suppress)
-    for sentence in error.problems if isinstance(error, FileError) else (error.on_page,):
+    for sentence in error.page_problems if isinstance(error, FileError) else (error.on_page,):
         yield Problem(step, sentence)
 
 

@@ -18,7 +18,7 @@ TERMS = {
     ".env": r"(?<!\w)\.env\b",
     "a path": r"(?<![\w:/.])(/(tmp|root|home|Users|var|etc|usr|opt|srv|work|private)/|[A-Z]:\\)",
     "the command line": r"(?i)\b(command line|terminal|exit code|ctrl-c|traceback|stderr|stdin)\b",
-    "an inner term": r"(?i)\b(ledger|septets?|needs? you|make it|mend(ed)?|whoever|whatever|nobody|scratch|digest)\b",
+    "an inner term": r"(?i)\b(ledger|septets?|needs? you|make it|mend(ed)?|whoever|whatever|scratch|digest)\b",
 }
 _TERMS = {name: re.compile(pattern) for name, pattern in TERMS.items()}
 #: Not prose: scripts, what people typed themselves, and source texts.

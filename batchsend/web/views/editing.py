@@ -77,7 +77,7 @@ def errors_of(error: BatchsendError, fields: Iterable[str]) -> dict[str, str]:
         return {"": error.on_page}
     found: dict[str, list[str]] = {}
     names = list(fields)
-    for sentence in error.problems if isinstance(error, FileError) else (error.on_page,):
+    for sentence in error.page_problems if isinstance(error, FileError) else (error.on_page,):
         key, problem = _split_problem(sentence)
         mine = [name for name in names if key and re.match(rf"{re.escape(name)}([.\[]|$)", key)]
         field = max(mine, key=len, default="")
