@@ -16,12 +16,7 @@ def write_sample(name: str, folder: Path) -> list[Path]:
 
     Raises `BatchsendError` if `name` is not a valid file name or a file already exists.
     """
-    stem = name.removesuffix(".toml")
-    if not re.fullmatch(r"[\w][\w .-]{0,99}", stem) or is_device(stem):
-        raise BatchsendError(
-            f'"{name[:100]}" is not a valid file name on every system. Use up to 100 letters, digits, "-", "_" and '
-            f"spaces."
-        )
+    stem = file_stem(name)
     samples = resources.files("batchsend.campaigns") / "sample_files"
     files = {
         folder / f"{stem}.toml": "campaign.toml",
@@ -42,6 +37,17 @@ def write_sample(name: str, folder: Path) -> list[Path]:
                 f"{file}: cannot be written ({error.strerror}). Choose another name or folder."
             ) from error
     return list(files)
+
+
+def file_stem(name: str) -> str:
+    """The name of a campaign's file without its ending. Raises `BatchsendError` if it is not valid everywhere."""
+    stem = name.removesuffix(".toml")
+    if not re.fullmatch(r"[\w][\w .-]{0,99}", stem) or is_device(stem):
+        raise BatchsendError(
+            f'"{name[:100]}" is not a valid file name on every system. Use up to 100 letters, digits, "-", "_" and '
+            f"spaces."
+        )
+    return stem
 
 
 def is_sample_list(path: Path) -> bool:

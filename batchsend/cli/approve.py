@@ -61,7 +61,9 @@ def approve(
         asked = request_to_answer(opened, plan)
         if reason is not None:
             refuse(opened, asked, this_person(), reason)
-            click.echo("Refused. It is not sent.")
+            click.echo(
+                "Refused. It is not sent." if asked.run_id is None else "Refused. What is left is not sent."
+            )
             return
         _approve(start, plan, opened, asked)
         click.echo(f"Approved. Another person can send them now: batchsend send {campaign}")

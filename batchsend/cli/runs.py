@@ -24,14 +24,15 @@ def stop(target: str, ledger: str | None) -> None:
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.handover import stop_handed_over
     from batchsend.runs.lookup import find_run, is_running
+    from batchsend.settings import os_user
 
     with find_run(target, ledger, open_ledger) as found:
         if is_running(found):
-            found.ledger.request_stop(found.run.id)
+            found.ledger.request_stop(found.run.id, os_user())
             click.echo(
                 f"Run {found.run.id} was asked to stop; texts in flight are finished and recorded first."
             )
-        elif stop_handed_over(found.ledger, found.run.id):
+        elif stop_handed_over(found.ledger, found.run.id, os_user()):
             click.echo(f"Run {found.run.id} was handed over to workers. They send nothing more of it.")
         else:
             click.echo(f"Run {found.run.id} is not running; nothing to stop.")

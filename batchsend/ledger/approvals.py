@@ -20,7 +20,7 @@ from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import Person
 from batchsend.ledger.runs import IN_VALUES
-from batchsend.ledger.schema import approvals, starts
+from batchsend.ledger.schema import approvals, runs, starts
 from batchsend.utils.timestamps import to_text
 
 
@@ -38,7 +38,8 @@ class Approval:
     """A request for approval and its answer. Times are UTC text.
 
     `settings`, `list_fingerprint`, `digest`: as in `planning.approval.PlanContent`; `run_id`: the run that it is for,
-    `None` as long as that has not begun; `needed_at`: when a start last needed it; `reason`: why it was refused.
+    `None` as long as that has not begun; `needed_at`: when a start last needed it before it was given; `reason`: why
+    it was refused.
     """
 
     id: int
@@ -128,7 +129,7 @@ def ask(ledger: Ledger, request: ApprovalRequest, person: Person, moment: dateti
 
 
 def note_need(ledger: Ledger, number: int, moment: datetime) -> None:
-    """Records that a start needed this approval and did not have it."""
+    """Records that a start needed this approval, which was not given then."""
     with ledger.write() as connection:
         connection.execute(
             update(approvals).where(approvals.c.id == number).values(needed_at=to_text(moment))
@@ -157,40 +158,52 @@ def decide(
         **({"reason": reason} if reason is not None else {}),
         **seen,
     }
-    return _change(ledger, request, answer)
+    return _change(ledger, request, moment, answer)
 
 
-def withdraw(ledger: Ledger, request: Approval) -> bool:
+def withdraw(ledger: Ledger, request: Approval, moment: datetime) -> bool:
     """Withdraws a request, and its approval. Returns `False` if another person answered it since it was read."""
-    return _change(ledger, request, {"state": ApprovalState.REPLACED})
+    return _change(ledger, request, moment, {"state": ApprovalState.REPLACED})
 
 
-def _change(ledger: Ledger, request: Approval, values: Mapping[str, Any]) -> bool:
-    unchanged = and_(
-        approvals.c.id == request.id,
-        approvals.c.state == request.state,
-        approvals.c.approved_at.is_not_distinct_from(request.approved_at),
-        approvals.c.refused_at.is_not_distinct_from(request.refused_at),
-    )
+def _unchanged(request: Approval) -> ColumnElement[bool]:
+    """The request as it was read: nobody answered it since, for the same texts or for fewer."""
+    names = ("id", "state", "digest", "approved_at", "refused_at")
+    return and_(*(approvals.c[name].is_not_distinct_from(getattr(request, name)) for name in names))
+
+
+def _change(ledger: Ledger, request: Approval, moment: datetime, values: Mapping[str, Any]) -> bool:
+    """Changes a request as it was read. If its approval ends by that, the run that is sent under it is stopped."""
     with ledger.write() as connection:
-        return connection.execute(update(approvals).where(unchanged).values(values)).rowcount == 1
+        changed = (
+            connection.execute(update(approvals).where(_unchanged(request)).values(values)).rowcount == 1
+        )
+        if changed and request.state is ApprovalState.APPROVED:
+            under_it = select(starts.c.run_id).where(
+                starts.c.approval_id == request.id, starts.c.ended_at.is_(None)
+            )
+            sent = update(runs).where(runs.c.id.in_(under_it))
+            connection.execute(sent.values(stop_requested_at=to_text(moment)))
+    return changed
 
 
-def use_approval(connection: Connection, number: int, run_id: int) -> None:
-    """Ties an approval to the run that begins or continues under it. Raises `GuardError` if it does not hold now."""
-    free = or_(approvals.c.run_id.is_(None), approvals.c.run_id == run_id)
-    holds = and_(approvals.c.id == number, approvals.c.state == ApprovalState.APPROVED, free)
+def use_approval(connection: Connection, approval: Approval, run_id: int) -> None:
+    """Ties an approval to the run that begins or continues under it.
+
+    Raises `GuardError` if it does not hold now, as it was read.
+    """
+    holds = and_(_unchanged(approval), or_(approvals.c.run_id.is_(None), approvals.c.run_id == run_id))
     if connection.execute(update(approvals).where(holds).values(run_id=run_id)).rowcount != 1:
         raise GuardError(
-            "The approval was taken back, or used for another run, at this moment. Nothing was sent. Run the same "
-            "command again: it says what is missing."
+            "The approval was taken back, changed or used for another run at this moment. Nothing was sent. Run the "
+            "same command again: it says what is missing."
         )
 
 
-def approvals_of(ledger: Ledger, runs: Sequence[int]) -> Mapping[int, list[Approval]]:
+def approvals_of(ledger: Ledger, run_ids: Sequence[int]) -> Mapping[int, list[Approval]]:
     """Run -> the approvals under which it was started, the first one first."""
     found: dict[int, list[Approval]] = {}
-    for chunk in in_chunks(runs, IN_VALUES):
+    for chunk in in_chunks(run_ids, IN_VALUES):
         used = select(starts.c.approval_id).where(
             starts.c.run_id.in_(chunk), starts.c.approval_id.is_not(None)
         )

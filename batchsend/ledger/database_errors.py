@@ -89,8 +89,16 @@ def is_passing(error: LedgerError) -> bool:
     return isinstance(cause, DBAPIError) and _advice(_PASSING, cause) is not None
 
 
+def is_refused_for_now(error: LedgerError) -> bool:
+    """Whether the server could be reached, but takes no connection at this moment."""
+    return isinstance(error.__cause__, DBAPIError) and _state(error.__cause__) in ("53300", "57P03")
+
+
 def retry(
-    action: Callable[[], T], give_up: Callable[[], bool] = lambda: False, seconds: float = RETRY_SECONDS
+    action: Callable[[], T],
+    give_up: Callable[[], bool] = lambda: False,
+    seconds: float = RETRY_SECONDS,
+    may_pass: Callable[[LedgerError], bool] = is_passing,
 ) -> T:
     """Calls `action` again while its error may pass, for `seconds` at most, unless it is to give up."""
     deadline = time.monotonic() + seconds
@@ -98,7 +106,7 @@ def retry(
         try:
             return action()
         except LedgerError as error:
-            if not is_passing(error) or give_up() or time.monotonic() > deadline:
+            if not may_pass(error) or give_up() or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_SECONDS)
 

@@ -31,6 +31,15 @@ REPLACED = and_(
 )
 #: The name of the customer's id in `Identity.key_columns`, under any header.
 CUSTOMER_COLUMN = "customer_uuid"
+#: What a run has of its last start only.
+_OF_LAST_START = (
+    "stop_requested_at",
+    "stop_requested_by",
+    "given_up_at",
+    "given_up_by",
+    "waits_until",
+    "waits_because",
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +78,17 @@ class NewRun:
 
 @dataclass(frozen=True)
 class RunRecord(NewRun):
-    """A run in the ledger. `created_at` is UTC text."""
+    """A run in the ledger. Times are UTC text; the others are as in the table `runs`."""
 
     id: int
     campaign_id: int
     created_at: str
+    stop_requested_at: str | None = None
+    stop_requested_by: str | None = None
+    given_up_at: str | None = None
+    given_up_by: str | None = None
+    waits_until: str | None = None
+    waits_because: str | None = None
 
 
 @dataclass(frozen=True)
@@ -213,20 +228,29 @@ class Ledger:
         with self.read() as connection:
             return dict(connection.execute(query).all())
 
-    def request_stop(self, run_id: int) -> None:
-        """Asks the processes that send this run to finish their requests in flight and end."""
+    def request_stop(self, run_id: int, by: str) -> None:
+        """Asks the processes that send this run to finish their requests in flight and end. `by`: who asks."""
         with self.write() as connection:
-            connection.execute(
-                update(runs).where(runs.c.id == run_id).values(stop_requested_at=to_text(now()))
-            )
+            _change_run(connection, run_id, stop_requested_at=to_text(now()), stop_requested_by=by)
 
-    def give_up(self, run_id: int, held: Held) -> int:
-        """Gives up a run's untried rows and returns how many. The caller must hold the campaign's lock."""
+    def give_up(self, run_id: int, held: Held, by: str) -> int:
+        """Gives up a run's untried rows for good, for `by`, and returns how many.
+
+        The caller must hold the campaign's lock.
+        """
         of_run = messages.c.run_id == run_id
         with self.write() as connection:
             held(connection)
             restore_opened(connection, of_run)
-            return _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
+            given_up = _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
+            if given_up:
+                _change_run(connection, run_id, given_up_at=to_text(now()), given_up_by=by)
+        return given_up
+
+    def note_wait(self, run_id: int, until: str, because: str) -> None:
+        """Records that the sending of a run waits by itself. `until`: UTC text; `because`: words for people."""
+        with self.write() as connection:
+            _change_run(connection, run_id, waits_until=until, waits_because=because)
 
     # The transactions of one start
 
@@ -335,17 +359,19 @@ def _insert_run(connection: Connection, campaign_id: int, run: NewRun) -> int:
 
 
 def _continue_run(connection: Connection, run_id: int, run: NewRun) -> None:
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(
-            stop_requested_at=None,
-            list_file=run.list_file,
-            list_saved_at=run.list_saved_at,
-            zone=run.zone,
-            about=json.dumps(dict(run.about)),
-        )
+    _change_run(
+        connection,
+        run_id,
+        **dict.fromkeys(_OF_LAST_START),
+        list_file=run.list_file,
+        list_saved_at=run.list_saved_at,
+        zone=run.zone,
+        about=json.dumps(dict(run.about)),
     )
+
+
+def _change_run(connection: Connection, run_id: int, **values: str | None) -> None:
+    connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
 
 def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> int:

@@ -17,6 +17,8 @@ from batchsend.ledger.schema import (
     SCHEMA_VERSION,
     approvals,
     campaigns,
+    dismissals,
+    dismissed_rows,
     handovers,
     leases,
     messages,
@@ -130,6 +132,14 @@ def _to_version_7(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE starts ADD COLUMN approval_id INTEGER"))
 
 
+def _to_version_8(connection: Connection) -> None:
+    """Adds dismissals, and what a run waits for and who stopped it. Neither is known of earlier runs."""
+    for table in (dismissals, dismissed_rows):
+        table.create(connection)
+    for name in ("stop_requested_by", "given_up_at", "given_up_by", "waits_until", "waits_because"):
+        connection.execute(text(f"ALTER TABLE runs ADD COLUMN {name} TEXT"))
+
+
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     from batchsend.messages.keys import key_of
 
@@ -168,4 +178,5 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     4: _to_version_5,
     5: _to_version_6,
     6: _to_version_7,
+    7: _to_version_8,
 }

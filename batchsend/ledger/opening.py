@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
-from batchsend.errors import BusyError, LedgerError
-from batchsend.ledger.database_errors import damaged
+from batchsend.errors import BusyError, LedgerError, StoppedError
+from batchsend.ledger.database_errors import damaged, is_refused_for_now, retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import check_place
 from batchsend.ledger.migrations import upgrade_tables
@@ -34,6 +34,8 @@ _CHECKED_SIZE = 256 * 1024 * 1024
 #: A process keeps at most so many connections to PostgreSQL for its transactions, and one more for its leases. A
 #: worker uses one for each run that it sends.
 _CONNECTIONS, _MORE_CONNECTIONS = 2, 20
+#: How long a start waits for a free connection.
+_WAIT_SECONDS = 60.0
 #: PostgreSQL's advisory lock for creating tables: "batchsend" on a phone's keys.
 _CREATION_LOCK = 228247363
 
@@ -45,6 +47,25 @@ def open_ledger(url: str, *, busy_timeout: float = _BUSY_TIMEOUT_SECONDS) -> Led
     also for a ledger of another version.
     """
     return _open_and(_create_or_check, url, busy_timeout)
+
+
+def open_when_free(url: str, on_wait: Callable[[float, str], object]) -> Ledger:
+    """As `open_ledger`, but waits for a database that is starting or has no free connection.
+
+    `on_wait` gets the longest time to wait, in seconds, and the reason. Raises `StoppedError` after that time.
+    """
+    try:
+        return open_ledger(url)
+    except LedgerError as error:
+        if not is_refused_for_now(error):
+            raise
+    on_wait(_WAIT_SECONDS, f"{ledger_name(url)}: the database is starting, or has no free connection")
+    try:
+        return retry(lambda: open_ledger(url), seconds=_WAIT_SECONDS, may_pass=is_refused_for_now)
+    except LedgerError as error:
+        if not is_refused_for_now(error):
+            raise
+        raise StoppedError(f"{error}\nIt was waited for; nothing was sent by this start.") from error
 
 
 def upgrade_ledger(url: str, locked: Callable[[Ledger], Locks] = nullcontext) -> tuple[Ledger, int]:

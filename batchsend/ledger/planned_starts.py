@@ -105,6 +105,12 @@ def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datet
     return from_text(max(since, handled or ""))
 
 
+def begin_anew(ledger: Ledger, who: Scheduled) -> None:
+    """Forgets since when the schedule exists: it begins when a scheduler next sees it."""
+    with ledger.write() as connection:
+        connection.execute(delete(schedules).where(_schedule_of(who)))
+
+
 def forget_future(ledger: Ledger, who: Scheduled, now: datetime, since: datetime) -> list[PlannedStart]:
     """Deletes planned starts after `now` and returns them. A schedule from after `now` begins at `since` instead."""
     future = and_(_of(who), planned_starts.c.planned_at > to_text(now))
@@ -190,15 +196,12 @@ def with_approval(ledger: Ledger, who: Scheduled, start: PlannedStart) -> Planne
     """The start, with the state of the approval for whose lack it was refused."""
     if start.exit_code != Exit.REFUSED:
         return start
+    # One that was given before the attempt did not help it, and was not noted.
     lacked = approvals.c.needed_at >= to_text(start.claimed_at)
-    # One that was given before the attempt did not help it.
-    given = and_(
-        approvals.c.state == ApprovalState.APPROVED, approvals.c.approved_at >= approvals.c.needed_at
-    )
     query = (
         select(approvals.c.state)
         .where(approvals.c.campaign == who.campaign, approvals.c.base_url == who.base_url)
-        .where(lacked, or_(approvals.c.state == ApprovalState.ASKED, given))
+        .where(lacked, approvals.c.state.in_([ApprovalState.ASKED, ApprovalState.APPROVED]))
         .order_by(approvals.c.id.desc())
         .limit(1)
     )

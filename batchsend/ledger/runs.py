@@ -47,6 +47,8 @@ class RunOverview:
     host: str
     ending: str | None
     list_file: str
+    given_up_at: str | None
+    given_up_by: str | None
     counts: Mapping[str, int]
 
 
@@ -215,6 +217,8 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
             starts.c.host,
             starts.c.ending,
             runs.c.list_file,
+            runs.c.given_up_at,
+            runs.c.given_up_by,
         )
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .join(starts, starts.c.run_id == runs.c.id)

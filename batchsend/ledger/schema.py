@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 metadata = MetaData()
 
@@ -55,7 +55,8 @@ campaigns = Table(
     UniqueConstraint("name", "base_url"),
 )
 
-#: The sending of one list by one campaign. `id` is the run's number.
+#: The sending of one list by one campaign. `id` is the run's number. While it waits by itself, `waits_until` is when
+#: it continues, and `waits_because` is why. A start that continues it clears all that stands here of the last one.
 runs = Table(
     "runs",
     metadata,
@@ -69,6 +70,11 @@ runs = Table(
     Column("about", Text, nullable=False),  # JSON object: facts about the campaign for the results' summary
     Column("created_at", Text, nullable=False),
     Column("stop_requested_at", Text),
+    Column("stop_requested_by", Text),
+    Column("given_up_at", Text),
+    Column("given_up_by", Text),
+    Column("waits_until", Text),
+    Column("waits_because", Text),
     Index("runs_by_campaign", "campaign_id"),
 )
 
@@ -262,6 +268,32 @@ approvals = Table(
     Column("refused_at", Text),
     Column("reason", Text),  # why it was refused
     Index("approvals_by_campaign", "campaign", "base_url"),
+)
+
+#: Outcomes that need no more attention, because a person has dealt with them: of all rows that had this status with
+#: these codes then. A dismissal that was taken back gets a date and is not deleted.
+dismissals = Table(
+    "dismissals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("codes", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("dismissed_by", Text, nullable=False),
+    Column("dismissed_at", Text, nullable=False),
+    Column("restored_by", Text),
+    Column("restored_at", Text),
+    Index("dismissals_by_run", "run_id"),
+)
+
+#: The rows of a dismissal. A row that is sent again has another `generation`, and needs attention again.
+dismissed_rows = Table(
+    "dismissed_rows",
+    metadata,
+    Column("dismissal_id", Integer, ForeignKey("dismissals.id"), primary_key=True, autoincrement=False),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),
 )
 
 

@@ -132,6 +132,14 @@ class CustomerList:
         self._snapshot.check()
         self._snapshot.check_content()
 
+    def blocks(self, only: slice = slice(None)) -> Iterator[RowBlock]:
+        """Yields the rows in order as they are stored, or only some blocks. Faster than `chunks`; checks nothing."""
+        return self._spool.blocks(only)
+
+    def chunk_of(self, blocks: Sequence[RowBlock]) -> Chunk:
+        """Returns the rows of some blocks. As in `chunks(())`, cells at their ends may be missing."""
+        return self._chunk(blocks, last_used=-1)
+
     def fingerprint(self) -> str:
         """A digest of the headers and rows as read. It does not depend on the file's format."""
         digest = hashlib.sha256(repr(self.headers).encode())

@@ -47,8 +47,8 @@ class Spool:
         except OSError as error:
             raise NoRoomError from error
 
-    def blocks(self) -> Iterator[RowBlock]:
-        """Yields all rows in order. Several readers may do so at the same time."""
-        for place, size in self._places:
+    def blocks(self, only: slice = slice(None)) -> Iterator[RowBlock]:
+        """Yields all rows in order, or only these blocks. Several readers may do so at the same time."""
+        for place, size in self._places[only]:
             self._file.seek(place)
             yield RowBlock(*marshal.loads(self._file.read(size)))  # noqa: S302 - written by this process

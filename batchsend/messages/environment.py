@@ -155,6 +155,8 @@ _TEXT_FILTERS: Mapping[str, Callable[..., str]] = {
     "trim": str.strip,
     "upper": str.upper,
 }
+#: The filters that return a blank cell unchanged and always print something for any other.
+PASS_ON_BLANKS = frozenset({*_TEXT_FILTERS, "title", "urlencode"})
 _BOUNDED_FILTERS: Mapping[str, Callable[..., Any]] = {
     "center": limits.center,
     "format": limits.format_percent,

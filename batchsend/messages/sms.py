@@ -62,6 +62,14 @@ def size_with_opt_out(body: str, opt_out_line: str | None) -> SmsSize:
     return size(body if opt_out_line is None else f"{body}\n{opt_out_line}")
 
 
+def room(size: SmsSize) -> int:
+    """How many units fit into this many segments; at least one segment's."""
+    single, part = (
+        (_GSM7_SINGLE, _GSM7_PART) if size.encoding is Encoding.GSM7 else (_UCS2_SINGLE, _UCS2_PART)
+    )
+    return single if size.segments <= 1 else size.segments * part
+
+
 def non_gsm7(text: str) -> tuple[str, ...]:
     """The distinct characters that make `text` UCS-2, in order of first appearance."""
     return tuple(dict.fromkeys(_not_gsm7.findall(text)))

@@ -141,7 +141,7 @@ class _FileCheck:
         self._check_look_alikes(tree)
         self._check_conditions(tree)
         self._check_columns_named_as_functions(tree)
-        known = _names_set(tree) | self.visit.inherited
+        known = names_set(tree) | self.visit.inherited
         undeclared = meta.find_undeclared_variables(tree)
         if ROW in undeclared:
             self._check_row(tree, known)
@@ -378,7 +378,7 @@ def _operands(node: nodes.Node) -> Iterator[nodes.Node]:
         yield node
 
 
-def _names_set(tree: nodes.Template) -> frozenset[str]:
+def names_set(tree: nodes.Template) -> frozenset[str]:
     """The names that the file sets anywhere."""
     names = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     names |= {node.name for node in tree.find_all(nodes.Macro)}

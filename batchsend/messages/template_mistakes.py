@@ -6,6 +6,7 @@ read, tries the usual corrections, and shows the first one that can be read.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ def reference_to(columns: ColumnIndex, index: int) -> str:
     header = columns.headers[index]
     name = variable_name(header)
     reachable = name.isidentifier() and len(columns.with_variable(name)) == 1 and name != ROW
-    return name if reachable else f'{ROW}["{header}"]'
+    return name if reachable else f"{ROW}[{json.dumps(header, ensure_ascii=False)}]"
 
 
 class Mistake(NamedTuple):
@@ -41,14 +42,14 @@ class Mistake(NamedTuple):
 def is_expression(source: str) -> bool:
     """Whether Jinja can read `source` as one expression."""
     try:
-        parser = Parser(_SYNTAX, source, state="variable")
+        parser = Parser(SYNTAX, source, state="variable")
         parser.parse_expression()
     except (TemplateSyntaxError, RecursionError):
         return False
     return parser.stream.eos
 
 
-_SYNTAX = Environment(loader=DictLoader({}))  # noqa: S701 - only parses
+SYNTAX = Environment(loader=DictLoader({}))  # noqa: S701 - only parses
 
 
 # Corrections are tried one after another, which takes long for long expressions and many tags.

@@ -188,8 +188,9 @@ OURS: Mapping[str, Advice] = {
     ),
     Code.FREQUENCY_CAP: Advice("This customer has recently had as many texts as the campaign allows."),
     Code.CLOSED: Advice(
-        "The campaign moved to another list before it was this row's turn.",
-        "Nothing, if the other list is the right one. Otherwise add this customer to it and send again.",
+        "Given up before it was this row's turn: the run was stopped for good, or the campaign moved to another "
+        "list.",
+        "Nothing, if that was intended. Otherwise send this row's list again, or add this customer to the other one.",
     ),
 }
 

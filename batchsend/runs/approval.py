@@ -45,14 +45,16 @@ def ask_for_approval(
 ) -> Approval:
     """Asks for an approval, unless someone did; returns the latest request that covers the plan."""
     if found.requests:
-        note_need(ledger, found.requests[0].id, now())
-        return found.requests[0]
+        latest = found.requests[0]
+        if latest.state is not ApprovalState.APPROVED:
+            note_need(ledger, latest.id, now())
+        return latest
     request = ApprovalRequest(campaign, base_url, list_file=list_file, **found.content.columns)
     return ask(ledger, request, person, now())
 
 
-def approved_by_another(ledger: Ledger, plan: Plan, *, ask_for_it: bool) -> int | None:
-    """The number of the approval under which this process may send the plan; `None` if it needs none.
+def approved_by_another(ledger: Ledger, plan: Plan, *, ask_for_it: bool) -> Approval | None:
+    """The approval under which this process may send the plan; `None` if it needs none.
 
     Raises `GuardError` if it needs one and has none. With `ask_for_it`, the approval is then asked for.
     """
@@ -61,7 +63,7 @@ def approved_by_another(ledger: Ledger, plan: Plan, *, ask_for_it: bool) -> int 
     sender = this_person()
     approval = plan.approval.approved_for(sender.os_user)
     if approval is not None:
-        return approval.id
+        return approval
     campaign, list_file = plan.request.campaign, plan.sources.customers.path
     if not ask_for_it:
         state = approval_words(plan.approval, sender.os_user, campaign.zone)
@@ -130,7 +132,7 @@ def refuse(ledger: Ledger, request: Approval, person: Person, reason: str) -> No
             "This request was refused, withdrawn or replaced by a later one already. Nothing was changed."
         )
     if is_same_person(request.asked_by, person.os_user):
-        _check_answer(ledger, request, withdraw(ledger, request))
+        _check_answer(ledger, request, withdraw(ledger, request, now()))
         return
     if not reason.strip():
         raise GuardError("Say why you refuse it, so that the person who asked knows what to change.")
@@ -163,13 +165,13 @@ def request_to_answer(ledger: Ledger, plan: Plan) -> Approval:
     )
 
 
-def under_approval(number: int | None, also: Also | None) -> Also | None:
+def under_approval(approval: Approval | None, also: Also | None) -> Also | None:
     """`also`, in a transaction that first makes sure that this approval still holds."""
-    if number is None:
+    if approval is None:
         return also
 
     def store(connection: Connection, run_id: int, start_id: int) -> None:
-        use_approval(connection, number, run_id)
+        use_approval(connection, approval, run_id)
         if also is not None:
             also(connection, run_id, start_id)
 

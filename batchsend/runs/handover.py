@@ -31,16 +31,17 @@ def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], 
     return partial(hand_over, settings=run_settings(plan))
 
 
-def stop_handed_over(ledger: Ledger, run_id: int) -> bool:
-    """Stops a run that workers send or could send later. Returns whether it is such a run."""
+def stop_handed_over(ledger: Ledger, run_id: int, by: str) -> bool:
+    """Stops a run that workers send or could send later, for `by`. Returns whether it is such a run."""
     if ledger.file is not None:
         return False
 
-    from batchsend.sending.cluster.open_runs import end_runs, open_run
+    from batchsend.ledger.schema import handovers
+    from batchsend.sending.cluster.open_runs import end_runs, open_run_ids
 
-    if open_run(ledger, run_id) is None:
+    if not open_run_ids(ledger, handovers.c.run_id == run_id):
         return False
-    ledger.request_stop(run_id)
+    ledger.request_stop(run_id, by)
     end_runs(ledger)
     return True
 

@@ -120,6 +120,9 @@ class RunState(NamedTuple):
 
 def state_of(ledger: Ledger, run: RunOverview) -> RunState:
     """What a run does now, or how it ended."""
+    if run.given_up_at:
+        moment = run.given_up_at[:16].replace("T", " ")
+        return RunState(False, f"stopped for good by {run.given_up_by}, {moment} UTC")
     if run.ending:
         return RunState(False, f"ended: {run.ending}")
     locked = campaign_is_locked(ledger, run.campaign, run.base_url)

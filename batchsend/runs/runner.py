@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batchsend.errors import BatchsendError, LedgerError, ResultsError, StoppedError, system_sentence
 from batchsend.exits import Exit, exit_of_rows
+from batchsend.ledger.approvals import Approval
 from batchsend.ledger.database_errors import is_passing, retry
 from batchsend.ledger.ledger import Held, Ledger, StoredPlan
-from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.runs import CodeCount, code_counts, last_start, shared_state
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
@@ -120,7 +121,7 @@ def send(
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
     check_target(start, request.campaign, 0)
-    with ExitStack() as to_the_end, closing(open_ledger(start.ledger_url)) as ledger:
+    with ExitStack() as to_the_end, closing(open_when_free(start.ledger_url, told_to(listener))) as ledger:
         if start.options.detach:
             check_detachable(ledger)
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url) as held:
@@ -162,7 +163,7 @@ def told_to(listener: Listener) -> OnWait:
     return lambda seconds, reason: listener(Pause(seconds, reason))
 
 
-def _store(start: Start, plan: Plan, ledger: Ledger, held: Held, approval: int | None) -> _Run:
+def _store(start: Start, plan: Plan, ledger: Ledger, held: Held, approval: Approval | None) -> _Run:
     before = last_start(ledger, plan.identity)
     try:
         stored = ledger.store_plan(
@@ -171,7 +172,7 @@ def _store(start: Start, plan: Plan, ledger: Ledger, held: Held, approval: int |
             campaign_id=plan.known.id if plan.known else None,
             run_id=plan.run.id if plan.run else None,
             run=plan.new_run(),
-            start=start_record(plan, approval),
+            start=start_record(plan, approval.id if approval is not None else None),
             held=held,
             also=under_approval(approval, handover_of(ledger, plan)),
         )

@@ -109,6 +109,7 @@ class SendLoop:
         if left > 0:
             until = for_people(opening, zone_with_newest_rules(hours.fallback))
             self._listener(Pause(left, f"quiet hours until {until}"))
+            await asyncio.to_thread(self._outbox.note_pause, left, "quiet hours")
         while (left := (opening - now()).total_seconds()) > 0:
             if now() < checked_at - _SET_BACK:
                 return None

@@ -13,17 +13,14 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, exists, inspect, select, text
 
 from batchsend.errors import BusyError, LedgerError
+from batchsend.ledger.database_errors import RETRY_SECONDS, is_refused_for_now, retry
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.schema import SERVER_CLOCK, campaigns, leases
-
-if TYPE_CHECKING:
-    from batchsend.sending.cluster.leases import Lease
 
 
 @contextmanager
@@ -157,6 +154,7 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
             return live_leases(connection, leases.c.lock_name == lock_name)
 
     def check(connection: Connection) -> None:
+        assert lease is not None  # noqa: S101 - else this is not called
         if not lease.is_held_in(connection):
             raise _lost(name)
 
@@ -165,10 +163,12 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
     holder = Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False)
     # The lock of scheduled starts outlives the ledger that it was taken with, and so does the keeper.
     keeper = LeaseKeeper.of(ledger)
-    taken = keeper.take(holder, lock_name=lock_name)
-    if taken is None:
+    seconds = RETRY_SECONDS if wait else 0
+    lease = retry(
+        lambda: keeper.take(holder, lock_name=lock_name), seconds=seconds, may_pass=is_refused_for_now
+    )
+    if lease is None:
         raise BusyError.sending(name)
-    lease: Lease = taken
     try:
         yield check
     finally:

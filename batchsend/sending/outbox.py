@@ -13,11 +13,14 @@ the plan was made, and their rows become `skipped`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
 
+from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.ledger import Ledger, restore_opened
 from batchsend.ledger.optouts import RunOptOuts, add_opted_out, may_name
@@ -204,6 +207,8 @@ class MessageStore(Protocol):
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]: ...
     def take_skipped(self) -> list[Outcome]: ...
     def release(self, claimed: Sequence[Claimed], code: Code = ...) -> None: ...
+    def note_pause(self, seconds: float, because: str) -> None: ...
+
     def stop_requested(self) -> bool: ...
 
 
@@ -357,9 +362,16 @@ class Outbox:
             QUIET_ROW,
             func.coalesce(messages.c.clock, "").in_(clocks),
         )
-        with self._ledger.write() as connection:
-            connection.execute(update(messages).where(*ended).values(codes=Code.STOPPED))
+        if clocks:
+            with self._ledger.write() as connection:
+                connection.execute(update(messages).where(*ended).values(codes=Code.STOPPED))
         self._after = 0
+
+    def note_pause(self, seconds: float, because: str) -> None:
+        """Records a pause for those who watch the run. Nothing else depends on it, so errors are ignored."""
+        until = to_text(now() + timedelta(seconds=seconds))
+        with suppress(LedgerError):
+            self._ledger.note_wait(self._run_id, until, because)
 
     def stop_requested(self) -> bool:
         """Whether this run is to stop."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
+from batchsend.errors import LedgerError
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import SendingAttributes, attributes_of
 from batchsend.settings import Credentials
@@ -52,6 +53,11 @@ class RunSettings:
             wait=wait,
         )
 
+    @property
+    def awaited_hours(self) -> Hours | None:
+        """The quiet hours whose end is waited for."""
+        return self.hours if self.wait else None
+
     def may_send(self, clock: str) -> bool:
         """Whether a request to a recipient with this clock may begin now."""
         return self.hours is None or self.hours.allows(now(), clock)
@@ -78,7 +84,16 @@ class RunSettings:
 
     @classmethod
     def from_json(cls, text: str) -> RunSettings:
-        fields: dict[str, Any] = json.loads(text)
+        """Raises `LedgerError` for the settings of another version of batchsend."""
+        try:
+            return cls._of_fields(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            raise LedgerError(
+                "Another version of batchsend planned this run. Install that version here too, or run `send` again."
+            ) from error
+
+    @classmethod
+    def _of_fields(cls, fields: dict[str, Any]) -> RunSettings:
         hours = fields["hours"]
         if hours is not None:
             hours = Hours(

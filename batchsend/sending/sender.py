@@ -153,7 +153,7 @@ class Sender:
         while True:
             if self._crash is not None:
                 raise self._crash
-            self._report()
+            await self._report()
             await self._release_quiet()
             if await self._exchange():
                 continue
@@ -162,15 +162,17 @@ class Sender:
                 await self._release_ready()
                 continue
             if self._finished():
-                self._report()
+                await self._report()
                 return
             await self._changed.wait()
             self._changed.clear()
 
-    def _report(self) -> None:
+    async def _report(self) -> None:
         """Reports pauses, and rows that were skipped because their people have opted out."""
         while self._pauses:
-            self._listener(self._pauses.pop(0))
+            pause = self._pauses.pop(0)
+            self._listener(pause)
+            await self._in_thread(self._store.note_pause, pause.seconds, pause.reason)
         for outcome in self._store.take_skipped():
             self._listener(outcome)
 

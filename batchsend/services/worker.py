@@ -16,13 +16,14 @@ from batchsend.errors import BatchsendError, LedgerError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.postgres import most_runs
 from batchsend.planning.suppression import Suppression, WatchedSuppression
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
+from batchsend.utils.wording import duration
 
 if TYPE_CHECKING:
     from batchsend.sending.cluster.queue import WorkerOptions
@@ -52,7 +53,11 @@ def serve(
             "Workers need a ledger on PostgreSQL, which other computers can reach too. Set --ledger or "
             "BATCHSEND_LEDGER to its URL: postgresql://user@host/database"
         )
-    with closing(open_ledger(url)) as ledger:
+
+    def waits(seconds: float, reason: str) -> None:
+        say(f"Waiting {duration(seconds)} at most: {reason}.")
+
+    with closing(open_when_free(url, waits)) as ledger:
         create_queue(ledger)
         runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from os.path import relpath
+from pathlib import Path, PurePath
+from typing import TypeVar
 from urllib.parse import quote
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.file import load_campaign
+from batchsend.campaigns.file import load_campaign, parse_campaign
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import files_named_in, inputs_of, is_same
 from batchsend.settings import load_settings
 from batchsend.utils.protected_files import OUTSIDE, is_in
 
+F = TypeVar("F", bound="CampaignFile")
+
 #: The names of the folders that have campaigns, in a page's address: the folder itself and its `campaigns`.
 HERE, CAMPAIGNS = "here", "campaigns"
+#: The name of their folders with archived campaigns.
+ARCHIVE = "archive"
 #: Every campaign file has one of these keys; other programs' TOML files do not.
 _CAMPAIGN_KEY = re.compile(
     rb"^\s*(\[\s*)?(list|template|template_by|department_uuid|user_uuid)\s*[=\].]", re.MULTILINE
@@ -57,6 +64,25 @@ class Uses:
     otherwise: tuple[CampaignFile, ...]
 
 
+class ArchivedFile(CampaignFile):
+    """A campaign file in the archive. `home`: where it was, and where its relative paths begin."""
+
+    @property
+    def home(self) -> Path:
+        return self.path.parent.parent / self.path.name
+
+    @property
+    def url(self) -> str:
+        return f"/archive/{self.folder}/{quote(self.stem, safe='')}"
+
+    def load(self) -> Campaign:
+        """Reads and checks the file as if it was back. Raises `BatchsendError`."""
+        try:
+            return parse_campaign(self.home, self.path.read_bytes())
+        except OSError as error:
+            raise BatchsendError(f"{self.path.name} cannot be read ({error.strerror}).") from error
+
+
 @dataclass(frozen=True)
 class WebFolder:
     """The folder of a server.
@@ -81,13 +107,17 @@ class WebFolder:
 
     def campaigns(self) -> list[CampaignFile]:
         """Returns the campaign files of the folder and of its subfolder `campaigns`, by name."""
-        found = [
-            CampaignFile(path, name)
-            for name, folder in ((HERE, self.root), (CAMPAIGNS, self.root / CAMPAIGNS))
-            for path in folder.glob("*.toml")
-            if not path.name.startswith(".") and _is_campaign(path)
-        ]
-        return sorted(found, key=lambda file: (file.stem.casefold(), file.folder))
+        return sorted(self._files(CampaignFile, "."), key=_by_name)
+
+    def archived(self) -> list[ArchivedFile]:
+        """Returns the campaigns in the archive, by name."""
+        return sorted(self._files(ArchivedFile, ARCHIVE), key=_by_name)
+
+    def _files(self, kind: type[F], below: str) -> Iterator[F]:
+        for name, folder in ((HERE, self.root), (CAMPAIGNS, self.root / CAMPAIGNS)):
+            for path in (folder / below).glob("*.toml"):
+                if not path.name.startswith(".") and _is_campaign(path):
+                    yield kind(path, name)
 
     def campaign(self, folder: str, stem: str) -> CampaignFile:
         """Returns one of the campaign files, so an address never becomes a path. Raises `NotFoundError`."""
@@ -108,6 +138,13 @@ class WebFolder:
                 as_text.append(file)
         return Uses(tuple(as_text), tuple(otherwise))
 
+    def archived_campaign(self, folder: str, stem: str) -> ArchivedFile:
+        """Returns one of the campaigns in the archive. Raises `NotFoundError`."""
+        for file in self.archived():
+            if (file.folder, file.stem) == (folder, stem):
+                return file
+        raise NotFoundError(f'There is no campaign "{stem}" in the archive. It may have been brought back.')
+
     def check(self, campaign: Campaign) -> None:
         """Raises `BatchsendError` if the campaign reads files that the console may not show.
 
@@ -120,15 +157,20 @@ class WebFolder:
             inside = whole.is_relative_to(root)
             if inside and any(part.startswith(".") for part in whole.relative_to(root).parts):
                 raise BatchsendError(
-                    f"{file}: this file is hidden, and hidden files are not shown here. Name another file."
+                    f"{file.name}: this file is hidden, and hidden files are not shown here. Name another file."
                 )
             if readable is not None and not is_in(whole, readable):
-                raise BatchsendError(f"{file}: {OUTSIDE}.")
+                raise BatchsendError(f"{file.name}: {OUTSIDE}.")
 
     @property
     def only_below(self) -> Path | None:
         """The only folder in which jobs may read files, see `readable_below`; `None`: no limit."""
         return self.root if self.shared else None
+
+
+def relative(path: Path, file: CampaignFile) -> str:
+    """Returns a path as a campaign file writes it."""
+    return PurePath(relpath(path, file.path.parent)).as_posix()
 
 
 def readable_below(root: Path) -> tuple[Path, ...]:
@@ -156,6 +198,10 @@ def _reads_rows_from(file: CampaignFile, path: Path) -> bool:
     return fnmatchcase(str(path), pattern) or any(
         is_same(path, one) for one in (campaign.list, *campaign.recipients.suppress)
     )
+
+
+def _by_name(file: CampaignFile) -> tuple[str, str]:
+    return file.stem.casefold(), file.folder
 
 
 def _is_campaign(path: Path) -> bool:

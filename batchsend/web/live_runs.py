@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from batchsend.ledger.dismissals import Dismissal, dismissals_of
 from batchsend.ledger.runs import CodeCount, code_counts
 from batchsend.reports.pages.charts import Share, shares, shares_of_all
 from batchsend.reports.run_results import STATUS_WORDS
 from batchsend.statuses import IN_FLIGHT, Code, Status, Tally
 from batchsend.utils.wording import duration
 from batchsend.web.queries import ActiveRuns, RunRef, existing_ledger, tried
+from batchsend.web.run_state import RunState, read_state
 
 #: Seconds between two reads of the ledger.
 _EVERY = 1.0
@@ -50,20 +52,37 @@ _OUTCOMES: Mapping[str, str] = {
 class RunSnapshot:
     """A run at one moment.
 
-    `chart`: its rows by outcome; `codes`: its rows by status and codes. `tried`: texts for which a request was made;
+    `sending`: a process sends it. `chart`: its rows by outcome; `codes`: its rows by status and codes; `dismissals`:
+    those of its rows. `tried`: texts for which a request was made;
     `to_send`: texts that wait for their turn. `rate`: texts a second in the last seconds. `left`: the time left, in
     words.
     """
 
+    state: RunState
     tally: Tally
     chart: list[Share]
     codes: Sequence[CodeCount]
+    dismissals: Sequence[Dismissal]
     sending: bool
     tried: int
     to_send: int
     in_flight: int
     rate: float
     left: str
+
+    @property
+    def dismissed(self) -> int:
+        return sum(one.rows for one in self.dismissals)
+
+    @property
+    def attention(self) -> int:
+        """How many rows need attention and were not dismissed."""
+        return self.tally.needs_you - self.dismissed
+
+    @property
+    def given_up(self) -> int:
+        """How many rows were given up."""
+        return sum(one.rows for one in self.codes if one.codes == Code.CLOSED)
 
 
 @dataclass
@@ -75,9 +94,10 @@ class _Cached:
 
 
 class Snapshots:
-    """The latest snapshot of each run that is watched."""
+    """The latest snapshot of each run that is watched. `giving_up`: addresses of runs that are being given up."""
 
     def __init__(self, active: ActiveRuns) -> None:
+        self.giving_up: set[str] = set()
         self._active = active
         self._cached: dict[tuple[str, int], _Cached] = {}
 
@@ -87,7 +107,9 @@ class Snapshots:
         async with cached.lock:
             if cached.snapshot is None or time.monotonic() >= cached.next_at:
                 began = time.monotonic()
-                cached.snapshot = await asyncio.to_thread(_read, run, self._active, cached.tried)
+                cached.snapshot = await asyncio.to_thread(
+                    _read, run, self._active, cached.tried, giving_up=run.url in self.giving_up
+                )
                 took = time.monotonic() - began
                 cached.next_at = time.monotonic() + max(_EVERY * 0.8, took * _PAUSE_PER_READ)
             return cached.snapshot
@@ -106,23 +128,29 @@ class Snapshots:
         return self._cached.setdefault(key, _Cached())
 
 
-def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> RunSnapshot:
+def _read(
+    run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]], *, giving_up: bool
+) -> RunSnapshot:
     with existing_ledger(run.folder, run.campaign) as found:
         # Before the counts: they then include the last texts of a run that ends in between.
         sending = active.is_sending(found, found.run(run.number))
         codes = code_counts(found.ledger, run.number)
-    counts = _by_status(codes)
-    to_send = sum(one.rows for one in codes if one[:2] == (Status.PENDING, Code.STOPPED))
+        counts = by_status(codes)
+        to_send = sendable(codes)
+        dismissals = dismissals_of(found.ledger, [run.number])
+        record, waits = found.run(run.number), counts[Status.PENDING]
+        state = read_state(found.ledger, record, waits, to_send, sending=sending, giving_up=giving_up)
     done = tried(counts)
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)
     left = f"{duration(to_send / rate)} left" if rate > 0 and to_send else ""
     tally = Tally.of(counts, sending=sending)
     chart = chart_of(counts, sending=sending)
-    return RunSnapshot(tally, chart, codes, sending, done, to_send, in_flight, rate, left)
+    return RunSnapshot(state, tally, chart, codes, dismissals, sending, done, to_send, in_flight, rate, left)
 
 
-def _by_status(codes: Sequence[CodeCount]) -> Counter[str]:
+def by_status(codes: Sequence[CodeCount]) -> Counter[str]:
+    """Status -> rows."""
     counts: Counter[str] = Counter()
     for status, _, rows in codes:
         counts[status] += rows
@@ -141,12 +169,18 @@ def _rate(before: deque[tuple[float, int]], done: int) -> float:
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 
 
-def bar_of(tally: Tally) -> list[Share]:
+def sendable(codes: Sequence[CodeCount]) -> int:
+    """How many texts could be sent now: they wait for nothing but their turn."""
+    return sum(one.rows for one in codes if one[:2] == (Status.PENDING, Code.STOPPED))
+
+
+def bar_of(tally: Tally, dismissed: int) -> list[Share]:
     """The shares of a run's rows, for the bar. The words also fit while the run is being sent."""
     return shares(
         ("ready", "accepted by myKaarma", tally.taken),
         ("out", "skipped", tally.left_out),
-        ("attention", "need attention", tally.needs_you),
+        ("attention", "need attention", tally.needs_you - dismissed),
+        ("out", "dismissed", dismissed),
         ("wait", "waiting", tally.waits),
     )
 

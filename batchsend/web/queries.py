@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval, open_request
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
 from batchsend.ledger.location import resolve_ledger_url
@@ -22,6 +24,7 @@ from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.settings import load_settings
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, TAKEN, Code, Status
+from batchsend.utils.files import current_folder
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 
 #: Rows of one page of a table.
@@ -56,10 +59,14 @@ class RunRef:
 
 @dataclass(frozen=True)
 class CampaignLedger:
-    """A campaign's ledger, open for reading. `record` is `None` if the ledger has no such campaign."""
+    """A campaign's ledger, open for reading. `record` is `None` if the ledger has no such campaign.
+
+    `base_url`: the API that the campaign is sent to.
+    """
 
     ledger: Ledger
     record: CampaignRecord | None
+    base_url: str
 
     def run(self, number: int) -> RunRecord:
         """Returns a run of this campaign. Raises `NotFoundError`."""
@@ -76,27 +83,64 @@ class CampaignLedger:
 def ledgers_of(folder: WebFolder) -> set[str]:
     """Returns the URLs of the ledgers of the folder's campaigns, or of its first one. Raises `BatchsendError`."""
     urls = set()
-    for directory in {file.path.parent for file in folder.campaigns()} or {folder.new_folder}:
+    archived = (file.home for file in folder.archived())
+    files = (*(file.path for file in folder.campaigns()), *archived)
+    for directory in {path.parent for path in files} or {folder.new_folder}:
         settings = load_settings(directory, folder.root, os.environ)
         urls.add(resolve_ledger_url(folder.ledger, settings, directory))
     return urls
 
 
+class OpenLedgers:
+    """The ledgers of a folder's campaigns, each opened once, for reading, until all are closed."""
+
+    def __init__(self, folder: WebFolder) -> None:
+        self._folder = folder
+        self._places: dict[Path, tuple[str, str]] = {}
+        self._opened: dict[str, Ledger | BatchsendError | None] = {}
+
+    def of(self, campaign: Campaign) -> CampaignLedger | None:
+        """Returns the campaign's ledger; `None` if there is none yet. Raises `BatchsendError`."""
+        url, base_url = self._place(campaign.directory)
+        if url not in self._opened:
+            self._opened[url] = self._open(url)
+        ledger = self._opened[url]
+        if isinstance(ledger, BatchsendError):
+            raise ledger
+        if ledger is None:
+            return None
+        record = ledger.campaign(campaign.name, base_url)
+        if record is None and campaign.formerly is not None:
+            record = ledger.campaign(campaign.formerly, base_url)
+        return CampaignLedger(ledger, record, base_url)
+
+    def close(self) -> None:
+        for ledger in self._opened.values():
+            if isinstance(ledger, Ledger):
+                ledger.close()
+
+    def _place(self, directory: Path) -> tuple[str, str]:
+        """Returns the URLs of the ledger and of the API for the campaigns of a directory."""
+        if directory not in self._places:
+            settings = load_settings(directory, current_folder(directory), os.environ)
+            url = resolve_ledger_url(self._folder.ledger, settings, directory)
+            self._places[directory] = url, settings.base_url
+        return self._places[directory]
+
+    @staticmethod
+    def _open(url: str) -> Ledger | BatchsendError | None:
+        # An error is kept: a server that does not answer would hold up the page once for each campaign.
+        try:
+            return open_for_reading(url)
+        except BatchsendError as error:
+            return error
+
+
 @contextmanager
 def campaign_ledger(folder: WebFolder, campaign: Campaign) -> Iterator[CampaignLedger | None]:
     """Opens the campaign's ledger for reading; `None` if there is no ledger yet. Raises `BatchsendError`."""
-    start = prepare(campaign, ledger=folder.ledger)
-    ledger = open_for_reading(start.ledger_url)
-    if ledger is None:
-        yield None
-        return
-    try:
-        record = ledger.campaign(campaign.name, start.settings.base_url)
-        if record is None and campaign.formerly is not None:
-            record = ledger.campaign(campaign.formerly, start.settings.base_url)
-        yield CampaignLedger(ledger, record)
-    finally:
-        ledger.close()
+    with closing(OpenLedgers(folder)) as ledgers:
+        yield ledgers.of(campaign)
 
 
 @contextmanager
@@ -108,21 +152,19 @@ def existing_ledger(folder: WebFolder, campaign: Campaign) -> Iterator[CampaignL
         yield found
 
 
-def open_approval(folder: WebFolder, campaign: Campaign) -> Approval | None:
+def open_approval(found: CampaignLedger | None, campaign: Campaign) -> Approval | None:
     """Returns the campaign's request for approval that waits for an answer. Raises `BatchsendError`."""
-    if not campaign.guards.approval:
+    if found is None or not campaign.guards.approval:
         return None
-    start = prepare(campaign, ledger=folder.ledger)
-    with campaign_ledger(folder, campaign) as found:
-        return None if found is None else open_request(found.ledger, campaign.name, start.settings.base_url)
+    return open_request(found.ledger, campaign.name, found.base_url)
 
 
-def request_stop(run: RunRef) -> None:
-    """Asks a running run to finish the texts under way and stop. Raises `BatchsendError`."""
-    start = prepare(run.campaign, ledger=run.folder.ledger)
-    ledger = open_ledger(start.ledger_url)
+@contextmanager
+def ledger_to_change(run: RunRef) -> Iterator[Ledger]:
+    """Opens the ledger of a run for a change. Raises `BatchsendError`."""
+    ledger = open_ledger(prepare(run.campaign, ledger=run.folder.ledger).ledger_url)
     try:
-        ledger.request_stop(run.number)
+        yield ledger
     finally:
         ledger.close()
 

@@ -47,9 +47,11 @@ from batchsend.web.views import (
     approval,
     campaign_file,
     campaigns,
+    dismissals,
     editing,
     list_upload,
     login,
+    manage,
     opt_outs,
     run_actions,
     sender_step,
@@ -72,8 +74,9 @@ _THREADS = 32
 _LARGEST_FORM = 4_000_000
 #: The file that sends the browser to the link.
 _OPENER = "open.html"
-#: The addresses of a campaign, a check, its tests, a request for approval, and a run.
+#: The addresses of a campaign, an archived one, a check, its tests, a request for approval, and a run.
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
+ARCHIVED = manage.ARCHIVE + "/{folder:here|campaigns}/{stem}"
 CHECK = CAMPAIGN + "/check/{check}"
 TESTS = f"(?:{checking.TRIAL}|{checking.REHEARSAL})-[A-Za-z0-9_-]+"
 APPROVAL = CAMPAIGN + r"/approval/{approval:\d{1,9}}"
@@ -219,6 +222,15 @@ def _routes() -> list[web.RouteDef]:
             for step in ALL_STEPS
             for part in step.pages
         ),
+        web.get(f"{CAMPAIGN}/duplicate", manage.show_duplicate),
+        web.post(f"{CAMPAIGN}/duplicate", manage.make_duplicate),
+        web.get(f"{CAMPAIGN}/rename", manage.show_rename),
+        web.post(f"{CAMPAIGN}/rename", manage.save_name),
+        web.get(f"{CAMPAIGN}/archive", manage.show_archiving),
+        web.post(f"{CAMPAIGN}/archive", manage.put_away),
+        web.get(manage.ARCHIVE, manage.show_archive),
+        web.get(ARCHIVED, manage.show_return),
+        web.post(ARCHIVED, manage.put_back),
         web.get(f"{CAMPAIGN}/file", campaign_file.show),
         web.post(f"{CAMPAIGN}/file", campaign_file.save_file),
         web.post(f"{CAMPAIGN}/file/try", campaign_file.try_file),
@@ -238,6 +250,9 @@ def _routes() -> list[web.RouteDef]:
         web.post(f"{APPROVAL}/refuse", approval.refuse),
         web.get(RUN, run_page.show),
         web.get(f"{RUN}/events", run_page.events),
+        web.get(f"{RUN}/dismiss", dismissals.ask),
+        web.post(f"{RUN}/dismiss", dismissals.dismiss_rows),
+        web.post(f"{RUN}/restore", dismissals.restore_rows),
         web.post(f"{RUN}/pause", run_actions.pause),
         web.post(f"{RUN}/stop", run_actions.stop),
         web.get(f"{RUN}/workbook", run_actions.workbook),

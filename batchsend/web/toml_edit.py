@@ -10,10 +10,13 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AbstractTable, Array, Item, Table, Whitespace
 
+from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError
 
 #: The parts of a dotted key -> the new value; `None` removes the key.
 Changes = Mapping[tuple[str, ...], Any]
+#: Forgets what was chosen about how the list is read.
+READ_AS_USUAL: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
 
 
 def edited(content: bytes, changes: Changes) -> bytes:

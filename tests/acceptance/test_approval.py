@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
@@ -22,6 +23,7 @@ from batchsend.planning.plan import make_plan
 from batchsend.runs import api, runner
 from batchsend.runs.approval import approve, refuse, request_to_answer
 from batchsend.runs.start import StartOptions, plan_request
+from batchsend.sending.cluster.open_runs import open_run
 
 GUARD = "[guards]\napproval = true\n"
 
@@ -239,6 +241,10 @@ def test_a_run_is_handed_over_to_workers_only_if_it_is_approved(
     assert office.by("dana").approve().code == 0
     assert office.by("ann").send("--detach").code == 0
     assert "approved by dana" in office.run("runs").out
+    # Workers that come later do not send it without the approval.
+    assert office.by("dana").run("approve", "campaign.toml", "--refuse", "wrong month").code == 0
+    with closing(open_ledger(postgres_url)) as ledger:
+        assert open_run(ledger, 1) is None
     assert not sandbox.requests()
 
 
@@ -378,10 +384,55 @@ def test_an_approval_taken_back_at_the_last_moment_sends_nothing(
         ledger.close()
         return True
 
-    with pytest.raises(GuardError, match="taken back, or used for another run, at this moment"):
+    with pytest.raises(GuardError, match="taken back, changed or used for another run at this moment"):
         runner.send(start, confirm=take_back, listener=lambda _event: None)
     assert not sandbox.requests()
     assert "Nothing has been sent yet." in office.run("runs").out
+
+
+def test_an_approval_of_fewer_texts_at_the_last_moment_is_not_one_of_all(
+    in_process: Office, sandbox: Sandbox
+) -> None:
+    office = in_process
+    assert office.send().code == 2
+    assert office.by("dana").approve().code == 0
+    start = api.prepare(api.load_campaign(office.folder / "campaign.toml"), StartOptions())
+
+    def approve_fewer(_plan: object) -> bool:
+        dana = Person("dana", "front-desk")
+        with closing(open_ledger(office.ledger)) as ledger:
+            refuse(ledger, office.requests()[0], dana, "one customer complained")
+            assert office.run("optouts", "add", "--customer", "customer-0", "--reason", "called").code == 0
+            with make_plan(plan_request(start, lambda *_: None), ledger) as plan:
+                assert plan.approval is not None
+                assert plan.approval.content.texts == 2
+                approve(ledger, request_to_answer(ledger, plan), plan.approval.content, dana)
+        return True
+
+    with pytest.raises(GuardError, match="taken back, changed or used"):
+        runner.send(start, confirm=approve_fewer, listener=lambda _event: None)
+    assert not sandbox.requests()
+    assert office.by("ann").send().code == 0
+    assert sandbox.texts() == {"customer-1": 1, "customer-2": 1}
+
+
+@pytest.mark.system
+def test_taking_an_approval_back_stops_what_is_sent_under_it(any_office: Office, sandbox: Sandbox) -> None:
+    office = any_office
+    office.write(customers(60), campaign=f"{GUARD}[sending]\nrate = 10\nconcurrency = 2")
+    assert office.send().code == 2
+    assert office.by("dana").approve(answer="60").code == 0
+    process = office.by("ann").start("send", "campaign.toml", "--yes")
+    sandbox.wait_for(3)
+    refused = office.by("dana").run("approve", "campaign.toml", "--refuse", "wrong month")
+    assert refused.out == "Refused. What is left is not sent.\n", refused.err
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert len(sandbox.texts()) < 60
+    assert office.by("ann").send().code == 2
+    assert office.by("dana").approve(answer=str(60 - len(sandbox.texts()))).code == 0
+    assert office.by("ann").send().code == 0
+    assert sandbox.texts() == {f"customer-{n}": 1 for n in range(60)}
 
 
 def test_of_two_answers_at_once_one_counts(in_process: Office) -> None:

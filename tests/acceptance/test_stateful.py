@@ -289,7 +289,7 @@ class Sending(RuleBasedStateMachine):
     @rule()
     def ask_it_to_stop(self) -> None:
         assert self.active is not None
-        self.ledger.request_stop(self.active.number)
+        self.ledger.request_stop(self.active.number, "ann")
         assert self.active.outboxes["one"].stop_requested()
 
     # Sending

@@ -26,7 +26,7 @@ from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 
 SCHEMAS = Path(__file__).with_name("schemas")
 #: What SQLite and PostgreSQL call differently.
-POSTGRESQL_TYPES = {" id INTEGER": " id SERIAL", "DOUBLE": "DOUBLE PRECISION"}
+POSTGRESQL_TYPES = {" id INTEGER": " id SERIAL", "DOUBLE": "DOUBLE PRECISION", "BLOB": "BYTEA"}
 #: Columns that versions 3 and 6 dropped.
 DROPPED = {
     "campaigns": {"created_at"},
@@ -36,8 +36,14 @@ DROPPED = {
     "planned_starts": {"host", "process"},
 }
 
-#: Takes from a ledger what versions 5 to 7 changed; version 6 makes the leases anew.
+#: Columns that version 8 added.
+ADDED_TO_RUNS = ("stop_requested_by", "given_up_at", "given_up_by", "waits_until", "waits_because")
+
+#: Takes from a ledger what versions 5 to 8 changed; version 6 makes the leases anew.
 BACK_TO_VERSION_4 = (
+    "DROP TABLE dismissed_rows",
+    "DROP TABLE dismissals",
+    *(f"ALTER TABLE runs DROP COLUMN {name}" for name in ADDED_TO_RUNS),
     "DROP TABLE approvals",
     "ALTER TABLE starts DROP COLUMN approval_id",
     "ALTER TABLE planned_starts ADD COLUMN host TEXT NOT NULL DEFAULT 'front-desk'",
@@ -97,7 +103,10 @@ def upgraded_contents(before: Contents) -> Contents:
         row.update(dict.fromkeys(COUNTED, 0))
     for row in after["starts"]:
         row["approval_id"] = None
-    return {"handovers": [], "paces": []} | after | {"leases": [], "approvals": []}
+    for row in after["runs"]:
+        row.update(dict.fromkeys(ADDED_TO_RUNS))
+    new = {"leases": [], "dismissals": [], "dismissed_rows": []}
+    return {"handovers": [], "paces": [], "approvals": []} | after | new
 
 
 def shape(ledger: Ledger) -> dict[str, Any]:
@@ -118,7 +127,7 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
 def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     before = contents(ledger_url)
@@ -140,7 +149,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, versio
     assert contents(ledger_url) == after
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
     new = open_ledger(ledger_url)
     expected = shape(new)
@@ -153,7 +162,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
 def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     ledger, _ = upgrade_ledger(ledger_url)
@@ -421,9 +430,9 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "upgraded from version 1 to version 7" in upgraded.out
+    assert "upgraded from version 1 to version 8" in upgraded.out
     assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 7)" in world.run("ledger", "upgrade").out
+    assert "up to date (version 8)" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 

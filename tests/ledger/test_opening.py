@@ -61,7 +61,7 @@ def test_a_ledger_opened_for_reading_cannot_be_changed(tmp_path: Path) -> None:
     assert reading is not None
     assert stored(reading, stored_plan.run_id) == {2: ("pending", "STOPPED")}
     with pytest.raises(LedgerError) as caught:
-        reading.request_stop(stored_plan.run_id)
+        reading.request_stop(stored_plan.run_id, "ann")
     assert str(caught.value) == (
         f"{tmp_path / 'ledger.db'}: the ledger is read-only for this user. Make it writable, or name another "
         f"with --ledger."

@@ -59,7 +59,7 @@ def test_a_run_that_is_being_sent_needs_nobody(ledger: Ledger, keeper: LeaseKeep
         "4 rows = 0 accepted by myKaarma + 0 skipped + 0 need attention + 4 waiting",
         "being sent now, by send on front-desk (4711), w0",
     )
-    ledger.request_stop(run.run_id)
+    ledger.request_stop(run.run_id, "ann")
     assert shown(ledger)[1].endswith(", w0; it was asked to stop")
     for lease in (own, worker):
         keeper.give_up(lease, settled=False)

@@ -169,7 +169,7 @@ def test_any_process_can_request_a_stop_and_the_next_start_clears_it(ledger: Led
     sender = outbox(ledger, stored_plan)
     assert not sender.stop_requested()
     elsewhere = open_ledger(ledger_url)
-    elsewhere.request_stop(stored_plan.run_id)
+    elsewhere.request_stop(stored_plan.run_id, "ann")
     elsewhere.close()
     assert sender.stop_requested()
     other = store_plan(ledger, [planned(2)], who=identity("Summer"))

@@ -68,6 +68,7 @@ class Store:
         #: Rows whose people opt out after they were claimed.
         self.opted_out: set[int] = set()
         self.skipped: list[Outcome] = []
+        self.pauses: list[tuple[float, str]] = []
         self.most_claimed = 0
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
@@ -99,6 +100,9 @@ class Store:
     def take_skipped(self) -> list[Outcome]:
         skipped, self.skipped = self.skipped, []
         return skipped
+
+    def note_pause(self, seconds: float, because: str) -> None:
+        self.pauses.append((seconds, because))
 
     def stop_requested(self) -> bool:
         return self.stop

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import unittest.mock
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from schedules import MINUTE, TEN, FakeChild, Place, scheduled, soon, watching
 from world import Sandbox, World
 
-from batchsend.ledger.approvals import ApprovalRequest, ApprovalState, approvals_for, ask, decide, note_need
+from batchsend.ledger.approvals import Approval, ApprovalRequest, ApprovalState, approvals_for, ask, decide
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import Person
+from batchsend.planning.approval import PlanApproval, PlanContent
+from batchsend.runs.approval import ask_for_approval
 from batchsend.services.schedule_list import overview
 
 BASE_URL = "http://127.0.0.1:9"
@@ -32,10 +36,26 @@ def refused_for_approval(place: Place) -> FakeChild:
     return FakeChild(2)
 
 
-def answer(place: Place, state: ApprovalState) -> None:
+def approvals_of(place: Place) -> list[Approval]:
     with closing(open_ledger(ledger_of(place))) as ledger:
-        (request,) = approvals_for(ledger, "Spring", BASE_URL, None)
-        assert decide(ledger, request, state, DANA, place.now, reason="no")
+        return approvals_for(ledger, "Spring", BASE_URL, None)
+
+
+def refused_again(place: Place, seen: list[Approval]) -> FakeChild:
+    """A `send` that finds the requests as they were `seen`, and ends."""
+    content = PlanContent("settings", "list", None, b"", 3, 3)
+    with closing(open_ledger(ledger_of(place))) as ledger:
+        found = PlanApproval(content, seen)
+        with unittest.mock.patch("batchsend.runs.approval.now", lambda: place.now):
+            ask_for_approval(ledger, "Spring", BASE_URL, "customers.csv", found, SCHEDULER)
+    return FakeChild(2)
+
+
+def answer(place: Place, state: ApprovalState, ahead: timedelta = timedelta(0)) -> None:
+    """Answers the request. The clock of that computer may be ahead."""
+    (request,) = approvals_of(place)
+    with closing(open_ledger(ledger_of(place))) as ledger:
+        assert decide(ledger, request, state, DANA, place.now + ahead, reason="no")
 
 
 @pytest.fixture
@@ -107,16 +127,37 @@ def test_an_approval_that_did_not_help_is_not_tried_again_and_again(waiting: Pla
     place = waiting
     answer(place, ApprovalState.APPROVED)
 
-    def refused_again() -> FakeChild:
-        with closing(open_ledger(ledger_of(place))) as ledger:
-            (request,) = approvals_for(ledger, "Spring", BASE_URL, None)
-            note_need(ledger, request.id, place.now + MINUTE / 60)
-        return FakeChild(2)
-
-    place.child = refused_again
+    place.child = lambda: refused_again(place, approvals_of(place))
     place.run(place.services[-1], until="2026-11-23T12:20-06:00", step=MINUTE)
     assert len(place.started) == 2
     assert len(place.logged("approval")) == 1
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=-3), timedelta(hours=3)])
+def test_it_is_tried_again_also_if_the_clock_of_the_person_who_approved_it_is_wrong(
+    waiting: Place, ahead: timedelta
+) -> None:
+    place = waiting
+    answer(place, ApprovalState.APPROVED, ahead)
+    place.child = lambda: FakeChild(0)
+    place.run(place.services[-1], until="2026-11-23T10:08-06:00", step=MINUTE)
+    assert len(place.started) == 2
+
+
+def test_it_is_tried_again_if_it_was_approved_while_it_was_being_refused(any_place: Place) -> None:
+    place = any_place
+
+    def refused_as_it_is_approved() -> FakeChild:
+        place.child = lambda: FakeChild(0)
+        refused_for_approval(place)
+        seen = approvals_of(place)
+        answer(place, ApprovalState.APPROVED)
+        return refused_again(place, seen)
+
+    place.child = refused_as_it_is_approved
+    place.write(TEN)
+    place.run(place.scheduler(), until="2026-11-23T10:08-06:00", step=MINUTE)
+    assert len(place.started) == 2
 
 
 @pytest.mark.system

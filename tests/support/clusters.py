@@ -14,6 +14,7 @@ import psycopg
 from ledgers import BASE_URL, planned, store_plan
 from world import BATCHSEND, World
 
+from batchsend.campaigns.quiet_hours import Hours
 from batchsend.ledger.ledger import Ledger
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.open_runs import OpenRun, hand_over
@@ -80,10 +81,16 @@ class Shared:
 
 
 def a_run(
-    ledger: Ledger, rows: int = 4, rate: float = 10.0, *, wait: bool = False, base_url: str = BASE_URL
+    ledger: Ledger,
+    rows: int = 4,
+    rate: float = 10.0,
+    *,
+    wait: bool = False,
+    base_url: str = BASE_URL,
+    hours: Hours | None = None,
 ) -> OpenRun:
     """A planned run of `rows` rows that workers may send."""
-    settings = RunSettings(base_url, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, wait)
+    settings = RunSettings(base_url, rate, 20, 30.0, 25, 900.0, SendingAttributes(), False, hours, wait)
     stored_plan = store_plan(ledger, [planned(row) for row in range(2, rows + 2)])
     with ledger.write() as connection:
         hand_over(connection, stored_plan.run_id, stored_plan.start_id, settings)

@@ -109,16 +109,18 @@ class Clicker:
         """Loads a page, and loads it again until its list has been read."""
         return self._follow(self.raw("GET", path))
 
-    def post(self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> Answer:
+    def post(
+        self, path: str, fields: Mapping[str, str | list[str]] | None = None, *, token: str | None = None
+    ) -> Answer:
         """Sends a form with the token of the current page, or of the first page."""
         return self._follow(self.submit(path, fields, token=token))
 
     def submit(
-        self, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None
+        self, path: str, fields: Mapping[str, str | list[str]] | None = None, *, token: str | None = None
     ) -> Answer:
         """Sends a form and does not follow the redirect."""
         token = self.token() if token is None else token
-        body = urlencode({"csrf": token, **(fields or {})}).encode()
+        body = urlencode({"csrf": token, **(fields or {})}, doseq=True).encode()
         return self.raw("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
 
     def shown(self, page: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ from clusters import Shared
 from postgres_server import PostgresServer
 from world import Sandbox, World, customers
 
+from batchsend.errors import StoppedError
+from batchsend.ledger import opening
 from batchsend.ledger.opening import open_ledger
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -128,7 +130,47 @@ def test_workers_wait_and_go_on(shared: Shared, sandbox: Sandbox, database: Data
     assert sandbox.texts() == {f"customer-{row}": 1 for row in range(ROWS)}
 
 
-@pytest.mark.parametrize("kind", [kind for kind, (*_, sentence) in FAULTS.items() if sentence])
+@pytest.mark.parametrize("command", [("send", "campaign.toml", "--yes"), ("worker",)])
+def test_a_start_waits_for_a_free_connection(
+    shared: Shared, sandbox: Sandbox, database: Database, command: tuple[str, ...]
+) -> None:
+    world = shared.world
+    world.write(customers(2))
+    if command == ("worker",):
+        assert world.send("--detach").code == 0
+    with database.fault("no connections"):
+        process = world.start(*command)
+        assert process.stderr is not None
+        while "the database is starting, or has no free connection" not in (
+            said := process.stderr.readline()
+        ):
+            assert said
+    shared.wait_until("SELECT exit_code = 0 FROM starts")
+    if command == ("worker",):
+        process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
+
+
+def test_a_start_waits_not_forever(
+    shared: Shared, sandbox: Sandbox, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_WAIT_SECONDS", 0.1)
+    waits: list[str] = []
+    with database.fault("no connections"), pytest.raises(StoppedError) as stopped:
+        opening.open_when_free(database.url, lambda _seconds, reason: waits.append(reason))
+    assert len(waits) == 1
+    assert stopped.value.exit_code == 3
+    assert "Stop processes that you do not need, or raise the database's `max_connections`" in str(
+        stopped.value
+    )
+    assert "nothing was sent by this start." in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind, (*_, words) in FAULTS.items() if words and kind != "no connections"]
+)
 def test_a_start_meanwhile_is_refused(
     shared: Shared, sandbox: Sandbox, database: Database, kind: str
 ) -> None:

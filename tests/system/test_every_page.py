@@ -155,6 +155,10 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "opt-out": "/opt-outs/add",
         "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
         "import": "/opt-outs/import",
+        "duplicate": "/campaign/here/campaign/duplicate",
+        "rename": "/campaign/here/campaign/rename",
+        "to archive": "/campaign/here/campaign/archive",
+        "archive": "/archive",
         "missing": "/nothing",
     }
 

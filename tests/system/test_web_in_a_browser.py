@@ -156,18 +156,22 @@ def write_text(page: Page) -> None:
     """Edits the text; every change is tried on a row before it is saved."""
     expect_step(page, "What does the text say?")
     expect(page.locator("#tried .bubble")).to_contain_text("Hi Name0")
-    edit(page, "#text", lambda _: "Hi {{ first_nam }}")
-    expect(page.locator("#tried")).to_contain_text("the nearest is first_name")
-    edit(
-        page,
-        "#text",
-        lambda _: "Hi {{ first_name | name_case }}, your {{ model }} waits 🙂 call us",
-    )
-    expect(page.locator("#tried .cost")).to_contain_text("UCS-2")
+    edit(page, "#text", lambda _: "Hi ((Frist Name))")
+    expect(page.locator("#text-error")).to_contain_text("Did you mean ((First Name))?")
+    edit(page, "#text", lambda _: "Hi ")
+    page.get_by_role("button", name="First Name").click()
+    page.keyboard.type(", your ")
+    page.get_by_role("button", name="Model").click()
+    page.keyboard.type(" waits 🙂 call us")
+    page.get_by_role("group", name="First Name").get_by_label("Format").select_option("name_case")
+    expect(page.locator("#tried .bubble")).to_contain_text("Hi Name0, your Civic waits")
+    expect(page.locator("#tried .cost")).to_contain_text("of 70 characters")
     edit(page, "#text", lambda text: text.replace("🙂", "-"))
-    expect(page.locator("#tried .cost")).to_contain_text("1 segment, GSM-7")
+    expect(page.locator("#tried .cost")).to_contain_text("1 segment: 57 of 160 characters")
     page.get_by_role("button", name="Next row").click()
     expect(page.locator("#tried .bubble")).to_contain_text("Hi Name1")
+    page.get_by_label("Find a customer").fill("0017")
+    expect(page.locator("#tried .bubble")).to_contain_text("Hi Name17")
     page.get_by_role("button", name="Save and continue").click()
     expect(page.get_by_text("May service.txt.j2 is saved")).to_be_visible()
 

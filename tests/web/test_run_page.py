@@ -12,7 +12,11 @@ from ledgers import came_to, identity, planned, send_all, store_plan
 from web_client import Clicker, serving
 from world import World, customers
 
+from batchsend.ledger.dismissals import dismissals_of
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import overview
+from batchsend.runs.lookup import state_of as run_words
+from batchsend.settings import os_user
 from batchsend.statuses import Status
 
 RUN = "/campaign/here/campaign/run/1"
@@ -99,3 +103,62 @@ def test_the_filter_says_in_words_which_rows_are_shown(clicker: Clicker) -> None
     part = clicker.raw("GET", f"{RUN}?status=invalid&find=", headers={"HX-Target": "rows"})
     assert "Only these rows" not in part.plain
     assert re.findall(r'data-label="Row">(\d+)', part.text) == ["7"]
+
+
+def test_dismissed_rows_need_no_attention_and_stay_on_the_page(clicker: Clicker, ledger: Ledger) -> None:
+    locked = f"{RUN}/dismiss?status=failed&code=CUSTOMER_LOCKED"
+    assert "4 rows need attention" in clicker.get(RUN).plain
+    asked = clicker.get(locked)
+    assert "Dismiss 2 rows?" in asked.plain
+
+    refused = clicker.post(locked, {"count": asked.hidden("count"), "reason": " "})
+    assert "Say what was done about these rows" in refused.plain
+    assert 'aria-invalid="true"' in refused.text
+    changed = clicker.post(locked, {"count": "1", "reason": "Called <both>."})
+    assert "There are 2 rows with this outcome now" in changed.plain
+    assert 'value="Called &lt;both&gt;."' in changed.text
+    assert dismissals_of(ledger, [1]) == []
+
+    page = clicker.post(locked, {"count": "2", "reason": "Called <both>."})
+    assert "2 rows need attention. 2 rows dismissed." in page.plain
+    dismissed = page.plain[page.plain.index("Dismissed 2 rows") :]
+    assert f"Called <both>. {os_user()}, " in dismissed
+    assert "2 rows need attention" in clicker.get("/").plain
+    assert "2 dismissed" in clicker.get("/campaign/here/campaign").plain
+    assert clicker.raw("GET", locked).status == 404
+
+    (one,) = dismissals_of(ledger, [1])
+    page = clicker.post(f"{RUN}/restore", {"dismissal": str(one.id)})
+    assert "These rows need attention again." in page.plain
+    assert "4 rows need attention" in page.plain
+
+
+def test_giving_up_says_so_everywhere(world: World, ledger: Ledger) -> None:
+    who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
+    stored = store_plan(ledger, [planned(row) for row in range(2, 6)], who=who)
+    ledger.end_start(stored.start_id, 130, "interrupted")
+    with serving(world) as served:
+        clicker = served.signed_in()
+        assert "4 rows waiting" in clicker.get(RUN).plain
+        stopped = clicker.post(f"{RUN}/stop")
+        assert f"Stopped for good by {os_user()}, " in stopped.plain
+        assert "4 rows were given up and not texted. If you check the same list again" in stopped.plain
+        assert "Run 1: Stopped for good" in clicker.get("/campaign/here/campaign").plain
+        assert "Stopped for good" in clicker.get("/").plain
+    (listed,) = overview(ledger)
+    assert f"stopped for good by {os_user()}, " in run_words(ledger, listed).words
+
+
+def test_a_run_whose_rows_wait_says_why_and_until_when(world: World, ledger: Ledger) -> None:
+    world.write(campaign='\n[sending.quiet_hours]\nfrom = "20:00"\nto = "08:00"\n')
+    who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
+    rows = [planned(2), planned(3, codes="QUIET_HOURS", clock="America/Chicago")]
+    stored = store_plan(ledger, rows, who=who)
+    ledger.request_stop(stored.run_id, "dana")
+    ledger.end_start(stored.start_id, 130, "a stop was requested")
+    with serving(world) as served:
+        page = served.signed_in().get(RUN)
+    assert "Paused by dana, " in page.plain
+    assert "It waits until a person continues it." in page.plain
+    assert "1 row : Not sent yet: it is too early or too late in the day" in page.plain
+    assert re.search(r"The first of them can be sent at <time datetime=", page.text)

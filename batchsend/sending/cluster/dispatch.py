@@ -21,7 +21,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
-from batchsend.sending.cluster.open_runs import OpenRun, close_run
+from batchsend.sending.cluster.open_runs import OpenRun, close_run, waits_for_quiet_hours
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
@@ -95,42 +95,33 @@ class _Share:
             ending = await self._send_open_rows()
             if ending.reason is None:
                 # Other processes have claimed the remaining rows, or give some back.
-                state = await self._wait_until(lambda state: state.open_rows or state.done)
-                if state.done:
+                state = await self._wait_until(lambda state: state.open_rows or state.done or self._ending)
+                if state.done and not await self._retry(waits_for_quiet_hours, self._ledger, self._run):
                     await self._retry(close_run, self._ledger, self._run)
                     return ending
-                if self._ending is None:
-                    continue
-                ending = self._ending
-            if not ending.left:
-                await self._stop_others(ending)
-            return ending
+                ending = self._ending or ending
+            if ending.reason is not None:
+                if not ending.left:
+                    await self._stop_others(ending)
+                return ending
 
     async def _send_open_rows(self) -> Ending:
-        watching = asyncio.create_task(self._watch())
+        sending = asyncio.create_task(self._sender.send())
+        while not (await asyncio.wait([sending], timeout=_CHECK_SECONDS))[0]:
+            with suppress(LedgerError):
+                await self._state(rows=False)
         try:
-            ending = await self._sender.send()
+            ending = sending.result()
         except LeaseLostError:
             # Another start may have taken the run over, and even have finished it.
             await self._why_stopped()
             return Ending()
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
         return await self._why_stopped() if ending is None or ending.asked else ending
 
-    async def _watch(self) -> None:
-        """Reports what the other processes send, until it is cancelled."""
-        while True:
-            await self._state(rows=False)
-            await asyncio.sleep(_CHECK_SECONDS)
-
-    async def _wait_until(
-        self, reached: Callable[[SharedState], bool], *, stopping: bool = False
-    ) -> SharedState:
-        """Waits for the other processes, also for dead ones whose leases expire, or until this one is to end."""
+    async def _wait_until(self, reached: Callable[[SharedState], object]) -> SharedState:
+        """Waits for the other processes, also for dead ones whose leases expire."""
         try:
-            while not reached(state := await self._state()) and (self._ending is None or stopping):
+            while not reached(state := await self._state()):
                 await asyncio.to_thread(self._wait_for_change)
                 await self._retry(interrupt_expired, self._ledger, self._run.run_id)
         finally:
@@ -148,7 +139,7 @@ class _Share:
         """Stops the run for all processes and waits for their requests in flight."""
         because = None if ending.interrupted or ending.asked else ending.reason
         await self._retry(close_run, self._ledger, self._run, because)
-        await self._wait_until(lambda state: not state.leased, stopping=True)
+        await self._wait_until(lambda state: not state.leased)
 
     async def _why_stopped(self) -> Ending:
         """Why the run was stopped. Raises `StoppedError` if another start took it over."""

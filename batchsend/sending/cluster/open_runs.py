@@ -7,6 +7,7 @@ they continue if the `send` that planned it leaves or dies, until a start plans 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from batchsend.campaigns.quiet_hours import first_allowed
-from batchsend.errors import BusyError
+from batchsend.errors import BusyError, LedgerError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Held, Ledger
@@ -108,10 +109,11 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
     notify(connection, channel_of(settings.base_url), str(run_id))
 
 
-def announce(ledger: Ledger, run: OpenRun) -> None:
-    """Tells all workers that a run has open rows."""
+def announce(ledger: Ledger, base_url: str, run_ids: Iterable[int]) -> None:
+    """Tells all workers for this API that these runs have open rows."""
     with ledger.write() as connection:
-        notify(connection, channel_of(run.settings.base_url), str(run.run_id))
+        for run_id in run_ids:
+            notify(connection, channel_of(base_url), str(run_id))
 
 
 def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
@@ -128,26 +130,29 @@ def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
 
 
 def open_run(ledger: Ledger, run_id: int, *conditions: ColumnElement[bool]) -> OpenRun | None:
-    """The run, or `None` where workers may not send it, or where it does not meet the conditions."""
-    return next(iter(_open_runs(ledger, handovers.c.run_id == run_id, *conditions)), None)
+    """The run, or `None` where workers may not send it, or where it does not meet the conditions.
+
+    Raises `LedgerError`, also where another version of batchsend planned it.
+    """
+    if not open_run_ids(ledger, handovers.c.run_id == run_id, *conditions):
+        return None
+    query = select(handovers.c.start_id, handovers.c.settings).where(handovers.c.run_id == run_id)
+    with ledger.read() as connection:
+        start_id, settings = connection.execute(query).one()
+    return OpenRun(run_id, start_id, RunSettings.from_json(settings))
 
 
-def open_runs(ledger: Ledger, base_url: str, *conditions: ColumnElement[bool]) -> list[OpenRun]:
-    """All runs to this API that workers may send and that meet the conditions."""
-    return _open_runs(ledger, handovers.c.base_url == base_url, *conditions)
-
-
-def _open_runs(ledger: Ledger, *which: ColumnElement[bool]) -> list[OpenRun]:
+def open_run_ids(ledger: Ledger, *which: ColumnElement[bool]) -> list[int]:
+    """All runs that workers may send and that meet these conditions on `handovers`."""
     query = (
-        select(handovers.c.run_id, handovers.c.start_id, handovers.c.settings)
+        select(handovers.c.run_id)
         .join(runs, runs.c.id == handovers.c.run_id)
         .join(paces, paces.c.run_id == handovers.c.run_id)
         .where(_workers_continue(), *which)
         .order_by(handovers.c.run_id)
     )
     with ledger.read() as connection:
-        rows = connection.execute(query).all()
-    return [OpenRun(row.run_id, row.start_id, RunSettings.from_json(row.settings)) for row in rows]
+        return list(connection.scalars(query))
 
 
 def _workers_continue() -> ColumnElement[bool]:
@@ -252,8 +257,7 @@ def end_runs(ledger: Ledger) -> list[int]:
         over = connection.execute(query.where(starts.c.ended_at.is_(None), _IS_OVER)).all()
     ended = []
     for run_id, start_id, settings, stopped in over:
-        run = OpenRun(run_id, start_id, RunSettings.from_json(settings))
-        if not stopped and _waits_for_quiet_hours(ledger, run):
+        if not stopped and _may_wait(ledger, run_id, start_id, settings):
             continue
         this = (handovers.c.run_id == run_id, handovers.c.start_id == start_id, _IS_OVER)
         closed = update(handovers).where(*this).values(open=False).returning(handovers.c.stopped_because)
@@ -266,8 +270,18 @@ def end_runs(ledger: Ledger) -> list[int]:
     return ended
 
 
-def _waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
-    hours = run.settings.hours if run.settings.wait else None
+def _may_wait(ledger: Ledger, run_id: int, start_id: int, settings: str) -> bool:
+    """As `waits_for_quiet_hours`. Only the version of batchsend that planned a run knows its settings."""
+    try:
+        run = OpenRun(run_id, start_id, RunSettings.from_json(settings))
+    except LedgerError:
+        return True
+    return waits_for_quiet_hours(ledger, run)
+
+
+def waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
+    """Whether rows of the run are to be sent once quiet hours end."""
+    hours = run.settings.awaited_hours
     return hours is not None and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None
 
 
@@ -283,13 +297,9 @@ def _end_of(ledger: Ledger, run_id: int, because: str | None, *, stopped: bool) 
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
     """Lets the rows be claimed again whose quiet hours have ended."""
-    hours = run.settings.hours if run.settings.wait else None
-    if hours is None:
-        return
-    outbox = _outbox(ledger, run)
-    ended = [clock for clock in outbox.quiet_clocks() if hours.allows(now(), clock)]
-    if ended:
-        outbox.end_quiet_hours(ended)
+    hours, outbox = run.settings.awaited_hours, _outbox(ledger, run)
+    if hours is not None:
+        outbox.end_quiet_hours([clock for clock in outbox.quiet_clocks() if hours.allows(now(), clock)])
 
 
 def _outbox(ledger: Ledger, run: OpenRun) -> Outbox:

@@ -143,9 +143,12 @@ class _Queue:
             shutdown_graceful_timeout=0,
         )
         listener = self._connector.listen_notify(
-            on_notification=self._opened, channels=[channel_of(self._runs.base_url)]
+            on_notification=self._notified, channels=[channel_of(self._runs.base_url)]
         )
         tasks = [asyncio.create_task(one) for one in (worker, listener, stopping.wait())]
+        with suppress(LedgerError):
+            for run_id in await asyncio.to_thread(self._runs.runs_to_send):
+                await self._begin(run_id)
         while not any(task.done() for task in tasks):
             await self._sweep()
             await asyncio.wait(tasks, timeout=_SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -153,8 +156,10 @@ class _Queue:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _opened(self, *, channel: str, payload: str) -> None:  # noqa: ARG002 - Procrastinate gives it
-        run_id = int(payload)
+    async def _notified(self, *, channel: str, payload: str) -> None:  # noqa: ARG002 - Procrastinate gives it
+        await self._begin(int(payload))
+
+    async def _begin(self, run_id: int) -> None:
         if self._runs.needs(run_id):
             await self._job.defer_async(run_id=run_id)
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from sqlalchemy import func, select
 
+from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.schema import leases
+from batchsend.ledger.schema import handovers, leases
 from batchsend.sending.cluster.leases import ALIVE, Holder, Lease, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
     ROWS_TO_CLAIM,
-    OpenRun,
     announce,
     close_run,
     end_quiet_hours,
     end_runs,
     open_run,
-    open_runs,
+    open_run_ids,
 )
 from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
 from batchsend.sending.outbox import SuppressionFiles
@@ -36,13 +37,6 @@ FilesOf = Callable[[int], SuppressionFiles | None]
 _TURN_SECONDS = 30.0
 #: How long a run whose sending failed here is left to others.
 _PAUSE_SECONDS = 5.0
-
-
-class _Part(NamedTuple):
-    """What this worker does in a run."""
-
-    sender: RunSender
-    task: asyncio.Task[None]
 
 
 class WorkerRuns:
@@ -67,8 +61,11 @@ class WorkerRuns:
         self._files_of = files_of
         #: Its presence as a worker.
         self._presence: Lease | None = None
-        #: Run -> what this worker does in it; `None` where its job waits for its turn.
-        self._parts: dict[int, _Part | None] = {}
+        #: Run -> its sender; `None` where its job waits for its turn.
+        self._senders: dict[int, RunSender | None] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        #: Run -> the last problem with it that was said.
+        self._problems: dict[int, str] = {}
 
     async def __aenter__(self) -> Self:
         self._presence = await asyncio.to_thread(self._process.keeper.take, self._process.holder)
@@ -78,7 +75,7 @@ class WorkerRuns:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
-        await asyncio.gather(*(part.task for part in self._parts.values() if part is not None))
+        await asyncio.gather(*self._sending)
         if self._presence is not None:
             await asyncio.to_thread(self._process.keeper.give_up, self._presence)
         await asyncio.to_thread(self._process.close)
@@ -86,42 +83,59 @@ class WorkerRuns:
     def leave(self) -> None:
         """Sends no further request from here; requests in flight are finished and recorded."""
         self._process.leaving.set()
-        for part in filter(None, self._parts.values()):
-            part.sender.stop(Ending("this worker ends", interrupted=True))
+        for sender in filter(None, self._senders.values()):
+            sender.stop(Ending("this worker ends", interrupted=True))
 
     def needs(self, run_id: int) -> bool:
         """Notes that a run has open rows. Returns whether it needs a job here."""
-        if run_id in self._parts:
+        if run_id in self._senders:
             return False
-        self._parts[run_id] = None
+        self._senders[run_id] = None
         return True
 
     def forget_waiting(self) -> None:
-        """Forgets runs whose jobs were lost with the connection. They are announced again."""
-        self._parts = {run_id: part for run_id, part in self._parts.items() if part is not None}
+        """Forgets runs whose jobs were lost with the connection. They are found again."""
+        self._senders = {run_id: sender for run_id, sender in self._senders.items() if sender is not None}
 
     async def work(self, run_id: int) -> None:
         """Sends a run until no row of it is open, or for a turn where other runs wait."""
-        part = await self._begin(run_id)
-        while part is not None and not part.task.done():
-            await asyncio.wait([part.task], timeout=_TURN_SECONDS)
-            if None in self._parts.values():
-                part.sender.stop(Ending("another run has its turn", interrupted=True))
+        sending = asyncio.create_task(self._send(run_id))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        while not sending.done():
+            await asyncio.wait([sending], timeout=_TURN_SECONDS)
+            sender = self._senders.get(run_id)
+            if sender is not None and None in self._senders.values():
+                sender.stop(Ending("another run has its turn", interrupted=True))
 
-    async def _begin(self, run_id: int) -> _Part | None:
+    async def _send(self, run_id: int) -> None:
         try:
             run = await asyncio.to_thread(open_run, self.ledger, run_id, ROWS_TO_CLAIM)
             files = await asyncio.to_thread(self._files_of, run_id)
+            if run is None or run.settings.base_url != self.base_url or self._process.leaving.is_set():
+                return
+            # The end of quiet hours is for the sweep: a worker has no time to wait for it.
+            sent = replace(run, settings=replace(run.settings, wait=False))
+            sender = self._senders[run_id] = RunSender(self._process, sent, lambda _event: None, files)
+            self.say(f"Run {run_id}: helping to send it.")
+            ending = await sender.send()
+            if ending is None or ending.reason is None or ending.asked or ending.interrupted:
+                return
+            self.say(f"Run {run_id}: stopped: {ending.reason}")
+            because = f"worker {self._process.holder.name}: {ending.reason}"
+            await asyncio.to_thread(retry, lambda: close_run(self.ledger, run, because))
+        except Exception as error:  # noqa: BLE001 - a worker survives all errors; other workers continue the run
+            if (problem := str(error)) != self._problems.get(run_id):
+                self.say(f"Run {run_id}: {problem} This worker tries again.")
+            self._problems[run_id] = problem
+            if not self._process.leaving.is_set():
+                await asyncio.sleep(_PAUSE_SECONDS)
         finally:
-            self._parts.pop(run_id, None)
-        if run is None or run.settings.base_url != self.base_url or self._process.leaving.is_set():
-            return None
-        # The end of quiet hours is for the sweep: a worker has no time to wait for it.
-        sent = replace(run, settings=replace(run.settings, wait=False))
-        sender = RunSender(self._process, sent, lambda _event: None, files)
-        part = self._parts[run_id] = _Part(sender, asyncio.create_task(self._send(run, sender)))
-        part.task.add_done_callback(lambda _task: self._parts.pop(run_id))
-        return part
+            self._senders.pop(run_id, None)
+
+    def runs_to_send(self) -> list[int]:
+        """The open runs to this worker's API with rows to claim. Raises `LedgerError`."""
+        return open_run_ids(self.ledger, handovers.c.base_url == self.base_url, ROWS_TO_CLAIM)
 
     def sweep(self) -> None:
         """Cleans up after killed processes, ends runs that are over and announces those that have open rows.
@@ -130,12 +144,14 @@ class WorkerRuns:
         """
         if self._is_first():
             interrupt_expired(self.ledger)
-            for run in open_runs(self.ledger, self.base_url, ~ROWS_TO_CLAIM):
-                interrupt_expired(self.ledger, run.run_id)
-                end_quiet_hours(self.ledger, run)
+            for run_id in open_run_ids(self.ledger, handovers.c.base_url == self.base_url, ~ROWS_TO_CLAIM):
+                interrupt_expired(self.ledger, run_id)
+                # Another version of batchsend may have planned it.
+                with suppress(LedgerError):
+                    if (run := open_run(self.ledger, run_id)) is not None:
+                        end_quiet_hours(self.ledger, run)
             end_runs(self.ledger)
-            for run in open_runs(self.ledger, self.base_url, ROWS_TO_CLAIM):
-                announce(self.ledger, run)
+            announce(self.ledger, self.base_url, self.runs_to_send())
 
     def _is_first(self) -> bool:
         """Whether this is the one worker of its API that works for all."""
@@ -143,17 +159,3 @@ class WorkerRuns:
         with self.ledger.read() as connection:
             first = connection.scalar(select(func.min(leases.c.owner)).where(*waits, ALIVE))
         return self._presence is not None and self._presence.owner == first
-
-    async def _send(self, run: OpenRun, sender: RunSender) -> None:
-        self.say(f"Run {run.run_id}: helping to send it.")
-        try:
-            ending = await sender.send()
-            if ending is None or ending.reason is None or ending.asked or ending.interrupted:
-                return
-            self.say(f"Run {run.run_id}: stopped: {ending.reason}")
-            because = f"worker {self._process.holder.name}: {ending.reason}"
-            await asyncio.to_thread(retry, lambda: close_run(self.ledger, run, because))
-        except Exception as error:  # noqa: BLE001 - a worker survives all errors; other workers continue the run
-            self.say(f"Run {run.run_id}: {error} This worker tries again.")
-            if not self._process.leaving.is_set():
-                await asyncio.sleep(_PAUSE_SECONDS)

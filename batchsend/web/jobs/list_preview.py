@@ -1,6 +1,6 @@
-"""Reads the list and tries the text while a campaign is edited. Runs in the processes of `reader_pool`.
+"""Reads the list while a campaign is edited. Runs in the processes of `reader_pool`.
 
-A list can be large or malicious and a template slow. In a separate process, neither can hold up the pages.
+A list can be large or malicious. In a separate process, it cannot hold up the pages.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -20,24 +19,16 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
-from batchsend.lists.headers import ColumnIndex
 from batchsend.lists.newest import newest_match
 from batchsend.lists.source import QUERY_ENDING
-from batchsend.messages.sms import normalize, size_with_opt_out, smart_encode
-from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
-from batchsend.messages.template_mistakes import reference_to
 from batchsend.planning.columns import Roles, find_columns, guess_columns
 from batchsend.planning.optout_files import read_opt_outs
-from batchsend.planning.row_frame import Context, rows_of
-from batchsend.planning.rules import judge
 from batchsend.planning.sources import open_campaign_list
-from batchsend.reports.advice import advise
 from batchsend.runs.start import refuse_sample_ids
-from batchsend.statuses import Status
 
-#: Rows of a list that are kept in memory, and how many lists.
-_ROWS_KEPT, LISTS_KEPT = 2000, 4
+#: Lists that are kept, and how many of their rows are in memory: the first ones, and as many from the whole list.
+LISTS_KEPT, ROWS_KEPT = 4, 2000
 #: Values of a column that the page shows.
 _SAMPLES = 3
 #: Rows of a list that the page shows.
@@ -49,7 +40,7 @@ class ListView:
     """A list as the page shows it.
 
     `problems`: why the list cannot be used; then only `path` and perhaps `headers` are set. `roles`: our name for a
-    column -> the list's header, for the columns that were found. `variables`: how a template writes each column.
+    column -> the list's header, for the columns that were found.
 
     The rest is for people who choose: `options`, the list options that solve all of its problems; `sheets`, those
     that could be the list; `hidden_rows`, how many are hidden; `top`, the first rows of the file; `header_row`, the
@@ -66,7 +57,6 @@ class ListView:
     problems: tuple[str, ...] = ()
     column_problems: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
-    variables: tuple[str, ...] = ()
     options: frozenset[str] = frozenset()
     sheets: tuple[str, ...] = ()
     hidden_rows: int = 0
@@ -78,47 +68,20 @@ class ListView:
 
 
 @dataclass(frozen=True)
-class RowText:
-    """The text of one row, or why it has none. `problems` concern the list or the template, `problem` the row.
+class ReadList:
+    """A list that was read a moment ago.
 
-    `row` is `None` if the list has no rows. `earlier` and `later`: the numbers of the neighboring rows.
+    `rows`: its first rows by their numbers; `starts`: the number of the first row of each block; `sample`: all of its
+    rows, or some from all of its parts.
     """
 
-    problems: tuple[str, ...] = ()
-    row: int | None = None
-    earlier: int | None = None
-    later: int | None = None
-    phone: str | None = None
-    body: str | None = None
-    segments: int = 0
-    encoding: str = ""
-    units: int = 0
-    opt_out_line: str | None = None
-    code: str = ""
-    problem: str = ""
-    cells: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass
-class _CachedList:
-    """A list that was read a moment ago, and its first rows by their numbers."""
-
     customers: CustomerList
-    rows: dict[int, Sequence[str]]
-    malformed: dict[int, str]
-    hidden: frozenset[int]
+    rows: Mapping[int, Sequence[str]]
+    starts: Sequence[int]
+    sample: pd.DataFrame
 
 
-class _PreviewRow(NamedTuple):
-    """A row of a list. `malformed`: why it cannot be used."""
-
-    number: int
-    cells: Sequence[str]
-    malformed: str | None = None
-    hidden: bool = False
-
-
-_lists: OrderedDict[tuple[object, ...], _CachedList] = OrderedDict()
+_lists: OrderedDict[tuple[object, ...], ReadList] = OrderedDict()
 
 
 def read_list(path: Path, content: bytes) -> ListView:
@@ -128,8 +91,7 @@ def read_list(path: Path, content: bytes) -> ListView:
     """
     campaign = parse_campaign(path, content)
     try:
-        file = _list_file(campaign)
-        cached = _list(campaign, file)
+        cached = list_of(campaign)
     except ListError as error:
         return ListView(
             error.path,
@@ -143,9 +105,9 @@ def read_list(path: Path, content: bytes) -> ListView:
             title="header_row" in error.options,
         )
     customers = cached.customers
-    roles, problems = _roles(campaign, customers.headers)
+    roles, problems = roles_of(campaign, customers.headers)
     return ListView(
-        path=file,
+        path=customers.path,
         headers=customers.headers,
         rows=customers.rows,
         saved_at=customers.saved_at.isoformat(),
@@ -153,7 +115,6 @@ def read_list(path: Path, content: bytes) -> ListView:
         first=list(islice(cached.rows.items(), _ROWS_SHOWN)),
         column_problems=problems,
         roles=_found(roles, customers.headers),
-        variables=tuple(_variables(customers.headers)),
         hidden_rows=customers.hidden_rows,
         top=customers.top,
         header_row=customers.header.row,
@@ -163,7 +124,7 @@ def read_list(path: Path, content: bytes) -> ListView:
     )
 
 
-def _samples(cached: _CachedList) -> dict[str, tuple[str, ...]]:
+def _samples(cached: ReadList) -> dict[str, tuple[str, ...]]:
     """Returns the first different values of each column."""
     found: dict[str, tuple[str, ...]] = {}
     for position, header in enumerate(cached.customers.headers):
@@ -183,35 +144,6 @@ def count_opt_outs(path: Path, region: str) -> int:
     return sum(not row.is_empty for row in read_opt_outs(path, region).rows)
 
 
-def render_row(path: Path, content: bytes, template: Path, source: str, wanted: int | None) -> RowText:
-    """Renders a row with the text in the editor. `wanted`: the row's number; `None`: the first row.
-
-    `path` and `content`: the campaign file's. `template` and `source`: the template's, as it is in the editor.
-    """
-    campaign = parse_campaign(path, content)
-    try:
-        cached = _list(campaign, _list_file(campaign))
-    except ListError as error:
-        return RowText(problems=error.problems)
-    headers = cached.customers.headers
-    try:
-        compiled = MessageTemplate.of(template, source, headers)
-    except FileError as error:
-        return RowText(problems=error.problems)
-    row = _row(cached, wanted)
-    if row is None:
-        return RowText()
-    earlier, later = _neighbors(cached, row.number)
-    empty = RowText(
-        row=row.number,
-        earlier=earlier,
-        later=later,
-        opt_out_line=campaign.message.opt_out_line if campaign.message.add_tcpa_footer else None,
-        cells=tuple((headers[index], row.cells[index]) for index in sorted(compiled.uses)),
-    )
-    return _with_text(campaign, headers, compiled, row, empty)
-
-
 def file_problems(path: Path, content: bytes) -> list[str]:
     """Returns what the command line would say is wrong with a campaign file of this content."""
     try:
@@ -224,10 +156,10 @@ def file_problems(path: Path, content: bytes) -> list[str]:
     except FileError as error:
         found += error.problems
     try:
-        headers = _list(campaign, _list_file(campaign)).customers.headers
+        headers = list_of(campaign).customers.headers
     except BatchsendError as error:
         return [*found, *error.on_page.splitlines()]
-    found += _roles(campaign, headers)[1]
+    found += roles_of(campaign, headers)[1]
     try:
         TemplateChoice.load(campaign, headers)
     except BatchsendError as error:
@@ -258,53 +190,29 @@ def _key(campaign: Campaign, file: Path) -> tuple[object, ...]:
     return minute, file, stat and stat.st_mtime_ns, stat and stat.st_size, options
 
 
-def _list(campaign: Campaign, file: Path) -> _CachedList:
+def list_of(campaign: Campaign) -> ReadList:
+    """Reads the campaign's list, unless it was read a moment ago. Raises `ListError`."""
+    file = _list_file(campaign)
     key = _key(campaign, file)
     if key in _lists:
         _lists.move_to_end(key)
         return _lists[key]
-    customers = open_campaign_list(campaign, file)
-    rows: dict[int, Sequence[str]] = {}
-    malformed: dict[int, str] = {}
-    hidden: set[int] = set()
-    for chunk in customers.chunks(()):
-        rows.update({row: cells for row, *cells in chunk.frame.itertuples()})
-        malformed.update(chunk.malformed)
-        hidden.update(chunk.hidden)
-        if len(rows) >= _ROWS_KEPT:
-            break
-    _lists[key] = _CachedList(customers, rows, malformed, frozenset(hidden))
+    _lists[key] = _kept(open_campaign_list(campaign, file))
     while len(_lists) > LISTS_KEPT:
         _lists.popitem(last=False)
     return _lists[key]
 
 
-def _row(cached: _CachedList, wanted: int | None) -> _PreviewRow | None:
-    """Returns the row with this number or the next one; past the end, the last row in memory. `None`: no rows."""
-    for number, cells in cached.rows.items():
-        if wanted is None or number >= wanted:
-            return _PreviewRow(number, cells, cached.malformed.get(number), number in cached.hidden)
-    for chunk in cached.customers.chunks(()):
-        for number, *cells in chunk.frame.itertuples():
-            if wanted is not None and number >= wanted:
-                return _PreviewRow(number, cells, chunk.malformed.get(number), number in chunk.hidden)
-    last = next(reversed(cached.rows), None)
-    return None if last is None else _PreviewRow(last, cached.rows[last])
+def _kept(customers: CustomerList) -> ReadList:
+    starts = [block.numbers[0] for block in customers.blocks()]
+    blocks = max(1, len(starts) * ROWS_KEPT // max(1, customers.rows))
+    first = customers.chunk_of(list(customers.blocks(slice(blocks)))).frame
+    step = -(-len(starts) // blocks)
+    sample = customers.chunk_of(list(customers.blocks(slice(None, None, step)))).frame
+    return ReadList(customers, {row: cells for row, *cells in first.itertuples()}, starts, sample)
 
 
-def _neighbors(cached: _CachedList, row: int) -> tuple[int | None, int | None]:
-    """Returns the numbers of the rows before and after a row. Past the rows in memory they are guessed."""
-    numbers = list(cached.rows)
-    if row > numbers[-1]:
-        return (max(row - 1, numbers[-1])), row + 1
-    earlier = max((number for number in numbers if number < row), default=None)
-    later = min((number for number in numbers if number > row), default=None)
-    if later is None and len(numbers) < cached.customers.rows:
-        later = row + 1
-    return earlier, later
-
-
-def _roles(campaign: Campaign, headers: Sequence[str]) -> tuple[Roles | None, tuple[str, ...]]:
+def roles_of(campaign: Campaign, headers: Sequence[str]) -> tuple[Roles | None, tuple[str, ...]]:
     """Returns the columns' roles, or the problems in finding them."""
     try:
         return find_columns(campaign, headers), ()
@@ -319,58 +227,3 @@ def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:
     names = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state", "consent")
     positions = {name: getattr(roles, name) for name in names}
     return {name: headers[position] for name, position in positions.items() if position is not None}
-
-
-def _variables(headers: Sequence[str]) -> list[str]:
-    """Returns how a template writes each column that has a header."""
-    columns = ColumnIndex(headers)
-    return [reference_to(columns, index) for index, header in enumerate(headers) if header]
-
-
-def _with_text(
-    campaign: Campaign, headers: Sequence[str], compiled: MessageTemplate, row: _PreviewRow, empty: RowText
-) -> RowText:
-    """Adds the row's text, or the reason that it would not be sent."""
-    roles, _ = _roles(campaign, headers)
-    if roles is None:
-        return _rendered(campaign, compiled, row.cells, empty)
-    context = Context(
-        campaign=campaign,
-        headers=headers,
-        roles=roles,
-        templates=TemplateChoice(compiled),
-        malformed={row.number: row.malformed} if row.malformed else {},
-        hidden=[row.number] if row.hidden else [],
-    )
-    judged = judge(rows_of(pd.DataFrame([row.cells], index=[row.number], dtype=object)), context).iloc[0]
-    code, description = judged["code"], judged["description"] or ""
-    if judged["body"] is None and judged["phone_problem"] is None and not row.malformed:
-        # The row is skipped before its text is made, but the person who edits the text wants to see it.
-        shown = _rendered(campaign, compiled, row.cells, empty)
-        return shown if shown.code or code is None else _with_issue(shown, code, description)
-    shown = replace(empty, phone=judged["phone"])
-    if judged["body"] is not None:
-        shown = _with_body(shown, judged["body"])
-    return shown if code is None else _with_issue(shown, code, description)
-
-
-def _rendered(campaign: Campaign, compiled: MessageTemplate, cells: Sequence[str], empty: RowText) -> RowText:
-    """Renders a row without judging it."""
-    try:
-        body = normalize(compiled.render(cells))
-    except RowProblem as problem:
-        return _with_issue(empty, problem.code, problem.description)
-    if campaign.message.smart_encoding:
-        body = smart_encode(body)
-    return _with_body(empty, body)
-
-
-def _with_body(shown: RowText, body: str) -> RowText:
-    size = size_with_opt_out(body, shown.opt_out_line)
-    return replace(shown, body=body, segments=size.segments, encoding=str(size.encoding), units=size.units)
-
-
-def _with_issue(shown: RowText, code: str, description: str) -> RowText:
-    advice = advise(Status.INVALID, code)
-    sentence = description or advice.meaning
-    return replace(shown, code=str(code), problem=f"{sentence.removesuffix('.')}. {advice.what_to_do}")

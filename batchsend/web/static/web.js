@@ -154,19 +154,15 @@
     if (button) htmx.trigger(button.form, "htmx:abort");
   });
 
+  // Inserts a column at the cursor. Without scripts, the button adds it at the end.
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-insert], button[data-row]");
+    const button = event.target.closest("button[data-insert]");
     if (!button) return;
-    if (button.dataset.insert) {
-      const text = document.getElementById("text");
-      text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
-      text.focus();
-      text.dispatchEvent(new Event("input", { bubbles: true }));
-    } else {
-      const row = document.querySelector("#text-form input[name=row]");
-      row.value = button.dataset.row;
-      row.dispatchEvent(new Event("change", { bubbles: true }));
-    }
+    event.preventDefault();
+    const text = document.getElementById("text");
+    text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
+    text.focus();
+    text.dispatchEvent(new Event("input", { bubbles: true }));
   });
 
   const toggle = (button, disabled) => {

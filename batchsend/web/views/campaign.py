@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
+from batchsend.ledger.approvals import Approval
 from batchsend.web.folder import WebFolder
 from batchsend.web.queries import ActiveRuns, campaign_ledger, open_approval
 from batchsend.web.rendering import page
@@ -24,15 +25,14 @@ async def show(request: web.Request) -> web.Response:
     """Shows the page, even of a campaign file with errors."""
     folder = request.app[FOLDER]
     found = await asyncio.to_thread(open_campaign, request)
-    campaign, outside, steps, approval = found.campaign, None, None, None
+    campaign, outside, steps = found.campaign, None, None
     if campaign is not None:
         try:
             await asyncio.to_thread(folder.check, campaign)
             steps = await steps_of(request, found.file, campaign)
-            approval = await asyncio.to_thread(open_approval, folder, campaign)
         except BatchsendError as error:
             outside = error.on_page
-    runs, ledger_problem = await asyncio.to_thread(_runs, folder, request.app[ACTIVE_RUNS], campaign)
+    sent = await asyncio.to_thread(_sent, folder, request.app[ACTIVE_RUNS], campaign)
     return page(
         request,
         "campaign.html.j2",
@@ -42,26 +42,34 @@ async def show(request: web.Request) -> web.Response:
         problems=found.problems,
         outside=outside,
         steps=steps,
-        approval=approval,
-        runs=runs,
-        ledger_problem=ledger_problem,
+        approval=sent.approval if steps is not None else None,
+        runs=sent.runs,
+        ledger_problem=sent.problem,
     )
 
 
-def _runs(
-    folder: WebFolder, active: ActiveRuns, campaign: Campaign | None
-) -> tuple[Sequence[LatestRun], str | None]:
+@dataclass
+class _Sent:
+    """What the ledger has of a campaign. `problem`: why that is not all."""
+
+    runs: list[LatestRun] = field(default_factory=list)
+    approval: Approval | None = None
+    problem: str | None = None
+
+
+def _sent(folder: WebFolder, active: ActiveRuns, campaign: Campaign | None) -> _Sent:
+    sent = _Sent()
     if campaign is None:
-        return [], None
-    found: list[LatestRun] = []
+        return sent
     try:
-        with campaign_ledger(folder, campaign) as opened:
-            if opened is None:
-                return [], None
-            for run in opened.runs()[:_RUNS]:
+        with campaign_ledger(folder, campaign) as found:
+            if found is None:
+                return sent
+            sent.approval = open_approval(found, campaign)
+            for run in found.runs()[:_RUNS]:
                 # Only the latest run can be under way.
-                sending = not found and active.is_sending(opened, run)
-                found.append(run_overview(opened, run, sending=sending))
+                sending = not sent.runs and active.is_sending(found, run)
+                sent.runs.append(run_overview(found, run, sending=sending))
     except BatchsendError as error:
-        return found, error.on_page
-    return found, None
+        sent.problem = error.on_page
+    return sent

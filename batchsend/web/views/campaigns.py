@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -11,15 +12,19 @@ from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import write_sample
 from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval
+from batchsend.ledger.dismissals import dismissals_of
 from batchsend.ledger.ledger import RunRecord
+from batchsend.ledger.runs import code_counts
 from batchsend.reports.pages.charts import Share
-from batchsend.statuses import Tally
+from batchsend.statuses import Status, Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
+from batchsend.web.auth.sessions import Draft
 from batchsend.web.folder import CampaignFile, WebFolder
-from batchsend.web.live_runs import bar_of
-from batchsend.web.queries import ActiveRuns, CampaignLedger, campaign_ledger, open_approval
+from batchsend.web.live_runs import bar_of, by_status, sendable
+from batchsend.web.queries import ActiveRuns, CampaignLedger, OpenLedgers, open_approval
 from batchsend.web.rendering import page
+from batchsend.web.run_state import RunState, read_state
 from batchsend.web.scheduler import SCHEDULER
 
 FOLDER = web.AppKey("folder", WebFolder)
@@ -28,12 +33,13 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 @dataclass(frozen=True)
 class LatestRun:
-    """A run in a list. `began`: UTC text; `bar`: the shares of its rows."""
+    """A run in a list. `began`: UTC text; `attention`: rows that need it; `bar`: the shares of its rows."""
 
     number: int
     began: str
+    state: RunState
     tally: Tally
-    sending: bool
+    attention: int
     bar: list[Share]
 
 
@@ -55,13 +61,30 @@ class CampaignOverview:
 
 def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> LatestRun:
     """Returns a run as lists show it."""
-    tally = Tally.of(found.ledger.counts(run.id), sending=sending)
-    return LatestRun(run.id, run.created_at, tally, sending, bar_of(tally))
+    codes = code_counts(found.ledger, run.id)
+    counts = by_status(codes)
+    tally = Tally.of(counts, sending=sending)
+    dismissed = sum(one.rows for one in dismissals_of(found.ledger, [run.id]))
+    waits = counts[Status.PENDING]
+    state = read_state(found.ledger, run, waits, sendable(codes), sending=sending)
+    bar = bar_of(tally, dismissed)
+    return LatestRun(run.id, run.created_at, state, tally, tally.needs_you - dismissed, bar)
 
 
 async def show(request: web.Request) -> web.Response:
     """Shows the campaigns."""
-    return await _page(request)
+    folder, active = request.app[FOLDER], request.app[ACTIVE_RUNS]
+    draft = session(request).drafts.pop("/", Draft())
+    return page(
+        request,
+        "campaigns.html.j2",
+        campaigns=await asyncio.to_thread(overviews, folder, active),
+        archived=len(await asyncio.to_thread(folder.archived)),
+        folder=folder.root,
+        name=draft.typed.get("name", ""),
+        problem=draft.errors.get("name"),
+        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
+    )
 
 
 async def create(request: web.Request) -> web.Response:
@@ -71,7 +94,8 @@ async def create(request: web.Request) -> web.Response:
     try:
         created = await asyncio.to_thread(_create, folder, name)
     except BatchsendError as error:
-        return await _page(request, name=name, problem=error.on_page)
+        session(request).keep("/", Draft({"name": name}, {"name": error.on_page}))
+        raise web.HTTPSeeOther("/#name") from error
     session(request).notify(
         f"{created.stem} was created from the sample. Now add your own list, text and sender."
     )
@@ -83,21 +107,13 @@ def _create(folder: WebFolder, name: str) -> CampaignFile:
     return next(file for file in folder.campaigns() if file.path == path)
 
 
-async def _page(request: web.Request, *, name: str = "", problem: str | None = None) -> web.Response:
-    folder, active = request.app[FOLDER], request.app[ACTIVE_RUNS]
-    found = await asyncio.to_thread(lambda: [_overview(folder, active, file) for file in folder.campaigns()])
-    return page(
-        request,
-        "campaigns.html.j2",
-        status=400 if problem else 200,
-        campaigns=found,
-        name=name,
-        problem=problem,
-        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
-    )
+def overviews(folder: WebFolder, active: ActiveRuns) -> list[CampaignOverview]:
+    """Returns the folder's campaigns, by name. Blocks."""
+    with closing(OpenLedgers(folder)) as ledgers:
+        return [_overview(ledgers, active, file) for file in folder.campaigns()]
 
 
-def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> CampaignOverview:
+def _overview(ledgers: OpenLedgers, active: ActiveRuns, file: CampaignFile) -> CampaignOverview:
     try:
         campaign = file.load()
     except BatchsendError as error:
@@ -107,12 +123,11 @@ def _overview(folder: WebFolder, active: ActiveRuns, file: CampaignFile) -> Camp
     department = campaign.department_label or ""
     shown = CampaignOverview(file, campaign.name, department, next_start=next_start)
     try:
-        shown = replace(shown, approval=open_approval(folder, campaign))
-        with campaign_ledger(folder, campaign) as found:
-            runs = found.runs() if found is not None else []
-            if found is None or not runs:
-                return shown
-            last = run_overview(found, runs[0], sending=active.is_sending(found, runs[0]))
-            return replace(shown, last=last)
+        found = ledgers.of(campaign)
+        shown = replace(shown, approval=open_approval(found, campaign))
+        runs = found.runs() if found is not None else []
+        if found is None or not runs:
+            return shown
+        return replace(shown, last=run_overview(found, runs[0], sending=active.is_sending(found, runs[0])))
     except BatchsendError as error:
         return replace(shown, problem=error.on_page)

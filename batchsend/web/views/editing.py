@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
-from os.path import relpath
-from pathlib import Path, PurePath
 from typing import Any
 
 from aiohttp import web
 from multidict import MultiDict
 
 from batchsend.campaigns.file import parse_campaign
-from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError, FileError
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.toml_edit import Changes, edited
@@ -24,8 +21,6 @@ from batchsend.web.views.step_page import SHOWN
 
 #: Held while a file is changed, so that two requests do not overwrite each other's changes.
 CHANGING = web.AppKey("changing", asyncio.Lock)
-#: Forgets what was chosen about how the list is read.
-READ_AS_USUAL: Changes = {("list_options", name): None for name in ListOptionsTable.model_fields}
 
 
 async def change_keys(
@@ -95,8 +90,3 @@ def _split_problem(sentence: str) -> tuple[str, str]:
         return "", sentence
     problem = match["problem"].replace("expected ", "This must be ", 1)
     return match["key"], f"{problem[:1].upper()}{problem[1:]}."
-
-
-def relative(path: Path, file: CampaignFile) -> str:
-    """Returns a path as a campaign file writes it."""
-    return PurePath(relpath(path, file.path.parent)).as_posix()

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, relative
 from batchsend.web.steps import COLUMNS, TEXT, Page
-from batchsend.web.views.editing import change_keys, errors_of, kept, relative
+from batchsend.web.views.editing import change_keys, errors_of, kept
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 

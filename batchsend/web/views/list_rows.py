@@ -15,14 +15,14 @@ from multidict import MultiDictProxy
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import preview_path
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import NotFoundError, WebFolder
+from batchsend.web.folder import NotFoundError, WebFolder, relative
 from batchsend.web.jobs.problem_rows import ProblemRows, write_corrected
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.steps import LIST, Page
-from batchsend.web.toml_edit import Changes
+from batchsend.web.toml_edit import READ_AS_USUAL, Changes
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, READ_AS_USUAL, change, relative
+from batchsend.web.views.editing import CHANGING, change
 from batchsend.web.views.opening import OpenCampaign, open_file
 from batchsend.web.views.step_page import PresentSteps, discard_draft, open_step, refuse, step_page, steps_of
 

@@ -11,8 +11,9 @@ from batchsend.campaigns.sample import is_sample_list
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import LIST, Page
+from batchsend.web.toml_edit import READ_AS_USUAL
 from batchsend.web.views import list_rows, list_upload
-from batchsend.web.views.editing import READ_AS_USUAL, change_keys, errors_of
+from batchsend.web.views.editing import change_keys, errors_of
 from batchsend.web.views.list_reading import (
     cancel,
     list_reading,
@@ -43,6 +44,7 @@ async def show(request: web.Request) -> web.Response:
         upload=upload,
         before=page_before(request, found.file.url),
         is_pattern=is_pattern(campaign.list),
+        is_missing=view is not None and not await asyncio.to_thread(view.path.exists),
         is_sample=view is not None and await asyncio.to_thread(is_sample_list, view.path),
     )
 

@@ -14,13 +14,13 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import BatchsendError, ListError
 from batchsend.web.auth.middleware import receives_upload, session
 from batchsend.web.auth.sessions import Draft, Session
-from batchsend.web.folder import CampaignFile, WebFolder
+from batchsend.web.folder import CampaignFile, WebFolder, relative
 from batchsend.web.jobs.list_preview import ListView
 from batchsend.web.jobs.reader_pool import READERS, CanceledError, Reading
-from batchsend.web.toml_edit import Changes, edited
+from batchsend.web.toml_edit import READ_AS_USUAL, Changes, edited
 from batchsend.web.uploads import SavedList, file_of, save_upload
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, READ_AS_USUAL, change, relative
+from batchsend.web.views.editing import CHANGING, change
 from batchsend.web.views.list_reading import PATIENCE, list_reading, reading_part
 from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
 

@@ -11,13 +11,13 @@ from aiohttp import web
 from batchsend.campaigns.file import parse
 from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import receives_upload, session
-from batchsend.web.folder import CampaignFile
+from batchsend.web.folder import CampaignFile, relative
 from batchsend.web.jobs.list_preview import count_opt_outs
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.steps import WHEN
 from batchsend.web.uploads import file_of, save_upload
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, change, relative
+from batchsend.web.views.editing import CHANGING, change
 from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_file
 from batchsend.web.views.step_page import open_step, refuse, step_page
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.ledger.approvals import Approval, approvals_of
-from batchsend.ledger.ledger import RunRecord
+from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.plan import quiet_hours_of
+from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
+from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import AUTH, session
 from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
@@ -56,7 +61,10 @@ ENDING = web.AppKey("ending", asyncio.Event)
 
 @dataclass(frozen=True)
 class OutcomeGroup:
-    """Rows with the same outcome. `resend`: the value that sends them again, `None` if they cannot be."""
+    """Rows with the same outcome.
+
+    `resend`: the value that sends them again, `None` if they cannot be; `dismiss_url`: where they are dismissed.
+    """
 
     status: str
     codes: str
@@ -65,15 +73,23 @@ class OutcomeGroup:
     what_to_do: str
     resend: str | None
     rows_url: str
+    dismiss_url: str | None
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the page shows in addition to the snapshot. `can_resend`: status -> rows that can be sent again."""
+    """What the page shows in addition to the snapshot.
+
+    `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
+    be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again.
+    """
 
     run: RunRecord
     groups: list[OutcomeGroup]
     more_groups: int
+    waiting: list[OutcomeGroup]
+    opens_at: str | None
+    next_start: str | None
     starts: list[dict[str, Any]]
     approvals: Sequence[Approval]
     rows: RowPage
@@ -108,6 +124,8 @@ async def show(request: web.Request) -> web.Response:
         filters=_FILTER_LABELS,
         query=query,
         words=OUTCOME_WORDS,
+        list_name=PurePath(facts.run.list_file).name,
+        dismissed=[(one, advise(one.status, one.codes).meaning) for one in snapshot.dismissals],
         again=_AGAIN,
         url=run.url,
     )
@@ -132,7 +150,7 @@ async def events(request: web.Request) -> web.StreamResponse:
             elif quiet >= _KEEP_ALIVE:
                 await response.write(b": still here\n\n")
                 quiet = 0.0
-            if ended or not snapshot.sending:
+            if ended or not snapshot.state.under_way:
                 await response.write(_event("ended", "ended"))
                 break
         except ConnectionError:
@@ -158,21 +176,50 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
     with existing_ledger(run.folder, run.campaign) as found:
         record = found.run(run.number)
         is_latest = found.runs()[0].id == run.number
-        groups = _groups(run.url, _explained(snapshot), is_latest=is_latest)
+        every = _groups(run.url, _explained(snapshot), is_latest=is_latest)
+        groups = _with_attention(every, snapshot)
+        waiting = [group for group in every if group.status == Status.PENDING]
         can_resend: dict[str, int] = {}
-        for group in groups:
+        for group in every:
             if group.resend is not None:
                 can_resend[group.status] = can_resend.get(group.status, 0) + group.count
         return _Facts(
             run=record,
             groups=groups[:_GROUPS],
             more_groups=max(0, len(groups) - _GROUPS),
+            waiting=waiting,
+            opens_at=_opens_at(found.ledger, run) if waiting else None,
+            next_start=_next_start(run.campaign),
             starts=starts_of(found.ledger, run.number),
             approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
             is_latest=is_latest,
             can_resend=can_resend,
         )
+
+
+def _opens_at(ledger: Ledger, run: RunRef) -> str | None:
+    rules = WaitRules(now(), run.campaign.zone, quiet_hours_of(run.campaign))
+    moment = waiting_until(ledger, run.number, rules)
+    return to_text(moment) if moment is not None else None
+
+
+def _next_start(campaign: Campaign) -> str | None:
+    moment = times_of(campaign).after(now()) if campaign.schedule is not None else None
+    return to_text(moment) if moment is not None else None
+
+
+def _with_attention(groups: Sequence[OutcomeGroup], snapshot: RunSnapshot) -> list[OutcomeGroup]:
+    """The groups with rows that were not dismissed. Rows that are not sent yet are shown elsewhere."""
+    dismissed: Counter[tuple[str, str]] = Counter()
+    for one in snapshot.dismissals:
+        dismissed[one.status, one.codes] += one.rows
+    left = (
+        replace(group, count=group.count - dismissed[group.status, group.codes])
+        for group in groups
+        if group.status != Status.PENDING
+    )
+    return [group for group in left if group.count > 0]
 
 
 def _explained(snapshot: RunSnapshot) -> list[CodeCount]:
@@ -201,7 +248,7 @@ def _groups(url: str, counts: Sequence[CodeCount], *, is_latest: bool) -> list[O
 
 def _group(url: str, status: str, codes: str, count: int, *, is_latest: bool) -> OutcomeGroup:
     can_resend = is_latest and status in RESENDABLE and OPTED_OUT.isdisjoint(codes.split(JOINED_BY))
-    advice = advise(status, codes)
+    advice, which = advise(status, codes), urlencode({"status": status, "code": codes})
     return OutcomeGroup(
         status=status,
         codes=codes,
@@ -209,7 +256,8 @@ def _group(url: str, status: str, codes: str, count: int, *, is_latest: bool) ->
         meaning=advice.meaning,
         what_to_do=advice.what_to_do,
         resend=status if can_resend else None,
-        rows_url=f"{url}?{urlencode({'status': status, 'code': codes})}#table",
+        rows_url=f"{url}?{which}#table",
+        dismiss_url=f"{url}/dismiss?{which}" if status in NEEDS_YOU else None,
     )
 
 

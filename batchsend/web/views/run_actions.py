@@ -13,16 +13,18 @@ from aiohttp import web
 
 from batchsend.errors import BatchsendError, BusyError, ResultsError
 from batchsend.ledger.ledger import Ledger, RunRecord
-from batchsend.ledger.opening import open_for_reading, open_ledger
+from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.runs import starts_of
 from batchsend.reports.output_files import write_run, write_run_page
 from batchsend.runs.api import prepare
+from batchsend.runs.handover import stop_handed_over
 from batchsend.runs.lookup import results_file
 from batchsend.sending.locks import sending_lock
 from batchsend.utils.wording import text_count
 from batchsend.web.auth.middleware import session
 from batchsend.web.jobs.reader_pool import READERS
-from batchsend.web.queries import RunRef, existing_ledger, request_stop
+from batchsend.web.live_runs import SNAPSHOTS
+from batchsend.web.queries import RunRef, existing_ledger, ledger_to_change
 from batchsend.web.rendering import part
 from batchsend.web.views.campaigns import ACTIVE_RUNS
 from batchsend.web.views.run import run_ref
@@ -39,73 +41,76 @@ TASKS = web.AppKey("tasks", set[asyncio.Task[None]])
 
 async def pause(request: web.Request) -> web.Response:
     """Finishes the texts under way; the rest waits until the run is continued."""
-    run, started = await _request_stop(request)
-    if started is not None:
-        session(request).notify("Pausing: texts under way are finished and recorded, the rest waits.")
+    run, _ = await _request_stop(request)
     raise web.HTTPSeeOther(run.url)
 
 
 async def stop(request: web.Request) -> web.Response:
     """Finishes the texts under way and gives up the rest."""
     run, started = await _request_stop(request)
+    by = session(request).user
     if started is None:
-        given_up = await _retry_give_up(run, _REPORTING)
-        session(request).notify(f"Stopped: {text_count(given_up)} given up.")
+        given_up = await _retry_give_up(run, by, _REPORTING)
+        session(request).notify(f"Stopped for good: {text_count(given_up)} given up.")
     else:
-        task = asyncio.create_task(_give_up_later(run, started))
+        giving_up = request.app[SNAPSHOTS].giving_up
+        giving_up.add(run.url)
+        task = asyncio.create_task(_give_up_later(run, by, started))
         request.app[TASKS].add(task)
         task.add_done_callback(request.app[TASKS].discard)
-        session(request).notify("Stopping: texts under way are finished and recorded, the rest is given up.")
+        task.add_done_callback(lambda _task: giving_up.discard(run.url))
     raise web.HTTPSeeOther(run.url)
 
 
 async def _request_stop(request: web.Request) -> tuple[RunRef, int | None]:
     """Asks the run to stop; returns the run, and the number of the start that is being stopped, if there is one."""
     run = await asyncio.to_thread(run_ref, request)
-    active = request.app[ACTIVE_RUNS]
+    active, by = request.app[ACTIVE_RUNS], session(request).user
 
     def ask() -> int | None:
         with existing_ledger(run.folder, run.campaign) as found:
-            if not active.is_sending(found, found.run(run.number)):
-                return None
+            sending = active.is_sending(found, found.run(run.number))
             started = _latest_start(found.ledger, run.number)
-        request_stop(run)
-        return started
+        with ledger_to_change(run) as ledger:
+            if sending:
+                ledger.request_stop(run.number, by)
+                return started
+            stop_handed_over(ledger, run.number, by)
+            return None
 
     return run, await asyncio.to_thread(ask)
 
 
-async def _give_up_later(run: RunRef, started: int | None) -> None:
+async def _give_up_later(run: RunRef, by: str, started: int | None) -> None:
     """Gives up the rest once that start has ended. If that takes too long, the run stays paused."""
     try:
-        await _retry_give_up(run, _FINISHING, started)
+        await _retry_give_up(run, by, _FINISHING, started)
     except BatchsendError:
         return
 
 
-async def _retry_give_up(run: RunRef, seconds: float, started: int | None = None) -> int:
+async def _retry_give_up(run: RunRef, by: str, seconds: float, started: int | None = None) -> int:
     """Gives up the rest as soon as no process holds the campaign. Raises `BusyError` after so many seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while True:
         try:
-            return await asyncio.to_thread(_give_up, run, started)
+            return await asyncio.to_thread(_give_up, run, by, started)
         except BusyError:
             if loop.time() > until:
                 raise
         await asyncio.sleep(_RETRY)
 
 
-def _give_up(run: RunRef, started: int | None) -> int:
+def _give_up(run: RunRef, by: str, started: int | None) -> int:
     """Gives up the rest of a run, unless it was continued after the start `started`. Returns the number of texts."""
-    start = prepare(run.campaign, ledger=run.folder.ledger)
-    ledger = open_ledger(start.ledger_url)
-    try:
-        with sending_lock(ledger, run.campaign.name, run.campaign.formerly, start.settings.base_url) as held:
-            continued = started is not None and _latest_start(ledger, run.number) != started
-            return 0 if continued else ledger.give_up(run.number, held)
-    finally:
-        ledger.close()
+    base_url = prepare(run.campaign, ledger=run.folder.ledger).settings.base_url
+    with (
+        ledger_to_change(run) as ledger,
+        sending_lock(ledger, run.campaign.name, run.campaign.formerly, base_url) as held,
+    ):
+        continued = started is not None and _latest_start(ledger, run.number) != started
+        return 0 if continued else ledger.give_up(run.number, held, by)
 
 
 def _latest_start(ledger: Ledger, number: int) -> int | None:

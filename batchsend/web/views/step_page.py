@@ -163,10 +163,14 @@ def refuse(
 
     `path`: the page's, if the form is sent to another address.
     """
-    several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
-    typed = {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
-    session(request).keep(path or request.path, Draft(typed, errors))
+    session(request).keep(path or request.path, Draft(typed_in(form), errors))
     return web.HTTPSeeOther(path or request.path)
+
+
+def typed_in(form: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the fields of a form by name. The values of a field that was sent several times are joined."""
+    several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
+    return {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
 
 
 def saved(

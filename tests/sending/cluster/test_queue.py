@@ -13,10 +13,11 @@ from sqlalchemy import select
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import leases
+from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages
+from batchsend.runs.handover import stop_handed_over
 from batchsend.sending.cluster import worker
-from batchsend.sending.cluster.open_runs import channel_of
-from batchsend.sending.cluster.queue import SCHEMA
+from batchsend.sending.cluster.open_runs import channel_of, open_run_ids
+from batchsend.sending.cluster.queue import SCHEMA, WorkerOptions, create_queue, work
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import Credentials
 
@@ -169,4 +170,59 @@ def test_one_worker_for_all_announces_runs_with_open_rows(postgres_url: str) -> 
         listening.execute(f"NOTIFY \"{channel_of(BASE_URL)}\", 'end'".encode())
         heard = [one.payload for one in listening.notifies(timeout=60, stop_after=2)]
     assert heard == [str(run.run_id), "end"]
+    ledger.close()
+
+
+def test_a_worker_that_starts_later_joins_at_once(postgres_url: str, sandbox: Sandbox) -> None:
+    ledger = open_ledger(postgres_url)
+    create_queue(ledger)
+    run = a_run(ledger, base_url=sandbox.base_url)
+    with ledger.write() as connection:
+        # The first worker, which announces runs for all, does nothing at present.
+        lease = {"owner": "0", "holder": "first", "base_url": sandbox.base_url, "worker": True}
+        connection.execute(leases.insert().values(**lease, lease_until=SERVER_CLOCK + 600))
+
+    async def work_until_it_is_sent() -> None:
+        stopping = asyncio.Event()
+        async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as runs:
+            working = asyncio.create_task(work(runs, WorkerOptions(1, "w"), stopping))
+            while await asyncio.to_thread(ledger.counts, run.run_id) != {"accepted": 4}:
+                pass
+            stopping.set()
+            await working
+
+    asyncio.run(work_until_it_is_sent())
+    assert set(sandbox.texts().values()) == {1}
+    ledger.close()
+
+
+def test_a_run_of_another_version_does_not_keep_workers_from_others(
+    postgres_url: str, sandbox: Sandbox
+) -> None:
+    ledger = open_ledger(postgres_url)
+    other = a_run(ledger, rows=1, base_url=sandbox.base_url)
+    with ledger.write() as connection:
+        settings = '{"what only a later version knows": true}'
+        connection.execute(handovers.update().values(settings=settings))
+    run = a_run(ledger, rows=5, base_url=sandbox.base_url)
+    with ledger.write() as connection:
+        # As a run of another campaign.
+        again = messages.update().where(messages.c.run_id == other.run_id)
+        connection.execute(again.values(status="pending", codes="STOPPED"))
+    said: list[str] = []
+
+    async def work() -> None:
+        async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", said.append) as runs:
+            for run_id in runs.runs_to_send():
+                assert runs.needs(run_id)
+                await runs.work(run_id)
+            await asyncio.to_thread(runs.sweep)
+
+    asyncio.run(work())
+    assert ledger.counts(run.run_id) == {"accepted": 5}
+    assert ledger.counts(other.run_id) == {"pending": 1}
+    assert said[0].startswith(f"Run {other.run_id}: Another version of batchsend planned this run. Install")
+    # It is still theirs, and can be stopped from here.
+    assert stop_handed_over(ledger, other.run_id)
+    assert open_run_ids(ledger) == []
     ledger.close()

@@ -1,0 +1,341 @@
+"""Tries a text on rows of the list while it is typed. Runs in the processes of `reader_pool`.
+
+A template can be slow. In a separate process, it cannot hold up the pages. Texts are made and counted by the rules
+that plan a run.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import nlargest
+from itertools import chain, repeat
+from operator import itemgetter
+from pathlib import Path
+
+import pandas as pd
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import parse_campaign
+from batchsend.errors import FileError, ListError
+from batchsend.lists.customer_list import Chunk
+from batchsend.lists.headers import folded
+from batchsend.messages.sms import non_gsm7, normalize, room, size_with_opt_out, smart_encode
+from batchsend.messages.template import MessageTemplate, RowProblem
+from batchsend.messages.template_choice import TemplateChoice
+from batchsend.planning.columns import Roles
+from batchsend.planning.row_frame import Context, rows_of
+from batchsend.planning.rules import MAX_CHARACTERS, judge, text
+from batchsend.reports.advice import advise
+from batchsend.statuses import Code, Status
+from batchsend.web.jobs.list_preview import ReadList, list_of, roles_of
+
+LONGEST, STRANGEST = "longest", "strangest"
+#: Rows that could have the longest text and are tried.
+_CANDIDATES = 100
+#: Seconds after which no more rows are tried, and how many are tried at once.
+_SECONDS, _AT_ONCE = 0.5, 100
+#: Digits from which words are part of a phone.
+_PART_OF_PHONE = 4
+_no_digit = re.compile(r"[^0-9\0]")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The row to show: this one or the next; or the next one with these words; or the longest or strangest one."""
+
+    row: int | None = None
+    words: str = ""
+    extreme: str = ""
+
+
+@dataclass(frozen=True)
+class WholeList:
+    """The texts of all rows, or an estimate from some of them. `is_exact`: all rows were tried.
+
+    `rows`: of the list, with this text; `blank`: rows that are left out because a value is blank; `others`: rows
+    whose text cannot be sent.
+    """
+
+    rows: int
+    texts: int
+    segments: int
+    blank: int
+    others: int
+    is_exact: bool
+
+
+@dataclass(frozen=True)
+class RowText:
+    """The text of one row, or why it has none. `problems` concern the template, `list_problems` the list.
+
+    `row` is `None` if the list has no rows. `earlier` and `later`: the numbers of the neighboring rows. `units` of
+    `room` are used. `other`: the campaign's text that the row gets instead. `missed`: no row has the words.
+    """
+
+    problems: tuple[str, ...] = ()
+    list_problems: tuple[str, ...] = ()
+    row: int | None = None
+    earlier: int | None = None
+    later: int | None = None
+    phone: str | None = None
+    body: str | None = None
+    segments: int = 0
+    encoding: str = ""
+    units: int = 0
+    room: int = 0
+    opt_out_line: str | None = None
+    code: str = ""
+    problem: str = ""
+    cells: tuple[tuple[str, str], ...] = ()
+    other: str = ""
+    missed: bool = False
+    whole: WholeList | None = None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A text on a list. `roles`: `None` if the list's columns are not found."""
+
+    campaign: Campaign
+    read: ReadList
+    compiled: MessageTemplate
+    roles: Roles | None
+
+    @property
+    def headers(self) -> Sequence[str]:
+        return self.read.customers.headers
+
+    def context(self, malformed: Mapping[int, str], hidden: Collection[int] = ()) -> Context:
+        """Returns what the rules need to make this text for some rows."""
+        roles = self.roles or _NO_ROLES
+        return Context(
+            campaign=self.campaign,
+            headers=self.headers,
+            roles=replace(roles, template_by=None),
+            templates=TemplateChoice(self.compiled),
+            malformed=malformed,
+            hidden=hidden,
+        )
+
+    def text_of(self, cells: Sequence[str]) -> Path:
+        """Returns the template that a row gets."""
+        by = self.campaign.template_by
+        position = self.roles.template_by if self.roles is not None else None
+        if by is None or position is None:
+            return self.compiled.path
+        value = folded(cells[position])
+        cases = (path for path, values in by.cases.items() if value in map(folded, values))
+        return next(cases, by.default)
+
+    def rows(self) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
+        """Yields the rows that get this text: number, cells, and the cells that it uses."""
+        used, chooses = sorted(self.compiled.uses), self.campaign.template_by is not None
+        for block in self.read.customers.blocks():
+            rows = zip(*block.columns, strict=True)
+            values = zip(*(block.columns[position] for position in used), strict=True) if used else repeat(())
+            for number, cells, mine in zip(block.numbers, rows, values, strict=False):
+                if not chooses or self.text_of(cells) == self.compiled.path:
+                    yield number, cells, mine
+
+
+#: Rules that only make texts use no column by its role.
+_NO_ROLES = Roles(0, None, None, None, None, (0,), ("",), None)
+
+
+def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wanted) -> RowText:
+    """Makes the text of a row, and counts those of the whole list, with the template as it is in the editor.
+
+    `path` and `content`: the campaign file's. `template` and `source`: the template's.
+    """
+    campaign = parse_campaign(path, content)
+    try:
+        read = list_of(campaign)
+    except ListError as error:
+        return RowText(list_problems=error.problems)
+    headers = read.customers.headers
+    try:
+        compiled = MessageTemplate.of(template, source, headers)
+    except FileError as error:
+        return RowText(problems=error.problems)
+    trial = _Trial(campaign, read, compiled, roles_of(campaign, headers)[0])
+    number = _number(trial, wanted)
+    shown = _row_text(trial, wanted.row if number is None else number)
+    return replace(shown, missed=number is None and bool(wanted.words), whole=_whole_list(trial))
+
+
+# Which row
+
+
+def strangeness(cells: Sequence[str]) -> int:
+    """Says how strange the values of a row are: one for each blank and each character that phones lack."""
+    return sum(not cell for cell in cells) + len(non_gsm7("".join(cells)))
+
+
+def _number(trial: _Trial, wanted: Wanted) -> int | None:
+    """Returns the number of the wanted row or of one just before it; `None` if none has the words."""
+    if wanted.words:
+        return _with_words(trial, wanted.words, wanted.row or 0)
+    if wanted.extreme == LONGEST:
+        return _longest(trial)
+    if wanted.extreme == STRANGEST:
+        return max(trial.rows(), key=lambda row: strangeness(row[2]), default=(0,))[0]
+    if wanted.row is not None:
+        return wanted.row
+    return next(trial.rows(), (0,))[0]
+
+
+def _with_words(trial: _Trial, words: str, after: int) -> int | None:
+    """Returns the next row that has these words in a cell or these digits in its phone, from the top if need be."""
+    search, digits = words.casefold(), _no_digit.sub("", words)
+    phone = trial.roles.phone if trial.roles is not None else None
+    if len(digits) < _PART_OF_PHONE or any(map(str.isalpha, words)):
+        phone = None
+
+    def has_words(cells: Iterable[str], phones: Sequence[str]) -> bool:
+        return search in "\0".join(cells).casefold() or bool(
+            phones and digits in _no_digit.sub("", "\0".join(phones))
+        )
+
+    first: int | None = None
+    for block in trial.read.customers.blocks():
+        phones = block.columns[phone] if phone is not None else ()
+        # Looking at a whole block first is faster.
+        if not has_words(chain.from_iterable(block.columns), phones):
+            continue
+        for number, cells in zip(block.numbers, zip(*block.columns, strict=True), strict=True):
+            if has_words(cells, () if phone is None else (cells[phone],)):
+                if number > after:
+                    return number
+                first = number if first is None else first
+    return first
+
+
+def _longest(trial: _Trial) -> int:
+    """Returns the row with the longest text. Only those with the longest or the most unusual values are tried."""
+    lengths = [
+        (len(joined := "".join(values)), len(non_gsm7(joined)), number, cells)
+        for number, cells, values in trial.rows()
+    ]
+    likely = {
+        number: cells
+        for key in (itemgetter(0), itemgetter(1, 0))
+        for _, _, number, cells in nlargest(_CANDIDATES, lengths, key=key)
+    }
+    made = _texts(trial, pd.DataFrame(likely.values(), index=list(likely), dtype=object))
+    made = made[made["body"].notna()]
+    if made.empty:
+        return next(iter(likely), 0)
+    size = made["segments"].astype(int) * MAX_CHARACTERS + made["body"].str.len()
+    return int(made.index.to_numpy()[size.to_numpy().argmax()])
+
+
+# The whole list
+
+
+def _whole_list(trial: _Trial) -> WholeList | None:
+    """Counts the texts of all rows, or estimates them from some."""
+    sample = trial.read.sample
+    own = sample[[trial.text_of(cells) == trial.compiled.path for cells in sample.to_numpy().tolist()]]
+    made = _texts(trial, own)
+    if made.empty:
+        return None
+    codes = Counter(made["code"].dropna())
+    rows = round(len(own) * trial.read.customers.rows / len(sample))
+    scale = rows / len(made)
+    return WholeList(
+        rows=rows,
+        texts=round(scale * int(made["code"].isna().sum())),
+        segments=round(scale * int(made.loc[made["code"].isna(), "segments"].sum())),
+        blank=round(scale * codes.pop(str(Code.MISSING_VALUE), 0)),
+        others=round(scale * codes.total()),
+        is_exact=len(made) == rows,
+    )
+
+
+def _texts(trial: _Trial, frame: pd.DataFrame) -> pd.DataFrame:
+    """Makes the texts of rows by the rule that makes them before sending; of some rows if it takes too long."""
+    frame = frame.set_axis(range(frame.shape[1]), axis=1)
+    context = trial.context({})
+    ends, made = time.monotonic() + _SECONDS, []
+    steps = -(-len(frame) // _AT_ONCE)
+    for step in range(steps):
+        made.append(text(frame.iloc[step::steps], context))
+        if time.monotonic() > ends:
+            break
+    return pd.concat(made) if made else pd.DataFrame({"body": [], "code": []})
+
+
+# One row
+
+
+def _row_text(trial: _Trial, wanted: int | None) -> RowText:
+    """Makes the text of the row with this number or the next one; past the end, of the last one."""
+    starts, customers = trial.read.starts, trial.read.customers
+    if not starts:
+        return RowText()
+    block = max(0, bisect_right(starts, wanted or 0) - 1)
+    chunk = customers.chunk_of(list(customers.blocks(slice(max(0, block - 1), block + 2))))
+    numbers = chunk.frame.index.tolist()
+    place = min(bisect_left(numbers, wanted or 0), len(numbers) - 1)
+    cells, message = chunk.frame.iloc[place].tolist(), trial.campaign.message
+    chosen = trial.text_of(cells)
+    empty = RowText(
+        row=numbers[place],
+        earlier=numbers[place - 1] if place else None,
+        later=numbers[place + 1] if place + 1 < len(numbers) else None,
+        opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
+        cells=tuple((trial.headers[index], cells[index]) for index in sorted(trial.compiled.uses)),
+        other="" if chosen == trial.compiled.path else chosen.name,
+    )
+    return _judged(trial, chunk, cells, empty)
+
+
+def _judged(trial: _Trial, chunk: Chunk, cells: Sequence[str], empty: RowText) -> RowText:
+    """Adds the row's text, or the reason that it would not be sent."""
+    row = empty.row or 0
+    malformed = {row: chunk.malformed[row]} if row in chunk.malformed else {}
+    if trial.roles is None:
+        return _rendered(trial, cells, empty)
+    context = trial.context(malformed, [row] if row in chunk.hidden else [])
+    judged = judge(rows_of(pd.DataFrame([cells], index=[row], dtype=object)), context).iloc[0]
+    code, description = judged["code"], judged["description"] or ""
+    if judged["body"] is None and judged["phone_problem"] is None and not malformed:
+        # The row is skipped before its text is made, but the person who edits the text wants to see it.
+        shown = _rendered(trial, cells, empty)
+        return shown if shown.code or code is None else _with_issue(shown, code, description)
+    shown = replace(empty, phone=judged["phone"])
+    if judged["body"] is not None:
+        shown = _with_body(shown, judged["body"])
+    return shown if code is None else _with_issue(shown, code, description)
+
+
+def _rendered(trial: _Trial, cells: Sequence[str], empty: RowText) -> RowText:
+    """Renders a row without judging it."""
+    try:
+        body = normalize(trial.compiled.render(cells))
+    except RowProblem as problem:
+        return _with_issue(empty, problem.code, problem.description)
+    return _with_body(empty, smart_encode(body) if trial.campaign.message.smart_encoding else body)
+
+
+def _with_body(shown: RowText, body: str) -> RowText:
+    size = size_with_opt_out(body, shown.opt_out_line)
+    return replace(
+        shown,
+        body=body,
+        segments=size.segments,
+        encoding=str(size.encoding),
+        units=size.units,
+        room=room(size),
+    )
+
+
+def _with_issue(shown: RowText, code: str, description: str) -> RowText:
+    advice = advise(Status.INVALID, code)
+    sentence = description or advice.meaning
+    return replace(shown, code=str(code), problem=f"{sentence.removesuffix('.')}. {advice.what_to_do}")

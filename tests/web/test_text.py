@@ -1,0 +1,254 @@
+"""The step "Text": columns are inserted and chosen for without templates, and nothing in the text is lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+from web_client import Answer, Clicker, serving
+from world import World, customers
+
+from batchsend.web.jobs.text_preview import LONGEST, STRANGEST, RowText, Wanted, strangeness, try_text
+
+TEXT = "/campaign/here/campaign/text"
+SOURCE = (
+    'Hi {{ first_name | name_case | default("there") }},\n{% if model %}your {{ model }}{% endif %} waits. '
+    "{{ first_name[:1] }} {{ model | replace('a', '((b') }}"
+)
+FIRST = Wanted()
+PARTLY = SOURCE.replace("((b", "b")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("text") / "dealership"
+    folder.mkdir()
+    rows = [
+        {**row, "First Name": name, "Model": model}
+        for row, (name, model) in zip(
+            customers(6),
+            [
+                ("ANN", "Civic"),
+                ("BOB", ""),
+                ("MAXIMILIANE", "Accord"),
+                ("JOSÉ Ł", "CR-V"),
+                ("", ""),
+                ("Al", "Fit"),
+            ],
+            strict=True,
+        )
+    ]
+    return World(folder).write(rows)
+
+
+@pytest.fixture(scope="module")
+def clicker(world: World) -> Iterator[Clicker]:
+    with serving(world) as served:
+        yield served.signed_in()
+
+
+@pytest.fixture
+def file(world: World) -> Path:
+    return world.folder / "message.txt.j2"
+
+
+def form_of(answer: Answer) -> dict[str, list[str]]:
+    """The fields of the page's form as a browser sends them with the button that saves."""
+    found = re.search(r'<form id="text-form".*?</form>', answer.text, re.DOTALL)
+    assert found is not None, answer.plain
+    fields: dict[str, list[str]] = {}
+    pattern = r"<(input|select|textarea)\b([^>]*)>((?:(?!<(?:input|select|textarea|/select|/textarea)).)*)"
+    for kind, attributes, content in re.findall(pattern, found[0], re.DOTALL):
+        name = re.search(r' name="([^"]*)"', attributes)
+        chosen = re.search(r'value="([^"]*)" selected', content if kind == "select" else "")
+        value = chosen or re.search(r' value="([^"]*)"', attributes)
+        assert name is not None
+        text = content.removeprefix("\n") if kind == "textarea" else value[1] if value else ""
+        fields.setdefault(name[1], []).append(unescape(text))
+    return fields
+
+
+def errors_of(answer: Answer) -> str:
+    """What the page says beside the text."""
+    found = re.search(r'<div id="text-error".*?</div>', answer.text, re.DOTALL)
+    assert found is not None, answer.plain
+    return unescape(re.sub("<[^>]+>", "", found[0])).strip()
+
+
+def test_a_choice_changes_its_part_of_the_text_and_nothing_else(clicker: Clicker, file: Path) -> None:
+    file.write_text(PARTLY, encoding="utf-8")
+    form = form_of(clicker.get(TEXT))
+    assert form["text"][0].startswith("Hi ((First Name)),\n{% if model %}your ((Model)){% endif %} waits. {{")
+    assert (form["label"], form["format"]) == (["First Name", "Model"], ["name_case", ""])
+    assert (form["blank"], form["words"]) == (["say", "leave out"], ["there", ""])
+    saved = clicker.submit(TEXT, form)
+    assert saved.headers["Location"].endswith("/sender")
+    assert file.read_text(encoding="utf-8") == PARTLY
+
+    form["format"][1], form["blank"][1], form["words"][1] = "upper", "say", 'the "car"'
+    clicker.post(TEXT, form)
+    expected = PARTLY.replace("{{ model }}", '{{ model | upper | default("the \\"car\\"") }}')
+    assert file.read_text(encoding="utf-8") == expected
+    again = form_of(clicker.get(TEXT))
+    assert (again["format"], again["words"]) == (["name_case", "upper"], ["there", 'the "car"'])
+
+
+def test_a_text_that_the_form_cannot_show_is_shown_as_it_is(clicker: Clicker, file: Path) -> None:
+    file.write_text(SOURCE, encoding="utf-8")
+    form = form_of(clicker.get(TEXT))
+    assert (form["mode"], form["text"]) == (["source"], [SOURCE])
+    told = clicker.post(TEXT, {**form, "do": "words"})
+    assert "cannot be shown with column names" in errors_of(told)
+    assert form_of(told)["text"] == [SOURCE]
+    clicker.post(TEXT, {**form, "discard": "yes"})
+
+
+def test_without_scripts_a_column_is_added_and_the_preview_updated(clicker: Clicker, file: Path) -> None:
+    file.write_text("Hi {{ first_name }}", encoding="utf-8")
+    form = form_of(clicker.get(TEXT))
+    page = clicker.post(TEXT, {**form, "insert": "Model"})
+    assert form_of(page)["text"] == ["Hi ((First Name)) ((Model))"]
+    assert form_of(page)["label"] == ["First Name", "Model"]
+    assert "Hi ANN Civic" in page.plain
+    form = form_of(page)
+    form["format"][0] = "name_case"
+    page = clicker.post(TEXT, {**form, "do": "preview"})
+    assert "Hi Ann Civic" in page.plain
+    page = clicker.post(TEXT, {**form_of(page), "show": "longest"})
+    assert "Hi Maximiliane Accord" in page.plain
+    page = clicker.post(TEXT, {**form_of(page), "do": "source"})
+    assert form_of(page)["text"] == ["Hi {{ first_name | name_case }} {{ model }}"]
+    page = clicker.post(TEXT, {**form_of(page), "do": "words"})
+    assert form_of(page)["text"] == ["Hi ((First Name)) ((Model))"]
+    assert file.read_text(encoding="utf-8") == "Hi {{ first_name }}"
+    clicker.post(TEXT, form_of(page))
+    assert file.read_text(encoding="utf-8") == "Hi {{ first_name | name_case }} {{ model }}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("Hi ((Frist Name))", "The list has no column “Frist Name”. Did you mean ((First Name))?"),
+        ("Hi ((Model, bye", "“((Model, bye” is not closed."),
+    ],
+)
+def test_a_mistake_is_said_beside_the_text_and_the_text_is_kept(
+    clicker: Clicker, file: Path, typed: str, said: str
+) -> None:
+    file.write_text("Hi", encoding="utf-8")
+    form = form_of(clicker.get(TEXT))
+    form["text"] = [typed]
+    assert said in errors_of(clicker.submit(f"{TEXT}/try", form))
+    for page in (clicker.post(TEXT, form), clicker.get(TEXT)):
+        assert said in errors_of(page)
+        assert re.search(
+            r'<textarea id="text"[^>]*aria-describedby="[^"]*text-error"[^>]*aria-invalid', page.text
+        )
+        assert form_of(page)["text"] == [typed]
+    assert file.read_text(encoding="utf-8") == "Hi"
+    clicker.post(TEXT, {**form, "discard": "yes"})
+
+
+def test_a_text_with_an_error_is_saved_and_the_page_says_what_is_wrong(clicker: Clicker, file: Path) -> None:
+    form = form_of(clicker.get(TEXT))
+    page = clicker.post(TEXT, {**form, "text": "Hi {{ first_nam }} {% if x %}"})
+    assert file.read_text(encoding="utf-8") == "Hi {{ first_nam }} {% if x %}"
+    assert "is saved, but it cannot be sent yet" in page.plain
+    assert "a {% if %} is never closed by {% endif %}" in errors_of(page)
+
+
+def test_the_words_for_a_blank_are_asked_for(clicker: Clicker, file: Path) -> None:
+    file.write_text("Hi {{ first_name }}", encoding="utf-8")
+    form = form_of(clicker.get(TEXT))
+    form["blank"] = ["say"]
+    page = clicker.post(TEXT, form)
+    assert "Write what is said if First Name is blank" in page.plain
+    assert re.search(r'id="words-0"[^>]*aria-describedby="[^"]*words-0-error"', page.text)
+    assert form_of(page)["blank"] == ["say"]
+    assert file.read_text(encoding="utf-8") == "Hi {{ first_name }}"
+    clicker.post(TEXT, {**form, "blank": ["nothing"]})
+    assert file.read_text(encoding="utf-8") == 'Hi {{ first_name | default("") }}'
+
+
+def tried(world: World, source: str, wanted: Wanted = FIRST, content: bytes | None = None) -> RowText:
+    """Tries a text in this process."""
+    path = world.folder / "campaign.toml"
+    return try_text(path, content or path.read_bytes(), world.folder / "message.txt.j2", source, wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "row"),
+    [
+        (Wanted(), 2),
+        (Wanted(4), 4),
+        (Wanted(99), 7),
+        (Wanted(words="maxi"), 4),
+        (Wanted(words="5000003"), 5),  # a part of (312) 500-0003
+        (Wanted(words="customer"), 2),
+        (Wanted(6, words="customer"), 7),
+        (Wanted(7, words="customer"), 2),  # from the top again
+        (Wanted(extreme=LONGEST), 4),
+        (Wanted(extreme=STRANGEST), 6),
+    ],
+)
+def test_any_row_can_be_found(world: World, wanted: Wanted, row: int) -> None:
+    found = tried(world, 'Hi {{ first_name or "you" }}, your {{ model or "car" }}', wanted)
+    assert (found.row, found.missed) == (row, False)
+
+
+def test_words_that_no_row_has_are_said_and_the_row_stays(world: World) -> None:
+    found = tried(world, "Hi", Wanted(3, words="nobody"))
+    assert (found.row, found.missed) == (3, True)
+
+
+def test_the_strangest_values_are_blank_or_unusual() -> None:
+    rows = [["Ann", "Fit"], ["José", "Fit"], ["Zoë", ""], ["Łukasz 😀", "Fit"], ["", ""]]
+    assert [strangeness(row) for row in rows] == [0, 0, 2, 2, 2]
+
+
+def test_an_emoji_makes_the_longest_text_if_it_has_more_segments(world: World) -> None:
+    found = tried(world, "{{ first_name or 'x' }} " + "x" * 80, Wanted(extreme=LONGEST))
+    assert (found.row, found.segments, found.room) == (5, 2, 134)
+
+
+@pytest.mark.parametrize("source", ["Hi {{ first_name }}, " + "x" * 150, "{{ model }} 😀", "{{ 1 / 0 }}"])
+def test_the_whole_list_is_counted_as_the_check_counts_it(world: World, file: Path, source: str) -> None:
+    file.write_text(source, encoding="utf-8")
+    whole = tried(world, source).whole
+    assert whole is not None
+    assert whole.is_exact
+    printed = re.search(r"(\d+) texts?, (\d+) segments?", world.run("preview", "campaign.toml").out)
+    assert [whole.texts, whole.segments] == (list(map(int, printed.groups())) if printed else [0, 0])
+    assert whole.rows == whole.texts + whole.blank + whole.others
+
+
+def test_a_long_list_is_estimated_from_all_of_its_parts(tmp_path: Path) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    # The second half of the list has longer texts.
+    rows = [
+        {**row, "First Name": "x" * (1 if number < 5000 else 200)}
+        for number, row in enumerate(customers(10_000))
+    ]
+    whole = tried(World(folder).write(rows), "Hi {{ first_name }}").whole
+    assert whole is not None
+    assert (whole.rows, whole.texts, whole.is_exact) == (10_000, 10_000, False)
+    assert whole.segments == pytest.approx(15_000, rel=0.1)
+
+
+def test_each_text_of_a_campaign_is_tried_on_its_own_rows(world: World) -> None:
+    content = (world.folder / "campaign.toml").read_text(encoding="utf-8")
+    content = re.sub(
+        "^template = .*$",
+        'template_by = { column = "Model", default = "other.txt", cases = { "message.txt.j2" = ["fit", "CR-V"] } }',
+        content,
+        flags=re.MULTILINE,
+    )
+    found = tried(world, "Hi", content=content.encode())
+    assert (found.row, found.other) == (5, "")
+    assert found.whole is not None
+    assert (found.whole.rows, found.whole.texts) == (2, 2)
+    assert tried(world, "Hi", Wanted(2), content.encode()).other == "other.txt"
