@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetim
 from batchsend.campaigns.types import (
     CallbackUrl,
     Cron,
+    Currency,
     Delimiter,
     Duration,
     EncodingName,
@@ -188,6 +189,12 @@ class MessageOptions(Table):
         "It is used only for counting segments.",
     )
     max_segments: int = Field(default=6, ge=1, description="A text with more segments than this is not sent.")
+    segment_price: float | None = Field(
+        default=None, gt=0, description="What a segment costs you. If it is given, previews show the cost."
+    )
+    currency: Currency = Field(
+        default="USD", description="The currency of segment_price, such as USD or CAD."
+    )
 
 
 class QuietHours(Table):

@@ -158,12 +158,12 @@ def decide(
         **({"reason": reason} if reason is not None else {}),
         **seen,
     }
-    return _change(ledger, request, moment, answer)
+    return _change(ledger, request, person.os_user, moment, answer)
 
 
 def withdraw(ledger: Ledger, request: Approval, moment: datetime) -> bool:
     """Withdraws a request, and its approval. Returns `False` if another person answered it since it was read."""
-    return _change(ledger, request, moment, {"state": ApprovalState.REPLACED})
+    return _change(ledger, request, request.asked_by, moment, {"state": ApprovalState.REPLACED})
 
 
 def _unchanged(request: Approval) -> ColumnElement[bool]:
@@ -172,7 +172,7 @@ def _unchanged(request: Approval) -> ColumnElement[bool]:
     return and_(*(approvals.c[name].is_not_distinct_from(getattr(request, name)) for name in names))
 
 
-def _change(ledger: Ledger, request: Approval, moment: datetime, values: Mapping[str, Any]) -> bool:
+def _change(ledger: Ledger, request: Approval, by: str, moment: datetime, values: Mapping[str, Any]) -> bool:
     """Changes a request as it was read. If its approval ends by that, the run that is sent under it is stopped."""
     with ledger.write() as connection:
         changed = (
@@ -183,7 +183,7 @@ def _change(ledger: Ledger, request: Approval, moment: datetime, values: Mapping
                 starts.c.approval_id == request.id, starts.c.ended_at.is_(None)
             )
             sent = update(runs).where(runs.c.id.in_(under_it))
-            connection.execute(sent.values(stop_requested_at=to_text(moment)))
+            connection.execute(sent.values(stop_requested_at=to_text(moment), stop_requested_by=by))
     return changed
 
 

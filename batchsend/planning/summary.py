@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.tables import MessageOptions
+from batchsend.errors import FilterProblem
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding, non_gsm7
@@ -114,6 +117,7 @@ class PlanSummary:
     templates: tuple[TemplateUse, ...]
     texts: int
     segments: int
+    cost: str | None
     rate: float
     limit: int | None
     counts: Mapping[str, int]
@@ -159,8 +163,11 @@ class PlanSummary:
 
     @property
     def size(self) -> str:
-        """`239 texts, 240 segments, about 12 seconds at 20 a second`."""
-        return f"{text_count(self.texts)}, {segment_count(self.segments)}, {self.duration} at {self.rate:g} a second"
+        """`239 texts, 240 segments ($1.90), about 12 seconds at 20 a second`."""
+        segments = (
+            f"{segment_count(self.segments)} ({self.cost})" if self.cost else segment_count(self.segments)
+        )
+        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.rate:g} a second"
 
     @property
     def duration(self) -> str:
@@ -251,6 +258,20 @@ class PlanSummary:
         return list(non_gsm7(self.opt_out_line)) if self.opt_out_line else []
 
 
+def cost_of(segments: int, message: MessageOptions) -> str | None:
+    """What this many segments cost, such as `$1.90`; `None` if the campaign has no price."""
+    # Babel takes time to import.
+    from batchsend.messages.filters import money
+
+    if message.segment_price is None:
+        return None
+    amount = Decimal(str(message.segment_price)) * segments
+    try:
+        return money(f"{amount:f}", message.currency)
+    except FilterProblem:
+        return f"{amount:.2f} {message.currency}"
+
+
 def summarize(plan: Plan) -> PlanSummary:
     """Summarizes `plan`."""
     request, sources, remarks = plan.request, plan.sources, plan.remarks
@@ -275,6 +296,7 @@ def summarize(plan: Plan) -> PlanSummary:
         templates=_templates(plan),
         texts=plan.texts,
         segments=plan.segments,
+        cost=cost_of(plan.segments, message),
         rate=campaign.sending.rate,
         limit=request.limit,
         counts=plan.counts,

@@ -40,66 +40,56 @@ async def dispatch(
     `identity` is what the callback metadata of every request carries in addition to its row.
     """
     async with settings.client(credentials) as client:
-        loop = SendLoop(outbox, client, Pacer(settings.rate), settings, identity, listener)
+        loop = SendLoop(settings, listener)
         interrupted = Ending("interrupted", interrupted=True)
         with finishing_on_signals(lambda _number: loop.stop(interrupted)):
-            return await loop.run()
+            return await loop.run(outbox, client, Pacer(settings.rate), identity)
 
 
 class SendLoop:
-    """Sends until no row is left or all have to wait for quiet hours; with `wait`, waits for these to end."""
+    """Sends until no row is left or all have to wait for quiet hours; with `wait`, waits for these to end.
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        poster: Poster,
-        pacer: Pacing,
-        settings: RunSettings,
-        identity: Mapping[str, str],
-        listener: Callable[[Event], None],
-    ) -> None:
-        self._outbox = outbox
+    `ending`: why it is to end, once `stop` was called.
+    """
+
+    def __init__(self, settings: RunSettings, listener: Callable[[Event], None]) -> None:
+        self.ending: Ending | None = None
         self._settings = settings
         self._listener = listener
-        self._new_sender = partial(Sender, outbox, poster, pacer, settings, identity, listener)
         self._sender: Sender | None = None
-        self._ending: Ending | None = None
         self._stopped = asyncio.Event()
 
     def stop(self, ending: Ending) -> None:
         """Sends no further request; requests in flight are finished and recorded."""
-        self._ending = ending
+        self.ending = ending
         self._stopped.set()
         if self._sender is not None:
             self._sender.stop(ending)
 
-    async def run(self) -> Ending:
+    async def run(self, outbox: Outbox, poster: Poster, pacer: Pacing, identity: Mapping[str, str]) -> Ending:
         """Sends until nothing is left or something stops it. Raises as `Sender.run` does."""
-        hours = self._settings.hours
+        hours = self._settings.awaited_hours
         while True:
-            ending = await self._send_once()
-            if ending.reason is not None or hours is None or not self._settings.wait:
+            self._sender = Sender(outbox, poster, pacer, self._settings, identity, self._listener)
+            if self.ending is not None:
+                self._sender.stop(self.ending)
+            ending = await self._sender.run()
+            if ending.reason is not None or hours is None:
                 return ending
-            clocks = await self._retry(self._outbox.quiet_clocks)
+            clocks = await self._retry(outbox.quiet_clocks)
             opening = first_allowed(hours, now(), clocks)
             if opening is None:
                 return ending
-            stopped = await self._wait_until(opening, hours)
+            stopped = await self._wait_until(opening, hours, outbox)
             if stopped is not None:
                 return stopped
             open_clocks = [clock for clock in clocks if hours.allows(now(), clock)]
-            await self._retry(partial(self._outbox.end_quiet_hours, open_clocks))
+            await self._retry(partial(outbox.end_quiet_hours, open_clocks))
 
     async def _retry(self, action: Callable[[], T]) -> T:
-        return await asyncio.to_thread(retry, action, lambda: self._ending is not None)
+        return await asyncio.to_thread(retry, action, lambda: self.ending is not None)
 
-    async def _send_once(self) -> Ending:
-        self._sender = self._new_sender()
-        if self._ending is not None:
-            self._sender.stop(self._ending)
-        return await self._sender.run()
-
-    async def _wait_until(self, opening: datetime, hours: Hours) -> Ending | None:
+    async def _wait_until(self, opening: datetime, hours: Hours, outbox: Outbox) -> Ending | None:
         """Waits until this moment, or until the clock is set back: then these hours may end on another day.
 
         Returns the ending where the run is stopped meanwhile.
@@ -109,7 +99,7 @@ class SendLoop:
         if left > 0:
             until = for_people(opening, zone_with_newest_rules(hours.fallback))
             self._listener(Pause(left, f"quiet hours until {until}"))
-            await asyncio.to_thread(self._outbox.note_pause, left, "quiet hours")
+            await asyncio.to_thread(outbox.note_pause, left, "quiet hours")
         while (left := (opening - now()).total_seconds()) > 0:
             if now() < checked_at - _SET_BACK:
                 return None
@@ -117,8 +107,8 @@ class SendLoop:
             try:
                 await asyncio.wait_for(self._stopped.wait(), min(left, _CHECK_SECONDS))
             except TimeoutError:
-                if await asyncio.to_thread(self._outbox.stop_requested):
+                if await asyncio.to_thread(outbox.stop_requested):
                     return STOP_REQUESTED
             else:
-                return self._ending
+                return self.ending
         return None

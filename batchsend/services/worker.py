@@ -9,7 +9,6 @@ from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, LedgerError
@@ -24,9 +23,6 @@ from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.wording import duration
-
-if TYPE_CHECKING:
-    from batchsend.sending.cluster.queue import WorkerOptions
 
 
 def serve(
@@ -45,7 +41,7 @@ def serve(
             'Procrastinate is not installed here. Install it: `pip install "batchsend[cluster]"`.'
         )
 
-    from batchsend.sending.cluster.queue import WorkerOptions, create_queue
+    from batchsend.sending.cluster.queue import create_queue
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
@@ -62,7 +58,7 @@ def serve(
         runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(_work(runs, WorkerOptions(most_runs(url, concurrency), name), status))
+            runner.run(_work(runs, most_runs(url, concurrency), status))
     say(f"Worker {name} has stopped.")
     return Exit.DONE
 
@@ -81,7 +77,7 @@ def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
     return WatchedSuppression(here, recipients.default_region, Suppression())
 
 
-async def _work(runs: WorkerRuns, options: WorkerOptions, status: StatusAddress | None) -> None:
+async def _work(runs: WorkerRuns, concurrency: int, status: StatusAddress | None) -> None:
     from batchsend.sending.cluster.queue import work
 
     stopping = asyncio.Event()
@@ -95,6 +91,6 @@ async def _work(runs: WorkerRuns, options: WorkerOptions, status: StatusAddress 
     with finishing_on_signals(stop):
         async with serving_loop_status(status, own), runs:
             runs.say(
-                f"Worker {options.name} waits for runs to {runs.base_url} in {runs.ledger.where}. Ctrl-C stops it."
+                f"Worker {runs.name} waits for runs to {runs.base_url} in {runs.ledger.where}. Ctrl-C stops it."
             )
-            await work(runs, options, stopping)
+            await work(runs, concurrency, stopping)

@@ -239,6 +239,12 @@ _MYKAARMA = SettingsGroup(
             "A part holds 160 characters, or 70 with characters such as emoji. A longer text is not sent.",
         ),
         KeyField(
+            ("message", "segment_price"),
+            "Price of a part",
+            "From your contract, such as 0.0079. Then the pages show what the texts cost.",
+        ),
+        KeyField(("message", "currency"), "Currency of this price", "Such as USD or CAD.", Kind.TEXT),
+        KeyField(
             ("message", "send_synchronously"),
             "When myKaarma answers",
             "",

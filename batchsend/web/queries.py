@@ -19,7 +19,7 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.purged_phones import spellings
 from batchsend.ledger.runs import shared_state, starts_of
-from batchsend.ledger.schema import messages, optouts, starts
+from batchsend.ledger.schema import messages, optouts, runs, starts
 from batchsend.runs.api import prepare
 from batchsend.runs.lookup import Found, is_running
 from batchsend.settings import load_settings
@@ -184,14 +184,12 @@ class ActiveRuns:
         if not starts or starts[-1]["ended_at"] is not None or found.record is None:
             return False
         key = (found.ledger.where, int(starts[-1]["id"]))
-        if key in self._dead:
-            # Workers may have continued the run since its own process died.
-            shared = shared_state(found.ledger, run.id, rows=False)
-            return shared is not None and bool(shared.senders)
-        if is_running(Found(found.ledger, found.record, run)):
+        if key not in self._dead and is_running(Found(found.ledger, found.record, run)):
             return True
         self._dead.add(key)
-        return False
+        # Workers may have continued the run since its own process died or handed it over.
+        shared = shared_state(found.ledger, run.id, rows=False)
+        return shared is not None and bool(shared.senders)
 
 
 @dataclass(frozen=True)
@@ -289,8 +287,8 @@ def tried(counts: Mapping[str, int]) -> int:
     )
 
 
-def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int, ...]:
-    """Returns numbers that change when the ledger's starts or opt-outs do; empty if there is no ledger yet.
+def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int | str, ...]:
+    """Returns values that change with the ledger's starts, stops and opt-outs; empty if there is no ledger yet.
 
     Raises `BatchsendError`.
     """
@@ -300,8 +298,9 @@ def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int, ...]:
         query = select(
             select(func.count(starts.c.id)).scalar_subquery(),
             select(func.count(starts.c.ended_at)).scalar_subquery(),
+            select(func.max(runs.c.given_up_at)).scalar_subquery(),
             select(func.max(optouts.c.id)).scalar_subquery(),
             select(func.count(optouts.c.removed_at)).scalar_subquery(),
         )
         with found.ledger.read() as connection:
-            return tuple(number or 0 for number in connection.execute(query).one())
+            return tuple(value or 0 for value in connection.execute(query).one())

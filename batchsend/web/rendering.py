@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from aiohttp import web
@@ -53,6 +54,12 @@ def page(
     response = web.Response(text=html, content_type="text/html", status=status)
     response.enable_compression()
     return response
+
+
+def download(path: Path, name: str) -> web.FileResponse:
+    """Returns a file as a download that the browser saves under this name."""
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+    return web.FileResponse(path, headers=headers)
 
 
 def part(name: str, /, **values: Any) -> str:

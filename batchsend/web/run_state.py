@@ -15,7 +15,7 @@ from batchsend.utils.timestamps import now, to_text
 class Doing(StrEnum):
     """What a run does, with the word for its badge."""
 
-    SENDING = "Sending"
+    SENDING = "Sending now"
     WAITING = "Waiting, continues by itself"
     NO_WORKER = "Waiting for a worker"
     PAUSING = "Pausing"

@@ -1,10 +1,9 @@
-"""The server: the address it listens on, the address of each page, and the error pages."""
+"""The server: the address it listens on, and the address of each page."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import webbrowser
 from collections import Counter
@@ -24,22 +23,21 @@ from batchsend.utils.net import cannot_listen, in_url, is_this_machine
 from batchsend.utils.signals import stopping_on_signals
 from batchsend.web.auth.middleware import (
     AUTH,
-    HEADERS,
     Auth,
-    Handler,
     add_headers,
     guard,
 )
 from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.users import Users
-from batchsend.web.connections import Connection, Limits, RequestRefusedError
+from batchsend.web.connections import Connection, Limits
+from batchsend.web.error_pages import show_errors
 from batchsend.web.folder import NotFoundError, WebFolder, users_file
 from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import READERS, Readers
 from batchsend.web.jobs.registry import JOBS, Jobs
 from batchsend.web.live_runs import SNAPSHOTS, Snapshots
 from batchsend.web.queries import ActiveRuns, ledgers_of
-from batchsend.web.rendering import STATIC_FILES, page, static
+from batchsend.web.rendering import STATIC_FILES, static
 from batchsend.web.scheduler import SCHEDULER, Scheduler, tending
 from batchsend.web.steps import STEPS
 from batchsend.web.uploads import UNUSED
@@ -47,15 +45,18 @@ from batchsend.web.views import (
     approval,
     campaign_file,
     campaigns,
+    conflict,
     dismissals,
     editing,
     list_upload,
     login,
     manage,
     opt_outs,
+    question,
     run_actions,
     sender_step,
     step_page,
+    trial,
 )
 from batchsend.web.views import campaign as campaign_page
 from batchsend.web.views import check as checking
@@ -78,7 +79,7 @@ _OPENER = "open.html"
 CAMPAIGN = "/campaign/{folder:here|campaigns}/{stem}"
 ARCHIVED = manage.ARCHIVE + "/{folder:here|campaigns}/{stem}"
 CHECK = CAMPAIGN + "/check/{check}"
-TESTS = f"(?:{checking.TRIAL}|{checking.REHEARSAL})-[A-Za-z0-9_-]+"
+TESTS = f"(?:{trial.TRIAL}|{trial.REHEARSAL})-[A-Za-z0-9_-]+"
 APPROVAL = CAMPAIGN + r"/approval/{approval:\d{1,9}}"
 RUN = CAMPAIGN + r"/run/{number:\d{1,9}}"
 
@@ -177,7 +178,7 @@ async def answering(app: web.Application, listening: socket.socket, limits: Limi
 
 def application(options: Options, auth: Auth) -> web.Application:
     """Makes the application with all pages."""
-    app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[_show_errors, guard])
+    app = web.Application(client_max_size=_LARGEST_FORM, middlewares=[show_errors, guard])
     app[AUTH] = auth
     app[campaigns.FOLDER] = folder = WebFolder(options.root, options.ledger, options.shared)
     app[campaigns.ACTIVE_RUNS] = active = ActiveRuns()
@@ -200,11 +201,12 @@ def application(options: Options, auth: Auth) -> web.Application:
     app.on_shutdown.append(_end_streams)
     app.on_startup.append(_warm_up)
     app.on_cleanup.append(_close)
-    app.add_routes(_routes())
+    app.add_routes(routes())
     return app
 
 
-def _routes() -> list[web.RouteDef]:
+def routes() -> list[web.RouteDef]:
+    """Returns the address of each page and form, with its handler."""
     return [
         web.get("/health", _health),
         web.get("/static/{name}", _static),
@@ -212,6 +214,7 @@ def _routes() -> list[web.RouteDef]:
         web.post("/login", login.sign_in),
         web.get("/enter", login.enter, allow_head=False),
         web.post("/logout", login.sign_out),
+        web.get("/link", login.show_link),
         web.post("/link", login.another_browser),
         web.get("/", campaigns.show),
         web.post("/campaigns", campaigns.create),
@@ -222,6 +225,7 @@ def _routes() -> list[web.RouteDef]:
             for step in ALL_STEPS
             for part in step.pages
         ),
+        web.get(f"{CAMPAIGN}/{step_page.CONFLICT}", conflict.show),
         web.get(f"{CAMPAIGN}/duplicate", manage.show_duplicate),
         web.post(f"{CAMPAIGN}/duplicate", manage.make_duplicate),
         web.get(f"{CAMPAIGN}/rename", manage.show_rename),
@@ -237,12 +241,17 @@ def _routes() -> list[web.RouteDef]:
         web.get(CHECK, checking.show),
         web.get(f"{CHECK}/progress", checking.progress),
         web.post(f"{CHECK}/cancel", checking.cancel),
-        web.post(f"{CHECK}/send", checking.send),
-        web.post(f"{CHECK}/trial", checking.trial),
-        web.post(f"{CHECK}/rehearse", checking.rehearse),
+        web.get(f"{CHECK}/workbook", checking.workbook),
+        web.get(f"{CHECK}/problems", checking.problem_rows),
+        web.get(f"{CHECK}/list", checking.list_as_read),
+        web.get(f"{CHECK}/send", question.show),
+        web.post(f"{CHECK}/send", question.send),
+        web.get(f"{CHECK}/trial", trial.show),
+        web.post(f"{CHECK}/trial", trial.send),
+        web.post(f"{CHECK}/rehearse", trial.rehearse),
         web.post(f"{CHECK}/approval", approval.ask),
         web.get(f"{CHECK}/{checking.SENT}", checking.sent),
-        web.get(f"{CHECK}/{{what:{TESTS}}}", checking.tested),
+        web.get(f"{CHECK}/{{what:{TESTS}}}", trial.tested),
         web.get(f"{CHECK}/{{what:{checking.SENT}|{TESTS}}}/progress", checking.progress),
         web.get(APPROVAL, approval.show),
         web.get(f"{APPROVAL}/progress", approval.progress),
@@ -295,49 +304,6 @@ async def _static(request: web.Request) -> web.Response:
         raise NotFoundError("There is no such file. Go back to the campaigns.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_string else {}
     return web.Response(body=static(name), content_type=STATIC_FILES[name], charset="utf-8", headers=headers)
-
-
-@web.middleware
-async def _show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Shows every error as a sentence on a page."""
-    try:
-        return await handler(request)
-    except RequestRefusedError as error:
-        return _refused(request, error)
-    except NotFoundError as error:
-        return _error_page(request, 404, error.on_page)
-    except BatchsendError as error:
-        return _error_page(request, 400, error.on_page)
-    except web.HTTPNotFound:
-        return _error_page(
-            request, 404, "There is no such page. It may have a new address: go back to the campaigns."
-        )
-    except web.HTTPRequestEntityTooLarge:
-        return _error_page(
-            request, 413, "That is too large, and nothing was changed. Shorten the text and try again."
-        )
-    except (web.HTTPException, ConnectionError, asyncio.CancelledError):
-        raise
-    except Exception as error:
-        if os.environ.get("BATCHSEND_DEBUG"):
-            raise
-        return _error_page(
-            request,
-            500,
-            f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded, and no "
-            f"one is texted twice. Please report it, and say what you did last.",
-        )
-
-
-def _error_page(request: web.Request, status: int, message: str) -> web.Response:
-    return page(request, "error.html.j2", status=status, message=message)
-
-
-def _refused(request: web.Request, error: RequestRefusedError) -> web.Response:
-    # The host is unknown, so the answer shows as little as possible.
-    if error.status == 421:
-        return web.Response(status=421, text=f"{error}\n", headers=HEADERS)
-    return _error_page(request, error.status, str(error))
 
 
 def _names(options: Options) -> frozenset[str]:

@@ -19,6 +19,7 @@ from batchsend.errors import BatchsendError
 from batchsend.lists.source import UPLOAD_ENDINGS
 from batchsend.utils.files import is_device
 from batchsend.web.auth.middleware import upload_of
+from batchsend.web.auth.sessions import Difference
 from batchsend.web.connections import receiving
 
 #: The largest list, in bytes.
@@ -56,11 +57,18 @@ class SavedList:
 
 
 class ChangedMeanwhileError(BatchsendError):
-    """The file was saved by someone else after the page was loaded. `present`: its fingerprint now."""
+    """The file was saved by someone else after the page was loaded. `present`: its fingerprint now.
 
-    def __init__(self, message: str, present: str) -> None:
-        super().__init__(message)
+    `differences`: the form's version and the file's.
+    """
+
+    def __init__(self, name: str, present: str, differences: tuple[Difference, ...]) -> None:
+        super().__init__(
+            f"{name} was changed by someone else or in another tab meanwhile, so your version was not saved. "
+            f"Saving it again replaces theirs."
+        )
         self.present = present
+        self.differences = differences
 
 
 def fingerprint(content: bytes) -> str:
@@ -88,11 +96,8 @@ def save(path: Path, text: str, *, loaded: str) -> None:
     except OSError as error:
         raise BatchsendError(f"{path}: cannot be read ({error.strerror}). Nothing was saved.") from error
     if (now := fingerprint(present)) != loaded:
-        raise ChangedMeanwhileError(
-            f"{path.name} was not saved, because it was changed by someone else or in another tab. Your version is "
-            f"still below: compare it with the file, then save again to overwrite the file.",
-            now,
-        )
+        theirs = plain_lines(present.decode("utf-8-sig", "replace"))
+        raise ChangedMeanwhileError(path.name, now, (Difference("", plain_lines(text), theirs),))
     ends = "\r\n" if b"\r\n" in present else "\n"
     replace_content(path, plain_lines(text).replace("\n", ends).encode())
 

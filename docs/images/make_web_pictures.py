@@ -139,11 +139,15 @@ def click_through(browser: Browser, link: str) -> None:
     for size in (DESKTOP, PHONE):
         draw(page, "text", size=size)
     page.locator("#step-check").click()
-    question = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
-    expect(question).to_be_visible(timeout=60_000)
+    review = page.get_by_role("link", name=re.compile(r"Review and send \d+ texts")).first
+    expect(review).to_be_visible(timeout=60_000)
     for size in (DESKTOP, PHONE):
         draw(page, "check", size=size)
-        draw(page, "question", "#question", size)
+    review.click()
+    question = page.get_by_role("heading", name=re.compile(r"Send \d+ texts\?"))
+    expect(question).to_be_visible()
+    for size in (DESKTOP, PHONE):
+        draw(page, "question", size=size)
     number = re.sub(r"\D", "", question.inner_text())
     page.get_by_role("radio", name="All: ").check()
     page.get_by_label("Type the number of texts").fill(number)

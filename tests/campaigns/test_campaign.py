@@ -68,6 +68,8 @@ callback_metadata = { source = "batchsend" }
 smart_encoding = true
 opt_out_line = "Text STOP to opt-out"
 max_segments = 6
+segment_price = 0.0079
+currency = "CAD"
 
 [sending]
 rate = 10
@@ -163,6 +165,8 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "smart_encoding": True,
             "opt_out_line": "Text STOP to opt-out",
             "max_segments": 6,
+            "segment_price": None,
+            "currency": "USD",
         },
         "sending": {
             "rate": 10.0,
@@ -560,6 +564,14 @@ WRONG: list[tuple[str, str]] = [
     (
         SMALLEST + "[message]\nmax_segments = 0",
         "`message.max_segments`: expected 1 or more, but it is 0",
+    ),
+    (
+        SMALLEST + "[message]\nsegment_price = 0",
+        "`message.segment_price`: expected a number above 0, but it is 0",
+    ),
+    (
+        SMALLEST + '[message]\ncurrency = "$"',
+        '`message.currency`: expected a currency code of three capital letters, such as USD, but it is "$"',
     ),
     (
         SMALLEST + "[recipients]\nrepeat_after_days = 0",
@@ -1359,6 +1371,7 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "message.smart_encoding": True,
         "message.opt_out_line": "Text STOP to opt-out",
         "message.max_segments": 6,
+        "message.currency": "USD",
         "sending.rate": 10,
         "sending.concurrency": 20,
         "sending.timeout": 30,

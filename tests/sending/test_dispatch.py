@@ -123,14 +123,12 @@ def send_at(
     stored_plan = store_plan(ledger, [{**row, "codes": held[row["row"]][1]} for row in rows])
     recipients = Recipients(now, latency)
     settings = RunSettings.of(campaign(folder, rate), "https://api.example.com", hours, wait=wait)
-    send_loop = SendLoop(
-        outbox(ledger, stored_plan), recipients, Pacer(settings.rate), settings, {}, lambda _event: None
-    )
+    send_loop = SendLoop(settings, lambda _event: None)
 
     async def story() -> Ending:
         if stop_at is not None:
             loop.call_later(stop_at, send_loop.stop, Ending("interrupted", interrupted=True))
-        return await send_loop.run()
+        return await send_loop.run(outbox(ledger, stored_plan), recipients, Pacer(settings.rate), {})
 
     with (
         patch.object(dispatching, "now", now),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from ledgers import (
     BASE_URL,
@@ -11,6 +12,7 @@ from ledgers import (
     outbox,
     planned,
     send_all,
+    sqlite_url,
     store_plan,
     stored,
 )
@@ -22,6 +24,7 @@ from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_op
 from batchsend.ledger.schema import messages
 from batchsend.sending.outbox import Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
+from batchsend.utils.timestamps import now, to_text
 
 
 def test_rows_are_claimed_in_list_order_and_only_once(ledger: Ledger) -> None:
@@ -176,6 +179,28 @@ def test_any_process_can_request_a_stop_and_the_next_start_clears_it(ledger: Led
     assert not outbox(ledger, other).stop_requested()
     again = store_plan(ledger, [planned(2)], run_id=stored_plan.run_id)
     assert not outbox(ledger, again).stop_requested()
+
+
+def test_a_pause_is_recorded_for_those_who_watch_until_the_next_start(ledger: Ledger) -> None:
+    stored_plan = store_plan(ledger, [planned(2)])
+    outbox(ledger, stored_plan).note_pause(60.0, "quiet hours")
+    run = ledger.run(stored_plan.run_id)
+    assert run is not None
+    assert run.waits_because == "quiet hours"
+    assert to_text(now()) < (run.waits_until or "") < to_text(now() + timedelta(seconds=61))
+    store_plan(ledger, [planned(2)], run_id=stored_plan.run_id)
+    again = ledger.run(stored_plan.run_id)
+    assert again is not None
+    assert (again.waits_until, again.waits_because) == (None, None)
+
+
+def test_a_pause_that_cannot_be_recorded_stops_nothing(tmp_path: Path) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path / "ledger.db"))
+    sender = outbox(ledger, store_plan(ledger, [planned(2)]))
+    with ledger.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE runs RENAME TO gone")
+    sender.note_pause(60.0, "quiet hours")
+    ledger.close()
 
 
 def test_a_row_in_flight_when_its_process_ended_becomes_unconfirmed(ledger: Ledger) -> None:

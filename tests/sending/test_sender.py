@@ -331,6 +331,8 @@ def test_waits_grow_with_every_refusal_and_are_drawn_from_zero_to_the_longest() 
     story = play(Api(within(0, 400, NO_NAME)), rows=5, jitter=jitter)
     assert jitter.spans[:8] == [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (0, 32), (0, 60), (0, 60)]
     assert [pause.seconds for pause in story.pauses[:4]] == [0.75, 1.5, 3, 6]
+    # Those who watch the run see the same.
+    assert story.store.pauses == [(pause.seconds, pause.reason) for pause in story.pauses]
     assert story.store.counts() == {"accepted": 5}
 
 

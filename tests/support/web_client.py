@@ -91,7 +91,10 @@ class Clicker:
         return Answer(response.status, dict(response.headers), text, path, cookies)
 
     def _follow(self, answer: Answer) -> Answer:
+        followed = 0
         while answer.status == 303:
+            followed += 1
+            assert followed < 20, f"{answer.url} leads in a circle"
             answer = self.raw("GET", urlsplit(answer.headers["Location"])._replace(fragment="").geturl())
         deadline = time.monotonic() + 60
         while self._is_being_read(answer):

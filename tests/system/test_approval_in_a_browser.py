@@ -58,6 +58,7 @@ def test_three_taps_on_a_phone(browser: Browser, world: World, sandbox: Sandbox)
 
         # Ann's page has changed by itself.
         desk.get_by_role("link", name="Review and send").click()
+        expect(desk.get_by_role("heading", name="Send 12 texts?")).to_be_visible()
         desk.get_by_role("radio", name="All: ").check()
         desk.get_by_label("Type the number of texts").fill("12")
         desk.get_by_role("button", name="Send the texts").click()

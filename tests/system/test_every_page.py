@@ -40,6 +40,9 @@ NO_PAGES = {
     "/health",
     "/static/{name}",
     "/opt-outs/download",
+    "/campaign/{folder}/{stem}/check/{check}/list",
+    "/campaign/{folder}/{stem}/check/{check}/problems",
+    "/campaign/{folder}/{stem}/check/{check}/workbook",
     "/campaign/{folder}/{stem}/list/rows/workbook",
     "/campaign/{folder}/{stem}/run/{number}/events",
     "/campaign/{folder}/{stem}/run/{number}/list",
@@ -97,6 +100,8 @@ def write_campaigns(world: World) -> None:
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    (world.folder / "archive").mkdir()
+    (world.folder / "archive" / "old.toml").write_text(usual.replace("Spring", "Old"), encoding="utf-8")
     (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
     failing = usual.replace("Spring", "Failing").replace("message.txt.j2", "gone.txt.j2")
     (world.folder / "failing.toml").write_text(failing, encoding="utf-8")
@@ -122,6 +127,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     sender = "/campaign/here/weekly/sender"
     named = {"department_uuid": "a-department-1", "department_label": "Parts", "user": "new"}
     clicker.submit(sender, {**clicker.shown(sender), "department": "new", **named})
+    # As if it was changed under an open form.
+    clicker.submit("/campaign/here/weekly/file", {"loaded": "another version", "text": "Mine"})
     return {
         "campaigns": "/",
         "campaign": SPRING,
@@ -143,7 +150,9 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "used": used,
         "sent": f"{used}/sent",
         "nothing": nothing,
-        "again": again,
+        "again": f"{again}/send",
+        "question": f"{new}/send",
+        "trial": f"{new}/trial",
         "failed": failed,
         "approval-needed": approved,
         "run": f"{SPRING}/run/1",
@@ -159,13 +168,15 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "rename": "/campaign/here/campaign/rename",
         "to archive": "/campaign/here/campaign/archive",
         "archive": "/archive",
+        "archived": "/archive/here/old",
+        "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
         "missing": "/nothing",
     }
 
 
 def rehearsal(clicker: Clicker, check: str) -> str:
     """Rehearses a check; returns the address of the finished rehearsal."""
-    nonce = clicker.get(check).hidden("nonce")
+    nonce = clicker.get(f"{check}/trial").hidden("nonce")
     address = str(clicker.submit(f"{check}/rehearse", {"nonce": nonce}).headers["Location"])
     clicker.wait(address, "No text left this computer")
     return address
@@ -306,6 +317,7 @@ LAST = (
     "/link",
     "/campaign/{folder}/{stem}/run/{number}/pause",
     "/campaign/{folder}/{stem}/run/{number}/stop",
+    "/campaign/{folder}/{stem}/archive",
 )
 
 
@@ -341,14 +353,14 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
 def test_the_keyboard_alone_sends_nothing_by_accident(site: Site, local: Page) -> None:
     local.context.add_cookies(site.cookies)
     page = local
-    page.goto(site.pages["new"])
+    page.goto(site.pages["question"])
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached: set[str] = set()
     for _ in range(80):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
-    assert {"choice", "number", "SUMMARY"} <= reached
+    assert {"choice", "number", "BUTTON"} <= reached
     page.get_by_label("Type the number of texts").press("Enter")
-    # Nothing was chosen or typed, so the browser does not send the form.
-    expect(page.get_by_role("heading", name="Send 300 texts?")).to_be_visible()
+    expect(page.locator("#choice-error")).to_contain_text("Nothing was sent: choose how many.")
+    assert page.evaluate("document.activeElement.id") == "error-summary"

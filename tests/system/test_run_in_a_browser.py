@@ -34,7 +34,7 @@ def test_the_end_of_a_run_keeps_the_filter_the_focus_and_the_place(
             page.goto(f"http://127.0.0.1:{served.port}{served.new_link()}")
             page.goto(f"http://127.0.0.1:{served.port}{RUN}")
             sandbox.wait_for(5)
-            expect(page).to_have_title(re.compile("being sent"))
+            expect(page).to_have_title(re.compile("sending now"))
             look_at(page, "run-sending")
 
             page.locator("#status").select_option("taken")
@@ -48,7 +48,7 @@ def test_the_end_of_a_run_keeps_the_filter_the_focus_and_the_place(
             # The page follows without being loaded again.
             expect(page.get_by_role("button", name="Continue")).to_have_count(1)
             expect(page.get_by_role("status").filter(has_text="accepted by myKaarma")).to_have_count(1)
-            expect(page).to_have_title(re.compile("waiting"))
+            expect(page).to_have_title(re.compile("paused"))
             expect(page.get_by_label("Find")).to_be_focused()
             expect(page.get_by_label("Find")).to_have_value("3")
             expect(page.locator("#status")).to_have_value("taken")

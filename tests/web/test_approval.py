@@ -90,6 +90,7 @@ def test_ann_asks_dana_approves_and_ann_sends(office: Served, world: World, sand
     assert "Send 12 texts?" not in checked.plain
     assert "Review and send" in ann.get(link).plain
     assert "Approved by dana," in ann.get(address).plain
+    assert "Approved by dana," in ann.get(f"{address}/send").plain
     assert ann.submit(f"{address}/send", {"choice": "all", "number": "12"}).status == 303
     ann.wait_for_run(address)
     assert "Approved by dana," in ann.wait_for_end(f"{SPRING}/run/1").plain
@@ -195,7 +196,7 @@ def test_a_console_with_a_link_says_that_approval_needs_named_users(world: World
         check, _ = dana.check(SPRING)
         for action in ("approve", "refuse"):
             answered = dana.post(f"{number}/{action}", {"check": check.rpartition("/")[2], "reason": "no"})
-            assert answered.status == 400
+            assert answered.url == number
             assert "Sign in with a name" in answered.plain
     assert not sandbox.requests()
 
@@ -209,7 +210,7 @@ def test_strangers_and_forged_forms_approve_nothing(office: Served, sandbox: San
     stranger = office.clicker()
     assert stranger.get(link).status == 401
     assert dana.submit(f"{number}/approve", {"check": check}, token="wrong").status == 403
-    assert dana.raw("GET", f"{number}/approve").status in (404, 405)
+    assert dana.raw("GET", f"{number}/approve").headers["Location"] == number
     assert dana.get(f"{SPRING}/approval/99").status == 404
-    assert dana.post(f"{number}/approve", {"check": "x" * 24}).status == 404
+    assert "This check is no longer kept" in dana.post(f"{number}/approve", {"check": "x" * 24}).plain
     assert "Approve 12 texts?" in dana.get(link).plain

@@ -195,6 +195,7 @@ def test_a_change_takes_the_place_of_a_check_that_is_under_way(endless: World) -
             addresses.append(clicker.raw("GET", f"{ENDLESS}/check").headers["Location"])
         last = addresses[-1]
         assert len(set(addresses)) == 4
+        assert '<progress id="bar"' in clicker.raw("GET", ENDLESS).text
         deadline = time.monotonic() + 60
         while "Waiting for other checks" in (answer := clicker.raw("GET", last)).plain:
             assert time.monotonic() < deadline, answer.plain

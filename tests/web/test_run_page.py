@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,12 @@ from world import World, customers
 
 from batchsend.ledger.dismissals import dismissals_of
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import overview
+from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.runs.lookup import state_of as run_words
+from batchsend.sending.cluster.open_runs import hand_over
+from batchsend.sending.run_settings import RunSettings
 from batchsend.settings import os_user
 from batchsend.statuses import Status
 
@@ -162,3 +167,24 @@ def test_a_run_whose_rows_wait_says_why_and_until_when(world: World, ledger: Led
     assert "It waits until a person continues it." in page.plain
     assert "1 row : Not sent yet: it is too early or too late in the day" in page.plain
     assert re.search(r"The first of them can be sent at <time datetime=", page.text)
+
+
+def test_a_run_that_no_worker_takes_says_so_and_can_be_stopped(tmp_path: Path, postgres_url: str) -> None:
+    world = World(tmp_path, environment={"BATCHSEND_LEDGER": postgres_url}).write(customers(2))
+    with closing(open_ledger(postgres_url)) as ledger, serving(world) as served:
+        who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
+        stored = store_plan(ledger, [planned(2), planned(3)], who=who)
+        settings = RunSettings(
+            world.base_url, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, False
+        )
+        with ledger.write() as connection:
+            hand_over(connection, stored.run_id, stored.start_id, settings)
+        clicker = served.signed_in()
+        waiting = clicker.get(RUN).plain
+        assert "Waiting for a worker" in waiting
+        assert "No worker is running." in waiting
+        assert "Waiting for a worker" in clicker.get("/").plain
+        paused = clicker.post(f"{RUN}/pause").plain
+        assert f"Paused by {os_user()}, " in paused
+        assert "2 rows waiting" in paused
+        assert "2 rows were given up" in clicker.post(f"{RUN}/stop").plain

@@ -369,7 +369,8 @@ def test_hidden_files_are_not_shown(served: Served, world: World, edited: Edited
         not in clicker.submit(f"{edited.url}/file/try", {"text": file.read_text(encoding="utf-8")}).text
     )
     refused = clicker.submit(f"{edited.url}/check")
-    assert refused.status == 400
+    assert refused.status == 303
+    assert "secret" not in clicker.get(refused.headers["Location"]).text
     assert "secret" not in refused.text
 
 

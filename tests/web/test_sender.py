@@ -186,15 +186,14 @@ def test_saved_names_are_changed_and_removed(bare: World) -> None:
             "“Parts & Service” is removed" in clicker.post(saved, {**one, "name": "", "remove": "yes"}).plain
         )
         assert "Nothing is saved yet" in clicker.get(saved).plain
-        gone = clicker.submit(saved, {**one, "name": "Again"})
-        assert (gone.status, "removed meanwhile" in gone.plain) == (400, True)
+        assert "removed meanwhile" in clicker.post(saved, {**one, "name": "Again"}).plain
         # The campaign keeps its department.
         assert (
             tomllib.loads((bare.folder / "campaign.toml").read_text(encoding="utf-8"))["department_uuid"]
             == ID
         )
         other = clicker.submit(saved, {**one, "kind": "no such kind", "name": "x"})
-        assert other.status == 400
+        assert other.status == 303
 
 
 def test_on_an_office_server_nobody_writes_credentials_by_a_page(bare: World) -> None:
@@ -209,7 +208,7 @@ def test_on_an_office_server_nobody_writes_credentials_by_a_page(bare: World) ->
         assert "The person who runs this server sets" in page.plain
         assert 'type="password"' not in page.text
         refused = clicker.submit(f"{SENDER}/credentials", {"username": NAME, "password": WORD})
-        assert refused.status == 400
+        assert refused.status == 303
         assert not (bare.folder / ".env").exists()
 
 
@@ -243,15 +242,16 @@ def test_who_gets_tests_is_remembered_by_name(tmp_path: Path) -> None:
     folder.mkdir()
     with serving(World(folder).write(customers(2))) as served:
         clicker = served.signed_in()
-        check, page = clicker.check("/campaign/here/campaign")
+        check, _ = clicker.check("/campaign/here/campaign")
+        page = clicker.get(f"{check}/trial")
         form = {"nonce": page.hidden("nonce"), "customer": "my-own-id", "tester": "Dana"}
         assert clicker.submit(f"{check}/trial", form).status == 303
         # In every browser and for every campaign of the folder.
-        page = served.signed_in().get(check)
+        page = served.signed_in().get(f"{check}/trial")
         assert 'name="customer" value="my-own-id" checked> Dana' in page.text
         other = {"nonce": page.hidden("nonce"), "customer": "", "new_customer": "an id!", "tester": "Eve"}
         assert "copy your own customer id" in clicker.post(f"{check}/trial", other).plain
-        assert "Eve" not in clicker.get(check).plain
+        assert "Eve" not in clicker.get(f"{check}/trial").plain
 
 
 def test_names_that_are_saved_at_once_are_all_kept(bare: World) -> None:

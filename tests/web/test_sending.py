@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -10,12 +11,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openpyxl import load_workbook
 from web_client import Clicker, Served, serving
 from workbooks import new_workbook
 from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
+
+from batchsend.campaigns.file import load_campaign
+from batchsend.runs.api import prepare
+from batchsend.runs.start import planned
+from batchsend.web.jobs.confirmation import CheckedPlan, differences
 
 SPRING = "/campaign/here/campaign"
 RUN = f"{SPRING}/run/1"
@@ -31,7 +38,7 @@ def served(world: World) -> Iterator[Served]:
 def send(clicker: Clicker, texts: int, choice: str = "all", **fields: str) -> str:
     """Checks the campaign and confirms the number of texts; returns the check's address."""
     address, checked = clicker.check(SPRING, **fields)
-    assert f"Send {texts:,} text" in checked.plain or choice == "first", checked.plain
+    assert f"Review and send {texts:,} text" in checked.plain or choice == "first", checked.plain
     answer = clicker.submit(f"{address}/send", {"choice": choice, "number": f"{texts:,}", "sure": "yes"})
     assert answer.status == 303, answer.plain
     return address
@@ -112,10 +119,20 @@ def test_any_other_answer_sends_nothing(served: Served, sandbox: Sandbox) -> Non
     address, _ = clicker.check(SPRING)
     for typed in ("", "11", "1", "12 texts", "twelve", "-12"):  # only "12" means yes
         answer = clicker.submit(f"{address}/send", {"choice": "all", "number": typed})
-        assert answer.status == 400
-        assert "Nothing was sent" in answer.plain
-        assert "type 12" in answer.plain
-    assert clicker.submit(f"{address}/send", {"choice": "first", "number": "12"}).status == 400
+        assert (answer.status, answer.headers["Location"]) == (303, f"{address}/send")
+        for _ in range(2):  # also after the page was loaded again
+            page = clicker.get(f"{address}/send")
+            error = re.search(r'<p id="number-error"[^>]*>(.*?)</p>', page.text, re.DOTALL)
+            assert error is not None
+            assert "Nothing was sent" in error[1]
+            assert "type 12" in error[1]
+            assert re.search(
+                r'id="number"[^>]*aria-describedby="[^"]*number-error"[^>]*aria-invalid', page.text
+            )
+            assert f'value="{typed}"' in page.text
+            assert re.search(r'value="all" checked', page.text)
+    assert "type 10" in clicker.post(f"{address}/send", {"choice": "first", "number": "12"}).plain
+    assert "choose how many" in clicker.post(f"{address}/send", {"number": "12"}).plain
     assert sandbox.requests() == []
 
 
@@ -194,7 +211,7 @@ def test_nothing_is_sent_if_anything_has_changed_since_the_check(
     for change, difference in (changes[name] for name in which):
         world.write(customers(12))
         address, checked = clicker.check(SPRING)
-        assert f"Send {texts} texts?" in checked.plain
+        assert f"Review and send {texts} texts" in checked.plain
         change()
         answer = clicker.submit(f"{address}/send", {"choice": "all", "number": str(texts)})
         assert answer.status == 303
@@ -213,7 +230,8 @@ def test_refusals_have_the_same_words_as_on_the_command_line(world: World, serve
     # Only the names of settings differ: a page names its own fields.
     named = line.replace("guards.max_texts", "“Not more texts than”")
     assert named.replace("max_texts under [guards]", "that under When, Safety checks") in checked.plain
-    assert clicker.submit(f"{address}/send", {"choice": "all", "number": "12"}).status == 400
+    refused = clicker.post(f"{address}/send", {"choice": "all", "number": "12"})
+    assert (refused.url, "Nothing was sent" in refused.plain) == (address, True)
     (world.folder / "message.txt.j2").write_text("Hi {{ first_nam }}", encoding="utf-8")
     _, failed = clicker.check(SPRING)
     assert "no column for first_nam ; the nearest is first_name" in failed.plain
@@ -229,7 +247,8 @@ def test_a_new_campaign_and_an_unusual_number_are_confirmed_by_a_person(
     address, checked = clicker.check(SPRING)
     assert "This cannot be sent yet" in checked.plain
     assert "Check it as a new campaign" in checked.plain
-    assert clicker.submit(f"{address}/send", {"choice": "all", "number": "12"}).status == 400
+    refused = clicker.post(f"{address}/send", {"choice": "all", "number": "12"})
+    assert (refused.url, "Nothing was sent" in refused.plain) == (address, True)
     assert sandbox.requests() == []
     clicker.wait_for_run(send(clicker, 12, new_campaign="yes"))
     clicker.wait_for_end(RUN)
@@ -255,7 +274,7 @@ def test_a_check_says_that_it_waits_for_the_list(world: World, served: Served) -
     while "Nothing is sent by a check" in (page := clicker.get(address).plain):
         seen += page
     assert "Waiting until the list is no longer being written" in seen
-    assert "Send 12 texts?" in page
+    assert "Review and send 12 texts" in page
 
 
 @pytest.mark.system
@@ -313,7 +332,7 @@ def test_a_run_whose_process_was_killed_can_be_continued(tmp_path: Path) -> None
             page = clicker.get(RUN)
             assert "The process that sent it was killed" in page.plain
             address, checked = clicker.check(SPRING)
-            number = re.search(r"Send (\d+) texts\?", checked.plain)
+            number = re.search(r"Review and send (\d+) texts", checked.plain)
             assert number is not None
             clicker.submit(f"{address}/send", {"choice": "all", "number": number[1]})
             clicker.wait_for_run(address)
@@ -333,7 +352,7 @@ def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> N
     assert "2 skipped" in world.run("runs").out
     # A new check of the same list offers them again.
     _, checked = clicker.check(SPRING)
-    assert "Send 2 texts?" in checked.plain
+    assert "Review and send 2 texts" in checked.plain
     assert len(sandbox.requests()) == 10
 
 
@@ -352,6 +371,86 @@ def test_stopping_for_good_finishes_the_texts_under_way_and_gives_up_the_rest(
     assert max(sandbox.texts().values()) == 1
 
 
+def test_a_check_made_before_a_stop_for_good_is_refused(
+    world: World, served: Served, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.send("--limit", "10").code == 0
+    clicker = served.signed_in()
+    address, checked = clicker.check(SPRING)
+    assert "Review and send 2 texts" in checked.plain
+    shown = clicker.get(f"{SPRING}/check").url
+    confirmed = CheckedPlan(**state_of_check(world, address)["checked"])
+    assert "2 texts given up" in clicker.post(f"{RUN}/stop").plain
+
+    # Neither the question nor its form, which another tab still shows, sends anything.
+    for answer in (
+        clicker.get(f"{address}/send"),
+        clicker.post(f"{address}/send", {"choice": "all", "number": "2"}),
+    ):
+        assert answer.url == address
+        assert "the campaign was stopped for good after this check" in answer.plain
+        assert "This check is out of date" in answer.plain
+    assert not list((world.folder / ".batchsend" / "web").glob("*.sent.*"))
+    # A job that had begun before the stop sees it too.
+    monkeypatch.setenv("MYKAARMA_BASE_URL", sandbox.base_url)
+    monkeypatch.chdir(world.folder)
+    with planned(prepare(load_campaign(world.folder / "campaign.toml"))) as plan:
+        assert differences(confirmed.stored(), plan, first=False) == ["The campaign was stopped for good."]
+    # The campaign's pages lead to a new check, which offers these rows again.
+    assert clicker.get(f"{SPRING}/check").url != shown
+    clicker.wait_for_run(send(clicker, 2))
+    clicker.wait_for_end(RUN)
+    assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(12)), 1)
+
+
+def state_of_check(world: World, address: str) -> dict[str, Any]:
+    """Returns the facts that a check has stored."""
+    file = world.folder / ".batchsend" / "web" / f"{address.rpartition('/')[2]}.state.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))["facts"])
+
+
+def test_the_downloads_of_a_check(world: World, served: Served) -> None:
+    rows = customers(6)
+    rows[1]["Phone"], rows[4]["First Name"] = "555-01", ""
+    world.write_list([{**row, "Problem": "none"} for row in rows])
+    clicker = served.signed_in()
+    address, checked = clicker.check(SPRING)
+
+    def download(name: str) -> list[list[object]]:
+        assert f'href="{address}/{name}"' in checked.text
+        answer = clicker.raw("GET", f"{address}/{name}")
+        assert re.search(r"''campaign-[\w-]+\.xlsx$", answer.headers["Content-Disposition"])
+        kept = world.folder / ".batchsend" / "web" / f"{address.rpartition('/')[2]}.{name}.xlsx"
+        sheet = load_workbook(kept).active
+        return [[cell.value or "" for cell in row] for row in sheet.iter_rows()]
+
+    assert download("list") == [[*rows[0], "Problem"], *([*row.values(), "none"] for row in rows)]
+    problems = download("problems")
+    assert problems[0] == [*rows[0], "Problem", "Row in the list", "Problem (check)", "What to do"]
+    assert [row[len(rows[0]) + 1] for row in problems[1:]] == ["3", "6"]
+    assert clicker.raw("GET", f"{address}/workbook").status == 200
+    world.write_list(customers(2))
+    assert clicker.raw("GET", f"{address}/list").status == 200, "it was kept"
+    other, _ = clicker.check(SPRING)
+    world.write_list(customers(3))
+    assert "has changed since this check" in clicker.get(f"{other}/list").plain
+    assert "A newer check has replaced this workbook" in clicker.get(f"{address}/workbook").plain
+    assert "problems" not in clicker.check(SPRING)[1].text.partition("Downloads")[2].partition("</ul>")[0]
+
+
+def test_missing_credentials_block_the_check(world: World) -> None:
+    world.write(customers(2))
+    world.environment["MYKAARMA_PASSWORD"] = ""
+    with serving(world) as server:
+        clicker = server.signed_in()
+        address, checked = clicker.check(SPRING)
+        assert "This cannot be sent yet" in checked.plain
+        assert "Go to Sender" in checked.plain
+        assert f"{address}/send" not in checked.text
+        assert clicker.get(f"{address}/send").url == address
+        assert "Next: Sender" in clicker.wait(SPRING, "Next:").plain
+
+
 @pytest.mark.system
 def test_each_resend_is_confirmed_separately(world: World, served: Served, sandbox: Sandbox) -> None:
     doubtful = [
@@ -364,10 +463,10 @@ def test_each_resend_is_confirmed_separately(world: World, served: Served, sandb
     assert "Send 1 refused text again?" in page.plain
     assert "Send 1 unconfirmed text again?" in page.plain
     assert "--resend" not in page.plain
-    address, checked = clicker.check(SPRING, resend="unconfirmed")
-    assert "1 text of these may have arrived the first time" in checked.plain
-    unsure = clicker.submit(f"{address}/send", {"choice": "all", "number": "1"})
-    assert unsure.status == 400
+    address, _ = clicker.check(SPRING, resend="unconfirmed")
+    assert "1 text of these may have arrived the first time" in clicker.get(f"{address}/send").plain
+    unsure = clicker.post(f"{address}/send", {"choice": "all", "number": "1"})
+    assert unsure.url == f"{address}/send"
     assert "looked these customers up" in unsure.plain
     before = len(sandbox.requests())
     clicker.submit(f"{address}/send", {"choice": "all", "number": "1", "sure": "yes"})
@@ -387,8 +486,9 @@ def test_the_question_says_who_got_the_text_from_another_list(
     spelled = [{**row, "Due": f"2026-03-0{day}"} for row, day in zip(rows, (5, 6), strict=True)]
     world.write_list([*spelled, {**rows[0], "Due": "3/7/2026"}])
     clicker = served.signed_in()
-    _, checked = clicker.check(SPRING)
-    question = checked.plain[checked.plain.index("Send 1 text?") :]
+    address, _ = clicker.check(SPRING)
+    question = clicker.get(f"{address}/send").plain
+    assert "Send 1 text?" in question
     assert "2 rows skipped because an earlier run texted them." in question
     clicker.wait_for_run(send(clicker, 1))
     clicker.wait_for_end(f"{SPRING}/run/2")
@@ -404,10 +504,12 @@ def test_a_resend_of_nothing_known_sends_nothing(served: Served, sandbox: Sandbo
 @pytest.mark.system
 def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
     clicker = served.signed_in()
-    address, checked = clicker.check(SPRING)
-    nonce = checked.hidden("nonce")
-    wrong = clicker.submit(f"{address}/trial", {"customer": "not an id!", "nonce": nonce})
-    assert wrong.status == 400
+    address, _ = clicker.check(SPRING)
+    nonce = clicker.get(f"{address}/trial").hidden("nonce")
+    wrong = clicker.post(f"{address}/trial", {"customer": "not an id!", "row": "1", "nonce": nonce})
+    assert wrong.url == f"{address}/trial"
+    assert re.findall(r'<p id="(\w+)-error"', wrong.text) == ["customer", "row"]
+    assert 'value="not an id!"' in wrong.text
     for _ in range(2):  # a double click
         begun = clicker.submit(f"{address}/trial", {"customer": "my-own-id", "row": "3", "nonce": nonce})
     page = clicker.wait(begun.headers["Location"], "accepted")
@@ -419,8 +521,9 @@ def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
 @pytest.mark.system
 def test_a_rehearsal_sends_nothing(served: Served, sandbox: Sandbox) -> None:
     clicker = served.signed_in()
-    address, checked = clicker.check(SPRING)
-    begun = clicker.submit(f"{address}/rehearse", {"nonce": checked.hidden("nonce")})
+    address, _ = clicker.check(SPRING)
+    nonce = clicker.get(f"{address}/trial").hidden("nonce")
+    begun = clicker.submit(f"{address}/rehearse", {"nonce": nonce})
     page = clicker.wait(begun.headers["Location"], "12 rows = 12 accepted")
     assert "No text left this computer" in page.plain
     assert sandbox.requests() == []

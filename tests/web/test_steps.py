@@ -33,10 +33,13 @@ from batchsend.lists.cells import clean
 from batchsend.lists.customer_list import open_list
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.jobs.problem_rows import version_of, write_corrected
+from batchsend.web.jobs.registry import JobState
+from batchsend.web.rendering import part
 from batchsend.web.steps import Facts, Page, Problem, State, Step, next_step, problems_of, statuses
 from batchsend.web.views import list_rows
 from batchsend.web.views.all_steps import ALL_STEPS
 from batchsend.web.views.opening import open_file
+from batchsend.web.views.step_page import PresentSteps
 
 #: Cells as people type them, and some that spreadsheets turn into something else.
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=6) | st.sampled_from(
@@ -171,6 +174,21 @@ def test_the_states_follow_the_files(served: Served, new_world: World) -> None:
     assert "3 texts ready to send" in listed.plain
 
 
+@pytest.mark.parametrize(
+    ("working", "words"),
+    [
+        (JobState("reading", percent=40), "Reading the list and making every text: 40%"),
+        (JobState("writing", percent=80, facts={"texts": 5}), "Writing the preview of 5 texts: 80%"),
+        (JobState(percent=0, ahead=2), "Waiting for other checks to end: number 2 in the queue"),
+    ],
+)
+def test_the_overview_says_how_much_is_checked(working: JobState, words: str) -> None:
+    steps = PresentSteps(ALL_STEPS, statuses(ALL_STEPS, Facts()), check="x", working=working)
+    shown = part("overview.html.j2", file=CampaignFile(Path("campaign.toml"), "here"), steps=steps)
+    assert f'for="bar">{words}</label>' in shown
+    assert f'value="{working.percent}"' in shown or not working.percent
+
+
 def test_the_same_files_are_checked_once(served: Served, new_world: World) -> None:
     first, second = served.signed_in(), served.signed_in()
     checked(first)
@@ -179,7 +197,7 @@ def test_the_same_files_are_checked_once(served: Served, new_world: World) -> No
     for step in ("", "/list", "/text", "/check"):
         second.get(f"{SPRING}{step}")
     assert sorted(requests.glob("*.request.json")) == names
-    assert "Send 5 texts?" in second.get(f"{SPRING}/check").plain
+    assert "Review and send 5 texts" in second.get(f"{SPRING}/check").plain
 
 
 def test_an_opt_out_is_noticed(served: Served, new_world: World) -> None:
@@ -330,7 +348,7 @@ def test_of_texts_saved_at_once_only_one_is_kept(served: Served, new_world: Worl
 
     with ThreadPoolExecutor(len(people)) as pool:
         answers = list(pool.map(save, range(len(people))))
-    kept = [number for number, address in enumerate(answers) if address != f"{SPRING}/text"]
+    kept = [number for number, address in enumerate(answers) if "/conflict" not in address]
     text = (new_world.folder / "message.txt.j2").read_text(encoding="utf-8")
     assert [f"Hi from {number}" for number in kept] == [text]
 
@@ -451,9 +469,11 @@ def test_the_columns_of_another_list_are_named_in_plain_words(served: Served) ->
 def test_the_question_says_that_no_column_says_who_agreed(served: Served) -> None:
     clicker = served.signed_in()
     clicker.post(f"{SPRING}/columns", {**clicker.shown(f"{SPRING}/columns"), "consent": "", "yes": "Y"})
-    _, page = clicker.check(SPRING)
-    question = page.plain[page.plain.index("Send 10 texts?") :]
-    assert "No column says who agreed to texts." in question
+    address, page = clicker.check(SPRING)
+    question = clicker.get(f"{SPRING}/send")
+    assert "Send 10 texts?" in question.plain
+    for shown in (page, question, clicker.get(f"{address}/send")):
+        assert re.search(r'class="problem">No column says who agreed to texts\.', shown.text)
 
 
 def test_a_campaign_file_with_errors_leads_to_its_own_page(served: Served, new_world: World) -> None:

@@ -239,6 +239,26 @@ def test_a_long_list_is_estimated_from_all_of_its_parts(tmp_path: Path) -> None:
     assert whole.segments == pytest.approx(15_000, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("keys", "cost"),
+    [
+        ("segment_price = 0.0079", "$0.05"),
+        ("segment_price = 1", "$6.00"),
+        ('segment_price = 0.5\ncurrency = "CAD"', "CA$3.00"),
+        ('segment_price = 0.5\ncurrency = "XYZ"', "3.00 XYZ"),
+    ],
+)
+def test_the_cost_is_that_of_the_preview(world: World, file: Path, keys: str, cost: str) -> None:
+    campaign = world.folder / "priced.toml"
+    content = (world.folder / "campaign.toml").read_text(encoding="utf-8")
+    campaign.write_text(f"{content}\n[message]\n{keys}\n", encoding="utf-8")
+    file.write_text("Hi", encoding="utf-8")
+    whole = tried(world, "Hi", content=campaign.read_bytes()).whole
+    assert whole is not None
+    assert whole.cost == cost
+    assert f"6 texts, 6 segments ({cost})" in world.run("preview", "priced.toml").out
+
+
 def test_each_text_of_a_campaign_is_tried_on_its_own_rows(world: World) -> None:
     content = (world.folder / "campaign.toml").read_text(encoding="utf-8")
     content = re.sub(

@@ -19,6 +19,8 @@ from world import CAMPAIGN, World, customers
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.problems import keys_of
+from batchsend.campaigns.tables import Columns
+from batchsend.web.differences import label_of
 from batchsend.web.key_fields import changes_of, value_of
 from batchsend.web.more_settings import GROUPS, SPEED
 from batchsend.web.start_choice import DAYS, cron_of, next_starts, shown_start, start_changes, start_words
@@ -100,6 +102,12 @@ def test_every_key_of_the_campaign_file_has_a_form() -> None:
     forms = {field.name for field in FIELDS}
     assert set(_keys(Campaign)) == forms | set(ELSEWHERE)
     assert not forms & set(ELSEWHERE)
+
+
+def test_every_key_that_a_form_changes_has_a_name_in_plain_words() -> None:
+    changed = {name for name, step in ELSEWHERE.items() if step} - {"columns"}
+    changed |= {f"columns.{name}" for name in keys_of(Columns)}
+    assert [name for name in changed if label_of(tuple(name.split("."))) == name] == []
 
 
 FULL = """
@@ -413,8 +421,9 @@ def test_a_campaign_file_with_errors_keeps_its_people_to_skip(form: Form) -> Non
     form.file.write_text(text.replace("min_texts = 1", "min_texts = 0"), encoding="utf-8")
     before = form.file.read_bytes()
     refused = form.clicker.submit(f"{page}/remove", {"path": str(form.file.parent / "first.csv")})
-    assert refused.status == 400
-    assert "The campaign file must be fixed first. Nothing was changed." in refused.plain
+    assert refused.status == 303
+    told = form.clicker.get(refused.headers["Location"])
+    assert "The campaign file must be fixed first. Nothing was changed." in told.plain
     assert form.file.read_bytes() == before
 
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from typing import TypeVar
 
 from batchsend.errors import LedgerError, StoppedError
@@ -22,7 +23,8 @@ from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, waits_for_quiet_hours
-from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
+from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
+from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
 from batchsend.settings import Credentials
@@ -71,11 +73,11 @@ class _Share:
     ) -> None:
         self._ledger = process.ledger
         self._run = run
-        self._sender = RunSender(process, run, self._report_own, files)
+        self._loop = SendLoop(run.settings, self._report_own)
+        self._send_rows = partial(send_run, process, run, self._loop, files)
         self._listener = listener
         self._ask = ask
         self._reported: Counter[str] = Counter()
-        self._ending: Ending | None = None
         self._asking: asyncio.Task[None] | None = None
         #: Listens to the run's channel while this process waits for the others.
         self._changes = KeptConnection(process.ledger)
@@ -95,18 +97,20 @@ class _Share:
             ending = await self._send_open_rows()
             if ending.reason is None:
                 # Other processes have claimed the remaining rows, or give some back.
-                state = await self._wait_until(lambda state: state.open_rows or state.done or self._ending)
+                state = await self._wait_until(
+                    lambda state: state.open_rows or state.done or self._loop.ending
+                )
                 if state.done and not await self._retry(waits_for_quiet_hours, self._ledger, self._run):
                     await self._retry(close_run, self._ledger, self._run)
                     return ending
-                ending = self._ending or ending
+                ending = self._loop.ending or ending
             if ending.reason is not None:
                 if not ending.left:
                     await self._stop_others(ending)
                 return ending
 
     async def _send_open_rows(self) -> Ending:
-        sending = asyncio.create_task(self._sender.send())
+        sending = asyncio.create_task(self._send_rows())
         while not (await asyncio.wait([sending], timeout=_CHECK_SECONDS))[0]:
             with suppress(LedgerError):
                 await self._state(rows=False)
@@ -175,9 +179,10 @@ class _Share:
         elif workers and number != signal.SIGINT:
             # The computer shuts down or the terminal was closed: workers continue.
             leaving = True
-        self._ending = Ending("interrupted", interrupted=True, left=leaving)
-        self._sender.stop(self._ending)
+        self._loop.stop(Ending("interrupted", interrupted=True, left=leaving))
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls `action` in a thread, again while its error may pass, as `retry` does."""
-        return await asyncio.to_thread(retry, lambda: action(*arguments), lambda: self._ending is not None)
+        return await asyncio.to_thread(
+            retry, lambda: action(*arguments), lambda: self._loop.ending is not None
+        )

@@ -88,23 +88,13 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         "stopped_because": None,
         **dict.fromkeys(COUNTED, 0),
     }
+    pace = {"run_id": run_id, "configured_rate": settings.rate, "rate": settings.rate}
+    fresh = {"next_slot": SERVER_CLOCK, "paused_until": 0.0, "slowed_at": 0.0}
     # Slots that are reserved stay reserved when the run is started again.
-    pace = {
-        "run_id": run_id,
-        "configured_rate": settings.rate,
-        "rate": settings.rate,
-        "next_slot": SERVER_CLOCK,
-        "paused_until": 0.0,
-        "slowed_at": 0.0,
-    }
-    reserved = {
-        "next_slot": func.greatest(paces.c.next_slot, SERVER_CLOCK),
-        "paused_until": paces.c.paused_until,
-        "slowed_at": paces.c.slowed_at,
-    }
-    for table, row, kept in ((handovers, values, {}), (paces, pace, reserved)):
-        insertion = insert_into(connection, table).values(row)
-        replaced = {name: insertion.excluded[name] for name in row} | kept
+    kept = {"next_slot": func.greatest(paces.c.next_slot, SERVER_CLOCK)}
+    for table, row, new, old in ((handovers, values, {}, {}), (paces, pace, fresh, kept)):
+        insertion = insert_into(connection, table).values(row | new)
+        replaced = {name: insertion.excluded[name] for name in row} | old
         connection.execute(insertion.on_conflict_do_update(index_elements=["run_id"], set_=replaced))
     notify(connection, channel_of(settings.base_url), str(run_id))
 
@@ -178,9 +168,11 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
             end_leases(connection, and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url))))
             return senders(connection, name, base_url)
 
+    # A process that takes a lease finds these rows locked, and others lock them before rows of `messages`, too.
+    lock = select(handovers.c.run_id).where(of_campaign).with_for_update()
+
     def take_back(connection: Connection) -> None:
-        # A process that takes a lease finds these rows locked.
-        connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
+        connection.execute(lock)
         if senders(connection, name, base_url):
             raise BusyError.sending(name)
         if _sent_so_far(connection, of_campaign) != sent:
@@ -192,6 +184,7 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
 
     wait_until_expired(live, BusyError.sending(name))
     with ledger.write() as connection:
+        connection.execute(lock)
         interrupt_orphans(connection, messages.c.run_id.in_(_runs_of(name, base_url)))
         sent = _sent_so_far(connection, of_campaign)
     return take_back
@@ -224,7 +217,11 @@ def senders(connection: Connection, name: str, base_url: str) -> dict[str, float
     )
     run_id = connection.scalar(query)
     if run_id is not None:
-        raise _sent_by_workers(name, run_id)
+        raise BusyError(
+            f'"{name}" is being sent by workers: run {run_id} was handed over to them. `batchsend results {run_id}` '
+            f"writes its results so far. To send the rest from here, stop it with `batchsend stop {run_id}` and run "
+            f"this again. Nothing was sent by this start."
+        )
     return live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url)))
 
 
@@ -233,16 +230,6 @@ def _runs_of(name: str, base_url: str) -> Any:
         select(runs.c.id)
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .where(campaigns.c.name == name, campaigns.c.base_url == base_url)
-    )
-
-
-def _sent_by_workers(name: str, run_id: int) -> BusyError:
-    return BusyError(
-        f'"{name}" is being sent by workers: run {run_id} was handed over to them. `batchsend results {run_id}` '
-        f"writes its results so far. To send the rest from here, stop it with `batchsend stop {run_id}` and run this "
-        f"again. Nothing was sent by this start.",
-        on_page=f"This campaign is being sent by workers: run {run_id} was handed over to them. Let it finish, or "
-        f"stop it on the page of the run, then check again. Nothing was sent by this start.",
     )
 
 

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -45,14 +44,6 @@ _NEVER_SECONDS = 1e6
 _CREATION_LOCK = 78383
 
 
-@dataclass(frozen=True)
-class WorkerOptions:
-    """`concurrency`: jobs at the same time; `name`: the worker's name for people and in the database's logs."""
-
-    concurrency: int
-    name: str
-
-
 def create_queue(ledger: Ledger) -> bool:
     """Creates the tables of the installed Procrastinate; `False`: they exist. Raises `LedgerError`."""
     script = f"CREATE SCHEMA {SCHEMA}; SET LOCAL search_path TO {SCHEMA}; {SchemaManager.get_schema()}"
@@ -65,21 +56,24 @@ def create_queue(ledger: Ledger) -> bool:
     return True
 
 
-async def work(runs: WorkerRuns, options: WorkerOptions, stopping: asyncio.Event) -> None:
-    """Works on jobs until `stopping` is set, across any number of restarts of the database."""
+async def work(runs: WorkerRuns, concurrency: int, stopping: asyncio.Event) -> None:
+    """Works on jobs until `stopping` is set, across any number of restarts of the database.
+
+    `concurrency`: jobs at the same time.
+    """
     # Their tracebacks do not help the people who run workers; the messages below say that the database is away.
     for logger in ("procrastinate", "psycopg.pool", "psycopg"):
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     asyncio.get_running_loop().set_exception_handler(_ignore)
     away = False
     while not stopping.is_set():
-        queue = _Queue(runs, options)
+        queue = _Queue(runs)
         try:
             async with queue.app.open_async():
                 if away:
                     runs.say("The database is back.")
                 away = False
-                await queue.work(stopping)
+                await queue.work(concurrency, stopping)
         except Exception:  # noqa: BLE001, S110 - the worker survives all errors of the library's connection
             pass
         if not stopping.is_set():
@@ -108,15 +102,14 @@ def _unchecked_pool(**options: Any) -> AsyncConnectionPool:
 class _Queue:
     """A worker's own queue, over one connection, and two to listen to the queue and to the runs of its API."""
 
-    def __init__(self, runs: WorkerRuns, options: WorkerOptions) -> None:
+    def __init__(self, runs: WorkerRuns) -> None:
         self._runs = runs
-        self._options = options
         # The name of PostgreSQL's channel has 23 characters more, and 63 at most.
         self._name = uuid.uuid4().hex
         url = runs.ledger.url
         self._connector = PsycopgConnector(
             conninfo=url.set(drivername="postgresql").render_as_string(hide_password=False),
-            kwargs=server_options(url, application_name=f"batchsend {options.name}"),
+            kwargs=server_options(url, application_name=f"batchsend {runs.name}"),
             pool_factory=_unchecked_pool,
             configure=_set_up,
             min_size=1,
@@ -126,13 +119,13 @@ class _Queue:
         self.app = App(connector=self._connector)
         self._job = self.app.task(name="batchsend.send_run", queue=self._name)(runs.work)
 
-    async def work(self, stopping: asyncio.Event) -> None:
+    async def work(self, concurrency: int, stopping: asyncio.Event) -> None:
         """Works on jobs until the connection is lost or `stopping` is set."""
         self._runs.forget_waiting()
         worker = self.app.run_worker_async(
             queues=[self._name],
-            name=self._options.name,
-            concurrency=self._options.concurrency,
+            name=self._runs.name,
+            concurrency=concurrency,
             delete_jobs="always",
             install_signal_handlers=False,
             update_heartbeat_interval=_HEARTBEAT_SECONDS,
@@ -146,7 +139,7 @@ class _Queue:
             on_notification=self._notified, channels=[channel_of(self._runs.base_url)]
         )
         tasks = [asyncio.create_task(one) for one in (worker, listener, stopping.wait())]
-        with suppress(LedgerError):
+        with suppress(LedgerError, ProcrastinateException):
             for run_id in await asyncio.to_thread(self._runs.runs_to_send):
                 await self._begin(run_id)
         while not any(task.done() for task in tasks):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from functools import partial
 
 from batchsend.ledger.database_errors import retry
@@ -16,7 +15,7 @@ from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
-from batchsend.sending.sender import Ending, Event
+from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials
 
 
@@ -38,50 +37,24 @@ class ClusterProcess:
         self.book.close()
 
 
-class RunSender:
-    """Sends one run from this process, as `send` and workers do. Belongs to one event loop."""
+async def send_run(
+    process: ClusterProcess, run: OpenRun, loop: SendLoop, files: SuppressionFiles | None
+) -> Ending | None:
+    """Sends what is left of a run, under a lease of its own; `None`: the run may not be sent any more.
 
-    def __init__(
-        self,
-        process: ClusterProcess,
-        run: OpenRun,
-        listener: Callable[[Event], None],
-        files: SuppressionFiles | None,
-    ) -> None:
-        self._files = files
-        self._process = process
-        self._run = run
-        self._listener = listener
-        self._loop: SendLoop | None = None
-        self._ending: Ending | None = None
-
-    def stop(self, ending: Ending) -> None:
-        """Sends no further request; requests in flight are finished and recorded."""
-        self._ending = ending
-        if self._loop is not None:
-            self._loop.stop(ending)
-
-    async def send(self) -> Ending | None:
-        """Sends what is left, under a lease of its own; `None`: the run may not be sent any more.
-
-        Raises `LeaseLostError` where other processes took this one for dead, `LedgerError`, and any other error from
-        inside.
-        """
-        process, run = self._process, self._run
-        identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
-        take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
-        lease = await asyncio.to_thread(retry, take, lambda: self._ending is not None)
-        if lease is None:
-            return None
-        outbox = SharedOutbox(process.ledger, run, lease, process.leaving, self._files)
-        pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
-        try:
-            async with run.settings.client(process.credentials) as client:
-                self._loop = SendLoop(outbox, client, pacer, run.settings, identity, self._listener)
-                if self._ending is not None:
-                    self._loop.stop(self._ending)
-                return await self._loop.run()
-        finally:
-            self._loop = None
-            outbox.close()
-            await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
+    Raises `LeaseLostError` where other processes took this one for dead, `LedgerError`, and any other error from
+    inside.
+    """
+    identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
+    take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
+    lease = await asyncio.to_thread(retry, take, lambda: loop.ending is not None)
+    if lease is None:
+        return None
+    outbox = SharedOutbox(process.ledger, run, lease, process.leaving, files)
+    pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
+    try:
+        async with run.settings.client(process.credentials) as client:
+            return await loop.run(outbox, client, pacer, identity)
+    finally:
+        outbox.close()
+        await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)

@@ -1,4 +1,4 @@
-"""A worker's part in runs: one `RunSender` for each job, which `queue.py` gets."""
+"""A worker's part in runs: one `SendLoop` for each job, which `queue.py` gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from batchsend.sending.cluster.open_runs import (
     open_run,
     open_run_ids,
 )
-from batchsend.sending.cluster.run_sender import ClusterProcess, RunSender
+from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
+from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
 from batchsend.sending.sender import Ending
 from batchsend.settings import Credentials
@@ -57,12 +58,13 @@ class WorkerRuns:
         self._process = ClusterProcess(ledger, credentials, Holder(name, base_url, True))
         self.ledger = ledger
         self.base_url = base_url
+        self.name = name
         self.say = say
         self._files_of = files_of
         #: Its presence as a worker.
         self._presence: Lease | None = None
-        #: Run -> its sender; `None` where its job waits for its turn.
-        self._senders: dict[int, RunSender | None] = {}
+        #: Run -> what sends it; `None` where its job waits for its turn.
+        self._loops: dict[int, SendLoop | None] = {}
         self._sending: set[asyncio.Task[None]] = set()
         #: Run -> the last problem with it that was said.
         self._problems: dict[int, str] = {}
@@ -83,19 +85,19 @@ class WorkerRuns:
     def leave(self) -> None:
         """Sends no further request from here; requests in flight are finished and recorded."""
         self._process.leaving.set()
-        for sender in filter(None, self._senders.values()):
-            sender.stop(Ending("this worker ends", interrupted=True))
+        for loop in filter(None, self._loops.values()):
+            loop.stop(Ending("this worker ends", interrupted=True))
 
     def needs(self, run_id: int) -> bool:
         """Notes that a run has open rows. Returns whether it needs a job here."""
-        if run_id in self._senders:
+        if run_id in self._loops:
             return False
-        self._senders[run_id] = None
+        self._loops[run_id] = None
         return True
 
     def forget_waiting(self) -> None:
         """Forgets runs whose jobs were lost with the connection. They are found again."""
-        self._senders = {run_id: sender for run_id, sender in self._senders.items() if sender is not None}
+        self._loops = {run_id: loop for run_id, loop in self._loops.items() if loop is not None}
 
     async def work(self, run_id: int) -> None:
         """Sends a run until no row of it is open, or for a turn where other runs wait."""
@@ -104,9 +106,9 @@ class WorkerRuns:
         sending.add_done_callback(self._sending.discard)
         while not sending.done():
             await asyncio.wait([sending], timeout=_TURN_SECONDS)
-            sender = self._senders.get(run_id)
-            if sender is not None and None in self._senders.values():
-                sender.stop(Ending("another run has its turn", interrupted=True))
+            loop = self._loops.get(run_id)
+            if loop is not None and None in self._loops.values():
+                loop.stop(Ending("another run has its turn", interrupted=True))
 
     async def _send(self, run_id: int) -> None:
         try:
@@ -115,14 +117,15 @@ class WorkerRuns:
             if run is None or run.settings.base_url != self.base_url or self._process.leaving.is_set():
                 return
             # The end of quiet hours is for the sweep: a worker has no time to wait for it.
-            sent = replace(run, settings=replace(run.settings, wait=False))
-            sender = self._senders[run_id] = RunSender(self._process, sent, lambda _event: None, files)
+            settings = replace(run.settings, wait=False)
+            loop = self._loops[run_id] = SendLoop(settings, lambda _event: None)
             self.say(f"Run {run_id}: helping to send it.")
-            ending = await sender.send()
+            self._problems.pop(run_id, None)
+            ending = await send_run(self._process, run, loop, files)
             if ending is None or ending.reason is None or ending.asked or ending.interrupted:
                 return
             self.say(f"Run {run_id}: stopped: {ending.reason}")
-            because = f"worker {self._process.holder.name}: {ending.reason}"
+            because = f"worker {self.name}: {ending.reason}"
             await asyncio.to_thread(retry, lambda: close_run(self.ledger, run, because))
         except Exception as error:  # noqa: BLE001 - a worker survives all errors; other workers continue the run
             if (problem := str(error)) != self._problems.get(run_id):
@@ -131,7 +134,7 @@ class WorkerRuns:
             if not self._process.leaving.is_set():
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
-            self._senders.pop(run_id, None)
+            self._loops.pop(run_id, None)
 
     def runs_to_send(self) -> list[int]:
         """The open runs to this worker's API with rows to claim. Raises `LedgerError`."""

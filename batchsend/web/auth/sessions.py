@@ -25,11 +25,30 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Something in two versions: a setting in words, or, without a `name`, a whole text."""
+
+    name: str
+    mine: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A form whose file was changed meanwhile. `action` and `form`: saves the form over the other change."""
+
+    action: str
+    form: tuple[tuple[str, str], ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
 class Draft:
     """A form that could not be saved. `typed`: field -> what was typed; `errors`: field -> what is wrong with it."""
 
     typed: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+    conflict: Conflict | None = None
 
 
 @dataclass
@@ -38,7 +57,7 @@ class Session:
 
     `password_version`: changes with the user's password; `None` if the user did not use one. `by_proxy`: the proxy
     named the user. `notices`: a CSS class and a sentence each, for the next page. `drafts`: address of a page -> its
-    form, if it could not be saved.
+    form, if it could not be saved. `link`: the token of the latest link for another browser.
     """
 
     user: str
@@ -50,6 +69,7 @@ class Session:
     ended: bool = False
     notices: list[tuple[str, str]] = field(default_factory=list)
     drafts: dict[str, Draft] = field(default_factory=dict)
+    link: str = ""
 
     @property
     def is_named(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import run_rows
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
@@ -24,7 +25,7 @@ class CheckedPlan:
     """What a check showed.
 
     `digest`: of all texts and their recipients; `first_`: of the first ones only. `again_unconfirmed`: texts that may
-    have arrived before.
+    have arrived before. `stopped_at`: from `last_stop`.
     """
 
     texts: int
@@ -37,6 +38,7 @@ class CheckedPlan:
     template_sha256: str
     base_url: str
     again_unconfirmed: int = 0
+    stopped_at: str = ""
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,7 +68,13 @@ def checked_plan(plan: Plan) -> CheckedPlan:
         template_sha256=sources.template.source_sha256,
         base_url=plan.request.base_url,
         again_unconfirmed=plan.remarks.again_unconfirmed,
+        stopped_at=last_stop(plan.runs),
     )
+
+
+def last_stop(runs: Sequence[RunRecord]) -> str:
+    """Returns when a campaign was last stopped for good, in UTC text; "" if never, or if it has continued since."""
+    return max((run.given_up_at or "" for run in runs), default="")
 
 
 def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[str]:
@@ -77,6 +85,8 @@ def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[
     before, now = CheckedPlan(**checked), checked_plan(plan)
     texts, digest = (before.first_texts, before.first_digest) if first else (before.texts, before.digest)
     found = []
+    if now.stopped_at > before.stopped_at:
+        found.append("The campaign was stopped for good.")
     if now.base_url != before.base_url:
         found.append(f"Texts would now go through {now.base_url}, not {before.base_url}.")
     if now.campaign_sha256 != before.campaign_sha256:

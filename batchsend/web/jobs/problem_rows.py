@@ -137,7 +137,7 @@ def write_corrected(path: Path, content: bytes, version: str, corrections: Corre
             f"they are now."
         )
     target = _new_name(campaign.directory, campaign.list.stem)
-    written = write_list(target, customers.headers, _in_place(customers, corrections))
+    written = write_list(target, customers.headers, in_place(customers, corrections))
     if _is_as_expected(written, customers, corrections):
         return written
     with suppress(OSError):
@@ -168,7 +168,7 @@ def _rows(customers: CustomerList, corrections: Corrections) -> Iterator[tuple[i
             yield number, cells
 
 
-def _in_place(customers: CustomerList, corrections: Corrections) -> Iterator[list[str]]:
+def in_place(customers: CustomerList, corrections: Corrections) -> Iterator[list[str]]:
     """Yields the rows for a file whose header is in row 1, with blank ones between them, so that numbers stay."""
     blank = [""] * len(customers.headers)
     next_row = customers.header.row + 1

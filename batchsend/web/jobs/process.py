@@ -42,6 +42,7 @@ from batchsend.utils.protected_files import read_only_in
 from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.folder import readable_below
+from batchsend.web.jobs.check_files import PROBLEMS_FILE, write_problem_rows
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.problem_rows import ProblemRows, problem_rows
 from batchsend.web.jobs.registry import (
@@ -94,6 +95,10 @@ class _Job:
         """Saves for the server the rows that cannot be sent."""
         write_json(job_file(self._file, "rows"), found.stored())
 
+    def download(self, what: str) -> Path:
+        """Returns the path of a file that the page of the check offers, see `Jobs.file_of`."""
+        return self._file.with_name(f"{self._file.name.removesuffix('.request.json')}.{what}")
+
     def _write(self) -> None:
         # A full disk must not stop the sending. The ledger has what matters.
         with suppress(OSError):
@@ -123,6 +128,7 @@ def check(job: _Job) -> None:
         invalid = problem_rows(plan, campaign)
         if invalid is not None:
             job.save_problem_rows(invalid)
+            write_problem_rows(plan, job.download(PROBLEMS_FILE))
         summary = facts.summary
         first = summary.first_message
         job.end(
@@ -135,7 +141,13 @@ def check(job: _Job) -> None:
             made_at=to_text(now()),
             department=summary.department,
             list_name=summary.list_file.name,
+            list_saved_at=to_text(summary.list_saved_at),
+            agreed=summary.consent_counts,
+            hours=summary.hours,
+            first_wait=summary.first_wait or "",
+            workbook_saved_at=workbook.stat().st_mtime_ns,
             segments=plan.segments,
+            cost=summary.cost,
             this_machine=summary.is_local,
             base_url=summary.base_url,
             lasts=summary.duration,

@@ -90,6 +90,11 @@ class JobState:
     def is_over(self) -> bool:
         return self.state == ENDED or self.lost
 
+    @property
+    def was_canceled(self) -> bool:
+        """Whether a check was ended by the user, or by a newer check that took its place."""
+        return self.message == _CANCELED
+
 
 class Jobs:
     """The jobs of one server.
@@ -250,6 +255,10 @@ class Jobs:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise NotFoundError(_NOT_KEPT) from error
+
+    def file_of(self, name: str, what: str) -> Path:
+        """Returns the path of a file that a check offers as a download. `what`: the end of its name."""
+        return self._file(name, "request").with_name(f"{name}.{what}")
 
     def delete_old(self) -> None:
         """Deletes the files of old jobs."""

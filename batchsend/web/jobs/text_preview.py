@@ -30,6 +30,7 @@ from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import MAX_CHARACTERS, judge, text
+from batchsend.planning.summary import cost_of
 from batchsend.reports.advice import advise
 from batchsend.statuses import Code, Status
 from batchsend.web.jobs.list_preview import ReadList, list_of, roles_of
@@ -58,7 +59,7 @@ class WholeList:
     """The texts of all rows, or an estimate from some of them. `is_exact`: all rows were tried.
 
     `rows`: of the list, with this text; `blank`: rows that are left out because a value is blank; `others`: rows
-    whose text cannot be sent.
+    whose text cannot be sent; `cost`: of the segments, if the campaign has a price.
     """
 
     rows: int
@@ -67,6 +68,7 @@ class WholeList:
     blank: int
     others: int
     is_exact: bool
+    cost: str | None
 
 
 @dataclass(frozen=True)
@@ -247,10 +249,12 @@ def _whole_list(trial: _Trial) -> WholeList | None:
     codes = Counter(made["code"].dropna())
     rows = round(len(own) * trial.read.customers.rows / len(sample))
     scale = rows / len(made)
+    segments = round(scale * int(made.loc[made["code"].isna(), "segments"].sum()))
     return WholeList(
         rows=rows,
         texts=round(scale * int(made["code"].isna().sum())),
-        segments=round(scale * int(made.loc[made["code"].isna(), "segments"].sum())),
+        segments=segments,
+        cost=cost_of(segments, trial.campaign.message),
         blank=round(scale * codes.pop(str(Code.MISSING_VALUE), 0)),
         others=round(scale * codes.total()),
         is_exact=len(made) == rows,

@@ -1,4 +1,4 @@
-"""The check page: the dry run, and the form that sends all texts, the first ten, a test or a rehearsal.
+"""The check page: the dry run, its downloads, and the way to the question before sending.
 
 A check is good for one start of sending: the job that sends has the check's name, so a second click finds the first.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -17,30 +16,28 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.runs import starts_of
-from batchsend.planning.list_checks import API_UUID
-from batchsend.reports.advice import advise
+from batchsend.reports.output_files import preview_path
 from batchsend.web.auth.middleware import local_path, session
 from batchsend.web.folder import CampaignFile, NotFoundError
-from batchsend.web.jobs.confirmation import FIRST
+from batchsend.web.jobs.check_files import LIST_FILE, PROBLEMS_FILE, write_as_read
+from batchsend.web.jobs.confirmation import CheckedPlan, last_stop
+from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_of
 from batchsend.web.queries import campaign_ledger
-from batchsend.web.rendering import page, part, trusted
-from batchsend.web.senders import TESTER, Senders
-from batchsend.web.steps import CHECK
+from batchsend.web.rendering import download, page, part, trusted
+from batchsend.web.steps import CHECK, SEND
 from batchsend.web.views.approval import approval_of_check
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING
 from batchsend.web.views.list_reading import page_before
 from batchsend.web.views.opening import campaign_file_of, usable_campaign
-from batchsend.web.views.step_page import checked_steps, open_step, steps_of
+from batchsend.web.views.step_page import checked_steps, draft_of, open_step, steps_of
 
-_NONCE = re.compile(r"[A-Za-z0-9_-]{4,32}")
-_CUSTOMER_COOKIE = "batchsend-test-customer"
-SENT, TRIAL, REHEARSAL = "sent", "trial", "rehearsal"
+#: The page of the run that a check started, below the check's address.
+SENT = "sent"
 
 
 @dataclass(frozen=True)
-class _Check:
+class OpenCheck:
     """The check that a page's address names."""
 
     file: CampaignFile
@@ -60,7 +57,7 @@ async def show_present(request: web.Request) -> web.Response:
 
 async def show_question(request: web.Request) -> web.Response:
     """Leads to the question of the check of the campaign as it is now."""
-    raise web.HTTPSeeOther(f"{await _present(request)}#question")
+    raise web.HTTPSeeOther(f"{await _present(request)}/{SEND}")
 
 
 async def _present(request: web.Request) -> str:
@@ -107,6 +104,8 @@ async def progress(request: web.Request) -> web.Response:
     try:
         state = await asyncio.to_thread(jobs.state, name)
     except NotFoundError:
+        state = None
+    if state is None or state.was_canceled:
         # Something has changed since, and another check has taken its place.
         file = await asyncio.to_thread(campaign_file_of, request)
         return web.Response(headers={"HX-Redirect": f"{file.url}/check"})
@@ -118,20 +117,20 @@ async def progress(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """Ends a check that is under way, and leads back to where the user was."""
-    check = await asyncio.to_thread(_check, request)
+    check = await open_check(request)
     await request.app[JOBS].cancel(check.name)
     raise web.HTTPSeeOther(local_path(str((await request.post()).get("back", ""))))
 
 
-async def _page(request: web.Request, *, problem: str | None = None, typed: str = "") -> web.Response:
-    check = await asyncio.to_thread(_check, request)
+async def _page(request: web.Request) -> web.Response:
+    check = await open_check(request)
     jobs = request.app[JOBS]
     state = await asyncio.to_thread(jobs.state, check.name)
     if not state.is_over:
-        return await _wait(request, check, state, "Checking the campaign", "Nothing is sent by a check.")
-    if state.lost or state.message:
+        return await wait_page(request, check, state, "Checking the campaign", "Nothing is sent by a check.")
+    if has_failed(state):
         message = state.message or "The check's process was stopped before it was done. Check again."
-        return await _check_page(
+        return await check_page(
             request,
             check,
             "check_failed.html.j2",
@@ -139,77 +138,85 @@ async def _page(request: web.Request, *, problem: str | None = None, typed: str 
             can_start_anew=bool(state.facts.get("can_start_anew")),
         )
     header, main, data = json.loads(await asyncio.to_thread(jobs.html, check.name))
-    return await _check_page(
+    return await check_page(
         request,
         check,
         "check.html.j2",
-        status=400 if problem else 200,
         header=trusted(header),
         main=trusted(main),
         data=trusted(data),
         facts=state.facts,
         checked=state.facts["checked"],
         approval=await asyncio.to_thread(approval_of_check, request, check.file, check.campaign, check.name),
-        problem=problem,
-        typed=typed,
-        first=FIRST,
         used=await asyncio.to_thread(jobs.is_used, f"{check.name}.{SENT}"),
-        nonce=secrets.token_urlsafe(8),
-        customer=request.cookies.get(_CUSTOMER_COOKIE, ""),
-        testers=(await asyncio.to_thread(Senders(request.app[FOLDER].state).known))[TESTER],
+        outdated=await asyncio.to_thread(why_outdated, request, check, state),
+        has_problem_rows=await asyncio.to_thread(jobs.file_of(check.name, PROBLEMS_FILE).is_file),
     )
 
 
-async def send(request: web.Request) -> web.Response:
-    """Starts sending, once, if the number that the user typed is right."""
-    check = await asyncio.to_thread(_check, request)
-    jobs = request.app[JOBS]
-    state = await asyncio.to_thread(jobs.state, check.name)
-    if await asyncio.to_thread(jobs.is_used, f"{check.name}.{SENT}"):
-        raise web.HTTPSeeOther(f"{check.url}/{SENT}")
-    if not state.is_over or state.lost or state.message:
-        raise web.HTTPSeeOther(check.url)
-    form = await request.post()
-    checked = state.facts["checked"]
-    first = form.get("choice") == "first"
-    texts = checked["first_texts"] if first else checked["texts"]
-    typed = str(form.get("number", ""))
-    approval = await asyncio.to_thread(approval_of_check, request, check.file, check.campaign, check.name)
-    if approval is not None and not approval.may_send:
-        return await _page(
-            request, problem="Nothing was sent: another person must approve these texts.", typed=typed
-        )
-    if problem := _refusal(state, texts, typed, sure=form.get("sure") == "yes"):
-        return await _page(request, problem=problem, typed=typed)
-    raise await _start(
-        request,
-        check,
-        SENT,
-        kind="send",
-        resend=check.request.resend,
-        new_campaign=check.request.new_campaign,
-        limit=FIRST if first else None,
-        checked=checked,
-    )
+def has_failed(state: JobState) -> bool:
+    """Whether a check that is over has found nothing that could be sent."""
+    return state.lost or bool(state.message)
 
 
-def _refusal(state: JobState, texts: int, typed: str, *, sure: bool) -> str | None:
-    if state.facts["refused"]:
-        return "Nothing was sent: fix the problems below first."
-    if not texts:
-        return "Nothing was sent: there is nothing to send."
-    number = re.sub(r"[\s,.'’]", "", typed)
-    if number != str(texts):
-        answer = f'"{typed.strip()[:20]}"' if typed.strip() else "nothing"
-        return f"Nothing was sent: you typed {answer}. To send, type {texts}."
-    if state.facts["checked"]["again_unconfirmed"] and not sure:
-        return "Nothing was sent: confirm that you have looked these customers up in myKaarma."
+def why_outdated(request: web.Request, check: OpenCheck, state: JobState) -> str | None:
+    """Returns why nothing of a check may be sent any longer, in a sentence; `None` if it may. Blocks."""
+    with campaign_ledger(request.app[FOLDER], check.campaign) as found:
+        stopped_at = last_stop(found.runs()) if found is not None else ""
+    if stopped_at > state.facts["checked"].get("stopped_at", ""):
+        return "the campaign was stopped for good after this check. Check again."
     return None
+
+
+async def workbook(request: web.Request) -> web.StreamResponse:
+    """Downloads the workbook of a check, which has every text."""
+    check, state = await _complete(request)
+    path = preview_path(check.campaign, None)
+    if await asyncio.to_thread(_saved_at, path) != state.facts["workbook_saved_at"]:
+        raise BatchsendError(
+            "A newer check has replaced this workbook. Check again, then download the new one."
+        )
+    return download(path, f"{check.campaign.stem}-check{path.suffix}")
+
+
+def _saved_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+async def problem_rows(request: web.Request) -> web.StreamResponse:
+    """Downloads the rows that cannot be sent, with the columns of the list."""
+    check, _ = await _complete(request)
+    path = request.app[JOBS].file_of(check.name, PROBLEMS_FILE)
+    if not await asyncio.to_thread(path.is_file):
+        raise web.HTTPSeeOther(check.url)
+    return download(path, f"{check.campaign.stem}-rows-to-correct{path.suffix}")
+
+
+async def list_as_read(request: web.Request) -> web.StreamResponse:
+    """Downloads the list as the check has read it."""
+    check, state = await _complete(request)
+    path = request.app[JOBS].file_of(check.name, LIST_FILE)
+    if not await asyncio.to_thread(path.is_file):
+        checked, user = CheckedPlan(**state.facts["checked"]), session(request).user
+        await request.app[READERS].run(user, write_as_read, check.file.path, checked, path)
+    return download(path, f"{check.campaign.stem}-list-as-read{path.suffix}")
+
+
+async def _complete(request: web.Request) -> tuple[OpenCheck, JobState]:
+    """Returns a check that has judged every row. Any other one leads to its page."""
+    check = await open_check(request)
+    state = await asyncio.to_thread(request.app[JOBS].state, check.name)
+    if not state.is_over or has_failed(state):
+        raise web.HTTPSeeOther(check.url)
+    return check, state
 
 
 async def sent(request: web.Request) -> web.Response:
     """Leads to the page of the run that was started, as soon as there is one."""
-    check = await asyncio.to_thread(_check, request)
+    check = await open_check(request)
     state = await asyncio.to_thread(request.app[JOBS].state, f"{check.name}.{SENT}")
     number = await asyncio.to_thread(_run_of, request, state)
     if number is not None:
@@ -218,89 +225,19 @@ async def sent(request: web.Request) -> web.Response:
         reassurance = (
             "Everything is read again and compared with what you saw. You can close this page; it continues."
         )
-        return await _wait(request, check, state, "About to send", reassurance, SENT)
-    return await _check_page(
+        return await wait_page(request, check, state, "About to send", reassurance, SENT)
+    return await check_page(
         request,
         check,
         "not_sent.html.j2",
+        step=SEND,
         changed=bool(state.facts.get("changed")),
         sentences=state.message.splitlines(),
     )
 
 
-async def trial(request: web.Request) -> web.Response:
-    """Sends one text to the user."""
-    check = await asyncio.to_thread(_check, request)
-    form = await request.post()
-    customer, new, row, name = (
-        str(form.get(field, "")).strip() for field in ("customer", "new_customer", "row", "tester")
-    )
-    customer = customer or new
-    if not API_UUID.fullmatch(customer):
-        return await _page(
-            request,
-            problem="No test was sent: copy your own customer id from myKaarma exactly.",
-        )
-    if row and not (row.isdecimal() and int(row[:9]) > 1):
-        return await _page(request, problem=f'No test was sent: the list has no row "{row[:20]}".')
-    if name:
-        async with request.app[CHANGING]:
-            await asyncio.to_thread(Senders(request.app[FOLDER].state).keep, TESTER, customer, name)
-    response = await _start(
-        request,
-        check,
-        f"{TRIAL}-{_nonce(str(form.get('nonce', '')))}",
-        kind="trial",
-        customer=customer,
-        row=int(row[:9]) if row else None,
-    )
-    response.set_cookie(
-        _CUSTOMER_COOKIE,
-        customer,
-        httponly=True,
-        samesite="Strict",
-        max_age=180 * 86400,
-        path="/campaign",
-    )
-    raise response
-
-
-async def rehearse(request: web.Request) -> web.Response:
-    """Starts a rehearsal with the sandbox."""
-    check = await asyncio.to_thread(_check, request)
-    form = await request.post()
-    raise await _start(
-        request,
-        check,
-        f"{REHEARSAL}-{_nonce(str(form.get('nonce', '')))}",
-        kind="rehearse",
-        resend=check.request.resend,
-        new_campaign=check.request.new_campaign,
-    )
-
-
-async def tested(request: web.Request) -> web.Response:
-    """Shows the outcome of a test or a rehearsal."""
-    check = await asyncio.to_thread(_check, request)
-    what = request.match_info["what"]
-    state = await asyncio.to_thread(request.app[JOBS].state, f"{check.name}.{what}")
-    if not state.is_over:
-        title = "Sending the test" if what.startswith(TRIAL) else "Rehearsing"
-        return await _wait(request, check, state, title, "It isn't recorded.", what)
-    status, codes = str(state.facts.get("status", "")), str(state.facts.get("codes", ""))
-    return await _check_page(
-        request,
-        check,
-        "tested.html.j2",
-        state=state,
-        is_trial=what.startswith(TRIAL),
-        outcome=status,
-        meaning=advise(status, codes).meaning if status else "",
-    )
-
-
-async def _start(
-    request: web.Request, check: _Check, what: str, *, kind: str, **more: Any
+async def start_job(
+    request: web.Request, check: OpenCheck, what: str, *, kind: str, **more: Any
 ) -> web.HTTPSeeOther:
     """Starts a job of a check, unless it was started before; returns the redirect to its page."""
     job = JobRequest(
@@ -314,11 +251,12 @@ async def _start(
     return web.HTTPSeeOther(f"{check.url}/{what}")
 
 
-async def _wait(
-    request: web.Request, check: _Check, state: JobState, title: str, reassurance: str, what: str = ""
+async def wait_page(
+    request: web.Request, check: OpenCheck, state: JobState, title: str, reassurance: str, what: str = ""
 ) -> web.Response:
+    """Shows how far a job of a check has come. `what`: its page below the check's address; "": the check itself."""
     url = f"{check.url}/{what}" if what else check.url
-    return await _check_page(
+    return await check_page(
         request,
         check,
         "wait.html.j2",
@@ -331,29 +269,36 @@ async def _wait(
     )
 
 
-async def _check_page(
-    request: web.Request, check: _Check, template: str, *, status: int = 200, **values: Any
+async def check_page(
+    request: web.Request, check: OpenCheck, template: str, *, step: str = CHECK, **values: Any
 ) -> web.Response:
+    """Shows a page of a check. `step`: the name of the step that it belongs to."""
     steps = await asyncio.to_thread(checked_steps, request, check.name)
+    draft = draft_of(request)
     return page(
         request,
         template,
-        status=status,
         file=check.file,
         name=check.campaign.name,
         steps=steps,
-        step=steps.titled(CHECK),
+        step=steps.titled(step),
         check_url=check.url,
         resend=check.request.resend,
+        typed=draft.typed,
+        errors=draft.errors,
         **values,
     )
 
 
-def _check(request: web.Request) -> _Check:
+async def open_check(request: web.Request) -> OpenCheck:
     """Returns the check that the address names. Raises `BatchsendError`."""
+    return await asyncio.to_thread(_open_check, request)
+
+
+def _open_check(request: web.Request) -> OpenCheck:
     file, campaign = usable_campaign(request)
     name = request.match_info["check"]
-    return _Check(file, campaign, name, request.app[JOBS].check_of(name, file.path))
+    return OpenCheck(file, campaign, name, request.app[JOBS].check_of(name, file.path))
 
 
 def _run_of(request: web.Request, state: JobState) -> int | None:
@@ -377,12 +322,6 @@ def _run_of(request: web.Request, state: JobState) -> int | None:
     except BatchsendError:
         return None
     return None
-
-
-def _nonce(given: str) -> str:
-    if not _NONCE.fullmatch(given):
-        raise BatchsendError("This form is incomplete, and nothing was done. Reload the page.")
-    return given
 
 
 def _environment(request: web.Request) -> dict[str, str]:

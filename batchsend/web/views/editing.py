@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
-from multidict import MultiDict
 
-from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.file import parse, parse_campaign
 from batchsend.errors import BatchsendError, FileError
+from batchsend.web.differences import of_keys
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.toml_edit import Changes, edited
 from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, replace_content
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.opening import open_file
-from batchsend.web.views.step_page import SHOWN
+from batchsend.web.views.step_page import SHOWN, Conflicting
 
 #: Held while a file is changed, so that two requests do not overwrite each other's changes.
 CHANGING = web.AppKey("changing", asyncio.Lock)
@@ -33,11 +33,8 @@ async def change_keys(
     async with request.app[CHANGING]:
         present = await asyncio.to_thread(open_file, file)
         if (now := fingerprint(present.content)) != form.get(SHOWN):
-            raise ChangedMeanwhileError(
-                f"{file.path.name} was changed by someone else or in another tab meanwhile. Your version was not "
-                f"saved: compare it with the campaign file, then save again.",
-                now,
-            )
+            differences = of_keys(changes, parse(present.content))
+            raise ChangedMeanwhileError(file.path.name, now, differences)
         await asyncio.to_thread(change, request.app[FOLDER], file, present.content, changes)
 
 
@@ -58,8 +55,9 @@ def kept(form: Mapping[str, Any], error: BatchsendError, field: str = SHOWN) -> 
     if not isinstance(error, ChangedMeanwhileError):
         return form
     # Saving again overwrites the other change.
-    again = MultiDict(form)
+    again = Conflicting(form)
     again[field] = error.present
+    again.differences = error.differences
     return again
 
 

@@ -7,7 +7,6 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 from multidict import MultiDictProxy
@@ -19,6 +18,7 @@ from batchsend.web.folder import NotFoundError, WebFolder, relative
 from batchsend.web.jobs.problem_rows import ProblemRows, write_corrected
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS
+from batchsend.web.rendering import download
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import READ_AS_USUAL, Changes
 from batchsend.web.views.campaigns import FOLDER
@@ -136,8 +136,7 @@ async def workbook(request: web.Request) -> web.StreamResponse:
     path: Path = preview_path(campaign, None)
     if not await asyncio.to_thread(path.is_file):
         raise NotFoundError("There is no workbook of a check yet. Check the campaign first.")
-    name = quote(f"{campaign.stem}-check.xlsx", safe="")
-    return web.FileResponse(path, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
+    return download(path, f"{campaign.stem}-check.xlsx")
 
 
 PAGES = (

@@ -90,11 +90,18 @@ async def sign_out(request: web.Request) -> web.Response:
 
 
 async def another_browser(request: web.Request) -> web.Response:
-    """Shows another link that works once, to a user who came in by a link."""
-    auth = request.app[AUTH]
-    if not request.app[BY_LINK] or session(request).is_named:
+    """Makes another link that works once, for a user who came in by a link."""
+    auth, current = request.app[AUTH], session(request)
+    if request.app[BY_LINK] and not current.is_named:
+        current.link = auth.links.issue(lasts=LINK_LASTS)
+    raise web.HTTPSeeOther("/link")
+
+
+async def show_link(request: web.Request) -> web.Response:
+    """Shows the link that was made last."""
+    token = session(request).link
+    if not token:
         raise web.HTTPSeeOther("/")
-    token = auth.links.issue(lasts=LINK_LASTS)
     return page(request, "link.html.j2", link=f"{request.scheme}://{request.host}/enter?token={token}")
 
 

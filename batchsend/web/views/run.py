@@ -188,7 +188,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             groups=groups[:_GROUPS],
             more_groups=max(0, len(groups) - _GROUPS),
             waiting=waiting,
-            opens_at=_opens_at(found.ledger, run) if waiting else None,
+            opens_at=_opens_at(found.ledger, run, waiting),
             next_start=_next_start(run.campaign),
             starts=starts_of(found.ledger, run.number),
             approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
@@ -198,7 +198,9 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
         )
 
 
-def _opens_at(ledger: Ledger, run: RunRef) -> str | None:
+def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
+    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
+        return None
     rules = WaitRules(now(), run.campaign.zone, quiet_hours_of(run.campaign))
     moment = waiting_until(ledger, run.number, rules)
     return to_text(moment) if moment is not None else None

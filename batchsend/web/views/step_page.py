@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
@@ -13,7 +14,7 @@ from multidict import MultiDict, MultiDictProxy
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import session
-from batchsend.web.auth.sessions import Draft
+from batchsend.web.auth.sessions import Conflict, Difference, Draft
 from batchsend.web.folder import CampaignFile
 from batchsend.web.jobs.present_check import present_check
 from batchsend.web.jobs.registry import JOBS, JobState, environment_of
@@ -31,6 +32,16 @@ SEVERAL = "\n"
 DISCARD = "discard"
 #: The field with the fingerprint of the campaign file that a form was made from.
 SHOWN = "campaign_file"
+
+
+#: The page of a conflict, below a campaign's.
+CONFLICT = "conflict"
+
+
+class Conflicting(MultiDict[Any]):
+    """A form that was not saved, because its file was changed. `differences`: its version and the file's."""
+
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,13 +174,19 @@ def refuse(
 
     `path`: the page's, if the form is sent to another address.
     """
-    session(request).keep(path or request.path, Draft(typed_in(form), errors))
-    return web.HTTPSeeOther(path or request.path)
+    shown, typed = path or request.path, typed_in(form)
+    if not isinstance(form, Conflicting):
+        session(request).keep(shown, Draft(typed, errors))
+        return web.HTTPSeeOther(shown)
+    again = tuple((name, str(value)) for name, value in form.items() if name != "csrf")
+    session(request).keep(shown, Draft(typed, errors, Conflict(request.path, again, form.differences)))
+    campaign = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
+    return web.HTTPSeeOther(f"{campaign.url}/{CONFLICT}?page={quote(shown, safe='/')}")
 
 
 def typed_in(form: Mapping[str, Any]) -> dict[str, str]:
     """Returns the fields of a form by name. The values of a field that was sent several times are joined."""
-    several = form if isinstance(form, MultiDictProxy) else MultiDict(form)
+    several = form if isinstance(form, MultiDict | MultiDictProxy) else MultiDict(form)
     return {name: SEVERAL.join(map(str, several.getall(name))) for name in several if name != "csrf"}
 
 

@@ -73,7 +73,7 @@ def test_send_waits_for_quiet_hours_that_begin_while_a_worker_has_the_last_row(
 
     def stop_at_pause(event: Event) -> None:
         if isinstance(event, Pause):
-            ledger.request_stop(run.run_id)
+            ledger.request_stop(run.run_id, "ann")
 
     returning = threading.Thread(target=give_back)
     returning.start()

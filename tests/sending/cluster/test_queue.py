@@ -17,7 +17,7 @@ from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages
 from batchsend.runs.handover import stop_handed_over
 from batchsend.sending.cluster import worker
 from batchsend.sending.cluster.open_runs import channel_of, open_run_ids
-from batchsend.sending.cluster.queue import SCHEMA, WorkerOptions, create_queue, work
+from batchsend.sending.cluster.queue import SCHEMA, create_queue, work
 from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import Credentials
 
@@ -185,7 +185,7 @@ def test_a_worker_that_starts_later_joins_at_once(postgres_url: str, sandbox: Sa
     async def work_until_it_is_sent() -> None:
         stopping = asyncio.Event()
         async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as runs:
-            working = asyncio.create_task(work(runs, WorkerOptions(1, "w"), stopping))
+            working = asyncio.create_task(work(runs, 1, stopping))
             while await asyncio.to_thread(ledger.counts, run.run_id) != {"accepted": 4}:
                 pass
             stopping.set()
@@ -223,6 +223,6 @@ def test_a_run_of_another_version_does_not_keep_workers_from_others(
     assert ledger.counts(other.run_id) == {"pending": 1}
     assert said[0].startswith(f"Run {other.run_id}: Another version of batchsend planned this run. Install")
     # It is still theirs, and can be stopped from here.
-    assert stop_handed_over(ledger, other.run_id)
+    assert stop_handed_over(ledger, other.run_id, "ann")
     assert open_run_ids(ledger) == []
     ledger.close()
