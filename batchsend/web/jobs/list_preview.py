@@ -96,7 +96,7 @@ def read_list(path: Path, content: bytes) -> ListView:
         return ListView(
             error.path,
             error.headers or (),
-            problems=error.problems,
+            problems=error.page_problems,
             options=error.options,
             sheets=error.sheets,
             hidden_rows=error.hidden_rows,
@@ -217,7 +217,7 @@ def roles_of(campaign: Campaign, headers: Sequence[str]) -> tuple[Roles | None, 
     try:
         return find_columns(campaign, headers), ()
     except ListError as error:
-        return None, error.problems
+        return None, error.page_problems
 
 
 def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:
