@@ -77,7 +77,8 @@ class PlannedStart:
 class Attempt(NamedTuple):
     """One start of `send` in the ledger. `exit_code` is `None` while it runs, and for good if it was killed.
 
-    `stop_requested`: whether `batchsend stop` stopped its run, and no later start continued it.
+    `stop_requested`: whether `batchsend stop` stopped its run, and no later start continued it. `given_up`: whether a
+    person stopped it for good.
     """
 
     run_id: int
@@ -85,6 +86,7 @@ class Attempt(NamedTuple):
     started_at: datetime
     exit_code: int | None
     stop_requested: bool
+    given_up: bool
 
 
 def watch(ledger: Ledger, who: Scheduled, schedule: str, now: datetime) -> datetime:
@@ -215,7 +217,12 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
     since = to_text(moment)
     query = (
         select(
-            starts.c.run_id, starts.c.id, starts.c.started_at, starts.c.exit_code, runs.c.stop_requested_at
+            starts.c.run_id,
+            starts.c.id,
+            starts.c.started_at,
+            starts.c.exit_code,
+            runs.c.stop_requested_at.is_not(None),
+            runs.c.given_up_at.is_not(None),
         )
         .join(runs, runs.c.id == starts.c.run_id)
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
@@ -225,13 +232,22 @@ def attempts_since(ledger: Ledger, who: Scheduled, moment: datetime) -> list[Att
     )
     with ledger.read() as connection:
         rows = connection.execute(query).all()
-    return [Attempt(*row[:2], from_text(row[2]), row[3], row[4] is not None) for row in rows]
+    return [
+        Attempt(run, start, from_text(started_at), exit_code, stop_requested, given_up)
+        for run, start, started_at, exit_code, stop_requested, given_up in rows
+    ]
 
 
 def stop_requested(ledger: Ledger, who: Scheduled, start: PlannedStart) -> bool:
     """Whether `batchsend stop` stopped the run of this start."""
     attempts = attempts_since(ledger, who, start.claimed_at)
     return bool(attempts) and attempts[-1].stop_requested
+
+
+def was_given_up(ledger: Ledger, who: Scheduled, start: PlannedStart) -> bool:
+    """Whether a person has stopped the run of this start for good."""
+    attempts = attempts_since(ledger, who, start.planned_at)
+    return bool(attempts) and attempts[-1].given_up
 
 
 def rows_left(ledger: Ledger, who: Scheduled, start: PlannedStart) -> int | None:

@@ -98,6 +98,8 @@ def _why_not_again(
     if moment > start.planned_at + expires_after(campaign):
         expired = time_span(expires_after(campaign).total_seconds())
         return f"It is not tried again, because expires_after is {expired}. `batchsend send` sends the rest."
+    if planned_starts.was_given_up(ledger, who, start):
+        return "It is not tried again, because a person stopped its run for good."
     if start.exit_code == Exit.STOPPED and planned_starts.costs_rows(ledger, who, start):
         return (
             "It is not tried again, because two attempts in a row texted no one and left rows failed or unconfirmed. "

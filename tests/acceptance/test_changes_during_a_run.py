@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from clusters import Shared
 from faked_time import ClockFile
-from world import Sandbox, World, customers
+from world import Running, Sandbox, World, customers
 
 EVENING = datetime(2026, 3, 3, 3, tzinfo=UTC)  # 21:00 in Chicago
 MORNING = datetime(2026, 3, 3, 14, 0, 5, tzinfo=UTC)
@@ -34,7 +33,7 @@ def clock(tmp_path: Path, world: World) -> ClockFile:
     return clock
 
 
-def started(world: World, *options: str) -> subprocess.Popen[str]:
+def started(world: World, *options: str) -> Running:
     """A start that waits for the morning."""
     process = world.start("send", "campaign.toml", "--yes", "--wait", *options)
     assert process.stderr is not None

@@ -119,7 +119,7 @@ def test_neither_a_kill_nor_a_traceback_leaks_a_secret(tmp_path: Path) -> None:
         world.environment = {"TMPDIR": str(world.folder / "tmp"), "BATCHSEND_DEBUG": "1"}
         world.write(customers(200), campaign="[sending]\nrate = 40\nconcurrency = 5\n")
         theirs = {file for file in world.folder.rglob("*") if file.is_file()}
-        process = world.start("send", "campaign.toml", "--yes")
+        process = world.start_cold("send", "campaign.toml", "--yes")
         sandbox.wait_for(5)
         if sys.platform == "linux":
             assert_no_secret(Path(f"/proc/{process.pid}/cmdline").read_bytes(), "the command line")

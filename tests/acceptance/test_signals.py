@@ -57,7 +57,7 @@ HALF_DONE = [*["accepted"] * 3, *["pending STOPPED"] * 3]
 def test_what_is_in_flight_is_finished_and_the_rest_waits(
     world: World, bench: Misbehaving, held: threading.Event, number: str
 ) -> None:
-    process = world.start("send", "campaign.toml", "--yes")
+    process = world.start_cold("send", "campaign.toml", "--yes")
     bench.wait_for_requests(3)
     process.send_signal(getattr(signal, number))
     with pytest.raises(subprocess.TimeoutExpired):
@@ -75,7 +75,7 @@ def test_what_is_in_flight_is_finished_and_the_rest_waits(
 def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_sent_twice(
     world: World, bench: Misbehaving, held: threading.Event
 ) -> None:
-    process = world.start("send", "campaign.toml", "--yes")
+    process = world.start_cold("send", "campaign.toml", "--yes")
     bench.wait_for_requests(3)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -217,7 +217,7 @@ def test_stopped_for_longer_than_the_time_out_it_goes_on_where_it_was(
 
     bench.scripts["customer-2"] = [[*bench.scripts["customer-2"][0], tell]]
     bench.scripts["customer-4"] = [[never]]
-    process = world.start("send", "campaign.toml", "--yes")
+    process = world.start_cold("send", "campaign.toml", "--yes")
     bench.wait_for_requests(3)
     process.send_signal(signal.SIGSTOP)
     held.set()

@@ -5,19 +5,18 @@ The same campaign twice, and `stop` by its file, are in `test_send.py`.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from world import CAMPAIGN, World, customers, read_results, running_sandbox
+from world import CAMPAIGN, Running, World, customers, read_results, running_sandbox
 
 #: At two a second they outlast every look at them.
 ROWS = 300
 
 
 @contextmanager
-def under_way(world: World, *names: str) -> Iterator[list[subprocess.Popen[str]]]:
+def under_way(world: World, *names: str) -> Iterator[list[Running]]:
     """Sends these campaign files; ends the processes that still run at the end."""
     processes = [world.start("send", name, "--yes", "--quiet") for name in names]
     try:

@@ -87,7 +87,7 @@ def test_it_is_tried_again_once_it_is_approved(waiting: Place) -> None:
     (again,) = place.logged("goes_on")
     assert again["planned"] == "2026-11-23T16:00:00.000Z"
     assert not service.needs_attention
-    place.run(service, until="2026-11-23T12:05-06:00", step=MINUTE)
+    place.run(service, until="2026-11-23T12:05-06:00")
     assert place.logged("missed") == []
     assert len(place.started) == 2
 
@@ -102,7 +102,7 @@ def test_another_scheduler_takes_it_up(waiting: Place) -> None:
 
 def test_without_an_approval_it_is_missed_when_it_expires(waiting: Place) -> None:
     place = waiting
-    place.run(place.services[-1], until="2026-11-23T12:05-06:00", step=MINUTE)
+    place.run(place.services[-1], until="2026-11-23T12:05-06:00")
     assert len(place.started) == 1
     (missed,) = place.logged("missed")
     assert missed["message"] == (
@@ -110,14 +110,14 @@ def test_without_an_approval_it_is_missed_when_it_expires(waiting: Place) -> Non
         "again, because expires_after is 2 hours. `batchsend send` sends the rest."
     )
     answer(place, ApprovalState.APPROVED)
-    place.run(place.services[-1], until="2026-11-23T12:10-06:00", step=MINUTE)
+    place.run(place.services[-1], until="2026-11-23T12:10-06:00")
     assert len(place.started) == 1
 
 
 def test_a_refused_start_is_final(waiting: Place) -> None:
     place = waiting
     answer(place, ApprovalState.REFUSED)
-    place.run(place.services[-1], until="2026-11-23T12:05-06:00", step=MINUTE)
+    place.run(place.services[-1], until="2026-11-23T12:05-06:00")
     assert len(place.started) == 1
     assert place.services[-1].needs_attention
 
@@ -126,9 +126,8 @@ def test_an_approval_that_did_not_help_is_not_tried_again_and_again(waiting: Pla
     """The scheduler's own user approved it, so its `send` is refused again."""
     place = waiting
     answer(place, ApprovalState.APPROVED)
-
     place.child = lambda: refused_again(place, approvals_of(place))
-    place.run(place.services[-1], until="2026-11-23T12:20-06:00", step=MINUTE)
+    place.run(place.services[-1], until="2026-11-23T12:20-06:00")
     assert len(place.started) == 2
     assert len(place.logged("approval")) == 1
 

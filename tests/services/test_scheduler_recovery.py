@@ -34,7 +34,7 @@ from schedules import (
 )
 from world import CAMPAIGN, Sandbox, World, customers
 
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Ledger, hold_nothing
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Scheduled, last_made
 from batchsend.sending.locks import campaign_lock, scheduling_lock
@@ -157,6 +157,19 @@ def test_attempts_that_text_someone_are_repeated(place: Place) -> None:
         place.children[-1].finish(3, place.now, tried=status)
         later(place, service, 16 * MINUTE, 4 * MINUTE)
     assert len(place.started) == 4
+
+
+def test_a_run_that_was_stopped_for_good_is_not_tried_again(place: Place) -> None:
+    service = at_sending(place)
+    place.children[0].finish(3, place.now)
+    service.turn()
+    assert len(place.logged("retry")) == 1
+    with opened(place) as ledger:
+        assert ledger.give_up(1, hold_nothing, "dana") == 3
+    later(place, service, HOUR, MINUTE)
+    assert len(place.started) == 1
+    (missed,) = place.logged("missed")
+    assert "a person stopped its run for good" in missed["message"]
 
 
 def test_a_start_that_is_due_replaces_one_that_is_tried_again(place: Place) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import sqlite3
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +18,7 @@ from ledgers import planned, send_all, store_plan
 from schedules import Place, scheduled
 from status_port import StatusAnswer, ask, ask_until, free_port
 from update_listener import LEDGER, listening
-from world import BATCHSEND, USERNAME, Sandbox, World, customers
+from world import USERNAME, Running, Sandbox, World, customers
 
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs.status_server import Heartbeat, StatusAddress, serving_status
@@ -27,19 +26,13 @@ from batchsend.services.schedule_loop import status_of
 
 
 @contextmanager
-def process(world: World, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen(
-        [*BATCHSEND, *arguments],
-        cwd=world.folder,
-        env=world.env(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def process(world: World, *arguments: str) -> Iterator[Running]:
+    started = world.start(*arguments)
     try:
         yield started
     finally:
         started.kill()
-        started.wait()
+        started.communicate()
 
 
 def healthy(answer: StatusAnswer) -> bool:

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import sqlite3
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from world import World
+from world import Running, World
 
 SECRET_SETTING = "BATCHSEND_CALLBACK_SECRET"
 LEDGER = ("--ledger", ".batchsend/ledger.db")
@@ -27,7 +26,7 @@ LEDGER = ("--ledger", ".batchsend/ledger.db")
 class Listening:
     """A running listener. `url` receives the updates; `greeting`: the first lines that it printed."""
 
-    process: subprocess.Popen[str]
+    process: Running
     greeting: str
     url: str
     file: Path

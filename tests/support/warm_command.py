@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -15,30 +16,73 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 
 class WarmProcess:
-    """A started process. The connection reports when it ends. If the connection is closed before, it is killed."""
+    """A started process, with the methods of `Popen`.
+
+    The connection reports when it ends. If the connection is closed before, the process is killed. `stdout` and
+    `stderr`: what it prints, if these are pipes.
+    """
+
+    stdout: TextIO
+    stderr: TextIO
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._answers = connection.makefile("r", encoding="utf-8")
-        self.pid = int(self._answers.readline())
+        self.pid = self._answer()
+        #: Negative for a signal; `None` until it is known that the process has ended.
+        self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, negative for a signal. Raises `TimeoutError` after `timeout` seconds."""
-        self._connection.settimeout(timeout)
-        code = int(self._answers.readline())
-        self._answers.close()
-        self._connection.close()
-        return code
+        """The exit code. Raises `TimeoutError` after `timeout` seconds."""
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            self.returncode = self._answer()
+            self._connection.close()
+        return self.returncode
 
-    def send(self, number: int) -> None:
+    def poll(self) -> int | None:
+        """The exit code; `None` while the process runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it prints until it ends, except for what has been read before."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor() as pool:
+            out, err = pool.map(_rest_of, (self.stdout, self.stderr))
+        self.wait(timeout)
+        return out, err
+
+    def send_signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
-        self.send(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
+
+    def _answer(self) -> int:
+        line = b""
+        while not line.endswith(b"\n"):
+            received = self._connection.recv(1)
+            if not received:
+                raise EOFError
+            line += received
+        return int(line)
+
+
+def _rest_of(stream: TextIO) -> str:
+    if stream.closed:
+        return ""
+    with stream:
+        return stream.read()
 
 
 def begin(
@@ -76,7 +120,7 @@ def _stand_in(address: str, options: Sequence[str]) -> None:
         os.dup2(nothing, number)
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        process.send(number)
+        process.send_signal(number)
 
     for number in signals:
         signal.signal(number, pass_on)

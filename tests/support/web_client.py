@@ -19,9 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
 
+import pytest
 from plain_words import terms_on_page
 from warm_command import WarmProcess
-from world import BATCHSEND, STARTER, World
+from world import BATCHSEND, STARTER, World, customers
 
 from batchsend.web.auth.middleware import Auth
 from batchsend.web.connections import Limits
@@ -285,6 +286,20 @@ def serving_here(options: Options, auth: Auth, limits: Limits | None = None) -> 
         loop.call_soon_threadsafe(ended.set)
         thread.join()
         loop.close()
+
+
+def folder_never_sent(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A module's fixture `world`: a campaign that is never sent, so it needs no sandbox."""
+    folder = tmp_path_factory.mktemp("web") / "dealership"
+    folder.mkdir()
+    return World(folder).write(customers(3))
+
+
+def server_for_all(world: World) -> Iterator[Served]:
+    """A module's fixture `served`: one server for all tests that do not change it."""
+    with serving(world) as server:
+        server.signed_in()
+        yield server
 
 
 def refuse_to_start(world: World, *options: str) -> str:

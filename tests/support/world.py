@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import pytest
 from openpyxl import load_workbook
@@ -26,6 +26,8 @@ from warm_start import WarmStart
 #: Starts processes fast while the tests run.
 STARTER: ContextVar[WarmStart | None] = ContextVar("STARTER", default=None)
 
+#: A command that runs.
+Running: TypeAlias = "WarmProcess | subprocess.Popen[str]"
 BATCHSEND = (sys.executable, "-m", "batchsend")
 USERNAME = "service-subscriber-4711"
 PASSWORD = "correct horse battery staple"
@@ -152,8 +154,22 @@ class World:
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Running:
         """Starts a command and leaves it running."""
+        warm = STARTER.get()
+        if warm is None:
+            return self.start_cold(*arguments)
+        out, into_out = os.pipe()
+        err, into_err = os.pipe()
+        with Path(os.devnull).open("rb") as nothing:
+            process = warm.begin(arguments, self.folder, self.env(), (nothing.fileno(), into_out, into_err))
+        os.close(into_out)
+        os.close(into_err)
+        process.stdout, process.stderr = (os.fdopen(pipe, encoding="utf-8") for pipe in (out, err))
+        return process
+
+    def start_cold(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a command in a new Python process, as users do, and leaves it running."""
         return subprocess.Popen(
             [*BATCHSEND, *arguments],
             cwd=self.folder,

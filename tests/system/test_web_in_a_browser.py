@@ -306,7 +306,7 @@ def test_a_run_is_paused_and_continued_after_the_server_was_killed(browser: Brow
             served.kill()
         with serving(world) as served, tab_of(browser, served) as tab:
             page = tab.page
-            expect(page.locator("main")).to_contain_text(f"{150 - sent} rows waiting")
+            expect(page.locator("main")).to_contain_text(f"{150 - sent} waiting")
             page.get_by_role("link", name="Run 1").click()
             page.get_by_role("button", name="Continue").click()
             confirm(page, 150 - sent)

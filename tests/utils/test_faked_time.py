@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from faked_time import ClockFile, clock_at, saved_at
-from world import Finished, World, customers, read_results
+from world import Finished, Running, World, customers, read_results
 
 from batchsend.utils.timestamps import now
 
@@ -47,7 +46,7 @@ def test_the_installed_command_follows_a_clock(
     assert NIGHT <= sent <= NIGHT + _SOON
 
 
-def _wait_for_event(scheduler: subprocess.Popen[str], event: str) -> None:
+def _wait_for_event(scheduler: Running, event: str) -> None:
     assert scheduler.stderr is not None
     for line in scheduler.stderr:
         if f'"event": "{event}"' in line:

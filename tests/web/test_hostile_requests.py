@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from dataclasses import field as field_of
 from pathlib import Path
 
 import pytest
-from web_client import Clicker, Served, serving
-from world import World, customers
+from web_client import Clicker, Served, folder_never_sent, server_for_all, serving
+from world import World
 
 from batchsend.web.auth.middleware import Auth
 from batchsend.web.auth.users import Users
@@ -27,18 +27,8 @@ UPLOAD = "multipart/form-data; boundary=b"
 CUSTOMERS = b"Customer UUID,First Name,Phone\ncustomer-new,Ann,(312) 555-0101\n"
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("web") / "dealership"
-    folder.mkdir()
-    return World(folder).write(customers(3))
-
-
-@pytest.fixture(scope="module")
-def served(world: World) -> Iterator[Served]:
-    with serving(world) as server:
-        server.signed_in()
-        yield server
+world = pytest.fixture(scope="module")(folder_never_sent)
+served = pytest.fixture(scope="module")(server_for_all)
 
 
 def answer_to(port: int, request: bytes) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from web_client import Answer, Clicker, Served, refuse_to_start, serving
+from web_client import Answer, Clicker, Served, folder_never_sent, refuse_to_start, server_for_all, serving
 from world import World, customers
 
 from batchsend.errors import BatchsendError
@@ -38,20 +38,8 @@ SPRING = "/campaign/here/campaign"
 PASSWORD = "four words are good"
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A campaign that is never sent, so it needs no sandbox."""
-    folder = tmp_path_factory.mktemp("web") / "dealership"
-    folder.mkdir()
-    return World(folder).write(customers(3))
-
-
-@pytest.fixture(scope="module")
-def served(world: World) -> Iterator[Served]:
-    """One server for all tests that do not change it."""
-    with serving(world) as server:
-        server.signed_in()
-        yield server
+world = pytest.fixture(scope="module")(folder_never_sent)
+served = pytest.fixture(scope="module")(server_for_all)
 
 
 @pytest.fixture

@@ -512,7 +512,7 @@ def test_a_test_goes_only_to_the_user(served: Served, sandbox: Sandbox) -> None:
     assert 'value="not an id!"' in wrong.text
     for _ in range(2):  # a double click
         begun = clicker.submit(f"{address}/trial", {"customer": "my-own-id", "row": "3", "nonce": nonce})
-    page = clicker.wait(begun.headers["Location"], "accepted")
+    page = clicker.wait(begun.headers["Location"], "Accepted by myKaarma")
     assert "Hi Name1" in page.plain
     assert [request["customerUUID"] for request in sandbox.requests()] == ["my-own-id"]
     assert "Never sent" in clicker.get("/").plain

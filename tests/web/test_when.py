@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,9 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.problems import keys_of
 from batchsend.campaigns.tables import Columns
+from batchsend.web.auth.users import Users
 from batchsend.web.differences import label_of
+from batchsend.web.folder import users_file
 from batchsend.web.key_fields import changes_of, value_of
 from batchsend.web.more_settings import GROUPS, SPEED
 from batchsend.web.start_choice import DAYS, cron_of, next_starts, shown_start, start_changes, start_words
@@ -427,13 +430,28 @@ def test_a_campaign_file_with_errors_keeps_its_people_to_skip(form: Form) -> Non
     assert form.file.read_bytes() == before
 
 
-def test_no_form_saves_a_campaign_file_that_names_a_hidden_file(form: Form) -> None:
-    secret = form.file.parent / ".secret.j2"
-    secret.write_text("Hi", encoding="utf-8")
-    text = form.file.read_text(encoding="utf-8")
-    form.file.write_text(text.replace("message.txt.j2", secret.name), encoding="utf-8")
-    before = form.file.read_bytes()
-    token = form.clicker.token()
-    form.clicker.send_file(f"{WHEN}/people", "third.csv", b"Customer UUID\ncustomer-0\n", token=token)
-    assert form.file.read_bytes() == before
-    assert not (form.file.parent / "third.csv").exists()
+@pytest.mark.parametrize(
+    ("template", "saved"), [("message.txt.j2", True), ("../templates/message.txt.j2", False)]
+)
+def test_on_an_office_server_no_form_saves_a_file_that_names_a_file_outside(
+    tmp_path: Path, template: str, *, saved: bool
+) -> None:
+    world = World(tmp_path / "dealership")
+    for folder in (world.folder, tmp_path / "templates"):
+        folder.mkdir()
+        (folder / "message.txt.j2").write_text("Hi", encoding="utf-8")
+    world.write(customers(3), campaign=CAMPAIGN.replace("message.txt.j2", template))
+    Users(users_file(world.folder)).put("dana", "four words are good")
+    file = world.folder / "campaign.toml"
+    before = file.read_bytes()
+    with serving(world, "--name", "texts.example") as served:
+        clicker = served.clicker()
+        clicker.get("/login")
+        body = urlencode({"name": "dana", "password": "four words are good"}).encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert clicker.raw("POST", "/login", body, form).status == 303
+        token = clicker.get("/").csrf
+        told = clicker.upload(f"{WHEN}/people", "third.csv", b"Customer UUID\ncustomer-0\n", token=token)
+        assert ("third.csv names 1 person" if saved else "it lies outside the folder") in told.plain
+    assert (file.read_bytes() == before) is not saved
+    assert (world.folder / "third.csv").exists() is saved
