@@ -125,7 +125,7 @@ def _because(entry: OptOut, who: str, zone: ZoneInfo) -> str:
     day = for_people(from_text(entry.added_at), zone)[:_DAY]
     if entry.source == OptOutSource.ANSWER:
         return f"myKaarma reported on {day} that {who} opted out ({entry.reason})"
-    return f"{who} is on the ledger's opt-outs since {day}: {entry.reason}"
+    return f"{who} has been on the opt-out list since {day}: {entry.reason}"
 
 
 def scope_of_answer(base_url: str) -> str:

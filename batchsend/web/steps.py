@@ -174,9 +174,23 @@ def _problems(error: BatchsendError, suppress: frozenset[Path]) -> Iterator[Prob
     if isinstance(error, ColumnsError) and error.columns:
         yield from _column_problems(error)
         return
+    if isinstance(error, ListError) and error.options and error.path not in suppress:
+        yield from (Problem(LIST, sentence) for sentence in _choices(error))
+        return
     step = _step_of(error, suppress)
     for sentence in error.page_problems if isinstance(error, FileError) else (error.on_page,):
         yield Problem(step, sentence)
+
+
+def _choices(error: ListError) -> Iterator[str]:
+    """Yields what has to be chosen on the page of the list before it can be used."""
+    if "sheet" in error.options:
+        yield "Choose the sheet that has the customers."
+    if "header_row" in error.options:
+        yield "Choose the row that has the column names."
+    if "hidden_rows" in error.options:
+        hidden = f"{row_count(error.hidden_rows)} {'is' if error.hidden_rows == 1 else 'are'} hidden or filtered out"
+        yield f"{hidden}. Say whether these customers get the text."
 
 
 def _column_problems(error: ColumnsError) -> Iterator[Problem]:

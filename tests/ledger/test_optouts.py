@@ -206,7 +206,7 @@ def test_a_removal_is_a_date_and_a_new_opt_out_a_new_entry(ledger: Ledger) -> No
         OptOutRequest("bo", "", "asked at the desk"),
     )
     assert (
-        why(ledger, "bo") == "this customer is on the ledger's opt-outs since 2026-03-02: asked at the desk"
+        why(ledger, "bo") == "this customer has been on the opt-out list since 2026-03-02: asked at the desk"
     )
     tuesday = MONDAY + timedelta(days=1)
     removed = remove_opt_outs(
@@ -227,7 +227,7 @@ def test_a_removal_is_a_date_and_a_new_opt_out_a_new_entry(ledger: Ledger) -> No
 def test_the_day_is_that_of_the_campaigns_zone(ledger: Ledger) -> None:
     add(ledger, OptOutRequest("ann", "", "no"))
     reason = load_opt_outs(ledger, BASE_URL, ZoneInfo("Asia/Tokyo")).why("ann", None)
-    assert reason == "this customer is on the ledger's opt-outs since 2026-03-03: no"
+    assert reason == "this customer has been on the opt-out list since 2026-03-03: no"
 
 
 people = st.sampled_from(["", "a", "b", "c"])

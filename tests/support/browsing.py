@@ -60,9 +60,10 @@ def look_at(page: Page, name: str) -> None:
     if pictures := os.environ.get("BATCHSEND_PICTURES"):
         page.screenshot(path=Path(pictures) / f"web-{name}-{size['width']}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
-    for details in page.query_selector_all("details"):
+    closed = page.query_selector_all("details:not([open])")
+    for details in closed:
         details.evaluate("one => { one.open = true; }")
     checked = Axe().run(page)
     assert not checked.violations_count, f"{name}: {checked.generate_report()}"
-    for details in page.query_selector_all("details"):
+    for details in closed:
         details.evaluate("one => { one.open = false; }")

@@ -23,14 +23,17 @@ from web_client import Clicker, Served, serving
 from workbooks import new_workbook
 from world import World, customers, running_sandbox
 
+from batchsend.settings import PASSWORD, USERNAME
 from batchsend.web.auth.users import Users
 from batchsend.web.more_settings import GROUPS
+from batchsend.web.senders import USER, Senders
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 expect.set_options(timeout=60_000)
 
-PASSWORD = "four words are good"
+SIGN_IN = "four words are good"
+SECRET = "the-password-of-the-api"
 SPRING = "/campaign/here/campaign"
 Looks = tuple[tuple[str, Literal["light", "dark"]], ...]
 #: The looks in which each page is checked.
@@ -71,6 +74,7 @@ OTHERS = {
 class Site:
     """Two consoles of one folder: on this computer, and for the people of an office. `pages`: name -> address."""
 
+    folder: Path
     served: Served
     office: Served
     cookies: list[Any]
@@ -94,6 +98,7 @@ def write_campaigns(world: World) -> None:
     for stem, more in (
         ("slow", "[sending]\nrate = 0.5\n"),
         ("new", ""),
+        ("leaving", ""),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
         ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
@@ -127,6 +132,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     sender = "/campaign/here/weekly/sender"
     named = {"department_uuid": "a-department-1", "department_label": "Parts", "user": "new"}
     clicker.submit(sender, {**clicker.shown(sender), "department": "new", **named})
+    dealt_with = f"{SPRING}/run/1/dismiss?status=invalid&code=INVALID_PHONE"
+    clicker.post(dealt_with, {"count": clicker.get(dealt_with).hidden("count"), "reason": "corrected"})
     # As if it was changed under an open form.
     clicker.submit("/campaign/here/weekly/file", {"loaded": "another version", "text": "Mine"})
     return {
@@ -166,7 +173,9 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "import": "/opt-outs/import",
         "duplicate": "/campaign/here/campaign/duplicate",
         "rename": "/campaign/here/campaign/rename",
-        "to archive": "/campaign/here/campaign/archive",
+        "to archive": "/campaign/here/leaving/archive",
+        "dismiss": f"{SPRING}/run/1/dismiss?status=failed&code=CUSTOMER_LOCKED",
+        "saved senders": f"{SPRING}/sender/saved",
         "archive": "/archive",
         "archived": "/archive/here/old",
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
@@ -186,11 +195,15 @@ def rehearsal(clicker: Clicker, check: str) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("web")
     with running_sandbox(folder) as sandbox:
-        world = World(folder / "dealership", sandbox.base_url)
+        # Credentials from a file can be changed on a page.
+        world = World(folder / "dealership", sandbox.base_url, dict.fromkeys((USERNAME, PASSWORD), ""))
         world.folder.mkdir()
+        env = f"{USERNAME}=lakeside\n{PASSWORD}={SECRET}\n"
+        (world.folder / ".env").write_text(env, encoding="utf-8")
         write_campaigns(world)
         users = Users(world.folder / ".batchsend" / "web-users.json")
-        users.put("ann", PASSWORD)
+        users.put("ann", SIGN_IN)
+        Senders(world.folder / ".batchsend").keep(USER, "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3", "Ann")
         with serving(world) as served, serving(world, "--name", "texts.example") as office:
             clicker = served.signed_in()
             pages = addresses(clicker)
@@ -200,7 +213,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 {"name": name, "value": value, "url": clicker.origin}
                 for name, value in clicker.cookies.items()
             ]
-            yield Site(served, office, cookies, {**pages, "asked": approval}, {"approve": approval})
+            yield Site(
+                world.folder, served, office, cookies, {**pages, "asked": approval}, {"approve": approval}
+            )
             clicker.post("/campaign/here/slow/run/2/pause")
 
 
@@ -247,7 +262,7 @@ def in_office(browser: Browser, site: Site) -> Iterator[Page]:
     page = context.new_page()
     page.goto("/login")
     page.get_by_role("textbox", name="Name").fill("ann")
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").fill(SIGN_IN)
     page.get_by_role("button", name="Sign in").click()
     yield page
     context.close()
@@ -325,6 +340,10 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
     site: Site, routes: Routes, local: Page, in_office: Page
 ) -> None:
     """Errors are shown on a page that can be reloaded, and a form without fields does what it says."""
+    local.goto("/login")
+    routes.saw("POST", forms(local)[0])
+    send_empty(local, 0)
+    found = faults(local, "login after /login", LOOKS[:1])
     local.context.add_cookies(site.cookies)
     local.on("dialog", lambda dialog: dialog.accept())
     todo: dict[str, tuple[Page, str, str, int]] = {}
@@ -333,7 +352,6 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
             page.goto(address)
             for number, path in enumerate(forms(page)):
                 todo.setdefault(routes.saw("POST", path), (page, name, address, number))
-    found = []
     in_order = sorted(todo.keys() - OTHERS, key=lambda route: LAST.index(route) if route in LAST else -1)
     for route in in_order:
         page, name, address, number = todo[route]
@@ -364,3 +382,48 @@ def test_the_keyboard_alone_sends_nothing_by_accident(site: Site, local: Page) -
     page.get_by_label("Type the number of texts").press("Enter")
     expect(page.locator("#choice-error")).to_contain_text("Nothing was sent: choose how many.")
     assert page.evaluate("document.activeElement.id") == "error-summary"
+
+
+#: Sends each form of a page with one of its fields changed at a time; returns the address, field and answer of each.
+ATTACK = """async (value) => {
+  const answers = [];
+  for (const form of document.querySelectorAll("form[method=post]")) {
+    const action = new URL(form.action);
+    if (action.pathname.endsWith("/credentials")) continue;
+    for (const name of new Set([...new FormData(form).keys()].filter((one) => one !== "csrf"))) {
+      const fields = new FormData(form);
+      fields.set(name, fields.get(name) instanceof File ? new File(["a,b\\n1,2\\n"], value) : value);
+      const body = form.enctype === "multipart/form-data" ? fields : new URLSearchParams(fields);
+      const answer = await fetch(action, { method: "POST", body });
+      answers.push([action.pathname, name, answer.status, await answer.text()]);
+    }
+  }
+  return answers;
+}"""
+
+
+@pytest.mark.parametrize("value", [".env", "/etc/passwd", "../outside.csv"])
+def test_no_field_of_any_form_leads_to_another_file(site: Site, local: Page, value: str) -> None:
+    """No page shows a password or a file outside the folder, and no file outside is written."""
+    outside = site.folder.parent / "outside.csv"
+    outside.write_text("Customer UUID,First Name\nkept-away,Ann\n", encoding="utf-8")
+    beside = sorted(site.folder.parent.iterdir())
+    credentials = (site.folder / ".env").read_bytes()
+    local.context.add_cookies(site.cookies)
+    local.on("dialog", lambda dialog: dialog.accept())
+    tried = 0
+    for address in site.pages.values():
+        local.goto(address)
+        for path, name, status, text in local.evaluate(ATTACK, value):
+            tried += 1
+            assert status != 500, (path, name)
+            assert not [secret for secret in (SECRET, "root:x:0:0", "kept-away") if secret in text], (
+                path,
+                name,
+            )
+        for secret in (SECRET, "root:x:0:0", "kept-away"):
+            assert secret not in local.goto(address).text(), address
+    assert tried > 100
+    assert sorted(site.folder.parent.iterdir()) == beside
+    assert outside.read_text(encoding="utf-8").endswith("kept-away,Ann\n")
+    assert (site.folder / ".env").read_bytes() == credentials

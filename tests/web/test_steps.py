@@ -125,6 +125,15 @@ def test_each_error_belongs_to_the_step_in_which_it_is_fixed() -> None:
     assert steps == ["list", "list", "when", "columns", "text", "sender", "check"]
 
 
+def test_choices_that_a_list_leaves_are_named_as_on_its_page() -> None:
+    error = ListError("list.xlsx", ['Choose under [list_options]: sheet = "May"', "hidden_rows = ..."])
+    error.options, error.hidden_rows = frozenset({"sheet", "hidden_rows"}), 2
+    assert problems_of(error) == [
+        Problem("list", "Choose the sheet that has the customers."),
+        Problem("list", "2 rows are hidden or filtered out. Say whether these customers get the text."),
+    ]
+
+
 def test_a_step_needs_one_line() -> None:
     async def show(_: object) -> object: ...
 
@@ -140,6 +149,19 @@ def test_every_step_has_a_page_with_the_bar_and_a_way_back(served: Served, step:
     assert [f"{SPRING}/{name}" in page.text for name in NAMES] == [True] * len(NAMES)
     assert f"Step {NAMES.index(step) + 1} of {len(NAMES)}" in page.plain
     assert "Back" in page.plain
+
+
+def test_errors_are_shown_whatever_the_file_of_a_campaign_is_called(served: Served, new_world: World) -> None:
+    (new_world.folder / "campaign.toml").rename(new_world.folder / "May #2 at 50% off.toml")
+    campaign = "/campaign/here/May%20%232%20at%2050%25%20off"
+    clicker = served.signed_in()
+    shown = clicker.shown(f"{campaign}/when")
+    wrong = clicker.post(f"{campaign}/when", {**shown, "start": "hand", "sending.rate": "fast"})
+    assert wrong.status == 200
+    assert 'value="fast"' in wrong.text
+    shown = clicker.shown(f"{campaign}/list")
+    assert "There is a problem" in clicker.post(f"{campaign}/list/how", {**shown, "header_row": "0"}).plain
+    assert 'id="tested"' in clicker.post(f"{campaign}/sender/test").text
 
 
 def test_the_states_follow_the_files(served: Served, new_world: World) -> None:

@@ -90,7 +90,10 @@ class Session:
         return taken
 
     def keep(self, path: str, draft: Draft) -> None:
-        """Keeps a form until it is saved or given up. Of many forms, the latest are kept."""
+        """Keeps a form until it is saved or given up. Of many forms, the latest are kept.
+
+        `path`: decoded, as in `request.path`.
+        """
         self.drafts.pop(path, None)
         self.drafts[path] = draft
         while len(self.drafts) > _MOST_DRAFTS:

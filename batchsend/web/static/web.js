@@ -22,7 +22,11 @@
     const words = [...document.querySelectorAll("#progress .headline, #progress .more, #working .state")];
     spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
   };
-  document.addEventListener("htmx:sseMessage", speak);
+  document.addEventListener("htmx:sseMessage", () => {
+    const headline = document.querySelector("#progress [data-title]");
+    if (headline) document.title = headline.dataset.title;
+    speak();
+  });
   document.addEventListener("htmx:afterSwap", speak);
 
   // When a run ends, renews the parts of its page. The filter, the focus and the field that has it stay where they are.
@@ -36,28 +40,40 @@
     if (next.tabIndex < 0) next.tabIndex = -1;
     next.focus({ preventScroll: true });
   };
-  const keepInPlace = (parts, change) => {
+  const renewed = () => [...document.querySelectorAll("[data-renewed]")];
+  // Changes above the field that has the focus, or above the rows, must not move them.
+  let putBack = () => {};
+  const keepPlace = () => {
     const active = document.activeElement;
-    const typing = active !== document.body && !parts.some((part) => part.contains(active));
+    const typing = active !== document.body && !renewed().some((part) => part.contains(active));
     const kept = typing ? active : window.scrollY > 0 && document.getElementById("table");
-    const top = kept && kept.getBoundingClientRect().top;
+    if (!kept) return;
+    const top = kept.getBoundingClientRect().top;
     document.documentElement.style.overflowAnchor = "none";
-    change();
-    if (kept) window.scrollBy({ top: kept.getBoundingClientRect().top - top, behavior: "instant" });
-    document.documentElement.style.overflowAnchor = "";
+    putBack = () => {
+      window.scrollBy({ top: kept.getBoundingClientRect().top - top, behavior: "instant" });
+      document.documentElement.style.overflowAnchor = "";
+      putBack = () => {};
+    };
   };
+  document.addEventListener("htmx:sseBeforeMessage", keepPlace);
+  document.addEventListener("htmx:sseMessage", () => putBack());
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.target.closest("[data-renewed]") && event.target.id !== "rows") keepPlace();
+  });
+  document.addEventListener("htmx:afterSwap", () => putBack());
   const renew = async () => {
     const answer = await fetch(window.location.href);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const parts = [...document.querySelectorAll("[data-renewed]")];
+    const parts = renewed();
     if (!answer.ok || !parts.every((part) => page.getElementById(part.id))) {
       window.location.reload();
       return;
     }
     document.title = page.title;
-    keepInPlace(parts, () => {
-      for (const part of parts) renewPart(part, document.adoptNode(page.getElementById(part.id)));
-    });
+    keepPlace();
+    for (const part of parts) renewPart(part, document.adoptNode(page.getElementById(part.id)));
+    putBack();
     times(document);
     spokenAt = 0;
     speak();
@@ -81,9 +97,17 @@
     if (form && form.hasAttribute("data-unsaved") && !event.target.hasAttribute("data-passing")) changed.add(form);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
+  let left = 0;
   window.addEventListener("beforeunload", (event) => {
     if (changed.size) event.preventDefault();
+    else left = Date.now();
   });
+  // Ignores what arrives for this page after a click that leads to another one: a reload would cancel the click.
+  for (const name of ["htmx:beforeRequest", "htmx:beforeOnLoad"]) {
+    document.addEventListener(name, (event) => {
+      if (Date.now() - left < 10000) event.preventDefault();
+    });
+  }
 
   // Shows values of the column that was chosen.
   document.addEventListener("change", (event) => {
@@ -179,6 +203,7 @@
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
+    left = 0;
     for (const button of document.querySelectorAll("form button[disabled]")) toggle(button, false);
   });
 })();

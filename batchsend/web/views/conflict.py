@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -18,7 +19,7 @@ async def show(request: web.Request) -> web.Response:
     shown = request.query.get("page", "")
     draft = session(request).drafts.get(shown)
     if draft is None or draft.conflict is None:
-        raise web.HTTPSeeOther(local_path(shown or found.file.url))
+        raise web.HTTPSeeOther(local_path(quote(shown, safe="/") or found.file.url))
     texts = [one for one in draft.conflict.differences if not one.name]
     return page(
         request,

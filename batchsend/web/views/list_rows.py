@@ -43,6 +43,7 @@ async def show(request: web.Request) -> web.Response:
         campaign,
         LIST,
         "list_rows.html.j2",
+        reloads=steps.under_way,
         heading="Rows that cannot be sent",
         rows=rows,
         complete=complete,
@@ -88,7 +89,7 @@ async def save(request: web.Request) -> web.Response:
         raise refuse(request, form, {"cells": error.on_page}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"The corrected list is {copy.name}. {campaign.list.name} is unchanged.")
-    raise web.HTTPSeeOther(request.path)
+    raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 def _use(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:

@@ -53,7 +53,7 @@ async def upload(request: web.Request) -> web.Response:
     saved.keep()
     who = "1 person" if people == 1 else f"{people:,} people"
     session(request).notify(f"{saved.path.name} names {who}. They get no text from this campaign.")
-    raise web.HTTPSeeOther(request.path)
+    raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 async def remove(request: web.Request) -> web.Response:

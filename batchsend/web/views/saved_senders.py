@@ -65,13 +65,13 @@ async def save(request: web.Request) -> web.Response:
         if "remove" in form:
             await asyncio.to_thread(senders.remove, kind, id_)
             session(request).notify(f"“{known[id_]}” is removed. Campaigns that use it keep it.")
-            raise web.HTTPSeeOther(request.path)
+            raise web.HTTPSeeOther(request.rel_url.raw_path)
         if problem := _problem(name):
             session(request).keep(request.path, Draft({field: name}, {field: problem}))
         else:
             await asyncio.to_thread(senders.keep, kind, id_, name)
             session(request).notify(f"“{known[id_]}” is now called “{name}”.")
-    raise web.HTTPSeeOther(request.path)
+    raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 def _problem(name: str) -> str | None:

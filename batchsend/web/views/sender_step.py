@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -181,7 +182,7 @@ def _department(campaign: Campaign, known: Mapping[str, Mapping[str, str]]) -> s
 def _back(request: web.Request, file: CampaignFile, form: str, draft: Draft, focus: str) -> web.HTTPSeeOther:
     """Returns the way back to a form about the connection, which shows `draft` once. `focus`: an element's id."""
     page = f"{file.url}/{SENDER}"
-    session(request).keep(f"{page}/{form}", draft)
+    session(request).keep(f"{unquote(page)}/{form}", draft)
     return web.HTTPSeeOther(f"{page}#{focus}")
 
 

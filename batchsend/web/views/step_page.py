@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
@@ -172,14 +172,15 @@ def refuse(
 ) -> web.HTTPSeeOther:
     """Returns the way back to the page of a form that was not saved. `errors`: field -> what is wrong with it.
 
-    `path`: the page's, if the form is sent to another address.
+    `path`: the page's address, if the form is sent to another one.
     """
-    shown, typed = path or request.path, typed_in(form)
+    shown, typed = unquote(path) if path else request.path, typed_in(form)
     if not isinstance(form, Conflicting):
         session(request).keep(shown, Draft(typed, errors))
-        return web.HTTPSeeOther(shown)
+        return web.HTTPSeeOther(path or request.rel_url.raw_path)
     again = tuple((name, str(value)) for name, value in form.items() if name != "csrf")
-    session(request).keep(shown, Draft(typed, errors, Conflict(request.path, again, form.differences)))
+    conflict = Conflict(request.rel_url.raw_path, again, form.differences)
+    session(request).keep(shown, Draft(typed, errors, conflict))
     campaign = request.app[FOLDER].campaign(request.match_info["folder"], request.match_info["stem"])
     return web.HTTPSeeOther(f"{campaign.url}/{CONFLICT}?page={quote(shown, safe='/')}")
 
@@ -207,7 +208,7 @@ def discard_draft(request: web.Request, form: Mapping[str, Any]) -> None:
     """Leads back to the page, without the draft, if the user has given it up."""
     if DISCARD in form:
         session(request).drafts.pop(request.path, None)
-        raise web.HTTPSeeOther(request.path)
+        raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 async def states(request: web.Request) -> web.Response:

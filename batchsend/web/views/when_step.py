@@ -124,7 +124,7 @@ async def save(request: web.Request) -> web.Response:
             request, found.file, WHEN, "The schedule is saved. The campaign starts by itself at these times."
         )
     left = "The schedule is saved. One thing is left: turn scheduled starts on."
-    raise saved(request, found.file, WHEN, left, to=f"{request.path}#scheduler")
+    raise saved(request, found.file, WHEN, left, to=f"{request.rel_url.raw_path}#scheduler")
 
 
 async def try_start(request: web.Request) -> web.Response:
