@@ -127,6 +127,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     nothing, _ = clicker.check(SPRING)
     again, _ = clicker.check(SPRING, resend="unconfirmed")
     failed, _ = clicker.check("/campaign/here/failing")
+    clicker.submit("/link")
     approved, _ = clicker.check("/campaign/here/approved")
     dealt_with = f"{SPRING}/run/1/dismiss?status=invalid&code=INVALID_PHONE"
     clicker.post(dealt_with, {"count": clicker.get(dealt_with).hidden("count"), "reason": "corrected"})
@@ -173,6 +174,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "archive": "/archive",
         "archived": "/archive/here/old",
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
+        "link": "/link",
         "missing": "/nothing",
     }
 
