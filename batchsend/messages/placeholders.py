@@ -16,7 +16,7 @@ from typing import NamedTuple
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
-from batchsend.lists.headers import ColumnIndex, nearest
+from batchsend.lists.headers import ColumnIndex, clean, nearest
 from batchsend.messages.environment import PASS_ON_BLANKS
 from batchsend.messages.template_check import names_set
 from batchsend.messages.template_mistakes import ROW, SYNTAX, reference_to
@@ -115,6 +115,11 @@ def labels(text: str, tags: Mapping[str, str], columns: ColumnIndex) -> dict[str
     }
 
 
+def shown_headers(columns: ColumnIndex) -> list[str]:
+    """Returns the headers as labels show them: on one line."""
+    return list(filter(None, map(clean, columns.headers)))
+
+
 def read_tag(source: str) -> Tag | None:
     """Reads a tag that prints a column, perhaps with formats and a word for blanks; `None` for any other."""
     try:
@@ -145,7 +150,7 @@ def mistakes_in(text: str, tags: Mapping[str, str], columns: ColumnIndex) -> lis
     for before, label in _pieces(text, tags, columns):
         for unclosed in before.split(_OPENING)[1:]:
             words = unclosed.split("\n")[0].strip("() ")[:40]
-            near = nearest(words, columns.headers) or words
+            near = nearest(words, shown_headers(columns)) or words
             found.append(f"“{_OPENING}{words}” is not closed. Write {_OPENING}{near}{_CLOSING}.")
         if label is not None and (sentence := _unknown(label, tags, columns)) is not None:
             found.append(sentence)
@@ -156,7 +161,7 @@ def _unknown(label: str, tags: Mapping[str, str], columns: ColumnIndex) -> str |
     tag = read_tag(tags.get(label) or _new_tag(label, columns, tags))
     if tag is None or _position(tag, columns) is not None:
         return None
-    near = nearest(label, filter(None, columns.headers))
+    near = nearest(label, shown_headers(columns))
     advice = f"Did you mean {_OPENING}{near}{_CLOSING}?" if near else "Use one of the columns below the text."
     return f"The list has no column “{label}”. {advice}"
 
@@ -166,7 +171,7 @@ def _unknown(label: str, tags: Mapping[str, str], columns: ColumnIndex) -> str |
 
 def _pieces(text: str, tags: Mapping[str, str], columns: ColumnIndex) -> Iterator[tuple[str, str | None]]:
     """Yields the text before each placeholder with its label, and the rest of the text with `None`."""
-    known = sorted({*tags, *filter(None, columns.headers)}, key=len, reverse=True)
+    known = sorted({*tags, *shown_headers(columns)}, key=len, reverse=True)
     at = start = 0
     while (start := text.find(_OPENING, start)) >= 0:
         exact = (one for one in known if text.startswith(f"{_OPENING}{one}{_CLOSING}", start))
@@ -189,7 +194,7 @@ def _typed_label(text: str, start: int) -> str | None:
 def _known_label(label: str, tags: Mapping[str, str], columns: ColumnIndex) -> str:
     """Returns the label as the tags or the list spell it."""
     found = columns.with_header(label)
-    return columns.headers[found[0]] if label not in tags and len(found) == 1 else label
+    return clean(columns.headers[found[0]]) if label not in tags and len(found) == 1 else label
 
 
 def _new_tag(label: str, columns: ColumnIndex, tags: Mapping[str, str]) -> str:
@@ -315,4 +320,4 @@ def _header_in(tag: Tag) -> str | None:
 def _header(tag: Tag, columns: ColumnIndex) -> str | None:
     """Returns the header that stands for a tag; `None` if the tag stays as it is."""
     position = _position(tag, columns)
-    return columns.headers[position] if position is not None else _header_in(tag)
+    return clean(columns.headers[position]) if position is not None else _header_in(tag)

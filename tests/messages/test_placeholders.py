@@ -22,7 +22,16 @@ from batchsend.messages.placeholders import (
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.statuses import Code
 
-HEADERS = ("First Name", "Model", "2nd Phone", "Price (USD)", "(old) Phone", 'The "Best"', "First Name 2")
+HEADERS = (
+    "First Name",
+    "Model",
+    "2nd Phone",
+    "Price (USD)",
+    "(old) Phone",
+    'The "Best"',
+    "First Name 2",
+    "Due\n Date",
+)
 COLUMNS = ColumnIndex(HEADERS)
 BY_HAND = (
     "{{ model | length }}",
@@ -106,13 +115,13 @@ def test_a_name_that_the_template_sets_is_no_column() -> None:
 def test_the_readable_form_names_columns_as_the_list_does() -> None:
     source = (
         'Hi {{ first_name | name_case | default("there") }} ({{ price_usd }}), {{ row["2nd Phone"] | phone }}, '
-        '{{ old_phone }}, {{ first_name }}, {{ row["No such"] }} {{ the_best }}'
+        '{{ old_phone }}, {{ first_name }}, {{ row["No such"] }} {{ the_best }} {{ due_date }}'
     )
     found = readable(source, COLUMNS)
     assert found is not None
     assert found.text == (
         "Hi ((First Name)) (((Price (USD)))), ((2nd Phone)), (((old) Phone)), ((First Name 3)), ((No such)) "
-        '((The "Best"))'
+        '((The "Best")) ((Due Date))'
     )
     assert found.tags["First Name"] == '{{ first_name | name_case | default("there") }}'
     assert found.tags["First Name 3"] == "{{ first_name }}"
@@ -124,6 +133,7 @@ def test_the_readable_form_names_columns_as_the_list_does() -> None:
         ("((Model))", "{{ model }}"),
         ("(((Model)) here)", "({{ model }} here)"),
         ("((first name)) ((MODEL))", '{{ first_name | default("you") }} {{ model }}'),
+        ("((Due Date))", "{{ due_date }}"),
         ("((2nd Phone))", '{{ row["2nd Phone"] }}'),
         ("((Modle))", '{{ row["Modle"] }}'),
         ('((a "b"))', '{{ row["a \\"b\\""] }}'),

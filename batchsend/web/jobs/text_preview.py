@@ -98,6 +98,12 @@ class RowText:
     missed: bool = False
     whole: WholeList | None = None
 
+    @property
+    def blanks(self) -> list[str]:
+        """The columns in the text that are blank in this row and keep it from being sent."""
+        is_blank = self.code == Code.MISSING_VALUE
+        return [header for header, cell in self.cells if is_blank and not cell]
+
 
 @dataclass(frozen=True)
 class _Trial:
@@ -158,12 +164,12 @@ def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wa
     try:
         read = list_of(campaign)
     except ListError as error:
-        return RowText(list_problems=error.problems)
+        return RowText(list_problems=error.page_problems)
     headers = read.customers.headers
     try:
         compiled = MessageTemplate.of(template, source, headers)
     except FileError as error:
-        return RowText(problems=error.problems)
+        return RowText(problems=error.page_problems)
     trial = _Trial(campaign, read, compiled, roles_of(campaign, headers)[0])
     number = _number(trial, wanted)
     shown = _row_text(trial, wanted.row if number is None else number)
@@ -308,13 +314,12 @@ def _judged(trial: _Trial, chunk: Chunk, cells: Sequence[str], empty: RowText) -
     context = trial.context(malformed, [row] if row in chunk.hidden else [])
     judged = judge(rows_of(pd.DataFrame([cells], index=[row], dtype=object)), context).iloc[0]
     code, description = judged["code"], judged["description"] or ""
+    empty = replace(empty, phone=judged["phone"])
     if judged["body"] is None and judged["phone_problem"] is None and not malformed:
         # The row is skipped before its text is made, but the person who edits the text wants to see it.
         shown = _rendered(trial, cells, empty)
         return shown if shown.code or code is None else _with_issue(shown, code, description)
-    shown = replace(empty, phone=judged["phone"])
-    if judged["body"] is not None:
-        shown = _with_body(shown, judged["body"])
+    shown = empty if judged["body"] is None else _with_body(empty, judged["body"])
     return shown if code is None else _with_issue(shown, code, description)
 
 

@@ -15,6 +15,7 @@ from batchsend.messages.placeholders import (
     mistakes_in,
     read_tag,
     readable,
+    shown_headers,
     source_of,
     with_settings,
 )
@@ -85,7 +86,7 @@ class Typed:
         if self.mode != WORDS:
             return []
         tags = self.tags
-        known = {*self.inserted, *self.columns.headers}
+        known = {*self.inserted, *shown_headers(self.columns)}
         used = {label: tag for label, tag in labels(self.text, tags, self.columns).items() if label in known}
         new = (self.inserted.get(label) or _inserted(label, tag) for label, tag in used.items())
         return [
@@ -159,7 +160,7 @@ def text_of_source(source: str, columns: ColumnIndex) -> Typed | None:
 def chips(columns: ColumnIndex, mode: str) -> dict[str, str]:
     """Returns the columns to insert: header -> what is inserted."""
     return {
-        header: f"(({header}))" if mode == WORDS else f"{{{{ {reference_to(columns, position)} }}}}"
-        for position, header in enumerate(columns.headers)
-        if header and len(columns.with_header(header)) == 1
+        header: f"(({header}))" if mode == WORDS else f"{{{{ {reference_to(columns, found[0])} }}}}"
+        for header in shown_headers(columns)
+        if len(found := columns.with_header(header)) == 1
     }

@@ -43,7 +43,7 @@ from batchsend.web.views.text_form import SOURCE, WORDS, Typed, chips, text_of_s
 
 #: Digits of a template's number. Python refuses to read very long ones.
 _MOST_DIGITS = 9
-#: Seconds that a page waits for a text, and the seconds that only the preview waits.
+#: Seconds that a page waits for a text, and the seconds that the preview and saving wait.
 _PATIENCE, _LONGEST = 0.8, 60.0
 #: Bytes of a text in the editor.
 _LARGEST_TEXT = 1_000_000
@@ -125,8 +125,8 @@ async def save_text(request: web.Request) -> web.Response:
         async with request.app[CHANGING]:
             await asyncio.to_thread(_save, request.app[FOLDER], path, text.source, typed.get("loaded", ""))
     except BatchsendError as error:
-        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
-    tried = await _tried(request, found, path, text, typed, _PATIENCE)
+        raise refuse(request, kept(typed, error, "loaded"), {"text": error.on_page}) from error
+    tried = await _tried(request, found, path, text, typed, _LONGEST)
     if tried is not None and tried.problems:
         session(request).warn(f"{path.name} is saved, but it cannot be sent yet.")
         mode = f"&mode={SOURCE}" if text.mode == SOURCE else ""
@@ -213,7 +213,7 @@ async def _tried(
     try:
         return trial.future.result()
     except BatchsendError as error:
-        return RowText(list_problems=(str(error),))
+        return RowText(list_problems=(error.on_page,))
 
 
 def _wanted(typed: Mapping[str, str]) -> Wanted:
@@ -243,6 +243,7 @@ def _preview(tried: RowText | None, text: Typed, typed: Mapping[str, str]) -> di
     return {
         "t": tried,
         "problems": problems,
+        "by_words": text.mode == WORDS,
         "searched": typed.get("find", "").strip(),
         "find": typed.get("find", ""),
     }
