@@ -52,7 +52,7 @@ def test_the_end_of_a_run_keeps_the_filter_the_focus_and_the_place(
             expect(page.get_by_label("Find")).to_be_focused()
             expect(page.get_by_label("Find")).to_have_value("3")
             expect(page.locator("#status")).to_have_value("taken")
-            assert abs(page.evaluate(TOP) - before) < 30
+            assert abs(page.evaluate(TOP) - before) < 5
             page.reload()
             expect(page.locator("#status")).to_have_value("taken")
             look_at(page, "run-waiting")

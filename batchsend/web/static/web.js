@@ -13,6 +13,12 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
+  // Keeps the link in sight that the keyboard is on, if the states of the steps take more room now.
+  document.addEventListener("htmx:afterSettle", () => {
+    const focused = document.querySelector("#step-bar :focus-visible, #overview :focus-visible");
+    if (focused) focused.scrollIntoView({ block: "nearest" });
+  });
+
   // Reads progress aloud now and then, not every second.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
@@ -22,7 +28,11 @@
     const words = [...document.querySelectorAll("#progress .headline, #progress .more, #working .state")];
     spoken.textContent = words.map((one) => one.textContent.trim()).join(". ");
   };
-  document.addEventListener("htmx:sseMessage", speak);
+  document.addEventListener("htmx:sseMessage", () => {
+    const headline = document.querySelector("#progress [data-title]");
+    if (headline) document.title = headline.dataset.title;
+    speak();
+  });
   document.addEventListener("htmx:afterSwap", speak);
 
   // When a run ends, renews the parts of its page. The filter, the focus and the field that has it stay where they are.
@@ -36,28 +46,40 @@
     if (next.tabIndex < 0) next.tabIndex = -1;
     next.focus({ preventScroll: true });
   };
-  const keepInPlace = (parts, change) => {
+  const renewed = () => [...document.querySelectorAll("[data-renewed]")];
+  // Changes above the field that has the focus, or above the rows, must not move them.
+  let putBack = () => {};
+  const keepPlace = () => {
     const active = document.activeElement;
-    const typing = active !== document.body && !parts.some((part) => part.contains(active));
+    const typing = active !== document.body && !renewed().some((part) => part.contains(active));
     const kept = typing ? active : window.scrollY > 0 && document.getElementById("table");
-    const top = kept && kept.getBoundingClientRect().top;
+    if (!kept) return;
+    const top = kept.getBoundingClientRect().top;
     document.documentElement.style.overflowAnchor = "none";
-    change();
-    if (kept) window.scrollBy({ top: kept.getBoundingClientRect().top - top, behavior: "instant" });
-    document.documentElement.style.overflowAnchor = "";
+    putBack = () => {
+      window.scrollBy({ top: kept.getBoundingClientRect().top - top, behavior: "instant" });
+      document.documentElement.style.overflowAnchor = "";
+      putBack = () => {};
+    };
   };
+  document.addEventListener("htmx:sseBeforeMessage", keepPlace);
+  document.addEventListener("htmx:sseMessage", () => putBack());
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.target.closest("[data-renewed]") && event.target.id !== "rows") keepPlace();
+  });
+  document.addEventListener("htmx:afterSwap", () => putBack());
   const renew = async () => {
     const answer = await fetch(window.location.href);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const parts = [...document.querySelectorAll("[data-renewed]")];
+    const parts = renewed();
     if (!answer.ok || !parts.every((part) => page.getElementById(part.id))) {
       window.location.reload();
       return;
     }
     document.title = page.title;
-    keepInPlace(parts, () => {
-      for (const part of parts) renewPart(part, document.adoptNode(page.getElementById(part.id)));
-    });
+    keepPlace();
+    for (const part of parts) renewPart(part, document.adoptNode(page.getElementById(part.id)));
+    putBack();
     times(document);
     spokenAt = 0;
     speak();
@@ -105,6 +127,15 @@
   // Moves the focus to the summary of errors.
   const summary = document.querySelector("[data-focus]");
   if (summary) summary.focus();
+
+  // Shows what was saved where the person is, and moves the focus there. The browser goes to the place before that.
+  window.addEventListener("load", () => {
+    const notices = [...document.querySelectorAll("[data-notice]")];
+    if (summary || !notices.length) return;
+    const place = document.getElementById(window.location.hash.slice(1));
+    if (place && place.matches("section")) (place.querySelector("h2") || place.firstElementChild).after(...notices);
+    notices[0].focus();
+  });
 
   // Uploads a file as soon as it is dropped on the field.
   for (const form of document.querySelectorAll("form[data-drop]")) {

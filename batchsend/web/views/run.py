@@ -142,7 +142,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         # The browser loads the page again after the end, and a user who is signed out then sees the sign-in page.
         ended = not app[AUTH].is_valid(session(request))
         snapshot = await app[SNAPSHOTS].recent(run)
-        html = part("progress.html.j2", s=snapshot)
+        html = part("progress.html.j2", s=snapshot, number=run.number, name=run.campaign.name)
         try:
             if html != last and not ended:
                 await response.write(_event("progress", html))

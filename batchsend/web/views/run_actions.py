@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -206,7 +206,8 @@ def why_no_list_copy(ledger_url: str, number: int) -> str | None:
         try:
             find_list(ledger, run)
         except ResultsError as error:
-            return str(error)
+            # A page names the file, not its folder on the server.
+            return error.on_page.replace(run.list_file, PurePath(run.list_file).name)
         return None
 
 
