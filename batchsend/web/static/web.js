@@ -13,6 +13,12 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
+  // Keeps the link in sight that the keyboard is on, if the states of the steps take more room now.
+  document.addEventListener("htmx:afterSettle", () => {
+    const focused = document.querySelector("#step-bar :focus-visible, #overview :focus-visible");
+    if (focused) focused.scrollIntoView({ block: "nearest" });
+  });
+
   // Reads progress aloud now and then, not every second.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
