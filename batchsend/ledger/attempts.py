@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, or_, select
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purged_phones import spellings
-from batchsend.ledger.schema import campaigns, messages, starts, superseded
+from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED
+
+#: Rows that a search for a name looks at, and cells that stand for a name.
+_MOST_ROWS, _CELLS_SHOWN = 20_000, 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,71 @@ def of_phone(ledger: Ledger, phone: str) -> list[Attempt]:
     with ledger.read() as connection:
         phones = spellings(connection, phone)
     return _find(ledger, lambda table: or_(table.c.phone == phone, table.c.phone_hash.in_(phones)))
+
+
+@dataclass(frozen=True)
+class NamedCustomer:
+    """A customer in a list that was sent. `name`: from the list; `campaign` and `run_id`: of the latest such run."""
+
+    customer_uuid: str | None
+    phone: str | None
+    name: str
+    campaign: str
+    run_id: int
+
+
+def of_name(ledger: Ledger, name: str, most: int) -> list[NamedCustomer]:
+    """The customers whose name has these words, in any order, each once; at most `most`, of the latest runs first.
+
+    The ledger keeps names only in the rows of the lists, until they are purged. They are looked for in the columns
+    whose header says "name", or in all columns if there is none.
+    """
+    words = name.casefold().split()
+    found: dict[tuple[str | None, str | None], NamedCustomer] = {}
+    query = (
+        select(
+            messages.c.customer_uuid,
+            messages.c.phone,
+            messages.c.cells,
+            messages.c.run_id,
+            runs.c.headers,
+            campaigns.c.name.label("campaign"),
+        )
+        .join(runs, runs.c.id == messages.c.run_id)
+        .join(campaigns, campaigns.c.id == messages.c.campaign_id)
+        .where(*map(_in_cells, name.split()))
+        .order_by(messages.c.run_id.desc(), messages.c.row)
+        .limit(_MOST_ROWS)
+    )
+    with (
+        ledger.read() as connection,
+        connection.execution_options(yield_per=500).execute(query) as rows,
+    ):
+        for row in rows:
+            shown = _name_in(json.loads(row.headers), json.loads(row.cells), words)
+            who = (row.customer_uuid, row.phone)
+            if shown is not None and any(who):
+                found.setdefault(who, NamedCustomer(*who, shown, row.campaign, row.run_id))
+            if len(found) == most:
+                break
+    return list(found.values())
+
+
+def _in_cells(word: str) -> ColumnElement[bool]:
+    """A quick condition: the row may have this word. SQLite ignores the case of ASCII letters only."""
+    spellings_of_word = {
+        json.dumps(one, ensure_ascii=False)[1:-1] for one in (word, word.lower(), word.upper())
+    }
+    return or_(*(messages.c.cells.icontains(one, autoescape=True) for one in spellings_of_word))
+
+
+def _name_in(headers: Sequence[str], cells: Sequence[str], words: Sequence[str]) -> str | None:
+    """The customer's name, or the first cells of a list without names; `None` if the words are not in it."""
+    names = [cell for header, cell in zip(headers, cells, strict=False) if "name" in header.casefold()]
+    text = " ".join(names or cells).casefold()
+    if not all(word in text for word in words):
+        return None
+    return " ".join(filter(None, names)) or ", ".join(list(filter(None, cells))[:_CELLS_SHOWN])
 
 
 def _find(ledger: Ledger, wanted: Callable[[Table], ColumnElement[bool]]) -> list[Attempt]:

@@ -157,10 +157,10 @@ class WebFolder:
             inside = whole.is_relative_to(root)
             if inside and any(part.startswith(".") for part in whole.relative_to(root).parts):
                 raise BatchsendError(
-                    f"{file}: this file is hidden, and hidden files are not shown here. Name another file."
+                    f"{file.name}: this file is hidden, and hidden files are not shown here. Name another file."
                 )
             if readable is not None and not is_in(whole, readable):
-                raise BatchsendError(f"{file}: {OUTSIDE}.")
+                raise BatchsendError(f"{file.name}: {OUTSIDE}.")
 
     @property
     def only_below(self) -> Path | None:
@@ -204,9 +204,14 @@ def _by_name(file: CampaignFile) -> tuple[str, str]:
     return file.stem.casefold(), file.folder
 
 
+def looks_like_a_campaign(content: bytes) -> bool:
+    """Whether a TOML file with this content is listed as a campaign."""
+    return _CAMPAIGN_KEY.search(content[:_SEARCHED]) is not None
+
+
 def _is_campaign(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return _CAMPAIGN_KEY.search(file.read(_SEARCHED)) is not None
+            return looks_like_a_campaign(file.read(_SEARCHED))
     except OSError:
         return False

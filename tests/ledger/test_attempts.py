@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import re
 import socket
 from pathlib import Path
 
 import click
 import pytest
+from ledgers import planned, store_plan
+from sqlalchemy import update
 from world import CAMPAIGN, Sandbox, World, customers
 
 from batchsend.cli.main import cli
+from batchsend.ledger.attempts import of_name
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.schema import runs
 
 LOCKED = {"Customer UUID": "sandbox-locked-1", "First Name": "Ann", "Phone": "(312) 555-0101"}
 
@@ -50,6 +56,39 @@ def test_all_campaigns_and_replaced_sends_with_text_sender_and_hashes(world: Wor
     assert latest.count("wrong number") + first.count("wrong number") == 1
     assert "Opt-outs:" in done.out
     assert "customer-0" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("smith", ["customer-2", "customer-3"]),
+        ("Smith ann", ["customer-2"]),
+        ("élodie", ["customer-4"]),
+        ("ÉLODIE", ["customer-4"]),
+        ("o'brien", ["customer-3"]),
+        ('"jo"', ["customer-5"]),
+        ("100%", []),
+        ("chicago", []),  # a city
+        ("nobody", []),
+    ],
+)
+def test_customers_are_found_by_name(ledger: Ledger, name: str, found: list[str]) -> None:
+    people = [("Ann", "Smith"), ("Bo", "O'Brien-SMITH"), ("Élodie", "Martin"), ('Jo "JO"', "x")]
+    rows = [
+        planned(row, cells=json.dumps([f"customer-{row}", *person, "Chicago"], ensure_ascii=False))
+        for row, person in enumerate(people, 2)
+    ]
+    store_plan(ledger, rows)
+    headers = json.dumps(["Customer UUID", "First Name", "Last Name", "City"])
+    with ledger.write() as connection:
+        connection.execute(update(runs).values(headers=headers))
+    assert [one.customer_uuid for one in of_name(ledger, name, 9)] == found
+    assert len(of_name(ledger, name, 1)) == min(len(found), 1)
+
+
+def test_a_list_without_names_is_searched_in_all_columns(ledger: Ledger) -> None:
+    store_plan(ledger, [planned(2, cells='["customer-2"]')])
+    assert [one.name for one in of_name(ledger, "MER-2", 9)] == ["customer-2"]
 
 
 def test_an_invalid_phone_is_refused() -> None:

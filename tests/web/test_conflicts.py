@@ -152,3 +152,15 @@ def test_texts_are_shown_line_by_line_and_no_character_is_lost(
     plain = {field: html.unescape(value) for field, value in fields.items()}
     clicker.post(f"{SPRING}/{page}", plain)
     assert file.read_text(encoding="utf-8") == mine
+
+
+def test_a_campaign_file_is_not_emptied(office: tuple[World, Clicker]) -> None:
+    """Otherwise the campaign would be missing from the console, with no way back."""
+    world, clicker = office
+    before = (world.folder / "campaign.toml").read_bytes()
+    loaded = clicker.get(f"{SPRING}/file").hidden("loaded")
+    refused = clicker.post(f"{SPRING}/file", {"loaded": loaded, "text": ""})
+    assert (refused.status, refused.url) == (200, f"{SPRING}/file")
+    assert "This is no longer a campaign" in refused.plain
+    assert (world.folder / "campaign.toml").read_bytes() == before
+    clicker.post(f"{SPRING}/file", {"discard": "yes"})

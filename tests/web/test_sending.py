@@ -76,6 +76,13 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         found = clicker.get("/history?q=(312)+500-0011").plain
         assert "accepted" in found
         assert "customer-11" in found
+        by_name = clicker.get("/history?q=name11")
+        assert "Which customer do you mean? " in by_name.plain
+        assert "Name11" in by_name.plain
+        assert 'href="/history?customer=customer-11"' in by_name.text
+        assert "accepted" in clicker.get("/history?customer=customer-11").plain
+        assert "No customer with this phone, name or id was found" in clicker.get("/history?q=Nobody").plain
+        assert "No texts were sent to this customer" in clicker.get("/history?customer=customer-99").plain
         _, checked = clicker.check(SPRING)
         assert "There is nothing to send" in checked.plain
         clicker.get(f"{RUN}/workbook")
@@ -497,7 +504,7 @@ def test_the_question_says_who_got_the_text_from_another_list(
 
 def test_a_resend_of_nothing_known_sends_nothing(served: Served, sandbox: Sandbox) -> None:
     _, failed = served.signed_in().check(SPRING, resend="everything")
-    assert "--resend everything: this is no known error code" in failed.plain
+    assert "These rows cannot be sent again." in failed.plain
     assert sandbox.requests() == []
 
 

@@ -7,9 +7,9 @@ import asyncio
 from aiohttp import web
 
 from batchsend.campaigns.file import parse_campaign
-from batchsend.errors import BatchsendError, ForbiddenFileError
+from batchsend.errors import BatchsendError, FileError, ForbiddenFileError
 from batchsend.web.auth.middleware import session
-from batchsend.web.folder import CampaignFile, WebFolder
+from batchsend.web.folder import CampaignFile, WebFolder, looks_like_a_campaign
 from batchsend.web.jobs.list_preview import file_problems
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.rendering import page, part
@@ -40,7 +40,8 @@ async def show(request: web.Request) -> web.Response:
 async def save_file(request: web.Request) -> web.Response:
     """Saves the campaign file, even one with errors; the page shows them.
 
-    A file that names files which may not be shown is not saved, because the scheduler could start it.
+    A file that names files which may not be shown is not saved, because the scheduler could start it. One that is no
+    campaign at all is not saved either.
     """
     file = (await asyncio.to_thread(open_campaign, request)).file
     form = await request.post()
@@ -52,7 +53,7 @@ async def save_file(request: web.Request) -> web.Response:
             await asyncio.to_thread(save, file.path, text, loaded=loaded)
     except BatchsendError as error:
         typed = {"text": plain_lines(text), "loaded": loaded}
-        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
+        raise refuse(request, kept(typed, error, "loaded"), {"text": _problems(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"{file.path.name} is saved.")
     raise web.HTTPSeeOther(request.rel_url.raw_path)
@@ -66,12 +67,22 @@ async def try_file(request: web.Request) -> web.Response:
         await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
         problems = await request.app[READERS].run(session(request).user, file_problems, file.path, content)
     except BatchsendError as error:
-        problems = [str(error)]
+        problems = [_problems(error)]
     return web.Response(text=part("file_problems.html.j2", problems=problems), content_type="text/html")
 
 
+def _problems(error: BatchsendError) -> str:
+    """Returns what is wrong, for people who read the campaign file itself."""
+    return "\n".join(error.problems) if isinstance(error, FileError) else error.on_page
+
+
 def _check_files(folder: WebFolder, file: CampaignFile, content: bytes) -> None:
-    """Raises `BatchsendError` if the campaign file with this content names files that may not be shown."""
+    """Raises `BatchsendError` if this content names files that may not be shown, or is no campaign at all."""
+    if not looks_like_a_campaign(content):
+        raise BatchsendError(
+            "This is no longer a campaign: it names no list, no text and no sender. It was not saved, because it "
+            "would be missing from these pages. To put a campaign away, archive it."
+        )
     try:
         campaign = parse_campaign(file.path, content)
     except ForbiddenFileError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from batchsend.errors import BatchsendError
-from batchsend.ledger.attempts import Attempt, of_customer, of_phone
+from batchsend.ledger.attempts import Attempt, NamedCustomer, of_customer, of_name, of_phone
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
@@ -23,6 +23,8 @@ from batchsend.web.views.campaigns import FOLDER
 
 #: Texts that the page shows, the latest ones.
 _SHOWN = 200
+#: Customers with one name that it shows.
+_PEOPLE = 50
 #: Characters of a search.
 _LONGEST = 130
 
@@ -39,42 +41,54 @@ class Entry:
 
 @dataclass
 class CustomerHistory:
-    """What was found. `title`: the phone or customer id; `more`: earlier texts that are not shown."""
+    """What was found. `title`: the phone, customer id or name; `more`: earlier texts that are not shown.
+
+    `people`: customers with this name, if it is no phone and no id of a customer. `is_one_customer`: the address
+    names a customer or a phone, even if nothing was sent to them.
+    """
 
     title: str = ""
     entries: list[Entry] = field(default_factory=list)
     more: int = 0
     opt_outs: list[OptOut] = field(default_factory=list)
+    people: list[NamedCustomer] = field(default_factory=list)
+    more_people: bool = False
     problems: list[str] = field(default_factory=list)
     ledgers: int = 0
+    is_one_customer: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this is about one customer or phone."""
+        return self.is_one_customer or bool(self.entries or self.opt_outs)
 
 
 async def show(request: web.Request) -> web.Response:
     """Shows the page, with what was found if there was a search."""
-    search = request.query.get("q", "").strip()[:_LONGEST]
+    customer = request.query.get("customer", "").strip()[:_LONGEST]
+    search = customer or request.query.get("q", "").strip()[:_LONGEST]
     folder = request.app[FOLDER]
-    history = await asyncio.to_thread(_history, folder, search) if search else None
+    history = await asyncio.to_thread(_history, folder, search, bool(customer)) if search else None
     return page(request, "history.html.j2", search=search, history=history)
 
 
-def _history(folder: WebFolder, search: str) -> CustomerHistory:
-    customer, phone = _customer_or_phone(search)
-    history = CustomerHistory(title=phone or customer or search)
-    if customer is None and phone is None:
-        history.problems.append(
-            f'"{search}" is neither a phone number nor a myKaarma customer id (1 to 128 letters, digits, "-", "_").'
-        )
-        return history
+def _history(folder: WebFolder, search: str, is_id: bool) -> CustomerHistory:
+    customer, phone = (search, None) if is_id else _customer_or_phone(search)
+    history = CustomerHistory(title=phone or search, is_one_customer=is_id or phone is not None)
     urls, problems = _ledger_urls(folder)
     history.problems += problems
     for url in urls:
         try:
             _add_ledger(history, url, customer, phone)
         except BatchsendError as error:
-            history.problems.append(str(error))
+            history.problems.append(error.on_page)
     history.entries.sort(key=lambda entry: entry.attempt.sent_at or "", reverse=True)
     history.more = max(0, len(history.entries) - _SHOWN)
     del history.entries[_SHOWN:]
+    if history.is_known:
+        history.people.clear()
+    history.more_people = len(history.people) > _PEOPLE
+    del history.people[_PEOPLE:]
     return history
 
 
@@ -85,8 +99,12 @@ def _add_ledger(history: CustomerHistory, url: str, customer: str | None, phone:
         return
     history.ledgers += 1
     try:
-        _add_attempts(history, ledger, customer, phone)
-        history.opt_outs += opt_outs_of(ledger, customer_uuid=customer, phone=phone)
+        if customer is not None or phone is not None:
+            _add_attempts(history, ledger, customer, phone)
+            history.opt_outs += opt_outs_of(ledger, customer_uuid=customer, phone=phone)
+        # A name can look like an id.
+        if not history.is_known:
+            history.people += of_name(ledger, history.title, _PEOPLE + 1)
     finally:
         ledger.close()
 
@@ -115,5 +133,5 @@ def _ledger_urls(folder: WebFolder) -> tuple[list[str], list[str]]:
         try:
             urls[prepare(file.load(), ledger=folder.ledger).ledger_url] = None
         except BatchsendError as error:
-            problems.append(str(error))
+            problems.append(error.on_page)
     return list(urls), problems
