@@ -6,7 +6,7 @@ message and exits with the exit code of the class, without a traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,9 +14,37 @@ from batchsend.statuses import Code
 
 
 class BatchsendError(Exception):
-    """A problem that the user can fix. The message says how."""
+    """A problem that the user can fix. The message says how.
+
+    `on_page`: the message for a page of the console, which has buttons in place of commands and no paths of the
+    server; left out, it is the message itself.
+    """
 
     exit_code = 2
+
+    def __init__(self, *arguments: object, on_page: str = "") -> None:
+        super().__init__(*arguments)
+        self._on_page = on_page
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console."""
+        return self._on_page or str(self)
+
+
+class Sentence(str):
+    """A problem with another wording for pages of the console, which have fields in place of keys."""
+
+    on_page: str
+
+    def __new__(cls, text: str, on_page: str) -> Self:
+        made = super().__new__(cls, text)
+        made.on_page = on_page
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets the problem be sent to another process."""
+        return type(self), (str(self), self.on_page)
 
 
 class FileError(BatchsendError):
@@ -28,19 +56,40 @@ class FileError(BatchsendError):
     def __init__(self, path: Path | str, problems: str | Iterable[str]) -> None:
         self.path = Path(path)
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
-        if len(self.problems) == 1:
-            text = f"{path}: {self.problems[0]}"
-        else:
-            text = "\n".join([f"{path}: {len(self.problems)} problems", *(f"  - {p}" for p in self.problems)])
-        super().__init__(text)
+        super().__init__(_message(path, self.problems))
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console, with the file's name instead of its path."""
+        return _message(self.path.name, self.page_problems)
+
+    @property
+    def page_problems(self) -> tuple[str, ...]:
+        """The problems in the words of the console's pages."""
+        return tuple(one.on_page if isinstance(one, Sentence) else one for one in self.problems)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the error be sent to another process."""
         return type(self), (self.path, self.problems), self.__dict__
 
 
+def _message(path: Path | str, problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return f"{path}: {problems[0]}"
+    return "\n".join([f"{path}: {len(problems)} problems", *(f"  - {problem}" for problem in problems)])
+
+
 class CampaignError(FileError):
     """The campaign file has a problem."""
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console, where the page of the campaign file shows the problems."""
+        what = "a problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return (
+            f"The campaign file {self.path.name} has {what}, so nothing can be checked or sent. Open it under "
+            f"“Advanced: the campaign file”, or ask the person who looks after batchsend."
+        )
 
 
 class ForbiddenFileError(CampaignError):
@@ -52,7 +101,9 @@ class CombinedError(BatchsendError):
 
     def __init__(self, errors: Iterable[BatchsendError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("\n".join(map(str, self.errors)))
+        super().__init__(
+            "\n".join(map(str, self.errors)), on_page="\n".join(one.on_page for one in self.errors)
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the error be sent to another process."""
@@ -122,14 +173,23 @@ class IdentityError(BatchsendError):
     history; "" if there is none.
     """
 
-    def __init__(self, problem: str, option: str = "") -> None:
-        super().__init__(f"{problem} To start without its history: {option}" if option else problem)
+    def __init__(self, problem: str, option: str = "", *, on_page: str = "") -> None:
+        message = f"{problem} To start without its history: {option}" if option else problem
+        super().__init__(message, on_page=on_page or problem)
         self.problem = problem
         self.option = option
 
 
 class LedgerError(BatchsendError):
     """The ledger cannot be opened, read or written."""
+
+    @property
+    def on_page(self) -> str:
+        """The message for a page of the console."""
+        return self._on_page or (
+            "The record of what was sent cannot be used at the moment. Its disk may be full, or another program may "
+            "be using it. Try again. If it stays, ask the person who looks after batchsend."
+        )
 
 
 class ResultsError(BatchsendError):
@@ -142,6 +202,12 @@ class StoppedError(BatchsendError):
     exit_code = 3
 
 
+_SENT_BY_ANOTHER = (
+    "This campaign is being sent by another process. Let it finish, or pause it on the page of its run, then check "
+    "again."
+)
+
+
 class BusyError(BatchsendError):
     """Another process is running this campaign."""
 
@@ -152,7 +218,8 @@ class BusyError(BatchsendError):
         """The error where another process sends the campaign `name`."""
         return cls(
             f'"{name}" is being sent by another process. Let it finish, or stop it with "batchsend stop", then run '
-            f"this again. Nothing was sent by this start."
+            f"this again. Nothing was sent by this start.",
+            on_page=_SENT_BY_ANOTHER,
         )
 
 

@@ -214,12 +214,15 @@ def require_credentials(settings: Settings) -> Credentials:
     """Returns the credentials. Raises `SettingsError`, which says what is missing and how to set it."""
     username, password = settings.username, settings.password
     if not username or not password:
-        raise SettingsError(_how_to_set(settings))
+        raise SettingsError(_how_to_set(settings), on_page=_NO_CREDENTIALS)
     on_this_machine = is_this_machine(urlsplit(settings.base_url).hostname or "")
     for variable, value in ((USERNAME, username), (PASSWORD, password)):
         problem = _problem(variable, value, placeholders=on_this_machine)
         if problem is not None:
-            raise SettingsError(f"{settings.places[variable][0]}: the value of {variable} {problem}")
+            raise SettingsError(
+                f"{settings.places[variable][0]}: the value of {variable} {problem}",
+                on_page=f"The {_WORDS[variable]} for myKaarma {problem}",
+            )
     return Credentials(username, password, " ".join(_origin(settings, username, password)))
 
 
@@ -258,6 +261,7 @@ def store_credentials(campaign_dir: Path, cwd: Path, username: str, password: st
     write_env_file(campaign_dir / ".env", given)
 
 
+_NO_CREDENTIALS = "This computer has no name and password for myKaarma yet. Set them on the page Sender."
 _WORDS = {USERNAME: "name", PASSWORD: "password"}
 
 

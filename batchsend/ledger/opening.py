@@ -251,7 +251,10 @@ def _refuse_emptied(file: Path) -> None:
         raise LedgerError(
             f"{file}: this ledger is empty, but campaigns were sent from it. A full disk, a broken copy or another "
             f"program emptied it, and it no longer knows who was texted. Nothing was sent. Restore a backup. If "
-            f"there is none, delete the file and the .lock files next to it: then every customer counts as new."
+            f"there is none, delete the file and the .lock files next to it: then every customer counts as new.",
+            on_page="The record of what was sent is empty, although campaigns were sent. A full disk or another "
+            "program emptied it, so batchsend no longer knows who was texted. Nothing was sent. Ask the person who "
+            "looks after batchsend to restore the backup.",
         )
 
 
@@ -321,16 +324,24 @@ def _stored_version(connection: Connection, where: str) -> int:
     return int(version)
 
 
+_OTHER_VERSION = (
+    "The record of what was sent was written by a {} version of batchsend. Nothing was sent. Ask the person who "
+    "looks after batchsend to upgrade it."
+)
+
+
 def _check_version(connection: Connection, where: str) -> None:
     version = _stored_version(connection, where)
     if version > SCHEMA_VERSION:
         raise LedgerError(
             f"{where}: this ledger was written by a newer version of batchsend (its tables are version {version}, "
-            f"this program knows version {SCHEMA_VERSION}). Nothing was sent. Upgrade batchsend and run this again."
+            f"this program knows version {SCHEMA_VERSION}). Nothing was sent. Upgrade batchsend and run this again.",
+            on_page=_OTHER_VERSION.format("newer"),
         )
     if version < SCHEMA_VERSION:
         raise LedgerError(
             f"{where}: this ledger was written by an older version of batchsend (its tables are version {version}, "
             f"this program needs version {SCHEMA_VERSION}). Nothing was sent. Run `batchsend ledger upgrade`, and "
-            f"then this again."
+            f"then this again.",
+            on_page=_OTHER_VERSION.format("older"),
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple
 
+from batchsend.errors import Sentence
 from batchsend.lists.cells import column_letter
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import (
@@ -30,8 +31,8 @@ BLOCK_ROWS = 200
 TOP_ROWS = 20
 _SHOWN = 5
 _ONLY_A_HEADER = (
-    "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, write "
-    'empty_list = "ok" under [guards].'
+    "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, "
+    "allow it with the guard `empty_list`."
 )
 _RESULTS_START = ("row", "status", "messageUUID")
 _BEFORE_LIST_COLUMNS = "message"
@@ -202,9 +203,11 @@ def _is_header(number: int, cells: Sequence[str], options: ListOptions) -> bool:
 def _no_header(options: ListOptions) -> ListProblem:
     if options.header_row is None:
         return ListProblem(EMPTY)
-    sentence = (
+    sentence = Sentence(
         f"Its row {options.header_row:,} is blank or missing, but header_row under [list_options] names it as the "
-        "row with the headers. Correct the number, or remove header_row if the headers are in the first row."
+        "row with the headers. Correct the number, or remove header_row if the headers are in the first row.",
+        f"Its row {options.header_row:,} was chosen as the row with the column names, but it is blank or missing. "
+        f"Choose again.",
     )
     return ListProblem(sentence, "header_row")
 
@@ -313,10 +316,14 @@ def _short_header(found: Examination) -> list[ListProblem]:
     if 2 * max(found.headless[position] for position in range(header.width, width)) <= found.rows:
         return []
     names = "1 name" if header.width == 1 else f"{header.width} names"
-    sentence = (
+    problem = (
         f"Its header, row {header.row}, has {names}, but the rows have {width} cells, so it is unclear which name "
-        "belongs to which cell. Give every column a header; delete a title above the header, or name the header's "
-        "row with header_row under [list_options]; put quotation marks around cells that have the separator in them."
+        f"belongs to which cell. Give every column a header; delete a title above the header, or"
+    )
+    quotes = "put quotation marks around cells that have the separator in them."
+    sentence = Sentence(
+        f"{problem} name the header's row with header_row under [list_options]; {quotes}",
+        f"{problem} choose the row with the column names; {quotes}",
     )
     return [ListProblem(sentence, "header_row")]
 
@@ -324,9 +331,13 @@ def _short_header(found: Examination) -> list[ListProblem]:
 def _hidden(rows: Sequence[int]) -> str:
     are, them = ("is", "it") if len(rows) == 1 else ("are", "them")
     shown = _and(_few([str(row) for row in rows]))
-    return (
-        f"{row_count(len(rows))} {are} hidden or filtered out (row{'s' if len(rows) > 1 else ''} {shown}). "
-        f'Choose under [list_options]: hidden_rows = "skip" leaves {them} out, hidden_rows = "include" texts {them}.'
+    found = (
+        f"{row_count(len(rows))} {are} hidden or filtered out (row{'s' if len(rows) > 1 else ''} {shown})."
+    )
+    return Sentence(
+        f'{found} Choose under [list_options]: hidden_rows = "skip" leaves {them} out, hidden_rows = "include" texts '
+        f"{them}.",
+        f"{found} Choose whether to leave {them} out.",
     )
 
 

@@ -54,8 +54,7 @@ def newest_match(pattern: Path, allows: Callable[[Path], bool]) -> Path:
     if not found:
         raise ListError(
             pattern,
-            "no file matches this pattern. Export the list, correct `list` in the campaign file, or name the file "
-            "with --list",
+            "no file matches this pattern. Export the list, or choose another list for the campaign",
         )
     saved, _, newest = max(found)
     if saved / 1e9 - time.time() > FAR_AHEAD.total_seconds():

@@ -111,7 +111,7 @@ class ApiClient:
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             return Refused(
                 f"the server at {self._base_url} could not prove who it is (its certificate is not valid). "
-                f"Nothing was sent to it. Check MYKAARMA_BASE_URL, this computer's clock, and your network's proxy."
+                f"Nothing was sent to it. Check this address, this computer's clock, and your network's proxy."
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError, HttpProcessingError) as error:
             # A status that is not a success is enough, even if the rest of the answer is missing.
@@ -120,7 +120,7 @@ class ApiClient:
         wait = _wait_asked_for(answer.headers)
         judgement = judge(answer.status, answer.body, wait, sender_per_row=self._sender_per_row)
         if answer.status == 401 and isinstance(judgement, Refused):
-            return Refused(f"{judgement.reason} {self._origin}".rstrip())
+            return Refused(f"{judgement.reason}\n{self._origin}".rstrip())
         return judgement
 
     async def _ready_connection(self, connections: ApiConnections, departure: Departure) -> Connection:
@@ -147,7 +147,7 @@ class ApiClient:
         if departure.left_at is None:
             return RetryLater(
                 f"cannot reach {self._base_url} ({_plain(error)})",
-                "Check this computer's network connection and MYKAARMA_BASE_URL.",
+                "Check this computer's network connection and this address.",
                 slow_down=False,
             )
         if isinstance(error, TimeoutError):

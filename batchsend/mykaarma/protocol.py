@@ -54,11 +54,10 @@ API_CODES = frozenset(
 _ABOUT_THE_SENDER = frozenset({"INVALID_USER", "USER_DOES_NOT_HAVE_AUTHORITY", "DEALERSHIP_HOLIDAY"})
 _SENDER_ADVICE = {
     "INVALID_USER": (
-        "myKaarma does not know this user in this department. Correct `user_uuid` (and `department_uuid`)"
+        "myKaarma does not know this user in this department. Correct the user's id, or the department's"
     ),
     "USER_DOES_NOT_HAVE_AUTHORITY": (
-        "this user may not text for this department. Choose another `user_uuid`, or ask myKaarma for "
-        "the permission"
+        "this user may not text for this department. Choose another user, or ask myKaarma for the permission"
     ),
     "DEALERSHIP_HOLIDAY": "the dealership has a holiday today in myKaarma. Send again on a working day",
 }
@@ -119,7 +118,10 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Certainly not sent, and neither would be any other row, so the run stops. `reason` says what to change."""
+    """Certainly not sent, and neither would be any other row, so the run stops.
+
+    `reason` says what to change. Its further lines are for the person who looks after batchsend.
+    """
 
     reason: str
 
@@ -205,13 +207,13 @@ def judge(
         codes = error_codes(answer)
         named = f" ({', '.join(codes)})" if codes else ""
         return Refused(
-            f"myKaarma does not accept the username and password{named}. Check MYKAARMA_USERNAME and "
-            f"MYKAARMA_PASSWORD, and that this account may send texts (scope message.create)."
+            f"myKaarma does not accept the username and password{named}. Check both, and that this account may send "
+            f"texts (scope message.create)."
         )
     if http_status == 403 and not sender_per_row:
         return Refused(
             "myKaarma does not allow this account to text for this department and user (HTTP 403). Check "
-            "`department_uuid` and `user_uuid`, or ask myKaarma for the permission."
+            "the ids of both, or ask myKaarma for the permission."
         )
     return _refusal(http_status, answer, sender_per_row=sender_per_row)
 
@@ -253,7 +255,7 @@ def _moment(http_date: str) -> datetime | None:
 def _busy(http_status: int, retry_after: float | None) -> RetryLater:
     if http_status == 429:
         return RetryLater(
-            "myKaarma asks to slow down (HTTP 429)", "Send with a lower `rate`, or later.", True, retry_after
+            "myKaarma asks to slow down (HTTP 429)", "Send fewer texts a second, or later.", True, retry_after
         )
     return RetryLater("myKaarma is not available (HTTP 503)", "Try again later.", True, retry_after)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import ColumnsError
+from batchsend.errors import ColumnsError, Sentence
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.lists.headers import ALIASES, GUESSED, in_quotes, match_key, nearest
 
@@ -77,8 +77,11 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         # The other problems follow from this one.
         finder.problems.insert(
             0,
-            "The first row looks like a title, not like headers. If the headers are further down, name their row "
-            "under [list_options], such as header_row = 3, or delete the rows above them and save the list again",
+            Sentence(
+                "The first row looks like a title, not like headers. If the headers are further down, name their row "
+                "under [list_options], such as header_row = 3, or delete the rows above them and save the list again",
+                "The first row looks like a title. Choose the row that has the column names",
+            ),
         )
     if finder.problems or customer_uuid is None:
         error = ColumnsError(campaign.list, finder.problems)
@@ -124,6 +127,18 @@ def _is_mobile(header: str) -> bool:
     return match_key(header).startswith(("mobile", "cell"))
 
 
+#: Our names for columns, in words.
+_WORDS = {
+    "customer_uuid": "customer's id in myKaarma",
+    "phone": "phone",
+    "department_uuid": "department's id",
+    "user_uuid": "user's id",
+    "timezone": "time zone",
+    "zip": "ZIP code",
+    "state": "state",
+}
+
+
 class _Finder:
     """Looks up columns of one list and collects the problems."""
 
@@ -139,7 +154,12 @@ class _Finder:
         position = self._positions.get(match_key(header))
         if position is None:
             self.columns.append((key, header))
-            self.problems.append(f'`{key}` names the column "{header}", {self._missing(header)}')
+            self.problems.append(
+                Sentence(
+                    f'`{key}` names the column "{header}", {self._missing(header)}',
+                    f'the column "{header}" was chosen, {self._missing(header)}',
+                )
+            )
         return position
 
     def first(self, name: str, mapped: str | None) -> int | None:
@@ -163,8 +183,11 @@ class _Finder:
             self.columns.append((name, None))
             example = next((header for header in headers if _is_mobile(header)), headers[0])
             self.problems.append(
-                f"{in_quotes(headers)} could each be `{name}`. Name the right one under [columns], such as "
-                f'{name} = "{example}"'
+                Sentence(
+                    f"{in_quotes(headers)} could each be `{name}`. Name the right one under [columns], such as "
+                    f'{name} = "{example}"',
+                    f"{in_quotes(headers)} could each be the {_WORDS[name]}. Choose the right one under Columns",
+                )
             )
         return found[0] if found else None
 
@@ -174,7 +197,12 @@ class _Finder:
         position = self.optional(name, mapped)
         if position is None and len(self.problems) == problems:
             self.columns.append((name, None))
-            self.problems.append(f"needs a column for `{name}`; it has: {self._all()}. {self._remedy(name)}")
+            self.problems.append(
+                Sentence(
+                    f"needs a column for `{name}`; it has: {self._all()}. {self._remedy(name)}",
+                    f"needs a column for the {_WORDS[name]}; it has: {self._all()}. Choose it under Columns",
+                )
+            )
         return position
 
     def _remedy(self, name: str) -> str:

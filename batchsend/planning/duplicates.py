@@ -213,7 +213,7 @@ class _Above:
         return _Verdict(
             str(Code.DUPLICATE),
             f"the same key as row {first.row}, but another {', '.join(differing)}. To text both, add a column "
-            "that differs to `key` under [recipients]",
+            "that differs to the campaign's `key`",
             (first.row, differing),
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from batchsend.campaigns.tables import Guards
 from batchsend.lists.newest import FAR_AHEAD, FROM_THE_FUTURE
@@ -38,57 +39,94 @@ class Facts:
     unknown_runs: str | None = None
 
 
-def refusals(guards: Guards, facts: Facts) -> list[str]:
-    """Why nothing may be sent, each with what to do; empty if all guards pass."""
+class Refusal(NamedTuple):
+    """Why a guard refuses, and what to do. `guard`: its key; `on_page`: the same for pages of the console."""
+
+    guard: str
+    sentence: str
+    on_page: str
+
+
+_RIGHT_LIST = "Check that this is the right list. If it is"
+_SAME_ROWS = "The same rows, exported again, continue their run."
+#: Where the console has the guards.
+_ON_PAGE = "under When, Safety checks"
+
+
+def refusals(guards: Guards, facts: Facts) -> list[Refusal]:
+    """Why nothing may be sent; empty if all guards pass."""
     return [*_refused_ledger(guards, facts), *_refused_count(guards, facts), *_refused_age(guards, facts)]
 
 
-def _refused_ledger(guards: Guards, facts: Facts) -> Iterator[str]:
+def _refused_ledger(guards: Guards, facts: Facts) -> Iterator[Refusal]:
     # Also with nothing to send: a start would be recorded, and the next one would find the campaign known.
     if guards.require_history and facts.unknown is not None:
-        yield (
+        yield Refusal(
+            "require_history",
             f"guards.require_history is true, but {facts.unknown}, so every customer would count as new. If it was "
             "sent before, restore the ledger from a backup, or name the right one with --ledger or BATCHSEND_LEDGER. "
-            "If it was never sent, start it once by hand with --new-campaign."
+            "If it was never sent, start it once by hand with --new-campaign.",
+            "The history of this campaign is missing, so every customer would count as new. If it was sent before, "
+            "ask the person who looks after batchsend. If it was never sent, start it as a new campaign.",
         )
 
     if guards.require_history and facts.texts and facts.unknown_runs is not None:
-        yield f"guards.require_history is true. {facts.unknown_runs}"
+        yield Refusal(
+            "require_history",
+            f"guards.require_history is true. {facts.unknown_runs}",
+            "There are results of later runs than the history has, so it may be an older copy, which does not know "
+            "who got those texts. Ask the person who looks after batchsend.",
+        )
 
 
-def _refused_count(guards: Guards, facts: Facts) -> Iterator[str]:
+def _refused_count(guards: Guards, facts: Facts) -> Iterator[Refusal]:
     if not facts.untried:
         return
     if guards.max_texts is not None and facts.texts > guards.max_texts:
-        yield (
-            f"guards.max_texts is {guards.max_texts:,}, but {facts.texts:,} texts would be sent. Check that this is "
-            "the right list. If it is, raise max_texts under [guards]."
+        yield Refusal(
+            "max_texts",
+            f"guards.max_texts is {guards.max_texts:,}, but {facts.texts:,} texts would be sent. {_RIGHT_LIST}, "
+            f"raise max_texts under [guards].",
+            f"{facts.texts:,} texts would be sent, but the safety checks allow at most {guards.max_texts:,}. "
+            f"{_RIGHT_LIST}, allow more {_ON_PAGE}.",
         )
     if guards.min_texts is not None and facts.texts < guards.min_texts:
-        yield (
+        yield Refusal(
+            "min_texts",
             f"guards.min_texts is {guards.min_texts:,}, but only {text_count(facts.texts)} would be sent. Check that "
-            f"the list is complete. If it is, lower min_texts under [guards]."
+            f"the list is complete. If it is, lower min_texts under [guards].",
+            f"Only {text_count(facts.texts)} would be sent, but the safety checks want at least "
+            f"{guards.min_texts:,}. Check that the list is complete. If it is, allow fewer {_ON_PAGE}.",
         )
     if guards.unusual == "refuse" and facts.unusual is not None and facts.now_texts is not None:
         number = f"{facts.now_texts}" if facts.now_texts else "and the number of texts, when they may go out"
-        yield (
-            f'guards.unusual is "refuse". {facts.unusual}. Check that this is the right list. If it is, start it by '
-            f"hand with --expect {number}."
+        yield Refusal(
+            "unusual",
+            f'guards.unusual is "refuse". {facts.unusual}. {_RIGHT_LIST}, start it by hand with --expect {number}.',
+            f"{facts.unusual}. {_RIGHT_LIST}, allow unusual numbers {_ON_PAGE}.",
         )
 
 
-def _refused_age(guards: Guards, facts: Facts) -> Iterator[str]:
+def _refused_age(guards: Guards, facts: Facts) -> Iterator[Refusal]:
     # Also with nothing to send: all of yesterday's list was texted, and today's is missing.
     age = facts.now - facts.list_saved_at
     if guards.list_max_age is None:
         return
     if -age > FAR_AHEAD:
-        yield f"guards.list_max_age is set, and the list cannot be checked. {FROM_THE_FUTURE}"
+        yield Refusal(
+            "list_max_age",
+            f"guards.list_max_age is set, and the list cannot be checked. {FROM_THE_FUTURE}",
+            f"The age of the list cannot be checked. {FROM_THE_FUTURE}",
+        )
     if age > guards.list_max_age:
         oldest = time_span(guards.list_max_age.total_seconds())
-        yield (
-            f"guards.list_max_age is {oldest}, but the list was saved {time_span(age.total_seconds())} ago. Export "
-            "it again, or raise list_max_age under [guards]. The same rows, exported again, continue their run."
+        saved = f"the list was saved {time_span(age.total_seconds())} ago"
+        yield Refusal(
+            "list_max_age",
+            f"guards.list_max_age is {oldest}, but {saved}. Export it again, or raise list_max_age under [guards]. "
+            f"{_SAME_ROWS}",
+            f"The safety checks allow a list of at most {oldest}, but {saved}. Export it again, or allow an older "
+            f"one {_ON_PAGE}. {_SAME_ROWS}",
         )
 
 

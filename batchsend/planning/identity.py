@@ -42,7 +42,10 @@ def _refuse_other_key(campaign: Campaign, identity: Identity, record: CampaignRe
             f"{campaign.path}: the key of this campaign is {_in_words(identity.key_columns, headers)}, but it was "
             f"sent with {_in_words(record.key_columns, headers)}. With another key, batchsend cannot tell who "
             f"already got this text. Change `key` under [recipients] back, or give the campaign another `name` and "
-            f"start without its history: --new-campaign"
+            f"start without its history: --new-campaign",
+            on_page=f"What makes a text the same is now {_in_words(identity.key_columns, headers)}, but this "
+            f"campaign was sent with {_in_words(record.key_columns, headers)}. So batchsend cannot "
+            f"tell who already got this text. Change it back under Columns, or create a new campaign.",
         )
     if record.key_region != identity.key_region and has_regional_keys(ledger, record.id):
         raise IdentityError(
@@ -51,7 +54,11 @@ def _refuse_other_key(campaign: Campaign, identity: Identity, record: CampaignRe
             f"else in another region, so batchsend cannot tell who already got this text. Change the region back, or "
             f"give the campaign another `name` and start without its history: --new-campaign. If you never changed "
             f"the region, an upgrade of the ledger did not find this file: restore the ledger's backup, and run "
-            f"`batchsend ledger upgrade` on this computer."
+            f"`batchsend ledger upgrade` on this computer.",
+            on_page=f"The country of phone numbers is now {identity.key_region}, but this campaign was sent with "
+            f"{record.key_region}. Dates and phones can mean something else there, so batchsend cannot tell who "
+            f"already got this text. Change the country back under When, or create a new campaign. If you never "
+            f"changed it, ask the person who looks after batchsend.",
         )
 
 
@@ -64,6 +71,8 @@ def _refuse_other_name(identity: Identity, ledger: Ledger) -> None:
             f'{identity.file}: this campaign was sent under the name "{name}" before. Its customers would be texted '
             f'again as "{identity.name}". To keep its history, add this line to the file: formerly = "{name}".',
             _NEW_CAMPAIGN,
+            on_page=f"This campaign was sent under the name “{name}” before. Its customers would be texted again as "
+            f"“{identity.name}”. To keep its history, name it “{name}” again, then rename it on the page Campaigns.",
         )
 
 
@@ -77,6 +86,8 @@ def _refuse_misspelled_name(campaign: Campaign, identity: Identity, ledger: Ledg
             f'{campaign.path}: `formerly` is "{campaign.formerly}", but the ledger has no campaign of this name. Did '
             f'you mean formerly = "{near}"? Its customers would be texted again as "{identity.name}".',
             _NEW_CAMPAIGN,
+            on_page=f"The former name of this campaign, “{campaign.formerly}”, is unknown. Did you mean “{near}”? "
+            f"Its customers would be texted again as “{identity.name}”.",
         )
 
 
@@ -90,7 +101,9 @@ def _refuse_other_file(identity: Identity, record: CampaignRecord, ledger: Ledge
             f'{identity.file}: another campaign file has this name, "{record.name}": {record.file}. Campaigns with '
             "the same name share their history. If this is the same campaign, moved or restored, delete or rename "
             "the other file: under another name, every customer would count as new. Otherwise, give this one a "
-            "different `name`."
+            "different `name`.",
+            on_page=f"Another campaign has this name, “{record.name}”, too, and they would share their history. "
+            f"Rename one of them. If it is the same campaign twice, archive the other one.",
         )
 
 

@@ -179,8 +179,8 @@ def remarks_on_columns(
     if phones := unused_phone_columns(frame, used, region):
         holds = "has phone numbers and is" if len(phones) == 1 else "have phone numbers and are"
         remedy = (
-            f"Texts go to each customer's preferred number. To use the list's phones, write "
-            f'phone = "{phones[0]}" under [columns].'
+            f"Texts go to each customer's preferred number. To use the list's phones, choose "
+            f'"{phones[0]}" as the column for `phone`.'
             if phone is None
             else f'Texts go to "{headers[phone]}".'
         )
@@ -189,5 +189,5 @@ def remarks_on_columns(
         seem, it, does = ("seems", "it", "it does") if len(consents) == 1 else ("seem", "them", "they do")
         yield (
             f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does}, "
-            f"use {it} in `consent` or `where` under [recipients]."
+            f"use {it} for `consent`, or in the campaign's condition."
         )

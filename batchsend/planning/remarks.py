@@ -25,7 +25,7 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
     if where is not None:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
         are = "is" if filtered == 1 else "are"
-        yield f"`where` keeps the rows with {where}: {row_count(filtered)} {are} skipped."
+        yield f"The condition keeps the rows with {where}: {row_count(filtered)} {are} skipped."
     yield from remarks.columns or ()
     if plan.sent_with_other_template:
         sent = text_count(plan.sent_with_other_template)

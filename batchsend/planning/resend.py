@@ -18,6 +18,9 @@ _CHOICES = (
 _HTTP_CODE = re.compile(r"HTTP_\d{3}", re.ASCII)
 
 
+_NOT_AGAIN = "These rows cannot be sent again. Choose the rows to send again on the page of the run."
+
+
 def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
     """Raises `GuardError` where no row can ever match `--resend resend`.
 
@@ -26,11 +29,15 @@ def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
     if resend in OPTED_OUT:
         raise GuardError(
             f"--resend {resend}: these customers opted out and are never texted again. If one of them wants texts "
-            f"again, remove the opt-out with `batchsend optouts remove`. Then --resend failed sends to that customer."
+            f"again, remove the opt-out with `batchsend optouts remove`. Then --resend failed sends to that "
+            f"customer.",
+            on_page="These customers opted out and are never texted again. If one of them wants texts again, remove "
+            "them on the page Opt-outs.",
         )
     if not resend or resend in set(Status) - RESENDABLE:
         raise GuardError(
-            f"--resend {resend}: only `failed` and `unconfirmed` rows can be sent again. {_CHOICES}"
+            f"--resend {resend}: only `failed` and `unconfirmed` rows can be sent again. {_CHOICES}",
+            on_page=_NOT_AGAIN,
         )
     known = {*RESENDABLE, *Code, *API_CODES}
     if resend in known or _HTTP_CODE.fullmatch(resend):
@@ -40,7 +47,8 @@ def check_resend(resend: str, recorded: Callable[[], set[str]]) -> None:
         near = nearest(resend, sorted(known - OPTED_OUT))
         hint = f"Did you mean --resend {near}?" if near else _CHOICES
         raise GuardError(
-            f"--resend {resend}: this is no known error code, and no row in the ledger has it. {hint}"
+            f"--resend {resend}: this is no known error code, and no row in the ledger has it. {hint}",
+            on_page=_NOT_AGAIN,
         )
 
 

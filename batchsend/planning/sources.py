@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, ColumnsError, CombinedError, ListError, SettingsError
+from batchsend.errors import BatchsendError, ColumnsError, CombinedError, ListError, Sentence, SettingsError
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.source import QUERY_ENDING
 from batchsend.messages.condition import Condition
@@ -124,9 +124,14 @@ def _check_phones_are_there(
     campaign: Campaign, customers: CustomerList, roles: Roles, suppression: Suppression
 ) -> None:
     if suppression.phones_only and roles.phone is None and not campaign.recipients.blank_phones_given:
+        problem = (
+            "has no column for {}, but a suppression file has phones only, so no row can be checked against it. Add "
+            "phones to the list or customer ids to that file. To send without this check,"
+        )
         raise ColumnsError(
             customers.path,
-            "has no column for `phone`, but a suppression file has phones only, so no row can be checked against "
-            "it. Add phones to the list or customer ids to that file. To send without this check, "
-            'write blank_phones = "preferred" under [recipients]',
+            Sentence(
+                f'{problem.format("`phone`")} write blank_phones = "preferred" under [recipients]',
+                f"{problem.format('the phone')} choose under When, Who is left out, to use the preferred number",
+            ),
         )

@@ -45,15 +45,15 @@ def _refused(meaning: str, first: str) -> Advice:
 
 def _wrong_credentials(meaning: str) -> Advice:
     return _refused(
-        meaning, "Check `MYKAARMA_USERNAME` and `MYKAARMA_PASSWORD` with the person who gave them to you"
+        meaning, "Check the name and the password for myKaarma with the person who gave them to you"
     )
 
 
 #: batchsend left something out of the request, or myKaarma believes so.
 _INCOMPLETE_REQUEST = Advice(
     "myKaarma found the request for this text incomplete.",
-    "Nothing in the list can fix this. Tell the person who looks after batchsend, and give them the `requestUUID` "
-    "of this row.",
+    "Nothing in the list can fix this. Tell the person who looks after batchsend, and give them the row's "
+    "requestUUID from the results workbook.",
 )
 
 #: For rows without a code, and for codes that are not listed here.
@@ -68,8 +68,8 @@ BY_STATUS: Mapping[str, Advice] = {
     ),
     Status.FAILED: Advice(
         "myKaarma refused the text; nothing was sent.",
-        "Read `errorDescriptions`, fix what it names, then send the failed texts again. If it is not clear what to "
-        "change, ask myKaarma's support and give them the `requestUUID` of this row.",
+        "Read the row's description, fix what it names, then send the failed texts again. If it is not clear what to "
+        "change, ask myKaarma's support and give them the row's requestUUID from the results workbook.",
         "`--resend failed`",
     ),
     Status.UNCONFIRMED: Advice(
@@ -79,7 +79,7 @@ BY_STATUS: Mapping[str, Advice] = {
     ),
     Status.INVALID: Advice(
         "This row could not be turned into a text; nothing was sent.",
-        "Read `errorDescriptions`, correct the row in the list and send again.",
+        "Read the row's description, correct the row in the list and send again.",
     ),
     Status.SKIPPED: Advice("Skipped on purpose; nothing was sent."),
 }
@@ -96,7 +96,7 @@ OURS: Mapping[str, Advice] = {
         "add `--wait` to let the run wait for that",
     ),
     Code.DAILY_CAP: Advice(
-        "Not sent yet: this campaign has sent all the texts that `per_day` allows for today.",
+        "Not sent yet: this campaign has sent all the texts that its limit allows for today.",
         "Send again tomorrow.",
     ),
     Code.STOPPED: Advice(
@@ -119,44 +119,46 @@ OURS: Mapping[str, Advice] = {
     ),
     Code.MISSING_PHONE: Advice(
         "This row has no phone number.",
-        "Fill in the phone number and send again. To use the number that myKaarma has on record instead, write "
-        '`blank_phones = "preferred"` under `[recipients]` in the campaign file.',
+        "Fill in the phone number and send again. Or let the campaign use the number that myKaarma has on record.",
+        'write `blank_phones = "preferred"` under `[recipients]` in the campaign file',
     ),
     Code.INVALID_PHONE: Advice(
         "This row has an invalid phone number.",
         "Correct the phone number in the list and send again.",
     ),
     Code.DAMAGED_VALUE: Advice(
-        "A value of this row is damaged: digits were lost (such as `1.55512E+10`), a formula failed or was never "
-        "calculated (such as `#N/A`), or characters were lost (such as `JosÃ©`).",
+        "A value of this row is damaged: digits were lost (such as 1.55512E+10), a formula failed or was never "
+        "calculated (such as #N/A), or characters were lost (such as JosÃ©).",
         "Do what the description of the row says, such as to export the list again. Then send again.",
     ),
     Code.MISSING_VALUE: Advice(
-        "The template uses a value that is blank in this row.",
-        "Fill in the value in the list, or give the template a default, such as "
-        '`{{ first_name | default("there") }}`. Then send again.',
+        "The text uses a value that is blank in this row.",
+        "Fill in the value in the list, or say in the text what to use if it is blank. Then send again.",
+        'write a default into the template, such as `{{ first_name | default("there") }}`',
     ),
     Code.TEMPLATE_ERROR: Advice(
-        "The template, or the campaign's condition `where`, cannot be used with the values of this row.",
-        "Read `errorDescriptions`, correct the template, the condition or the row, and send again.",
+        "The text, or the condition for who gets it, cannot be used with the values of this row.",
+        "Read the row's description, correct the text, the condition or the row, and send again.",
     ),
     Code.EMPTY_MESSAGE: Advice(
-        "The template gives no text for this row.",
-        "If this customer should get a text, correct the template or the row, and send again.",
+        "The campaign's text is empty for this row.",
+        "If this customer should get a text, correct the text or the row, and send again.",
     ),
     Code.MESSAGE_TOO_LONG: Advice(
         "The text is longer than this campaign allows.",
-        "Shorten the template or the values in this row, or allow more with `max_segments` under `[message]` "
-        "in the campaign file. Then send again.",
+        "Shorten the text or the values in this row, or allow longer texts in the campaign's settings. Then send "
+        "again.",
+        "allow more with `max_segments` under `[message]` in the campaign file",
     ),
     Code.HIDDEN_ROW: Advice(
         "This row is hidden or filtered out in the spreadsheet.",
         "Nothing, if that is intended. Otherwise show the row again, save the list and send again.",
     ),
     Code.FILTERED: Advice(
-        "This row does not meet the condition `where` of the campaign.",
-        "Nothing, if that is intended. Otherwise correct the row in the list, or `where` under `[recipients]` in the "
-        "campaign file, and send again.",
+        "This row does not meet the campaign's condition for who gets the text.",
+        "Nothing, if that is intended. Otherwise correct the row in the list, or the condition in the campaign's "
+        "settings, and send again.",
+        "the condition is `where` under `[recipients]` in the campaign file",
     ),
     Code.NO_CONSENT: Advice(
         "The list does not say that this customer agreed to texts.",
@@ -165,7 +167,7 @@ OURS: Mapping[str, Advice] = {
     Code.SUPPRESSED: Advice(
         "This customer is on an opt-out list.",
         "Nothing. This customer must not be texted. If they want texts again, take them off the list.",
-        "`batchsend optouts remove` takes them off the ledger's opt-out list",
+        "`batchsend optouts remove` takes them off batchsend's own opt-out list",
     ),
     Code.ALREADY_SENT: Advice("This customer already has this campaign's text."),
     Code.ALREADY_TRIED: Advice(
@@ -176,14 +178,15 @@ OURS: Mapping[str, Advice] = {
     Code.DUPLICATE: Advice(
         "Another row of the list is for the same customer, who gets one text.",
         "Nothing, if one text is enough. If each row needs a text (a customer with two cars, for example), name "
-        "the columns that tell them apart with `key` under `[recipients]` in the campaign file.",
+        "the columns that tell them apart before the first text is sent.",
+        "name them with `key` under `[recipients]` in the campaign file",
     ),
     Code.DUPLICATE_PHONE: Advice(
         "Another row of the list has the same phone number, which gets one text.",
-        "Nothing, if one text is enough. To text every customer who shares a phone, write "
-        '`duplicate_phones = "allow"` under `[recipients]` in the campaign file.',
+        "Nothing, if one text is enough. Otherwise let the campaign text every customer who shares a phone.",
+        'write `duplicate_phones = "allow"` under `[recipients]` in the campaign file',
     ),
-    Code.FREQUENCY_CAP: Advice("This customer has recently had as many texts as `max_messages` allows."),
+    Code.FREQUENCY_CAP: Advice("This customer has recently had as many texts as the campaign allows."),
     Code.CLOSED: Advice(
         "Given up before it was this row's turn: the run was stopped for good, or the campaign moved to another "
         "list.",
@@ -196,7 +199,7 @@ REFUSALS: Mapping[str, Advice] = {
     "INVALID_CUSTOMER": Advice("myKaarma does not know this customer in this department.", _CORRECT_ID),
     "INVALID_USER": _refused(
         "myKaarma does not know the sender of this text in this department.",
-        "Compare `user_uuid` and `department_uuid` with the ones in myKaarma, correct them",
+        "Compare the user's and the department's ids with the ones in myKaarma, correct them",
     ),
     "INVALID_COMMUNICATION_VALUE": _refused(
         "myKaarma cannot text this phone number, or does not have it on record for this customer.",
@@ -212,7 +215,7 @@ REFUSALS: Mapping[str, Advice] = {
     ),
     "USER_DOES_NOT_HAVE_AUTHORITY": _refused(
         "The sender of this text may not text customers of this department.",
-        "Have the sender given that right in myKaarma, or name another one as `user_uuid`",
+        "Have the sender given that right in myKaarma, or choose another one",
     ),
     "CUSTOMER_LOCKED": _refused(
         "The customer's record is locked in myKaarma at the moment.",
@@ -235,7 +238,7 @@ REFUSALS: Mapping[str, Advice] = {
     "INVALID_SERVICE_SUBSCRIBER": _wrong_credentials("myKaarma does not know this username."),
     "NOT_AUTHORIZED_REQUEST": _refused(
         "The username may not send texts for this department.",
-        "Ask myKaarma to give it the scope `message.create`",
+        "Ask myKaarma to give it the scope message.create",
     ),
     "INTERNAL_SERVER_ERROR": _refused("Something went wrong inside myKaarma.", "Wait a little"),
 }
@@ -257,14 +260,13 @@ _HTTP_REFUSALS: Mapping[int, Advice] = {
     ),
     404: _refused(
         "myKaarma does not know this combination of department, sender and customer.",
-        "Compare the three ids with the ones in myKaarma. Correct the list and send again, or correct the campaign "
-        "file",
+        "Compare the three ids with the ones in myKaarma. Correct the list and send again, or correct the sender",
     ),
-    413: _refused("The text is longer than myKaarma allows.", "Shorten the template"),
+    413: _refused("The text is longer than myKaarma allows.", "Shorten the text"),
 }
 _REDIRECTED = _refused(
     "The address of myKaarma has moved, or something on the way (a proxy, a sign-in page) answered instead.",
-    "Check `MYKAARMA_BASE_URL`, or ask the person who looks after your network",
+    "Test the connection, or ask the person who looks after your network",
 )
 
 

@@ -159,7 +159,8 @@ def write_run_as_list(ledger: Ledger, run: RunRecord, path: Path, only: Sequence
     if purged(ledger, run.id) is not None:
         raise ResultsError(
             f"Run {run.id} was purged: the list's columns are gone, so it cannot be written as a list. Nothing was "
-            f"written. Leave --as-list out to write what is left of its results."
+            f"written. Leave --as-list out to write what is left of its results.",
+            on_page=f"The list’s columns of run {run.id} were deleted, so it cannot be written as a list.",
         )
     refuse_inputs(path, inputs_of_run(run))
     check_writable(path)

@@ -90,7 +90,8 @@ def missing_approval(plan: Plan, request: Approval) -> str:
     stale = f"{decision_words(earlier, zone)}, but {DIFFERENT}. " if earlier is not None else ""
     return (
         f"{stale}{request_words(request, zone)} (request {request.id}). Nothing was sent. Another person approves "
-        f"them in the web console or with `batchsend approve {plan.request.campaign.path.name}`. Then run this again."
+        f"them in the web console, or on the command line with `batchsend approve "
+        f"{plan.request.campaign.path.name}`. Then run this again."
     )
 
 
@@ -158,7 +159,9 @@ def request_to_answer(ledger: Ledger, plan: Plan) -> Approval:
     raise GuardError(
         f"{campaign.path}: no one asked for the approval of these {text_count(found.content.texts)} as they are now. "
         f"{asked}Nothing was approved. The person who sends them asks with `batchsend send {campaign.path.name}`, "
-        f"or in the web console. If they use --list or --resend, use the same here."
+        f"or in the web console. If they use --list or --resend, use the same here.",
+        on_page=f"No one asked for the approval of these {text_count(found.content.texts)} as they are now. {asked}"
+        f"Nothing was approved. The person who sends them asks for it on the page of the check.",
     )
 
 

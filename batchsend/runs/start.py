@@ -16,7 +16,7 @@ from batchsend.ledger.ledger import StartRecord
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
 from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_settled
-from batchsend.planning.guards import Facts, refusals
+from batchsend.planning.guards import Facts, Refusal, refusals
 from batchsend.planning.plan import Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
 from batchsend.reports.output_files import check_output, inputs_of, refuse_inputs, reported_runs, results_path
@@ -25,7 +25,7 @@ from batchsend.settings import Settings, os_user
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import now
 from batchsend.utils.version import __version__
-from batchsend.utils.wording import text_count
+from batchsend.utils.wording import row_count, text_count
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ def start_refusals(start: Start, plan: Plan) -> list[str]:
         refuse_sample_ids(start.campaign)
     except BatchsendError as error:
         found.append(str(error))
-    return [*found, *guard_refusals(start, plan)]
+    return [*found, *(refusal.sentence for refusal in guard_refusals(start, plan))]
 
 
-def guard_refusals(start: Start, plan: Plan) -> list[str]:
+def guard_refusals(start: Start, plan: Plan) -> list[Refusal]:
     """Why the campaign's `[guards]` refuse this plan, a sentence each; empty if they do not."""
     campaign = plan.request.campaign
     facts = Facts(
@@ -185,7 +185,8 @@ def guard_refusals(start: Start, plan: Plan) -> list[str]:
         unknown=_unknown(start, plan),
         unknown_runs=plan.unknown_runs,
     )
-    return [f"{campaign.path}: {sentence}" for sentence in refusals(campaign.guards, facts)]
+    found = refusals(campaign.guards, facts)
+    return [refusal._replace(sentence=f"{campaign.path}: {refusal.sentence}") for refusal in found]
 
 
 def _unknown(start: Start, plan: Plan) -> str | None:
@@ -195,21 +196,30 @@ def _unknown(start: Start, plan: Plan) -> str | None:
     return f'the ledger {ledger_name(start.ledger_url)} has no campaign "{name}" at {base_url}'
 
 
+_NOTHING_SENT = "Nothing was sent."
+
+
 def check_guards(start: Start, plan: Plan) -> None:
     """Raises `GuardError` if the campaign's `[guards]` or an option refuses this plan."""
     options, refused = start.options, guard_refusals(start, plan)
     if refused:
-        raise GuardError("\n".join([*refused, "Nothing was sent."]))
+        raise GuardError(
+            "\n".join([*(refusal.sentence for refusal in refused), _NOTHING_SENT]),
+            on_page="\n".join([*(refusal.on_page for refusal in refused), _NOTHING_SENT]),
+        )
     invalid = plan.counts.get(Status.INVALID, 0)
     if options.strict and invalid:
         raise GuardError(
             f"{plan.sources.customers.path}: {invalid:,} {'row is' if invalid == 1 else 'rows are'} invalid, so "
-            f"--strict sends nothing. `batchsend preview` shows them; correct the list, or omit --strict."
+            f"--strict sends nothing. `batchsend preview` shows them; correct the list, or omit --strict.",
+            on_page=f"{row_count(invalid)} cannot be sent, so nothing was sent. Correct the list.",
         )
     if options.expect is not None and options.expect != plan.texts:
         raise GuardError(
             f"--expect {options.expect:,}, but {text_count(plan.texts)} would be sent now. Nothing was sent. Check "
-            f"`batchsend preview`; if the number is right, use --expect {plan.texts}."
+            f"`batchsend preview`; if the number is right, use --expect {plan.texts}.",
+            on_page=f"{text_count(options.expect)} were to be sent, but {text_count(plan.texts)} would be sent now. "
+            f"{_NOTHING_SENT} Check again.",
         )
     if plan.remarks.again_unconfirmed and options.unattended and options.expect is None:
         raise GuardError(

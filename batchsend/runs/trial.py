@@ -91,16 +91,23 @@ def _trial(plan: Plan, customer_uuid: str, row: int | None) -> Trial:
     if not API_UUID.fullmatch(customer_uuid):
         raise GuardError(
             f'--test-customer: "{customer_uuid[:128]}" is not a myKaarma customer id (1 to 128 letters, digits, "-" '
-            f'and "_"). Copy yours from myKaarma unchanged.'
+            f'and "_"). Copy yours from myKaarma unchanged.',
+            on_page=f"“{customer_uuid[:128]}” is not a customer id of myKaarma. Copy your own one from myKaarma "
+            f"unchanged.",
         )
     why_not = plan.sources.suppression.why(customer_uuid, None)
     if why_not is not None:
         raise GuardError(
-            f"--test-customer {customer_uuid}: {why_not}. Nothing was sent. Choose a customer who may be texted."
+            f"--test-customer {customer_uuid}: {why_not}. Nothing was sent. Choose a customer who may be texted.",
+            on_page=f"The test cannot go to this customer: {why_not}. Nothing was sent. Choose a customer who may be "
+            f"texted.",
         )
     judged = judge_row(plan, row if row is not None else _first_row(plan))
     if judged is None:
-        raise GuardError(f"--row {row}: {plan.sources.customers.path} has no such row. The header is row 1.")
+        raise GuardError(
+            f"--row {row}: {plan.sources.customers.path} has no such row. The header is row 1.",
+            on_page=f"The list has no row {row}. The row with the column names is row 1.",
+        )
     return _trial_of(plan, customer_uuid, judged)
 
 
@@ -109,7 +116,8 @@ def _first_row(plan: Plan) -> int:
     if first is None:
         raise GuardError(
             "No row would be sent now, so there is no first text to test with. Choose a row, such as --row 2; "
-            "`batchsend preview` shows why each row is skipped."
+            "`batchsend preview` shows why each row is skipped.",
+            on_page="No row would be sent now, so there is no first text to test with. Choose a row.",
         )
     return int(first["row"])
 
@@ -121,7 +129,8 @@ def _trial_of(plan: Plan, customer_uuid: str, judged: pd.Series[Any]) -> Trial:
         because = f": {judged['description']}" if judged["description"] else ""
         raise GuardError(
             f"--row {row}: this row has no text to send ({judged['code']}{because}). Choose another row or "
-            f"correct this one."
+            f"correct this one.",
+            on_page=f"Row {row} has no text to send{because}. Choose another row or correct this one.",
         )
     return Trial(
         plan=plan,

@@ -178,7 +178,9 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
 def _lost(name: str) -> BusyError:
     return BusyError(
         f'"{name}" was taken over by another process, because this one was suspended or could not reach the ledger '
-        f"for too long. Nothing was sent or changed by this start. Run it again once the other process has ended."
+        f"for too long. Nothing was sent or changed by this start. Run it again once the other process has ended.",
+        on_page="This campaign was taken over by another process. Nothing was sent or changed. Check again once it "
+        "has ended.",
     )
 
 

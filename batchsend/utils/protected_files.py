@@ -35,8 +35,8 @@ _NAMES = frozenset(
 _STEMS = ("credential", "secret", "client_secret", "service-account", "service_account")
 #: Why a file that `read_only_in` excludes may not be read.
 OUTSIDE = (
-    "it lies outside the folder that these pages are for; put it there, or ask the person who runs the server to add "
-    "its folder to the setting BATCHSEND_FOLDERS"
+    "it lies outside the folder that these pages are for; put it there, or ask the person who runs the server to "
+    "allow its folder"
 )
 _SETTINGS_ENDINGS = frozenset({"", "json", "toml", "yaml", "yml", "ini", "conf", "cfg"})
 

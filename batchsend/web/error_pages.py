@@ -11,7 +11,7 @@ from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import HEADERS, Handler, session
 from batchsend.web.connections import RequestRefusedError
 from batchsend.web.folder import NotFoundError
-from batchsend.web.rendering import message_of, page
+from batchsend.web.rendering import page
 
 
 @web.middleware
@@ -22,9 +22,9 @@ async def show_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except RequestRefusedError as error:
         return _refused(request, error)
     except NotFoundError as error:
-        return _refused_page(request, 404, str(error))
+        return _refused_page(request, 404, error.on_page)
     except BatchsendError as error:
-        return _refused_page(request, 400, message_of(error))
+        return _refused_page(request, 400, error.on_page)
     except web.HTTPNotFound:
         return _error_page(
             request, 404, "There is no such page. It may have a new address: go back to the campaigns."

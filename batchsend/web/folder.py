@@ -157,10 +157,10 @@ class WebFolder:
             inside = whole.is_relative_to(root)
             if inside and any(part.startswith(".") for part in whole.relative_to(root).parts):
                 raise BatchsendError(
-                    f"{file}: this file is hidden, and hidden files are not shown here. Name another file."
+                    f"{file.name}: this file is hidden, and hidden files are not shown here. Name another file."
                 )
             if readable is not None and not is_in(whole, readable):
-                raise BatchsendError(f"{file}: {OUTSIDE}.")
+                raise BatchsendError(f"{file.name}: {OUTSIDE}.")
 
     @property
     def only_below(self) -> Path | None:

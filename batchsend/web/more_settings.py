@@ -309,12 +309,3 @@ GROUPS = (_STARTS, _AGAIN, _SAFETY, _MYKAARMA, _TROUBLE, _READING)
 def groups_of(campaign: Campaign) -> tuple[SettingsGroup, ...]:
     """Returns the pages for this campaign."""
     return tuple(group for group in GROUPS if campaign.schedule is not None or not group.needs_schedule)
-
-
-def guard_in_words(sentence: str) -> str:
-    """Returns why a guard refuses, for people who see this page and not the campaign file."""
-    for field in _SAFETY.fields:
-        key = field.key[-1]
-        sentence = sentence.replace(f"guards.{key}", f"“{field.label}”")
-        sentence = sentence.replace(f"{key} under [guards]", f"that under When, {_SAFETY.title}")
-    return sentence

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,6 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from batchsend.errors import BatchsendError, BusyError, IdentityError
 from batchsend.lists.source import UPLOAD_ENDINGS
 from batchsend.reports.pages import html as base
 from batchsend.utils.timestamps import from_text
@@ -36,16 +35,6 @@ STATIC_FILES: Mapping[str, str] = {
 _REPORT_FILES = frozenset({"page.css", "page.js"})
 #: Separates the parts of a page in `fragments.html.j2`. Escaped text cannot contain it.
 _SEPARATOR = "<!-- part -->"
-
-
-def message_of(error: BatchsendError) -> str:
-    """Returns an error's sentence for a page, which has buttons in place of commands."""
-    if isinstance(error, BusyError):
-        return (
-            "This campaign is being sent by another process. Let it finish, or pause it on the page of its run, then "
-            "check again."
-        )
-    return error.problem if isinstance(error, IdentityError) else str(error)
 
 
 def page(
@@ -115,14 +104,28 @@ def _source(name: str) -> str:
 def _environment() -> jinja2.Environment:
     environment = base.environment(_source)
     environment.globals.update(static=cache(_static_url), htmx=_HTMX, sse=_SSE, list_endings=UPLOAD_ENDINGS)
-    environment.filters.update(time=_time)
+    environment.filters.update(time=_time, first_line=first_line, place=_names)
     return environment
 
 
 @cache
 def _fragment_environment() -> jinja2.Environment:
     """Renders the report pages in parts, without their own style sheet and script."""
-    return base.environment(lambda name: _source("fragments.html.j2" if name == "base.html.j2" else name))
+    environment = base.environment(
+        lambda name: _source("fragments.html.j2" if name == "base.html.j2" else name)
+    )
+    environment.filters.update(place=_names)
+    return environment
+
+
+def _names(files: object) -> str:
+    """Returns the names of files, which "; " separates, without the folders of the server."""
+    return "; ".join(PurePath(file).name for file in str(files).split("; "))
+
+
+def first_line(ending: str | None) -> str:
+    """Returns why sending stopped, without the lines for the person who looks after batchsend."""
+    return (ending or "").partition("\n")[0]
 
 
 def _time(moment: str | None) -> Markup:

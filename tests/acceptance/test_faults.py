@@ -316,7 +316,7 @@ def test_a_wrong_certificate_stops_the_run_before_anything_is_said(tmp_path: Pat
         assert bench.received == []
     assert done.code == 3
     assert "could not prove who it is (its certificate is not valid). Nothing was sent to it." in done.out
-    assert "Check MYKAARMA_BASE_URL, this computer's clock" in done.out
+    assert "Check this address, this computer's clock" in done.out
     assert set(outcomes(world).values()) == {"pending STOPPED"}
 
 
@@ -424,7 +424,7 @@ def test_a_name_that_cannot_be_found_is_waited_for(tmp_path: Path) -> None:
         "cannot reach https://api.nowhere.example (its name cannot be found), and no text was accepted"
         in done.out
     )
-    assert "Check this computer's network connection and MYKAARMA_BASE_URL." in done.out
+    assert "Check this computer's network connection and this address." in done.out
     assert set(outcomes(world).values()) == {"pending STOPPED"}
 
 

@@ -207,14 +207,14 @@ def test_stored_codes_are_limited_and_storable() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, errors("WRONG_CREDENTIAL"), ["(WRONG_CREDENTIAL)", "MYKAARMA_USERNAME", "MYKAARMA_PASSWORD"]),
-        (401, b"", ["MYKAARMA_USERNAME", "MYKAARMA_PASSWORD"]),
-        (403, b"", ["HTTP 403", "`department_uuid`", "`user_uuid`"]),
-        (400, errors("INVALID_USER"), ["INVALID_USER", "Correct `user_uuid`"]),
+        (401, errors("WRONG_CREDENTIAL"), ["(WRONG_CREDENTIAL)", "username and password", "Check both"]),
+        (401, b"", ["username and password", "scope message.create"]),
+        (403, b"", ["HTTP 403", "department and user", "ids of both"]),
+        (400, errors("INVALID_USER"), ["INVALID_USER", "Correct the user's id"]),
         (
             400,
             errors("USER_DOES_NOT_HAVE_AUTHORITY"),
-            ["USER_DOES_NOT_HAVE_AUTHORITY", "another `user_uuid`"],
+            ["USER_DOES_NOT_HAVE_AUTHORITY", "another user"],
         ),
         (400, errors("DEALERSHIP_HOLIDAY"), ["DEALERSHIP_HOLIDAY", "working day"]),
         (400, errors("MISSING_IS_MANUAL"), ["MISSING_IS_MANUAL", "report"]),

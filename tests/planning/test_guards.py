@@ -68,7 +68,7 @@ ODD = replace(facts(), unusual="UNUSUAL: 100 texts", now_texts=100)
     ],
 )
 def test_what_refuses(guards: Guards, judged: Facts, refused: list[str]) -> None:
-    found = refusals(guards, judged)
+    found = [one.sentence for one in refusals(guards, judged)]
     assert [sentence.partition(" is ")[0] for sentence in found] == [f"guards.{name}" for name in refused]
 
 
@@ -86,7 +86,7 @@ def test_what_refuses(guards: Guards, judged: Facts, refused: list[str]) -> None
     ],
 )
 def test_ages_are_worded_as_people_say_them(age: timedelta, sentence: str) -> None:
-    assert sentence in refusals(Guards(list_max_age=timedelta(minutes=1)), facts(age=age))[0]
+    assert sentence in refusals(Guards(list_max_age=timedelta(minutes=1)), facts(age=age))[0].sentence
 
 
 @pytest.mark.parametrize(

@@ -219,9 +219,9 @@ def test_what_a_person_should_look_at_is_said() -> None:
     assert phones == '"Home Phone" has phone numbers and is not used. Texts go to "Phone".'
     assert consent == (
         '"Opt In" and "Opt Out" seem to say who may be texted, but the campaign does not use them. If they do, use '
-        "them in `consent` or `where` under [recipients]."
+        "them for `consent`, or in the campaign's condition."
     )
     assert "".join(remarks_on_columns(people, 4, None, {0, 3, 4}, "US")) == (
         '"Phone" and "Home Phone" have phone numbers and are not used. Texts go to each customer\'s preferred '
-        'number. To use the list\'s phones, write phone = "Phone" under [columns].'
+        'number. To use the list\'s phones, choose "Phone" as the column for `phone`.'
     )

@@ -229,8 +229,8 @@ def test_of_several_rows_with_one_key_the_first_that_can_be_sent_is_sent(
     judged = verdicts(tmp_path, ledger)
     assert [codes for _, codes, _ in judged[:3]] == ["MISSING_VALUE", "INVALID_PHONE", "NO_CONSENT"]
     same_key = (
-        "the same key as row 5, but another First Name. To text both, add a column that differs to `key` "
-        "under [recipients]"
+        "the same key as row 5, but another First Name. To text both, add a column that differs to the "
+        "campaign's `key`"
     )
     assert judged[3:] == [
         ("pending", "STOPPED", ""),

@@ -130,9 +130,9 @@ def test_of_many_values_the_most_frequent_are_named() -> None:
 @pytest.mark.parametrize(
     ("models", "sentence"),
     [
-        (["CR-V", "Civic", "Fit"], '`where` keeps the rows with model == "CR-V": 2 rows are skipped.'),
-        (["CR-V", "Civic"], '`where` keeps the rows with model == "CR-V": 1 row is skipped.'),
-        (["CR-V"], '`where` keeps the rows with model == "CR-V": 0 rows are skipped.'),
+        (["CR-V", "Civic", "Fit"], 'The condition keeps the rows with model == "CR-V": 2 rows are skipped.'),
+        (["CR-V", "Civic"], 'The condition keeps the rows with model == "CR-V": 1 row is skipped.'),
+        (["CR-V"], 'The condition keeps the rows with model == "CR-V": 0 rows are skipped.'),
     ],
 )
 def test_a_condition_is_shown_with_what_it_skips(tmp_path: Path, models: list[str], sentence: str) -> None:

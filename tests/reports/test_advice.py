@@ -107,7 +107,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             "myKaarma found the request for this text incomplete.",
             (
                 "Nothing in the list can fix this. Tell the person who looks after batchsend, and give them the "
-                "`requestUUID` of this row."
+                "row's requestUUID from the results workbook."
             ),
         ),
         # An unknown code is shown as it came.
@@ -116,9 +116,9 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             "SOLAR_FLARE",
             "myKaarma refused the text and calls the reason SOLAR_FLARE.",
             (
-                "Read `errorDescriptions`, fix what it names, then send the failed texts again. If it is not clear "
-                "what to change, ask myKaarma's support and give them the `requestUUID` of this row. On the command "
-                "line: `--resend failed`."
+                "Read the row's description, fix what it names, then send the failed texts again. If it is not clear "
+                "what to change, ask myKaarma's support and give them the row's requestUUID from the results "
+                "workbook. On the command line: `--resend failed`."
             ),
         ),
         # No code at all, only an HTTP status.
@@ -127,9 +127,9 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             "HTTP_422",
             "myKaarma refused the text without a reason (HTTP 422).",
             (
-                "Read `errorDescriptions`, fix what it names, then send the failed texts again. If it is not clear "
-                "what to change, ask myKaarma's support and give them the `requestUUID` of this row. On the command "
-                "line: `--resend failed`."
+                "Read the row's description, fix what it names, then send the failed texts again. If it is not clear "
+                "what to change, ask myKaarma's support and give them the row's requestUUID from the results "
+                "workbook. On the command line: `--resend failed`."
             ),
         ),
         (
@@ -138,7 +138,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             "myKaarma does not know this combination of department, sender and customer.",
             (
                 "Compare the three ids with the ones in myKaarma. Correct the list and send again, or correct the "
-                "campaign file, then send the failed texts again. On the command line: `--resend failed`."
+                "sender, then send the failed texts again. On the command line: `--resend failed`."
             ),
         ),
         # A redirect comes from a wrong address, not from the row.
@@ -147,7 +147,7 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             "HTTP_302",
             "The address of myKaarma has moved, or something on the way (a proxy, a sign-in page) answered instead.",
             (
-                "Check `MYKAARMA_BASE_URL`, or ask the person who looks after your network, then send the failed "
+                "Test the connection, or ask the person who looks after your network, then send the failed "
                 "texts again. On the command line: `--resend failed`."
             ),
         ),

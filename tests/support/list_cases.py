@@ -57,8 +57,8 @@ SKIP, INCLUDE = ListOptions(hidden_rows="skip"), ListOptions(hidden_rows="includ
 EMPTY = ("It is empty. Export the list again, with its header and its rows.",)
 ONLY_HEADER = (
     (
-        "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, write "
-        'empty_list = "ok" under [guards].'
+        "It has only a header and no rows. Export the list again, with its rows. If an empty list is normal, "
+        "allow it with the guard `empty_list`."
     ),
 )
 DAMAGED = (

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from plain_words import terms_on_page
 from warm_command import WarmProcess
 from world import BATCHSEND, STARTER, World, customers
 
@@ -86,6 +87,8 @@ class Clicker:
         for cookie in cookies:
             name, _, rest = cookie.partition("=")
             self.cookies[name] = rest.partition(";")[0]
+        if "text/html" in response.headers.get("Content-Type", "") and response.status != 404:
+            assert not (found := terms_on_page(path, text)), (path, found)
         return Answer(response.status, dict(response.headers), text, path, cookies)
 
     def _follow(self, answer: Answer) -> Answer:

@@ -17,6 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import SIZES, browser
 from console_pages import Routes
+from plain_words import terms_on_page
 from playwright.sync_api import Browser, Page, Response, expect
 from web_client import Clicker, Served, serving
 from workbooks import new_workbook
@@ -127,9 +128,14 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     nothing, _ = clicker.check(SPRING)
     again, _ = clicker.check(SPRING, resend="unconfirmed")
     failed, _ = clicker.check("/campaign/here/failing")
+    clicker.submit("/link")
     approved, _ = clicker.check("/campaign/here/approved")
+    sender = "/campaign/here/weekly/sender"
+    named = {"department_uuid": "a-department-1", "department_label": "Parts"}
+    clicker.submit(sender, {**clicker.shown(sender), "department": "new", **named})
     dealt_with = f"{SPRING}/run/1/dismiss?status=invalid&code=INVALID_PHONE"
     clicker.post(dealt_with, {"count": clicker.get(dealt_with).hidden("count"), "reason": "corrected"})
+    clicker.submit("/opt-outs/add", {"customer": "sandbox-opted-out-1", "reason": "asked"})
     # As if it was changed under an open form.
     clicker.submit("/campaign/here/weekly/file", {"loaded": "another version", "text": "Mine"})
     return {
@@ -141,6 +147,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         },
         "file": f"{SPRING}/file",
         "rows": f"{SPRING}/list/rows",
+        "languages": f"{SPRING}/columns/languages",
+        "saved-senders": "/campaign/here/weekly/sender/saved",
         "people": "/campaign/here/weekly/when/people",
         "weekly": "/campaign/here/weekly/when",
         **{f"more-{group.name}": f"/campaign/here/weekly/when/more/{group.name}" for group in GROUPS},
@@ -173,6 +181,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "archive": "/archive",
         "archived": "/archive/here/old",
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
+        "link": "/link",
         "missing": "/nothing",
     }
 
@@ -223,6 +232,7 @@ def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
     found = []
     if not page.title().removesuffix("· batchsend").strip() or page.locator("h1").count() != 1:
         found.append(f"{name} has no title, or not one heading")
+    found += [f"{name}: {term}" for term in terms_on_page(page.url, page.content())]
     for details in page.query_selector_all("details"):
         details.evaluate("one => { one.open = true; }")
     for size, scheme in looks:

@@ -48,7 +48,7 @@ def tab_to(page: Page, target: Locator) -> None:
     expect(target).to_be_visible()
     for _ in range(MOST):
         page.keyboard.press("Tab")
-        assert page.evaluate(UNSEEN) == ""
+        page.wait_for_function(f"({UNSEEN})() === ''", timeout=2000)
         if target.evaluate("one => one === document.activeElement"):
             return
     raise AssertionError(f"{target} cannot be reached")
@@ -98,7 +98,11 @@ def write_text(page: Page) -> None:
     skip_to_content(page)
     tab_to(page, page.locator("#text"))
     page.keyboard.press("Control+a")
-    page.keyboard.type("Hi {{ first_name }}, it is time for your service.")
+    page.keyboard.type("Hi ")
+    press(page, "First Name")
+    expect(page.locator("#text")).to_be_focused()
+    page.keyboard.type(", it is time for your service.")
+    expect(page.locator("#tried .bubble").first).to_contain_text("Hi Name0, it is time for your service.")
     press(page, "Save and continue")
 
 
@@ -148,7 +152,8 @@ def test_from_a_new_campaign_to_its_results(
         write_text(page)
         name_sender(page)
         allow_any_hour(page)
-        expect(page.get_by_role("heading", name="Send 3 texts?")).to_be_visible()
+        press(page, "Review and send 3 texts", role="link")
+        expect_page(page, "Send 3 texts?")
         assert sandbox.requests() == []
         send(page)
         with page.expect_download() as download:

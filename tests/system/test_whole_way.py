@@ -28,7 +28,6 @@ PASSWORD = "four words are good"
 DEPARTMENT, USER = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e", "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
 STEPS = ("List", "Columns", "Text", "Sender", "When", "Check", "Send")
 HEADERS = ["myKaarma Customer ID", "Cust Name", "Cell Phone", "Vehicle", "OK to Text"]
-TEXT = "Hi {{ cust_name | name_case }}, your {{ vehicle }} is due for service. Call (312) 555-0100."
 
 
 def messy_export(folder: Path) -> Path:
@@ -131,8 +130,15 @@ def choose_columns(page: Page) -> None:
 
 
 def write_text(page: Page) -> None:
-    page.locator("#text").fill(TEXT)
-    expect(page.locator("#tried .bubble")).to_contain_text("Hi Name4, your Civic is due")
+    """Types the words and clicks the columns in."""
+    page.locator("#text").fill("Hi ")
+    page.get_by_role("button", name="Cust Name", exact=True).click()
+    page.keyboard.type(", your ")
+    page.get_by_role("button", name="Vehicle", exact=True).click()
+    page.keyboard.type(" is due for service. Call (312) 555-0100.")
+    menu = page.get_by_role("group", name="Cust Name", exact=True).get_by_label("Format")
+    menu.select_option("Name: John O’Brien, also from JOHN O’BRIEN")
+    expect(page.locator("#tried .bubble").first).to_contain_text("Hi Name4, your Civic is due for service.")
     look_at(page, "way-4-text")
     save(page, "Who sends it?")
 
@@ -189,16 +195,19 @@ def correct_a_phone(page: Page) -> None:
 def send(page: Page, sandbox: Sandbox) -> None:
     """Sends a test to herself, then all 13 texts: of 18 rows, one bad phone, 3 without consent, one opt-out."""
     go_to(page, "Check")
-    expect(page.get_by_role("heading", name="Send 13 texts?")).to_be_visible()
     look_at(page, "way-9-check")
-    page.get_by_text("Send a test to yourself first").click()
+    page.get_by_role("link", name="Review and send 13 texts").first.click()
+    expect(page.get_by_role("heading", name="Send 13 texts?")).to_be_visible()
+    look_at(page, "way-9-question")
+    page.get_by_role("link", name="Try it out first").click()
+    look_at(page, "way-9-try")
     page.get_by_label("Your own customer id in myKaarma").fill("me-1")
-    page.get_by_label("A name such as “me”").fill("me")
+    page.get_by_label("A name, such as “me”").fill("me")
     page.get_by_role("button", name="Send one text to me").click()
     expect(page.get_by_text("Accepted by myKaarma").first).to_be_visible()
     look_at(page, "way-9-tested")
     assert sandbox.texts() == {"me-1": 1}
-    page.get_by_role("link", name="Back to the check").click()
+    page.get_by_role("link", name="Review and send").click()
     confirm(page, 13)
     look_at(page, "way-9-run")
 

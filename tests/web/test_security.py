@@ -85,7 +85,7 @@ def test_a_wrong_token_signs_no_one_in(served: Served, token: str) -> None:
     clicker = served.clicker()
     answer = clicker.get(f"/enter?token={token}")
     assert answer.status == 403
-    assert "batchsend web" in answer.plain
+    assert "start the program again for a new one" in answer.plain
     assert clicker.cookies == {}
 
 
@@ -532,8 +532,9 @@ def test_a_campaign_file_swapped_after_the_server_checked_it_shows_nothing(
     (new_world.folder / ".env").write_text("Customer UUID\nvery-secret\n", encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, ".env")
     state, has_page = checked_by_its_job(new_world, swapped)
-    assert "hidden files hold settings and passwords" in state.message
-    assert "secret" not in state.message
+    assert "has a problem, so nothing can be checked" in state.message
+    assert "hidden files hold settings and passwords" in str(state.facts["problems"])
+    assert "secret" not in f"{state.message} {state.facts}"
     assert not has_page
 
 
@@ -545,8 +546,8 @@ def test_a_job_of_a_shared_console_reads_only_its_folder(new_world: World, key: 
     elsewhere.write_text((new_world.folder / "customers.csv").read_text(encoding="utf-8"), encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, "../lists/elsewhere.csv")
     state, has_page = checked_by_its_job(new_world, swapped, new_world.folder)
-    assert "outside the folder" in state.message
-    assert "customer-1" not in state.message
+    assert "outside the folder" in f"{state.message} {state.facts['problems']}"
+    assert "customer-1" not in f"{state.message} {state.facts}"
     assert not has_page
     # The user of this computer may check the same campaign, and others if a setting names the folder.
     assert checked_by_its_job(new_world, swapped)[1]
@@ -663,8 +664,11 @@ def test_behind_tls_the_cookie_is_sent_only_over_tls(new_world: World) -> None:
 
 
 def sign_in(clicker: Clicker, name: str, password: str) -> Answer:
+    """Returns the answer, or the page that says why it failed."""
     body = f"name={name}&password={password.replace(' ', '+')}".encode()
-    return clicker.raw("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+    answer = clicker.raw("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status == 303
+    return clicker.raw("GET", "/login") if answer.headers["Location"] == "/login" else answer
 
 
 def test_signing_out_ends_the_session(served: Served) -> None:

@@ -504,7 +504,7 @@ def test_the_question_says_who_got_the_text_from_another_list(
 
 def test_a_resend_of_nothing_known_sends_nothing(served: Served, sandbox: Sandbox) -> None:
     _, failed = served.signed_in().check(SPRING, resend="everything")
-    assert "--resend everything: this is no known error code" in failed.plain
+    assert "These rows cannot be sent again." in failed.plain
     assert sandbox.requests() == []
 
 

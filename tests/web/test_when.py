@@ -48,10 +48,10 @@ ELSEWHERE = {
     "schedule.cron": "When",
     "schedule.at": "When",
     "recipients.suppress": "When",
+    "template_by": "Columns",
     # Only in the campaign file, under Advanced.
     "name": "",
     "formerly": "",
-    "template_by": "",
 }
 
 
@@ -376,8 +376,8 @@ def test_pages_of_a_schedule_need_one(form: Form) -> None:
 def test_a_guard_that_refuses_is_named_as_on_its_page(form: Form) -> None:
     form.save({"guards.max_texts": "2"}, "/more/safety")
     page = form.clicker.wait("/campaign/here/campaign", "3 texts would be sent")
-    assert "“Not more texts than” is 2, but 3 texts would be sent." in page.plain
-    assert "raise that under When, Safety checks" in page.plain
+    assert "3 texts would be sent, but the safety checks allow at most 2." in page.plain
+    assert "allow more under When, Safety checks" in page.plain
     assert "guards" not in page.plain
 
 

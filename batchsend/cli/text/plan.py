@@ -136,7 +136,7 @@ def _groups(plan: PlanSummary) -> Iterator[str]:
             reason = f"{group.codes or group.status}: {_meaning(group)}"
             yield counted_line("" if number else label, group.count, reason)
     for number, group in enumerate(plan.groups_of(Status.INVALID)):
-        todo = advise(group.status, group.codes).what_to_do
+        todo = advise(group.status, group.codes).with_command
         reason = f"{group.codes}: {_row_numbers(group.rows, group.count)}. {_meaning(group)} {todo}"
         yield counted_line("" if number else "invalid", group.count, reason)
 

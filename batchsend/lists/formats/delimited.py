@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, Sentence
 from batchsend.lists.cells import clean, cleaner
 from batchsend.lists.formats.delimiters import (
     DELIMITERS,
@@ -148,7 +148,13 @@ class TextSource:
 def open_text(path: Path, snapshot: FileSnapshot, options: ListOptions) -> TextSource:
     """Detects encoding and delimiter. Raises ListError if the file is not text or an option does not apply."""
     if options.sheet is not None:
-        raise ListError(path, "It is a text file, which has no sheets. Remove `sheet` from [list_options].")
+        raise ListError(
+            path,
+            Sentence(
+                "It is a text file, which has no sheets. Remove `sheet` from [list_options].",
+                "It is a text file, which has no sheets. On the page of the list, press “Choose again”.",
+            ),
+        )
     encoding, note = detect_encoding(path, options.encoding)
     with _open(path, encoding) as file:
         lines = _Lines(path, file).take(_SAMPLE_LINES)

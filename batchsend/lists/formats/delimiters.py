@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, Sentence
 from batchsend.lists.cells import clean
 
 #: Delimiters and their names.
@@ -35,8 +35,11 @@ def delimiter_option(path: Path, wanted: str) -> str:
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise ListError(
             path,
-            f'`delimiter = "{wanted}"` under [list_options] must be one character, such as "," or ";", '
-            f"or one of {', '.join(by_name)}.",
+            Sentence(
+                f'`delimiter = "{wanted}"` under [list_options] must be one character, such as "," or ";", '
+                f"or one of {', '.join(by_name)}.",
+                "The character between its cells cannot be used. Choose another under When, How the list is read.",
+            ),
         )
     return delimiter
 
@@ -58,10 +61,13 @@ def detect_delimiter(path: Path, lines: Sequence[str]) -> str:
     if best[-1] < 2:
         return ","
     if best == second:
+        either = f"Its columns could be separated by {DELIMITERS[delimiter]} or by {DELIMITERS[other]}"
         raise ListError(
             path,
-            f"Its columns could be separated by {DELIMITERS[delimiter]} or by {DELIMITERS[other]}. Choose one: "
-            f'delimiter = "{DELIMITERS[delimiter]}" under [list_options].',
+            Sentence(
+                f'{either}. Choose one: delimiter = "{DELIMITERS[delimiter]}" under [list_options].',
+                f"{either}. Choose one under When, How the list is read.",
+            ),
         )
     return delimiter
 

@@ -8,7 +8,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, Sentence
 
 _BLOCK = 1024 * 1024
 _SAMPLE = 64 * 1024
@@ -37,7 +37,11 @@ def detect_encoding(path: Path, wanted: str | None) -> tuple[str, str | None]:
         named = _known(path, wanted)
         if named == "utf-8" and marked == "utf-8-sig":
             named = marked
-        _check(path, named, f'`encoding = "{wanted}"` under [list_options] does not fit')
+        option = Sentence(
+            f'`encoding = "{wanted}"` under [list_options] does not fit',
+            f'The encoding "{wanted}" does not fit',
+        )
+        _check(path, named, option)
         return named, None
     if found := marked or _utf16_without_mark(sample):
         _check(path, found, f"It looks like {found.removesuffix('-sig').upper()} text, but is not")
@@ -51,6 +55,10 @@ def is_utf8(path: Path) -> bool:
     return _first_undecodable(path, "utf-8") is None and _has_utf8_characters(path)
 
 
+#: Where the console has the encoding.
+_ON_PAGE = "under When, How the list is read"
+
+
 def _known(path: Path, name: str) -> str:
     try:
         # Fails for codecs that are not for text, such as base64.
@@ -60,7 +68,11 @@ def _known(path: Path, name: str) -> str:
         near = difflib.get_close_matches(name.lower(), _USUAL, 1)
         hint = f' Did you mean "{near[0]}"?' if near else f" Usual ones are {', '.join(_USUAL)}."
         raise ListError(
-            path, f'`encoding = "{name}"` under [list_options] is not a known encoding.{hint}'
+            path,
+            Sentence(
+                f'`encoding = "{name}"` under [list_options] is not a known encoding.{hint}',
+                f'The encoding "{name}" is not known.{hint} Change it {_ON_PAGE}.',
+            ),
         ) from None
 
 
@@ -78,24 +90,38 @@ def _utf16_without_mark(sample: bytes) -> str | None:
 
 def _windows_1252(path: Path, bad_line: int) -> tuple[str, str]:
     if _has_utf8_characters(path):
+        problem = (
+            f"It is UTF-8 text, but line {bad_line} has a byte that is not UTF-8. Fix that line, or {_SAVE_AS_UTF8}. "
+            f"If the whole file has another encoding,"
+        )
         raise ListError(
             path,
-            f"It is UTF-8 text, but line {bad_line} has a byte that is not UTF-8. Fix that line, or {_SAVE_AS_UTF8}. "
-            'If the whole file has another encoding, name it: encoding = "windows-1252" under [list_options].',
+            Sentence(
+                f'{problem} name it: encoding = "windows-1252" under [list_options].',
+                f"{problem} name it {_ON_PAGE}.",
+            ),
         )
     line = _first_undecodable(path, "cp1252")
     if line is not None:
+        problem = (
+            f"It is neither UTF-8 nor Windows-1252 text (see line {line}). Open it in the program that made it and "
+            f"{_SAVE_AS_UTF8}, or name its encoding"
+        )
         raise ListError(
             path,
-            f"It is neither UTF-8 nor Windows-1252 text (see line {line}). Open it in the program that made it "
-            f"and {_SAVE_AS_UTF8}, or name its encoding under [list_options].",
+            Sentence(f"{problem} under [list_options].", f"{problem} {_ON_PAGE}."),
         )
     if (line := _first_doubtful(path)) is not None:
         raise ListError(
             path,
-            f"Line {line} has letters that could be in several encodings. Choose one under [list_options]: "
-            'encoding = "mac-roman" for a list from an old Mac program, "cp850" from a DOS program, "windows-1252" '
-            f"from Windows. Or {_SAVE_AS_UTF8}.",
+            Sentence(
+                f"Line {line} has letters that could be in several encodings. Choose one under [list_options]: "
+                'encoding = "mac-roman" for a list from an old Mac program, "cp850" from a DOS program, '
+                f'"windows-1252" from Windows. Or {_SAVE_AS_UTF8}.',
+                f"Line {line} has letters that could be in several encodings. Write one {_ON_PAGE}: mac-roman for a "
+                f"list from an old Mac program, cp850 from a DOS program, windows-1252 from Windows. Or "
+                f"{_SAVE_AS_UTF8}.",
+            ),
         )
     return "cp1252", "read as Windows-1252"
 
@@ -117,9 +143,9 @@ def _first_doubtful(path: Path) -> int | None:
 def _check(path: Path, encoding: str, problem: str) -> None:
     line = _first_undecodable(path, encoding)
     if line is not None:
-        raise ListError(
-            path, f"{problem}: line {line} cannot be decoded. Open it in a spreadsheet and {_SAVE_AS_UTF8}."
-        )
+        rest = f"line {line} cannot be decoded. Open it in a spreadsheet and {_SAVE_AS_UTF8}."
+        on_page = problem.on_page if isinstance(problem, Sentence) else problem
+        raise ListError(path, Sentence(f"{problem}: {rest}", f"{on_page}: {rest}"))
 
 
 def _first_undecodable(path: Path, encoding: str) -> int | None:

@@ -11,7 +11,7 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, Sentence
 from batchsend.lists.cells import clean, text_of
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.formats.encodings import detect_encoding, is_utf8
@@ -48,7 +48,12 @@ def open_html(path: Path, snapshot: FileSnapshot, options: ListOptions) -> Strea
     for key in ("sheet", "delimiter"):
         if getattr(options, key) is not None:
             raise ListError(
-                path, f"It is a web page, so `{key}` does not apply. Remove `{key}` from [list_options]."
+                path,
+                Sentence(
+                    f"It is a web page, so `{key}` does not apply. Remove `{key}` from [list_options].",
+                    f"It is a web page, so the {key} that was chosen does not apply. Remove it under When, How the "
+                    f"list is read, or on the page of the list.",
+                ),
             )
     encoding, note = _encoding(path, options.encoding)
     notes = ["read as a web page's table", *([note] if note else [])]

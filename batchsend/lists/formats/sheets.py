@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, Sentence
 from batchsend.lists.header_row import columns_of_results
 from batchsend.lists.source import ListOptions
 
@@ -42,7 +42,13 @@ def sheets_of_list(
     """
     for key in ("encoding", "delimiter"):
         if getattr(options, key) is not None:
-            raise ListError(path, f"It is a workbook, not a text file. Remove `{key}` from [list_options].")
+            raise ListError(
+                path,
+                Sentence(
+                    f"It is a workbook, not a text file. Remove `{key}` from [list_options].",
+                    f"It is a workbook, not a text file. Remove the {key} under When, How the list is read.",
+                ),
+            )
     results = _sheets_of_results(sheets) if options.sheet is None else []
     if results and columns_of_results(first_row(results[0])) is not None:
         return results
@@ -70,10 +76,13 @@ def _choose(path: Path, sheets: Sequence[SheetT], wanted: str | None) -> list[Sh
     if not visible:
         raise ListError(path, "It has no visible sheet. Unhide the sheet with the list.")
     if len(visible) > 1:
+        found = f"It has {len(visible)} visible sheets: {_quoted(visible)}."
         several = ListError(
             path,
-            f"It has {len(visible)} visible sheets: {_quoted(visible)}. Choose the one with the list: "
-            f'sheet = "{visible[0].name}" under [list_options].',
+            Sentence(
+                f'{found} Choose the one with the list: sheet = "{visible[0].name}" under [list_options].',
+                f"{found} Choose the one with the list.",
+            ),
         )
         several.options, several.sheets = frozenset({"sheet"}), tuple(sheet.name for sheet in visible)
         raise several

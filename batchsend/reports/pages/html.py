@@ -125,6 +125,7 @@ def environment(load: Callable[[str], str]) -> jinja2.Environment:
         script_json=script_json,
         marked=marked,
         codes=_with_code,
+        place=str,
         capitalize_first=lambda text: text[:1].upper() + text[1:],
     )
     return jinja

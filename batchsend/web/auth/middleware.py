@@ -160,8 +160,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not auth.is_our_host(request.headers.get("Host", "")):
         raise RequestRefusedError(
             421,
-            "This server does not have that name. Use the link that `batchsend web` printed. If a proxy is in front, "
-            "start `batchsend web` with --name and the proxy's name.",
+            "This server does not have that name. Use the link that it printed when it started. If a proxy "
+            "is in front, the person who runs the server can allow that name.",
         )
     if request.method not in _SAFE and not _is_ours(request):
         raise RequestRefusedError(
@@ -234,7 +234,7 @@ def upload_of(request: web.Request) -> MultipartReader:
     """Returns the parts of an upload that follow the token."""
     found = request[_UPLOAD]
     if not isinstance(found, MultipartReader):
-        raise TypeError("only a handler that `receives_upload` has an upload")
+        raise TypeError("only a handler that receives an upload has one")
     return found
 
 

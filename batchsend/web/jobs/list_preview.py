@@ -96,7 +96,7 @@ def read_list(path: Path, content: bytes) -> ListView:
         return ListView(
             error.path,
             error.headers or (),
-            problems=error.problems,
+            problems=error.page_problems,
             options=error.options,
             sheets=error.sheets,
             hidden_rows=error.hidden_rows,
@@ -158,12 +158,12 @@ def file_problems(path: Path, content: bytes) -> list[str]:
     try:
         headers = list_of(campaign).customers.headers
     except BatchsendError as error:
-        return [*found, *str(error).splitlines()]
+        return [*found, *error.on_page.splitlines()]
     found += roles_of(campaign, headers)[1]
     try:
         TemplateChoice.load(campaign, headers)
     except BatchsendError as error:
-        found += str(error).splitlines()
+        found += error.on_page.splitlines()
     return found
 
 
@@ -176,7 +176,7 @@ def list_key(campaign: Campaign) -> tuple[object, ...]:
     try:
         return _key(campaign, _list_file(campaign))
     except ListError as error:
-        return (str(error),)
+        return (error.on_page,)
 
 
 def _key(campaign: Campaign, file: Path) -> tuple[object, ...]:
@@ -217,7 +217,7 @@ def roles_of(campaign: Campaign, headers: Sequence[str]) -> tuple[Roles | None, 
     try:
         return find_columns(campaign, headers), ()
     except ListError as error:
-        return None, error.problems
+        return None, error.page_problems
 
 
 def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:

@@ -79,7 +79,7 @@ def _credentials_problem(settings: Settings) -> str:
     try:
         require_credentials(settings)
     except SettingsError as error:
-        return str(error)
+        return error.on_page
     return ""
 
 

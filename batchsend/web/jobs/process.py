@@ -56,7 +56,7 @@ from batchsend.web.jobs.registry import (
 )
 from batchsend.web.jobs.step_facts import facts_of_error, facts_of_plan, refusals_by_step
 from batchsend.web.jobs.to_approve import ToApprove, to_approve
-from batchsend.web.rendering import fragments, message_of
+from batchsend.web.rendering import first_line, fragments
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
@@ -191,7 +191,7 @@ def send(job: _Job) -> None:
     except DeclinedError:
         job.end(Exit.REFUSED, "\n".join(changed), changed=True)
         return
-    job.end(report.exit, report.ending or "", run=report.run_id)
+    job.end(report.exit, first_line(report.ending), run=report.run_id)
 
 
 def _guarded(start: Start, request: JobRequest) -> Start:
@@ -215,9 +215,9 @@ def rehearse(job: _Job) -> None:
     report = runner.rehearse(start, confirm=confirm, listener=_ignore)
     job.end(
         report.exit,
-        report.ending or "",
+        first_line(report.ending),
         tally=report.tally.sentence(),
-        results=str(report.results) if report.results is not None else None,
+        results=report.results.name if report.results is not None else None,
     )
 
 
@@ -234,7 +234,7 @@ def trial(job: _Job) -> None:
     row = report.row
     job.end(
         report.exit,
-        report.ending or "",
+        first_line(report.ending),
         status=row["status"],
         codes=row["codes"],
         descriptions=row["descriptions"],
@@ -322,7 +322,7 @@ def _run(job: _Job) -> int:
     except BatchsendError as error:
         anew = isinstance(error, IdentityError) and bool(error.option)
         facts = facts_of_error(error, _campaign(job.request))
-        job.end(int(error.exit_code), message_of(error), can_start_anew=anew, **facts)
+        job.end(int(error.exit_code), error.on_page, can_start_anew=anew, **facts)
         return int(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
         job.end(

@@ -266,8 +266,8 @@ _CRASHED = (
     "again as .xlsx or .csv, and choose that file."
 )
 _TOO_SLOW = (
-    f"The list could not be read within {_LONGEST / 60:.0f} minutes. Save it as .csv, which is read faster, or use "
-    f"the command line."
+    f"The list could not be read within {_LONGEST / 60:.0f} minutes. Save it as .csv, which is read faster, and "
+    f"choose that file."
 )
 _NOT_STARTED = "No process could be started ({}), so nothing was read. Close other programs and try again."
 

@@ -16,7 +16,6 @@ from batchsend.settings import require_credentials
 from batchsend.statuses import Status
 from batchsend.utils.wording import row_count
 from batchsend.web.jobs.registry import JobState
-from batchsend.web.more_settings import guard_in_words
 from batchsend.web.start_choice import start_words
 from batchsend.web.steps import (
     CHECK,
@@ -36,8 +35,8 @@ NO_CONSENT_COLUMN = "No column says who agreed to texts."
 _SAMPLE_IDS = (
     "The ids of the department and the user are still the sample's. Put in your own, from myKaarma support."
 )
-#: A guard's key, as its sentence begins -> the step in which it is met. All others: when to send.
-_STEPS_OF_GUARDS = (("guards.list_max_age", LIST), ("guards.require_history", CHECK))
+#: A guard -> the step in which it is met. All others: when to send.
+_STEPS_OF_GUARDS = {"list_max_age": LIST, "require_history": CHECK}
 
 
 def refusals_by_step(start: Start, plan: Plan) -> list[Problem]:
@@ -47,8 +46,8 @@ def refusals_by_step(start: Start, plan: Plan) -> list[Problem]:
         *_refusal(SENDER, lambda: refuse_sample_ids(start.campaign), _SAMPLE_IDS),
         *_refusal(SENDER, lambda: require_credentials(start.settings)),
     ]
-    guards = (Problem(_step_of_guard(text), guard_in_words(text)) for text in guard_refusals(start, plan))
-    return [*found, *guards]
+    refused = guard_refusals(start, plan)
+    return [*found, *(Problem(_STEPS_OF_GUARDS.get(one.guard, WHEN), one.on_page) for one in refused)]
 
 
 def _refusal(step: str, check: Callable[[], object], sentence: str = "") -> Iterator[Problem]:
@@ -56,11 +55,7 @@ def _refusal(step: str, check: Callable[[], object], sentence: str = "") -> Iter
     try:
         check()
     except BatchsendError as error:
-        yield Problem(step, sentence or str(error))
-
-
-def _step_of_guard(sentence: str) -> str:
-    return next((step for key, step in _STEPS_OF_GUARDS if key in sentence), WHEN)
+        yield Problem(step, sentence or error.on_page)
 
 
 def facts_of_plan(plan: Plan, refusals: list[Problem]) -> dict[str, Any]:

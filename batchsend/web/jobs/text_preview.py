@@ -164,12 +164,12 @@ def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wa
     try:
         read = list_of(campaign)
     except ListError as error:
-        return RowText(list_problems=error.problems)
+        return RowText(list_problems=error.page_problems)
     headers = read.customers.headers
     try:
         compiled = MessageTemplate.of(template, source, headers)
     except FileError as error:
-        return RowText(problems=error.problems)
+        return RowText(problems=error.page_problems)
     trial = _Trial(campaign, read, compiled, roles_of(campaign, headers)[0])
     number = _number(trial, wanted)
     shown = _row_text(trial, wanted.row if number is None else number)

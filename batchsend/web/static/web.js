@@ -13,6 +13,12 @@
   times(document);
   document.addEventListener("htmx:afterSwap", (event) => times(event.target.parentNode || document));
 
+  // Keeps the link in sight that the keyboard is on, if the states of the steps take more room now.
+  document.addEventListener("htmx:afterSettle", () => {
+    const focused = document.querySelector("#step-bar :focus-visible, #overview :focus-visible");
+    if (focused) focused.scrollIntoView({ block: "nearest" });
+  });
+
   // Reads progress aloud now and then, not every second.
   const spoken = document.getElementById("spoken");
   let spokenAt = 0;
@@ -121,6 +127,15 @@
   // Moves the focus to the summary of errors.
   const summary = document.querySelector("[data-focus]");
   if (summary) summary.focus();
+
+  // Shows what was saved where the person is, and moves the focus there. The browser goes to the place before that.
+  window.addEventListener("load", () => {
+    const notices = [...document.querySelectorAll("[data-notice]")];
+    if (summary || !notices.length) return;
+    const place = document.getElementById(window.location.hash.slice(1));
+    if (place && place.matches("section")) (place.querySelector("h2") || place.firstElementChild).after(...notices);
+    notices[0].focus();
+  });
 
   // Uploads a file as soon as it is dropped on the field.
   for (const form of document.querySelectorAll("form[data-drop]")) {

@@ -182,7 +182,7 @@ async def _answered(request: web.Request) -> tuple[_Asked, str]:
     if not session(request).is_named:
         raise BatchsendError(
             "You came in by a link, so this console does not know who you are, and nothing was answered. Sign in "
-            "with a name: batchsend web-users add NAME"
+            "with your own name. The person who looks after batchsend adds you."
         )
     check = str((await request.post()).get("check", ""))
     if check and not await asyncio.to_thread(_is_check_of, request, check, asked.file):
@@ -194,7 +194,7 @@ async def _answer(request: web.Request, asked: _Asked, store: Callable[[Ledger],
     try:
         await asyncio.to_thread(_write, request.app[FOLDER], asked.campaign, store)
     except GuardError as error:
-        session(request).warn(str(error))
+        session(request).warn(error.on_page)
     else:
         session(request).notify(done)
 

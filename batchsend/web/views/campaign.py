@@ -31,7 +31,7 @@ async def show(request: web.Request) -> web.Response:
             await asyncio.to_thread(folder.check, campaign)
             steps = await steps_of(request, found.file, campaign)
         except BatchsendError as error:
-            outside = str(error)
+            outside = error.on_page
     sent = await asyncio.to_thread(_sent, folder, request.app[ACTIVE_RUNS], campaign)
     return page(
         request,
@@ -71,5 +71,5 @@ def _sent(folder: WebFolder, active: ActiveRuns, campaign: Campaign | None) -> _
                 sending = not sent.runs and active.is_sending(found, run)
                 sent.runs.append(run_overview(found, run, sending=sending))
     except BatchsendError as error:
-        sent.problem = str(error)
+        sent.problem = error.on_page
     return sent

@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from batchsend.campaigns.file import parse_campaign
-from batchsend.errors import BatchsendError, ForbiddenFileError
+from batchsend.errors import BatchsendError, FileError, ForbiddenFileError
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, WebFolder, looks_like_a_campaign
 from batchsend.web.jobs.list_preview import file_problems
@@ -53,7 +53,7 @@ async def save_file(request: web.Request) -> web.Response:
             await asyncio.to_thread(save, file.path, text, loaded=loaded)
     except BatchsendError as error:
         typed = {"text": plain_lines(text), "loaded": loaded}
-        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
+        raise refuse(request, kept(typed, error, "loaded"), {"text": _problems(error)}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"{file.path.name} is saved.")
     raise web.HTTPSeeOther(request.rel_url.raw_path)
@@ -67,8 +67,13 @@ async def try_file(request: web.Request) -> web.Response:
         await asyncio.to_thread(_check_files, request.app[FOLDER], file, content)
         problems = await request.app[READERS].run(session(request).user, file_problems, file.path, content)
     except BatchsendError as error:
-        problems = [str(error)]
+        problems = [_problems(error)]
     return web.Response(text=part("file_problems.html.j2", problems=problems), content_type="text/html")
+
+
+def _problems(error: BatchsendError) -> str:
+    """Returns what is wrong, for people who read the campaign file itself."""
+    return "\n".join(error.problems) if isinstance(error, FileError) else error.on_page
 
 
 def _check_files(folder: WebFolder, file: CampaignFile, content: bytes) -> None:

@@ -94,7 +94,7 @@ async def create(request: web.Request) -> web.Response:
     try:
         created = await asyncio.to_thread(_create, folder, name)
     except BatchsendError as error:
-        session(request).keep("/", Draft({"name": name}, {"name": str(error)}))
+        session(request).keep("/", Draft({"name": name}, {"name": error.on_page}))
         raise web.HTTPSeeOther("/#name") from error
     session(request).notify(
         f"{created.stem} was created from the sample. Now add your own list, text and sender."
@@ -117,7 +117,7 @@ def _overview(ledgers: OpenLedgers, active: ActiveRuns, file: CampaignFile) -> C
     try:
         campaign = file.load()
     except BatchsendError as error:
-        return CampaignOverview(file, file.stem, "", problem=str(error))
+        return CampaignOverview(file, file.stem, "", problem=error.on_page)
     starts_at = times_of(campaign).after(now()) if campaign.schedule is not None else None
     next_start = to_text(starts_at) if starts_at is not None else None
     department = campaign.department_label or ""
@@ -130,4 +130,4 @@ def _overview(ledgers: OpenLedgers, active: ActiveRuns, file: CampaignFile) -> C
             return shown
         return replace(shown, last=run_overview(found, runs[0], sending=active.is_sending(found, runs[0])))
     except BatchsendError as error:
-        return replace(shown, problem=str(error))
+        return replace(shown, problem=error.on_page)

@@ -9,6 +9,7 @@ from multidict import MultiDictProxy
 
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import COLUMNS, Page
+from batchsend.web.views import languages
 from batchsend.web.views.editing import change_keys, errors_of, kept
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
@@ -95,4 +96,4 @@ def _consent(column: str, yes: str) -> dict[str, Any] | None:
     return {"column": column, "yes": values}
 
 
-PAGES = (Page("GET", "", show), Page("POST", "", save))
+PAGES = (Page("GET", "", show), Page("POST", "", save), *languages.PAGES)

@@ -67,10 +67,10 @@ def errors_of(error: BatchsendError, fields: Iterable[str]) -> dict[str, str]:
     A field is named by its key, such as `sending.rate`, or by the last part of it.
     """
     if isinstance(error, ChangedMeanwhileError):
-        return {"": str(error)}
+        return {"": error.on_page}
     found: dict[str, list[str]] = {}
     names = list(fields)
-    for sentence in error.problems if isinstance(error, FileError) else (str(error),):
+    for sentence in error.page_problems if isinstance(error, FileError) else (error.on_page,):
         key, problem = _split_problem(sentence)
         mine = [name for name in names if key and re.match(rf"{re.escape(name)}([.\[]|$)", key)]
         field = max(mine, key=len, default="")

@@ -81,7 +81,7 @@ def _history(folder: WebFolder, search: str, is_id: bool) -> CustomerHistory:
         try:
             _add_ledger(history, url, customer, phone)
         except BatchsendError as error:
-            history.problems.append(str(error))
+            history.problems.append(error.on_page)
     history.entries.sort(key=lambda entry: entry.attempt.sent_at or "", reverse=True)
     history.more = max(0, len(history.entries) - _SHOWN)
     del history.entries[_SHOWN:]
@@ -133,5 +133,5 @@ def _ledger_urls(folder: WebFolder) -> tuple[list[str], list[str]]:
         try:
             urls[prepare(file.load(), ledger=folder.ledger).ledger_url] = None
         except BatchsendError as error:
-            problems.append(str(error))
+            problems.append(error.on_page)
     return list(urls), problems

@@ -50,7 +50,7 @@ async def view_of(request: web.Request, campaign: Campaign, reading: Reading[Lis
     except BatchsendError as error:
         # The next page tries again.
         request.app[READERS].forget(reading)
-        return ListView(campaign.list, problems=(str(error),))
+        return ListView(campaign.list, problems=(error.on_page,))
 
 
 def page_before(request: web.Request, otherwise: str) -> str:

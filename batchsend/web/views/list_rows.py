@@ -86,7 +86,7 @@ async def save(request: web.Request) -> web.Response:
         async with request.app[CHANGING]:
             await asyncio.to_thread(_use, request.app[FOLDER], found, copy)
     except BatchsendError as error:
-        raise refuse(request, form, {"cells": str(error)}) from error
+        raise refuse(request, form, {"cells": error.on_page}) from error
     session(request).drafts.pop(request.path, None)
     session(request).notify(f"The corrected list is {copy.name}. {campaign.list.name} is unchanged.")
     raise web.HTTPSeeOther(request.rel_url.raw_path)

@@ -143,7 +143,7 @@ def _changes(campaign: Campaign | None, file: CampaignFile, saved: Path) -> Chan
 
 
 def _refused(error: BatchsendError) -> Draft:
-    return Draft({}, {"file": f"{error}\n{_KEPT}"})
+    return Draft({}, {"file": f"{error.on_page}\n{_KEPT}"})
 
 
 async def progress(request: web.Request) -> web.Response:

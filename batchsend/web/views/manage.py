@@ -98,7 +98,7 @@ async def put_away(request: web.Request) -> web.Response:
         async with request.app[CHANGING]:
             await asyncio.to_thread(archive, request.app[FOLDER], file)
     except BatchsendError as error:
-        raise refuse(request, {}, {"": str(error)}) from error
+        raise refuse(request, {}, {"": error.on_page}) from error
     session(request).notify(f"{campaign.name} is in the archive now. You can bring it back at any time.")
     raise web.HTTPSeeOther("/")
 
@@ -125,7 +125,7 @@ def _archived(folder: WebFolder, file: ArchivedFile) -> Archived:
         campaign = file.load()
         return Archived(file, campaign.name, last=_last_run(folder, campaign))
     except BatchsendError as error:
-        return Archived(file, file.stem, problem=str(error))
+        return Archived(file, file.stem, problem=error.on_page)
 
 
 async def show_return(request: web.Request) -> web.Response:
@@ -149,7 +149,7 @@ async def put_back(request: web.Request) -> web.Response:
         async with request.app[CHANGING]:
             present = await asyncio.to_thread(bring_back, request.app[FOLDER], file)
     except BatchsendError as error:
-        raise refuse(request, {}, {"": str(error)}) from error
+        raise refuse(request, {}, {"": error.on_page}) from error
     session(request).notify(f"{campaign.name} is back.")
     raise web.HTTPSeeOther(present.url)
 

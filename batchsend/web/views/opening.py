@@ -43,12 +43,12 @@ def open_file(file: CampaignFile) -> OpenCampaign:
         content = file.path.read_bytes()
     except OSError as error:
         raise BatchsendError(
-            f"{file.path}: cannot be read ({error.strerror}). Fix its permissions and reload the page."
+            f"{file.path.name}: cannot be read ({error.strerror}). Fix its permissions and reload the page."
         ) from error
     try:
         return OpenCampaign(file, content, parse_campaign(file.path, content), ())
     except BatchsendError as error:
-        return OpenCampaign(file, content, None, getattr(error, "problems", (str(error),)))
+        return OpenCampaign(file, content, None, getattr(error, "problems", (error.on_page,)))
 
 
 def usable_campaign(request: web.Request) -> tuple[CampaignFile, Campaign]:

@@ -157,7 +157,7 @@ async def import_file(request: web.Request) -> web.Response:
         finally:
             await asyncio.to_thread(saved.remove)
     except BatchsendError as error:
-        problems = error.problems if isinstance(error, FileError) else (str(error),)
+        problems = error.page_problems if isinstance(error, FileError) else (error.on_page,)
         raise refuse(request, {}, {"file": "\n".join([*problems, "Nothing was added."])}) from error
     for note in done.notes:
         session(request).notify(f"{saved.path.name}: {note}.")

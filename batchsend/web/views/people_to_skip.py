@@ -40,7 +40,7 @@ async def upload(request: web.Request) -> web.Response:
     try:
         part = await file_of(request, "a file")
     except BatchsendError as error:
-        raise refuse(request, {}, {"file": str(error)}) from error
+        raise refuse(request, {}, {"file": error.on_page}) from error
     try:
         saved = await save_upload(request, part, file.path.parent)
         try:
@@ -49,7 +49,7 @@ async def upload(request: web.Request) -> web.Response:
             await asyncio.to_thread(saved.remove)
             raise
     except BatchsendError as error:
-        raise refuse(request, {}, {"file": f"{error}\nNothing was changed."}) from error
+        raise refuse(request, {}, {"file": f"{error.on_page}\nNothing was changed."}) from error
     saved.keep()
     who = "1 person" if people == 1 else f"{people:,} people"
     session(request).notify(f"{saved.path.name} names {who}. They get no text from this campaign.")

@@ -207,7 +207,7 @@ def why_no_list_copy(ledger_url: str, number: int) -> str | None:
             find_list(ledger, run)
         except ResultsError as error:
             # A page names the file, not its folder on the server.
-            return str(error).replace(run.list_file, PurePath(run.list_file).name)
+            return error.on_page.replace(run.list_file, PurePath(run.list_file).name)
         return None
 
 

@@ -138,7 +138,7 @@ async def save_credentials(request: web.Request) -> web.Response:
     except BatchsendError as error:
         about_name = isinstance(error, CredentialError) and error.variable == USERNAME
         field = "username" if about_name else "password"
-        draft = Draft({"username": username}, {field: str(error)})
+        draft = Draft({"username": username}, {field: error.on_page})
         raise _back(request, found.file, _CREDENTIALS, draft, field) from error
     said = "The name and the password are saved on this computer. Test the connection now."
     raise _back(request, found.file, _CREDENTIALS, Draft({"saved": said}), "credentials-saved")

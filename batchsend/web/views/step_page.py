@@ -96,7 +96,7 @@ def _steps_of(request: web.Request, file: CampaignFile, campaign: Campaign) -> P
         name, state = present_check(request.app[JOBS], folder, file, campaign, current.user, environment)
     except BatchsendError as error:
         broken = {step.name: Status(State.UNCHECKED) for step in steps}
-        last = Status(State.ATTENTION, problems=(Problem(steps[-2].name, str(error)),))
+        last = Status(State.ATTENTION, problems=(Problem(steps[-2].name, error.on_page),))
         return PresentSteps(steps, {**broken, steps[-2].name: last})
     return _after(steps, name, state)
 

@@ -125,7 +125,7 @@ async def save_text(request: web.Request) -> web.Response:
         async with request.app[CHANGING]:
             await asyncio.to_thread(_save, request.app[FOLDER], path, text.source, typed.get("loaded", ""))
     except BatchsendError as error:
-        raise refuse(request, kept(typed, error, "loaded"), {"text": str(error)}) from error
+        raise refuse(request, kept(typed, error, "loaded"), {"text": error.on_page}) from error
     tried = await _tried(request, found, path, text, typed, _LONGEST)
     if tried is not None and tried.problems:
         session(request).warn(f"{path.name} is saved, but it cannot be sent yet.")
@@ -213,7 +213,7 @@ async def _tried(
     try:
         return trial.future.result()
     except BatchsendError as error:
-        return RowText(list_problems=(str(error),))
+        return RowText(list_problems=(error.on_page,))
 
 
 def _wanted(typed: Mapping[str, str]) -> Wanted:

@@ -1,0 +1,136 @@
+"""The page below the step "Columns" on which a column of the list chooses between texts, such as by language."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import BatchsendError
+from batchsend.web.folder import CampaignFile, relative
+from batchsend.web.steps import COLUMNS, TEXT, Page
+from batchsend.web.views.editing import change_keys, errors_of, kept
+from batchsend.web.views.list_reading import list_reading, page_before, view_of
+from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
+
+#: The field with the values that choose a text which does not exist yet.
+_NEW = "new"
+
+Form = Mapping[str, Any]
+
+
+async def show(request: web.Request) -> web.Response:
+    """Shows which values of which column choose which text."""
+    found, campaign = await open_step(request)
+    reading = await list_reading(request, found)
+    by = campaign.template_by
+    return await step_page(
+        request,
+        found,
+        campaign,
+        COLUMNS,
+        "languages.html.j2",
+        reloads=not reading.is_over,
+        heading="Does every customer get the same text?",
+        view=await view_of(request, campaign, reading),
+        reading=reading,
+        before=page_before(request, found.file.url),
+        default=by.default if by else campaign.template,
+        cases=[
+            (f"values.{number}", path, values)
+            for number, (path, values) in enumerate(_cases(campaign).items())
+        ],
+        column=by.column if by else "",
+    )
+
+
+def _cases(campaign: Campaign) -> Mapping[Path, tuple[str, ...]]:
+    by = campaign.template_by
+    return {path: tuple(values) for path, values in by.cases.items()} if by is not None else {}
+
+
+async def save(request: web.Request) -> web.Response:
+    """Saves the choice. A new text begins as a copy of the usual one, to be changed on the page "Text"."""
+    found, campaign = await open_step(request)
+    form = await request.post()
+    discard_draft(request, form)
+    cases = {
+        path: values
+        for number, path in enumerate(_cases(campaign))
+        if (values := _split(form.get(f"values.{number}", "")))
+    }
+    added = _split(form.get(_NEW, ""))
+    column = str(form.get("column", ""))
+    if errors := dict(_mistakes(column, cases, added)):
+        raise refuse(request, form, errors)
+    default = campaign.template_by.default if campaign.template_by else campaign.template
+    if default is None:
+        raise BatchsendError("The campaign now has another text. Reload its page.")
+    copy = await asyncio.to_thread(_copy, default, added[0]) if added else None
+    try:
+        chosen = {**cases, **({copy: added} if copy else {})}
+        await change_keys(request, found.file, _changes(found.file, default, column, chosen), form)
+    except BatchsendError as error:
+        if copy is not None:
+            with suppress(OSError):
+                copy.unlink()
+        raise refuse(request, kept(form, error), errors_of(error, form)) from error
+    if copy is not None:
+        said = f"{copy.name} is a copy of the usual text. Write it in the other language."
+        raise saved(request, found.file, COLUMNS, said, to=f"{found.file.url}/{TEXT}?text={len(chosen)}")
+    raise saved(
+        request, found.file, COLUMNS, "The choice of the text is saved.", to=f"{found.file.url}/{COLUMNS}"
+    )
+
+
+def _split(values: object) -> list[str]:
+    return list(dict.fromkeys(value.strip() for value in str(values).split(",") if value.strip()))
+
+
+def _mistakes(column: str, kept: Mapping[Path, list[str]], added: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with the form: a field, and a sentence about it."""
+    if added and not column:
+        yield "column", "Choose the column that says which text a customer gets."
+    if column and not kept and not added:
+        yield _NEW, "Write at least one value, or choose that everyone gets the same text."
+
+
+def _changes(
+    file: CampaignFile, default: Path, column: str, cases: Mapping[Path, list[str]]
+) -> dict[tuple[str, ...], Any]:
+    if not column:
+        return {("template",): relative(default, file), ("template_by",): None}
+    by = {
+        "column": column,
+        "default": relative(default, file),
+        "cases": {relative(path, file): values for path, values in cases.items()},
+    }
+    return {("template",): None, ("template_by",): by}
+
+
+def _copy(default: Path, value: str) -> Path:
+    """Copies a text to a new file that is named after a value, and returns it. Raises `BatchsendError`."""
+    name, _, endings = default.name.partition(".")
+    word = re.sub(r"\W+", "-", value.casefold()).strip("-_") or "other"
+    try:
+        content = default.read_bytes()
+        for number in count(1):
+            path = default.with_name(f"{name}.{word}{number if number > 1 else ''}.{endings}")
+            with suppress(FileExistsError), path.open("xb") as file:
+                file.write(content)
+                return path
+    except OSError as error:
+        raise BatchsendError(
+            f"A copy of {default.name} cannot be saved next to it ({error.strerror or error}). Nothing was changed."
+        ) from error
+    raise AssertionError("some number is free")
+
+
+PAGES = (Page("GET", "/languages", show), Page("POST", "/languages", save))
