@@ -128,6 +128,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     nothing, _ = clicker.check(SPRING)
     again, _ = clicker.check(SPRING, resend="unconfirmed")
     failed, _ = clicker.check("/campaign/here/failing")
+    clicker.submit("/link")
     approved, _ = clicker.check("/campaign/here/approved")
     sender = "/campaign/here/weekly/sender"
     named = {"department_uuid": "a-department-1", "department_label": "Parts", "user": "new"}
@@ -179,6 +180,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "archive": "/archive",
         "archived": "/archive/here/old",
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
+        "link": "/link",
         "missing": "/nothing",
     }
 

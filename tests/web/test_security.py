@@ -664,8 +664,11 @@ def test_behind_tls_the_cookie_is_sent_only_over_tls(new_world: World) -> None:
 
 
 def sign_in(clicker: Clicker, name: str, password: str) -> Answer:
+    """Returns the answer, or the page that says why it failed."""
     body = f"name={name}&password={password.replace(' ', '+')}".encode()
-    return clicker.raw("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+    answer = clicker.raw("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status == 303
+    return clicker.raw("GET", "/login") if answer.headers["Location"] == "/login" else answer
 
 
 def test_signing_out_ends_the_session(served: Served) -> None:
