@@ -162,10 +162,11 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
     committed, workers may continue them; where one has, the function raises `BusyError`.
     """
     of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
+    expired = and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url)))
 
     def live() -> dict[str, float]:
         with ledger.write() as connection:
-            end_leases(connection, and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url))))
+            end_leases(connection, expired)
             return senders(connection, name, base_url)
 
     # A process that takes a lease finds these rows locked, and others lock them before rows of `messages`, too.
@@ -173,6 +174,8 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
 
     def take_back(connection: Connection) -> None:
         connection.execute(lock)
+        # A process that was suspended meanwhile could renew its lease later, and send the rows that it has claimed.
+        end_leases(connection, expired)
         if senders(connection, name, base_url):
             raise BusyError.sending(name)
         if _sent_so_far(connection, of_campaign) != sent:
