@@ -145,6 +145,11 @@ def open_run_ids(ledger: Ledger, *which: ColumnElement[bool]) -> list[int]:
         return list(connection.scalars(query))
 
 
+def open_runs_of(ledger: Ledger, name: str, base_url: str) -> list[int]:
+    """The campaign's runs that have rows left for workers, also if no worker is there now."""
+    return open_run_ids(ledger, handovers.c.run_id.in_(_runs_of(name, base_url)), _ROWS_LEFT)
+
+
 def _workers_continue() -> ColumnElement[bool]:
     """A condition on `handovers`, `runs` and `paces`: workers may continue this run."""
     return and_(
