@@ -31,7 +31,7 @@ demo-cluster: $(TOOLS) ## send the sample campaign with three workers and Postgr
 	@$(BIN)/python tests/scripts/demo_cluster.py
 
 test: lint ## run lint and all tests that need only Python packages
-	$(BIN)/pytest -n $(WORKERS) -m "not system"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not system"
 
 test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a browser, LibreOffice, nginx or Airflow; installs them
 	@missing=; for package in $(SYSTEM_PACKAGES); do \

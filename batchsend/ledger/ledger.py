@@ -244,10 +244,7 @@ class Ledger:
             restore_opened(connection, of_run)
             given_up = _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
             if given_up:
-                # A scheduler does not resume a run that was stopped.
-                at = to_text(now())
-                _change_run(connection, run_id, stop_requested_at=at, stop_requested_by=by)
-                _change_run(connection, run_id, given_up_at=at, given_up_by=by)
+                _change_run(connection, run_id, given_up_at=to_text(now()), given_up_by=by)
         return given_up
 
     def note_wait(self, run_id: int, until: str, because: str) -> None:

@@ -233,7 +233,11 @@ def outcomes(world: World) -> dict[str, str]:
 
 # A busy computer may need seconds for an immediate answer, so only tests of the time-out have a short one.
 @pytest.mark.parametrize(
-    ("names", "seconds"), [(ANSWERS.keys() - SLOW, 60), (SLOW, 5)], ids=["immediate", "slow"]
+    ("names", "seconds"),
+    [
+        pytest.param(ANSWERS.keys() - SLOW, 60, id="immediate"),
+        pytest.param(SLOW, 5, id="slow", marks=pytest.mark.system),
+    ],
 )
 def test_every_answer_has_its_outcome(
     world: World, bench: Misbehaving, names: Collection[str], seconds: int

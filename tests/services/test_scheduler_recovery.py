@@ -110,7 +110,7 @@ def test_other_exits_are_final(place: Place, exit_code: int, *, attention: bool)
     place.exit_code = exit_code
     place.write(TEN)
     service = place.scheduler()
-    place.run(service, until="2026-11-23T11:00-06:00", step=MINUTE)
+    place.run(service, until="2026-11-23T11:00-06:00")
     assert len(place.started) == 1
     assert service.needs_attention == attention
     assert place.logged("retry") == place.logged("missed") == []

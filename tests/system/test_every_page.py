@@ -128,12 +128,14 @@ def addresses(clicker: Clicker) -> dict[str, str]:
     nothing, _ = clicker.check(SPRING)
     again, _ = clicker.check(SPRING, resend="unconfirmed")
     failed, _ = clicker.check("/campaign/here/failing")
+    clicker.submit("/link")
     approved, _ = clicker.check("/campaign/here/approved")
     sender = "/campaign/here/weekly/sender"
-    named = {"department_uuid": "a-department-1", "department_label": "Parts", "user": "new"}
+    named = {"department_uuid": "a-department-1", "department_label": "Parts"}
     clicker.submit(sender, {**clicker.shown(sender), "department": "new", **named})
     dealt_with = f"{SPRING}/run/1/dismiss?status=invalid&code=INVALID_PHONE"
     clicker.post(dealt_with, {"count": clicker.get(dealt_with).hidden("count"), "reason": "corrected"})
+    clicker.submit("/opt-outs/add", {"customer": "sandbox-opted-out-1", "reason": "asked"})
     # As if it was changed under an open form.
     clicker.submit("/campaign/here/weekly/file", {"loaded": "another version", "text": "Mine"})
     return {
@@ -179,6 +181,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "archive": "/archive",
         "archived": "/archive/here/old",
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
+        "link": "/link",
         "missing": "/nothing",
     }
 

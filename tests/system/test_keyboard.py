@@ -31,7 +31,11 @@ UNSEEN = """() => {
 
 
 def skip_to_content(page: Page) -> None:
-    """Follows the first link of a page, past the menu."""
+    """Follows the first link of a page, past the menu. A page that says what was saved begins there."""
+    page.wait_for_load_state("load")
+    if notice := page.locator("[data-notice]").all():
+        expect(notice[0]).to_be_focused()
+        return
     page.keyboard.press("Tab")
     expect(page.locator("a.skip")).to_be_focused()
     assert page.evaluate(UNSEEN) == ""

@@ -29,6 +29,7 @@ from batchsend.web.auth.sessions import (
 )
 from batchsend.web.auth.users import Users
 from batchsend.web.uploads import safe_name
+from batchsend.web.views.login import FailedSignIn
 
 
 class Clock:
@@ -349,3 +350,18 @@ def test_an_upload_gets_a_safe_name(given: str, saved_as: str) -> None:
 def test_an_upload_that_is_not_a_list_is_refused(given: str) -> None:
     with pytest.raises(BatchsendError, match="not a list that can be read"):
         safe_name(given)
+
+
+@pytest.mark.parametrize("name", ["dana", "O'Hara; Path=/", "Zoë 🙂", "x" * 500, ""])
+def test_why_a_sign_in_failed_survives_in_a_cookie(name: str) -> None:
+    for wait in (0, 60):
+        stored = FailedSignIn(name, wait).stored()
+        assert re.fullmatch(r"[\w.%~-]+", stored, re.ASCII)
+        assert FailedSignIn.read(stored) == (name[:64], wait)
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "dana", "x.dana", "-1.dana", "9999.dana", "\N{ARABIC-INDIC DIGIT ONE}.x"]
+)
+def test_a_cookie_that_no_server_wrote_says_nothing(cookie: str) -> None:
+    assert FailedSignIn.read(cookie) is None

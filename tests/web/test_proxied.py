@@ -52,8 +52,11 @@ def standing_still(folder: Path, *names: str, proxy: Proxy | None = None) -> Ite
 def sign_in(
     clicker: Clicker, password: str, name: str = "dana", headers: Mapping[str, str] | None = None
 ) -> int:
+    """Returns 303, or the status of the page that says why it failed."""
     body = urlencode({"name": name, "password": password}).encode()
-    return clicker.raw("POST", "/login", body, {**FORM, **(headers or {})}).status
+    answer = clicker.raw("POST", "/login", body, {**FORM, **(headers or {})})
+    assert answer.status == 303
+    return clicker.raw("GET", "/login").status if answer.headers["Location"] == "/login" else 303
 
 
 def guess_until_delayed(

@@ -38,7 +38,8 @@ async def show(request: web.Request) -> web.Response:
         campaign,
         LIST,
         "list_step.html.j2",
-        reloads=not reading.is_over,
+        # A list that was read is still to be made the campaign's list.
+        reloads=upload is not None or not reading.is_over,
         view=view,
         reading=reading,
         upload=upload,

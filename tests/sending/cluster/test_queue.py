@@ -30,6 +30,7 @@ def shared(world: World, postgres_url: str) -> Shared:
     return Shared(world, postgres_url)
 
 
+@pytest.mark.system
 def test_workers_help_and_every_row_is_in_the_results_once(shared: Shared, sandbox: Sandbox) -> None:
     world = shared.world
     world.write(customers(450), campaign="[sending]\nrate = 200\nconcurrency = 10\n")
