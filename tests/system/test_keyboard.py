@@ -76,6 +76,7 @@ def expect_page(page: Page, heading: str) -> None:
 
 def choose_list(page: Page, file: Path) -> None:
     expect_page(page, "Who gets the text?")
+    expect(page.locator("#step-bar[hx-get]")).to_have_count(0)
     skip_to_content(page)
     tab_to(page, page.get_by_label("A new list"))
     with page.expect_file_chooser() as chooser:
