@@ -46,6 +46,16 @@ def stop_handed_over(ledger: Ledger, run_id: int, by: str) -> bool:
     return True
 
 
+def left_to_workers(ledger: Ledger, name: str, base_url: str) -> list[int]:
+    """The campaign's runs that workers send or could send later."""
+    if ledger.file is not None:
+        return []
+
+    from batchsend.sending.cluster.open_runs import open_runs_of
+
+    return open_runs_of(ledger, name, base_url)
+
+
 def check_detachable(ledger: Ledger) -> None:
     """Raises `LedgerError` if a run cannot be handed over to workers."""
     if ledger.file is not None:

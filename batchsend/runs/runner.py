@@ -39,6 +39,7 @@ from batchsend.runs.start import (
     check_target,
     plan_request,
     planned,
+    refuse_renamed,
     refuse_sample_ids,
     require_confirmation,
     start_record,
@@ -125,6 +126,7 @@ def send(
         if start.options.detach:
             check_detachable(ledger)
         with sending_lock(ledger, start.campaign.name, start.campaign.formerly, request.base_url) as held:
+            refuse_renamed(start.campaign)
             with make_plan(request, ledger) as plan:
                 check_guards(start, plan)
                 approval = approved_by_another(ledger, plan, ask_for_it=start.options.ask_for_approval)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError, CampaignError, GuardError
 from batchsend.ledger.ledger import StartRecord
@@ -159,6 +160,24 @@ def with_newest_list(campaign: Campaign) -> Campaign:
     if not is_pattern(campaign.list):
         return campaign
     return campaign.model_copy(update={"list": newest_match(campaign.list, campaign.allows_list)})
+
+
+def refuse_renamed(campaign: Campaign) -> None:
+    """Raises `GuardError` if the campaign was renamed or moved after this start had read its file.
+
+    Under its lock, that cannot happen any more. Under an old name, people would be texted whom the new one texts too.
+    """
+    try:
+        present = load_campaign(campaign.path)
+    except BatchsendError:
+        is_same = campaign.path.exists()
+    else:
+        is_same = (present.name, present.formerly) == (campaign.name, campaign.formerly)
+    if not is_same:
+        raise GuardError(
+            f"{campaign.path}: the campaign was renamed or moved after this start read it. Nothing was sent. Look "
+            f"at the campaign, then start it again."
+        )
 
 
 def start_refusals(start: Start, plan: Plan) -> list[str]:

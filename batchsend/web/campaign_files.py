@@ -26,6 +26,7 @@ from batchsend.ledger.planned_starts import Scheduled
 from batchsend.ledger.schema import campaigns
 from batchsend.reports.output_files import inputs_of
 from batchsend.runs.api import prepare
+from batchsend.runs.handover import left_to_workers
 from batchsend.sending.locks import campaign_lock, scheduling_lock
 from batchsend.utils.timestamps import now
 from batchsend.web.folder import ARCHIVE, ArchivedFile, CampaignFile, WebFolder, relative
@@ -160,6 +161,13 @@ def _at_rest(folder: WebFolder, campaign: Campaign) -> Iterator[Ledger | None]:
                 "This campaign is being sent now, so nothing was changed. Let it finish, or pause it on the page of "
                 "its run, then try again."
             ) from error
+        # A worker that begins later would send them all the same, and would not find the campaign's file.
+        left = [run for name in names for run in left_to_workers(ledger, name, start.settings.base_url)]
+        if left:
+            raise BatchsendError(
+                f"Texts of run {left[0]} of this campaign wait for workers, so nothing was changed. Let the run "
+                f"finish, or pause it on its page, then try again."
+            )
         yield ledger
 
 

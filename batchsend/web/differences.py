@@ -27,6 +27,7 @@ LABELS: Mapping[str, str] = {
     "recipients.consent": "Who agreed to texts",
     "recipients.key": "When it is the same text",
     "recipients.suppress": "Files with people to skip",
+    "template_by": "Which customers get which text",
     "template": "Text",
     "template_by.column": "Column with the language",
     "department_uuid": "Department",

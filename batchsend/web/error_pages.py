@@ -56,7 +56,7 @@ def _refused_page(request: web.Request, status: int, message: str) -> web.Respon
     if not is_form or "session" not in request:
         return _error_page(request, status, message)
     session(request).warn(message)
-    raise web.HTTPSeeOther(request.path)
+    raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 
 async def _page_above(request: web.Request) -> str:

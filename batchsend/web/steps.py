@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from batchsend.errors import BatchsendError, ColumnsError, CombinedError, FileError, ListError, SettingsError
+from batchsend.errors import (
+    BatchsendError,
+    ColumnsError,
+    CombinedError,
+    FileError,
+    ForbiddenFileError,
+    ListError,
+    SettingsError,
+)
 from batchsend.errors import TemplateError as TextError
 from batchsend.statuses import Code
 from batchsend.utils.wording import row_count, text_count
@@ -170,6 +178,9 @@ def _problems(error: BatchsendError, suppress: frozenset[Path]) -> Iterator[Prob
     if isinstance(error, CombinedError):
         for one in error.errors:
             yield from _problems(one, suppress)
+        return
+    if isinstance(error, ForbiddenFileError):
+        yield Problem(CHECK, error.on_page)
         return
     if isinstance(error, ColumnsError) and error.columns:
         yield from _column_problems(error)

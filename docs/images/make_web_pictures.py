@@ -44,6 +44,9 @@ department_label = "Service, Lakeside Honda"
 [columns]
 customer_uuid = "Customer ID"
 
+[recipients]
+consent = {{ column = "OK to Text", yes = ["Y"] }}
+
 [sending]
 rate = {rate}
 """
@@ -57,11 +60,11 @@ def write_campaigns(folder: Path) -> None:
     """Writes three campaigns: one to send beforehand, one to send in the pictures, one without a list."""
     (folder / "service.txt.j2").write_text(TEXT, encoding="utf-8")
     rows = [
-        [f"lk{number:05}", NAMES[number % 10].upper(), MODELS[number % 6], f"(312) 500-{number:04}"]
+        [f"lk{number:05}", NAMES[number % 10].upper(), MODELS[number % 6], f"(312) 500-{number:04}", "Y"]
         for number in range(CUSTOMERS)
     ]
     rows[BROKEN][3] = "555-0142"
-    failing = [[name, first, "Fit", ""] for name, first in FAILING.items()]
+    failing = [[name, first, "Fit", "", "Y"] for name, first in FAILING.items()]
     write_list(folder / "may_service.csv", [*rows[:150], *failing])
     write_list(folder / "june_service.csv", rows)
     for stem, name, found, rate in (
@@ -75,7 +78,7 @@ def write_campaigns(folder: Path) -> None:
 
 def write_list(path: Path, rows: list[list[str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["Customer ID", "First Name", "Model", "Phone"], *rows])
+        csv.writer(file).writerows([["Customer ID", "First Name", "Model", "Phone", "OK to Text"], *rows])
 
 
 @contextmanager
@@ -158,6 +161,7 @@ def click_through(browser: Browser, link: str) -> None:
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("link", name="Campaigns").first.click()
     page.get_by_role("link", name="Run 1").click()
+    expect(page.get_by_text("Your own list with the results cannot be downloaded")).to_be_visible()
     for size in (DESKTOP, PHONE):
         draw(page, "run", size=size)
     page.goto(f"{link.partition('/enter')[0]}/history?q=312+500+0021")

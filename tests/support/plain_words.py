@@ -40,7 +40,7 @@ def terms_on(page: str) -> list[str]:
 
 def terms_on_page(path: str, page: str) -> list[str]:
     """Returns the terms on a page of the console, except where people edit or repair the campaign file itself."""
-    on_file = any(one.endswith(("/file", "/file/try")) for one in (path, path.partition("?")[0]))
+    on_file = any(one.endswith(("/file", "/file/try", "/conflict")) for one in (path, path.partition("?")[0]))
     on_file = on_file or "Fix the campaign file first" in page
     return [] if on_file else terms_on(page)
 

@@ -31,7 +31,11 @@ UNSEEN = """() => {
 
 
 def skip_to_content(page: Page) -> None:
-    """Follows the first link of a page, past the menu."""
+    """Follows the first link of a page, past the menu. A page that says what was saved begins there."""
+    page.wait_for_load_state("load")
+    if notice := page.locator("[data-notice]").all():
+        expect(notice[0]).to_be_focused()
+        return
     page.keyboard.press("Tab")
     expect(page.locator("a.skip")).to_be_focused()
     assert page.evaluate(UNSEEN) == ""
@@ -72,6 +76,7 @@ def expect_page(page: Page, heading: str) -> None:
 
 def choose_list(page: Page, file: Path) -> None:
     expect_page(page, "Who gets the text?")
+    expect(page.locator("#step-bar[hx-get]")).to_have_count(0)
     skip_to_content(page)
     tab_to(page, page.get_by_label("A new list"))
     with page.expect_file_chooser() as chooser:

@@ -68,7 +68,9 @@ def test_a_text_is_written_without_knowing_templates(browser: Browser, tmp_path:
         page.get_by_role("button", name="Save and continue").click()
         assert page.evaluate("document.activeElement.id") == "error-summary"
         expect(text).to_have_value("Your car waits, ((Nickname))!((Nick")
+        expect(text).to_have_attribute("aria-invalid", "true")
         text.fill("Your car waits, ((Nickname))!")
+        expect(text).not_to_have_attribute("aria-invalid", "true")
 
         page.get_by_role("button", name="Show the source").click()
         expect(text).to_have_value('Your car waits, {{ nickname | default("friend") }}!')

@@ -260,7 +260,7 @@ def look_at_the_results(page: Page, workbook: Path) -> None:
     page.get_by_label("Find").fill("customer-17")
     expect(page.locator("#rows tbody tr")).to_have_count(1)
     page.get_by_role("link", name="History").click()
-    page.get_by_label("Phone or customer id").fill("312 500 0017")
+    page.get_by_label("Phone, name, or customer id").fill("312 500 0017")
     page.get_by_role("button", name="Look up").click()
     expect(page.locator("main")).to_contain_text("Hi Name17, your Civic waits")
 

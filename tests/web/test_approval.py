@@ -197,7 +197,7 @@ def test_a_console_with_a_link_says_that_approval_needs_named_users(world: World
         for action in ("approve", "refuse"):
             answered = dana.post(f"{number}/{action}", {"check": check.rpartition("/")[2], "reason": "no"})
             assert answered.url == number
-            assert "Sign in with a name" in answered.plain
+            assert "Sign in with your own name. The person who looks after" in answered.plain
     assert not sandbox.requests()
 
 

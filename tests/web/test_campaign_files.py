@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from clusters import a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import BASE_URL, planned, send_all, sqlite_url, store_plan
@@ -18,12 +19,14 @@ from web_client import Clicker, serving
 from world import CAMPAIGN, World, customers
 
 from batchsend.campaigns.file import load_campaign
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, GuardError
 from batchsend.ledger.ledger import CUSTOMER_COLUMN, Identity, Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.planned_starts import Scheduled, claim, end, watch
 from batchsend.planning.identity import find_campaign
-from batchsend.runs.api import preview
+from batchsend.runs.api import prepare, preview
+from batchsend.runs.handover import stop_handed_over
+from batchsend.runs.runner import send
 from batchsend.sending.locks import campaign_lock, scheduling_lock
 from batchsend.services.schedule_files import CampaignFiles
 from batchsend.web.campaign_files import archive, bring_back, duplicate, rename, renamed
@@ -231,6 +234,36 @@ def test_a_campaign_that_is_being_sent_is_left_alone(
     rename(folder, file, "New")
     assert file.load().formerly == "Winter"
     archive(folder, file)
+
+
+@pytest.mark.parametrize("change", [lambda *them: rename(*them, "New"), archive])
+def test_a_start_that_read_the_file_before_sends_nothing_after_it(
+    world: World, folder: WebFolder, file: CampaignFile, ledger: Ledger, change: Callable[..., None]
+) -> None:
+    file.path.write_text(CAMPAIGN, encoding="utf-8")
+    with (world.folder / ".env").open("a", encoding="utf-8") as settings_file:
+        settings_file.write("MYKAARMA_USERNAME=ann\nMYKAARMA_PASSWORD=secret\n")
+    start = prepare(file.load())
+    change(folder, file)
+    with pytest.raises(GuardError, match="renamed or moved after this start read it"):
+        send(start, confirm=lambda _plan: True, listener=lambda _event: None)
+    assert ledger.campaign_names(BASE_URL) == []
+
+
+def test_a_campaign_whose_texts_wait_for_workers_is_left_alone(
+    postgres_url: str, folder: WebFolder, file: CampaignFile
+) -> None:
+    shared = WebFolder(folder.root, ledger=postgres_url)
+    with closing(open_ledger(postgres_url)) as ledger:
+        run = a_run(ledger)
+        for action in (lambda: rename(shared, file, "New"), lambda: archive(shared, file)):
+            with pytest.raises(
+                BatchsendError, match=f"Texts of run {run.run_id} of this campaign wait for workers"
+            ):
+                action()
+        assert stop_handed_over(ledger, run.run_id, "ann")
+        rename(shared, file, "New")
+    assert file.load().formerly == "Spring"
 
 
 def test_a_campaign_that_was_never_sent_makes_no_ledger(folder: WebFolder, file: CampaignFile) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from web_client import Clicker, serving
 from world import CAMPAIGN, World, customers
 
-from batchsend.ledger.opening import open_for_reading
+from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.optouts import OptOut, opt_outs_ever
+from batchsend.lists.newest import newest_match
 from batchsend.settings import os_user
 
 PAGE = "/opt-outs"
@@ -125,6 +128,21 @@ def test_of_a_file_the_good_rows_are_added_and_the_others_are_listed(office: tup
     file.rename(world.folder / "exported.xlsx")
     imported = world.run("optouts", "import", "exported.xlsx", "--ledger", "new/ledger.db")
     assert imported.out == "3 added, 0 already on the list.\n"
+
+
+def test_a_file_being_imported_is_no_campaigns_newest_list(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    url = f"sqlite:///{world.folder / '.batchsend' / 'ledger.db'}"
+    with closing(open_ledger(url)) as ledger, ThreadPoolExecutor(1) as pool:
+        # The import waits for this transaction.
+        with ledger.write():
+            done = pool.submit(clicker.upload, f"{PAGE}/import", "stop.csv", b"Phone\n(312) 500-0001\n")
+            while not list(world.folder.rglob("stop.csv")):
+                assert not done.done()
+            assert newest_match(world.folder / "*.csv", lambda _path: True).name == "customers.csv"
+            assert not list((world.folder / "campaigns").glob("*.csv"))
+        assert "1 added" in done.result().plain
+    assert not list(world.folder.rglob("stop.csv")) + list(world.folder.rglob("opt-outs-*"))
 
 
 def test_a_person_added_here_gets_no_text(office: tuple[World, Clicker]) -> None:

@@ -41,7 +41,9 @@ def send_mixed(ledger: Ledger, world: World) -> None:
     """Stores run 1 with each of `OUTCOMES`."""
     tried = {row: one for row, one in OUTCOMES.items() if one[0] not in ("invalid", "skipped")}
     rows = [
-        planned(row) if row in tried else planned(row, status=status, codes=codes, body=None)
+        planned(row)
+        if row in tried
+        else planned(row, status=status, codes=codes, body=None, descriptions="`Phone` is short")
         for row, (status, codes) in OUTCOMES.items()
     ]
     who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))

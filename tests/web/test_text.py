@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from web_client import Answer, Clicker, serving
+from workbooks import new_workbook
 from world import World, customers
 
 from batchsend.web.jobs.text_preview import LONGEST, STRANGEST, RowText, Wanted, strangeness, try_text
@@ -288,6 +289,21 @@ def test_the_cost_is_that_of_the_preview(world: World, file: Path, keys: str, co
     assert whole is not None
     assert whole.cost == cost
     assert f"6 texts, 6 segments ({cost})" in world.run("preview", "priced.toml").out
+
+
+def test_hidden_rows_that_are_left_out_are_not_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "hidden"
+    folder.mkdir()
+    world = World(folder).write(customers(1), campaign='[list_options]\nhidden_rows = "skip"')
+    workbook, sheet = new_workbook(
+        [["Customer UUID", "Phone"], *[[f"c-{n}", f"(312) 500-{n:04}"] for n in range(5)]]
+    )
+    sheet.row_dimensions[3].hidden = True
+    workbook.save(folder / "list.xlsx")
+    content = re.sub(b"(?m)^list = .*$", b'list = "list.xlsx"', (folder / "campaign.toml").read_bytes())
+    whole = tried(world, "Hi", content=content).whole
+    assert whole is not None
+    assert (whole.rows, whole.texts, whole.is_exact) == (4, 4, True)
 
 
 def test_each_text_of_a_campaign_is_tried_on_its_own_rows(world: World) -> None:

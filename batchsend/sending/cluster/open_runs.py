@@ -145,6 +145,11 @@ def open_run_ids(ledger: Ledger, *which: ColumnElement[bool]) -> list[int]:
         return list(connection.scalars(query))
 
 
+def open_runs_of(ledger: Ledger, name: str, base_url: str) -> list[int]:
+    """The campaign's runs that have rows left for workers, also if no worker is there now."""
+    return open_run_ids(ledger, handovers.c.run_id.in_(_runs_of(name, base_url)), _ROWS_LEFT)
+
+
 def _workers_continue() -> ColumnElement[bool]:
     """A condition on `handovers`, `runs` and `paces`: workers may continue this run."""
     return and_(
@@ -162,10 +167,11 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
     committed, workers may continue them; where one has, the function raises `BusyError`.
     """
     of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
+    expired = and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url)))
 
     def live() -> dict[str, float]:
         with ledger.write() as connection:
-            end_leases(connection, and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url))))
+            end_leases(connection, expired)
             return senders(connection, name, base_url)
 
     # A process that takes a lease finds these rows locked, and others lock them before rows of `messages`, too.
@@ -173,6 +179,8 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
 
     def take_back(connection: Connection) -> None:
         connection.execute(lock)
+        # A process that was suspended meanwhile could renew its lease later, and send the rows that it has claimed.
+        end_leases(connection, expired)
         if senders(connection, name, base_url):
             raise BusyError.sending(name)
         if _sent_so_far(connection, of_campaign) != sent:

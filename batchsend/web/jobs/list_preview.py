@@ -72,13 +72,15 @@ class ReadList:
     """A list that was read a moment ago.
 
     `rows`: its first rows by their numbers; `starts`: the number of the first row of each block; `sample`: all of its
-    rows, or some from all of its parts.
+    rows, or some from all of its parts, without those that are left out because they are hidden; `scale`: rows of the
+    list for each of the sample.
     """
 
     customers: CustomerList
     rows: Mapping[int, Sequence[str]]
     starts: Sequence[int]
     sample: pd.DataFrame
+    scale: float
 
 
 _lists: OrderedDict[tuple[object, ...], ReadList] = OrderedDict()
@@ -208,8 +210,14 @@ def _kept(customers: CustomerList) -> ReadList:
     blocks = max(1, len(starts) * ROWS_KEPT // max(1, customers.rows))
     first = customers.chunk_of(list(customers.blocks(slice(blocks)))).frame
     step = -(-len(starts) // blocks)
-    sample = customers.chunk_of(list(customers.blocks(slice(None, None, step)))).frame
-    return ReadList(customers, {row: cells for row, *cells in first.itertuples()}, starts, sample)
+    some = customers.chunk_of(list(customers.blocks(slice(None, None, step))))
+    return ReadList(
+        customers,
+        rows={row: cells for row, *cells in first.itertuples()},
+        starts=starts,
+        sample=some.frame.drop(index=list(some.hidden)),
+        scale=customers.rows / max(1, len(some.frame)),
+    )
 
 
 def roles_of(campaign: Campaign, headers: Sequence[str]) -> tuple[Roles | None, tuple[str, ...]]:

@@ -253,7 +253,7 @@ def _whole_list(trial: _Trial) -> WholeList | None:
     if made.empty:
         return None
     codes = Counter(made["code"].dropna())
-    rows = round(len(own) * trial.read.customers.rows / len(sample))
+    rows = round(len(own) * trial.read.scale)
     scale = rows / len(made)
     segments = round(scale * int(made.loc[made["code"].isna(), "segments"].sum()))
     return WholeList(

@@ -184,6 +184,14 @@
     if (button) htmx.trigger(button.form, "htmx:abort");
   });
 
+  // Marks the text as wrong as long as the page says so beside it.
+  document.addEventListener("htmx:afterSettle", () => {
+    const text = document.querySelector("#text-form #text");
+    if (!text) return;
+    if (document.querySelector("#text-error p")) text.setAttribute("aria-invalid", "true");
+    else text.removeAttribute("aria-invalid");
+  });
+
   // Inserts a column at the cursor. Without scripts, the button adds it at the end.
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-insert]");

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiohttp import web
@@ -151,11 +152,11 @@ async def import_file(request: web.Request) -> web.Response:
     urls, person = await asyncio.to_thread(_ledgers, request), _person(request)
     try:
         part = await file_of(request, "a file")
-        saved = await save_upload(request, part, request.app[FOLDER].new_folder)
-        try:
+        # A campaign that reads the newest of several files must not take it for its list.
+        folder = request.app[FOLDER].new_folder
+        with TemporaryDirectory(prefix="opt-outs-", dir=folder, ignore_cleanup_errors=True) as alone:
+            saved = await save_upload(request, part, Path(alone))
             done = await request.app[READERS].run(session(request).user, read_into, urls, saved.path, person)
-        finally:
-            await asyncio.to_thread(saved.remove)
     except BatchsendError as error:
         problems = error.page_problems if isinstance(error, FileError) else (error.on_page,)
         raise refuse(request, {}, {"file": "\n".join([*problems, "Nothing was added."])}) from error

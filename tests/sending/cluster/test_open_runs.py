@@ -390,6 +390,23 @@ def test_a_worker_may_begin_to_send_before_the_run_is_planned_again(ledger: Ledg
         keeper.give_up(lease)
 
 
+def test_a_worker_that_is_suspended_before_its_first_text_sends_nothing_after_the_run_is_planned_again(
+    ledger: Ledger,
+) -> None:
+    run = a_run(ledger)
+    with sending_lock(ledger, "Spring", None, BASE_URL) as take_back:
+        lease = take(ledger, run)
+        outbox(ledger, run, lease).exchange([], 1)
+        expire(ledger, lease)
+        with pytest.raises(BusyError, match="was sent by workers"), ledger.write() as connection:
+            take_back(connection)
+    with sending_lock(ledger, "Spring", None, BASE_URL) as take_back, ledger.write() as connection:
+        take_back(connection)
+    with pytest.raises(LeaseLostError), ledger.write() as connection:
+        lease.renew_in(connection)
+    assert state_of(ledger, run).outcomes == {"unconfirmed": 1}
+
+
 def test_the_last_worker_ends_a_run_that_no_send_waits_for(ledger: Ledger) -> None:
     run = a_run(ledger)
     sender = take(ledger, run, worker=False)
