@@ -75,7 +75,7 @@ def test_ann_asks_dana_approves_and_ann_sends(any_office: Office, sandbox: Sandb
     assert refused.code == 2, refused.err
     assert "guards.approval is true. ann asked for the approval of 3 texts at" in refused.err
     assert "Nothing was sent. Another person approves them in the web console" in refused.err
-    assert "or with `batchsend approve campaign.toml`. Then run this again." in refused.err
+    assert "on the command line with `batchsend approve campaign.toml`. Then run this again." in refused.err
     assert not sandbox.requests()
     # Asking again asks nothing new.
     assert office.send().code == 2
