@@ -40,12 +40,14 @@ _IGNORED_BY_PYTHON = {"SIGPIPE", "SIGXFZ", "SIGXFSZ"}
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 1024**3
 
 
-def pytest_configure() -> None:
-    """Keeps the tests' files in memory where there is enough: each commit of a ledger would wait for the disk.
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps files of `make test` in memory where there is enough: each commit of a ledger would wait for the disk.
 
-    A `TMPDIR` of the environment is used instead.
+    A `TMPDIR` of the environment is used instead. Some services of `make test-system` have a `/dev` of their own.
     """
-    if "TMPDIR" in os.environ or not (sys.platform == "linux" and _MEMORY.is_dir()):
+    if config.option.markexpr != "not system" or "TMPDIR" in os.environ:
+        return
+    if sys.platform != "linux" or not _MEMORY.is_dir():
         return
     memory = os.statvfs(_MEMORY)
     if memory.f_bavail * memory.f_frsize >= _ROOM and not memory.f_flag & os.ST_NOEXEC:

@@ -496,7 +496,8 @@ def test_the_page_for_texts_changes_no_campaign_file(new_world: World) -> None:
         clicker = served.signed_in()
         fields = {"number": "0", "text": naming(file, "list", ".env"), "loaded": fingerprint(before)}
         refused = clicker.submit("/campaign/here/other/text", fields)
-        assert (refused.status, "is a campaign file, not a text" in refused.plain) == (404, True)
+        assert (refused.status, refused.headers["Location"]) == (303, "/campaign/here/other/text")
+        assert "is a campaign file, not a text" in clicker.get("/campaign/here/other/text").plain
         assert file.read_bytes() == before
 
 
