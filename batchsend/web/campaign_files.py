@@ -44,7 +44,7 @@ def duplicate(folder: WebFolder, file: CampaignFile, name: str, *, same_list: bo
     """
     campaign, content = _read(file)
     stem = file_stem(name)
-    _refuse_used(folder, stem, except_=None)
+    refuse_used(folder, stem, except_=None)
     copy = CampaignFile(file.path.with_name(f"{stem}.toml"), file.folder)
     made: list[Path] = []
     try:
@@ -70,7 +70,7 @@ def shared_files(one: Campaign, other: Campaign) -> list[Path]:
 def rename(folder: WebFolder, file: CampaignFile, new: str) -> None:
     """Gives a campaign another name and keeps its history. Raises `BatchsendError`; then nothing was changed."""
     campaign, _ = _read(file)
-    _refuse_used(folder, new, except_=file)
+    refuse_used(folder, new, except_=file)
     with _at_rest(folder, campaign) as ledger:
         # Only now can no start have changed what the ledger knows.
         campaign, content = _read(file)
@@ -115,7 +115,7 @@ def bring_back(folder: WebFolder, file: ArchivedFile) -> CampaignFile:
     """Moves a campaign back. Its schedule begins anew: what it missed is not made up for. Raises `BatchsendError`."""
     campaign = file.load()
     folder.check(campaign)
-    _refuse_used(folder, campaign.name, except_=file)
+    refuse_used(folder, campaign.name, except_=file)
     with _at_rest(folder, campaign) as ledger:
         if ledger is not None:
             _begin_schedule_anew(ledger, Scheduled(campaign.name, prepare(campaign).settings.base_url))
@@ -180,7 +180,7 @@ def _names(ledger: Ledger) -> dict[str, set[str]]:
     return found
 
 
-def _refuse_used(folder: WebFolder, name: str, except_: CampaignFile | None) -> None:
+def refuse_used(folder: WebFolder, name: str, except_: CampaignFile | None) -> None:
     """Refuses a name that another campaign of the folder has or had. Campaigns with one name share their history."""
     for file in (*folder.campaigns(), *folder.archived()):
         if except_ is not None and file.path == except_.path:

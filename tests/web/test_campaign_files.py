@@ -390,3 +390,12 @@ def test_a_name_that_cannot_be_used_is_kept_on_the_first_page(office: tuple[Worl
     assert refused.url == "/"
     assert "is not a valid file name" in refused.plain
     assert 'value="a/b"' in refused.text
+
+
+def test_a_new_campaign_gets_no_history_of_another_one(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    assert "Another campaign has the name spring" in clicker.post("/campaigns", {"name": "spring"}).plain
+    clicker.post(f"{SPRING}/archive")
+    refused = clicker.post("/campaigns", {"name": "Spring"})
+    assert "Another campaign in the archive has the name Spring" in refused.plain
+    assert list(world.folder.glob("*.toml")) == []

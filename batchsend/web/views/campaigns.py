@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from batchsend.campaigns.campaign import times_of
-from batchsend.campaigns.sample import write_sample
+from batchsend.campaigns.sample import file_stem, write_sample
 from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval
 from batchsend.ledger.dismissals import dismissals_of
@@ -20,6 +20,7 @@ from batchsend.statuses import Status, Tally
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import session
 from batchsend.web.auth.sessions import Draft
+from batchsend.web.campaign_files import refuse_used
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.live_runs import bar_of, by_status, sendable
 from batchsend.web.queries import ActiveRuns, CampaignLedger, OpenLedgers, open_approval
@@ -103,6 +104,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 def _create(folder: WebFolder, name: str) -> CampaignFile:
+    refuse_used(folder, file_stem(name), except_=None)
     path = write_sample(name, folder.new_folder)[0]
     return next(file for file in folder.campaigns() if file.path == path)
 
