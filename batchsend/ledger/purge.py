@@ -35,13 +35,22 @@ from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.purged_phones import new_phone_hash
-from batchsend.ledger.schema import approvals, campaigns, messages, runs, starts, superseded, updates
+from batchsend.ledger.schema import (
+    approvals,
+    campaigns,
+    dismissals,
+    messages,
+    runs,
+    starts,
+    superseded,
+    updates,
+)
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 
 _AGE = re.compile(r"([0-9]{1,3}) ?(?:(y|years?)|(mo|months?)|(d|days?))", re.IGNORECASE)
 #: Tables that are rewritten after a purge.
-_EMPTIED = (messages, superseded, updates, approvals)
+_EMPTIED = (messages, superseded, updates, approvals, dismissals)
 #: How long to wait for other processes that read the ledger, before its space is freed.
 _PATIENCE_SECONDS = 60
 
@@ -155,8 +164,9 @@ def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
         .where(updates.c.received_at < when, updates.c.raw != "")
         .values(raw="", descriptions="")
     )
-    # From a digest of a row, its phone could be guessed.
-    connection.execute(update(approvals).where(approvals.c.asked_at < when).values(rows=b""))
+    # From a digest of a row, its phone could be guessed. A reason that a person wrote can name a customer.
+    connection.execute(update(approvals).where(approvals.c.asked_at < when).values(rows=b"", reason=None))
+    connection.execute(update(dismissals).where(dismissals.c.dismissed_at < when).values(reason=""))
     return purged
 
 

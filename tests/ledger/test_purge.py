@@ -28,11 +28,12 @@ from batchsend.ledger.approvals import (
     decide,
 )
 from batchsend.ledger.attempts import of_customer
+from batchsend.ledger.dismissals import dismiss, dismissals_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import Person, opt_outs
 from batchsend.ledger.purge import cutoff_of, purge, purgeable
-from batchsend.ledger.schema import messages, runs, starts, superseded, updates
+from batchsend.ledger.schema import dismissals, messages, runs, starts, superseded, updates
 from batchsend.reports.run_results import RunResults
 from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 from batchsend.statuses import Status
@@ -234,6 +235,17 @@ def test_digests_of_old_approvals_are_deleted_and_who_approved_stays(ledger: Led
     kept = approval_by_id(ledger, asked.id)
     assert kept is not None
     assert (kept.asked_by, kept.approved_by, kept.digest) == ("ann", "dana", "digest")
+
+
+def test_reasons_of_old_dismissals_are_deleted_and_who_dismissed_stays(ledger: Ledger) -> None:
+    lost = (Status.UNCONFIRMED, "TIMEOUT")
+    send_all(ledger, store_plan(ledger, [planned(2)]), came_to(2, *lost))
+    assert dismiss(ledger, 1, *lost, 1, reason="Mr. Lee has it.", by="dana")
+    with ledger.write() as connection:
+        connection.execute(update(dismissals).values(dismissed_at=OLD))
+    purge(ledger, CUTOFF, NOW)
+    (kept,) = dismissals_of(ledger, [1])
+    assert (kept.reason, kept.dismissed_by) == ("", "dana")
 
 
 def test_no_byte_is_left_in_the_file_or_its_log(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from web_client import Clicker, Served, serving
 from world import CAMPAIGN, World, customers
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.file import load_campaign, parse_campaign
 from batchsend.campaigns.problems import keys_of
 from batchsend.campaigns.tables import Columns
+from batchsend.lists.newest import newest_match
 from batchsend.web.auth.users import Users
 from batchsend.web.differences import label_of
 from batchsend.web.folder import users_file
@@ -385,15 +386,19 @@ def test_files_with_people_to_skip_are_added_and_taken_out(form: Form) -> None:
     page = f"{WHEN}/people"
     added = form.clicker.upload(page, "closed.csv", b"Customer UUID\ncustomer-0\ncustomer-1\n")
     assert "closed.csv names 2 people. They get no text from this campaign." in added.plain
-    assert form.data["recipients"]["suppress"] == ["closed.csv"]
+    assert form.data["recipients"]["suppress"] == ["people-to-skip/closed.csv"]
     form.clicker.wait("/campaign/here/campaign", "1 text ready to send")
     text = form.file.read_text(encoding="utf-8")
     form.file.write_text(
-        text.replace('suppress = ["closed.csv"]', 'suppress = [\n  "closed.csv", # sold\n]'), encoding="utf-8"
+        text.replace(
+            'suppress = ["people-to-skip/closed.csv"]',
+            'suppress = [\n  "people-to-skip/closed.csv", # sold\n]',
+        ),
+        encoding="utf-8",
     )
     form.clicker.upload(page, "more.csv", b"Phone\n312-500-0002\n")
-    assert form.data["recipients"]["suppress"] == ["closed.csv", "more.csv"]
-    assert '"closed.csv", # sold' in form.file.read_text(encoding="utf-8")
+    assert form.data["recipients"]["suppress"] == ["people-to-skip/closed.csv", "people-to-skip/more.csv"]
+    assert '"people-to-skip/closed.csv", # sold' in form.file.read_text(encoding="utf-8")
 
     before = form.file.read_bytes()
     for name, content, words in (
@@ -405,15 +410,24 @@ def test_files_with_people_to_skip_are_added_and_taken_out(form: Form) -> None:
         assert "Nothing was changed." in refused.plain
         assert words in refused.plain
         assert form.file.read_bytes() == before
-        assert not (form.file.parent / name).exists()
+        assert not (form.file.parent / "people-to-skip" / name).exists()
 
-    path = form.file.parent / "more.csv"
+    path = form.file.parent / "people-to-skip" / "more.csv"
     taken = form.clicker.post(f"{page}/remove", {"path": str(path)})
     assert "more.csv is not used any more" in taken.plain
-    assert form.data["recipients"]["suppress"] == ["closed.csv"]
-    form.clicker.post(f"{page}/remove", {"path": str(form.file.parent / "closed.csv")})
+    assert form.data["recipients"]["suppress"] == ["people-to-skip/closed.csv"]
+    form.clicker.post(f"{page}/remove", {"path": str(form.file.parent / "people-to-skip" / "closed.csv")})
     assert "suppress" not in form.data.get("recipients", {})
     assert path.exists()
+
+
+def test_people_to_skip_never_become_the_newest_list(form: Form) -> None:
+    text = form.file.read_text(encoding="utf-8")
+    other = form.file.with_name("other.toml")
+    other.write_text(text.replace('list = "customers.csv"', 'list = "*.csv"'), encoding="utf-8")
+    campaign = load_campaign(other)
+    form.clicker.upload(f"{WHEN}/people", "closed.csv", b"Customer UUID\ncustomer-0\n")
+    assert newest_match(campaign.list, campaign.allows_list).name == "customers.csv"
 
 
 def test_a_campaign_file_with_errors_keeps_its_people_to_skip(form: Form) -> None:
@@ -454,4 +468,4 @@ def test_on_an_office_server_no_form_saves_a_file_that_names_a_file_outside(
         told = clicker.upload(f"{WHEN}/people", "third.csv", b"Customer UUID\ncustomer-0\n", token=token)
         assert ("third.csv names 1 person" if saved else "it lies outside the folder") in told.plain
     assert (file.read_bytes() == before) is not saved
-    assert (world.folder / "third.csv").exists() is saved
+    assert (world.folder / "people-to-skip" / "third.csv").exists() is saved

@@ -22,6 +22,7 @@ from batchsend.web.views.opening import OpenCampaign, campaign_file_of, open_fil
 from batchsend.web.views.step_page import open_step, refuse, step_page
 
 _KEY = ("recipients", "suppress")
+_FOLDER = "people-to-skip"
 _BROKEN = "The campaign file must be fixed first."
 
 
@@ -42,7 +43,8 @@ async def upload(request: web.Request) -> web.Response:
     except BatchsendError as error:
         raise refuse(request, {}, {"file": error.on_page}) from error
     try:
-        saved = await save_upload(request, part, file.path.parent)
+        # A campaign that reads the newest of several files must not take it for its list.
+        saved = await save_upload(request, part, await asyncio.to_thread(_own_folder, file))
         try:
             people = await _add(request, file, saved.path)
         except BatchsendError:
@@ -85,6 +87,17 @@ async def _add(request: web.Request, file: CampaignFile, saved: Path) -> int:
             change, request.app[FOLDER], file, present.content, {_KEY: [*files, relative(saved, file)]}
         )
         return people
+
+
+def _own_folder(file: CampaignFile) -> Path:
+    folder = file.path.parent / _FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise BatchsendError(
+            f"{folder}: cannot be created ({error.strerror}). Fix its permissions."
+        ) from error
+    return folder
 
 
 def _named(present: OpenCampaign) -> list[tuple[str, Path]]:
