@@ -33,7 +33,7 @@ class BatchsendError(Exception):
 
 
 class Sentence(str):
-    """A problem with another wording for pages of the console, which have fields in place of keys."""
+    """A problem or remark with another wording for pages of the console, which have fields in place of keys."""
 
     on_page: str
 
@@ -45,6 +45,11 @@ class Sentence(str):
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the problem be sent to another process."""
         return type(self), (str(self), self.on_page)
+
+
+def page_words(sentence: str) -> str:
+    """The sentence as the console's pages say it."""
+    return sentence.on_page if isinstance(sentence, Sentence) else sentence
 
 
 class FileError(BatchsendError):
@@ -66,7 +71,7 @@ class FileError(BatchsendError):
     @property
     def page_problems(self) -> tuple[str, ...]:
         """The problems in the words of the console's pages."""
-        return tuple(one.on_page if isinstance(one, Sentence) else one for one in self.problems)
+        return tuple(map(page_words, self.problems))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Lets the error be sent to another process."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from batchsend.campaigns.types import SAMPLE_ID
+from batchsend.errors import Sentence
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import ALIASES, in_quotes, spellings, variable_name
 from batchsend.messages.phones import PhoneProblem, to_e164
@@ -177,17 +178,27 @@ def remarks_on_columns(
             "refuses the texts: use a column with myKaarma's ids."
         )
     if phones := unused_phone_columns(frame, used, region):
-        holds = "has phone numbers and is" if len(phones) == 1 else "have phone numbers and are"
-        remedy = (
-            f"Texts go to each customer's preferred number. To use the list's phones, choose "
-            f'"{phones[0]}" as the column for `phone`.'
-            if phone is None
-            else f'Texts go to "{headers[phone]}".'
-        )
-        yield f"{in_quotes(phones)} {holds} not used. {remedy}"
+        yield _unused_phones(phones, None if phone is None else headers[phone])
     if consents := unused_consent_columns(frame, used):
-        seem, it, does = ("seems", "it", "it does") if len(consents) == 1 else ("seem", "them", "they do")
-        yield (
-            f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does}, "
-            f"use {it} for `consent`, or in the campaign's condition."
-        )
+        yield _unused_consent(consents)
+
+
+def _unused_phones(phones: list[str], chosen: str | None) -> str:
+    holds = "has phone numbers and is" if len(phones) == 1 else "have phone numbers and are"
+    unused = f"{in_quotes(phones)} {holds} not used."
+    if chosen is not None:
+        return f'{unused} Texts go to "{chosen}".'
+    unused += " Texts go to each customer's preferred number. To use the list's phones,"
+    return Sentence(
+        f'{unused} write phone = "{phones[0]}" under [columns].',
+        f'{unused} choose "{phones[0]}" as the phone under Columns.',
+    )
+
+
+def _unused_consent(consents: list[str]) -> str:
+    seem, it, does = ("seems", "it", "it does") if len(consents) == 1 else ("seem", "them", "they do")
+    unused = f"{in_quotes(consents)} {seem} to say who may be texted, but the campaign does not use {it}. If {does},"
+    return Sentence(
+        f"{unused} use {it} in `consent` or `where` under [recipients].",
+        f"{unused} choose {it} as the column of who agreed to texts under Columns.",
+    )

@@ -121,7 +121,8 @@ def test_wrong_credentials_stop_the_run_at_the_first_answer(world: World, sandbo
     done = world.send()
     assert done.code == 3
     assert "Stopped: myKaarma does not accept the username and password (NOT_AUTHORIZED_REQUEST)." in done.out
-    assert "Check MYKAARMA_USERNAME and MYKAARMA_PASSWORD, and that this account may send texts" in done.out
+    assert "does not accept the username and password" in done.out
+    assert "Check both, and that this account may send texts" in done.out
     assert set(statuses(world).values()) == {("pending", "STOPPED")}
     assert len(sandbox.requests()) == 1
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsend.errors import page_words
 from batchsend.planning.list_checks import (
     look_like_dms_numbers,
     remarks_on_columns,
@@ -219,9 +220,18 @@ def test_what_a_person_should_look_at_is_said() -> None:
     assert phones == '"Home Phone" has phone numbers and is not used. Texts go to "Phone".'
     assert consent == (
         '"Opt In" and "Opt Out" seem to say who may be texted, but the campaign does not use them. If they do, use '
-        "them for `consent`, or in the campaign's condition."
+        "them in `consent` or `where` under [recipients]."
     )
     assert "".join(remarks_on_columns(people, 4, None, {0, 3, 4}, "US")) == (
         '"Phone" and "Home Phone" have phone numbers and are not used. Texts go to each customer\'s preferred '
-        'number. To use the list\'s phones, choose "Phone" as the column for `phone`.'
+        'number. To use the list\'s phones, write phone = "Phone" under [columns].'
     )
+
+
+def test_what_a_person_should_look_at_is_said_without_keys_on_pages() -> None:
+    people = frame(["Customer ID", "Phone", "Opt In"], ["c-1", "3125550142", "Y"])
+    words = [page_words(one) for one in remarks_on_columns(people, 0, None, {0}, "US")]
+    assert [one.partition("choose ")[2] for one in words] == [
+        '"Phone" as the phone under Columns.',
+        "it as the column of who agreed to texts under Columns.",
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from batchsend.errors import page_words
 from batchsend.ledger.runs import run_frames
 from batchsend.messages.phones import display_phone
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
@@ -259,6 +260,7 @@ def values(preview: Preview) -> dict[str, Any]:
         "made_at": for_people(summary.made_at, summary.zone),
         "verdict": verdict(preview),
         "bar": bar(preview),
+        "remarks": [page_words(one) if preview.in_console else one for one in summary.remarks],
         "lookup": {"rows": preview.rows, "reasons": preview.reasons, "complete": preview.rows_complete},
     }
 
