@@ -157,7 +157,8 @@ class World:
     def start(self, *arguments: str) -> Running:
         """Starts a command and leaves it running."""
         warm = STARTER.get()
-        if warm is None:
+        # Only a new Python process imports from there when it starts.
+        if warm is None or "PYTHONPATH" in self.environment:
             return self.start_cold(*arguments)
         out, into_out = os.pipe()
         err, into_err = os.pipe()

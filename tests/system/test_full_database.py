@@ -110,7 +110,7 @@ def test_without_any_connection_nothing_is_sent(server: FullServer, sandbox: San
         refused = world.send()
         worker = world.run("worker")
     for one in (refused, worker):
-        assert (one.code, "the database has no free connection" in one.err) == (2, True), one.err
+        assert (one.code, "the database has no free connection" in one.err) == (3, True), one.err
         assert "`max_connections`" in one.err
     assert sandbox.requests() == []
     assert world.send().code == 0

@@ -547,7 +547,7 @@ def test_a_job_of_a_shared_console_reads_only_its_folder(new_world: World, key: 
     elsewhere.write_text((new_world.folder / "customers.csv").read_text(encoding="utf-8"), encoding="utf-8")
     swapped = naming(new_world.folder / "campaign.toml", key, "../lists/elsewhere.csv")
     state, has_page = checked_by_its_job(new_world, swapped, new_world.folder)
-    assert "outside the folder" in f"{state.message} {state.facts['problems']}"
+    assert "has a problem, so nothing can be checked or sent" in f"{state.message} {state.facts['problems']}"
     assert "customer-1" not in f"{state.message} {state.facts}"
     assert not has_page
     # The user of this computer may check the same campaign, and others if a setting names the folder.

@@ -194,7 +194,8 @@ def write_list_copy(ledger_url: str, number: int) -> ListCopy:
     from batchsend.reports.into_list import find_list, write_into_list
 
     with _opened(ledger_url, number) as (ledger, run):
-        found = find_list(ledger, run)
+        with _named_without_folder(run):
+            found = find_list(ledger, run)
         return write_into_list(ledger, run, found, results_file(run, (), as_list=True, ending=found.ending))
 
 
@@ -204,11 +205,21 @@ def why_no_list_copy(ledger_url: str, number: int) -> str | None:
 
     with _opened(ledger_url, number) as (ledger, run):
         try:
-            find_list(ledger, run)
+            with _named_without_folder(run):
+                find_list(ledger, run)
         except ResultsError as error:
-            # A page names the file, not its folder on the server.
-            return error.on_page.replace(run.list_file, PurePath(run.list_file).name)
+            return error.on_page
         return None
+
+
+@contextmanager
+def _named_without_folder(run: RunRecord) -> Iterator[None]:
+    """Lets pages name a run's list, not its folder on the server."""
+    try:
+        yield
+    except ResultsError as error:
+        name = PurePath(run.list_file).name
+        raise ResultsError(str(error), on_page=error.on_page.replace(run.list_file, name)) from error
 
 
 @contextmanager
