@@ -237,6 +237,16 @@ def test_a_department_is_saved_once_and_picked_by_its_name(bare: World) -> None:
         assert (bare.folder / "other.toml").read_bytes() == before
 
 
+def test_a_sender_without_ids_is_refused_beside_the_fields(bare: World) -> None:
+    file = bare.folder / "campaign.toml"
+    before = file.read_bytes()
+    with serving(bare) as served:
+        refused = served.signed_in().post(SENDER, {"department_uuid": " ", "user_uuid": ""})
+    assert "Put in the department’s id." in refused.plain
+    assert re.search(r'id="user_uuid"[^>]*user_uuid-error[^>]*aria-invalid="true"', refused.text)
+    assert file.read_bytes() == before
+
+
 def test_who_gets_tests_is_remembered_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "dealership"
     folder.mkdir()

@@ -33,6 +33,11 @@ TESTING = web.AppKey("testing", asyncio.Lock)
 _CREDENTIALS, _TEST = "credentials", "test"
 #: The choice of a department or a user that was not saved yet.
 _NEW = "new"
+#: What to do if neither was chosen.
+_MISSING = {
+    DEPARTMENT: "Put in the department’s id. myKaarma support knows it.",
+    USER: "Put in the user’s id. myKaarma support knows it.",
+}
 
 Form = Mapping[str, Any]
 
@@ -85,6 +90,13 @@ async def save(request: web.Request) -> web.Response:
     found, campaign = await open_step(request)
     form = await request.post()
     discard_draft(request, form)
+    missing = {
+        kind: sentence
+        for kind, sentence in _MISSING.items()
+        if kind in form and form.get(_choice(kind), _NEW) == _NEW and not _typed(form, kind)
+    }
+    if missing:
+        raise refuse(request, form, missing)
     senders = _senders(request)
     known = await asyncio.to_thread(senders.known)
     try:
