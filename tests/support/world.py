@@ -65,9 +65,9 @@ class Sandbox:
             return []
         return [json.loads(line) for line in self.record.read_text(encoding="utf-8").splitlines()]
 
-    def wait_for(self, count: int) -> None:
+    def wait_for(self, count: int, seconds: float = 60) -> None:
         """Waits until `count` requests have arrived."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while not self.record.exists() or self.record.read_bytes().count(b"\n") < count:
             assert time.monotonic() < deadline, f"fewer than {count} requests arrived"
             time.sleep(0.005)

@@ -246,6 +246,7 @@ def sign_in(connection: http.client.HTTPSConnection) -> None:
     assert b"Spring" in page.read()
 
 
+@pytest.mark.timeout(240)
 def test_the_commands_of_the_manual_start_services_that_are_healthy_and_stop(
     stack: Stack, sandbox: Sandbox
 ) -> None:
@@ -255,8 +256,8 @@ def test_the_commands_of_the_manual_start_services_that_are_healthy_and_stop(
     assert "dana can sign in." in added
     stack.up()
     assert [name for name, _ in stack.running].count("worker") == 2
-    # The schedule starts its campaign, with the password of the database in the environment.
-    sandbox.wait_for(40)
+    # The schedule starts its campaign in the next minute, with the password of the database in the environment.
+    sandbox.wait_for(40, seconds=120)
     with caddy(stack) as connection:
         secret = (stack.world.folder / ".batchsend" / "callback-secret").read_text()
         update = b'{"messageUUID": "m", "status": "SENT"}'
