@@ -31,6 +31,11 @@ class BatchsendError(Exception):
         """The message for a page of the console."""
         return self._on_page or str(self)
 
+    @property
+    def page_problems(self) -> tuple[str, ...]:
+        """The problems in the words of the console's pages; one, unless it is about a file."""
+        return (self.on_page,)
+
 
 class Sentence(str):
     """A problem or remark with another wording for pages of the console, which have fields in place of keys."""

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def capitalized(text: str) -> str:
+    """The text with a capital letter at its beginning; the rest is unchanged."""
+    return text[:1].upper() + text[1:]
+
+
 def row_count(count: int) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{count:,} {'row' if count == 1 else 'rows'}"

@@ -6,7 +6,6 @@ reads that folder.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from os.path import lexists
@@ -69,7 +68,7 @@ def shared_files(one: Campaign, other: Campaign) -> list[Path]:
 
 def rename(folder: WebFolder, file: CampaignFile, new: str) -> None:
     """Gives a campaign another name and keeps its history. Raises `BatchsendError`; then nothing was changed."""
-    campaign, _ = _read(file)
+    campaign = file.load()
     refuse_used(folder, new, except_=file)
     with _at_rest(folder, campaign) as ledger:
         # Only now can no start have changed what the ledger knows.
@@ -105,7 +104,7 @@ def renamed(name: str, formerly: str | None, new: str, known: Mapping[str, Colle
 
 def archive(folder: WebFolder, file: CampaignFile) -> None:
     """Moves a campaign out of the way, so that no one sends it by mistake. Raises `BatchsendError`."""
-    campaign, _ = _read(file)
+    campaign = file.load()
     target = file.path.parent / ARCHIVE / file.path.name
     with _at_rest(folder, campaign):
         _move(file.path, target, f"The archive has a campaign with the file {file.path.name} already")
@@ -244,8 +243,7 @@ def _free(path: Path) -> Path:
 
 def _create(path: Path, content: bytes) -> None:
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o644)
-        with os.fdopen(descriptor, "wb") as file:
+        with path.open("xb") as file:
             file.write(content)
     except FileExistsError as error:
         raise BatchsendError(

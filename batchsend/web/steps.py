@@ -189,7 +189,7 @@ def _problems(error: BatchsendError, suppress: frozenset[Path]) -> Iterator[Prob
         yield from (Problem(LIST, sentence) for sentence in _choices(error))
         return
     step = _step_of(error, suppress)
-    for sentence in error.page_problems if isinstance(error, FileError) else (error.on_page,):
+    for sentence in error.page_problems:
         yield Problem(step, sentence)
 
 

@@ -24,7 +24,7 @@ from batchsend.messages.phones import display_phone
 from batchsend.messages.sms import non_gsm7
 from batchsend.utils.files import write_private
 from batchsend.utils.version import __version__
-from batchsend.utils.wording import ranges, row_count, segment_count, storable, text_count
+from batchsend.utils.wording import capitalized, ranges, row_count, segment_count, storable, text_count
 
 #: These could end a script element or, in older browsers, a line of it.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
@@ -126,7 +126,7 @@ def environment(load: Callable[[str], str]) -> jinja2.Environment:
         marked=marked,
         codes=_with_code,
         place=str,
-        capitalize_first=lambda text: text[:1].upper() + text[1:],
+        capitalize_first=capitalized,
     )
     return jinja
 

@@ -7,12 +7,14 @@ computer. A request that changes anything must also come from one of our own pag
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from aiohttp import BodyPartReader, MultipartReader, web
 
+from batchsend.ledger.optouts import Person
 from batchsend.utils.net import is_this_machine
 from batchsend.web.auth.proxy import Proxy
 from batchsend.web.auth.sessions import (
@@ -244,6 +246,11 @@ def session(request: web.Request) -> Session:
     if not isinstance(found, Session):
         raise TypeError("only a request with a session reaches this page")
     return found
+
+
+def person_of(request: web.Request) -> Person:
+    """Returns who asks: the user who signed in, or the one who started the console, and the console's computer."""
+    return Person(session(request).user, socket.gethostname())
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from heapq import nlargest
 from itertools import chain, repeat
 from operator import itemgetter
@@ -136,9 +137,13 @@ class _Trial:
         position = self.roles.template_by if self.roles is not None else None
         if by is None or position is None:
             return self.compiled.path
-        value = folded(cells[position])
-        cases = (path for path, values in by.cases.items() if value in map(folded, values))
-        return next(cases, by.default)
+        return self._cases.get(folded(cells[position]), by.default)
+
+    @cached_property
+    def _cases(self) -> Mapping[str, Path]:
+        by = self.campaign.template_by
+        cases = by.cases.items() if by is not None else ()
+        return {folded(value): path for path, values in cases for value in values}
 
     def rows(self) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
         """Yields the rows that get this text: number, cells, and the cells that it uses."""

@@ -7,7 +7,6 @@ they are sent.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,13 +19,12 @@ from batchsend.errors import BatchsendError, GuardError
 from batchsend.ledger.approvals import Approval, ApprovalState, approval_by_id
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.optouts import Person
 from batchsend.planning.approval import PlanApproval, find_approval, is_same_person
 from batchsend.runs.api import prepare
 from batchsend.runs.approval import approve as record_approval
 from batchsend.runs.approval import ask_for_approval
 from batchsend.runs.approval import refuse as record_refusal
-from batchsend.web.auth.middleware import is_secure, session
+from batchsend.web.auth.middleware import is_secure, person_of, session
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.jobs.to_approve import ToApprove
@@ -96,7 +94,7 @@ async def ask(request: web.Request) -> web.Response:
     if found is None:
         raise web.HTTPSeeOther(f"{file.url}/check/{check}")
     known = await asyncio.to_thread(_look_up, request.app[FOLDER], campaign, found)
-    person = _person(request)
+    person = person_of(request)
 
     def store(ledger: Ledger) -> Approval:
         return ask_for_approval(ledger, campaign.name, found.base_url, found.list_file, known, person)
@@ -154,7 +152,7 @@ async def approve(request: web.Request) -> web.Response:
         raise GuardError(
             "The texts have changed since they were shown. Nothing was approved. Load the page again."
         )
-    person, content = _person(request), found.content
+    person, content = person_of(request), found.content
 
     def store(ledger: Ledger) -> None:
         record_approval(ledger, asked.approval, content, person)
@@ -166,7 +164,7 @@ async def approve(request: web.Request) -> web.Response:
 async def refuse(request: web.Request) -> web.Response:
     """Refuses a request, or takes its approval back."""
     asked, check = await _answered(request)
-    person, reason = _person(request), str((await request.post()).get("reason", ""))
+    person, reason = person_of(request), str((await request.post()).get("reason", ""))
 
     def store(ledger: Ledger) -> None:
         record_refusal(ledger, asked.approval, person, reason)
@@ -230,10 +228,6 @@ def _covers(known: PlanApproval, approval: Approval) -> bool:
 def _write(folder: WebFolder, campaign: Campaign, store: Callable[[Ledger], T]) -> T:
     with closing(open_ledger(prepare(campaign, ledger=folder.ledger).ledger_url)) as ledger:
         return store(ledger)
-
-
-def _person(request: web.Request) -> Person:
-    return Person(session(request).user, socket.gethostname())
 
 
 def _link(request: web.Request, path: str) -> str:

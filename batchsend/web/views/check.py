@@ -170,7 +170,7 @@ def why_outdated(request: web.Request, check: OpenCheck, state: JobState) -> str
 
 async def workbook(request: web.Request) -> web.StreamResponse:
     """Downloads the workbook of a check, which has every text."""
-    check, state = await _complete(request)
+    check, state = await complete_check(request)
     path = preview_path(check.campaign, None)
     if await asyncio.to_thread(_saved_at, path) != state.facts["workbook_saved_at"]:
         raise BatchsendError(
@@ -188,7 +188,7 @@ def _saved_at(path: Path) -> int | None:
 
 async def problem_rows(request: web.Request) -> web.StreamResponse:
     """Downloads the rows that cannot be sent, with the columns of the list."""
-    check, _ = await _complete(request)
+    check, _ = await complete_check(request)
     path = request.app[JOBS].file_of(check.name, PROBLEMS_FILE)
     if not await asyncio.to_thread(path.is_file):
         raise web.HTTPSeeOther(check.url)
@@ -197,7 +197,7 @@ async def problem_rows(request: web.Request) -> web.StreamResponse:
 
 async def list_as_read(request: web.Request) -> web.StreamResponse:
     """Downloads the list as the check has read it."""
-    check, state = await _complete(request)
+    check, state = await complete_check(request)
     path = request.app[JOBS].file_of(check.name, LIST_FILE)
     if not await asyncio.to_thread(path.is_file):
         checked, user = CheckedPlan(**state.facts["checked"]), session(request).user
@@ -205,7 +205,7 @@ async def list_as_read(request: web.Request) -> web.StreamResponse:
     return download(path, f"{check.campaign.stem}-list-as-read{path.suffix}")
 
 
-async def _complete(request: web.Request) -> tuple[OpenCheck, JobState]:
+async def complete_check(request: web.Request) -> tuple[OpenCheck, JobState]:
     """Returns a check that has judged every row. Any other one leads to its page."""
     check = await open_check(request)
     state = await asyncio.to_thread(request.app[JOBS].state, check.name)

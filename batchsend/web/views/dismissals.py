@@ -20,7 +20,7 @@ from batchsend.web.queries import RunRef, existing_ledger, ledger_to_change
 from batchsend.web.rendering import page
 from batchsend.web.views.campaigns import ACTIVE_RUNS
 from batchsend.web.views.run import run_ref
-from batchsend.web.views.step_page import draft_of
+from batchsend.web.views.step_page import draft_of, forget_draft, typed_in
 
 #: Characters of a reason.
 _LONGEST = 300
@@ -64,11 +64,11 @@ async def ask(request: web.Request) -> web.Response:
 
 async def dismiss_rows(request: web.Request) -> web.Response:
     """Dismisses the rows that the question was about."""
-    form = {name: str(value) for name, value in (await request.post()).items()}
+    form = typed_in(await request.post())
     rows = await asyncio.to_thread(_rows, request)
     error = _refusal(rows, form) or await asyncio.to_thread(_dismiss, request, rows, form)
     if error is None:
-        session(request).drafts.pop(request.path, None)
+        forget_draft(request)
         session(request).notify(f"{row_count(rows.left)} dismissed.")
         raise web.HTTPSeeOther(f"{rows.run.url}#outcomes")
     typed = {"reason": form.get("reason", ""), "about": request.query_string}

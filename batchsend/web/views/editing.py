@@ -10,7 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from batchsend.campaigns.file import parse, parse_campaign
-from batchsend.errors import BatchsendError, FileError
+from batchsend.errors import BatchsendError
+from batchsend.utils.wording import capitalized
 from batchsend.web.differences import of_keys
 from batchsend.web.folder import CampaignFile, WebFolder
 from batchsend.web.toml_edit import Changes, edited
@@ -70,7 +71,7 @@ def errors_of(error: BatchsendError, fields: Iterable[str]) -> dict[str, str]:
         return {"": error.on_page}
     found: dict[str, list[str]] = {}
     names = list(fields)
-    for sentence in error.page_problems if isinstance(error, FileError) else (error.on_page,):
+    for sentence in error.page_problems:
         key, problem = _split_problem(sentence)
         mine = [name for name in names if key and re.match(rf"{re.escape(name)}([.\[]|$)", key)]
         field = max(mine, key=len, default="")
@@ -87,4 +88,4 @@ def _split_problem(sentence: str) -> tuple[str, str]:
     if match is None:
         return "", sentence
     problem = match["problem"].replace("expected ", "This must be ", 1)
-    return match["key"], f"{problem[:1].upper()}{problem[1:]}."
+    return match["key"], f"{capitalized(problem)}."

@@ -24,7 +24,15 @@ from batchsend.web.toml_edit import READ_AS_USUAL, Changes
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, change
 from batchsend.web.views.opening import OpenCampaign, open_file
-from batchsend.web.views.step_page import PresentSteps, discard_draft, open_step, refuse, step_page, steps_of
+from batchsend.web.views.step_page import (
+    PresentSteps,
+    discard_draft,
+    forget_draft,
+    open_step,
+    refuse,
+    step_page,
+    steps_of,
+)
 
 _CELL = re.compile(r"cell\.(\d{1,9})\.(\d{1,5})")
 
@@ -87,7 +95,7 @@ async def save(request: web.Request) -> web.Response:
             await asyncio.to_thread(_use, request.app[FOLDER], found, copy)
     except BatchsendError as error:
         raise refuse(request, form, {"cells": error.on_page}) from error
-    session(request).drafts.pop(request.path, None)
+    forget_draft(request)
     session(request).notify(f"The corrected list is {copy.name}. {campaign.list.name} is unchanged.")
     raise web.HTTPSeeOther(request.rel_url.raw_path)
 

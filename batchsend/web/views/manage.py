@@ -21,7 +21,7 @@ from batchsend.web.start_choice import next_starts, start_words
 from batchsend.web.views.campaigns import FOLDER, LatestRun, run_overview
 from batchsend.web.views.editing import CHANGING, errors_of
 from batchsend.web.views.opening import usable_campaign
-from batchsend.web.views.step_page import draft_of, refuse
+from batchsend.web.views.step_page import draft_of, forget_draft, refuse
 
 ARCHIVE = "/archive"
 
@@ -46,7 +46,7 @@ async def make_duplicate(request: web.Request) -> web.Response:
             )
     except BatchsendError as error:
         raise refuse(request, form, errors_of(error, ["name"])) from error
-    _forget(request)
+    forget_draft(request)
     notice = (
         f"{name} is a copy of {campaign.name}, with a text of its own. It has no schedule and no history."
     )
@@ -79,7 +79,7 @@ async def save_name(request: web.Request) -> web.Response:
             await asyncio.to_thread(rename, request.app[FOLDER], file, name)
     except BatchsendError as error:
         raise refuse(request, form, errors_of(error, ["name"])) from error
-    _forget(request)
+    forget_draft(request)
     session(request).notify(f"{campaign.name} is called {name} now. Everyone it texted before still counts.")
     raise web.HTTPSeeOther(file.url)
 
@@ -174,10 +174,6 @@ def _form(
         errors=draft.errors,
         **values,
     )
-
-
-def _forget(request: web.Request) -> None:
-    session(request).drafts.pop(request.path, None)
 
 
 def _last_run(folder: WebFolder, campaign: Campaign) -> LatestRun | None:

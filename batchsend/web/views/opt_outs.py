@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from batchsend.errors import BatchsendError, FileError
+from batchsend.errors import BatchsendError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.optouts import (
@@ -30,20 +29,20 @@ from batchsend.ledger.optouts import (
     opt_outs,
     opt_outs_of,
     remove_opt_outs,
-    this_person,
 )
 from batchsend.ledger.purged_phones import is_purged
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.list_checks import is_customer_id
 from batchsend.runs.lookup import Opener
 from batchsend.utils.timestamps import now
-from batchsend.web.auth.middleware import receives_upload, session
+from batchsend.utils.wording import capitalized
+from batchsend.web.auth.middleware import person_of, receives_upload, session
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.queries import ledgers_of
 from batchsend.web.rendering import page
 from batchsend.web.uploads import file_of, save_upload
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.step_page import discard_draft, draft_of, refuse
+from batchsend.web.views.step_page import discard_draft, draft_of, forget_draft, refuse
 
 PATH = "/opt-outs"
 #: Phones without a country code are read as in this country.
@@ -99,7 +98,7 @@ async def add(request: web.Request) -> web.Response:
     wanted, errors = _request_of(form)
     if errors:
         raise refuse(request, form, errors)
-    urls, person = await asyncio.to_thread(_ledgers, request), _person(request)
+    urls, person = await asyncio.to_thread(_ledgers, request), person_of(request)
     added, _ = await asyncio.to_thread(_add, urls, [wanted], OptOutSource.ADDED, person)
     who = "Added. From now on, no campaign texts them." if added else "They were on the list already."
     raise _done(request, who)
@@ -129,7 +128,7 @@ async def remove(request: web.Request) -> web.Response:
     customer, phone, reason = (str(form.get(name, "")).strip() for name in ("customer", "phone", "reason"))
     if not reason:
         raise refuse(request, form, {"reason": _NOT_GIVEN})
-    urls, person = await asyncio.to_thread(_ledgers, request), _person(request)
+    urls, person = await asyncio.to_thread(_ledgers, request), person_of(request)
     removed = await asyncio.to_thread(_remove, urls, customer, phone, reason, person)
     if not removed:
         raise _done(request, "They were not on the list any more.")
@@ -149,7 +148,7 @@ async def show_import(request: web.Request) -> web.Response:
 @receives_upload
 async def import_file(request: web.Request) -> web.Response:
     """Adds the people in a file. Rows that name no one are listed; all others are added."""
-    urls, person = await asyncio.to_thread(_ledgers, request), _person(request)
+    urls, person = await asyncio.to_thread(_ledgers, request), person_of(request)
     try:
         part = await file_of(request, "a file")
         # A campaign that reads the newest of several files must not take it for its list.
@@ -158,8 +157,8 @@ async def import_file(request: web.Request) -> web.Response:
             saved = await save_upload(request, part, Path(alone))
             done = await request.app[READERS].run(session(request).user, read_into, urls, saved.path, person)
     except BatchsendError as error:
-        problems = error.page_problems if isinstance(error, FileError) else (error.on_page,)
-        raise refuse(request, {}, {"file": "\n".join([*problems, "Nothing was added."])}) from error
+        problems = "\n".join([*error.page_problems, "Nothing was added."])
+        raise refuse(request, {}, {"file": problems}) from error
     for note in done.notes:
         session(request).notify(f"{saved.path.name}: {note}.")
     sentence = f"{done.added:,} added, {done.known:,} already on the list."
@@ -182,7 +181,7 @@ async def export(request: web.Request) -> web.FileResponse:
 
 
 def _done(request: web.Request, notice: str) -> web.HTTPSeeOther:
-    session(request).drafts.pop(request.path, None)
+    forget_draft(request)
     session(request).notify(notice)
     return web.HTTPSeeOther(PATH)
 
@@ -207,7 +206,7 @@ def _request_of(form: Mapping[str, Any]) -> tuple[OptOutRequest, dict[str, str]]
         try:
             phone = to_e164(phone, REGION)
         except PhoneProblem as problem:
-            errors["phone"] = f"{str(problem)[:1].upper()}{str(problem)[1:]}."
+            errors["phone"] = f"{capitalized(str(problem))}."
     if customer and not is_customer_id(customer, REGION):
         errors["customer"] = (
             "This is no customer id in myKaarma, which has only letters, digits, hyphens and underscores. A phone "
@@ -216,12 +215,6 @@ def _request_of(form: Mapping[str, Any]) -> tuple[OptOutRequest, dict[str, str]]
     if not reason:
         errors["reason"] = _NOT_GIVEN
     return OptOutRequest(customer, phone, reason), errors
-
-
-def _person(request: web.Request) -> Person:
-    """Returns who changes the list: the user who signed in, or the one who started the console."""
-    user = session(request)
-    return Person(user.user, socket.gethostname()) if user.is_named else this_person()
 
 
 # The functions below block.

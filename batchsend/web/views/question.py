@@ -26,7 +26,7 @@ from batchsend.web.views.check import (
     start_job,
     why_outdated,
 )
-from batchsend.web.views.step_page import refuse
+from batchsend.web.views.step_page import forget_draft, refuse
 
 
 async def show(request: web.Request) -> web.Response:
@@ -52,7 +52,7 @@ async def send(request: web.Request) -> web.Response:
     form, checked = await request.post(), state.facts["checked"]
     if errors := _errors(form, checked):
         raise refuse(request, form, errors)
-    session(request).drafts.pop(request.path, None)
+    forget_draft(request)
     raise await start_job(
         request,
         check,

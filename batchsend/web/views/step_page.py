@@ -132,8 +132,13 @@ def draft_of(request: web.Request) -> Draft:
     """
     draft = session(request).drafts.get(request.path, _NO_DRAFT)
     if not draft.typed:
-        session(request).drafts.pop(request.path, None)
+        forget_draft(request)
     return draft
+
+
+def forget_draft(request: web.Request) -> None:
+    """Forgets the form of this page, because it is saved."""
+    session(request).drafts.pop(request.path, None)
 
 
 async def step_page(
@@ -195,7 +200,7 @@ def saved(
     request: web.Request, file: CampaignFile, name: str, notice: str = "", *, to: str = ""
 ) -> web.HTTPSeeOther:
     """Returns the way from a step that was saved to the next one, or to the address `to`."""
-    session(request).drafts.pop(request.path, None)
+    forget_draft(request)
     if notice:
         session(request).notify(notice)
     if to:

@@ -20,6 +20,7 @@ from batchsend.errors import BatchsendError
 from batchsend.lists.headers import ColumnIndex, in_quotes
 from batchsend.web.auth.middleware import session
 from batchsend.web.folder import CampaignFile, NotFoundError, Uses, WebFolder
+from batchsend.web.jobs.list_preview import ListView
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.text_preview import RowText, Wanted, try_text
 from batchsend.web.rendering import part
@@ -73,7 +74,7 @@ async def show(request: web.Request) -> web.Response:
     reading = await list_reading(request, found)
     view = await view_of(request, campaign, reading)
     editor = await asyncio.to_thread(_editor, request.app[FOLDER], found.file, campaign, number)
-    columns = ColumnIndex(view.headers if view is not None else ())
+    columns = _columns(view)
     text = typed_text(typed, columns) if "text" in typed else None
     if text is None:
         is_source = request.query.get("mode") == SOURCE
@@ -112,7 +113,7 @@ async def save_text(request: web.Request) -> web.Response:
     path = _template(campaign, typed.get("number", ""))
     reading = await list_reading(request, found)
     view = await view_of(request, campaign, reading)
-    text = typed_text(typed, ColumnIndex(view.headers if view is not None else ()))
+    text = typed_text(typed, _columns(view))
     if text.mode == WORDS and view is None:
         raise refuse(request, typed, {"text": _LIST_IS_READ})
     if (changed := _other_button(typed, text)) is not None:
@@ -138,6 +139,11 @@ _LIST_IS_READ = "The list is still being read. Your text is kept here: save it a
 _NO_WORDS = (
     "This text cannot be shown with column names, because it has double parentheses. It stays as it is."
 )
+
+
+def _columns(view: ListView | None) -> ColumnIndex:
+    """Returns the columns of the list; none as long as it was not read."""
+    return ColumnIndex(view.headers if view is not None else ())
 
 
 def _other_button(typed: Mapping[str, str], text: Typed) -> dict[str, str] | None:
@@ -170,7 +176,7 @@ async def try_typed(request: web.Request) -> web.Response:
     typed = typed_in(await request.post())
     reading = await list_reading(request, found)
     view = await view_of(request, campaign, reading)
-    text = typed_text(typed, ColumnIndex(view.headers if view is not None else ()))
+    text = typed_text(typed, _columns(view))
     tried = None
     if view is not None:
         path = _template(campaign, typed.get("number", ""))

@@ -13,14 +13,13 @@ from aiohttp import web
 from batchsend.errors import BatchsendError
 from batchsend.planning.list_checks import API_UUID
 from batchsend.reports.advice import advise
-from batchsend.web.auth.middleware import session
 from batchsend.web.jobs.registry import JOBS
 from batchsend.web.senders import TESTER, Senders
 from batchsend.web.steps import SEND
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.check import check_page, has_failed, open_check, start_job, wait_page
+from batchsend.web.views.check import check_page, complete_check, open_check, start_job, wait_page
 from batchsend.web.views.editing import CHANGING
-from batchsend.web.views.step_page import refuse
+from batchsend.web.views.step_page import forget_draft, refuse
 
 #: The outcomes of tests and rehearsals, below a check's address. A nonce makes each address unique.
 TRIAL, REHEARSAL = "trial", "rehearsal"
@@ -32,10 +31,7 @@ _KEPT = 180 * 86400
 
 async def show(request: web.Request) -> web.Response:
     """Shows the forms for a test and a rehearsal."""
-    check = await open_check(request)
-    state = await asyncio.to_thread(request.app[JOBS].state, check.name)
-    if not state.is_over or has_failed(state):
-        raise web.HTTPSeeOther(check.url)
+    check, _ = await complete_check(request)
     return await check_page(
         request,
         check,
@@ -61,7 +57,7 @@ async def send(request: web.Request) -> web.Response:
     if name:
         async with request.app[CHANGING]:
             await asyncio.to_thread(Senders(request.app[FOLDER].state).keep, TESTER, customer, name)
-    session(request).drafts.pop(request.path, None)
+    forget_draft(request)
     response = await start_job(
         request,
         check,
