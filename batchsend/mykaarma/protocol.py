@@ -21,6 +21,8 @@ import orjson
 from batchsend.campaigns.campaign import Campaign
 from batchsend.statuses import Code, Status
 
+#: The permission that an account needs for sending texts, as myKaarma calls it.
+SENDING_SCOPE = "message.create"
 #: A longer `Retry-After` is cut to this, in seconds.
 LONGEST_RETRY_AFTER = 3600.0
 #: The most codes taken from an answer, because they go into cells of a workbook.
@@ -91,7 +93,10 @@ class Request(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The outcome of a request: `accepted`, `failed` or `unconfirmed`."""
+    """The outcome of a request: `accepted`, `failed` or `unconfirmed`.
+
+    `ends_run`: why no other row can be sent either, a sentence about the request's address.
+    """
 
     status: Status
     codes: tuple[str, ...] = ()
@@ -101,6 +106,7 @@ class Answered(NamedTuple):
     request_uuid: str | None = None
     api_status: str | None = None
     http_status: int | None = None
+    ends_run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,8 @@ def judge(
     only.
     """
     answer = json_object(body)
+    if 200 <= http_status < 300 and is_web_page(body):
+        return _unreadable(http_status)._replace(ends_run=web_page_words(SENDING_SCOPE))
     if 200 <= http_status < 300:
         return _judge_success(http_status, answer, sender_per_row=sender_per_row)
     if http_status < 200:
@@ -208,7 +216,7 @@ def judge(
         named = f" ({', '.join(codes)})" if codes else ""
         return Refused(
             f"myKaarma does not accept the username and password{named}. Check both, and that this account may send "
-            f"texts (scope message.create)."
+            f"texts (scope {SENDING_SCOPE})."
         )
     if http_status == 403 and not sender_per_row:
         return Refused(
@@ -216,6 +224,19 @@ def judge(
             "the ids of both, or ask myKaarma for the permission."
         )
     return _refusal(http_status, answer, sender_per_row=sender_per_row)
+
+
+def is_web_page(body: bytes | None) -> bool:
+    """Whether a body is HTML, which myKaarma answers where a route is not live for an account."""
+    return body is not None and body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def web_page_words(scope: str) -> str:
+    """What such an answer means and what to do. The sentence goes behind the address that was asked."""
+    return (
+        "answers with a web page instead of data, so this part of myKaarma is not open to this account. Ask myKaarma "
+        f"support for the scope {scope}, and check that nothing in your network shows a sign-in page"
+    )
 
 
 def retry_seconds(value: str | None, now: datetime) -> float | None:

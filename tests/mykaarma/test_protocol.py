@@ -42,7 +42,8 @@ def short(judgement: Judgement) -> tuple[str, ...]:
     """A judgement as it is written in the tables."""
     match judgement:
         case Answered():
-            return (judgement.status, *judgement.codes)
+            ends = () if judgement.ends_run is None else ("ends the run",)
+            return (judgement.status, *judgement.codes, *ends)
         case RetryLater():
             return ("waits",)
         case Refused():
@@ -70,7 +71,8 @@ TABLE = [
     (200, b"", ("unconfirmed", "BAD_RESPONSE")),
     (204, b"", ("unconfirmed", "BAD_RESPONSE")),
     (200, None, ("unconfirmed", "BAD_RESPONSE")),
-    (200, b"<html>Welcome</html>", ("unconfirmed", "BAD_RESPONSE")),
+    (200, b"<html>Welcome</html>", ("unconfirmed", "BAD_RESPONSE", "ends the run")),
+    (200, b"\xef\xbb\xbf\r\n<!DOCTYPE html>", ("unconfirmed", "BAD_RESPONSE", "ends the run")),
     (200, b'{"status": "SUCCESS"', ("unconfirmed", "BAD_RESPONSE")),
     (200, b"\xff\xfe\x00", ("unconfirmed", "BAD_RESPONSE")),
     (200, b"[" * 100_000, ("unconfirmed", "BAD_RESPONSE")),
