@@ -350,17 +350,20 @@ def _entries(entries: object, name: str) -> tuple[str, ...]:
 
 def json_object(body: bytes | None) -> Mapping[str, Any] | None:
     """The object of an answer's body; `None` if it has none."""
-    if body is None:
-        return None
+    answer = json_value(body) if body is not None else None
+    return answer if isinstance(answer, dict) else None
+
+
+def json_value(body: bytes) -> object:
+    """The JSON of an answer's body; `None` if it has none."""
     try:
-        answer = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
         # `orjson` accepts strict UTF-8 only; `json` also accepts a byte order mark.
         try:
-            answer = json.loads(body)
+            return json.loads(body)
         except (ValueError, RecursionError):
             return None
-    return answer if isinstance(answer, dict) else None
 
 
 def attributes_of(campaign: Campaign) -> SendingAttributes:
