@@ -24,9 +24,8 @@ from batchsend.mykaarma.protocol import (
     judge,
     request_json,
     request_path,
-    retry_seconds,
-    server_time,
 )
+from batchsend.mykaarma.retry_after import retry_seconds, server_time
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.version import __version__

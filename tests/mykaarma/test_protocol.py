@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchsend.mykaarma.protocol import (
-    LONGEST_RETRY_AFTER,
     Answered,
     Judgement,
     Refused,
@@ -21,9 +20,8 @@ from batchsend.mykaarma.protocol import (
     judge,
     request_body,
     request_path,
-    retry_seconds,
-    server_time,
 )
+from batchsend.mykaarma.retry_after import LONGEST_RETRY_AFTER, retry_seconds, server_time
 from batchsend.statuses import Status
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
