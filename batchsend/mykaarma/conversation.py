@@ -25,9 +25,8 @@ from batchsend.mykaarma.protocol import (
     RetryLater,
     error_codes,
     json_value,
-    retry_seconds,
-    server_time,
 )
+from batchsend.mykaarma.retry_after import retry_seconds, server_time
 from batchsend.mykaarma.updates import UpdateOutcome, message_facts, message_outcome
 from batchsend.settings import Credentials
 from batchsend.utils.timestamps import now
