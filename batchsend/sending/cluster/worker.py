@@ -28,7 +28,7 @@ from batchsend.sending.cluster.open_runs import (
 from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
-from batchsend.sending.sender import Ending
+from batchsend.sending.stopping import Ending
 from batchsend.settings import Credentials
 
 Say = Callable[[str], None]
