@@ -22,7 +22,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
-from batchsend.sending.cluster.open_runs import OpenRun, close_run, waits_for_quiet_hours
+from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_quiet_hours
 from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import Outcome, SuppressionFiles
@@ -102,7 +102,7 @@ class _Share:
                 state = await self._wait_until(
                     lambda state: state.open_rows or state.done or self._stop.is_set()
                 )
-                if state.done and not await self._retry(waits_for_quiet_hours, self._ledger, self._run):
+                if state.done and not await self._retry(end_quiet_hours, self._ledger, self._run):
                     break
                 ending = self._stop.ending or ending
             if ending.reason is not None:
