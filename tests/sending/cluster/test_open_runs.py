@@ -441,10 +441,10 @@ def test_rows_in_quiet_hours_keep_a_run_open_and_are_sent_afterwards(ledger: Led
     run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
     with ledger.write() as connection:
         hand_over(connection, run.run_id, run.start_id, settings)
-    assert not has_ended(ledger, run)
     never = Hours(time(0), time(23, 59, 59, 999999), "UTC")
     end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, never)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "QUIET_HOURS")}
+    assert not has_ended(ledger, run)
     always = Hours(time(0), time(0, 0, 0, 1), "UTC")
     end_quiet_hours(ledger, OpenRun(run.run_id, run.start_id, _with_hours(settings, always)))
     assert set(stored(ledger, run.run_id).values()) == {("pending", "STOPPED")}
