@@ -52,9 +52,9 @@ def read_json(
     status, body, headers = reading
     if status in (401, 403):
         return Refused(
-            f"{url}: myKaarma does not let this account {permission.action} (HTTP {status}). Ask myKaarma support for "
-            f"the scope `{permission.scope}`, or look in myKaarma itself. Nothing was changed, and texts can still be "
-            f"sent."
+            f"{url}: myKaarma does not let this account {permission.action} (HTTP {status}). Ask myKaarma support "
+            f"for the scope `{permission.scope}`, or look in myKaarma itself. Nothing was changed, and texts can "
+            f"still be sent."
         )
     if status in (429, 502, 503, 504):
         wait = retry_seconds(headers.get("Retry-After"), server_time(headers.get("Date"), ours))
