@@ -17,6 +17,7 @@ from web_client import Answer, Clicker, Served, folder_never_sent, refuse_to_sta
 from world import World, customers
 
 from batchsend.errors import BatchsendError
+from batchsend.web.auth.sessions import Session
 from batchsend.web.jobs.list_preview import read_list
 from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import Readers
@@ -34,6 +35,7 @@ class EditedCampaign:
 
 
 _NUMBERS = count()
+SESSION = Session("ann", "", None, 0.0, 0.0)
 SPRING = "/campaign/here/campaign"
 PASSWORD = "four words are good"
 
@@ -280,7 +282,7 @@ def test_only_texts_are_changed(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.write_text("before", encoding="utf-8")
     with pytest.raises(BatchsendError, match=r"only texts that end in .*\.j2.* are changed on these pages"):
-        save(file, "after", loaded=fingerprint(b"before"))
+        save(file, "after", loaded=fingerprint(b"before"), session=SESSION)
     assert file.read_text(encoding="utf-8") == "before"
 
 
@@ -290,7 +292,7 @@ def test_only_texts_are_changed(tmp_path: Path, name: str) -> None:
 def test_texts_are_changed(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.write_text("before", encoding="utf-8")
-    save(file, "after", loaded=fingerprint(b"before"))
+    save(file, "after", loaded=fingerprint(b"before"), session=SESSION)
     assert file.read_text(encoding="utf-8") == "after"
 
 
