@@ -224,6 +224,16 @@ def _number(value: object, least: int) -> int | None:
     return number if least <= number <= _LARGEST_NUMBER else None
 
 
+def message_facts(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The facts of a message object such as `messageDTO`, by name in small letters without `_` and `-`."""
+    return {_name(key): value for key, value in entry.items()}
+
+
+def message_outcome(facts: Mapping[str, Any]) -> UpdateOutcome | None:
+    """What the facts of a message object say about its delivery."""
+    return _outcome([("messagedto", facts)])
+
+
 # --- which text it is about
 
 

@@ -90,8 +90,12 @@ class Responder:
 
     def find_customers(self, authorization: str | None) -> Response:
         """The response to a search for customers: none, or a refusal of the credentials."""
+        return self.refuse_credentials(authorization) or responses.no_customers()
+
+    def refuse_credentials(self, authorization: str | None) -> Response | None:
+        """The refusal of wrong credentials; `None` if they are right."""
         fault = checks.credentials_fault(authorization, self._credentials)
-        return responses.refused([fault]) if fault else responses.no_customers()
+        return responses.refused([fault]) if fault else None
 
     def _check(self, request: IncomingRequest) -> tuple[object, list[Fault]]:
         # The body is read even if the credentials are wrong, so that the log shows every request in full.

@@ -117,5 +117,11 @@ def gateway_page(http_status: int) -> Response:
     return Response(http_status, page, _HTML_HEADERS)
 
 
+def sign_in_page() -> Response:
+    """200 with a page to sign in, which the service shows where a route is not live for an account."""
+    page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>\n"
+    return Response(200, page, _HTML_HEADERS)
+
+
 def _error(code: str, description: str) -> dict[str, str]:
     return {"errorCode": code, "errorDescription": description, "errorUID": new_uuid()}

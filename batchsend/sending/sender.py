@@ -359,6 +359,8 @@ class Sender:
             self._give_up_timer.answered(accepted=answer.status is Status.ACCEPTED)
         if (too_many := self._streak.add(answer.status, answer.codes)) is not None:
             self.stop(Ending(f"{too_many}. Sending stopped so that you can look into it."))
+        if answer.ends_run is not None:
+            self.stop(Ending(answer.ends_run))
 
     def _back_off(self, underway: _Underway, retry: RetryLater) -> None:
         self._give_up_timer.retried(self._loop.time(), retry)
