@@ -52,8 +52,9 @@ class Report:
 
     `codes`: (status, codes, rows) of the whole run; `ending`: why it stopped early; `results`: where the workbook is,
     if it could be written; `page`: where the report page is, else `page_problem` says why there is none; `planned`:
-    texts that this start was to send; `waiting_until`: when the first waiting row may be sent; `unusual`: a
-    sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this
+    texts that this start was to send; `dismissed`: rows that it did not send again because a person dismissed them;
+    `waiting_until`: when the first waiting row may be sent; `unusual`: a sentence if the run is far larger or smaller
+    than any before it; `closed`: earlier run -> rows closed for this
     one; `workers`: the workers that were there when the run was handed over to them; `list_file`, `list_saved_at`:
     the list, and when it was saved; `ledger_url`: the run's ledger.
     """
@@ -67,6 +68,7 @@ class Report:
     page: Path | None = None
     page_problem: str | None = None
     planned: int = 0
+    dismissed: int = 0
     waiting_until: datetime | None = None
     zone: ZoneInfo | None = None
     unusual: str | None = None

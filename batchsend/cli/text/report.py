@@ -11,6 +11,7 @@ from batchsend.exits import Exit
 from batchsend.ledger.approvals import Approval
 from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
+from batchsend.planning.remarks import left_out_words
 from batchsend.reports.advice import advise
 from batchsend.runs.lookup import RunState
 from batchsend.runs.report import Report
@@ -105,6 +106,8 @@ def _what_next(report: Report) -> Iterator[str]:
         yield "Run the same command again to continue; nobody is texted twice."
     elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
         yield "Nothing was left to send."
+        if report.dismissed:
+            yield left_out_words(report.dismissed)
     if report.waiting_until is not None:
         local = report.waiting_until.astimezone(report.zone)
         zone = f" ({report.zone.key})" if report.zone is not None else ""
