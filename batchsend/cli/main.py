@@ -87,7 +87,7 @@ def _ending(error: BaseException, command: str) -> tuple[int, str]:
     if isinstance(error, (click.Abort, KeyboardInterrupt)) or was_interrupted():
         return _interrupted(command)
     if isinstance(error, BatchsendError):
-        return error.exit_code, str(error)
+        return error.exit_code, error.with_notes
     if isinstance(error, click.ClickException):
         return Exit.REFUSED, error.format_message()
     if isinstance(error, OSError):
