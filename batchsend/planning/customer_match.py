@@ -19,6 +19,8 @@ from batchsend.mykaarma.customer_search import LONGEST_TERM, Candidate, Field, F
 #: The length of a VIN, and of the part of it that myKaarma recommends to search by.
 VIN_LENGTH, VIN_ENDING = 17, 8
 _VIN = re.compile(r"[A-Z0-9]{4,13}\d{4}")
+#: The most customers that are named where several fit.
+_MOST_OTHERS = 5
 _NO_KEYS = frozenset({"n/a", "na", "none", "null", "unknown", "new", "cash"})
 _SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "dr", "and"})
 _LEGAL_FORMS = frozenset({"inc", "llc", "co", "corp", "ltd", "company", "the"})
@@ -52,12 +54,16 @@ class Person:
 
 
 class Verdict(NamedTuple):
-    """What a look-up found. `customer`: only with `Match.ONE`; `field`: what found it; `why`: a sentence or ""."""
+    """What a look-up found. `customer`: only with `Match.ONE`; `field`: what found it; `why`: a sentence or "".
+
+    `others`: who else may be meant, for a person to choose.
+    """
 
     match: Match
     customer: Candidate | None = None
     field: Field | None = None
     why: str = ""
+    others: tuple[Candidate, ...] = ()
 
 
 def searches_of(person: Person) -> Iterator[Search]:
@@ -112,7 +118,8 @@ def _judge(person: Person, field: Field, found: Found) -> Verdict | None:
         # Two facts that are compared exactly, such as VIN and phone, may still single one out.
         sure = [(candidate, fact) for candidate, fact in fitting if fact.identifiers > 1]
         if len(sure) != 1:
-            return _several(field, len(fitting), found) if fitting or found.more else None
+            others = [candidate for candidate, _ in fitting]
+            return _several(field, others, found) if others or found.more else None
         fitting = sure
     if not fitting:
         return None
@@ -121,14 +128,18 @@ def _judge(person: Person, field: Field, found: Found) -> Verdict | None:
         return Verdict(Match.DIFFERS, field=field, why="myKaarma's answer does not have this customer's id")
     problem = fact.problem(field)
     if problem is not None:
-        return Verdict(Match.DIFFERS, field=field, why=f"the customer with this {_WORDS[field]} {problem}")
+        why = f"the customer with this {_WORDS[field]} {problem}"
+        return Verdict(Match.DIFFERS, field=field, why=why, others=(candidate,))
     return Verdict(Match.ONE, candidate, field)
 
 
-def _several(field: Field, fitting: int, found: Found) -> Verdict:
-    count = f"more than {len(found.candidates)}" if found.more else str(fitting)
+def _several(field: Field, others: Sequence[Candidate], found: Found) -> Verdict:
+    count = f"more than {len(found.candidates)}" if found.more else str(len(others))
     return Verdict(
-        Match.SEVERAL, field=field, why=f"myKaarma has {count} customers with this {_WORDS[field]}"
+        Match.SEVERAL,
+        field=field,
+        why=f"myKaarma has {count} customers with this {_WORDS[field]}",
+        others=tuple(others[:_MOST_OTHERS]),
     )
 
 
@@ -194,7 +205,7 @@ class _Facts(NamedTuple):
             "VIN": self.vin,
         }
         different = [name for name, agrees in named.items() if agrees is False]
-        return f"has another {' and '.join(different)}" if different else "cannot be checked by name or phone"
+        return f"has another {', '.join(different)}" if different else "cannot be checked by name or phone"
 
 
 def _names(person: Person, candidate: Candidate) -> tuple[bool | None, bool | None]:
