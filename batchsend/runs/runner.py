@@ -32,6 +32,7 @@ from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings
+from batchsend.runs.notify import telling_of_problems, told
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
     Start,
@@ -50,7 +51,8 @@ from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event
+from batchsend.sending.sender import Event
+from batchsend.sending.stopping import Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.signals import holding_signals
@@ -118,6 +120,14 @@ def send(
 
     `ask` is called at Ctrl-C when workers help: should the whole run stop?
     """
+    with telling_of_problems(start):
+        report = _send(start, confirm, listener, ask, announce)
+    return told(start, report)
+
+
+def _send(
+    start: Start, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None, announce: Announce
+) -> Report:
     request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)

@@ -190,6 +190,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "lint_ignore": (),
             "approval": False,
         },
+        "notify": {"url": None, "email": (), "when": "attention"},
         "schedule": None,
         "list_options": dict.fromkeys(("sheet", "hidden_rows", "header_row", "encoding", "delimiter")),
     }
@@ -1387,6 +1388,8 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "guards.lint": "warn",
         "guards.lint_ignore": [],
         "guards.approval": False,
+        "notify.email": [],
+        "notify.when": "attention",
         "schedule.expires_after": "2h",
         "schedule.wait": False,
         "schedule.strict": False,
