@@ -16,7 +16,8 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn, Self
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
 
 from sqlalchemy import Boolean, Double, bindparam, case, cast, extract, func, update
 
@@ -91,11 +92,6 @@ class SlotBlock(NamedTuple):
     slots: list[float]
     rate: float
 
-    @classmethod
-    def until(cls, end: float, count: int, rate: float, share: float) -> Self:
-        """The last `count` slots before `end`, at this share of the rate."""
-        return cls([end - number / (rate * share) for number in range(count, 0, -1)], rate)
-
 
 class SlotBook:
     """Reserves slots for all runs of this process, over one connection of its own. Belongs to one event loop.
@@ -106,11 +102,13 @@ class SlotBook:
     def __init__(self, ledger: Ledger) -> None:
         self._connection = KeptConnection(ledger)
         self._using = threading.Lock()
+        self._closed = False
         #: How far this process's monotonic clock is ahead of the server's.
         self._ahead = -math.inf
         self.round_trip = 0.0
 
     def close(self) -> None:
+        self._closed = True
         with self._using:
             self._connection.close()
 
@@ -119,13 +117,8 @@ class SlotBook:
 
         Raises `LedgerError` as `retry` does.
         """
-        given_up = threading.Event()
-        try:
-            return await asyncio.to_thread(
-                retry, lambda: self._reserve(run_id, count, share, ahead), given_up.is_set
-            )
-        finally:
-            given_up.set()
+        reserving = partial(self._reserve, run_id, count, share, ahead)
+        return await asyncio.to_thread(retry, reserving, lambda: self._closed)
 
     def push(self, run_id: int, departed: float, wait: float, *, slow_down: bool) -> asyncio.Future[None]:
         """Moves all following slots to after `wait` seconds. `departed`: when the refused request left."""
@@ -142,7 +135,8 @@ class SlotBook:
             self.round_trip += (0.3 if self.round_trip else 1.0) * (ended - began - self.round_trip)
             # The statement arrived in the meantime, however long its way or its answer's way was.
             self._ahead = max(began - arrived, min(self._ahead, ended - arrived))
-            return SlotBlock.until(end + self._ahead, count, rate, share)
+            last = end + self._ahead
+            return SlotBlock([last - number / (rate * share) for number in range(count, 0, -1)], rate)
 
     def _push(self, values: dict[str, Any]) -> None:
         # If the database cannot be reached, only this process pauses.

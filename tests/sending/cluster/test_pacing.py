@@ -51,7 +51,8 @@ class Book:
         end = first + count / (self.rate * share)
         self.row.next_slot = end
         await asyncio.sleep(self.delay)
-        return SlotBlock.until(end - self.delay, count, self.rate, share)
+        last = end - self.delay
+        return SlotBlock([last - number / (self.rate * share) for number in range(count, 0, -1)], self.rate)
 
     def push(self, _run_id: int, _departed: float, wait: float, *, slow_down: bool) -> None:
         moment = asyncio.get_running_loop().time()
