@@ -24,7 +24,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import paces
 from batchsend.sending.cluster import pacing
-from batchsend.sending.cluster.leases import Holder, Lease, LeaseLostError, clocks
+from batchsend.sending.cluster.leases import Lease, LeaseLostError, clocks
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook, lasts, pace
 
@@ -70,7 +70,7 @@ class CountingBook(Book):
 
 
 def a_lease() -> Lease:
-    lease = Lease(Holder("me", "", True), 1)
+    lease = Lease()
     lease._until = (math.inf, math.inf)
     return lease
 
@@ -239,7 +239,7 @@ def test_requests_that_miss_their_slots_together_share_reservations() -> None:
 
 def test_a_request_leaves_only_while_the_lease_lasts() -> None:
     async def story() -> None:
-        lease = Lease(Holder("me", "", True), 1)
+        lease = Lease()
         pacer = SharedPacer(Book(1000, 0), 1, 1000, lease)  # type: ignore[arg-type]
         waiting = asyncio.create_task(pacer.slot())
         await asyncio.sleep(0.02)
