@@ -151,21 +151,21 @@ class Deliveries:
         sends = find_sends(
             connection, self._ledger_id, {digest: one.update for digest, one in distinct.items()}
         )
-        generations = _lock(connection, {send.place for send in sends.values()})
+        generations = lock_rows(connection, {send.place for send in sends.values()})
         busy = frozenset(digest for digest, send in sends.items() if send.place not in generations)
         ready = [one for one in distinct.values() if one.digest not in busy]
         about: dict[Send, list[ReceivedUpdate]] = {}
         for one in ready:
             if one.digest in sends:
                 about.setdefault(sends[one.digest], []).append(one)
-        _deliver(connection, about, generations)
+        deliver(connection, about, generations)
         _record_opt_outs(connection, ready, sends)
         _store(connection, ready, sends)
         matched = sum(one.digest in sends for one in ready)
         return Recorded(matched, len(ready) - matched, busy)
 
 
-def _lock(connection: Connection, places: set[Place]) -> dict[Place, int]:
+def lock_rows(connection: Connection, places: set[Place]) -> dict[Place, int]:
     """Locks messages until the commit, without waiting for other processes. Returns place -> generation.
 
     If two processes waited for each other's rows, the database would abort one of them, perhaps a sender.
@@ -178,9 +178,10 @@ def _lock(connection: Connection, places: set[Place]) -> dict[Place, int]:
     return locked
 
 
-def _deliver(
+def deliver(
     connection: Connection, about: Mapping[Send, Sequence[ReceivedUpdate]], generations: Mapping[Place, int]
 ) -> None:
+    """Changes the rows that updates are about. `generations`: the result of `lock_rows` for all of them."""
     current = {send for send in about if generations[send.place] == send.generation}
     _apply(connection, messages, current, about)
     for send in _apply(connection, superseded, about.keys() - current, about):

@@ -14,9 +14,11 @@ from batchsend.planning.approval import given_words
 from batchsend.reports.advice import advise
 from batchsend.runs.lookup import RunState
 from batchsend.runs.report import Report
+from batchsend.runs.settle import Settlement
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.wording import row_count as _rows
+from batchsend.utils.wording import text_count
 
 _UTC = ZoneInfo("UTC")
 
@@ -45,6 +47,27 @@ def closing_lines(report: Report) -> Iterator[str]:
         yield f"Results: {shown_path(report.results)}"
     if report.page is not None:
         yield f"Report: {shown_path(report.page)}"
+
+
+def settlement_lines(found: Settlement) -> Iterator[str]:
+    """What was found of the texts whose outcome was unknown."""
+    if not found.unknown:
+        yield "No text of this run is unconfirmed. There is nothing to look for."
+        return
+    sent = ", ".join(f"{count:,} {status}" for status, count in found.statuses.items())
+    yield (
+        f"{text_count(found.unknown)} of this run {'was' if found.unknown == 1 else 'were'} unconfirmed. Found in "
+        f"myKaarma: {found.settled:,}{f' ({sent})' if sent else ''}. Not found: {found.not_found:,}."
+    )
+    for reason, count in found.unread.items():
+        yield f"Couldn't look for {text_count(count)}: {reason}"
+    if found.stopped is not None:
+        yield f"Stopped: {found.stopped}"
+    if found.not_found:
+        yield (
+            "Not found proves nothing, because sending is queued. Run this again later, or look these customers up "
+            "in myKaarma before you send again."
+        )
 
 
 def trial_report_lines(report: TrialReport) -> Iterator[str]:
