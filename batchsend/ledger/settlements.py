@@ -34,7 +34,7 @@ class Thread(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadConversation:
     """The messages that were read of one customer's conversations, and how far the server's clock is ahead."""
 
     messages: Sequence[ConversationMessage]
@@ -63,7 +63,7 @@ def record_reading(
     run_id: int,
     base_url: str,
     customer_uuid: str,
-    reading: Reading,
+    read: ReadConversation,
     facts: RequestFacts,
 ) -> list[Status]:
     """Settles the run's texts to a customer by their conversation. Returns the new statuses.
@@ -76,8 +76,8 @@ def record_reading(
         held(connection)
         texts = _texts_of(connection, run_id, base_url, customer_uuid)
         # Read after the texts: a text whose message becomes known in between counts in both ways.
-        recorded = _recorded(connection, {message.uuid for message in reading.messages})
-        decided = settle([*texts.values()], reading.messages, recorded, facts, reading.clock_ahead)
+        recorded = _recorded(connection, {message.uuid for message in read.messages})
+        decided = settle([*texts.values()], read.messages, recorded, facts, read.clock_ahead)
         found = {send: decided[position] for position, send in enumerate(texts) if position in decided}
         generations = lock_rows(connection, {send.place for send in found})
         found = {send: message for send, message in found.items() if send.place in generations}

@@ -19,17 +19,17 @@ from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, SettingsError, StoppedError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
-from batchsend.ledger.settlements import Reading, Thread, record_reading, unknown_texts
+from batchsend.ledger.settlements import ReadConversation, Thread, record_reading, unknown_texts
 from batchsend.ledger.update_matching import Send
 from batchsend.mykaarma.conversation import (
     Conversation,
     ConversationClient,
     ConversationMessage,
     ConversationQuery,
-    NotRead,
     oldest,
 )
 from batchsend.mykaarma.protocol import Refused, RetryLater, attributes_of
+from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.settlement import RequestFacts, UnknownText, time_to_read
 from batchsend.runs.lookup import Found
 from batchsend.sending.locks import settling_lock
@@ -122,7 +122,7 @@ def look_for_texts(
     found = Settlement(sum(map(len, wanted.values())))
     facts = _facts_of(campaign)
 
-    def record(customer_uuid: str, texts: Texts, answer: Reading | NotRead) -> None:
+    def record(customer_uuid: str, texts: Texts, answer: ReadConversation | NotRead) -> None:
         if isinstance(answer, NotRead):
             found.unread[answer.reason] += len(texts)
         else:
@@ -176,7 +176,7 @@ def _patient(client: ConversationClient, rate: float) -> Ask:
     return ask
 
 
-async def _read(ask: Ask, texts: Texts, facts: RequestFacts) -> Reading | NotRead:
+async def _read(ask: Ask, texts: Texts, facts: RequestFacts) -> ReadConversation | NotRead:
     """Reads what decides about texts to one customer, in all conversations that they belong to."""
     messages: dict[str, ConversationMessage] = {}
     ahead: timedelta | None = None
@@ -187,12 +187,12 @@ async def _read(ask: Ask, texts: Texts, facts: RequestFacts) -> Reading | NotRea
             return read
         messages |= {message.uuid: message for message in read.messages}
         ahead = read.clock_ahead
-    return Reading([*messages.values()], ahead)
+    return ReadConversation([*messages.values()], ahead)
 
 
 async def _read_thread(
     ask: Ask, thread: Thread, texts: Collection[UnknownText], facts: RequestFacts
-) -> Reading | NotRead:
+) -> ReadConversation | NotRead:
     messages: dict[str, ConversationMessage] = {}
     query = _first_query(thread, texts, facts)
     for _ in range(_MOST_PAGES):
@@ -203,7 +203,7 @@ async def _read_thread(
         messages |= {message.uuid: message for message in page.messages}
         span, first = time_to_read([*texts], facts, page.clock_ahead), oldest(page.messages)
         if not page.is_full or span is None or (first is not None and first < span.start):
-            return Reading([*messages.values()], page.clock_ahead)
+            return ReadConversation([*messages.values()], page.clock_ahead)
         if first is None or not is_new:
             break
         query = query._replace(before=first + _WHOLE_SECOND, known=tuple(messages))
