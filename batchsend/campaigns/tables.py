@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, model_validator
 
 from batchsend.campaigns.types import (
+    Addresses,
     CallbackUrl,
     Cron,
     Currency,
@@ -297,6 +298,25 @@ class Guards(Table):
         default=False,
         description="Whether another person than the one who sends must approve the texts first. "
         "If any text, recipient or sender changes after that, it must be approved again.",
+    )
+
+
+class Notify(Table):
+    """Whom to tell how a start ended. A notice that cannot be delivered does not change that."""
+
+    url: CallbackUrl | None = Field(
+        default=None,
+        description="The web hook that gets a JSON POST at the end of each start, such as one of Slack or Microsoft "
+        "Teams. It has the campaign's name, the summary line and what to do: no phones and no texts.",
+    )
+    email: Addresses = Field(
+        default=(),
+        description="The e-mail addresses that get the same, by the mail server in `BATCHSEND_SMTP_URL`.",
+    )
+    when: Literal["attention", "always"] = Field(
+        default="attention",
+        description='When to tell: at the end of each start ("always"), or only where a person has to look '
+        '("attention").',
     )
 
 

@@ -282,6 +282,33 @@ _TROUBLE = SettingsGroup(
     ),
 )
 
+_NOTICES = SettingsGroup(
+    "notices",
+    "Who is told how it went",
+    "A notice has the name of the campaign, the counts and what to do. It has no phone numbers and no texts.",
+    (
+        KeyField(
+            ("notify", "email"),
+            "E-mail addresses",
+            "One a line. The person who looks after batchsend must have set up a mail server.",
+            Kind.LINES,
+        ),
+        KeyField(
+            ("notify", "url"),
+            "Address of a channel in Slack or Teams",
+            "A web hook: the channel’s settings show it. It begins with https://.",
+            Kind.TEXT,
+        ),
+        KeyField(
+            ("notify", "when"),
+            "When they are told",
+            "",
+            Kind.CHOICE,
+            (("attention", "Only if a person has to look"), ("always", "Each time")),
+        ),
+    ),
+)
+
 _READING = SettingsGroup(
     "reading",
     "How the list is read",
@@ -303,7 +330,7 @@ _READING = SettingsGroup(
     ),
 )
 
-GROUPS = (_STARTS, _AGAIN, _SAFETY, _MYKAARMA, _TROUBLE, _READING)
+GROUPS = (_STARTS, _AGAIN, _SAFETY, _MYKAARMA, _TROUBLE, _NOTICES, _READING)
 
 
 def groups_of(campaign: Campaign) -> tuple[SettingsGroup, ...]:

@@ -163,8 +163,10 @@ async def file_of(request: web.Request, what: str) -> BodyPartReader:
     return part
 
 
-async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) -> SavedList:
-    """Saves an uploaded list in the campaign's folder.
+async def save_upload(
+    request: web.Request, part: BodyPartReader, folder: Path, check: Callable[[Path], object]
+) -> SavedList:
+    """Saves an uploaded list in the campaign's folder. `check`: refuses a path.
 
     Raises `BatchsendError`, or `RequestRefusedError` if the upload breaks off.
     """
@@ -184,7 +186,7 @@ async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) 
                 await asyncio.to_thread(file.write, chunk)
         if size == 0:
             raise BatchsendError(f"{name}: is empty and was not saved. Choose the file again.")
-        return await asyncio.to_thread(_put, temporary, folder, name, request.app[UNUSED])
+        return await asyncio.to_thread(_put, temporary, folder, name, request.app[UNUSED], check)
     finally:
         _remove(temporary)
 
@@ -217,7 +219,9 @@ def _remove(file: Path) -> None:
         file.unlink()
 
 
-def _put(temporary: Path, folder: Path, name: str, unused: set[Path]) -> SavedList:
+def _put(
+    temporary: Path, folder: Path, name: str, unused: set[Path], check: Callable[[Path], object]
+) -> SavedList:
     """Moves an upload to its name, or to one with a number. A file with the same content is used instead.
 
     A file of `unused` is not used, because it may still be deleted.
@@ -226,6 +230,7 @@ def _put(temporary: Path, folder: Path, name: str, unused: set[Path]) -> SavedLi
     digest = fingerprint(temporary.read_bytes())
     for number in range(1, _MOST_NAMES):
         path = folder / (name if number == 1 else f"{stem} ({number}).{ending}")
+        check(path)
         try:
             # Creating the file reserves the name: two uploads with one name get two files.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

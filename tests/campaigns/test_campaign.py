@@ -187,6 +187,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "unusual": "warn",
             "approval": False,
         },
+        "notify": {"url": None, "email": (), "when": "attention"},
         "schedule": None,
         "list_options": dict.fromkeys(("sheet", "hidden_rows", "header_row", "encoding", "delimiter")),
     }
@@ -1382,6 +1383,8 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "guards.require_history": False,
         "guards.unusual": "warn",
         "guards.approval": False,
+        "notify.email": [],
+        "notify.when": "attention",
         "schedule.expires_after": "2h",
         "schedule.wait": False,
         "schedule.strict": False,

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
-from batchsend.web.folder import CampaignFile, relative
+from batchsend.web.campaign_files import copy_text
+from batchsend.web.folder import CampaignFile, WebFolder, relative
 from batchsend.web.steps import COLUMNS, TEXT, Page
 from batchsend.web.toml_edit import Changes
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import change_keys, errors_of, kept, only_changed
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
@@ -65,7 +66,9 @@ async def save(request: web.Request) -> web.Response:
     added, column = _split(form.get(_NEW, "")), str(form.get("column", ""))
     if errors := dict(_mistakes(column, _has_values(form), added)):
         raise refuse(request, form, errors)
-    copy = await asyncio.to_thread(_copy, campaign.templates[0], added[0]) if added else None
+    copy = (
+        await asyncio.to_thread(_copy, request.app[FOLDER], found.file, campaign, added[0]) if added else None
+    )
 
     def changes(shown: Campaign) -> Changes:
         chosen = {**_chosen(form, shown), **({copy: added} if copy else {})}
@@ -122,22 +125,12 @@ def _changes(
     return {("template",): None, ("template_by",): by}
 
 
-def _copy(default: Path, value: str) -> Path:
-    """Copies a text to a new file that is named after a value, and returns it. Raises `BatchsendError`."""
+def _copy(folder: WebFolder, file: CampaignFile, campaign: Campaign, value: str) -> Path:
+    """Copies the usual text to a new file that is named after a value, and returns it. Raises `BatchsendError`."""
+    default = campaign.templates[0]
     name, _, endings = default.name.partition(".")
     word = re.sub(r"\W+", "-", value.casefold()).strip("-_") or "other"
-    try:
-        content = default.read_bytes()
-        for number in count(1):
-            path = default.with_name(f"{name}.{word}{number if number > 1 else ''}.{endings}")
-            with suppress(FileExistsError), path.open("xb") as file:
-                file.write(content)
-                return path
-    except OSError as error:
-        raise BatchsendError(
-            f"A copy of {default.name} cannot be saved next to it ({error.strerror or error}). Nothing was changed."
-        ) from error
-    raise AssertionError("some number is free")
+    return copy_text(folder, file, default, f"{name}.{word}.{endings}")
 
 
 PAGES = (Page("GET", "/languages", show), Page("POST", "/languages", save))

@@ -17,7 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.errors import BusyError, LedgerError
+from batchsend.errors import BusyError, DeclinedError, LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
@@ -25,7 +25,6 @@ from batchsend.ledger.postgres import run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
-from batchsend.runs.start import DeclinedError
 from batchsend.sending.cluster.leases import (
     LEASE_SECONDS,
     Holder,

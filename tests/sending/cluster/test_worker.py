@@ -173,6 +173,7 @@ def test_one_worker_for_all_ends_runs_that_are_over(postgres_url: str) -> None:
     ledger.close()
 
 
+@pytest.mark.system
 def test_a_worker_that_starts_later_joins_at_once(postgres_url: str, sandbox: Sandbox) -> None:
     ledger = open_ledger(postgres_url)
     create_queue(ledger)
@@ -196,6 +197,7 @@ def test_a_worker_that_starts_later_joins_at_once(postgres_url: str, sandbox: Sa
     ledger.close()
 
 
+@pytest.mark.system
 def test_a_run_of_another_version_does_not_keep_workers_from_others(
     postgres_url: str, sandbox: Sandbox
 ) -> None:
