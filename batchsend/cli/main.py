@@ -22,6 +22,7 @@ from batchsend.cli.preview import preview
 from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
 from batchsend.cli.services import callbacks, sandbox, schedule, worker
+from batchsend.cli.settle import settle
 from batchsend.cli.web import web, web_users
 from batchsend.errors import BatchsendError, system_sentence
 from batchsend.exits import Exit
@@ -53,6 +54,7 @@ for _command in (
     stop,
     results,
     lookup,
+    settle,
     runs,
     history,
     optouts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
@@ -17,6 +18,10 @@ from batchsend.runs.report import Report, what_next
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Status, Tally
 from batchsend.utils.wording import row_count as _rows
+from batchsend.utils.wording import text_count
+
+if TYPE_CHECKING:
+    from batchsend.runs.settle import Settlement
 
 _UTC = ZoneInfo("UTC")
 
@@ -46,6 +51,27 @@ def closing_lines(report: Report) -> Iterator[str]:
     if report.page is not None:
         yield f"Report: {shown_path(report.page)}"
     yield from report.undelivered_notices
+
+
+def settlement_lines(found: Settlement) -> Iterator[str]:
+    """What was found of the texts whose outcome was unknown."""
+    if not found.unknown:
+        yield "No text of this run is unconfirmed. There is nothing to look for."
+        return
+    sent = ", ".join(f"{count:,} {status}" for status, count in found.statuses.items())
+    yield (
+        f"{text_count(found.unknown)} of this run {'was' if found.unknown == 1 else 'were'} unconfirmed. Found in "
+        f"myKaarma: {found.settled:,}{f' ({sent})' if sent else ''}. Not found: {found.not_found:,}."
+    )
+    for reason, count in found.unread.items():
+        yield f"Couldn't look for {text_count(count)}: {reason}"
+    if found.stopped is not None:
+        yield f"Stopped: {found.stopped}"
+    if found.not_found:
+        yield (
+            "Not found proves nothing, because sending is queued. Run this again later, or look these customers up "
+            "in myKaarma before you send again."
+        )
 
 
 def trial_report_lines(report: TrialReport) -> Iterator[str]:
