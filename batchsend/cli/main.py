@@ -18,6 +18,7 @@ from batchsend.cli.campaigns import new, schema
 from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.optouts import optouts
 from batchsend.cli.preview import preview
+from batchsend.cli.replies import replies
 from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
 from batchsend.cli.services import callbacks, sandbox, schedule, worker
@@ -51,6 +52,7 @@ for _command in (
     approve,
     stop,
     results,
+    replies,
     runs,
     history,
     optouts,
