@@ -24,6 +24,7 @@ from batchsend.planning.resend import latest_outcome, settled
 from batchsend.planning.row_frame import COLUMNS, Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources
+from batchsend.planning.text_lint import LintFinding, TextLint
 from batchsend.statuses import IN_FLIGHT, SKIPPED_CODES, Code, Status
 
 #: How many examples of each remark a preview shows.
@@ -53,6 +54,8 @@ class Remarks:
     """Counts and examples that a person should see before sending."""
 
     costly: CostlyCharacters
+    #: What carriers block or customers dislike in the texts.
+    lint: tuple[LintFinding, ...] = ()
     #: Sentences about columns that the campaign uses, or does not. They go by the first chunk.
     columns: tuple[str, ...] | None = None
     #: Value of the consent column -> rows.
@@ -110,6 +113,7 @@ class Planner:
         self.remarks = Remarks(CostlyCharacters(smart_encoding=campaign.message.smart_encoding))
         #: Whether an earlier run texted any of the rows.
         self.texted_before = False
+        self._lint = TextLint(campaign, sources.customers.headers, sources.template)
         self._campaign = campaign
         self._sources = sources
         self._history = history
@@ -226,6 +230,8 @@ class Planner:
             (row, first, headers)
             for row, (first, headers) in zip(differing.index.tolist(), differing, strict=True)
         ][: _EXAMPLES - len(remarks.differing)]
+        self._lint.add(sent, self._sources.roles.template_by)
+        remarks.lint = self._lint.findings()
         costly = sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"]
         for row, body in zip(costly.index.tolist(), costly, strict=True):
             remarks.costly.add(row, body)

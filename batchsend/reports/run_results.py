@@ -15,6 +15,7 @@ from batchsend.ledger.replies import replies_by_row
 from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import given_words
+from batchsend.reports.advice import JOINED_BY, looked_for
 from batchsend.reports.table import NUMBER_HEADERS, ResultRow, column_headers, local_time, values
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.progress import counted
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 SummaryLines = Sequence[tuple[str, str | int | None]]
 
 #: The columns of the ledger's `messages` that the results are made from: first the fields of `ResultRow`.
-_COLUMNS = (*(name for name in ResultRow._fields if name in messages.columns), "earlier_run", "purged_at")
+_COLUMNS = (
+    *(name for name in ResultRow._fields if name in messages.columns),
+    "looked_for_at",
+    "earlier_run",
+    "purged_at",
+)
 #: Where those are that are not shown as they are stored. A dictionary for each row would take three times as long.
 _ROW, _STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
     _COLUMNS.index, ("row", "status", "codes", "descriptions", "cells", "attempts", "sent_at")
@@ -113,10 +119,13 @@ class RunResults:
 
     def _result(self, stored: Sequence[Any]) -> ResultRow:
         """Takes the values of `_COLUMNS`."""
-        *fields, earlier_run, purged_at = stored
+        *fields, looked_for_at, earlier_run, purged_at = stored
         fields[_STATUS], fields[_CODES] = self._shown(fields[_STATUS], fields[_CODES])
         fields[_CELLS] = orjson.loads(fields[_CELLS])
         sent_at = fields[_SENT_AT]
+        if looked_for_at is not None and fields[_STATUS] == Status.UNCONFIRMED:
+            moment = for_people(from_text(looked_for_at), self._zone)
+            fields[_DESCRIPTIONS] = JOINED_BY.join(filter(None, [fields[_DESCRIPTIONS], looked_for(moment)]))
         if purged_at is not None:
             day = self._day(purged_at)
             fields[_DESCRIPTIONS] = f"the text, the phone and the list's columns were purged on {day}"

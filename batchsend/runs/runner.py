@@ -32,6 +32,7 @@ from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings
+from batchsend.runs.notify import telling_of_problems, told
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
     Start,
@@ -119,6 +120,14 @@ def send(
 
     `ask` is called at Ctrl-C when workers help: should the whole run stop?
     """
+    with telling_of_problems(start):
+        report = _send(start, confirm, listener, ask, announce)
+    return told(start, report)
+
+
+def _send(
+    start: Start, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None, announce: Announce
+) -> Report:
     request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)

@@ -28,6 +28,7 @@ from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
 _CONVERSATION_PATH = f"{_MESSAGE_PATH}/list"
 _SEARCH_PATH = "/customer/v2/department/{department}/customer/list"
+_CUSTOMER_PATH = "/customer/v2/department/{department}/customer/{customer}"
 
 #: The most bytes of a request's body; a text has at most a few kilobytes.
 _MAX_BODY = 1_000_000
@@ -104,6 +105,7 @@ class Sandbox:
         app.router.add_post(_MESSAGE_PATH, self._receive_message)
         app.router.add_post(_CONVERSATION_PATH, self._read_conversation)
         app.router.add_get(_SEARCH_PATH, self._find_customers)
+        app.router.add_get(_CUSTOMER_PATH, self._read_customer)
         app.router.add_get("/", self._show_page)
         app.router.add_get("/texts.json", self._list_texts)
         app.router.add_get("/requests.json", self._list_requests)
@@ -194,8 +196,17 @@ class Sandbox:
         return _web_response(response)
 
     async def _find_customers(self, request: web.Request) -> web.Response:
-        """Answers a search for customers, which the sandbox does not have."""
-        return _web_response(self._responder.find_customers(request.headers.get("Authorization")))
+        authorization = request.headers.get("Authorization")
+        return _web_response(self._responder.find_customers(authorization, request.query))
+
+    async def _read_customer(self, request: web.Request) -> web.Response:
+        return _web_response(
+            self._responder.read_customer(
+                request.headers.get("Authorization"),
+                request.match_info["customer"],
+                vehicles=request.query.get("excludeVehicles") != "true",
+            )
+        )
 
     async def _read_conversation(self, request: web.Request) -> web.Response:
         """Answers with a customer's conversation."""

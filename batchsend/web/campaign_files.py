@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from os.path import lexists
 from pathlib import Path
@@ -21,6 +21,7 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.sample import file_stem
 from batchsend.errors import BatchsendError, BusyError
 from batchsend.ledger import planned_starts
+from batchsend.ledger.approvals import follow_rename
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.planned_starts import Scheduled
@@ -81,7 +82,10 @@ def rename(folder: WebFolder, file: CampaignFile, new: str) -> None:
         known = _names(ledger) if ledger is not None else {}
         changed = edited(content, renamed(campaign.name, campaign.formerly, new, known))
         folder.check(parse_campaign(file.path, changed))
-        replace_content(file.path, changed)
+        with ledger.write() if ledger is not None else nullcontext() as connection:
+            if connection is not None:
+                follow_rename(connection, campaign.name, new)
+            replace_content(file.path, changed)
 
 
 def renamed(name: str, formerly: str | None, new: str, known: Mapping[str, Collection[str]]) -> Changes:
