@@ -89,7 +89,8 @@ STATE_WORDS: Mapping[State, str] = {
 class Problem:
     """Something wrong in a step. `blocks`: nothing can be sent until it is fixed.
 
-    `unbegun`: the step still has the sample's list or text. `place`: the address of the page that shows it, below the campaign's, if it is not the step's own.
+    `place`: the address of the page that shows it, below the campaign's, if it is not the step's own; `unbegun`: the
+    step still has the sample's list or text.
     """
 
     step: str
