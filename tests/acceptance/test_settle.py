@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from crash_settle import Verdict, rounds
 from moments import statuses
 from world import Sandbox, World, customers
 
@@ -76,3 +78,11 @@ def test_another_address_than_that_of_the_run(lost: World) -> None:
 def test_a_run_that_was_never_sent(world: World) -> None:
     world.write(customers(1))
     assert world.run("settle", "campaign.toml").code == 2
+
+
+@pytest.mark.system
+def test_killed_while_texts_are_on_their_way(tmp_path: Path) -> None:
+    verdicts: list[Verdict] = []
+    rounds(tmp_path, range(2), lambda _, verdict: verdicts.append(verdict))
+    assert [verdict.complaints for verdict in verdicts] == [[], []]
+    assert verdicts[1].sent == verdicts[1].settled > 0
