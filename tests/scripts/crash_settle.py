@@ -1,8 +1,8 @@
 """Kill `send` while texts are on their way, run `settle`, and let the sandbox's record say whether it was right.
 
-`make crash-settle` runs it with `--rounds 300`; `test_settle.py` runs two rounds. In every fourth round a second campaign
-sends the same words to the same customers and is killed, too: then no message may settle either of two texts in
-question, and only wrong decisions count.
+`make crash-settle` runs it with `--rounds 300`; `test_settle.py` runs two rounds. In every fourth round a second
+campaign sends the same words to the same customers and is killed, too: then no message may settle either of two texts
+in question, and only wrong decisions count.
 """
 
 from __future__ import annotations
