@@ -199,6 +199,7 @@ def guard_refusals(start: Start, plan: Plan) -> list[Refusal]:
         now_texts=plan.texts if start.options.expect is None else None,
         unknown=_unknown(start, plan),
         unknown_runs=plan.unknown_runs,
+        lint=[finding.words for finding in plan.remarks.lint],
     )
     found = refusals(campaign.guards, facts)
     return [refusal._replace(sentence=f"{campaign.path}: {refusal.sentence}") for refusal in found]
