@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.approvals import Approval
+from batchsend.ledger.replies import ReplyCounts
 from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
 from batchsend.reports.advice import advise
@@ -98,8 +99,9 @@ def run_lines(
     states: Mapping[int, RunState],
     pages: Mapping[int, Path],
     approved: Mapping[int, Sequence[Approval]],
+    replied: Mapping[int, ReplyCounts],
 ) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each one does, its report page, and its approvals, if any."""
+    """The runs, the latest first. By run number: what each does, its page, approvals and replies, if any."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
@@ -109,6 +111,8 @@ def run_lines(
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
+        if run.run_id in replied:
+            yield f"  {replied[run.run_id].sentence()}"
         for approval in approved.get(run.run_id, ()):
             yield f"  approved by {given_words(approval, _UTC)} UTC"
         yield f"  {state.words}"
