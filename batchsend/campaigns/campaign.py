@@ -21,6 +21,7 @@ from batchsend.campaigns.tables import (
     Guards,
     ListOptionsTable,
     MessageOptions,
+    Notify,
     Recipients,
     Schedule,
     Sending,
@@ -99,6 +100,7 @@ class Campaign(Table):
     guards: Guards = Field(
         default_factory=Guards, description="Checks that refuse to send if the list looks wrong."
     )
+    notify: Notify = Field(default_factory=Notify, description="Whom to tell how a start ended.")
     schedule: Schedule | None = Field(default=None, description="When the scheduler starts this campaign.")
     list_options: ListOptionsTable = Field(
         default_factory=ListOptionsTable,
@@ -142,6 +144,11 @@ class Campaign(Table):
     def sha256(self) -> str:
         """The SHA-256 of the file's bytes, in hexadecimal."""
         return self._origin.sha256
+
+    @property
+    def as_written(self) -> Mapping[str, Any]:
+        """The keys of the file with their values, without defaults."""
+        return self._origin.data
 
     @property
     def templates(self) -> tuple[Path, ...]:

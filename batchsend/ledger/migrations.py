@@ -21,9 +21,11 @@ from batchsend.ledger.schema import (
     dismissed_rows,
     handovers,
     leases,
+    lookups,
     messages,
     meta,
     paces,
+    replies,
     superseded,
 )
 
@@ -140,6 +142,14 @@ def _to_version_8(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE runs ADD COLUMN {name} TEXT"))
 
 
+def _to_version_9(connection: Connection) -> None:
+    """Adds replies, the answers of customer searches, and when `settle` looked for a text."""
+    for new in (lookups, replies):
+        new.create(connection)
+    for table in (messages, superseded):
+        connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN looked_for_at TEXT"))
+
+
 def _by_value(key: str, columns: Sequence[str], region: str) -> str:
     from batchsend.messages.keys import key_of
 
@@ -179,4 +189,5 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     5: _to_version_6,
     6: _to_version_7,
     7: _to_version_8,
+    8: _to_version_9,
 }

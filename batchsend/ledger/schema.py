@@ -6,9 +6,12 @@ Several codes are one text, joined by `; `, as in the results.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
@@ -27,7 +30,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one for each change of a table; `migrations` upgrades an older ledger.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 metadata = MetaData()
 
@@ -141,6 +144,8 @@ def _message_columns() -> list[Column[object]]:
         Column("owner", Text),
         Column("delivery_at", Text),
         Column("delivery_status", Text),
+        # When `settle` last looked for its text in vain.
+        Column("looked_for_at", Text),
         # When text, phone and cells were purged.
         Column("purged_at", Text),
         # Stands for a purged phone that was texted, see `purged_phones`.
@@ -227,7 +232,7 @@ optouts = Table(
     Column("phone", Text, nullable=False),
     Column("base_url", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("source", Text, nullable=False),  # answer, added or imported
+    Column("source", Text, nullable=False),  # answer, added, imported or reply
     Column("os_user", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("added_at", Text, nullable=False),
@@ -296,6 +301,49 @@ dismissed_rows = Table(
     Column("generation", Integer, nullable=False),
 )
 
+#: What myKaarma knew about a customer number, VIN or phone when it was last asked.
+lookups = Table(
+    "lookups",
+    metadata,
+    Column("base_url", Text, primary_key=True),
+    Column("department_uuid", Text, primary_key=True),
+    Column("field", Text, primary_key=True),  # as the API calls it, such as customerKey
+    Column("term", Text, primary_key=True),
+    Column("found", Text, nullable=False),  # JSON list of the customers
+    Column("asked_at", Text, nullable=False),
+    Index("lookups_by_time", "asked_at"),
+)
+
+#: The texts that customers sent, each once, with the text that each answers if there is one. `base_url` is "" if it
+#: is unknown, as is an unknown customer or phone (E.164).
+replies = Table(
+    "replies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("base_url", Text, nullable=False),
+    Column("message_uuid", Text, nullable=False),
+    Column("customer_uuid", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    Column("body", Text),
+    # The request that it answers.
+    Column("run_id", Integer),
+    Column("row", Integer),
+    Column("generation", Integer),
+    Column("meaning", Text, nullable=False),  # stop, unclear, start or other
+    Column("optout_id", Integer),  # the opt-out that it became
+    # What a person decided about it.
+    Column("handled_at", Text),
+    Column("handled_by", Text),
+    Column("handled_as", Text),
+    Column("purged_at", Text),
+    Index("replies_once", "base_url", "message_uuid", unique=True),
+    Index("replies_by_run", "run_id"),
+    Index("replies_by_customer", "customer_uuid"),
+    Index("replies_by_time", "received_at"),
+)
+
 
 #: A row changes twice while it is sent. On PostgreSQL, a version that finds room in its page needs no new entries in
 #: the indexes, and less log (`make bench-cluster`).
@@ -328,7 +376,12 @@ def _one_open_request(_table: Table, connection: Connection, **_options: object)
 
 # These tables are used on PostgreSQL, where several processes send one run. Their times are seconds since 1970 by the
 # server's clock, which all processes share.
-SERVER_CLOCK = cast(extract("epoch", func.clock_timestamp()), Double)
+def seconds_of(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    """A time of PostgreSQL as such seconds."""
+    return cast(extract("epoch", moment), Double)
+
+
+SERVER_CLOCK = seconds_of(func.clock_timestamp())
 
 #: The outcomes that a start's processes count.
 COUNTED = ("accepted", "failed", "unconfirmed", "skipped")

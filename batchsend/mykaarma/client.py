@@ -24,9 +24,8 @@ from batchsend.mykaarma.protocol import (
     judge,
     request_json,
     request_path,
-    retry_seconds,
-    server_time,
 )
+from batchsend.mykaarma.retry_after import retry_seconds, server_time
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.version import __version__
@@ -121,6 +120,8 @@ class ApiClient:
         judgement = judge(answer.status, answer.body, wait, sender_per_row=self._sender_per_row)
         if answer.status == 401 and isinstance(judgement, Refused):
             return Refused(f"{judgement.reason}\n{self._origin}".rstrip())
+        if isinstance(judgement, Answered) and judgement.ends_run is not None:
+            return judgement._replace(ends_run=f"{self._base_url}{path} {judgement.ends_run}")
         return judgement
 
     async def _ready_connection(self, connections: ApiConnections, departure: Departure) -> Connection:

@@ -6,11 +6,8 @@ Source: the API's reference page "How to send a text to customer", and answers o
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -21,8 +18,8 @@ import orjson
 from batchsend.campaigns.campaign import Campaign
 from batchsend.statuses import Code, Status
 
-#: A longer `Retry-After` is cut to this, in seconds.
-LONGEST_RETRY_AFTER = 3600.0
+#: The permission that an account needs for sending texts, as myKaarma calls it.
+SENDING_SCOPE = "message.create"
 #: The most codes taken from an answer, because they go into cells of a workbook.
 _MOST_ENTRIES = 20
 
@@ -91,7 +88,10 @@ class Request(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The outcome of a request: `accepted`, `failed` or `unconfirmed`."""
+    """The outcome of a request: `accepted`, `failed` or `unconfirmed`.
+
+    `ends_run`: why no other row can be sent either, a sentence about the request's address.
+    """
 
     status: Status
     codes: tuple[str, ...] = ()
@@ -101,6 +101,7 @@ class Answered(NamedTuple):
     request_uuid: str | None = None
     api_status: str | None = None
     http_status: int | None = None
+    ends_run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ def judge(
     only.
     """
     answer = json_object(body)
+    if 200 <= http_status < 300 and is_web_page(body):
+        return _unreadable(http_status)._replace(ends_run=web_page_words(SENDING_SCOPE))
     if 200 <= http_status < 300:
         return _judge_success(http_status, answer, sender_per_row=sender_per_row)
     if http_status < 200:
@@ -208,7 +211,7 @@ def judge(
         named = f" ({', '.join(codes)})" if codes else ""
         return Refused(
             f"myKaarma does not accept the username and password{named}. Check both, and that this account may send "
-            f"texts (scope message.create)."
+            f"texts (scope {SENDING_SCOPE})."
         )
     if http_status == 403 and not sender_per_row:
         return Refused(
@@ -218,38 +221,17 @@ def judge(
     return _refusal(http_status, answer, sender_per_row=sender_per_row)
 
 
-def retry_seconds(value: str | None, now: datetime) -> float | None:
-    """`Retry-After` (seconds or an HTTP date) as seconds from `now`; `None` if it asks for no wait.
-
-    A date in the past asks for no wait either: a clock may be wrong.
-    """
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _seconds_until(value, now)
-    if not math.isfinite(seconds) or seconds <= 0:
-        return None
-    return min(seconds, LONGEST_RETRY_AFTER)
+def is_web_page(body: bytes | None) -> bool:
+    """Whether a body is HTML, which myKaarma answers where a route is not live for an account."""
+    return body is not None and body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
-def server_time(date: str | None, ours: datetime) -> datetime:
-    """The server's time from its `Date` header, else ours. Dates in an answer follow the server's clock."""
-    return (_moment(date) if date is not None else None) or ours
-
-
-def _seconds_until(http_date: str, now: datetime) -> float:
-    moment = _moment(http_date)
-    return math.nan if moment is None else (moment - now).total_seconds()
-
-
-def _moment(http_date: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(http_date)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+def web_page_words(scope: str) -> str:
+    """What such an answer means and what to do. The sentence goes behind the address that was asked."""
+    return (
+        "answers with a web page instead of data, so this part of myKaarma is not open to this account. Ask myKaarma "
+        f"support for the scope {scope}, and check that nothing in your network shows a sign-in page"
+    )
 
 
 def _busy(http_status: int, retry_after: float | None) -> RetryLater:
@@ -329,17 +311,20 @@ def _entries(entries: object, name: str) -> tuple[str, ...]:
 
 def json_object(body: bytes | None) -> Mapping[str, Any] | None:
     """The object of an answer's body; `None` if it has none."""
-    if body is None:
-        return None
+    answer = json_value(body) if body is not None else None
+    return answer if isinstance(answer, dict) else None
+
+
+def json_value(body: bytes) -> object:
+    """The JSON of an answer's body; `None` if it has none."""
     try:
-        answer = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
         # `orjson` accepts strict UTF-8 only; `json` also accepts a byte order mark.
         try:
-            answer = json.loads(body)
+            return json.loads(body)
         except (ValueError, RecursionError):
             return None
-    return answer if isinstance(answer, dict) else None
 
 
 def attributes_of(campaign: Campaign) -> SendingAttributes:

@@ -98,9 +98,9 @@ def refused(faults: Iterable[Fault], headers: dict[str, str] | None = None) -> R
     return Response(http_status, json.dumps(body), {**JSON_HEADERS, **(headers or {})}, codes)
 
 
-def no_customers() -> Response:
-    """200 with an empty list of customers."""
-    return Response(200, "[]", JSON_HEADERS)
+def found(body: str) -> Response:
+    """200 with JSON that was asked for."""
+    return Response(200, body, JSON_HEADERS)
 
 
 def too_many_requests(headers: dict[str, str]) -> Response:
@@ -115,6 +115,12 @@ def gateway_page(http_status: int) -> Response:
     title = f"{http_status} {HTTPStatus(http_status).phrase}"
     page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
     return Response(http_status, page, _HTML_HEADERS)
+
+
+def sign_in_page() -> Response:
+    """200 with a page to sign in, which the service shows where a route is not live for an account."""
+    page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>\n"
+    return Response(200, page, _HTML_HEADERS)
 
 
 def _error(code: str, description: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from batchsend.sandbox.responses import (
     failure,
     gateway_page,
     refused,
+    sign_in_page,
     too_many_requests,
 )
 from batchsend.sandbox.updates import TextOutcome
@@ -244,6 +245,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         "sandbox-garbage",
         "200 with JSON that is cut short.",
         lambda _: Response(200, '{"status": "SUCC', JSON_HEADERS),
+        outcome_unknown=True,
+    ),
+    Scenario(
+        "sandbox-web-page",
+        "200 with a web page to sign in, as where a route is not live for an account. The run stops.",
+        lambda _: sign_in_page(),
         outcome_unknown=True,
     ),
     Scenario(

@@ -99,7 +99,6 @@ ANSWERS: dict[str, tuple[list[Script], str]] = {
     "no-content": (once(says(raw("HTTP/1.1 204 No Content"))), "unconfirmed BAD_RESPONSE"),
     "empty-object": (once(says(answer(200, {}))), "unconfirmed BAD_RESPONSE"),
     "other-status": (once(says(answer(200, {"status": "QUEUED"}))), "unconfirmed BAD_RESPONSE"),
-    "html-200": (once(says(answer(200, HTML))), "unconfirmed BAD_RESPONSE"),
     "half-json": (once(says(answer(200, b'{"status": "SUCC'))), "unconfirmed BAD_RESPONSE"),
     "length-too-long": (once(says(answer(200, success(), length=999)), closes), "unconfirmed BAD_RESPONSE"),
     "length-too-short": (once(says(answer(200, success(), length=9))), "unconfirmed BAD_RESPONSE"),
@@ -295,6 +294,24 @@ def test_what_would_meet_every_row_stops_the_run(
     }
     assert bench.customers() == {"first": 1, "about-all": 1}
     assert world.workbook()[3]["attempts"] == 1
+
+
+def test_a_web_page_instead_of_an_answer_stops_the_run_at_the_first_one(
+    world: World, bench: Misbehaving
+) -> None:
+    bench.scripts["page"] = once(says(answer(200, b"\xef\xbb\xbf\n <!DOCTYPE html><html>Sign in</html>")))
+    world.write(rows_for("first", "page", "third"), campaign=ONE_BY_ONE)
+    done = world.send()
+    assert done.code == 3
+    assert f"{bench.base_url}{bench.received[-1].target} answers with a web page" in done.out
+    assert "the scope message.create" in done.out
+    # The text may have left all the same.
+    assert outcomes(world) == {
+        "first": "accepted",
+        "page": "unconfirmed BAD_RESPONSE",
+        "third": "pending STOPPED",
+    }
+    assert bench.customers() == {"first": 1, "page": 1}
 
 
 def test_after_wrong_credentials_the_same_command_continues(world: World, bench: Misbehaving) -> None:

@@ -20,8 +20,8 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger, upgrade_ledger
-from batchsend.ledger.schema import COUNTED, SCHEMA_VERSION, messages, meta, metadata, superseded
-from batchsend.sending.cluster.queue import SCHEMA, create_queue
+from batchsend.ledger.schema import COUNTED, SCHEMA_VERSION, leases, messages, meta, metadata, superseded
+from batchsend.sending.cluster.worker import SCHEMA, create_queue
 from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -39,8 +39,12 @@ DROPPED = {
 #: Columns that version 8 added.
 ADDED_TO_RUNS = ("stop_requested_by", "given_up_at", "given_up_by", "waits_until", "waits_because")
 
-#: Takes from a ledger what versions 5 to 8 changed; version 6 makes the leases anew.
+#: Takes from a ledger what versions 5 to 9 changed; version 6 makes the leases anew.
 BACK_TO_VERSION_4 = (
+    "DROP TABLE lookups",
+    "DROP TABLE replies",
+    "ALTER TABLE messages DROP COLUMN looked_for_at",
+    "ALTER TABLE superseded DROP COLUMN looked_for_at",
     "DROP TABLE dismissed_rows",
     "DROP TABLE dismissals",
     *(f"ALTER TABLE runs DROP COLUMN {name}" for name in ADDED_TO_RUNS),
@@ -95,7 +99,7 @@ def upgraded_contents(before: Contents) -> Contents:
     for row in after["campaigns"]:
         row["key_region"] = "US"
     for row in (*after["messages"], *after["superseded"]):
-        row["phone_hash"] = None
+        row["phone_hash"] = row["looked_for_at"] = None
     for row in after["meta"]:
         if row["name"] == "schema_version":
             row["value"] = str(SCHEMA_VERSION)
@@ -105,8 +109,8 @@ def upgraded_contents(before: Contents) -> Contents:
         row["approval_id"] = None
     for row in after["runs"]:
         row.update(dict.fromkeys(ADDED_TO_RUNS))
-    new = {"leases": [], "dismissals": [], "dismissed_rows": []}
-    return {"handovers": [], "paces": [], "approvals": []} | after | new
+    added = ("handovers", "paces", "approvals", "dismissals", "dismissed_rows", "lookups", "replies")
+    return {name: [] for name in added} | after | {"leases": []}
 
 
 def shape(ledger: Ledger) -> dict[str, Any]:
@@ -127,7 +131,7 @@ def shape(ledger: Ledger) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     before = contents(ledger_url)
@@ -149,7 +153,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything(ledger_url: str, versio
     assert contents(ledger_url) == after
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version: int) -> None:
     new = open_ledger(ledger_url)
     expected = shape(new)
@@ -162,7 +166,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(ledger_url: str, version
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_a_run_of_an_earlier_version_continues(ledger_url: str, version: int) -> None:
     write_version(ledger_url, version)
     ledger, _ = upgrade_ledger(ledger_url)
@@ -339,6 +343,9 @@ def test_an_upgrade_is_refused_while_a_campaign_is_sent(ledger_url: str) -> None
     before = contents(ledger_url)
     with campaign_lock(ledger, "Spring", BASE_URL), pytest.raises(BusyError, match="Nothing was changed"):
         upgrade_ledger(ledger_url, all_campaigns_locked)
+    with ledger.write() as connection:
+        # The process that had the lock cannot give it up in tables of an earlier version.
+        connection.execute(leases.delete())
     assert contents(ledger_url) == before
     upgraded, found = upgrade_ledger(ledger_url, all_campaigns_locked)
     assert found == 3
@@ -430,9 +437,9 @@ def test_the_command_says_what_it_did(world: World, sandbox: Sandbox, ledger_url
     assert "Run `batchsend ledger upgrade`, and then this again." in refused.err
     upgraded = world.run("ledger", "upgrade")
     assert upgraded.code == 0, upgraded.err
-    assert "upgraded from version 1 to version 8" in upgraded.out
+    assert f"upgraded from version 1 to version {SCHEMA_VERSION}" in upgraded.out
     assert ("Queue for workers: created" in upgraded.out) == ledger_url.startswith("postgresql")
-    assert "up to date (version 8)" in world.run("ledger", "upgrade").out
+    assert f"up to date (version {SCHEMA_VERSION})" in world.run("ledger", "upgrade").out
     assert world.send().code == 0
     assert len(sandbox.requests()) == 2
 

@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchsend.mykaarma.protocol import (
-    LONGEST_RETRY_AFTER,
     Answered,
     Judgement,
     Refused,
@@ -21,9 +20,8 @@ from batchsend.mykaarma.protocol import (
     judge,
     request_body,
     request_path,
-    retry_seconds,
-    server_time,
 )
+from batchsend.mykaarma.retry_after import LONGEST_RETRY_AFTER, retry_seconds, server_time
 from batchsend.statuses import Status
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -42,7 +40,8 @@ def short(judgement: Judgement) -> tuple[str, ...]:
     """A judgement as it is written in the tables."""
     match judgement:
         case Answered():
-            return (judgement.status, *judgement.codes)
+            ends = () if judgement.ends_run is None else ("ends the run",)
+            return (judgement.status, *judgement.codes, *ends)
         case RetryLater():
             return ("waits",)
         case Refused():
@@ -70,7 +69,8 @@ TABLE = [
     (200, b"", ("unconfirmed", "BAD_RESPONSE")),
     (204, b"", ("unconfirmed", "BAD_RESPONSE")),
     (200, None, ("unconfirmed", "BAD_RESPONSE")),
-    (200, b"<html>Welcome</html>", ("unconfirmed", "BAD_RESPONSE")),
+    (200, b"<html>Welcome</html>", ("unconfirmed", "BAD_RESPONSE", "ends the run")),
+    (200, b"\xef\xbb\xbf\r\n<!DOCTYPE html>", ("unconfirmed", "BAD_RESPONSE", "ends the run")),
     (200, b'{"status": "SUCCESS"', ("unconfirmed", "BAD_RESPONSE")),
     (200, b"\xff\xfe\x00", ("unconfirmed", "BAD_RESPONSE")),
     (200, b"[" * 100_000, ("unconfirmed", "BAD_RESPONSE")),

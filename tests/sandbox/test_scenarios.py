@@ -47,6 +47,7 @@ EXPECTED: dict[str, tuple[int | None, list[str], bool]] = {
     "sandbox-dropped": (None, [], False),
     "sandbox-no-answer": (None, [], False),
     "sandbox-garbage": (200, [], False),
+    "sandbox-web-page": (200, [], False),
     "sandbox-empty": (200, [], False),
     "sandbox-slow": (200, [], True),
     "sandbox-redirect": (307, [], False),
@@ -95,6 +96,7 @@ async def test_if_the_outcome_is_unknown_the_suffix_decides(prefix: str) -> None
 
 BODIES = [
     ("sandbox-garbage", r'\{"status": "SUCC'),
+    ("sandbox-web-page", r"<!DOCTYPE html>\n<html>.*Sign in.*</html>\n"),
     ("sandbox-empty", r"\{\}"),
     ("sandbox-502", r"<html>.*502 Bad Gateway.*</html>\n"),
     ("sandbox-504", r"<html>.*504 Gateway Timeout.*</html>\n"),

@@ -78,7 +78,9 @@ def states_of(answer: Answer) -> dict[str, str]:
     return {name: state for state, name in found}
 
 
-problems = st.builds(Problem, st.sampled_from(NAMES), st.text(min_size=1), st.booleans())
+problems = st.builds(
+    Problem, st.sampled_from(NAMES), st.text(min_size=1), st.booleans(), unbegun=st.booleans()
+)
 any_facts = st.builds(
     Facts,
     checked=st.booleans(),
@@ -104,9 +106,15 @@ def test_no_step_is_done_without_a_check_that_judged_every_row(found: Facts) -> 
 
 @given(any_facts)
 def test_the_next_step_is_the_first_that_keeps_texts_from_being_sent(found: Facts) -> None:
+    """Or an earlier one that still has the sample's list or text, if anything keeps texts from being sent."""
     step = next_step(ALL_STEPS, statuses(ALL_STEPS, found))
-    blocked = [name for name in NAMES if any(one.step == name and one.blocks for one in found.problems)]
-    assert (step.name if step else None) == (blocked[0] if blocked else None)
+    left = [
+        name
+        for name in NAMES
+        if any(one.step == name and (one.blocks or one.unbegun) for one in found.problems)
+    ]
+    blocked = any(one.blocks for one in found.problems)
+    assert (step.name if step else None) == (left[0] if blocked else None)
 
 
 def test_each_error_belongs_to_the_step_in_which_it_is_fixed() -> None:
@@ -312,9 +320,18 @@ def test_the_page_says_which_other_campaigns_change_with_a_text(served: Served, 
 
 CHANGES = {
     "when": {"sending.rate": "7"},
-    "when/more/safety": {"guards.max_texts": "9", "guards.approval": ""},
+    "when/more/safety": {"guards.max_texts": "9", "guards.approval": "false"},
     "sender": {"department_label": "Mine"},
     "columns": {"column.phone": "", "consent": "OK", "yes": "Mine"},
+}
+
+
+#: The same settings with other values.
+OTHER_CHANGES = {
+    "when": {"sending.rate": "6"},
+    "when/more/safety": {"guards.max_texts": "8"},
+    "sender": {"department_label": "Theirs"},
+    "columns": {"consent": "OK", "yes": "Theirs"},
 }
 
 
@@ -326,9 +343,8 @@ def test_a_form_that_was_made_before_another_change_does_not_overwrite_it(
     page, safety = f"{SPRING}/{step}", f"{SPRING}/when/more/safety"
     file = new_world.folder / "campaign.toml"
     mine = {**ann.shown(page), **CHANGES[step]}
-    bo.post(safety, {**bo.shown(safety), "guards.approval": "true"})
+    bo.post(page, {**bo.shown(page), **OTHER_CHANGES[step]})
     before = file.read_bytes()
-    assert tomllib.loads(before.decode())["guards"] == {"approval": True}
 
     told = ann.post(page, mine)
     assert file.read_bytes() == before
@@ -343,6 +359,23 @@ def test_a_form_that_was_made_before_another_change_does_not_overwrite_it(
     # Saving again is a decision.
     ann.post(page, {**mine, "campaign_file": told.hidden("campaign_file")})
     assert file.read_bytes() != before
+    assert tomllib.loads(file.read_text(encoding="utf-8"))["guards"]["min_texts"] == 2
+
+
+@pytest.mark.parametrize("step", CHANGES)
+def test_a_form_that_was_made_before_a_change_of_other_settings_is_saved_with_it(
+    served: Served, new_world: World, step: str
+) -> None:
+    ann, bo = served.signed_in(), served.signed_in()
+    page, safety = f"{SPRING}/{step}", f"{SPRING}/when/more/safety"
+    file = new_world.folder / "campaign.toml"
+    mine = {**ann.shown(page), **CHANGES[step]}
+    bo.post(safety, {**bo.shown(safety), "guards.approval": "true"})
+    before = tomllib.loads(file.read_text(encoding="utf-8"))
+    ann.post(page, mine)
+    after = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert after != before
+    assert after["guards"]["approval"] is True
 
 
 @pytest.mark.parametrize("step", [*CHANGES, "list/how"])
@@ -515,7 +548,14 @@ def test_the_sample_is_marked(served: Served) -> None:
     assert "This is the sample list." in page.plain
     assert "This is the sample text." in page.plain
     assert "still the sample's" in page.plain
-    assert "Next: Sender" in page.plain
+    assert "Next: List" in page.plain
+    sender = clicker.get("/campaign/here/New/sender")
+    fields = dict(
+        re.findall(
+            r'id="(department_uuid|user_uuid|department_label)" name="[^"]*" value="([^"]*)"', sender.text
+        )
+    )
+    assert fields == {"department_uuid": "", "user_uuid": "", "department_label": ""}
     assert "Sample" in clicker.get("/campaign/here/New/list").plain
 
 

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import socket
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -21,12 +21,15 @@ from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
-from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
-from batchsend.sending.cluster.open_runs import OpenRun, close_run, waits_for_quiet_hours
-from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
+from batchsend.mykaarma.protocol import run_identity
+from batchsend.sending.cluster.leases import Holder, LeaseKeeper, LeaseLostError, interrupt_expired
+from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_quiet_hours
+from batchsend.sending.cluster.outbox import SharedOutbox
+from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import Outcome, SuppressionFiles
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
+from batchsend.sending.sender import Event, OtherOutcomes
+from batchsend.sending.stopping import STOP_REQUESTED, Ending
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 
@@ -57,6 +60,47 @@ async def dispatch_together(
             return await share.send()
 
 
+class ClusterProcess:
+    """This process as one that sends runs of a PostgreSQL ledger: its leases, its slots and its credentials.
+
+    `leaving`: once it is set, a database that cannot be reached is not waited for. Belongs to one event loop.
+    """
+
+    def __init__(self, ledger: Ledger, credentials: Credentials, holder: Holder) -> None:
+        self.ledger = ledger
+        self.credentials = credentials
+        self.holder = holder
+        self.leaving = threading.Event()
+        self.book = SlotBook(ledger)
+        self.keeper = LeaseKeeper.of(ledger)
+
+    def close(self) -> None:
+        self.book.close()
+
+
+async def send_run(
+    process: ClusterProcess, run: OpenRun, loop: SendLoop, files: SuppressionFiles | None
+) -> Ending | None:
+    """Sends what is left of a run, under a lease of its own; `None`: the run may not be sent any more.
+
+    Raises `LeaseLostError` where other processes took this one for dead, `LedgerError`, and any other error from
+    inside.
+    """
+    identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
+    take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
+    lease = await asyncio.to_thread(retry, take, loop.stop.is_interrupted)
+    if lease is None:
+        return None
+    outbox = SharedOutbox(process.ledger, run, lease, process.leaving, files)
+    pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
+    try:
+        async with run.settings.client(process.credentials) as client:
+            return await loop.run(outbox, client, pacer, identity)
+    finally:
+        outbox.close()
+        await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
+
+
 class _Share:
     """The part of a run that `send` does: it sends rows, waits for the workers' rows, and closes the run.
 
@@ -73,8 +117,9 @@ class _Share:
     ) -> None:
         self._ledger = process.ledger
         self._run = run
-        self._loop = SendLoop(run.settings, self._report_own)
-        self._send_rows = partial(send_run, process, run, self._loop, files)
+        loop = SendLoop(run.settings, self._report_own)
+        self._stop = loop.stop
+        self._send_rows = partial(send_run, process, run, loop, files)
         self._listener = listener
         self._ask = ask
         self._reported: Counter[str] = Counter()
@@ -98,16 +143,20 @@ class _Share:
             if ending.reason is None:
                 # Other processes have claimed the remaining rows, or give some back.
                 state = await self._wait_until(
-                    lambda state: state.open_rows or state.done or self._loop.ending
+                    lambda state: state.open_rows or state.done or self._stop.is_set()
                 )
-                if state.done and not await self._retry(waits_for_quiet_hours, self._ledger, self._run):
-                    await self._retry(close_run, self._ledger, self._run)
-                    return ending
-                ending = self._loop.ending or ending
+                if state.done and not await self._retry(end_quiet_hours, self._ledger, self._run):
+                    break
+                ending = self._stop.ending or ending
             if ending.reason is not None:
-                if not ending.left:
-                    await self._stop_others(ending)
-                return ending
+                break
+        if not ending.left:
+            because = None if ending.interrupted or ending.asked else ending.reason
+            await self._retry(close_run, self._ledger, self._run, because)
+        if ending.reason is not None and not ending.left:
+            # Their requests in flight are finished first.
+            await self._wait_until(lambda state: not state.leased)
+        return ending
 
     async def _send_open_rows(self) -> Ending:
         sending = asyncio.create_task(self._send_rows())
@@ -126,24 +175,13 @@ class _Share:
         """Waits for the other processes, also for dead ones whose leases expire."""
         try:
             while not reached(state := await self._state()):
-                await asyncio.to_thread(self._wait_for_change)
+                # Until one of them ends its part, or for a while. The first time, it only begins to listen.
+                channel = run_channel(self._run.run_id)
+                await self._retry(self._changes.wait, channel, _CHECK_SECONDS)
                 await self._retry(interrupt_expired, self._ledger, self._run.run_id)
         finally:
             self._changes.close()
         return state
-
-    def _wait_for_change(self) -> None:
-        """Waits until another process ends its part, or for a second. The first time, it only begins to listen."""
-        try:
-            self._changes.wait(run_channel(self._run.run_id), _CHECK_SECONDS)
-        except LedgerError:
-            time.sleep(_CHECK_SECONDS)
-
-    async def _stop_others(self, ending: Ending) -> None:
-        """Stops the run for all processes and waits for their requests in flight."""
-        because = None if ending.interrupted or ending.asked else ending.reason
-        await self._retry(close_run, self._ledger, self._run, because)
-        await self._wait_until(lambda state: not state.leased)
 
     async def _why_stopped(self) -> Ending:
         """Why the run was stopped. Raises `StoppedError` if another start took it over."""
@@ -170,19 +208,15 @@ class _Share:
 
     async def _decide(self, number: int) -> None:
         workers: tuple[str, ...] = ()
-        leaving = False
         with suppress(LedgerError):
             state = await asyncio.to_thread(shared_state, self._ledger, self._run.run_id, rows=False)
             workers = state.helpers if state is not None else ()
+        # Where the computer shuts down or the terminal was closed, workers continue.
+        leaving = bool(workers) and number != signal.SIGINT
         if workers and number == signal.SIGINT and self._ask is not None:
             leaving = not await asyncio.to_thread(self._ask, list(workers))
-        elif workers and number != signal.SIGINT:
-            # The computer shuts down or the terminal was closed: workers continue.
-            leaving = True
-        self._loop.stop(Ending("interrupted", interrupted=True, left=leaving))
+        self._stop(Ending("interrupted", interrupted=True, left=leaving))
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls `action` in a thread, again while its error may pass, as `retry` does."""
-        return await asyncio.to_thread(
-            retry, lambda: action(*arguments), lambda: self._loop.ending is not None
-        )
+        return await asyncio.to_thread(retry, partial(action, *arguments), self._stop.is_interrupted)

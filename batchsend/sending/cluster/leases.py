@@ -11,22 +11,18 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
-    Double,
-    Table,
     Update,
     and_,
-    cast,
     delete,
     exists,
-    extract,
     func,
     select,
     update,
@@ -36,7 +32,15 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import notify, run_channel, server_engine
-from batchsend.ledger.schema import COUNTED, SERVER_CLOCK, handovers, leases, messages, runs
+from batchsend.ledger.schema import (
+    COUNTED,
+    SERVER_CLOCK,
+    handovers,
+    leases,
+    messages,
+    runs,
+    seconds_of,
+)
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How long a lease lasts unless it is renewed.
@@ -48,10 +52,11 @@ _RETRY_SECONDS = 0.5
 #: Its owner stops this much earlier, because a request that is just leaving needs a moment.
 _MARGIN_SECONDS = 1.0
 
-_server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double)
+_server_age = SERVER_CLOCK - seconds_of(func.pg_postmaster_start_time())
 #: After the database restarted, all processes first get the time to renew their leases.
-EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
+EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, _server_age > LEASE_SECONDS)
 ALIVE = ~EXPIRED
+_renewed_until = SERVER_CLOCK + LEASE_SECONDS
 #: Locks and presences of processes that will not come back.
 _FORGOTTEN = and_(leases.c.run_id.is_(None), leases.c.lease_until < SERVER_CLOCK - 30 * 86_400)
 #: How often a start checks whether an expired lease was renewed.
@@ -61,7 +66,7 @@ _WATCH_SECONDS = 0.25
 class Holder(NamedTuple):
     """A process that holds leases: its name for people, the API to which it sends, and whether it is a worker."""
 
-    name: str
+    holder: str
     base_url: str
     worker: bool
 
@@ -84,26 +89,10 @@ def clocks() -> tuple[float, float]:
 class Lease:
     """One process's right to send one run, its lock, or its presence as a worker. May be used from any thread."""
 
-    def __init__(self, holder: Holder, run_id: int | None = None, lock_name: str | None = None) -> None:
+    def __init__(self) -> None:
         self.owner = uuid.uuid4().hex
         self.lost = False
         self._until = (0.0, 0.0)
-        self._row = {
-            "owner": self.owner,
-            "run_id": run_id,
-            "lock_name": lock_name,
-            "base_url": holder.base_url,
-            "holder": holder.name,
-            "worker": holder.worker,
-            "lease_until": SERVER_CLOCK + LEASE_SECONDS,
-        }
-
-    def store(self, connection: Connection) -> bool:
-        """Stores it. `False`: its lock is another process's."""
-        insertion = insert_into(connection, leases).values(self._row)
-        replaced = {name: insertion.excluded[name] for name in self._row}
-        taken = insertion.on_conflict_do_update(index_elements=["lock_name"], set_=replaced, where=EXPIRED)
-        return connection.scalar(taken.returning(leases.c.owner)) is not None
 
     def extend(self, began: tuple[float, float]) -> None:
         """Notes that a statement that began at this time took or renewed it. The server's time starts later."""
@@ -112,24 +101,16 @@ class Lease:
         self._until = (max(monotonic, began_monotonic + lasts), max(wall, began_wall + lasts))
 
     def valid(self) -> bool:
-        """Whether it lasts by both clocks: one may stop while the machine is suspended, the other may be set."""
-        monotonic, wall = self._until
-        return not self.lost and time.monotonic() < monotonic and time.time() < wall
+        """Whether it lasts by both clocks: one may stop while the machine is suspended, the other may be set.
 
-    def check(self) -> None:
-        """Raises `LeaseLostError` where it is lost."""
+        Raises `LeaseLostError` where it is lost.
+        """
         if self.lost:
             raise LeaseLostError
-
-    def renew_in(self, connection: Connection) -> None:
-        """Renews it within a transaction that changes claims under it. Raises `LeaseLostError`."""
-        began = clocks()
-        self.lost = connection.execute(renewal(leases.c.owner == self.owner)).rowcount != 1
-        self.check()
-        self.extend(began)
+        return all(clock < until for clock, until in zip(clocks(), self._until, strict=True))
 
     def is_held_in(self, connection: Connection) -> bool:
-        """Whether a lock is still this process's. Until the transaction ends, no other process can take it."""
+        """Whether it was not ended. Until the transaction ends, no other process can end it or take its lock."""
         # Its own thread can still renew it: that changes no key.
         own = select(leases.c.owner).where(leases.c.owner == self.owner)
         return connection.scalar(own.with_for_update(read=True, key_share=True)) is not None
@@ -166,13 +147,14 @@ class LeaseKeeper:
         `None`: the run was closed, stopped or planned again, so that it may not be sent any more; or another process
         holds the lock.
         """
-        lease = Lease(holder, run_id, lock_name)
+        lease = Lease()
         lease.extend(clocks())
+        row = {"owner": lease.owner, "run_id": run_id, "lock_name": lock_name, **holder._asdict()}
         with self._changed:
             with self._write() as connection:
                 connection.execute(delete(leases).where(_FORGOTTEN))
                 may_be_sent = run_id is None or _may_be_sent(connection, run_id, start_id)
-                if not may_be_sent or not lease.store(connection):
+                if not may_be_sent or not _store(connection, row):
                     return None
             self._leases[lease.owner] = lease
             if self._thread is None:
@@ -185,15 +167,11 @@ class LeaseKeeper:
 
         `settled`: no row is claimed under it; otherwise such rows become `unconfirmed`.
         """
-        self.forget(lease)
-        with suppress(LedgerError), self._write() as connection:
-            end_leases(connection, leases.c.owner == lease.owner, settled=settled)
-
-    def forget(self, lease: Lease) -> None:
-        """Renews this lease no more."""
         with self._changed:
             self._leases.pop(lease.owner, None)
             self._changed.notify()
+        with suppress(LedgerError), self._write() as connection:
+            end_leases(connection, leases.c.owner == lease.owner, settled=settled)
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
@@ -237,6 +215,14 @@ class LeaseKeeper:
 _keepers: dict[str, LeaseKeeper] = {}
 
 
+def _store(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Stores a new lease. `False`: its lock is another process's."""
+    insertion = insert_into(connection, leases).values({**row, "lease_until": _renewed_until})
+    replaced = {name: insertion.excluded[name] for name in (*row, "lease_until")}
+    taken = insertion.on_conflict_do_update(index_elements=["lock_name"], set_=replaced, where=EXPIRED)
+    return connection.scalar(taken.returning(leases.c.owner)) is not None
+
+
 def _may_be_sent(connection: Connection, run_id: int, start_id: int | None) -> bool:
     run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
     allowed = run.where(
@@ -270,58 +256,54 @@ def live_leases(connection: Connection, which: ColumnElement[bool]) -> dict[str,
 
 def renewal(which: ColumnElement[bool]) -> Update:
     """The statement that renews leases, including expired ones that are still in the database."""
-    return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
+    return update(leases).where(which).values(lease_until=_renewed_until)
 
 
-def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
-    """Deletes expired leases and marks the rows claimed under them as `unconfirmed`. Returns how many rows.
+def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> None:
+    """Deletes expired leases and marks the rows claimed under them as `unconfirmed`.
 
     Expired locks and presences stay, for a process that renews one later. With `run_id`, it does so for this run
     only, and also marks rows that were claimed under a lease that is gone.
     """
     of_run = leases.c.run_id.is_not(None) if run_id is None else leases.c.run_id == run_id
     with ledger.write() as connection:
-        rows = end_leases(connection, and_(EXPIRED, of_run))
-        return rows + (0 if run_id is None else interrupt_orphans(connection, messages.c.run_id == run_id))
+        end_leases(connection, and_(EXPIRED, of_run))
+        if run_id is not None:
+            interrupt_orphans(connection, messages.c.run_id == run_id)
 
 
-def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> int:
-    """Deletes leases and adds what they counted to their runs. Returns how many claims became `unconfirmed`.
+def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> None:
+    """Deletes leases, adds what they counted to their runs, and marks the rows claimed under them as `unconfirmed`.
 
     `settled`: no row is claimed under them.
     """
     # In the order in which other transactions lock them.
     of_leases = select(leases.c.run_id).where(which)
     connection.execute(select(handovers.c.run_id).where(handovers.c.run_id.in_(of_leases)).with_for_update())
-    counters = [leases.c[name] for name in COUNTED]
-    ended = delete(leases).where(which).returning(leases.c.run_id, *counters)
-    rows = 0
-    for run_id, *counts in connection.execute(ended).all():
-        if run_id is not None:
-            counted = dict(zip(COUNTED, counts, strict=True))
-            add_outcomes(connection, handovers, handovers.c.run_id == run_id, counted)
-            rows += 0 if settled else interrupt_orphans(connection, messages.c.run_id == run_id)
-            notify(connection, run_channel(run_id))
-    return rows
+    ended = delete(leases).where(which).returning(leases).cte("ended")
+    counts = {name: func.sum(ended.c[name]) for name in COUNTED}
+    run_ids = connection.scalars(_counted(ended, counts).returning(handovers.c.run_id)).all()
+    if not settled and run_ids:
+        interrupt_orphans(connection, messages.c.run_id.in_(run_ids))
+    for run_id in run_ids:
+        notify(connection, run_channel(run_id))
 
 
-def add_outcomes(
-    connection: Connection, table: Table, where: ColumnElement[bool], counts: Mapping[str, int]
-) -> None:
-    """Adds to the counters of a lease or of a run."""
-    more = {name: table.c[name] + count for name, count in counts.items()}
-    connection.execute(update(table).where(where).values(more))
-
-
-def interrupt_orphans(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Marks rows as `unconfirmed` that were claimed under leases that are gone. Returns how many.
+def interrupt_orphans(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Marks rows as `unconfirmed` that were claimed under leases that are gone.
 
     `which`: a condition on `messages`.
     """
     has_lease = exists().where(leases.c.owner == messages.c.owner)
     orphaned = update(messages).where(which, messages.c.status == IN_FLIGHT, ~has_lease)
     interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
-    of_runs = Counter(connection.scalars(orphaned.values(interrupted).returning(messages.c.run_id)))
-    for run_id, rows in of_runs.items():
-        add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": rows})
-    return of_runs.total()
+    marked = orphaned.values(interrupted).returning(messages.c.run_id).cte("marked")
+    connection.execute(_counted(marked, {"unconfirmed": func.count()}))
+
+
+def _counted(changed: CTE, counts: Mapping[str, ColumnElement[Any]]) -> Update:
+    """The statement that changes rows and adds these aggregates of them to the counters of their runs."""
+    by_run = select(changed.c.run_id, *(count.label(name) for name, count in counts.items()))
+    more = by_run.group_by(changed.c.run_id).subquery()
+    sums = {name: handovers.c[name] + more.c[name] for name in counts}
+    return update(handovers).where(handovers.c.run_id == more.c.run_id).values(sums)
