@@ -190,6 +190,11 @@ class MessageOptions(Table):
         "It is used only for counting segments.",
     )
     max_segments: int = Field(default=6, ge=1, description="A text with more segments than this is not sent.")
+    sender_name: Text | None = Field(
+        default=None,
+        description="The dealership's name as texts should say it, such as Lakeside Honda. Previews warn about texts "
+        "without it. It is never sent by itself. Default: the department_label, without words such as Service.",
+    )
     segment_price: float | None = Field(
         default=None, gt=0, description="What a segment costs you. If it is given, previews show the cost."
     )
@@ -263,6 +268,20 @@ class Sending(Table):
     )
 
 
+#: The names of the rules of the lint.
+LintRule = Literal[
+    "short_link",
+    "forbidden_word",
+    "second_opt_out",
+    "no_sender",
+    "capitals",
+    "placeholder",
+    "doubled_word",
+    "plain_link",
+    "other_value",
+]
+
+
 class Guards(Table):
     """Checks that refuse to send if the list looks wrong."""
 
@@ -293,6 +312,14 @@ class Guards(Table):
         default="warn",
         description="What to do if a run has far more or far fewer texts than any earlier one: "
         '"warn", or "refuse" until a person confirms the number with --expect.',
+    )
+    lint: Literal["warn", "error", "off"] = Field(
+        default="warn",
+        description="What to do if a text has something that carriers block or customers dislike, such as a "
+        'shortened link: "warn" shows it, "error" sends nothing, "off" does not look.',
+    )
+    lint_ignore: Annotated[tuple[LintRule, ...], Field(strict=False)] = Field(
+        default=(), description="Rules of the lint that are not applied, such as capitals."
     )
     approval: bool = Field(
         default=False,
