@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated
 
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from batchsend.campaigns.cron import NICKNAMES, cron_problem, five_fields
 from batchsend.campaigns.zones import known_zone, nearest_zone
@@ -25,6 +33,12 @@ from batchsend.settings import FOLDERS, load_settings
 from batchsend.utils.near_files import lock_target
 from batchsend.utils.net import is_this_machine, web_address
 from batchsend.utils.protected_files import folders_of_campaign, is_in, refusal
+
+
+class Table(BaseModel):
+    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class MisfitError(ValueError):

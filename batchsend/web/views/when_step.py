@@ -10,7 +10,8 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
-from batchsend.campaigns.tables import QuietHours, Sending
+from batchsend.campaigns.hours_tables import QuietHours
+from batchsend.campaigns.tables import Sending
 from batchsend.campaigns.zones import US_ZONES, zone_names
 from batchsend.errors import BatchsendError
 from batchsend.utils.timestamps import now
