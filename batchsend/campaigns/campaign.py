@@ -152,6 +152,11 @@ class Campaign(Table):
         return self._origin.sha256
 
     @property
+    def as_written(self) -> Mapping[str, Any]:
+        """The keys of the file with their values, without defaults."""
+        return self._origin.data
+
+    @property
     def templates(self) -> tuple[Path, ...]:
         """The template files, the default first."""
         if self.template_by is not None:

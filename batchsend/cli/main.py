@@ -16,6 +16,7 @@ from batchsend.cli import json_log
 from batchsend.cli.approve import approve
 from batchsend.cli.campaigns import new, schema
 from batchsend.cli.ledger import ledger, purge
+from batchsend.cli.lookup import lookup
 from batchsend.cli.optouts import optouts
 from batchsend.cli.preview import preview
 from batchsend.cli.runs import history, results, runs, stop
@@ -51,6 +52,7 @@ for _command in (
     approve,
     stop,
     results,
+    lookup,
     runs,
     history,
     optouts,

@@ -48,12 +48,21 @@ if TYPE_CHECKING:
     metavar="SHARE",
     help="Share of texts that are not delivered.",
 )
-def sandbox(host: str, port: int, **options: Any) -> None:
+@click.option(
+    "--customers",
+    type=FILE,
+    metavar="FILE",
+    help="Customers that a look-up finds: a CSV file, see the manual.",
+)
+def sandbox(host: str, port: int, customers: Path | None, **options: Any) -> None:
     """Run the local stand-in for the API. It sends nothing."""
     import asyncio
 
+    from batchsend.sandbox.customers import read_customers
     from batchsend.sandbox.options import SandboxOptions
     from batchsend.sandbox.server import serve
+
+    known = read_customers(customers) if customers is not None else ()
 
     def ready(base_url: str) -> None:
         click.echo(f"The sandbox is listening at {base_url}. Texts: {base_url}/")
@@ -63,7 +72,7 @@ def sandbox(host: str, port: int, **options: Any) -> None:
         click.echo("Press Ctrl-C to stop it.")
 
     async def listen() -> None:
-        await serve(SandboxOptions(**options), host, port, ready, asyncio.Event())
+        await serve(SandboxOptions(**options, customers=known), host, port, ready, asyncio.Event())
 
     try:
         asyncio.run(listen())

@@ -128,6 +128,13 @@ def ask(ledger: Ledger, request: ApprovalRequest, person: Person, moment: dateti
             return asked
 
 
+def follow_rename(connection: Connection, old: str, new: str) -> None:
+    """Gives the requests of a campaign its new name. It replaces an open one of an earlier campaign of that name."""
+    left = and_(approvals.c.campaign == new, _is_open())
+    connection.execute(update(approvals).where(left).values(state=ApprovalState.REPLACED))
+    connection.execute(update(approvals).where(approvals.c.campaign == old).values(campaign=new))
+
+
 def note_need(ledger: Ledger, number: int, moment: datetime) -> None:
     """Records that a start needed this approval, which was not given then."""
     with ledger.write() as connection:

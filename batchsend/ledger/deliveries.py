@@ -1,4 +1,4 @@
-"""Records updates in the ledger and changes the rows that they are about.
+"""Records updates in the ledger and changes the rows that they are about. Customers' replies come the same way.
 
 An update overrules our own answer, and of several updates one overrules the others (`updates.overrules`). A row
 therefore ends the same way in whatever order updates and answer arrive, and however often.
@@ -29,6 +29,7 @@ from sqlalchemy import Update as UpdateStatement
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger, restore_opened
 from batchsend.ledger.optouts import add_opted_out
+from batchsend.ledger.replies import record_replies
 from batchsend.ledger.schema import messages, superseded, updates
 from batchsend.ledger.update_matching import (
     Place,
@@ -38,6 +39,7 @@ from batchsend.ledger.update_matching import (
     rows_at,
     send_columns,
 )
+from batchsend.mykaarma.replies import CustomerText, read_reply
 from batchsend.mykaarma.updates import Update, UpdateEvent, UpdateOutcome, overrules, read_events
 from batchsend.statuses import OPTED_OUT, Status
 from batchsend.utils.timestamps import from_text
@@ -48,12 +50,16 @@ _LONGEST_RAW = 8000
 
 @dataclass(frozen=True, slots=True)
 class ReceivedUpdate:
-    """A received event and what it means. `at` is UTC text; `update` is `None` for an event without known facts."""
+    """A received event and what it means. `at` is UTC text; `update` is `None` for an event without known facts.
+
+    `reply`: the customer's text that it reports. Such an event is no update of a text that was sent.
+    """
 
     digest: str
     raw: str
     at: str
     update: Update | None
+    reply: CustomerText | None = None
 
     @classmethod
     def all_of(cls, body: bytes, at: str) -> list[ReceivedUpdate]:
@@ -64,7 +70,9 @@ class ReceivedUpdate:
     def _of(cls, event: UpdateEvent, at: str) -> ReceivedUpdate:
         beginning = event.body[: 4 * _LONGEST_RAW].decode("utf-8", "replace")
         raw = beginning.replace("\0", "\ufffd")[:_LONGEST_RAW]
-        return cls(hashlib.sha256(event.body).hexdigest(), raw, at, event.update)
+        reply = read_reply(event.body)
+        update = event.update if reply is None else None
+        return cls(hashlib.sha256(event.body).hexdigest(), raw, at, update, reply)
 
 
 @dataclass(frozen=True)
@@ -154,14 +162,16 @@ class Deliveries:
         generations = _lock(connection, {send.place for send in sends.values()})
         busy = frozenset(digest for digest, send in sends.items() if send.place not in generations)
         ready = [one for one in distinct.values() if one.digest not in busy]
+        answered = _record_replies(connection, ready)
         about: dict[Send, list[ReceivedUpdate]] = {}
         for one in ready:
             if one.digest in sends:
                 about.setdefault(sends[one.digest], []).append(one)
         _deliver(connection, about, generations)
         _record_opt_outs(connection, ready, sends)
-        _store(connection, ready, sends)
-        matched = sum(one.digest in sends for one in ready)
+        known = sends | answered
+        _store(connection, ready, known)
+        matched = sum(one.digest in known for one in ready)
         return Recorded(matched, len(ready) - matched, busy)
 
 
@@ -176,6 +186,16 @@ def _lock(connection: Connection, places: set[Place]) -> dict[Place, int]:
         for send in map(Send._make, connection.execute(query)):
             locked[send.place] = send.generation
     return locked
+
+
+def _record_replies(connection: Connection, received: Sequence[ReceivedUpdate]) -> dict[str, Send]:
+    """Records the replies among the events. Returns digest -> the request that it answers."""
+    texts = {one.digest: one.reply for one in received if one.reply is not None}
+    if not texts:
+        return {}
+    moment = from_text(max(one.at for one in received if one.reply is not None))
+    answered = record_replies(connection, list(texts.values()), moment)
+    return {digest: send for digest, text in texts.items() if (send := answered[text.message_uuid])}
 
 
 def _deliver(

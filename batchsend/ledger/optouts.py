@@ -50,6 +50,7 @@ class OptOutSource(StrEnum):
     ANSWER = "answer"  #: myKaarma refused a text
     ADDED = "added"
     IMPORTED = "imported"
+    REPLY = "reply"  #: the customer answered a text with STOP or the like
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,25 @@ def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], mo
         request = OptOutRequest(row.customer_uuid or "", row.phone or "", reason)
         person = Person(row.os_user, row.host)
         _add(connection, [request], scope_of_answer(row.base_url), OptOutSource.ANSWER, person, moment)
+
+
+def add_replied(connection: Connection, request: OptOutRequest, scope: str, moment: datetime) -> int | None:
+    """Adds a customer who asked for no more texts, in the transaction that records the reply.
+
+    Returns the id of the entry, or of an earlier one for this customer or phone.
+    """
+    _add(connection, [request], scope, OptOutSource.REPLY, this_person(), moment)
+    named = [
+        column == value
+        for column, value in (
+            (optouts.c.customer_uuid, request.customer_uuid),
+            (optouts.c.phone, request.phone),
+        )
+        if value
+    ]
+    applies = optouts.c.base_url.in_((EVERYWHERE, scope))
+    query = select(optouts.c.id).where(_is_current, applies, or_(*named)).order_by(optouts.c.id.desc())
+    return connection.scalar(query.limit(1))
 
 
 _columns = [optouts.c[name] for name in OptOut.__slots__]

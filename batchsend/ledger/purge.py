@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     case,
     create_engine,
+    delete,
     func,
     literal,
     null,
@@ -39,6 +40,7 @@ from batchsend.ledger.schema import (
     approvals,
     campaigns,
     dismissals,
+    lookups,
     messages,
     runs,
     starts,
@@ -50,7 +52,7 @@ from batchsend.utils.timestamps import to_text
 
 _AGE = re.compile(r"([0-9]{1,3}) ?(?:(y|years?)|(mo|months?)|(d|days?))", re.IGNORECASE)
 #: Tables that are rewritten after a purge.
-_EMPTIED = (messages, superseded, updates, approvals, dismissals)
+_EMPTIED = (messages, superseded, updates, approvals, dismissals, lookups)
 #: How long to wait for other processes that read the ledger, before its space is freed.
 _PATIENCE_SECONDS = 60
 
@@ -167,6 +169,8 @@ def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
     # From a digest of a row, its phone could be guessed. A reason that a person wrote can name a customer.
     connection.execute(update(approvals).where(approvals.c.asked_at < when).values(rows=b"", reason=None))
     connection.execute(update(dismissals).where(dismissals.c.dismissed_at < when).values(reason=""))
+    # An answer names customers and their phones, and can be asked for again.
+    connection.execute(delete(lookups).where(lookups.c.asked_at < when))
     return purged
 
 

@@ -16,24 +16,17 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
-import aiohttp
 import orjson
 
-from batchsend.mykaarma.connection import ANSWER_BYTES
-from batchsend.mykaarma.protocol import (
-    Refused,
-    RetryLater,
-    error_codes,
-    json_value,
-)
-from batchsend.mykaarma.retry_after import retry_seconds, server_time
+from batchsend.mykaarma.protocol import Refused, RetryLater, error_codes
+from batchsend.mykaarma.reading import ApiReader, NotRead, Permission, Reading, read_json
+from batchsend.mykaarma.retry_after import server_time
 from batchsend.mykaarma.updates import UpdateOutcome, message_facts, message_outcome
 from batchsend.settings import Credentials
 from batchsend.utils.timestamps import now
-from batchsend.utils.version import __version__
 
-#: The permission that an account needs to read conversations. An account that sends texts may lack it.
-SCOPE = "communications.message.get"
+#: The permission that an account needs. An account that sends texts may lack it.
+PERMISSION = Permission("communications.message.get", "read conversations", "a conversation")
 #: The API's own default. If an answer has fewer messages, the conversation has no older ones.
 PAGE_MESSAGES = 20
 
@@ -46,8 +39,6 @@ _DIRECTIONS = {
 }
 _TEXT_PROTOCOLS = frozenset({"X", "TEXT", "SMS", "MMS"})
 _OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
-#: With one of these, an answer without JSON comes from something else than this route.
-_ROUTE_ANSWERS = frozenset({*range(200, 400), 404, 405})
 #: Later times in seconds would be in the year 5138; so a larger number counts milliseconds.
 _MOST_SECONDS = 100_000_000_000
 
@@ -102,12 +93,6 @@ class Conversation:
     clock_ahead: timedelta | None = None
 
 
-class NotRead(NamedTuple):
-    """This conversation could not be read, and others may be. `reason` is a sentence without personal data."""
-
-    reason: str
-
-
 ConversationAnswer = Conversation | NotRead | RetryLater | Refused
 
 
@@ -141,35 +126,15 @@ def judge_conversation(
     url: str, http_status: int, body: bytes, headers: Mapping[str, str], ours: datetime
 ) -> ConversationAnswer:
     """Judges an answer. `headers` ignore case; `ours`: this computer's time when the answer came."""
-    if http_status in (401, 403):
-        return Refused(
-            f"{url}: myKaarma does not let this account read conversations (HTTP {http_status}). Ask myKaarma "
-            f"support for the scope `{SCOPE}`, or look in myKaarma itself. Nothing was changed, and texts can "
-            f"still be sent."
-        )
-    if http_status in (429, 502, 503, 504):
-        wait = retry_seconds(headers.get("Retry-After"), server_time(headers.get("Date"), ours))
-        reason = f"myKaarma does not answer now (HTTP {http_status})"
-        return RetryLater(reason, "Try again later.", http_status == 429, wait)
-    answer = json_value(body)
-    if http_status in _ROUTE_ANSWERS and not isinstance(answer, dict | list):
-        return Refused(
-            f"{url}: the answer is not a conversation but {_kind_of(body)} (HTTP {http_status}). This route is "
-            f"probably not live for this account. Ask myKaarma support for the scope `{SCOPE}`. Nothing was changed, "
-            f"and texts can still be sent."
-        )
+    answer = read_json(url, Reading(http_status, body, headers), PERMISSION, ours)
+    if isinstance(answer, NotRead | RetryLater | Refused):
+        return answer
     codes = error_codes(answer) if isinstance(answer, dict) else ()
     entries = list(_entries(answer))
-    if http_status >= 300 or (codes and not entries):
-        return NotRead(
-            f"myKaarma could not read a conversation ({'; '.join(codes) or f'HTTP {http_status}'})."
-        )
+    if codes and not entries:
+        return NotRead(f"myKaarma could not read {PERMISSION.thing} ({'; '.join(codes)}).")
     messages = tuple(message for entry in entries if (message := read_message(entry)) is not None)
     return Conversation(messages, len(entries) >= PAGE_MESSAGES, _clock_ahead(headers.get("Date"), ours))
-
-
-def _kind_of(body: bytes) -> str:
-    return "a web page" if body.lstrip()[:1] == b"<" else "something else"
 
 
 def _clock_ahead(date: str | None, ours: datetime) -> timedelta | None:
@@ -257,60 +222,26 @@ class ConversationClient:
     """Asks one API for conversations. `timeout`: seconds for one request. Problems of the network never raise."""
 
     def __init__(self, base_url: str, credentials: Credentials, *, timeout: float) -> None:
-        self._base_url = base_url
-        self._headers = {
-            "Authorization": aiohttp.encode_basic_auth(
-                credentials.username, credentials.password, encoding="utf-8"
-            ),
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-            "User-Agent": f"batchsend/{__version__}",
-        }
-        self._limits = aiohttp.ClientTimeout(total=timeout)
-        self._session: aiohttp.ClientSession | None = None
+        self._reader = ApiReader(base_url, credentials, timeout=timeout)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=self._limits, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        await self._reader.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._reader.__aexit__(kind, error, trace)
 
     async def ask(self, query: ConversationQuery) -> ConversationAnswer:
         """Asks once for one page of a conversation. Changes nothing at myKaarma."""
-        assert self._session is not None  # noqa: S101
         data = orjson.dumps(conversation_body(query))
-        try:
-            async with self._session.post(
-                self._base_url + conversation_path(query), data=data, allow_redirects=False
-            ) as response:
-                body = await _read(response)
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
-            return Refused(
-                f"the server at {self._base_url} could not prove who it is (its certificate is not valid). Nothing "
-                f"was sent to it. Check this address, this computer's clock, and your network's proxy."
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            advice = "Check this computer's network connection and this address."
-            return RetryLater(f"no answer from {self._base_url}", advice, slow_down=False)
+        reading = await self._reader.ask("POST", conversation_path(query), data=data)
+        if not isinstance(reading, Reading):
+            return reading
         # The address without the customer's id.
-        shown = f"{self._base_url}/communications/.../message/list"
-        return judge_conversation(shown, response.status, body, response.headers, now())
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Reads the body. Raises `aiohttp.ClientPayloadError` if it is too long for an answer of the API."""
-    body = b""
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > ANSWER_BYTES:
-            raise aiohttp.ClientPayloadError
-    return body
+        shown = f"{self._reader.base_url}/communications/.../message/list"
+        return judge_conversation(shown, reading.status, reading.body, reading.headers, now())
 
 
 def oldest(messages: Sequence[ConversationMessage]) -> datetime | None:

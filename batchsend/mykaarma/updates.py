@@ -224,6 +224,11 @@ def _number(value: object, least: int) -> int | None:
     return number if least <= number <= _LARGEST_NUMBER else None
 
 
+def event_scopes(event: bytes) -> list[tuple[str, Mapping[str, Any]]]:
+    """The objects of an event that can hold facts, outermost first, each with its name and `message_facts`."""
+    return list(_scopes(_parsed(event)))
+
+
 def message_facts(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The facts of a message object such as `messageDTO`, by name in small letters without `_` and `-`."""
     return {_name(key): value for key, value in entry.items()}

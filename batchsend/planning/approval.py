@@ -167,9 +167,8 @@ def row_digest(values: Iterable[Any]) -> bytes:
 
 
 def settings_digest(campaign: Campaign, base_url: str, hours: Hours | None) -> str:
-    """A digest of what applies to all texts of a campaign: its name, the API, the options and the waiting rules."""
+    """A digest of what applies to all texts of a campaign: the API, the options and the waiting rules."""
     facts = [
-        campaign.name,
         base_url,
         asdict(attributes_of(campaign)),
         None if hours is None else _facts_of(hours),

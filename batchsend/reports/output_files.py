@@ -200,26 +200,27 @@ def _campaigns_around(path: Path) -> Iterator[Path]:
         yield from folder.glob("campaigns/*.toml")
 
 
-def files_named_in(file: Path) -> Iterator[Path]:
+def files_named_in(file: Path, home: Path | None = None) -> Iterator[Path]:
     """Files that a campaign file names, and those that its templates include. Any text in quotes can be such a name.
 
     It does not matter whether the file has an error at the moment. A pattern stands for the files that match it.
+    `home`: the path at which the file would be used, if that is another one.
     """
-    return _named_in(file, set())
+    return _named_in(file, (home or file).parent, set())
 
 
-def _named_in(file: Path, seen: set[Path]) -> Iterator[Path]:
+def _named_in(file: Path, folder: Path, seen: set[Path]) -> Iterator[Path]:
     for match in _quoted.finditer(_text_of(file)):
         name = match[1] or match[2]
         with suppress(OSError, ValueError, RuntimeError, NotImplementedError):
-            named = file.parent / Path(name).expanduser()
+            named = folder / Path(name).expanduser()
             # As in a campaign's `list`, brackets do not count.
             pattern = named.name.replace("[", "[[]")
             for one in named.parent.glob(pattern) if is_pattern(named.name) else [named]:
                 if one not in seen and one.is_file():
                     seen.add(one)
                     yield one
-                    yield from _named_in(one, seen)
+                    yield from _named_in(one, one.parent, seen)
 
 
 def _text_of(file: Path) -> str:

@@ -50,7 +50,8 @@ from batchsend.sending.locks import sending_lock
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event
+from batchsend.sending.sender import Event
+from batchsend.sending.stopping import Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.signals import holding_signals

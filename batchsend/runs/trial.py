@@ -32,7 +32,7 @@ from batchsend.runs.start import Start, planned, refuse_sample_ids, require_conf
 from batchsend.sending.dispatch import dispatch
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending
+from batchsend.sending.stopping import Ending
 from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.signals import holding_signals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,10 +25,14 @@ _FIRST_BACKOFF = 0.2
 
 
 class CallbackSender:
-    """The updates of one sandbox, as an asynchronous context manager; closing it drops unsent updates."""
+    """The updates of one sandbox, as an asynchronous context manager; closing it drops unsent updates.
 
-    def __init__(self, options: SandboxOptions) -> None:
+    `sent` is called when all updates of a text were sent, with its UUID and the outcome that they reported.
+    """
+
+    def __init__(self, options: SandboxOptions, sent: Callable[[str, TextOutcome], None]) -> None:
         self._options = options
+        self._sent = sent
         self._seed = secrets.randbits(64) if options.seed is None else options.seed
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -70,11 +75,13 @@ class CallbackSender:
         if options.update_shuffle and swap < 0.5:
             delays.reverse()
         posts = []
-        updates = updates_of(text, self._outcome(customer, bad_luck), shape)
+        outcome = self._outcome(customer, bad_luck)
+        updates = updates_of(text, outcome, shape)
         for update, delay, repeat in zip(updates, delays, repeats, strict=False):
             copies = 2 if repeat < options.update_repeat else 1
             posts += [_post(session, url, update, delay + options.update_delay * n) for n in range(copies)]
         await asyncio.gather(*posts)
+        self._sent(text.message_uuid, outcome)
 
     def _outcome(self, customer: str, bad_luck: float) -> TextOutcome:
         scenario = find_scenario(customer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchsend.errors import BatchsendError
+from batchsend.sandbox.customers import SandboxCustomer
 
 DEFAULT_HOST = "127.0.0.1"
 
@@ -42,6 +43,8 @@ class SandboxOptions:
     update_shuffle: bool = False
     #: Share of the texts, 0 to 1, that are reported as undelivered.
     undelivered_rate: float = 0.0
+    #: The customers that a search finds.
+    customers: tuple[SandboxCustomer, ...] = ()
     #: How many requests, and how many texts, to keep in memory; None keeps all.
     keep: int | None = 100_000
 

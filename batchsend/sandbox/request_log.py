@@ -23,6 +23,7 @@ class Submission:
     """A request's JSON as far as it can be read, valid or not; missing or unreadable parts are None."""
 
     body: str | None
+    is_manual: bool
     phone: str | None
     metadata: Mapping[str, Any]
     callback_url: str | None
@@ -36,6 +37,7 @@ class Submission:
         sending = _object(_object(payload).get("messageSendingAttributes"))
         return cls(
             body=_text(message.get("body")),
+            is_manual=message.get("isManual") is True,
             phone=_text(sending.get("communicationValueOfCustomer")),
             metadata=_object(sending.get("callbackMetaData")),
             callback_url=_text(sending.get("callbackURL")),
@@ -93,6 +95,11 @@ class ReceivedRequest:
     @property
     def body(self) -> str | None:
         return self.submission.body
+
+    @property
+    def whole_body(self) -> str:
+        """The text as the customer's phone shows it, with the lines that the service appends."""
+        return "\n".join([self.body or "", *self.submission.additions])
 
     @property
     def phone(self) -> str | None:

@@ -6,12 +6,13 @@ import math
 import secrets
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
 
-from batchsend.sandbox import checks, responses
+from batchsend.sandbox import checks, customers, responses
 from batchsend.sandbox.checks import Fault
 from batchsend.sandbox.options import SandboxOptions
 from batchsend.sandbox.responses import Response
@@ -39,6 +40,9 @@ class Decision(NamedTuple):
     response: Response
     #: Seconds to wait before the response.
     delay: float
+
+
+_NO_CUSTOMER = Fault(404, "INVALID_CUSTOMER", "The department has no customer with this customer UUID.")
 
 
 class TokenBucket:
@@ -88,10 +92,24 @@ class Responder:
         response, latency = self._respond_to(request.customer_uuid)
         return Decision(payload, response, latency + response.delay)
 
-    def find_customers(self, authorization: str | None) -> Response:
-        """The response to a search for customers: none, or a refusal of the credentials."""
+    def find_customers(self, authorization: str | None, query: Mapping[str, str]) -> Response:
+        """The response to a search for customers."""
+        refused = self.refuse_credentials(authorization)
+        if refused is None and (faults := list(customers.search_faults(query))):
+            refused = responses.refused(faults)
+        return refused or responses.found(customers.find_customers(self._options.customers, query))
+
+    def read_customer(self, authorization: str | None, uuid: str, *, vehicles: bool) -> Response:
+        """The response to a request for one customer."""
+        if refused := self.refuse_credentials(authorization):
+            return refused
+        body = customers.read_customer(self._options.customers, uuid, vehicles=vehicles)
+        return responses.refused([_NO_CUSTOMER]) if body is None else responses.found(body)
+
+    def refuse_credentials(self, authorization: str | None) -> Response | None:
+        """The refusal of wrong credentials; `None` if they are right."""
         fault = checks.credentials_fault(authorization, self._credentials)
-        return responses.refused([fault]) if fault else responses.no_customers()
+        return responses.refused([fault]) if fault else None
 
     def _check(self, request: IncomingRequest) -> tuple[object, list[Fault]]:
         # The body is read even if the credentials are wrong, so that the log shows every request in full.

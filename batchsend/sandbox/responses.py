@@ -98,9 +98,9 @@ def refused(faults: Iterable[Fault], headers: dict[str, str] | None = None) -> R
     return Response(http_status, json.dumps(body), {**JSON_HEADERS, **(headers or {})}, codes)
 
 
-def no_customers() -> Response:
-    """200 with an empty list of customers."""
-    return Response(200, "[]", JSON_HEADERS)
+def found(body: str) -> Response:
+    """200 with JSON that was asked for."""
+    return Response(200, body, JSON_HEADERS)
 
 
 def too_many_requests(headers: dict[str, str]) -> Response:

@@ -16,15 +16,19 @@ from aiohttp.typedefs import Handler
 
 from batchsend.errors import BatchsendError
 from batchsend.sandbox.callbacks import CallbackSender
+from batchsend.sandbox.checks import Fault, content_type_fault, parse_json
+from batchsend.sandbox.conversations import Conversations
 from batchsend.sandbox.options import DEFAULT_HOST, SandboxOptions
 from batchsend.sandbox.pages import of_customer, texts_page
 from batchsend.sandbox.request_log import ReceivedRequest, RequestLog, Submission
 from batchsend.sandbox.responder import IncomingRequest, Responder
-from batchsend.sandbox.responses import Response, ResponseEnding, gateway_page
+from batchsend.sandbox.responses import Response, ResponseEnding, gateway_page, refused
 from batchsend.utils.net import SILENT, cannot_listen, in_url, is_this_machine
 
 _MESSAGE_PATH = "/communications/department/{department}/user/{user}/customer/{customer}/message"
+_CONVERSATION_PATH = f"{_MESSAGE_PATH}/list"
 _SEARCH_PATH = "/customer/v2/department/{department}/customer/list"
+_CUSTOMER_PATH = "/customer/v2/department/{department}/customer/{customer}"
 
 #: The most bytes of a request's body; a text has at most a few kilobytes.
 _MAX_BODY = 1_000_000
@@ -62,7 +66,9 @@ class Sandbox:
         self._port = port
         self._log = RequestLog(self._options.record, self._options.keep)
         self._responder = Responder(self._options)
-        self._callbacks = CallbackSender(self._options)
+        #: The customers' conversations; `add_reply` adds a text from a customer.
+        self.conversations = Conversations(self._log, self._options.keep)
+        self._callbacks = CallbackSender(self._options, self.conversations.note_outcome)
         self._closing = asyncio.Event()
         self._resources = ExitStack()
         self._runner: web.AppRunner | None = None
@@ -90,16 +96,20 @@ class Sandbox:
         """Starts over as if no request had arrived; the `record` file stays as it is."""
         self._log.clear()
         self._responder.reset()
+        self.conversations.clear()
 
     async def __aenter__(self) -> Self:
         self._resources.enter_context(self._log)
         await self._callbacks.__aenter__()
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[self._check_host])
         app.router.add_post(_MESSAGE_PATH, self._receive_message)
+        app.router.add_post(_CONVERSATION_PATH, self._read_conversation)
         app.router.add_get(_SEARCH_PATH, self._find_customers)
+        app.router.add_get(_CUSTOMER_PATH, self._read_customer)
         app.router.add_get("/", self._show_page)
         app.router.add_get("/texts.json", self._list_texts)
         app.router.add_get("/requests.json", self._list_requests)
+        app.router.add_post("/replies", self._add_reply)
         app.router.add_delete("/texts", self._clear)
         # Cancellation ends the handlers of clients that stop waiting for a response that never comes.
         self._runner = web.AppRunner(
@@ -186,8 +196,40 @@ class Sandbox:
         return _web_response(response)
 
     async def _find_customers(self, request: web.Request) -> web.Response:
-        """Answers a search for customers, which the sandbox does not have."""
-        return _web_response(self._responder.find_customers(request.headers.get("Authorization")))
+        authorization = request.headers.get("Authorization")
+        return _web_response(self._responder.find_customers(authorization, request.query))
+
+    async def _read_customer(self, request: web.Request) -> web.Response:
+        return _web_response(
+            self._responder.read_customer(
+                request.headers.get("Authorization"),
+                request.match_info["customer"],
+                vehicles=request.query.get("excludeVehicles") != "true",
+            )
+        )
+
+    async def _read_conversation(self, request: web.Request) -> web.Response:
+        """Answers with a customer's conversation."""
+        refusal = self._responder.refuse_credentials(request.headers.get("Authorization"))
+        if refusal is not None:
+            return _web_response(refusal)
+        payload = await _json_of(request)
+        match = request.match_info
+        return _web_response(self.conversations.answer(match["department"], match["customer"], payload))
+
+    async def _add_reply(self, request: web.Request) -> web.Response:
+        """Adds a text from a customer, as if one had answered."""
+        payload = await _json_of(request)
+        values = [payload.get(name) for name in ("customer", "body")] if isinstance(payload, dict) else []
+        if not isinstance(payload, dict) or not all(isinstance(value, str) and value for value in values):
+            fault = Fault(
+                400, "MALFORMED_REQUEST", 'Send {"customer": "...", "body": "...", "phone": "..."}.'
+            )
+            return _web_response(refused([fault]))
+        phone = payload.get("phone")
+        customer, body = map(str, values)
+        reply = self.conversations.add_reply(customer, body, phone=phone if isinstance(phone, str) else None)
+        return web.json_response({"messageUUID": reply.message_uuid})
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -222,6 +264,16 @@ async def serve(
     async with Sandbox(options, host=host, port=port) as sandbox:
         ready(sandbox.base_url)
         await stop.wait()
+
+
+async def _json_of(request: web.Request) -> object:
+    """The JSON of a request; `None` if it has none, or another content type, which any web page can send."""
+    if content_type_fault(request.content_type):
+        return None
+    try:
+        return parse_json(await request.read())
+    except (ValueError, web.HTTPRequestEntityTooLarge):
+        return None
 
 
 def _customer(request: web.Request) -> str | None:

@@ -15,7 +15,8 @@ from batchsend.mykaarma.client import Poster
 from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pacer, Pacing, Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, Sender
+from batchsend.sending.sender import Event, Sender
+from batchsend.sending.stopping import STOP_REQUESTED, Ending, Stop
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import for_people, now
@@ -49,31 +50,20 @@ async def dispatch(
 class SendLoop:
     """Sends until no row is left or all have to wait for quiet hours; with `wait`, waits for these to end.
 
-    `ending`: why it is to end, once `stop` was called.
+    `stop` ends it early.
     """
 
     def __init__(self, settings: RunSettings, listener: Callable[[Event], None]) -> None:
-        self.ending: Ending | None = None
+        self.stop = Stop()
         self._settings = settings
         self._listener = listener
-        self._sender: Sender | None = None
-        self._stopped = asyncio.Event()
-
-    def stop(self, ending: Ending) -> None:
-        """Sends no further request; requests in flight are finished and recorded."""
-        self.ending = ending
-        self._stopped.set()
-        if self._sender is not None:
-            self._sender.stop(ending)
 
     async def run(self, outbox: Outbox, poster: Poster, pacer: Pacing, identity: Mapping[str, str]) -> Ending:
         """Sends until nothing is left or something stops it. Raises as `Sender.run` does."""
         hours = self._settings.awaited_hours
         while True:
-            self._sender = Sender(outbox, poster, pacer, self._settings, identity, self._listener)
-            if self.ending is not None:
-                self._sender.stop(self.ending)
-            ending = await self._sender.run()
+            sender = Sender(outbox, poster, pacer, self._settings, identity, self._listener, self.stop)
+            ending = await sender.run()
             if ending.reason is not None or hours is None:
                 return ending
             clocks = await self._retry(outbox.quiet_clocks)
@@ -87,7 +77,7 @@ class SendLoop:
             await self._retry(partial(outbox.end_quiet_hours, open_clocks))
 
     async def _retry(self, action: Callable[[], T]) -> T:
-        return await asyncio.to_thread(retry, action, lambda: self.ending is not None)
+        return await asyncio.to_thread(retry, action, self.stop.is_interrupted)
 
     async def _wait_until(self, opening: datetime, hours: Hours, outbox: Outbox) -> Ending | None:
         """Waits until this moment, or until the clock is set back: then these hours may end on another day.
@@ -104,11 +94,9 @@ class SendLoop:
             if now() < checked_at - _SET_BACK:
                 return None
             checked_at = now()
-            try:
-                await asyncio.wait_for(self._stopped.wait(), min(left, _CHECK_SECONDS))
-            except TimeoutError:
-                if await asyncio.to_thread(outbox.stop_requested):
-                    return STOP_REQUESTED
-            else:
-                return self.ending
-        return None
+            await self.stop.wait(min(left, _CHECK_SECONDS))
+            if not self.stop.is_set() and await asyncio.to_thread(outbox.stop_requested):
+                self.stop(STOP_REQUESTED)
+            if self.stop.is_set():
+                break
+        return self.stop.ending

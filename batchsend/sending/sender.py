@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 from batchsend.errors import StoppedError
 from batchsend.mykaarma.client import Departure, Poster
 from batchsend.mykaarma.protocol import Answered, Judgement, Request, RetryLater, message_identity
-from batchsend.sending.failure_streak import FailureStreak, GiveUpTimer
 from batchsend.sending.outbox import Claimed, MessageStore, Outcome, outcome_of
 from batchsend.sending.pacing import Pacing, Pause, rows_ahead
 from batchsend.sending.run_settings import RunSettings
+from batchsend.sending.stopping import STOP_REQUESTED, Ending, FailureStreak, GiveUpTimer, Stop
 from batchsend.statuses import Code, Status
 
 T = TypeVar("T")
@@ -45,22 +45,6 @@ class OtherOutcomes:
 Event = Outcome | Pause | OtherOutcomes
 
 
-@dataclass(frozen=True)
-class Ending:
-    """Why sending ended. `reason` is `None` where every row was tried.
-
-    `asked`: a stop was requested. `left`: only this process has ended; workers continue the run.
-    """
-
-    reason: str | None = None
-    interrupted: bool = False
-    asked: bool = False
-    left: bool = False
-
-
-STOP_REQUESTED = Ending("a stop was requested", asked=True)
-
-
 class _Underway(NamedTuple):
     """A row between its slot (the event loop's time) and its outcome."""
 
@@ -72,7 +56,7 @@ class _Underway(NamedTuple):
 class Sender:
     """Sends the open rows of one run, once. Belongs to one event loop.
 
-    `identity` is what the callback metadata of every request carries in addition to its row.
+    `identity` is what the callback metadata of every request carries in addition to its row. `stop` ends it early.
     """
 
     def __init__(
@@ -83,7 +67,9 @@ class Sender:
         settings: RunSettings,
         identity: Mapping[str, str],
         listener: Callable[[Event], None],
+        stop: Stop,
     ) -> None:
+        self.stop = stop
         self._store = store
         self._poster = poster
         self._pacer = pacer
@@ -105,22 +91,13 @@ class Sender:
         self._pauses: list[Pause] = []
         self._claimed = 0
         self._exhausted = False
-        self._ending: Ending | None = None
         self._crash: BaseException | None = None
         self._changed = asyncio.Event()
         self._may_dispatch = asyncio.Event()
         self._free = asyncio.Semaphore(settings.concurrency)
 
     def _stopping(self) -> bool:
-        return self._ending is not None
-
-    def stop(self, ending: Ending) -> None:
-        """Sends no further request; requests in flight are finished and recorded."""
-        if self._ending is None:
-            self._ending = ending
-        self._cancel_unsent()
-        self._changed.set()
-        self._may_dispatch.set()
+        return self.stop.is_set() or self._crash is not None
 
     async def run(self) -> Ending:
         """Sends until nothing is left or something stops it.
@@ -129,12 +106,13 @@ class Sender:
         requests in flight have come in and were stored if possible.
         """
         with self._thread:
-            helpers = [asyncio.create_task(self._dispatch()), asyncio.create_task(self._watch())]
+            helpers = [asyncio.create_task(task()) for task in (self._dispatch, self._watch, self._heed_stop)]
             for helper in helpers:
                 helper.add_done_callback(self._notice_crash)
             try:
                 await self._serve_ledger()
-            except Exception:
+            except Exception as error:
+                self._crash = error
                 await self._save_outcomes()
                 raise
             finally:
@@ -142,7 +120,17 @@ class Sender:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-        return self._ending or Ending()
+        return self.stop.ending or Ending()
+
+    async def _heed_stop(self) -> None:
+        await self.stop.wait()
+        self._wind_up()
+
+    def _wind_up(self) -> None:
+        """Sends no further request."""
+        self._cancel_unsent()
+        self._changed.set()
+        self._may_dispatch.set()
 
     # Using the ledger
 
@@ -274,7 +262,7 @@ class Sender:
 
     async def _save_outcomes(self) -> None:
         """After an error: sends nothing more, waits for the requests in flight and tries once to store outcomes."""
-        self.stop(Ending())
+        self._wind_up()
         if self._underway:
             await asyncio.wait(self._underway)
         try:

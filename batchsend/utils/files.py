@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +41,35 @@ def write_private(path: Path, write: Callable[[Path], object]) -> Path:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_new(folder: Path, names: Iterable[str], write: Callable[[Path], object]) -> Path:
+    """Lets `write` fill a temporary file in `folder`, and gives it the first of the names that is free.
+
+    Returns its path. Raises `FileExistsError` if no name is free, or `OSError`; then no new file remains.
+    """
+    temporary = _new_file(folder)
+    try:
+        write(temporary)
+        path = _reserved(folder, names)
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return path
+
+
+def _reserved(folder: Path, names: Iterable[str]) -> Path:
+    for name in names:
+        with suppress(FileExistsError):
+            os.close(os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            return folder / name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def check_folder(folder: Path) -> None:

@@ -6,8 +6,10 @@ reads that folder.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from functools import partial
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from typing import Any
 from sqlalchemy import select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.file import parse, parse_campaign
+from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.sample import file_stem
 from batchsend.errors import BatchsendError, BusyError
 from batchsend.ledger import planned_starts
+from batchsend.ledger.approvals import follow_rename
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.planned_starts import Scheduled
@@ -27,6 +30,7 @@ from batchsend.reports.output_files import inputs_of
 from batchsend.runs.api import prepare
 from batchsend.runs.handover import left_to_workers
 from batchsend.sending.locks import campaign_lock, scheduling_lock
+from batchsend.utils.files import write_new
 from batchsend.utils.timestamps import now
 from batchsend.web.folder import ARCHIVE, ArchivedFile, CampaignFile, WebFolder, relative
 from batchsend.web.toml_edit import READ_AS_USUAL, Changes, edited
@@ -50,7 +54,9 @@ def duplicate(folder: WebFolder, file: CampaignFile, name: str, *, same_list: bo
         changes: Changes = {("name",): stem, ("formerly",): None, ("schedule",): None}
         changes = {**changes, **_copy_texts(folder, campaign, file, stem, made)}
         if not same_list:
-            changes = {**changes, **READ_AS_USUAL, ("list",): _free(file.path.with_name(f"{stem}.csv")).name}
+            folder.refuse_list_of_others(file.path.with_name(f"{stem}.csv"), file)
+            free = next(name for name in _numbered(f"{stem}.csv") if not lexists(file.path.with_name(name)))
+            changes = {**changes, **READ_AS_USUAL, ("list",): free}
         changed = edited(content, changes)
         folder.check(parse_campaign(copy.path, changed))
         _create(copy.path, changed)
@@ -76,7 +82,10 @@ def rename(folder: WebFolder, file: CampaignFile, new: str) -> None:
         known = _names(ledger) if ledger is not None else {}
         changed = edited(content, renamed(campaign.name, campaign.formerly, new, known))
         folder.check(parse_campaign(file.path, changed))
-        replace_content(file.path, changed)
+        with ledger.write() if ledger is not None else nullcontext() as connection:
+            if connection is not None:
+                follow_rename(connection, campaign.name, new)
+            replace_content(file.path, changed)
 
 
 def renamed(name: str, formerly: str | None, new: str, known: Mapping[str, Collection[str]]) -> Changes:
@@ -205,7 +214,7 @@ def _copy_texts(
     for path in campaign.templates:
         whole = path.resolve()
         if whole.is_relative_to(folder.root.resolve()) and path.suffix.lower() in TEXT_ENDINGS:
-            copies[path] = _copy(path, f"{stem}.{path.name.partition('.')[2]}")
+            copies[path] = copy_text(folder, file, path, f"{stem}.{path.name.partition('.')[2]}")
             made.append(copies[path])
     named = {path: relative(copies.get(path, path), file) for path in campaign.templates}
     by = campaign.template_by
@@ -213,7 +222,7 @@ def _copy_texts(
     if by is None:
         changes["template",] = named[campaign.templates[0]]
         return changes
-    cases: dict[str, Any] = parse(file.path.read_bytes())["template_by"]["cases"]
+    cases: dict[str, Any] = campaign.as_written["template_by"]["cases"]
     changes["template_by", "default"] = named[by.default]
     changes |= {("template_by", "cases", name): None for name in cases}
     changes |= {
@@ -222,29 +231,31 @@ def _copy_texts(
     return changes
 
 
-def _copy(path: Path, name: str) -> Path:
-    target = _free(path.with_name(name))
+def copy_text(folder: WebFolder, file: CampaignFile, text: Path, name: str) -> Path:
+    """Copies a text of the campaign `file` to a new file next to it; returns its path. Raises `BatchsendError`.
+
+    If a file is called `name` already, the copy's name has a number.
+    """
     try:
-        content = path.read_bytes()
+        folder.refuse_list_of_others(text.with_name(name), file)
+        return write_new(text.parent, _numbered(name), partial(shutil.copy, text))
     except OSError as error:
         raise BatchsendError(
-            f"The text {path.name} cannot be read ({error.strerror}). Fix the step Text of this campaign first."
+            f"A copy of the text {text.name} cannot be saved next to it ({error.strerror or error}). Nothing was "
+            f"changed."
         ) from error
-    _create(target, content)
-    return target
 
 
-def _free(path: Path) -> Path:
-    """Returns the path, or one with a number that is free."""
-    stem, dot, ending = path.name.partition(".")
-    numbered = (path.with_name(f"{stem} ({number}){dot}{ending}") for number in range(2, _MOST_COPIES))
-    return next(one for one in (path, *numbered) if not lexists(one))
+def _numbered(name: str) -> Iterator[str]:
+    """Yields the name, then the name with numbers."""
+    stem, dot, ending = name.partition(".")
+    yield name
+    yield from (f"{stem} ({number}){dot}{ending}" for number in range(2, _MOST_COPIES))
 
 
 def _create(path: Path, content: bytes) -> None:
     try:
-        with path.open("xb") as file:
-            file.write(content)
+        write_new(path.parent, [path.name], lambda file: file.write_bytes(content))
     except FileExistsError as error:
         raise BatchsendError(
             f"{path.name} exists already. Nothing is overwritten. Choose another name."

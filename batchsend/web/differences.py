@@ -1,4 +1,7 @@
-"""What a form and the file that changed meanwhile differ in, in words and line by line. Pure functions."""
+"""Two versions of a file that was changed while its form was open: merged, and where they differ. Pure functions.
+
+Both began from the version that the form was made from. What only one side changed is merged.
+"""
 
 from __future__ import annotations
 
@@ -63,14 +66,77 @@ class Part:
     lines: tuple[Line, ...]
 
 
-def of_keys(changes: Changes, present: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """Returns the keys that a form would change in the present file, with both values in words."""
-    pairs = ((key, mine, _value(present, key)) for key, mine in changes.items())
+def of_keys(
+    changes: Changes, present: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> tuple[Difference, ...]:
+    """Returns the keys that a form would change in the present file, with both values in words.
+
+    `base`: the file from which the form was made. With it, only keys that the present file changed too.
+    """
+    pairs = ((key, mine, value_at(present, key)) for key, mine in changes.items())
     return tuple(
         Difference(label_of(key), _words(key, mine), _words(key, theirs))
         for key, mine, theirs in pairs
-        if mine != theirs
+        if mine != theirs and (base is None or value_at(base, key) != theirs)
     )
+
+
+def merged_lines(base: str, mine: str, theirs: str) -> tuple[str, bool]:
+    """Returns a text with the lines that either side changed, and whether both changed the same place.
+
+    There the text has the lines of `mine`. Changes of lines next to each other are changes of the same place.
+    """
+    lines, sides = base.split("\n"), (mine.split("\n"), theirs.split("\n"))
+    edits = sorted((edit, side) for side in (0, 1) for edit in _edits(lines, sides[side]))
+    result: list[str] = []
+    done, conflict = 0, False
+    for begin, end, both in _places(edits):
+        ours, other = (_changed(lines, begin, end, both, side) for side in (0, 1))
+        untouched = lines[begin:end]
+        conflict |= untouched not in (ours, other) and ours != other
+        result += [*lines[done:begin], *(other if ours == untouched else ours)]
+        done = end
+    return "\n".join([*result, *lines[done:]]), conflict
+
+
+class _Edit(NamedTuple):
+    """Lines of a text that were replaced by others."""
+
+    begin: int
+    end: int
+    lines: tuple[str, ...]
+
+
+def _edits(base: list[str], changed: list[str]) -> Iterator[_Edit]:
+    for tag, i, j, k, m in SequenceMatcher(None, base, changed, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield _Edit(i, j, tuple(changed[k:m]))
+
+
+_Edits = list[tuple[_Edit, int]]
+
+
+def _places(edits: _Edits) -> Iterator[tuple[int, int, _Edits]]:
+    """Yields the edits that overlap or touch each other together: where they begin and end, and the edits."""
+    found: _Edits = []
+    end = -1
+    for edit, side in edits:
+        if found and edit.begin > end:
+            yield found[0][0].begin, end, found
+            found = []
+        end = max(end, edit.end) if found else edit.end
+        found.append((edit, side))
+    if found:
+        yield found[0][0].begin, end, found
+
+
+def _changed(base: list[str], begin: int, end: int, edits: _Edits, side: int) -> list[str]:
+    """Returns the lines of a place as one side has them."""
+    result: list[str] = []
+    for edit in (edit for edit, whose in edits if whose == side):
+        result += [*base[begin : edit.begin], *edit.lines]
+        begin = edit.end
+    return [*result, *base[begin:end]]
 
 
 def label_of(key: tuple[str, ...]) -> str:
@@ -94,7 +160,8 @@ def parts_of(mine: str, theirs: str) -> Iterator[Part]:
         shown = group[-1][2]
 
 
-def _value(present: Mapping[str, Any], key: tuple[str, ...]) -> Any:
+def value_at(present: Mapping[str, Any], key: tuple[str, ...]) -> Any:
+    """Returns the value of a key of a campaign file; `None` if it does not have it."""
     value: Any = present
     for part in key:
         if not isinstance(value, Mapping):

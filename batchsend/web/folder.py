@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from os.path import relpath
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign, parse_campaign
+from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.reports.output_files import files_named_in, inputs_of, is_same
 from batchsend.settings import load_settings
@@ -45,6 +46,11 @@ class CampaignFile:
         return self.path.stem
 
     @property
+    def home(self) -> Path:
+        """The path at which the campaign is used. Its relative paths begin there."""
+        return self.path
+
+    @property
     def url(self) -> str:
         return f"/campaign/{self.folder}/{quote(self.stem, safe='')}"
 
@@ -65,7 +71,7 @@ class Uses:
 
 
 class ArchivedFile(CampaignFile):
-    """A campaign file in the archive. `home`: where it was, and where its relative paths begin."""
+    """A campaign file in the archive. `home`: where it was."""
 
     @property
     def home(self) -> Path:
@@ -129,14 +135,30 @@ class WebFolder:
         )
 
     def uses_of(self, path: Path) -> Uses:
-        """Returns the campaigns that use this file."""
+        """Returns the campaigns that use this file, or will use it when they are brought back from the archive."""
         as_text, otherwise = [], []
-        for file in self.campaigns():
+        for file in (*self.campaigns(), *self.archived()):
             if _reads_rows_from(file, path):
                 otherwise.append(file)
-            elif any(is_same(path, named) for named in files_named_in(file.path)):
+            elif _names(file, path):
                 as_text.append(file)
         return Uses(tuple(as_text), tuple(otherwise))
+
+    def refuse_list_of_others(self, path: Path, own: CampaignFile | None) -> None:
+        """Raises `BatchsendError` if a new file would be the newest list of a campaign other than `own`."""
+        for file in self.campaigns():
+            if own is not None and file.path == own.path:
+                continue
+            with suppress(BatchsendError):
+                pattern = file.load().list
+                if is_pattern(pattern) and _matches(path, pattern):
+                    break
+        else:
+            return
+        raise BatchsendError(
+            f"{path.name} was not saved: the campaign {file.stem} uses the newest file with a name like "
+            f"{pattern.name} as its list, so it would text the people in this file. Use another name for the file."
+        )
 
     def archived_campaign(self, folder: str, stem: str) -> ArchivedFile:
         """Returns one of the campaigns in the archive. Raises `NotFoundError`."""
@@ -192,12 +214,19 @@ def _reads_rows_from(file: CampaignFile, path: Path) -> bool:
     try:
         campaign = file.load()
     except BatchsendError:
-        return any(is_same(path, named) for named in files_named_in(file.path))
-    # Only `*` and `?` are wildcards.
-    pattern = str(campaign.list).replace("[", "[[]")
-    return fnmatchcase(str(path), pattern) or any(
+        return _names(file, path)
+    return _matches(path, campaign.list) or any(
         is_same(path, one) for one in (campaign.list, *campaign.recipients.suppress)
     )
+
+
+def _names(file: CampaignFile, path: Path) -> bool:
+    return any(is_same(path, named) for named in files_named_in(file.path, file.home))
+
+
+def _matches(path: Path, pattern: Path) -> bool:
+    # Only `*` and `?` are wildcards.
+    return path.match(str(pattern).replace("[", "[[]"))
 
 
 def _by_name(file: CampaignFile) -> tuple[str, str]:

@@ -80,15 +80,19 @@ class CampaignLedger:
         return self.ledger.runs_of(self.record.id) if self.record is not None else []
 
 
-def ledgers_of(folder: WebFolder) -> set[str]:
-    """Returns the URLs of the ledgers of the folder's campaigns, or of its first one. Raises `BatchsendError`."""
-    urls = set()
-    archived = (file.home for file in folder.archived())
-    files = (*(file.path for file in folder.campaigns()), *archived)
-    for directory in {path.parent for path in files} or {folder.new_folder}:
+def ledgers_of(folder: WebFolder) -> dict[str, list[str]]:
+    """Returns the ledgers of the folder's campaigns, or of its first one: URL -> the campaigns that use it.
+
+    Raises `BatchsendError`.
+    """
+    users: dict[Path, list[str]] = {}
+    for file in (*folder.campaigns(), *folder.archived()):
+        users.setdefault(file.home.parent, []).append(file.stem)
+    found: dict[str, list[str]] = {}
+    for directory, stems in sorted(users.items()) or [(folder.new_folder, [])]:
         settings = load_settings(directory, folder.root, os.environ)
-        urls.add(resolve_ledger_url(folder.ledger, settings, directory))
-    return urls
+        found.setdefault(resolve_ledger_url(folder.ledger, settings, directory), []).extend(stems)
+    return found
 
 
 class OpenLedgers:

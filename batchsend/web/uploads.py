@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from batchsend.errors import BatchsendError
 from batchsend.lists.source import UPLOAD_ENDINGS
 from batchsend.utils.files import is_device
 from batchsend.web.auth.middleware import upload_of
-from batchsend.web.auth.sessions import Difference
+from batchsend.web.auth.sessions import Difference, Session
 from batchsend.web.connections import receiving
+from batchsend.web.differences import merged_lines
 
 #: The largest list, in bytes.
 LARGEST_LIST = 50 * 1024 * 1024
@@ -57,18 +59,21 @@ class SavedList:
 
 
 class ChangedMeanwhileError(BatchsendError):
-    """The file was saved by someone else after the page was loaded. `present`: its fingerprint now.
+    """The file was changed in the same places after the page was loaded. `present`: lets the form replace these.
 
-    `differences`: the form's version and the file's.
+    `differences`: the form's version and the file's. `text`: the form's, with what only the others changed.
     """
 
-    def __init__(self, name: str, present: str, differences: tuple[Difference, ...]) -> None:
+    def __init__(
+        self, name: str, present: str, differences: tuple[Difference, ...], text: str | None = None
+    ) -> None:
         super().__init__(
             f"{name} was changed by someone else or in another tab meanwhile, so your version was not saved. "
-            f"Saving it again replaces theirs."
+            f"Saving it again replaces theirs where both of you changed the same. Their other changes stay."
         )
         self.present = present
         self.differences = differences
+        self.text = text
 
 
 def fingerprint(content: bytes) -> str:
@@ -81,10 +86,19 @@ def plain_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def save(path: Path, text: str, *, loaded: str) -> None:
-    """Saves an edited file, completely or not at all. `loaded`: the fingerprint of the file that was edited.
+def save(
+    path: Path,
+    text: str,
+    *,
+    loaded: str,
+    session: Session,
+    check: Callable[[bytes], object] | None = None,
+) -> str:
+    """Saves an edited file, completely or not at all; returns the text that was saved.
 
-    Raises `ChangedMeanwhileError`, or `BatchsendError` if the file cannot be written; then it is unchanged.
+    `loaded`: the fingerprint of the file that was edited, as `session` remembers it; `check`: refuses what would be
+    saved. Lines that others changed meanwhile are kept. Raises `ChangedMeanwhileError` if they changed the same
+    lines, or `BatchsendError` if the file cannot be written; then it is unchanged.
     """
     if path.suffix.lower() not in (".toml", *TEXT_ENDINGS):
         raise BatchsendError(
@@ -95,11 +109,30 @@ def save(path: Path, text: str, *, loaded: str) -> None:
         present = path.read_bytes()
     except OSError as error:
         raise BatchsendError(f"{path}: cannot be read ({error.strerror}). Nothing was saved.") from error
-    if (now := fingerprint(present)) != loaded:
-        theirs = plain_lines(present.decode("utf-8-sig", "replace"))
-        raise ChangedMeanwhileError(path.name, now, (Difference("", plain_lines(text), theirs),))
+    text = _merged(path.name, plain_lines(text), loaded, present, session)
     ends = "\r\n" if b"\r\n" in present else "\n"
-    replace_content(path, plain_lines(text).replace("\n", ends).encode())
+    content = text.replace("\n", ends).encode()
+    if check is not None:
+        check(content)
+    replace_content(path, content)
+    return text
+
+
+def _merged(name: str, text: str, loaded: str, present: bytes, session: Session) -> str:
+    now = fingerprint(present)
+    if now == loaded:
+        return text
+    session.remember(now, present)
+    base, theirs = session.versions.get(loaded), text_of(present)
+    text, conflict = merged_lines(text_of(base), text, theirs) if base is not None else (text, True)
+    if conflict:
+        raise ChangedMeanwhileError(name, now, (Difference("", text, theirs),), text)
+    return text
+
+
+def text_of(content: bytes) -> str:
+    """Returns a file's text with plain line ends."""
+    return plain_lines(content.decode("utf-8-sig", "replace"))
 
 
 def replace_content(path: Path, content: bytes) -> None:
@@ -130,8 +163,10 @@ async def file_of(request: web.Request, what: str) -> BodyPartReader:
     return part
 
 
-async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) -> SavedList:
-    """Saves an uploaded list in the campaign's folder.
+async def save_upload(
+    request: web.Request, part: BodyPartReader, folder: Path, check: Callable[[Path], object]
+) -> SavedList:
+    """Saves an uploaded list in the campaign's folder. `check`: refuses a path.
 
     Raises `BatchsendError`, or `RequestRefusedError` if the upload breaks off.
     """
@@ -151,7 +186,7 @@ async def save_upload(request: web.Request, part: BodyPartReader, folder: Path) 
                 await asyncio.to_thread(file.write, chunk)
         if size == 0:
             raise BatchsendError(f"{name}: is empty and was not saved. Choose the file again.")
-        return await asyncio.to_thread(_put, temporary, folder, name, request.app[UNUSED])
+        return await asyncio.to_thread(_put, temporary, folder, name, request.app[UNUSED], check)
     finally:
         _remove(temporary)
 
@@ -184,7 +219,9 @@ def _remove(file: Path) -> None:
         file.unlink()
 
 
-def _put(temporary: Path, folder: Path, name: str, unused: set[Path]) -> SavedList:
+def _put(
+    temporary: Path, folder: Path, name: str, unused: set[Path], check: Callable[[Path], object]
+) -> SavedList:
     """Moves an upload to its name, or to one with a number. A file with the same content is used instead.
 
     A file of `unused` is not used, because it may still be deleted.
@@ -193,6 +230,7 @@ def _put(temporary: Path, folder: Path, name: str, unused: set[Path]) -> SavedLi
     digest = fingerprint(temporary.read_bytes())
     for number in range(1, _MOST_NAMES):
         path = folder / (name if number == 1 else f"{stem} ({number}).{ending}")
+        check(path)
         try:
             # Creating the file reserves the name: two uploads with one name get two files.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -30,6 +30,7 @@ from batchsend.ledger.approvals import (
 from batchsend.ledger.attempts import of_customer
 from batchsend.ledger.dismissals import dismiss, dismissals_of
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.lookups import Question, answers_of, keep_answers
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import Person, opt_outs
 from batchsend.ledger.purge import cutoff_of, purge, purgeable
@@ -405,3 +406,14 @@ def test_the_command_on_both_databases(
     cli.main(["purge", "--older-than", "4y", "--yes"], standalone_mode=False)
     assert "6 entries purged" in capsys.readouterr().out
     assert {row["body"] for row in whole(ledger).values()} == {None}
+
+
+def test_old_answers_of_look_ups_are_deleted(ledger: Ledger) -> None:
+    question = Question("department", "customerKey", "10234")
+    keep_answers(
+        ledger, BASE_URL, {question: '[{"last_name": "Smith"}]'}, from_text("2026-03-01T12:00:00.000Z")
+    )
+    purge(ledger, from_text("2026-03-01T12:00:00.000Z"), from_text("2026-03-02T12:00:00.000Z"))
+    assert answers_of(ledger, BASE_URL, from_text("2026-03-02T12:00:00.000Z")) != {}
+    purge(ledger, from_text("2026-03-01T12:00:01.000Z"), from_text("2026-03-02T12:00:00.000Z"))
+    assert answers_of(ledger, BASE_URL, from_text("2026-03-02T12:00:00.000Z")) == {}

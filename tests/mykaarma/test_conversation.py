@@ -13,13 +13,12 @@ from multidict import CIMultiDict
 
 from batchsend.mykaarma.conversation import (
     PAGE_MESSAGES,
-    SCOPE,
+    PERMISSION,
     Conversation,
     ConversationAnswer,
     ConversationMessage,
     ConversationQuery,
     Direction,
-    NotRead,
     conversation_body,
     conversation_path,
     judge_conversation,
@@ -27,6 +26,7 @@ from batchsend.mykaarma.conversation import (
     read_message,
 )
 from batchsend.mykaarma.protocol import Refused, RetryLater
+from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.updates import UpdateOutcome
 from batchsend.statuses import Status
 
@@ -144,7 +144,7 @@ def test_what_is_no_text_is_left_out(changes: dict[str, Any]) -> None:
 def test_a_missing_permission_is_named(status: int) -> None:
     refused = judged({"errors": [{"errorCode": "NOT_AUTHORIZED_REQUEST"}]}, status)
     assert isinstance(refused, Refused)
-    assert SCOPE in refused.reason
+    assert PERMISSION.scope in refused.reason
     assert URL in refused.reason
 
 
@@ -153,7 +153,7 @@ def test_a_missing_permission_is_named(status: int) -> None:
 def test_a_page_instead_of_a_conversation_is_a_refusal(status: int, body: bytes) -> None:
     refused = judged(body, status)
     assert isinstance(refused, Refused)
-    assert SCOPE in refused.reason
+    assert PERMISSION.scope in refused.reason
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

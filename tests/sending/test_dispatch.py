@@ -38,7 +38,7 @@ from batchsend.sending import sender as senders
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.pacing import Pacer
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending
+from batchsend.sending.stopping import Ending
 from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import start_of_window, to_text
 

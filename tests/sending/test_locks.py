@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ledgers import (
     BASE_URL,
+    slow_on_postgresql,
     sqlite_url,
 )
 
@@ -76,6 +77,7 @@ def test_one_process_at_a_time_sends_a_campaign(ledger: Ledger, holder: subproce
             pass
 
 
+@slow_on_postgresql
 def test_a_killed_process_holds_no_lock(ledger: Ledger, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()

@@ -26,7 +26,8 @@ from batchsend.mykaarma.protocol import (
 from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pacer, Pause
 from batchsend.sending.run_settings import RunSettings
-from batchsend.sending.sender import Ending, Event, Sender
+from batchsend.sending.sender import Event, Sender
+from batchsend.sending.stopping import Ending, Stop
 from batchsend.statuses import Code, Status
 
 SETTINGS = RunSettings(
@@ -176,7 +177,7 @@ def play(
     async def run() -> Story:
         store, events = Store(rows), list[Event]()
         pacer = Pacer(rate, jitter or random.Random(1))
-        sender = Sender(store, api, pacer, settings, IDENTITY, events.append)
+        sender = Sender(store, api, pacer, settings, IDENTITY, events.append, Stop())
         if during is not None:
             during(sender, store)
         ending = await sender.run()
@@ -233,7 +234,7 @@ def test_an_outcome_is_stored_long_before_the_next_request(loop: Callable[[], Vi
 
     async def run() -> list[tuple[int, float]]:
         api, pacer = Api(within(0, 0, BUSY)), Pacer(0.1)
-        await Sender(TimedStore(5), api, pacer, SETTINGS, IDENTITY, lambda _: None).run()
+        await Sender(TimedStore(5), api, pacer, SETTINGS, IDENTITY, lambda _: None, Stop()).run()
         return api.departures
 
     with asyncio.Runner(loop_factory=loop) as runner:
@@ -564,7 +565,7 @@ def test_a_store_that_fails_ends_it_and_keeps_the_known_outcomes() -> None:
 
     async def run() -> Full:
         store = Full(ROWS)
-        sender = Sender(store, api, Pacer(50), SETTINGS, IDENTITY, lambda _: None)
+        sender = Sender(store, api, Pacer(50), SETTINGS, IDENTITY, lambda _: None, Stop())
         with pytest.raises(OSError, match="no space left"):
             await sender.run()
         return store

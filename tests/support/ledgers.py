@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import URL
 
@@ -27,6 +28,11 @@ from batchsend.statuses import Status
 
 BASE_URL = "https://api.example.com"
 HOST = "this-computer"
+
+#: For tests that wait on PostgreSQL until a lease has ended.
+slow_on_postgresql = pytest.mark.parametrize(
+    "ledger_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)], indirect=True
+)
 
 
 def sqlite_url(file: Path) -> str:

@@ -88,7 +88,7 @@ JSON = ("--log-format", "json")
     [
         pytest.param(">&-", (), marks=pytest.mark.system),
         pytest.param("2>&-", (), marks=pytest.mark.system),
-        ("<&- >&- 2>&-", ()),
+        pytest.param("<&- >&- 2>&-", (), marks=pytest.mark.system),
         (CLOSED, JSON),
         pytest.param("> >(:)", (), marks=pytest.mark.system),
         pytest.param("2> >(:)", ("--quiet",), marks=pytest.mark.system),
@@ -96,7 +96,7 @@ JSON = ("--log-format", "json")
         (NO_READER, JSON),
         pytest.param(">/dev/full", (), marks=[full_device, pytest.mark.system]),
         pytest.param("2>/dev/full", (), marks=[full_device, pytest.mark.system]),
-        pytest.param(FULL, ("--quiet",), marks=full_device),
+        pytest.param(FULL, ("--quiet",), marks=[full_device, pytest.mark.system]),
         pytest.param(FULL, JSON, marks=full_device),
     ],
 )

@@ -99,6 +99,26 @@ def test_ann_asks_dana_approves_and_ann_sends(office: Served, world: World, sand
     assert "See run 1" in ann.get(link).plain
 
 
+def test_a_request_follows_its_campaign_to_a_new_name(office: Served, world: World, sandbox: Sandbox) -> None:
+    ann, dana = at_desk(office, "ann"), at_desk(office, "dana")
+    _, asked = ask(ann)
+    # Before and after the answer.
+    ann.post(f"{SPRING}/rename", {"name": "Summer"})
+    assert "Approved by dana," in approve(dana, link_on(asked)).plain
+    ann.post(f"{SPRING}/rename", {"name": "Fall"})
+    address, checked = ann.check(SPRING)
+    assert "Approved by dana," in checked.plain
+    assert ann.submit(f"{address}/send", {"choice": "all", "number": "12"}).status == 303
+    ann.wait_for_run(address)
+    ann.wait_for_end(f"{SPRING}/run/1")
+    assert len(sandbox.requests()) == 12
+    # A campaign that takes the old name has no approval.
+    text = (world.folder / "campaign.toml").read_text(encoding="utf-8")
+    (world.folder / "again.toml").write_text(text.replace('"Fall"', '"Spring"'), encoding="utf-8")
+    _, other = ann.check("/campaign/here/again")
+    assert "12 texts must be approved first" in other.plain
+
+
 def test_the_text_is_changed_between_approval_and_send(
     office: Served, world: World, sandbox: Sandbox
 ) -> None:

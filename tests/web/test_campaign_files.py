@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,6 +130,61 @@ def test_a_copy_takes_no_name_and_no_file_of_another_campaign(
     with pytest.raises(BatchsendError):
         duplicate(folder, file, name, same_list=True)
     assert sorted(path.name for path in folder.root.iterdir()) == before
+
+
+def test_a_copy_of_a_text_is_no_other_campaigns_newest_list(
+    world: World, folder: WebFolder, file: CampaignFile
+) -> None:
+    (world.folder / "texts.toml").write_text(
+        CAMPAIGN.replace("customers.csv", "Copy*.txt.j2"), encoding="utf-8"
+    )
+    before = sorted(path.name for path in world.folder.iterdir())
+    with pytest.raises(BatchsendError, match="the campaign texts uses the newest file with a name like Copy"):
+        duplicate(folder, file, "Copy", same_list=True)
+    assert sorted(path.name for path in world.folder.iterdir()) == before
+
+
+# --- which campaigns use a file
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "refused"),
+    [
+        ("*.csv", "may.csv", True),
+        ("export-*.csv", "export-5.csv", True),
+        ("export-*.csv", "may.csv", False),
+        ("*.csv", "may.xlsx", False),
+        ("*.csv", "people-to-skip/may.csv", False),
+        ("*/*.csv", "people-to-skip/may.csv", True),
+        ("export-[1]-?.csv", "export-[1]-2.csv", True),
+        ("may.csv", "may.csv", False),  # an upload never replaces a file
+    ],
+)
+def test_a_new_file_is_not_the_newest_list_of_another_campaign(
+    world: World, folder: WebFolder, file: CampaignFile, pattern: str, name: str, refused: bool
+) -> None:
+    other = world.folder / "other.toml"
+    other.write_text(CAMPAIGN.replace("customers.csv", pattern), encoding="utf-8")
+    path = world.folder / name
+    with pytest.raises(BatchsendError, match="the campaign other uses") if refused else nullcontext():
+        folder.refuse_list_of_others(path, file)
+    # It may be the list of the campaign itself.
+    folder.refuse_list_of_others(path, CampaignFile(other, HERE))
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+@pytest.mark.parametrize(("used", "as_text"), [("message.txt.j2", True), ("people.txt", False)])
+def test_the_files_of_archived_campaigns_are_in_use(
+    world: World, folder: WebFolder, used: str, as_text: bool, is_archived: bool
+) -> None:
+    other = world.folder / "other.toml"
+    other.write_text(
+        CAMPAIGN.replace("customers.csv", "people.txt").replace("Spring", "other"), encoding="utf-8"
+    )
+    if is_archived:
+        archive(folder, CampaignFile(other, HERE))
+    uses = folder.uses_of(world.folder / used)
+    assert "other" in [one.stem for one in (uses.as_text if as_text else uses.otherwise)]
 
 
 # --- rename

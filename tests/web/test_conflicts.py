@@ -1,4 +1,4 @@
-"""A file that is changed while its form is open: both versions are shown, and one of them is kept."""
+"""A file that is changed while its form is open: what only one side changed is merged, the rest is for choosing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from web_client import Answer, Clicker, serving
 from world import World, customers
 
-from batchsend.web.differences import label_of, of_keys, parts_of
+from batchsend.web.differences import label_of, merged_lines, of_keys, parts_of
 from batchsend.web.toml_edit import edited
 
 SPRING = "/campaign/here/campaign"
@@ -49,6 +49,51 @@ def test_the_settings_that_differ_are_those_that_saving_would_change(values: dic
     }
 
 
+@given(LINES, LINES)
+def test_a_side_that_changed_nothing_adds_nothing(base: list[str], changed: list[str]) -> None:
+    first, other = "\n".join(base), "\n".join(changed)
+    assert merged_lines(first, other, first) == (other, False)
+    assert merged_lines(first, first, other) == (other, False)
+    assert merged_lines(first, other, other) == (other, False)
+
+
+@given(st.data())
+def test_every_line_that_only_one_side_changed_is_in_the_merged_text(data: st.DataObject) -> None:
+    """Lines that differ from each other and are never next to a line of the other side are never in conflict."""
+    base = [f"line {number}" for number in range(data.draw(st.integers(1, 12)))]
+    changes = data.draw(st.dictionaries(st.integers(0, len(base) - 1), st.sampled_from(["mine", "theirs"])))
+    edited_by = {side: [n for n, whose in changes.items() if whose == side] for side in ("mine", "theirs")}
+    mine, theirs = (
+        "\n".join(f"{line} {side}" if n in edited_by[side] else line for n, line in enumerate(base))
+        for side in edited_by
+    )
+    text, conflict = merged_lines("\n".join(base), mine, theirs)
+    touching = any(abs(n - m) == 1 for n in edited_by["mine"] for m in edited_by["theirs"])
+    assert conflict == touching
+    if not touching:
+        assert text == "\n".join(
+            f"{line} {changes[n]}" if n in changes else line for n, line in enumerate(base)
+        )
+    for number in edited_by["mine"]:
+        assert f"line {number} mine" in text.split("\n")
+
+
+VALUES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(1, 3))
+
+
+@given(VALUES, VALUES, VALUES)
+def test_settings_are_in_conflict_if_both_sides_changed_them_to_different_values(
+    base: dict[str, int], mine: dict[str, int], theirs: dict[str, int]
+) -> None:
+    changes = {(key,): mine.get(key) for key in "abc" if mine.get(key) != base.get(key)}
+    found = {one.name for one in of_keys(changes, theirs, base)}
+    assert found == {
+        key
+        for key in "abc"
+        if len({base.get(key), mine.get(key)}) == 2 and theirs.get(key) not in (base.get(key), mine.get(key))
+    }
+
+
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Clicker]]:
     world = World(tmp_path_factory.mktemp("dealership")).write(customers(3))
@@ -71,6 +116,64 @@ def conflict(office: tuple[World, Clicker]) -> Answer:
     return clicker.post(
         f"{SPRING}/when", {**shown, "sending.rate": "5", "sending.per_day": "60", "day.MON": "on"}
     )
+
+
+def test_settings_that_only_one_side_changed_are_both_kept(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    shown = clicker.shown(f"{SPRING}/when")
+    world.write(campaign='# Theirs\n[sending]\nrate = 7.0\nper_day = 50\nquiet_hours = "TCPA"\n')
+    saved = clicker.post(f"{SPRING}/when", {**shown, "sending.rate": "3", "sending.per_day": "60"})
+    assert "/conflict" not in saved.url
+    assert "Other settings of this campaign were changed meanwhile, too." in saved.plain
+    assert sending(world) == {"rate": 7.0, "per_day": 60, "quiet_hours": "TCPA"}
+
+
+def test_keeping_mine_does_not_set_back_what_only_they_changed(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    shown = clicker.shown(f"{SPRING}/when")
+    world.write(campaign="[sending]\nrate = 7.0\nper_day = 60\n")
+    page = clicker.post(f"{SPRING}/when", {**shown, "sending.rate": "5", "sending.per_day": "50"})
+    assert "Texts a second 5 7.0" in page.plain
+    assert "At most this many texts a day" not in page.plain
+    clicker.post(f"{SPRING}/when", forms(page)["Keep mine"])
+    assert sending(world) == {"rate": 5, "per_day": 60}
+
+
+def test_a_column_that_was_only_detected_does_not_replace_the_one_that_they_chose(
+    office: tuple[World, Clicker],
+) -> None:
+    world, clicker = office
+    page = clicker.get(f"{SPRING}/columns")
+    detected = dict(re.findall(r'name="(detected\.[^"]*)" value="([^"]*)"', page.text))
+    assert detected["detected.column.phone"] == "Phone"
+    shown = {"campaign_file": page.hidden("campaign_file"), **detected, "column.phone": "Phone"}
+    world.write(campaign='[columns]\nphone = "First Name"\n')
+    saved = clicker.post(f"{SPRING}/columns", {**shown, "column.zip": "Customer UUID"})
+    assert "/conflict" not in saved.url
+    columns = tomllib.loads((world.folder / "campaign.toml").read_text(encoding="utf-8"))["columns"]
+    assert columns == {"phone": "First Name", "zip": "Customer UUID"}, saved.plain
+
+
+def test_lines_of_a_text_that_only_one_side_changed_are_both_kept(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    file = world.folder / "message.txt.j2"
+    file.write_text("Hi!\n\nCome in.\n\nBye", encoding="utf-8")
+    loaded = clicker.get(f"{SPRING}/text").hidden("loaded")
+    file.write_text("Hi!\n\nCome in.\n\nBye bye", encoding="utf-8")
+    form = {"number": "0", "loaded": loaded, "text": "Hello!\n\nCome in.\n\nBye"}
+    saved = clicker.post(f"{SPRING}/text", form)
+    assert saved.url.startswith(f"{SPRING}/text")
+    assert "Their changes are kept: read the text again." in saved.plain
+    assert file.read_text(encoding="utf-8") == "Hello!\n\nCome in.\n\nBye bye"
+    # In a conflict, their other lines stay too.
+    file.write_text("Moin!\n\nCome in.\n\nGoodbye", encoding="utf-8")
+    form = {"number": "0", "loaded": saved.hidden("loaded"), "text": "Howdy!\n\nCome in.\n\nBye bye"}
+    page = clicker.post(f"{SPRING}/text", form)
+    assert "/conflict" in page.url
+    clicker.post(
+        f"{SPRING}/text", {field: html.unescape(value) for field, value in forms(page)["Keep mine"].items()}
+    )
+    assert file.read_text(encoding="utf-8") == "Howdy!\n\nCome in.\n\nGoodbye"
 
 
 def sending(world: World) -> dict[str, float]:

@@ -60,7 +60,7 @@ def test_a_text_in_another_language_is_added_changed_and_removed(tmp_path: Path)
             },
         )
         assert not (folder / "message.es.txt.j2").exists()
-        cases = {"message.spanish.txt.j2": ["es"], "message.spanish2.txt.j2": ["Spanish"]}
+        cases = {"message.spanish.txt.j2": ["es"], "message (2).spanish.txt.j2": ["Spanish"]}
         assert data()["template_by"] == {"column": "Language", "default": "message.txt.j2", "cases": cases}
         clicker.post(
             PAGE, {**clicker.shown(PAGE), "column": "Language", "values.0": "", "values.1": "Spanish"}
@@ -68,7 +68,7 @@ def test_a_text_in_another_language_is_added_changed_and_removed(tmp_path: Path)
         assert data()["template_by"] == {
             "column": "Language",
             "default": "message.txt.j2",
-            "cases": {"message.spanish2.txt.j2": ["Spanish"]},
+            "cases": {"message (2).spanish.txt.j2": ["Spanish"]},
         }
         clicker.post(PAGE, {**clicker.shown(PAGE), "column": "", "values.0": "Spanish"})
         assert "template_by" not in data()

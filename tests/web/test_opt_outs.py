@@ -130,6 +130,27 @@ def test_of_a_file_the_good_rows_are_added_and_the_others_are_listed(office: tup
     assert imported.out == "3 added, 0 already on the list.\n"
 
 
+def test_a_change_that_fails_in_one_ledger_says_where_it_is_saved(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    other = world.folder / "campaigns"
+    with (
+        closing(open_ledger(f"sqlite:///{other / '.batchsend' / 'ledger.db'}")) as ledger,
+        ledger.write() as db,
+    ):
+        refuses = "BEFORE INSERT ON optouts BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        db.exec_driver_sql(f"CREATE TRIGGER full {refuses}")
+    content = b"Phone\n(312) 500-0001\n"
+    done = clicker.upload(f"{PAGE}/import", "stop.csv", content)
+    assert 'saved for the campaigns "campaign", but NOT for "other"' in done.plain
+    assert "Nothing was added" not in done.plain
+    new = {"phone": "312-500-0002", "customer": "", "reason": "asked at the desk"}
+    added = clicker.post(f"{PAGE}/add", new)
+    assert 'but NOT for "other"' in added.plain
+    assert 'value="312-500-0002"' in added.text
+    assert [one.phone for one in entries(world.folder)] == ["+13125000001", "+13125000002"]
+    assert entries(other) == []
+
+
 def test_a_file_being_imported_is_no_campaigns_newest_list(office: tuple[World, Clicker]) -> None:
     world, clicker = office
     url = f"sqlite:///{world.folder / '.batchsend' / 'ledger.db'}"

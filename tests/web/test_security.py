@@ -17,6 +17,7 @@ from web_client import Answer, Clicker, Served, folder_never_sent, refuse_to_sta
 from world import World, customers
 
 from batchsend.errors import BatchsendError
+from batchsend.web.auth.sessions import Session
 from batchsend.web.jobs.list_preview import read_list
 from batchsend.web.jobs.process import run_check
 from batchsend.web.jobs.reader_pool import Readers
@@ -34,6 +35,7 @@ class EditedCampaign:
 
 
 _NUMBERS = count()
+SESSION = Session("ann", "", None, 0.0, 0.0)
 SPRING = "/campaign/here/campaign"
 PASSWORD = "four words are good"
 
@@ -274,13 +276,42 @@ def test_an_unusable_list_is_not_saved(
     assert 'list = "customers.csv"' in edited.file.read_text(encoding="utf-8")
 
 
+def test_a_list_for_one_campaign_is_not_the_newest_list_of_another(
+    served: Served, world: World, edited: EditedCampaign
+) -> None:
+    other = world.folder / "exports.toml"
+    text = edited.file.read_text(encoding="utf-8")
+    other.write_text(text.replace("customers.csv", "export-*.csv"), encoding="utf-8")
+    content = (world.folder / "customers.csv").read_bytes()
+    clicker = served.signed_in()
+    answer = clicker.upload(f"{edited.url}/list", "export-1.csv", content)
+    assert "the campaign exports uses the newest file with a name like export-*.csv" in answer.plain
+    assert not (world.folder / "export-1.csv").exists()
+    people = clicker.upload(f"{edited.url}/when/people", "export-1.csv", b"Phone\n(312) 500-0001\n")
+    assert "export-1.csv names 1 person" in people.plain
+    refused = clicker.post("/campaigns", {"name": "export-2"})
+    assert "Use another name for the file." in refused.plain
+    assert not list(world.folder.glob("export-*"))
+    # A campaign's text that another campaign reads customers from is not changed either, even from the archive.
+    (world.folder / "archive").mkdir()
+    other.rename(world.folder / "archive" / "exports.toml")
+    archived = (world.folder / "archive" / "exports.toml").read_text(encoding="utf-8")
+    (world.folder / "archive" / "exports.toml").write_text(
+        archived.replace("export-*.csv", "message.txt.j2"), encoding="utf-8"
+    )
+    try:
+        assert "cannot be changed here" in clicker.get(f"{edited.url}/text").plain
+    finally:
+        (world.folder / "archive" / "exports.toml").unlink()
+
+
 @pytest.mark.parametrize("name", ["due.SQL", "others.csv", "run.sh", "job.py", "Makefile"])
 def test_only_texts_are_changed(tmp_path: Path, name: str) -> None:
     """A campaign could name any file as its template."""
     file = tmp_path / name
     file.write_text("before", encoding="utf-8")
     with pytest.raises(BatchsendError, match=r"only texts that end in .*\.j2.* are changed on these pages"):
-        save(file, "after", loaded=fingerprint(b"before"))
+        save(file, "after", loaded=fingerprint(b"before"), session=SESSION)
     assert file.read_text(encoding="utf-8") == "before"
 
 
@@ -290,7 +321,7 @@ def test_only_texts_are_changed(tmp_path: Path, name: str) -> None:
 def test_texts_are_changed(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.write_text("before", encoding="utf-8")
-    save(file, "after", loaded=fingerprint(b"before"))
+    save(file, "after", loaded=fingerprint(b"before"), session=SESSION)
     assert file.read_text(encoding="utf-8") == "after"
 
 

@@ -312,9 +312,18 @@ def test_the_page_says_which_other_campaigns_change_with_a_text(served: Served, 
 
 CHANGES = {
     "when": {"sending.rate": "7"},
-    "when/more/safety": {"guards.max_texts": "9", "guards.approval": ""},
+    "when/more/safety": {"guards.max_texts": "9", "guards.approval": "false"},
     "sender": {"department_label": "Mine"},
     "columns": {"column.phone": "", "consent": "OK", "yes": "Mine"},
+}
+
+
+#: The same settings with other values.
+OTHER_CHANGES = {
+    "when": {"sending.rate": "6"},
+    "when/more/safety": {"guards.max_texts": "8"},
+    "sender": {"department_label": "Theirs"},
+    "columns": {"consent": "OK", "yes": "Theirs"},
 }
 
 
@@ -326,9 +335,8 @@ def test_a_form_that_was_made_before_another_change_does_not_overwrite_it(
     page, safety = f"{SPRING}/{step}", f"{SPRING}/when/more/safety"
     file = new_world.folder / "campaign.toml"
     mine = {**ann.shown(page), **CHANGES[step]}
-    bo.post(safety, {**bo.shown(safety), "guards.approval": "true"})
+    bo.post(page, {**bo.shown(page), **OTHER_CHANGES[step]})
     before = file.read_bytes()
-    assert tomllib.loads(before.decode())["guards"] == {"approval": True}
 
     told = ann.post(page, mine)
     assert file.read_bytes() == before
@@ -343,6 +351,23 @@ def test_a_form_that_was_made_before_another_change_does_not_overwrite_it(
     # Saving again is a decision.
     ann.post(page, {**mine, "campaign_file": told.hidden("campaign_file")})
     assert file.read_bytes() != before
+    assert tomllib.loads(file.read_text(encoding="utf-8"))["guards"]["min_texts"] == 2
+
+
+@pytest.mark.parametrize("step", CHANGES)
+def test_a_form_that_was_made_before_a_change_of_other_settings_is_saved_with_it(
+    served: Served, new_world: World, step: str
+) -> None:
+    ann, bo = served.signed_in(), served.signed_in()
+    page, safety = f"{SPRING}/{step}", f"{SPRING}/when/more/safety"
+    file = new_world.folder / "campaign.toml"
+    mine = {**ann.shown(page), **CHANGES[step]}
+    bo.post(safety, {**bo.shown(safety), "guards.approval": "true"})
+    before = tomllib.loads(file.read_text(encoding="utf-8"))
+    ann.post(page, mine)
+    after = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert after != before
+    assert after["guards"]["approval"] is True
 
 
 @pytest.mark.parametrize("step", [*CHANGES, "list/how"])

@@ -22,11 +22,12 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
-from batchsend.sending.cluster.open_runs import OpenRun, close_run, waits_for_quiet_hours
+from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_quiet_hours
 from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import Outcome, SuppressionFiles
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event, OtherOutcomes
+from batchsend.sending.sender import Event, OtherOutcomes
+from batchsend.sending.stopping import STOP_REQUESTED, Ending
 from batchsend.settings import Credentials
 from batchsend.utils.signals import finishing_on_signals
 
@@ -73,8 +74,9 @@ class _Share:
     ) -> None:
         self._ledger = process.ledger
         self._run = run
-        self._loop = SendLoop(run.settings, self._report_own)
-        self._send_rows = partial(send_run, process, run, self._loop, files)
+        loop = SendLoop(run.settings, self._report_own)
+        self._stop = loop.stop
+        self._send_rows = partial(send_run, process, run, loop, files)
         self._listener = listener
         self._ask = ask
         self._reported: Counter[str] = Counter()
@@ -98,16 +100,20 @@ class _Share:
             if ending.reason is None:
                 # Other processes have claimed the remaining rows, or give some back.
                 state = await self._wait_until(
-                    lambda state: state.open_rows or state.done or self._loop.ending
+                    lambda state: state.open_rows or state.done or self._stop.is_set()
                 )
-                if state.done and not await self._retry(waits_for_quiet_hours, self._ledger, self._run):
-                    await self._retry(close_run, self._ledger, self._run)
-                    return ending
-                ending = self._loop.ending or ending
+                if state.done and not await self._retry(end_quiet_hours, self._ledger, self._run):
+                    break
+                ending = self._stop.ending or ending
             if ending.reason is not None:
-                if not ending.left:
-                    await self._stop_others(ending)
-                return ending
+                break
+        if not ending.left:
+            because = None if ending.interrupted or ending.asked else ending.reason
+            await self._retry(close_run, self._ledger, self._run, because)
+        if ending.reason is not None and not ending.left:
+            # Their requests in flight are finished first.
+            await self._wait_until(lambda state: not state.leased)
+        return ending
 
     async def _send_open_rows(self) -> Ending:
         sending = asyncio.create_task(self._send_rows())
@@ -138,12 +144,6 @@ class _Share:
             self._changes.wait(run_channel(self._run.run_id), _CHECK_SECONDS)
         except LedgerError:
             time.sleep(_CHECK_SECONDS)
-
-    async def _stop_others(self, ending: Ending) -> None:
-        """Stops the run for all processes and waits for their requests in flight."""
-        because = None if ending.interrupted or ending.asked else ending.reason
-        await self._retry(close_run, self._ledger, self._run, because)
-        await self._wait_until(lambda state: not state.leased)
 
     async def _why_stopped(self) -> Ending:
         """Why the run was stopped. Raises `StoppedError` if another start took it over."""
@@ -179,10 +179,8 @@ class _Share:
         elif workers and number != signal.SIGINT:
             # The computer shuts down or the terminal was closed: workers continue.
             leaving = True
-        self._loop.stop(Ending("interrupted", interrupted=True, left=leaving))
+        self._stop(Ending("interrupted", interrupted=True, left=leaving))
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls `action` in a thread, again while its error may pass, as `retry` does."""
-        return await asyncio.to_thread(
-            retry, lambda: action(*arguments), lambda: self._loop.ending is not None
-        )
+        return await asyncio.to_thread(retry, partial(action, *arguments), self._stop.is_interrupted)

@@ -11,16 +11,15 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     Double,
-    Table,
     Update,
     and_,
     cast,
@@ -273,55 +272,51 @@ def renewal(which: ColumnElement[bool]) -> Update:
     return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
 
 
-def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> int:
-    """Deletes expired leases and marks the rows claimed under them as `unconfirmed`. Returns how many rows.
+def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> None:
+    """Deletes expired leases and marks the rows claimed under them as `unconfirmed`.
 
     Expired locks and presences stay, for a process that renews one later. With `run_id`, it does so for this run
     only, and also marks rows that were claimed under a lease that is gone.
     """
     of_run = leases.c.run_id.is_not(None) if run_id is None else leases.c.run_id == run_id
     with ledger.write() as connection:
-        rows = end_leases(connection, and_(EXPIRED, of_run))
-        return rows + (0 if run_id is None else interrupt_orphans(connection, messages.c.run_id == run_id))
+        end_leases(connection, and_(EXPIRED, of_run))
+        if run_id is not None:
+            interrupt_orphans(connection, messages.c.run_id == run_id)
 
 
-def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> int:
-    """Deletes leases and adds what they counted to their runs. Returns how many claims became `unconfirmed`.
+def end_leases(connection: Connection, which: ColumnElement[bool], *, settled: bool = False) -> None:
+    """Deletes leases, adds what they counted to their runs, and marks the rows claimed under them as `unconfirmed`.
 
     `settled`: no row is claimed under them.
     """
     # In the order in which other transactions lock them.
     of_leases = select(leases.c.run_id).where(which)
     connection.execute(select(handovers.c.run_id).where(handovers.c.run_id.in_(of_leases)).with_for_update())
-    counters = [leases.c[name] for name in COUNTED]
-    ended = delete(leases).where(which).returning(leases.c.run_id, *counters)
-    rows = 0
-    for run_id, *counts in connection.execute(ended).all():
-        if run_id is not None:
-            counted = dict(zip(COUNTED, counts, strict=True))
-            add_outcomes(connection, handovers, handovers.c.run_id == run_id, counted)
-            rows += 0 if settled else interrupt_orphans(connection, messages.c.run_id == run_id)
-            notify(connection, run_channel(run_id))
-    return rows
+    ended = delete(leases).where(which).returning(leases).cte("ended")
+    counts = {name: func.sum(ended.c[name]) for name in COUNTED}
+    run_ids = connection.scalars(_counted(ended, counts).returning(handovers.c.run_id)).all()
+    if not settled and run_ids:
+        interrupt_orphans(connection, messages.c.run_id.in_(run_ids))
+    for run_id in run_ids:
+        notify(connection, run_channel(run_id))
 
 
-def add_outcomes(
-    connection: Connection, table: Table, where: ColumnElement[bool], counts: Mapping[str, int]
-) -> None:
-    """Adds to the counters of a lease or of a run."""
-    more = {name: table.c[name] + count for name, count in counts.items()}
-    connection.execute(update(table).where(where).values(more))
-
-
-def interrupt_orphans(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Marks rows as `unconfirmed` that were claimed under leases that are gone. Returns how many.
+def interrupt_orphans(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Marks rows as `unconfirmed` that were claimed under leases that are gone.
 
     `which`: a condition on `messages`.
     """
     has_lease = exists().where(leases.c.owner == messages.c.owner)
     orphaned = update(messages).where(which, messages.c.status == IN_FLIGHT, ~has_lease)
     interrupted = {"status": Status.UNCONFIRMED, "codes": Code.INTERRUPTED, "owner": None}
-    of_runs = Counter(connection.scalars(orphaned.values(interrupted).returning(messages.c.run_id)))
-    for run_id, rows in of_runs.items():
-        add_outcomes(connection, handovers, handovers.c.run_id == run_id, {"unconfirmed": rows})
-    return of_runs.total()
+    marked = orphaned.values(interrupted).returning(messages.c.run_id).cte("marked")
+    connection.execute(_counted(marked, {"unconfirmed": func.count()}))
+
+
+def _counted(changed: CTE, counts: Mapping[str, ColumnElement[Any]]) -> Update:
+    """The statement that changes rows and adds these aggregates of them to the counters of their runs."""
+    by_run = select(changed.c.run_id, *(count.label(name) for name, count in counts.items()))
+    more = by_run.group_by(changed.c.run_id).subquery()
+    sums = {name: handovers.c[name] + more.c[name] for name in counts}
+    return update(handovers).where(handovers.c.run_id == more.c.run_id).values(sums)

@@ -7,12 +7,11 @@ they continue if the `send` that planned it leaves or dies, until a start plans 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, update
 
 from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError, LedgerError
@@ -99,13 +98,6 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
     notify(connection, channel_of(settings.base_url), str(run_id))
 
 
-def announce(ledger: Ledger, base_url: str, run_ids: Iterable[int]) -> None:
-    """Tells all workers for this API that these runs have open rows."""
-    with ledger.write() as connection:
-        for run_id in run_ids:
-            notify(connection, channel_of(base_url), str(run_id))
-
-
 def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
     """Closes a run, so that no process claims more rows, unless it was planned again since.
 
@@ -119,30 +111,39 @@ def close_run(ledger: Ledger, run: OpenRun, because: str | None = None) -> None:
         connection.execute(update(handovers).where(*this).values(values))
 
 
+def _open_runs(*which: ColumnElement[bool]) -> Select[tuple[int]]:
+    """The query for the runs that workers may send and that meet these conditions on `handovers`."""
+    return (
+        select(handovers.c.run_id)
+        .join(runs, runs.c.id == handovers.c.run_id)
+        .join(paces, paces.c.run_id == handovers.c.run_id)
+        .where(
+            handovers.c.open,
+            runs.c.stop_requested_at.is_(None),
+            paces.c.next_slot > SERVER_CLOCK - FORGOTTEN_AFTER,
+            *which,
+        )
+        .order_by(handovers.c.run_id)
+    )
+
+
 def open_run(ledger: Ledger, run_id: int, *conditions: ColumnElement[bool]) -> OpenRun | None:
     """The run, or `None` where workers may not send it, or where it does not meet the conditions.
 
     Raises `LedgerError`, also where another version of batchsend planned it.
     """
-    if not open_run_ids(ledger, handovers.c.run_id == run_id, *conditions):
-        return None
-    query = select(handovers.c.start_id, handovers.c.settings).where(handovers.c.run_id == run_id)
+    query = _open_runs(handovers.c.run_id == run_id, *conditions)
     with ledger.read() as connection:
-        start_id, settings = connection.execute(query).one()
-    return OpenRun(run_id, start_id, RunSettings.from_json(settings))
+        found = connection.execute(
+            query.add_columns(handovers.c.start_id, handovers.c.settings)
+        ).one_or_none()
+    return None if found is None else _planned_run(*found)
 
 
 def open_run_ids(ledger: Ledger, *which: ColumnElement[bool]) -> list[int]:
     """All runs that workers may send and that meet these conditions on `handovers`."""
-    query = (
-        select(handovers.c.run_id)
-        .join(runs, runs.c.id == handovers.c.run_id)
-        .join(paces, paces.c.run_id == handovers.c.run_id)
-        .where(_workers_continue(), *which)
-        .order_by(handovers.c.run_id)
-    )
     with ledger.read() as connection:
-        return list(connection.scalars(query))
+        return list(connection.scalars(_open_runs(*which)))
 
 
 def open_runs_of(ledger: Ledger, name: str, base_url: str) -> list[int]:
@@ -150,13 +151,8 @@ def open_runs_of(ledger: Ledger, name: str, base_url: str) -> list[int]:
     return open_run_ids(ledger, handovers.c.run_id.in_(_runs_of(name, base_url)), _ROWS_LEFT)
 
 
-def _workers_continue() -> ColumnElement[bool]:
-    """A condition on `handovers`, `runs` and `paces`: workers may continue this run."""
-    return and_(
-        handovers.c.open,
-        runs.c.stop_requested_at.is_(None),
-        paces.c.next_slot > SERVER_CLOCK - FORGOTTEN_AFTER,
-    )
+def _planned_run(run_id: int, start_id: int, settings: str) -> OpenRun:
+    return OpenRun(run_id, start_id, RunSettings.from_json(settings))
 
 
 def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
@@ -211,19 +207,10 @@ def _sent_so_far(connection: Connection, which: ColumnElement[bool]) -> list[Any
 
 def senders(connection: Connection, name: str, base_url: str) -> dict[str, float]:
     """The live leases on this campaign's runs: owner -> their end. Raises `BusyError` where workers send one."""
+    of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
     of_api = leases.c.base_url == handovers.c.base_url
-    query = (
-        select(handovers.c.run_id)
-        .join(runs, runs.c.id == handovers.c.run_id)
-        .join(paces, paces.c.run_id == handovers.c.run_id)
-        .where(
-            handovers.c.run_id.in_(_runs_of(name, base_url)),
-            _workers_continue(),
-            exists().where(leases.c.worker, leases.c.run_id.is_(None), of_api, ALIVE),
-            _ROWS_LEFT,
-        )
-    )
-    run_id = connection.scalar(query)
+    has_worker = exists().where(leases.c.worker, leases.c.run_id.is_(None), of_api, ALIVE)
+    run_id = connection.scalar(_open_runs(of_campaign, has_worker, _ROWS_LEFT))
     if run_id is not None:
         raise BusyError(
             f'"{name}" is being sent by workers: run {run_id} was handed over to them. `batchsend results {run_id}` '
@@ -241,8 +228,8 @@ def _runs_of(name: str, base_url: str) -> Any:
     )
 
 
-def end_runs(ledger: Ledger) -> list[int]:
-    """Ends the runs that no process sends and that are done, or that a request or a problem stopped. Returns them.
+def end_runs(ledger: Ledger) -> None:
+    """Ends the runs that no process sends and that are done, or that a request or a problem stopped.
 
     With `wait`, rows in quiet hours keep a run open, if these hours end.
     """
@@ -250,9 +237,12 @@ def end_runs(ledger: Ledger) -> list[int]:
     query = select(*columns).join(starts, starts.c.id == handovers.c.start_id)
     with ledger.read() as connection:
         over = connection.execute(query.where(starts.c.ended_at.is_(None), _IS_OVER)).all()
-    ended = []
     for run_id, start_id, settings, stopped in over:
-        if not stopped and _may_wait(ledger, run_id, start_id, settings):
+        try:
+            if not stopped and end_quiet_hours(ledger, _planned_run(run_id, start_id, settings)):
+                continue
+        except LedgerError:
+            # Another version of batchsend planned it.
             continue
         this = (handovers.c.run_id == run_id, handovers.c.start_id == start_id, _IS_OVER)
         closed = update(handovers).where(*this).values(open=False).returning(handovers.c.stopped_because)
@@ -261,23 +251,18 @@ def end_runs(ledger: Ledger) -> list[int]:
             last = connection.execute(closed).one_or_none()
         if last is not None:
             ledger.end_start(start_id, *_end_of(ledger, run_id, last.stopped_because, stopped=stopped))
-            ended.append(run_id)
-    return ended
 
 
-def _may_wait(ledger: Ledger, run_id: int, start_id: int, settings: str) -> bool:
-    """As `waits_for_quiet_hours`. Only the version of batchsend that planned a run knows its settings."""
-    try:
-        run = OpenRun(run_id, start_id, RunSettings.from_json(settings))
-    except LedgerError:
-        return True
-    return waits_for_quiet_hours(ledger, run)
-
-
-def waits_for_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
-    """Whether rows of the run are to be sent once quiet hours end."""
+def end_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:
+    """Lets rows be claimed again whose quiet hours have ended. Returns whether any can be sent, now or later."""
     hours = run.settings.awaited_hours
-    return hours is not None and first_allowed(hours, now(), _outbox(ledger, run).quiet_clocks()) is not None
+    if hours is None:
+        return False
+    # It claims nothing.
+    outbox = Outbox(ledger, run.run_id, run.start_id, "")
+    clocks = outbox.quiet_clocks()
+    outbox.end_quiet_hours([clock for clock in clocks if hours.allows(now(), clock)])
+    return first_allowed(hours, now(), clocks) is not None
 
 
 def _end_of(ledger: Ledger, run_id: int, because: str | None, *, stopped: bool) -> tuple[Exit, str]:
@@ -288,15 +273,3 @@ def _end_of(ledger: Ledger, run_id: int, because: str | None, *, stopped: bool) 
         return Exit.INTERRUPTED, "a stop was requested"
     rows = {(status, codes): count for status, codes, count in code_counts(ledger, run_id)}
     return exit_of_rows(rows), "done"
-
-
-def end_quiet_hours(ledger: Ledger, run: OpenRun) -> None:
-    """Lets the rows be claimed again whose quiet hours have ended."""
-    hours, outbox = run.settings.awaited_hours, _outbox(ledger, run)
-    if hours is not None:
-        outbox.end_quiet_hours([clock for clock in outbox.quiet_clocks() if hours.allows(now(), clock)])
-
-
-def _outbox(ledger: Ledger, run: OpenRun) -> Outbox:
-    """The outbox of a process that claims nothing."""
-    return Outbox(ledger, run.run_id, run.start_id, "")

@@ -22,13 +22,7 @@ from batchsend.ledger.optouts import add_opted_out, may_name
 from batchsend.ledger.postgres import KeptConnection
 from batchsend.ledger.runs import shared_state
 from batchsend.ledger.schema import COUNTED, handovers, leases, messages, runs
-from batchsend.sending.cluster.leases import (
-    Lease,
-    LeaseLostError,
-    add_outcomes,
-    clocks,
-    renewal,
-)
+from batchsend.sending.cluster.leases import Lease, LeaseLostError, clocks, renewal
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.outbox import (
     CLAIM_VALUES,
@@ -196,8 +190,8 @@ class SharedOutbox(Outbox):
     ) -> list[Claimed]:
         left = super()._without_suppressed(connection, claimed, skipped, named)
         if len(left) < len(claimed):
-            own = leases.c.owner == self._owner
-            add_outcomes(connection, leases, own, {"skipped": len(claimed) - len(left)})
+            more = {"skipped": leases.c.skipped + len(claimed) - len(left)}
+            connection.execute(update(leases).where(leases.c.owner == self._owner).values(more))
         return left
 
     def _store_opt_outs(self, outcomes: Sequence[Outcome]) -> None:

@@ -2,7 +2,7 @@
 
 Every worker has its own queue. A notification tells all workers of a run with open rows, and each of them makes
 itself a job to send it. A job may come twice, late or never: only the ledger decides which process sends a row. Every
-ten seconds, one worker for all notifies the others of the runs that have open rows.
+ten seconds, a worker looks for such runs, too.
 """
 
 from __future__ import annotations
@@ -139,9 +139,6 @@ class _Queue:
             on_notification=self._notified, channels=[channel_of(self._runs.base_url)]
         )
         tasks = [asyncio.create_task(one) for one in (worker, listener, stopping.wait())]
-        with suppress(LedgerError, ProcrastinateException):
-            for run_id in await asyncio.to_thread(self._runs.runs_to_send):
-                await self._begin(run_id)
         while not any(task.done() for task in tasks):
             await self._sweep()
             await asyncio.wait(tasks, timeout=_SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -157,8 +154,10 @@ class _Queue:
             await self._job.defer_async(run_id=run_id)
 
     async def _sweep(self) -> None:
-        with suppress(LedgerError):
+        with suppress(LedgerError, ProcrastinateException):
             await asyncio.to_thread(self._runs.sweep)
+            for run_id in await asyncio.to_thread(self._runs.runs_to_send):
+                await self._begin(run_id)
         jobs = self.app.job_manager
         with suppress(ProcrastinateException):
             for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=_STALLED_SECONDS):

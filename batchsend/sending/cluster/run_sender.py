@@ -15,7 +15,7 @@ from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
-from batchsend.sending.sender import Ending
+from batchsend.sending.stopping import Ending
 from batchsend.settings import Credentials
 
 
@@ -47,7 +47,7 @@ async def send_run(
     """
     identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
     take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
-    lease = await asyncio.to_thread(retry, take, lambda: loop.ending is not None)
+    lease = await asyncio.to_thread(retry, take, loop.stop.is_interrupted)
     if lease is None:
         return None
     outbox = SharedOutbox(process.ledger, run, lease, process.leaving, files)

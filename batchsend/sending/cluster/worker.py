@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import func, select
 
-from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import handovers, leases
 from batchsend.sending.cluster.leases import ALIVE, Holder, Lease, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
     ROWS_TO_CLAIM,
-    announce,
     close_run,
-    end_quiet_hours,
     end_runs,
     open_run,
     open_run_ids,
@@ -28,7 +24,7 @@ from batchsend.sending.cluster.open_runs import (
 from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import SuppressionFiles
-from batchsend.sending.sender import Ending
+from batchsend.sending.stopping import Ending
 from batchsend.settings import Credentials
 
 Say = Callable[[str], None]
@@ -141,7 +137,7 @@ class WorkerRuns:
         return open_run_ids(self.ledger, handovers.c.base_url == self.base_url, ROWS_TO_CLAIM)
 
     def sweep(self) -> None:
-        """Cleans up after killed processes, ends runs that are over and announces those that have open rows.
+        """Cleans up after killed processes and ends runs that are over.
 
         One worker does so for all. Raises `LedgerError`.
         """
@@ -149,12 +145,7 @@ class WorkerRuns:
             interrupt_expired(self.ledger)
             for run_id in open_run_ids(self.ledger, handovers.c.base_url == self.base_url, ~ROWS_TO_CLAIM):
                 interrupt_expired(self.ledger, run_id)
-                # Another version of batchsend may have planned it.
-                with suppress(LedgerError):
-                    if (run := open_run(self.ledger, run_id)) is not None:
-                        end_quiet_hours(self.ledger, run)
             end_runs(self.ledger)
-            announce(self.ledger, self.base_url, self.runs_to_send())
 
     def _is_first(self) -> bool:
         """Whether this is the one worker of its API that works for all."""

@@ -9,13 +9,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+V = TypeVar("V")
 
 #: A session ends after this many seconds without a request, and after this many seconds in all.
 IDLE, LONGEST = 12 * 3600.0, 7 * 86400.0
 #: Seconds that a link made on a page works. The server's first link works until it is used.
 LINK_LASTS = 600.0
-_MOST_SESSIONS, _MOST_LINKS, _MOST_KEYS, _MOST_DRAFTS = 1000, 20, 10_000, 5
+_MOST_SESSIONS, _MOST_LINKS, _MOST_KEYS, _MOST_DRAFTS, _MOST_VERSIONS = 1000, 20, 10_000, 5, 20
 #: Wrong passwords before the first delay: from one place for one name, from one place, and for one name.
 _FREE, _FREE_OF_PLACE, _FREE_OF_NAME = 5, 50, 100
 #: The longest delay, and when wrong passwords are forgotten, in seconds.
@@ -57,7 +59,8 @@ class Session:
 
     `password_version`: changes with the user's password; `None` if the user did not use one. `by_proxy`: the proxy
     named the user. `notices`: a CSS class and a sentence each, for the next page. `drafts`: address of a page -> its
-    form, if it could not be saved. `link`: the token of the latest link for another browser.
+    form, if it could not be saved. `versions`: fingerprint -> a file's content from which a form was made. `link`:
+    the token of the latest link for another browser.
     """
 
     user: str
@@ -69,6 +72,7 @@ class Session:
     ended: bool = False
     notices: list[tuple[str, str]] = field(default_factory=list)
     drafts: dict[str, Draft] = field(default_factory=dict)
+    versions: dict[str, bytes] = field(default_factory=dict)
     link: str = ""
 
     @property
@@ -94,10 +98,11 @@ class Session:
 
         `path`: decoded, as in `request.path`.
         """
-        self.drafts.pop(path, None)
-        self.drafts[path] = draft
-        while len(self.drafts) > _MOST_DRAFTS:
-            del self.drafts[next(iter(self.drafts))]
+        _keep_latest(self.drafts, path, draft, _MOST_DRAFTS)
+
+    def remember(self, version: str, content: bytes) -> None:
+        """Keeps the content of a file from which a form is made. Of many versions, the latest are kept."""
+        _keep_latest(self.versions, version, content, _MOST_VERSIONS)
 
 
 class Sessions:
@@ -264,6 +269,13 @@ def _signature(device: str, password_version: str) -> str:
 def is_token(given: str | None, session: Session) -> bool:
     """Is this the session's form token?"""
     return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), session.csrf.encode())
+
+
+def _keep_latest(kept: dict[str, V], key: str, value: V, most: int) -> None:
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 def _digest(secret: str) -> str:

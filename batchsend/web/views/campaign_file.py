@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from aiohttp import web
 
@@ -24,6 +25,8 @@ async def show(request: web.Request) -> web.Response:
     """Shows the editor, even for a campaign file with errors."""
     found = await asyncio.to_thread(open_campaign, request)
     draft = draft_of(request)
+    version = fingerprint(found.content)
+    session(request).remember(version, found.content)
     return page(
         request,
         "campaign_file.html.j2",
@@ -31,7 +34,7 @@ async def show(request: web.Request) -> web.Response:
         name=found.campaign.name if found.campaign else found.file.stem,
         problems=found.problems,
         text=draft.typed.get("text", found.text),
-        loaded=draft.typed.get("loaded", fingerprint(found.content)),
+        loaded=draft.typed.get("loaded", version),
         typed=draft.typed,
         errors=draft.errors,
     )
@@ -48,14 +51,19 @@ async def save_file(request: web.Request) -> web.Response:
     discard_draft(request, form)
     text, loaded = str(form.get("text", "")), str(form.get("loaded", ""))
     try:
-        await asyncio.to_thread(_check_files, request.app[FOLDER], file, plain_lines(text).encode())
+        check = partial(_check_files, request.app[FOLDER], file)
         async with request.app[CHANGING]:
-            await asyncio.to_thread(save, file.path, text, loaded=loaded)
+            written = await asyncio.to_thread(
+                save, file.path, text, loaded=loaded, session=session(request), check=check
+            )
     except BatchsendError as error:
-        typed = {"text": plain_lines(text), "loaded": loaded}
+        typed = {"text": getattr(error, "text", None) or plain_lines(text), "loaded": loaded}
         raise refuse(request, kept(typed, error, "loaded"), {"text": _problems(error)}) from error
     session(request).drafts.pop(request.path, None)
-    session(request).notify(f"{file.path.name} is saved.")
+    also = (
+        "" if written == plain_lines(text) else " Others changed it meanwhile, too. Their changes are kept."
+    )
+    session(request).notify(f"{file.path.name} is saved.{also}")
     raise web.HTTPSeeOther(request.rel_url.raw_path)
 
 

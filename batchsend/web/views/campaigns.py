@@ -104,7 +104,9 @@ async def create(request: web.Request) -> web.Response:
 
 
 def _create(folder: WebFolder, name: str) -> CampaignFile:
-    refuse_used(folder, file_stem(name), except_=None)
+    stem = file_stem(name)
+    refuse_used(folder, stem, except_=None)
+    folder.refuse_list_of_others(folder.new_folder / f"{stem}.csv", None)
     path = write_sample(name, folder.new_folder)[0]
     return next(file for file in folder.campaigns() if file.path == path)
 

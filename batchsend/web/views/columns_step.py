@@ -9,8 +9,9 @@ from multidict import MultiDictProxy
 
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import COLUMNS, Page
+from batchsend.web.toml_edit import Changes
 from batchsend.web.views import languages
-from batchsend.web.views.editing import change_keys, errors_of, kept
+from batchsend.web.views.editing import change_keys, errors_of, kept, only_changed
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
@@ -22,6 +23,7 @@ _ONLY_ONE = {
 }
 #: The choice that texts of the same customer are told apart by columns.
 _BY_COLUMNS = "columns"
+_CONSENT = ("recipients", "consent")
 _COLUMNS = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
 
 
@@ -51,21 +53,38 @@ async def save(request: web.Request) -> web.Response:
     discard_draft(request, form)
     if errors := _mistakes(form):
         raise refuse(request, form, errors)
+    changes, proposed = _changes(form), _proposed(form)
+    try:
+        await change_keys(
+            request, found.file, lambda shown: only_changed(changes, shown), form, proposed=proposed
+        )
+    except BatchsendError as error:
+        raise refuse(request, kept(form, error), errors_of(error, form)) from error
+    raise saved(request, found.file, COLUMNS, "The columns are saved.")
+
+
+def _changes(form: MultiDictProxy[Any]) -> Changes:
     changes: dict[tuple[str, ...], Any] = {}
     for name in _COLUMNS:
         if f"column.{name}" in form:
             changes["columns", name] = str(form[f"column.{name}"]) or None
     if "consent" in form:
-        changes["recipients", "consent"] = _consent(str(form["consent"]), str(form.get("yes", "")))
+        changes[_CONSENT] = _consent(str(form["consent"]), str(form.get("yes", "")))
     if form.get("language"):
         changes["template_by", "column"] = str(form["language"])
     if "same" in form:
         changes["recipients", "key"] = _key(form) if form["same"] == _BY_COLUMNS else None
-    try:
-        await change_keys(request, found.file, changes, form)
-    except BatchsendError as error:
-        raise refuse(request, kept(form, error), errors_of(error, form)) from error
-    raise saved(request, found.file, COLUMNS, "The columns are saved.")
+    return changes
+
+
+def _proposed(form: MultiDictProxy[Any]) -> set[tuple[str, ...]]:
+    """Returns the keys of columns that the form has detected, if no other ones were chosen."""
+    fields = {f"column.{name}": ("columns", name) for name in _COLUMNS} | {"consent": _CONSENT}
+    return {
+        key
+        for field, key in fields.items()
+        if form.get(field) and form.get(f"detected.{field}") == form.get(field)
+    }
 
 
 def _key(form: MultiDictProxy[Any]) -> list[str]:

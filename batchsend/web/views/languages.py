@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
-from batchsend.web.folder import CampaignFile, relative
+from batchsend.web.campaign_files import copy_text
+from batchsend.web.folder import CampaignFile, WebFolder, relative
 from batchsend.web.steps import COLUMNS, TEXT, Page
-from batchsend.web.views.editing import change_keys, errors_of, kept
+from batchsend.web.toml_edit import Changes
+from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.editing import change_keys, errors_of, kept, only_changed
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
@@ -61,22 +63,19 @@ async def save(request: web.Request) -> web.Response:
     found, campaign = await open_step(request)
     form = await request.post()
     discard_draft(request, form)
-    cases = {
-        path: values
-        for number, path in enumerate(_cases(campaign))
-        if (values := _split(form.get(f"values.{number}", "")))
-    }
-    added = _split(form.get(_NEW, ""))
-    column = str(form.get("column", ""))
-    if errors := dict(_mistakes(column, cases, added)):
+    added, column = _split(form.get(_NEW, "")), str(form.get("column", ""))
+    if errors := dict(_mistakes(column, _has_values(form), added)):
         raise refuse(request, form, errors)
-    default = campaign.template_by.default if campaign.template_by else campaign.template
-    if default is None:
-        raise BatchsendError("The campaign now has another text. Reload its page.")
-    copy = await asyncio.to_thread(_copy, default, added[0]) if added else None
+    copy = (
+        await asyncio.to_thread(_copy, request.app[FOLDER], found.file, campaign, added[0]) if added else None
+    )
+
+    def changes(shown: Campaign) -> Changes:
+        chosen = {**_chosen(form, shown), **({copy: added} if copy else {})}
+        return only_changed(_changes(found.file, shown.templates[0], column, chosen), shown)
+
     try:
-        chosen = {**cases, **({copy: added} if copy else {})}
-        await change_keys(request, found.file, _changes(found.file, default, column, chosen), form)
+        await change_keys(request, found.file, changes, form)
     except BatchsendError as error:
         if copy is not None:
             with suppress(OSError):
@@ -84,17 +83,28 @@ async def save(request: web.Request) -> web.Response:
         raise refuse(request, kept(form, error), errors_of(error, form)) from error
     if copy is not None:
         said = f"{copy.name} is a copy of the usual text. Write it in the other language."
-        raise saved(request, found.file, COLUMNS, said, to=f"{found.file.url}/{TEXT}?text={len(chosen)}")
+        last = len((await asyncio.to_thread(found.file.load)).templates) - 1
+        raise saved(request, found.file, COLUMNS, said, to=f"{found.file.url}/{TEXT}?text={last}")
     raise saved(
         request, found.file, COLUMNS, "The choice of the text is saved.", to=f"{found.file.url}/{COLUMNS}"
     )
+
+
+def _chosen(form: Form, campaign: Campaign) -> Mapping[Path, list[str]]:
+    """Returns the texts that the form still has values for. It numbers the texts of the campaign that it showed."""
+    found = {path: _split(form.get(f"values.{number}", "")) for number, path in enumerate(_cases(campaign))}
+    return {path: values for path, values in found.items() if values}
+
+
+def _has_values(form: Form) -> bool:
+    return any(_split(text) for name, text in form.items() if name.startswith("values."))
 
 
 def _split(values: object) -> list[str]:
     return list(dict.fromkeys(value.strip() for value in str(values).split(",") if value.strip()))
 
 
-def _mistakes(column: str, kept: Mapping[Path, list[str]], added: list[str]) -> Iterator[tuple[str, str]]:
+def _mistakes(column: str, kept: bool, added: list[str]) -> Iterator[tuple[str, str]]:
     """Yields what is wrong with the form: a field, and a sentence about it."""
     if added and not column:
         yield "column", "Choose the column that says which text a customer gets."
@@ -115,22 +125,12 @@ def _changes(
     return {("template",): None, ("template_by",): by}
 
 
-def _copy(default: Path, value: str) -> Path:
-    """Copies a text to a new file that is named after a value, and returns it. Raises `BatchsendError`."""
+def _copy(folder: WebFolder, file: CampaignFile, campaign: Campaign, value: str) -> Path:
+    """Copies the usual text to a new file that is named after a value, and returns it. Raises `BatchsendError`."""
+    default = campaign.templates[0]
     name, _, endings = default.name.partition(".")
     word = re.sub(r"\W+", "-", value.casefold()).strip("-_") or "other"
-    try:
-        content = default.read_bytes()
-        for number in count(1):
-            path = default.with_name(f"{name}.{word}{number if number > 1 else ''}.{endings}")
-            with suppress(FileExistsError), path.open("xb") as file:
-                file.write(content)
-                return path
-    except OSError as error:
-        raise BatchsendError(
-            f"A copy of {default.name} cannot be saved next to it ({error.strerror or error}). Nothing was changed."
-        ) from error
-    raise AssertionError("some number is free")
+    return copy_text(folder, file, default, f"{name}.{word}.{endings}")
 
 
 PAGES = (Page("GET", "/languages", show), Page("POST", "/languages", save))

@@ -106,6 +106,7 @@ def _use(folder: WebFolder, found: OpenCampaign, copy: Path) -> None:
     Raises `BatchsendError` if the campaign was changed since it was opened; then the copy is deleted.
     """
     try:
+        folder.refuse_list_of_others(copy, found.file)
         _change(folder, found, copy)
     except BatchsendError:
         with suppress(OSError):

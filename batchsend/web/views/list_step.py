@@ -64,7 +64,7 @@ async def choose_reading(request: web.Request) -> web.Response:
                 int(value) if value.isdecimal() and name == "header_row" else value
             )
     try:
-        await change_keys(request, found.file, changes, form)
+        await change_keys(request, found.file, lambda _: changes, form)
     except BatchsendError as error:
         raise refuse(request, {}, errors_of(error, form), page) from error
     raise web.HTTPSeeOther(page)

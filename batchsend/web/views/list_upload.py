@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -73,7 +74,9 @@ async def _receive(request: web.Request, file: CampaignFile) -> SavedList:
         )
     receiving_now[user] += 1
     try:
-        return await save_upload(request, await file_of(request, "your list"), file.path.parent)
+        part = await file_of(request, "your list")
+        check = partial(request.app[FOLDER].refuse_list_of_others, own=file)
+        return await save_upload(request, part, file.path.parent, check)
     finally:
         receiving_now[user] -= 1
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,7 @@ from batchsend.ledger.optouts import (
     remove_opt_outs,
 )
 from batchsend.ledger.purged_phones import is_purged
+from batchsend.lists.headers import in_quotes
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.list_checks import is_customer_id
 from batchsend.runs.lookup import Opener
@@ -99,7 +101,10 @@ async def add(request: web.Request) -> web.Response:
     if errors:
         raise refuse(request, form, errors)
     urls, person = await asyncio.to_thread(_ledgers, request), person_of(request)
-    added, _ = await asyncio.to_thread(_add, urls, [wanted], OptOutSource.ADDED, person)
+    try:
+        added, _ = await asyncio.to_thread(_add, urls, [wanted], OptOutSource.ADDED, person)
+    except BatchsendError as error:
+        raise refuse(request, form, {"": error.on_page}) from error
     who = "Added. From now on, no campaign texts them." if added else "They were on the list already."
     raise _done(request, who)
 
@@ -129,7 +134,10 @@ async def remove(request: web.Request) -> web.Response:
     if not reason:
         raise refuse(request, form, {"reason": _NOT_GIVEN})
     urls, person = await asyncio.to_thread(_ledgers, request), person_of(request)
-    removed = await asyncio.to_thread(_remove, urls, customer, phone, reason, person)
+    try:
+        removed = await asyncio.to_thread(_remove, urls, customer, phone, reason, person)
+    except BatchsendError as error:
+        raise refuse(request, form, {"": error.on_page}) from error
     if not removed:
         raise _done(request, "They were not on the list any more.")
     raise _done(
@@ -152,12 +160,16 @@ async def import_file(request: web.Request) -> web.Response:
     try:
         part = await file_of(request, "a file")
         # A campaign that reads the newest of several files must not take it for its list.
-        folder = request.app[FOLDER].new_folder
-        with TemporaryDirectory(prefix="opt-outs-", dir=folder, ignore_cleanup_errors=True) as alone:
-            saved = await save_upload(request, part, Path(alone))
+        folder = request.app[FOLDER]
+        check = partial(folder.refuse_list_of_others, own=None)
+        with TemporaryDirectory(
+            prefix="opt-outs-", dir=folder.new_folder, ignore_cleanup_errors=True
+        ) as alone:
+            saved = await save_upload(request, part, Path(alone), check)
             done = await request.app[READERS].run(session(request).user, read_into, urls, saved.path, person)
     except BatchsendError as error:
-        problems = "\n".join([*error.page_problems, "Nothing was added."])
+        nothing = () if isinstance(error, PartlyDoneError) else ("Nothing was added.",)
+        problems = "\n".join([*error.page_problems, *nothing])
         raise refuse(request, {}, {"file": problems}) from error
     for note in done.notes:
         session(request).notify(f"{saved.path.name}: {note}.")
@@ -220,9 +232,17 @@ def _request_of(form: Mapping[str, Any]) -> tuple[OptOutRequest, dict[str, str]]
 # The functions below block.
 
 
-def _ledgers(request: web.Request) -> list[str]:
-    """Returns the URLs of the ledgers of the folder's campaigns, or of the first one if there is none yet."""
-    return sorted(ledgers_of(request.app[FOLDER]))
+#: URL of a ledger -> the campaigns that use it.
+Ledgers = Mapping[str, Sequence[str]]
+
+
+class PartlyDoneError(BatchsendError):
+    """A change was made in some ledgers and not in others."""
+
+
+def _ledgers(request: web.Request) -> Ledgers:
+    """Returns the ledgers of the folder's campaigns, or the first one if there is none yet."""
+    return ledgers_of(request.app[FOLDER])
 
 
 @contextmanager
@@ -249,13 +269,36 @@ def _find(urls: Iterable[str], search: str, *, removed: bool) -> list[OptOut]:
     return sorted(found, key=lambda entry: entry.added_at, reverse=True)[: _SHOWN + 1]
 
 
+def _in_each(urls: Ledgers, change: Callable[[Ledger], int]) -> list[int]:
+    """Makes a change in every ledger, also after one in which it fails. Returns how many entries each changed.
+
+    Raises `PartlyDoneError` if only some were changed, or another `BatchsendError` if none was.
+    """
+    done: dict[str, int] = {}
+    errors: dict[str, BatchsendError] = {}
+    with _opened(urls, open_ledger) as ledgers:
+        for url, ledger in zip(urls, ledgers, strict=True):
+            try:
+                done[url] = change(ledger)
+            except BatchsendError as error:
+                errors[url] = error
+    if errors and not done:
+        raise next(iter(errors.values()))
+    if errors:
+        saved, left = (in_quotes(stem for url in some for stem in urls[url]) for some in (done, errors))
+        raise PartlyDoneError(
+            f"This is saved for the campaigns {saved}, but NOT for {left}: {next(iter(errors.values())).on_page}\n"
+            f"Do it again once that is fixed. What is saved already stays as it is."
+        )
+    return list(done.values())
+
+
 def _add(
-    urls: Iterable[str], requests: Sequence[OptOutRequest], source: OptOutSource, person: Person
+    urls: Ledgers, requests: Sequence[OptOutRequest], source: OptOutSource, person: Person
 ) -> tuple[int, int]:
     """Adds people to all ledgers. Returns how many are new, and how many were known already."""
-    with _opened(urls, open_ledger) as ledgers:
-        moment = now()
-        added = max(add_opt_outs(ledger, requests, source, person, moment) for ledger in ledgers)
+    moment = now()
+    added = max(_in_each(urls, lambda ledger: add_opt_outs(ledger, requests, source, person, moment)))
     return added, len(requests) - added
 
 
@@ -270,29 +313,21 @@ def _current_of(urls: Iterable[str], customer: str, phone: str) -> list[OptOut]:
     return list(found)
 
 
-def _remove(urls: Iterable[str], customer: str, phone: str, reason: str, person: Person) -> int:
+def _remove(urls: Ledgers, customer: str, phone: str, reason: str, person: Person) -> int:
     """Removes the entries that name this customer or this phone. Returns how many."""
     moment = now()
-    removed = 0
-    with _opened(urls, open_ledger) as ledgers:
-        for ledger in ledgers:
-            removed += len(
-                remove_opt_outs(
-                    ledger,
-                    customer_uuid=customer or None,
-                    phone=phone or None,
-                    because=reason,
-                    person=person,
-                    moment=moment,
-                )
-            )
-    return removed
+
+    def remove_from(ledger: Ledger) -> int:
+        named = {"customer_uuid": customer or None, "phone": phone or None}
+        return len(remove_opt_outs(ledger, **named, because=reason, person=person, moment=moment))
+
+    return sum(_in_each(urls, remove_from))
 
 
 # These run in the process that reads lists.
 
 
-def read_into(urls: Sequence[str], path: Path, person: Person) -> Imported:
+def read_into(urls: Ledgers, path: Path, person: Person) -> Imported:
     """Adds the people in a file. Raises `ListError` for a file that has no usable row."""
     from batchsend.planning.optout_files import opt_out_requests, read_usable_opt_outs
     from batchsend.planning.suppression import notes_on
@@ -303,7 +338,7 @@ def read_into(urls: Sequence[str], path: Path, person: Person) -> Imported:
     return Imported(added, known, list(notes_on(found)), found.lost)
 
 
-def write_export(urls: Sequence[str], path: Path) -> int:
+def write_export(urls: Iterable[str], path: Path) -> int:
     """Writes the list. Returns how many entries are not in it, because they count only for a sandbox."""
     from batchsend.reports.list_file import write_opt_outs
 

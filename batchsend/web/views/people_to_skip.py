@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from batchsend.campaigns.file import parse
 from batchsend.errors import BatchsendError
 from batchsend.web.auth.middleware import receives_upload, session
 from batchsend.web.folder import CampaignFile, relative
@@ -44,7 +44,8 @@ async def upload(request: web.Request) -> web.Response:
         raise refuse(request, {}, {"file": error.on_page}) from error
     try:
         # A campaign that reads the newest of several files must not take it for its list.
-        saved = await save_upload(request, part, await asyncio.to_thread(_own_folder, file))
+        check = partial(request.app[FOLDER].refuse_list_of_others, own=None)
+        saved = await save_upload(request, part, await asyncio.to_thread(_own_folder, file), check)
         try:
             people = await _add(request, file, saved.path)
         except BatchsendError:
@@ -104,5 +105,5 @@ def _named(present: OpenCampaign) -> list[tuple[str, Path]]:
     """Returns the files as the campaign file names them, each with its path. Raises `BatchsendError`."""
     if present.campaign is None:
         raise BatchsendError(_BROKEN)
-    names: list[Any] = parse(present.content).get("recipients", {}).get("suppress", [])
+    names: list[Any] = present.campaign.as_written.get("recipients", {}).get("suppress", [])
     return list(zip(map(str, names), present.campaign.recipients.suppress, strict=True))

@@ -22,9 +22,10 @@ from batchsend.web.auth.sessions import Draft
 from batchsend.web.folder import CampaignFile
 from batchsend.web.senders import DEPARTMENT, USER, Senders
 from batchsend.web.steps import SENDER, Page
+from batchsend.web.toml_edit import Changes
 from batchsend.web.views import saved_senders
 from batchsend.web.views.campaigns import FOLDER
-from batchsend.web.views.editing import CHANGING, change_keys, errors_of, kept
+from batchsend.web.views.editing import CHANGING, change_keys, errors_of, kept, only_changed
 from batchsend.web.views.step_page import discard_draft, open_step, refuse, saved, step_page
 
 #: Held while the connection is tested, so that the API is asked once at a time.
@@ -87,7 +88,7 @@ def _offered(known: Mapping[str, str], campaign: Campaign, kind: str) -> dict[st
 
 async def save(request: web.Request) -> web.Response:
     """Saves the department and the user that send, and remembers new ones by their names."""
-    found, campaign = await open_step(request)
+    found, _ = await open_step(request)
     form = await request.post()
     discard_draft(request, form)
     missing = {
@@ -100,7 +101,7 @@ async def save(request: web.Request) -> web.Response:
     senders = _senders(request)
     known = await asyncio.to_thread(senders.known)
     try:
-        await change_keys(request, found.file, _changes(form, known, campaign), form)
+        await change_keys(request, found.file, lambda shown: _changes(form, known, shown), form)
         for kind, name in ((DEPARTMENT, "department_label"), (USER, "user_label")):
             if form.get(_choice(kind), _NEW) == _NEW and _typed(form, kind) and _typed(form, name):
                 async with request.app[CHANGING]:
@@ -118,9 +119,7 @@ def _typed(form: Form, name: str) -> str:
     return str(form.get(name, "")).strip()
 
 
-def _changes(
-    form: Form, known: Mapping[str, Mapping[str, str]], campaign: Campaign
-) -> dict[tuple[str, ...], Any]:
+def _changes(form: Form, known: Mapping[str, Mapping[str, str]], campaign: Campaign) -> Changes:
     changes: dict[tuple[str, ...], Any] = {}
     for kind in (DEPARTMENT, USER):
         chosen = str(form.get(_choice(kind), _NEW))
@@ -133,7 +132,7 @@ def _changes(
         changes["department_label",] = _typed(form, "department_label") or None
     elif chosen in known[DEPARTMENT] and chosen != campaign.department_uuid:
         changes["department_label",] = known[DEPARTMENT][chosen]
-    return changes
+    return only_changed(changes, campaign)
 
 
 async def save_credentials(request: web.Request) -> web.Response:

@@ -155,6 +155,8 @@ async def step_page(
     draft = draft_of(request)
     if reloads and draft.errors:
         session(request).keep(request.path, draft)
+    version = fingerprint(found.content)
+    session(request).remember(version, found.content)
     steps = await steps_of(request, found.file, campaign)
     return page(
         request,
@@ -165,7 +167,7 @@ async def step_page(
         name=campaign.name,
         steps=steps,
         step=steps.titled(name),
-        shown=draft.typed.get(SHOWN, fingerprint(found.content)),
+        shown=draft.typed.get(SHOWN, version),
         typed=draft.typed,
         errors=draft.errors,
         **values,

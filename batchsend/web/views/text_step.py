@@ -25,7 +25,7 @@ from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.text_preview import RowText, Wanted, try_text
 from batchsend.web.rendering import part
 from batchsend.web.steps import TEXT, Page
-from batchsend.web.uploads import fingerprint, plain_lines, save
+from batchsend.web.uploads import ChangedMeanwhileError, fingerprint, plain_lines, save
 from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.editing import CHANGING, kept
 from batchsend.web.views.list_reading import list_reading, page_before, view_of
@@ -54,13 +54,14 @@ _LARGEST_TEXT = 1_000_000
 class Editor:
     """A file in an editor.
 
-    `loaded`: the fingerprint of the file on disk; `problem`: why it cannot be edited; `shared`: the other campaigns
-    that use it.
+    `loaded`: the fingerprint of the file on disk, `content`: its bytes; `problem`: why it cannot be edited; `shared`:
+    the other campaigns that use it.
     """
 
     name: str
     text: str = ""
     loaded: str = ""
+    content: bytes = b""
     problem: str | None = None
     is_sample: bool = False
     shared: tuple[str, ...] = ()
@@ -74,13 +75,12 @@ async def show(request: web.Request) -> web.Response:
     reading = await list_reading(request, found)
     view = await view_of(request, campaign, reading)
     editor = await asyncio.to_thread(_editor, request.app[FOLDER], found.file, campaign, number)
+    if editor.problem is None:
+        session(request).remember(editor.loaded, editor.content)
     columns = _columns(view)
     text = typed_text(typed, columns) if "text" in typed else None
     if text is None:
-        is_source = request.query.get("mode") == SOURCE
-        text = (None if is_source else text_of_source(editor.text, columns)) or Typed(
-            editor.text, SOURCE, {}, columns
-        )
+        text = _shown(editor.text, request.query.get("mode", WORDS), columns)
     tried = None
     if view is not None and editor.problem is None:
         tried = await _tried(request, found, _template(campaign, number), text, typed, _PATIENCE)
@@ -123,10 +123,14 @@ async def save_text(request: web.Request) -> web.Response:
     if errors := text.errors():
         raise refuse(request, typed, errors)
     try:
-        async with request.app[CHANGING]:
-            await asyncio.to_thread(_save, request.app[FOLDER], path, text.source, typed.get("loaded", ""))
+        written = await _save(request, path, text.source, typed.get("loaded", ""))
     except BatchsendError as error:
+        if isinstance(error, ChangedMeanwhileError) and error.text is not None:
+            typed |= _shown(error.text, text.mode, _columns(view)).fields()
         raise refuse(request, kept(typed, error, "loaded"), {"text": error.on_page}) from error
+    if written != text.source:
+        said = f"{path.name} is saved. Others changed it meanwhile, too. Their changes are kept: read the text again."
+        raise saved(request, found.file, TEXT, said, to=f"{found.file.url}/text?text={typed['number']}")
     tried = await _tried(request, found, path, text, typed, _LONGEST)
     if tried is not None and tried.problems:
         session(request).warn(f"{path.name} is saved, but it cannot be sent yet.")
@@ -144,6 +148,12 @@ _NO_WORDS = (
 def _columns(view: ListView | None) -> ColumnIndex:
     """Returns the columns of the list; none as long as it was not read."""
     return ColumnIndex(view.headers if view is not None else ())
+
+
+def _shown(source: str, mode: str, columns: ColumnIndex) -> Typed:
+    """Returns a template in this mode, or as it is if it cannot be shown with the names of columns."""
+    words = None if mode == SOURCE else text_of_source(source, columns)
+    return words or Typed(source, SOURCE, {}, columns)
 
 
 def _other_button(typed: Mapping[str, str], text: Typed) -> dict[str, str] | None:
@@ -255,11 +265,13 @@ def _preview(tried: RowText | None, text: Typed, typed: Mapping[str, str]) -> di
     }
 
 
-def _save(folder: WebFolder, path: Path, text: str, loaded: str) -> None:
-    """Raises `BatchsendError` if the file cannot be changed, or is not only a text."""
-    if (problem := _also_a_list(path, folder.uses_of(path))) is not None:
-        raise BatchsendError(f"{path.name} was not saved: {problem}")
-    save(path, text, loaded=loaded)
+async def _save(request: web.Request, path: Path, text: str, loaded: str) -> str:
+    """Raises `BatchsendError` if the file cannot be changed, or is not only a text. Returns as `save`."""
+    async with request.app[CHANGING]:
+        uses = await asyncio.to_thread(request.app[FOLDER].uses_of, path)
+        if (problem := _also_a_list(path, uses)) is not None:
+            raise BatchsendError(f"{path.name} was not saved: {problem}")
+        return await asyncio.to_thread(save, path, text, loaded=loaded, session=session(request))
 
 
 def _also_a_list(path: Path, uses: Uses) -> str | None:
@@ -295,7 +307,9 @@ def _editor(folder: WebFolder, own: CampaignFile, campaign: Campaign, number: st
         content = file.read_bytes()
         text = plain_lines(content.decode("utf-8-sig"))
         shared = tuple(one.stem for one in uses.as_text if one != own)
-        return Editor(file.name, text, fingerprint(content), is_sample=is_sample_text(file), shared=shared)
+        return Editor(
+            file.name, text, fingerprint(content), content, is_sample=is_sample_text(file), shared=shared
+        )
     except (OSError, UnicodeDecodeError, NotFoundError) as error:
         return Editor("", problem=f"The text cannot be shown: {error}")
 

@@ -110,11 +110,10 @@ async def save(request: web.Request) -> web.Response:
     found, campaign = await open_step(request)
     form = await request.post()
     discard_draft(request, form)
-    changes, errors = _changes(form, campaign)
-    if errors:
+    if errors := _changes(form, campaign)[1]:
         raise refuse(request, form, errors)
     try:
-        await change_keys(request, found.file, changes, form)
+        await change_keys(request, found.file, lambda shown: _changes(form, shown)[0], form)
     except BatchsendError as error:
         raise refuse(request, kept(form, error), _errors(error, form)) from error
     if form.get("start", BY_HAND) == BY_HAND:
@@ -218,7 +217,7 @@ async def save_more(request: web.Request) -> web.Response:
     form = await request.post()
     discard_draft(request, form)
     try:
-        await change_keys(request, found.file, changes_of(group.fields, form, campaign), form)
+        await change_keys(request, found.file, lambda shown: changes_of(group.fields, form, shown), form)
     except BatchsendError as error:
         errors = errors_of(error, [one.name for one in group.fields])
         raise refuse(request, kept(form, error), in_words(errors, group.fields)) from error

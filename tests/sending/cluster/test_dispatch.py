@@ -22,7 +22,8 @@ from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.pacing import Pause
-from batchsend.sending.sender import STOP_REQUESTED, Ending, Event
+from batchsend.sending.sender import Event
+from batchsend.sending.stopping import STOP_REQUESTED, Ending
 from batchsend.settings import Credentials
 from batchsend.statuses import Code
 

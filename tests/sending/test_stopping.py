@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.sending.failure_streak import FailureStreak
+from batchsend.sending.stopping import FailureStreak
 from batchsend.statuses import Status
 
 ACCEPTED, FAILED, UNCONFIRMED = Status.ACCEPTED, Status.FAILED, Status.UNCONFIRMED

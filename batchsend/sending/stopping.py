@@ -1,8 +1,14 @@
-"""When to stop a run whose problem is not its customers: a streak of failures, or no accepted text for too long."""
+"""How the sending of a run ends: why, who is told, and two reasons that are not about its customers.
+
+These are a streak of failures, and no accepted text for too long.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from batchsend.mykaarma.protocol import RetryLater
 from batchsend.statuses import Code, Status
@@ -11,6 +17,49 @@ from batchsend.utils.wording import time_span
 #: These codes are about one customer each, however many rows in a row have them.
 _ABOUT_CUSTOMERS = frozenset({"OPTED_OUT_COMMUNICATION_VALUE", "INVALID_COMMUNICATION_VALUE"})
 _OUR_CODES = frozenset(Code)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why sending ended. `reason` is `None` where every row was tried.
+
+    `asked`: a stop was requested. `left`: only this process has ended; workers continue the run.
+    """
+
+    reason: str | None = None
+    interrupted: bool = False
+    asked: bool = False
+    left: bool = False
+
+
+STOP_REQUESTED = Ending("a stop was requested", asked=True)
+
+
+class Stop:
+    """Tells all that sends a run in this process to send no further request. The first ending counts.
+
+    Requests in flight are finished and recorded. Belongs to one event loop; any thread may ask it.
+    """
+
+    def __init__(self) -> None:
+        self.ending: Ending | None = None
+        self._set = asyncio.Event()
+
+    def __call__(self, ending: Ending) -> None:
+        self.ending = self.ending or ending
+        self._set.set()
+
+    def is_set(self) -> bool:
+        return self.ending is not None
+
+    def is_interrupted(self) -> bool:
+        """Whether this process is told to end, so that it waits for no database."""
+        return self.ending is not None and self.ending.interrupted
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Waits until it is set, for so many seconds at most."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._set.wait(), seconds)
 
 
 class FailureStreak:

@@ -1,0 +1,235 @@
+"""Customers' replies in the ledger: stored once, with the text that each answers; STOP holds at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ledgers import came_to, identity, outbox, planned, send_all, store_plan
+from sqlalchemy import select
+
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.optouts import opt_outs, remove_opt_outs, this_person
+from batchsend.ledger.schema import messages, replies, updates
+from batchsend.statuses import Status
+
+SENT_AT = "2026-03-02T10:00:00.000Z"
+AT = "2026-03-02T11:00:00.000Z"
+LOCAL = "http://127.0.0.1:8765"
+
+
+def event(
+    words: str | None, /, customer: str = "customer-2", uuid: str = "r-1", **facts: Any
+) -> dict[str, Any]:
+    """A message event of a customer's text, as the vendor describes it."""
+    message = {
+        "uuid": uuid,
+        "messageType": "R",
+        "protocol": "X",
+        "receivedOn": "2026-03-02T10:30:00+0000",
+        "fromNumber": "(312) 555-0002",
+        "toNumber": "+15555550100",
+        "deliveryStatus": None,
+        "customerUuid": customer,
+        "messageExtnDTO": {"messageBody": words},
+        **facts,
+    }
+    payload = json.dumps({"isUpdate": False, "messageDTO": message})
+    return {"id": "e", "timestamp": 1, "type": "messages", "payload": payload}
+
+
+def post(ledger: Ledger, *events: dict[str, Any], at: str = AT) -> tuple[int, int]:
+    """Records events in one commit. Returns (matched, unmatched)."""
+    received = [one for body in events for one in ReceivedUpdate.all_of(json.dumps(body).encode(), at)]
+    recorded = Deliveries(ledger).record(received)
+    assert not recorded.busy
+    return recorded.matched, recorded.unmatched
+
+
+def stored(ledger: Ledger) -> list[dict[str, Any]]:
+    with ledger.read() as connection:
+        query = select(replies).order_by(replies.c.message_uuid)
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def sent(
+    ledger: Ledger, *rows: int, name: str = "Spring", at: str = SENT_AT, base_url: str | None = None
+) -> int:
+    """A run that sent these rows at this time; returns its number."""
+    who = identity(name) if base_url is None else identity(name, base_url=base_url)
+    stored_plan = store_plan(ledger, [planned(row, customer_uuid="customer-2") for row in rows], who=who)
+    send_all(ledger, stored_plan, *(came_to(row, sent_at=at) for row in rows))
+    return stored_plan.run_id
+
+
+def test_a_reply_is_stored_with_the_latest_text_of_any_campaign(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    later = sent(ledger, 7, name="Summer", at="2026-03-02T10:10:00.000Z")
+    sent(ledger, 9, name="Autumn", at="2026-03-02T10:50:00.000Z")
+    assert post(ledger, event("Tuesday at 10?")) == (1, 0)
+    (reply,) = stored(ledger)
+    assert {name: reply[name] for name in ("run_id", "row", "generation", "phone", "body", "meaning")} == {
+        "run_id": later,
+        "row": 7,
+        "generation": 0,
+        "phone": "+13125550002",
+        "body": "Tuesday at 10?",
+        "meaning": "other",
+    }
+    assert reply["received_at"] == "2026-03-02T10:30:00.000Z"
+    assert list(opt_outs(ledger)) == []
+
+
+def test_a_reply_later_than_30_days_answers_no_text(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    late = {"receivedOn": "2026-04-02T10:00:00+0000"}
+    assert post(ledger, event("Who?", **late), at="2026-04-02T10:00:00.000Z") == (0, 1)
+    assert [(reply["run_id"], reply["body"]) for reply in stored(ledger)] == [(None, "Who?")]
+
+
+def test_a_repeated_event_is_stored_once_in_whatever_order(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    first, second = event("ok", uuid="r-1"), event("STOP", uuid="r-2")
+    again = {**second, "id": "another event", "timestamp": 2}
+    post(ledger, second, again, first)
+    post(ledger, first, second, again)
+    assert [reply["body"] for reply in stored(ledger)] == ["ok", "STOP"]
+    assert len(list(opt_outs(ledger))) == 1
+
+
+def test_an_event_without_the_words_is_for_a_person_until_they_come(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event(None))
+    assert [(reply["body"], reply["meaning"]) for reply in stored(ledger)] == [(None, "unclear")]
+    post(ledger, event("stop"))
+    post(ledger, event(None))
+    assert [(reply["body"], reply["meaning"]) for reply in stored(ledger)] == [("stop", "stop")]
+    assert [entry.customer_uuid for entry in opt_outs(ledger)] == ["customer-2"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messageType": "I"},
+        {"message_type": "R", "messageType": None},
+        {"messageExtnDTO": None, "body": "STOP"},
+        {"receivedOn": 1772447400000},
+        {"receivedOn": None, "sentOn": None},
+        {"deliveryStatus": "DELIVERED", "status": "SUCCESS"},
+        {"fromNumber": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_other_shapes_of_the_event_are_read(ledger: Ledger, change: dict[str, Any]) -> None:
+    run_id = sent(ledger, 2)
+    post(ledger, event("STOP", **change))
+    assert [(reply["run_id"], reply["meaning"]) for reply in stored(ledger)] == [(run_id, "stop")]
+    with ledger.read() as connection:
+        row = connection.execute(select(messages).where(messages.c.run_id == run_id)).mappings().one()
+    assert (row["status"], row["delivery_status"], row["message_uuid"]) == ("accepted", None, "message-2")
+
+
+def test_a_text_of_the_dealership_and_an_email_are_no_replies(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event("STOP", messageType="S"), event("STOP", protocol="E", uuid="r-2"))
+    assert stored(ledger) == []
+    assert list(opt_outs(ledger)) == []
+
+
+def test_stop_becomes_an_opt_out_with_its_words(ledger: Ledger) -> None:
+    run_id = sent(ledger, 2)
+    post(ledger, event("Please\nSTOP texting me!"))
+    (entry,) = opt_outs(ledger)
+    assert (entry.customer_uuid, entry.phone, entry.base_url, entry.source) == (
+        "customer-2",
+        "+13125550002",
+        "",
+        "reply",
+    )
+    assert entry.reason == f'answered "Please STOP texting me!" to Spring, run {run_id}, row 2'
+    assert entry.added_at == "2026-03-02T10:30:00.000Z"
+    (reply,) = stored(ledger)
+    assert reply["optout_id"] is not None
+
+
+def test_stop_of_an_unknown_customer_is_an_opt_out_too(ledger: Ledger) -> None:
+    post(ledger, event("STOP", customer="stranger"))
+    post(ledger, event("STOP", customer="", uuid="r-2", fromNumber="+13125550199"))
+    assert [(entry.customer_uuid, entry.phone) for entry in opt_outs(ledger)] == [
+        ("stranger", "+13125550002"),
+        ("", "+13125550199"),
+    ]
+
+
+def test_a_repeated_stop_does_not_undo_a_removal(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event("STOP"))
+    moment = datetime(2026, 3, 3, tzinfo=UTC)
+    person = this_person()
+    remove_opt_outs(
+        ledger, customer_uuid="customer-2", phone=None, because="asked", person=person, moment=moment
+    )
+    post(ledger, event("STOP"), {**event("STOP"), "id": "again"})
+    assert list(opt_outs(ledger)) == []
+    post(ledger, event("STOP", uuid="r-2"))
+    assert len(list(opt_outs(ledger))) == 1
+
+
+def test_a_trial_on_this_computer_opts_nobody_out_elsewhere(ledger: Ledger) -> None:
+    sent(ledger, 2, base_url=LOCAL)
+    post(ledger, event("STOP"))
+    assert [entry.base_url for entry in opt_outs(ledger)] == [LOCAL]
+
+
+def test_a_trial_after_a_real_text_does_not_narrow_a_request(ledger: Ledger) -> None:
+    real = sent(ledger, 2)
+    sent(ledger, 3, base_url=LOCAL, at="2026-03-02T10:20:00.000Z")
+    post(ledger, event("STOP"))
+    assert [(entry.base_url, entry.reason) for entry in opt_outs(ledger)] == [
+        ("", f'answered "STOP" to Spring, run {real}, row 2')
+    ]
+
+
+def test_start_unclear_words_and_thanks_change_no_opt_out(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event("STOP"))
+    post(ledger, event("START", uuid="r-2"), event("I'll stop by", uuid="r-3"), event("Thanks", uuid="r-4"))
+    assert [reply["meaning"] for reply in stored(ledger)] == ["stop", "start", "unclear", "other"]
+    assert len(list(opt_outs(ledger))) == 1
+
+
+def test_a_running_run_skips_a_customer_from_the_next_claim_on(ledger: Ledger) -> None:
+    stored_plan = store_plan(ledger, [planned(row) for row in (2, 3, 4)])
+    sender = outbox(ledger, stored_plan)
+    claimed = sender.exchange([], 1)
+    sender.exchange([came_to(2)], 0)
+    # Customer 3 writes before their own text leaves, and customer 4 shares the phone of row 2.
+    post(ledger, event("stop", customer="customer-3", uuid="r-1", fromNumber=None))
+    post(ledger, event("alto", customer="other", uuid="r-2", fromNumber="+13125550004"))
+    assert [message.row for message in claimed] == [2]
+    assert sender.exchange([], 10) == []
+    assert {(one.row, one.status, one.codes) for one in sender.take_skipped()} == {
+        (3, Status.SKIPPED, "SUPPRESSED"),
+        (4, Status.SKIPPED, "SUPPRESSED"),
+    }
+
+
+def test_a_claimed_row_that_waits_is_checked_again(ledger: Ledger) -> None:
+    stored_plan = store_plan(ledger, [planned(2)])
+    sender = outbox(ledger, stored_plan)
+    claimed = sender.exchange([], 1)
+    at = datetime.now(UTC) + timedelta(minutes=1)
+    post(ledger, event("stop", receivedOn=at.isoformat()), at=f"{at:%Y-%m-%dT%H:%M:%S.000Z}")
+    assert sender.recheck(claimed) == []
+
+
+def test_replies_are_kept_as_received_and_name_no_update(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event("ok"))
+    with ledger.read() as connection:
+        row = connection.execute(select(updates)).mappings().one()
+    assert (row["run_id"], row["row"], row["message_uuid"], row["status"]) == (1, 2, None, None)
+    assert "messageDTO" in row["raw"]

@@ -1,0 +1,78 @@
+"""Exports of dealer management systems become lists with myKaarma ids, against a sandbox that holds the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dms_lists import LAYOUTS, Dealership, Layout, dealership, resolvable
+from world import PASSWORD, USERNAME, running_sandbox
+
+from batchsend.lists.customer_list import open_list
+from batchsend.planning.lookup_columns import NamedColumns
+from batchsend.runs.list_lookup import look_up_list
+from batchsend.runs.lookup_target import of_list
+
+#: Share of the resolvable rows that must be found.
+NEEDED = 0.98
+
+
+@pytest.fixture(scope="module")
+def people() -> Dealership:
+    return dealership(7)
+
+
+@pytest.fixture(scope="module")
+def base_url(people: Dealership, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("sandbox")
+    people.write(folder / "truth.csv")
+    with running_sandbox(folder, "--customers", "truth.csv") as sandbox:
+        yield sandbox.base_url
+
+
+@pytest.fixture(autouse=True)
+def _settings(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYKAARMA_BASE_URL", base_url)
+    monkeypatch.setenv("MYKAARMA_USERNAME", USERNAME)
+    monkeypatch.setenv("MYKAARMA_PASSWORD", PASSWORD)
+
+
+def looked_up(layout: Layout, people: Dealership, folder: Path) -> list[dict[str, str]]:
+    """The rows of the new list."""
+    rows = layout.filled(people.rows)
+    export = layout.write(folder, rows)
+    target = of_list(export, NamedColumns(), department="department", region="US", rate=5000)
+    report = look_up_list(
+        target.lookup, folder / "found.csv", target.reader(), target.pace, None, lambda _: None
+    )
+    assert (report.problem, report.unknown, report.rows) == (None, 0, len(rows))
+    [chunk] = open_list(folder / "found.csv").chunks()
+    return chunk.frame.to_dict("records")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_an_export_gets_the_right_ids_and_no_wrong_one(
+    layout: Layout, people: Dealership, tmp_path: Path
+) -> None:
+    found, rows = looked_up(layout, people, tmp_path), layout.filled(people.rows)
+    known = {one.uuid: one for one in people.known}
+    others = [
+        (row, known[cells["customer_uuid"]])
+        for row, cells in zip(rows, found, strict=True)
+        if cells["customer_uuid"] and known[cells["customer_uuid"]] is not row.customer
+    ]
+    # Only a customer whose every cell in this layout is the same cannot be told apart by anybody.
+    assert [(row, other) for row, other in others if layout.tells_apart(row, other)] == []
+    assert len(others) <= 1
+    expected = [resolvable(layout, row, people) for row in rows]
+    right = [bool(cells["customer_uuid"]) for cells in found]
+    missed = [
+        (row, cells)
+        for row, cells, can_be, is_right in zip(rows, found, expected, right, strict=True)
+        if can_be and not is_right
+    ]
+    assert len(missed) <= (1 - NEEDED) * sum(expected), missed
+    assert sum(expected) > 25
+    assert set(Counter(cells["match"] for cells in found)) <= {"one", "several", "none", "differs"}
