@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from functools import cache
@@ -13,7 +13,7 @@ from typing import Any
 from batchsend.campaigns.quiet_hours import ALL_DAY, Rule, Window
 
 NO_LEGAL_ADVICE = (
-    "This is no legal advice. It is what the named sources said on the day they were checked. Laws change and have "
+    "This is not legal advice. It is what the named sources said on the day they were checked. Laws change and have "
     "exceptions that are not considered here. Ask a lawyer before you rely on it."
 )
 #: What applies everywhere: 47 CFR 64.1200(c)(1).
@@ -91,14 +91,14 @@ def _window(table: Mapping[str, Any] | str | None) -> Window | None:
     return Window(time.fromisoformat(table["from"]), time.fromisoformat(table["to"]))
 
 
-def words_of(rule: Rule) -> Iterable[tuple[str, str]]:
+def words_of(rule: Rule) -> Iterator[tuple[str, str]]:
     """The days of a rule and the hours in which texts may go out on them, such as `Sunday`, `no texts`."""
-    yield (
-        ("Every day" if rule.saturday is None and rule.sunday is None else "Monday to Friday"),
-        window_words(rule.window_on(0)),
-    )
-    if rule.saturday is not None or rule.sunday is not None:
-        yield "Saturday", window_words(rule.window_on(5))
-        yield "Sunday", window_words(rule.window_on(6))
+    weekday, saturday, sunday = (window_words(rule.window_on(day)) for day in (0, 5, 6))
+    if weekday == saturday == sunday:
+        yield "Every day", weekday
+    elif weekday == saturday:
+        yield from (("Monday to Saturday", weekday), ("Sunday", sunday))
+    else:
+        yield from (("Monday to Friday", weekday), ("Saturday", saturday), ("Sunday", sunday))
     if rule.days_off:
         yield "Holidays", f"no texts ({', '.join(rule.days_off)})"

@@ -947,22 +947,22 @@ WRONG_TIMES = [
     (
         '[sending]\nholidays = ["CA"]',
         (
-            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" (each '
-            'year), but it is "CA"; did you mean "US-CA"?'
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "CA"; did you mean "US-CA"?'
         ),
     ),
     (
         '[sending]\nholidays = ["2026-02-30"]',
         (
-            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" (each '
-            'year), but it is "2026-02-30"'
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "2026-02-30"'
         ),
     ),
     (
         '[sending]\nholidays = ["Thanksgivin Day"]',
         (
-            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" (each '
-            'year), but it is "Thanksgivin Day"; did you mean "Thanksgiving Day"?'
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "Thanksgivin Day"; did you mean "Thanksgiving Day"?'
         ),
     ),
     (
