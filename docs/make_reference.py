@@ -33,6 +33,7 @@ from batchsend.settings import (
     LEDGER,
     LIST_DATABASE,
     PASSWORD,
+    SMTP_URL,
     USERNAME,
     VARIABLES,
 )
@@ -201,6 +202,10 @@ _SETTINGS = {
     FOLDERS: (
         "More folders whose files campaigns may [name](campaign-file.md): whole paths, with `:` between them (`;` on "
         "Windows)."
+    ),
+    SMTP_URL: (
+        "The mail server for [notices](scheduling.md#notices), such as `smtp://user:password@mail.example.com` or "
+        "`smtps://...`. `?from=ADDRESS` at its end sets the sender."
     ),
     CALLBACK_SECRET: "The secret in the address for [updates](callbacks.md). By default, one is created and kept.",
     CALLBACK_SIGNING_KEY: "The key that signs updates. By default, signatures are not checked.",

@@ -25,6 +25,7 @@ from batchsend.campaigns.tables import (
     Guards,
     ListOptionsTable,
     MessageOptions,
+    Notify,
     Recipients,
     Schedule,
     Sending,
@@ -107,6 +108,7 @@ class Campaign(Table):
     guards: Guards = Field(
         default_factory=Guards, description="Checks that refuse to send if the list looks wrong."
     )
+    notify: Notify = Field(default_factory=Notify, description="Whom to tell how a start ended.")
     schedule: Schedule | None = Field(default=None, description="When the scheduler starts this campaign.")
     list_options: ListOptionsTable = Field(
         default_factory=ListOptionsTable,

@@ -75,7 +75,7 @@ def _places(model: type[BaseModel]) -> dict[str, list[str]]:
 
 
 #: Tables with a header in square brackets. The others (`consent`, `template_by` ...) are inline tables.
-SECTIONS = ("columns", "recipients", "message", "sending", "guards", "schedule", "list_options")
+SECTIONS = ("columns", "recipients", "message", "sending", "guards", "notify", "schedule", "list_options")
 
 # --- unknown keys
 

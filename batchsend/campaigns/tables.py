@@ -11,6 +11,7 @@ from pydantic import Field, NaiveDatetime
 
 from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (
+    Addresses,
     CallbackUrl,
     Cron,
     Currency,
@@ -179,6 +180,11 @@ class MessageOptions(Table):
         "It is used only for counting segments.",
     )
     max_segments: int = Field(default=6, ge=1, description="A text with more segments than this is not sent.")
+    sender_name: Text | None = Field(
+        default=None,
+        description="The dealership's name as texts should say it, such as Lakeside Honda. Previews warn about texts "
+        "without it. It is never sent by itself. Default: the department_label, without words such as Service.",
+    )
     segment_price: float | None = Field(
         default=None, gt=0, description="What a segment costs you. If it is given, previews show the cost."
     )
@@ -228,6 +234,20 @@ class Sending(Table):
     )
 
 
+#: The names of the rules of the lint.
+LintRule = Literal[
+    "short_link",
+    "forbidden_word",
+    "second_opt_out",
+    "no_sender",
+    "capitals",
+    "placeholder",
+    "doubled_word",
+    "plain_link",
+    "other_value",
+]
+
+
 class Guards(Table):
     """Checks that refuse to send if the list looks wrong."""
 
@@ -259,10 +279,37 @@ class Guards(Table):
         description="What to do if a run has far more or far fewer texts than any earlier one: "
         '"warn", or "refuse" until a person confirms the number with --expect.',
     )
+    lint: Literal["warn", "error", "off"] = Field(
+        default="warn",
+        description="What to do if a text has something that carriers block or customers dislike, such as a "
+        'shortened link: "warn" shows it, "error" sends nothing, "off" does not look.',
+    )
+    lint_ignore: Annotated[tuple[LintRule, ...], Field(strict=False)] = Field(
+        default=(), description="Rules of the lint that are not applied, such as capitals."
+    )
     approval: bool = Field(
         default=False,
         description="Whether another person than the one who sends must approve the texts first. "
         "If any text, recipient or sender changes after that, it must be approved again.",
+    )
+
+
+class Notify(Table):
+    """Whom to tell how a start ended. A notice that cannot be delivered does not change that."""
+
+    url: CallbackUrl | None = Field(
+        default=None,
+        description="The web hook that gets a JSON POST at the end of each start, such as one of Slack or Microsoft "
+        "Teams. It has the campaign's name, the summary line and what to do: no phones and no texts.",
+    )
+    email: Addresses = Field(
+        default=(),
+        description="The e-mail addresses that get the same, by the mail server in `BATCHSEND_SMTP_URL`.",
+    )
+    when: Literal["attention", "always"] = Field(
+        default="attention",
+        description='When to tell: at the end of each start ("always"), or only where a person has to look '
+        '("attention").',
     )
 
 

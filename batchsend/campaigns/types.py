@@ -379,6 +379,17 @@ def _callback_url(value: str) -> str:
     return url
 
 
+def _address(value: str) -> str:
+    address = value.strip()
+    if not _ADDRESS.fullmatch(address):
+        raise MisfitError("an e-mail address such as manager@example.com")
+    return address
+
+
+#: One line, with a name and a host; whether it exists, only the mail server knows.
+_ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\"]+")
+
+
 def _metadata(value: dict[str, str]) -> dict[str, str]:
     for key in value:
         if key.casefold().startswith("batchsend"):
@@ -389,4 +400,5 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
 
 Region = Annotated[str, AfterValidator(region_of), Field(json_schema_extra={"minLength": 2, "maxLength": 2})]
 CallbackUrl = Annotated[str, AfterValidator(_callback_url), Field(json_schema_extra={"format": "uri"})]
+Addresses = Annotated[tuple[Annotated[Text, AfterValidator(_address)], ...], Field(strict=False)]
 Metadata = Annotated[dict[str, str], AfterValidator(_metadata)]

@@ -54,6 +54,7 @@ class Findings:
     sources: dict[str, str] = field(default_factory=dict)
     variables: dict[str, int] = field(default_factory=dict)
     uses: set[int] = field(default_factory=set)
+    constants: list[str] = field(default_factory=list)  #: texts of the files, also those in tags
     needs_row: bool = False
 
 
@@ -123,12 +124,11 @@ class _FileCheck:
     def run(self) -> list[_Visit]:
         """Adds to the findings. Returns the visits to make next."""
         visits: list[_Visit] = []
+        source = self.findings.sources[self.visit.name]
         try:
-            visits = self._check(
-                self.environment.parse(self.findings.sources[self.visit.name], self.visit.name)
-            )
+            visits = self._check(self.environment.parse(source, self.visit.name))
         except TemplateSyntaxError as error:
-            found = mistakes(self.findings.sources[self.visit.name], self.columns)
+            found = mistakes(source, self.columns)
             self.problems += found or [(error.lineno, plain_message(error))]
         except RecursionError:
             self._problem(1, "the template is nested too deeply")
@@ -137,6 +137,7 @@ class _FileCheck:
         return visits
 
     def _check(self, tree: nodes.Template) -> list[_Visit]:
+        self.findings.constants += (str(node.value) for node in tree.find_all(nodes.Const))
         self._check_functions(tree)
         self._check_look_alikes(tree)
         self._check_conditions(tree)
@@ -200,6 +201,7 @@ class _FileCheck:
     def _check_look_alikes(self, tree: nodes.Template) -> None:
         """Reports placeholders of other programs, which would be sent to customers."""
         for node in tree.find_all(nodes.TemplateData):
+            self.findings.constants.append(node.data)
             self.problems += placeholder_mistakes(node.data, node.lineno, self.columns)
 
     def _check_conditions(self, tree: nodes.Template) -> None:

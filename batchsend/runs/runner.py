@@ -32,6 +32,7 @@ from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings
+from batchsend.runs.notify import telling_of_problems, told
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
     Start,
@@ -119,6 +120,14 @@ def send(
 
     `ask` is called at Ctrl-C when workers help: should the whole run stop?
     """
+    with telling_of_problems(start):
+        report = _send(start, confirm, listener, ask, announce)
+    return told(start, report)
+
+
+def _send(
+    start: Start, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None, announce: Announce
+) -> Report:
     request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
@@ -289,6 +298,7 @@ def _report_handover(run: _Run) -> Report:
         tally=_tally(codes),
         codes=codes,
         planned=run.plan.texts,
+        dismissed=run.plan.remarks.dismissed,
         unusual=run.plan.unusual,
         closed=run.stored.closed,
         workers=shared.workers if shared is not None else (),
@@ -318,6 +328,7 @@ def _report(run: _Run, ending: Ending) -> Report:
         ending=reason,
         results=written,
         planned=plan.texts,
+        dismissed=plan.remarks.dismissed,
         waiting_until=_waiting_until(run, codes),
         zone=plan.wait_rules.zone,
         unusual=plan.unusual,

@@ -35,8 +35,10 @@ NO_CONSENT_COLUMN = "No column says who agreed to texts."
 _SAMPLE_IDS = (
     "The ids of the department and the user are still the sample's. Put in your own, from myKaarma support."
 )
+#: Mistakes in texts that are named.
+_FINDINGS_NAMED = 5
 #: A guard -> the step in which it is met. All others: when to send.
-_STEPS_OF_GUARDS = {"list_max_age": LIST, "require_history": CHECK}
+_STEPS_OF_GUARDS = {"list_max_age": LIST, "require_history": CHECK, "lint": TEXT}
 
 
 def refusals_by_step(start: Start, plan: Plan) -> list[Problem]:
@@ -98,6 +100,8 @@ def _remarks(plan: Plan) -> Iterator[Problem]:
         yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False)
     if is_sample_text(plan.sources.template.path):
         yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False)
+    if plan.request.campaign.guards.lint == "warn":
+        yield from (Problem(TEXT, one.words, blocks=False) for one in plan.remarks.lint[:_FINDINGS_NAMED])
 
 
 def _notes(plan: Plan) -> Mapping[str, str]:
