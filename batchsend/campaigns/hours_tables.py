@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, time
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from batchsend.campaigns.days_off import known_day, nearest_day
 from batchsend.campaigns.quiet_hours import ALL_DAY, Rule, Window
-from batchsend.campaigns.types import MisfitError, RecipientZone, Table, TimeOfDay, did_you_mean
+from batchsend.campaigns.types import MisfitError, RecipientZone, Table, did_you_mean
 from batchsend.campaigns.zones import nearest_state, state_code
 from batchsend.lists.headers import nearest
 
@@ -20,6 +21,20 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 _NO_TEXTS = "no texts"
 _DAYS = 'days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" (each year)'
+
+
+def _time_of_day(value: object) -> time:
+    if isinstance(value, time):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value.strip(), re.ASCII):
+        hour, minute = value.strip().split(":")
+        return time(int(hour), int(minute))
+    raise MisfitError('a time of day from "00:00" to "23:59"')
+
+
+TimeOfDay = Annotated[
+    time, BeforeValidator(_time_of_day), WithJsonSchema({"type": "string"}, mode="validation")
+]
 
 
 def _different(begins: object, ends: object) -> None:

@@ -10,7 +10,7 @@ import codecs
 import os
 import re
 import unicodedata
-from datetime import time, timedelta
+from datetime import timedelta
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated
@@ -284,15 +284,6 @@ def parse_duration(value: object) -> timedelta:
     return duration
 
 
-def _time_of_day(value: object) -> time:
-    if isinstance(value, time):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value.strip(), re.ASCII):
-        hour, minute = value.strip().split(":")
-        return time(int(hour), int(minute))
-    raise MisfitError('a time of day from "00:00" to "23:59"')
-
-
 def _cron(value: str) -> str:
     expression = five_fields(value)
     if (problem := cron_problem(expression)) is not None:
@@ -307,9 +298,6 @@ Duration = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "number", "exclusiveMinimum": 0}]}, mode="validation"
     ),
-]
-TimeOfDay = Annotated[
-    time, BeforeValidator(_time_of_day), WithJsonSchema({"type": "string"}, mode="validation")
 ]
 Cron = Annotated[str, AfterValidator(_cron)]
 
