@@ -176,6 +176,8 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "give_up_after": timedelta(minutes=15),
             "quiet_hours": None,
             "per_day": None,
+            "per_day_segments": None,
+            "per_hour": None,
         },
         "guards": {
             "max_texts": None,
@@ -474,7 +476,14 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + "[sending]\nzzz = 5",
         (
             "`sending.zzz`: unknown key; known here: rate, concurrency, timeout, stop_after_failures, give_up_after, "
-            "quiet_hours, per_day"
+            "quiet_hours, per_day, per_day_segments, per_hour"
+        ),
+    ),
+    (
+        SMALLEST + "[sending]\nper_day_segments = 5",
+        (
+            "`sending.per_day_segments`: is 5, but a text may have 6 segments, and would never be sent; raise it, or "
+            "lower `max_segments` under [message]"
         ),
     ),
     (

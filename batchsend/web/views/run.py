@@ -199,7 +199,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
-    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
+    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP, Code.HOURLY_CAP) for group in waiting):
         return None
     rules = WaitRules(now(), run.campaign.zone, quiet_hours_of(run.campaign))
     moment = waiting_until(ledger, run.number, rules)
