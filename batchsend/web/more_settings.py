@@ -48,6 +48,13 @@ SPEED = (
         "At most this many parts a day",
         "Phone companies count and limit parts: 160 characters each, or 70 with emoji. Leave it empty for no limit.",
     ),
+    KeyField(
+        ("sending", "holidays"),
+        "Days without texts",
+        "One a line, such as US (legal holidays), US-LA (those of Louisiana), Good Friday, 2026-12-24, or 12-24 for "
+        "each year.",
+        Kind.LINES,
+    ),
 )
 
 _STARTS = SettingsGroup(
@@ -193,6 +200,26 @@ _SAFETY = SettingsGroup(
             "",
             Kind.CHOICE,
             (("warn", "Say so"), ("refuse", "Send nothing until a person types the number")),
+        ),
+        KeyField(
+            ("guards", "lint"),
+            "If a text has something that carriers block or customers dislike",
+            "Such as a shortened link, capital letters, or a word twice.",
+            Kind.CHOICE,
+            (("warn", "Say so"), ("error", "Send nothing"), ("off", "Do not look")),
+        ),
+        KeyField(
+            ("message", "sender_name"),
+            "The dealership’s name as each text should say it",
+            "Such as Lakeside Honda. It is not added to the text. Leave it empty to take the department’s name.",
+            Kind.TEXT,
+        ),
+        KeyField(
+            ("guards", "lint_ignore"),
+            "What the texts may have all the same",
+            "One a line: short_link, forbidden_word, second_opt_out, no_sender, capitals, placeholder, doubled_word, "
+            "plain_link or other_value.",
+            Kind.LINES,
         ),
         KeyField(
             ("guards", "require_history"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.approvals import Approval
+from batchsend.ledger.replies import ReplyCounts
 from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
 from batchsend.reports.advice import advise
@@ -17,6 +19,10 @@ from batchsend.runs.report import Report, what_next
 from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Status, Tally
 from batchsend.utils.wording import row_count as _rows
+from batchsend.utils.wording import text_count
+
+if TYPE_CHECKING:
+    from batchsend.runs.settle import Settlement
 
 _UTC = ZoneInfo("UTC")
 
@@ -25,6 +31,8 @@ def report_lines(report: Report) -> Iterator[str]:
     """The report of a start: what happened, what to do next, and where the results are."""
     for run_id, rows in report.closed.items():
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
+    if report.settlement is not None and report.settlement.unknown:
+        yield from settlement_lines(report.settlement)
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
         yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
@@ -48,6 +56,29 @@ def closing_lines(report: Report) -> Iterator[str]:
     yield from report.undelivered_notices
 
 
+def settlement_lines(found: Settlement) -> Iterator[str]:
+    """What was found of the texts whose outcome was unknown."""
+    if not found.unknown:
+        yield "No text of this run is unconfirmed. There is nothing to look for."
+        return
+    sent = ", ".join(f"{count:,} {status}" for status, count in found.statuses.items())
+    yield (
+        f"{text_count(found.unknown)} of this run {'was' if found.unknown == 1 else 'were'} unconfirmed. Found in "
+        f"myKaarma: {found.settled:,}{f' ({sent})' if sent else ''}. Not found: {found.not_found:,}."
+    )
+    for reason, count in found.unread.items():
+        yield f"Couldn't look for {text_count(count)}: {reason}"
+    if found.stopped is not None:
+        yield f"Couldn't look any further: {found.stopped}"
+    if found.interrupted:
+        yield "Interrupted: run `batchsend settle` again to look for the rest."
+    if found.not_found:
+        yield (
+            "Not found proves nothing, because sending is queued. Run this again later, or look these customers up "
+            "in myKaarma before you send again."
+        )
+
+
 def trial_report_lines(report: TrialReport) -> Iterator[str]:
     """The outcome of a test."""
     status, codes = report.row["status"], report.row["codes"]
@@ -68,8 +99,9 @@ def run_lines(
     states: Mapping[int, RunState],
     pages: Mapping[int, Path],
     approved: Mapping[int, Sequence[Approval]],
+    replied: Mapping[int, ReplyCounts],
 ) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each one does, its report page, and its approvals, if any."""
+    """The runs, the latest first. By run number: what each does, its page, approvals and replies, if any."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
@@ -79,6 +111,8 @@ def run_lines(
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
+        if run.run_id in replied:
+            yield f"  {replied[run.run_id].sentence()}"
         for approval in approved.get(run.run_id, ()):
             yield f"  approved by {given_words(approval, _UTC)} UTC"
         yield f"  {state.words}"
