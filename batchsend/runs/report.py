@@ -24,6 +24,8 @@ from batchsend.utils.wording import row_count
 if TYPE_CHECKING:
     import pandas as pd
 
+    from batchsend.runs.settle import Settlement
+
 
 def summary_of(report: Report) -> dict[str, Any]:
     """The report as one JSON object."""
@@ -46,6 +48,7 @@ def summary_of(report: Report) -> dict[str, Any]:
         "results": str(report.results) if report.results is not None else None,
         "report": str(report.page) if report.page is not None else None,
         "undelivered_notices": list(report.undelivered_notices),
+        "settled": report.settlement.as_json() if report.settlement is not None else None,
     }
 
 
@@ -60,7 +63,7 @@ class Report:
     than any before it; `closed`: earlier run -> rows closed for this
     one; `workers`: the workers that were there when the run was handed over to them; `list_file`, `list_saved_at`:
     the list, and when it was saved; `ledger_url`: the run's ledger; `undelivered_notices`: a sentence for each notice
-    of `[notify]` that was not delivered.
+    of `[notify]` that was not delivered; `settlement`: what `settle` found at its end.
     """
 
     exit: Exit
@@ -82,6 +85,7 @@ class Report:
     list_saved_at: datetime | None = None
     ledger_url: str | None = field(default=None, repr=False)
     undelivered_notices: tuple[str, ...] = ()
+    settlement: Settlement | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each row of the list, with the columns of the results as the ledger has them now.

@@ -31,6 +31,8 @@ def report_lines(report: Report) -> Iterator[str]:
     """The report of a start: what happened, what to do next, and where the results are."""
     for run_id, rows in report.closed.items():
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
+    if report.settlement is not None and report.settlement.unknown:
+        yield from settlement_lines(report.settlement)
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
         yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
@@ -67,7 +69,9 @@ def settlement_lines(found: Settlement) -> Iterator[str]:
     for reason, count in found.unread.items():
         yield f"Couldn't look for {text_count(count)}: {reason}"
     if found.stopped is not None:
-        yield f"Stopped: {found.stopped}"
+        yield f"Couldn't look any further: {found.stopped}"
+    if found.interrupted:
+        yield "Interrupted: run `batchsend settle` again to look for the rest."
     if found.not_found:
         yield (
             "Not found proves nothing, because sending is queued. Run this again later, or look these customers up "
