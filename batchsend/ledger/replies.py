@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_,
 from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import EVERYWHERE, OptOutRequest, add_replied, scope_of_answer
-from batchsend.ledger.settlements import Thread
 from batchsend.ledger.schema import campaigns, messages, optouts, replies, runs, superseded
 from batchsend.ledger.update_matching import Send
 from batchsend.messages.stop_words import Meaning, meaning_of
+from batchsend.mykaarma.conversation import ConversationQuery
 from batchsend.mykaarma.replies import CustomerText
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED
 from batchsend.utils.timestamps import from_text, to_text
@@ -164,9 +164,11 @@ def reply_counts(ledger: Ledger, run_ids: Collection[int]) -> dict[int, ReplyCou
         return {run_id: ReplyCounts(*counts) for run_id, *counts in connection.execute(query)}
 
 
-def texted_since(ledger: Ledger, run_ids: Collection[int], since: datetime) -> list[tuple[Thread, str]]:
+def texted_since(
+    ledger: Ledger, run_ids: Collection[int], since: datetime
+) -> list[tuple[ConversationQuery, str]]:
     """The conversations in which these runs may have texted customers since then, each with its first time."""
-    thread = [messages.c[name] for name in Thread._fields]
+    thread = [messages.c[name] for name in ("department_uuid", "user_uuid", "customer_uuid")]
     query = (
         select(*thread, func.min(messages.c.sent_at))
         .where(
@@ -177,7 +179,7 @@ def texted_since(ledger: Ledger, run_ids: Collection[int], since: datetime) -> l
         .group_by(*thread)
     )
     with ledger.read() as connection:
-        return [(Thread(*names), sent_at) for *names, sent_at in connection.execute(query)]
+        return [(ConversationQuery(*names), sent_at) for *names, sent_at in connection.execute(query)]
 
 
 class RowReplies(NamedTuple):

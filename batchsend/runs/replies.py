@@ -30,7 +30,10 @@ _WHOLE_SECOND = timedelta(seconds=1)
 
 @dataclass
 class Poll:
-    """What was asked. `asked`: conversations that were read; `unread`: why others were not; `stopped`: why it ended."""
+    """What was asked of `wanted` conversations.
+
+    `asked`: how many were read; `unread`: why others were not -> how many; `stopped`: why it ended early.
+    """
 
     wanted: int = 0
     asked: int = 0
@@ -52,9 +55,8 @@ def poll_replies(found: Found) -> Poll:
     async def ask_all() -> None:
         async with ConversationClient(found.campaign.base_url, credentials, timeout=timeout) as client:
             ask = asking_patiently(client, rate)
-            for thread, sent_at in wanted:
-                since = from_text(sent_at) - CLOCK_BEHIND
-                texts = await _read(ask, ConversationQuery(*thread), since)
+            for query, sent_at in wanted:
+                texts = await _read(ask, query, from_text(sent_at) - CLOCK_BEHIND)
                 if isinstance(texts, NotRead):
                     poll.unread[texts.reason] += 1
                     continue
