@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, s
 from batchsend.exits import Exit
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.dismissals import dismissed_keys
-from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
-from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.ledger import CampaignRecord, Ledger
+from batchsend.ledger.plan_import import REPLACED, UNTRIED
 from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
