@@ -19,6 +19,7 @@ from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.lookup import lookup
 from batchsend.cli.optouts import optouts
 from batchsend.cli.preview import preview
+from batchsend.cli.replies import replies
 from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
 from batchsend.cli.services import callbacks, sandbox, schedule, worker
@@ -55,6 +56,7 @@ for _command in (
     results,
     lookup,
     settle,
+    replies,
     runs,
     history,
     optouts,

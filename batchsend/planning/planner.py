@@ -75,6 +75,8 @@ class Remarks:
     again: int = 0
     again_unconfirmed: int = 0
     not_again: int = 0
+    #: Rows that `--resend` leaves out because a person dismissed them.
+    dismissed: int = 0
     #: Texts to customers whose last text `failed` in an earlier run.
     tried_before: int = 0
     #: Rows that this run tried before; they keep their outcome.
@@ -119,6 +121,7 @@ class Planner:
         self._history = history
         self._now = now
         self._resend = resend
+        self._dismissed = history.dismissed() if resend is not None else set()
         self._continues = continues
         recipients = campaign.recipients
         names = {
@@ -151,6 +154,7 @@ class Planner:
         # The cells of a malformed row can be in the wrong columns, such as a phone under the consent.
         self._note_values(frame.drop(index=rows.index[rows["code"] == str(Code.MALFORMED_ROW)]))
         self._note(rows, context.chosen)
+        self.remarks.dismissed += len(context.left_out - set(rows.index[rows["code"].isna()]))
         is_kept = rows["code"].notna() & rows.index.isin(list(again))
         kept = [*(set(tried) - set(again)), *rows.index[is_kept]]
         self.remarks.kept += len(kept)
@@ -176,6 +180,7 @@ class Planner:
             taken=self._taken,
             now=self._now,
             resend=self._resend,
+            dismissed=self._dismissed,
             chosen=chosen,
         )
 
@@ -188,7 +193,7 @@ class Planner:
             status, codes = settled(outcome["status"], outcome["codes"])
             own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
             latest = latest_outcome([own, *earlier.get(outcome["key"], ())])
-            resend = context.resend_for(row, latest)
+            resend = context.resend_for(row, outcome["key"], latest)
             if resend is not None:
                 yield row, (latest, resend)
 

@@ -34,6 +34,8 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
         yield f"{text_count(remarks.again_unconfirmed)} of those sent again may have arrived the first time."
     if remarks.not_again:
         yield f"{row_count(remarks.not_again)} of those to send again cannot be sent now."
+    if remarks.dismissed:
+        yield left_out_words(remarks.dismissed)
     if remarks.tried_before:
         yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
     if preferred:
@@ -43,6 +45,14 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
     unmatched = template.unmatched(remarks.template_values) if template.cases else None
     if unmatched:
         yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
+
+
+def left_out_words(count: int) -> str:
+    """A sentence about the rows that `--resend` leaves out because a person dismissed them."""
+    return (
+        f"Left out because they were dismissed on the page of the run: {row_count(count)}. To send them again, take "
+        f"the dismissal back there."
+    )
 
 
 def _remarks_on_zones(plan: Plan) -> Iterator[str]:

@@ -11,6 +11,7 @@ import orjson
 from batchsend.ledger.approvals import approvals_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purge import purged
+from batchsend.ledger.replies import replies_by_row
 from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import given_words
@@ -35,9 +36,10 @@ _COLUMNS = (
     "purged_at",
 )
 #: Where those are that are not shown as they are stored. A dictionary for each row would take three times as long.
-_STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
-    _COLUMNS.index, ("status", "codes", "descriptions", "cells", "attempts", "sent_at")
+_ROW, _STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
+    _COLUMNS.index, ("row", "status", "codes", "descriptions", "cells", "attempts", "sent_at")
 )
+_NO_REPLY = (None, None)
 
 #: What a status means, in a few words.
 STATUS_WORDS = {
@@ -80,6 +82,8 @@ class RunResults:
         #: How many rows have which status and codes, as the ledger has them.
         self.codes = code_counts(ledger, run_id)
         self.row_count = self._count(self._only)
+        self._replies = replies_by_row(ledger, run_id)
+        self.replied = bool(self._replies)
         self.summary = [*heading, *self._approval_lines(), *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
@@ -95,8 +99,8 @@ class RunResults:
 
         width = len(self.headers)
         frame = pd.DataFrame(
-            [values(row, width) for row in self.rows()],
-            columns=pd.Index(column_headers(self.headers), dtype=object),
+            [values(row, width, replied=self.replied) for row in self.rows()],
+            columns=pd.Index(column_headers(self.headers, replied=self.replied), dtype=object),
             dtype=object,
         )
         return frame.astype(dict.fromkeys(NUMBER_HEADERS, "Int64")).set_index("row")
@@ -127,7 +131,8 @@ class RunResults:
             fields[_DESCRIPTIONS] = f"the text, the phone and the list's columns were purged on {day}"
         was_tried = fields[_ATTEMPTS] > 0 or sent_at is not None
         run = earlier_run or (self._number if was_tried else None)
-        return ResultRow._make([*fields, local_time(sent_at, self._zone), run])
+        replied_at, reply = self._replies.get(fields[_ROW], _NO_REPLY)
+        return ResultRow._make([*fields, local_time(sent_at, self._zone), run, replied_at, reply])
 
     def _day(self, moment: str) -> str:
         return for_people(from_text(moment), self._zone)[: len("2026-11-22")]
@@ -162,6 +167,9 @@ class RunResults:
         for status in Status:
             if status in shown:
                 yield f"{status}: {STATUS_WORDS[status]}", shown[status]
+        if self._replies:
+            yield "Replies", None
+            yield "Rows whose customers replied", len(self._replies)
         if reasons:
             yield "Why", None
             for (status, codes), count in sorted(reasons.items(), key=lambda item: -item[1]):

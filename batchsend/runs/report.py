@@ -15,6 +15,7 @@ from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import LedgerError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import open_for_reading
+from batchsend.planning.remarks import left_out_words
 from batchsend.reports.run_results import RunResults
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.timestamps import to_text
@@ -22,6 +23,8 @@ from batchsend.utils.wording import row_count
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from batchsend.runs.settle import Settlement
 
 
 def summary_of(report: Report) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def summary_of(report: Report) -> dict[str, Any]:
         "results": str(report.results) if report.results is not None else None,
         "report": str(report.page) if report.page is not None else None,
         "undelivered_notices": list(report.undelivered_notices),
+        "settled": report.settlement.as_json() if report.settlement is not None else None,
     }
 
 
@@ -54,11 +58,12 @@ class Report:
 
     `codes`: (status, codes, rows) of the whole run; `ending`: why it stopped early; `results`: where the workbook is,
     if it could be written; `page`: where the report page is, else `page_problem` says why there is none; `planned`:
-    texts that this start was to send; `waiting_until`: when the first waiting row may be sent; `unusual`: a
-    sentence if the run is far larger or smaller than any before it; `closed`: earlier run -> rows closed for this
+    texts that this start was to send; `dismissed`: rows that it did not send again because a person dismissed them;
+    `waiting_until`: when the first waiting row may be sent; `unusual`: a sentence if the run is far larger or smaller
+    than any before it; `closed`: earlier run -> rows closed for this
     one; `workers`: the workers that were there when the run was handed over to them; `list_file`, `list_saved_at`:
     the list, and when it was saved; `ledger_url`: the run's ledger; `undelivered_notices`: a sentence for each notice
-    of `[notify]` that was not delivered.
+    of `[notify]` that was not delivered; `settlement`: what `settle` found at its end.
     """
 
     exit: Exit
@@ -70,6 +75,7 @@ class Report:
     page: Path | None = None
     page_problem: str | None = None
     planned: int = 0
+    dismissed: int = 0
     waiting_until: datetime | None = None
     zone: ZoneInfo | None = None
     unusual: str | None = None
@@ -79,6 +85,7 @@ class Report:
     list_saved_at: datetime | None = None
     ledger_url: str | None = field(default=None, repr=False)
     undelivered_notices: tuple[str, ...] = ()
+    settlement: Settlement | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each row of the list, with the columns of the results as the ledger has them now.
@@ -107,6 +114,8 @@ def what_next(report: Report) -> Iterator[str]:
         yield "Run the same command again to continue; nobody is texted twice."
     elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
         yield "Nothing was left to send."
+        if report.dismissed:
+            yield left_out_words(report.dismissed)
     if report.waiting_until is not None:
         local = report.waiting_until.astimezone(report.zone)
         zone = f" ({report.zone.key})" if report.zone is not None else ""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
@@ -31,12 +32,14 @@ from batchsend.mykaarma.conversation import (
 from batchsend.mykaarma.protocol import Refused, RetryLater, attributes_of
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.settlement import RequestFacts, UnknownText, time_to_read
+from batchsend.planning.plan import PlanRequest
 from batchsend.runs.lookup import Found
 from batchsend.sending.locks import settling_lock
 from batchsend.sending.pacing import backoff, bucket
 from batchsend.settings import Credentials, load_settings, require_credentials
 from batchsend.statuses import Status
 from batchsend.utils.files import current_folder
+from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import now
 
 #: The most pages of one conversation that are read.
@@ -58,7 +61,7 @@ class Settlement:
 
     `unknown`: how many there were; `statuses`: how many are settled, by their new status; `not_found`: how many were
     looked for in vain; `unread`: why some could not be looked for -> how many; `left`: `unconfirmed` rows of the run
-    afterward; `stopped`: why it ended early.
+    afterward; `stopped`: why it ended early; `interrupted`: a signal ended it early.
     """
 
     unknown: int = 0
@@ -67,6 +70,12 @@ class Settlement:
     unread: Counter[str] = field(default_factory=Counter)
     left: int = 0
     stopped: str | None = None
+    interrupted: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What was found, for programs."""
+        found: dict[str, int] = {str(status): count for status, count in self.statuses.items()}
+        return {"unknown": self.unknown, **found, "not_found": self.not_found, "stopped": self.stopped}
 
     @property
     def settled(self) -> int:
@@ -74,6 +83,8 @@ class Settlement:
 
     @property
     def exit(self) -> Exit:
+        if self.interrupted:
+            return Exit.INTERRUPTED
         if self.stopped is not None:
             return Exit.STOPPED
         return Exit.ATTENTION if self.left else Exit.DONE
@@ -132,18 +143,33 @@ def look_for_texts(
 
     async def look() -> None:
         rate = campaign.sending.rate if campaign is not None else _DEFAULT_RATE
-        async with ConversationClient(base_url, credentials, timeout=facts.timeout) as client:
-            ask = _patient(client, rate)
-            for customer_uuid, texts in wanted.items():
-                record(customer_uuid, texts, await _read(ask, texts, facts))
+        looking = asyncio.current_task()
+        assert looking is not None  # noqa: S101
+        with finishing_on_signals(lambda _number: looking.cancel()):
+            async with ConversationClient(base_url, credentials, timeout=facts.timeout) as client:
+                ask = _patient(client, rate)
+                for customer_uuid, texts in wanted.items():
+                    record(customer_uuid, texts, await _read(ask, texts, facts))
 
     try:
         if wanted:
             asyncio.run(look())
     except StoppedError as stopped:
         found.stopped = str(stopped)
+    except asyncio.CancelledError:
+        found.interrupted = True
     found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
     return found
+
+
+def settle_after_sending(
+    ledger: Ledger, run_id: int, request: PlanRequest, credentials: Credentials
+) -> Settlement:
+    """As `look_for_texts`, by a process that has sent the run. No problem with it changes how the run ended."""
+    try:
+        return look_for_texts(ledger, run_id, request.base_url, credentials, request.campaign)
+    except BatchsendError as error:
+        return Settlement(stopped=str(error))
 
 
 def _facts_of(campaign: Campaign | None) -> RequestFacts:

@@ -34,7 +34,8 @@ class StartOptions:
     """The options of one start, named as those of `batchsend send`.
 
     `limit`: send at most this many texts; `resend`: `failed`, `unconfirmed` or an error code; `wait`: stay until
-    quiet hours end; `detach`: hand the run over to workers and leave; `strict`: refuse if any row is invalid;
+    quiet hours end; `detach`: hand the run over to workers and leave; `settle`: look for texts whose outcome is
+    unknown at the end; `strict`: refuse if any row is invalid;
     `expect`: refuse unless exactly this many texts would be sent; `unattended`: there is no person to confirm;
     `results`: where the results go instead of the usual place; `ask_for_approval`: if the approval of another person
     is missing.
@@ -45,6 +46,7 @@ class StartOptions:
     new_campaign: bool = False
     wait: bool = False
     detach: bool = False
+    settle: bool = False
     strict: bool = False
     expect: int | None = None
     unattended: bool = False

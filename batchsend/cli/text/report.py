@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.approvals import Approval
+from batchsend.ledger.replies import ReplyCounts
 from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
 from batchsend.reports.advice import advise
@@ -30,6 +31,8 @@ def report_lines(report: Report) -> Iterator[str]:
     """The report of a start: what happened, what to do next, and where the results are."""
     for run_id, rows in report.closed.items():
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
+    if report.settlement is not None and report.settlement.unknown:
+        yield from settlement_lines(report.settlement)
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
         yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
@@ -66,7 +69,9 @@ def settlement_lines(found: Settlement) -> Iterator[str]:
     for reason, count in found.unread.items():
         yield f"Couldn't look for {text_count(count)}: {reason}"
     if found.stopped is not None:
-        yield f"Stopped: {found.stopped}"
+        yield f"Couldn't look any further: {found.stopped}"
+    if found.interrupted:
+        yield "Interrupted: run `batchsend settle` again to look for the rest."
     if found.not_found:
         yield (
             "Not found proves nothing, because sending is queued. Run this again later, or look these customers up "
@@ -94,8 +99,9 @@ def run_lines(
     states: Mapping[int, RunState],
     pages: Mapping[int, Path],
     approved: Mapping[int, Sequence[Approval]],
+    replied: Mapping[int, ReplyCounts],
 ) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each one does, its report page, and its approvals, if any."""
+    """The runs, the latest first. By run number: what each does, its page, approvals and replies, if any."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
@@ -105,6 +111,8 @@ def run_lines(
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
+        if run.run_id in replied:
+            yield f"  {replied[run.run_id].sentence()}"
         for approval in approved.get(run.run_id, ()):
             yield f"  approved by {given_words(approval, _UTC)} UTC"
         yield f"  {state.words}"

@@ -81,7 +81,8 @@ class _Facts:
     """What the page shows in addition to the snapshot.
 
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
-    be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again.
+    be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
+    status -> those that cannot, because they were dismissed.
     """
 
     run: RunRecord
@@ -95,6 +96,7 @@ class _Facts:
     rows: RowPage
     is_latest: bool
     can_resend: Mapping[str, int]
+    left_out: Mapping[str, int]
 
 
 def run_ref(request: web.Request) -> RunRef:
@@ -179,10 +181,8 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
         every = _groups(run.url, _explained(snapshot), is_latest=is_latest)
         groups = _with_attention(every, snapshot)
         waiting = [group for group in every if group.status == Status.PENDING]
-        can_resend: dict[str, int] = {}
-        for group in every:
-            if group.resend is not None:
-                can_resend[group.status] = can_resend.get(group.status, 0) + group.count
+        may_resend = _by_status(every)
+        can_resend = _by_status(groups)
         return _Facts(
             run=record,
             groups=groups[:_GROUPS],
@@ -195,7 +195,17 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
             is_latest=is_latest,
             can_resend=can_resend,
+            left_out={status: count - can_resend[status] for status, count in may_resend.items()},
         )
+
+
+def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
+    """Returns status -> rows that can be sent again."""
+    found: Counter[str] = Counter()
+    for group in groups:
+        if group.resend is not None:
+            found[group.status] += group.count
+    return found
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
