@@ -34,7 +34,8 @@ _EXPIRY = re.compile(r"\b(?:expires?|expiration|ends|deadline|until|vence)\b")
 _amount = re.compile(r"\$ ?(\d[\d,]*(?:\.\d\d)?)(?![\d.]*\d)")
 _no_price_before = re.compile(
     r"\b(?:sav(?:e|ing)s?|up to|over|under|from|at|as low as|ahorr[ea]|desde|hasta|worth|extra|earn|receive|get|"
-    r"plus|bonus|than|between|additional|gane|reciba|(?:ahorro|bono|crédito|descuento|regalo) de) (?:an? |an extra |another |additional )?$",
+    r"plus|bonus|than|between|additional|gane|reciba|"
+    r"(?:ahorro|bono|crédito|descuento|regalo) de) (?:an? |an extra |another |additional )?$",
     re.IGNORECASE,
 )
 _only_at = re.compile(r"(?<!starting )(?<!start )(?<!starts )(?<!beginning )(?<!begin )at $", re.IGNORECASE)
