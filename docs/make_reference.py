@@ -62,6 +62,8 @@ CODES: Mapping[Status, Sequence[Code]] = {
         Code.MALFORMED_ROW,
         Code.MISSING_CUSTOMER_UUID,
         Code.INVALID_CUSTOMER_UUID,
+        Code.CUSTOMER_NOT_FOUND,
+        Code.CUSTOMER_AMBIGUOUS,
         Code.MISSING_PHONE,
         Code.INVALID_PHONE,
         Code.DAMAGED_VALUE,

@@ -49,6 +49,26 @@ class TemplateBy(Table):
     )
 
 
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Lookup(Table):
+    """The columns to look up customers by. Needed only if their headers do not say what they hold."""
+
+    customer_key: Text | None = Field(
+        default=None,
+        description="The column with the customer's number in the dealership's system (DMS).",
+    )
+    vin: Text | None = Field(default=None, description="The column with the VIN.")
+    phone: Annotated[Headers | None, BeforeValidator(_one_or_more, json_schema_input_type=Text | Headers)] = (
+        Field(default=None, description="The column with a phone, or several of them in square brackets.")
+    )
+    last_name: Text | None = Field(
+        default=None, description="The column with the last name, which must be the customer's."
+    )
+
+
 class Columns(Table):
     """The columns of the list. Needed only if their headers differ from the key names."""
 
@@ -78,6 +98,12 @@ class Columns(Table):
         default=None,
         description="The column with the recipient's state or province, for quiet hours. "
         "It gives the time zone of rows that have neither a time zone nor a ZIP code.",
+    )
+    lookup: Lookup | None = Field(
+        default=None,
+        description="Looks up each customer's UUID at myKaarma, for a list that has none: by the customer number of "
+        'the DMS, the VIN or a phone, such as { customer_key = "Cust No", vin = "VIN" }. Columns that are not named '
+        "are found by their headers if none of these three is. Rows without one sure customer are not sent.",
     )
 
 

@@ -117,6 +117,18 @@ OURS: Mapping[str, Advice] = {
         "and no blanks.",
         _CORRECT_ID,
     ),
+    Code.CUSTOMER_NOT_FOUND: Advice(
+        "The look-up found no customer in myKaarma for this row, or could not be made.",
+        "The row's description says why. Correct its customer number, VIN or phone, or find the customer in myKaarma "
+        "and write the id into a list with ids. Then send again.",
+        "`batchsend lookup` writes such a list",
+    ),
+    Code.CUSTOMER_AMBIGUOUS: Advice(
+        "The look-up found several customers in myKaarma for this row, or one with another name, number or phone. It "
+        "never guesses.",
+        "Find out who is meant, and write the id into a list with ids. Then send again.",
+        "`batchsend lookup` writes such a list, with the customers to choose from",
+    ),
     Code.MISSING_PHONE: Advice(
         "This row has no phone number.",
         "Fill in the phone number and send again. Or let the campaign use the number that myKaarma has on record.",
