@@ -64,6 +64,9 @@ crash: $(TOOLS) ## kill or stop the command in 200 rounds: no row is texted twic
 crash-cluster: $(TOOLS) ## the same for several workers and their database: 20 rounds of 5,000 rows (20 minutes)
 	$(BIN)/python tests/scripts/crash_cluster.py --rounds 20 --rows 5000
 
+crash-settle: $(TOOLS) ## kill `send` and run `settle` in 300 rounds: texts that were sent are found, none wrongly (15 minutes)
+	$(BIN)/python tests/scripts/crash_settle.py --rounds 300
+
 # Another story: make soak SEED=2
 soak: $(TOOLS) ## play 60 days of scheduled campaigns in virtual time, with reboots, wrong clocks and bad lists (15 minutes)
 	$(BIN)/python tests/scripts/soak.py --days 60 --seed $(or $(SEED),1)
@@ -133,4 +136,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean

@@ -32,6 +32,11 @@ class BatchsendError(Exception):
         return self._on_page or str(self)
 
     @property
+    def with_notes(self) -> str:
+        """The message, with what else a person should know of it."""
+        return "\n".join((str(self), *getattr(self, "__notes__", ())))
+
+    @property
     def page_problems(self) -> tuple[str, ...]:
         """The problems in the words of the console's pages; one, unless it is about a file."""
         return (self.on_page,)
@@ -204,6 +209,10 @@ class LedgerError(BatchsendError):
 
 class ResultsError(BatchsendError):
     """The results cannot be written."""
+
+
+class DeclinedError(BatchsendError):
+    """The question before sending was not answered with the number of texts."""
 
 
 class StoppedError(BatchsendError):

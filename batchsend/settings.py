@@ -27,6 +27,7 @@ LIST_DATABASE = "BATCHSEND_LIST_DATABASE"
 CALLBACK_SECRET = "BATCHSEND_CALLBACK_SECRET"  # noqa: S105 - the variable's name
 CALLBACK_SIGNING_KEY = "BATCHSEND_CALLBACK_SIGNING_KEY"
 FOLDERS = "BATCHSEND_FOLDERS"
+SMTP_URL = "BATCHSEND_SMTP_URL"
 VARIABLES = (
     BASE_URL,
     USERNAME,
@@ -34,6 +35,7 @@ VARIABLES = (
     LEDGER,
     LIST_DATABASE,
     FOLDERS,
+    SMTP_URL,
     CALLBACK_SECRET,
     CALLBACK_SIGNING_KEY,
 )
@@ -61,6 +63,7 @@ class Settings:
     callback_secret: str | None = field(default=None, repr=False)
     callback_signing_key: str | None = field(default=None, repr=False)
     list_database: str | None = field(default=None, repr=False)
+    smtp_url: str | None = field(default=None, repr=False)
     file_folders: tuple[Path, ...] = ()
     places: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
     misspelled: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -122,6 +125,7 @@ def load_settings(campaign_dir: Path, cwd: Path, environ: Mapping[str, str]) -> 
         callback_secret=found.get(CALLBACK_SECRET),
         callback_signing_key=found.get(CALLBACK_SIGNING_KEY),
         list_database=found.get(LIST_DATABASE),
+        smtp_url=found.get(SMTP_URL),
         file_folders=_folders(found.get(FOLDERS, ""), _name_of(FOLDERS, sources)),
         places=places,
         misspelled=_misspelled(entries, found),

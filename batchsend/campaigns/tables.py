@@ -5,12 +5,13 @@ The descriptions are the reference. They appear in the JSON Schema, which editor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import Field, NaiveDatetime
 
+from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (
+    Addresses,
     CallbackUrl,
     Cron,
     Currency,
@@ -21,22 +22,12 @@ from batchsend.campaigns.types import (
     FilePaths,
     Headers,
     Metadata,
-    MisfitError,
     OneLine,
-    RecipientZone,
     Region,
+    Table,
     Text,
     Texts,
-    TimeOfDay,
-    did_you_mean,
 )
-from batchsend.lists.headers import nearest
-
-
-class Table(BaseModel):
-    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TemplateBy(Table):
@@ -215,40 +206,17 @@ class MessageOptions(Table):
         "It is used only for counting segments.",
     )
     max_segments: int = Field(default=6, ge=1, description="A text with more segments than this is not sent.")
+    sender_name: Text | None = Field(
+        default=None,
+        description="The dealership's name as texts should say it, such as Lakeside Honda. Previews warn about texts "
+        "without it. It is never sent by itself. Default: the department_label, without words such as Service.",
+    )
     segment_price: float | None = Field(
         default=None, gt=0, description="What a segment costs you. If it is given, previews show the cost."
     )
     currency: Currency = Field(
         default="USD", description="The currency of segment_price, such as USD or CAD."
     )
-
-
-class QuietHours(Table):
-    """The hours in which no texts are sent."""
-
-    from_: TimeOfDay = Field(alias="from", description='When quiet hours begin, such as "21:00".')
-    to: TimeOfDay = Field(
-        description='When quiet hours end, such as "08:00". If it is earlier than from: on the next day.'
-    )
-    timezone: RecipientZone = Field(
-        default="recipient",
-        description='The time zone of from and to: "recipient" for each recipient\'s own, or an IANA time zone.',
-    )
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self.from_ == self.to:
-            raise MisfitError("quiet hours that begin and end at different times", show=False)
-        return self
-
-
-def _quiet_hours(value: object) -> object:
-    if value == "TCPA":
-        return {"from": "21:00", "to": "08:00"}
-    if isinstance(value, Mapping | None):
-        return value
-    near = nearest(value, ["TCPA"]) if isinstance(value, str) else None
-    raise MisfitError('"TCPA" or a table', did_you_mean(near))
 
 
 class Sending(Table):
@@ -274,18 +242,36 @@ class Sending(Table):
         validate_default=True,
         description="The run stops if no text is accepted for this long.",
     )
-    quiet_hours: Annotated[
-        QuietHours | None, BeforeValidator(_quiet_hours, json_schema_input_type=Literal["TCPA"] | QuietHours)
-    ] = Field(
+    quiet_hours: QuietHoursValue = Field(
         default=None,
-        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone) or a table '
-        "with from, to and timezone. Without it, texts are sent at any hour.",
+        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone), "US-states" '
+        "(these and the stricter hours of the recipient's state) or a table with from, to, timezone and states. "
+        "Without it, texts are sent at any hour.",
+    )
+    holidays: DaysOff = Field(
+        default=(),
+        description='Days without texts, such as ["US", "2026-12-24"]: the legal holidays of a country ("US", '
+        '"CAN") or of a state ("US-LA"), a holiday by name ("Good Friday"), a date, or a day of each year ("12-24").',
     )
     per_day: int | None = Field(
         default=None,
         ge=1,
         description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
+
+
+#: The names of the rules of the lint.
+LintRule = Literal[
+    "short_link",
+    "forbidden_word",
+    "second_opt_out",
+    "no_sender",
+    "capitals",
+    "placeholder",
+    "doubled_word",
+    "plain_link",
+    "other_value",
+]
 
 
 class Guards(Table):
@@ -319,10 +305,37 @@ class Guards(Table):
         description="What to do if a run has far more or far fewer texts than any earlier one: "
         '"warn", or "refuse" until a person confirms the number with --expect.',
     )
+    lint: Literal["warn", "error", "off"] = Field(
+        default="warn",
+        description="What to do if a text has something that carriers block or customers dislike, such as a "
+        'shortened link: "warn" shows it, "error" sends nothing, "off" does not look.',
+    )
+    lint_ignore: Annotated[tuple[LintRule, ...], Field(strict=False)] = Field(
+        default=(), description="Rules of the lint that are not applied, such as capitals."
+    )
     approval: bool = Field(
         default=False,
         description="Whether another person than the one who sends must approve the texts first. "
         "If any text, recipient or sender changes after that, it must be approved again.",
+    )
+
+
+class Notify(Table):
+    """Whom to tell how a start ended. A notice that cannot be delivered does not change that."""
+
+    url: CallbackUrl | None = Field(
+        default=None,
+        description="The web hook that gets a JSON POST at the end of each start, such as one of Slack or Microsoft "
+        "Teams. It has the campaign's name, the summary line and what to do: no phones and no texts.",
+    )
+    email: Addresses = Field(
+        default=(),
+        description="The e-mail addresses that get the same, by the mail server in `BATCHSEND_SMTP_URL`.",
+    )
+    when: Literal["attention", "always"] = Field(
+        default="attention",
+        description='When to tell: at the end of each start ("always"), or only where a person has to look '
+        '("attention").',
     )
 
 

@@ -69,7 +69,7 @@ def run_as_job(
     except BatchsendError as error:
         if was_interrupted():
             return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
-        return job.end_early(error.exit_code, str(error))
+        return job.end_early(error.exit_code, error.with_notes)
     except KeyboardInterrupt:
         return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
     from batchsend.runs.report import summary_of

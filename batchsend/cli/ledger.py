@@ -115,6 +115,6 @@ def upgrade(ledger: str | None) -> None:
         else:
             click.echo(f"{found.where}: up to date (version {SCHEMA_VERSION}).")
         if found.file is None and find_spec("procrastinate") is not None:
-            from batchsend.sending.cluster.queue import create_queue
+            from batchsend.sending.cluster.worker import create_queue
 
             click.echo(f"Queue for workers: {'created' if create_queue(found) else 'up to date'}.")

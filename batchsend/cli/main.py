@@ -15,13 +15,16 @@ import click
 from batchsend.cli import json_log
 from batchsend.cli.approve import approve
 from batchsend.cli.campaigns import new, schema
+from batchsend.cli.hours import hours
 from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.lookup import lookup
 from batchsend.cli.optouts import optouts
 from batchsend.cli.preview import preview
+from batchsend.cli.replies import replies
 from batchsend.cli.runs import history, results, runs, stop
 from batchsend.cli.send import send
 from batchsend.cli.services import callbacks, sandbox, schedule, worker
+from batchsend.cli.settle import settle
 from batchsend.cli.web import web, web_users
 from batchsend.errors import BatchsendError, system_sentence
 from batchsend.exits import Exit
@@ -53,11 +56,14 @@ for _command in (
     stop,
     results,
     lookup,
+    settle,
+    replies,
     runs,
     history,
     optouts,
     purge,
     schema,
+    hours,
     sandbox,
     callbacks,
     schedule,
@@ -89,7 +95,7 @@ def _ending(error: BaseException, command: str) -> tuple[int, str]:
     if isinstance(error, (click.Abort, KeyboardInterrupt)) or was_interrupted():
         return _interrupted(command)
     if isinstance(error, BatchsendError):
-        return error.exit_code, str(error)
+        return error.exit_code, error.with_notes
     if isinstance(error, click.ClickException):
         return Exit.REFUSED, error.format_message()
     if isinstance(error, OSError):

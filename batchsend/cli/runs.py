@@ -115,6 +115,7 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     """List runs: when, by whom and with which counts."""
     from batchsend.cli.text.report import run_lines
     from batchsend.ledger.approvals import approvals_of
+    from batchsend.ledger.replies import reply_counts
     from batchsend.ledger.runs import overview
     from batchsend.runs.api import load_campaign
     from batchsend.runs.lookup import find_ledger, report_pages, state_of
@@ -124,8 +125,8 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
         listed = overview(found, name)
         states = {run.run_id: state_of(found, run) for run in listed}
         numbers = [run.run_id for run in listed]
-        approved = approvals_of(found, numbers)
-        echo_lines(run_lines(listed, states, report_pages(found, numbers), approved))
+        approved, replied = approvals_of(found, numbers), reply_counts(found, numbers)
+        echo_lines(run_lines(listed, states, report_pages(found, numbers), approved, replied))
 
 
 @click.command()
@@ -134,10 +135,12 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
 @region_option
 @ledger_option
 def history(customer: str | None, phone: str | None, region: str, ledger: str | None) -> None:
-    """Show who got which texts, and when. It covers all campaigns of the ledger."""
+    """Show who got which texts, when, and what they replied. It covers all campaigns of the ledger."""
     from batchsend.cli.text.ledger import attempt_lines, opt_out_lines
+    from batchsend.cli.text.replies import reply_lines
     from batchsend.ledger.attempts import of_customer, of_phone
     from batchsend.ledger.optouts import opt_outs_of
+    from batchsend.ledger.replies import replies_of
     from batchsend.runs.lookup import find_ledger
 
     if (customer is None) == (phone is None):
@@ -146,6 +149,7 @@ def history(customer: str | None, phone: str | None, region: str, ledger: str | 
     with find_ledger(None, ledger) as found:
         attempts = of_customer(found, customer) if customer is not None else of_phone(found, number)
         echo_lines(attempt_lines(attempts, customer or number))
+        echo_lines(reply_lines(replies_of(found, customer_uuid=customer, phone=number or None)))
         entries = list(opt_outs_of(found, customer_uuid=customer, phone=number or None))
         if entries:
             click.echo("Opt-outs:")

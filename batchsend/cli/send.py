@@ -70,6 +70,7 @@ _WITH_DRY_RUN = {"dry_run", "yes"} | {parameter.name for parameter in preview.pa
 @new_campaign_option
 @click.option("--wait", is_flag=True, help="Keep running until quiet hours end, then send the rest.")
 @click.option("--detach", is_flag=True, help="Hand the run over to workers and exit (PostgreSQL ledger).")
+@click.option("--settle", is_flag=True, help="At the end, look in myKaarma for `unconfirmed` texts.")
 @ledger_option
 @click.option("--quiet", is_flag=True, help="Print only the summary line and where the results are.")
 @click.option(
@@ -135,6 +136,11 @@ def send(
         return run_trial(prepare(), test_customer, row, sandbox=sandbox, asks=asks, quiet=quiet)
     if sandbox and options["detach"]:
         raise click.UsageError("A rehearsal has no workers: leave --detach or --sandbox out.")
+    if options["settle"] and (sandbox or options["detach"]):
+        other = "--sandbox" if sandbox else "--detach"
+        raise click.UsageError(
+            f"--settle looks for texts when they have been sent, and {other} ends before: leave one of them out."
+        )
     action = runner.rehearse if sandbox else partial(runner.send, ask=_ask_whether_to_stop())
     if log_format == "json":
         from batchsend.cli.json_log import run_as_job

@@ -27,8 +27,9 @@ from sqlalchemy import (
 from sqlalchemy import Update as UpdateStatement
 
 from batchsend.ledger.bulk import insert_into
-from batchsend.ledger.ledger import Ledger, restore_opened
+from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out
+from batchsend.ledger.plan_import import restore_opened
 from batchsend.ledger.replies import record_replies
 from batchsend.ledger.schema import messages, superseded, updates
 from batchsend.ledger.update_matching import (
@@ -159,7 +160,7 @@ class Deliveries:
         sends = find_sends(
             connection, self._ledger_id, {digest: one.update for digest, one in distinct.items()}
         )
-        generations = _lock(connection, {send.place for send in sends.values()})
+        generations = lock_rows(connection, {send.place for send in sends.values()})
         busy = frozenset(digest for digest, send in sends.items() if send.place not in generations)
         ready = [one for one in distinct.values() if one.digest not in busy]
         answered = _record_replies(connection, ready)
@@ -167,7 +168,7 @@ class Deliveries:
         for one in ready:
             if one.digest in sends:
                 about.setdefault(sends[one.digest], []).append(one)
-        _deliver(connection, about, generations)
+        deliver(connection, about, generations)
         _record_opt_outs(connection, ready, sends)
         known = sends | answered
         _store(connection, ready, known)
@@ -175,7 +176,7 @@ class Deliveries:
         return Recorded(matched, len(ready) - matched, busy)
 
 
-def _lock(connection: Connection, places: set[Place]) -> dict[Place, int]:
+def lock_rows(connection: Connection, places: set[Place]) -> dict[Place, int]:
     """Locks messages until the commit, without waiting for other processes. Returns place -> generation.
 
     If two processes waited for each other's rows, the database would abort one of them, perhaps a sender.
@@ -198,9 +199,10 @@ def _record_replies(connection: Connection, received: Sequence[ReceivedUpdate]) 
     return {digest: send for digest, text in texts.items() if (send := answered[text.message_uuid])}
 
 
-def _deliver(
+def deliver(
     connection: Connection, about: Mapping[Send, Sequence[ReceivedUpdate]], generations: Mapping[Place, int]
 ) -> None:
+    """Changes the rows that updates are about. `generations`: the result of `lock_rows` for all of them."""
     current = {send for send in about if generations[send.place] == send.generation}
     _apply(connection, messages, current, about)
     for send in _apply(connection, superseded, about.keys() - current, about):

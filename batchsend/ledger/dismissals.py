@@ -1,6 +1,6 @@
 """Dismissals: which rows that need attention a person has dealt with, and why.
 
-They change no row, no result and no plan.
+They change no row and no result. A plan that sends rows again leaves dismissed ones out.
 """
 
 from __future__ import annotations
@@ -93,6 +93,18 @@ def dismissals_of(ledger: Ledger, run_ids: Sequence[int]) -> list[Dismissal]:
     )
     with ledger.read() as connection:
         return [Dismissal._make(row) for row in connection.execute(query)]
+
+
+def dismissed_keys(ledger: Ledger, campaign_id: int) -> set[tuple[int, str]]:
+    """Run and key of each of the campaign's rows whose last outcome there is dismissed."""
+    query = (
+        select(messages.c.run_id, messages.c.key)
+        .join(dismissed_rows, and_(messages.c.row == dismissed_rows.c.row))
+        .join(dismissals, and_(_IN_FORCE, _UNCHANGED))
+        .where(messages.c.campaign_id == campaign_id)
+    )
+    with ledger.read() as connection:
+        return {(run, key) for run, key in connection.execute(query)}
 
 
 def _has(status: str, codes: str) -> ColumnElement[bool]:

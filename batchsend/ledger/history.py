@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, s
 
 from batchsend.exits import Exit
 from batchsend.ledger.bulk import in_chunks
-from batchsend.ledger.ledger import REPLACED, CampaignRecord, Ledger
-from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.dismissals import dismissed_keys
+from batchsend.ledger.ledger import CampaignRecord, Ledger
+from batchsend.ledger.plan_import import REPLACED, UNTRIED
 from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
@@ -73,6 +74,10 @@ class History:
                 for key, *outcome in connection.execute(query):
                     found.setdefault(key, []).append(Earlier(*outcome))
         return found
+
+    def dismissed(self) -> set[tuple[int, str]]:
+        """Run and key of each row whose outcome a person dismissed."""
+        return dismissed_keys(self._ledger, self._campaign.id) if self._campaign is not None else set()
 
     def waited(self, keys: Sequence[str]) -> dict[str, Waited]:
         """How long each of these keys waits for a text of this campaign; keys without a history are left out."""

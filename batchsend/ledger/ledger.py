@@ -14,21 +14,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, select, update
 from sqlalchemy.engine import URL
 
 from batchsend.ledger.database_errors import ledger_errors
-from batchsend.ledger.plan_import import KEPT, UNTRIED, attached_plan, store_rows, supersede
-from batchsend.ledger.schema import campaigns, messages, meta, runs, starts, superseded
+from batchsend.ledger.plan_import import attached_plan, restore_opened, store_rows, supersede
+from batchsend.ledger.schema import campaigns, messages, meta, runs, starts
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
 
-#: Joins a row that was opened again with the outcome that it had before.
-REPLACED = and_(
-    superseded.c.run_id == messages.c.run_id,
-    superseded.c.row == messages.c.row,
-    superseded.c.generation + 1 == messages.c.generation,
-)
 #: The name of the customer's id in `Identity.key_columns`, under any header.
 CUSTOMER_COLUMN = "customer_uuid"
 #: What a run has of its last start only.
@@ -379,19 +373,6 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
         insert(starts).values(run_id=run_id, started_at=to_text(now()), **vars(start)).returning(starts.c.id)
     )
     return int(connection.execute(statement).scalar_one())
-
-
-def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
-    """Gives rows that were opened again and not sent since their earlier outcome back."""
-    outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in KEPT}
-    connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
-    restored = exists().where(
-        rows,
-        messages.c.run_id == superseded.c.run_id,
-        messages.c.row == superseded.c.row,
-        messages.c.generation == superseded.c.generation,
-    )
-    connection.execute(delete(superseded).where(restored))
 
 
 def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:

@@ -35,6 +35,7 @@ from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.optouts import OptOutSource
 from batchsend.ledger.purged_phones import new_phone_hash
 from batchsend.ledger.schema import (
     approvals,
@@ -42,6 +43,8 @@ from batchsend.ledger.schema import (
     dismissals,
     lookups,
     messages,
+    optouts,
+    replies,
     runs,
     starts,
     superseded,
@@ -52,7 +55,7 @@ from batchsend.utils.timestamps import to_text
 
 _AGE = re.compile(r"([0-9]{1,3}) ?(?:(y|years?)|(mo|months?)|(d|days?))", re.IGNORECASE)
 #: Tables that are rewritten after a purge.
-_EMPTIED = (messages, superseded, updates, approvals, dismissals, lookups)
+_EMPTIED = (messages, superseded, updates, approvals, dismissals, lookups, replies, optouts)
 #: How long to wait for other processes that read the ledger, before its space is freed.
 _PATIENCE_SECONDS = 60
 
@@ -166,12 +169,25 @@ def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
         .where(updates.c.received_at < when, updates.c.raw != "")
         .values(raw="", descriptions="")
     )
+    _purge_replies(connection, when, moment)
     # From a digest of a row, its phone could be guessed. A reason that a person wrote can name a customer.
     connection.execute(update(approvals).where(approvals.c.asked_at < when).values(rows=b"", reason=None))
     connection.execute(update(dismissals).where(dismissals.c.dismissed_at < when).values(reason=""))
     # An answer names customers and their phones, and can be asked for again.
     connection.execute(delete(lookups).where(lookups.c.asked_at < when))
     return purged
+
+
+def _purge_replies(connection: Connection, when: str, moment: datetime) -> None:
+    """Deletes the words and phones of replies, and the words in the reasons of their opt-outs, which stay."""
+    old = and_(replies.c.received_at < when, replies.c.purged_at.is_(None))
+    became = select(replies.c.optout_id).where(old, replies.c.optout_id.is_not(None))
+    connection.execute(
+        update(optouts)
+        .where(optouts.c.id.in_(became), optouts.c.source == OptOutSource.REPLY)
+        .values(reason="asked for no more texts by a reply, whose words were purged")
+    )
+    connection.execute(update(replies).where(old).values(body=None, phone="", purged_at=to_text(moment)))
 
 
 def _hash_phones(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:

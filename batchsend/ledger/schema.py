@@ -6,9 +6,12 @@ Several codes are one text, joined by `; `, as in the results.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
@@ -373,7 +376,12 @@ def _one_open_request(_table: Table, connection: Connection, **_options: object)
 
 # These tables are used on PostgreSQL, where several processes send one run. Their times are seconds since 1970 by the
 # server's clock, which all processes share.
-SERVER_CLOCK = cast(extract("epoch", func.clock_timestamp()), Double)
+def seconds_of(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    """A time of PostgreSQL as such seconds."""
+    return cast(extract("epoch", moment), Double)
+
+
+SERVER_CLOCK = seconds_of(func.clock_timestamp())
 
 #: The outcomes that a start's processes count.
 COUNTED = ("accepted", "failed", "unconfirmed", "skipped")

@@ -37,6 +37,8 @@ class MessageTemplate:
     uses: frozenset[int]
     #: The template's variables, with the indexes of their columns.
     variables: Mapping[str, int]
+    #: The texts that the template and all included files have outside and inside of tags.
+    constants: tuple[str, ...]
     #: A digest of the template and all included files; it changes whenever the texts could.
     source_sha256: str
 
@@ -44,6 +46,7 @@ class MessageTemplate:
         self.path = path
         self.uses = frozenset(findings.uses)
         self.variables = dict(findings.variables)
+        self.constants = tuple(dict.fromkeys(findings.constants))
         self.source_sha256 = _fingerprint(path.name, findings.sources)
         self._template = template
         self._columns = columns

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.loaders import split_template_path
 
-from batchsend.errors import FilterProblem
+from batchsend.errors import FilterProblem, Sentence, page_words
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
 from batchsend.messages.template_mistakes import (
@@ -54,6 +54,7 @@ class Findings:
     sources: dict[str, str] = field(default_factory=dict)
     variables: dict[str, int] = field(default_factory=dict)
     uses: set[int] = field(default_factory=set)
+    constants: list[str] = field(default_factory=list)  #: texts of the files, also those in tags
     needs_row: bool = False
 
 
@@ -123,20 +124,22 @@ class _FileCheck:
     def run(self) -> list[_Visit]:
         """Adds to the findings. Returns the visits to make next."""
         visits: list[_Visit] = []
+        source = self.findings.sources[self.visit.name]
         try:
-            visits = self._check(
-                self.environment.parse(self.findings.sources[self.visit.name], self.visit.name)
-            )
+            visits = self._check(self.environment.parse(source, self.visit.name))
         except TemplateSyntaxError as error:
-            found = mistakes(self.findings.sources[self.visit.name], self.columns)
+            found = mistakes(source, self.columns)
             self.problems += found or [(error.lineno, plain_message(error))]
         except RecursionError:
             self._problem(1, "the template is nested too deeply")
         file = f"{self.visit.name}, " if self.visit.name != self.findings.main else ""
-        self.findings.problems += [f"{file}line {line}: {text}" for line, text in sorted(self.problems)]
+        for line, text in sorted(self.problems):
+            where = f"{file}line {line}: "
+            self.findings.problems.append(Sentence(f"{where}{text}", f"{where}{page_words(text)}"))
         return visits
 
     def _check(self, tree: nodes.Template) -> list[_Visit]:
+        self.findings.constants += (str(node.value) for node in tree.find_all(nodes.Const))
         self._check_functions(tree)
         self._check_look_alikes(tree)
         self._check_conditions(tree)
@@ -200,6 +203,7 @@ class _FileCheck:
     def _check_look_alikes(self, tree: nodes.Template) -> None:
         """Reports placeholders of other programs, which would be sent to customers."""
         for node in tree.find_all(nodes.TemplateData):
+            self.findings.constants.append(node.data)
             self.problems += placeholder_mistakes(node.data, node.lineno, self.columns)
 
     def _check_conditions(self, tree: nodes.Template) -> None:
@@ -273,10 +277,12 @@ class _FileCheck:
             found = self.columns.with_header(close) or self.columns.with_variable(close)
             index = found[0]
             hint = f"the nearest is `{reference_to(self.columns, index)}` (column {headers[index]})"
+            on_page = f'the nearest is "{headers[index]}"'
         else:
             shown = ", ".join(header for header in headers[:_NAMES_SHOWN] if header)
-            hint = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
-        self._problem(line, f"the list has no column for `{name}`; {hint}")
+            hint = on_page = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
+        sentence = f"the list has no column for `{name}`; {hint}"
+        self._problem(line, Sentence(sentence, f'the list has no column "{name}"; {on_page}'))
 
     def _ambiguous(self, name: str, found: Sequence[int]) -> str:
         headers = " and ".join(f'"{self.columns.headers[index]}"' for index in found)

@@ -249,7 +249,7 @@ def _corrected_tag(before: str, expression: str, after: str, reason: str, column
 # Placeholders of other programs, which would be sent to customers
 
 # *|First Name|*, ((First Name)), <<First Name>>, <First Name>, «First Name», {First Name}, [First Name], %First Name%
-_placeholder = re.compile(
+PLACEHOLDER = re.compile(
     r"\*\|([^|\n]{1,60})\|\*|\(\(([^()\n]{1,60})\)\)|<<([^<>\n]{1,60})>>|<((?=\S)[^<>\n]{1,60})(?<=\S)>|«([^«»\n]{1,60})»"
     r"|\{([^{}\n]{1,60})\}|\[([^\[\]\n]{1,60})\]|([%#$@]{1,2}|__)(?=\S)([^%#$@\n]{1,60}?)(?<=\S)\8"
 )
@@ -262,7 +262,7 @@ _USUAL_NAMES: Mapping[str, str] = {
 
 def placeholder_mistakes(text: str, line: int, columns: ColumnIndex) -> Iterator[Mistake]:
     """Placeholders in `text`, which begins on `line`. Other text in brackets, such as `[limited]`, is none."""
-    for match in _placeholder.finditer(text):
+    for match in PLACEHOLDER.finditer(text):
         at = line + text.count("\n", 0, match.start())
         found, is_name = _column_meant(match[match.lastindex or 0], columns)
         if found:

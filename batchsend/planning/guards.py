@@ -26,7 +26,7 @@ class Facts:
     that no start has tried yet; `unusual`: the sentence of `unusual`; `now`: when this start began; `now_texts`: the
     texts that it would send, `None` if `--expect` named their number; `unknown`: a clause that names the ledger and
     the campaign that is not in it, `None` if it is or if a person said that it is new; `unknown_runs`: the sentence
-    of `unknown_runs`.
+    of `unknown_runs`; `lint`: what is wrong with the texts, a sentence each.
     """
 
     texts: int
@@ -37,6 +37,7 @@ class Facts:
     now_texts: int | None = None
     unknown: str | None = None
     unknown_runs: str | None = None
+    lint: Sequence[str] = ()
 
 
 class Refusal(NamedTuple):
@@ -47,6 +48,8 @@ class Refusal(NamedTuple):
     on_page: str
 
 
+#: Mistakes in texts that a refusal names.
+_LINT_NAMED = 5
 _RIGHT_LIST = "Check that this is the right list. If it is"
 _SAME_ROWS = "The same rows, exported again, continue their run."
 #: Where the console has the guards.
@@ -55,7 +58,12 @@ _ON_PAGE = "under When, Safety checks"
 
 def refusals(guards: Guards, facts: Facts) -> list[Refusal]:
     """Why nothing may be sent; empty if all guards pass."""
-    return [*_refused_ledger(guards, facts), *_refused_count(guards, facts), *_refused_age(guards, facts)]
+    return [
+        *_refused_ledger(guards, facts),
+        *_refused_count(guards, facts),
+        *_refused_age(guards, facts),
+        *_refused_texts(guards, facts),
+    ]
 
 
 def _refused_ledger(guards: Guards, facts: Facts) -> Iterator[Refusal]:
@@ -128,6 +136,21 @@ def _refused_age(guards: Guards, facts: Facts) -> Iterator[Refusal]:
             f"The safety checks allow a list of at most {oldest}, but {saved}. Export it again, or allow an older "
             f"one {_ON_PAGE}. {_SAME_ROWS}",
         )
+
+
+def _refused_texts(guards: Guards, facts: Facts) -> Iterator[Refusal]:
+    if guards.lint != "error" or not facts.untried or not facts.lint:
+        return
+    found = " ".join(facts.lint[:_LINT_NAMED])
+    if more := len(facts.lint) - _LINT_NAMED:
+        found += f" And {more:,} more." if more > 0 else ""
+    yield Refusal(
+        "lint",
+        f'guards.lint is "error", and the texts have something that carriers block or customers dislike. {found} '
+        f'To send them as they are, set lint = "warn" under [guards], or name the rule in lint_ignore.',
+        f"The texts have something that carriers block or customers dislike. {found} To send them as they are, let "
+        f"the safety check only say so, {_ON_PAGE}.",
+    )
 
 
 def unknown_runs(results: Mapping[int, Path], last: int, ledger: str) -> str | None:

@@ -24,6 +24,7 @@ from batchsend.planning.resend import latest_outcome, settled
 from batchsend.planning.row_frame import COLUMNS, Context, rows_of
 from batchsend.planning.rules import judge
 from batchsend.planning.sources import Sources
+from batchsend.planning.text_lint import LintFinding, TextLint
 from batchsend.statuses import IN_FLIGHT, SKIPPED_CODES, Code, Status
 
 #: How many examples of each remark a preview shows.
@@ -53,6 +54,8 @@ class Remarks:
     """Counts and examples that a person should see before sending."""
 
     costly: CostlyCharacters
+    #: What carriers block or customers dislike in the texts.
+    lint: tuple[LintFinding, ...] = ()
     #: Sentences about columns that the campaign uses, or does not. They go by the first chunk.
     columns: tuple[str, ...] | None = None
     #: Value of the consent column -> rows.
@@ -72,6 +75,8 @@ class Remarks:
     again: int = 0
     again_unconfirmed: int = 0
     not_again: int = 0
+    #: Rows that `--resend` leaves out because a person dismissed them.
+    dismissed: int = 0
     #: Texts to customers whose last text `failed` in an earlier run.
     tried_before: int = 0
     #: Rows that this run tried before; they keep their outcome.
@@ -110,11 +115,13 @@ class Planner:
         self.remarks = Remarks(CostlyCharacters(smart_encoding=campaign.message.smart_encoding))
         #: Whether an earlier run texted any of the rows.
         self.texted_before = False
+        self._lint = TextLint(campaign, sources.customers.headers, sources.template)
         self._campaign = campaign
         self._sources = sources
         self._history = history
         self._now = now
         self._resend = resend
+        self._dismissed = history.dismissed() if resend is not None else set()
         self._continues = continues
         recipients = campaign.recipients
         names = {
@@ -147,6 +154,7 @@ class Planner:
         # The cells of a malformed row can be in the wrong columns, such as a phone under the consent.
         self._note_values(frame.drop(index=rows.index[rows["code"] == str(Code.MALFORMED_ROW)]))
         self._note(rows, context.chosen)
+        self.remarks.dismissed += len(context.left_out - set(rows.index[rows["code"].isna()]))
         is_kept = rows["code"].notna() & rows.index.isin(list(again))
         kept = [*(set(tried) - set(again)), *rows.index[is_kept]]
         self.remarks.kept += len(kept)
@@ -173,6 +181,7 @@ class Planner:
             taken=self._taken,
             now=self._now,
             resend=self._resend,
+            dismissed=self._dismissed,
             chosen=chosen,
         )
 
@@ -185,7 +194,7 @@ class Planner:
             status, codes = settled(outcome["status"], outcome["codes"])
             own = Earlier(outcome["run_id"], status, codes, outcome["message_uuid"], outcome["sent_at"])
             latest = latest_outcome([own, *earlier.get(outcome["key"], ())])
-            resend = context.resend_for(row, latest)
+            resend = context.resend_for(row, outcome["key"], latest)
             if resend is not None:
                 yield row, (latest, resend)
 
@@ -220,8 +229,8 @@ class Planner:
                 remarks.tried_before += latest.status == Status.FAILED
         remarks.unknown_zones.update(sent["unknown_zone"].dropna())
         remarks.unknown_places.update(sent["unknown_place"].dropna())
-        quiet_hours = self._campaign.sending.quiet_hours
-        if quiet_hours is not None and quiet_hours.timezone == "recipient":
+        hours = self._campaign.quiet_hours
+        if hours is not None and hours.fixed is None:
             remarks.without_zone += int(sent["clock"].isna().sum())
         differing = rows["differs"].dropna()
         remarks.differing_rows += len(differing)
@@ -229,6 +238,8 @@ class Planner:
             (row, first, headers)
             for row, (first, headers) in zip(differing.index.tolist(), differing, strict=True)
         ][: _EXAMPLES - len(remarks.differing)]
+        self._lint.add(sent, self._sources.roles.template_by)
+        remarks.lint = self._lint.findings()
         costly = sent.loc[sent["encoding"] == str(Encoding.UCS2), "body"]
         for row, body in zip(costly.index.tolist(), costly, strict=True):
             remarks.costly.add(row, body)

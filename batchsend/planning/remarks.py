@@ -37,6 +37,8 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
         yield f"{text_count(remarks.again_unconfirmed)} of those sent again may have arrived the first time."
     if remarks.not_again:
         yield f"{row_count(remarks.not_again)} of those to send again cannot be sent now."
+    if remarks.dismissed:
+        yield left_out_words(remarks.dismissed)
     if remarks.tried_before:
         yield f"{text_count(remarks.tried_before)} to customers for whom an earlier run failed."
     if preferred:
@@ -46,6 +48,14 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
     unmatched = template.unmatched(remarks.template_values) if template.cases else None
     if unmatched:
         yield f"No template is set for these values, so they get {template.path.name}: {named_values(unmatched)}."
+
+
+def left_out_words(count: int) -> str:
+    """A sentence about the rows that `--resend` leaves out because a person dismissed them."""
+    return (
+        f"Left out because they were dismissed on the page of the run: {row_count(count)}. To send them again, take "
+        f"the dismissal back there."
+    )
 
 
 def _remarks_on_zones(plan: Plan) -> Iterator[str]:
@@ -58,7 +68,12 @@ def _remarks_on_zones(plan: Plan) -> Iterator[str]:
         rows = row_count(count)
         yield f'"{word}" is not recognized as a ZIP code or state. For {rows}, the phone\'s area code decides.'
     if remarks.without_zone:
-        yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
+        hours = plan.wait_rules.hours
+        states = ", without the quiet hours of a state" if hours is not None and hours.states else ""
+        yield (
+            f"{row_count(remarks.without_zone)} without a known time zone: "
+            f"the campaign's time zone decides{states}."
+        )
     if never := plan.rows_without_hours():
         yield (
             f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "

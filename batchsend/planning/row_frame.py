@@ -63,8 +63,9 @@ class Context:
 
     `malformed`: row -> what is wrong with it; `hidden`: rows that the spreadsheet hides; `lookup`: for a list whose
     customers are looked up; `history`: `None` judges rows by themselves; `taken`: rows above that are sent; `now`:
-    when the start began, in UTC; `resend`: the value of `--resend`; `chosen`: row -> the `--resend` of an earlier
-    start that has not sent the row yet.
+    when the start began, in UTC; `resend`: the value of `--resend`; `dismissed`: run and key of the rows that it
+    leaves out, because a person dealt with them; `left_out`: gets the rows for which that is so; `chosen`: row -> the
+    `--resend` of an earlier start that has not sent the row yet.
     """
 
     campaign: Campaign
@@ -80,14 +81,22 @@ class Context:
     taken: TakenRows = field(default_factory=TakenRows)
     now: datetime | None = None
     resend: str | None = None
+    dismissed: Collection[tuple[int, str]] = ()
+    left_out: set[int] = field(default_factory=set)
     chosen: Mapping[int, str] = field(default_factory=dict)
 
-    def resend_for(self, row: int, latest: Earlier) -> str | None:
+    def resend_for(self, row: int, key: str, latest: Earlier) -> str | None:
         """The `--resend` that includes a row with this last outcome: an earlier start's or this start's."""
-        for choice in (self.chosen.get(row), self.resend):
-            if choice is not None and matches(choice, *settled(latest.status, latest.codes)):
-                return choice
-        return None
+        outcome = settled(latest.status, latest.codes)
+        chosen = self.chosen.get(row)
+        if chosen is not None and matches(chosen, *outcome):
+            return chosen
+        if self.resend is None or not matches(self.resend, *outcome):
+            return None
+        if (latest.run_id, key) in self.dismissed:
+            self.left_out.add(row)
+            return None
+        return self.resend
 
     def header(self, position: int) -> str:
         """The header of a column; that of ids that were looked up is our name for it."""

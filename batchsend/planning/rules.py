@@ -187,8 +187,8 @@ def read_key(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
         for own, some in zip(rows["latest"], outcomes, strict=True)
     ]
     resend = [
-        own if own is not None or last is None else context.resend_for(row, last)
-        for row, own, last in zip(rows.index, rows["resend"], latest, strict=True)
+        own if own is not None or last is None else context.resend_for(row, key, last)
+        for row, key, own, last in zip(rows.index, keys, rows["resend"], latest, strict=True)
     ]
     return columns(rows, key=keys, earlier=outcomes, latest=latest, resend=resend)
 

@@ -28,6 +28,7 @@ from batchsend.planning.approval import approval_words
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.planner import CostlyCharacters
 from batchsend.planning.remarks import named_values, remarks_on
+from batchsend.planning.text_lint import LintFinding
 from batchsend.settings import os_user
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.net import is_this_machine
@@ -99,7 +100,8 @@ class PlanSummary:
     `known_since`: when its first run there began (UTC text); `again`: texts that `resend` sends again;
     `approval`: a sentence, with the guard `approval`;
     `unknown_zones`: values of rows that are no zone, ZIP code or state; `without_zone`: rows for which the campaign's
-    zone decides; `without_hours`: rows that no hour suits; `remarks`: sentences.
+    zone decides; `without_hours`: rows that no hour suits; `remarks`: sentences; `lint`: what is wrong with the texts
+    of the run, also those that wait.
     """
 
     campaign: str
@@ -147,6 +149,7 @@ class PlanSummary:
     without_zone: int
     without_hours: int
     remarks: tuple[str, ...]
+    lint: tuple[LintFinding, ...]
 
     @cached_property
     def tally(self) -> Tally:
@@ -183,10 +186,15 @@ class PlanSummary:
     def hours(self) -> str:
         """When texts may go out."""
         hours = self.quiet_hours
+        none = "No quiet hours are set: texts may go out at any hour of the day or night"
         if hours is None:
-            return "No quiet hours are set: texts may go out at any hour of the day or night."
+            return f"{none}."
         clock = "each recipient's time" if hours.fixed is None else hours.fixed
-        return f"No texts from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {clock}."
+        window = hours.window
+        daily = f"No texts from {window.begins:%H:%M} to {window.ends:%H:%M}, {clock}" if window else none
+        states = ", and in the stricter quiet hours of the recipient's state" if hours.states else ""
+        days_off = f" No texts on these days: {', '.join(hours.days_off)}." if hours.days_off else ""
+        return f"{daily}{states}.{days_off}"
 
     @property
     def first_wait(self) -> str | None:
@@ -248,6 +256,8 @@ class PlanSummary:
             "list_saved_at": to_text(self.list_saved_at),
             "list_notes": list(self.list_notes),
             "list_cut_at": self.cut_row,
+            # Not their sentences, which can quote cells, too.
+            "lint": [{"rule": one.rule, "texts": one.texts} for one in self.lint],
             "known_since": self.known_since,
             "last_run": {"run": last.id, "began": last.created_at} if last is not None else None,
         }
@@ -329,6 +339,7 @@ def summarize(plan: Plan) -> PlanSummary:
         without_zone=remarks.without_zone,
         without_hours=plan.rows_without_hours(),
         remarks=tuple(remarks_on(plan, preferred)),
+        lint=remarks.lint,
     )
 
 

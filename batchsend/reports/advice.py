@@ -25,6 +25,11 @@ _LOOK_UP = (
 _CORRECT_ID = "Compare the customer id in the list with the one in myKaarma, correct it and send again."
 
 
+def looked_for(moment: str) -> str:
+    """What a row says whose text was looked for in vain. `moment`: the time, as people read it."""
+    return f"Looked for on {moment}, not found. Sending is queued, so that proves nothing."
+
+
 class Advice(NamedTuple):
     """What a status or code means, and what to do. `command`: how to do it on the command line."""
 
@@ -75,7 +80,7 @@ BY_STATUS: Mapping[str, Advice] = {
     Status.UNCONFIRMED: Advice(
         "myKaarma answered with an internal error, so it is unknown whether the text was sent.",
         _LOOK_UP,
-        "`--resend unconfirmed`",
+        "`batchsend settle` looks for the text, `--resend unconfirmed` sends it again",
     ),
     Status.INVALID: Advice(
         "This row could not be turned into a text; nothing was sent.",
@@ -310,7 +315,8 @@ def _unconfirmed(code: str, first_code: str) -> Advice:
     return Advice(
         UNCONFIRMED.get(code, otherwise.meaning),
         f"{_LOOK_UP} Sending again texts all rows like this one, so look each of them up first.",
-        f"`--resend unconfirmed`, or `--resend {first_code}` for the rows with this code only",
+        f"`batchsend settle` looks for these texts; `--resend unconfirmed` sends them again, `--resend {first_code}` "
+        f"only those with this code",
     )
 
 

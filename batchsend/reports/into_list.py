@@ -45,7 +45,7 @@ from batchsend.reports.sheet_columns import (
     first_free_column,
     make_room,
 )
-from batchsend.reports.table import ResultRow, column
+from batchsend.reports.table import REPLY_COLUMNS, Column, ResultRow, column
 from batchsend.reports.workbook import LINE_HEIGHT, cell_text, line_count
 from batchsend.utils.protected_files import refusal
 
@@ -152,13 +152,14 @@ def write_into_list(ledger: Ledger, run: RunRecord, found: ListWorkbook, path: P
     if path.suffix.lower() != found.ending:
         raise ResultsError(f"{path}: a copy of this list ends in {found.ending}. Choose such a name.")
     refuse_inputs(path, [found.path, *inputs_of_run(run)])
-    rows = list(RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), [], run.id).rows())
+    results = RunResults(ledger, run.id, run.headers, zone_with_newest_rules(run.zone), [], run.id)
+    rows, ours = list(results.rows()), (*_COLUMNS, *REPLY_COLUMNS) if results.replied else _COLUMNS
     with _reader(found.path) as reader:
         workbook = reader.workbook()
         # Reading the list once more also finds that it has changed in between.
         if _row_numbers(found.customers) != [row.row for row in rows]:
             raise ResultsError(f"{found.path}: the list and run {run.id} do not have the same rows.")
-        notes = _add_columns(workbook[found.sheet], found, run.id, rows)
+        notes = _add_columns(workbook[found.sheet], found, run.id, ours, rows)
         for sheet in workbook.worksheets:
             _keep_values(sheet)
             disconnect_tables(sheet)
@@ -170,29 +171,31 @@ def write_into_list(ledger: Ledger, run: RunRecord, found: ListWorkbook, path: P
     return ListCopy(written, notes)
 
 
-def _add_columns(sheet: Worksheet, found: ListWorkbook, run_id: int, rows: Sequence[ResultRow]) -> list[str]:
+def _add_columns(
+    sheet: Worksheet, found: ListWorkbook, run_id: int, ours: Sequence[Column], rows: Sequence[ResultRow]
+) -> list[str]:
     """Adds our columns. Returns what could not be extended to them. Raises `ResultsError`."""
     header_row, columns = found.customers.header.row, found.customers.header.columns
     if any((header_row, position + 1) not in cells_of(sheet) for position in columns):
         raise ResultsError(f"{found.path}: openpyxl reads other columns there. {_SAVE_AGAIN}")
     first = first_free_column(sheet, header_row)
-    if first + len(_COLUMNS) - 1 > MAX_COLUMNS:
+    if first + len(ours) - 1 > MAX_COLUMNS:
         raise ResultsError(f"{found.path}: the sheet has no room for more columns at its right.")
     last_row = rows[-1].row if rows else header_row
-    new = NewColumns(header_row, last_row, first, _distinct(sheet, header_row, run_id))
+    new = NewColumns(header_row, last_row, first, _distinct(sheet, header_row, run_id, ours))
     notes = make_room(sheet, new)
     model = max(columns) + 1
-    _write_header(sheet, new, model)
-    _write_rows(sheet, first, model, rows)
+    _write_header(sheet, new, model, ours)
+    _write_rows(sheet, first, model, ours, rows)
     return notes
 
 
-def _distinct(sheet: Worksheet, header_row: int, run_id: int) -> list[str]:
+def _distinct(sheet: Worksheet, header_row: int, run_id: int, ours: Sequence[Column]) -> list[str]:
     """Our headers. One that the list has, in whatever spelling, gets the run's number."""
     cells = cells_of(sheet).items()
     taken = {match_key(str(cell.value)) for (row, _), cell in cells if row == header_row}
     names = []
-    for one in _COLUMNS:
+    for one in ours:
         name = one.header
         while match_key(name) in taken:
             name += f" (run {run_id})"
@@ -200,9 +203,9 @@ def _distinct(sheet: Worksheet, header_row: int, run_id: int) -> list[str]:
     return names
 
 
-def _write_header(sheet: Worksheet, new: NewColumns, model: int) -> None:
+def _write_header(sheet: Worksheet, new: NewColumns, model: int, ours: Sequence[Column]) -> None:
     """Writes our headers in the style of the list's last one."""
-    for number, (name, one) in enumerate(zip(new.headers, _COLUMNS, strict=True), new.first):
+    for number, (name, one) in enumerate(zip(new.headers, ours, strict=True), new.first):
         cell = _write(sheet, new.header_row, number, name)
         beside = cells_of(sheet)[new.header_row, model]
         _copy_look(beside, cell)
@@ -210,12 +213,14 @@ def _write_header(sheet: Worksheet, new: NewColumns, model: int) -> None:
         sheet.column_dimensions[get_column_letter(number)].width = one.width
 
 
-def _write_rows(sheet: Worksheet, first: int, model: int, rows: Sequence[ResultRow]) -> None:
+def _write_rows(
+    sheet: Worksheet, first: int, model: int, ours: Sequence[Column], rows: Sequence[ResultRow]
+) -> None:
     """Writes our cells in the style of the list's last column."""
     looks: dict[tuple[int, bool], Any] = {}
     for row in rows:
         beside = cells_of(sheet).get((row.row, model)) or Cell(sheet, row=row.row, column=model)
-        for number, one in enumerate(_COLUMNS, first):
+        for number, one in enumerate(ours, first):
             cell = _write(sheet, row.row, number, str(getattr(row, one.field) or ""))
             wraps = one.header == _WRAPPED
             look = (beside.style_id, wraps)

@@ -39,6 +39,7 @@ def write_preview(plan: Plan, path: Path) -> Path:
     run_id = plan.run.id if plan.run else None
     campaign = plan.request.campaign
     heading = [("Preview: nothing was sent", None), *plan_heading(plan, run_id, api=plan.request.base_url)]
+    heading += [("Look at this", finding.words) for finding in plan.remarks.lint]
     return write_results(
         path,
         PlanResults(

@@ -89,14 +89,19 @@ def write_csv(path: Path, source: ResultsSource) -> None:
     """Writes the columns of `Results` over `path`, which exists."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([escape_formula(header) for header in column_headers(source.headers)])
+        writer.writerow(
+            [escape_formula(header) for header in column_headers(source.headers, replied=source.replied)]
+        )
         writer.writerows(_lines(source))
 
 
 def _lines(source: ResultsSource) -> Iterator[list[Value]]:
-    width = len(source.headers)
+    width, replied = len(source.headers), source.replied
     for row in source.rows():
-        yield [escape_formula(value) if isinstance(value, str) else value for value in values(row, width)]
+        yield [
+            escape_formula(value) if isinstance(value, str) else value
+            for value in values(row, width, replied=replied)
+        ]
 
 
 def _write_workbook(path: Path, source: ResultsSource) -> None:

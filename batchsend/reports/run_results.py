@@ -11,9 +11,11 @@ import orjson
 from batchsend.ledger.approvals import approvals_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.purge import purged
+from batchsend.ledger.replies import replies_by_row
 from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import given_words
+from batchsend.reports.advice import JOINED_BY, looked_for
 from batchsend.reports.table import NUMBER_HEADERS, ResultRow, column_headers, local_time, values
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
 from batchsend.utils.progress import counted
@@ -27,11 +29,17 @@ if TYPE_CHECKING:
 SummaryLines = Sequence[tuple[str, str | int | None]]
 
 #: The columns of the ledger's `messages` that the results are made from: first the fields of `ResultRow`.
-_COLUMNS = (*(name for name in ResultRow._fields if name in messages.columns), "earlier_run", "purged_at")
-#: Where those are that are not shown as they are stored. A dictionary for each row would take three times as long.
-_STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
-    _COLUMNS.index, ("status", "codes", "descriptions", "cells", "attempts", "sent_at")
+_COLUMNS = (
+    *(name for name in ResultRow._fields if name in messages.columns),
+    "looked_for_at",
+    "earlier_run",
+    "purged_at",
 )
+#: Where those are that are not shown as they are stored. A dictionary for each row would take three times as long.
+_ROW, _STATUS, _CODES, _DESCRIPTIONS, _CELLS, _ATTEMPTS, _SENT_AT = map(
+    _COLUMNS.index, ("row", "status", "codes", "descriptions", "cells", "attempts", "sent_at")
+)
+_NO_REPLY = (None, None)
 
 #: What a status means, in a few words.
 STATUS_WORDS = {
@@ -74,6 +82,8 @@ class RunResults:
         #: How many rows have which status and codes, as the ledger has them.
         self.codes = code_counts(ledger, run_id)
         self.row_count = self._count(self._only)
+        self._replies = replies_by_row(ledger, run_id)
+        self.replied = bool(self._replies)
         self.summary = [*heading, *self._approval_lines(), *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
@@ -89,8 +99,8 @@ class RunResults:
 
         width = len(self.headers)
         frame = pd.DataFrame(
-            [values(row, width) for row in self.rows()],
-            columns=pd.Index(column_headers(self.headers), dtype=object),
+            [values(row, width, replied=self.replied) for row in self.rows()],
+            columns=pd.Index(column_headers(self.headers, replied=self.replied), dtype=object),
             dtype=object,
         )
         return frame.astype(dict.fromkeys(NUMBER_HEADERS, "Int64")).set_index("row")
@@ -109,16 +119,20 @@ class RunResults:
 
     def _result(self, stored: Sequence[Any]) -> ResultRow:
         """Takes the values of `_COLUMNS`."""
-        *fields, earlier_run, purged_at = stored
+        *fields, looked_for_at, earlier_run, purged_at = stored
         fields[_STATUS], fields[_CODES] = self._shown(fields[_STATUS], fields[_CODES])
         fields[_CELLS] = orjson.loads(fields[_CELLS])
         sent_at = fields[_SENT_AT]
+        if looked_for_at is not None and fields[_STATUS] == Status.UNCONFIRMED:
+            moment = for_people(from_text(looked_for_at), self._zone)
+            fields[_DESCRIPTIONS] = JOINED_BY.join(filter(None, [fields[_DESCRIPTIONS], looked_for(moment)]))
         if purged_at is not None:
             day = self._day(purged_at)
             fields[_DESCRIPTIONS] = f"the text, the phone and the list's columns were purged on {day}"
         was_tried = fields[_ATTEMPTS] > 0 or sent_at is not None
         run = earlier_run or (self._number if was_tried else None)
-        return ResultRow._make([*fields, local_time(sent_at, self._zone), run])
+        replied_at, reply = self._replies.get(fields[_ROW], _NO_REPLY)
+        return ResultRow._make([*fields, local_time(sent_at, self._zone), run, replied_at, reply])
 
     def _day(self, moment: str) -> str:
         return for_people(from_text(moment), self._zone)[: len("2026-11-22")]
@@ -153,6 +167,9 @@ class RunResults:
         for status in Status:
             if status in shown:
                 yield f"{status}: {STATUS_WORDS[status]}", shown[status]
+        if self._replies:
+            yield "Replies", None
+            yield "Rows whose customers replied", len(self._replies)
         if reasons:
             yield "Why", None
             for (status, codes), count in sorted(reasons.items(), key=lambda item: -item[1]):

@@ -1,8 +1,8 @@
 """The columns of the results, one line each, and the rows below them.
 
-The sheet `Results` and the CSV are derived from `COLUMNS`, and the tests compare `docs/results.md` with it. The
-list's own columns are between the leading and the folded ones, where `lists.header_row` finds them again when results
-are used as a list.
+The sheet `Results` and the CSV are derived from `COLUMNS` and, where customers replied, `REPLY_COLUMNS`. The tests
+compare `docs/results.md` with them. The list's own columns are between the leading and the folded ones, where
+`lists.header_row` finds them again when results are used as a list.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class ResultRow(NamedTuple):
     `row` is numbered as in the spreadsheet; `codes` and `descriptions` are joined by `advice.JOINED_BY`; `cells` are
     the list's own, in the order of its headers, `""` if blank; `sent_at` looks like `2026-11-22T10:00:00.123Z`,
     `sent_at_local` like `2026-11-22 04:00:00`; `latency_ms` is in milliseconds; `run` is the run that tried the row.
-    Fields with the name of a column of the ledger's `messages` are read from it.
+    `replied_at` is when the customer first replied (UTC). Fields with the name of a column of the ledger's `messages`
+    are read from it.
     """
 
     row: int
@@ -49,14 +50,20 @@ class ResultRow(NamedTuple):
     latency_ms: int | None
     sent_at_local: str | None
     run: int | None
+    replied_at: str | None = None
+    reply: str | None = None
 
 
 class ColumnPlace(Enum):
-    """Where a column is: before the list's own columns, or behind them and folded (`ANSWER`: myKaarma's answer)."""
+    """Where a column is: before the list's own columns, or behind them and folded (`ANSWER`: myKaarma's answer).
+
+    `REPLY` columns are last, and only where customers replied.
+    """
 
     LEADING = "leading"
     FOLDED = "folded"
     ANSWER = "answer"
+    REPLY = "reply"
 
 
 class Column(NamedTuple):
@@ -71,7 +78,7 @@ class Column(NamedTuple):
     place: ColumnPlace
 
 
-_LEADING, _FOLDED, _ANSWER = ColumnPlace
+_LEADING, _FOLDED, _ANSWER, _REPLY = ColumnPlace
 #: In the order of the sheet; `ANSWER` columns are next to each other.
 COLUMNS: tuple[Column, ...] = (
     Column("row", 7, "row", _LEADING),
@@ -94,6 +101,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("latencyMs", 13, "latency_ms", _FOLDED),
     Column("run", 12, "run", _FOLDED),
 )
+REPLY_COLUMNS = (Column("repliedAtUTC", 26, "replied_at", _REPLY), Column("reply", 50, "reply", _REPLY))
 _types = get_type_hints(ResultRow)
 NUMBER_HEADERS = tuple(column.header for column in COLUMNS if _types[column.field] in (int, int | None))
 LEADING_COLUMNS = tuple(column for column in COLUMNS if column.place is ColumnPlace.LEADING)
@@ -119,6 +127,10 @@ class ResultsSource(Protocol):
     def row_count(self) -> int:
         """How many rows `rows` gives."""
 
+    @property
+    def replied(self) -> bool:
+        """Whether customers replied, so that the results have `REPLY_COLUMNS`."""
+
     def rows(self) -> Iterator[ResultRow]:
         """All rows in the list's order; may be called more than once."""
 
@@ -127,14 +139,20 @@ class ResultsSource(Protocol):
 
 
 def column(header: str) -> Column:
-    """The column with this header."""
+    """The column of `COLUMNS` with this header."""
     return next(one for one in COLUMNS if one.header == header)
 
 
-def column_headers(list_headers: Iterable[str]) -> list[str]:
+def our_columns(*, replied: bool = False) -> tuple[Column, ...]:
+    """All columns but the list's own."""
+    return (*COLUMNS, *REPLY_COLUMNS) if replied else COLUMNS
+
+
+def column_headers(list_headers: Iterable[str], *, replied: bool = False) -> list[str]:
     """The header row of the results: our columns around the list's own, every name once."""
-    own = distinct_headers([one.header for one in COLUMNS], list_headers)
-    return [*(one.header for one in LEADING_COLUMNS), *own, *(one.header for one in FOLDED_COLUMNS)]
+    ours = [one.header for one in our_columns(replied=replied)]
+    own = distinct_headers(ours, list_headers)
+    return [*ours[: len(LEADING_COLUMNS)], *own, *ours[len(LEADING_COLUMNS) :]]
 
 
 def distinct_headers(ours: Iterable[str], list_headers: Iterable[str]) -> list[str]:
@@ -150,9 +168,10 @@ def distinct_headers(ours: Iterable[str], list_headers: Iterable[str]) -> list[s
     return headers
 
 
-def values(row: ResultRow, width: int) -> list[Value]:
+def values(row: ResultRow, width: int, *, replied: bool = False) -> list[Value]:
     """The cells of one row, one for each of `column_headers`; `width` is the number of the list's own headers."""
-    return [*_leading_values(row), *list_cells(row, width), *_folded_values(row)]
+    own = [*_leading_values(row), *list_cells(row, width), *_folded_values(row)]
+    return [*own, row.replied_at, row.reply] if replied else own
 
 
 def list_cells(row: ResultRow, width: int) -> Sequence[str]:

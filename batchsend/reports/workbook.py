@@ -25,7 +25,6 @@ from rustpy_xlsxwriter import Format, write_worksheets
 from batchsend.reports.advice import advise
 from batchsend.reports.table import (
     ANSWER_COLUMNS,
-    COLUMNS,
     FOLDED_COLUMNS,
     Column,
     ResultRow,
@@ -35,6 +34,7 @@ from batchsend.reports.table import (
     column_headers,
     distinct_headers,
     list_cells,
+    our_columns,
     values,
 )
 from batchsend.utils.wording import storable
@@ -82,7 +82,7 @@ _OUTLINE = {
     ]
 }
 #: Our columns with texts that may be all digits. The list's own columns are treated the same way.
-_DIGITS_AS_TEXT = frozenset({"phone", "message", "customerUUID"})
+_DIGITS_AS_TEXT = frozenset({"phone", "message", "customerUUID", "reply"})
 _SUMMARY_WIDTHS = (40, 90)
 #: In points; one line of Excel's usual font.
 LINE_HEIGHT = 15
@@ -150,10 +150,10 @@ def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
 
 
 def _results(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
-    headers = column_headers(map(cell_text, source.headers))
-    width = len(source.headers)
-    records = _records(headers, (values(row, width) for row in source.rows()), room)
-    formats = _table_formats(headers, COLUMNS) | {
+    width, replied = len(source.headers), source.replied
+    headers = column_headers(map(cell_text, source.headers), replied=replied)
+    records = _records(headers, (values(row, width, replied=replied) for row in source.rows()), room)
+    formats = _table_formats(headers, our_columns(replied=replied)) | {
         "column_formats": {"row": Format().set_align("left")},
         "outline": _OUTLINE,
     }

@@ -27,11 +27,12 @@ Opener = Callable[[str], Ledger | None]
 
 @dataclass(frozen=True)
 class Found:
-    """A run in an open ledger."""
+    """A run in an open ledger. `run_ids`: the run that was named, or all runs of the campaign that was."""
 
     ledger: Ledger
     campaign: CampaignRecord
     run: RunRecord
+    run_ids: Sequence[int] = ()
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_
             run = ledger.run(int(target))
             if run is None:
                 raise LedgerError(f"{ledger.where}: has no run {target}. `batchsend runs` lists the runs.")
-            yield Found(ledger, ledger.campaign_by_id(run.campaign_id), run)
+            yield Found(ledger, ledger.campaign_by_id(run.campaign_id), run, [run.id])
         return
     campaign = load_campaign(Path(target))
     with find_ledger(campaign.path, ledger_option, open_it) as ledger:
@@ -54,7 +55,7 @@ def find_run(target: str, ledger_option: str | None, open_it: Opener = open_for_
                 f'{ledger.where}: "{campaign.name}" was never sent to {base_url} from this ledger. '
                 f"`batchsend runs` lists what was sent."
             )
-        yield Found(ledger, record, runs[0])
+        yield Found(ledger, record, runs[0], [run.id for run in runs])
 
 
 @contextmanager

@@ -32,7 +32,9 @@ from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings
+from batchsend.runs.notify import telling_of_problems, told
 from batchsend.runs.report import Report
+from batchsend.runs.settle import settle_after_sending
 from batchsend.runs.start import (
     Start,
     check_guards,
@@ -119,6 +121,14 @@ def send(
 
     `ask` is called at Ctrl-C when workers help: should the whole run stop?
     """
+    with telling_of_problems(start):
+        report = _send(start, confirm, listener, ask, announce)
+    return told(start, report)
+
+
+def _send(
+    start: Start, confirm: Confirm, listener: Listener, ask: AskWhetherToStop | None, announce: Announce
+) -> Report:
     request = plan_request(start, told_to(listener))
     credentials = require_credentials(start.settings)
     refuse_sample_ids(start.campaign)
@@ -138,7 +148,7 @@ def send(
                 to_the_end.enter_context(_errors_stop_the_run())
             if start.options.detach and run.plan.texts:
                 return _report_handover(run)
-            return _send_and_report(run, credentials, listener, ask)
+            return _send_and_report(start, run, credentials, listener, ask)
 
 
 def rehearse(
@@ -201,7 +211,7 @@ def _last_start_after(error: LedgerError, ledger: Ledger, plan: Plan) -> tuple[i
 
 
 def _send_and_report(
-    run: _Run, credentials: Credentials, listener: Listener, ask: AskWhetherToStop | None
+    start: Start, run: _Run, credentials: Credentials, listener: Listener, ask: AskWhetherToStop | None
 ) -> Report:
     """Sends a stored run, and writes its results even if an error stops it."""
     with loaded_objects_frozen():
@@ -213,7 +223,11 @@ def _send_and_report(
             raise stopped from error
         if ending.left:
             return _report_handover(run)
-        report = retry(lambda: _report(run, ending))
+        settles = start.options.settle and not ending.interrupted
+        settlement = (
+            settle_after_sending(run.ledger, run.id, run.plan.request, credentials) if settles else None
+        )
+        report = replace(retry(lambda: _report(run, ending)), settlement=settlement)
         retry(lambda: run.ledger.end_start(run.stored.start_id, report.exit, report.ending or "done"))
     return _with_page(report, run)
 
@@ -289,6 +303,7 @@ def _report_handover(run: _Run) -> Report:
         tally=_tally(codes),
         codes=codes,
         planned=run.plan.texts,
+        dismissed=run.plan.remarks.dismissed,
         unusual=run.plan.unusual,
         closed=run.stored.closed,
         workers=shared.workers if shared is not None else (),
@@ -318,6 +333,7 @@ def _report(run: _Run, ending: Ending) -> Report:
         ending=reason,
         results=written,
         planned=plan.texts,
+        dismissed=plan.remarks.dismissed,
         waiting_until=_waiting_until(run, codes),
         zone=plan.wait_rules.zone,
         unusual=plan.unusual,

@@ -12,7 +12,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
-from batchsend.errors import BatchsendError, CampaignError, GuardError
+from batchsend.errors import BatchsendError, CampaignError, DeclinedError, GuardError
 from batchsend.ledger.ledger import StartRecord
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
@@ -34,7 +34,8 @@ class StartOptions:
     """The options of one start, named as those of `batchsend send`.
 
     `limit`: send at most this many texts; `resend`: `failed`, `unconfirmed` or an error code; `wait`: stay until
-    quiet hours end; `detach`: hand the run over to workers and leave; `strict`: refuse if any row is invalid;
+    quiet hours end; `detach`: hand the run over to workers and leave; `settle`: look for texts whose outcome is
+    unknown at the end; `strict`: refuse if any row is invalid;
     `expect`: refuse unless exactly this many texts would be sent; `unattended`: there is no person to confirm;
     `results`: where the results go instead of the usual place; `ask_for_approval`: if the approval of another person
     is missing.
@@ -45,6 +46,7 @@ class StartOptions:
     new_campaign: bool = False
     wait: bool = False
     detach: bool = False
+    settle: bool = False
     strict: bool = False
     expect: int | None = None
     unattended: bool = False
@@ -64,10 +66,6 @@ class Start:
     def results_path(self, run_id: int | None) -> Path:
         """Where the results of this run go; `None`: of a rehearsal."""
         return self.options.results or results_path(self.campaign, run_id)
-
-
-class DeclinedError(BatchsendError):
-    """The question before sending was not answered with the number of texts."""
 
 
 def require_confirmation(confirmed: bool) -> None:
@@ -215,6 +213,7 @@ def guard_refusals(start: Start, plan: Plan) -> list[Refusal]:
         now_texts=plan.texts if start.options.expect is None else None,
         unknown=_unknown(start, plan),
         unknown_runs=plan.unknown_runs,
+        lint=[finding.words for finding in plan.remarks.lint],
     )
     found = refusals(campaign.guards, facts)
     return [refusal._replace(sentence=f"{campaign.path}: {refusal.sentence}") for refusal in found]

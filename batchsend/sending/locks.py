@@ -64,6 +64,18 @@ def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[Held]:
 
 
 @contextmanager
+def settling_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[Held]:
+    """Locks the campaign while texts whose outcome is unknown are looked for. Raises `BusyError` as `sending_lock`.
+
+    Requests that were in flight when an earlier process ended become `unconfirmed`, and can be looked for. On
+    PostgreSQL, the campaign's open runs stay open to workers.
+    """
+    with _process_lock(ledger, name, base_url) as held:
+        _no_other_sender(ledger, name, base_url)
+        yield held
+
+
+@contextmanager
 def scheduling_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[None]:
     """Locks the scheduled starts of the campaign. Raises `BusyError` where another scheduler has locked them.
 

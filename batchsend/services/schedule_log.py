@@ -24,6 +24,9 @@ from typing import Any
 from batchsend.campaigns.campaign import Campaign
 from batchsend.utils.timestamps import to_text
 
+#: What people are told. How a start ended, the start itself tells.
+_ALARMING = ("missed", "problem")
+
 
 @dataclass(frozen=True)
 class EventLog:
@@ -31,6 +34,8 @@ class EventLog:
 
     write: Callable[[str], object]
     clock: Callable[[], datetime]
+    #: Tells people of the campaign what they should know at once.
+    alarm: Callable[[Campaign, str], object] = lambda _campaign, _message: None
 
     def __call__(
         self,
@@ -49,6 +54,8 @@ class EventLog:
             entry |= {"file": str(file)}
         entry |= {"message": message, **facts}
         self.write(json.dumps(entry, ensure_ascii=False, default=_text))
+        if campaign is not None and event in _ALARMING:
+            self.alarm(campaign, message)
 
 
 def _text(value: object) -> str:

@@ -29,6 +29,7 @@ from batchsend.ledger.planned_starts import (
     stop_requested,
 )
 from batchsend.runs.api import prepare
+from batchsend.runs.notify import tell_of_schedule
 from batchsend.sending.locks import campaign_is_locked, scheduling_lock
 from batchsend.services.schedule_files import CampaignFiles, Change
 from batchsend.services.schedule_log import EventLog
@@ -86,7 +87,7 @@ class Service:
     _turned_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        self._say = EventLog(self.log, self.clock)
+        self._say = EventLog(self.log, self.clock, self._alarm)
 
     @property
     def watching(self) -> bool:
@@ -114,6 +115,9 @@ class Service:
         running = set(self._running)
         campaigns = tuple(w.state(running=w.path in running) for w in list(self._watched.values()))
         return Snapshot(self._turned_at, campaigns, len(self._problems))
+
+    def _alarm(self, campaign: Campaign, message: str) -> None:
+        tell_of_schedule(campaign, message, lambda problem: self._say("warning", problem, campaign))
 
     def turn(self) -> None:
         moment = self.clock()

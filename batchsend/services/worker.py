@@ -9,6 +9,7 @@ from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, LedgerError
@@ -19,10 +20,12 @@ from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.postgres import most_runs
 from batchsend.planning.suppression import Suppression, WatchedSuppression
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
-from batchsend.sending.cluster.worker import WorkerRuns
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.wording import duration
+
+if TYPE_CHECKING:
+    from batchsend.sending.cluster.worker import Worker
 
 
 def serve(
@@ -41,7 +44,7 @@ def serve(
             'Procrastinate is not installed here. Install it: `pip install "batchsend[cluster]"`.'
         )
 
-    from batchsend.sending.cluster.queue import create_queue
+    from batchsend.sending.cluster.worker import Worker, create_queue
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
@@ -55,10 +58,10 @@ def serve(
 
     with closing(open_when_free(url, waits)) as ledger:
         create_queue(ledger)
-        runs = WorkerRuns(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
+        worker = Worker(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(_work(runs, most_runs(url, concurrency), status))
+            runner.run(_work(worker, most_runs(url, concurrency), status))
     say(f"Worker {name} has stopped.")
     return Exit.DONE
 
@@ -77,20 +80,18 @@ def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
     return WatchedSuppression(here, recipients.default_region, Suppression())
 
 
-async def _work(runs: WorkerRuns, concurrency: int, status: StatusAddress | None) -> None:
-    from batchsend.sending.cluster.queue import work
-
+async def _work(worker: Worker, concurrency: int, status: StatusAddress | None) -> None:
     stopping = asyncio.Event()
 
     def stop(_number: int) -> None:
-        runs.say("Stopping: requests in flight are finished and recorded first.")
-        runs.leave()
+        worker.say("Stopping: requests in flight are finished and recorded first.")
+        worker.leave()
         stopping.set()
 
-    own = ServiceStatus("worker", lambda: [runs.ledger.full_url])
+    own = ServiceStatus("worker", lambda: [worker.ledger.full_url])
     with finishing_on_signals(stop):
-        async with serving_loop_status(status, own), runs:
-            runs.say(
-                f"Worker {runs.name} waits for runs to {runs.base_url} in {runs.ledger.where}. Ctrl-C stops it."
+        async with serving_loop_status(status, own), worker:
+            worker.say(
+                f"Worker {worker.name} waits for runs to {worker.base_url} in {worker.ledger.where}. Ctrl-C stops it."
             )
-            await work(runs, concurrency, stopping)
+            await worker.work(concurrency, stopping)

@@ -104,7 +104,7 @@ def handling_signals(handle: Callable[[int], object]) -> Iterator[None]:
 
 
 @contextmanager
-def finishing_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
+def finishing_on_signals(stop: Callable[[int], object]) -> Iterator[None]:
     """The first signal calls `stop` with its number in the event loop; a second one ends the process immediately."""
     loop = _running_loop()
 

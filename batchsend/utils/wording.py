@@ -20,6 +20,11 @@ def text_count(count: int) -> str:
     return f"{count:,} {'text' if count == 1 else 'texts'}"
 
 
+def reply_count(count: int) -> str:
+    """`1 reply`, `1,200 replies`."""
+    return f"{count:,} {'reply' if count == 1 else 'replies'}"
+
+
 def segment_count(count: int) -> str:
     """`1 segment`, `1,200 segments`."""
     return f"{count:,} {'segment' if count == 1 else 'segments'}"

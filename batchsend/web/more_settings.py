@@ -38,6 +38,13 @@ SPEED = (
         "At most this many texts a day",
         "The others wait for the next day. Leave it empty for no limit.",
     ),
+    KeyField(
+        ("sending", "holidays"),
+        "Days without texts",
+        "One a line, such as US (legal holidays), US-LA (those of Louisiana), Good Friday, 2026-12-24, or 12-24 for "
+        "each year.",
+        Kind.LINES,
+    ),
 )
 
 _STARTS = SettingsGroup(
@@ -185,6 +192,26 @@ _SAFETY = SettingsGroup(
             (("warn", "Say so"), ("refuse", "Send nothing until a person types the number")),
         ),
         KeyField(
+            ("guards", "lint"),
+            "If a text has something that carriers block or customers dislike",
+            "Such as a shortened link, capital letters, or a word twice.",
+            Kind.CHOICE,
+            (("warn", "Say so"), ("error", "Send nothing"), ("off", "Do not look")),
+        ),
+        KeyField(
+            ("message", "sender_name"),
+            "The dealership’s name as each text should say it",
+            "Such as Lakeside Honda. It is not added to the text. Leave it empty to take the department’s name.",
+            Kind.TEXT,
+        ),
+        KeyField(
+            ("guards", "lint_ignore"),
+            "What the texts may have all the same",
+            "One a line: short_link, forbidden_word, second_opt_out, no_sender, capitals, placeholder, doubled_word, "
+            "plain_link or other_value.",
+            Kind.LINES,
+        ),
+        KeyField(
             ("guards", "require_history"),
             "Send nothing if the history of this campaign is missing",
             "For scheduled campaigns: without the history, every customer would count as new.",
@@ -282,6 +309,33 @@ _TROUBLE = SettingsGroup(
     ),
 )
 
+_NOTICES = SettingsGroup(
+    "notices",
+    "Who is told how it went",
+    "A notice has the name of the campaign, the counts and what to do. It has no phone numbers and no texts.",
+    (
+        KeyField(
+            ("notify", "email"),
+            "E-mail addresses",
+            "One a line. The person who looks after batchsend must have set up a mail server.",
+            Kind.LINES,
+        ),
+        KeyField(
+            ("notify", "url"),
+            "Address of a channel in Slack or Teams",
+            "A web hook: the channel’s settings show it. It begins with https://.",
+            Kind.TEXT,
+        ),
+        KeyField(
+            ("notify", "when"),
+            "When they are told",
+            "",
+            Kind.CHOICE,
+            (("attention", "Only if a person has to look"), ("always", "Each time")),
+        ),
+    ),
+)
+
 _READING = SettingsGroup(
     "reading",
     "How the list is read",
@@ -303,7 +357,7 @@ _READING = SettingsGroup(
     ),
 )
 
-GROUPS = (_STARTS, _AGAIN, _SAFETY, _MYKAARMA, _TROUBLE, _READING)
+GROUPS = (_STARTS, _AGAIN, _SAFETY, _MYKAARMA, _TROUBLE, _NOTICES, _READING)
 
 
 def groups_of(campaign: Campaign) -> tuple[SettingsGroup, ...]:

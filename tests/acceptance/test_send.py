@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from world import PASSWORD, USERNAME, Sandbox, World, customers, read_results, running_sandbox, running_world
+
+from batchsend.ledger.dismissals import dismiss, dismissals_of, restore
+from batchsend.ledger.opening import open_ledger
 
 BROKEN = [
     {"Customer UUID": "", "First Name": "Nobody", "Phone": "(312) 555-0190"},
@@ -207,6 +211,23 @@ def test_resend_sends_the_failed_again_but_never_the_opted_out(world: World, san
     received = [request["customerUUID"] for request in sandbox.requests()]
     assert received.count("sandbox-500-1") == 2
     assert sandbox.requests()[-1]["callbackMetaData"]["batchsendSend"] == "2"
+
+
+def test_resend_leaves_dismissed_rows_out_until_the_dismissal_is_taken_back(
+    world: World, sandbox: Sandbox
+) -> None:
+    world.write([{**row, "Customer UUID": f"sandbox-locked-{n}"} for n, row in enumerate(customers(2), 1)])
+    world.send()
+    url = f"sqlite:///{world.folder / '.batchsend' / 'ledger.db'}"
+    with closing(open_ledger(url)) as ledger:
+        assert dismiss(ledger, 1, "failed", "CUSTOMER_LOCKED", 2, reason="They called.", by="dana")
+        left = world.send("--resend", "failed")
+        assert "Left out because they were dismissed on the page of the run: 2 rows." in left.out + left.err
+        assert len(sandbox.requests()) == 2
+        (one,) = dismissals_of(ledger, [1])
+        assert restore(ledger, 1, one.id, "dana")
+    world.send("--resend", "failed")
+    assert len(sandbox.requests()) == 4
 
 
 def test_a_rehearsal_does_what_the_start_would_and_leaves_nothing_behind(

@@ -5,15 +5,28 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from ledgers import came_to, identity, outbox, planned, send_all, store_plan
 from sqlalchemy import select
 
+from batchsend.cli.text.replies import reply_lines
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import opt_outs, remove_opt_outs, this_person
+from batchsend.ledger.purge import purge
+from batchsend.ledger.replies import (
+    ReplyCounts,
+    RowReplies,
+    latest_replies,
+    replies_by_row,
+    replies_of,
+    replies_to,
+    reply_counts,
+)
 from batchsend.ledger.schema import messages, replies, updates
+from batchsend.reports.run_results import RunResults
 from batchsend.statuses import Status
 
 SENT_AT = "2026-03-02T10:00:00.000Z"
@@ -233,3 +246,69 @@ def test_replies_are_kept_as_received_and_name_no_update(ledger: Ledger) -> None
         row = connection.execute(select(updates)).mappings().one()
     assert (row["run_id"], row["row"], row["message_uuid"], row["status"]) == (1, 2, None, None)
     assert "messageDTO" in row["raw"]
+
+
+def test_replies_are_shown_with_the_texts_that_they_answer(ledger: Ledger) -> None:
+    run_id = sent(ledger, 2)
+    post(
+        ledger,
+        event("STOP", uuid="r-1"),
+        event("Thanks,\nJane", uuid="r-2", receivedOn="2026-03-02T10:31:00+0000"),
+        event("I'll stop by", uuid="r-3", receivedOn="2026-03-02T10:32:00+0000"),
+    )
+    found = replies_to(ledger, [run_id])
+    assert found == replies_of(ledger, customer_uuid="customer-2", phone=None)
+    assert [(one.words, one.campaign, one.sent_body, one.opted_out, one.needs_you) for one in found] == [
+        ("STOP", "Spring", "Text 2", True, False),
+        ("Thanks,\nJane", "Spring", "Text 2", True, False),
+        ("I'll stop by", "Spring", "Text 2", True, True),
+    ]
+    assert reply_counts(ledger, [run_id, run_id + 1]) == {run_id: ReplyCounts(3, 1, 1)}
+    assert replies_by_row(ledger, run_id) == {
+        2: RowReplies("2026-03-02T10:30:00.000Z", "STOP\nThanks,\nJane\nI'll stop by")
+    }
+    assert [one.words for one in latest_replies(ledger, 2)] == ["I'll stop by", "Thanks,\nJane"]
+    lines = list(reply_lines(found))
+    assert lines[0] == "3 replies: 1 asks for no more texts, 1 is unclear and needs you."
+    assert [line.strip() for line in lines[1:6]] == [
+        f"2026-03-02 10:32 UTC  (312) 555-0002  to Spring, run {run_id}, row 2",
+        "customer     customer-2",
+        "sent         Text 2",
+        "replied      | I'll stop by",
+        "unclear: decide whether they want no more texts",
+    ]
+
+
+def test_results_and_report_show_replies(ledger: Ledger) -> None:
+    run_id = sent(ledger, 2, 3)
+    results = RunResults(ledger, run_id, ["Customer UUID"], ZoneInfo("UTC"), [], run_id)
+    assert not results.replied
+    assert "reply" not in results.to_frame().columns
+    post(ledger, event("<b>Tuesday</b>?"))
+    results = RunResults(ledger, run_id, ["Customer UUID"], ZoneInfo("UTC"), [], run_id)
+    assert [(row.row, row.replied_at, row.reply) for row in results.rows()] == [
+        (2, None, None),
+        (3, "2026-03-02T10:30:00.000Z", "<b>Tuesday</b>?"),
+    ]
+    assert list(results.to_frame().columns)[-2:] == ["repliedAtUTC", "reply"]
+    assert ("Rows whose customers replied", 1) in results.summary
+
+
+def test_a_purge_deletes_words_and_phones_and_keeps_the_opt_out(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event("STOP, my code is 4711"))
+    later = event("ok", uuid="r-2", receivedOn="2026-03-20T10:00:00+0000")
+    post(ledger, later, at="2026-03-20T10:00:01.000Z")
+    moment = datetime(2026, 4, 1, tzinfo=UTC)
+    purge(ledger, datetime(2026, 3, 10, tzinfo=UTC), moment)
+    old, recent = stored(ledger)
+    assert (old["body"], old["phone"], old["meaning"]) == (None, "", "stop")
+    assert recent["body"] == "ok"
+    (entry,) = opt_outs(ledger)
+    assert (entry.customer_uuid, entry.phone) == ("customer-2", "+13125550002")
+    assert "4711" not in entry.reason
+    shown = replies_of(ledger, customer_uuid="customer-2", phone=None)
+    assert shown[0].words == "(the words were purged on 2026-04-01)"
+    # The event that myKaarma repeats does not bring the words back.
+    post(ledger, event("STOP, my code is 4711"))
+    assert stored(ledger)[0]["body"] is None

@@ -57,6 +57,10 @@ ODD = replace(facts(), unusual="UNUSUAL: 100 texts", now_texts=100)
         (Guards(unusual="refuse"), facts(), []),
         (Guards(unusual="refuse"), ODD, ["unusual"]),
         (Guards(unusual="refuse"), replace(ODD, untried=0), []),
+        (Guards(lint="error"), facts(), []),
+        (Guards(lint="error"), replace(facts(), lint=["“the the” has a word twice."]), ["lint"]),
+        (Guards(lint="error"), replace(facts(), lint=["“the the” has a word twice."], untried=0), []),
+        (Guards(), replace(facts(), lint=["“the the” has a word twice."]), []),
         # `--expect` confirmed the number.
         (Guards(unusual="refuse"), replace(ODD, now_texts=None), []),
         (Guards(unusual="warn"), ODD, []),

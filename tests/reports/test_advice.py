@@ -42,7 +42,9 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             (
                 "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not there, send "
                 "it again. Sending again texts all rows like this one, so look each of them up first. On the command "
-                "line: `--resend unconfirmed`, or `--resend TIMEOUT` for the rows with this code only."
+                "line: `batchsend settle` looks for these texts; `--resend unconfirmed` sends them again, "
+                "`--resend TIMEOUT` "
+                "only those with this code."
             ),
         ),
         # With a 500, a code that otherwise means a refusal leaves it unknown, too.
@@ -53,7 +55,9 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             (
                 "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not there, send "
                 "it again. Sending again texts all rows like this one, so look each of them up first. On the command "
-                "line: `--resend unconfirmed`, or `--resend INVALID_CUSTOMER` for the rows with this code only."
+                "line: `batchsend settle` looks for these texts; `--resend unconfirmed` sends them again, "
+                "`--resend INVALID_CUSTOMER` "
+                "only those with this code."
             ),
         ),
         # Skipped by a later run, for the same reason.
@@ -159,7 +163,9 @@ def test_every_status_is_explained_where_there_is_no_code(status: Status) -> Non
             (
                 "Look the customer up in myKaarma. If the text is there, all is well. Only if it is not there, send "
                 "it again. Sending again texts all rows like this one, so look each of them up first. On the command "
-                "line: `--resend unconfirmed`, or `--resend HTTP_502` for the rows with this code only."
+                "line: `batchsend settle` looks for these texts; `--resend unconfirmed` sends them again, "
+                "`--resend HTTP_502` "
+                "only those with this code."
             ),
         ),
         # A warning's code does not turn a success into a problem.

@@ -35,6 +35,7 @@ from batchsend.reports.table import (
     COLUMNS,
     FOLDED_COLUMNS,
     LEADING_COLUMNS,
+    REPLY_COLUMNS,
     ResultRow,
     column_headers,
     local_time,
@@ -105,6 +106,7 @@ class Source:
         ("List", "a.csv"),
     )
     counted: int | None = None
+    replied: bool = False
 
     @property
     def row_count(self) -> int:
@@ -261,6 +263,26 @@ def test_one_row_for_each_row_of_the_list(tmp_path: Path) -> None:
     assert written == tmp_path / "spring-3.xlsx"
     assert table(written)[0] == tuple(column_headers(["Customer ID", "First Name"]))
     assert filled(written) == SHOWN
+
+
+def test_replies_are_the_last_columns_where_customers_replied(tmp_path: Path) -> None:
+    replied = ACCEPTED._replace(replied_at="2026-11-22T11:00:00.000Z", reply="=1+1\nok")
+    source = Source([replied, INVALID], headers=("Reply", "Name"), replied=True)
+    for name, read in (("r.xlsx", table), ("r.csv", csv_table)):
+        header, first, second = read(write_results(tmp_path / name, source))
+        assert tuple(header[-2:]) == ("repliedAtUTC", "reply")
+        assert "Reply (list)" in header
+        assert first[-2] == "2026-11-22T11:00:00.000Z"
+        assert str(first[-1]).lstrip("'") == "=1+1\nok"
+        assert not any(second[-2:])
+    found = columns_of_results([str(one) for one in table(tmp_path / "r.xlsx")[0]])
+    assert found is not None
+    assert list(found.values()) == ["Reply", "Name"]
+
+
+def test_the_manual_explains_the_columns_of_replies() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    assert all(f"`{column.header}`" in page for column in REPLY_COLUMNS)
 
 
 def test_the_statuses_of_the_code_can_be_used_as_they_are(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from misbehaving import answer, misbehaving, says, success, waits_until
+from notices import running_hook
 from schedules import HOUR, MINUTE, TEN, Place, posix, scheduled, soon, utc, watching
 from world import CAMPAIGN, Sandbox, World, customers
 
@@ -75,6 +76,18 @@ def test_a_start_that_was_missed(place: Place, back_at: str, started: list[str],
     place.scheduler().turn()
     assert len(place.logged("missed")) == len(missed)
     assert place.times() == started
+
+
+def test_people_are_told_of_a_missed_start(place: Place) -> None:
+    with running_hook() as hook:
+        place.write(f'{TEN}\n[notify]\nurl = "{hook.url}"')
+        place.scheduler().turn()
+        place.now = utc("2026-11-23T12:01-06:00")
+        place.scheduler().turn()
+        body = hook.received.get(timeout=60)
+    [missed] = place.logged("missed")
+    assert body["text"].splitlines() == ["Spring: not sent", missed["message"]]
+    assert body["exit"] is None
 
 
 def test_a_computer_that_slept_is_one_that_was_off(place: Place) -> None:

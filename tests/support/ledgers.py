@@ -17,9 +17,9 @@ from sqlalchemy.engine import URL
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
 from batchsend.ledger.opening import scratch_ledger
-from batchsend.ledger.schema import handovers, leases, messages
+from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages
 from batchsend.mykaarma.protocol import SendingAttributes
-from batchsend.sending.cluster.leases import Holder, Lease
+from batchsend.sending.cluster.leases import Lease
 from batchsend.sending.cluster.open_runs import OpenRun, hand_over
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.outbox import Claimed, Outbox, Outcome
@@ -132,7 +132,8 @@ class _Shared(SharedOutbox):
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         with self._ledger.write() as connection:
-            self._lease.store(connection)
+            lease = {"owner": self._owner, "run_id": self._run_id, "base_url": BASE_URL, "holder": "me"}
+            connection.execute(insert(leases).values(**lease, worker=False, lease_until=SERVER_CLOCK + 10))
         try:
             return super().exchange(outcomes, claims)
         finally:
@@ -149,9 +150,9 @@ def outbox(ledger: Ledger, stored_plan: StoredPlan, owner: str = "me") -> Outbox
         return Outbox(ledger, stored_plan.run_id, stored_plan.start_id, owner)
     settings = RunSettings(BASE_URL, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, False)
     run = OpenRun(stored_plan.run_id, stored_plan.start_id, settings)
-    lease = Lease(Holder(owner, BASE_URL, False), run.run_id)
+    lease = Lease()
     # Outboxes of one owner share their claims.
-    lease.owner = lease._row["owner"] = f"{owner} {run.run_id}"
+    lease.owner = f"{owner} {run.run_id}"
     with ledger.write() as connection:
         handed_over = select(handovers.c.start_id).where(handovers.c.run_id == run.run_id)
         if connection.scalar(handed_over) != run.start_id:

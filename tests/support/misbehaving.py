@@ -286,7 +286,7 @@ class Misbehaving:
         }
         body = await connection.reader.readexactly(int(headers["content-length"]))
         target = first.split(" ")[1]
-        customer = re.fullmatch(r".*/customer/([^/]+)/message", target)
+        customer = re.fullmatch(r".*/customer/([^/]+)/message(?:/list)?", target)
         assert customer, target
         connection.requests += 1
         return Received(

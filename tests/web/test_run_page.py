@@ -133,6 +133,7 @@ def test_dismissed_rows_need_no_attention_and_stay_on_the_page(clicker: Clicker,
     assert "2 rows need attention" in clicker.get("/").plain
     assert "2 dismissed" in clicker.get("/campaign/here/campaign").plain
     assert clicker.raw("GET", locked).status == 404
+    assert "refused texts again?" not in page.plain
 
     (one,) = dismissals_of(ledger, [1])
     page = clicker.post(f"{RUN}/restore", {"dismissal": str(one.id)})

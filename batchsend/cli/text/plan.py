@@ -23,8 +23,8 @@ from batchsend.utils.wording import row_count, segment_count, text_count
 if TYPE_CHECKING:
     from batchsend.runs.trial import Trial
 
-#: Costly characters that are named.
-_CHARACTERS_NAMED = 3
+#: Costly characters and mistakes in texts that are named.
+_CHARACTERS_NAMED, _FINDINGS_NAMED = 3, 8
 
 
 def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
@@ -50,6 +50,7 @@ def plan_lines(plan: PlanSummary, *, rehearsal: bool = False) -> Iterator[str]:
         yield labeled("" if number else "note", remark)
     for number, line in enumerate(plan.consent_counts):
         yield labeled("" if number else "consent", line)
+    yield from _lint(plan)
     yield from _costly(plan)
     yield from _differing(plan)
     yield from _groups(plan)
@@ -116,6 +117,13 @@ def _costly(plan: PlanSummary) -> Iterator[str]:
             f"{_visible(character)} makes {text_count(texts)} cost more (70 characters a segment, not 160): "
             f"{_row_numbers(rows, texts)}",
         )
+
+
+def _lint(plan: PlanSummary) -> Iterator[str]:
+    for number, finding in enumerate(plan.lint[:_FINDINGS_NAMED]):
+        yield labeled("" if number else "lint", finding.words)
+    if (more := len(plan.lint) - _FINDINGS_NAMED) > 0:
+        yield labeled("", f"{more:,} more in the preview's page")
 
 
 def _differing(plan: PlanSummary) -> Iterator[str]:

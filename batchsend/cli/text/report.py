@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
 from batchsend.ledger.approvals import Approval
+from batchsend.ledger.replies import ReplyCounts
 from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
 from batchsend.reports.advice import advise
 from batchsend.runs.lookup import RunState
-from batchsend.runs.report import Report
+from batchsend.runs.report import Report, what_next
 from batchsend.runs.trial import TrialReport
-from batchsend.statuses import NEEDS_YOU, Code, Status, Tally
+from batchsend.statuses import NEEDS_YOU, Status, Tally
 from batchsend.utils.wording import row_count as _rows
+from batchsend.utils.wording import text_count
+
+if TYPE_CHECKING:
+    from batchsend.runs.settle import Settlement
 
 _UTC = ZoneInfo("UTC")
 
@@ -25,6 +31,8 @@ def report_lines(report: Report) -> Iterator[str]:
     """The report of a start: what happened, what to do next, and where the results are."""
     for run_id, rows in report.closed.items():
         yield f"Run {run_id} had {_rows(rows)} not yet tried. This is a new list, so they were closed (CLOSED)."
+    if report.settlement is not None and report.settlement.unknown:
+        yield from settlement_lines(report.settlement)
     problems = [group for group in report.codes if group[0] in NEEDS_YOU]
     for status, codes, count in problems:
         yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
@@ -38,13 +46,37 @@ def closing_lines(report: Report) -> Iterator[str]:
     if report.unusual is not None:
         yield report.unusual
     yield report.tally.sentence()
-    yield from _what_next(report)
+    yield from what_next(report)
     if report.page_problem is not None:
         yield f"Couldn't write the report page; the results are unaffected. {report.page_problem}"
     if report.results is not None:
         yield f"Results: {shown_path(report.results)}"
     if report.page is not None:
         yield f"Report: {shown_path(report.page)}"
+    yield from report.undelivered_notices
+
+
+def settlement_lines(found: Settlement) -> Iterator[str]:
+    """What was found of the texts whose outcome was unknown."""
+    if not found.unknown:
+        yield "No text of this run is unconfirmed. There is nothing to look for."
+        return
+    sent = ", ".join(f"{count:,} {status}" for status, count in found.statuses.items())
+    yield (
+        f"{text_count(found.unknown)} of this run {'was' if found.unknown == 1 else 'were'} unconfirmed. Found in "
+        f"myKaarma: {found.settled:,}{f' ({sent})' if sent else ''}. Not found: {found.not_found:,}."
+    )
+    for reason, count in found.unread.items():
+        yield f"Couldn't look for {text_count(count)}: {reason}"
+    if found.stopped is not None:
+        yield f"Couldn't look any further: {found.stopped}"
+    if found.interrupted:
+        yield "Interrupted: run `batchsend settle` again to look for the rest."
+    if found.not_found:
+        yield (
+            "Not found proves nothing, because sending is queued. Run this again later, or look these customers up "
+            "in myKaarma before you send again."
+        )
 
 
 def trial_report_lines(report: TrialReport) -> Iterator[str]:
@@ -67,8 +99,9 @@ def run_lines(
     states: Mapping[int, RunState],
     pages: Mapping[int, Path],
     approved: Mapping[int, Sequence[Approval]],
+    replied: Mapping[int, ReplyCounts],
 ) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each one does, its report page, and its approvals, if any."""
+    """The runs, the latest first. By run number: what each does, its page, approvals and replies, if any."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
@@ -78,6 +111,8 @@ def run_lines(
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
+        if run.run_id in replied:
+            yield f"  {replied[run.run_id].sentence()}"
         for approval in approved.get(run.run_id, ()):
             yield f"  approved by {given_words(approval, _UTC)} UTC"
         yield f"  {state.words}"
@@ -92,38 +127,3 @@ def delivery_lines(counts: Mapping[str, int]) -> Iterator[str]:
     )
     if delivered or undelivered:
         yield f"{delivered:,} delivered, {undelivered:,} undelivered, {accepted:,} not known yet"
-
-
-def _what_next(report: Report) -> Iterator[str]:
-    if report.workers is not None:
-        yield _handed_over(report.workers, report.run_id)
-        return
-    if report.exit is Exit.INTERRUPTED:
-        yield "Interrupted: texts in flight were finished and recorded. Run the same command again to continue."
-    elif report.exit is Exit.STOPPED:
-        yield f"Stopped: {report.ending}"
-        yield "Run the same command again to continue; nobody is texted twice."
-    elif report.planned == 0 and not any(status == Status.PENDING for status, _, _ in report.codes):
-        yield "Nothing was left to send."
-    if report.waiting_until is not None:
-        local = report.waiting_until.astimezone(report.zone)
-        zone = f" ({report.zone.key})" if report.zone is not None else ""
-        yield f"Some rows are waiting: run the same command again from {local:%Y-%m-%d %H:%M}{zone}."
-    held_back = sum(count for _, codes, count in report.codes if codes == Code.HELD_BACK)
-    if held_back:
-        yield f"{_rows(held_back)} held back by --limit: run it again without --limit to send them."
-
-
-def _handed_over(workers: Sequence[str], run_id: int | None) -> str:
-    if workers:
-        named = f"{'a worker' if len(workers) == 1 else f'{len(workers)} workers'} ({', '.join(workers)})"
-        handed_over = f"Run {run_id} was handed over to {named}."
-    else:
-        handed_over = (
-            f"Run {run_id} was handed over to workers, but none is running: nothing is sent until you start one with "
-            f"`batchsend worker`."
-        )
-    return (
-        f"{handed_over} `batchsend results {run_id}` writes the results so far; `batchsend stop {run_id}` stops the "
-        f"run."
-    )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from batchsend.ledger.approvals import approvals_of
 from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.replies import StoredReply, replies_to, reply_counts
 from batchsend.ledger.runs import departures, run_rows, starts_of
 from batchsend.messages.phones import display_phone
 from batchsend.planning.approval import given_words
@@ -25,6 +26,8 @@ from batchsend.utils.wording import row_count, text_count
 _COLUMNS = ("row", "status", "codes", "descriptions", "phone", "cells", "customer_uuid", "sent_at")
 #: How many of the rows that may have been sent are shown; the workbook has all of them.
 _UNCONFIRMED_SHOWN = 200
+#: How many of the latest replies are shown; the workbook has all of them.
+_REPLIES_SHOWN = 200
 #: How many of the latest starts have a chart.
 _CHARTS = 4
 
@@ -82,6 +85,16 @@ class UnconfirmedRow:
 
 
 @dataclass(frozen=True)
+class ReplyRow:
+    """A customer's reply to a text of the run."""
+
+    row: int
+    at: str
+    words: str
+    outcome: str
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything on the report page. Groups are the largest first."""
 
@@ -98,6 +111,9 @@ class RunReport:
     more_charts: int
     starts: list[StartFacts]
     approvals: list[str]
+    replies: list[ReplyRow]
+    more_replies: bool
+    replied: str
 
 
 def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
@@ -112,6 +128,7 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
         if status == Status.UNCONFIRMED and len(unconfirmed_rows) < _UNCONFIRMED_SHOWN:
             unconfirmed_rows.append(_unconfirmed_row(row, codes, heading.zone))
     starts = starts_of(ledger, run_id) or heading.starts
+    replies, replied = replies_to(ledger, [run_id]), reply_counts(ledger, [run_id]).get(run_id)
     known = {start["id"] for start in starts}
     drawn = charts(
         (one for one in departures(ledger, run_id) if one.start_id in known),
@@ -134,6 +151,9 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
             f"{given_words(one, heading.zone)}; asked for by {one.asked_by}"
             for one in approvals_of(ledger, [run_id]).get(run_id, ())
         ],
+        replies=[_reply_row(one, heading.zone) for one in replies[-_REPLIES_SHOWN:]],
+        more_replies=len(replies) > _REPLIES_SHOWN,
+        replied=replied.sentence() if replied is not None else "",
     )
 
 
@@ -152,6 +172,15 @@ def _unconfirmed_row(row: Mapping[str, Any], codes: str, zone: ZoneInfo) -> Unco
         display_phone(row["phone"]) if row["phone"] else "the preferred number",
         for_people(from_text(row["sent_at"]), zone) if row["sent_at"] else "at an unknown time",
         codes,
+    )
+
+
+def _reply_row(reply: StoredReply, zone: ZoneInfo) -> ReplyRow:
+    return ReplyRow(
+        reply.row or 0,
+        for_people(from_text(reply.received_at), zone),
+        reply.words,
+        reply.outcome,
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import socket
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -21,9 +21,11 @@ from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
-from batchsend.sending.cluster.leases import Holder, LeaseLostError, interrupt_expired
+from batchsend.mykaarma.protocol import run_identity
+from batchsend.sending.cluster.leases import Holder, LeaseKeeper, LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_quiet_hours
-from batchsend.sending.cluster.run_sender import ClusterProcess, send_run
+from batchsend.sending.cluster.outbox import SharedOutbox
+from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
 from batchsend.sending.outbox import Outcome, SuppressionFiles
 from batchsend.sending.sender import Event, OtherOutcomes
@@ -56,6 +58,47 @@ async def dispatch_together(
         share = _Share(process, run, listener, ask, files)
         with finishing_on_signals(share.interrupt):
             return await share.send()
+
+
+class ClusterProcess:
+    """This process as one that sends runs of a PostgreSQL ledger: its leases, its slots and its credentials.
+
+    `leaving`: once it is set, a database that cannot be reached is not waited for. Belongs to one event loop.
+    """
+
+    def __init__(self, ledger: Ledger, credentials: Credentials, holder: Holder) -> None:
+        self.ledger = ledger
+        self.credentials = credentials
+        self.holder = holder
+        self.leaving = threading.Event()
+        self.book = SlotBook(ledger)
+        self.keeper = LeaseKeeper.of(ledger)
+
+    def close(self) -> None:
+        self.book.close()
+
+
+async def send_run(
+    process: ClusterProcess, run: OpenRun, loop: SendLoop, files: SuppressionFiles | None
+) -> Ending | None:
+    """Sends what is left of a run, under a lease of its own; `None`: the run may not be sent any more.
+
+    Raises `LeaseLostError` where other processes took this one for dead, `LedgerError`, and any other error from
+    inside.
+    """
+    identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
+    take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
+    lease = await asyncio.to_thread(retry, take, loop.stop.is_interrupted)
+    if lease is None:
+        return None
+    outbox = SharedOutbox(process.ledger, run, lease, process.leaving, files)
+    pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
+    try:
+        async with run.settings.client(process.credentials) as client:
+            return await loop.run(outbox, client, pacer, identity)
+    finally:
+        outbox.close()
+        await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
 
 
 class _Share:
@@ -132,18 +175,13 @@ class _Share:
         """Waits for the other processes, also for dead ones whose leases expire."""
         try:
             while not reached(state := await self._state()):
-                await asyncio.to_thread(self._wait_for_change)
+                # Until one of them ends its part, or for a while. The first time, it only begins to listen.
+                channel = run_channel(self._run.run_id)
+                await self._retry(self._changes.wait, channel, _CHECK_SECONDS)
                 await self._retry(interrupt_expired, self._ledger, self._run.run_id)
         finally:
             self._changes.close()
         return state
-
-    def _wait_for_change(self) -> None:
-        """Waits until another process ends its part, or for a second. The first time, it only begins to listen."""
-        try:
-            self._changes.wait(run_channel(self._run.run_id), _CHECK_SECONDS)
-        except LedgerError:
-            time.sleep(_CHECK_SECONDS)
 
     async def _why_stopped(self) -> Ending:
         """Why the run was stopped. Raises `StoppedError` if another start took it over."""
@@ -170,15 +208,13 @@ class _Share:
 
     async def _decide(self, number: int) -> None:
         workers: tuple[str, ...] = ()
-        leaving = False
         with suppress(LedgerError):
             state = await asyncio.to_thread(shared_state, self._ledger, self._run.run_id, rows=False)
             workers = state.helpers if state is not None else ()
+        # Where the computer shuts down or the terminal was closed, workers continue.
+        leaving = bool(workers) and number != signal.SIGINT
         if workers and number == signal.SIGINT and self._ask is not None:
             leaving = not await asyncio.to_thread(self._ask, list(workers))
-        elif workers and number != signal.SIGINT:
-            # The computer shuts down or the terminal was closed: workers continue.
-            leaving = True
         self._stop(Ending("interrupted", interrupted=True, left=leaving))
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:

@@ -19,13 +19,10 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Connection,
-    Double,
     Update,
     and_,
-    cast,
     delete,
     exists,
-    extract,
     func,
     select,
     update,
@@ -35,7 +32,15 @@ from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import notify, run_channel, server_engine
-from batchsend.ledger.schema import COUNTED, SERVER_CLOCK, handovers, leases, messages, runs
+from batchsend.ledger.schema import (
+    COUNTED,
+    SERVER_CLOCK,
+    handovers,
+    leases,
+    messages,
+    runs,
+    seconds_of,
+)
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How long a lease lasts unless it is renewed.
@@ -47,10 +52,11 @@ _RETRY_SECONDS = 0.5
 #: Its owner stops this much earlier, because a request that is just leaving needs a moment.
 _MARGIN_SECONDS = 1.0
 
-_server_started = cast(extract("epoch", func.pg_postmaster_start_time()), Double)
+_server_age = SERVER_CLOCK - seconds_of(func.pg_postmaster_start_time())
 #: After the database restarted, all processes first get the time to renew their leases.
-EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, SERVER_CLOCK - _server_started > LEASE_SECONDS)
+EXPIRED = and_(leases.c.lease_until < SERVER_CLOCK, _server_age > LEASE_SECONDS)
 ALIVE = ~EXPIRED
+_renewed_until = SERVER_CLOCK + LEASE_SECONDS
 #: Locks and presences of processes that will not come back.
 _FORGOTTEN = and_(leases.c.run_id.is_(None), leases.c.lease_until < SERVER_CLOCK - 30 * 86_400)
 #: How often a start checks whether an expired lease was renewed.
@@ -60,7 +66,7 @@ _WATCH_SECONDS = 0.25
 class Holder(NamedTuple):
     """A process that holds leases: its name for people, the API to which it sends, and whether it is a worker."""
 
-    name: str
+    holder: str
     base_url: str
     worker: bool
 
@@ -83,26 +89,10 @@ def clocks() -> tuple[float, float]:
 class Lease:
     """One process's right to send one run, its lock, or its presence as a worker. May be used from any thread."""
 
-    def __init__(self, holder: Holder, run_id: int | None = None, lock_name: str | None = None) -> None:
+    def __init__(self) -> None:
         self.owner = uuid.uuid4().hex
         self.lost = False
         self._until = (0.0, 0.0)
-        self._row = {
-            "owner": self.owner,
-            "run_id": run_id,
-            "lock_name": lock_name,
-            "base_url": holder.base_url,
-            "holder": holder.name,
-            "worker": holder.worker,
-            "lease_until": SERVER_CLOCK + LEASE_SECONDS,
-        }
-
-    def store(self, connection: Connection) -> bool:
-        """Stores it. `False`: its lock is another process's."""
-        insertion = insert_into(connection, leases).values(self._row)
-        replaced = {name: insertion.excluded[name] for name in self._row}
-        taken = insertion.on_conflict_do_update(index_elements=["lock_name"], set_=replaced, where=EXPIRED)
-        return connection.scalar(taken.returning(leases.c.owner)) is not None
 
     def extend(self, began: tuple[float, float]) -> None:
         """Notes that a statement that began at this time took or renewed it. The server's time starts later."""
@@ -111,24 +101,16 @@ class Lease:
         self._until = (max(monotonic, began_monotonic + lasts), max(wall, began_wall + lasts))
 
     def valid(self) -> bool:
-        """Whether it lasts by both clocks: one may stop while the machine is suspended, the other may be set."""
-        monotonic, wall = self._until
-        return not self.lost and time.monotonic() < monotonic and time.time() < wall
+        """Whether it lasts by both clocks: one may stop while the machine is suspended, the other may be set.
 
-    def check(self) -> None:
-        """Raises `LeaseLostError` where it is lost."""
+        Raises `LeaseLostError` where it is lost.
+        """
         if self.lost:
             raise LeaseLostError
-
-    def renew_in(self, connection: Connection) -> None:
-        """Renews it within a transaction that changes claims under it. Raises `LeaseLostError`."""
-        began = clocks()
-        self.lost = connection.execute(renewal(leases.c.owner == self.owner)).rowcount != 1
-        self.check()
-        self.extend(began)
+        return all(clock < until for clock, until in zip(clocks(), self._until, strict=True))
 
     def is_held_in(self, connection: Connection) -> bool:
-        """Whether a lock is still this process's. Until the transaction ends, no other process can take it."""
+        """Whether it was not ended. Until the transaction ends, no other process can end it or take its lock."""
         # Its own thread can still renew it: that changes no key.
         own = select(leases.c.owner).where(leases.c.owner == self.owner)
         return connection.scalar(own.with_for_update(read=True, key_share=True)) is not None
@@ -165,13 +147,14 @@ class LeaseKeeper:
         `None`: the run was closed, stopped or planned again, so that it may not be sent any more; or another process
         holds the lock.
         """
-        lease = Lease(holder, run_id, lock_name)
+        lease = Lease()
         lease.extend(clocks())
+        row = {"owner": lease.owner, "run_id": run_id, "lock_name": lock_name, **holder._asdict()}
         with self._changed:
             with self._write() as connection:
                 connection.execute(delete(leases).where(_FORGOTTEN))
                 may_be_sent = run_id is None or _may_be_sent(connection, run_id, start_id)
-                if not may_be_sent or not lease.store(connection):
+                if not may_be_sent or not _store(connection, row):
                     return None
             self._leases[lease.owner] = lease
             if self._thread is None:
@@ -184,15 +167,11 @@ class LeaseKeeper:
 
         `settled`: no row is claimed under it; otherwise such rows become `unconfirmed`.
         """
-        self.forget(lease)
-        with suppress(LedgerError), self._write() as connection:
-            end_leases(connection, leases.c.owner == lease.owner, settled=settled)
-
-    def forget(self, lease: Lease) -> None:
-        """Renews this lease no more."""
         with self._changed:
             self._leases.pop(lease.owner, None)
             self._changed.notify()
+        with suppress(LedgerError), self._write() as connection:
+            end_leases(connection, leases.c.owner == lease.owner, settled=settled)
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
@@ -236,6 +215,14 @@ class LeaseKeeper:
 _keepers: dict[str, LeaseKeeper] = {}
 
 
+def _store(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Stores a new lease. `False`: its lock is another process's."""
+    insertion = insert_into(connection, leases).values({**row, "lease_until": _renewed_until})
+    replaced = {name: insertion.excluded[name] for name in (*row, "lease_until")}
+    taken = insertion.on_conflict_do_update(index_elements=["lock_name"], set_=replaced, where=EXPIRED)
+    return connection.scalar(taken.returning(leases.c.owner)) is not None
+
+
 def _may_be_sent(connection: Connection, run_id: int, start_id: int | None) -> bool:
     run = select(handovers.c.run_id).join(runs, runs.c.id == handovers.c.run_id)
     allowed = run.where(
@@ -269,7 +256,7 @@ def live_leases(connection: Connection, which: ColumnElement[bool]) -> dict[str,
 
 def renewal(which: ColumnElement[bool]) -> Update:
     """The statement that renews leases, including expired ones that are still in the database."""
-    return update(leases).where(which).values(lease_until=SERVER_CLOCK + LEASE_SECONDS)
+    return update(leases).where(which).values(lease_until=_renewed_until)
 
 
 def interrupt_expired(ledger: Ledger, run_id: int | None = None) -> None:

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select, true, update
@@ -127,7 +128,7 @@ class SharedOutbox(Outbox):
         self._lease = lease
         self._leaving = leaving
         self._connection = KeptConnection(ledger, **_IN_ORDER)
-        #: Rows claimed and passed to the sender, without an outcome yet.
+        #: Rows claimed and passed to the sender, without an outcome yet. Some may have been skipped since.
         self._held: set[int] = set()
         #: A statement failed, and may have been carried out all the same.
         self._unsure = False
@@ -141,20 +142,16 @@ class SharedOutbox(Outbox):
 
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
         self._refresh_files(claims)
-        claimed = self._retry(lambda: self._exchange(outcomes, claims))
+        claimed = self._retry(partial(self._exchange, outcomes, claims))
         self._held.difference_update(outcome.row for outcome in outcomes)
         self._held.update(message.row for message in claimed)
         return claimed
 
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]:
-        recheck = super().recheck
-        left = self._retry(lambda: recheck(claimed))
-        self._held.difference_update({message.row for message in claimed} - {message.row for message in left})
-        return left
+        return self._retry(partial(super().recheck, claimed))
 
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
-        release = super().release
-        self._retry(lambda: release(claimed, code))
+        self._retry(partial(super().release, claimed, code))
         self._held.difference_update(message.row for message in claimed)
 
     def stop_requested(self) -> bool:
@@ -162,7 +159,7 @@ class SharedOutbox(Outbox):
         stopped_then, moment = self._stopped
         if time.monotonic() - moment < _STATE_SECONDS:
             return stopped_then
-        state = self._retry(lambda: shared_state(self._ledger, self._run_id, rows=False))
+        state = self._retry(partial(shared_state, self._ledger, self._run_id, rows=False))
         return state is None or state.stop_requested or not state.open or state.start_id != self._start_id
 
     def _exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
@@ -220,7 +217,7 @@ class SharedOutbox(Outbox):
             self._lease.extend(began)
         elif claims > 0:
             self._lease.lost = True
-            self._lease.check()
+            raise LeaseLostError
         self._stopped = stopped or start_id != self._start_id, began[0]
         claimed = [Claimed(*row[4:]) for row in rows if row.row is not None]
         suspect = any(row[3] for row in rows) or (
@@ -242,7 +239,8 @@ class SharedOutbox(Outbox):
         )
         given_back = {"status": Status.PENDING, "codes": Code.STOPPED, "sent_at": None, "owner": None}
         with self._ledger.write() as connection:
-            self._lease.renew_in(connection)
+            if not self._lease.is_held_in(connection):
+                raise LeaseLostError
             connection.execute(update(messages).where(*unknown).values(given_back))
         # Only what is committed counts.
         self._unsure = False

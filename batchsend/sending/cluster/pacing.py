@@ -16,15 +16,16 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn, Self
+from functools import partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Double, bindparam, case, cast, extract, func, update
+from sqlalchemy import Boolean, Double, bindparam, case, func, update
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection
-from batchsend.ledger.schema import paces
+from batchsend.ledger.schema import paces, seconds_of
 from batchsend.sending.cluster.leases import Lease
 from batchsend.sending.pacing import RECOVERY_SECONDS, RECOVERY_SHARE, SLOW_DOWN, SLOWEST_SHARE, Pacing
 
@@ -44,7 +45,7 @@ _MAX_HOLD_SECONDS = 1.0
 _LEASE_CHECK_SECONDS = 0.05
 
 # When the statement arrived, also where it had to wait for the row.
-_now = cast(extract("epoch", func.statement_timestamp()), Double)
+_now = seconds_of(func.statement_timestamp())
 _this_run = paces.c.run_id == bindparam("of_run")
 _recovers = (paces.c.rate < paces.c.configured_rate) & (_now - paces.c.slowed_at >= RECOVERY_SECONDS)
 _more = func.least(paces.c.configured_rate, paces.c.rate + RECOVERY_SHARE * paces.c.configured_rate)
@@ -91,11 +92,6 @@ class SlotBlock(NamedTuple):
     slots: list[float]
     rate: float
 
-    @classmethod
-    def until(cls, end: float, count: int, rate: float, share: float) -> Self:
-        """The last `count` slots before `end`, at this share of the rate."""
-        return cls([end - number / (rate * share) for number in range(count, 0, -1)], rate)
-
 
 class SlotBook:
     """Reserves slots for all runs of this process, over one connection of its own. Belongs to one event loop.
@@ -106,11 +102,13 @@ class SlotBook:
     def __init__(self, ledger: Ledger) -> None:
         self._connection = KeptConnection(ledger)
         self._using = threading.Lock()
+        self._closed = False
         #: How far this process's monotonic clock is ahead of the server's.
         self._ahead = -math.inf
         self.round_trip = 0.0
 
     def close(self) -> None:
+        self._closed = True
         with self._using:
             self._connection.close()
 
@@ -119,13 +117,8 @@ class SlotBook:
 
         Raises `LedgerError` as `retry` does.
         """
-        given_up = threading.Event()
-        try:
-            return await asyncio.to_thread(
-                retry, lambda: self._reserve(run_id, count, share, ahead), given_up.is_set
-            )
-        finally:
-            given_up.set()
+        reserving = partial(self._reserve, run_id, count, share, ahead)
+        return await asyncio.to_thread(retry, reserving, lambda: self._closed)
 
     def push(self, run_id: int, departed: float, wait: float, *, slow_down: bool) -> asyncio.Future[None]:
         """Moves all following slots to after `wait` seconds. `departed`: when the refused request left."""
@@ -142,7 +135,8 @@ class SlotBook:
             self.round_trip += (0.3 if self.round_trip else 1.0) * (ended - began - self.round_trip)
             # The statement arrived in the meantime, however long its way or its answer's way was.
             self._ahead = max(began - arrived, min(self._ahead, ended - arrived))
-            return SlotBlock.until(end + self._ahead, count, rate, share)
+            last = end + self._ahead
+            return SlotBlock([last - number / (rate * share) for number in range(count, 0, -1)], rate)
 
     def _push(self, values: dict[str, Any]) -> None:
         # If the database cannot be reached, only this process pauses.
@@ -173,8 +167,7 @@ class SharedPacer(Pacing):
         """As `Pacing.slot`. Raises `LeaseLostError`, and `LedgerError` where no slot can be reserved."""
         loop = asyncio.get_running_loop()
         while True:
-            while not self._lease.valid():
-                self._lease.check()
+            while not self._lease.valid():  # noqa: ASYNC110 - its thread renews it
                 await asyncio.sleep(_LEASE_CHECK_SECONDS)
             await self._pause_over()
             slot = await self._next_slot()
@@ -185,21 +178,23 @@ class SharedPacer(Pacing):
                 return moment
 
     async def departure(self) -> None:
-        """As `Pacing.departure`. Requeues the request instead where that would take long. Raises as `slot` does."""
+        """As `Pacing.departure`. Raises as `slot` does.
+
+        Cancels the request where that would take long: it has not left and goes back into the queue.
+        """
         loop = asyncio.get_running_loop()
         while True:
             self._drop_missed(self._due)
             slot = self._due.popleft() if self._due else await self._next_slot()
             if (wait := slot - loop.time()) > _MAX_HOLD_SECONDS:
                 self._reserved.appendleft(slot)
-                await _requeue_request()
+                raise asyncio.CancelledError
             if wait > 0:
                 await asyncio.sleep(wait)
             if self._paused_until <= loop.time() <= slot + self._lasts:
                 break
         if not self._lease.valid():
-            self._lease.check()
-            await _requeue_request()
+            raise asyncio.CancelledError
 
     def _pause(self, departed: float, *, slow_down: bool) -> None:
         """The run's other processes wait too."""
@@ -236,12 +231,3 @@ class SharedPacer(Pacing):
         self._used = 0
         slots, self._rate = await self._book.reserve(self._run_id, self._block, self._pace, ahead)
         self._reserved.extend(slots)
-
-
-async def _requeue_request() -> NoReturn:
-    """Cancels the current task, so that its request, which has not left, goes back into the queue."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - requests leave from tasks
-    task.cancel()
-    await asyncio.sleep(0)
-    raise asyncio.CancelledError

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError, GuardError, IdentityError
+from batchsend.errors import BatchsendError, BusyError, DeclinedError, GuardError, IdentityError
 from batchsend.exits import Exit
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.schema import starts
@@ -30,7 +30,6 @@ from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report
 from batchsend.runs.start import (
-    DeclinedError,
     Start,
     StartOptions,
     planned,

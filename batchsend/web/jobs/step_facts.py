@@ -35,8 +35,10 @@ NO_CONSENT_COLUMN = "No column says who agreed to texts."
 _SAMPLE_IDS = (
     "The ids of the department and the user are still the sample's. Put in your own, from myKaarma support."
 )
+#: Mistakes in texts that are named.
+_FINDINGS_NAMED = 5
 #: A guard -> the step in which it is met. All others: when to send.
-_STEPS_OF_GUARDS = {"list_max_age": LIST, "require_history": CHECK}
+_STEPS_OF_GUARDS = {"list_max_age": LIST, "require_history": CHECK, "lint": TEXT}
 
 
 def refusals_by_step(start: Start, plan: Plan) -> list[Problem]:
@@ -95,9 +97,11 @@ def _remarks(plan: Plan) -> Iterator[Problem]:
     if plan.sources.roles.consent is None:
         yield Problem(COLUMNS, NO_CONSENT_COLUMN, blocks=False)
     if is_sample_list(plan.sources.customers.path):
-        yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False)
+        yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False, unbegun=True)
     if is_sample_text(plan.sources.template.path):
-        yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False)
+        yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False, unbegun=True)
+    if plan.request.campaign.guards.lint == "warn":
+        yield from (Problem(TEXT, one.words, blocks=False) for one in plan.remarks.lint[:_FINDINGS_NAMED])
 
 
 def _notes(plan: Plan) -> Mapping[str, str]:

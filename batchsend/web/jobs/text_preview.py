@@ -17,6 +17,7 @@ from heapq import nlargest
 from itertools import chain, repeat
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +26,8 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import FileError, ListError
 from batchsend.lists.customer_list import Chunk
 from batchsend.lists.headers import folded
+from batchsend.messages.lint import Finding, lint
+from batchsend.messages.lint_values import compared_columns
 from batchsend.messages.sms import non_gsm7, normalize, room, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
@@ -32,6 +35,7 @@ from batchsend.planning.columns import Roles
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import MAX_CHARACTERS, judge, text
 from batchsend.planning.summary import cost_of
+from batchsend.planning.text_lint import LintFinding, TextLint, lint_context, rules_of
 from batchsend.reports.advice import advise
 from batchsend.statuses import Code, Status
 from batchsend.web.jobs.list_preview import ReadList, list_of, roles_of
@@ -41,6 +45,8 @@ LONGEST, STRANGEST = "longest", "strangest"
 _CANDIDATES = 100
 #: Seconds after which no more rows are tried, and how many are tried at once.
 _SECONDS, _AT_ONCE = 0.5, 100
+#: Mistakes in other rows' texts that are named.
+_FINDINGS_NAMED = 3
 #: Digits from which words are part of a phone.
 _PART_OF_PHONE = 4
 _no_digit = re.compile(r"[^0-9\0]")
@@ -78,6 +84,7 @@ class RowText:
 
     `row` is `None` if the list has no rows. `earlier` and `later`: the numbers of the neighboring rows. `units` of
     `room` are used. `other`: the campaign's text that the row gets instead. `missed`: no row has the words.
+    `lint`: what carriers block or customers dislike in the text; `others_lint`: the same in other rows only.
     """
 
     problems: tuple[str, ...] = ()
@@ -97,6 +104,8 @@ class RowText:
     cells: tuple[tuple[str, str], ...] = ()
     other: str = ""
     missed: bool = False
+    lint: tuple[Finding, ...] = ()
+    others_lint: tuple[LintFinding, ...] = ()
     whole: WholeList | None = None
 
     @property
@@ -178,7 +187,13 @@ def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wa
     trial = _Trial(campaign, read, compiled, roles_of(campaign, headers)[0])
     number = _number(trial, wanted)
     shown = _row_text(trial, wanted.row if number is None else number)
-    return replace(shown, missed=number is None and bool(wanted.words), whole=_whole_list(trial))
+    made = _own_texts(trial)
+    return replace(
+        shown,
+        missed=number is None and bool(wanted.words),
+        **_lint(trial, shown, made),
+        whole=_whole_list(trial, made),
+    )
 
 
 # Which row
@@ -250,11 +265,40 @@ def _longest(trial: _Trial) -> int:
 # The whole list
 
 
-def _whole_list(trial: _Trial) -> WholeList | None:
-    """Counts the texts of all rows, or estimates them from some."""
+@dataclass(frozen=True)
+class _Made:
+    """Rows of the list's sample that get the text, and the texts that were made of all or some of them."""
+
+    own: pd.DataFrame
+    texts: pd.DataFrame
+
+
+def _own_texts(trial: _Trial) -> _Made:
     sample = trial.read.sample
     own = sample[[trial.text_of(cells) == trial.compiled.path for cells in sample.to_numpy().tolist()]]
-    made = _texts(trial, own)
+    own = own.set_axis(range(own.shape[1]), axis=1)
+    return _Made(own, _texts(trial, own))
+
+
+def _lint(trial: _Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
+    """Looks for what carriers block or customers dislike, in the text that is shown and in the other ones."""
+    campaign, headers = trial.campaign, trial.headers
+    found: tuple[Finding, ...] = ()
+    if shown.body is not None:
+        cells = tried.own.loc[[shown.row]].to_numpy().tolist()[0] if shown.row in tried.own.index else []
+        compared = {headers[one]: cells[one] for one in compared_columns(headers) if cells}
+        context = replace(lint_context(campaign), cells=compared)
+        found = tuple(lint(shown.body, context, rules_of(campaign)))
+    others = TextLint(campaign, headers, TemplateChoice(trial.compiled))
+    texts = tried.texts[tried.texts["code"].isna()]
+    others.add(tried.own.loc[texts.index].assign(body=texts["body"]), None)
+    more = tuple(one for one in others.findings() if Finding(one.rule, one.sentence) not in found)
+    return {"lint": found, "others_lint": more[:_FINDINGS_NAMED]}
+
+
+def _whole_list(trial: _Trial, tried: _Made) -> WholeList | None:
+    """Counts the texts of all rows, or estimates them from some."""
+    own, made = tried.own, tried.texts
     if made.empty:
         return None
     codes = Counter(made["code"].dropna())

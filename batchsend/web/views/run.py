@@ -17,7 +17,6 @@ from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.planning.plan import quiet_hours_of
 from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
@@ -81,7 +80,8 @@ class _Facts:
     """What the page shows in addition to the snapshot.
 
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
-    be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again.
+    be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
+    status -> those that cannot, because they were dismissed.
     """
 
     run: RunRecord
@@ -95,6 +95,7 @@ class _Facts:
     rows: RowPage
     is_latest: bool
     can_resend: Mapping[str, int]
+    left_out: Mapping[str, int]
 
 
 def run_ref(request: web.Request) -> RunRef:
@@ -179,10 +180,8 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
         every = _groups(run.url, _explained(snapshot), is_latest=is_latest)
         groups = _with_attention(every, snapshot)
         waiting = [group for group in every if group.status == Status.PENDING]
-        can_resend: dict[str, int] = {}
-        for group in every:
-            if group.resend is not None:
-                can_resend[group.status] = can_resend.get(group.status, 0) + group.count
+        may_resend = _by_status(every)
+        can_resend = _by_status(groups)
         return _Facts(
             run=record,
             groups=groups[:_GROUPS],
@@ -195,13 +194,23 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
             is_latest=is_latest,
             can_resend=can_resend,
+            left_out={status: count - can_resend[status] for status, count in may_resend.items()},
         )
+
+
+def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
+    """Returns status -> rows that can be sent again."""
+    found: Counter[str] = Counter()
+    for group in groups:
+        if group.resend is not None:
+            found[group.status] += group.count
+    return found
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
     if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
         return None
-    rules = WaitRules(now(), run.campaign.zone, quiet_hours_of(run.campaign))
+    rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)
     return to_text(moment) if moment is not None else None
 

@@ -24,7 +24,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import paces
 from batchsend.sending.cluster import pacing
-from batchsend.sending.cluster.leases import Holder, Lease, LeaseLostError, clocks
+from batchsend.sending.cluster.leases import Lease, LeaseLostError, clocks
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook, lasts, pace
 
@@ -51,7 +51,8 @@ class Book:
         end = first + count / (self.rate * share)
         self.row.next_slot = end
         await asyncio.sleep(self.delay)
-        return SlotBlock.until(end - self.delay, count, self.rate, share)
+        last = end - self.delay
+        return SlotBlock([last - number / (self.rate * share) for number in range(count, 0, -1)], self.rate)
 
     def push(self, _run_id: int, _departed: float, wait: float, *, slow_down: bool) -> None:
         moment = asyncio.get_running_loop().time()
@@ -69,7 +70,7 @@ class CountingBook(Book):
 
 
 def a_lease() -> Lease:
-    lease = Lease(Holder("me", "", True), 1)
+    lease = Lease()
     lease._until = (math.inf, math.inf)
     return lease
 
@@ -238,7 +239,7 @@ def test_requests_that_miss_their_slots_together_share_reservations() -> None:
 
 def test_a_request_leaves_only_while_the_lease_lasts() -> None:
     async def story() -> None:
-        lease = Lease(Holder("me", "", True), 1)
+        lease = Lease()
         pacer = SharedPacer(Book(1000, 0), 1, 1000, lease)  # type: ignore[arg-type]
         waiting = asyncio.create_task(pacer.slot())
         await asyncio.sleep(0.02)

@@ -17,8 +17,7 @@ from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, s
 from batchsend.runs.handover import stop_handed_over
 from batchsend.sending.cluster import worker
 from batchsend.sending.cluster.open_runs import open_run_ids
-from batchsend.sending.cluster.queue import SCHEMA, create_queue, work
-from batchsend.sending.cluster.worker import WorkerRuns
+from batchsend.sending.cluster.worker import SCHEMA, Worker, create_queue
 from batchsend.settings import Credentials
 
 CREDENTIALS = Credentials(USERNAME, PASSWORD)
@@ -136,12 +135,10 @@ def test_a_job_sends_for_a_turn_where_another_run_waits(
 
     async def work() -> list[int]:
         left = []
-        async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as runs:
-            assert runs.needs(run.run_id + 1)
+        async with Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as one:
+            one._stops[run.run_id + 1] = None
             while ledger.counts(run.run_id).get("pending"):
-                assert runs.needs(run.run_id)
-                assert not runs.needs(run.run_id)
-                await runs.work(run.run_id)
+                await one.send(run.run_id)
                 left.append(ledger.counts(run.run_id).get("pending", 0))
         return left
 
@@ -159,7 +156,7 @@ def test_one_worker_for_all_ends_runs_that_are_over(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     run = a_run(ledger)
     ledger.request_stop(run.run_id, "ann")
-    both = [WorkerRuns(ledger, CREDENTIALS, BASE_URL, name, lambda _words: None) for name in "ab"]
+    both = [Worker(ledger, CREDENTIALS, BASE_URL, name, lambda _words: None) for name in "ab"]
     ended = select(starts.c.ended_at.is_not(None))
 
     async def sweep() -> list[bool | None]:
@@ -188,8 +185,8 @@ def test_a_worker_that_starts_later_joins_at_once(postgres_url: str, sandbox: Sa
 
     async def work_until_it_is_sent() -> None:
         stopping = asyncio.Event()
-        async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as runs:
-            working = asyncio.create_task(work(runs, 1, stopping))
+        async with Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None) as one:
+            working = asyncio.create_task(one.work(1, stopping))
             while await asyncio.to_thread(ledger.counts, run.run_id) != {"accepted": 4}:
                 pass
             stopping.set()
@@ -217,11 +214,10 @@ def test_a_run_of_another_version_does_not_keep_workers_from_others(
     said: list[str] = []
 
     async def work() -> None:
-        async with WorkerRuns(ledger, CREDENTIALS, sandbox.base_url, "w", said.append) as runs:
-            for run_id in runs.runs_to_send():
-                assert runs.needs(run_id)
-                await runs.work(run_id)
-            await asyncio.to_thread(runs.sweep)
+        async with Worker(ledger, CREDENTIALS, sandbox.base_url, "w", said.append) as one:
+            for run_id in one.runs_to_send():
+                await one.send(run_id)
+            await asyncio.to_thread(one.sweep)
 
     asyncio.run(work())
     assert ledger.counts(run.run_id) == {"accepted": 5}

@@ -1,0 +1,37 @@
+"""Terminal lines about customers' replies. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from batchsend.cli.text.layout import labeled
+from batchsend.ledger.replies import ReplyCounts, StoredReply
+from batchsend.messages.phones import display_phone
+
+#: How many characters of the text that was sent are shown.
+_SHOWN = 70
+
+
+def reply_lines(replies: Sequence[StoredReply]) -> Iterator[str]:
+    """How many replies there are, and each one with the text that it answers: first those that need a person."""
+    if not replies:
+        return
+    unclear = sum(reply.needs_you for reply in replies)
+    yield ReplyCounts(len(replies), sum(reply.asks_to_stop for reply in replies), unclear).sentence()
+    for reply in sorted(replies, key=lambda reply: not reply.needs_you):
+        yield from _lines(reply)
+
+
+def _lines(reply: StoredReply) -> Iterator[str]:
+    place = f"{reply.campaign}, run {reply.run_id}, row {reply.row}" if reply.run_id else "no text of ours"
+    phone = display_phone(reply.phone) if reply.phone else "unknown number"
+    yield f"{reply.received_at[:16].replace('T', ' ')} UTC  {phone}  to {place}"
+    if reply.customer_uuid:
+        yield labeled("customer", reply.customer_uuid)
+    if reply.sent_body:
+        words = " ".join(reply.sent_body.split())
+        yield labeled("sent", words if len(words) <= _SHOWN else f"{words[:_SHOWN]}...")
+    for number, line in enumerate(reply.words.split("\n")):
+        yield labeled("" if number else "replied", f"| {line}")
+    if reply.outcome:
+        yield labeled("", reply.outcome)

@@ -1,0 +1,290 @@
+"""Lint: what carriers block and customers dislike in a text, although it can be sent. Pure functions.
+
+Each rule finds sentences about a text. To add one, write its function and an entry in `RULES`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib.resources import files
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from batchsend.messages.lint_values import differing
+from batchsend.messages.template_mistakes import PLACEHOLDER
+
+
+class Finding(NamedTuple):
+    """What is wrong with a text. `rule`: its name; `sentence`: the same for all texts with the same mistake."""
+
+    rule: str
+    sentence: str
+
+    @property
+    def advice(self) -> str:
+        """What to change."""
+        return RULES[self.rule].advice
+
+
+@dataclass(frozen=True)
+class LintContext:
+    """What the rules know besides the text.
+
+    `sender`: the dealership's name, "" if it is not known; `opt_out_line`: the line that myKaarma adds, if it does;
+    `cells`: header -> cell of the text's row, for the columns of `compared_columns`.
+    """
+
+    sender: str = ""
+    opt_out_line: str | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
+
+
+class Rule(NamedTuple):
+    """`find` returns the sentences about a text. `title` and `advice`: for people."""
+
+    title: str
+    find: Callable[[str, LintContext], Iterable[str]]
+    advice: str
+
+
+def lint(text: str, context: LintContext, rules: Collection[str] | None = None) -> list[Finding]:
+    """What is wrong with a text. `rules`: only these."""
+    chosen = RULES if rules is None else {name: rule for name, rule in RULES.items() if name in rules}
+    return [
+        Finding(name, sentence)
+        for name, rule in chosen.items()
+        for sentence in dict.fromkeys(rule.find(text, context))
+    ]
+
+
+@cache
+def _data() -> Mapping[str, Any]:
+    source = files("batchsend.messages") / "lint.toml"
+    return tomllib.loads(source.read_text(encoding="utf-8"))
+
+
+@cache
+def _known(name: str) -> frozenset[str]:
+    """A list of words in `lint.toml`."""
+    return frozenset(_data()[name].split())
+
+
+# Links
+
+_link = re.compile(r"(https?://)?(?<![\w@.-])((?:[a-z0-9-]+\.)+[a-z]{2,10})(?![\w@-])(/\w)?")
+
+
+def _links(text: str) -> Iterator[tuple[str, str, bool]]:
+    """The links in a text: `https://`, `http://` or "", the host, and whether a path follows."""
+    for word in text.lower().split():
+        if "." in word[:-1]:
+            for scheme, host, path in _link.findall(word):
+                yield scheme, host, bool(path)
+
+
+def _short_link(text: str, _: LintContext) -> Iterator[str]:
+    for _scheme, host, _path in _links(text):
+        labels = host.split(".")
+        for shortener in _known("shorteners") & {
+            ".".join(labels[start:]) for start in range(len(labels) - 1)
+        }:
+            yield f"Carriers block links of public shorteners such as {shortener}."
+
+
+def _plain_link(text: str, _: LintContext) -> Iterator[str]:
+    for scheme, host, has_path in _links(text):
+        ending = host.rpartition(".")[2]
+        is_link = ending in _known("endings") or (has_path and ending in _known("endings_with_path"))
+        if scheme == "http://" or (not scheme and is_link and host not in _known("names_with_dot_com")):
+            yield f"The link {scheme}{host} does not begin with https://."
+
+
+# Words
+
+
+class _Words(NamedTuple):
+    """Words of all classes as one pattern, and of each class."""
+
+    every: re.Pattern[str]
+    by_class: Mapping[str, re.Pattern[str]]
+
+
+@cache
+def _forbidden() -> Sequence[_Words]:
+    """The words that count in any letter case, and those that do not count as names."""
+    classes: Mapping[str, Mapping[str, list[str]]] = _data()["forbidden"]
+
+    def pattern(words: Iterable[str]) -> re.Pattern[str]:
+        # Grouped by their first letters, most words of a text are passed over at once.
+        by_letter = {
+            letter: "|".join(one[1:] if letter.isalpha() else one for one in some)
+            for letter, some in groupby(sorted(words), key=itemgetter(0))
+        }
+        every = (f"{letter}(?:{rest})" if letter.isalpha() else rest for letter, rest in by_letter.items())
+        return re.compile(rf"\b(?:{'|'.join(every)})(?!\w)".replace(" ", "[ -]"))
+
+    def words(kind: str) -> _Words:
+        some = {name: lists[kind] for name, lists in classes.items() if kind in lists}
+        return _Words(
+            pattern(chain.from_iterable(some.values())), {name: pattern(one) for name, one in some.items()}
+        )
+
+    return words("words"), words("not_names")
+
+
+def _forbidden_word(text: str, _: LintContext) -> Iterator[str]:
+    small = text.lower()
+    words, not_names = _forbidden()
+    found: set[int] = set()
+    for match in words.every.finditer(small):
+        found.update(range(*match.span()))
+        yield _of_class(words, match)
+    for match in not_names.every.finditer(small):
+        written = text[match.start() : match.end()]
+        if match.start() not in found and (written.islower() or written.isupper()):
+            yield _of_class(not_names, match)
+
+
+def _of_class(words: _Words, match: re.Match[str]) -> str:
+    name = next(
+        name for name, pattern in words.by_class.items() if pattern.match(match.string, match.start())
+    )
+    return f"Carriers may block “{match[0]}”, which is about {name}."
+
+
+_opt_out = re.compile(
+    r"""(?<!\w)(?:(?:reply|text|txt|send|respond|answer|type)(?:[ ]with|[ ]the[ ]word|[ ]back)?
+    |(?:responda|responde|envíe|envie|envía|envia|mande|manda|escriba|escribe|conteste|contesta)
+    (?:[ ]con)?(?:[ ]la[ ]palabra)?)
+    [ ]*[:"'“‘(]?[ ]?(?:stop(?![ ]by|[ ]in(?!\w))|end|quit|unsubscribe|alto|parar|baja
+    |cancel[ ]to[ ](?:opt|stop|unsub|end))\b
+    |\bstop[ ]?(?:to|2|=|para)[ ]?(?:end|opt|unsub|quit|cancel|stop|no[ ]recibir|cancelar|darse)
+    |\b(?:opt|opting)[ -]?out\b|\bunsubscribe\b|\bdarse[ ]de[ ]baja\b|\bno[ ]recibir[ ]más[ ]mensajes\b""",
+    re.VERBOSE,
+)
+
+
+def _second_opt_out(text: str, context: LintContext) -> Iterator[str]:
+    small = text.lower()
+    if context.opt_out_line is None or not any(word in small for word in _known("opt_out_words")):
+        return
+    if match := _opt_out.search(small):
+        said = text[match.start() : match.end()].strip()
+        yield f"The text says “{said}”, and myKaarma adds “{context.opt_out_line}” to it."
+
+
+_no_letter = re.compile(r"[\W_]+")
+
+
+def sender_of(sender_name: str | None, label: str | None) -> str:
+    """The name that texts should have: `sender_name`, else `label` without words such as "Service"; may be ""."""
+    if sender_name is not None:
+        return sender_name
+    words = (label or "").split()
+    return " ".join(
+        word for word in words if _no_letter.sub("", word.casefold()) not in {*_known("departments"), ""}
+    )
+
+
+def _no_sender(text: str, context: LintContext) -> Iterator[str]:
+    name = context.sender
+    if name and name not in text and _squeezed(name) not in _letters(text):
+        yield f"The text never names “{name}”."
+
+
+def _letters(text: str) -> str:
+    return _no_letter.sub("", text.casefold().replace("&", "and"))
+
+
+_squeezed = lru_cache(maxsize=16)(_letters)
+
+_MOSTLY, _LEAST_LETTERS, _LEAST_WORDS = 0.6, 20, 5
+_capital_words = re.compile(r"[A-ZÁÉÍÓÚÑ]{2,}(?:[ ,!'’.&-]+[A-ZÁÉÍÓÚÑ]{2,}){4,}")
+
+
+def _capitals(text: str, _: LintContext) -> Iterator[str]:
+    upper = sum(map(str.isupper, text))
+    if upper < _LEAST_LETTERS:
+        return
+    letters = sum(map(str.isalpha, text))
+    shouted = [text] if upper > _MOSTLY * letters else _capital_words.findall(text)
+    if any(len(_known("ordinary").intersection(re.findall(r"\w+", words))) > 1 for words in shouted):
+        yield "The text is in capital letters."
+
+
+_twice = re.compile(r"(?<![\w’'.-])(\w{2,}|[ay]) +(\1)(?![\w’'-])", re.IGNORECASE)
+_letters_only = re.compile(r"[^\W\d_]+")
+
+
+def _doubled_word(text: str, context: LintContext) -> Iterator[str]:
+    for match in _twice.finditer(text):
+        word = match[1].casefold()
+        if not _letters_only.fullmatch(word) or word in _known("said_twice"):
+            continue
+        is_name = match[1][:1].isupper() and match[2][:1].isupper()
+        if not is_name or word in _known("no_names") or word in context.sender.casefold().split():
+            yield f"“{match[0]}” has a word twice."
+
+
+_words_of_names = re.compile(r"[A-ZÁÉÍÓÚÑ]?[a-záéíóúñ]+|[A-ZÁÉÍÓÚÑ]+|\d+")
+
+
+def _placeholder(text: str, _: LintContext) -> Iterator[str]:
+    for match in PLACEHOLDER.finditer(text):
+        name = re.split(r"[|,:?=]", match[match.lastindex or 0])[0]
+        words = {word.casefold() for word in _words_of_names.findall(name)}
+        is_name = bool(words & _known("fields")) and words <= _known("fields") | _known("more_fields")
+        if is_name or match[0].startswith("*|"):
+            yield f"“{match[0]}” is a placeholder of another program, and customers would see it."
+
+
+# Prices and dates
+
+
+def _other_value(text: str, context: LintContext) -> Iterable[str]:
+    return differing(text, context.cells) if context.cells else ()
+
+
+_OWN_LINK = "Use a link of your own website."
+RULES: Mapping[str, Rule] = {
+    "short_link": Rule("Public link shorteners", _short_link, _OWN_LINK),
+    "forbidden_word": Rule(
+        "Words that carriers block", _forbidden_word, "Say it without this word, or leave it out of texts."
+    ),
+    "second_opt_out": Rule(
+        "A second opt-out line",
+        _second_opt_out,
+        "Take the sentence out of the text, or turn off the line that myKaarma adds.",
+    ),
+    "no_sender": Rule(
+        "No name of the dealership",
+        _no_sender,
+        "Say who is texting: many people do not answer a number that they do not know.",
+    ),
+    "capitals": Rule(
+        "Capital letters",
+        _capitals,
+        "Write it in small letters: capitals look like spam to people and carriers.",
+    ),
+    "placeholder": Rule(
+        "Placeholders of other programs",
+        _placeholder,
+        "Put a column of the list there, or the words that are meant.",
+    ),
+    "doubled_word": Rule("A word twice", _doubled_word, "Take one of the two out."),
+    "plain_link": Rule(
+        "Links without https",
+        _plain_link,
+        "Write the whole link with https://, so that phones open it safely.",
+    ),
+    "other_value": Rule(
+        "A price or date that differs from its column",
+        _other_value,
+        "Put the column into the text instead, or correct the list.",
+    ),
+}

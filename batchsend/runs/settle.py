@@ -1,0 +1,243 @@
+"""Looks for texts whose outcome is unknown in myKaarma's conversations, and settles those that are there.
+
+It sends nothing, and changes no row unless the conversation shows beyond doubt that the text was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.file import load_campaign
+from batchsend.errors import BatchsendError, SettingsError, StoppedError
+from batchsend.exits import Exit
+from batchsend.ledger.ledger import Held, Ledger, hold_nothing
+from batchsend.ledger.settlements import ReadConversation, Thread, record_reading, unknown_texts
+from batchsend.ledger.update_matching import Send
+from batchsend.mykaarma.conversation import (
+    Conversation,
+    ConversationClient,
+    ConversationMessage,
+    ConversationQuery,
+    oldest,
+)
+from batchsend.mykaarma.protocol import Refused, RetryLater, attributes_of
+from batchsend.mykaarma.reading import NotRead
+from batchsend.mykaarma.settlement import RequestFacts, UnknownText, time_to_read
+from batchsend.planning.plan import PlanRequest
+from batchsend.runs.lookup import Found
+from batchsend.sending.locks import settling_lock
+from batchsend.sending.pacing import backoff, bucket
+from batchsend.settings import Credentials, load_settings, require_credentials
+from batchsend.statuses import Status
+from batchsend.utils.files import current_folder
+from batchsend.utils.signals import finishing_on_signals
+from batchsend.utils.timestamps import now
+
+#: The most pages of one conversation that are read.
+_MOST_PAGES = 10
+#: How often one question is asked before all are given up.
+_MOST_TRIES = 5
+_DEFAULT_RATE = 10.0
+#: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
+_WHOLE_SECOND = timedelta(seconds=1)
+_TOO_LONG = NotRead("The conversation is too long to look through, or its messages have no times.")
+
+Texts = Mapping[Send, tuple[Thread, UnknownText]]
+Ask = Callable[[ConversationQuery], Awaitable[Conversation | NotRead]]
+
+
+@dataclass
+class Settlement:
+    """What became of the texts of a run that were looked for.
+
+    `unknown`: how many there were; `statuses`: how many are settled, by their new status; `not_found`: how many were
+    looked for in vain; `unread`: why some could not be looked for -> how many; `left`: `unconfirmed` rows of the run
+    afterward; `stopped`: why it ended early; `interrupted`: a signal ended it early.
+    """
+
+    unknown: int = 0
+    statuses: Counter[Status] = field(default_factory=Counter)
+    not_found: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    stopped: str | None = None
+    interrupted: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What was found, for programs."""
+        found: dict[str, int] = {str(status): count for status, count in self.statuses.items()}
+        return {"unknown": self.unknown, **found, "not_found": self.not_found, "stopped": self.stopped}
+
+    @property
+    def settled(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def exit(self) -> Exit:
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        if self.stopped is not None:
+            return Exit.STOPPED
+        return Exit.ATTENTION if self.left else Exit.DONE
+
+
+def settle_run(found: Found) -> Settlement:
+    """Settles a run by the conversations of its customers. Raises `BatchsendError`; then nothing was changed."""
+    record = found.campaign
+    folder = Path(record.file).parent
+    folder = folder if folder.is_dir() else current_folder(Path.cwd())
+    settings = load_settings(folder, current_folder(folder), os.environ)
+    if settings.base_url != record.base_url:
+        raise SettingsError(
+            f"Run {found.run.id} was sent to {record.base_url}, but MYKAARMA_BASE_URL is {settings.base_url}. Set it "
+            f"to {record.base_url} to look for its texts there. Nothing was changed."
+        )
+    credentials = require_credentials(settings)
+    with settling_lock(found.ledger, record.name, record.base_url) as held:
+        return look_for_texts(
+            found.ledger, found.run.id, record.base_url, credentials, _campaign_of(found), held
+        )
+
+
+def _campaign_of(found: Found) -> Campaign | None:
+    """The campaign file of a run, if it is still there and can be read."""
+    path = Path(found.run.about["file"])
+    try:
+        return load_campaign(path) if path.is_file() else None
+    except BatchsendError:
+        return None
+
+
+def look_for_texts(
+    ledger: Ledger,
+    run_id: int,
+    base_url: str,
+    credentials: Credentials,
+    campaign: Campaign | None,
+    held: Held = hold_nothing,
+) -> Settlement:
+    """Looks for the texts of a run whose outcome is unknown. The caller holds the campaign's lock.
+
+    `campaign`: the campaign file, for what its requests have in common; without one, the defaults count.
+    """
+    wanted = unknown_texts(ledger, run_id)
+    found = Settlement(sum(map(len, wanted.values())))
+    facts = _facts_of(campaign)
+
+    def record(customer_uuid: str, texts: Texts, answer: ReadConversation | NotRead) -> None:
+        if isinstance(answer, NotRead):
+            found.unread[answer.reason] += len(texts)
+        else:
+            settled = record_reading(ledger, held, run_id, base_url, customer_uuid, answer, facts)
+            found.statuses.update(settled)
+            found.not_found += len(texts) - len(settled)
+
+    async def look() -> None:
+        rate = campaign.sending.rate if campaign is not None else _DEFAULT_RATE
+        looking = asyncio.current_task()
+        assert looking is not None  # noqa: S101
+        with finishing_on_signals(lambda _number: looking.cancel()):
+            async with ConversationClient(base_url, credentials, timeout=facts.timeout) as client:
+                ask = _patient(client, rate)
+                for customer_uuid, texts in wanted.items():
+                    record(customer_uuid, texts, await _read(ask, texts, facts))
+
+    try:
+        if wanted:
+            asyncio.run(look())
+    except StoppedError as stopped:
+        found.stopped = str(stopped)
+    except asyncio.CancelledError:
+        found.interrupted = True
+    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
+    return found
+
+
+def settle_after_sending(
+    ledger: Ledger, run_id: int, request: PlanRequest, credentials: Credentials
+) -> Settlement:
+    """As `look_for_texts`, by a process that has sent the run. No problem with it changes how the run ended."""
+    try:
+        return look_for_texts(ledger, run_id, request.base_url, credentials, request.campaign)
+    except BatchsendError as error:
+        return Settlement(stopped=str(error))
+
+
+def _facts_of(campaign: Campaign | None) -> RequestFacts:
+    if campaign is None:
+        return RequestFacts()
+    return RequestFacts(
+        attributes_of(campaign), float(campaign.sending.timeout), campaign.message.opt_out_line
+    )
+
+
+def _patient(client: ConversationClient, rate: float) -> Ask:
+    """Asks at this rate, and again after answers that ask for patience. Raises `StoppedError`."""
+    pace = bucket(rate)
+    # Spreads retries out; nothing secret depends on it.
+    jitter = random.Random()  # noqa: S311
+
+    async def ask(query: ConversationQuery) -> Conversation | NotRead:
+        for tries in range(1, _MOST_TRIES + 1):
+            await pace.acquire()
+            answer = await client.ask(query)
+            if isinstance(answer, Refused):
+                raise StoppedError(answer.reason)
+            if not isinstance(answer, RetryLater):
+                return answer
+            if tries < _MOST_TRIES:
+                await asyncio.sleep(answer.retry_after or backoff(tries, jitter))
+        assert isinstance(answer, RetryLater)  # noqa: S101
+        raise StoppedError(f"{answer.reason}. {answer.advice}")
+
+    return ask
+
+
+async def _read(ask: Ask, texts: Texts, facts: RequestFacts) -> ReadConversation | NotRead:
+    """Reads what decides about texts to one customer, in all conversations that they belong to."""
+    messages: dict[str, ConversationMessage] = {}
+    ahead: timedelta | None = None
+    for thread in sorted({thread for thread, _ in texts.values()}):
+        wanted = [text for _, text in texts.values()]
+        read = await _read_thread(ask, thread, wanted, facts)
+        if isinstance(read, NotRead):
+            return read
+        messages |= {message.uuid: message for message in read.messages}
+        ahead = read.clock_ahead
+    return ReadConversation([*messages.values()], ahead)
+
+
+async def _read_thread(
+    ask: Ask, thread: Thread, texts: Collection[UnknownText], facts: RequestFacts
+) -> ReadConversation | NotRead:
+    messages: dict[str, ConversationMessage] = {}
+    query = _first_query(thread, texts, facts)
+    for _ in range(_MOST_PAGES):
+        page = await ask(query)
+        if isinstance(page, NotRead):
+            return page
+        is_new = not messages.keys() >= {message.uuid for message in page.messages}
+        messages |= {message.uuid: message for message in page.messages}
+        span, first = time_to_read([*texts], facts, page.clock_ahead), oldest(page.messages)
+        if not page.is_full or span is None or (first is not None and first < span.start):
+            return ReadConversation([*messages.values()], page.clock_ahead)
+        if first is None or not is_new:
+            break
+        query = query._replace(before=first + _WHOLE_SECOND, known=tuple(messages))
+    return _TOO_LONG
+
+
+def _first_query(thread: Thread, texts: Iterable[UnknownText], facts: RequestFacts) -> ConversationQuery:
+    """Asks for the latest messages, or for those before the end of the time that matters if that is over."""
+    span = time_to_read([*texts], facts, None)
+    over = span is not None and span.end + _WHOLE_SECOND < now()
+    return ConversationQuery(*thread, before=span.end if span is not None and over else None)

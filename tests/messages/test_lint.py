@@ -1,0 +1,114 @@
+"""The lint: what carriers block and customers dislike in a text."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from batchsend.campaigns.tables import LintRule
+from batchsend.messages.lint import RULES, LintContext, lint, sender_of
+
+CONTEXT = LintContext(sender="Lakeside Honda", opt_out_line="Text STOP to opt-out")
+
+
+def found(text: str, context: LintContext = CONTEXT) -> list[str]:
+    """The rules that find something in a text that names the dealership."""
+    return [finding.rule for finding in lint(f"Lakeside Honda: {text}", context)]
+
+
+def test_the_campaign_file_knows_the_rules() -> None:
+    assert get_args(LintRule) == tuple(RULES)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("see https://bit.ly/abc", "short_link"),
+        ("see https://go.maps.goo.gl/abc.", "short_link"),
+        ("free beer on Saturday", "forbidden_word"),
+        ("FREE BEER on Saturday", "forbidden_word"),
+        ("payday-loans here", "forbidden_word"),
+        ("Reply STOP to end", "second_opt_out"),
+        ("Responda ALTO para cancelar", "second_opt_out"),
+        ("HURRY IN, YOUR CAR IS WAITING FOR YOU", "capitals"),
+        ("hi [Customer First Name]", "placeholder"),
+        ("hi *|ANYTHING|*", "placeholder"),
+        ("bring the the keys", "doubled_word"),
+        ("your Honda Honda Civic", "doubled_word"),
+        ("see http://lakeside.example/a", "plain_link"),
+        ("see www.lakesidehonda.com", "plain_link"),
+    ],
+)
+def test_what_is_found(text: str, rule: str) -> None:
+    assert found(text) == [rule]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hi Colt, your Ford Escape is ready. Mr. Shaft says hello from Essex.",
+        "Hi Margarita, Wine Country Subaru and Casino Road are near the Weed exit.",
+        "the cigarette lighter is fixed, and we brought root beer",
+        "he had had it, near Walla Walla or Pago Pago",
+        "your 2021 HONDA CR-V EX AWD, JOHN SMITH",
+        "Stop by today, or reply C to cancel your appointment",
+        "write to service@lakesidehonda.com or see https://lakesidehonda.com/x.y",
+        "leave a review on Cars.com",
+        "bring this text [limited] and get 10% off parts, 20% off service",
+    ],
+)
+def test_what_is_no_finding(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("sender_name", "label", "sender"),
+    [
+        ("Lakeside Honda Service", None, "Lakeside Honda Service"),
+        ("Lakeside", "Other", "Lakeside"),
+        (None, "Lakeside Honda - Service Department", "Lakeside Honda"),
+        (None, "Service", ""),
+        (None, None, ""),
+    ],
+)
+def test_the_name_that_texts_should_say(sender_name: str | None, label: str | None, sender: str) -> None:
+    assert sender_of(sender_name, label) == sender
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Lakeside Honda here", "LAKESIDE HONDA here", "see https://lakesidehonda.com", "Lakeside  Honda."],
+)
+def test_a_name_in_any_spelling_counts(text: str) -> None:
+    assert lint(text, CONTEXT, {"no_sender"}) == []
+
+
+def test_a_text_without_the_name() -> None:
+    assert [one.sentence for one in lint("Lakeside Toyota here", CONTEXT, {"no_sender"})] == [
+        "The text never names “Lakeside Honda”."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "is_found"),
+    [
+        ("an oil change for $49.99", {"Price": "59.99"}, True),
+        ("an oil change for $49.99", {"Price": "$49.99"}, False),
+        ("an oil change for $50", {"Price": "50.00"}, False),
+        ("$20 off, save $15, up to $100", {"Price": "59.99"}, False),
+        ("from $49.99, starting at $39", {"Price": "59.99"}, False),
+        ("an oil change for $49.99", {"Last Payment": "59.99", "Price": ""}, False),
+        ("see you on March 12", {"Appointment Date": "2026-03-13"}, True),
+        ("see you on 3/12/2026 at 9", {"Appointment Date": "2026-03-12 09:00:00"}, False),
+        ("le esperamos el 12 de marzo", {"Appt": "3/13/2026"}, True),
+        ("the sale ends March 31", {"Appointment Date": "2026-03-13"}, False),
+        ("good through March 31", {"Offer Expires": "2026-03-30"}, True),
+        ("from March 10 to 14", {"Appointment Date": "2026-03-13"}, False),
+        ("since your visit on March 2", {"Last Visit Date": "2026-03-01"}, False),
+    ],
+)
+def test_a_price_or_date_is_compared_with_its_column(
+    text: str, cells: dict[str, str], is_found: bool
+) -> None:
+    assert bool(lint(text, LintContext(cells=cells))) is is_found

@@ -1,0 +1,182 @@
+"""`[notify]`: people are told how a start ended, and no problem with that changes how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from notices import Hook, Mailbox, closed_port, running_hook, running_mail_server
+from world import Sandbox, World, customers
+
+from batchsend.runs.notify import Notice, body_for
+
+ALWAYS = '[notify]\nwhen = "always"\n'
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with running_hook() as running:
+        yield running
+
+
+@pytest.fixture
+def mail_server() -> Iterator[tuple[str, Mailbox]]:
+    with running_mail_server() as running:
+        yield running
+
+
+def with_a_refused_row(count: int = 3) -> list[dict[str, str]]:
+    rows = customers(count)
+    rows[1]["Customer UUID"] = "sandbox-locked-1"
+    return rows
+
+
+def test_a_run_that_needs_attention_is_told(world: World, sandbox: Sandbox, hook: Hook) -> None:
+    world.write(with_a_refused_row(), campaign=f'[notify]\nurl = "{hook.url}"\n')
+    assert world.send().code == 1
+    [body] = hook.bodies()
+    title, summary, problem = body.pop("text").splitlines()
+    assert title == "Spring, run 1: done, and some rows need attention"
+    assert summary == "3 rows = 2 accepted by myKaarma + 0 skipped + 1 need attention + 0 waiting"
+    assert problem.startswith("1 row failed (CUSTOMER_LOCKED): ")
+    assert body == {"campaign": "Spring", "run": 1, "exit": 1, "attention": True}
+    assert len(sandbox.requests()) == 3
+
+
+@pytest.mark.parametrize("when", ["attention", "always"])
+def test_a_run_that_needs_no_one_is_told_only_where_that_is_wanted(
+    world: World, sandbox: Sandbox, hook: Hook, when: str
+) -> None:
+    world.write(customers(2), campaign=f'[notify]\nurl = "{hook.url}"\nwhen = "{when}"\n')
+    done = world.send("--log-format", "json")
+    assert done.code == 0, sandbox.requests()
+    told = [body["text"].splitlines()[0] for body in hook.bodies()]
+    assert told == (["Spring, run 1: done"] if when == "always" else [])
+    assert json.loads(done.out)["undelivered_notices"] == []
+
+
+def test_a_notice_has_no_phone_and_no_text(world: World, sandbox: Sandbox, hook: Hook) -> None:
+    rows = with_a_refused_row(4)
+    rows[3]["Phone"] = "not a phone"
+    world.write(rows, campaign=f'{ALWAYS}url = "{hook.url}"\n')
+    assert world.send().code == 1
+    said = json.dumps(hook.bodies())
+    assert len(sandbox.requests()) == 3
+    for secret in ("Name0", "time for your service", "500-0000", "5000000", "not a phone", "customer-0"):
+        assert secret not in said
+
+
+def test_a_start_that_is_refused_is_told(world: World, sandbox: Sandbox, hook: Hook) -> None:
+    world.write(customers(3), campaign=f'[notify]\nurl = "{hook.url}"\n[guards]\nmax_texts = 2\n')
+    refused = world.send()
+    assert refused.code == 2
+    [body] = hook.bodies()
+    assert body["text"].splitlines()[0] == "Spring: not sent"
+    assert "max_texts" in body["text"]
+    assert body["exit"] == 2
+    assert not sandbox.requests()
+
+
+def test_a_run_that_stops_is_told_with_what_to_do(world: World, sandbox: Sandbox, hook: Hook) -> None:
+    rows = customers(3)
+    rows[0]["Customer UUID"] = "sandbox-garbage"
+    sending = "[sending]\nstop_after_failures = 1\nconcurrency = 1\n"
+    world.write(rows, campaign=f'[notify]\nurl = "{hook.url}"\n{sending}')
+    assert world.send().code == 3
+    [body] = hook.bodies()
+    title, *lines = body["text"].splitlines()
+    assert title == "Spring, run 1: sending stopped"
+    assert lines[-1] == "Run the same command again to continue; nobody is texted twice."
+    assert body["exit"] == 3
+    assert len(sandbox.requests()) == 1
+
+
+def test_a_declined_start_and_a_rehearsal_tell_no_one(world: World, sandbox: Sandbox, hook: Hook) -> None:
+    world.write(customers(2), campaign=f'{ALWAYS}url = "{hook.url}"\n')
+    assert world.ask("send", "campaign.toml", answer="no").code == 2
+    assert world.send("--sandbox").code == 0
+    assert world.run("preview", "campaign.toml").code == 0
+    assert hook.bodies() == []
+    assert not sandbox.requests()
+
+
+@pytest.mark.parametrize("problem", ["no server", 500, 302])
+def test_a_notice_that_cannot_be_delivered_changes_nothing(
+    world: World, sandbox: Sandbox, hook: Hook, problem: int | str
+) -> None:
+    url = hook.url
+    if isinstance(problem, int):
+        hook.status = problem
+    else:
+        url = f"http://127.0.0.1:{closed_port()}/services/secret-of-the-channel"
+    world.write(customers(2), campaign=f'{ALWAYS}url = "{url}"\n')
+    done = world.send()
+    assert done.code == 0
+    assert len(sandbox.requests()) == 2
+    assert "The notice to 127.0.0.1 was not delivered: " in done.out
+    assert "Check `url` under [notify]" in done.out
+    assert "secret-of-the-channel" not in done.out + done.err
+    # A redirect is not followed.
+    assert len(hook.bodies()) == (0 if problem == "no server" else 1)
+
+
+def test_a_refusal_says_that_its_notice_was_not_delivered(world: World) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/secret-of-the-channel"
+    world.write(customers(3), campaign=f'[notify]\nurl = "{url}"\n[guards]\nmax_texts = 2\n')
+    refused = world.send()
+    assert refused.code == 2
+    assert "The notice to 127.0.0.1 was not delivered" in refused.err
+    assert "secret-of-the-channel" not in refused.err
+
+
+def test_an_e_mail_has_the_title_as_its_subject(
+    world: World, sandbox: Sandbox, mail_server: tuple[str, Mailbox]
+) -> None:
+    url, mailbox = mail_server
+    world.environment["BATCHSEND_SMTP_URL"] = f"{url}?from=texts@dealer.example"
+    world.write(
+        with_a_refused_row(),
+        campaign='[notify]\nemail = ["manager@dealer.example", "bdc@dealer.example"]\n',
+    )
+    done = world.send()
+    assert done.code == 1, done.err
+    [mail] = mailbox.messages
+    assert mail["Subject"] == "Spring, run 1: done, and some rows need attention"
+    assert mail["From"] == "texts@dealer.example"
+    assert mail["To"] == "manager@dealer.example, bdc@dealer.example"
+    assert "3 rows = 2 accepted by myKaarma" in mail.get_payload(decode=True).decode()
+    assert len(sandbox.requests()) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (None, "BATCHSEND_SMTP_URL is not set"),
+        ("smtp://user:pa55word@127.0.0.1:{closed}", "Check BATCHSEND_SMTP_URL"),
+        ("mail.example.com", "BATCHSEND_SMTP_URL is not an address such as"),
+        ("smtp://user:pa55word@127.0.0.1:{open}", "Check BATCHSEND_SMTP_URL"),
+    ],
+)
+def test_a_mail_server_that_cannot_be_used_changes_nothing(
+    world: World, sandbox: Sandbox, mail_server: tuple[str, Mailbox], url: str | None, sentence: str
+) -> None:
+    if url is not None:
+        port = mail_server[0].rpartition(":")[2]
+        world.environment["BATCHSEND_SMTP_URL"] = url.format(closed=closed_port(), open=port)
+    world.write(customers(2), campaign=f'{ALWAYS}email = ["manager@dealer.example"]\n')
+    done = world.send()
+    assert done.code == 0
+    assert "The notice by e-mail was not delivered: " in done.out
+    assert sentence in done.out
+    assert "pa55word" not in done.out + done.err
+    assert len(sandbox.requests()) == 2
+    assert mail_server[1].messages == []
+
+
+def test_teams_gets_a_card_and_slack_only_text() -> None:
+    notice = Notice("Spring", "Spring, run 1: done", ("3 rows",), needs_attention=False, run=1, exit_code=0)
+    card = body_for("https://prod-1.westus.logic.azure.com/workflows/1", notice)
+    [attachment] = card["attachments"]
+    assert [block["text"] for block in attachment["content"]["body"]] == ["Spring, run 1: done", "3 rows"]
+    assert body_for("https://hooks.slack.com/services/1", notice) == {"text": "Spring, run 1: done\n3 rows"}
