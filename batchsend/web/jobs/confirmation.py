@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
+
 from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import run_rows
+from batchsend.ledger.runs import run_tuples
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
 from batchsend.utils.wording import text_count
@@ -48,10 +49,10 @@ def checked_plan(plan: Plan) -> CheckedPlan:
     """Summarizes what this plan would send. Reads its texts once."""
     every, first = hashlib.sha256(), hashlib.sha256()
     count = 0
-    for row in run_rows(plan.scratch, SCRATCH_RUN, [Status.PENDING]):
-        if row["codes"] != Code.STOPPED:
+    for row in run_tuples(plan.scratch, SCRATCH_RUN, [Status.PENDING], ("codes", *_TEXT_COLUMNS)):
+        if row[0] != Code.STOPPED:
             continue
-        line = json.dumps([row[name] for name in _TEXT_COLUMNS]).encode()
+        line = orjson.dumps(row[1:])
         every.update(line)
         if count < FIRST:
             first.update(line)
