@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NaiveDatetime
+from pydantic import BeforeValidator, Field, NaiveDatetime
 
 from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (

@@ -47,6 +47,12 @@ class Roles:
         """The position of the customer's id among the key's columns."""
         return self.key.index(self.customer_uuid) if self.customer_uuid in self.key else None
 
+    def key_headers(self, headers: Sequence[str]) -> tuple[str, ...]:
+        """The headers of the key's columns; an id that was looked up is in none."""
+        return tuple(
+            headers[position] if position < len(headers) else "the customer" for position in self.key
+        )
+
     @property
     def used(self) -> frozenset[int]:
         """All these positions, except those of ZIP code and state, which may be cut off."""

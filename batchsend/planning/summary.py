@@ -325,10 +325,7 @@ def summarize(plan: Plan) -> PlanSummary:
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
         costly=_costly(plan),
-        key=tuple(
-            customers.headers[position] if position < len(customers.headers) else "customer"
-            for position in roles.key
-        ),
+        key=roles.key_headers(customers.headers),
         differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),
