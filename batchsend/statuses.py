@@ -36,6 +36,7 @@ class Code(StrEnum):
     HELD_BACK = "HELD_BACK"
     QUIET_HOURS = "QUIET_HOURS"
     DAILY_CAP = "DAILY_CAP"
+    HOURLY_CAP = "HOURLY_CAP"
     STOPPED = "STOPPED"
     # invalid
     MALFORMED_ROW = "MALFORMED_ROW"

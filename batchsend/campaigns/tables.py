@@ -258,6 +258,23 @@ class Sending(Table):
         ge=1,
         description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
+    per_day_segments: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most segments of this campaign in one calendar day, such as a carrier's daily limit. "
+        "It must not be below max_segments.",
+    )
+    per_hour: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most texts of this campaign in any hour, evenly spread, so that the staff can answer the "
+        "replies. A start sends what fits into an hour; with --wait, it stays until all are sent.",
+    )
+
+    @property
+    def pace(self) -> float:
+        """Requests per second within `rate` and `per_hour`."""
+        return self.rate if self.per_hour is None else min(self.rate, self.per_hour / 3600)
 
 
 #: The names of the rules of the lint.

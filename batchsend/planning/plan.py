@@ -29,6 +29,7 @@ from batchsend.ledger.schema import messages
 from batchsend.planning.approval import PlanApproval, content_of, find_approval, settings_digest
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unknown_runs, unusual
+from batchsend.planning.hourly_cap import HourlyCap
 from batchsend.planning.identity import find_campaign
 from batchsend.planning.lookup_columns import CustomerLookup
 from batchsend.planning.planner import PlannedChunk, Planner, Remarks
@@ -284,16 +285,24 @@ def judge_row(plan: Plan, number: int) -> pd.Series[Any] | None:
 
 
 def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
-    campaign = request.campaign
-    per_day = campaign.sending.per_day
-    left_today = None
-    if per_day is not None:
-        today = start_of_window(request.now, 1, campaign.zone)
-        tomorrow = next_midnight(request.now, campaign.zone)
-        left_today = max(0, per_day - history.texts_between(today, tomorrow))
-    return WaitRules(
-        request.now, campaign.zone, campaign.quiet_hours, left_today, request.limit, wait=request.wait
-    )
+    campaign, moment = request.campaign, request.now
+    sending = campaign.sending
+    rules = WaitRules(moment, campaign.zone, campaign.quiet_hours, limit=request.limit, wait=request.wait)
+    if sending.per_day is not None or sending.per_day_segments is not None:
+        today, tomorrow = start_of_window(moment, 1, campaign.zone), next_midnight(moment, campaign.zone)
+        texts, segments = history.texts_between(today, tomorrow)
+        rules = replace(
+            rules,
+            left_today=_left(sending.per_day, texts),
+            segments_left_today=_left(sending.per_day_segments, segments),
+        )
+    if sending.per_hour is None:
+        return rules
+    return replace(rules, hourly=HourlyCap.of(sending.per_hour, moment, history))
+
+
+def _left(cap: int | None, used: int) -> int | None:
+    return None if cap is None else max(0, cap - used)
 
 
 def _same_list(request: PlanRequest, runs: Sequence[RunRecord], fingerprint: str) -> RunRecord | None:

@@ -104,6 +104,11 @@ OURS: Mapping[str, Advice] = {
         "Not sent yet: this campaign has sent all the texts that its limit allows for today.",
         "Send again tomorrow.",
     ),
+    Code.HOURLY_CAP: Advice(
+        "Not sent yet: this campaign has sent all the texts that its limit allows for an hour.",
+        "Send again to text the next ones.",
+        "add `--wait` to let the run go on until all are sent",
+    ),
     Code.STOPPED: Advice(
         "Not sent yet: sending stopped before it was this row's turn.",
         "Fix what stopped the run (its last message says what), then send again. It picks up where it left off.",

@@ -178,6 +178,8 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "quiet_hours": None,
             "holidays": (),
             "per_day": None,
+            "per_day_segments": None,
+            "per_hour": None,
         },
         "hours": {},
         "guards": {
@@ -490,7 +492,14 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + "[sending]\nzzz = 5",
         (
             "`sending.zzz`: unknown key; known here: rate, concurrency, timeout, stop_after_failures, give_up_after, "
-            "quiet_hours, holidays, per_day"
+            "quiet_hours, holidays, per_day, per_day_segments, per_hour"
+        ),
+    ),
+    (
+        SMALLEST + "[sending]\nper_day_segments = 5",
+        (
+            "`sending.per_day_segments`: is 5, but a text may have 6 segments, and would never be sent; raise it, or "
+            "lower `max_segments` under [message]"
         ),
     ),
     (
