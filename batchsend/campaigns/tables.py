@@ -5,11 +5,11 @@ The descriptions are the reference. They appear in the JSON Schema, which editor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import BeforeValidator, Field, NaiveDatetime
 
+from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (
     Addresses,
     CallbackUrl,
@@ -22,22 +22,12 @@ from batchsend.campaigns.types import (
     FilePaths,
     Headers,
     Metadata,
-    MisfitError,
     OneLine,
-    RecipientZone,
     Region,
+    Table,
     Text,
     Texts,
-    TimeOfDay,
-    did_you_mean,
 )
-from batchsend.lists.headers import nearest
-
-
-class Table(BaseModel):
-    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TemplateBy(Table):
@@ -47,6 +37,26 @@ class TemplateBy(Table):
     default: FilePath = Field(description="The template for values that are in none of the cases.")
     cases: Annotated[dict[FilePath, Texts], Field(min_length=1)] = Field(
         description="Each template with the column values that choose it. Letter case does not matter."
+    )
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Lookup(Table):
+    """The columns to look up customers by. Needed only if their headers do not say what they hold."""
+
+    customer_key: Text | None = Field(
+        default=None,
+        description="The column with the customer's number in the dealership's system (DMS).",
+    )
+    vin: Text | None = Field(default=None, description="The column with the VIN.")
+    phone: Annotated[Headers | None, BeforeValidator(_one_or_more, json_schema_input_type=Text | Headers)] = (
+        Field(default=None, description="The column with a phone, or several of them in square brackets.")
+    )
+    last_name: Text | None = Field(
+        default=None, description="The column with the last name, which must be the customer's."
     )
 
 
@@ -79,6 +89,12 @@ class Columns(Table):
         default=None,
         description="The column with the recipient's state or province, for quiet hours. "
         "It gives the time zone of rows that have neither a time zone nor a ZIP code.",
+    )
+    lookup: Lookup | None = Field(
+        default=None,
+        description="Looks up each customer's UUID at myKaarma, for a list that has none: by the customer number of "
+        'the DMS, the VIN or a phone, such as { customer_key = "Cust No", vin = "VIN" }. Columns that are not named '
+        "are found by their headers if none of these three is. Rows without one sure customer are not sent.",
     )
 
 
@@ -198,39 +214,12 @@ class MessageOptions(Table):
     segment_price: float | None = Field(
         default=None,
         gt=0,
-        description="What a segment costs you. If it is given, previews, the question before sending, results, reports and `runs` show the cost.",
+        description="What a segment costs you. If it is given, previews, the question before sending, results, "
+        "reports and `runs` show the cost.",
     )
     currency: Currency = Field(
         default="USD", description="The currency of segment_price, such as USD or CAD."
     )
-
-
-class QuietHours(Table):
-    """The hours in which no texts are sent."""
-
-    from_: TimeOfDay = Field(alias="from", description='When quiet hours begin, such as "21:00".')
-    to: TimeOfDay = Field(
-        description='When quiet hours end, such as "08:00". If it is earlier than from: on the next day.'
-    )
-    timezone: RecipientZone = Field(
-        default="recipient",
-        description='The time zone of from and to: "recipient" for each recipient\'s own, or an IANA time zone.',
-    )
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self.from_ == self.to:
-            raise MisfitError("quiet hours that begin and end at different times", show=False)
-        return self
-
-
-def _quiet_hours(value: object) -> object:
-    if value == "TCPA":
-        return {"from": "21:00", "to": "08:00"}
-    if isinstance(value, Mapping | None):
-        return value
-    near = nearest(value, ["TCPA"]) if isinstance(value, str) else None
-    raise MisfitError('"TCPA" or a table', did_you_mean(near))
 
 
 class Sending(Table):
@@ -256,18 +245,39 @@ class Sending(Table):
         validate_default=True,
         description="The run stops if no text is accepted for this long.",
     )
-    quiet_hours: Annotated[
-        QuietHours | None, BeforeValidator(_quiet_hours, json_schema_input_type=Literal["TCPA"] | QuietHours)
-    ] = Field(
+    quiet_hours: QuietHoursValue = Field(
         default=None,
-        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone) or a table '
-        "with from, to and timezone. Without it, texts are sent at any hour.",
+        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone), "US-states" '
+        "(these and the stricter hours of the recipient's state) or a table with from, to, timezone and states. "
+        "Without it, texts are sent at any hour.",
+    )
+    holidays: DaysOff = Field(
+        default=(),
+        description='Days without texts, such as ["US", "2026-12-24"]: the legal holidays of a country ("US", '
+        '"CAN") or of a state ("US-LA"), a holiday by name ("Good Friday"), a date, or a day of each year ("12-24").',
     )
     per_day: int | None = Field(
         default=None,
         ge=1,
         description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
+    per_day_segments: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most segments of this campaign in one calendar day, such as a carrier's daily limit. "
+        "It must not be below max_segments.",
+    )
+    per_hour: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most texts of this campaign in any hour, evenly spread, so that the staff can answer the "
+        "replies. A start sends what fits into an hour; with --wait, it stays until all are sent.",
+    )
+
+    @property
+    def pace(self) -> float:
+        """Requests per second within `rate` and `per_hour`."""
+        return self.rate if self.per_hour is None else min(self.rate, self.per_hour / 3600)
 
 
 #: The names of the rules of the lint.

@@ -174,6 +174,7 @@ class Planner:
             templates=sources.template,
             malformed=chunk.malformed,
             hidden=chunk.hidden,
+            lookup=sources.lookup,
             where=sources.where,
             suppression=sources.suppression,
             history=self._history,
@@ -202,7 +203,9 @@ class Planner:
         if self.remarks.columns is None:
             used = self._sources.used
             self.remarks.columns = tuple(
-                remarks_on_columns(frame, roles.customer_uuid, roles.phone, used, region)
+                remarks_on_columns(
+                    frame, roles.customer_uuid if roles.lookup is None else None, roles.phone, used, region
+                )
             )
         for counter, position in (
             (self.remarks.consent, roles.consent),
@@ -226,8 +229,8 @@ class Planner:
                 remarks.tried_before += latest.status == Status.FAILED
         remarks.unknown_zones.update(sent["unknown_zone"].dropna())
         remarks.unknown_places.update(sent["unknown_place"].dropna())
-        quiet_hours = self._campaign.sending.quiet_hours
-        if quiet_hours is not None and quiet_hours.timezone == "recipient":
+        hours = self._campaign.quiet_hours
+        if hours is not None and hours.fixed is None:
             remarks.without_zone += int(sent["clock"].isna().sum())
         differing = rows["differs"].dropna()
         remarks.differing_rows += len(differing)

@@ -26,6 +26,9 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
         are = "is" if filtered == 1 else "are"
         yield f"The condition keeps the rows with {where}: {row_count(filtered)} {are} skipped."
+    lookup = plan.sources.lookup
+    if lookup is not None and lookup.problem is not None:
+        yield f"The look-up of customers ended early. {lookup.problem}"
     yield from remarks.columns or ()
     if plan.sent_with_other_template:
         sent = text_count(plan.sent_with_other_template)
@@ -65,7 +68,12 @@ def _remarks_on_zones(plan: Plan) -> Iterator[str]:
         rows = row_count(count)
         yield f'"{word}" is not recognized as a ZIP code or state. For {rows}, the phone\'s area code decides.'
     if remarks.without_zone:
-        yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
+        hours = plan.wait_rules.hours
+        states = ", without the quiet hours of a state" if hours is not None and hours.states else ""
+        yield (
+            f"{row_count(remarks.without_zone)} without a known time zone: "
+            f"the campaign's time zone decides{states}."
+        )
     if never := plan.rows_without_hours():
         yield (
             f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "

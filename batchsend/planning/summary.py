@@ -36,6 +36,9 @@ from batchsend.utils.wording import duration, row_count, segment_count, text_cou
 #: Row numbers kept of each group.
 ROWS_NAMED = 8
 
+#: Slower than this many texts a second, the speed is said per hour.
+_SLOW = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
@@ -168,7 +171,12 @@ class PlanSummary:
         segments = (
             f"{segment_count(self.segments)} ({self.cost})" if self.cost else segment_count(self.segments)
         )
-        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.rate:g} a second"
+        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.speed}"
+
+    @property
+    def speed(self) -> str:
+        """The rate in words."""
+        return f"{self.rate:g} a second" if self.rate >= _SLOW else f"{self.rate * 3600:g} an hour"
 
     @property
     def duration(self) -> str:
@@ -184,10 +192,15 @@ class PlanSummary:
     def hours(self) -> str:
         """When texts may go out."""
         hours = self.quiet_hours
+        none = "No quiet hours are set: texts may go out at any hour of the day or night"
         if hours is None:
-            return "No quiet hours are set: texts may go out at any hour of the day or night."
+            return f"{none}."
         clock = "each recipient's time" if hours.fixed is None else hours.fixed
-        return f"No texts from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {clock}."
+        window = hours.window
+        daily = f"No texts from {window.begins:%H:%M} to {window.ends:%H:%M}, {clock}" if window else none
+        states = ", and in the stricter quiet hours of the recipient's state" if hours.states else ""
+        days_off = f" No texts on these days: {', '.join(hours.days_off)}." if hours.days_off else ""
+        return f"{daily}{states}.{days_off}"
 
     @property
     def first_wait(self) -> str | None:
@@ -286,7 +299,7 @@ def summarize(plan: Plan) -> PlanSummary:
         texts=plan.texts,
         segments=plan.segments,
         cost=cost_of(plan.segments, message),
-        rate=campaign.sending.rate,
+        rate=campaign.sending.pace,
         limit=request.limit,
         counts=plan.counts,
         groups=tuple(_group(plan, *group) for group in plan.codes),
@@ -304,7 +317,7 @@ def summarize(plan: Plan) -> PlanSummary:
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
         costly=_costly(plan),
-        key=tuple(customers.headers[position] for position in roles.key),
+        key=roles.key_headers(customers.headers),
         differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),

@@ -139,7 +139,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "template_by": None,
         "department_label": None,
         "columns": dict.fromkeys(
-            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
+            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state", "lookup")
         ),
         "recipients": {
             "key": None,
@@ -176,8 +176,12 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "stop_after_failures": 25,
             "give_up_after": timedelta(minutes=15),
             "quiet_hours": None,
+            "holidays": (),
             "per_day": None,
+            "per_day_segments": None,
+            "per_hour": None,
         },
+        "hours": {},
         "guards": {
             "max_texts": None,
             "min_texts": None,
@@ -213,6 +217,7 @@ def test_every_key_of_the_sample_is_read(tmp_path: Path) -> None:
         "from_": time(21),
         "to": time(8),
         "timezone": "recipient",
+        "states": False,
     }
     assert campaign.guards.list_max_age == timedelta(hours=20)
     assert campaign.schedule is not None
@@ -373,6 +378,12 @@ def test_a_campaign_cannot_be_changed(tmp_path: Path) -> None:
         # TOML's own local time is as good as text.
         ("[sending]\nquiet_hours = { from = 20:00:00, to = 08:00:00 }", "sending.quiet_hours.to", time(8)),
         ('[sending]\nquiet_hours = "TCPA"', "sending.quiet_hours.timezone", "recipient"),
+        ('[sending]\nquiet_hours = "US-states"', "sending.quiet_hours.states", True),
+        (
+            '[sending]\nholidays = ["us", "US-la", 2026-12-24, "12-31", "good friday"]',
+            "sending.holidays",
+            ("US", "US-LA", "2026-12-24", "12-31", "Good Friday"),
+        ),
         ("[schedule]\nat = 2026-12-01T10:00:00", "schedule.at", datetime(2026, 12, 1, 10)),  # noqa: DTZ001
         ('[guards]\nempty_list = "ok"', "guards.empty_list", "ok"),
     ],
@@ -465,6 +476,10 @@ PATH_HINT = (
 DURATION = 'expected a length of time such as "30s", "15m", "1h30m" or a number of seconds, at most 366 days'
 
 WRONG: list[tuple[str, str]] = [
+    (
+        SMALLEST + '[columns]\ncustomer_uuid = "Id"\nlookup = { vin = "VIN" }',
+        "`columns.lookup`: finds the customers' ids, so `customer_uuid` cannot be set too; keep one of them",
+    ),
     # unknown keys
     (with_line('nmae = "x"'), '`nmae`: unknown key; did you mean "name"?'),
     (with_line('department-uuid = "x"'), '`department-uuid`: unknown key; did you mean "department_uuid"?'),
@@ -477,7 +492,14 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + "[sending]\nzzz = 5",
         (
             "`sending.zzz`: unknown key; known here: rate, concurrency, timeout, stop_after_failures, give_up_after, "
-            "quiet_hours, per_day"
+            "quiet_hours, holidays, per_day, per_day_segments, per_hour"
+        ),
+    ),
+    (
+        SMALLEST + "[sending]\nper_day_segments = 5",
+        (
+            "`sending.per_day_segments`: is 5, but a text may have 6 segments, and would never be sent; raise it, or "
+            "lower `max_segments` under [message]"
         ),
     ),
     (
@@ -636,7 +658,7 @@ WRONG: list[tuple[str, str]] = [
             (
                 "sending",
                 'quiet_hours = "tcpa"',
-                'expected "TCPA" or a table, but it is "tcpa"; did you mean "TCPA"?',
+                'expected "TCPA", "US-states" or a table, but it is "tcpa"; did you mean "TCPA"?',
             ),
             (
                 "message",
@@ -933,8 +955,57 @@ WRONG_TIMES = [
         "`sending.quiet_hours`: expected quiet hours that begin and end at different times",
     ),
     (
+        '[sending]\nquiet_hours = { from = "21:00", to = "08:00", timezone = "America/Denver", states = true }',
+        (
+            '`sending.quiet_hours`: expected timezone = "recipient" together with states = true; '
+            "the hours of a state are in the recipient's time"
+        ),
+    ),
+    (
+        '[sending]\nholidays = ["CA"]',
+        (
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "CA"; did you mean "US-CA"?'
+        ),
+    ),
+    (
+        '[sending]\nholidays = ["2026-02-30"]',
+        (
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "2026-02-30"'
+        ),
+    ),
+    (
+        '[sending]\nholidays = ["Thanksgivin Day"]',
+        (
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "Thanksgivin Day"; did you mean "Thanksgiving Day"?'
+        ),
+    ),
+    (
+        '[hours.Florda]\nfrom = "20:00"\nto = "08:00"',
+        '`hours.Florda`: expected the two letters of a state, such as "FL", but it is "Florda"; did you mean "FL"?',
+    ),
+    ('[hours.FL]\nfrom = "20:00"', "`hours.FL`: expected both from and to"),
+    ("[hours.FL]", "`hours.FL`: expected from and to, saturday, sunday or holidays"),
+    (
+        '[hours.FL]\nsunday = "none"',
+        '`hours.FL.sunday`: expected "no texts" or a table with from and to, but it is "none"',
+    ),
+    (
+        '[hours.FL]\nsundays = "no texts"',
+        '`hours.FL.sundays`: unknown key; did you mean "sunday"?',
+    ),
+    (
+        (
+            '[sending]\nquiet_hours = { from = "21:00", to = "08:00", timezone = "America/Denver" }\n'
+            '[hours.FL]\nsunday = "no texts"'
+        ),
+        '`hours.FL`: is in the recipient\'s time; set timezone = "recipient" in `sending.quiet_hours`',
+    ),
+    (
         '[sending]\nquiet_hours = "evenings"',
-        '`sending.quiet_hours`: expected "TCPA" or a table, but it is "evenings"',
+        '`sending.quiet_hours`: expected "TCPA", "US-states" or a table, but it is "evenings"',
     ),
     (
         '[schedule]\ncron = "ten"',
@@ -1382,6 +1453,8 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "sending.stop_after_failures": 25,
         "sending.give_up_after": "15m",
         "sending.quiet_hours.timezone": "recipient",
+        "sending.quiet_hours.states": False,
+        "sending.holidays": [],
         "guards.empty_list": "error",
         "guards.require_history": False,
         "guards.unusual": "warn",
@@ -1408,5 +1481,5 @@ def test_schema_knows_no_other_keys_and_no_null() -> None:
 
 def test_schema_allows_quiet_hours_in_both_forms() -> None:
     word, table = campaign_schema()["properties"]["sending"]["properties"]["quiet_hours"]["anyOf"]
-    assert word["const"] == "TCPA"
+    assert word["enum"] == ["TCPA", "US-states"]
     assert table["required"] == ["from", "to"]

@@ -97,9 +97,9 @@ def _remarks(plan: Plan) -> Iterator[Problem]:
     if plan.sources.roles.consent is None:
         yield Problem(COLUMNS, NO_CONSENT_COLUMN, blocks=False)
     if is_sample_list(plan.sources.customers.path):
-        yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False)
+        yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False, unbegun=True)
     if is_sample_text(plan.sources.template.path):
-        yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False)
+        yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False, unbegun=True)
     if plan.request.campaign.guards.lint == "warn":
         yield from (Problem(TEXT, one.words, blocks=False) for one in plan.remarks.lint[:_FINDINGS_NAMED])
 
@@ -118,7 +118,7 @@ def _notes(plan: Plan) -> Mapping[str, str]:
 
 def _columns_note(plan: Plan) -> str:
     roles, headers = plan.sources.roles, plan.sources.customers.headers
-    named = (("customer", roles.customer_uuid), ("phone", roles.phone), ("agreed to texts", roles.consent))
+    named = (("customer", roles.shown_customer), ("phone", roles.phone), ("agreed to texts", roles.consent))
     return ", ".join(f"{what}: {headers[position]}" for what, position in named if position is not None)
 
 
