@@ -26,8 +26,10 @@ from batchsend.web.auth.middleware import AUTH, session
 from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
-from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
-from batchsend.web.views.opening import usable_campaign
+from batchsend.web.run_state import Doing
+from batchsend.web.views.campaigns import ACTIVE_RUNS
+from batchsend.web.views.opening import run_ref
+from batchsend.web.views.run_actions import give_up_later
 
 #: Seconds between two snapshots that a browser gets, and between two signs of life on a quiet connection.
 _EVERY, _KEEP_ALIVE = 1.0, 15.0
@@ -98,12 +100,6 @@ class _Facts:
     left_out: Mapping[str, int]
 
 
-def run_ref(request: web.Request) -> RunRef:
-    """Returns the run that the address names. Raises `BatchsendError` if its campaign cannot be used."""
-    file, campaign = usable_campaign(request)
-    return RunRef(request.app[FOLDER], file, campaign, int(request.match_info["number"]))
-
-
 async def show(request: web.Request) -> web.Response:
     """Shows the page, or only its table if the browser's script asks for that."""
     run = await asyncio.to_thread(run_ref, request)
@@ -112,6 +108,8 @@ async def show(request: web.Request) -> web.Response:
         html = await asyncio.to_thread(_table_alone, request, run, query)
         return web.Response(text=html, content_type="text/html")
     snapshot = await request.app[SNAPSHOTS].now(run)
+    if snapshot.state.doing is Doing.STOPPING:
+        give_up_later(request.app, run)
     facts = await asyncio.to_thread(_facts, run, query, snapshot)
     return page(
         request,
@@ -208,7 +206,7 @@ def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
-    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
+    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP, Code.HOURLY_CAP) for group in waiting):
         return None
     rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)
