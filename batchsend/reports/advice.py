@@ -104,6 +104,10 @@ OURS: Mapping[str, Advice] = {
         "Not sent yet: this campaign has sent all the texts that its limit allows for today.",
         "Send again tomorrow.",
     ),
+    Code.NEEDS_APPROVAL: Advice(
+        "Not sent yet: the approval of this text was taken back.",
+        "Ask for the approval again, then send again.",
+    ),
     Code.STOPPED: Advice(
         "Not sent yet: sending stopped before it was this row's turn.",
         "Fix what stopped the run (its last message says what), then send again. It picks up where it left off.",
