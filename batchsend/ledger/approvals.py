@@ -181,7 +181,7 @@ def _unchanged(request: Approval) -> ColumnElement[bool]:
 
 
 def _change(ledger: Ledger, request: Approval, by: str, moment: datetime, values: Mapping[str, Any]) -> bool:
-    """Changes a request as it was read. If its approval ends, its run is stopped, and its rows wait for another one."""
+    """Changes a request as it was read. If its approval ends, its run stops, and its rows wait for another one."""
     with ledger.write() as connection:
         changed = (
             connection.execute(update(approvals).where(_unchanged(request)).values(values)).rowcount == 1

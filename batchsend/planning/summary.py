@@ -38,6 +38,9 @@ from batchsend.utils.wording import duration, row_count, segment_count, text_cou
 #: Row numbers kept of each group.
 ROWS_NAMED = 8
 
+#: Slower than this many texts a second, the speed is said per hour.
+_SLOW = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
@@ -170,7 +173,12 @@ class PlanSummary:
         segments = (
             f"{segment_count(self.segments)} ({self.cost})" if self.cost else segment_count(self.segments)
         )
-        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.rate:g} a second"
+        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.speed}"
+
+    @property
+    def speed(self) -> str:
+        """The rate in words."""
+        return f"{self.rate:g} a second" if self.rate >= _SLOW else f"{self.rate * 3600:g} an hour"
 
     @property
     def duration(self) -> str:
@@ -307,7 +315,7 @@ def summarize(plan: Plan) -> PlanSummary:
         texts=plan.texts,
         segments=plan.segments,
         cost=cost_of(plan.segments, message),
-        rate=campaign.sending.rate,
+        rate=campaign.sending.pace,
         limit=request.limit,
         counts=plan.counts,
         groups=tuple(_group(plan, *group) for group in plan.codes),
@@ -325,7 +333,7 @@ def summarize(plan: Plan) -> PlanSummary:
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
         costly=_costly(plan),
-        key=tuple(customers.headers[position] for position in roles.key),
+        key=roles.key_headers(customers.headers),
         differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),

@@ -27,6 +27,7 @@ LABELS: Mapping[str, str] = {
     "columns.timezone": "Column with the time zone",
     "columns.state": "Column with the state",
     "columns.zip": "Column with the ZIP code",
+    "columns.lookup": "Columns to look customers up by",
     "recipients.consent": "Who agreed to texts",
     "recipients.key": "When it is the same text",
     "recipients.suppress": "Files with people to skip",

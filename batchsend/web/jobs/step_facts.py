@@ -118,7 +118,7 @@ def _notes(plan: Plan) -> Mapping[str, str]:
 
 def _columns_note(plan: Plan) -> str:
     roles, headers = plan.sources.roles, plan.sources.customers.headers
-    named = (("customer", roles.customer_uuid), ("phone", roles.phone), ("agreed to texts", roles.consent))
+    named = (("customer", roles.shown_customer), ("phone", roles.phone), ("agreed to texts", roles.consent))
     return ", ".join(f"{what}: {headers[position]}" for what, position in named if position is not None)
 
 

@@ -206,7 +206,7 @@ def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
-    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
+    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP, Code.HOURLY_CAP) for group in waiting):
         return None
     rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)
