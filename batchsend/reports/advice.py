@@ -104,6 +104,10 @@ OURS: Mapping[str, Advice] = {
         "Not sent yet: this campaign has sent all the texts that its limit allows for today.",
         "Send again tomorrow.",
     ),
+    Code.NEEDS_APPROVAL: Advice(
+        "Not sent yet: the approval of this text was taken back.",
+        "Ask for the approval again, then send again.",
+    ),
     Code.HOURLY_CAP: Advice(
         "Not sent yet: this campaign has sent all the texts that its limit allows for an hour.",
         "Send again to text the next ones.",
