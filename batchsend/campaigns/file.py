@@ -179,7 +179,13 @@ def _who_sends(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
 
 def _columns(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     first: dict[str, str] = {}
-    for key, header in _table(data, "columns").items():
+    columns = _table(data, "columns")
+    if "lookup" in columns and "customer_uuid" in columns:
+        yield KeyProblem(
+            "columns.lookup",
+            "finds the customers' ids, so `customer_uuid` cannot be set too; keep one of them",
+        )
+    for key, header in columns.items():
         if not isinstance(header, str) or not header.strip():
             continue
         earlier = first.setdefault(match_key(header), key)

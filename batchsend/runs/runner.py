@@ -160,7 +160,7 @@ def rehearse(
     start = replace(start, options=replace(start.options, wait=True))
     results = start.results_path(None)
     check_target(start, with_newest_list(start.campaign), None)
-    with planned(start, told_to(listener)) as plan:
+    with planned(start, told_to(listener), rehearsal=True) as plan:
         check_guards(start, plan)
         announce(plan)
         require_confirmation(plan.texts == 0 or confirm(plan))

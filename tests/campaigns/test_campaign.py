@@ -139,7 +139,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "template_by": None,
         "department_label": None,
         "columns": dict.fromkeys(
-            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
+            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state", "lookup")
         ),
         "recipients": {
             "key": None,
@@ -476,6 +476,10 @@ PATH_HINT = (
 DURATION = 'expected a length of time such as "30s", "15m", "1h30m" or a number of seconds, at most 366 days'
 
 WRONG: list[tuple[str, str]] = [
+    (
+        SMALLEST + '[columns]\ncustomer_uuid = "Id"\nlookup = { vin = "VIN" }',
+        "`columns.lookup`: finds the customers' ids, so `customer_uuid` cannot be set too; keep one of them",
+    ),
     # unknown keys
     (with_line('nmae = "x"'), '`nmae`: unknown key; did you mean "name"?'),
     (with_line('department-uuid = "x"'), '`department-uuid`: unknown key; did you mean "department_uuid"?'),
