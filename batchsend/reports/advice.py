@@ -96,7 +96,7 @@ OURS: Mapping[str, Advice] = {
         "leave out `--limit` to send all that are left",
     ),
     Code.QUIET_HOURS: Advice(
-        "Not sent yet: it is too early or too late in the day where this customer is.",
+        "Not sent yet: where this customer is, no texts are sent at this hour or on this day.",
         "Send again when quiet hours are over.",
         "add `--wait` to let the run wait for that",
     ),
