@@ -101,7 +101,11 @@ def write_campaigns(world: World) -> None:
         ("leaving", ""),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
-        ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
+        (
+            "weekly",
+            ('[recipients]\nsuppress = ["left-out.csv"]\n[hours.FL]\nsunday = "no texts"\n'
+            '[schedule]\ncron = "0 10 * * MON"\n'),
+        ),
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
