@@ -1,7 +1,7 @@
 """Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
 
-It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md` and `sandbox.md` the
-part between two marks.
+It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md`, `quiet-hours.md`
+and `sandbox.md` the part between two marks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import click
 
 from batchsend.campaigns.json_schema import campaign_schema
 from batchsend.campaigns.problems import SECTIONS
+from batchsend.campaigns.state_hours import TCPA, known_rules, left_out, window_words, words_of
+from batchsend.campaigns.zones import state_name
 from batchsend.cli.main import cli
 from batchsend.lists.formats.detect import Format
 from batchsend.reports.advice import BY_STATUS, REFUSALS, Advice, advise
@@ -107,18 +109,25 @@ A key without a default is off unless you set it, or its description says otherw
 """
 
 
+#: The key with a table for each state.
+_BY_STATE = "hours"
+
+
 def campaign_file() -> str:
     """The page about the campaign file's keys."""
     schema = campaign_schema()
     properties, required = schema["properties"], {*schema["required"]}
     template = (files("batchsend.campaigns") / "sample_files" / "campaign.toml").read_text(encoding="utf-8")
     parts = [NOTE, "", _CAMPAIGN_INTRO.format(example=template.replace("@NAME@", "spring"))]
-    top = {key: value for key, value in properties.items() if key not in SECTIONS}
+    top = {key: value for key, value in properties.items() if key not in (*SECTIONS, _BY_STATE)}
     parts += ["## At the top of the file", "", *_key_table(top, required), ""]
     for section in SECTIONS:
         table = properties[section]
         parts += [f"## `[{section}]`", "", table["description"], ""]
         parts += [*_key_table(table["properties"]), ""]
+    by_state = properties[_BY_STATE]
+    parts += [f"## `[{_BY_STATE}.STATE]`", "", by_state["description"], ""]
+    parts += [*_key_table(by_state["additionalProperties"]["properties"]), ""]
     return "\n".join(parts)
 
 
@@ -140,9 +149,11 @@ def _key_table(properties: Mapping[str, Any], required: Collection[str] = ()) ->
 def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
-    if "anyOf" in schema and any("const" in kind for kind in schema["anyOf"]):
-        constants = (f'`"{kind["const"]}"`' for kind in schema["anyOf"] if "const" in kind)
-        return f"{' or '.join(constants)} or a table: `{{ ... }}`"
+    kinds = schema.get("anyOf", ())
+    words = [word for kind in kinds for word in kind.get("enum", [kind["const"]] if "const" in kind else ())]
+    if words:
+        quoted = (f'`"{word}"`' for word in words)
+        return f"{' or '.join(quoted)} or a table: `{{ ... }}`"
     if "anyOf" in schema:
         return 'a duration: `"30s"`, `"15m"`, `"1h30m"`, or seconds'
     kind = schema["type"]
@@ -342,6 +353,21 @@ def lists() -> str:
     )
 
 
+def quiet_hours() -> str:
+    """The page about quiet hours, with the hours of states."""
+    everywhere = (
+        f"Everywhere: {window_words(TCPA)} (47 CFR § 64.1200(c)(1)). Texts may go out in these states only:"
+    )
+    table = ["| state | texts may go out | law | checked |", "| --- | --- | --- | --- |"]
+    for known in known_rules():
+        hours = "<br>".join(f"{days}: {hours}" for days, hours in words_of(known.rule))
+        law = f"{known.statute}. {known.note}" if known.note else known.statute
+        table.append(f"| {state_name(known.state)} | {_cell(hours)} | {_cell(law)} | {known.checked} |")
+    reasons = [f"- {state_name(state)}: {reason}" for state, reason in left_out().items()]
+    parts = [everywhere, "", *table, "", "Found, but not kept:", "", *reasons, ""]
+    return _between_marks("quiet-hours.md", "\n".join(parts))
+
+
 def _between_marks(page: str, made: str) -> str:
     before, _, rest = (DOCS / page).read_text(encoding="utf-8").partition(BEGIN)
     return f"{before}{BEGIN}\n\n{made}\n{END}{rest.partition(END)[2]}"
@@ -352,6 +378,7 @@ PAGES = {
     "commands.md": commands,
     "statuses-and-codes.md": statuses_and_codes,
     "lists.md": lists,
+    "quiet-hours.md": quiet_hours,
     "sandbox.md": sandbox,
 }
 

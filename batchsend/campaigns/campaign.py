@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +16,10 @@ import tzlocal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from batchsend.campaigns.cron import CronTimes, OneTime, Times, first_moment
+from batchsend.campaigns.hours_tables import State, StateHours
 from batchsend.campaigns.problems import problems_of
+from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.state_hours import state_rules
 from batchsend.campaigns.tables import (
     Columns,
     Guards,
@@ -25,10 +29,9 @@ from batchsend.campaigns.tables import (
     Recipients,
     Schedule,
     Sending,
-    Table,
     TemplateBy,
 )
-from batchsend.campaigns.types import ApiUuid, FilePath, Name, ZoneName, in_campaign_folders
+from batchsend.campaigns.types import ApiUuid, FilePath, Name, Table, ZoneName, in_campaign_folders
 from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import BatchsendError
 
@@ -96,6 +99,11 @@ class Campaign(Table):
     )
     sending: Sending = Field(
         default_factory=Sending, description="How fast texts are sent, and when sending stops."
+    )
+    hours: dict[State, StateHours] = Field(
+        default_factory=dict,
+        description="Further quiet hours by state: a table such as [hours.FL] for recipients in Florida. "
+        "They can only be stricter, because all other quiet hours apply too.",
     )
     guards: Guards = Field(
         default_factory=Guards, description="Checks that refuse to send if the list looks wrong."
@@ -165,6 +173,19 @@ class Campaign(Table):
     def zone(self) -> ZoneInfo:
         """The campaign's time zone, or this computer's if the file names none."""
         return zone_with_newest_rules(self.timezone or tzlocal.get_localzone().key)
+
+    @property
+    def quiet_hours(self) -> Hours | None:
+        """When no texts are sent; `None` if they are sent at any hour of any day."""
+        quiet, days_off = self.sending.quiet_hours, self.sending.holidays
+        states = tuple((state, hours.rule) for state, hours in self.hours.items())
+        lead = timedelta(seconds=self.sending.timeout)
+        if quiet is None:
+            none = Hours(None, None, self.zone.key, None, lead, days_off, states)
+            return none if days_off or states else None
+        fixed = None if quiet.timezone == "recipient" else quiet.timezone
+        states = (*state_rules(), *states) if quiet.states else states
+        return Hours(quiet.from_, quiet.to, self.zone.key, fixed, lead, days_off, states)
 
     def with_overrides(
         self,

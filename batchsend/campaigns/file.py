@@ -125,6 +125,12 @@ def across_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     for one, other in (("max_messages", "max_messages_days"), ("max_messages_days", "max_messages")):
         if one in recipients and other not in recipients:
             yield KeyProblem(f"recipients.{one}", f"needs `{other}` too")
+    if _table(_table(data, "sending"), "quiet_hours").get("timezone", "recipient") != "recipient":
+        for state in _table(data, "hours"):
+            yield KeyProblem(
+                f"hours.{state}",
+                'is in the recipient\'s time; set timezone = "recipient" in `sending.quiet_hours`',
+            )
     if isinstance(data.get("schedule"), Mapping) and len({"cron", "at"} & data["schedule"].keys()) != 1:
         yield KeyProblem("schedule", "expected either `cron` or `at`")
     if "timezone" not in data and not _local_zone_is_known():

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -48,9 +48,20 @@ def keys_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
 
 def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
     found: type[BaseModel] | None = model
+    names_entry = False
     for part in loc:
+        if names_entry:  # such as FL in [hours.FL]
+            names_entry = False
+            continue
+        names_entry = found is not None and str(part) in _tables_of_tables(found)
         found = keys_of(found).get(str(part)) if found else None
     return found
+
+
+def _tables_of_tables(model: type[BaseModel]) -> set[str]:
+    """The keys of tables whose entries have names of the user's choice."""
+    fields = model.model_fields.items()
+    return {field.alias or name for name, field in fields if get_origin(field.annotation) is dict}
 
 
 def _places(model: type[BaseModel]) -> dict[str, list[str]]:

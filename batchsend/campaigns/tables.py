@@ -5,11 +5,11 @@ The descriptions are the reference. They appear in the JSON Schema, which editor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import Field, NaiveDatetime
 
+from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (
     Addresses,
     CallbackUrl,
@@ -22,22 +22,12 @@ from batchsend.campaigns.types import (
     FilePaths,
     Headers,
     Metadata,
-    MisfitError,
     OneLine,
-    RecipientZone,
     Region,
+    Table,
     Text,
     Texts,
-    TimeOfDay,
-    did_you_mean,
 )
-from batchsend.lists.headers import nearest
-
-
-class Table(BaseModel):
-    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TemplateBy(Table):
@@ -203,34 +193,6 @@ class MessageOptions(Table):
     )
 
 
-class QuietHours(Table):
-    """The hours in which no texts are sent."""
-
-    from_: TimeOfDay = Field(alias="from", description='When quiet hours begin, such as "21:00".')
-    to: TimeOfDay = Field(
-        description='When quiet hours end, such as "08:00". If it is earlier than from: on the next day.'
-    )
-    timezone: RecipientZone = Field(
-        default="recipient",
-        description='The time zone of from and to: "recipient" for each recipient\'s own, or an IANA time zone.',
-    )
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self.from_ == self.to:
-            raise MisfitError("quiet hours that begin and end at different times", show=False)
-        return self
-
-
-def _quiet_hours(value: object) -> object:
-    if value == "TCPA":
-        return {"from": "21:00", "to": "08:00"}
-    if isinstance(value, Mapping | None):
-        return value
-    near = nearest(value, ["TCPA"]) if isinstance(value, str) else None
-    raise MisfitError('"TCPA" or a table', did_you_mean(near))
-
-
 class Sending(Table):
     """How fast texts are sent, and when sending stops."""
 
@@ -254,12 +216,16 @@ class Sending(Table):
         validate_default=True,
         description="The run stops if no text is accepted for this long.",
     )
-    quiet_hours: Annotated[
-        QuietHours | None, BeforeValidator(_quiet_hours, json_schema_input_type=Literal["TCPA"] | QuietHours)
-    ] = Field(
+    quiet_hours: QuietHoursValue = Field(
         default=None,
-        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone) or a table '
-        "with from, to and timezone. Without it, texts are sent at any hour.",
+        description='When no texts are sent: "TCPA" (21:00 to 08:00 in the recipient\'s time zone), "US-states" '
+        "(these and the stricter hours of the recipient's state) or a table with from, to, timezone and states. "
+        "Without it, texts are sent at any hour.",
+    )
+    holidays: DaysOff = Field(
+        default=(),
+        description='Days without texts, such as ["US", "2026-12-24"]: the legal holidays of a country ("US", '
+        '"CAN") or of a state ("US-LA"), a holiday by name ("Good Friday"), a date, or a day of each year ("12-24").',
     )
     per_day: int | None = Field(
         default=None,

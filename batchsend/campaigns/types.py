@@ -10,13 +10,21 @@ import codecs
 import os
 import re
 import unicodedata
-from datetime import time, timedelta
+from datetime import timedelta
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated
 
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from batchsend.campaigns.cron import NICKNAMES, cron_problem, five_fields
 from batchsend.campaigns.zones import known_zone, nearest_zone
@@ -25,6 +33,12 @@ from batchsend.settings import FOLDERS, load_settings
 from batchsend.utils.near_files import lock_target
 from batchsend.utils.net import is_this_machine, web_address
 from batchsend.utils.protected_files import folders_of_campaign, is_in, refusal
+
+
+class Table(BaseModel):
+    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class MisfitError(ValueError):
@@ -270,15 +284,6 @@ def parse_duration(value: object) -> timedelta:
     return duration
 
 
-def _time_of_day(value: object) -> time:
-    if isinstance(value, time):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value.strip(), re.ASCII):
-        hour, minute = value.strip().split(":")
-        return time(int(hour), int(minute))
-    raise MisfitError('a time of day from "00:00" to "23:59"')
-
-
 def _cron(value: str) -> str:
     expression = five_fields(value)
     if (problem := cron_problem(expression)) is not None:
@@ -293,9 +298,6 @@ Duration = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "number", "exclusiveMinimum": 0}]}, mode="validation"
     ),
-]
-TimeOfDay = Annotated[
-    time, BeforeValidator(_time_of_day), WithJsonSchema({"type": "string"}, mode="validation")
 ]
 Cron = Annotated[str, AfterValidator(_cron)]
 

@@ -1,6 +1,6 @@
-"""Finds time zones: by the names that people use, and by area code, ZIP code or state.
+"""Finds time zones: by the names that people use, and by area code, ZIP code or state; and the states of places.
 
-Several zones are all those that a place may be in. `places.toml` has them, with their sources.
+Several zones or states are all those that a place may be in. `places.toml` has them, with their sources.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def _zones_by_folded_name() -> Mapping[str, str]:
 
 
 Zones = frozenset[str]
-_NOWHERE: Zones = frozenset()
+#: The two letters of states, territories and Canadian provinces.
+States = frozenset[str]
+_NOWHERE: frozenset[str] = frozenset()
 
 _zip_code = re.compile(r"(?P<digits>\d{3,5})(?:\.0+|-?|[ -]?\d{4})")
 #: Codes that people write when they do not know the right one. Hardly anyone lives there.
@@ -149,31 +151,63 @@ _country = re.compile(r"^(?:us|usa|ca|can)-")
 
 def zones_of_area_code(code: str) -> Zones:
     """The zones of a North American area code; none if it is unknown or belongs to no place."""
-    return _zones_by("area_codes").get(code, _NOWHERE)
+    return _places_by("area_codes").get(code, _NOWHERE)
 
 
-@functools.lru_cache(maxsize=65_536)
+def states_of_area_code(code: str) -> States:
+    """The states that a North American area code may belong to; none if it is unknown or belongs to no state."""
+    return _places_by("area_code_states").get(code, _NOWHERE)
+
+
 def zones_of_zip(text: str) -> Zones:
     """The zones of a ZIP code or a Canadian postal code; none if it is neither, or made up as 99999 is.
 
     Spreadsheets turn ZIP codes into numbers: `2139` and `2139.0` are 02139.
     """
+    return _of_code(text, "zip_codes", "postal_codes")
+
+
+def states_of_zip(text: str) -> States:
+    """The states that a ZIP code or a Canadian postal code may belong to. It is read as `zones_of_zip` reads it."""
+    return _of_code(text, "zip_code_states", "postal_code_states")
+
+
+@functools.lru_cache(maxsize=65_536)
+def _of_code(text: str, zip_codes: str, postal_codes: str) -> frozenset[str]:
+    """What these tables say about a code."""
     spelling = text.strip().upper()
     if _made_up_code.fullmatch(spelling):
         return _NOWHERE
     if match := _canadian_code.fullmatch(spelling):
-        return _zones_by("postal_codes").get(match["letter"], _NOWHERE)
+        return _places_by(postal_codes).get(match["letter"], _NOWHERE)
     if match := _zip_code.fullmatch(spelling):
         digits = match["digits"].zfill(5)
-        return _zones_by("zip_codes").get(digits) or _zones_by("zip_codes").get(digits[:3], _NOWHERE)
+        return _places_by(zip_codes).get(digits) or _places_by(zip_codes).get(digits[:3], _NOWHERE)
     return _NOWHERE
 
 
 @functools.lru_cache(maxsize=4096)
 def zones_of_state(text: str) -> Zones:
     """The zones of a US state or territory or a Canadian province, by its name or its two letters; else none."""
-    code = _states_by_name().get(_country.sub("", _plain(text)))
-    return _zones_by("states").get(code, _NOWHERE) if code else _NOWHERE
+    code = state_code(text)
+    return _places_by("states").get(code, _NOWHERE) if code else _NOWHERE
+
+
+@functools.lru_cache(maxsize=4096)
+def state_code(text: str) -> str | None:
+    """The two letters of a US state or territory or a Canadian province, by its name or its letters; else `None`."""
+    return _states_by_name().get(_country.sub("", _plain(text)))
+
+
+def state_name(code: str) -> str:
+    """The usual name of a state, such as Florida for FL."""
+    return _places()["state_names"][code].partition(",")[0]
+
+
+def nearest_state(text: str) -> str | None:
+    """The two letters of the state that `text` most likely means."""
+    found = nearest(_plain(text), _states_by_name())
+    return _states_by_name()[found] if found else None
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -184,6 +218,17 @@ def zones_of_address(zip_code: str, state: str) -> Zones:
     return (by_zip or by_state) if agree else by_zip | by_state
 
 
+@functools.lru_cache(maxsize=65_536)
+def states_of_place(zip_code: str, state: str, area_code: str) -> States:
+    """The states that a recipient may be in: those of the ZIP code, of the state and of the phone's area code.
+
+    All of them count, because several states take the area code of a phone for its owner's state.
+    """
+    code = state_code(state)
+    named = frozenset([code]) if code else _NOWHERE
+    return named | states_of_zip(zip_code) | states_of_area_code(area_code)
+
+
 @functools.cache
 def _places() -> Mapping[str, Mapping[str, str]]:
     source = files("batchsend.campaigns") / "places.toml"
@@ -191,10 +236,11 @@ def _places() -> Mapping[str, Mapping[str, str]]:
 
 
 @functools.cache
-def _zones_by(table: str) -> Mapping[str, Zones]:
+def _places_by(table: str) -> Mapping[str, frozenset[str]]:
+    """The zones or the states of each place in a table."""
     return {
-        place: frozenset(zones.split("|"))
-        for zones, places in _places()[table].items()
+        place: frozenset(names.split("|"))
+        for names, places in _places()[table].items()
         for place in _listed(places)
     }
 

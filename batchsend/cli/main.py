@@ -15,6 +15,7 @@ import click
 from batchsend.cli import json_log
 from batchsend.cli.approve import approve
 from batchsend.cli.campaigns import new, schema
+from batchsend.cli.hours import hours
 from batchsend.cli.ledger import ledger, purge
 from batchsend.cli.lookup import lookup
 from batchsend.cli.optouts import optouts
@@ -62,6 +63,7 @@ for _command in (
     optouts,
     purge,
     schema,
+    hours,
     sandbox,
     callbacks,
     schedule,

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.loaders import split_template_path
 
-from batchsend.errors import FilterProblem
+from batchsend.errors import FilterProblem, Sentence, page_words
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
 from batchsend.messages.template_mistakes import (
@@ -133,7 +133,9 @@ class _FileCheck:
         except RecursionError:
             self._problem(1, "the template is nested too deeply")
         file = f"{self.visit.name}, " if self.visit.name != self.findings.main else ""
-        self.findings.problems += [f"{file}line {line}: {text}" for line, text in sorted(self.problems)]
+        for line, text in sorted(self.problems):
+            where = f"{file}line {line}: "
+            self.findings.problems.append(Sentence(f"{where}{text}", f"{where}{page_words(text)}"))
         return visits
 
     def _check(self, tree: nodes.Template) -> list[_Visit]:
@@ -275,10 +277,12 @@ class _FileCheck:
             found = self.columns.with_header(close) or self.columns.with_variable(close)
             index = found[0]
             hint = f"the nearest is `{reference_to(self.columns, index)}` (column {headers[index]})"
+            on_page = f'the nearest is "{headers[index]}"'
         else:
             shown = ", ".join(header for header in headers[:_NAMES_SHOWN] if header)
-            hint = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
-        self._problem(line, f"the list has no column for `{name}`; {hint}")
+            hint = on_page = f"it has: {shown}{', ...' if len(headers) > _NAMES_SHOWN else ''}"
+        sentence = f"the list has no column for `{name}`; {hint}"
+        self._problem(line, Sentence(sentence, f'the list has no column "{name}"; {on_page}'))
 
     def _ambiguous(self, name: str, found: Sequence[int]) -> str:
         headers = " and ".join(f'"{self.columns.headers[index]}"' for index in found)

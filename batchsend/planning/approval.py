@@ -171,11 +171,17 @@ def settings_digest(campaign: Campaign, base_url: str, hours: Hours | None) -> s
     facts = [
         base_url,
         asdict(attributes_of(campaign)),
-        None if hours is None else [f"{hours.begins}", f"{hours.ends}", hours.fallback, hours.fixed],
+        None if hours is None else _facts_of(hours),
         campaign.zone.key,
         campaign.sending.per_day,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _facts_of(hours: Hours) -> list[Any]:
+    facts = [f"{hours.begins}", f"{hours.ends}", hours.fallback, hours.fixed]
+    # Approvals of campaigns without days off or hours of states stay valid from earlier versions.
+    return [*facts, hours.days_off, f"{hours.states}"] if hours.days_off or hours.states else facts
 
 
 def find_approval(ledger: Ledger | None, campaign: str, base_url: str, plan: PlanContent) -> PlanApproval:

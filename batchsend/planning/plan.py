@@ -9,7 +9,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,6 @@ import pandas as pd
 from sqlalchemy import insert
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.quiet_hours import Hours
 from batchsend.ledger.bulk import execute_for_all, insert_columns
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
@@ -207,7 +206,7 @@ def _approval(
     campaign = request.campaign
     if not campaign.guards.approval:
         return None
-    rules = settings_digest(campaign, request.base_url, quiet_hours_of(campaign))
+    rules = settings_digest(campaign, request.base_url, campaign.quiet_hours)
     content = content_of(scratch, SCRATCH_RUN, rules, fingerprint, run.id if run is not None else None)
     return find_approval(ledger, campaign.name, request.base_url, content) if content.texts else None
 
@@ -272,16 +271,6 @@ def judge_row(plan: Plan, number: int) -> pd.Series[Any] | None:
     return None
 
 
-def quiet_hours_of(campaign: Campaign) -> Hours | None:
-    """The campaign's quiet hours; `None` if it has none."""
-    quiet = campaign.sending.quiet_hours
-    if quiet is None:
-        return None
-    fixed = None if quiet.timezone == "recipient" else quiet.timezone
-    lead = timedelta(seconds=campaign.sending.timeout)
-    return Hours(quiet.from_, quiet.to, campaign.zone.key, fixed, lead)
-
-
 def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
     campaign = request.campaign
     per_day = campaign.sending.per_day
@@ -291,7 +280,7 @@ def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
         tomorrow = next_midnight(request.now, campaign.zone)
         left_today = max(0, per_day - history.texts_between(today, tomorrow))
     return WaitRules(
-        request.now, campaign.zone, quiet_hours_of(campaign), left_today, request.limit, wait=request.wait
+        request.now, campaign.zone, campaign.quiet_hours, left_today, request.limit, wait=request.wait
     )
 
 

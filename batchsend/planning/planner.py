@@ -226,8 +226,8 @@ class Planner:
                 remarks.tried_before += latest.status == Status.FAILED
         remarks.unknown_zones.update(sent["unknown_zone"].dropna())
         remarks.unknown_places.update(sent["unknown_place"].dropna())
-        quiet_hours = self._campaign.sending.quiet_hours
-        if quiet_hours is not None and quiet_hours.timezone == "recipient":
+        hours = self._campaign.quiet_hours
+        if hours is not None and hours.fixed is None:
             remarks.without_zone += int(sent["clock"].isna().sum())
         differing = rows["differs"].dropna()
         remarks.differing_rows += len(differing)

@@ -1,6 +1,7 @@
-"""The rule that finds each recipient's clock: all time zones in which the recipient may be.
+"""The rule that finds each recipient's clock: all time zones and states in which the recipient may be.
 
-The first of these that gives a zone decides: the list's time zone, its ZIP code and state, the phone's area code.
+The first of these that gives a zone decides: the list's time zone, its ZIP code and state, the phone's area code. The
+states are those of the ZIP code, of the list's state and of the phone's area code, if the hours of states apply.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pandas as pd
 from phonenumbers import country_code_for_region
 
 from batchsend.campaigns.quiet_hours import clock_of
-from batchsend.campaigns.zones import zones_of_address, zones_of_name
+from batchsend.campaigns.zones import states_of_place, zones_of_address, zones_of_name
 from batchsend.messages.phones import zones_of
 from batchsend.planning.row_frame import NOTHING, Context, columns
 
@@ -33,8 +34,8 @@ class RecipientClock(NamedTuple):
 
 def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     """Adds the recipient's clock, if quiet hours go by it."""
-    quiet_hours, roles = context.campaign.sending.quiet_hours, context.roles
-    if quiet_hours is None or quiet_hours.timezone != "recipient":
+    hours, roles = context.campaign.quiet_hours, context.roles
+    if hours is None or hours.fixed is not None:
         return NOTHING
     names, zips, states = (
         [""] * len(rows) if position is None else rows[position].tolist()
@@ -43,7 +44,7 @@ def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     prefixes = [_prefix(phone or "") for phone in rows["phone"]]
     country = f"+{country_code_for_region(context.campaign.recipients.default_region)}"
     found = [
-        recipient_clock(name, zip_code, state, prefix or country)
+        recipient_clock(name, zip_code, state, prefix or country, with_states=bool(hours.states))
         for name, zip_code, state, prefix in zip(names, zips, states, prefixes, strict=True)
     ]
     return columns(rows, **dict(zip(RecipientClock._fields, zip(*found, strict=True), strict=True)))
@@ -51,7 +52,9 @@ def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 # Many rows of a list have the same place.
 @lru_cache(maxsize=65_536)
-def recipient_clock(timezone: str, zip_code: str, state: str, phone: str) -> RecipientClock:
+def recipient_clock(
+    timezone: str, zip_code: str, state: str, phone: str, *, with_states: bool = False
+) -> RecipientClock:
     """The clock by the cells of a row.
 
     `phone`: the number in E.164, its `+1` and area code, or the country code of a row without a phone. ZIP code and
@@ -60,10 +63,11 @@ def recipient_clock(timezone: str, zip_code: str, state: str, phone: str) -> Rec
     is_american = phone.startswith(_NORTH_AMERICA)
     address = zones_of_address(zip_code, state) if is_american else frozenset()
     place = address or (zones_of(phone) if len(phone) >= _PREFIX_LENGTH else ())
+    states = states_of_place(zip_code, state, phone[2:_PREFIX_LENGTH]) if with_states and is_american else ()
     if timezone and (zones := zones_of_name(timezone, place)):
-        return RecipientClock(clock_of(zones))
+        return RecipientClock(clock_of(zones, states))
     unknown_place = (zip_code or state or None) if is_american and not address else None
-    return RecipientClock(clock_of(place) or None, timezone or None, unknown_place)
+    return RecipientClock(clock_of(place, states) or None, timezone or None, unknown_place)
 
 
 def _prefix(phone: str) -> str:

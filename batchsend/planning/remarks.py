@@ -65,7 +65,12 @@ def _remarks_on_zones(plan: Plan) -> Iterator[str]:
         rows = row_count(count)
         yield f'"{word}" is not recognized as a ZIP code or state. For {rows}, the phone\'s area code decides.'
     if remarks.without_zone:
-        yield f"{row_count(remarks.without_zone)} without a known time zone: the campaign's time zone decides."
+        hours = plan.wait_rules.hours
+        states = ", without the quiet hours of a state" if hours is not None and hours.states else ""
+        yield (
+            f"{row_count(remarks.without_zone)} without a known time zone: "
+            f"the campaign's time zone decides{states}."
+        )
     if never := plan.rows_without_hours():
         yield (
             f"{row_count(never)} cannot be texted at any hour: it is always night in one of the phone's time zones. "

@@ -186,10 +186,15 @@ class PlanSummary:
     def hours(self) -> str:
         """When texts may go out."""
         hours = self.quiet_hours
+        none = "No quiet hours are set: texts may go out at any hour of the day or night"
         if hours is None:
-            return "No quiet hours are set: texts may go out at any hour of the day or night."
+            return f"{none}."
         clock = "each recipient's time" if hours.fixed is None else hours.fixed
-        return f"No texts from {hours.begins:%H:%M} to {hours.ends:%H:%M}, {clock}."
+        window = hours.window
+        daily = f"No texts from {window.begins:%H:%M} to {window.ends:%H:%M}, {clock}" if window else none
+        states = ", and in the stricter quiet hours of the recipient's state" if hours.states else ""
+        days_off = f" No texts on these days: {', '.join(hours.days_off)}." if hours.days_off else ""
+        return f"{daily}{states}.{days_off}"
 
     @property
     def first_wait(self) -> str | None:

@@ -8,7 +8,7 @@ from datetime import time, timedelta
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.quiet_hours import Hours, Rule, Window
 from batchsend.errors import LedgerError
 from batchsend.mykaarma.client import ApiClient
 from batchsend.mykaarma.protocol import SendingAttributes, attributes_of
@@ -75,12 +75,9 @@ class RunSettings:
     def to_json(self) -> str:
         fields = asdict(self)
         if self.hours is not None:
-            fields["hours"].update(
-                begins=self.hours.begins.isoformat(),
-                ends=self.hours.ends.isoformat(),
-                lead=self.hours.lead.total_seconds(),
-            )
-        return json.dumps(fields, ensure_ascii=False)
+            fields["hours"]["lead"] = self.hours.lead.total_seconds()
+        # Times are the only values left that JSON does not have.
+        return json.dumps(fields, ensure_ascii=False, default=time.isoformat)
 
     @classmethod
     def from_json(cls, text: str) -> RunSettings:
@@ -94,14 +91,34 @@ class RunSettings:
 
     @classmethod
     def _of_fields(cls, fields: dict[str, Any]) -> RunSettings:
-        hours = fields["hours"]
-        if hours is not None:
-            hours = Hours(
-                **{
-                    **hours,
-                    "begins": time.fromisoformat(hours["begins"]),
-                    "ends": time.fromisoformat(hours["ends"]),
-                    "lead": timedelta(seconds=hours["lead"]),
-                }
-            )
-        return cls(**{**fields, "attributes": SendingAttributes(**fields["attributes"]), "hours": hours})
+        attributes = SendingAttributes(**fields["attributes"])
+        hours = None if fields["hours"] is None else _hours(fields["hours"])
+        return cls(**{**fields, "attributes": attributes, "hours": hours})
+
+
+def _hours(fields: dict[str, Any]) -> Hours:
+    return Hours(
+        **{
+            **fields,
+            "begins": _time(fields["begins"]),
+            "ends": _time(fields["ends"]),
+            "lead": timedelta(seconds=fields["lead"]),
+            # Earlier versions have neither of these.
+            "days_off": tuple(fields.get("days_off", ())),
+            "states": tuple((state, _rule(*rule)) for state, rule in fields.get("states", ())),
+        }
+    )
+
+
+def _rule(
+    daily: list[str] | None, saturday: list[str] | None, sunday: list[str] | None, days_off: list[str]
+) -> Rule:
+    return Rule(_window(daily), _window(saturday), _window(sunday), tuple(days_off))
+
+
+def _window(times: list[str] | None) -> Window | None:
+    return None if times is None else Window(*map(time.fromisoformat, times))
+
+
+def _time(text: str | None) -> time | None:
+    return None if text is None else time.fromisoformat(text)

@@ -38,6 +38,13 @@ SPEED = (
         "At most this many texts a day",
         "The others wait for the next day. Leave it empty for no limit.",
     ),
+    KeyField(
+        ("sending", "holidays"),
+        "Days without texts",
+        "One a line, such as US (legal holidays), US-LA (those of Louisiana), Good Friday, 2026-12-24, or 12-24 for "
+        "each year.",
+        Kind.LINES,
+    ),
 )
 
 _STARTS = SettingsGroup(

@@ -89,13 +89,15 @@ STATE_WORDS: Mapping[State, str] = {
 class Problem:
     """Something wrong in a step. `blocks`: nothing can be sent until it is fixed.
 
-    `place`: the address of the page that shows it, below the campaign's, if it is not the step's own.
+    `place`: the address of the page that shows it, below the campaign's, if it is not the step's own; `unbegun`: the
+    step still has the sample's list or text.
     """
 
     step: str
     sentence: str
     blocks: bool = True
     place: str = ""
+    unbegun: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,10 @@ class Status:
     def blocks(self) -> bool:
         return any(problem.blocks for problem in self.problems)
 
+    @property
+    def is_unbegun(self) -> bool:
+        return any(problem.unbegun for problem in self.problems)
+
 
 def statuses(steps: Sequence[Step], facts: Facts) -> dict[str, Status]:
     """Returns the status of each step, by its name. No step is done before a check has judged every row."""
@@ -137,8 +143,13 @@ def statuses(steps: Sequence[Step], facts: Facts) -> dict[str, Status]:
 
 
 def next_step(steps: Sequence[Step], found: Mapping[str, Status]) -> Step | None:
-    """Returns the first step in which something must be done; `None` if nothing is known or left to do."""
-    return next((step for step in steps if found[step.name].blocks), None)
+    """Returns the first step in which something must be done; `None` if nothing is known or left to do.
+
+    As long as something must be done at all, that includes steps that still have the sample's list or text.
+    """
+    if not any(status.blocks for status in found.values()):
+        return None
+    return next(step for step in steps if found[step.name].blocks or found[step.name].is_unbegun)
 
 
 def _status(name: str, facts: Facts) -> Status:

@@ -176,8 +176,10 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "stop_after_failures": 25,
             "give_up_after": timedelta(minutes=15),
             "quiet_hours": None,
+            "holidays": (),
             "per_day": None,
         },
+        "hours": {},
         "guards": {
             "max_texts": None,
             "min_texts": None,
@@ -213,6 +215,7 @@ def test_every_key_of_the_sample_is_read(tmp_path: Path) -> None:
         "from_": time(21),
         "to": time(8),
         "timezone": "recipient",
+        "states": False,
     }
     assert campaign.guards.list_max_age == timedelta(hours=20)
     assert campaign.schedule is not None
@@ -373,6 +376,12 @@ def test_a_campaign_cannot_be_changed(tmp_path: Path) -> None:
         # TOML's own local time is as good as text.
         ("[sending]\nquiet_hours = { from = 20:00:00, to = 08:00:00 }", "sending.quiet_hours.to", time(8)),
         ('[sending]\nquiet_hours = "TCPA"', "sending.quiet_hours.timezone", "recipient"),
+        ('[sending]\nquiet_hours = "US-states"', "sending.quiet_hours.states", True),
+        (
+            '[sending]\nholidays = ["us", "US-la", 2026-12-24, "12-31", "good friday"]',
+            "sending.holidays",
+            ("US", "US-LA", "2026-12-24", "12-31", "Good Friday"),
+        ),
         ("[schedule]\nat = 2026-12-01T10:00:00", "schedule.at", datetime(2026, 12, 1, 10)),  # noqa: DTZ001
         ('[guards]\nempty_list = "ok"', "guards.empty_list", "ok"),
     ],
@@ -477,7 +486,7 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + "[sending]\nzzz = 5",
         (
             "`sending.zzz`: unknown key; known here: rate, concurrency, timeout, stop_after_failures, give_up_after, "
-            "quiet_hours, per_day"
+            "quiet_hours, holidays, per_day"
         ),
     ),
     (
@@ -636,7 +645,7 @@ WRONG: list[tuple[str, str]] = [
             (
                 "sending",
                 'quiet_hours = "tcpa"',
-                'expected "TCPA" or a table, but it is "tcpa"; did you mean "TCPA"?',
+                'expected "TCPA", "US-states" or a table, but it is "tcpa"; did you mean "TCPA"?',
             ),
             (
                 "message",
@@ -933,8 +942,57 @@ WRONG_TIMES = [
         "`sending.quiet_hours`: expected quiet hours that begin and end at different times",
     ),
     (
+        '[sending]\nquiet_hours = { from = "21:00", to = "08:00", timezone = "America/Denver", states = true }',
+        (
+            '`sending.quiet_hours`: expected timezone = "recipient" together with states = true; '
+            "the hours of a state are in the recipient's time"
+        ),
+    ),
+    (
+        '[sending]\nholidays = ["CA"]',
+        (
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "CA"; did you mean "US-CA"?'
+        ),
+    ),
+    (
+        '[sending]\nholidays = ["2026-02-30"]',
+        (
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "2026-02-30"'
+        ),
+    ),
+    (
+        '[sending]\nholidays = ["Thanksgivin Day"]',
+        (
+            '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+            '(each year), but it is "Thanksgivin Day"; did you mean "Thanksgiving Day"?'
+        ),
+    ),
+    (
+        '[hours.Florda]\nfrom = "20:00"\nto = "08:00"',
+        '`hours.Florda`: expected the two letters of a state, such as "FL", but it is "Florda"; did you mean "FL"?',
+    ),
+    ('[hours.FL]\nfrom = "20:00"', "`hours.FL`: expected both from and to"),
+    ("[hours.FL]", "`hours.FL`: expected from and to, saturday, sunday or holidays"),
+    (
+        '[hours.FL]\nsunday = "none"',
+        '`hours.FL.sunday`: expected "no texts" or a table with from and to, but it is "none"',
+    ),
+    (
+        '[hours.FL]\nsundays = "no texts"',
+        '`hours.FL.sundays`: unknown key; did you mean "sunday"?',
+    ),
+    (
+        (
+            '[sending]\nquiet_hours = { from = "21:00", to = "08:00", timezone = "America/Denver" }\n'
+            '[hours.FL]\nsunday = "no texts"'
+        ),
+        '`hours.FL`: is in the recipient\'s time; set timezone = "recipient" in `sending.quiet_hours`',
+    ),
+    (
         '[sending]\nquiet_hours = "evenings"',
-        '`sending.quiet_hours`: expected "TCPA" or a table, but it is "evenings"',
+        '`sending.quiet_hours`: expected "TCPA", "US-states" or a table, but it is "evenings"',
     ),
     (
         '[schedule]\ncron = "ten"',
@@ -1382,6 +1440,8 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
         "sending.stop_after_failures": 25,
         "sending.give_up_after": "15m",
         "sending.quiet_hours.timezone": "recipient",
+        "sending.quiet_hours.states": False,
+        "sending.holidays": [],
         "guards.empty_list": "error",
         "guards.require_history": False,
         "guards.unusual": "warn",
@@ -1408,5 +1468,5 @@ def test_schema_knows_no_other_keys_and_no_null() -> None:
 
 def test_schema_allows_quiet_hours_in_both_forms() -> None:
     word, table = campaign_schema()["properties"]["sending"]["properties"]["quiet_hours"]["anyOf"]
-    assert word["const"] == "TCPA"
+    assert word["enum"] == ["TCPA", "US-states"]
     assert table["required"] == ["from", "to"]

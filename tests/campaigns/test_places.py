@@ -11,6 +11,9 @@ from phonenumbers.tzdata import TIMEZONE_DATA
 from batchsend.campaigns.quiet_hours import clock_of
 from batchsend.campaigns.zones import (
     known_zone,
+    states_of_area_code,
+    states_of_place,
+    states_of_zip,
     zones_of_address,
     zones_of_area_code,
     zones_of_state,
@@ -138,7 +141,7 @@ def test_the_other_area_codes_have_the_zones_that_libphonenumber_knows() -> None
 def test_every_listed_zone_exists() -> None:
     source = (files("batchsend.campaigns") / "places.toml").read_text(encoding="utf-8")
     tables = tomllib.loads(source)
-    del tables["state_names"]
+    tables = {name: tables[name] for name in ("area_codes", "zip_codes", "postal_codes", "states")}
     clocks = {clock for table in tables.values() for clock in table}
     assert all(known_zone(zone) == zone for clock in clocks for zone in clock.split("|"))
     assert {clock for clock in clocks if clock_of(clock.split("|")) != clock} == set()
@@ -244,3 +247,51 @@ def test_the_zones_of_a_state(text: str, zones: set[str]) -> None:
 )
 def test_the_zones_of_an_address(zip_code: str, state: str, zones: set[str]) -> None:
     assert zones_of_address(zip_code, state) == zones
+
+
+def test_every_state_has_area_codes_and_zip_codes() -> None:
+    tables = tomllib.loads((files("batchsend.campaigns") / "places.toml").read_text(encoding="utf-8"))
+    names = set(tables["state_names"])
+    for table in ("area_code_states", "zip_code_states", "postal_code_states"):
+        assert {state for states in tables[table] for state in states.split("|")} <= names
+    by_code = {state for states in tables["area_code_states"] for state in states.split("|")}
+    by_zip = tables["zip_code_states"].keys() | tables["postal_code_states"].keys()
+    assert by_code == names
+    assert {state for states in by_zip for state in states.split("|")} == names
+
+
+def test_the_zones_of_an_area_code_and_of_a_zip_code_are_zones_of_its_states() -> None:
+    tables = tomllib.loads((files("batchsend.campaigns") / "places.toml").read_text(encoding="utf-8"))
+    codes = [code for codes in tables["area_code_states"].values() for code in codes.split()]
+    assert len(codes) == len(set(codes)) > 380
+    for code in codes:
+        states = {zone for state in states_of_area_code(code) for zone in zones_of_state(state)}
+        assert zones_of_area_code(code) <= states, code
+    for prefix in range(1000):
+        zip_code = f"{prefix:03}10"
+        states = {zone for state in states_of_zip(zip_code) for zone in zones_of_state(state)}
+        assert not states or zones_of_zip(zip_code) <= states, zip_code
+
+
+@pytest.mark.parametrize(
+    ("zip_code", "state", "area_code", "states"),
+    [
+        ("33101", "", "", {"FL"}),
+        ("33101.0", "Florida", "305", {"FL"}),
+        ("2139", "", "", {"MA"}),
+        ("", "D.C.", "", {"DC"}),
+        ("", "", "850", {"FL"}),
+        # A phone of one state and a ZIP code of another, and a state that contradicts the ZIP code.
+        ("33101", "", "502", {"FL", "KY"}),
+        ("33101", "Georgia", "502", {"FL", "GA", "KY"}),
+        # An area code and a ZIP code of several states.
+        ("", "", "867", {"NT", "NU", "YT"}),
+        ("73960", "", "", {"OK", "TX"}),
+        ("06390", "", "", {"NY"}),
+        ("V5K 0A1", "", "", {"BC"}),
+        ("99999", "nowhere", "800", set()),
+        ("", "", "", set()),
+    ],
+)
+def test_the_states_of_a_recipient(zip_code: str, state: str, area_code: str, states: set[str]) -> None:
+    assert states_of_place(zip_code, state, area_code) == states

@@ -30,7 +30,7 @@ from batchsend.planning.approval import (
     row_digest,
     settings_digest,
 )
-from batchsend.planning.plan import SCRATCH_RUN, quiet_hours_of
+from batchsend.planning.plan import SCRATCH_RUN
 from batchsend.runs.api import preview
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -129,7 +129,7 @@ def campaign(folder: Path, text: str) -> Campaign:
 
 def settings(folder: Path, text: str, base_url: str = BASE_URL) -> str:
     loaded = campaign(folder, text)
-    return settings_digest(loaded, base_url, quiet_hours_of(loaded))
+    return settings_digest(loaded, base_url, loaded.quiet_hours)
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,23 @@ def test_saskatchewan_calls_its_time_cst_in_summer_too() -> None:
     clock = recipient_clock("CST", "", "", "+13065550142").clock
     assert clock is not None
     assert {CENTRAL, "America/Regina"} <= set(clock.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("timezone", "zip_code", "state", "phone", "clock"),
+    [
+        ("", "", "", FLORIDA, f"{BOTH}|state:FL"),
+        ("", "60601", "", FLORIDA, f"{CENTRAL}|state:FL|state:IL"),
+        ("EST", "60601", "CA", FLORIDA, f"{EASTERN}|state:CA|state:FL|state:IL"),
+        ("", "", "Illinois", "+1", f"{CENTRAL}|state:IL"),
+        ("EST", "", "", "+1", EASTERN),
+        ("", "", "", "+1", None),
+        ("", "33101", "FL", "+442079460958", "Europe/London"),
+    ],
+)
+def test_states_are_part_of_the_clock_if_their_hours_apply(
+    timezone: str, zip_code: str, state: str, phone: str, clock: str | None
+) -> None:
+    assert recipient_clock(timezone, zip_code, state, phone, with_states=True).clock == clock
+    without = recipient_clock(timezone, zip_code, state, phone).clock
+    assert (without or "") == (clock or "").partition("|state:")[0]

@@ -244,7 +244,7 @@ def test_refusals_have_the_same_words_as_on_the_command_line(world: World, serve
     assert (refused.url, "Nothing was sent" in refused.plain) == (address, True)
     (world.folder / "message.txt.j2").write_text("Hi {{ first_nam }}", encoding="utf-8")
     _, failed = clicker.check(SPRING)
-    assert "no column for first_nam ; the nearest is first_name" in failed.plain
+    assert 'no column "first_nam"; the nearest is "First Name"' in failed.plain
     assert "no column for `first_nam`; the nearest is `first_name`" in world.send().err
 
 

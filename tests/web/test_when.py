@@ -53,6 +53,7 @@ ELSEWHERE = {
     # Only in the campaign file, under Advanced.
     "name": "",
     "formerly": "",
+    "hours": "",
 }
 
 
@@ -289,6 +290,16 @@ def test_a_wrong_value_is_said_next_to_its_field_and_kept(
     [
         ({"sending.quiet_hours": "TCPA"}, "TCPA"),
         ({"sending.quiet_hours": "early"}, {"from": "20:00", "to": "08:00"}),
+        ({"sending.quiet_hours": "US-states"}, "US-states"),
+        (
+            {
+                "sending.quiet_hours": "other",
+                "sending.quiet_hours.from": "20:00",
+                "sending.quiet_hours.to": "09:00",
+                "sending.quiet_hours.states": "on",
+            },
+            {"from": "20:00", "to": "09:00", "timezone": "recipient", "states": True},
+        ),
         (
             {
                 "sending.quiet_hours": "other",

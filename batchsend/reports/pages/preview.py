@@ -141,8 +141,8 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
 
 def _place_columns(plan: Plan) -> list[tuple[str, str]]:
     """The columns by which quiet hours find a recipient's time zone: what each holds, and its header."""
-    hours, roles = plan.request.campaign.sending.quiet_hours, plan.sources.roles
-    if hours is None or hours.timezone != "recipient":
+    hours, roles = plan.wait_rules.hours, plan.sources.roles
+    if hours is None or hours.fixed is not None:
         return []
     found = (("time zone", roles.timezone), ("ZIP code", roles.zip), ("state", roles.state))
     headers = plan.sources.customers.headers

@@ -97,9 +97,9 @@ def _remarks(plan: Plan) -> Iterator[Problem]:
     if plan.sources.roles.consent is None:
         yield Problem(COLUMNS, NO_CONSENT_COLUMN, blocks=False)
     if is_sample_list(plan.sources.customers.path):
-        yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False)
+        yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False, unbegun=True)
     if is_sample_text(plan.sources.template.path):
-        yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False)
+        yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False, unbegun=True)
     if plan.request.campaign.guards.lint == "warn":
         yield from (Problem(TEXT, one.words, blocks=False) for one in plan.remarks.lint[:_FINDINGS_NAMED])
 

@@ -17,7 +17,6 @@ from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.planning.plan import quiet_hours_of
 from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
@@ -211,7 +210,7 @@ def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
     if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
         return None
-    rules = WaitRules(now(), run.campaign.zone, quiet_hours_of(run.campaign))
+    rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)
     return to_text(moment) if moment is not None else None
 

@@ -58,6 +58,7 @@ async def show(request: web.Request) -> web.Response:
         "sender_step.html.j2",
         senders={kind: _offered(known[kind], campaign, kind) for kind in (DEPARTMENT, USER)},
         present={kind: _present(campaign, kind) for kind in (DEPARTMENT, USER)},
+        label="" if _is_sample(campaign.department_uuid) else campaign.department_label,
         settings=_settings_summary(campaign),
         is_local=_is_local(request),
         can_be_tested=_department(campaign, known) is not None,
@@ -74,7 +75,11 @@ def _senders(request: web.Request) -> Senders:
 def _present(campaign: Campaign, kind: str) -> str:
     """Returns the id that the campaign has; "" if it has none, or the sample's."""
     present = str(getattr(campaign, kind) or "")
-    return "" if present.startswith(SAMPLE_ID) else present
+    return "" if _is_sample(present) else present
+
+
+def _is_sample(given: str | None) -> bool:
+    return given is not None and given.startswith(SAMPLE_ID)
 
 
 def _offered(known: Mapping[str, str], campaign: Campaign, kind: str) -> dict[str, str]:

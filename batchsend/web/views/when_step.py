@@ -10,8 +10,10 @@ from aiohttp import web
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
-from batchsend.campaigns.tables import QuietHours, Sending
-from batchsend.campaigns.zones import US_ZONES, zone_names
+from batchsend.campaigns.hours_tables import QuietHours
+from batchsend.campaigns.state_hours import NO_LEGAL_ADVICE, known_rules, words_of
+from batchsend.campaigns.tables import Sending
+from batchsend.campaigns.zones import US_ZONES, state_name, zone_names
 from batchsend.errors import BatchsendError
 from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import session
@@ -39,8 +41,14 @@ from batchsend.web.views.step_page import discard_draft, draft_of, open_step, re
 
 _SHOWN_STARTS = 5
 _HOURS = "sending.quiet_hours"
+#: The box for the hours of states. An unchecked box is not in a form.
+_STATES = f"{_HOURS}.states"
 #: The quiet hours that can be chosen by one click: the form's value -> what the campaign file then has.
-_PRESETS: Mapping[str, Any] = {"TCPA": "TCPA", "early": {"from": "20:00", "to": "08:00"}}
+_PRESETS: Mapping[str, Any] = {
+    "TCPA": "TCPA",
+    "US-states": "US-states",
+    "early": {"from": "20:00", "to": "08:00"},
+}
 #: The value of the choice of other hours.
 _OTHER = "other"
 #: The key of a schedule that a problem names -> the field next to which it is shown.
@@ -69,6 +77,8 @@ async def show(request: web.Request) -> web.Response:
         zones=sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/")),
         own_zone=campaign.zone.key,
         groups=groups_of(campaign),
+        state_rules=[(state_name(known.state), words_of(known.rule), known) for known in known_rules()],
+        no_legal_advice=NO_LEGAL_ADVICE,
         schedule=start_words(campaign.schedule) if campaign.schedule is not None else "",
         starts=next_starts(campaign, now(), _SHOWN_STARTS),
         scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
@@ -94,6 +104,7 @@ def _times(hours: QuietHours) -> dict[str, str]:
         f"{_HOURS}.from": f"{hours.from_:%H:%M}",
         f"{_HOURS}.to": f"{hours.to:%H:%M}",
         f"{_HOURS}.timezone": hours.timezone,
+        **({_STATES: "on"} if hours.states else {}),
     }
 
 
@@ -164,10 +175,13 @@ def _start_and_zone(form: Form, campaign: Campaign) -> tuple[Changed, dict[str, 
 def _hours_changes(form: Form, campaign: Campaign) -> Iterator[tuple[tuple[str, ...], Any]]:
     shown = _shown_hours(campaign.sending.quiet_hours)
     chosen = str(form.get(_HOURS, shown[_HOURS]))
-    times = {name: str(form.get(name, shown[name])).strip() for name in shown if name != _HOURS}
-    if {_HOURS: chosen, **times} == shown or (chosen == shown[_HOURS] != _OTHER):
+    names = (name for name in shown if name not in (_HOURS, _STATES))
+    times = {name: str(form.get(name, shown[name])).strip() for name in names}
+    boxes = {_STATES: "on"} if _STATES in (form if _HOURS in form else shown) else {}
+    if {_HOURS: chosen, **times, **boxes} == shown or (chosen == shown[_HOURS] != _OTHER):
         return
-    own = {name.rpartition(".")[2]: text for name, text in times.items()}
+    own: dict[str, Any] = {name.rpartition(".")[2]: text for name, text in times.items()}
+    own |= {"states": True} if boxes else {}
     yield ("sending", "quiet_hours"), own if chosen == _OTHER else _PRESETS.get(chosen, chosen or None)
 
 

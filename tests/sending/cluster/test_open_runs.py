@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time as clock
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from ledgers import BASE_URL, came_to, planned, store_plan, stored
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
-from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.quiet_hours import ALL_DAY, Hours, Rule
+from batchsend.campaigns.state_hours import state_rules
 from batchsend.errors import BusyError, DeclinedError, LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
@@ -122,8 +124,25 @@ def expire(ledger: Ledger, lease: Lease) -> None:
         connection.execute(select(func.pg_sleep(0.005)))
 
 
-def test_settings_come_back_from_the_ledger_as_they_were() -> None:
-    assert RunSettings.from_json(SETTINGS.to_json()) == SETTINGS
+@pytest.mark.parametrize(
+    "hours",
+    [
+        None,
+        HOURS,
+        replace(HOURS, days_off=("US", "2026-12-24"), states=state_rules()),
+        Hours(None, None, "UTC", days_off=("12-24",), states=(("FL", Rule(sunday=ALL_DAY)),)),
+    ],
+)
+def test_settings_come_back_from_the_ledger_as_they_were(hours: Hours | None) -> None:
+    settings = replace(SETTINGS, hours=hours)
+    assert RunSettings.from_json(settings.to_json()) == settings
+
+
+def test_settings_of_a_version_without_days_off_are_read() -> None:
+    settings = replace(SETTINGS, hours=HOURS)
+    fields = json.loads(settings.to_json())
+    del fields["hours"]["days_off"], fields["hours"]["states"]
+    assert RunSettings.from_json(json.dumps(fields)) == settings
 
 
 def test_a_run_is_open_until_it_is_closed_and_the_first_reason_counts(ledger: Ledger) -> None:

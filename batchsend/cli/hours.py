@@ -1,0 +1,29 @@
+"""`batchsend hours`: the hours of states that campaigns can keep."""
+
+from __future__ import annotations
+
+import click
+
+from batchsend.cli.options import echo_lines
+from batchsend.errors import BatchsendError
+
+
+@click.command()
+@click.argument("state", required=False)
+def hours(state: str | None) -> None:
+    """Print the hours of each state that `quiet_hours = "US-states"` keeps, with their sources.
+
+    STATE is its name or its two letters; without it, all states are printed. This is not legal advice.
+    """
+    from batchsend.campaigns.zones import nearest_state, state_code
+    from batchsend.cli.text.hours import hours_lines, state_lines
+
+    if state is None:
+        echo_lines(hours_lines())
+        return
+    code = state_code(state)
+    if code is None:
+        near = nearest_state(state)
+        hint = f"did you mean {near}?" if near else "write its name or its two letters, such as FL"
+        raise BatchsendError(f"{state} is not a state of the USA or a province of Canada; {hint}")
+    echo_lines(state_lines(code))
