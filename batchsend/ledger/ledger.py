@@ -14,21 +14,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, select, update
 from sqlalchemy.engine import URL
 
 from batchsend.ledger.database_errors import ledger_errors
-from batchsend.ledger.plan_import import KEPT, UNTRIED, attached_plan, store_rows, supersede
-from batchsend.ledger.schema import campaigns, messages, meta, runs, starts, superseded
+from batchsend.ledger.plan_import import attached_plan, restore_opened, store_rows, supersede
+from batchsend.ledger.schema import campaigns, messages, meta, runs, starts
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
 
-#: Joins a row that was opened again with the outcome that it had before.
-REPLACED = and_(
-    superseded.c.run_id == messages.c.run_id,
-    superseded.c.row == messages.c.row,
-    superseded.c.generation + 1 == messages.c.generation,
-)
 #: The name of the customer's id in `Identity.key_columns`, under any header.
 CUSTOMER_COLUMN = "customer_uuid"
 #: What a run has of its last start only.
@@ -89,6 +83,11 @@ class RunRecord(NewRun):
     given_up_by: str | None = None
     waits_until: str | None = None
     waits_because: str | None = None
+
+    @property
+    def is_to_be_given_up(self) -> bool:
+        """A person asked for it, and it is not done yet."""
+        return self.given_up_by is not None and self.given_up_at is None
 
 
 @dataclass(frozen=True)
@@ -228,10 +227,14 @@ class Ledger:
         with self.read() as connection:
             return dict(connection.execute(query).all())
 
-    def request_stop(self, run_id: int, by: str) -> None:
-        """Asks the processes that send this run to finish their requests in flight and end. `by`: who asks."""
+    def request_stop(self, run_id: int, by: str, *, for_good: bool = False) -> None:
+        """Asks the processes that send this run to finish their requests in flight and end. `by`: who asks.
+
+        `for_good`: the rest is to be given up after that, see `RunRecord.is_to_be_given_up`.
+        """
         with self.write() as connection:
-            _change_run(connection, run_id, stop_requested_at=to_text(now()), stop_requested_by=by)
+            wish = {"given_up_by": by} if for_good else {}
+            _change_run(connection, run_id, stop_requested_at=to_text(now()), stop_requested_by=by, **wish)
 
     def give_up(self, run_id: int, held: Held, by: str) -> int:
         """Gives up a run's untried rows for good, for `by`, and returns how many.
@@ -243,8 +246,8 @@ class Ledger:
             held(connection)
             restore_opened(connection, of_run)
             given_up = _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
-            if given_up:
-                _change_run(connection, run_id, given_up_at=to_text(now()), given_up_by=by)
+            done = {"given_up_at": to_text(now()), "given_up_by": by} if given_up else {"given_up_by": None}
+            _change_run(connection, run_id, **done)
         return given_up
 
     def note_wait(self, run_id: int, until: str, because: str) -> None:
@@ -379,19 +382,6 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
         insert(starts).values(run_id=run_id, started_at=to_text(now()), **vars(start)).returning(starts.c.id)
     )
     return int(connection.execute(statement).scalar_one())
-
-
-def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
-    """Gives rows that were opened again and not sent since their earlier outcome back."""
-    outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in KEPT}
-    connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
-    restored = exists().where(
-        rows,
-        messages.c.run_id == superseded.c.run_id,
-        messages.c.row == superseded.c.row,
-        messages.c.generation == superseded.c.generation,
-    )
-    connection.execute(delete(superseded).where(restored))
 
 
 def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:

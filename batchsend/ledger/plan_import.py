@@ -2,6 +2,8 @@
 
 Inserting them one by one from Python took as long as planning them. SQLite attaches the plan's file. PostgreSQL
 copies the rows of a new run into its table, and those of a run that continues into a temporary table first.
+
+Rows that a plan opens again leave their outcome in `superseded`, and get it back if they are not sent.
 """
 
 from __future__ import annotations
@@ -13,17 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Select,
     TableClause,
     and_,
     column,
+    delete,
+    exists,
     insert,
     literal,
     or_,
     select,
     table,
+    update,
 )
 from sqlalchemy.exc import DBAPIError
 
@@ -37,6 +43,13 @@ _COPY_ROWS = 1000
 KEPT = frozenset({"run_id", "row", "attempts"})
 #: No request was made for the row. Not an `IN`, because that does not work with `executemany`.
 UNTRIED = and_(*(messages.c.status != status for status in (*TRIED, IN_FLIGHT)))
+
+#: Joins a row that was opened again with the outcome that it had before.
+REPLACED = and_(
+    superseded.c.run_id == messages.c.run_id,
+    superseded.c.row == messages.c.row,
+    superseded.c.generation + 1 == messages.c.generation,
+)
 
 
 @dataclass(frozen=True)
@@ -147,3 +160,16 @@ def supersede(attached: AttachedPlan, run_id: int, moment: str) -> None:
     connection.execute(select(messages.c.row).where(*opened_again).with_for_update(of=messages))
     outcomes = select(*messages.columns, literal(moment)).where(*opened_again)
     connection.execute(insert(superseded).from_select([*messages.columns.keys(), "superseded_at"], outcomes))
+
+
+def restore_opened(connection: Connection, rows: ColumnElement[bool]) -> None:
+    """Gives rows that were opened again and not sent since their earlier outcome back."""
+    outcome = {c.name: superseded.c[c.name] for c in messages.columns if c.name not in KEPT}
+    connection.execute(update(messages).where(rows, UNTRIED, REPLACED).values(outcome))
+    restored = exists().where(
+        rows,
+        messages.c.run_id == superseded.c.run_id,
+        messages.c.row == superseded.c.row,
+        messages.c.generation == superseded.c.generation,
+    )
+    connection.execute(delete(superseded).where(restored))

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Table, and_, exists, or_, select, union, update
 
 from batchsend.ledger.deliveries import ReceivedUpdate, deliver, lock_rows
-from batchsend.ledger.ledger import REPLACED, Held, Ledger
-from batchsend.ledger.plan_import import UNTRIED
+from batchsend.ledger.ledger import Held, Ledger
+from batchsend.ledger.plan_import import REPLACED, UNTRIED
 from batchsend.ledger.schema import campaigns, messages, superseded, updates
 from batchsend.ledger.update_matching import Send, rows_at, send_columns
 from batchsend.mykaarma.conversation import ConversationMessage

@@ -31,7 +31,7 @@ from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
-from batchsend.runs.handover import check_detachable, handover_of, run_settings
+from batchsend.runs.handover import check_detachable, handover_of, run_settings, seconds_to_first
 from batchsend.runs.notify import telling_of_problems, told
 from batchsend.runs.report import Report
 from batchsend.runs.settle import settle_after_sending
@@ -161,7 +161,7 @@ def rehearse(
     start = replace(start, options=replace(start.options, wait=True))
     results = start.results_path(None)
     check_target(start, with_newest_list(start.campaign), None)
-    with planned(start, told_to(listener)) as plan:
+    with planned(start, told_to(listener), rehearsal=True) as plan:
         check_guards(start, plan)
         announce(plan)
         require_confirmation(plan.texts == 0 or confirm(plan))
@@ -241,7 +241,8 @@ def _send_stored(
         return Ending()
     settings = run_settings(plan)
     if run.ledger.file is not None:
-        return asyncio.run(dispatch(settings, run.identity(), credentials, run.outbox(), listener))
+        first_in = seconds_to_first(plan)
+        return asyncio.run(dispatch(settings, run.identity(), credentials, run.outbox(), listener, first_in))
     from batchsend.sending.cluster.dispatch import dispatch_together
     from batchsend.sending.cluster.open_runs import OpenRun
 
@@ -253,7 +254,8 @@ async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:
     outbox = run.outbox()
     outbox.end_quiet_hours(outbox.quiet_clocks())
     async with sandbox_api() as api:
-        settings = RunSettings.of(run.plan.request.campaign, api.base_url)
+        campaign = run.plan.request.campaign
+        settings = replace(RunSettings.of(campaign, api.base_url), rate=campaign.sending.rate)
         return await dispatch(settings, run.identity(), api.credentials, outbox, listener)
 
 

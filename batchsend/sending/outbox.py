@@ -22,8 +22,9 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case,
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import Given, RowUpdate
-from batchsend.ledger.ledger import Ledger, restore_opened
+from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import RunOptOuts, add_opted_out, may_name
+from batchsend.ledger.plan_import import restore_opened
 from batchsend.ledger.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
 from batchsend.utils.timestamps import now, to_text

@@ -76,8 +76,10 @@ def channel_of(base_url: str) -> str:
     return f"batchsend-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
 
-def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunSettings) -> None:
-    """Opens a run for workers, in the transaction that stores its plan."""
+def hand_over(
+    connection: Connection, run_id: int, start_id: int, settings: RunSettings, first_in: float = 0.0
+) -> None:
+    """Opens a run for workers, in the transaction that stores its plan. `first_in`: seconds until its first slot."""
     values = {
         "run_id": run_id,
         "start_id": start_id,
@@ -88,9 +90,10 @@ def hand_over(connection: Connection, run_id: int, start_id: int, settings: RunS
         **dict.fromkeys(COUNTED, 0),
     }
     pace = {"run_id": run_id, "configured_rate": settings.rate, "rate": settings.rate}
-    fresh = {"next_slot": SERVER_CLOCK, "paused_until": 0.0, "slowed_at": 0.0}
+    first = SERVER_CLOCK + first_in
+    fresh = {"next_slot": first, "paused_until": 0.0, "slowed_at": 0.0}
     # Slots that are reserved stay reserved when the run is started again.
-    kept = {"next_slot": func.greatest(paces.c.next_slot, SERVER_CLOCK)}
+    kept = {"next_slot": func.greatest(paces.c.next_slot, first)}
     for table, row, new, old in ((handovers, values, {}, {}), (paces, pace, fresh, kept)):
         insertion = insert_into(connection, table).values(row | new)
         replaced = {name: insertion.excluded[name] for name in row} | old
