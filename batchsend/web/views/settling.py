@@ -15,7 +15,7 @@ from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_
 from batchsend.web.live_runs import OUTCOME_WORDS
 from batchsend.web.queries import RunRef
 from batchsend.web.rendering import page, part
-from batchsend.web.views.run import run_ref
+from batchsend.web.views.opening import run_ref
 
 #: The kind of job, and the end of the pages' addresses.
 SETTLE = "settle"
