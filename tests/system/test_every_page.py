@@ -103,8 +103,10 @@ def write_campaigns(world: World) -> None:
         ("asked", "[guards]\napproval = true\n"),
         (
             "weekly",
-            ('[recipients]\nsuppress = ["left-out.csv"]\n[hours.FL]\nsunday = "no texts"\n'
-            '[schedule]\ncron = "0 10 * * MON"\n'),
+            (
+                '[recipients]\nsuppress = ["left-out.csv"]\n[hours.FL]\nsunday = "no texts"\n'
+                '[schedule]\ncron = "0 10 * * MON"\n'
+            ),
         ),
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
