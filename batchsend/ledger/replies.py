@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, union_all, update
 
 from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import EVERYWHERE, OptOutRequest, add_replied, scope_of_answer
+from batchsend.ledger.optouts import (
+    EVERYWHERE,
+    OptOutRequest,
+    Person,
+    add_replied,
+    scope_of_answer,
+    this_person,
+)
 from batchsend.ledger.schema import campaigns, messages, optouts, replies, runs, superseded
 from batchsend.ledger.update_matching import Send
 from batchsend.messages.stop_words import Meaning, meaning_of
@@ -36,9 +44,7 @@ class _Text(NamedTuple):
     customer_uuid: str
     send: Send
     sent_at: str
-    phone: str
     base_url: str
-    campaign: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class StoredReply:
     """
 
     id: int
+    base_url: str
     received_at: str
     customer_uuid: str
     phone: str
@@ -59,11 +66,25 @@ class StoredReply:
     campaign: str | None
     sent_at: str | None
     sent_body: str | None
+    sent_phone: str
     opted_out: bool
     handled_at: str | None
     handled_by: str | None
     handled_as: str | None
     purged_at: str | None
+
+    @property
+    def opt_out(self) -> OptOutRequest:
+        """The opt-out of this customer, with the words."""
+        words = " ".join((self.body or "").split())
+        shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
+        about = f" to {self.campaign}, run {self.run_id}, row {self.row}" if self.run_id is not None else ""
+        return OptOutRequest(self.customer_uuid, self.phone or self.sent_phone, f'answered "{shown}"{about}')
+
+    @property
+    def scope(self) -> str:
+        """Where an opt-out by this reply applies."""
+        return scope_of_answer(self.base_url)
 
     @property
     def needs_you(self) -> bool:
@@ -108,13 +129,15 @@ class StoredReply:
 
 def replies_to(ledger: Ledger, run_ids: Collection[int]) -> list[StoredReply]:
     """The replies to the texts of these runs, oldest first."""
-    return _find(ledger, replies.c.run_id.in_(run_ids))
+    with ledger.read() as connection:
+        return _find(connection, replies.c.run_id.in_(run_ids))
 
 
 def replies_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None) -> list[StoredReply]:
     """The replies of this customer or from this phone (E.164), oldest first."""
     named = or_(replies.c.customer_uuid == customer_uuid, replies.c.phone == phone)
-    return _find(ledger, named)
+    with ledger.read() as connection:
+        return _find(connection, named)
 
 
 def latest_replies(ledger: Ledger, most: int) -> list[StoredReply]:
@@ -123,7 +146,9 @@ def latest_replies(ledger: Ledger, most: int) -> list[StoredReply]:
         (and_(replies.c.meaning.in_([Meaning.UNCLEAR, Meaning.START]), replies.c.handled_at.is_(None)), 0),
         else_=1,
     )
-    found = _find(ledger, replies.c.id.is_not(None), order=(first, replies.c.received_at.desc()), most=most)
+    order = (first, replies.c.received_at.desc())
+    with ledger.read() as connection:
+        found = _find(connection, replies.c.id.is_not(None), order=order, most=most)
     return sorted(found, key=lambda reply: not reply.needs_you)
 
 
@@ -135,13 +160,13 @@ class ReplyCounts(NamedTuple):
     unclear: int
 
     def sentence(self) -> str:
-        """`12 replies: 2 ask for no more texts, 1 is unclear and needs you.`"""
+        """`12 replies: 2 ask for no more texts, 1 is unclear and needs attention.`"""
         parts = []
         if self.stops:
             parts.append(f"{self.stops:,} {'asks' if self.stops == 1 else 'ask'} for no more texts")
         if self.unclear:
             verbs = ("is", "needs") if self.unclear == 1 else ("are", "need")
-            parts.append(f"{self.unclear:,} {verbs[0]} unclear and {verbs[1]} you")
+            parts.append(f"{self.unclear:,} {verbs[0]} unclear and {verbs[1]} attention")
         return (
             f"{reply_count(self.replies)}: {', '.join(parts)}." if parts else f"{reply_count(self.replies)}."
         )
@@ -210,7 +235,7 @@ def replies_by_row(ledger: Ledger, run_id: int) -> dict[int, RowReplies]:
 
 
 def _find(
-    ledger: Ledger,
+    connection: Connection,
     condition: ColumnElement[bool],
     order: Iterable[Any] = (replies.c.received_at,),
     most: int | None = None,
@@ -223,6 +248,7 @@ def _find(
     of_send = [
         and_(*(table.c[name] == replies.c[name] for name in Send._fields)) for table in (messages, superseded)
     ]
+    phones = [table.c[name] for table in (messages, superseded) for name in ("phone", "phone_hash")]
     own = [replies.c[name] for name in StoredReply.__slots__ if name in replies.c]
     query = (
         select(
@@ -230,6 +256,7 @@ def _find(
             campaigns.c.name.label("campaign"),
             func.coalesce(messages.c.sent_at, superseded.c.sent_at).label("sent_at"),
             func.coalesce(messages.c.body, superseded.c.body).label("sent_body"),
+            func.coalesce(*phones, "").label("sent_phone"),
             opted_out.label("opted_out"),
         )
         .outerjoin(runs, runs.c.id == replies.c.run_id)
@@ -240,8 +267,34 @@ def _find(
         .order_by(*order, replies.c.id)
         .limit(most)
     )
-    with ledger.read() as connection:
-        return [StoredReply(**row) for row in connection.execute(query).mappings()]
+    return [StoredReply(**row) for row in connection.execute(query).mappings()]
+
+
+class Decision(StrEnum):
+    """What a person decides about a reply; the value says it in words."""
+
+    OPT_OUT = "opted out"
+    LEAVE = "left as it is"
+    REMOVE = "taken off the opt-outs"
+
+
+def decide(
+    ledger: Ledger, reply_id: int, decision: Decision, person: Person, moment: datetime
+) -> StoredReply | None:
+    """Records a decision, and adds the customer to the opt-outs if that is the decision.
+
+    Returns the reply; `None` if there is no such reply that waits for a decision. To take customers off the opt-outs
+    is up to the caller.
+    """
+    waits = and_(replies.c.id == reply_id, replies.c.handled_at.is_(None))
+    values = {"handled_at": to_text(moment), "handled_by": person.os_user, "handled_as": decision}
+    with ledger.write() as connection:
+        if not connection.execute(update(replies).where(waits).values(values)).rowcount:
+            return None
+        (reply,) = _find(connection, replies.c.id == reply_id)
+        if decision is Decision.OPT_OUT:
+            _opt_out(connection, reply, person, moment)
+    return reply
 
 
 # --- recording
@@ -285,9 +338,7 @@ def _texts(table: Any, customers: Sequence[str], since: str) -> Select[Any]:
             table.c.row,
             table.c.generation,
             table.c.sent_at,
-            func.coalesce(table.c.phone, table.c.phone_hash, "").label("phone"),
             campaigns.c.base_url,
-            campaigns.c.name,
         )
         .join(campaigns, campaigns.c.id == table.c.campaign_id)
         .where(
@@ -334,21 +385,13 @@ def _record(connection: Connection, text: CustomerText, answer_to: _Text | None,
     ).returning(replies.c.id)
     new = connection.scalar(statement, values)
     if new is not None and meaning is Meaning.STOP:
-        _opt_out(connection, new, text, answer_to, from_text(str(values["received_at"])))
+        (stored,) = _find(connection, replies.c.id == new)
+        _opt_out(connection, stored, this_person(), from_text(stored.received_at))
 
 
-def _opt_out(
-    connection: Connection, reply: int, text: CustomerText, answer_to: _Text | None, moment: datetime
-) -> None:
+def _opt_out(connection: Connection, reply: StoredReply, person: Person, moment: datetime) -> None:
     """Adds the customer and the phone to the opt-outs, with the words."""
-    words = " ".join((text.body or "").split())
-    shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
-    about, phone, scope = "", text.phone, EVERYWHERE
-    if answer_to is not None:
-        about = f" to {answer_to.campaign}, run {answer_to.send.run_id}, row {answer_to.send.row}"
-        phone, scope = phone or answer_to.phone, scope_of_answer(answer_to.base_url)
-    if not text.customer_uuid and not phone:
-        return
-    request = OptOutRequest(text.customer_uuid, phone, f'answered "{shown}"{about}')
-    optout = add_replied(connection, request, scope, moment)
-    connection.execute(update(replies).where(replies.c.id == reply).values(optout_id=optout))
+    request = reply.opt_out
+    if request.customer_uuid or request.phone:
+        optout = add_replied(connection, request, reply.scope, person, moment)
+        connection.execute(update(replies).where(replies.c.id == reply.id).values(optout_id=optout))

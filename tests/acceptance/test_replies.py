@@ -39,7 +39,7 @@ def test_replies_are_asked_for_and_shown(world: World, sandbox: Sandbox) -> None
     done = world.run("replies", "campaign.toml")
     assert (done.code, done.err) == (0, "Conversations read: 4 of 4.\n")
     first, *lines = done.out.splitlines()
-    assert first == "3 replies: 1 asks for no more texts, 1 is unclear and needs you."
+    assert first == "3 replies: 1 asks for no more texts, 1 is unclear and needs attention."
     assert [line.partition("| ")[2] for line in lines if "| " in line] == [
         "I'll stop by",
         "Please stop texting me",
