@@ -51,6 +51,7 @@ def test_replies_are_asked_for_and_shown(world: World, sandbox: Sandbox) -> None
     assert world.run("replies", "1", "--recorded").out == done.out
     assert len(sandbox.requests()) == 4
     assert 'answered "Please stop texting me" to' in world.run("optouts", "list").out
+    assert "(312) 500-0001  to" in done.out
     assert first in world.run("runs").out
     assert "| Tuesday at 10?" in world.run("history", "--customer", "customer-1").out
 

@@ -91,7 +91,7 @@ def test_unclear_replies_come_first_and_an_opt_out_counts_everywhere(office: tup
     opened(other).close()
     receive(world.folder, ("ann", "Thanks <3"), ("bob", "Please stop by"), ("eve", "STOP"))
     shown = clicker.get(PAGE)
-    assert "Please decide: 1 unclear" in shown.plain
+    assert "Please decide about 1 reply" in shown.plain
     assert shown.plain.index("Please stop by") < shown.plain.index("Thanks <3")
     assert "Text 3" in shown.plain
     assert "asked for no more texts: opted out" in shown.plain
@@ -139,7 +139,7 @@ def test_forms_that_name_nothing_are_refused(office: tuple[World, Clicker]) -> N
     for fields in ({}, {"place": "x", "reply": "1", "decision": "LEAVE"}, {"place": "", "reply": "1"}):
         clicker.get(PAGE)
         assert "There is no such reply" in clicker.post(PAGE, fields).plain
-    assert "Please decide: 1 unclear" in clicker.get(PAGE).plain
+    assert "Please decide about 1 reply" in clicker.get(PAGE).plain
 
 
 def test_the_history_of_a_customer_has_the_replies(office: tuple[World, Clicker]) -> None:

@@ -17,7 +17,8 @@ from batchsend.errors import BatchsendError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.optouts import EVERYWHERE, OptOutSource, Person, add_opt_outs, remove_opt_outs
-from batchsend.ledger.replies import Decision, StoredReply, decide, latest_replies
+from batchsend.ledger.replies import StoredReply, latest_replies
+from batchsend.ledger.reply_recording import Decision, decide
 from batchsend.messages.stop_words import Meaning
 from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import person_of, session
@@ -49,7 +50,7 @@ class ShownReply(NamedTuple):
     def choices(self) -> tuple[tuple[Decision, str], ...]:
         """The buttons: decision and label."""
         if self.reply.meaning == Meaning.START:
-            return (Decision.REMOVE, "Text them again"), (Decision.LEAVE, "Leave them opted out")
+            return (Decision.REMOVE, "Remove from the opt-outs"), (Decision.LEAVE, "Leave them opted out")
         return (Decision.OPT_OUT, "Opt out"), (Decision.LEAVE, "Leave as it is")
 
 
