@@ -155,6 +155,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "languages": f"{SPRING}/columns/languages",
         "saved-senders": "/campaign/here/weekly/sender/saved",
         "people": "/campaign/here/weekly/when/people",
+        "states": "/campaign/here/weekly/when/states",
         "weekly": "/campaign/here/weekly/when",
         **{f"more-{group.name}": f"/campaign/here/weekly/when/more/{group.name}" for group in GROUPS},
         "sheets": "/campaign/here/sheets/list",
@@ -189,6 +190,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
         "link": "/link",
         "missing": "/nothing",
+        "settled": settled(clicker),
     }
 
 
@@ -212,6 +214,14 @@ def receive_replies(folder: Path) -> None:
         }
         Deliveries(ledger).record(ReceivedUpdate.all_of(json.dumps(event).encode(), at))
     ledger.close()
+
+
+def settled(clicker: Clicker) -> str:
+    """Looks for a run's unconfirmed texts; returns the address that says what was found."""
+    name = clicker.get(f"{SPRING}/run/1").hidden("name")
+    address = str(clicker.submit(f"{SPRING}/run/1/settle", {"name": name}).headers["Location"])
+    clicker.wait(address, "What was found")
+    return address
 
 
 def rehearsal(clicker: Clicker, check: str) -> str:

@@ -17,12 +17,14 @@ from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import AUTH, session
+from batchsend.web.jobs.registry import JOBS
 from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
@@ -83,7 +85,7 @@ class _Facts:
 
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
     be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
-    status -> those that cannot, because they were dismissed.
+    status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known.
     """
 
     run: RunRecord
@@ -98,6 +100,7 @@ class _Facts:
     is_latest: bool
     can_resend: Mapping[str, int]
     left_out: Mapping[str, int]
+    cost: RunCost | None
 
 
 async def show(request: web.Request) -> web.Response:
@@ -126,6 +129,8 @@ async def show(request: web.Request) -> web.Response:
         list_name=PurePath(facts.run.list_file).name,
         dismissed=[(one, advise(one.status, one.codes).meaning) for one in snapshot.dismissals],
         again=_AGAIN,
+        unconfirmed=sum(group.count for group in facts.groups if group.status == Status.UNCONFIRMED),
+        settle_name=request.app[JOBS].new_name(),
         url=run.url,
     )
 
@@ -193,6 +198,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             is_latest=is_latest,
             can_resend=can_resend,
             left_out={status: count - can_resend[status] for status, count in may_resend.items()},
+            cost=costs_of_runs(found.ledger, [record.id]).get(record.id),
         )
 
 
@@ -206,7 +212,7 @@ def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
-    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
+    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP, Code.HOURLY_CAP) for group in waiting):
         return None
     rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)
@@ -323,4 +329,11 @@ def _in_words(row: Mapping[str, Any], *, sending: bool) -> dict[str, Any]:
     status, codes = shown(row["status"], row["codes"])
     needs_words = codes and codes != Code.STOPPED
     meaning = advise(status, codes).meaning if needs_words else ""
-    return {**row, "outcome": OUTCOME_WORDS[status], "codes": codes, "meaning": meaning}
+    looked_for_at = row["looked_for_at"] if status == Status.UNCONFIRMED else None
+    return {
+        **row,
+        "outcome": OUTCOME_WORDS[status],
+        "codes": codes,
+        "meaning": meaning,
+        "looked_for_at": looked_for_at,
+    }
