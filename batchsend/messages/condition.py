@@ -63,7 +63,8 @@ class Condition:
         if problem.code is Code.MISSING_VALUE:
             header = problem.description.rpartition(IS_BLANK)[0]
             name = reference_to(self._columns, self._columns.with_header(header)[0])
-            return f"{header}{IS_BLANK}: fill the cell, or begin the expression with `{name} and ...` to skip such rows"
+            skip = f"begin the expression with `{name} and ...` to skip such rows"
+            return f"{header}{IS_BLANK}: fill the cell, or {skip}"
         return problem.description.removeprefix(_LINE).replace("the template ", "the expression ", 1)
 
 
